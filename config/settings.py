@@ -1,0 +1,106 @@
+"""The settings: one frozen object, read from the environment once at the start and passed on from there."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_SECRET_BYTES = 32
+"""RFC 7518, section 3.2: an HS256 key has at least the size of the hash."""
+
+DAY = 24 * 3600
+
+
+class SettingsError(Exception):
+    """A variable holds what it cannot. The message is one line and names it."""
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Every field is the environment variable of its name in capitals.
+
+    A missing `mongodb_uri` or `redis_url` means: an embedded server for it, its files in `data_dir`.
+    Times are in seconds.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    port: int = Field(8000, ge=0, le=65535)
+    host: str = ""
+    mongodb_uri: str | None = None
+    redis_url: str | None = None
+    data_dir: Path = Path(".data")
+    jwt_secret: str = Field("", repr=False)
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    web_concurrency: int = Field(1, ge=1, le=64)
+    access_token_ttl: int = Field(900, ge=1, le=DAY)
+    refresh_token_ttl: int = Field(30 * DAY, ge=1, le=366 * DAY)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    rate_limits: Literal["on", "off"] = "on"
+
+    @field_validator("log_level", "rate_limits", mode="before")
+    @classmethod
+    def _fold(cls, value: Any, info: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return value.upper() if info.field_name == "log_level" else value.lower()
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        """Accept `https://a.example, https://b.example`; refuse what no browser would send as an Origin."""
+        if not isinstance(value, str):
+            return value
+        origins = tuple(part.strip().rstrip("/").lower() for part in value.split(",") if part.strip())
+        for origin in origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+                raise ValueError(f"{origin!r} is not an origin such as https://example.org")
+        return origins
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _check_mongodb_uri(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("it begins with mongodb:// or mongodb+srv://")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("it begins with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _check_secret(cls, value: str) -> str:
+        if value and len(value.encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"it has fewer than {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_host(cls, values: Any) -> Any:
+        """Where the platform hands out the port, it also connects from outside: listen everywhere."""
+        if isinstance(values, dict) and not values.get("host"):
+            values["host"] = "0.0.0.0" if values.get("port") else "127.0.0.1"  # noqa: S104
+        return values
+
+    @model_validator(mode="after")
+    def _require_secret(self) -> "Settings":
+        if self.mongodb_uri and not self.jwt_secret:
+            raise ValueError("JWT_SECRET is required as soon as MONGODB_URI is set")
+        return self
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Read `os.environ`. Raises SettingsError, in one line that names the variable."""
+        try:
+            return cls()
+        except ValidationError as error:
+            problem = error.errors()[0]
+            reason = problem["msg"].removeprefix("Value error, ")
+            name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+            raise SettingsError(f"{name}: {reason}" if name else reason) from None

@@ -1,0 +1,82 @@
+"""Group commit: while one write is under way, what arrives gathers, and the next write takes all of it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from service.errors import Unavailable
+from service.tasks import stop
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_BATCH = 256
+MAX_WAITING = 8192
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Hands items to `write` in the order of their coming, at most one call of it at a time.
+
+    `write(items)` returns, for each item in order, its result or the exception that its submitter shall see; what it
+    raises itself, every submitter of the batch sees. An item that comes while nothing is under way waits for nothing.
+    Bounded: past `max_waiting` items a submitter is told Unavailable. A submitter that is cancelled does not take its
+    item back: what has been handed in may be written.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        max_batch: int = MAX_BATCH,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._write = write
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """The future of `item`'s result. Raises Unavailable where too much waits already, or after `close`."""
+        if self._closed or len(self._waiting) >= self._max_waiting:
+            raise Unavailable("Too many writes are waiting.", retry_after=1)
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._drain())
+        return future
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            try:
+                results = await self._write([item for item, _ in batch])
+            except asyncio.CancelledError:
+                for _, future in batch:
+                    future.cancel()
+                raise
+            except Exception as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), result in zip(batch, results, strict=True):
+                if future.done():
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Take nothing more in, and finish what was taken within `timeout` seconds; the rest is told Unavailable."""
+        self._closed = True
+        if self._writer and not self._writer.done():
+            await asyncio.wait([self._writer], timeout=timeout)
+        await stop(self._writer)
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(Unavailable("The server is stopping."))
+        self._waiting.clear()

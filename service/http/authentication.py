@@ -1,0 +1,54 @@
+"""Who is calling, told from a request: the header everywhere, `?token=` and `?ticket=` on sockets and streams."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from sanic import HTTPResponse, Request
+
+from service.identity import Identity, Verifier
+
+P = ParamSpec("P")
+Handler = Callable[Concatenate[Request, P], Awaitable[HTTPResponse]]
+CallerHandler = Callable[Concatenate[Request, Identity, P], Awaitable[HTTPResponse]]
+
+ACCESS = "access_token"
+
+
+class Authentication:
+    """Wraps handlers so that they are handed the caller's Identity, or not called at all."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    def required(self, handler: CallerHandler[P]) -> Handler[P]:
+        """`handler(request, caller, …)`; without a good token the answer is 401."""
+
+        @wraps(handler)
+        async def authenticated(request: Request, *args: P.args, **kwargs: P.kwargs) -> HTTPResponse:
+            caller = await self._verifier.verify_scoped_token(bearer(request), ACCESS)
+            request.ctx.user_id = caller.user_id
+            return await handler(request, caller, *args, **kwargs)
+
+        authenticated.__dict__["needs_token"] = True
+        return authenticated
+
+    async def of_connection(self, request: Request) -> Identity:
+        """The caller of a socket or stream, which a browser cannot give a header: `?ticket=` or `?token=` too."""
+        if ticket := _single(request, "ticket"):
+            caller = await self._verifier.redeem_ticket(ticket)
+        else:
+            caller = await self._verifier.verify_scoped_token(bearer(request) or _single(request, "token"), ACCESS)
+        request.ctx.user_id = caller.user_id
+        return caller
+
+
+def bearer(request: Request) -> str | None:
+    """The token of `Authorization: Bearer …` (RFC 6750, 2.1); the scheme's case does not matter."""
+    scheme, _, token = str(request.headers.getone("authorization", "")).partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _single(request: Request, name: str) -> str | None:
+    value: Any = request.args.get(name)
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,135 @@
+"""The one table of errors: what a client is told of each, over HTTP, in a socket's `error` and in its close reason."""
+
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import structlog
+from pydantic import BaseModel
+from pydantic import ValidationError as PydanticValidationError
+from sanic import HTTPResponse, Request, Sanic
+from sanic.exceptions import BadRequest, InvalidUsage, PayloadTooLarge, SanicException
+from sanic_ext.exceptions import ValidationError as BodyNotValid
+
+from service import errors
+from service.encoding import dumps
+
+log = structlog.get_logger()
+
+
+class Answer(NamedTuple):
+    """What stands for an error: the HTTP status, the stable code, and the WebSocket close code (RFC 6455, 7.4)."""
+
+    status: int
+    code: str
+    close_code: int
+
+
+TABLE: dict[type[errors.LoaError], Answer] = {
+    errors.MalformedJson: Answer(400, "malformed_json", 1008),
+    errors.TokenMissing: Answer(401, "token_missing", 1008),
+    errors.TokenInvalid: Answer(401, "token_invalid", 1008),
+    errors.TokenExpired: Answer(401, "token_expired", 1008),
+    errors.TokenRevoked: Answer(401, "token_revoked", 1008),
+    errors.BadCredentials: Answer(401, "bad_credentials", 1008),
+    errors.OriginNotAllowed: Answer(403, "origin_not_allowed", 1008),
+    errors.Forbidden: Answer(403, "forbidden", 1008),
+    errors.NotFound: Answer(404, "not_found", 1008),
+    errors.UsernameTaken: Answer(409, "username_taken", 1008),
+    errors.NonceReused: Answer(409, "nonce_reused", 1008),
+    errors.TooLarge: Answer(413, "too_large", 1009),
+    errors.ValidationFailed: Answer(422, "validation_failed", 1008),
+    errors.RateLimited: Answer(429, "rate_limited", 1008),
+    errors.Unavailable: Answer(503, "unavailable", 1013),
+}
+
+UNKNOWN = Answer(500, "internal_error", 1011)
+
+
+class FieldProblem(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document, as the API's description shows it."""
+
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldProblem] | None = None
+
+
+def answer_to(error: BaseException) -> Answer:
+    """The row of the table that `error` falls under; what has none is our own fault."""
+    return TABLE.get(type(error), UNKNOWN)  # type: ignore[arg-type]
+
+
+def of_pydantic(error: PydanticValidationError, prefix: str = "") -> errors.ValidationFailed:
+    """A model's refusal in our words. What was sent is left out of it: it may be a password."""
+    fields = [
+        errors.FieldError(
+            prefix + ".".join(str(part) for part in problem["loc"]) or "body",
+            problem["msg"].removeprefix("Value error, "),
+        )
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return errors.ValidationFailed(fields)
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+    """An RFC 9457 problem document."""
+    return {"title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail, **more}
+
+
+def problem_of(error: BaseException) -> tuple[dict[str, Any], dict[str, str]]:
+    """The problem document of a domain error, and the headers that go with it."""
+    answer = answer_to(error)
+    detail = error.detail if isinstance(error, errors.LoaError) else "Something went wrong on our side."
+    body = problem(answer.status, answer.code, detail)
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.ValidationFailed):
+        body["errors"] = [field._asdict() for field in error.fields]
+    if isinstance(error, errors.LoaError) and error.retry_after is not None:
+        # Retry-After is in whole seconds (RFC 9110, 10.2.3); rounding down would invite too early.
+        headers["Retry-After"] = str(max(1, -int(-error.retry_after // 1)))
+    if answer.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return body, headers
+
+
+def respond(body: dict[str, Any], headers: dict[str, str] | None = None) -> HTTPResponse:
+    return HTTPResponse(dumps(body), body["status"], headers, content_type="application/problem+json")
+
+
+def _translate(error: Exception) -> Exception:
+    """Sanic's own refusals, in the domain's words where there is a word for them."""
+    if isinstance(error, BodyNotValid):
+        cause = error.__context__
+        return of_pydantic(cause) if isinstance(cause, PydanticValidationError) else errors.ValidationFailed([])
+    if isinstance(error, PydanticValidationError):
+        return of_pydantic(error)
+    if isinstance(error, PayloadTooLarge):
+        return errors.TooLarge()
+    if isinstance(error, InvalidUsage | BadRequest) and "parsing body" in str(error):
+        return errors.MalformedJson()
+    if isinstance(error, SanicException) and error.status_code == 404:
+        return errors.NotFound()
+    if isinstance(error, SanicException) and error.status_code == 503:
+        return errors.Unavailable()
+    return error
+
+
+def handle(request: Request, exception: Exception) -> HTTPResponse:
+    """Sanic's error handler: every error leaves as a problem document."""
+    error = _translate(exception)
+    if isinstance(error, SanicException) and 400 <= error.status_code < 500:
+        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_").replace("-", "_")
+        return respond(problem(error.status_code, code, str(error)), dict(error.headers))
+    if answer_to(error) is UNKNOWN:
+        log.error("request_failed", exc_info=exception)
+    return respond(*problem_of(error))
+
+
+def install(app: Sanic[Any, Any]) -> None:
+    app.error_handler.add(Exception, handle)

@@ -1,0 +1,21 @@
+"""A person as others see them, and who can be asked for it."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from pydantic import BaseModel
+
+
+class Profile(BaseModel):
+    """A public profile. `avatar` is an http(s) URL."""
+
+    id: str
+    username: str
+    display_name: str
+    avatar: str | None = None
+
+
+class Profiles(Protocol):
+    async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
+        """The profiles of those of `user_ids` that exist, in one read. Raises Unavailable."""
+        ...

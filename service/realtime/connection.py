@@ -1,0 +1,266 @@
+"""A live connection: a bounded queue in front of a bare transport. Sockets and event streams are its two kinds."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from service.identity import Identity
+from service.ids import new_id
+from service.realtime.event import Event
+from service.realtime.queue import ConnectionQueue
+from service.times import iso
+
+if TYPE_CHECKING:
+    from service.realtime.registry import Registry
+
+HIGH_WATER = 64 * 1024
+"""Bytes that may wait inside the transport; past it, what comes waits in the queue, where it is bounded."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds a peer has to take part in the closing before it is cut off."""
+EXPIRY_NOTICE = 60.0
+"""Seconds ahead of its token's expiry that a connection is told."""
+SILENCE = 45.0
+"""Seconds without a sign of life after which a peer is gone; the kernel is told the same (RFC 5482)."""
+
+
+class Connection(asyncio.Protocol):
+    """Base of WebSocket and EventStream, and the asyncio protocol of their transport.
+
+    Life: made by an edge, *held* while the edge reads what it missed (events gather), `open`ed with those first, given
+    its transport by `Takeover`, closed once. Nothing here awaits and nothing needs a task: bytes leave in one
+    write a turn of the loop, and time comes from the registry's ticker.
+    """
+
+    __slots__ = (
+        "_close_by",
+        "_closing",
+        "_dirty",
+        "_drained",
+        "_held",
+        "_on_close",
+        "_paused",
+        "_warned",
+        "due",
+        "expires_at",
+        "feed",
+        "id",
+        "queue",
+        "registry",
+        "session_id",
+        "token_id",
+        "transport",
+        "user_id",
+        "wrap_notices",
+    )
+
+    def __init__(self, registry: "Registry", caller: Identity, feed: str, *, wrap_notices: bool = False) -> None:
+        """`wrap_notices`: the fields of `reset`, `draining` and the like go inside `data`, as the feed's events do."""
+        self.id = new_id()
+        self.user_id = caller.user_id
+        self.session_id = caller.session_id
+        self.token_id = caller.token_id
+        self.expires_at = caller.expires_at
+        self.feed = feed
+        self.wrap_notices = wrap_notices
+        self.registry = registry
+        self.queue = ConnectionQueue()
+        self.transport: asyncio.Transport | None = None
+        self.due = 0
+        self._held = True
+        self._dirty = False
+        self._paused = False
+        self._closing: tuple[int, str] | None = None
+        self._close_by = 0.0
+        self._warned = False
+        self._on_close: list[Callable[[], None]] = []
+        self._drained: asyncio.Event | None = None
+
+    # What an edge or the registry calls.
+
+    def send(self, event: Event) -> None:
+        """Queue `event`. Where a durable one finds no room, the connection is closed with `slow_consumer`."""
+        if not self.offer(event):
+            self.overflow()
+
+    def offer(self, event: Event) -> bool:
+        """As `send`, but only say so (False) where a durable event finds no room."""
+        if self._closing:
+            return True
+        if not self.queue.put(event, self.encode(event)):
+            return False
+        self._want_flush()
+        return True
+
+    def overflow(self) -> None:
+        """The peer reads too slowly: what waits would come too late, and it will ask for it again."""
+        self.queue.clear()
+        self.close(1013, "slow_consumer")
+
+    def open(self, first: Sequence[Event], skip: Callable[[Event], bool] | None = None) -> None:
+        """End the hold: `first`, then what gathered meanwhile (but for what `skip` says), then what comes."""
+        gathered = self.queue.events()
+        self.queue.clear()
+        # What the connection asked for is as long as it is: the bound is for what it did not ask for.
+        room = self.queue.max_events, self.queue.max_bytes
+        self.queue.max_events, self.queue.max_bytes = 1 << 30, 1 << 30
+        for event in first:
+            self.queue.put(event, self.encode(event))
+        for event in gathered:
+            if skip is None or not skip(event):
+                self.queue.put(event, self.encode(event))
+        self.queue.max_events, self.queue.max_bytes = room
+        self._held = False
+        self._want_flush()
+
+    def notice(self, type: str, fields: dict[str, Any]) -> Event:
+        """An event about this connection itself, in the shape of its feed."""
+        return Event(type, {"data": fields} if self.wrap_notices else fields, feed=self.feed)
+
+    def extend(self, caller: Identity) -> None:
+        """A fresh token of the same user and session was shown: the connection lives as long as it does."""
+        self.token_id = caller.token_id
+        self.session_id = caller.session_id
+        self.expires_at = caller.expires_at
+        self._warned = False
+        if self.transport:
+            self.registry.ticker.at(self._loop_time(), self)
+
+    def close(self, code: int, reason: str) -> None:
+        """Send what waits, say why, and end. Only the first call counts."""
+        if self._closing:
+            return
+        self._closing = (code, reason)
+        self.registry.discard(self)
+        for callback in self._on_close:
+            callback()
+        self._on_close.clear()
+        if self._drained:
+            self._drained.set()
+        if self.transport:
+            self._finish()
+
+    def drain(self, reconnect_after_ms: int) -> None:
+        """The server is going: say when to come back, and close."""
+        self.send(self.notice("draining", {"reconnect_after_ms": reconnect_after_ms}))
+        self.close(1012, "restart")
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when the connection closes, whoever closes it; at once where it is closed already."""
+        if self._closing:
+            callback()
+        else:
+            self._on_close.append(callback)
+
+    @property
+    def closing(self) -> bool:
+        return self._closing is not None
+
+    async def drained(self) -> None:
+        """Wait until all that was queued has gone to the transport, for answers too long for the queue."""
+        while not self._closing and (self._paused or len(self.queue)):
+            self._drained = self._drained or asyncio.Event()
+            self._drained.clear()
+            await self._drained.wait()
+
+    @property
+    def token_expires_at(self) -> str:
+        return iso(datetime.fromtimestamp(self.expires_at, UTC))
+
+    # What the kinds define.
+
+    def encode(self, event: Event) -> bytes:
+        raise NotImplementedError
+
+    def heartbeat(self, now: float) -> float:
+        """Show the peer, and the routers on the way, that the connection lives; return when to do it next."""
+        raise NotImplementedError
+
+    def farewell(self, code: int, reason: str) -> bool:
+        """Write the closing; False where the transport can be closed as soon as that is out."""
+        raise NotImplementedError
+
+    def head(self) -> bytes:
+        """The first bytes to write: the HTTP response that starts this kind."""
+        raise NotImplementedError
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have the methods but not the base class.
+        self.transport = transport = cast(asyncio.Transport, transport)
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        _tune(transport.get_extra_info("socket"))
+        transport.write(self.head())
+        if self._closing:
+            self._finish()
+            return
+        self.registry.ticker.at(self.tick(self._loop_time()), self)
+        self._want_flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.registry.ticker.forget(self)
+        self.close(1006, "gone")
+        self.transport = None
+        self.queue.clear()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._want_flush()
+        if self._drained and not len(self.queue):
+            self._drained.set()
+
+    # What the registry and its ticker call.
+
+    def flush(self) -> None:
+        """Hand all that waits to the transport, in one write."""
+        self._dirty = False
+        if self.transport is None or self._paused or not len(self.queue):
+            return
+        self.transport.write(self.queue.take())
+        if self._drained and not self._paused:
+            self._drained.set()
+
+    def tick(self, now: float) -> float:
+        """See `Timed`: heartbeat, expiry, and the end of a closing that takes too long."""
+        if self._closing:
+            if now >= self._close_by and self.transport:
+                self.transport.abort()
+            return self._close_by + CLOSE_TIMEOUT
+        left = self.expires_at - datetime.now(UTC).timestamp()
+        if left <= 0:
+            self.close(1008, "token_expired")
+            return self._close_by
+        if left <= EXPIRY_NOTICE and not self._warned:
+            self._warned = True
+            self.send(self.notice("token_expiring", {"token_expires_at": self.token_expires_at}))
+        return min(self.heartbeat(now), now + (left if self._warned else left - EXPIRY_NOTICE))
+
+    def _want_flush(self) -> None:
+        if not (self._dirty or self._held or self._paused) and self.transport is not None and len(self.queue):
+            self._dirty = True
+            self.registry.flush_soon(self)
+
+    def _finish(self) -> None:
+        assert self.transport
+        assert self._closing
+        if len(self.queue) and not self._held:
+            self.transport.write(self.queue.take())
+        self._close_by = self._loop_time() + CLOSE_TIMEOUT
+        self.registry.ticker.at(self._close_by, self)
+        if not self.farewell(*self._closing):
+            self.transport.close()
+
+    @staticmethod
+    def _loop_time() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _tune(sock: Any) -> None:
+    """Let the kernel give up on a peer that no longer acknowledges, as soon as we would."""
+    if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT") and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE * 1000))

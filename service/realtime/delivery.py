@@ -1,0 +1,181 @@
+"""Delivery: an event goes to all its recipients, on every process, and within a topic in the order of its numbers."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+import structlog
+
+from service.realtime.bus import Bus
+from service.realtime.event import Event, Policy
+from service.realtime.registry import Registry
+from service.tasks import stop
+
+log = structlog.get_logger()
+
+Recipients = list[str] | None
+Filler = Callable[[str, int], Awaitable[list[tuple[Event, list[str]]]]]
+"""`filler(topic, after)`: from the database, in order, the numbered events of `topic` later than `after`, and to whom
+each goes; an empty list where there are none."""
+
+MAX_TOPICS = 100_000
+"""Of this many topics the last number is known; of one that is forgotten the next event is taken as it comes."""
+PATIENCE = 0.1
+"""Seconds that a missing number is waited for before the database is asked: it is usually just on its way."""
+MAX_ATTEMPTS = 3
+MAX_FILLS = 8
+"""Reads of the database for one gap; one that is wider is answered with a `reset`."""
+
+
+class Topic:
+    """What this process knows of one order: everything up to `last` has been delivered here, or was before its time."""
+
+    __slots__ = ("first", "held", "last")
+
+    def __init__(self, last: int) -> None:
+        self.first = last
+        self.last = last
+        self.held: dict[int, tuple[Event, Recipients]] = {}
+
+
+class Delivery:
+    """Publishes events on the bus and puts those that come from it on the queues of the registry.
+
+    Two processes may publish the numbers 5 and 6 of one topic in either order, and the bus may lose one. So an event
+    whose number is not the next waits until the missing ones have come, or have been read from the database; one that
+    came before is dropped. A topic that nobody here has seen begins where it is first seen.
+    """
+
+    def __init__(self, bus: Bus, registry: Registry) -> None:
+        self._bus = bus
+        self._registry = registry
+        self._topics: OrderedDict[str, Topic] = OrderedDict()
+        self._fillers: dict[str, Filler] = {}
+        self._gaps: dict[str, asyncio.Task[None]] = {}
+        bus.on("event", self._receive)
+        bus.on_gap(self._after_gap)
+
+    def publish(self, event: Event, to: Collection[str] | None) -> None:
+        """Send `event` to every connection of the users `to` (None: everyone), on every process. Never blocks."""
+        head = {
+            "feed": event.feed,
+            "type": event.type,
+            "policy": event.policy.value,
+            "topic": event.topic,
+            "number": event.number,
+            "key": event.key,
+            "to": None if to is None else list(to),
+        }
+        self._bus.publish("event", head, event.body)
+
+    def fills(self, prefix: str, filler: Filler) -> None:
+        """Ask `filler` for the missing events of the topics whose names begin with `prefix`."""
+        self._fillers[prefix] = filler
+
+    def seed(self, topic: str, number: int) -> None:
+        """Everything of `topic` up to `number` is known to be stored: a connection that joins has it in its past."""
+        if topic not in self._topics:
+            self._remember(topic, number)
+
+    async def close(self) -> None:
+        for task in list(self._gaps.values()):
+            await stop(task)
+
+    def _receive(self, head: dict[str, Any], body: bytes) -> None:
+        event = Event(
+            head["type"],
+            body,
+            feed=head["feed"],
+            policy=Policy(head["policy"]),
+            topic=head["topic"],
+            number=head["number"],
+            key=head["key"],
+        )
+        to: Recipients = head["to"]
+        if not event.number:
+            self._registry.deliver(to, event)
+        else:
+            self._in_order(event, to)
+
+    def _in_order(self, event: Event, to: Recipients) -> None:
+        topic = self._topics.get(event.topic)
+        if topic is None:
+            if not self._anyone_of(to):
+                return
+            topic = self._remember(event.topic, event.number - 1)
+            topic.first = event.number
+        if event.number == topic.last + 1:
+            topic.last = event.number
+            self._registry.deliver(to, event)
+            self._release(topic)
+        elif event.number > topic.last:
+            topic.held[event.number] = (event, to)
+            if event.topic not in self._gaps:
+                task = asyncio.create_task(self._close_gap(event.topic, topic))
+                self._gaps[event.topic] = task
+                task.add_done_callback(lambda _, name=event.topic: self._gaps.pop(name, None))  # type: ignore[misc]
+        elif event.number < topic.first:
+            # It overtook nobody: this process began to follow the topic while it was on its way.
+            self._registry.deliver(to, event)
+
+    def _release(self, topic: Topic) -> None:
+        while topic.held and (item := topic.held.pop(topic.last + 1, None)):
+            topic.last += 1
+            self._registry.deliver(item[1], item[0])
+
+    async def _close_gap(self, name: str, topic: Topic) -> None:
+        """Wait a moment for the missing numbers; then read them."""
+        await asyncio.sleep(PATIENCE)
+        for attempt in range(MAX_ATTEMPTS):
+            try:
+                for _ in range(MAX_FILLS):
+                    if not topic.held:
+                        return
+                    await self._fill(name, topic)
+                break
+            except Exception as error:
+                log.warning("gap_not_filled", attempt=attempt, error=type(error).__name__)
+                await asyncio.sleep(PATIENCE * 2**attempt)
+        if topic.held:
+            self._give_up(topic)
+
+    async def _fill(self, name: str, topic: Topic) -> None:
+        filler = next(filler for prefix, filler in self._fillers.items() if name.startswith(prefix))
+        last_wanted = max(topic.held)
+        found = await filler(name, topic.last)
+        for event, to in found:
+            if event.number > topic.last:
+                topic.last = event.number
+                self._registry.deliver(to, event)
+        if not found:
+            # What was announced has been changed since, and is on its way under its new number.
+            topic.last = last_wanted
+        for number in [number for number in topic.held if number <= topic.last]:
+            del topic.held[number]
+        self._release(topic)
+
+    def _give_up(self, topic: Topic) -> None:
+        """Deliver what there is, and tell whom it concerns that something is missing."""
+        held = sorted(topic.held.items())
+        topic.held.clear()
+        topic.last = held[-1][0]
+        for _, (event, to) in held:
+            self._registry.notify(to, event.feed, "reset", {"reason": "events_missed"})
+            self._registry.deliver(to, event)
+
+    def _after_gap(self) -> None:
+        """What others said may be lost without a trace: every connection here is told to look for itself."""
+        for name in list(self._topics):
+            if name not in self._gaps:
+                del self._topics[name]
+        self._registry.notify(None, None, "reset", {"reason": "bus_interrupted"})
+
+    def _anyone_of(self, to: Recipients) -> bool:
+        return to is None or any(user_id in self._registry for user_id in to)
+
+    def _remember(self, name: str, last: int) -> Topic:
+        topic = self._topics[name] = Topic(last)
+        if len(self._topics) > MAX_TOPICS:
+            self._topics.popitem(last=False)
+        return topic

@@ -1,0 +1,181 @@
+"""The bus over Redis: one channel that every process listens to.
+
+Why one channel and not one for each connected user: whoever connects would have to wait until Redis knows of the
+subscription, a reconnect storm would be thousands of them, and an event for a group of a thousand would be a thousand
+messages, decoded again by each process for each member. So an event is one PUBLISH, with its recipients in the head,
+and one message for each process, which picks out its own; and a connection costs the bus nothing.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from service.encoding import dumps, loads
+from service.realtime.bus import Handler, Handlers
+from service.tasks import forever, stop
+
+log = structlog.get_logger()
+
+CHANNEL = "loa:bus"
+MAX_WAITING = 10_000
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+"""What may wait for a Redis that is away. Past either, the oldest goes, and the others are told of the gap."""
+MAX_BATCH = 256
+BEAT = 2.0
+"""Seconds between the messages that a process sends for the sake of hearing them itself."""
+DEAF_AFTER = 6.0
+"""Seconds without hearing even oneself after which the subscription is taken for dead: a cut cable sends no word."""
+
+GAP = "bus.gap"
+
+
+class RedisBus:
+    """See `Bus`. Publishing is handed to one task, which sends whatever has gathered in one pipeline."""
+
+    def __init__(self, redis: "Redis", channel: str = CHANNEL) -> None:
+        self.process_id = uuid.uuid4().hex
+        self.lag = 0.0
+        """Seconds that the last own message took through Redis and back."""
+        self._redis = redis
+        self._channel = channel
+        self._handlers = Handlers()
+        self._gap_callbacks: list[Callable[[], None]] = []
+        self._outbox: deque[bytes] = deque()
+        self._outbox_bytes = 0
+        self._overflowed = False
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pubsub: PubSub | None = None
+        self._heard = 0.0
+        self._connected = False
+        self._was_connected = False
+
+    @property
+    def connected(self) -> bool:
+        return self._connected
+
+    def on(self, kind: str, handler: Handler) -> None:
+        self._handlers.add(kind, handler)
+
+    def on_gap(self, callback: Callable[[], None]) -> None:
+        self._gap_callbacks.append(callback)
+
+    def publish(self, kind: str, head: dict[str, Any], body: bytes = b"") -> None:
+        self._handlers.call(kind, head, body)
+        self._post(kind, head, body)
+
+    async def start(self) -> None:
+        """Listen and send from now on. Where Redis is away, it is tried again for as long as it takes."""
+        self._tasks = [
+            asyncio.create_task(forever(self._listen, "bus_listen")),
+            asyncio.create_task(forever(self._send, "bus_send")),
+            asyncio.create_task(forever(self._beat, "bus_beat")),
+        ]
+        # A moment's grace, so that the first connections find a bus that hears; not longer, for Redis may be away.
+        deadline = time.monotonic() + 2
+        while not self._connected and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        deadline = time.monotonic() + 2
+        while self._outbox and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for task in self._tasks:
+            await stop(task)
+        await self._hang_up()
+
+    # Saying.
+
+    def _post(self, kind: str, head: dict[str, Any], body: bytes) -> None:
+        # The head is one line, for JSON holds no line break: what follows the first one is the body.
+        message = dumps([self.process_id, kind, head]).encode() + b"\n" + body
+        self._outbox.append(message)
+        self._outbox_bytes += len(message)
+        while len(self._outbox) > MAX_WAITING or self._outbox_bytes > MAX_WAITING_BYTES:
+            self._outbox_bytes -= len(self._outbox.popleft())
+            self._overflowed = True
+        self._wake.set()
+
+    async def _send(self) -> None:
+        await self._wake.wait()
+        if self._overflowed:
+            self._overflowed = False
+            self._post(GAP, {}, b"")
+        while self._outbox:
+            batch = [self._outbox[place] for place in range(min(MAX_BATCH, len(self._outbox)))]
+            pipeline = self._redis.pipeline(transaction=False)
+            for message in batch:
+                pipeline.publish(self._channel, message)
+            await pipeline.execute()
+            # Only what Redis has taken leaves; some of a failed batch may be said twice, which numbers sort out.
+            for message in batch:
+                if self._outbox and self._outbox[0] is message:
+                    self._outbox_bytes -= len(self._outbox.popleft())
+        self._wake.clear()
+
+    async def _beat(self) -> None:
+        self._post("bus.beat", {"at": time.monotonic()}, b"")
+        await asyncio.sleep(BEAT)
+        if self._connected and time.monotonic() - self._heard > DEAF_AFTER:
+            log.warning("bus_deaf", seconds=DEAF_AFTER)
+            await self._hang_up()
+
+    # Hearing.
+
+    async def _listen(self) -> None:
+        pubsub = self._redis.pubsub()
+        self._pubsub = pubsub
+        try:
+            await pubsub.subscribe(self._channel)
+            while True:
+                message = await pubsub.get_message(timeout=DEAF_AFTER)
+                if self._pubsub is not pubsub:
+                    return
+                if message is None:
+                    continue
+                self._heard = time.monotonic()
+                if message["type"] == "subscribe":
+                    self._hearing()
+                elif message["type"] == "message":
+                    self._hear(message["data"])
+        finally:
+            if self._pubsub is pubsub:
+                self._pubsub = None
+            self._connected = False
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    def _hearing(self) -> None:
+        self._connected = True
+        if self._was_connected:
+            log.info("bus_back")
+            self._missed()
+        self._was_connected = True
+
+    def _hear(self, data: bytes) -> None:
+        line, _, body = data.partition(b"\n")
+        origin, kind, head = loads(line)
+        if origin == self.process_id:
+            if kind == "bus.beat":
+                self.lag = time.monotonic() - head["at"]
+            return
+        if kind == GAP:
+            self._missed()
+        else:
+            self._handlers.call(kind, head, body)
+
+    def _missed(self) -> None:
+        for callback in self._gap_callbacks:
+            callback()
+
+    async def _hang_up(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        self._connected = False
+        if pubsub is not None:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]

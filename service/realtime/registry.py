@@ -1,0 +1,144 @@
+"""The registry of per-user queues: which connections, of which tabs and devices, each user has on this process."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from service.realtime.connection import Connection
+from service.realtime.event import Event
+from service.realtime.ticker import Ticker
+
+
+class Registry:
+    """All live connections of this process, by user.
+
+    Invariants: mutation is synchronous, so there is no lock and no await inside; delivery never blocks; a user with
+    no connection left is gone from it; a connection is closed once, with a reason; what is delivered to one
+    connection leaves in the order of delivery, in at most one write a turn of the loop.
+    """
+
+    def __init__(self, ticker: Ticker) -> None:
+        self.ticker = ticker
+        self._users: dict[str, set[Connection]] = {}
+        self._dirty: list[Connection] = []
+        self._feeds: defaultdict[str, int] = defaultdict(int)
+        self._watchers: list[Callable[[str], None]] = []
+        self._empty: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        """How many connections there are."""
+        return sum(self._feeds.values())
+
+    def __contains__(self, user_id: object) -> bool:
+        return user_id in self._users
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Every connection, as of now: whoever walks it may close them."""
+        return iter([connection for connections in self._users.values() for connection in connections])
+
+    def users(self) -> list[str]:
+        return list(self._users)
+
+    def connections(self, user_id: str) -> frozenset[Connection]:
+        return frozenset(self._users.get(user_id, ()))
+
+    def count(self, feed: str) -> int:
+        return self._feeds.get(feed, 0)
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """Call `callback(user_id)` whenever a user's first connection comes or the last one goes."""
+        self._watchers.append(callback)
+
+    @contextmanager
+    def joining(self, connection: Connection) -> Iterator[None]:
+        """Register `connection`, so that nothing is missed while its past is read; take it out if that fails."""
+        self.add(connection)
+        try:
+            yield
+        except BaseException:
+            self.discard(connection)
+            raise
+
+    def add(self, connection: Connection) -> None:
+        connections = self._users.get(connection.user_id)
+        if connections is None:
+            self._users[connection.user_id] = {connection}
+            self._feeds[connection.feed] += 1
+            self._changed(connection.user_id)
+        elif connection not in connections:
+            connections.add(connection)
+            self._feeds[connection.feed] += 1
+
+    def discard(self, connection: Connection) -> None:
+        connections = self._users.get(connection.user_id)
+        if connections is None or connection not in connections:
+            return
+        connections.remove(connection)
+        self._feeds[connection.feed] -= 1
+        if not connections:
+            del self._users[connection.user_id]
+            self._changed(connection.user_id)
+        if self._empty and not self._users:
+            self._empty.set()
+
+    def deliver(self, user_ids: Collection[str] | None, event: Event) -> int:
+        """Queue `event` for each connection of its feed that these users (None: all) have here; how many those are."""
+        users = self._users
+        if user_ids is None or len(user_ids) > len(users):
+            wanted: Collection[str] = users if user_ids is None else users.keys() & user_ids
+        else:
+            wanted = user_ids
+        feed = event.feed
+        reached = 0
+        overflowed: list[Connection] = []
+        for user_id in wanted:
+            for connection in users.get(user_id, ()):
+                if connection.feed == feed:
+                    reached += 1
+                    if not connection.offer(event):
+                        overflowed.append(connection)
+        # Closing takes a connection out of the sets walked above, so it waits until the walk is over.
+        for connection in overflowed:
+            connection.overflow()
+        return reached
+
+    def notify(self, user_ids: Collection[str] | None, feed: str | None, type: str, fields: dict[str, Any]) -> None:
+        """Tell the connections of these users (None: all) and that feed (None: any) something about themselves."""
+        for connection in self if user_ids is None else [c for user in user_ids for c in self.connections(user)]:
+            if feed is None or connection.feed == feed:
+                connection.send(connection.notice(type, fields))
+
+    def close_where(self, predicate: Callable[[Connection], bool], code: int, reason: str) -> int:
+        """Close every connection that `predicate` picks; how many those were."""
+        picked = [connection for connection in self if predicate(connection)]
+        for connection in picked:
+            connection.close(code, reason)
+        return len(picked)
+
+    async def emptied(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until no connection is left."""
+        if not self._users:
+            return True
+        self._empty = asyncio.Event()
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Let `connection` write at the end of this turn of the loop, together with all others that have something."""
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._dirty.append(connection)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()
+
+    def _changed(self, user_id: str) -> None:
+        for callback in self._watchers:
+            callback(user_id)

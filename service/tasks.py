@@ -1,0 +1,34 @@
+"""Tasks that someone owns: whoever starts one keeps it, and cancels and awaits it in the end."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+FIRST_PAUSE = 0.25
+LAST_PAUSE = 10.0
+
+
+async def stop(task: asyncio.Task[Any] | None) -> None:
+    """Cancel `task` and wait until it has ended; its own errors were its owner's to report."""
+    if task is None or task.done():
+        return
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def forever(step: Callable[[], Awaitable[None]], name: str) -> None:
+    """Run `step` again and again. One that fails is reported and tried again after a growing, jittered, capped pause."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            await step()
+            pause = FIRST_PAUSE
+        except Exception as error:
+            log.warning("task_failed", task=name, error=type(error).__name__, retry_in=round(pause, 2))
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+            pause = min(pause * 2, LAST_PAUSE)

@@ -1,0 +1,59 @@
+"""An echo endpoint on Loa's own WebSocket, for the conformance suite: `python -m tests.realtime.echo` prints its port."""
+
+import asyncio
+import socket
+import time
+
+from sanic import HTTPResponse, Request, Sanic
+
+from service.identity import Identity
+from service.realtime.event import text_frame
+from service.realtime.registry import Registry
+from service.realtime.takeover import Takeover
+from service.realtime.ticker import Ticker
+from service.realtime.websocket import WebSocket
+
+DAY = 86_400
+
+
+class Echo(WebSocket):
+    """Sends back what comes, text as text and bytes as bytes."""
+
+    takes_binary = True
+
+    def on_binary(self, data: bytes) -> None:
+        frame = bytearray(text_frame(data))
+        frame[0] = 0x82
+        assert self.transport
+        self.transport.write(bytes(frame))
+
+    def echo(self, text: str) -> None:
+        assert self.transport
+        self.transport.write(text_frame(text.encode()))
+
+
+def create_app(registry: Registry) -> Sanic:
+    app = Sanic("echo", configure_logging=False)
+    app.config.ACCESS_LOG = False
+
+    @app.get("/")
+    async def echo(request: Request) -> HTTPResponse:
+        caller = Identity("someone", "session", "token", time.time() + DAY)
+        connection = Echo(registry, caller, "echo", request.headers.items())
+        connection.on_text = connection.echo
+        with registry.joining(connection):
+            connection.open([])
+        return Takeover(connection)
+
+    @app.before_server_start
+    async def start(_: Sanic) -> None:
+        registry.ticker.start()
+
+    return app
+
+
+if __name__ == "__main__":
+    listening = socket.create_server(("127.0.0.1", 0))
+    print(listening.getsockname()[1], flush=True)
+    create_app(Registry(Ticker())).run(sock=listening, single_process=True, motd=False)
+    asyncio.set_event_loop(None)
