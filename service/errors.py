@@ -34,6 +34,8 @@ class LoaError(Exception):
         super().__init__(detail or self.detail)
         self.detail = detail or self.detail
         self.retry_after = retry_after
+        self.ref: str | None = None
+        """What the client called the frame that met this, where it came in one."""
 
 
 class MalformedJson(LoaError):

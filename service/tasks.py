@@ -22,13 +22,20 @@ async def stop(task: asyncio.Task[Any] | None) -> None:
 
 
 async def forever(step: Callable[[], Awaitable[None]], name: str) -> None:
-    """Run `step` again and again. One that fails is reported and tried again after a growing, jittered, capped pause."""
+    """Run `step` again and again. One that fails is reported, and tried again after a jittered pause that grows."""
+    while True:
+        await until_done(step, name)
+
+
+async def until_done(step: Callable[[], Awaitable[None]], name: str) -> None:
+    """Run `step` until it ends without an error, with pauses as in `forever`."""
     pause = FIRST_PAUSE
     while True:
         try:
             await step()
-            pause = FIRST_PAUSE
         except Exception as error:
             log.warning("task_failed", task=name, error=type(error).__name__, retry_in=round(pause, 2))
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
             pause = min(pause * 2, LAST_PAUSE)
+        else:
+            return

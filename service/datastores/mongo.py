@@ -11,9 +11,9 @@ from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, Se
 
 from service.errors import Unavailable
 
-Collection = AsyncIOMotorCollection
-Database = AsyncIOMotorDatabase
 Document = dict[str, Any]
+Collection = AsyncIOMotorCollection[Document]
+Database = AsyncIOMotorDatabase[Document]
 
 SELECTION_TIMEOUT_MS = 2_000
 """How long a call waits for a server to be there before it says 503: shorter than a client's patience."""

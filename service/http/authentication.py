@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from sanic import HTTPResponse, Request
 
@@ -30,8 +30,8 @@ class Authentication:
             request.ctx.user_id = caller.user_id
             return await handler(request, caller, *args, **kwargs)
 
-        authenticated.__dict__["needs_token"] = True
-        return authenticated
+        # `wraps` says to mypy that the caller is still a parameter.
+        return cast(Handler[P], authenticated)
 
     async def of_connection(self, request: Request) -> Identity:
         """The caller of a socket or stream, which a browser cannot give a header: `?ticket=` or `?token=` too."""

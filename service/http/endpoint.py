@@ -3,28 +3,51 @@
 The same models do both, so the document cannot say other than the code does.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel
-from sanic import HTTPResponse
+from pydantic import BaseModel, ConfigDict
+from sanic import HTTPResponse, Request
+from sanic.exceptions import MethodNotAllowed
 from sanic_ext import openapi, validate
+from sanic_ext.extensions.openapi.types import Schema
 
 from service import errors as domain
 from service.encoding import dumps
 from service.errors import LoaError
 from service.http.authentication import Authentication
-from service.http.errors import TABLE, Problem
+from service.http.body import reads_json
+from service.http.errors import TABLE, Problem, UnsupportedMediaType
+from service.http.schemas import component, properties
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SIGNING_IN: frozenset[type[LoaError]] = frozenset(
+    {domain.TokenMissing, domain.TokenInvalid, domain.TokenExpired, domain.TokenRevoked}
+)
 
-class Input(BaseModel, strict=True, extra="forbid", frozen=True):
+
+class Input(BaseModel):
     """Base of every request body: types as they are, not as they could be made to be; unknown fields refused."""
 
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-class Query(BaseModel, extra="forbid", frozen=True):
-    """Base of every query string: numbers are read from their digits; unknown parameters refused."""
+
+class Query(BaseModel):
+    """Base of every query string: numbers are read from their digits; unknown and repeated parameters refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConnectionQuery(BaseModel):
+    """Base of the query string of a socket or stream. Unknown parameters pass: a proxy or library may add its own."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    ticket: str | None = None
+    token: str | None = None
 
 
 def endpoint(
@@ -34,19 +57,20 @@ def endpoint(
     auth: Authentication | None = None,
     body: type[Input] | None = None,
     query: type[Query] | None = None,
-    answers: dict[int, type[BaseModel] | None],
-    errors: tuple[type[LoaError], ...] = (),
+    answers: Mapping[int, type[BaseModel] | None],
+    errors: Iterable[type[LoaError]] = (),
 ) -> Callable[[F], F]:
-    """The handler becomes `handler(request, [caller,] *, [body,] [query,] **path)` with each part checked before it runs.
+    """The handler becomes `handler(request, [caller,] *, [body,] [query,] **path)`, each part checked before it runs.
 
     `answers`: the model of each status that is not an error (None: no body). `errors`: what the use case can refuse;
-    those of signing in and of validation are added here. A stranger is told 401 before 422.
+    those of signing in and of validation are added here. A stranger is told 401 before anything else.
     """
-    refusals = set(errors) | {domain.Unavailable, domain.RateLimited}
+    refusals = {*errors, domain.Unavailable}
     if auth:
-        refusals |= {domain.TokenMissing, domain.TokenInvalid, domain.TokenExpired, domain.TokenRevoked}
+        refusals |= {*SIGNING_IN, domain.RateLimited}
     if body:
         refusals |= {domain.MalformedJson, domain.ValidationFailed, domain.TooLarge}
+        refusals |= {UnsupportedMediaType, domain.RateLimited}
     if query:
         refusals |= {domain.ValidationFailed}
 
@@ -54,18 +78,59 @@ def endpoint(
         checked: Any = handler
         if body or query:
             checked = validate(json=body, query=query, strict=True)(checked)
+        if body:
+            checked = reads_json(checked)
         if auth:
             checked = auth.required(checked)
+        content = {"application/json": {"schema": component(body, "validation")}} if body else None
         return openapi.definition(  # type: ignore[no-any-return]
-            operation=handler.__name__,
-            summary=summary,
-            description=handler.__doc__,
-            tag=tag,
-            body={"application/json": _schema(body)} if body else None,
-            parameter=_parameters(query) if query else None,
-            response=_responses(answers, refusals),
+            **_described(handler, summary, tag, query),
+            body=openapi.definitions.RequestBody(content, required=True) if content else None,
+            response=[*_answers(answers), *_refusals(refusals)],
             secured={"bearer": []} if auth else None,
         )(checked)
+
+    return decorate
+
+
+def connection(
+    summary: str,
+    *,
+    tag: str,
+    kind: Literal["websocket", "event-stream"],
+    query: type[ConnectionQuery] | None = None,
+    errors: Iterable[type[LoaError]] = (),
+) -> Callable[[F], F]:
+    """For a route that ends in a live connection: the handler becomes `handler(request, *, [query])`.
+
+    Signing in is the handler's own (`Authentication.of_connection`), since a socket is told of it in its close reason.
+    HEAD is refused: there is no head of it without the connection.
+    """
+    refusals = {*errors, domain.Unavailable, domain.RateLimited}
+    if query:
+        refusals |= {domain.ValidationFailed}
+    if kind == "websocket":
+        success = {"status": 101, "description": "Switching Protocols", "content": {}}
+    else:
+        text = {"text/event-stream": {"schema": {"type": "string"}}}
+        success = {"status": 200, "description": "OK", "content": text}
+        refusals |= SIGNING_IN
+
+    def decorate(handler: F) -> F:
+        checked: Any = validate(query=query)(handler) if query else handler
+
+        @wraps(checked)
+        async def connect(request: Request, *args: Any, **kwargs: Any) -> Any:
+            if request.method != "GET":
+                raise MethodNotAllowed(method=request.method, allowed_methods=["GET"])
+            return await checked(request, *args, **kwargs)
+
+        described: Any = openapi.definition(
+            **_described(handler, summary, tag, query), response=[success, *_refusals(refusals)]
+        )(connect)
+        for scheme in ("bearer", "ticket", "token"):
+            described = openapi.secured(scheme)(described)
+        return described  # type: ignore[no-any-return]
 
     return decorate
 
@@ -76,3 +141,60 @@ def answer(model: BaseModel | dict[str, Any] | None = None, status: int = 200) -
         return HTTPResponse(b"", 204)
     data = model.model_dump() if isinstance(model, BaseModel) else model
     return HTTPResponse(dumps(data), status, content_type="application/json")
+
+
+class _Written(Schema):
+    """A schema that sanic-ext shall take as it is written."""
+
+    def guard(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return fields
+
+
+def _described(handler: Any, summary: str, tag: str, query: type[BaseModel] | None) -> dict[str, Any]:
+    return {
+        # Several nouns have a `create`; the document wants each name once.
+        "operation": f"{tag}_{handler.__name__}".lower().replace(" ", "_"),
+        "summary": summary,
+        "description": inspect.cleandoc(handler.__doc__) if handler.__doc__ else None,
+        "tag": tag,
+        "parameter": [
+            {
+                "name": name,
+                "schema": _Written(**schema),  # type: ignore[no-untyped-call]
+                "location": "query",
+                "required": required,
+            }
+            for name, (schema, required) in (properties(query) if query else {}).items()
+        ],
+    }
+
+
+def _answers(answers: Mapping[int, type[BaseModel] | None]) -> list[dict[str, Any]]:
+    return [
+        {
+            "status": status,
+            "description": (inspect.getdoc(model) or model.__name__) if model else "Done; there is no body.",
+            "content": {"application/json": {"schema": component(model, "serialization")}} if model else {},
+        }
+        for status, model in answers.items()
+    ]
+
+
+def _refusals(refusals: set[type[LoaError]]) -> list[dict[str, Any]]:
+    """One answer for each status, which lists the codes that it can have."""
+    codes: dict[int, list[str]] = {}
+    for row in sorted({TABLE[refusal] for refusal in refusals}):
+        codes.setdefault(row.status, []).append(row.code)
+    shared = component(Problem, "serialization")
+    return [
+        {
+            "status": status,
+            "description": ", ".join(f"`{code}`" for code in names),
+            "content": {
+                "application/problem+json": {
+                    "schema": {"allOf": [shared, {"type": "object", "properties": {"code": {"enum": names}}}]}
+                }
+            },
+        }
+        for status, names in codes.items()
+    ]

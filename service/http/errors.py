@@ -1,5 +1,6 @@
 """The one table of errors: what a client is told of each, over HTTP, in a socket's `error` and in its close reason."""
 
+import math
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -7,13 +8,25 @@ import structlog
 from pydantic import BaseModel
 from pydantic import ValidationError as PydanticValidationError
 from sanic import HTTPResponse, Request, Sanic
-from sanic.exceptions import BadRequest, InvalidUsage, PayloadTooLarge, SanicException
+from sanic.exceptions import PayloadTooLarge, SanicException
 from sanic_ext.exceptions import ValidationError as BodyNotValid
 
 from service import errors
 from service.encoding import dumps
 
 log = structlog.get_logger()
+
+
+MAX_FIELDS = 20
+"""Of a body with more mistakes than this, the rest is left out of the answer."""
+MAX_FIELD_NAME = 100
+"""The name of an unknown field is the client's own, and it comes back no longer than this."""
+
+
+class UnsupportedMediaType(errors.LoaError):
+    """A body that says it is something other than JSON: only HTTP knows this one."""
+
+    detail = "The body must be JSON, with Content-Type: application/json."
 
 
 class Answer(NamedTuple):
@@ -24,7 +37,7 @@ class Answer(NamedTuple):
     close_code: int
 
 
-TABLE: dict[type[errors.LoaError], Answer] = {
+TABLE: dict[type, Answer] = {
     errors.MalformedJson: Answer(400, "malformed_json", 1008),
     errors.TokenMissing: Answer(401, "token_missing", 1008),
     errors.TokenInvalid: Answer(401, "token_invalid", 1008),
@@ -37,6 +50,7 @@ TABLE: dict[type[errors.LoaError], Answer] = {
     errors.UsernameTaken: Answer(409, "username_taken", 1008),
     errors.NonceReused: Answer(409, "nonce_reused", 1008),
     errors.TooLarge: Answer(413, "too_large", 1009),
+    UnsupportedMediaType: Answer(415, "unsupported_media_type", 1003),
     errors.ValidationFailed: Answer(422, "validation_failed", 1008),
     errors.RateLimited: Answer(429, "rate_limited", 1008),
     errors.Unavailable: Answer(503, "unavailable", 1013),
@@ -46,12 +60,14 @@ UNKNOWN = Answer(500, "internal_error", 1011)
 
 
 class FieldProblem(BaseModel):
+    """One thing wrong with one field; `field` is its path, `a.b.0`."""
+
     field: str
     message: str
 
 
 class Problem(BaseModel):
-    """An RFC 9457 problem document, as the API's description shows it."""
+    """An RFC 9457 problem document. `code` is stable and for programs, `detail` is for a person."""
 
     title: str
     status: int
@@ -61,25 +77,30 @@ class Problem(BaseModel):
 
 
 def answer_to(error: BaseException) -> Answer:
-    """The row of the table that `error` falls under; what has none is our own fault."""
-    return TABLE.get(type(error), UNKNOWN)  # type: ignore[arg-type]
+    """The row of the table that `error`, or the nearest of its bases, has; what has none is our own fault."""
+    for kind in type(error).__mro__:
+        if kind in TABLE:
+            return TABLE[kind]
+    return UNKNOWN
 
 
 def of_pydantic(error: PydanticValidationError, prefix: str = "") -> errors.ValidationFailed:
     """A model's refusal in our words. What was sent is left out of it: it may be a password."""
-    fields = [
-        errors.FieldError(
-            prefix + ".".join(str(part) for part in problem["loc"]) or "body",
-            problem["msg"].removeprefix("Value error, "),
-        )
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    return errors.ValidationFailed(fields)
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return errors.ValidationFailed(
+        [
+            errors.FieldError(
+                _name(prefix + ".".join(str(part) for part in problem["loc"]) or "body"),
+                problem["msg"].removeprefix("Value error, "),
+            )
+            for problem in problems[:MAX_FIELDS]
+        ]
+    )
 
 
 def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
     """An RFC 9457 problem document."""
-    return {"title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail, **more}
+    return {"title": _phrase(status), "status": status, "code": code, "detail": detail, **more}
 
 
 def problem_of(error: BaseException) -> tuple[dict[str, Any], dict[str, str]]:
@@ -92,9 +113,11 @@ def problem_of(error: BaseException) -> tuple[dict[str, Any], dict[str, str]]:
         body["errors"] = [field._asdict() for field in error.fields]
     if isinstance(error, errors.LoaError) and error.retry_after is not None:
         # Retry-After is in whole seconds (RFC 9110, 10.2.3); rounding down would invite too early.
-        headers["Retry-After"] = str(max(1, -int(-error.retry_after // 1)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if answer.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        # RFC 6750, 3.1: a token that was shown and refused is named as the reason, a missing one is not.
+        shown = isinstance(error, errors.TokenError) and not isinstance(error, errors.TokenMissing)
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if shown else "Bearer"
     return body, headers
 
 
@@ -102,30 +125,14 @@ def respond(body: dict[str, Any], headers: dict[str, str] | None = None) -> HTTP
     return HTTPResponse(dumps(body), body["status"], headers, content_type="application/problem+json")
 
 
-def _translate(error: Exception) -> Exception:
-    """Sanic's own refusals, in the domain's words where there is a word for them."""
-    if isinstance(error, BodyNotValid):
-        cause = error.__context__
-        return of_pydantic(cause) if isinstance(cause, PydanticValidationError) else errors.ValidationFailed([])
-    if isinstance(error, PydanticValidationError):
-        return of_pydantic(error)
-    if isinstance(error, PayloadTooLarge):
-        return errors.TooLarge()
-    if isinstance(error, InvalidUsage | BadRequest) and "parsing body" in str(error):
-        return errors.MalformedJson()
-    if isinstance(error, SanicException) and error.status_code == 404:
-        return errors.NotFound()
-    if isinstance(error, SanicException) and error.status_code == 503:
-        return errors.Unavailable()
-    return error
-
-
 def handle(request: Request, exception: Exception) -> HTTPResponse:
     """Sanic's error handler: every error leaves as a problem document."""
     error = _translate(exception)
     if isinstance(error, SanicException) and 400 <= error.status_code < 500:
-        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_").replace("-", "_")
-        return respond(problem(error.status_code, code, str(error)), dict(error.headers))
+        phrase = _phrase(error.status_code)
+        code = phrase.lower().replace(" ", "_").replace("-", "_")
+        # Not the exception's own sentence: it quotes the request.
+        return respond(problem(error.status_code, code, f"{phrase}."), dict(error.headers))
     if answer_to(error) is UNKNOWN:
         log.error("request_failed", exc_info=exception)
     return respond(*problem_of(error))
@@ -133,3 +140,28 @@ def handle(request: Request, exception: Exception) -> HTTPResponse:
 
 def install(app: Sanic[Any, Any]) -> None:
     app.error_handler.add(Exception, handle)
+
+
+def _translate(error: Exception) -> Exception:
+    """What Sanic, sanic-ext and pydantic refuse, in the domain's words where there is a word for it."""
+    if isinstance(error, BodyNotValid):
+        cause = error.__context__
+        return of_pydantic(cause) if isinstance(cause, PydanticValidationError) else errors.ValidationFailed([])
+    if isinstance(error, PayloadTooLarge):
+        return errors.TooLarge()
+    if isinstance(error, SanicException) and error.status_code == 404:
+        return errors.NotFound()
+    if isinstance(error, SanicException) and error.status_code == 503:
+        return errors.Unavailable()
+    return error
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _name(field: str) -> str:
+    return field[:MAX_FIELD_NAME].encode("utf-8", "replace").decode()

@@ -9,7 +9,7 @@ import structlog
 log = structlog.get_logger()
 
 Handler = Callable[[dict[str, Any], bytes], None]
-"""Called with a message's head and body, synchronously; it must not block, and what it raises is reported, not passed on."""
+"""Called with a message's head and body, synchronously: it must not block, and what it raises goes to the log."""
 
 
 class Bus(Protocol):

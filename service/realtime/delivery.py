@@ -29,13 +29,17 @@ MAX_FILLS = 8
 
 
 class Topic:
-    """What this process knows of one order: everything up to `last` has been delivered here, or was before its time."""
+    """What this process knows of one order: of the numbers from `first`, those up to `last` have been delivered here.
 
-    __slots__ = ("first", "held", "last")
+    `wanted` is the highest that is known to exist; what came too early is `held`.
+    """
+
+    __slots__ = ("first", "held", "last", "wanted")
 
     def __init__(self, last: int) -> None:
-        self.first = last
+        self.first = last + 1
         self.last = last
+        self.wanted = last
         self.held: dict[int, tuple[Event, Recipients]] = {}
 
 
@@ -54,6 +58,7 @@ class Delivery:
         self._fillers: dict[str, Filler] = {}
         self._gaps: dict[str, asyncio.Task[None]] = {}
         bus.on("event", self._receive)
+        bus.on("reached", self._on_reached)
         bus.on_gap(self._after_gap)
 
     def publish(self, event: Event, to: Collection[str] | None) -> None:
@@ -77,6 +82,10 @@ class Delivery:
         """Everything of `topic` up to `number` is known to be stored: a connection that joins has it in its past."""
         if topic not in self._topics:
             self._remember(topic, number)
+
+    def reached(self, topic: str, number: int) -> None:
+        """Tell every process that `topic` has got to `number`, in case nobody has: who is behind reads the rest."""
+        self._bus.publish("reached", {"topic": topic, "number": number})
 
     async def close(self) -> None:
         for task in list(self._gaps.values()):
@@ -104,20 +113,28 @@ class Delivery:
             if not self._anyone_of(to):
                 return
             topic = self._remember(event.topic, event.number - 1)
-            topic.first = event.number
+        self._topics.move_to_end(event.topic)
         if event.number == topic.last + 1:
             topic.last = event.number
             self._registry.deliver(to, event)
             self._release(topic)
         elif event.number > topic.last:
             topic.held[event.number] = (event, to)
-            if event.topic not in self._gaps:
-                task = asyncio.create_task(self._close_gap(event.topic, topic))
-                self._gaps[event.topic] = task
-                task.add_done_callback(lambda _, name=event.topic: self._gaps.pop(name, None))  # type: ignore[misc]
+            self._want(event.topic, topic, event.number)
         elif event.number < topic.first:
             # It overtook nobody: this process began to follow the topic while it was on its way.
             self._registry.deliver(to, event)
+
+    def _on_reached(self, head: dict[str, Any], body: bytes) -> None:
+        topic = self._topics.get(head["topic"])
+        if topic is not None and head["number"] > topic.last:
+            self._want(head["topic"], topic, head["number"])
+
+    def _want(self, name: str, topic: Topic, number: int) -> None:
+        topic.wanted = max(topic.wanted, number)
+        if name not in self._gaps:
+            task = self._gaps[name] = asyncio.create_task(self._close_gap(name, topic))
+            task.add_done_callback(lambda _: self._gaps.pop(name, None))
 
     def _release(self, topic: Topic) -> None:
         while topic.held and (item := topic.held.pop(topic.last + 1, None)):
@@ -130,19 +147,19 @@ class Delivery:
         for attempt in range(MAX_ATTEMPTS):
             try:
                 for _ in range(MAX_FILLS):
-                    if not topic.held:
+                    if topic.last >= topic.wanted:
                         return
                     await self._fill(name, topic)
                 break
             except Exception as error:
                 log.warning("gap_not_filled", attempt=attempt, error=type(error).__name__)
                 await asyncio.sleep(PATIENCE * 2**attempt)
-        if topic.held:
+        if topic.last < topic.wanted:
             self._give_up(topic)
 
     async def _fill(self, name: str, topic: Topic) -> None:
         filler = next(filler for prefix, filler in self._fillers.items() if name.startswith(prefix))
-        last_wanted = max(topic.held)
+        wanted = topic.wanted
         found = await filler(name, topic.last)
         for event, to in found:
             if event.number > topic.last:
@@ -150,7 +167,7 @@ class Delivery:
                 self._registry.deliver(to, event)
         if not found:
             # What was announced has been changed since, and is on its way under its new number.
-            topic.last = last_wanted
+            topic.last = max(topic.last, wanted)
         for number in [number for number in topic.held if number <= topic.last]:
             del topic.held[number]
         self._release(topic)
@@ -159,7 +176,9 @@ class Delivery:
         """Deliver what there is, and tell whom it concerns that something is missing."""
         held = sorted(topic.held.items())
         topic.held.clear()
-        topic.last = held[-1][0]
+        topic.last = topic.wanted
+        if not held:
+            self._registry.notify(None, None, "reset", {"reason": "events_missed"})
         for _, (event, to) in held:
             self._registry.notify(to, event.feed, "reset", {"reason": "events_missed"})
             self._registry.deliver(to, event)

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -33,6 +34,9 @@ BEAT = 2.0
 DEAF_AFTER = 6.0
 """Seconds without hearing even oneself after which the subscription is taken for dead: a cut cable sends no word."""
 
+GRACE = 2.0
+"""Seconds that starting and closing wait for a Redis that may be away."""
+
 GAP = "bus.gap"
 
 
@@ -51,6 +55,9 @@ class RedisBus:
         self._outbox_bytes = 0
         self._overflowed = False
         self._wake = asyncio.Event()
+        self._hears = asyncio.Event()
+        self._all_said = asyncio.Event()
+        self._all_said.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._pubsub: PubSub | None = None
         self._heard = 0.0
@@ -79,14 +86,10 @@ class RedisBus:
             asyncio.create_task(forever(self._beat, "bus_beat")),
         ]
         # A moment's grace, so that the first connections find a bus that hears; not longer, for Redis may be away.
-        deadline = time.monotonic() + 2
-        while not self._connected and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        await _wait(self._hears, GRACE)
 
     async def close(self) -> None:
-        deadline = time.monotonic() + 2
-        while self._outbox and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        await _wait(self._all_said, GRACE)
         for task in self._tasks:
             await stop(task)
         await self._hang_up()
@@ -101,6 +104,7 @@ class RedisBus:
         while len(self._outbox) > MAX_WAITING or self._outbox_bytes > MAX_WAITING_BYTES:
             self._outbox_bytes -= len(self._outbox.popleft())
             self._overflowed = True
+        self._all_said.clear()
         self._wake.set()
 
     async def _send(self) -> None:
@@ -119,6 +123,7 @@ class RedisBus:
                 if self._outbox and self._outbox[0] is message:
                     self._outbox_bytes -= len(self._outbox.popleft())
         self._wake.clear()
+        self._all_said.set()
 
     async def _beat(self) -> None:
         self._post("bus.beat", {"at": time.monotonic()}, b"")
@@ -153,6 +158,7 @@ class RedisBus:
 
     def _hearing(self) -> None:
         self._connected = True
+        self._hears.set()
         if self._was_connected:
             log.info("bus_back")
             self._missed()
@@ -179,3 +185,8 @@ class RedisBus:
         self._connected = False
         if pubsub is not None:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

@@ -1,0 +1,99 @@
+"""Revocation: sessions that have ended open nothing any more, and what they had open is closed, on every process."""
+
+import asyncio
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from service.accounts.blacklist import Blacklist
+from service.accounts.sessions import SessionStore
+from service.errors import TokenRevoked
+from service.identity import Identity
+from service.realtime.bus import Bus
+from service.realtime.registry import Registry
+from service.tasks import forever, stop
+from service.times import now
+
+KIND = "revoke"
+
+LOOK = 2.0
+"""Seconds between two looks at the database."""
+OVERLAP = timedelta(seconds=60)
+"""How far a look reaches back behind the one before: longer than clocks differ, than a write takes to be seen, than a
+connection takes from the check of its token to its place in the registry, and than the blacklist's lease."""
+
+
+class Revocation:
+    """MongoDB has the last word, and is written first. The bus and the blacklist carry its word faster, and may fail.
+
+    So every process looks at MongoDB every `LOOK` seconds for sessions that have ended: it closes their connections,
+    which a lost message may have left open, and enters them in the blacklist, which a lost write may have left out.
+    A process that has seen Redis fail, or has just started, asks MongoDB about every token until a look that reaches
+    back over the life of an access token has filled the blacklist again.
+    """
+
+    def __init__(
+        self, sessions: SessionStore, blacklist: Blacklist, bus: Bus, registry: Registry, *, access_ttl: int
+    ) -> None:
+        """`access_ttl`: seconds that an access token lives, and so an entry in the blacklist."""
+        self._sessions = sessions
+        self._blacklist = blacklist
+        self._bus = bus
+        self._registry = registry
+        self._access_ttl = timedelta(seconds=access_ttl)
+        self._looked: datetime | None = None
+        self._task: asyncio.Task[None] | None = None
+        bus.on(KIND, self._hear)
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(forever(self._watch, "revocation"))
+
+    async def close(self) -> None:
+        await stop(self._task)
+
+    async def check(self, bearer: Identity) -> None:
+        """Of an access token's bearer. Raises TokenRevoked; Unavailable where neither Redis nor MongoDB can say."""
+        revoked = await self._blacklist.holds(bearer.session_id, bearer.token_id)
+        if revoked is None:
+            await self.check_session(bearer.session_id)
+        elif revoked:
+            raise TokenRevoked
+
+    async def check_session(self, session_id: str) -> None:
+        """As `check`, of a token that outlives what the blacklist remembers: MongoDB is asked."""
+        if not await self._sessions.alive(session_id):
+            raise TokenRevoked
+
+    async def announce(self, session_ids: Collection[str], *token_ids: str) -> None:
+        """These sessions have ended in MongoDB, and with them these tokens of theirs: let it be so everywhere."""
+        if not session_ids:
+            return
+        self._bus.publish(KIND, {"session_ids": list(session_ids)})
+        seconds = self._access_ttl.total_seconds()
+        await self._blacklist.add(dict.fromkeys((*session_ids, *token_ids), seconds))
+
+    async def look(self) -> None:
+        """One look at the database. Raises Unavailable, and then the next one reaches back as far."""
+        started = now()
+        await self._blacklist.renew()
+        failures = self._blacklist.failures
+        filling = not self._blacklist.whole and await self._blacklist.answers()
+        since = started - self._access_ttl if filling or self._looked is None else self._looked
+        async for ended in self._sessions.revoked_since(since - OVERLAP):
+            self._close_connections(ended)
+            until = {one: moment + self._access_ttl for one, moment in ended.items()}
+            await self._blacklist.add({one: (end - now()).total_seconds() for one, end in until.items()})
+        self._looked = started
+        if filling:
+            await self._blacklist.complete(failures)
+
+    async def _watch(self) -> None:
+        await self.look()
+        await asyncio.sleep(LOOK)
+
+    def _hear(self, head: dict[str, Any], _: bytes) -> None:
+        self._close_connections(head["session_ids"])
+
+    def _close_connections(self, session_ids: Collection[str]) -> None:
+        ended = frozenset(session_ids)
+        self._registry.close_where(lambda connection: connection.session_id in ended, 1008, "token_revoked")

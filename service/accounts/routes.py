@@ -1,0 +1,143 @@
+"""The HTTP edge of accounts: `/auth` and `/users`."""
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from service import errors
+from service.accounts import models
+from service.accounts.people import People
+from service.accounts.service import AccountService
+from service.accounts.tickets import TTL, Tickets
+from service.http import limits as rules
+from service.http.authentication import Authentication
+from service.http.endpoint import answer, endpoint
+from service.http.limits import RateLimits
+from service.identity import Identity
+from service.ids import path_id
+from service.profiles import Profile
+
+MAX_USER_AGENT = 256
+"""Characters: enough to know one's own device by."""
+
+
+def blueprint(
+    service: AccountService, people: People, tickets: Tickets, auth: Authentication, limits: RateLimits
+) -> Blueprint:
+    bp = Blueprint("accounts", url_prefix="/api/v1")
+
+    @bp.post("/auth/register")
+    @endpoint(
+        "Register",
+        tag="auth",
+        body=models.Register,
+        answers={201: models.SignedIn},
+        errors=(errors.UsernameTaken, errors.RateLimited),
+    )
+    async def register(request: Request, *, body: models.Register) -> HTTPResponse:
+        """Makes an account and signs in. Without a `display_name` it is the username."""
+        await limits.check(rules.REGISTRATION, rules.address(request))
+        return answer(await service.register(body, _user_agent(request)), 201)
+
+    @bp.post("/auth/login")
+    @endpoint(
+        "Sign in",
+        tag="auth",
+        body=models.Login,
+        answers={200: models.SignedIn},
+        errors=(errors.BadCredentials, errors.RateLimited),
+    )
+    async def login(request: Request, *, body: models.Login) -> HTTPResponse:
+        """Begins a session of its own on each device. The answer does not tell a wrong name from a wrong password."""
+        await limits.check(rules.SIGN_IN, rules.address(request))
+        await limits.check(rules.SIGN_IN, body.username)
+        return answer(await service.login(body, _user_agent(request)))
+
+    @bp.post("/auth/refresh")
+    @endpoint(
+        "Refresh the tokens",
+        tag="auth",
+        body=models.Refresh,
+        answers={200: models.SignedIn},
+        errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked, errors.RateLimited),
+    )
+    async def refresh(request: Request, *, body: models.Refresh) -> HTTPResponse:
+        """A new pair; the old refresh token is spent. A spent one shown again revokes the whole session."""
+        await limits.check(rules.REFRESH, rules.address(request))
+        return answer(await service.refresh(body.refresh_token))
+
+    @bp.post("/auth/logout")
+    @endpoint("Sign out", tag="auth", auth=auth, answers={204: None})
+    async def logout(request: Request, caller: Identity) -> HTTPResponse:
+        """Revokes this session's tokens, and closes its sockets and streams."""
+        await service.logout(caller)
+        return answer()
+
+    @bp.post("/auth/password")
+    @endpoint(
+        "Change the password",
+        tag="auth",
+        auth=auth,
+        body=models.PasswordChange,
+        answers={204: None},
+        errors=(errors.BadCredentials,),
+    )
+    async def change_password(request: Request, caller: Identity, *, body: models.PasswordChange) -> HTTPResponse:
+        """Revokes every other session of the caller."""
+        await limits.check(rules.SIGN_IN, caller.user_id)
+        await service.change_password(caller, body)
+        return answer()
+
+    @bp.get("/auth/sessions")
+    @endpoint("List one's devices", tag="auth", auth=auth, answers={200: models.Sessions})
+    async def sessions(request: Request, caller: Identity) -> HTTPResponse:
+        """The caller's live sessions, last used first."""
+        return answer(models.Sessions(items=await service.sessions(caller)))
+
+    @bp.delete("/auth/sessions/<session_id:str>")
+    @endpoint("End a session", tag="auth", auth=auth, answers={204: None}, errors=(errors.NotFound,))
+    async def end_session(request: Request, caller: Identity, session_id: str) -> HTTPResponse:
+        """Signs one of the caller's devices out."""
+        await service.end_session(caller, path_id(session_id))
+        return answer()
+
+    @bp.post("/auth/ticket")
+    @endpoint("Get a ticket", tag="auth", auth=auth, answers={200: models.Ticket})
+    async def ticket(request: Request, caller: Identity) -> HTTPResponse:
+        """For the URL of one socket or stream: it is good once, for a short while."""
+        return answer(models.Ticket(ticket=await tickets.issue(caller), expires_in=TTL))
+
+    @bp.get("/users/me")
+    @endpoint("Read one's profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
+    async def me(request: Request, caller: Identity) -> HTTPResponse:
+        return answer(await people.profile(caller.user_id))
+
+    @bp.patch("/users/me")
+    @endpoint(
+        "Change one's profile",
+        tag="users",
+        auth=auth,
+        body=models.ProfileChange,
+        answers={200: Profile},
+        errors=(errors.NotFound,),
+    )
+    async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:
+        """What is left out stays as it is; an `avatar` of null takes the picture away."""
+        return answer(await people.change_profile(caller.user_id, body))
+
+    @bp.get("/users")
+    @endpoint("Find people", tag="users", auth=auth, query=models.UserSearch, answers={200: models.UsersFound})
+    async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
+        """By the beginning of their username or display name."""
+        return answer(models.UsersFound(items=await people.search(query.query, query.limit)))
+
+    @bp.get("/users/<user_id:str>")
+    @endpoint("Read a profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
+    async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
+        return answer(await people.profile(path_id(user_id)))
+
+    return bp
+
+
+def _user_agent(request: Request) -> str:
+    """As the client says, but for what no device is called: it comes back to its owner's screen."""
+    said = str(request.headers.getone("user-agent", ""))
+    return "".join(character for character in said[:MAX_USER_AGENT] if character.isprintable())

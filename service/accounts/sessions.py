@@ -1,0 +1,127 @@
+"""The store of sessions: one for each sign-in, and the last word on which of them have ended."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ASCENDING, DESCENDING
+
+from service.datastores.mongo import Collection, Database, Document, unavailable
+from service.times import now
+
+BATCH = 500
+
+LIVE = {"revoked_at": None}
+"""A session that has not ended has no `revoked_at`, which keeps it out of the index of those that have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    id: str
+    created_at: datetime
+    last_used_at: datetime
+    user_agent: str
+
+
+class SessionStore:
+    """A session ends once and for ever. All methods raise Unavailable where the database is away.
+
+    Of the refresh token only the hash of its id is kept, so that the database alone cannot tell which one is good.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._sessions: Collection = database["sessions"]
+
+    async def create_indexes(self) -> None:
+        async with unavailable():
+            await self._sessions.create_index("expires_at", expireAfterSeconds=0)
+            await self._sessions.create_index(
+                [("user_id", ASCENDING), ("revoked_at", ASCENDING), ("last_used_at", DESCENDING)]
+            )
+            await self._sessions.create_index("revoked_at", partialFilterExpression={"revoked_at": {"$exists": True}})
+
+    async def add(self, session_id: str, user_id: str, refresh_id: str, expires_at: datetime, user_agent: str) -> None:
+        moment = now()
+        document = {
+            "_id": ObjectId(session_id),
+            "user_id": ObjectId(user_id),
+            "refresh": _hash(refresh_id),
+            "created_at": moment,
+            "last_used_at": moment,
+            "expires_at": expires_at,
+            "user_agent": user_agent,
+        }
+        async with unavailable():
+            await self._sessions.insert_one(document)
+
+    async def rotate(self, session_id: str, user_id: str, spent_id: str, fresh_id: str, expires_at: datetime) -> bool:
+        """Put the refresh token `fresh_id` in place of `spent_id`, in one step: of two who try, one is told True."""
+        moment = now()
+        current = {**_which(session_id, user_id), "refresh": _hash(spent_id), "expires_at": {"$gt": moment}, **LIVE}
+        changes = {"refresh": _hash(fresh_id), "last_used_at": moment, "expires_at": expires_at}
+        async with unavailable():
+            result = await self._sessions.update_one(current, {"$set": changes})
+        return bool(result.modified_count)
+
+    async def alive(self, session_id: str) -> bool:
+        live = {"_id": ObjectId(session_id), "expires_at": {"$gt": now()}, **LIVE}
+        async with unavailable():
+            return await self._sessions.find_one(live, {"_id": True}) is not None
+
+    async def of_user(self, user_id: str, limit: int) -> list[Session]:
+        """The live ones, last used first, at most `limit`."""
+        async with unavailable():
+            documents = await self._live(user_id).limit(limit).to_list(limit)
+        return [
+            Session(str(one["_id"]), one["created_at"], one["last_used_at"], one["user_agent"]) for one in documents
+        ]
+
+    async def revoke(self, session_id: str, user_id: str) -> bool:
+        """End one session of this user; False where there is none to end."""
+        async with unavailable():
+            result = await self._sessions.update_one(
+                {**_which(session_id, user_id), **LIVE}, {"$set": {"revoked_at": now()}}
+            )
+        return bool(result.modified_count)
+
+    async def revoke_others(self, user_id: str, keep: str) -> list[str]:
+        """End every session of this user but `keep`; which those were."""
+        async with unavailable():
+            found = await self._live(user_id).to_list(None)
+        return await self._revoke_all(one["_id"] for one in found if str(one["_id"]) != keep)
+
+    async def revoke_beyond(self, user_id: str, limit: int) -> list[str]:
+        """End those of this user's sessions that are not among the `limit` last used; which those were."""
+        async with unavailable():
+            found = await self._live(user_id).skip(limit).to_list(None)
+        return await self._revoke_all(one["_id"] for one in found)
+
+    async def revoked_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
+        """The sessions that ended at `moment` or later, and when: in batches, for there may be many."""
+        async with unavailable():
+            cursor = self._sessions.find({"revoked_at": {"$gte": moment}}, {"revoked_at": True}, batch_size=BATCH)
+            while batch := await cursor.to_list(BATCH):
+                yield {str(one["_id"]): one["revoked_at"] for one in batch}
+
+    def _live(self, user_id: str) -> Any:
+        """A cursor, last used first."""
+        which = {"user_id": ObjectId(user_id), "expires_at": {"$gt": now()}, **LIVE}
+        return self._sessions.find(which).sort([("last_used_at", DESCENDING), ("_id", DESCENDING)])
+
+    async def _revoke_all(self, ids: Iterable[ObjectId]) -> list[str]:
+        ended = list(ids)
+        if ended:
+            async with unavailable():
+                await self._sessions.update_many({"_id": {"$in": ended}, **LIVE}, {"$set": {"revoked_at": now()}})
+        return [str(one) for one in ended]
+
+
+def _which(session_id: str, user_id: str) -> Document:
+    return {"_id": ObjectId(session_id), "user_id": ObjectId(user_id)}
+
+
+def _hash(token_id: str) -> str:
+    return hashlib.sha256(token_id.encode()).hexdigest()

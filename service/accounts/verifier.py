@@ -1,0 +1,33 @@
+"""The one place where a credential becomes an Identity, for HTTP, WebSocket and event stream alike."""
+
+from service.accounts.revocation import Revocation
+from service.accounts.tickets import Tickets
+from service.accounts.tokens import ACCESS, Tokens
+from service.errors import TokenMissing
+from service.identity import Identity
+
+
+class CredentialVerifier:
+    """See `service.identity.Verifier`."""
+
+    def __init__(self, tokens: Tokens, revocation: Revocation, tickets: Tickets) -> None:
+        self._tokens = tokens
+        self._revocation = revocation
+        self._tickets = tickets
+
+    async def verify_scoped_token(self, token: str | None, scope: str) -> Identity:
+        if not token:
+            raise TokenMissing
+        claims = self._tokens.decode(token, scope)
+        bearer = Identity(claims.sub, claims.sid, claims.jti, float(claims.exp))
+        if scope == ACCESS:
+            await self._revocation.check(bearer)
+        else:
+            await self._revocation.check_session(bearer.session_id)
+        return bearer
+
+    async def redeem_ticket(self, ticket: str) -> Identity:
+        """Raises TokenExpired, TokenRevoked too, of the token that the ticket was had for; Unavailable."""
+        bearer = await self._tickets.redeem(ticket)
+        await self._revocation.check(bearer)
+        return bearer

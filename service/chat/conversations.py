@@ -1,0 +1,217 @@
+"""The store of conversations: who takes part, how far each has read, and how far the messages have got."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import DESCENDING, IndexModel, ReturnDocument, UpdateOne
+from pymongo.errors import DuplicateKeyError
+
+from service.chat.models import MAX_PARTICIPANTS
+from service.datastores.mongo import Database, Document, unavailable
+from service.errors import NotFound, ValidationFailed
+from service.times import now
+
+
+@dataclass(slots=True)
+class Place:
+    """Where the messages of a conversation have got to, and who takes part; the numbers are hints, never too high."""
+
+    participants: list[ObjectId]
+    seq: int
+    rev: int
+
+
+@dataclass(slots=True)
+class Touch:
+    """What a batch of stored messages means for their conversation."""
+
+    rev: int = 0
+    seq: int = 0
+    message_id: ObjectId | None = None
+    at: datetime | None = None
+    reads: dict[str, int] = field(default_factory=dict)
+
+
+class ConversationStore:
+    """`conversations`: one document each.
+
+    `last` ({seq, id}) and `last_rev` are raised after a message is stored and before anyone is told of it: they say
+    where to begin to look for the last number, and what to count unread messages from. `reads` maps a user to the
+    seq they have read up to. `participants` is in the order of joining.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["conversations"]
+
+    async def create_indexes(self) -> None:
+        await self._collection.create_indexes(
+            [
+                IndexModel([("participants", 1), ("last_activity", DESCENDING), ("_id", DESCENDING)]),
+                IndexModel([("direct_key", 1)], unique=True, partialFilterExpression={"direct_key": {"$exists": True}}),
+            ]
+        )
+
+    async def create_direct(self, one: ObjectId, other: ObjectId) -> tuple[Document, bool]:
+        """The direct conversation of the two, and whether it is new."""
+        key = ":".join(sorted((str(one), str(other))))
+        document = self._blank("direct", None, [one, other]) | {"direct_key": key}
+        async with unavailable():
+            try:
+                await self._collection.insert_one(document)
+            except DuplicateKeyError:
+                found: Document | None = await self._collection.find_one({"direct_key": key})
+                if found is None:
+                    raise
+                return found, False
+        return document, True
+
+    async def create_group(self, owner: ObjectId, others: Iterable[ObjectId], title: str | None) -> Document:
+        document = self._blank("group", title, [owner, *others])
+        async with unavailable():
+            await self._collection.insert_one(document)
+        return document
+
+    async def get(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
+        """Raises NotFound, also where `user_id` takes no part."""
+        async with unavailable():
+            found: Document | None = await self._collection.find_one({"_id": conversation_id, "participants": user_id})
+        if found is None:
+            raise NotFound
+        return found
+
+    async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
+        """Those of the conversations in which `user_id` takes part."""
+        async with unavailable():
+            found = self._collection.find(
+                {"_id": {"$in": list(conversation_ids)}, "participants": user_id},
+                {"last": 1, "last_rev": 1, f"reads.{user_id}": 1},
+            )
+            return {document["_id"]: document async for document in found}
+
+    async def page(
+        self,
+        user_id: ObjectId,
+        limit: int,
+        before: tuple[datetime, ObjectId] | None = None,
+        fields: dict[str, Any] | None = None,
+    ) -> list[Document]:
+        """The `limit` most recently active conversations of `user_id` (before that place in the order)."""
+        wanted: Document = {"participants": user_id}
+        if before:
+            at, conversation_id = before
+            wanted["$or"] = [{"last_activity": {"$lt": at}}, {"last_activity": at, "_id": {"$lt": conversation_id}}]
+        order = [("last_activity", DESCENDING), ("_id", DESCENDING)]
+        async with unavailable():
+            found: list[Document] = await self._collection.find(wanted, fields).sort(order).limit(limit).to_list(limit)
+        return found
+
+    async def rename(self, conversation_id: ObjectId, user_id: ObjectId, title: str) -> Document | None:
+        """The changed conversation; None where there is no such group of that user's."""
+        return await self._change_group(conversation_id, {"participants": user_id}, {"$set": {"title": title}})
+
+    async def add(self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]) -> Document | None:
+        """Add `new`, on the word of participant `user_id`. Raises ValidationFailed where it would be too many."""
+        room = MAX_PARTICIPANTS - len(new)
+        if room < 0:
+            raise ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
+        changed = await self._change_group(
+            conversation["_id"],
+            # Whoever else adds people meanwhile, there is no element beyond the room.
+            {"participants": user_id, f"participants.{room}": {"$exists": False}},
+            {
+                "$addToSet": {"participants": {"$each": list(new)}},
+                # What was said before they came is not unread to them.
+                "$max": {f"reads.{member}": seq_of(conversation) for member in new},
+            },
+        )
+        if changed is None and len(conversation["participants"]) + len(new) > MAX_PARTICIPANTS:
+            raise ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
+        return changed
+
+    async def remove(self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId) -> Document | None:
+        """Take `member` out, on the word of themselves or of the owner; None where that is not so."""
+        by_whom: Document = {"participants": {"$all": [user_id, member]}}
+        if user_id != member:
+            by_whom["owner_id"] = user_id
+        return await self._change_group(
+            conversation_id, by_whom, {"$pull": {"participants": member}, "$unset": {f"reads.{member}": 1}}
+        )
+
+    async def hand_over(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
+        """Make `new` the owner where `old`, who has left, still is."""
+        async with unavailable():
+            await self._collection.update_one(
+                {"_id": conversation_id, "owner_id": old, "participants": new}, {"$set": {"owner_id": new}}
+            )
+
+    async def read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> Document:
+        """Raise `user_id`'s read mark to `seq`; the conversation as it was before. Raises NotFound."""
+        async with unavailable():
+            found = await self._collection.find_one_and_update(
+                {"_id": conversation_id, "participants": user_id},
+                {"$max": {f"reads.{user_id}": seq}},
+                projection={"participants": 1, "last": 1, f"reads.{user_id}": 1},
+            )
+        if found is None:
+            raise NotFound
+        return dict(found)
+
+    async def places(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, Place]:
+        async with unavailable():
+            found = self._collection.find(
+                {"_id": {"$in": list(conversation_ids)}}, {"participants": 1, "last": 1, "last_rev": 1}
+            )
+            return {
+                document["_id"]: Place(document["participants"], seq_of(document), document["last_rev"])
+                async for document in found
+            }
+
+    async def touch(self, touches: dict[ObjectId, Touch]) -> None:
+        """Raise what `touches` say, in one write; whoever was faster and further is not set back."""
+        updates = []
+        for conversation_id, touch in touches.items():
+            highest: Document = {"last_rev": touch.rev}
+            if touch.message_id:
+                # Documents compare field by field, so the greater seq decides.
+                highest |= {"last": {"seq": touch.seq, "id": touch.message_id}, "last_activity": touch.at}
+                highest |= {f"reads.{user_id}": seq for user_id, seq in touch.reads.items()}
+            updates.append(UpdateOne({"_id": conversation_id}, {"$max": highest}))
+        async with unavailable():
+            await self._collection.bulk_write(updates, ordered=False)
+
+    async def _change_group(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
+        async with unavailable():
+            changed: Document | None = await self._collection.find_one_and_update(
+                {"_id": conversation_id, "kind": "group", **wanted}, change, return_document=ReturnDocument.AFTER
+            )
+        return changed
+
+    @staticmethod
+    def _blank(kind: str, title: str | None, participants: list[ObjectId]) -> Document:
+        moment = now()
+        return {
+            "_id": ObjectId(),
+            "kind": kind,
+            "title": title,
+            "participants": participants,
+            "owner_id": participants[0],
+            "created_at": moment,
+            "last_activity": moment,
+            "last": {"seq": 0, "id": None},
+            "last_rev": 0,
+            "reads": {},
+        }
+
+
+def seq_of(conversation: Document) -> int:
+    seq: int = conversation["last"]["seq"]
+    return seq
+
+
+def read_of(conversation: Document, user_id: ObjectId | str) -> int:
+    """The seq that `user_id` has read up to."""
+    seq: int = conversation.get("reads", {}).get(str(user_id), 0)
+    return seq

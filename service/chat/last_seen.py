@@ -1,0 +1,29 @@
+"""When each user was last online."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from bson import ObjectId
+from pymongo import UpdateOne
+
+from service.datastores.mongo import Database, unavailable
+
+
+class LastSeenStore:
+    """`last_seen`: one document a user, by user id; the later time stays."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection = database["last_seen"]
+
+    async def record(self, user_ids: Collection[str], moment: datetime) -> None:
+        updates = [UpdateOne({"_id": ObjectId(user_id)}, {"$max": {"at": moment}}, upsert=True) for user_id in user_ids]
+        async with unavailable():
+            await self._collection.bulk_write(updates, ordered=False)
+
+    async def look_up(self, user_ids: Collection[str]) -> dict[str, datetime]:
+        """The times of those that have been online. Raises Unavailable."""
+        if not user_ids:
+            return {}
+        async with unavailable():
+            found = self._collection.find({"_id": {"$in": [ObjectId(user_id) for user_id in user_ids]}})
+            return {str(document["_id"]): document["at"] async for document in found}

@@ -1,0 +1,129 @@
+"""The store of messages: what was said, by place (`seq`) and by change (`rev`)."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import IndexModel
+
+from service.datastores.mongo import Database, Document, unavailable
+from service.times import iso
+
+FIRST_WINDOW = 500
+"""How many revs a first look takes in. A message that has changed leaves its old ones empty, so looks get wider."""
+TAIL = 1000
+
+
+class MessageStore:
+    """`messages`: one document each, never taken out.
+
+    `claims` holds every rev that the message has had. The unique index over them keeps a number taken after its
+    message has gone on to a later one: without it, a writer that had stalled could be given a number whose
+    successors are known already, and nobody who has those would ever ask for it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.collection = database["messages"]
+
+    async def create_indexes(self) -> None:
+        await self.collection.create_indexes(
+            [
+                IndexModel([("conversation_id", 1), ("seq", 1)], unique=True),
+                IndexModel([("conversation_id", 1), ("claims", 1)], unique=True),
+                IndexModel([("conversation_id", 1), ("rev", 1)]),
+                IndexModel(
+                    [("conversation_id", 1), ("sender_id", 1), ("nonce", 1)],
+                    unique=True,
+                    partialFilterExpression={"nonce": {"$exists": True}},
+                ),
+            ]
+        )
+
+    async def range(self, conversation_id: ObjectId, first: int, last: int) -> list[Document]:
+        """The messages with `first` ≤ seq ≤ `last`, ascending."""
+        found = await self._find({"conversation_id": conversation_id, "seq": {"$gte": first, "$lte": last}})
+        return sorted(found, key=lambda document: int(document["seq"]))
+
+    async def changes(self, conversation_id: ObjectId, after: int, last_rev: int, limit: int) -> list[Document]:
+        """At most `limit` messages whose rev is above `after`, ascending by rev; `last_rev` is known to be reached.
+
+        It reads bounded ranges instead of sorting: a sort would take in the whole conversation on the embedded server.
+        """
+        found: list[Document] = []
+        low, width = after, max(limit, FIRST_WINDOW)
+        while len(found) < limit:
+            high = low + width
+            beyond = high >= last_rev
+            bound = {"$gt": low} if beyond else {"$gt": low, "$lte": high}
+            window = await self._find({"conversation_id": conversation_id, "rev": bound})
+            found += sorted(window, key=lambda document: int(document["rev"]))
+            if beyond:
+                break
+            low, width = high, width * 4
+        return found[:limit]
+
+    async def tail(self, conversation_id: ObjectId, seq: int, rev: int) -> list[Document]:
+        """What lies above either number, of which a writer may not know; the rest of it where that is a lot."""
+        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1}
+        async with unavailable():
+            later = await self.collection.find(
+                {"conversation_id": conversation_id, "rev": {"$gt": rev, "$lte": rev + TAIL}}, fields
+            ).to_list(None)
+            newer = await self.collection.find(
+                {"conversation_id": conversation_id, "seq": {"$gt": seq, "$lte": seq + TAIL}}, fields
+            ).to_list(None)
+        return [*later, *newer]
+
+    async def by_ids(self, message_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
+        if not message_ids:
+            return {}
+        found = await self._find({"_id": {"$in": list(message_ids)}})
+        return {document["_id"]: document for document in found}
+
+    async def one(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
+        async with unavailable():
+            found: Document | None = await self.collection.find_one(
+                {"_id": message_id, "conversation_id": conversation_id}
+            )
+        return found
+
+    async def by_nonce(self, conversation_id: ObjectId, sender_id: ObjectId, nonce: str) -> Document | None:
+        async with unavailable():
+            found: Document | None = await self.collection.find_one(
+                {"conversation_id": conversation_id, "sender_id": sender_id, "nonce": nonce}
+            )
+        return found
+
+    async def recent_conversations(self, since: datetime) -> list[ObjectId]:
+        """The conversations in which something was said since then; ids carry the time, so it needs no index."""
+        async with unavailable():
+            found = await self.collection.find(
+                {"_id": {"$gt": ObjectId.from_datetime(since)}}, {"conversation_id": 1}
+            ).to_list(TAIL)
+        return list({document["conversation_id"] for document in found})
+
+    async def _find(self, wanted: Document) -> list[Document]:
+        async with unavailable():
+            found: list[Document] = await self.collection.find(wanted).to_list(None)
+        return found
+
+
+def message_of(document: Document) -> dict[str, Any]:
+    """A stored message as `models.Message` describes it; built by hand, for it is built for every message sent."""
+    edited = document["edited_at"]
+    reply_to = document["reply_to"]
+    return {
+        "id": str(document["_id"]),
+        "conversation_id": str(document["conversation_id"]),
+        "seq": document["seq"],
+        "rev": document["rev"],
+        "sender_id": str(document["sender_id"]),
+        "content": document["content"],
+        "nonce": document.get("nonce"),
+        "reply_to": str(reply_to) if reply_to else None,
+        "created_at": iso(document["created_at"]),
+        "edited_at": iso(edited) if edited else None,
+        "deleted": document["deleted"],
+        "reactions": document["reactions"],
+    }

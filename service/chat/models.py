@@ -1,0 +1,127 @@
+"""What goes in and out of the chat: conversations and messages."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, RootModel, StringConstraints
+
+from service.content import Content, Nonce
+from service.http.endpoint import Input, Query
+from service.ids import Id
+from service.profiles import Profile
+
+MAX_PARTICIPANTS = 2000
+"""Of one conversation; its document, which every message reads, stays below 100 KB."""
+MAX_PAGE = 100
+MAX_CHANGES = 500
+
+Title = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]*$")
+]
+Seq = Annotated[int, Field(ge=1, le=2**53)]
+Rev = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class NewConversation(Input):
+    participant_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_PARTICIPANTS)]
+    title: Title | None = None
+
+
+class ConversationChange(Input):
+    title: Title
+
+
+class NewParticipants(Input):
+    user_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_PARTICIPANTS)]
+
+
+class NewMessage(Input):
+    content: Content
+    nonce: Nonce | None = None
+    reply_to: Id | None = None
+
+
+class MessageChange(Input):
+    content: Content
+
+
+class ReadMark(Input):
+    seq: Seq
+
+
+class ConversationsQuery(Query):
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 30
+    before: str | None = None
+
+
+class MessagesQuery(Query):
+    """Either a page of history, `before` a place, or what has changed `after_rev`."""
+
+    before: Seq | None = None
+    after_rev: Rev | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_CHANGES)] | None = None
+
+
+class PresenceQuery(Query):
+    user_ids: Annotated[str, StringConstraints(min_length=24, max_length=25 * 200)]
+
+
+class Message(BaseModel):
+    """A message as everyone sees it. A deleted one has empty `content` and no reactions."""
+
+    id: str
+    conversation_id: str
+    seq: int
+    rev: int
+    sender_id: str
+    content: str
+    nonce: str | None
+    reply_to: str | None
+    created_at: str
+    edited_at: str | None
+    deleted: bool
+    reactions: dict[str, list[str]]
+
+
+class Conversation(BaseModel):
+    """A conversation as one participant sees it. `participants` holds the first profiles, for a title and a picture."""
+
+    id: str
+    kind: Literal["direct", "group"]
+    title: str | None
+    participant_ids: list[str]
+    participants: list[Profile]
+    owner_id: str
+    created_at: str
+    last_activity_at: str
+    last_message: Message | None
+    last_seq: int
+    last_rev: int
+    last_read_seq: int
+    unread_count: int
+
+
+class ConversationPage(BaseModel):
+    items: list[Conversation]
+    next: str | None
+
+
+class MessagePage(BaseModel):
+    """`next`: the `before` or `after_rev` of the next page; null where there is none."""
+
+    items: list[Message]
+    next: int | None
+
+
+class ReadState(BaseModel):
+    conversation_id: str
+    last_read_seq: int
+    unread_count: int
+
+
+class PresenceState(BaseModel):
+    online: bool
+    last_seen: str | None
+
+
+class PresenceStates(RootModel[dict[str, PresenceState]]):
+    """By user id."""

@@ -1,0 +1,271 @@
+"""The HTTP edge of the chat: conversations, messages, presence, and the way to the socket."""
+
+from typing import Any
+from urllib.parse import unquote
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from service.chat import models
+from service.chat.frames import MAX_WATCHED
+from service.chat.membership import MembershipService
+from service.chat.service import ChatService
+from service.chat.socket import ChatSocket
+from service.errors import Forbidden, NonceReused, NotFound, ValidationFailed
+from service.http import limits as rules
+from service.http.authentication import Authentication
+from service.http.endpoint import answer, endpoint
+from service.http.limits import RateLimits
+from service.http.upgrade import Upgrade
+from service.identity import Identity, Verifier
+from service.ids import path_id
+from service.realtime.presence import Presence
+from service.realtime.websocket import WebSocket
+
+TAG = "Chat"
+HISTORY_LIMIT = 50
+CHANGES_LIMIT = 200
+
+
+def blueprint(
+    chat: ChatService,
+    membership: MembershipService,
+    presence: Presence,
+    auth: Authentication,
+    verifier: Verifier,
+    limits: RateLimits,
+    upgrade: Upgrade,
+) -> Blueprint:
+    bp = Blueprint("chat", url_prefix="/api/v1")
+    conversations(bp, membership, auth, limits)
+    messages(bp, chat, membership, auth, limits)
+
+    @bp.get("/presence")
+    @endpoint(
+        "Who is online",
+        tag=TAG,
+        auth=auth,
+        query=models.PresenceQuery,
+        answers={200: models.PresenceStates},
+    )
+    async def get_presence(request: Request, caller: Identity, *, query: models.PresenceQuery) -> HTTPResponse:
+        """The state of each of at most 200 users, by id."""
+        await limits.check(rules.SEARCH, caller.user_id)
+        user_ids = list(dict.fromkeys(path_id_of_list(part) for part in query.user_ids.split(",")))
+        if len(user_ids) > MAX_WATCHED:
+            raise ValidationFailed.of("user_ids", f"At most {MAX_WATCHED} at a time.")
+        return answer(await presence.states(user_ids))
+
+    @bp.get("/ws/chat")
+    async def socket(request: Request) -> HTTPResponse:
+        async def begin(websocket: WebSocket) -> None:
+            await ChatSocket(websocket, chat, membership, presence, verifier, limits).begin()
+
+        return await upgrade.to_socket(request, "chat", begin, wrap_notices=True)
+
+    return bp
+
+
+def conversations(bp: Blueprint, membership: MembershipService, auth: Authentication, limits: RateLimits) -> None:
+    @bp.post("/conversations")
+    @endpoint(
+        "Begin a conversation",
+        tag=TAG,
+        auth=auth,
+        body=models.NewConversation,
+        answers={201: models.Conversation, 200: models.Conversation},
+    )
+    async def create_conversation(request: Request, caller: Identity, *, body: models.NewConversation) -> HTTPResponse:
+        """With one other participant and no title: the direct conversation of the two, 200 if it exists already."""
+        await limits.check(rules.WRITING, caller.user_id)
+        conversation, new = await membership.create(caller.user_id, body.participant_ids, body.title)
+        return answer(conversation, 201 if new else 200)
+
+    @bp.get("/conversations")
+    @endpoint(
+        "List one's conversations",
+        tag=TAG,
+        auth=auth,
+        query=models.ConversationsQuery,
+        answers={200: models.ConversationPage},
+    )
+    async def list_conversations(
+        request: Request, caller: Identity, *, query: models.ConversationsQuery
+    ) -> HTTPResponse:
+        """Newest activity first."""
+        items, following = await membership.page(caller.user_id, query.limit, query.before)
+        return answer({"items": items, "next": following})
+
+    @bp.get("/conversations/<conversation_id:str>")
+    @endpoint("Look at a conversation", tag=TAG, auth=auth, answers={200: models.Conversation}, errors=(NotFound,))
+    async def get_conversation(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
+        return answer(await membership.get(caller.user_id, path_id(conversation_id)))
+
+    @bp.patch("/conversations/<conversation_id:str>")
+    @endpoint(
+        "Rename a group",
+        tag=TAG,
+        auth=auth,
+        body=models.ConversationChange,
+        answers={200: models.Conversation},
+        errors=(NotFound, Forbidden),
+    )
+    async def rename_conversation(
+        request: Request, caller: Identity, conversation_id: str, *, body: models.ConversationChange
+    ) -> HTTPResponse:
+        await limits.check(rules.WRITING, caller.user_id)
+        return answer(await membership.rename(caller.user_id, path_id(conversation_id), body.title))
+
+    @bp.post("/conversations/<conversation_id:str>/participants")
+    @endpoint(
+        "Add people to a group",
+        tag=TAG,
+        auth=auth,
+        body=models.NewParticipants,
+        answers={200: models.Conversation},
+        errors=(NotFound, Forbidden),
+    )
+    async def add_participants(
+        request: Request, caller: Identity, conversation_id: str, *, body: models.NewParticipants
+    ) -> HTTPResponse:
+        """Those who are in it already stay as they are."""
+        await limits.check(rules.WRITING, caller.user_id)
+        return answer(await membership.add(caller.user_id, path_id(conversation_id), body.user_ids))
+
+    @bp.delete("/conversations/<conversation_id:str>/participants/<user_id:str>")
+    @endpoint(
+        "Leave a group, or take someone out of it",
+        tag=TAG,
+        auth=auth,
+        answers={204: None},
+        errors=(NotFound, Forbidden),
+    )
+    async def remove_participant(
+        request: Request, caller: Identity, conversation_id: str, user_id: str
+    ) -> HTTPResponse:
+        """The owner takes out anyone, everyone else only themselves."""
+        await limits.check(rules.WRITING, caller.user_id)
+        await membership.remove(caller.user_id, path_id(conversation_id), path_id(user_id))
+        return answer()
+
+
+def messages(
+    bp: Blueprint, chat: ChatService, membership: MembershipService, auth: Authentication, limits: RateLimits
+) -> None:
+    @bp.get("/conversations/<conversation_id:str>/messages")
+    @endpoint(
+        "Read messages",
+        tag=TAG,
+        auth=auth,
+        query=models.MessagesQuery,
+        answers={200: models.MessagePage},
+        errors=(NotFound,),
+    )
+    async def list_messages(
+        request: Request, caller: Identity, conversation_id: str, *, query: models.MessagesQuery
+    ) -> HTTPResponse:
+        """A page of history, ascending `seq`; with `after_rev`, what has changed since, ascending `rev`."""
+        conversation_id = path_id(conversation_id)
+        if query.after_rev is None:
+            limit = min(query.limit or HISTORY_LIMIT, models.MAX_PAGE)
+            page = await chat.history(caller.user_id, conversation_id, query.before, limit)
+        elif query.before is None:
+            page = await chat.changes(caller.user_id, conversation_id, query.after_rev, query.limit or CHANGES_LIMIT)
+        else:
+            raise ValidationFailed.of("after_rev", "Give either `before` or `after_rev`.")
+        return answer(page._asdict())
+
+    @bp.post("/conversations/<conversation_id:str>/messages")
+    @endpoint(
+        "Send a message",
+        tag=TAG,
+        auth=auth,
+        body=models.NewMessage,
+        answers={201: models.Message, 200: models.Message},
+        errors=(NotFound, NonceReused),
+    )
+    async def send_message(
+        request: Request, caller: Identity, conversation_id: str, *, body: models.NewMessage
+    ) -> HTTPResponse:
+        """200 and the first message where the nonce was seen before."""
+        await limits.check(rules.SENDING, caller.user_id)
+        message, new = await chat.send(
+            caller.user_id, path_id(conversation_id), body.content, body.nonce, body.reply_to
+        )
+        return answer(message, 201 if new else 200)
+
+    @bp.patch("/conversations/<conversation_id:str>/messages/<message_id:str>")
+    @endpoint(
+        "Edit a message",
+        tag=TAG,
+        auth=auth,
+        body=models.MessageChange,
+        answers={200: models.Message},
+        errors=(NotFound, Forbidden),
+    )
+    async def edit_message(
+        request: Request, caller: Identity, conversation_id: str, message_id: str, *, body: models.MessageChange
+    ) -> HTTPResponse:
+        await limits.check(rules.WRITING, caller.user_id)
+        message = await chat.edit(caller.user_id, path_id(conversation_id), path_id(message_id), body.content)
+        return answer(message)
+
+    @bp.delete("/conversations/<conversation_id:str>/messages/<message_id:str>")
+    @endpoint("Delete a message", tag=TAG, auth=auth, answers={200: models.Message}, errors=(NotFound, Forbidden))
+    async def delete_message(request: Request, caller: Identity, conversation_id: str, message_id: str) -> HTTPResponse:
+        """It stays in its place as a tombstone without content, which is the answer."""
+        await limits.check(rules.WRITING, caller.user_id)
+        return answer(await chat.delete(caller.user_id, path_id(conversation_id), path_id(message_id)))
+
+    async def react(caller: Identity, conversation_id: str, message_id: str, emoji: str, on: bool) -> dict[str, Any]:
+        await limits.check(rules.WRITING, caller.user_id)
+        ids = path_id(conversation_id), path_id(message_id)
+        return await chat.react(caller.user_id, *ids, unquote(emoji), on=on)
+
+    @bp.put("/conversations/<conversation_id:str>/messages/<message_id:str>/reactions/<emoji:str>")
+    @endpoint(
+        "React to a message",
+        tag=TAG,
+        auth=auth,
+        answers={200: models.Message},
+        errors=(NotFound, Forbidden, ValidationFailed),
+    )
+    async def add_reaction(
+        request: Request, caller: Identity, conversation_id: str, message_id: str, emoji: str
+    ) -> HTTPResponse:
+        return answer(await react(caller, conversation_id, message_id, emoji, True))
+
+    @bp.delete("/conversations/<conversation_id:str>/messages/<message_id:str>/reactions/<emoji:str>")
+    @endpoint(
+        "Take a reaction back",
+        tag=TAG,
+        auth=auth,
+        answers={200: models.Message},
+        errors=(NotFound, Forbidden, ValidationFailed),
+    )
+    async def remove_reaction(
+        request: Request, caller: Identity, conversation_id: str, message_id: str, emoji: str
+    ) -> HTTPResponse:
+        return answer(await react(caller, conversation_id, message_id, emoji, False))
+
+    @bp.put("/conversations/<conversation_id:str>/read")
+    @endpoint(
+        "Say how far one has read",
+        tag=TAG,
+        auth=auth,
+        body=models.ReadMark,
+        answers={200: models.ReadState},
+        errors=(NotFound,),
+    )
+    async def mark_read(
+        request: Request, caller: Identity, conversation_id: str, *, body: models.ReadMark
+    ) -> HTTPResponse:
+        """Never back, and never beyond the last message."""
+        await limits.check(rules.WRITING, caller.user_id)
+        return answer(await membership.read(caller.user_id, path_id(conversation_id), body.seq))
+
+
+def path_id_of_list(part: str) -> str:
+    try:
+        return path_id(part.strip())
+    except NotFound:
+        raise ValidationFailed.of("user_ids", "It is a list of user ids, separated by commas.") from None

@@ -1,0 +1,281 @@
+"""The use cases of messages: say, change, read back. Persist, then publish: never the other way round."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import structlog
+from bson import ObjectId
+
+from service.chat import events
+from service.chat.append import Append, Change, Draft, Stored
+from service.chat.conversations import ConversationStore, Touch, seq_of
+from service.chat.emoji import reaction
+from service.chat.messages import MessageStore, message_of
+from service.datastores.group_commit import GroupCommit
+from service.datastores.mongo import Document
+from service.errors import Forbidden, Unavailable, ValidationFailed
+from service.realtime.delivery import Delivery
+from service.realtime.event import Event
+from service.tasks import forever, stop, until_done
+from service.times import now
+
+log = structlog.get_logger()
+
+MAX_EMOJIS = 50
+"""Different reactions to one message."""
+SYNC_LIMIT = 500
+RECENT = timedelta(minutes=2)
+"""How far back a starting process looks for what a dead one stored and did not announce."""
+MAX_UNSETTLED = 10_000
+
+
+class Page(NamedTuple):
+    """Messages and the cursor of the next page."""
+
+    items: list[dict[str, Any]]
+    next: int | None
+
+
+class Missed(NamedTuple):
+    """What a client that was away has missed of one conversation."""
+
+    messages: list[dict[str, Any]]
+    last_rev: int
+    complete: bool
+
+
+class ChatService:
+    """Messages: stored by group commit, then announced to all participants, then acknowledged.
+
+    Whatever ends between the storing and the announcing (the process, the database's answer) leaves a conversation
+    *unsettled*: its numbers are raised and announced by `_settle`, so that whoever is connected hears of it.
+    """
+
+    def __init__(self, conversations: ConversationStore, messages: MessageStore, delivery: Delivery) -> None:
+        self._conversations = conversations
+        self._messages = messages
+        self._delivery = delivery
+        self._append = Append(conversations, messages)
+        self._commits: GroupCommit[Draft | Change, Stored] = GroupCommit(self._write)
+        self._unsettled: set[ObjectId] = set()
+        self._settler: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        delivery.fills(events.TOPIC, self._fill)
+
+    async def start(self) -> None:
+        self._settler = asyncio.create_task(self._settle_all())
+
+    async def close(self) -> None:
+        await self._commits.close()
+        await stop(self._settler)
+
+    # Saying and changing.
+
+    def submit(
+        self, user_id: str, conversation_id: str, content: str, nonce: str | None = None, reply_to: str | None = None
+    ) -> "asyncio.Future[Stored]":
+        """Hand in a message; what one caller hands in is stored in that order.
+
+        The future gives what is stored, or raises NotFound, NonceReused, ValidationFailed (`reply_to`), Unavailable.
+        """
+        draft = Draft(
+            ObjectId(conversation_id), ObjectId(user_id), content, nonce, ObjectId(reply_to) if reply_to else None
+        )
+        return self._commits.submit(draft)
+
+    async def send(
+        self, user_id: str, conversation_id: str, content: str, nonce: str | None = None, reply_to: str | None = None
+    ) -> tuple[dict[str, Any], bool]:
+        """As `submit`: the Message, and whether it is new."""
+        stored = await self.submit(user_id, conversation_id, content, nonce, reply_to)
+        return message_of(stored.message), bool(stored.event)
+
+    async def edit(self, user_id: str, conversation_id: str, message_id: str, content: str) -> dict[str, Any]:
+        """Raises NotFound, Forbidden (someone else's, or deleted), Unavailable."""
+
+        def apply(document: Document) -> Document | None:
+            _check_own(document, user_id)
+            return None if document["content"] == content else {"content": content, "edited_at": now()}
+
+        return await self._change(user_id, conversation_id, message_id, apply)
+
+    async def delete(self, user_id: str, conversation_id: str, message_id: str) -> dict[str, Any]:
+        """Leave a tombstone. Repeatable. Raises NotFound, Forbidden (someone else's), Unavailable."""
+
+        def apply(document: Document) -> Document | None:
+            if document["deleted"] and document["sender_id"] == ObjectId(user_id):
+                return None
+            _check_own(document, user_id)
+            return {"content": "", "reactions": {}, "deleted": True}
+
+        return await self._change(user_id, conversation_id, message_id, apply)
+
+    async def react(
+        self, user_id: str, conversation_id: str, message_id: str, emoji: str, *, on: bool
+    ) -> dict[str, Any]:
+        """Set or take back a reaction. Repeatable. Raises NotFound, Forbidden (deleted), ValidationFailed."""
+        emoji = reaction(emoji)
+
+        def apply(document: Document) -> Document | None:
+            if document["deleted"]:
+                raise Forbidden("The message has been deleted.")
+            reactions: dict[str, list[str]] = document["reactions"]
+            who = reactions.get(emoji, [])
+            if (user_id in who) is on:
+                return None
+            if on and not who and len(reactions) >= MAX_EMOJIS:
+                raise ValidationFailed.of("emoji", f"A message has at most {MAX_EMOJIS} different reactions.")
+            who = [*who, user_id] if on else [other for other in who if other != user_id]
+            others = {other: users for other, users in reactions.items() if other != emoji}
+            return {"reactions": {**others, emoji: who} if who else others}
+
+        return await self._change(user_id, conversation_id, message_id, apply)
+
+    # Reading back.
+
+    async def history(self, user_id: str, conversation_id: str, before: int | None, limit: int) -> Page:
+        """A page of history, ascending by seq: the newest, or the one `before` that seq. Raises NotFound."""
+        conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
+        end = seq_of(conversation) if before is None else min(before - 1, seq_of(conversation))
+        first = max(1, end - limit + 1)
+        documents = await self._messages.range(conversation["_id"], first, end) if end else []
+        return Page([message_of(document) for document in documents], first if first > 1 and documents else None)
+
+    async def changes(self, user_id: str, conversation_id: str, after_rev: int, limit: int) -> Page:
+        """Every message whose last change is later than `after_rev`, ascending. Raises NotFound, Unavailable."""
+        conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
+        documents = await self._messages.changes(conversation["_id"], after_rev, conversation["last_rev"], limit + 1)
+        page = [message_of(document) for document in documents[:limit]]
+        return Page(page, page[-1]["rev"] if len(documents) > limit else None)
+
+    async def missed(self, user_id: str, revs: dict[str, int]) -> "list[tuple[str, Callable[[], Any]]]":
+        """For each of the conversations a way to read what was missed (a Missed), one at a time: together they could
+        be more than there is memory for. One in which the user takes no part is left out. Raises Unavailable."""
+        found = await self._conversations.get_many({ObjectId(key) for key in revs}, ObjectId(user_id))
+
+        def reader(conversation: Document, after: int) -> Callable[[], Any]:
+            return lambda: self._missed(conversation, after)
+
+        return [(str(key), reader(conversation, revs[str(key)])) for key, conversation in found.items()]
+
+    async def _missed(self, conversation: Document, after: int) -> Missed:
+        last_rev: int = conversation["last_rev"]
+        documents = await self._messages.changes(conversation["_id"], after, last_rev, SYNC_LIMIT + 1)
+        messages = [message_of(document) for document in documents[:SYNC_LIMIT]]
+        complete = len(documents) <= SYNC_LIMIT
+        if messages:
+            last_rev = max(last_rev, messages[-1]["rev"])
+        return Missed(messages, last_rev, complete)
+
+    # Storing and announcing.
+
+    async def _change(
+        self, user_id: str, conversation_id: str, message_id: str, apply: Callable[[Document], Document | None]
+    ) -> dict[str, Any]:
+        change = Change(ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply)
+        return message_of((await self._commits.submit(change)).message)
+
+    async def _write(self, items: Sequence[Draft | Change]) -> Sequence[Stored | Exception]:
+        try:
+            outcomes = await self._append.write(items)
+        except BaseException:
+            # Some of it may be stored, and nobody has been told.
+            self._unsettle(item.conversation_id for item in items)
+            raise
+        stored = [outcome for outcome in outcomes if isinstance(outcome, Stored) and outcome.event]
+        try:
+            if stored:
+                await self._conversations.touch(_touches(stored))
+        except Unavailable:
+            self._unsettle(outcome.message["conversation_id"] for outcome in stored)
+        recipients: dict[ObjectId, list[str]] = {}
+        for outcome in stored:
+            conversation_id = outcome.message["conversation_id"]
+            if conversation_id not in recipients:
+                recipients[conversation_id] = [str(user_id) for user_id in outcome.participants]
+            event = events.message(outcome.event, message_of(outcome.message))
+            self._delivery.publish(event, recipients[conversation_id])
+        return outcomes
+
+    # Settling.
+
+    def _unsettle(self, conversation_ids: Any) -> None:
+        for conversation_id in conversation_ids:
+            if len(self._unsettled) < MAX_UNSETTLED:
+                self._unsettled.add(conversation_id)
+        self._wake.set()
+
+    async def _settle_all(self) -> None:
+        await until_done(self._look_back, "chat_look_back")
+        await forever(self._settle, "chat_settle")
+
+    async def _look_back(self) -> None:
+        self._unsettle(await self._messages.recent_conversations(now() - RECENT))
+
+    async def _settle(self) -> None:
+        """Raise and announce the numbers of the unsettled conversations, from what is stored."""
+        await self._wake.wait()
+        while self._unsettled:
+            conversation_id = next(iter(self._unsettled))
+            places = await self._conversations.places([conversation_id])
+            place = places.get(conversation_id)
+            tail = await self._messages.tail(conversation_id, place.seq, place.rev) if place else []
+            if tail:
+                await self._conversations.touch({conversation_id: _touch_of(tail)})
+            if place:
+                rev = max([place.rev, *(document["rev"] for document in tail)])
+                self._delivery.reached(events.TOPIC + str(conversation_id), rev)
+            self._unsettled.discard(conversation_id)
+        self._wake.clear()
+
+    async def _fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
+        conversation_id = ObjectId(topic.removeprefix(events.TOPIC))
+        place = (await self._conversations.places([conversation_id])).get(conversation_id)
+        if place is None:
+            return []
+        to = [str(user_id) for user_id in place.participants]
+        documents = await self._messages.changes(conversation_id, after, place.rev, SYNC_LIMIT)
+        return [
+            (
+                events.message(
+                    "new_message" if document["claims"][0] > after else "message_updated", message_of(document)
+                ),
+                to,
+            )
+            for document in documents
+        ]
+
+
+def _check_own(document: Document, user_id: str) -> None:
+    if document["sender_id"] != ObjectId(user_id):
+        raise Forbidden("The message is someone else's.")
+    if document["deleted"]:
+        raise Forbidden("The message has been deleted.")
+
+
+def _touches(stored: Sequence[Stored]) -> dict[ObjectId, Touch]:
+    touches: dict[ObjectId, Touch] = {}
+    for outcome in stored:
+        message = outcome.message
+        touch = touches.setdefault(message["conversation_id"], Touch())
+        _raise(touch, message, new=outcome.event == "new_message")
+    return touches
+
+
+def _touch_of(tail: Sequence[Document]) -> Touch:
+    touch = Touch()
+    for document in tail:
+        _raise(touch, document, new=True)
+    return touch
+
+
+def _raise(touch: Touch, message: Document, *, new: bool) -> None:
+    touch.rev = max(touch.rev, message["rev"])
+    if new and message["seq"] > touch.seq:
+        touch.seq, touch.message_id, touch.at = message["seq"], message["_id"], message["created_at"]
+    if new:
+        # Whoever says something has read what was said before.
+        sender = str(message["sender_id"])
+        touch.reads[sender] = max(touch.reads.get(sender, 0), message["seq"])

@@ -1,0 +1,171 @@
+"""The optimistic append: documents of a list get the numbers 1, 2, 3 … without holes, from however many processes."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from service.datastores.group_commit import GroupCommit
+from service.datastores.mongo import Collection as MongoCollection
+from service.datastores.mongo import Document, unavailable
+from service.errors import Unavailable
+
+log = structlog.get_logger()
+
+MAX_BATCH = 128
+PAGE = 256
+"""How far above a known number one read looks: about what one process can have added since."""
+MAX_KNOWN = 10_000
+"""Lists whose last number is remembered; one that is forgotten costs two reads."""
+MAX_COLLISIONS = 50
+"""Numbers lost to other processes in a row. With eight of them at one list, fewer than one batch in 500 gets there."""
+LAST_PAUSE = 0.1
+DUPLICATE_KEY = 11000
+
+
+class Appended(NamedTuple):
+    """`document` as it is stored; `new` is False where one with the same key was there before."""
+
+    document: Document
+    new: bool
+
+
+class DenseAppend:
+    """Appends documents to the lists of a collection: the list is the `scope` field, the place the `number` field.
+
+    Needs a unique index on (`scope`, `number`). The writer takes the last number it knows plus one, and the index
+    lets exactly one have it; the loser reads what has come and goes again. So a number exists only once its document
+    is durable, and a hole never does: a document that is refused leaves its number to the next.
+
+    `key`: the filter that finds the document with the same identity, under a unique index of its own (None: it has
+    none). `hints`: for each of some lists a number that has been reached, the nearer to the last the better.
+    `raised`: told after each write what was reached; it keeps the hints, and may fail without harm.
+    """
+
+    def __init__(
+        self,
+        collection: MongoCollection,
+        *,
+        scope: str,
+        number: str,
+        key: Callable[[Document], Document | None],
+        hints: Callable[[Collection[Any]], Awaitable[Mapping[Any, int]]],
+        raised: Callable[[Mapping[Any, int]], Awaitable[None]],
+    ) -> None:
+        self._collection = collection
+        self._scope = scope
+        self._number = number
+        self._key = key
+        self._hints = hints
+        self._raised = raised
+        self._known: dict[Any, int] = {}
+        self._commits: GroupCommit[Document, Appended] = GroupCommit(self._write, max_batch=MAX_BATCH)
+
+    def append(self, document: Document) -> asyncio.Future[Appended]:
+        """Take `document` in, after what was taken in before. Raises Unavailable, here or from the future."""
+        return self._commits.submit(document)
+
+    async def last(self, scope: Any, floor: int = 0) -> int:
+        """The last number of a list that has reached `floor`; reads only what lies above it. Raises Unavailable."""
+        while True:
+            above = {self._scope: scope, self._number: {"$gt": floor, "$lte": floor + PAGE}}
+            async with unavailable():
+                found = await self._collection.find(above, {self._number: 1}).to_list(PAGE)
+            floor = max((document[self._number] for document in found), default=floor)
+            if len(found) < PAGE:
+                return floor
+
+    async def close(self) -> None:
+        await self._commits.close()
+
+    async def _write(self, documents: Sequence[Document]) -> Sequence[Appended | Exception]:
+        results: list[Appended | Exception] = []
+        collisions = 0
+        try:
+            while len(results) < len(documents):
+                rest = documents[len(results) :]
+                await self._number_all(rest)
+                done, refusal = await self._insert(rest)
+                results += [Appended(document, True) for document in rest[:done]]
+                collisions = 0 if done else collisions
+                if refusal is None:
+                    continue
+                outcome = await self._judge(rest[done], refusal)
+                if outcome is not None:
+                    results.append(outcome)
+                    continue
+                collisions += 1
+                if collisions > MAX_COLLISIONS:
+                    raise Unavailable("Too many are writing here at once.")
+                await asyncio.sleep(random.uniform(0, min(LAST_PAUSE, 0.001 * 2**collisions)))  # noqa: S311
+        except Exception as error:
+            # What was written before is written; where the rest has got to is to be read again.
+            for document in documents:
+                self._known.pop(document[self._scope], None)
+            results += [error] * (len(documents) - len(results))
+        await self._tell(results)
+        return results
+
+    async def _number_all(self, documents: Sequence[Document]) -> None:
+        unknown = {document[self._scope] for document in documents} - self._known.keys()
+        if unknown:
+            if len(self._known) > MAX_KNOWN:
+                self._known.clear()
+                unknown = {document[self._scope] for document in documents}
+            hints = await self._hints(unknown)
+            scopes = list(unknown)
+            lasts = await asyncio.gather(*[self.last(scope, hints.get(scope, 0)) for scope in scopes])
+            self._known.update(zip(scopes, lasts, strict=True))
+        next_number = {document[self._scope]: self._known[document[self._scope]] + 1 for document in documents}
+        for document in documents:
+            document[self._number] = next_number[document[self._scope]]
+            next_number[document[self._scope]] += 1
+
+    async def _insert(self, documents: Sequence[Document]) -> tuple[int, dict[str, Any] | None]:
+        """How many were inserted, and what was said of the next one."""
+        done, refusal = len(documents), None
+        try:
+            async with unavailable():
+                await self._collection.insert_many(documents, ordered=True)
+        except BulkWriteError as error:
+            refused: list[dict[str, Any]] = error.details["writeErrors"]
+            if not refused:
+                # Written, but nobody can say that it lasts.
+                raise Unavailable("The database did not confirm the write.") from error
+            done, refusal = refused[0]["index"], refused[0]
+        for document in documents[:done]:
+            self._known[document[self._scope]] = document[self._number]
+        return done, refusal
+
+    async def _judge(self, document: Document, refusal: dict[str, Any]) -> Appended | Exception | None:
+        """What the refusal of `document` means for it; None where only its number was taken."""
+        if refusal["code"] != DUPLICATE_KEY:
+            return PyMongoError(f"The database refused a document: code {refusal['code']}.")
+        scope = document[self._scope]
+        key = self._key(document)
+        async with unavailable():
+            # A write that the driver repeated over a new connection can meet itself.
+            own = await self._collection.find_one({"_id": document["_id"]})
+            first = None if own or key is None else await self._collection.find_one(key)
+        if own:
+            self._known[scope] = own[self._number]
+            return Appended(own, True)
+        if first:
+            return Appended(first, False)
+        self._known[scope] = await self.last(scope, document[self._number])
+        return None
+
+    async def _tell(self, results: Sequence[Appended | Exception]) -> None:
+        reached: dict[Any, int] = {}
+        for result in results:
+            if isinstance(result, Appended) and result.new:
+                reached[result.document[self._scope]] = result.document[self._number]
+        if not reached:
+            return
+        try:
+            await self._raised(reached)
+        except (Unavailable, PyMongoError) as error:
+            log.warning("hint_not_raised", collection=self._collection.name, error=type(error).__name__)

@@ -1,0 +1,139 @@
+"""The AsyncAPI 3.0 document: what the sockets and the event stream carry, from the models that the code works with."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from sanic import Blueprint, HTTPResponse, Request
+from sanic_ext import openapi
+
+from service.http.endpoint import answer
+
+REF = "#/components/schemas/{model}"
+BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+SECURITY = {
+    "bearer": BEARER | {"description": "The access token in the Authorization header."},
+    "ticket": {"type": "httpApiKey", "in": "query", "name": "ticket", "description": "Good once, for 30 seconds."},
+    "token": {"type": "httpApiKey", "in": "query", "name": "token", "description": "The access token."},
+}
+
+
+class Message(NamedTuple):
+    """`model` is the whole frame, or the data of the server-sent event."""
+
+    name: str
+    model: type[BaseModel]
+    description: str
+
+
+class Channel(NamedTuple):
+    """One address, with what clients say there (`received`) and what they hear (`sent`)."""
+
+    name: str
+    address: str
+    description: str
+    protocol: Literal["ws", "http"]
+    received: Sequence[Message] = ()
+    sent: Sequence[Message] = ()
+    query: type[BaseModel] | None = None
+
+
+def blueprint(document: dict[str, Any]) -> Blueprint:
+    bp = Blueprint("asyncapi")
+
+    @bp.get("/asyncapi.json")
+    @openapi.exclude()
+    async def serve(request: Request) -> HTTPResponse:
+        return answer(document)
+
+    return bp
+
+
+def document(title: str, version: str, description: str, channels: Sequence[Channel]) -> dict[str, Any]:
+    schemas = _Schemas(channels)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": title, "version": version, "description": description},
+        "defaultContentType": "application/json",
+        "channels": {channel.name: _channel(channel, schemas) for channel in channels},
+        "operations": dict(operation for channel in channels for operation in _operations(channel)),
+        "components": {
+            "messages": {
+                _key(channel, message): {
+                    "name": message.name,
+                    "summary": message.description,
+                    "payload": schemas.ref(message.model, direction),
+                }
+                for channel in channels
+                for message, direction in _messages(channel)
+            },
+            "schemas": schemas.definitions,
+            "securitySchemes": SECURITY,
+        },
+    }
+
+
+Mode = Literal["validation", "serialization"]
+
+
+class _Schemas:
+    """Every model once, under a name of its own: pydantic sees to it where two share one."""
+
+    def __init__(self, channels: Iterable[Channel]) -> None:
+        models: list[tuple[type[BaseModel], Mode]] = [
+            (message.model, mode) for channel in channels for message, mode in _messages(channel)
+        ]
+        # The same model may stand for several messages.
+        refs, schema = models_json_schema(list(dict.fromkeys(models)), ref_template=REF)
+        self._refs = refs
+        self.definitions: dict[str, Any] = schema.get("$defs", {})
+
+    def ref(self, model: type[BaseModel], mode: Mode) -> dict[str, Any]:
+        return self._refs[model, mode]
+
+
+def _messages(channel: Channel) -> Iterator[tuple[Message, Mode]]:
+    for message in channel.received:
+        yield message, "validation"
+    for message in channel.sent:
+        yield message, "serialization"
+
+
+def _key(channel: Channel, message: Message) -> str:
+    """`read` goes both ways, in two shapes."""
+    direction = "received" if message in channel.received else "sent"
+    return f"{channel.name}.{direction}.{message.name}"
+
+
+def _channel(channel: Channel, schemas: _Schemas) -> dict[str, Any]:
+    handshake: dict[str, Any] = {"method": "GET"}
+    if channel.query:
+        handshake["query"] = channel.query.model_json_schema()
+    return {
+        "address": channel.address,
+        "description": channel.description,
+        "messages": {
+            _key(channel, message): {"$ref": f"#/components/messages/{_key(channel, message)}"}
+            for message, _ in _messages(channel)
+        },
+        # An event stream is an answer to an ordinary request, for which there is no channel binding.
+        "bindings": {"ws": handshake} if channel.protocol == "ws" else {},
+    }
+
+
+def _operations(channel: Channel) -> Iterator[tuple[str, dict[str, Any]]]:
+    """From the server's point of view, as the specification wants it."""
+    for action, messages in (("receive", channel.received), ("send", channel.sent)):
+        if messages:
+            yield (
+                f"{channel.name}.{action}",
+                {
+                    "action": action,
+                    "channel": {"$ref": f"#/channels/{channel.name}"},
+                    "messages": [
+                        {"$ref": f"#/channels/{channel.name}/messages/{_key(channel, message)}"} for message in messages
+                    ],
+                    "security": [{"$ref": f"#/components/securitySchemes/{scheme}"} for scheme in SECURITY],
+                },
+            )

@@ -1,0 +1,100 @@
+"""The page at /docs: the OpenAPI document as plain HTML, made here, so that it needs no script and no other host."""
+
+from html import escape
+from typing import Any
+
+from sanic import HTTPResponse, Request
+from sanic.response import html
+from sanic_ext import openapi
+from sanic_ext.extensions.openapi.builders import SpecificationBuilder
+
+STYLE = """
+:root { color-scheme: light dark }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+code { font: .9em ui-monospace, monospace }
+h3 code { margin-right: .6em }
+table { border-collapse: collapse; width: 100% }
+td, th { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0 }
+section { border-top: 1px solid #8886 }
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+@openapi.exclude()
+async def page(request: Request) -> HTTPResponse:
+    document: dict[str, Any] = SpecificationBuilder().build(request.app).serialize()  # type: ignore[no-untyped-call]
+    return html(render(document), headers={"Content-Security-Policy": POLICY})
+
+
+def render(document: dict[str, Any]) -> str:
+    """The whole document: each operation with its parameters, body and answers, then the schemas they refer to."""
+    title = escape(document["info"]["title"])
+    operations = [
+        (path, method, operation)
+        for path, methods in sorted(document["paths"].items())
+        for method, operation in methods.items()
+        if operation
+    ]
+    tags = sorted({tag for _, _, operation in operations for tag in operation.get("tags", ())})
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{title}</h1>',
+        f"<p>{escape(document['info'].get('description') or '')}</p>",
+        '<p><a href="/docs/openapi.json">openapi.json</a> · <a href="/asyncapi.json">asyncapi.json</a></p>',
+    ]
+    for tag in tags:
+        parts.append(f"<h2>{escape(tag)}</h2>")
+        parts += [_operation(*operation) for operation in operations if tag in operation[2].get("tags", ())]
+    parts.append("<h2>Schemas</h2>")
+    for name, schema in sorted(document.get("components", {}).get("schemas", {}).items()):
+        parts.append(f'<section id="{escape(name)}"><h3>{escape(name)}</h3>{_schema(schema)}</section>')
+    return "".join(parts)
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+    parts = [
+        f"<section><h3><code>{method.upper()} {escape(path)}</code> {escape(operation.get('summary', ''))}</h3>",
+        f"<p>{escape(operation.get('description', ''))}</p><table>",
+    ]
+    for parameter in operation.get("parameters", ()):
+        needed = "required" if parameter.get("required") else "optional"
+        parts.append(_row(parameter["name"], f"{parameter['in']}, {needed}: {_type(parameter['schema'])}"))
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        parts.append(_row("body", _type(content["schema"])))
+    for status, response in operation["responses"].items():
+        models = ", ".join(_type(content["schema"]) for content in response.get("content", {}).values())
+        parts.append(_row(str(status), f"{escape(response['description'])} {models}"))
+    return "".join(parts) + "</table></section>"
+
+
+def _schema(schema: dict[str, Any]) -> str:
+    parts = [f"<p>{escape(schema.get('description', ''))}</p><table>"]
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        parts.append(_row(name, f"{_type(field)}{'' if name in required else ', optional'}"))
+    return "".join(parts) + "</table>"
+
+
+def _row(name: str, text: str) -> str:
+    return f"<tr><th scope=row><code>{escape(name)}</code><td>{text}</tr>"
+
+
+def _type(schema: Any) -> str:
+    """A schema in a few words; a component by a link to it."""
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rpartition("/")[2])
+        return f'<a href="#{name}">{name}</a>'
+    for several in ("allOf", "anyOf", "oneOf"):
+        if several in schema:
+            return " or ".join(_type(choice) for choice in schema[several] if choice.get("type") != "object")
+    if "enum" in schema:
+        return " | ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    if isinstance(more := schema.get("additionalProperties"), dict):
+        return f"object of {_type(more)}"
+    limits = [f"{key} {escape(str(schema[key]))}" for key in LIMITS if key in schema]
+    return escape(str(schema.get("type", "anything"))) + (f" ({', '.join(limits)})" if limits else "")
+
+
+LIMITS = ("format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems")

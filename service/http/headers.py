@@ -1,0 +1,29 @@
+"""Headers that every answer carries, so that a browser makes no more of it than it is."""
+
+from typing import Any
+
+from sanic import Request, Sanic
+from sanic.response import BaseHTTPResponse
+
+POLICIES = {
+    "text/html": "frame-ancestors 'none'; base-uri 'none'; object-src 'none'",
+    "": "default-src 'none'; frame-ancestors 'none'",
+}
+"""The Content-Security-Policy of what says none itself: a page may load its parts, nothing else may load anything."""
+
+
+def add(request: Request, response: BaseHTTPResponse) -> None:
+    """What a handler has set itself stays as it is."""
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    # The URL of a socket or stream may hold a token.
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    kind = (response.content_type or "").partition(";")[0]
+    headers.setdefault("Content-Security-Policy", POLICIES.get(kind, POLICIES[""]))
+    if request.path.startswith("/api/"):
+        # What the API answers is for its caller alone, tokens above all.
+        headers.setdefault("Cache-Control", "no-store")
+
+
+def install(app: Sanic[Any, Any]) -> None:
+    app.register_middleware(add, "response")

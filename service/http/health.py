@@ -1,0 +1,62 @@
+"""`/healthz`: the process runs. `/readyz`: send it requests."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+from sanic import Blueprint, HTTPResponse, Request
+
+from service.errors import Unavailable
+from service.http.endpoint import answer, endpoint
+
+PATIENCE = 1.0
+"""Seconds for a datastore to answer: a load balancer asks every few seconds, and waits not much longer than this."""
+
+
+class Pingable(Protocol):
+    def ping(self) -> Awaitable[object]: ...
+
+
+class Health(BaseModel):
+    """`status` is "ok"; everything else is an error answer."""
+
+    status: str = "ok"
+
+
+def blueprint(mongo: Pingable, redis: Pingable, draining: Callable[[], bool]) -> Blueprint:
+    """`draining`: whether this process is about to stop."""
+    bp = Blueprint("health")
+
+    @bp.get("/healthz")
+    @endpoint("The process runs", tag="operation", answers={200: Health})
+    async def healthz(request: Request) -> HTTPResponse:
+        return answer(Health())
+
+    @bp.get("/readyz")
+    @endpoint("The datastores answer and the process is not about to stop", tag="operation", answers={200: Health})
+    async def readyz(request: Request) -> HTTPResponse:
+        if draining():
+            raise Unavailable("The server is stopping.")
+        away = [
+            name
+            for name, there in zip(
+                ("MongoDB", "Redis"), await asyncio.gather(_answers(mongo), _answers(redis)), strict=True
+            )
+            if not there
+        ]
+        if away:
+            raise Unavailable(f"Away: {', '.join(away)}.")
+        return answer(Health())
+
+    return bp
+
+
+async def _answers(store: Pingable) -> bool:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await store.ping()
+    except (Unavailable, RedisError, OSError, TimeoutError):
+        return False
+    return True

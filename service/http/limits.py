@@ -1,0 +1,170 @@
+"""How much of what one person, or one address, may do in a while."""
+
+import ipaddress
+import time
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import structlog
+from limits import RateLimitItem, parse_many
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from sanic import Request
+
+from service.errors import RateLimited
+from service.http.buckets import Buckets
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`limits`: such as "30/minute; 300/hour", all of which hold.
+
+    `shared`: counted in Redis for all processes together, where every try matters. What only protects a process from
+    a flood is counted in it alone, for free: with four processes one may do up to four times as much, which is fine.
+    """
+
+    name: str
+    limits: str
+    shared: bool = False
+
+    @cached_property
+    def items(self) -> list[RateLimitItem]:
+        return parse_many(self.limits)
+
+
+REGISTRATION = Rule("registration", "100/minute; 1000/hour", shared=True)
+"""Per address. A school or a company comes from one; a script that fills the database stops here."""
+SIGN_IN = Rule("sign_in", "30/minute; 300/hour", shared=True)
+"""Per account. 7,200 guesses a day do not find a password of eight characters, and nobody mistypes 30 in a minute."""
+SIGN_IN_ADDRESS = Rule("sign_in_address", "200/minute; 3000/hour", shared=True)
+"""Per address: one password tried on many accounts. Hashing each costs some 50 ms of a core, too."""
+REFRESH = Rule("refresh", "600/minute", shared=True)
+"""Per address: 9,000 clients behind one, each of which refreshes every 15 minutes."""
+CONNECTING = Rule("connecting", "120/minute")
+"""Per user: 50 tabs that come back at once, twice; a client that reconnects in a loop is slowed down."""
+SENDING = Rule("sending", "300/10 seconds")
+"""Per user: thirty a second for as long as one likes, and bursts of 300, well below what a reader's queue holds."""
+TYPING = Rule("typing", "30/10 seconds")
+"""Per user. A client says it every few seconds; each goes to everyone in the conversation."""
+WRITING = Rule("writing", "300/minute")
+"""Per user, for posts, comments, conversations and edits together."""
+SEARCH = Rule("search", "120/minute")
+"""Per user: two a second is as fast as one types."""
+
+AWAY = 5.0
+"""Seconds for which a Redis that failed is left alone."""
+TIMEOUT = 0.5
+"""Seconds that a request may wait for it, the one in `AWAY` seconds that asks."""
+MAX_REDIS_CONNECTIONS = 200
+"""As many requests ask at once; one more counts by itself."""
+MAX_CONNECTIONS = 50
+"""Live connections of one user on one process: more than anyone has tabs, and 50 times the work of one."""
+
+
+class RateLimits:
+    """Counts by rule and key. Where Redis is away each process counts for itself, so that limits still hold."""
+
+    def __init__(self, redis_url: str | None, enabled: bool) -> None:
+        """`redis_url`: redis://, rediss:// or unix://; None: nothing is shared."""
+        self._enabled = enabled
+        self._buckets = Buckets()
+        self._storage = _storage(redis_url) if redis_url and enabled else None
+        self._shared = MovingWindowRateLimiter(self._storage) if self._storage else None
+        self._away_until = 0.0
+
+    async def check(self, rule: Rule, *keys: str) -> None:
+        """Count one more for `keys`, the user or address concerned. Raises RateLimited with the time to wait."""
+        if not self._enabled:
+            return
+        for item in rule.items:
+            wait = await self._wait(rule, item, keys)
+            if wait > 0:
+                raise RateLimited(retry_after=wait)
+
+    async def start(self) -> None:
+        """Nothing is opened before it is needed."""
+
+    async def close(self) -> None:
+        if self._storage:
+            await self._storage.bridge.get_connection().aclose()  # type: ignore[attr-defined]
+
+    async def _wait(self, rule: Rule, item: RateLimitItem, keys: tuple[str, ...]) -> float:
+        if rule.shared and self._shared and self._may_ask():
+            try:
+                wait = await self._ask(self._shared, item, rule.name, *keys)
+            except (RedisError, OSError, TimeoutError) as error:
+                self._away_until = time.monotonic() + AWAY
+                log.warning("limits_not_shared", error=type(error).__name__, seconds=AWAY)
+            else:
+                self._away_until = 0.0
+                return wait
+        return self._buckets.take((rule.name, item.amount, *keys), item.amount, item.get_expiry())
+
+    def _may_ask(self) -> bool:
+        now = time.monotonic()
+        if now < self._away_until:
+            return False
+        if self._away_until:
+            # This request finds out for all: the others need not wait with it.
+            self._away_until = now + AWAY
+        return True
+
+    @staticmethod
+    async def _ask(shared: MovingWindowRateLimiter, item: RateLimitItem, *keys: str) -> float:
+        if await shared.hit(item, *keys):
+            return 0.0
+        reset, _ = await shared.get_window_stats(item, *keys)
+        return max(reset - time.time(), 0.1)
+
+
+class ConnectionBound:
+    """At most so many live connections of one user on this process."""
+
+    def __init__(self, connections: Callable[[str], Sized], enabled: bool, most: int = MAX_CONNECTIONS) -> None:
+        """`connections(user_id)`: those there are, as `Registry.connections`."""
+        self._connections = connections
+        self._enabled = enabled
+        self._most = most
+
+    def check(self, user_id: str) -> None:
+        """Before one more joins. Raises RateLimited."""
+        if self._enabled and len(self._connections(user_id)) >= self._most:
+            raise RateLimited(f"You have {self._most} connections open already.", retry_after=30)
+
+
+def address(request: Request) -> str:
+    """The client's address, as the limits count it.
+
+    Sanic takes it from X-Forwarded-For only as far as PROXIES_COUNT says that proxies of ours have written it; what a
+    client adds in front is not read. Of IPv6 it is the network of 64 bits: that is what one household or server has.
+    """
+    said = request.remote_addr or request.ip
+    try:
+        ip = ipaddress.ip_address(said.strip("[]"))
+    except ValueError:
+        return said[:64]
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip)
+
+
+def _storage(redis_url: str) -> RedisStorage:
+    options: dict[str, Any] = {
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "max_connections": MAX_REDIS_CONNECTIONS,
+        # Trying again is `AWAY`'s business.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if redis_url.startswith("unix://"):
+        redis_url = "redis+" + redis_url
+    return RedisStorage(f"async+{redis_url}", implementation="redispy", key_prefix="loa:limits", **options)

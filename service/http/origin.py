@@ -1,0 +1,54 @@
+"""Which browsers may connect: pages of this server itself, and of the origins that the operator names.
+
+Sockets and streams need this check of their own: no CORS stands before a WebSocket, and an EventStream's answer is
+only hidden from a foreign page, not withheld.
+"""
+
+from collections.abc import Collection
+from urllib.parse import SplitResult, urlsplit
+
+from sanic import Request
+
+from service.errors import OriginNotAllowed
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class OriginCheck:
+    """Refuses what a foreign page's browser sends. A client that sends no Origin is no browser, and passes."""
+
+    def __init__(self, allowed_origins: Collection[str]) -> None:
+        """`allowed_origins`: as the browser writes them, `https://example.org`, in lower case."""
+        self._allowed = frozenset(allowed_origins)
+
+    def check(self, request: Request) -> None:
+        """Raises OriginNotAllowed."""
+        origins = request.headers.getall("origin", [])
+        if not origins:
+            return
+        origin = origins[0].strip().lower()
+        if len(origins) > 1 or not (origin in self._allowed or _is_own(origin, request)):
+            raise OriginNotAllowed
+
+
+def _is_own(origin: str, request: Request) -> bool:
+    """Whether `origin` is where this request went: the same host and port, and no weaker a scheme.
+
+    `request.host` and `request.scheme` heed a proxy's X-Forwarded-… only where PROXIES_COUNT says that there is one.
+    Behind one that ends TLS without a word we see http where the page has https, which is fine; the other way round
+    the page came over the open network, where anyone may have written it.
+    """
+    page = urlsplit(origin)
+    if page.scheme not in DEFAULT_PORTS or not page.hostname or page.path or page.query or page.fragment:
+        return False
+    if page.scheme == "http" and request.scheme in ("https", "wss"):
+        return False
+    return _place(page, page.scheme) == _place(urlsplit(f"//{request.host.lower()}"), page.scheme)
+
+
+def _place(url: SplitResult, scheme: str) -> tuple[str | None, int | None]:
+    try:
+        return url.hostname, url.port or DEFAULT_PORTS[scheme]
+    except ValueError:
+        # A port that is no number equals nothing.
+        return None, None

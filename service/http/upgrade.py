@@ -1,0 +1,80 @@
+"""The way from a GET request to a socket: origin, handshake, limits, sign-in, in this order, and the refusals of each."""
+
+import math
+from collections.abc import Awaitable, Callable
+
+from sanic import HTTPResponse, Request
+from sanic.exceptions import SanicException
+
+from service.errors import LoaError, RateLimited, TokenError
+from service.http import limits as rules
+from service.http.authentication import Authentication
+from service.http.errors import answer_to
+from service.http.limits import ConnectionBound, RateLimits, address
+from service.http.origin import OriginCheck
+from service.identity import Identity
+from service.realtime.registry import Registry
+from service.realtime.takeover import Takeover
+from service.realtime.websocket import HandshakeRefused, WebSocket
+
+STRANGER = Identity("", "", "", math.inf)
+
+
+class Upgrade:
+    """Opens the sockets of all feeds."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        auth: Authentication,
+        origins: OriginCheck,
+        limits: RateLimits,
+        bound: ConnectionBound,
+    ) -> None:
+        self._registry = registry
+        self._auth = auth
+        self._origins = origins
+        self._limits = limits
+        self._bound = bound
+
+    async def to_socket(
+        self,
+        request: Request,
+        feed: str,
+        begin: Callable[[WebSocket], Awaitable[None]],
+        *,
+        wrap_notices: bool = False,
+    ) -> HTTPResponse:
+        """Open a socket of `feed`. `begin(socket)` reads what it needs and calls `socket.open`; it is registered then.
+
+        A foreign origin, or what is no handshake, is answered over HTTP. A bad token or too many connections is said
+        in the close frame, for that is all that a browser's script gets to read.
+        """
+        self._origins.check(request)
+        try:
+            caller = await self._caller(request)
+            socket = WebSocket(self._registry, caller, feed, request.headers.items(), wrap_notices=wrap_notices)
+            with self._registry.joining(socket):
+                await begin(socket)
+        except HandshakeRefused as refusal:
+            raise SanicException(str(refusal), refusal.status, headers=refusal.headers) from None
+        except (TokenError, RateLimited) as error:
+            return self._refuse(request, error)
+        return Takeover(socket)
+
+    async def _caller(self, request: Request) -> Identity:
+        await self._limits.check(rules.CONNECTING, address(request))
+        caller = await self._auth.of_connection(request)
+        await self._limits.check(rules.CONNECTING, caller.user_id)
+        self._bound.check(caller.user_id)
+        return caller
+
+    def _refuse(self, request: Request, error: LoaError) -> HTTPResponse:
+        """Accept, and close at once with the error's code."""
+        try:
+            socket = WebSocket(self._registry, STRANGER, "", request.headers.items())
+        except HandshakeRefused as refusal:
+            raise SanicException(str(refusal), refusal.status, headers=refusal.headers) from None
+        answer = answer_to(error)
+        socket.close(answer.close_code, answer.code)
+        return Takeover(socket)

@@ -1,0 +1,72 @@
+"""What goes in and out of notifications."""
+
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, Field
+
+from service.http.endpoint import Input, Query
+from service.ids import Id
+from service.times import Time
+
+FEED = "notifications"
+
+Kind = Literal["NEW_COMMENT", "NEW_REPLY"]
+
+MAX_SEQ = 2**53 - 1
+"""The largest integer that every client's JSON keeps exact."""
+
+
+class Draft(NamedTuple):
+    """That `user_id` is to be told of a comment. `content` is the comment's, of which a preview is kept."""
+
+    type: Kind
+    user_id: str
+    sender_id: str
+    post_id: str
+    comment_id: str
+    content: str
+
+
+class Sender(BaseModel):
+    id: str
+    display_name: str
+    avatar: str | None
+
+
+class NotificationData(BaseModel):
+    notification_id: Id
+    sender: Sender
+    post_id: Id
+    comment_id: Id
+    preview: str
+    created_at: Time
+    read: bool
+
+
+class Notification(BaseModel):
+    """`seq` counts the notifications of one user 1, 2, 3 … without holes."""
+
+    type: Kind
+    seq: int
+    data: NotificationData
+
+
+class NotificationPage(BaseModel):
+    """Newest first; `next` is the `before` of the next page, null on the last."""
+
+    items: list[Notification]
+    next: int | None
+
+
+class UnreadCount(BaseModel):
+    unread_count: int
+
+
+class PageQuery(Query):
+    limit: int = Field(30, ge=1, le=100)
+    before: int | None = Field(None, ge=1, le=MAX_SEQ)
+    unread: bool = False
+
+
+class ReadUpTo(Input):
+    up_to_seq: int = Field(ge=1, le=MAX_SEQ)

@@ -1,0 +1,41 @@
+"""The HTTP edge of notifications; for the live ones see `stream.py` and `socket.py`."""
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from service.errors import NotFound
+from service.http.authentication import Authentication
+from service.http.endpoint import answer, endpoint
+from service.identity import Identity
+from service.ids import path_id
+from service.notifications.models import NotificationPage, PageQuery, ReadUpTo, UnreadCount
+from service.notifications.service import NotificationService
+
+TAG = "notifications"
+
+
+def blueprint(service: NotificationService, auth: Authentication) -> Blueprint:
+    bp = Blueprint("notifications", url_prefix="/api/v1")
+
+    @bp.get("/notifications")
+    @endpoint("List notifications, newest first", tag=TAG, auth=auth, query=PageQuery, answers={200: NotificationPage})
+    async def page(request: Request, caller: Identity, *, query: PageQuery) -> HTTPResponse:
+        return answer(await service.page(caller.user_id, limit=query.limit, before=query.before, unread=query.unread))
+
+    @bp.get("/notifications/unread_count")
+    @endpoint("Count the unread", tag=TAG, auth=auth, answers={200: UnreadCount})
+    async def unread_count(request: Request, caller: Identity) -> HTTPResponse:
+        return answer(UnreadCount(unread_count=await service.unread_count(caller.user_id)))
+
+    @bp.put("/notifications/read")
+    @endpoint("Mark all up to one as read", tag=TAG, auth=auth, body=ReadUpTo, answers={200: UnreadCount})
+    async def read_up_to(request: Request, caller: Identity, *, body: ReadUpTo) -> HTTPResponse:
+        """A number beyond the last one means all. The caller's other connections are told."""
+        return answer(UnreadCount(unread_count=await service.mark_up_to(caller.user_id, body.up_to_seq)))
+
+    @bp.put("/notifications/<notification_id:str>/read")
+    @endpoint("Mark one as read", tag=TAG, auth=auth, answers={200: UnreadCount}, errors=(NotFound,))
+    async def read(request: Request, caller: Identity, notification_id: str) -> HTTPResponse:
+        """Idempotent. The caller's other connections are told."""
+        return answer(UnreadCount(unread_count=await service.mark(caller.user_id, path_id(notification_id))))
+
+    return bp

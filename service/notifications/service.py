@@ -1,0 +1,161 @@
+"""What can be done with notifications: append them, list them, mark them read, and tell whoever is connected."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+from service.datastores.dense_append import Appended
+from service.datastores.mongo import Document
+from service.errors import NotFound
+from service.notifications.inbox import Inbox, InboxStore
+from service.notifications.models import (
+    FEED,
+    Draft,
+    Notification,
+    NotificationData,
+    NotificationPage,
+    Sender,
+)
+from service.notifications.store import NotificationStore
+from service.profiles import Profile, Profiles
+from service.realtime.delivery import Delivery
+from service.realtime.event import Event, Policy
+
+TOPIC = "n:"
+FILL = 200
+"""Notifications read at a time to close a gap in what this process was told."""
+
+
+class NotificationService:
+    """Persists, then publishes. All ids are 24-hex strings; every method raises Unavailable."""
+
+    def __init__(self, store: NotificationStore, inboxes: InboxStore, profiles: Profiles, delivery: Delivery) -> None:
+        self._store = store
+        self._inboxes = inboxes
+        self._profiles = profiles
+        self._delivery = delivery
+        delivery.fills(TOPIC, self.fill)
+
+    async def notify(self, drafts: Sequence[Draft]) -> list[Exception | None]:
+        """Store each of `drafts` and tell its user; for each the exception that kept it from being stored, if any.
+
+        May be repeated with the same drafts, whatever became of them the first time.
+        """
+        if not drafts:
+            return []
+        profiles = await self._profiles.profiles({draft.sender_id for draft in drafts})
+        appending = [self._store.append(draft) for draft in drafts]
+        outcomes = await asyncio.gather(*appending, return_exceptions=True)
+        appended = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
+        inboxes = await self._inboxes.inboxes({str(result.document["user_id"]) for result in appended})
+        for result in appended:
+            user_id = str(result.document["user_id"])
+            inboxes[user_id] = inboxes[user_id].reaching(result.document["seq"])
+        for result in appended:
+            self._publish(result, inboxes, profiles)
+        for user_id, inbox in inboxes.items():
+            self._tell_unread(user_id, inbox)
+        return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
+
+    async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:
+        """The latest `limit` below `before` (None: of all), all or only those unread."""
+        inbox = await self.inbox(user_id)
+        top = min(before or inbox.last_seq + 1, inbox.last_seq + 1)
+        if unread:
+            seqs = inbox.newest_unread(top, limit + 1)
+            found = await self._store.numbered(user_id, seqs[:limit])
+            more = len(seqs) > limit
+        else:
+            first = max(1, top - limit)
+            found = await self._store.between(user_id, first, top - 1)
+            more = first > 1
+        items = await self._shown(found, inbox)
+        items.reverse()
+        return NotificationPage(items=items, next=items[-1].seq if more and items else None)
+
+    async def unread_count(self, user_id: str) -> int:
+        return (await self.inbox(user_id)).unread
+
+    async def mark(self, user_id: str, notification_id: str) -> int:
+        """Mark one as read; returns how many are unread then. Raises NotFound for one that is not this user's."""
+        document = await self._store.one(user_id, notification_id)
+        if document is None:
+            raise NotFound
+        return await self._marked(user_id, await self._inboxes.mark(user_id, document["seq"]))
+
+    async def mark_up_to(self, user_id: str, seq: int) -> int:
+        """Mark all up to `seq`, or to the last where that comes first, as read; returns how many are unread then."""
+        inbox = await self.inbox(user_id)
+        if not inbox.last_seq:
+            return 0
+        return await self._marked(user_id, await self._inboxes.mark_up_to(user_id, min(seq, inbox.last_seq)))
+
+    async def inbox(self, user_id: str) -> Inbox:
+        """How far the user has read, and the number of the last notification there is."""
+        return await self._with_last(user_id, await self._inboxes.inbox(user_id))
+
+    async def between(self, user_id: str, first: int, inbox: Inbox) -> list[Event]:
+        """The events of the notifications from `first` to the last that `inbox` knows, in order."""
+        found = await self._store.between(user_id, first, inbox.last_seq)
+        return [event_of(user_id, notification) for notification in await self._shown(found, inbox)]
+
+    async def fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
+        """The `Filler` of the topics of notifications; up to FILL at a time."""
+        user_id = topic.removeprefix(TOPIC)
+        inbox = (await self._inboxes.inbox(user_id))._replace(last_seq=after + FILL)
+        return [(event, [user_id]) for event in await self.between(user_id, after + 1, inbox)]
+
+    async def _with_last(self, user_id: str, inbox: Inbox) -> Inbox:
+        return inbox.reaching(await self._store.last(user_id, inbox.last_seq))
+
+    async def _marked(self, user_id: str, inbox: Inbox) -> int:
+        inbox = await self._with_last(user_id, inbox)
+        self._tell_unread(user_id, inbox)
+        return inbox.unread
+
+    def _publish(self, result: Appended, inboxes: Mapping[str, Inbox], profiles: Mapping[str, Profile]) -> None:
+        user_id, seq = str(result.document["user_id"]), result.document["seq"]
+        # One that was there before has been told of, unless its writer died in between; then either it is still the
+        # last, or the next one shows that it was missed, and it is read from the database.
+        if result.new or seq >= inboxes[user_id].last_seq:
+            shown = _notification(result.document, inboxes[user_id], profiles)
+            self._delivery.publish(event_of(user_id, shown), [user_id])
+
+    def _tell_unread(self, user_id: str, inbox: Inbox) -> None:
+        body = {"unread_count": inbox.unread, "seq": inbox.last_seq}
+        event = Event("unread_count", body, feed=FEED, policy=Policy.LATEST, key="unread_count")
+        self._delivery.publish(event, [user_id])
+
+    async def _shown(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
+        documents = list(documents)
+        if not documents:
+            return []
+        profiles = await self._profiles.profiles({str(document["sender_id"]) for document in documents})
+        return [_notification(document, inbox, profiles) for document in documents]
+
+
+def topic_of(user_id: str) -> str:
+    return TOPIC + user_id
+
+
+def event_of(user_id: str, notification: Notification) -> Event:
+    """The notification as its user's connections are told of it."""
+    body = notification.model_dump(exclude={"type"})
+    return Event(notification.type, body, feed=FEED, topic=topic_of(user_id), number=notification.seq)
+
+
+def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profile]) -> Notification:
+    sender_id = str(document["sender_id"])
+    profile = profiles.get(sender_id) or Profile(id=sender_id, username="", display_name="")
+    return Notification(
+        type=document["type"],
+        seq=document["seq"],
+        data=NotificationData(
+            notification_id=str(document["_id"]),
+            sender=Sender(id=sender_id, display_name=profile.display_name, avatar=profile.avatar),
+            post_id=str(document["post_id"]),
+            comment_id=str(document["comment_id"]),
+            preview=document["preview"],
+            created_at=document["created_at"],
+            read=inbox.has_read(document["seq"]),
+        ),
+    )

@@ -1,0 +1,103 @@
+"""The comments, as they are stored: one numbered list for each post."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from bson import ObjectId
+
+from service.datastores.dense_append import Appended, DenseAppend
+from service.datastores.mongo import Database, Document, unavailable
+from service.posts.models import NewComment
+from service.posts.store import PostStore
+from service.times import now
+
+
+class CommentStore:
+    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at}`.
+
+    `number` counts a post's comments 1, 2, 3 … without holes, so that the last one is how many there are: a count
+    that no repeated request and no crash can put out. `owed`: the comment's notifications and its post's
+    `comment_count` are still to be seen to; it is written with the comment, and there until that is done.
+    """
+
+    def __init__(self, database: Database, posts: PostStore) -> None:
+        self._comments = database["comments"]
+        self._append = DenseAppend(
+            self._comments,
+            scope="post_id",
+            number="number",
+            key=_identity,
+            hints=posts.comment_counts,
+            raised=posts.raise_comment_counts,
+        )
+
+    async def create_indexes(self) -> None:
+        async with unavailable():
+            await self._comments.create_index([("post_id", 1), ("number", 1)], unique=True)
+            await self._comments.create_index(
+                [("post_id", 1), ("author_id", 1), ("nonce", 1)],
+                unique=True,
+                partialFilterExpression={"nonce": {"$exists": True}},
+            )
+            await self._comments.create_index(
+                [("owed", 1), ("_id", 1)], partialFilterExpression={"owed": {"$exists": True}}
+            )
+
+    def append(self, author_id: str, post_id: str, comment: NewComment) -> asyncio.Future[Appended]:
+        """Store `comment`, or find the one that the same author sent to the same post with the same nonce."""
+        document: Document = {
+            "_id": ObjectId(),
+            "post_id": ObjectId(post_id),
+            "parent_id": ObjectId(comment.parent_id) if comment.parent_id else None,
+            "author_id": ObjectId(author_id),
+            "content": comment.content,
+            "owed": True,
+            "created_at": now(),
+        }
+        if comment.nonce is not None:
+            document["nonce"] = comment.nonce
+        return self._append.append(document)
+
+    async def has(self, post_id: str, comment_id: str) -> bool:
+        """Whether the post has this comment. Raises Unavailable."""
+        async with unavailable():
+            found = await self._comments.find_one({"_id": ObjectId(comment_id)}, {"post_id": 1})
+        return found is not None and found["post_id"] == ObjectId(post_id)
+
+    async def after(self, post_id: str, number: int, limit: int) -> list[Document]:
+        """The `limit` comments of the post that follow `number`, in order. Raises Unavailable."""
+        where = {"post_id": ObjectId(post_id), "number": {"$gt": number, "$lte": number + limit}}
+        async with unavailable():
+            found = await self._comments.find(where).to_list(limit)
+        return sorted(found, key=lambda document: int(document["number"]))
+
+    async def authors(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId]:
+        """The author of each comment there is. Raises Unavailable."""
+        async with unavailable():
+            found = await self._comments.find({"_id": {"$in": list(comment_ids)}}, {"author_id": 1}).to_list(
+                len(comment_ids)
+            )
+        return {document["_id"]: document["author_id"] for document in found}
+
+    async def owed(self, after: ObjectId | None, limit: int) -> list[Document]:
+        """The `limit` oldest comments with something owed, of those later than `after`. Raises Unavailable."""
+        where: Document = {"owed": True}
+        if after:
+            where["_id"] = {"$gt": after}
+        async with unavailable():
+            found: list[Document] = await self._comments.find(where).sort("_id", 1).limit(limit).to_list(limit)
+        return found
+
+    async def settle(self, comment_ids: Sequence[ObjectId]) -> None:
+        """Nothing is owed for these any more. Raises Unavailable."""
+        async with unavailable():
+            await self._comments.update_many({"_id": {"$in": list(comment_ids)}}, {"$unset": {"owed": ""}})
+
+    async def close(self) -> None:
+        await self._append.close()
+
+
+def _identity(document: Document) -> Document | None:
+    if "nonce" not in document:
+        return None
+    return {name: document[name] for name in ("post_id", "author_id", "nonce")}

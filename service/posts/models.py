@@ -1,0 +1,69 @@
+"""What goes in and out of posts and comments."""
+
+from pydantic import BaseModel, Field
+
+from service.content import Content, Nonce
+from service.http.endpoint import Input, Query
+from service.ids import Id
+from service.profiles import Profile
+from service.times import Time
+
+MAX_NUMBER = 2**53 - 1
+"""The largest integer that every client's JSON keeps exact."""
+
+
+class NewPost(Input):
+    content: Content
+
+
+class NewComment(Input):
+    """`parent_id`: the comment of the same post that this one replies to."""
+
+    content: Content
+    parent_id: Id | None = None
+    nonce: Nonce | None = None
+
+
+class Post(BaseModel):
+    id: Id
+    author: Profile
+    content: str
+    comment_count: int
+    created_at: Time
+
+
+class PostPage(BaseModel):
+    """Newest first; `next` is the `before` of the next page, null on the last."""
+
+    items: list[Post]
+    next: Id | None
+
+
+class Comment(BaseModel):
+    id: Id
+    post_id: Id
+    parent_id: Id | None
+    author: Profile
+    content: str
+    created_at: Time
+
+
+class CommentPage(BaseModel):
+    """Oldest first; `next` is the `after` of the next page, null on the last."""
+
+    items: list[Comment]
+    next: int | None
+
+
+class PostQuery(Query):
+    """`before`: a cursor, the `next` of another page."""
+
+    limit: int = Field(30, ge=1, le=100)
+    before: Id | None = None
+
+
+class CommentQuery(Query):
+    """`after`: a cursor, the `next` of another page."""
+
+    limit: int = Field(30, ge=1, le=100)
+    after: int = Field(0, ge=0, le=MAX_NUMBER)

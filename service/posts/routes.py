@@ -1,0 +1,69 @@
+"""The HTTP edge of posts and comments."""
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from service.errors import NonceReused, NotFound
+from service.http.authentication import Authentication
+from service.http.endpoint import answer, endpoint
+from service.identity import Identity
+from service.ids import path_id
+from service.posts.models import (
+    Comment,
+    CommentPage,
+    CommentQuery,
+    NewComment,
+    NewPost,
+    Post,
+    PostPage,
+    PostQuery,
+)
+from service.posts.service import PostService
+
+TAG = "posts"
+
+
+def blueprint(service: PostService, auth: Authentication) -> Blueprint:
+    bp = Blueprint("posts", url_prefix="/api/v1")
+
+    @bp.post("/posts")
+    @endpoint("Publish a post", tag=TAG, auth=auth, body=NewPost, answers={201: Post})
+    async def create(request: Request, caller: Identity, *, body: NewPost) -> HTTPResponse:
+        return answer(await service.create(caller.user_id, body), 201)
+
+    @bp.get("/posts")
+    @endpoint("List posts, newest first", tag=TAG, auth=auth, query=PostQuery, answers={200: PostPage})
+    async def page(request: Request, caller: Identity, *, query: PostQuery) -> HTTPResponse:
+        return answer(await service.page(limit=query.limit, before=query.before))
+
+    @bp.get("/posts/<post_id:str>")
+    @endpoint("Read a post", tag=TAG, auth=auth, answers={200: Post}, errors=(NotFound,))
+    async def post(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
+        return answer(await service.post(path_id(post_id)))
+
+    @bp.post("/posts/<post_id:str>/comments")
+    @endpoint(
+        "Comment on a post",
+        tag=TAG,
+        auth=auth,
+        body=NewComment,
+        answers={201: Comment, 200: Comment},
+        errors=(NotFound, NonceReused),
+    )
+    async def comment(request: Request, caller: Identity, post_id: str, *, body: NewComment) -> HTTPResponse:
+        """Answers 200 and the first comment where the author has sent the same nonce to the post before."""
+        made, is_new = await service.comment(caller.user_id, path_id(post_id), body)
+        return answer(made, 201 if is_new else 200)
+
+    @bp.get("/posts/<post_id:str>/comments")
+    @endpoint(
+        "List a post's comments, oldest first",
+        tag=TAG,
+        auth=auth,
+        query=CommentQuery,
+        answers={200: CommentPage},
+        errors=(NotFound,),
+    )
+    async def comments(request: Request, caller: Identity, post_id: str, *, query: CommentQuery) -> HTTPResponse:
+        return answer(await service.comments(path_id(post_id), limit=query.limit, after=query.after))
+
+    return bp

@@ -1,0 +1,107 @@
+"""What can be done with posts and comments."""
+
+from collections.abc import Iterable, Mapping
+
+from service.datastores.mongo import Document
+from service.errors import NonceReused, NotFound, ValidationFailed
+from service.posts.comments import CommentStore
+from service.posts.debts import Debts
+from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
+from service.posts.store import PostStore
+from service.profiles import Profile, Profiles
+from service.times import now
+
+
+class PostService:
+    """All ids are 24-hex strings; every method raises Unavailable."""
+
+    def __init__(self, posts: PostStore, comments: CommentStore, profiles: Profiles, debts: Debts) -> None:
+        self._posts = posts
+        self._comments = comments
+        self._profiles = profiles
+        self._debts = debts
+
+    async def create(self, author_id: str, new: NewPost) -> Post:
+        # The author is read first: what has been stored must not be answered with a 503.
+        profiles = await self._profiles.profiles([author_id])
+        return _post(await self._posts.insert(author_id, new.content, now()), profiles)
+
+    async def post(self, post_id: str) -> Post:
+        """Raises NotFound."""
+        document = await self._existing(post_id)
+        return _post(document, await self._authors([document]))
+
+    async def page(self, *, limit: int, before: str | None) -> PostPage:
+        """The latest posts before the post `before`. Raises ValidationFailed where that is none."""
+        cursor = None
+        if before is not None and (cursor := await self._posts.post(before)) is None:
+            raise ValidationFailed.of("before", "This is not the cursor of a page.")
+        found = await self._posts.latest(limit + 1, cursor, now())
+        shown = found[:limit]
+        profiles = await self._authors(shown)
+        items = [_post(document, profiles) for document in shown]
+        return PostPage(items=items, next=items[-1].id if len(found) > limit else None)
+
+    async def comment(self, author_id: str, post_id: str, new: NewComment) -> tuple[Comment, bool]:
+        """Store a comment, and leave its notifications to Debts; where its nonce was seen: the first one, and False.
+
+        Raises NotFound for the post, ValidationFailed for `parent_id`, NonceReused.
+        """
+        await self._existing(post_id)
+        if new.parent_id and not await self._comments.has(post_id, new.parent_id):
+            raise ValidationFailed.of("parent_id", "The post has no such comment.")
+        profiles = await self._profiles.profiles([author_id])
+        document, is_new = await self._comments.append(author_id, post_id, new)
+        comment = _comment(document, profiles)
+        if is_new:
+            self._debts.owe(document)
+        elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
+            raise NonceReused
+        return comment, is_new
+
+    async def comments(self, post_id: str, *, limit: int, after: int) -> CommentPage:
+        """The post's comments that follow the cursor `after`. Raises NotFound."""
+        await self._existing(post_id)
+        found = await self._comments.after(post_id, after, limit + 1)
+        shown = found[:limit]
+        profiles = await self._authors(shown)
+        return CommentPage(
+            items=[_comment(document, profiles) for document in shown],
+            next=shown[-1]["number"] if len(found) > limit else None,
+        )
+
+    async def _existing(self, post_id: str) -> Document:
+        document = await self._posts.post(post_id)
+        if document is None:
+            raise NotFound
+        return document
+
+    async def _authors(self, documents: Iterable[Document]) -> Mapping[str, Profile]:
+        author_ids = {str(document["author_id"]) for document in documents}
+        return await self._profiles.profiles(author_ids) if author_ids else {}
+
+
+def _author(document: Document, profiles: Mapping[str, Profile]) -> Profile:
+    author_id = str(document["author_id"])
+    return profiles.get(author_id) or Profile(id=author_id, username="", display_name="")
+
+
+def _post(document: Document, profiles: Mapping[str, Profile]) -> Post:
+    return Post(
+        id=str(document["_id"]),
+        author=_author(document, profiles),
+        content=document["content"],
+        comment_count=document["comment_count"],
+        created_at=document["created_at"],
+    )
+
+
+def _comment(document: Document, profiles: Mapping[str, Profile]) -> Comment:
+    return Comment(
+        id=str(document["_id"]),
+        post_id=str(document["post_id"]),
+        parent_id=str(document["parent_id"]) if document["parent_id"] else None,
+        author=_author(document, profiles),
+        content=document["content"],
+        created_at=document["created_at"],
+    )

@@ -1,0 +1,230 @@
+"""Presence: who is online, on whichever process, and since when not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from datetime import datetime
+from typing import Any, Protocol, cast
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from service.realtime.bus import Bus
+from service.realtime.connection import Connection
+from service.realtime.event import Event
+from service.realtime.registry import Registry
+from service.tasks import forever, stop
+from service.times import iso, now
+
+log = structlog.get_logger()
+
+PROCESSES = "loa:presence:processes"
+ALIVE_SECONDS = 15
+"""A process that has not said for so long that it lives is dead, and its users are not online through it."""
+BEAT_SECONDS = 5
+MAX_BATCH = 500
+OUTAGE = (RedisError, OSError, TimeoutError)
+
+
+class LastSeen(Protocol):
+    """Where the last time of everyone's going offline is kept."""
+
+    async def record(self, user_ids: Collection[str], moment: datetime) -> None: ...
+
+    async def look_up(self, user_ids: Collection[str]) -> dict[str, datetime]: ...
+
+
+class Presence:
+    """A user is online while any process has a connection of theirs.
+
+    In Redis: of each user the set of processes that have one, of each process the set of its users and a key that
+    lives as long as the process renews it. One task brings Redis in step with the registry, in batches; whoever finds
+    a process that is listed but not alive takes its users out. A user's first process and last one are changes, which
+    every process hears of and tells to those who watch. Without Redis, each process knows of its own users.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        bus: Bus,
+        redis: "Redis",
+        last_seen: LastSeen,
+        event: Callable[[str, dict[str, Any]], Event],
+    ) -> None:
+        """`event(user_id, state)` makes the event that a watcher is sent."""
+        self._registry = registry
+        self._bus = bus
+        self._redis = redis
+        self._last_seen = last_seen
+        self._event = event
+        self._watchers: dict[str, set[Connection]] = {}
+        self._watched: dict[Connection, frozenset[str]] = {}
+        self._changed: dict[str, None] = {}
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        registry.on_change(self._on_change)
+        bus.on("presence", self._on_presence)
+        bus.on_gap(self._register_all)
+
+    async def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(forever(self._reconcile, "presence_reconcile")),
+            asyncio.create_task(forever(self._beat, "presence_beat")),
+        ]
+
+    async def close(self) -> None:
+        """Take this process's users out, as far as Redis can be told within a moment."""
+        for task in self._tasks:
+            await stop(task)
+        try:
+            async with asyncio.timeout(2):
+                await self._bury(self._bus.process_id)
+        except OUTAGE as error:
+            log.warning("presence_not_closed", error=type(error).__name__)
+
+    # Asking and watching.
+
+    async def states(self, user_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Of each user `{online, last_seen}`; `last_seen` is null while they are online, or never were. Raises
+        Unavailable where the database is asked for a time and does not answer."""
+        online = await self._online(list(user_ids))
+        seen = await self._last_seen.look_up([user_id for user_id in user_ids if user_id not in online])
+        return {
+            user_id: _state(user_id in online, None if user_id in online else seen.get(user_id)) for user_id in user_ids
+        }
+
+    def watch(self, connection: Connection, user_ids: Iterable[str]) -> None:
+        """Tell `connection` of every change of these users, in place of those it watched before."""
+        if connection not in self._watched:
+            connection.on_close(lambda: self._unwatch(connection))
+        else:
+            self._unwatch(connection)
+        if connection.closing:
+            return
+        self._watched[connection] = frozenset(user_ids)
+        for user_id in self._watched[connection]:
+            self._watchers.setdefault(user_id, set()).add(connection)
+
+    def _unwatch(self, connection: Connection) -> None:
+        for user_id in self._watched.pop(connection, ()):
+            watchers = self._watchers[user_id]
+            watchers.discard(connection)
+            if not watchers:
+                del self._watchers[user_id]
+
+    def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
+        watchers = self._watchers.get(head["user_id"])
+        if watchers:
+            event = self._event(head["user_id"], head["state"])
+            for connection in list(watchers):
+                connection.send(event)
+
+    # Keeping Redis in step.
+
+    def _on_change(self, user_id: str) -> None:
+        self._changed[user_id] = None
+        self._wake.set()
+
+    def _register_all(self) -> None:
+        for user_id in self._registry.users():
+            self._on_change(user_id)
+
+    async def _reconcile(self) -> None:
+        await self._wake.wait()
+        while self._changed:
+            batch = list(self._changed)[:MAX_BATCH]
+            here = {user_id for user_id in batch if user_id in self._registry}
+            for user_id in batch:
+                del self._changed[user_id]
+            try:
+                await self._announce(self._bus.process_id, here, set(batch) - here)
+            except BaseException:
+                self._changed.update(dict.fromkeys(batch))
+                raise
+        self._wake.clear()
+
+    async def _announce(self, process_id: str, coming: set[str], going: set[str]) -> None:
+        """Enter and take out users of a process; say whose first or last process it was."""
+        # In one piece, or two processes that come at once would each take the other for the first.
+        pipeline = self._redis.pipeline(transaction=True)
+        for user_id in coming:
+            pipeline.sadd(_processes_of(user_id), process_id)
+            pipeline.scard(_processes_of(user_id))
+        for user_id in going:
+            pipeline.srem(_processes_of(user_id), process_id)
+            pipeline.scard(_processes_of(user_id))
+        if coming:
+            pipeline.sadd(_users_of(process_id), *coming)
+        if going:
+            pipeline.srem(_users_of(process_id), *going)
+        answers = await pipeline.execute()
+        changes = dict(zip([*coming, *going], zip(answers[::2], answers[1::2], strict=False), strict=False))
+        came = [user_id for user_id in coming if changes[user_id] == (1, 1)]
+        went = [user_id for user_id in going if changes[user_id] == (1, 0)]
+        moment = now()
+        for user_id in came:
+            self._bus.publish("presence", {"user_id": user_id, "state": _state(True, None)})
+        for user_id in went:
+            self._bus.publish("presence", {"user_id": user_id, "state": _state(False, moment)})
+        if went:
+            await self._last_seen.record(went, moment)
+
+    async def _beat(self) -> None:
+        """Say that this process lives, and bury those that do not."""
+        process_id = self._bus.process_id
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(_alive(process_id), 1, ex=ALIVE_SECONDS)
+        pipeline.sadd(PROCESSES, process_id)
+        pipeline.smembers(PROCESSES)
+        _, new, members = await pipeline.execute()
+        if new:
+            # The first time, or after Redis or the others have forgotten us.
+            self._register_all()
+        others = [member.decode() for member in members if member.decode() != process_id]
+        if others:
+            alive = await self._redis.mget([_alive(other) for other in others])
+            for other, sign in zip(others, alive, strict=True):
+                if sign is None:
+                    log.warning("process_lost", process_id=other)
+                    await self._bury(other)
+        await asyncio.sleep(BEAT_SECONDS)
+
+    async def _bury(self, process_id: str) -> None:
+        """Take out all users of a process. Two that do it at once do no harm."""
+        while True:
+            users = await cast("Awaitable[list[bytes]]", self._redis.srandmember(_users_of(process_id), MAX_BATCH))
+            if not users:
+                break
+            await self._announce(process_id, set(), {user_id.decode() for user_id in users})
+        await self._redis.srem(PROCESSES, process_id)
+        await self._redis.delete(_alive(process_id))
+
+    async def _online(self, user_ids: list[str]) -> set[str]:
+        here = {user_id for user_id in user_ids if user_id in self._registry}
+        others = [user_id for user_id in user_ids if user_id not in here]
+        if not others:
+            return here
+        try:
+            pipeline = self._redis.pipeline(transaction=False)
+            for user_id in others:
+                pipeline.exists(_processes_of(user_id))
+            answers = await pipeline.execute()
+        except OUTAGE:
+            return here
+        return here | {user_id for user_id, there in zip(others, answers, strict=True) if there}
+
+
+def _state(online: bool, last_seen: datetime | None) -> dict[str, Any]:
+    return {"online": online, "last_seen": iso(last_seen) if last_seen else None}
+
+
+def _processes_of(user_id: str) -> str:
+    return f"loa:presence:user:{user_id}"
+
+
+def _users_of(process_id: str) -> str:
+    return f"loa:presence:process:{process_id}"
+
+
+def _alive(process_id: str) -> str:
+    return f"loa:presence:alive:{process_id}"

@@ -1,0 +1,63 @@
+"""Metrics of several processes behind one socket: a scrape reaches one of them and shall tell of all.
+
+prometheus-client has each process keep its values in files of a common directory, named by an environment variable;
+whoever is asked reads them all. Counters of a process that has ended stay, for a sum must not fall; its gauges go.
+"""
+
+# mypy: allow-untyped-calls
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, values
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+LIVE_GAUGE = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """For the process that starts the workers, around all their lives: they, and this one, share their metrics."""
+    with tempfile.TemporaryDirectory(prefix="loa-metrics-") as directory:
+        os.environ[VARIABLE] = directory
+        # prometheus-client looks at the variable when it is imported, which it is by now.
+        values.ValueClass = values.get_value_class()
+        try:
+            yield
+        finally:
+            del os.environ[VARIABLE]
+            values.ValueClass = values.get_value_class()
+
+
+def merged() -> CollectorRegistry | None:
+    """The metrics of all processes; None where each has its own."""
+    if not (directory := os.environ.get(VARIABLE)):
+        return None
+    # One that was killed could not take its gauges along.
+    for file in Path(directory).iterdir():
+        if (match := LIVE_GAUGE.fullmatch(file.name)) and not _lives(int(match[1])):
+            mark_process_dead(int(match[1]), directory)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, directory)
+    return registry
+
+
+def forget_this_process() -> None:
+    """Take this process's gauges away: it has nothing live any more."""
+    if directory := os.environ.get(VARIABLE):
+        mark_process_dead(os.getpid(), directory)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,81 @@
+"""The parts of accounts, put together as in one process of a deployment."""
+
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from service.accounts.blacklist import Blacklist
+from service.accounts.passwords import Passwords
+from service.accounts.people import People
+from service.accounts.revocation import Revocation
+from service.accounts.service import AccountService
+from service.accounts.sessions import SessionStore
+from service.accounts.tickets import Tickets
+from service.accounts.tokens import Tokens
+from service.accounts.users import UserStore
+from service.accounts.verifier import CredentialVerifier
+from service.datastores.mongo import Mongo
+from service.identity import Identity
+from service.realtime.bus import LocalBus
+from service.realtime.connection import Connection
+from service.realtime.registry import Registry
+from service.realtime.ticker import Ticker
+
+SECRET = "a secret of the tests that has more than 32 bytes"
+ACCESS_TTL = 900
+REFRESH_TTL = 30 * 24 * 3600
+
+
+class LiveConnection(Connection):
+    """A connection that has not got its transport yet, and tells how it was closed."""
+
+    closed: tuple[int, str] | None = None
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = self.closed or (code, reason)
+        super().close(code, reason)
+
+
+@dataclass
+class Process:
+    users: UserStore
+    sessions: SessionStore
+    passwords: Passwords
+    tokens: Tokens
+    registry: Registry
+    blacklist: Blacklist
+    revocation: Revocation
+    tickets: Tickets
+    verifier: CredentialVerifier
+    accounts: AccountService
+    people: People
+
+    def connect(self, caller: Identity) -> LiveConnection:
+        connection = LiveConnection(self.registry, caller, "chat")
+        self.registry.add(connection)
+        return connection
+
+
+def process(mongo: Mongo, redis: Redis, *, access_ttl: int = ACCESS_TTL, passwords: Passwords | None = None) -> Process:
+    """One process. Its bus reaches no other one, as if every message were lost on the way."""
+    users = UserStore(mongo.database)
+    sessions = SessionStore(mongo.database)
+    passwords = passwords or Passwords(time_cost=1, memory_cost=64)
+    tokens = Tokens(SECRET, access_ttl=access_ttl, refresh_ttl=REFRESH_TTL)
+    registry = Registry(Ticker())
+    blacklist = Blacklist(redis)
+    revocation = Revocation(sessions, blacklist, LocalBus(), registry, access_ttl=access_ttl)
+    tickets = Tickets(redis)
+    return Process(
+        users=users,
+        sessions=sessions,
+        passwords=passwords,
+        tokens=tokens,
+        registry=registry,
+        blacklist=blacklist,
+        revocation=revocation,
+        tickets=tickets,
+        verifier=CredentialVerifier(tokens, revocation, tickets),
+        accounts=AccountService(users, sessions, passwords, tokens, revocation),
+        people=People(users),
+    )

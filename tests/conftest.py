@@ -1,0 +1,97 @@
+"""What tests stand on: real datastores, started once, and a clean database in them for each test."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from config.settings import Settings
+from service.datastores.directory import DataDirectory
+from service.datastores.embedded import embedded
+from service.datastores.mongo import Mongo
+from service.datastores.redis import connect
+
+SECRET = "only for the tests, and at least 32 bytes long"
+
+
+class Datastores(NamedTuple):
+    """Where the tests' MongoDB and Redis are. `redis_url` may be flushed at any time; see `database` for the first."""
+
+    mongodb_uri: str
+    redis_url: str
+
+    def database(self, name: str) -> str:
+        """The MongoDB URI with another database name in it."""
+        return urlsplit(self.mongodb_uri)._replace(path=f"/{name}").geturl()
+
+    def redis_database(self, number: int) -> str:
+        """The Redis URL with another database number in it: not flushed by the `redis` fixture."""
+        return urlsplit(self.redis_url)._replace(query=f"db={number}").geturl()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """Whatever the shell that runs the tests has set of Loa's variables is nothing to them, nor to what they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for field in Settings.model_fields:
+            patch.delenv(field.upper(), raising=False)
+        patch.delenv("DYNO", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def datastores(_clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datastores]:
+    """Embedded servers, unless TEST_MONGODB_URI and TEST_REDIS_URL name real ones, which are then written to and flushed."""
+    settings = Settings(
+        mongodb_uri=os.environ.get("TEST_MONGODB_URI"),
+        redis_url=os.environ.get("TEST_REDIS_URL"),
+        jwt_secret=SECRET,
+    )
+    directory = DataDirectory(tmp_path_factory.mktemp("datastores"))
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        found, _ = runner.run(stack.enter_async_context(embedded(settings, directory, print)))
+        assert found.mongodb_uri
+        assert found.redis_url
+        yield Datastores(found.mongodb_uri, found.redis_url)
+        runner.run(stack.aclose())
+
+
+@pytest.fixture
+def settings(datastores: Datastores, tmp_path: Path) -> Settings:
+    """Settings for a database of this test's own, and any free port."""
+    return Settings(
+        host="127.0.0.1",
+        port=0,
+        mongodb_uri=datastores.database(f"test_{uuid4().hex}"),
+        redis_url=datastores.redis_url,
+        jwt_secret=SECRET,
+        data_dir=tmp_path / "data",
+    )
+
+
+@pytest.fixture
+async def mongo(settings: Settings) -> AsyncIterator[Mongo]:
+    """An empty database, that of `settings`; dropped afterwards."""
+    assert settings.mongodb_uri
+    mongo = Mongo(settings.mongodb_uri)
+    yield mongo
+    await mongo.database.client.drop_database(mongo.database.name)
+    mongo.close()
+
+
+@pytest.fixture
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    """The Redis of `settings`, empty."""
+    assert settings.redis_url
+    redis = connect(settings.redis_url)
+    await redis.flushdb()
+    yield redis
+    await redis.aclose()

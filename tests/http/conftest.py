@@ -1,0 +1,119 @@
+"""A small app with one route of each kind, behind everything that service/http puts around a handler."""
+
+from collections.abc import AsyncIterator
+from itertools import count
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field
+from sanic import Blueprint, HTTPResponse, Request, Sanic
+from sanic.response import empty
+
+from service.errors import LoaError, NotFound, TokenExpired, TokenInvalid, TokenMissing
+from service.http import errors, extensions, headers
+from service.http.authentication import Authentication
+from service.http.body import MAX_BODY_BYTES
+from service.http.endpoint import ConnectionQuery, Input, Query, answer, connection, endpoint
+from service.identity import Identity
+from tests.rest import RestClient, forget_documents, serving
+
+CALLER = Identity("a" * 24, "b" * 24, "token-id", 2_000_000_000.0)
+SIGNED_IN = {"Authorization": "Bearer good"}
+ORIGIN = "https://front.example"
+
+numbers = count()
+
+
+class OneVerifier:
+    """Knows the one token `good` and the one ticket `once`."""
+
+    async def verify_scoped_token(self, token: str | None, scope: str) -> Identity:
+        if token is None:
+            raise TokenMissing
+        if token == "old":
+            raise TokenExpired
+        if token != "good":
+            raise TokenInvalid
+        return CALLER
+
+    async def redeem_ticket(self, ticket: str) -> Identity:
+        if ticket != "once":
+            raise TokenInvalid
+        return CALLER
+
+
+class Parcel(Input):
+    label: Annotated[str, Field(min_length=1, max_length=20)]
+    weight: Annotated[int, Field(gt=0, le=100)] = 1
+    stops: dict[str, int] = {}
+    inside: "Parcel | None" = None
+
+
+class Search(Query):
+    query: str = ""
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    unread: bool = False
+
+
+class Resume(ConnectionQuery):
+    last_seq: int | None = None
+
+
+class Receipt(BaseModel):
+    """What the post office gives for a parcel."""
+
+    user_id: str
+    label: str
+    note: str | None = None
+    others: list["Receipt"] = []
+
+
+def build(*, allowed_origins: tuple[str, ...] = (ORIGIN,), error: type[BaseException] = LoaError) -> Sanic[Any, Any]:
+    """The app; `GET /api/v1/broken` raises `error`."""
+    forget_documents()
+    app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
+    app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
+    auth = Authentication(OneVerifier())
+    extensions.install(app, allowed_origins)
+    errors.install(app)
+    headers.install(app)
+    bp = Blueprint("parcels", url_prefix="/api/v1/parcels")
+
+    @bp.post("")
+    @endpoint("Send a parcel", tag="parcels", auth=auth, body=Parcel, answers={201: Receipt}, errors=(NotFound,))
+    async def create(request: Request, caller: Identity, *, body: Parcel) -> HTTPResponse:
+        """Longer words about it."""
+        return answer(Receipt(user_id=caller.user_id, label=body.label), 201)
+
+    @bp.get("")
+    @endpoint("Find parcels", tag="parcels", query=Search, answers={200: Receipt})
+    async def find(request: Request, *, query: Search) -> HTTPResponse:
+        return answer(query.model_dump())
+
+    @bp.delete("/<parcel_id:str>")
+    @endpoint("Lose a parcel", tag="parcels", auth=auth, answers={204: None})
+    async def lose(request: Request, caller: Identity, parcel_id: str) -> HTTPResponse:
+        return answer()
+
+    @bp.get("/stream")
+    @connection("Watch parcels", tag="parcels", kind="event-stream", query=Resume)
+    async def stream(request: Request, *, query: Resume) -> HTTPResponse:
+        caller = await auth.of_connection(request)
+        return answer({"user_id": caller.user_id, "last_seq": query.last_seq})
+
+    @app.get("/api/v1/broken", name="broken")
+    async def broken(request: Request) -> HTTPResponse:
+        raise error
+
+    @app.get("/api/v1/cached", name="cached")
+    async def cached(request: Request) -> HTTPResponse:
+        return empty(headers={"Cache-Control": "max-age=5"})
+
+    app.blueprint(bp)
+    return app
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[RestClient]:
+    async with serving(build()) as client:
+        yield client

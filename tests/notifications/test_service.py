@@ -1,0 +1,170 @@
+"""Notifying, listing, marking: what is stored, and what connections are told of it."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+
+from service.errors import NotFound
+from service.notifications.models import Draft
+from service.realtime.stream import EventStream
+from tests.notifications.world import World, new_id, numbered
+
+
+async def notified(world: World, user_id: str, count: int) -> list[Draft]:
+    sender = await world.person("Sender")
+    drafts = [world.draft(user_id, sender) for _ in range(count)]
+    assert [None] * count == await world.notifications.notify(drafts)
+    return drafts
+
+
+def last_unread_count(connection: EventStream) -> dict[str, int]:
+    events = [event for event in connection.queue.events() if event.type == "unread_count"]
+    return json.loads(events[-1].body)
+
+
+async def shown(world: World, user_id: str, **query: object) -> tuple[list[int], int | None]:
+    page = await world.notifications.page(user_id, **{"limit": 30, "before": None, "unread": False, **query})
+    return [item.seq for item in page.items], page.next
+
+
+async def test_notification_is_stored_and_told(world: World) -> None:
+    """Every connection of the user, and no one else's, is sent the notification and then how many are unread."""
+    user, sender = await world.person(), await world.person("Trần Thị Bình")
+    tab, phone, stranger = world.connect(user), world.connect(user), world.connect(sender)
+    draft = world.draft(user, sender, type="NEW_REPLY", content="Chào bạn! " * 30)
+    await world.notifications.notify([draft])
+    [stored] = (await world.notifications.page(user, limit=30, before=None, unread=False)).items
+    for connection in (tab, phone):
+        first, second = connection.queue.events()
+        assert {
+            "type": "NEW_REPLY",
+            "seq": 1,
+            "data": {
+                "notification_id": stored.data.notification_id,
+                "sender": {"id": sender, "display_name": "Trần Thị Bình", "avatar": None},
+                "post_id": draft.post_id,
+                "comment_id": draft.comment_id,
+                "preview": ("Chào bạn! " * 30)[:140],
+                "created_at": stored.model_dump()["data"]["created_at"],
+                "read": False,
+            },
+        } == json.loads(first.text)
+        assert first.stream.startswith(b"id: 1\ndata: {")
+        assert {"unread_count": 1, "seq": 1} == json.loads(second.body)
+        assert second.stream.startswith(b"event: unread_count\ndata: {")
+    assert [] == stranger.queue.events()
+
+
+async def test_notifying_again_tells_no_connection_twice(world: World) -> None:
+    """Payment may be repeated: what was told already is not told again."""
+    user = await world.person()
+    connection = world.connect(user)
+    drafts = await notified(world, user, 3)
+    assert [None] * 3 == await world.notifications.notify(drafts)
+    assert [1, 2, 3] == [event.number for event in numbered(connection)]
+
+
+async def test_what_a_dead_process_stored_but_did_not_tell_is_told(processes: Callable[[], World]) -> None:
+    """A process dies between storing and telling; whoever pays again tells all of it, in order."""
+    world, dying = processes(), processes()
+    user, sender = await world.person(), await world.person()
+    await notified(world, user, 2)
+    connection = world.connect(user)
+    world.delivery.seed(f"n:{user}", 2)
+    drafts = [world.draft(user, sender) for _ in range(3)]
+    for draft in drafts:
+        await dying.store.append(draft)
+    await world.notifications.notify(drafts)
+    async with asyncio.timeout(5):
+        while len(numbered(connection)) < 3:
+            await asyncio.sleep(0.01)
+    assert [3, 4, 5] == [event.number for event in numbered(connection)]
+
+
+async def test_page_goes_back_by_number(world: World) -> None:
+    """Newest first, `next` leading on until nothing is left."""
+    user = await world.person()
+    await notified(world, user, 7)
+    assert ([7, 6, 5], 5) == await shown(world, user, limit=3)
+    assert ([4, 3, 2], 2) == await shown(world, user, limit=3, before=5)
+    assert ([1], None) == await shown(world, user, limit=3, before=2)
+    assert ([], None) == await shown(world, user, before=1)
+    assert ([7, 6, 5, 4, 3, 2, 1], None) == await shown(world, user, before=1000)
+    assert ([], None) == await shown(world, await world.person())
+
+
+async def test_page_of_unread_leaves_out_what_is_read(world: World) -> None:
+    """`unread` skips the read ones without ending early."""
+    user = await world.person()
+    await notified(world, user, 9)
+    await world.notifications.mark_up_to(user, 2)
+    items = (await world.notifications.page(user, limit=30, before=None, unread=False)).items
+    for seq in (8, 5):
+        await world.notifications.mark(user, next(item for item in items if item.seq == seq).data.notification_id)
+    assert ([9, 7, 6], 6) == await shown(world, user, unread=True, limit=3)
+    assert ([4, 3], None) == await shown(world, user, unread=True, limit=3, before=6)
+    read = {
+        item.seq
+        for item in (await world.notifications.page(user, limit=30, before=None, unread=False)).items
+        if item.data.read
+    }
+    assert {1, 2, 5, 8} == read
+
+
+async def test_marking_tells_the_other_connections(world: World) -> None:
+    """Marking one, or all up to one, is idempotent and is told to every tab and device."""
+    user = await world.person()
+    await notified(world, user, 5)
+    connection = world.connect(user)
+    items = (await world.notifications.page(user, limit=30, before=None, unread=False)).items
+    for _ in range(2):
+        assert 4 == await world.notifications.mark(user, items[1].data.notification_id)
+        assert {"unread_count": 4, "seq": 5} == last_unread_count(connection)
+    for _ in range(2):
+        assert 2 == await world.notifications.mark_up_to(user, 2)
+        assert {"unread_count": 2, "seq": 5} == last_unread_count(connection)
+    assert 2 == await world.notifications.unread_count(user)
+
+
+async def test_number_beyond_the_last_marks_all_there_are(world: World) -> None:
+    """What is to come stays unread."""
+    user = await world.person()
+    assert 0 == await world.notifications.mark_up_to(user, 99)
+    await notified(world, user, 2)
+    assert 0 == await world.notifications.mark_up_to(user, 99)
+    await notified(world, user, 1)
+    assert 1 == await world.notifications.unread_count(user)
+
+
+async def test_notification_of_another_is_not_there(world: World) -> None:
+    """Someone else's notification can neither be seen nor marked."""
+    user, other = await world.person(), await world.person()
+    await notified(world, user, 1)
+    [item] = (await world.notifications.page(user, limit=30, before=None, unread=False)).items
+    with pytest.raises(NotFound):
+        await world.notifications.mark(other, item.data.notification_id)
+    with pytest.raises(NotFound):
+        await world.notifications.mark(user, new_id())
+    assert 1 == await world.notifications.unread_count(user)
+
+
+async def test_unread_count_is_right_though_the_hint_lags(processes: Callable[[], World]) -> None:
+    """The notifications have the last word, not the number that the inbox remembers."""
+    world = processes()
+    user = await world.person()
+    await notified(world, user, 4)
+    await world.inboxes._inboxes.delete_many({})
+    assert 4 == await processes().notifications.unread_count(user)
+
+
+async def test_fill_reads_what_follows(world: World) -> None:
+    """The filler of a gap gives the later notifications in order, to their user."""
+    user = await world.person()
+    await notified(world, user, 3)
+    await world.notifications.mark_up_to(user, 2)
+    filled = await world.notifications.fill(f"n:{user}", 1)
+    assert [(2, [user]), (3, [user])] == [(event.number, to) for event, to in filled]
+    assert [True, False] == [json.loads(event.body)["data"]["read"] for event, _ in filled]
+    assert [] == await world.notifications.fill(f"n:{user}", 3)

@@ -1,0 +1,85 @@
+"""One process of the social half, over a database that other processes may share."""
+
+from itertools import count
+
+from bson import ObjectId
+
+from service.accounts.users import UserStore
+from service.datastores.mongo import Database
+from service.identity import Identity
+from service.notifications.inbox import InboxStore
+from service.notifications.models import FEED, Draft
+from service.notifications.service import NotificationService
+from service.notifications.store import NotificationStore
+from service.posts.comments import CommentStore
+from service.posts.debts import Debts
+from service.posts.models import NewComment, NewPost
+from service.posts.service import PostService
+from service.posts.store import PostStore
+from service.realtime.bus import LocalBus
+from service.realtime.delivery import Delivery
+from service.realtime.event import Event
+from service.realtime.registry import Registry
+from service.realtime.stream import EventStream
+from service.realtime.ticker import Ticker
+
+names = count(1)
+
+
+class World:
+    """`told`: where notifications are kept, if not where everything else is."""
+
+    def __init__(self, database: Database, told: Database | None = None) -> None:
+        told = database if told is None else told
+        self.registry = Registry(Ticker())
+        self.delivery = Delivery(LocalBus(), self.registry)
+        self.users = UserStore(database)
+        self.inboxes = InboxStore(told)
+        self.store = NotificationStore(told, self.inboxes)
+        self.notifications = NotificationService(self.store, self.inboxes, self.users, self.delivery)
+        self.post_store = PostStore(database)
+        self.comment_store = CommentStore(database, self.post_store)
+        self.debts = Debts(self.comment_store, self.post_store, self.notifications)
+        self.posts = PostService(self.post_store, self.comment_store, self.users, self.debts)
+
+    async def create_indexes(self) -> None:
+        for store in (self.users, self.inboxes, self.store, self.post_store, self.comment_store):
+            await store.create_indexes()
+
+    async def close(self) -> None:
+        await self.debts.close()
+        await self.comment_store.close()
+        await self.store.close()
+        await self.delivery.close()
+
+    async def person(self, display_name: str = "Someone") -> str:
+        """A new account's id."""
+        return (await self.users.add(f"person{next(names)}", display_name, "")).id
+
+    def draft(self, user_id: str, sender_id: str, **fields: str) -> Draft:
+        """Of a comment that nobody has been told of, unless `fields` say which."""
+        values = {"type": "NEW_COMMENT", "post_id": new_id(), "comment_id": new_id(), "content": "Hello", **fields}
+        return Draft(user_id=user_id, sender_id=sender_id, **values)  # type: ignore[arg-type]
+
+    async def post(self, author_id: str, content: str = "A post") -> str:
+        return (await self.posts.create(author_id, NewPost(content=content))).id
+
+    async def comment(self, author_id: str, post_id: str, parent_id: str | None = None, content: str = "Aye") -> str:
+        new = NewComment(content=content, parent_id=parent_id)
+        return (await self.posts.comment(author_id, post_id, new))[0].id
+
+    def connect(self, user_id: str) -> EventStream:
+        """A connection that nobody reads: what it is sent stays in its queue."""
+        connection = EventStream(self.registry, Identity(user_id, new_id(), new_id(), 2e9), FEED)
+        self.registry.add(connection)
+        connection.open([])
+        return connection
+
+
+def new_id() -> str:
+    return str(ObjectId())
+
+
+def numbered(connection: EventStream) -> list[Event]:
+    """The notifications among what waits for `connection`."""
+    return [event for event in connection.queue.events() if event.number]

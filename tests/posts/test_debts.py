@@ -1,0 +1,168 @@
+"""What comments owe is paid: soon, once, and whatever fails or crashes in between."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from bson import ObjectId
+
+from service.datastores.mongo import Mongo
+from service.notifications.models import Notification
+from service.posts import debts
+from service.posts.debts import Debts, receivers
+from service.posts.models import NewComment
+from tests.notifications.world import World, numbered
+from tests.posts.cable import Cable
+
+Processes = Callable[[], World]
+
+
+async def settled(mongo: Mongo) -> None:
+    """Wait until nothing is owed."""
+    async with asyncio.timeout(20):
+        while await mongo.database["comments"].find_one({"owed": True}):
+            await asyncio.sleep(0.02)
+
+
+async def notifications(world: World, user_id: str) -> list[Notification]:
+    return (await world.notifications.page(user_id, limit=100, before=None, unread=False)).items
+
+
+async def left_by_a_crash(world: World, author_id: str, post_id: str) -> str:
+    """A comment whose process died as soon as it was stored."""
+    appended = await world.comment_store.append(author_id, post_id, NewComment(content="Left"))
+    return str(appended.document["_id"])
+
+
+def test_receivers() -> None:
+    """The reply wins over the comment, and nobody is told of their own."""
+    post, parent = ObjectId(), ObjectId()
+    a, b, c = ObjectId(), ObjectId(), ObjectId()
+
+    def told(author: ObjectId, post_author: ObjectId, parent_author: ObjectId | None) -> dict[ObjectId, str]:
+        comment = {"post_id": post, "parent_id": parent if parent_author else None, "author_id": author}
+        return dict(receivers(comment, {post: post_author}, {parent: parent_author} if parent_author else {}))
+
+    assert {b: "NEW_COMMENT"} == told(a, b, None)
+    assert {} == told(a, a, None)
+    assert {b: "NEW_COMMENT", c: "NEW_REPLY"} == told(a, b, c)
+    assert {b: "NEW_REPLY"} == told(a, b, b)
+    assert {c: "NEW_REPLY"} == told(a, a, c)
+    assert {b: "NEW_COMMENT"} == told(a, b, a)
+    assert {} == told(a, a, a)
+    assert {} == receivers({"post_id": post, "parent_id": None, "author_id": a}, {}, {})
+
+
+async def test_comment_and_reply_are_told_to_whom_they_concern(mongo: Mongo, world: World) -> None:
+    """The post's author hears of a comment, the parent's of a reply, each once and as it happens."""
+    world.debts.start()
+    author, reader, third = [await world.person(name) for name in ("Author", "Reader", "Third")]
+    post = await world.post(author)
+    connection = world.connect(author)
+    first = await world.comment(reader, post)
+    await world.comment(author, post, parent_id=first)
+    await world.comment(third, post, parent_id=first)
+    own = await world.comment(author, post)
+    await world.comment(third, post, parent_id=own)
+    await settled(mongo)
+    assert [("NEW_REPLY", "Third"), ("NEW_COMMENT", "Third"), ("NEW_COMMENT", "Reader")] == [
+        (item.type, item.data.sender.display_name) for item in await notifications(world, author)
+    ]
+    assert [("NEW_REPLY", "Third"), ("NEW_REPLY", "Author")] == [
+        (item.type, item.data.sender.display_name) for item in await notifications(world, reader)
+    ]
+    assert [] == await notifications(world, third)
+    assert [1, 2, 3] == [event.number for event in numbered(connection)]
+
+
+async def test_comments_succeed_while_notifications_cannot_be_stored(mongo: Mongo, datastores: object) -> None:
+    """With the notifications' database out of reach comments are stored as ever; when it is back, all is told."""
+    async with Cable(datastores.mongodb_uri) as cable:  # type: ignore[attr-defined]
+        far = Mongo(cable.uri(mongo.database.name))
+        world = World(mongo.database, told=far.database)
+        try:
+            await world.create_indexes()
+            world.debts.start()
+            author, reader = await world.person(), await world.person()
+            post = await world.post(author)
+            cable.cut()
+            for _ in range(5):
+                await world.comment(reader, post)
+            assert 5 == (await world.posts.post(post)).comment_count
+            assert 5 == await mongo.database["comments"].count_documents({"owed": True})
+            await cable.mend()
+            await settled(mongo)
+            assert [5, 4, 3, 2, 1] == [item.seq for item in await notifications(world, author)]
+        finally:
+            await world.close()
+            far.close()
+
+
+async def test_sweep_pays_what_a_crash_left(mongo: Mongo, processes: Processes) -> None:
+    """A process that starts finds what another owed when it died, the post's count included."""
+    dying, world = processes(), processes()
+    author, reader = await world.person(), await world.person()
+    post = await world.post(author)
+    ids = [await left_by_a_crash(dying, reader, post) for _ in range(3)]
+    await mongo.database["posts"].update_one({"_id": ObjectId(post)}, {"$set": {"comment_count": 0}})
+    world.debts.start()
+    await settled(mongo)
+    assert ids[::-1] == [item.data.comment_id for item in await notifications(world, author)]
+    assert 3 == (await world.posts.post(post)).comment_count
+
+
+async def test_sweep_comes_again(mongo: Mongo, world: World) -> None:
+    """What another process leaves while this one runs is paid at the next sweep."""
+    sweeping = Debts(world.comment_store, world.post_store, world.notifications, interval=0.1)
+    sweeping.start()
+    author, reader = await world.person(), await world.person()
+    post = await world.post(author)
+    for _ in range(2):
+        await left_by_a_crash(world, reader, post)
+        await settled(mongo)
+    assert 2 == len(await notifications(world, author))
+    await sweeping.close()
+
+
+async def test_debts_paid_by_many_processes_at_once_are_paid_once(mongo: Mongo, processes: Processes) -> None:
+    """Several processes sweep the same debts at the same time: one notification for each comment."""
+    worlds = [processes() for _ in range(4)]
+    author, reader = await worlds[0].person(), await worlds[0].person()
+    post = await worlds[0].post(author)
+    for _ in range(100):
+        await left_by_a_crash(worlds[0], reader, post)
+    for world in worlds:
+        world.debts.start()
+    await settled(mongo)
+    assert list(range(100, 0, -1)) == [item.seq for item in await notifications(worlds[0], author)]
+
+
+async def test_more_than_fits_in_memory_is_paid_from_the_database(
+    mongo: Mongo, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst beyond the bound is not lost: what was not kept in memory is swept."""
+    monkeypatch.setattr(debts, "MAX_FRESH", 3)
+    author, reader = await world.person(), await world.person()
+    post = await world.post(author)
+    world.debts.start()
+    await settled(mongo)
+    await asyncio.gather(*[world.comment(reader, post) for _ in range(30)])
+    await settled(mongo)
+    assert 30 == len(await notifications(world, author))
+
+
+async def test_one_that_cannot_be_paid_does_not_hold_up_the_others(mongo: Mongo, world: World) -> None:
+    """The database refuses one notification for ever: those before and after it are stored, and it stays owed."""
+    await mongo.database.command("collMod", "notifications", validator={"preview": {"$ne": "Refused"}})
+    author, reader = await world.person(), await world.person()
+    post = await world.post(author)
+    world.debts.start()
+    contents = ["First", "Refused", "Third", "Fourth"]
+    await asyncio.gather(*[world.comment(reader, post, content=content) for content in contents])
+    async with asyncio.timeout(10):
+        while len(await notifications(world, author)) < 3:
+            await asyncio.sleep(0.02)
+    assert ["Fourth", "Third", "First"] == [item.data.preview for item in await notifications(world, author)]
+    async with asyncio.timeout(10):
+        while 1 != await mongo.database["comments"].count_documents({"owed": True}):
+            await asyncio.sleep(0.02)

@@ -1,0 +1,69 @@
+"""A client for an app that runs in the test's own loop, where its database and Redis clients live too.
+
+sanic-testing's clients bring a loop of their own, to which no fixture's connection belongs. Its `ReusableClient` needs
+only that replaced: here it serves the app on a real port of the running loop, so sockets and streams work as well.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from sanic import Sanic
+from sanic_ext.extensions.openapi.builders import OperationStore, SpecificationBuilder
+from sanic_testing.reusable import ReusableClient
+
+
+class RestClient(ReusableClient):
+    """`response = await client.get("/path", …)` and so on, with httpx's arguments; `client.url("/path")`."""
+
+    def __init__(self, app: Sanic[Any, Any]) -> None:
+        super().__init__(app, port=free_port(), loop=asyncio.get_running_loop())
+
+    def url(self, path: str, scheme: str = "http") -> str:
+        return f"{scheme}://{self.host}:{self.port}{path}"
+
+    async def start(self) -> None:
+        self.app.router.reset()
+        self.app.signal_router.reset()
+        await self.app._startup()
+        await self.app._server_event("init", "before", loop=self._loop)
+        self._server = await self._server_co
+        await self.app._server_event("init", "after", loop=self._loop)
+
+    async def close(self) -> None:
+        await self.app._server_event("shutdown", "before", loop=self._loop)
+        await self._session.aclose()
+        if self._server:
+            self._server.close()
+        await self.app._server_event("shutdown", "after", loop=self._loop)
+
+    def _sanic_endpoint_test(self, method: str = "get", uri: str = "/", **kwargs: Any) -> Awaitable[httpx.Response]:
+        if method == "request":
+            method = kwargs.pop("http_method", "GET")
+        return self._session.request(method.upper(), self.url(uri), **kwargs)
+
+
+@asynccontextmanager
+async def serving(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
+    """Serve `app` for as long as the block runs: `async with serving(app) as client`."""
+    client = RestClient(app)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def forget_documents() -> None:
+    """sanic-ext keeps what it documents in the class; call this before an app whose models share names with another's."""
+    OperationStore.reset()
+    SpecificationBuilder.reset()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
