@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     def _check_redis_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("it begins with redis://, rediss:// or unix://")
+        try:
+            urlsplit(value or "").port  # noqa: B018
+        except ValueError:  # its own text would quote what may be a piece of the password
+            raise ValueError("its port is not a number; a password with / ? # or @ in it has to be quoted") from None
         return value
 
     @field_validator("jwt_secret")
@@ -85,14 +89,20 @@ class Settings(BaseSettings):
     def _default_host(cls, values: Any) -> Any:
         """Where the platform hands out the port, it also connects from outside: listen everywhere."""
         if isinstance(values, dict) and not values.get("host"):
-            values["host"] = "0.0.0.0" if values.get("port") else "127.0.0.1"  # noqa: S104
+            handed_out = str(values.get("port") or 0).strip("0") != ""
+            values["host"] = "0.0.0.0" if handed_out else "127.0.0.1"  # noqa: S104
         return values
 
     @model_validator(mode="after")
     def _require_secret(self) -> "Settings":
         if self.mongodb_uri and not self.jwt_secret:
-            raise ValueError("JWT_SECRET is required as soon as MONGODB_URI is set")
+            raise ValueError("JWT_SECRET: it is required as soon as MONGODB_URI is set")
         return self
+
+    @property
+    def embeds(self) -> bool:
+        """Whether there is a datastore to embed, and so a data directory to hold."""
+        return not (self.mongodb_uri and self.redis_url)
 
     @classmethod
     def from_environment(cls) -> "Settings":

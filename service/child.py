@@ -8,7 +8,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from asyncio.subprocess import Process
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from service.tasks import stop
@@ -75,7 +75,7 @@ class Child(ABC):
 
     @abstractmethod
     async def _ready(self) -> None:
-        """Return as soon as the process does its work; it may wait for ever, and whatever it raises is a failed start."""
+        """Return as soon as the process does its work. It may wait for ever; what it raises is a failed start."""
 
     def _evidence(self) -> str:
         """What a failed start left behind that explains it."""
@@ -149,3 +149,18 @@ class Child(ABC):
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
+
+
+async def start_all(children: Sequence[Child]) -> None:
+    """Start them side by side. Raises what the first to fail raised; the starts still under way are called off."""
+    tasks = [asyncio.create_task(child.start()) for child in children]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            await stop(task)
+
+
+async def stop_all(children: Sequence[Child], grace: float) -> None:
+    """Stop them side by side; see `Child.stop`."""
+    await asyncio.gather(*(child.stop(grace) for child in children))

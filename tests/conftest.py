@@ -48,14 +48,13 @@ def _clean_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def datastores(_clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datastores]:
-    """Embedded servers, unless TEST_MONGODB_URI and TEST_REDIS_URL name real ones, which are then written to and flushed."""
+    """Embedded servers, unless TEST_MONGODB_URI and TEST_REDIS_URL name others, which are written to and flushed."""
     settings = Settings(
         mongodb_uri=os.environ.get("TEST_MONGODB_URI"),
         redis_url=os.environ.get("TEST_REDIS_URL"),
         jwt_secret=SECRET,
     )
-    directory = DataDirectory(tmp_path_factory.mktemp("datastores"))
-    with asyncio.Runner() as runner:
+    with DataDirectory(tmp_path_factory.mktemp("datastores")) as directory, asyncio.Runner() as runner:
         stack = AsyncExitStack()
         found, _ = runner.run(stack.enter_async_context(embedded(settings, directory, print)))
         assert found.mongodb_uri

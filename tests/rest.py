@@ -58,7 +58,7 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
 
 
 def forget_documents() -> None:
-    """sanic-ext keeps what it documents in the class; call this before an app whose models share names with another's."""
+    """sanic-ext keeps what it documents for the whole process: begin anew, for models that share names with others."""
     OperationStore.reset()
     SpecificationBuilder.reset()
 

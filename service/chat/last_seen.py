@@ -15,6 +15,9 @@ class LastSeenStore:
     def __init__(self, database: Database) -> None:
         self._collection = database["last_seen"]
 
+    async def create_indexes(self) -> None:
+        """The times are only ever found by their user."""
+
     async def record(self, user_ids: Collection[str], moment: datetime) -> None:
         updates = [UpdateOne({"_id": ObjectId(user_id)}, {"$max": {"at": moment}}, upsert=True) for user_id in user_ids]
         async with unavailable():

@@ -132,8 +132,8 @@ class DenseAppend:
                 await self._collection.insert_many(documents, ordered=True)
         except BulkWriteError as error:
             refused: list[dict[str, Any]] = error.details["writeErrors"]
-            if not refused:
-                # Written, but nobody can say that it lasts.
+            if not refused or refused[0]["index"] != error.details["nInserted"]:
+                # Nobody can say that it lasts; or (the embedded database, at a validator's refusal) what was written.
                 raise Unavailable("The database did not confirm the write.") from error
             done, refusal = refused[0]["index"], refused[0]
         for document in documents[:done]:

@@ -14,7 +14,7 @@ class DirectoryUnusable(Exception):
 
 
 class DataDirectory:
-    """A directory, private where Loa makes it and private files in any case, held by a lock from `acquire` to `release`.
+    """A directory with private files; as a context manager, held by a lock for as long as the block lasts.
 
     The lock is the kernel's (`flock`) and dies with its process, whatever ends it; the lock file's content, a process
     id, only serves the message. Children do not inherit it: Python opens files close-on-exec.
@@ -24,28 +24,26 @@ class DataDirectory:
         self.path = path.absolute()
         self._lock = -1
 
-    def acquire(self) -> None:
+    def __enter__(self) -> "DataDirectory":
         """Raises DirectoryUnusable."""
         try:
             self.path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         except OSError as error:
-            raise DirectoryUnusable(f"{self.path} cannot be used: {error.strerror}") from error
+            raise DirectoryUnusable(f"DATA_DIR: {self.path}: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(lock, 32).decode(errors="replace").strip()
             os.close(lock)
-            raise DirectoryUnusable(f"{self.path} is in use by process {holder or '(unknown)'}") from None
+            raise DirectoryUnusable(f"DATA_DIR: {self.path} is in use by process {holder or '(unknown)'}") from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock
+        return self
 
-    def release(self) -> None:
-        """The file stays: to remove it would let two processes hold two locks of the same name."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)  # the file stays: without it, two processes could hold two locks of one name
 
     def subdirectory(self, name: str) -> Path:
         path = self.path / name
@@ -54,10 +52,16 @@ class DataDirectory:
 
     def secret(self) -> str:
         """The generated secret of this directory, 64 hex digits; made at the first call ever."""
-        file = self.path / "secret"
-        if not file.exists():
+        if not self.read("secret"):
             self.write("secret", secrets.token_hex(32))
-        return file.read_text().strip()
+        return self.read("secret")
+
+    def read(self, name: str) -> str:
+        """What `write` has put there; empty where it has not."""
+        try:
+            return (self.path / name).read_text().strip()
+        except OSError:
+            return ""
 
     def write(self, name: str, text: str) -> None:
         """Put a private file there, whole or not at all."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from config.settings import Settings
-from service.child import Child, Say, die_with_parent
+from service.child import Child, Say, die_with_parent, start_all, stop_all
 from service.datastores.directory import PRIVATE_DIRECTORY, DataDirectory, DirectoryUnusable
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
@@ -74,7 +74,7 @@ class Server(Child):
         self._log = log
 
     async def _execute(self, *command: str, directory: Path) -> Process:
-        with open(self._log, "wb") as log:
+        with self._log.open("wb") as log:
             return await asyncio.create_subprocess_exec(
                 *command,
                 cwd=directory,
@@ -170,11 +170,6 @@ class RedisServer(Server):
             self._socket.parent.rmdir()
 
 
-def missing(settings: Settings) -> bool:
-    """Whether a datastore has to be embedded, and so a data directory is needed."""
-    return not (settings.mongodb_uri and settings.redis_url)
-
-
 @asynccontextmanager
 async def embedded(
     settings: Settings, directory: DataDirectory, say: Say
@@ -199,15 +194,12 @@ async def embedded(
     if not settings.jwt_secret:
         found["jwt_secret"] = directory.secret()
     try:
-        outcomes = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+        await start_all(servers)
         if redis:
             directory.write("redis.url", redis.url)
         yield settings.model_copy(update=found), servers
     finally:
-        await asyncio.gather(*(server.stop(STOP_LIMIT) for server in servers))
+        await stop_all(servers, STOP_LIMIT)
         if redis:
             redis.forget()
             directory.remove("redis.url")

@@ -5,7 +5,10 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+OUTAGE = (RedisError, OSError, TimeoutError)
+"""What a command raises where Redis is away."""
 TIMEOUT = 2.0
 """Seconds to connect, to wait for an answer, and to wait for a free connection. Everything that asks Redis can do
 without it, so it is not worth a long wait."""
@@ -18,10 +21,10 @@ def connect(url: str) -> Redis:
     """A client for `url` (`redis://`, `rediss://`, `unix://`); it connects at its first command. Answers are bytes.
 
     A command that meets a dead connection is tried once more on a new one, which is what a restarted Redis needs, and
-    then fails with a RedisError, an OSError or a TimeoutError: who calls says what happens without Redis.
+    then fails with one of OUTAGE: whoever calls says what happens without Redis.
 
-    `rediss://` encrypts without checking the certificate, for Heroku's Redis shows a self-signed one and its manual asks
-    for just that. Where the server's certificate can be checked, `?ssl_cert_reqs=required` in the URL demands it.
+    `rediss://` encrypts without checking the certificate, for Heroku's Redis shows a self-signed one and its manual
+    asks for just that. Where the server's certificate can be checked, `?ssl_cert_reqs=required` in the URL demands it.
     """
     tls: dict[str, Any] = {"ssl_cert_reqs": "none"} if url.startswith("rediss://") else {}
     pool = BlockingConnectionPool.from_url(

@@ -1,4 +1,4 @@
-"""The way from a GET request to a socket: origin, handshake, limits, sign-in, in this order, and the refusals of each."""
+"""The way from a GET request to a socket: origin, limits, sign-in, handshake, and the refusals of each."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from sanic import HTTPResponse, Request
 from sanic.exceptions import SanicException
 
-from service.errors import LoaError, RateLimited, TokenError
+from service.errors import LoaError, RateLimited, TokenError, Unavailable
 from service.http import limits as rules
 from service.http.authentication import Authentication
 from service.http.errors import answer_to
@@ -51,6 +51,8 @@ class Upgrade:
         in the close frame, for that is all that a browser's script gets to read.
         """
         self._origins.check(request)
+        if self._registry.draining:
+            raise Unavailable("The server is stopping.")
         try:
             caller = await self._caller(request)
             socket = WebSocket(self._registry, caller, feed, request.headers.items(), wrap_notices=wrap_notices)

@@ -47,7 +47,7 @@ class Debts:
         self._next_sweep = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._task = asyncio.create_task(forever(self._step, "debts"))
 
     async def close(self) -> None:

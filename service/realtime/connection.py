@@ -200,10 +200,13 @@ class Connection(asyncio.Protocol):
         self._want_flush()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.registry.ticker.forget(self)
-        self.close(1006, "gone")
+        if not self._closing:
+            self.registry.leaving(self, "gone")
         self.transport = None
+        self.close(1006, "gone")
         self.queue.clear()
+        self.registry.ticker.forget(self)
+        self.registry.left(self)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -248,6 +251,7 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         assert self.transport
         assert self._closing
+        self.registry.leaving(self, self._closing[1])
         if len(self.queue) and not self._held:
             self.transport.write(self.queue.take())
         self._close_by = self._loop_time() + CLOSE_TIMEOUT

@@ -9,6 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from service.errors import Unavailable
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
@@ -162,12 +163,20 @@ class Presence:
         came = [user_id for user_id in coming if changes[user_id] == (1, 1)]
         went = [user_id for user_id in going if changes[user_id] == (1, 0)]
         moment = now()
+        if went:
+            # First, so that whoever hears of it and asks is told the same.
+            await self._record(went, moment)
         for user_id in came:
             self._bus.publish("presence", {"user_id": user_id, "state": _state(True, None)})
         for user_id in went:
             self._bus.publish("presence", {"user_id": user_id, "state": _state(False, moment)})
-        if went:
-            await self._last_seen.record(went, moment)
+
+    async def _record(self, user_ids: list[str], moment: datetime) -> None:
+        try:
+            await self._last_seen.record(user_ids, moment)
+        except Unavailable:
+            # That they have gone is worth more than when.
+            log.warning("last_seen_not_recorded", users=len(user_ids))
 
     async def _beat(self) -> None:
         """Say that this process lives, and bury those that do not."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from service.realtime.connection import Connection
@@ -25,7 +25,11 @@ class Registry:
         self._dirty: list[Connection] = []
         self._feeds: defaultdict[str, int] = defaultdict(int)
         self._watchers: list[Callable[[str], None]] = []
+        self._leaving: set[Connection] = set()
         self._empty: asyncio.Event | None = None
+        self._closed_callbacks: list[Callable[[Connection, str], None]] = []
+        self.draining = False
+        """Whether this process is about to stop, and takes no new connections."""
 
     def __len__(self) -> int:
         """How many connections there are."""
@@ -80,8 +84,6 @@ class Registry:
         if not connections:
             del self._users[connection.user_id]
             self._changed(connection.user_id)
-        if self._empty and not self._users:
-            self._empty.set()
 
     def deliver(self, user_ids: Collection[str] | None, event: Event) -> int:
         """Queue `event` for each connection of its feed that these users (None: all) have here; how many those are."""
@@ -117,16 +119,28 @@ class Registry:
             connection.close(code, reason)
         return len(picked)
 
-    async def emptied(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until no connection is left."""
-        if not self._users:
-            return True
-        self._empty = asyncio.Event()
-        try:
-            await asyncio.wait_for(self._empty.wait(), timeout)
-        except TimeoutError:
-            return False
-        return True
+    def leaving(self, connection: Connection, reason: str) -> None:
+        """`connection`, no longer registered, is closing; `left` when its transport has gone."""
+        self._leaving.add(connection)
+        for callback in self._closed_callbacks:
+            callback(connection, reason)
+
+    def left(self, connection: Connection) -> None:
+        self._leaving.discard(connection)
+        if self._empty and not self._users and not self._leaving:
+            self._empty.set()
+
+    def on_closed(self, callback: Callable[[Connection, str], None]) -> None:
+        """Call `callback(connection, reason)` for every connection that closes."""
+        self._closed_callbacks.append(callback)
+
+    async def emptied(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds until every connection has gone; how many have not."""
+        if self._users or self._leaving:
+            self._empty = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), timeout)
+        return len(self) + len(self._leaving)
 
     def flush_soon(self, connection: Connection) -> None:
         """Let `connection` write at the end of this turn of the loop, together with all others that have something."""

@@ -21,7 +21,7 @@ from service.realtime.connection import Connection
 from service.realtime.registry import Registry
 from service.realtime.ticker import Ticker
 
-SECRET = "a secret of the tests that has more than 32 bytes"
+SECRET = "a secret of the tests, long enough for each of the algorithms that a forger may try"
 ACCESS_TTL = 900
 REFRESH_TTL = 30 * 24 * 3600
 

@@ -1,6 +1,6 @@
 """A small app with one route of each kind, behind everything that service/http puts around a handler."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import count
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sanic import Blueprint, HTTPResponse, Request, Sanic
 from sanic.response import empty
 
-from service.errors import LoaError, NotFound, TokenExpired, TokenInvalid, TokenMissing
+from service.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
 from service.http import errors, extensions, headers
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
@@ -45,7 +45,7 @@ class OneVerifier:
 class Parcel(Input):
     label: Annotated[str, Field(min_length=1, max_length=20)]
     weight: Annotated[int, Field(gt=0, le=100)] = 1
-    stops: dict[str, int] = {}
+    stops: dict[str, int] = Field(default_factory=dict)
     inside: "Parcel | None" = None
 
 
@@ -65,11 +65,14 @@ class Receipt(BaseModel):
     user_id: str
     label: str
     note: str | None = None
-    others: list["Receipt"] = []
+    others: list["Receipt"] = Field(default_factory=list)
 
 
-def build(*, allowed_origins: tuple[str, ...] = (ORIGIN,), error: type[BaseException] = LoaError) -> Sanic[Any, Any]:
-    """The app; `GET /api/v1/broken` raises `error`."""
+def nothing() -> None: ...
+
+
+def build(*, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], object] = nothing) -> Sanic[Any, Any]:
+    """The app; `GET /api/v1/act` calls `act`."""
     forget_documents()
     app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
@@ -101,9 +104,10 @@ def build(*, allowed_origins: tuple[str, ...] = (ORIGIN,), error: type[BaseExcep
         caller = await auth.of_connection(request)
         return answer({"user_id": caller.user_id, "last_seq": query.last_seq})
 
-    @app.get("/api/v1/broken", name="broken")
-    async def broken(request: Request) -> HTTPResponse:
-        raise error
+    @app.get("/api/v1/act", name="act")
+    async def do(request: Request) -> HTTPResponse:
+        act()
+        return empty()
 
     @app.get("/api/v1/cached", name="cached")
     async def cached(request: Request) -> HTTPResponse:

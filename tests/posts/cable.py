@@ -12,6 +12,7 @@ class Cable:
         parts = urlsplit(uri)
         self._there = (parts.hostname or "127.0.0.1", parts.port or 27017)
         self._server: asyncio.Server | None = None
+        self._joined: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
@@ -29,7 +30,7 @@ class Cable:
         self.cut()
 
     async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._join, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
@@ -39,9 +40,15 @@ class Cable:
         for writer in self._writers:
             writer.transport.abort()
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._join(reader, writer))
+        self._joined.add(task)
+        task.add_done_callback(self._joined.discard)
+
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         there_reader, there_writer = await asyncio.open_connection(*self._there)
-        self._writers |= {writer, there_writer}
+        self._writers.add(there_writer)
         await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
         self._writers -= {writer, there_writer}
 

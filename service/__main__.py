@@ -1,0 +1,106 @@
+"""The command line: `python -m service`. Each command imports only what it needs, so that the parent stays small."""
+
+import argparse
+import asyncio
+import socket
+import sys
+from collections.abc import Sequence
+
+from config.settings import Settings, SettingsError
+
+WRONG_SETTINGS = 2
+
+ENVIRONMENT = """\
+settings, from the environment (all optional):
+  PORT, HOST          where to listen: 8000 on 127.0.0.1; on 0.0.0.0 where PORT is set; PORT=0: any free port
+  MONGODB_URI         mongodb:// or mongodb+srv://; without it an embedded server starts
+  REDIS_URL           redis://, rediss:// or unix://; without it an embedded server starts
+  DATA_DIR            the embedded servers' files and the generated secret: .data
+  JWT_SECRET          32 bytes or more; required as soon as MONGODB_URI is set
+  ALLOWED_ORIGINS     other sites whose pages may connect, separated by commas
+  WEB_CONCURRENCY     worker processes: 1
+  ACCESS_TOKEN_TTL    seconds: 900
+  REFRESH_TOKEN_TTL   seconds: 2592000, which is 30 days
+  LOG_LEVEL           DEBUG, INFO, WARNING or ERROR: INFO
+  RATE_LIMITS         on or off: on; off also lifts the bound on connections per user, for load tests
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. The exit code: 0, 1 for a failure, 2 for a wrong setting or argument."""
+    command = parser().parse_args(arguments)
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        return fail(str(error), WRONG_SETTINGS)
+    match command.command:
+        case "announce":
+            return announce(settings, command.text)
+        case "release":
+            return release(settings)
+        case "worker":
+            return worker(settings, command.socket, command.report)
+        case _:
+            from service import supervisor
+
+            return supervisor.run(settings)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m service",
+        description="Loa: chat and notifications in real time. Without a command, it serves until Ctrl-C or SIGTERM.",
+        epilog=ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="")
+    announcing = commands.add_parser("announce", help="send an announcement to everyone who is connected")
+    announcing.add_argument("text", help="1 to 1000 characters")
+    commands.add_parser("release", help="prepare the database that MONGODB_URI names; again does no harm")
+    serving = commands.add_parser("worker")  # for the supervisor: without help, so that it is not listed
+    serving.add_argument("socket", type=int)
+    serving.add_argument("report", type=int)
+    return parser
+
+
+def announce(settings: Settings, text: str) -> int:
+    from service.announce import CannotAnnounce, announce
+
+    try:
+        listeners = asyncio.run(announce(settings, text))
+    except CannotAnnounce as error:
+        return fail(str(error))
+    print(f"Announced to {listeners} worker process{'es' if listeners > 1 else ''}.")
+    return 0
+
+
+def release(settings: Settings) -> int:
+    if not settings.mongodb_uri:
+        print("Nothing to do: the embedded database is prepared whenever it starts.")
+        return 0
+    from service.app import create_indexes
+    from service.errors import Unavailable
+
+    try:
+        asyncio.run(create_indexes(settings))
+    except Unavailable as error:
+        return fail(f"MONGODB_URI: {error}")
+    print("The database is prepared.")
+    return 0
+
+
+def worker(settings: Settings, opened: int, report: int) -> int:
+    from service import worker
+
+    with socket.socket(fileno=opened) as listener:
+        worker.run(settings, listener, socket.socket(fileno=report))
+    return 0
+
+
+def fail(message: str, code: int = 1) -> int:
+    print(f"loa: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

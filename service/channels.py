@@ -1,0 +1,10 @@
+"""What every socket and stream carries, for the AsyncAPI document."""
+
+from collections.abc import Sequence
+
+from service.chat.channel import channel as chat_channel
+from service.http.asyncapi import Channel
+
+
+def channels() -> Sequence[Channel]:
+    return [chat_channel()]

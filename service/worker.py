@@ -1,0 +1,76 @@
+"""A worker process: one Sanic app on uvloop, serving on a socket that its parent has opened.
+
+The app is served by `create_server` on a loop of our own, and not by `Sanic.serve_single`, for the sake of the end:
+here the signals stay ours until the last connection is gone, and every step of it has a limit.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Collection
+
+import structlog
+import uvloop
+from sanic import Sanic
+from sanic.server import AsyncioServer
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+from config.settings import Settings
+from service.app import create_app
+from service.supervisor import BACKLOG
+from service.telemetry import logs, multiprocess
+
+log = structlog.get_logger()
+
+FINISH_LIMIT = 4.0
+"""Seconds for requests under way to get their answer. With the app's own drain before, at most 20 s, it stays below the
+parent's limit."""
+POLL_INTERVAL = 0.05
+
+
+def run(settings: Settings, opened: socket.socket, report: socket.socket) -> None:
+    """Serve on `opened` until SIGTERM or SIGINT. One byte goes to `report` when it is ready."""
+    logs.configure(settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings, opened, report))
+
+
+async def _run(settings: Settings, opened: socket.socket, report: socket.socket) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Both may come, and come again: from the parent, from a terminal, from Heroku to every process at once.
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    app: Sanic = create_app(settings=settings)
+    server = await app.create_server(sock=opened, backlog=BACKLOG)
+    assert server is not None
+    await server.startup()
+    await server.before_start()
+    try:
+        await server
+        await server.after_start()
+        with report:
+            report.send(b"\n")
+        await told.wait()
+        await server.before_stop()  # the app drains: it still answers meanwhile, so that a load balancer can hear of it
+    finally:
+        await _close(server)
+        multiprocess.forget_this_process()
+
+
+async def _close(server: AsyncioServer) -> None:
+    server.close()
+    await _finish(server.connections)
+    await server.after_stop()
+
+
+async def _finish(connections: Collection[HttpProtocol]) -> None:
+    """Close each connection as soon as its request has been answered; after the limit, close what is left."""
+    deadline = asyncio.get_running_loop().time() + FINISH_LIMIT
+    while connections and asyncio.get_running_loop().time() < deadline:
+        for connection in list(connections):
+            connection.close_if_idle()
+        await asyncio.sleep(POLL_INTERVAL)
+    if connections:
+        log.warning("requests_cut", count=len(connections))
+    for connection in list(connections):
+        connection.abort()

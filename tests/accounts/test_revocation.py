@@ -1,0 +1,238 @@
+"""A session that has ended opens nothing, and what it had open is closed, whatever is away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from service.accounts.blacklist import PREFIX
+from service.accounts.models import Login, SignedIn
+from service.accounts.tokens import ACCESS
+from service.datastores.mongo import Mongo
+from service.errors import TokenRevoked, Unavailable
+from service.identity import Identity
+from service.ids import new_id
+from tests.accounts.conftest import PASSWORD
+from tests.accounts.door import Door
+from tests.accounts.parts import ACCESS_TTL, Process, process
+
+
+async def opens(one: Process, caller: Identity) -> bool:
+    try:
+        await one.revocation.check(caller)
+    except TokenRevoked:
+        return False
+    return True
+
+
+@pytest.fixture
+async def behind(mongo: Mongo, door: Door) -> AsyncIterator[Process]:
+    """A process that has Redis behind a door; the door is open, and the blacklist whole."""
+    one = process(mongo, door.client)
+    await one.revocation.look()
+    assert one.blacklist.whole
+    yield one
+    await one.passwords.close()
+
+
+@pytest.fixture
+async def there(mongo: Mongo, redis: Redis, here: Process) -> AsyncIterator[Process]:
+    """Another process with the same datastores, which the first one's messages never reach."""
+    one = process(mongo, redis)
+    await one.revocation.look()
+    yield one
+    await one.passwords.close()
+
+
+async def test_a_session_that_ended_opens_nothing_at_once(here: Process, there: Process, caller: Identity) -> None:
+    """On this process and on every other one, by the blacklist alone."""
+    assert await opens(here, caller)
+    assert await opens(there, caller)
+    await here.accounts.logout(caller)
+    assert not await opens(here, caller)
+    assert not await opens(there, caller)
+
+
+async def test_a_token_on_the_blacklist_opens_nothing(here: Process, caller: Identity) -> None:
+    """By its own id as by that of its session."""
+    await here.blacklist.add({caller.token_id: 60.0})
+    assert not await opens(here, caller)
+    assert await opens(here, caller._replace(token_id="b" * 22))
+
+
+async def test_an_entry_lives_no_longer_than_its_tokens(here: Process, caller: Identity, redis: Redis) -> None:
+    """Session and token are on the blacklist for the life of an access token."""
+    await here.accounts.logout(caller)
+    for one in (caller.session_id, caller.token_id):
+        assert ACCESS_TTL - 5 < await redis.ttl(PREFIX + one) <= ACCESS_TTL
+
+
+async def test_the_connections_of_an_ended_session_are_closed(here: Process, caller: Identity) -> None:
+    """At once on this process, with the reason; those of other sessions of the same person stay."""
+    mine, tab = here.connect(caller), here.connect(caller)
+    other = here.connect(caller._replace(session_id=new_id()))
+    await here.accounts.logout(caller)
+    assert (1008, "token_revoked") == mine.closed == tab.closed
+    assert other.closed is None
+
+
+async def test_connections_elsewhere_are_closed_though_the_message_was_lost(
+    here: Process, there: Process, caller: Identity
+) -> None:
+    """The other process sees it in the database at its next look."""
+    connection = there.connect(caller)
+    await here.accounts.logout(caller)
+    assert connection.closed is None
+    await there.revocation.look()
+    assert (1008, "token_revoked") == connection.closed
+
+
+async def test_a_connection_that_came_in_between_is_closed(here: Process, there: Process, caller: Identity) -> None:
+    """Its token was checked before the session ended, and it was registered after: the next looks still find it."""
+    await here.accounts.logout(caller)
+    await there.revocation.look()
+    late = there.connect(caller)
+    await there.revocation.look()
+    assert (1008, "token_revoked") == late.closed
+
+
+async def test_looking_goes_on_by_itself(here: Process, there: Process, caller: Identity) -> None:
+    """From start to close, without anybody asking."""
+    connection = there.connect(caller)
+    closed = asyncio.Event()
+    connection.on_close(closed.set)
+    await here.accounts.logout(caller)
+    await there.revocation.start()
+    await asyncio.wait_for(closed.wait(), 5)
+    await there.revocation.close()
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_looking_survives_an_outage(no_mongo: Mongo, redis: Redis) -> None:
+    """A look that fails is reported, and the task lives."""
+    one = process(no_mongo, redis)
+    with pytest.raises(Unavailable):
+        await one.revocation.look()
+    assert not one.blacklist.whole
+    await one.passwords.close()
+
+
+async def test_where_redis_is_away_mongodb_says(mongo: Mongo, no_redis: Redis, here: Process, caller: Identity) -> None:
+    """Yes to a live session, no to one that has ended or never was."""
+    away = process(mongo, no_redis)
+    await away.revocation.look()
+    assert await opens(away, caller)
+    assert not await opens(away, caller._replace(session_id=new_id()))
+    await away.accounts.logout(caller)
+    assert not await opens(away, caller)
+    await away.passwords.close()
+
+
+async def test_where_mongodb_is_away_a_whole_blacklist_says(
+    no_mongo: Mongo, here: Process, caller: Identity
+) -> None:
+    """Nothing can be revoked meanwhile, so it has not become wrong."""
+    assert await opens(here, caller)
+    here.sessions._sessions = no_mongo.database["sessions"]
+    assert await opens(here, caller)
+    await here.blacklist.add({caller.session_id: 60.0})
+    assert not await opens(here, caller)
+
+
+async def test_where_neither_is_there_nobody_is_let_in(no_mongo: Mongo, no_redis: Redis, caller: Identity) -> None:
+    """Nor told that they are revoked: it can be tried again."""
+    away = process(no_mongo, no_redis)
+    with pytest.raises(Unavailable):
+        await away.revocation.check(caller)
+    await away.passwords.close()
+
+
+async def test_an_ended_session_stays_shut_when_redis_is_back_without_its_entry(
+    behind: Process, door: Door, redis: Redis, caller: Identity
+) -> None:
+    """Redis was away when the session ended, and has kept all it had before: before the next look, and after."""
+    assert await opens(behind, caller)
+    await door.cut()
+    await behind.accounts.logout(caller)
+    assert not await opens(behind, caller)
+    await door.open()
+    assert 0 == await redis.exists(PREFIX + caller.session_id)
+    assert not await opens(behind, caller)
+    await behind.revocation.look()
+    assert behind.blacklist.whole
+    assert 1 == await redis.exists(PREFIX + caller.session_id)
+    assert not await opens(behind, caller)
+
+
+async def test_other_processes_learn_what_one_could_not_enter(
+    behind: Process, there: Process, door: Door, caller: Identity
+) -> None:
+    """Only one process was cut off from Redis, and it never comes back: the next look of another enters it."""
+    await door.cut()
+    await behind.accounts.logout(caller)
+    await there.revocation.look()
+    assert there.blacklist.whole
+    assert not await opens(there, caller)
+
+
+async def test_an_ended_session_stays_shut_when_redis_has_lost_everything(
+    here: Process, there: Process, redis: Redis, caller: Identity
+) -> None:
+    """Restarted empty: before anybody has looked, and after."""
+    await here.accounts.logout(caller)
+    await redis.flushall()
+    assert not await opens(there, caller)
+    await there.revocation.look()
+    assert there.blacklist.whole
+    assert not await opens(there, caller)
+    # The other process has not noticed anything, and need not: the entry and the mark are back.
+    assert here.blacklist.whole
+    assert not await opens(here, caller)
+
+
+async def test_a_new_process_enters_what_the_last_one_could_not(
+    behind: Process, door: Door, mongo: Mongo, redis: Redis, here: Process, caller: Identity
+) -> None:
+    """It was killed before Redis came back."""
+    await door.cut()
+    await behind.accounts.logout(caller)
+    await redis.flushall()
+    fresh = process(mongo, redis)
+    assert not await opens(fresh, caller)
+    await fresh.revocation.look()
+    assert fresh.blacklist.whole
+    assert 1 == await redis.exists(PREFIX + caller.session_id)
+    await fresh.passwords.close()
+
+
+async def test_what_was_entered_late_lasts_no_longer(
+    behind: Process, door: Door, redis: Redis, caller: Identity
+) -> None:
+    """Its time counts from the end of the session, not from the entry."""
+    await door.cut()
+    await behind.accounts.logout(caller)
+    await asyncio.sleep(0.05)
+    await door.open()
+    await behind.revocation.look()
+    assert ACCESS_TTL * 1000 - 5000 < await redis.pttl(PREFIX + caller.session_id) <= ACCESS_TTL * 1000 - 50
+
+
+async def test_a_hanging_redis_holds_up_only_who_finds_it_so(here: Process, caller: Identity, redis: Redis) -> None:
+    """The next one asks MongoDB without waiting for it."""
+    await redis.client_pause(3000)
+    try:
+        assert await opens(here, caller)
+        start = asyncio.get_running_loop().time()
+        assert await opens(here, caller)
+        assert asyncio.get_running_loop().time() - start < 0.5
+    finally:
+        await redis.client_unpause()
+
+
+async def test_a_new_sign_in_is_not_touched(here: Process, an: SignedIn, caller: Identity) -> None:
+    """One session ends; the next one of the same person opens everything."""
+    await here.accounts.logout(caller)
+    again = await here.accounts.login(Login(username="an.nguyen", password=PASSWORD), "")
+    await here.revocation.look()
+    assert await here.verifier.verify_scoped_token(again.access_token, ACCESS)
