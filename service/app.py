@@ -53,6 +53,7 @@ from service.realtime.registry import Registry
 from service.realtime.ticker import Ticker
 from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
+from service.web.routes import blueprint as web_routes
 
 log = structlog.get_logger()
 
@@ -140,7 +141,9 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     people = People(stores.users)
     accounts = AccountService(stores.users, stores.sessions, passwords, tokens, revocation)
 
-    chat = ChatService(stores.conversations, stores.messages, delivery)
+    chat = ChatService(
+        stores.conversations, stores.messages, delivery, lambda size: instruments.committed("messages", size)
+    )
     membership = MembershipService(stores.conversations, stores.messages, people, delivery)
     presence = Presence(registry, bus, redis, stores.last_seen, events.presence)
 
@@ -155,6 +158,9 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         registry, auth, OriginCheck(settings.allowed_origins), limits, ConnectionBound(registry.connections, enabled)
     )
 
+    registry.on_closed(lambda connection, reason: instruments.connection_closed(connection.feed, reason))
+    delivery.on_published(lambda event: instruments.event_published(event.type))
+    bus.on_gap(instruments.bus_gaps.inc)
     instruments.watch(
         State(
             {feed: lambda feed=feed: registry.count(feed) for feed in ("chat", "notifications")},  # type: ignore[misc]
@@ -168,9 +174,10 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     errors.install(app)
     extensions.install(app, settings.allowed_origins)
     app.blueprint(accounts_routes(accounts, people, tickets, auth, limits))
-    app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade))
-    app.blueprint(post_routes(posts, auth))
-    app.blueprint(notification_routes(notifications, auth))
+    app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade, instruments))
+    app.blueprint(post_routes(posts, auth, limits))
+    app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade, instruments))
+    app.blueprint(web_routes())
     app.blueprint(health.blueprint(mongo, redis, lambda: registry.draining))
     app.blueprint(metrics.blueprint(instruments))
     app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", extensions.VERSION, "", channels())))

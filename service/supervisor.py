@@ -104,7 +104,7 @@ class Supervisor:
 
 @contextmanager
 def listener(host: str, port: int) -> Iterator[socket.socket]:
-    """The listening socket for all workers; port 0 is any free one. Raises CannotServe, naming the variable to change."""
+    """The listening socket for all workers; port 0: any free one. Raises CannotServe, naming the variable to change."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:

@@ -15,10 +15,10 @@ LAST_PAUSE = 10.0
 
 async def stop(task: asyncio.Task[Any] | None) -> None:
     """Cancel `task` and wait until it has ended; its own errors were its owner's to report."""
-    if task is None or task.done():
-        return
-    task.cancel()
-    await asyncio.wait([task])
+    while task is not None and not task.done():
+        task.cancel()
+        # Once is not always enough: a cancellation that meets redis-py while it connects gets lost in there.
+        await asyncio.wait([task], timeout=1.0)
 
 
 async def forever(step: Callable[[], Awaitable[None]], name: str) -> None:

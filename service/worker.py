@@ -4,15 +4,17 @@ The app is served by `create_server` on a loop of our own, and not by `Sanic.ser
 here the signals stay ours until the last connection is gone, and every step of it has a limit.
 """
 
+# mypy: allow-untyped-calls
+
 import asyncio
+import os
 import signal
 import socket
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 
 import structlog
 import uvloop
-from sanic import Sanic
-from sanic.server import AsyncioServer
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from config.settings import Settings
@@ -40,27 +42,34 @@ async def _run(settings: Settings, opened: socket.socket, report: socket.socket)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Both may come, and come again: from the parent, from a terminal, from Heroku to every process at once.
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    app: Sanic = create_app(settings=settings)
-    server = await app.create_server(sock=opened, backlog=BACKLOG)
+    try:
+        async with serving(settings, opened):
+            with report:
+                report.send(b"\n")
+            await told.wait()
+    except Exception:
+        log.exception("worker_failed")
+        # What has been started may hold up an orderly end, and nothing is worth one: what was acknowledged is stored.
+        os._exit(1)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, opened: socket.socket) -> AsyncIterator[None]:
+    """The app, serving on `opened` while the block runs; afterwards it drains, and is gone when this ends."""
+    app = create_app(settings=settings)
+    server = await app.create_server(sock=opened, backlog=BACKLOG, asyncio_server_kwargs={"start_serving": False})
     assert server is not None
     await server.startup()
     await server.before_start()
-    try:
-        await server
-        await server.after_start()
-        with report:
-            report.send(b"\n")
-        await told.wait()
-        await server.before_stop()  # the app drains: it still answers meanwhile, so that a load balancer can hear of it
-    finally:
-        await _close(server)
-        multiprocess.forget_this_process()
-
-
-async def _close(server: AsyncioServer) -> None:
+    await server.start_serving()
+    await server.after_start()
+    yield
+    # The app drains. Requests are still answered meanwhile, so that a load balancer hears of it.
+    await server.before_stop()
     server.close()
     await _finish(server.connections)
     await server.after_stop()
+    multiprocess.forget_this_process()
 
 
 async def _finish(connections: Collection[HttpProtocol]) -> None:

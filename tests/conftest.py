@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -17,6 +18,11 @@ from service.datastores.directory import DataDirectory
 from service.datastores.embedded import embedded
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
+from tests.running import Server, running
+
+SERVER_REDIS = 1
+RUN_REDIS = 2
+"""Redis databases that the `redis` fixture, which flushes database 0, leaves alone."""
 
 SECRET = "only for the tests, and at least 32 bytes long"
 
@@ -33,7 +39,7 @@ class Datastores(NamedTuple):
 
     def redis_database(self, number: int) -> str:
         """The Redis URL with another database number in it: not flushed by the `redis` fixture."""
-        return urlsplit(self.redis_url)._replace(query=f"db={number}").geturl()
+        return f"{self.redis_url.partition('?')[0]}?db={number}"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,6 +69,13 @@ def datastores(_clean_environment: None, tmp_path_factory: pytest.TempPathFactor
         runner.run(stack.aclose())
 
 
+async def drop(uri: str) -> None:
+    """Remove the database that `uri` names."""
+    mongo = Mongo(uri)
+    await mongo.database.client.drop_database(mongo.database.name)
+    mongo.close()
+
+
 @pytest.fixture
 def settings(datastores: Datastores, tmp_path: Path) -> Settings:
     """Settings for a database of this test's own, and any free port."""
@@ -82,8 +95,8 @@ async def mongo(settings: Settings) -> AsyncIterator[Mongo]:
     assert settings.mongodb_uri
     mongo = Mongo(settings.mongodb_uri)
     yield mongo
-    await mongo.database.client.drop_database(mongo.database.name)
     mongo.close()
+    await drop(settings.mongodb_uri)
 
 
 @pytest.fixture
@@ -94,3 +107,45 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
     await redis.flushdb()
     yield redis
     await redis.aclose()
+
+
+Run = Callable[..., Server]
+"""`run(WEB_CONCURRENCY="4", …)`: a server of this test's own, with these variables, on a database of its own."""
+
+
+@pytest.fixture
+def run(datastores: Datastores, tmp_path: Path) -> Iterator[Run]:
+    """Starts servers, and stops them after the test. See `Run`; variables given as None are not set."""
+    uri = datastores.database(f"run_{uuid4().hex}")
+    counter = count(1)
+    with ExitStack() as stack:
+
+        def start(**environment: str | None) -> Server:
+            variables = {
+                "MONGODB_URI": uri,
+                "REDIS_URL": datastores.redis_database(RUN_REDIS),
+                "JWT_SECRET": SECRET,
+                "DATA_DIR": str(tmp_path / "data"),
+                **environment,
+            }
+            given = {name: value for name, value in variables.items() if value is not None}
+            return stack.enter_context(running(given, tmp_path / f"server-{next(counter)}.log"))
+
+        yield start
+    asyncio.run(drop(uri))
+
+
+@pytest.fixture(scope="session")
+def server(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that tests share: two workers, no rate limits, a database of its own. Do not stop or kill it."""
+    uri = datastores.database(f"server_{uuid4().hex}")
+    environment = {
+        "MONGODB_URI": uri,
+        "REDIS_URL": datastores.redis_database(SERVER_REDIS),
+        "JWT_SECRET": SECRET,
+        "RATE_LIMITS": "off",
+        "WEB_CONCURRENCY": "2",
+    }
+    with running(environment, tmp_path_factory.mktemp("server") / "server.log") as server:
+        yield server
+    asyncio.run(drop(uri))

@@ -11,9 +11,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
+from redis.asyncio import Redis
 from sanic import Sanic
 from sanic_ext.extensions.openapi.builders import OperationStore, SpecificationBuilder
 from sanic_testing.reusable import ReusableClient
+
+from config.settings import Settings
+from service.app import create_app
+from service.datastores.mongo import Mongo
 
 
 class RestClient(ReusableClient):
@@ -55,6 +61,14 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
         yield client
     finally:
         await client.close()
+
+
+@pytest.fixture
+async def client(settings: Settings, mongo: Mongo, redis: Redis) -> AsyncIterator[RestClient]:
+    """The whole service, on empty datastores. For a test module: `from tests.rest import client`, and `__all__` for it."""
+    forget_documents()
+    async with serving(create_app(settings=settings)) as client:
+        yield client
 
 
 def forget_documents() -> None:

@@ -1,12 +1,13 @@
 """The blacklist: the tokens and sessions in Redis that must not open anything, and whether Redis can be believed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+
+from service.datastores.redis import OUTAGE
 
 log = structlog.get_logger()
 
@@ -18,8 +19,6 @@ LEASE = 30
 """Seconds that the mark outlives its last renewal. A Redis that comes back from an older snapshot comes without it."""
 PATIENCE = 1.0
 """Seconds that Redis has to answer. MongoDB can be asked in its place, so nobody need wait longer."""
-
-AWAY = (RedisError, OSError, TimeoutError)
 
 
 class Blacklist:
@@ -41,22 +40,20 @@ class Blacklist:
         """How many times an entry may have been missed: for `complete`."""
         return self._failures
 
-    async def holds(self, *ids: str) -> bool | None:
-        """Whether one of these sessions and tokens is on it. None: it cannot say."""
+    async def holds(self, ids: Sequence[str]) -> list[bool] | None:
+        """Whether each of these sessions and tokens is on it. None: it cannot say."""
         if not self.whole:
             return None
         try:
             async with asyncio.timeout(PATIENCE):
                 mark, *entries = await cast(Any, self._redis.mget([MARK, *(PREFIX + one for one in ids)]))
-        except AWAY as error:
+        except OUTAGE as error:
             self._failed(error)
             return None
-        if any(entries):
-            return True
         if mark is None:
             self._failed(None)
             return None
-        return False
+        return [entry is not None for entry in entries]
 
     async def add(self, ids: Mapping[str, float]) -> None:
         """Enter each of these ids for so many seconds. Where Redis does not take them, the blacklist is not whole."""
@@ -67,7 +64,7 @@ class Blacklist:
         try:
             async with asyncio.timeout(PATIENCE):
                 await pipeline.execute()
-        except AWAY as error:
+        except OUTAGE as error:
             self._failed(error)
 
     async def answers(self) -> bool:
@@ -75,7 +72,7 @@ class Blacklist:
         try:
             async with asyncio.timeout(PATIENCE):
                 return bool(await cast(Any, self._redis.ping()))
-        except AWAY:
+        except OUTAGE:
             return False
 
     async def renew(self) -> None:
@@ -84,7 +81,7 @@ class Blacklist:
             try:
                 async with asyncio.timeout(PATIENCE):
                     marked = await self._redis.set(MARK, 1, ex=LEASE, xx=True)
-            except AWAY as error:
+            except OUTAGE as error:
                 self._failed(error)
             else:
                 if not marked:
@@ -97,7 +94,7 @@ class Blacklist:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._redis.set(MARK, 1, ex=LEASE)
-        except AWAY as error:
+        except OUTAGE as error:
             self._failed(error)
             return
         self.whole = failures == self._failures

@@ -1,12 +1,13 @@
 """Revocation: sessions that have ended open nothing any more, and what they had open is closed, on every process."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from service.accounts.blacklist import Blacklist
 from service.accounts.sessions import SessionStore
+from service.datastores.group_commit import GroupCommit
 from service.errors import TokenRevoked
 from service.identity import Identity
 from service.realtime.bus import Bus
@@ -41,6 +42,8 @@ class Revocation:
         self._bus = bus
         self._registry = registry
         self._access_ttl = timedelta(seconds=access_ttl)
+        # After a restart everybody comes back at once: those who come while one question is out share the next one.
+        self._checks: GroupCommit[Identity, None] = GroupCommit(self._check_all)
         self._looked: datetime | None = None
         self._task: asyncio.Task[None] | None = None
         bus.on(KIND, self._hear)
@@ -50,18 +53,15 @@ class Revocation:
 
     async def close(self) -> None:
         await stop(self._task)
+        await self._checks.close()
 
     async def check(self, bearer: Identity) -> None:
         """Of an access token's bearer. Raises TokenRevoked; Unavailable where neither Redis nor MongoDB can say."""
-        revoked = await self._blacklist.holds(bearer.session_id, bearer.token_id)
-        if revoked is None:
-            await self.check_session(bearer.session_id)
-        elif revoked:
-            raise TokenRevoked
+        await self._checks.submit(bearer)
 
     async def check_session(self, session_id: str) -> None:
         """As `check`, of a token that outlives what the blacklist remembers: MongoDB is asked."""
-        if not await self._sessions.alive(session_id):
+        if not await self._sessions.alive([session_id]):
             raise TokenRevoked
 
     async def announce(self, session_ids: Collection[str], *token_ids: str) -> None:
@@ -86,6 +86,17 @@ class Revocation:
         self._looked = started
         if filling:
             await self._blacklist.complete(failures)
+
+    async def _check_all(self, bearers: Sequence[Identity]) -> list[Exception | None]:
+        entries = await self._blacklist.holds(
+            [one for bearer in bearers for one in (bearer.session_id, bearer.token_id)]
+        )
+        if entries is None:
+            alive = await self._sessions.alive(bearer.session_id for bearer in bearers)
+            revoked = [bearer.session_id not in alive for bearer in bearers]
+        else:
+            revoked = [any(pair) for pair in zip(entries[::2], entries[1::2], strict=True)]
+        return [TokenRevoked() if one else None for one in revoked]
 
     async def _watch(self) -> None:
         await self.look()

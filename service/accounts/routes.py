@@ -47,7 +47,7 @@ def blueprint(
     )
     async def login(request: Request, *, body: models.Login) -> HTTPResponse:
         """Begins a session of its own on each device. The answer does not tell a wrong name from a wrong password."""
-        await limits.check(rules.SIGN_IN, rules.address(request))
+        await limits.check(rules.SIGN_IN_ADDRESS, rules.address(request))
         await limits.check(rules.SIGN_IN, body.username)
         return answer(await service.login(body, _user_agent(request)))
 
@@ -103,6 +103,7 @@ def blueprint(
     @endpoint("Get a ticket", tag="auth", auth=auth, answers={200: models.Ticket})
     async def ticket(request: Request, caller: Identity) -> HTTPResponse:
         """For the URL of one socket or stream: it is good once, for a short while."""
+        await limits.check(rules.TICKET, caller.user_id)
         return answer(models.Ticket(ticket=await tickets.issue(caller), expires_in=TTL))
 
     @bp.get("/users/me")
@@ -127,6 +128,7 @@ def blueprint(
     @endpoint("Find people", tag="users", auth=auth, query=models.UserSearch, answers={200: models.UsersFound})
     async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
         """By the beginning of their username or display name."""
+        await limits.check(rules.SEARCH, caller.user_id)
         return answer(models.UsersFound(items=await people.search(query.query, query.limit)))
 
     @bp.get("/users/<user_id:str>")

@@ -66,10 +66,12 @@ class SessionStore:
             result = await self._sessions.update_one(current, {"$set": changes})
         return bool(result.modified_count)
 
-    async def alive(self, session_id: str) -> bool:
-        live = {"_id": ObjectId(session_id), "expires_at": {"$gt": now()}, **LIVE}
+    async def alive(self, session_ids: Iterable[str]) -> set[str]:
+        """Those of `session_ids` that have not ended, in one read."""
+        ids = [ObjectId(session_id) for session_id in set(session_ids)]
+        live = {"_id": {"$in": ids}, "expires_at": {"$gt": now()}, **LIVE}
         async with unavailable():
-            return await self._sessions.find_one(live, {"_id": True}) is not None
+            return {str(one["_id"]) for one in await self._sessions.find(live, {"_id": True}).to_list(None)}
 
     async def of_user(self, user_id: str, limit: int) -> list[Session]:
         """The live ones, last used first, at most `limit`."""

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from service.accounts.blacklist import AWAY, PATIENCE
+from service.accounts.blacklist import PATIENCE
+from service.datastores.redis import OUTAGE
 from service.encoding import dumps, loads
 from service.errors import TokenExpired, TokenInvalid, Unavailable
 from service.identity import Identity
@@ -49,5 +50,5 @@ class Tickets:
         try:
             async with asyncio.timeout(PATIENCE):
                 return cast(bytes | None, await command)
-        except AWAY as error:
+        except OUTAGE as error:
             raise Unavailable("Tickets cannot be had just now.") from error

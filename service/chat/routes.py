@@ -10,18 +10,19 @@ from service.chat.frames import MAX_WATCHED
 from service.chat.membership import MembershipService
 from service.chat.service import ChatService
 from service.chat.socket import ChatSocket
-from service.errors import Forbidden, NonceReused, NotFound, ValidationFailed
+from service.errors import Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
 from service.http import limits as rules
 from service.http.authentication import Authentication
-from service.http.endpoint import answer, endpoint
+from service.http.endpoint import ConnectionQuery, answer, connection, endpoint
 from service.http.limits import RateLimits
 from service.http.upgrade import Upgrade
 from service.identity import Identity, Verifier
 from service.ids import path_id
 from service.realtime.presence import Presence
 from service.realtime.websocket import WebSocket
+from service.telemetry.metrics import Metrics
 
-TAG = "Chat"
+TAG = "chat"
 HISTORY_LIMIT = 50
 CHANGES_LIMIT = 200
 
@@ -34,6 +35,7 @@ def blueprint(
     verifier: Verifier,
     limits: RateLimits,
     upgrade: Upgrade,
+    metrics: Metrics,
 ) -> Blueprint:
     bp = Blueprint("chat", url_prefix="/api/v1")
     conversations(bp, membership, auth, limits)
@@ -56,9 +58,12 @@ def blueprint(
         return answer(await presence.states(user_ids))
 
     @bp.get("/ws/chat")
-    async def socket(request: Request) -> HTTPResponse:
+    @connection("Chat on a WebSocket", tag=TAG, kind="websocket", query=ConnectionQuery, errors=(OriginNotAllowed,))
+    async def socket(request: Request, *, query: ConnectionQuery) -> HTTPResponse:
+        """What it carries is in `/asyncapi.json`."""
+
         async def begin(websocket: WebSocket) -> None:
-            await ChatSocket(websocket, chat, membership, presence, verifier, limits).begin()
+            await ChatSocket(websocket, chat, membership, presence, verifier, limits, metrics).begin()
 
         return await upgrade.to_socket(request, "chat", begin, wrap_notices=True)
 

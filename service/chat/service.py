@@ -53,12 +53,19 @@ class ChatService:
     *unsettled*: its numbers are raised and announced by `_settle`, so that whoever is connected hears of it.
     """
 
-    def __init__(self, conversations: ConversationStore, messages: MessageStore, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        conversations: ConversationStore,
+        messages: MessageStore,
+        delivery: Delivery,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> None:
+        """`on_batch` is told how many messages and changes each write takes."""
         self._conversations = conversations
         self._messages = messages
         self._delivery = delivery
         self._append = Append(conversations, messages)
-        self._commits: GroupCommit[Draft | Change, Stored] = GroupCommit(self._write)
+        self._commits: GroupCommit[Draft | Change, Stored] = GroupCommit(self._write, on_batch=on_batch)
         self._unsettled: set[ObjectId] = set()
         self._settler: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()

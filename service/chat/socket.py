@@ -1,6 +1,7 @@
 """The chat socket: frames in, one answer to each, events out."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from service.identity import Verifier
 from service.realtime.event import Event
 from service.realtime.presence import Presence
 from service.realtime.websocket import MAX_MESSAGE_BYTES, PING_INTERVAL, WebSocket
+from service.telemetry.metrics import Metrics
 from service.times import iso, now
 
 log = structlog.get_logger()
@@ -46,6 +48,7 @@ class ChatSocket:
         presence: Presence,
         verifier: Verifier,
         limits: RateLimits,
+        metrics: Metrics,
     ) -> None:
         self._socket = socket
         self._chat = chat
@@ -53,6 +56,7 @@ class ChatSocket:
         self._presence = presence
         self._verifier = verifier
         self._limits = limits
+        self._metrics = metrics
         self._user_id = socket.user_id
         self._waiting: deque[str] = deque()
         self._under_way: set[asyncio.Future[Stored]] = set()
@@ -99,6 +103,7 @@ class ChatSocket:
         try:
             frame = frames.parse(text)
             ref = frame.ref
+            self._metrics.frame_received(frame.type)
             await self._answer(frame)
         except LoaError as error:
             self._refuse(error, error.ref or ref)
@@ -128,20 +133,22 @@ class ChatSocket:
                 self._say("pong", {"ref": frame.ref})
 
     async def _send_message(self, frame: frames.SendMessage) -> None:
+        came = time.perf_counter()
         await self._limits.check(rules.SENDING, self._user_id)
         if len(self._under_way) >= MAX_UNDER_WAY:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         stored = self._chat.submit(self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to)
         self._under_way.add(stored)
-        stored.add_done_callback(lambda future: self._stored(future, frame.ref))
+        stored.add_done_callback(lambda future: self._stored(future, frame.ref, came))
 
-    def _stored(self, future: "asyncio.Future[Stored]", ref: str | None) -> None:
+    def _stored(self, future: "asyncio.Future[Stored]", ref: str | None, came: float) -> None:
         self._under_way.discard(future)
         if future.cancelled():
             return
         error = future.exception()
         if error is None:
             self._acknowledge(ref, message_of(future.result().message))
+            self._metrics.ack_seconds.observe(time.perf_counter() - came)
         else:
             self._refuse(error, ref)
 

@@ -151,12 +151,10 @@ class RedisServer(Server):
         )
 
     async def _ready(self) -> None:
-        while not self._socket.exists():
-            await asyncio.sleep(POLL_INTERVAL)
         redis = connect(self.url)
         try:
             while True:
-                with suppress(Exception):  # refused before it listens, BUSYLOADING until its file is read
+                with suppress(Exception):  # no socket yet, or it still reads its file
                     if await redis.ping():
                         return
                 await asyncio.sleep(POLL_INTERVAL)

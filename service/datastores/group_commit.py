@@ -30,10 +30,13 @@ class GroupCommit(Generic[Item, Result]):
         *,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
+        on_batch: Callable[[int], None] | None = None,
     ) -> None:
+        """`on_batch` is told the size of each batch."""
         self._write = write
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._on_batch = on_batch
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
@@ -51,6 +54,8 @@ class GroupCommit(Generic[Item, Result]):
     async def _drain(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            if self._on_batch:
+                self._on_batch(len(batch))
             try:
                 results = await self._write([item for item, _ in batch])
             except asyncio.CancelledError:

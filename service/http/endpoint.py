@@ -4,7 +4,7 @@ The same models do both, so the document cannot say other than the code does.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +15,7 @@ from sanic_ext import openapi, validate
 from sanic_ext.extensions.openapi.types import Schema
 
 from service import errors as domain
+from service import ids
 from service.encoding import dumps
 from service.errors import LoaError
 from service.http.authentication import Authentication
@@ -157,16 +158,27 @@ def _described(handler: Any, summary: str, tag: str, query: type[BaseModel] | No
         "summary": summary,
         "description": inspect.cleandoc(handler.__doc__) if handler.__doc__ else None,
         "tag": tag,
-        "parameter": [
-            {
-                "name": name,
-                "schema": _Written(**schema),  # type: ignore[no-untyped-call]
-                "location": "query",
-                "required": required,
-            }
-            for name, (schema, required) in (properties(query) if query else {}).items()
-        ],
+        "parameter": [*_in_path(handler), *_in_query(query)],
     }
+
+
+def _in_path(handler: Any) -> Iterator[dict[str, Any]]:
+    """What the handler is called with beside the request and what is checked here: the pieces of the path."""
+    for name in inspect.signature(handler).parameters:
+        if name not in ("request", "caller", "body", "query"):
+            schema = {"pattern": ids.PATTERN} if name.endswith("_id") else {"minLength": 1, "maxLength": 64}
+            yield _parameter(name, "path", {"type": "string", **schema}, required=True)
+
+
+def _in_query(query: type[BaseModel] | None) -> Iterator[dict[str, Any]]:
+    if query:
+        for name, (schema, required) in properties(query).items():
+            yield _parameter(name, "query", schema, required=required)
+
+
+def _parameter(name: str, location: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    written = _Written(**schema)  # type: ignore[no-untyped-call]
+    return {"name": name, "location": location, "schema": written, "required": required}
 
 
 def _answers(answers: Mapping[int, type[BaseModel] | None]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The one table of errors: what a client is told of each, over HTTP, in a socket's `error` and in its close reason."""
 
 import math
+from asyncio import CancelledError
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -125,7 +126,7 @@ def respond(body: dict[str, Any], headers: dict[str, str] | None = None) -> HTTP
     return HTTPResponse(dumps(body), body["status"], headers, content_type="application/problem+json")
 
 
-def handle(request: Request, exception: Exception) -> HTTPResponse:
+def handle(request: Request, exception: BaseException) -> HTTPResponse:
     """Sanic's error handler: every error leaves as a problem document."""
     error = _translate(exception)
     if isinstance(error, SanicException) and 400 <= error.status_code < 500:
@@ -140,10 +141,14 @@ def handle(request: Request, exception: Exception) -> HTTPResponse:
 
 def install(app: Sanic[Any, Any]) -> None:
     app.error_handler.add(Exception, handle)
+    # What ends a request from outside is no Exception.
+    app.error_handler.add(CancelledError, handle)
 
 
-def _translate(error: Exception) -> Exception:
+def _translate(error: BaseException) -> BaseException:
     """What Sanic, sanic-ext and pydantic refuse, in the domain's words where there is a word for it."""
+    if isinstance(error, CancelledError):
+        return errors.Unavailable("The request was cut short.")
     if isinstance(error, BodyNotValid):
         cause = error.__context__
         return of_pydantic(cause) if isinstance(cause, PydanticValidationError) else errors.ValidationFailed([])

@@ -47,14 +47,18 @@ SIGN_IN_ADDRESS = Rule("sign_in_address", "200/minute; 3000/hour", shared=True)
 """Per address: one password tried on many accounts. Hashing each costs some 50 ms of a core, too."""
 REFRESH = Rule("refresh", "600/minute", shared=True)
 """Per address: 9,000 clients behind one, each of which refreshes every 15 minutes."""
+TICKET = Rule("ticket", "120/minute")
+"""Per user: one for each connection; each is kept in Redis until it is spent or too old."""
 CONNECTING = Rule("connecting", "120/minute")
 """Per user: 50 tabs that come back at once, twice; a client that reconnects in a loop is slowed down."""
+CONNECTING_ADDRESS = Rule("connecting_address", "6000/minute")
+"""Per address, before anyone has signed in: a whole office comes back at once after a restart."""
 SENDING = Rule("sending", "300/10 seconds")
 """Per user: thirty a second for as long as one likes, and bursts of 300, well below what a reader's queue holds."""
 TYPING = Rule("typing", "30/10 seconds")
 """Per user. A client says it every few seconds; each goes to everyone in the conversation."""
-WRITING = Rule("writing", "300/minute")
-"""Per user, for posts, comments, conversations and edits together."""
+WRITING = Rule("writing", "600/minute")
+"""Per user, for posts, comments, conversations, edits and marks of what was read together."""
 SEARCH = Rule("search", "120/minute")
 """Per user: two a second is as fast as one types."""
 

@@ -43,12 +43,13 @@ def _is_own(origin: str, request: Request) -> bool:
         return False
     if page.scheme == "http" and request.scheme in ("https", "wss"):
         return False
-    return _place(page, page.scheme) == _place(urlsplit(f"//{request.host.lower()}"), page.scheme)
+    place = _place(page, page.scheme)
+    return place is not None and place == _place(urlsplit(f"//{request.host.lower()}"), page.scheme)
 
 
-def _place(url: SplitResult, scheme: str) -> tuple[str | None, int | None]:
+def _place(url: SplitResult, scheme: str) -> tuple[str | None, int] | None:
+    """Host and port; None where the port is no number."""
     try:
         return url.hostname, url.port or DEFAULT_PORTS[scheme]
     except ValueError:
-        # A port that is no number equals nothing.
-        return None, None
+        return None

@@ -1,4 +1,4 @@
-"""The way from a GET request to a socket: origin, limits, sign-in, handshake, and the refusals of each."""
+"""The way from a GET request to a socket or stream: origin, limits, sign-in, handshake, and the refusals of each."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -14,6 +14,7 @@ from service.http.limits import ConnectionBound, RateLimits, address
 from service.http.origin import OriginCheck
 from service.identity import Identity
 from service.realtime.registry import Registry
+from service.realtime.stream import EventStream
 from service.realtime.takeover import Takeover
 from service.realtime.websocket import HandshakeRefused, WebSocket
 
@@ -21,7 +22,7 @@ STRANGER = Identity("", "", "", math.inf)
 
 
 class Upgrade:
-    """Opens the sockets of all feeds."""
+    """Opens the sockets and streams of all feeds."""
 
     def __init__(
         self,
@@ -64,8 +65,20 @@ class Upgrade:
             return self._refuse(request, error)
         return Takeover(socket)
 
+    async def to_stream(
+        self, request: Request, feed: str, begin: Callable[[EventStream], Awaitable[None]]
+    ) -> HTTPResponse:
+        """Open an event stream of `feed`, as `to_socket` does a socket; every refusal is an HTTP answer."""
+        self._origins.check(request)
+        if self._registry.draining:
+            raise Unavailable("The server is stopping.")
+        stream = EventStream(self._registry, await self._caller(request), feed)
+        with self._registry.joining(stream):
+            await begin(stream)
+        return Takeover(stream)
+
     async def _caller(self, request: Request) -> Identity:
-        await self._limits.check(rules.CONNECTING, address(request))
+        await self._limits.check(rules.CONNECTING_ADDRESS, address(request))
         caller = await self._auth.of_connection(request)
         await self._limits.check(rules.CONNECTING, caller.user_id)
         self._bound.check(caller.user_id)

@@ -1,20 +1,27 @@
-"""The HTTP edge of notifications; for the live ones see `stream.py` and `socket.py`."""
+"""The HTTP edge of notifications; the live ones are in `stream.py` and `socket.py`."""
 
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.errors import NotFound
 from service.http.authentication import Authentication
 from service.http.endpoint import answer, endpoint
-from service.identity import Identity
+from service.http.limits import RateLimits
+from service.http.upgrade import Upgrade
+from service.identity import Identity, Verifier
 from service.ids import path_id
+from service.notifications import socket, stream
 from service.notifications.models import NotificationPage, PageQuery, ReadUpTo, UnreadCount
 from service.notifications.service import NotificationService
 
 TAG = "notifications"
 
 
-def blueprint(service: NotificationService, auth: Authentication) -> Blueprint:
+def blueprint(
+    service: NotificationService, auth: Authentication, verifier: Verifier, limits: RateLimits, upgrade: Upgrade
+) -> Blueprint:
     bp = Blueprint("notifications", url_prefix="/api/v1")
+    stream.add(bp, service, upgrade)
+    socket.add(bp, service, verifier, limits, upgrade)
 
     @bp.get("/notifications")
     @endpoint("List notifications, newest first", tag=TAG, auth=auth, query=PageQuery, answers={200: NotificationPage})

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from service.datastores.dense_append import Appended
 from service.datastores.mongo import Document
@@ -23,6 +24,16 @@ from service.realtime.event import Event, Policy
 TOPIC = "n:"
 FILL = 200
 """Notifications read at a time to close a gap in what this process was told."""
+MAX_MISSED = 1000
+"""A client further behind is served better by the list, page by page."""
+
+
+class Past(NamedTuple):
+    """`missed`: the events since what the client has seen; `lost`: why they are not there, where they are not."""
+
+    inbox: Inbox
+    missed: list[Event]
+    lost: str | None = None
 
 
 class NotificationService:
@@ -51,7 +62,7 @@ class NotificationService:
             user_id = str(result.document["user_id"])
             inboxes[user_id] = inboxes[user_id].reaching(result.document["seq"])
         for result in appended:
-            self._publish(result, inboxes, profiles)
+            self._tell(result, inboxes[str(result.document["user_id"])], profiles)
         for user_id, inbox in inboxes.items():
             self._tell_unread(user_id, inbox)
         return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
@@ -93,16 +104,30 @@ class NotificationService:
         """How far the user has read, and the number of the last notification there is."""
         return await self._with_last(user_id, await self._inboxes.inbox(user_id))
 
-    async def between(self, user_id: str, first: int, inbox: Inbox) -> list[Event]:
-        """The events of the notifications from `first` to the last that `inbox` knows, in order."""
-        found = await self._store.between(user_id, first, inbox.last_seq)
-        return [event_of(user_id, notification) for notification in await self._shown(found, inbox)]
+    async def past(self, user_id: str, seen: int | None) -> Past:
+        """What a connection that joins has to be told of; one that has `seen` up to there, or (None) wants only news.
+
+        The connection is registered already: everything later than this past reaches it.
+        """
+        inbox = await self.inbox(user_id)
+        self._delivery.seed(topic_of(user_id), inbox.last_seq)
+        if seen is None:
+            return Past(inbox, [])
+        if not 0 <= seen <= inbox.last_seq:
+            return Past(inbox, [], "unknown_id")
+        if inbox.last_seq - seen > MAX_MISSED:
+            return Past(inbox, [], "too_far_behind")
+        return Past(inbox, await self._between(user_id, seen + 1, inbox))
 
     async def fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         """The `Filler` of the topics of notifications; up to FILL at a time."""
         user_id = topic.removeprefix(TOPIC)
         inbox = (await self._inboxes.inbox(user_id))._replace(last_seq=after + FILL)
-        return [(event, [user_id]) for event in await self.between(user_id, after + 1, inbox)]
+        return [(event, [user_id]) for event in await self._between(user_id, after + 1, inbox)]
+
+    async def _between(self, user_id: str, first: int, inbox: Inbox) -> list[Event]:
+        found = await self._store.between(user_id, first, inbox.last_seq)
+        return [event_of(user_id, notification) for notification in await self._shown(found, inbox)]
 
     async def _with_last(self, user_id: str, inbox: Inbox) -> Inbox:
         return inbox.reaching(await self._store.last(user_id, inbox.last_seq))
@@ -112,13 +137,14 @@ class NotificationService:
         self._tell_unread(user_id, inbox)
         return inbox.unread
 
-    def _publish(self, result: Appended, inboxes: Mapping[str, Inbox], profiles: Mapping[str, Profile]) -> None:
-        user_id, seq = str(result.document["user_id"]), result.document["seq"]
-        # One that was there before has been told of, unless its writer died in between; then either it is still the
-        # last, or the next one shows that it was missed, and it is read from the database.
-        if result.new or seq >= inboxes[user_id].last_seq:
-            shown = _notification(result.document, inboxes[user_id], profiles)
-            self._delivery.publish(event_of(user_id, shown), [user_id])
+    def _tell(self, result: Appended, inbox: Inbox, profiles: Mapping[str, Profile]) -> None:
+        user_id = str(result.document["user_id"])
+        if result.new:
+            event = event_of(user_id, _notification(result.document, inbox, profiles))
+            self._delivery.publish(event, [user_id])
+        else:
+            # Whoever stored it may have died before telling anyone.
+            self._delivery.reached(topic_of(user_id), inbox.last_seq)
 
     def _tell_unread(self, user_id: str, inbox: Inbox) -> None:
         body = {"unread_count": inbox.unread, "seq": inbox.last_seq}

@@ -3,8 +3,10 @@
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.errors import NonceReused, NotFound
+from service.http import limits as rules
 from service.http.authentication import Authentication
 from service.http.endpoint import answer, endpoint
+from service.http.limits import RateLimits
 from service.identity import Identity
 from service.ids import path_id
 from service.posts.models import (
@@ -22,12 +24,13 @@ from service.posts.service import PostService
 TAG = "posts"
 
 
-def blueprint(service: PostService, auth: Authentication) -> Blueprint:
+def blueprint(service: PostService, auth: Authentication, limits: RateLimits) -> Blueprint:
     bp = Blueprint("posts", url_prefix="/api/v1")
 
     @bp.post("/posts")
     @endpoint("Publish a post", tag=TAG, auth=auth, body=NewPost, answers={201: Post})
     async def create(request: Request, caller: Identity, *, body: NewPost) -> HTTPResponse:
+        await limits.check(rules.WRITING, caller.user_id)
         return answer(await service.create(caller.user_id, body), 201)
 
     @bp.get("/posts")
@@ -51,6 +54,7 @@ def blueprint(service: PostService, auth: Authentication) -> Blueprint:
     )
     async def comment(request: Request, caller: Identity, post_id: str, *, body: NewComment) -> HTTPResponse:
         """Answers 200 and the first comment where the author has sent the same nonce to the post before."""
+        await limits.check(rules.WRITING, caller.user_id)
         made, is_new = await service.comment(caller.user_id, path_id(post_id), body)
         return answer(made, 201 if is_new else 200)
 

@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         "_held",
         "_on_close",
         "_paused",
+        "_skip",
         "_warned",
         "due",
         "expires_at",
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._warned = False
         self._on_close: list[Callable[[], None]] = []
         self._drained: asyncio.Event | None = None
+        self._skip: Callable[[Event], bool] | None = None
 
     # What an edge or the registry calls.
 
@@ -86,7 +88,7 @@ class Connection(asyncio.Protocol):
 
     def offer(self, event: Event) -> bool:
         """As `send`, but only say so (False) where a durable event finds no room."""
-        if self._closing:
+        if self._closing or (self._skip and self._skip(event)):
             return True
         if not self.queue.put(event, self.encode(event)):
             return False
@@ -99,7 +101,10 @@ class Connection(asyncio.Protocol):
         self.close(1013, "slow_consumer")
 
     def open(self, first: Sequence[Event], skip: Callable[[Event], bool] | None = None) -> None:
-        """End the hold: `first`, then what gathered meanwhile (but for what `skip` says), then what comes."""
+        """End the hold: `first`, then what gathered meanwhile, then what comes; both but for what `skip` says.
+
+        What is in `first` may yet come: it was stored when the past was read, and is still on its way here.
+        """
         gathered = self.queue.events()
         self.queue.clear()
         # What the connection asked for is as long as it is: the bound is for what it did not ask for.
@@ -112,6 +117,7 @@ class Connection(asyncio.Protocol):
                 self.queue.put(event, self.encode(event))
         self.queue.max_events, self.queue.max_bytes = room
         self._held = False
+        self._skip = skip
         self._want_flush()
 
     def notice(self, type: str, fields: dict[str, Any]) -> Event:

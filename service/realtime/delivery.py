@@ -54,12 +54,13 @@ class Delivery:
     def __init__(self, bus: Bus, registry: Registry) -> None:
         self._bus = bus
         self._registry = registry
-        self._topics: OrderedDict[str, Topic] = OrderedDict()
+        self.topics: OrderedDict[str, Topic] = OrderedDict()
         self._fillers: dict[str, Filler] = {}
+        self._published: list[Callable[[Event], None]] = []
         self._gaps: dict[str, asyncio.Task[None]] = {}
         bus.on("event", self._receive)
         bus.on("reached", self._on_reached)
-        bus.on_gap(self._after_gap)
+        bus.on_gap(self.after_gap)
 
     def publish(self, event: Event, to: Collection[str] | None) -> None:
         """Send `event` to every connection of the users `to` (None: everyone), on every process. Never blocks."""
@@ -73,6 +74,12 @@ class Delivery:
             "to": None if to is None else list(to),
         }
         self._bus.publish("event", head, event.body)
+        for callback in self._published:
+            callback(event)
+
+    def on_published(self, callback: Callable[[Event], None]) -> None:
+        """Call `callback(event)` for every event that this process publishes."""
+        self._published.append(callback)
 
     def fills(self, prefix: str, filler: Filler) -> None:
         """Ask `filler` for the missing events of the topics whose names begin with `prefix`."""
@@ -80,12 +87,17 @@ class Delivery:
 
     def seed(self, topic: str, number: int) -> None:
         """Everything of `topic` up to `number` is known to be stored: a connection that joins has it in its past."""
-        if topic not in self._topics:
+        if topic not in self.topics:
             self._remember(topic, number)
 
     def reached(self, topic: str, number: int) -> None:
         """Tell every process that `topic` has got to `number`, in case nobody has: who is behind reads the rest."""
         self._bus.publish("reached", {"topic": topic, "number": number})
+
+    @property
+    def gaps(self) -> list["asyncio.Task[None]"]:
+        """What is under way to find out missing numbers."""
+        return list(self._gaps.values())
 
     async def close(self) -> None:
         for task in list(self._gaps.values()):
@@ -108,12 +120,12 @@ class Delivery:
             self._in_order(event, to)
 
     def _in_order(self, event: Event, to: Recipients) -> None:
-        topic = self._topics.get(event.topic)
+        topic = self.topics.get(event.topic)
         if topic is None:
             if not self._anyone_of(to):
                 return
             topic = self._remember(event.topic, event.number - 1)
-        self._topics.move_to_end(event.topic)
+        self.topics.move_to_end(event.topic)
         if event.number == topic.last + 1:
             topic.last = event.number
             self._registry.deliver(to, event)
@@ -126,7 +138,7 @@ class Delivery:
             self._registry.deliver(to, event)
 
     def _on_reached(self, head: dict[str, Any], body: bytes) -> None:
-        topic = self._topics.get(head["topic"])
+        topic = self.topics.get(head["topic"])
         if topic is not None and head["number"] > topic.last:
             self._want(head["topic"], topic, head["number"])
 
@@ -183,18 +195,18 @@ class Delivery:
             self._registry.notify(to, event.feed, "reset", {"reason": "events_missed"})
             self._registry.deliver(to, event)
 
-    def _after_gap(self) -> None:
+    def after_gap(self) -> None:
         """What others said may be lost without a trace: every connection here is told to look for itself."""
-        for name in list(self._topics):
+        for name in list(self.topics):
             if name not in self._gaps:
-                del self._topics[name]
+                del self.topics[name]
         self._registry.notify(None, None, "reset", {"reason": "bus_interrupted"})
 
     def _anyone_of(self, to: Recipients) -> bool:
         return to is None or any(user_id in self._registry for user_id in to)
 
     def _remember(self, name: str, last: int) -> Topic:
-        topic = self._topics[name] = Topic(last)
-        if len(self._topics) > MAX_TOPICS:
-            self._topics.popitem(last=False)
+        topic = self.topics[name] = Topic(last)
+        if len(self.topics) > MAX_TOPICS:
+            self.topics.popitem(last=False)
         return topic

@@ -62,20 +62,20 @@ class Presence:
         self._watched: dict[Connection, frozenset[str]] = {}
         self._changed: dict[str, None] = {}
         self._wake = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
         registry.on_change(self._on_change)
         bus.on("presence", self._on_presence)
         bus.on_gap(self._register_all)
 
     async def start(self) -> None:
-        self._tasks = [
+        self.tasks = [
             asyncio.create_task(forever(self._reconcile, "presence_reconcile")),
             asyncio.create_task(forever(self._beat, "presence_beat")),
         ]
 
     async def close(self) -> None:
         """Take this process's users out, as far as Redis can be told within a moment."""
-        for task in self._tasks:
+        for task in self.tasks:
             await stop(task)
         try:
             async with asyncio.timeout(2):
@@ -93,6 +93,11 @@ class Presence:
         return {
             user_id: _state(user_id in online, None if user_id in online else seen.get(user_id)) for user_id in user_ids
         }
+
+    @property
+    def watching(self) -> int:
+        """How many connections watch someone."""
+        return len(self._watched)
 
     def watch(self, connection: Connection, user_ids: Iterable[str]) -> None:
         """Tell `connection` of every change of these users, in place of those it watched before."""

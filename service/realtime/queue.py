@@ -69,8 +69,12 @@ class ConnectionQueue:
                 self._latest = {}
             place = self._latest.get(event.key)
             if place is not None:
-                self.size += len(data) - len(self._items[place][1])
-                self._items[place] = (event, data)
+                grown = self.size + len(data) - len(self._items[place][1])
+                if grown > self.max_bytes:
+                    self.dropped += 1
+                else:
+                    self.size = grown
+                    self._items[place] = (event, data)
                 return
         if not self._fits(data, EPHEMERAL_SHARE):
             self.dropped += 1

@@ -68,6 +68,11 @@ class RedisBus:
     def connected(self) -> bool:
         return self._connected
 
+    @property
+    def waiting(self) -> int:
+        """Messages that Redis has not taken yet."""
+        return len(self._outbox)
+
     def on(self, kind: str, handler: Handler) -> None:
         self._handlers.add(kind, handler)
 

@@ -196,7 +196,10 @@ class WebSocket(Connection):
         for data in self._protocol.data_to_send():
             if data:
                 self.transport.write(data)
+            elif self._protocol.close_rcvd:
+                self.transport.close()
             elif self.transport.can_write_eof():
+                # Closing at once, with something unread, could reset the connection and lose our close frame.
                 self.transport.write_eof()
 
     def _adjust_reading(self) -> None:

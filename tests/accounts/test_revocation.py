@@ -61,6 +61,20 @@ async def test_a_token_on_the_blacklist_opens_nothing(here: Process, caller: Ide
     assert await opens(here, caller._replace(token_id="b" * 22))
 
 
+@pytest.mark.parametrize("with_redis", [True, False])
+async def test_of_many_who_come_at_once_each_gets_their_own_answer(
+    mongo: Mongo, redis: Redis, no_redis: Redis, here: Process, an: SignedIn, with_redis: bool
+) -> None:
+    """They are asked about together, and none is taken for another."""
+    one = here if with_redis else process(mongo, no_redis)
+    signed_in = [await here.accounts.login(Login(username="an.nguyen", password=PASSWORD), "") for _ in range(6)]
+    callers = [await here.verifier.verify_scoped_token(each.access_token, ACCESS) for each in signed_in]
+    for caller in callers[::2]:
+        await here.accounts.logout(caller)
+    answers = await asyncio.gather(*(opens(one, caller) for caller in callers * 100))
+    assert [False, True, False, True, False, True] * 100 == answers
+
+
 async def test_an_entry_lives_no_longer_than_its_tokens(here: Process, caller: Identity, redis: Redis) -> None:
     """Session and token are on the blacklist for the life of an access token."""
     await here.accounts.logout(caller)
@@ -129,9 +143,7 @@ async def test_where_redis_is_away_mongodb_says(mongo: Mongo, no_redis: Redis, h
     await away.passwords.close()
 
 
-async def test_where_mongodb_is_away_a_whole_blacklist_says(
-    no_mongo: Mongo, here: Process, caller: Identity
-) -> None:
+async def test_where_mongodb_is_away_a_whole_blacklist_says(no_mongo: Mongo, here: Process, caller: Identity) -> None:
     """Nothing can be revoked meanwhile, so it has not become wrong."""
     assert await opens(here, caller)
     here.sessions._sessions = no_mongo.database["sessions"]

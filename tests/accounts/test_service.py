@@ -152,9 +152,7 @@ async def test_a_spent_refresh_token_ends_the_whole_session(here: Process, an: S
 
 async def test_of_two_refreshes_at_once_one_wins_and_the_session_ends(here: Process, an: SignedIn) -> None:
     """Two hold the token: which of them is the thief cannot be told."""
-    results = await asyncio.gather(
-        *(here.accounts.refresh(an.refresh_token) for _ in range(2)), return_exceptions=True
-    )
+    results = await asyncio.gather(*(here.accounts.refresh(an.refresh_token) for _ in range(2)), return_exceptions=True)
     won = [result for result in results if isinstance(result, SignedIn)]
     assert 1 == len(won)
     assert 1 == sum(isinstance(result, TokenRevoked) for result in results)
@@ -237,18 +235,14 @@ async def test_of_two_changes_at_once_one_is_made(here: Process, an: SignedIn) -
     phone = await here.accounts.login(LOGIN, "")
     callers = [await who(here, an), await who(here, phone)]
     changes = [PasswordChange(current_password=PASSWORD, new_password=f"new password {n}") for n in range(2)]
-    results = await asyncio.gather(
-        *map(here.accounts.change_password, callers, changes, strict=True), return_exceptions=True
-    )
+    results = await asyncio.gather(*map(here.accounts.change_password, callers, changes), return_exceptions=True)
     assert 1 == results.count(None)
     assert 1 == sum(isinstance(result, BadCredentials) for result in results)
     winner = changes[results.index(None)].new_password
     assert await here.accounts.login(Login(username="an.nguyen", password=winner), "")
 
 
-async def test_a_sign_in_with_the_old_password_does_not_slip_through(
-    here: Process, caller: Identity
-) -> None:
+async def test_a_sign_in_with_the_old_password_does_not_slip_through(here: Process, caller: Identity) -> None:
     """It was found right just before the change, and its session would begin just after."""
     user = await here.users.by_username("an.nguyen")
     assert user

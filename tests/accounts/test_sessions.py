@@ -23,9 +23,9 @@ async def live(here: Process, user_id: str = AN) -> set[str]:
 async def test_a_session_lives_until_it_is_revoked(here: Process) -> None:
     """It ends once: the second time there is nothing to end."""
     one = await add(here)
-    assert await here.sessions.alive(one)
+    assert {one} == await here.sessions.alive([one])
     assert await here.sessions.revoke(one, AN)
-    assert not await here.sessions.alive(one)
+    assert set() == await here.sessions.alive([one])
     assert not await here.sessions.revoke(one, AN)
     assert set() == await live(here)
 
@@ -33,21 +33,22 @@ async def test_a_session_lives_until_it_is_revoked(here: Process) -> None:
 async def test_a_session_ends_by_itself(here: Process) -> None:
     """Before the database gets round to deleting it."""
     one = await add(here, ends=now() - timedelta(seconds=1))
-    assert not await here.sessions.alive(one)
+    assert set() == await here.sessions.alive([one])
     assert set() == await live(here)
     assert not await here.sessions.rotate(one, AN, "first", "second", now() + timedelta(days=1))
 
 
 async def test_a_session_that_never_was_is_not_alive(here: Process) -> None:
-    """Nor is one that the database has deleted."""
-    assert not await here.sessions.alive(new_id())
+    """Nor is one that the database has deleted; those that are alive are told from it."""
+    one = await add(here)
+    assert {one} == await here.sessions.alive([new_id(), one, one])
 
 
 async def test_nobody_ends_the_session_of_another(here: Process) -> None:
     """The write itself looks whose it is."""
     one = await add(here)
     assert not await here.sessions.revoke(one, BINH)
-    assert await here.sessions.alive(one)
+    assert {one} == await here.sessions.alive([one])
 
 
 async def test_a_refresh_token_is_rotated_once(here: Process) -> None:
@@ -126,9 +127,7 @@ async def test_those_that_ended_since_a_moment_are_told(here: Process) -> None:
 async def test_many_that_ended_come_in_batches(here: Process) -> None:
     """All of them, and never all at once."""
     moment = now()
-    everyone = [
-        {"user_id": AN, "revoked_at": moment, "expires_at": moment + timedelta(days=1)} for _ in range(1203)
-    ]
+    everyone = [{"user_id": AN, "revoked_at": moment, "expires_at": moment + timedelta(days=1)} for _ in range(1203)]
     await here.sessions._sessions.insert_many(everyone)
     sizes = [len(batch) async for batch in here.sessions.revoked_since(moment)]
     assert 1203 == sum(sizes)

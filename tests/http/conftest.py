@@ -1,6 +1,7 @@
 """A small app with one route of each kind, behind everything that service/http puts around a handler."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from inspect import isawaitable
 from itertools import count
 from typing import Annotated, Any
 
@@ -72,7 +73,7 @@ def nothing() -> None: ...
 
 
 def build(*, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], object] = nothing) -> Sanic[Any, Any]:
-    """The app; `GET /api/v1/act` calls `act`."""
+    """The app; `GET /api/v1/act` calls `act`, and awaits it where it can be awaited."""
     forget_documents()
     app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
@@ -106,7 +107,9 @@ def build(*, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], objec
 
     @app.get("/api/v1/act", name="act")
     async def do(request: Request) -> HTTPResponse:
-        act()
+        done = act()
+        if isawaitable(done):
+            await done
         return empty()
 
     @app.get("/api/v1/cached", name="cached")

@@ -1,5 +1,5 @@
 """The fixtures of notifications are those of posts."""
 
-from tests.notifications.conftest import processes, world
+from tests.notifications.conftest import client, processes, world
 
-__all__ = ["processes", "world"]
+__all__ = ["client", "processes", "world"]

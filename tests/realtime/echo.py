@@ -1,6 +1,5 @@
-"""An echo endpoint on Loa's own WebSocket, for the conformance suite: `python -m tests.realtime.echo` prints its port."""
+"""An echo endpoint on Loa's own WebSocket, for the conformance suite; `python -m tests.realtime.echo` says its port."""
 
-import asyncio
 import socket
 import time
 
@@ -56,4 +55,3 @@ if __name__ == "__main__":
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
     create_app(Registry(Ticker())).run(sock=listening, single_process=True, motd=False)
-    asyncio.set_event_loop(None)

@@ -1,0 +1,37 @@
+"""The edge of the notification stream: server-sent events, for the browser's own EventSource."""
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from service.errors import OriginNotAllowed
+from service.http.endpoint import ConnectionQuery, connection
+from service.http.upgrade import Upgrade
+from service.notifications.joining import join, seen_of
+from service.notifications.models import FEED
+from service.notifications.service import NotificationService
+from service.realtime.stream import COMMENT_INTERVAL, EventStream
+
+
+class StreamQuery(ConnectionQuery):
+    """`last_event_id`: for a new EventSource, which cannot be told the id that the one before has seen."""
+
+    last_event_id: str | None = None
+
+
+def add(bp: Blueprint, service: NotificationService, upgrade: Upgrade) -> None:
+    @bp.get("/notifications/stream")
+    @connection(
+        "Follow one's notifications",
+        tag="notifications",
+        kind="event-stream",
+        query=StreamQuery,
+        errors=(OriginNotAllowed,),
+    )
+    async def follow(request: Request, *, query: StreamQuery) -> HTTPResponse:
+        """Server-sent events. With `Last-Event-ID`, or `?last_event_id=`, those since are sent first."""
+        # The header is the browser's, when it reconnects by itself: later than the URL that it keeps using.
+        seen = seen_of(request.headers.get("last-event-id") or query.last_event_id)
+
+        async def begin(stream: EventStream) -> None:
+            await join(stream, service, seen, COMMENT_INTERVAL)
+
+        return await upgrade.to_stream(request, FEED, begin)

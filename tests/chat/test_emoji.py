@@ -1,0 +1,19 @@
+"""What may stand as a reaction."""
+
+import pytest
+
+from service.chat.emoji import reaction
+from service.errors import ValidationFailed
+
+
+@pytest.mark.parametrize("emoji", ["👍", "❤️", "🏳️‍🌈", "👩🏽‍🚀", "🇻🇳", "1️⃣", "#️⃣", "👨‍👩‍👧‍👦", "‼️", "☺", "↔️", "🏴󠁧󠁢󠁳󠁣󠁴󠁿"])
+def test_emojis_pass(emoji: str) -> None:
+    """Single ones and those that are joined from several."""
+    assert reaction(emoji) == emoji
+
+
+@pytest.mark.parametrize("text", ["", "a", "ok", "$gt", "a.b", "👍.x", " ", "1", "\u200d", "👍" * 20, "<b>", "\0", "é"])
+def test_everything_else_is_refused(text: str) -> None:
+    """Words, operators, field paths, nothing, too much."""
+    with pytest.raises(ValidationFailed):
+        reaction(text)

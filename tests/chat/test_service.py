@@ -1,0 +1,169 @@
+"""Messages: said, changed, read back, and told to everyone."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from bson import ObjectId
+
+from service.chat.service import MAX_EMOJIS
+from service.errors import Forbidden, NotFound, ValidationFailed
+from tests.chat.world import ADA, BOB, CAY, World, heard, until_heard
+
+
+async def test_a_message_is_told_to_every_device_of_every_participant(world: World) -> None:
+    """The sender's own included, a stranger's not."""
+    conversation = await world.conversation(ADA, BOB)
+    listeners = [world.listen(user) for user in (ADA, ADA, BOB, BOB)]
+    stranger = world.listen(CAY)
+    message, new = await world.chat.send(ADA, conversation, "xin chào", "n1")
+    assert new
+    for listener in listeners:
+        [event] = heard(listener, "new_message")
+        assert event == {"type": "new_message", "conversation_id": conversation, "data": message}
+    assert heard(stranger) == []
+
+
+async def test_edits_and_deletions_are_the_senders_own(world: World) -> None:
+    """Everyone else may see the message but not do this; a stranger does not find it."""
+    conversation = await world.conversation(ADA, BOB)
+    message = (await world.chat.send(ADA, conversation, "mine"))[0]["id"]
+    with pytest.raises(Forbidden):
+        await world.chat.edit(BOB, conversation, message, "yours")
+    with pytest.raises(Forbidden):
+        await world.chat.delete(BOB, conversation, message)
+    for call in (world.chat.edit(CAY, conversation, message, "x"), world.chat.delete(CAY, conversation, message)):
+        with pytest.raises(NotFound):
+            await call
+    edited = await world.chat.edit(ADA, conversation, message, "mine, edited")
+    assert (edited["content"], edited["seq"], edited["rev"]) == ("mine, edited", 1, 2)
+    assert edited["edited_at"]
+
+
+async def test_a_deleted_message_leaves_a_tombstone(world: World) -> None:
+    """Without content and reactions, in its place; deleting it again changes nothing, and nothing else can be done."""
+    conversation = await world.conversation(ADA, BOB)
+    message = (await world.chat.send(ADA, conversation, "gone soon"))[0]["id"]
+    await world.chat.react(BOB, conversation, message, "👍", on=True)
+    gone = await world.chat.delete(ADA, conversation, message)
+    assert (gone["deleted"], gone["content"], gone["reactions"], gone["seq"], gone["rev"]) == (True, "", {}, 1, 3)
+    assert await world.chat.delete(ADA, conversation, message) == gone
+    with pytest.raises(Forbidden):
+        await world.chat.edit(ADA, conversation, message, "back")
+    with pytest.raises(Forbidden):
+        await world.chat.react(BOB, conversation, message, "👍", on=True)
+    assert (await world.chat.history(BOB, conversation, None, 10)).items == [gone]
+
+
+async def test_reactions_are_idempotent_and_told(world: World) -> None:
+    """Only what changes something takes a rev and an event."""
+    conversation = await world.conversation(ADA, BOB)
+    listener = world.listen(ADA)
+    message = (await world.chat.send(ADA, conversation, "like me"))[0]["id"]
+    for on in (True, True, False, False):
+        changed = await world.chat.react(BOB, conversation, message, "👍", on=on)
+    assert (changed["reactions"], changed["rev"]) == ({}, 3)
+    events = heard(listener, "message_updated")
+    assert [event["data"]["reactions"] for event in events] == [{"👍": [BOB]}, {}]
+
+
+async def test_a_message_has_a_bounded_number_of_reactions(world: World) -> None:
+    """One more kind is refused, one more of a kind is not."""
+    conversation = await world.conversation(ADA, BOB)
+    message = (await world.chat.send(ADA, conversation, "popular"))[0]["id"]
+    emojis = [chr(0x1F600 + n) for n in range(MAX_EMOJIS + 1)]
+    await asyncio.gather(*[world.chat.react(BOB, conversation, message, e, on=True) for e in emojis[:-1]])
+    with pytest.raises(ValidationFailed):
+        await world.chat.react(BOB, conversation, message, emojis[-1], on=True)
+    assert len((await world.chat.react(ADA, conversation, message, emojis[0], on=True))["reactions"]) == MAX_EMOJIS
+
+
+async def test_history_is_paged_by_place(world: World) -> None:
+    """The newest page first, each ascending, none twice, none missing."""
+    conversation = await world.conversation(ADA, BOB)
+    await asyncio.gather(*[world.chat.submit(ADA, conversation, f"m{n}") for n in range(25)])
+    page = await world.chat.history(BOB, conversation, None, 10)
+    seqs = [[message["seq"] for message in page.items]]
+    while page.next:
+        page = await world.chat.history(BOB, conversation, page.next, 10)
+        seqs.append([message["seq"] for message in page.items])
+    assert seqs == [list(range(16, 26)), list(range(6, 16)), list(range(1, 6))]
+    assert (await world.chat.history(BOB, conversation, 1, 10)).items == []
+    assert len((await world.chat.history(BOB, conversation, 10**9, 10)).items) == 10
+    with pytest.raises(NotFound):
+        await world.chat.history(CAY, conversation, None, 10)
+
+
+async def test_changes_are_paged_by_rev(world: World) -> None:
+    """Every message once, under its last rev, ascending."""
+    conversation = await world.conversation(ADA, BOB)
+    ids = [(await world.chat.send(ADA, conversation, f"m{n}"))[0]["id"] for n in range(12)]
+    for message in (ids[3], ids[0], ids[3]):
+        await world.chat.edit(ADA, conversation, message, f"edited {message[-1]}{ObjectId()}")
+    found, after = [], 0
+    while True:
+        page = await world.chat.changes(BOB, conversation, after, 5)
+        found += [(message["id"], message["rev"]) for message in page.items]
+        if page.next is None:
+            break
+        after = page.next
+    assert [rev for _, rev in found] == sorted(rev for _, rev in found)
+    assert {message for message, _ in found} == set(ids)
+    assert len(found) == len(ids)
+    assert [message for message, _ in found[-2:]] == [ids[0], ids[3]]
+    assert (await world.chat.changes(BOB, conversation, 15, 5)).items == []
+
+
+async def test_what_was_missed_is_told_whole_or_in_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the limit, and whether that is all; conversations of others are left out."""
+    monkeypatch.setattr("service.chat.service.SYNC_LIMIT", 3)
+    mine, others = await world.conversation(ADA, BOB), await world.conversation(BOB, CAY)
+    for n in range(5):
+        await world.chat.send(ADA, mine, f"m{n}")
+    readers = dict(await world.chat.missed(ADA, {mine: 0, others: 0}))
+    assert list(readers) == [mine]
+    missed = await readers[mine]()
+    assert ([message["rev"] for message in missed.messages], missed.last_rev, missed.complete) == ([1, 2, 3], 5, False)
+    missed = await dict(await world.chat.missed(ADA, {mine: 3}))[mine]()
+    assert ([message["rev"] for message in missed.messages], missed.last_rev, missed.complete) == ([4, 5], 5, True)
+
+
+async def test_what_a_dead_process_stored_and_did_not_tell_is_told_by_the_next_to_start(
+    processes: Callable[..., World],
+) -> None:
+    """It was killed between the write and the publishing: the listeners of others hear of it all the same."""
+    dying, listening = processes(), processes()
+    conversation = await dying.conversation(ADA, BOB)
+    await dying.chat.send(ADA, conversation, "one")
+    listener = listening.listen(BOB)
+    await listening.membership.hello(BOB)
+
+    async def killed(*args: object) -> None:
+        raise asyncio.CancelledError
+
+    dying.conversations.touch = killed  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        await dying.chat.send(ADA, conversation, "two")
+    assert heard(listener, "new_message") == []
+    # The next one shares the listening process's bus, as all processes of a deployment do.
+    starting = processes(listening.bus)
+    await starting.chat.start()
+    [event] = await until_heard(listener, "new_message")
+    assert event["data"]["content"] == "two"
+    assert (await starting.membership.get(BOB, conversation))["last_seq"] == 2
+
+
+async def test_an_event_lost_on_the_way_is_read_again_in_its_place(processes: Callable[..., World]) -> None:
+    """Two processes that do not hear each other: the third event shows what is missing."""
+    here, there = processes(), processes()
+    conversation = await here.conversation(ADA, BOB)
+    listener = here.listen(BOB)
+    await here.membership.hello(BOB)
+    await here.chat.send(ADA, conversation, "one")
+    two = (await there.chat.send(ADA, conversation, "two"))[0]["id"]
+    await there.chat.send(ADA, conversation, "three")
+    await there.chat.edit(ADA, conversation, two, "two, edited")
+    await here.chat.send(ADA, conversation, "four")
+    events = await until_heard(listener, "new_message", 4)
+    assert [event["data"]["rev"] for event in events] == [1, 3, 4, 5]
+    assert [event["data"]["content"] for event in events] == ["one", "three", "two, edited", "four"]

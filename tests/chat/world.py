@@ -1,0 +1,88 @@
+"""The chat without its edges: one process's services on real stores, and listeners that keep what they are sent."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import ujson
+from bson import ObjectId
+
+from service.chat.conversations import ConversationStore
+from service.chat.membership import MembershipService
+from service.chat.messages import MessageStore
+from service.chat.service import ChatService
+from service.datastores.mongo import Database
+from service.profiles import Profile
+from service.realtime.bus import Bus, LocalBus
+from service.realtime.delivery import Delivery
+from service.realtime.registry import Registry
+from service.realtime.stream import EventStream
+from service.realtime.ticker import Ticker
+from tests.realtime.wire import identity
+
+ADA, BOB, CAY, DAN = (f"{letter * 24}" for letter in "abcd")
+
+
+class Everyone:
+    """Whoever has an id exists, but for those whose id is all zeroes."""
+
+    async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
+        return {
+            user_id: Profile(id=user_id, username=user_id[:4], display_name=user_id[:4])
+            for user_id in user_ids
+            if user_id.strip("0")
+        }
+
+
+class World:
+    """One process. Several of them on one database are as many processes."""
+
+    def __init__(self, database: Database, bus: Bus | None = None) -> None:
+        self.conversations = ConversationStore(database)
+        self.messages = MessageStore(database)
+        self.registry = Registry(Ticker())
+        self.bus = bus or LocalBus()
+        self.delivery = Delivery(self.bus, self.registry)
+        self.chat = ChatService(self.conversations, self.messages, self.delivery)
+        self.membership = MembershipService(self.conversations, self.messages, Everyone(), self.delivery)
+
+    async def create_indexes(self) -> None:
+        await self.conversations.create_indexes()
+        await self.messages.create_indexes()
+
+    def listen(self, user_id: str) -> EventStream:
+        """A connection that is held, so that what it is sent can be looked at."""
+        stream = EventStream(self.registry, identity(user_id), "chat")
+        stream.queue.max_events = stream.queue.max_bytes = 1 << 30
+        self.registry.add(stream)
+        return stream
+
+    async def conversation(self, *user_ids: str, title: str | None = None) -> str:
+        first, *others = user_ids
+        conversation, _ = await self.membership.create(first, others, title)
+        return str(conversation["id"])
+
+    async def group(self, *user_ids: str) -> str:
+        return await self.conversation(*user_ids, title="A group")
+
+    async def stored(self, conversation_id: str) -> list[dict[str, Any]]:
+        found = await self.messages.range(ObjectId(conversation_id), 1, 1 << 30)
+        return found
+
+    async def close(self) -> None:
+        await self.chat.close()
+        await self.delivery.close()
+
+
+def heard(stream: EventStream, *types: str) -> list[dict[str, Any]]:
+    """What `stream` was sent, of these types or of all."""
+    events = [ujson.loads(event.text) for event in stream.queue.events()]
+    return [event for event in events if not types or event["type"] in types]
+
+
+async def until_heard(stream: EventStream, type: str, count: int = 1) -> list[dict[str, Any]]:
+    """Wait until `stream` has been sent so many of a type."""
+    async with asyncio.timeout(10):
+        while len(found := heard(stream, type)) < count:
+            await asyncio.sleep(0.01)
+    return found

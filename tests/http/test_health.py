@@ -1,0 +1,71 @@
+"""Whether the process runs, and whether it should be sent requests."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from sanic import Sanic
+
+from service.datastores.mongo import Mongo
+from service.http import errors, health
+from service.http.health import Pingable
+from tests.rest import RestClient, forget_documents, free_port, serving
+
+
+class Hanging:
+    async def ping(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def ask(path: str, mongo: Pingable, redis: Pingable, *, draining: bool = False) -> tuple[int, dict[str, object]]:
+    forget_documents()
+    Sanic.test_mode = True
+    app: Sanic = Sanic("health-test", configure_logging=False)
+    errors.install(app)
+    app.blueprint(health.blueprint(mongo, redis, lambda: draining))
+    async with serving(app) as client:
+        return await answer(client, path)
+
+
+async def answer(client: RestClient, path: str) -> tuple[int, dict[str, object]]:
+    response = await client.get(path)
+    if response.status_code == 503:
+        assert int(response.headers["retry-after"]) >= 1
+        assert "unavailable" == response.json()["code"]
+    return response.status_code, response.json()
+
+
+class TestHealthz:
+    async def test_is_well_whatever_else_is_not(self) -> None:
+        """The process runs: killing it would not bring a database back."""
+        assert (200, {"status": "ok"}) == await ask("/healthz", Hanging(), Hanging(), draining=True)
+
+
+class TestReadyz:
+    async def test_is_ready_with_both(self, mongo: Mongo, redis: Redis) -> None:
+        """Both datastores answer."""
+        assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
+
+    async def test_is_not_ready_while_draining(self, mongo: Mongo, redis: Redis) -> None:
+        """So that a router stops sending requests before the sockets close."""
+        assert 503 == (await ask("/readyz", mongo, redis, draining=True))[0]
+
+    async def test_is_not_ready_without_redis(self, mongo: Mongo) -> None:
+        """It says which one is away, and nothing of where it was looked for."""
+        redis = Redis(port=free_port(), retry=None)
+        status, body = await ask("/readyz", mongo, redis)
+        await redis.aclose()
+        assert (503, "Away: Redis.") == (status, body["detail"])
+
+    async def test_is_not_ready_without_mongodb(self, redis: Redis) -> None:
+        """The same for the other."""
+        mongo = Mongo(f"mongodb://127.0.0.1:{free_port()}/loa")
+        status, body = await ask("/readyz", mongo, redis)
+        mongo.close()
+        assert (503, "Away: MongoDB.") == (status, body["detail"])
+
+    async def test_does_not_hang_with_a_datastore(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The answer comes before whoever asks has lost patience."""
+        monkeypatch.setattr(health, "PATIENCE", 0.05)
+        async with asyncio.timeout(2):
+            assert 503 == (await ask("/readyz", Hanging(), redis))[0]

@@ -1,0 +1,71 @@
+"""The HTTP edge of notifications."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.notifications.visitor import Visitor
+from tests.notifications.world import new_id
+from tests.rest import RestClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def notified(client: RestClient, count: int) -> Visitor:
+    """Someone with so many unread notifications."""
+    author, reader = await Visitor.register(client, "Author"), await Visitor.register(client, "Reader")
+    post = await author.post()
+    for number in range(1, count + 1):
+        await reader.comment(post, f"Comment {number}")
+    async with asyncio.timeout(10):
+        while count != (await author.call("get", "/notifications/unread_count", 200))["unread_count"]:
+            await asyncio.sleep(0.02)
+    return author
+
+
+async def test_list_of_notifications(client: RestClient) -> None:
+    """Pages newest first, in the shape that the stream has, all or only the unread."""
+    author = await notified(client, 3)
+    page = await author.call("get", "/notifications?limit=2", 200)
+    assert ([3, 2], 2) == ([item["seq"] for item in page["items"]], page["next"])
+    newest: dict[str, Any] = page["items"][0]
+    assert {"type", "seq", "data"} == newest.keys()
+    assert ("Reader", "Comment 3") == (newest["data"]["sender"]["display_name"], newest["data"]["preview"])
+    last = await author.call("get", "/notifications?limit=2&before=2", 200)
+    assert ([1], None) == ([item["seq"] for item in last["items"]], last["next"])
+    read = await author.call("put", f"/notifications/{newest['data']['notification_id']}/read", 200)
+    assert {"unread_count": 2} == read
+    unread = await author.call("get", "/notifications?unread=1", 200)
+    assert [2, 1] == [item["seq"] for item in unread["items"]]
+    assert {"unread_count": 0} == await author.call("put", "/notifications/read", 200, json={"up_to_seq": 3})
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "before=0", "before=-1", f"before={2**63}", "unread=perhaps", "page=2"]
+)
+async def test_bad_query_is_refused(client: RestClient, query: str) -> None:
+    """Nothing out of bounds, and nothing unknown."""
+    visitor = await Visitor.register(client)
+    assert "validation_failed" == (await visitor.call("get", f"/notifications?{query}", 422))["code"]
+
+
+@pytest.mark.parametrize("body", [{}, {"up_to_seq": 0}, {"up_to_seq": "1"}, {"up_to_seq": 2**63}, {"up_to_seq": 1.5}])
+async def test_bad_mark_is_refused(client: RestClient, body: dict[str, Any]) -> None:
+    """A number is a number, and one that there can be."""
+    visitor = await Visitor.register(client)
+    assert "validation_failed" == (await visitor.call("put", "/notifications/read", 422, json=body))["code"]
+
+
+async def test_notification_that_is_not_there(client: RestClient) -> None:
+    """Neither an unknown id nor what is no id is found."""
+    visitor = await Visitor.register(client)
+    for notification_id in (new_id(), "x" * 24, "7"):
+        await visitor.call("put", f"/notifications/{notification_id}/read", 404)
+
+
+async def test_stranger_is_told_to_sign_in(client: RestClient) -> None:
+    """Every route wants a token."""
+    for method, path in (("get", ""), ("get", "/unread_count"), ("get", "/stream"), ("put", "/read")):
+        answer = await getattr(client, method)(f"/api/v1/notifications{path}")
+        assert (401, "token_missing") == (answer.status_code, answer.json()["code"])

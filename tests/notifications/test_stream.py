@@ -1,0 +1,169 @@
+"""The notification stream, as an EventSource sees it."""
+
+import asyncio
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from service.notifications import service
+from tests.notifications.visitor import EventSource, Told, Visitor
+from tests.rest import RestClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def author(client: RestClient) -> Visitor:
+    return await Visitor.register(client, "Author")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def reader(client: RestClient) -> Visitor:
+    return await Visitor.register(client, "Reader")
+
+
+async def next_notification(stream: EventSource) -> Told:
+    """The next unnamed event; counts of the unread come in between."""
+    while (told := await stream.next()).name == "unread_count":
+        pass
+    assert "message" == told.name
+    return told
+
+
+async def stored(author: Visitor, count: int) -> None:
+    async with asyncio.timeout(10):
+        while count != (await author.call("get", "/notifications/unread_count", 200))["unread_count"]:
+            await asyncio.sleep(0.02)
+
+
+async def test_stream_begins_with_hello_and_goes_on_live(author: Visitor, reader: Visitor) -> None:
+    """The head that proxies heed, the state of things, and then each notification as it happens."""
+    post = await author.post()
+    async with author.stream() as stream:
+        assert 200 == stream.response.status_code
+        assert "text/event-stream" == stream.response.headers["content-type"]
+        assert "no-cache, no-transform" == stream.response.headers["cache-control"]
+        assert "no" == stream.response.headers["x-accel-buffering"]
+        hello = await stream.next()
+        assert (None, "hello") == (hello.id, hello.name)
+        assert (0, 0, 20) == tuple(hello.data[name] for name in ("seq", "unread_count", "heartbeat_interval"))
+        assert hello.data["token_expires_at"].endswith("Z")
+        assert 3000 == stream.retry
+        comment = await reader.comment(post, "Hello there")
+        told = await stream.next()
+        assert ("1", "message", "NEW_COMMENT", 1) == (told.id, told.name, told.data["type"], told.data["seq"])
+        assert (comment["id"], "Hello there") == (told.data["data"]["comment_id"], told.data["data"]["preview"])
+        assert Told(None, "unread_count", {"unread_count": 1, "seq": 1}) == await stream.next()
+        await author.call("put", "/notifications/read", 200, json={"up_to_seq": 1})
+        assert Told(None, "unread_count", {"unread_count": 0, "seq": 1}) == await stream.next()
+
+
+@pytest.mark.parametrize("way", ["header", "query"])
+async def test_stream_resumes_after_the_last_event_id(author: Visitor, reader: Visitor, way: str) -> None:
+    """Everything after the id comes first, in order, then what is new, and nothing twice."""
+    post = await author.post()
+    for _ in range(5):
+        await reader.comment(post)
+    await stored(author, 5)
+    query = {"last_event_id": "2"} if way == "query" else {"last_event_id": "5"}
+    headers = {"Last-Event-ID": "2"} if way == "header" else {}
+    async with author.stream(headers, **query) as stream:
+        hello = await stream.next()
+        assert (5, 5) == (hello.data["seq"], hello.data["unread_count"])
+        for _ in range(2):
+            await reader.comment(post)
+        assert ["3", "4", "5", "6", "7"] == [(await next_notification(stream)).id for _ in range(5)]
+
+
+async def test_stream_without_an_id_is_live_only(author: Visitor, reader: Visitor) -> None:
+    """What was before is in the list, not on the stream."""
+    post = await author.post()
+    await reader.comment(post)
+    await stored(author, 1)
+    async with author.stream() as stream:
+        assert 1 == (await stream.next()).data["seq"]
+        await reader.comment(post)
+        assert "2" == (await next_notification(stream)).id
+
+
+@pytest.mark.parametrize("id", ["x", "-1", "99", "9" * 40, "1.5", "٣"])
+async def test_unknown_id_is_reset(author: Visitor, reader: Visitor, id: str) -> None:
+    """An id that is none of ours: the client is told to fetch the list, and the stream is live."""
+    post = await author.post()
+    async with author.stream(last_event_id=id) as stream:
+        assert "hello" == (await stream.next()).name
+        assert Told(None, "reset", {"reason": "unknown_id"}) == await stream.next()
+        await reader.comment(post)
+        assert "1" == (await stream.next()).id
+
+
+async def test_one_too_far_behind_is_reset(author: Visitor, reader: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the bound all of it is sent; beyond it, the client is told to fetch the list."""
+    monkeypatch.setattr(service, "MAX_MISSED", 3)
+    post = await author.post()
+    for _ in range(4):
+        await reader.comment(post)
+    await stored(author, 4)
+    async with author.stream(last_event_id="0") as stream:
+        await stream.next()
+        assert Told(None, "reset", {"reason": "too_far_behind"}) == await stream.next()
+        await reader.comment(post)
+        assert "5" == (await stream.next()).id
+    async with author.stream(last_event_id="2") as stream:
+        await stream.next()
+        assert ["3", "4", "5"] == [(await stream.next()).id for _ in range(3)]
+
+
+async def test_streams_that_join_under_way_miss_nothing_and_get_nothing_twice(author: Visitor, reader: Visitor) -> None:
+    """Streams resume again and again while notifications pour in: each sees an unbroken run of numbers."""
+    post = await author.post()
+    total = 60
+
+    async def pour() -> None:
+        for _ in range(total):
+            await reader.comment(post)
+
+    async def follow() -> list[int]:
+        seen = [0]
+        while seen[-1] < total:
+            async with author.stream(last_event_id=str(seen[-1])) as stream:
+                assert "hello" == (await stream.next()).name
+                for _ in range(7):
+                    seen.append(int((await next_notification(stream)).id or 0))
+                    if seen[-1] == total:
+                        break
+        return seen
+
+    followed, *_ = await asyncio.gather(asyncio.gather(*[follow() for _ in range(3)]), pour())
+    assert [list(range(total + 1))] * 3 == followed
+
+
+async def test_bad_credentials_are_401(client: RestClient, author: Visitor) -> None:
+    """A script's EventSource ends there, and the client makes a new one with a new ticket."""
+    async with author.stream(token="nonsense") as stream:
+        assert 401 == stream.response.status_code
+        await stream.response.aread()
+        assert "token_invalid" == stream.response.json()["code"]
+    ticket = (await author.call("post", "/auth/ticket", 200))["ticket"]
+    url = client.url("/api/v1/notifications/stream")
+    async with httpx.AsyncClient() as http:
+        async with http.stream("GET", url, params={"ticket": ticket}) as response:
+            assert 200 == response.status_code
+        async with http.stream("GET", url, params={"ticket": ticket}) as response:
+            assert 401 == response.status_code
+
+
+async def test_foreign_page_is_refused(author: Visitor) -> None:
+    """A page of another origin opens no stream, whatever token it got hold of."""
+    async with author.stream({"Origin": "https://evil.example"}) as stream:
+        assert 403 == stream.response.status_code
+
+
+async def test_signing_out_ends_the_stream(author: Visitor) -> None:
+    """A revoked session's stream does not go on."""
+    async with author.stream() as stream:
+        await stream.next()
+        await author.call("post", "/auth/logout", 204)
+        with pytest.raises(StopAsyncIteration):
+            await stream.next()

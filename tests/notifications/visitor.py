@@ -1,0 +1,110 @@
+"""A signed-in user of a served app: over HTTP, on the event stream, on the socket."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.notifications.world import names
+from tests.rest import RestClient
+
+PATIENCE = 10.0
+
+
+class Told(NamedTuple):
+    """One server-sent event; `name` is "message" where it has none, as in a browser."""
+
+    id: str | None
+    name: str
+    data: Any
+
+
+class EventSource:
+    """The events of one response, parsed as WHATWG HTML 9.2.6 says."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.retry: int | None = None
+        self._lines = response.aiter_lines()
+
+    async def next(self) -> Told:
+        """The next event. Raises StopAsyncIteration at the end of the stream."""
+        id, name, data = None, "message", []
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                line = await anext(self._lines)
+                field, _, value = line.partition(": ")
+                match field:
+                    case "id":
+                        id = value
+                    case "event":
+                        name = value
+                    case "data":
+                        data.append(value)
+                    case "retry":
+                        self.retry = int(value)
+                    case "" if data:
+                        return Told(id, name, json.loads("\n".join(data)))
+
+
+class Socket:
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def next(self) -> Any:
+        async with asyncio.timeout(PATIENCE):
+            return json.loads(await self.connection.recv())
+
+    async def ask(self, **frame: Any) -> Any:
+        await self.connection.send(json.dumps(frame))
+        return await self.next()
+
+
+class Visitor:
+    def __init__(self, client: RestClient, signed_in: dict[str, Any]) -> None:
+        self._client = client
+        self.id: str = signed_in["user"]["id"]
+        self.token: str = signed_in["access_token"]
+        self.refresh_token: str = signed_in["refresh_token"]
+        self._headers = {"Authorization": f"Bearer {self.token}"}
+
+    @classmethod
+    async def register(cls, client: RestClient, display_name: str = "Someone") -> "Visitor":
+        body = {"username": f"visitor{next(names)}", "password": "correct horse", "display_name": display_name}
+        answer = await client.post("/api/v1/auth/register", json=body)
+        assert 201 == answer.status_code
+        return cls(client, answer.json())
+
+    async def call(self, method: str, path: str, status: int, **arguments: Any) -> Any:
+        """The JSON that `path` answers, with the `status` that it has to have."""
+        request = getattr(self._client, method)
+        answer = await request(f"/api/v1{path}", headers=self._headers, **arguments)
+        assert status == answer.status_code, answer.text
+        return answer.json() if answer.content else None
+
+    async def post(self, content: str = "A post") -> str:
+        return str((await self.call("post", "/posts", 201, json={"content": content}))["id"])
+
+    async def comment(self, post_id: str, content: str = "Aye", **fields: Any) -> dict[str, Any]:
+        body = {"content": content, **fields}
+        made: dict[str, Any] = await self.call("post", f"/posts/{post_id}/comments", 201, json=body)
+        return made
+
+    @asynccontextmanager
+    async def stream(self, headers: dict[str, str] | None = None, **query: str) -> AsyncIterator[EventSource]:
+        url = self._client.url("/api/v1/notifications/stream")
+        async with (
+            httpx.AsyncClient(timeout=PATIENCE) as http,
+            http.stream("GET", url, params={"token": self.token} | query, headers=headers) as response,
+        ):
+            yield EventSource(response)
+
+    @asynccontextmanager
+    async def socket(self, **query: str) -> AsyncIterator[Socket]:
+        url = httpx.URL(self._client.url("/api/v1/ws/notifications", "ws"), params={"token": self.token} | query)
+        async with connect(str(url)) as connection:
+            yield Socket(connection)

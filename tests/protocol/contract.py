@@ -1,0 +1,80 @@
+"""The documents that the server publishes, held against everything it says: each answer and each frame of a whole run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from jsonschema import Draft202012Validator
+
+PROBLEM = "application/problem+json"
+
+
+class Contract:
+    """The OpenAPI and AsyncAPI documents of one server, which have to tell the truth, and all of it."""
+
+    def __init__(self, openapi: Mapping[str, Any], asyncapi: Mapping[str, Any]) -> None:
+        self._openapi = openapi
+        self._asyncapi = asyncapi
+        self._validators: dict[tuple[str, ...], Draft202012Validator] = {}
+        self._paths = {tuple(path.split("/")): (path, methods) for path, methods in openapi["paths"].items()}
+
+    def check_answer(self, answer: httpx.Response) -> None:
+        """An answer's status is documented for its route, and its body has the documented shape, with nothing more."""
+        request = answer.request
+        found = self._route(request.url.raw_path.decode().partition("?")[0])
+        method = request.method.lower()
+        if not found or method not in found[1]:
+            assert answer.status_code in (404, 405), f"{request.method} {request.url.path} is not documented"
+            return
+        path, methods = found
+        responses = methods[method]["responses"]
+        status = "default" if "default" in responses else str(answer.status_code)
+        assert status in responses, f"{request.method} {path} answers {status}, which is not documented"
+        content = responses[status].get("content", {})
+        kind = answer.headers.get("content-type", "").partition(";")[0]
+        if answer.content or content:
+            assert kind in content, f"{request.method} {path} answers {status} as {kind!r}, documented: {list(content)}"
+            self._validate(answer.json(), "openapi", path, method, status, kind, schema=content[kind].get("schema", {}))
+
+    def check_event(self, channel: str, name: str, payload: Any) -> None:
+        """A frame, or the data of a stream's event, has the documented shape of its name."""
+        described = self._asyncapi["channels"][channel]["messages"].values()
+        names = [message["$ref"].rsplit("/", 1)[1] for message in described]
+        key = f"{channel}.sent.{'notification' if name.startswith('NEW_') else name}"
+        assert key in names, f"{channel} sends {name!r}, which is not documented"
+        self._validate(payload, "asyncapi", key, schema=self._asyncapi["components"]["messages"][key]["payload"])
+
+    def _route(self, path: str) -> tuple[str, Mapping[str, Any]] | None:
+        parts = tuple(path.split("/"))
+        if parts in self._paths:
+            return self._paths[parts]
+        for pattern, found in self._paths.items():
+            if len(pattern) == len(parts) and all(
+                want == part or want.startswith("{") for want, part in zip(pattern, parts, strict=True)
+            ):
+                return found
+        return None
+
+    def _validate(self, value: Any, *key: str, schema: Mapping[str, Any]) -> None:
+        if key not in self._validators:
+            document = self._openapi if key[0] == "openapi" else self._asyncapi
+            components = {"components": {"schemas": document["components"]["schemas"]}}
+            self._validators[key] = Draft202012Validator(_exact({**schema, **components}))
+        problems = [
+            f"{'.'.join(str(part) for part in problem.absolute_path) or 'body'}: {problem.message}"
+            for problem in self._validators[key].iter_errors(value)
+        ]
+        assert not problems, f"{' '.join(key)}: {problems[:5]}"
+
+
+def _exact(schema: Any, part: bool = False) -> Any:
+    """OpenAPI 3.0's `nullable` in JSON Schema's words, and no property but those that are described."""
+    if isinstance(schema, list):
+        return [_exact(item, part) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    exact = {key: _exact(value, key == "allOf") for key, value in schema.items() if key != "nullable"}
+    # Of an `allOf` each part describes some of the properties only.
+    if not part and isinstance(exact.get("properties"), dict) and isinstance(exact.get("type"), str):
+        exact.setdefault("additionalProperties", False)
+    return {"anyOf": [{"type": "null"}, exact]} if schema.get("nullable") is True else exact

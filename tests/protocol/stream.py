@@ -1,0 +1,94 @@
+"""A client's end of the notification stream, as the browser's `EventSource` reads it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from tests.protocol.contract import Contract
+from tests.protocol.inbox import Frame, Inbox
+from tests.protocol.sse import Parser
+
+CHANNEL = "notification_stream"
+END_OF_STREAM = 0
+
+
+class Stream(Inbox):
+    """Events in as they come. A named one is `{"type": its name, "data": …}`, a notification is as it is sent."""
+
+    def __init__(self, name: str, response: httpx.Response, contract: Contract) -> None:
+        super().__init__(name)
+        self.response = response
+        self.parser = Parser()
+        self._contract = contract
+        self._reader = asyncio.create_task(self._read())
+
+    @property
+    def port(self) -> int:
+        """The client's end: by it the system tells which process has the other."""
+        return int(self.response.extensions["network_stream"].get_extra_info("client_addr")[1])
+
+    @property
+    def last_event_id(self) -> str:
+        """What an EventSource would send to resume."""
+        return self.parser.id
+
+    async def comment(self, count: int, *, within: float) -> None:
+        """Wait until so many comment lines have come."""
+        await self._until(lambda: len(self.parser.comments) >= count, "comment line", within)
+
+    async def retry(self, count: int, *, within: float = 20.0) -> int:
+        """Wait for the so-manieth `retry` line: its milliseconds."""
+        await self._until(lambda: len(self.parser.retries) >= count, "retry line", within)
+        return self.parser.retries[count - 1]
+
+    async def _read(self) -> None:
+        try:
+            async for chunk in self.response.aiter_raw():
+                for event in self.parser.feed(chunk):
+                    self._take(event.type, event.data, event.id)
+            self.close(END_OF_STREAM, "")
+        except httpx.HTTPError as error:
+            self.close(END_OF_STREAM, type(error).__name__)
+        except BaseException as error:
+            self.close(END_OF_STREAM, f"the client gave up: {error!r}")
+            raise
+
+    def _take(self, name: str, data: str, id_: str) -> None:
+        payload: Any = json.loads(data)
+        self._contract.check_event(CHANNEL, "notification" if name == "message" else name, payload)
+        if name == "message":
+            assert id_ == str(payload["seq"]), "the id of a notification is its seq"
+            self.put(payload)
+        else:
+            self.put({"type": name, "data": payload})
+        # A named event sets no id: what a browser would resume from stays the last notification's.
+        assert self.parser.ids == [str(seq) for seq in self.seqs]
+
+
+@asynccontextmanager
+async def streaming(
+    client: httpx.AsyncClient, url: str, name: str, contract: Contract, headers: dict[str, str]
+) -> AsyncIterator[Stream]:
+    """An open stream for as long as the block runs. Raises Refused with the answer where it is not a 200."""
+    async with client.stream("GET", url, headers=headers, timeout=httpx.Timeout(20.0, read=None)) as response:
+        if response.status_code != 200:
+            await response.aread()
+            raise Refused(response)
+        stream = Stream(name, response, contract)
+        try:
+            yield stream
+        finally:
+            stream._reader.cancel()
+            await asyncio.wait([stream._reader])
+
+
+class Refused(Exception):
+    """The server did not open the stream."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response

@@ -1,0 +1,179 @@
+"""Registration, sign-in, refreshing, signing out, the password, one's devices."""
+
+import time
+
+import jwt
+import pytest
+
+from tests.conftest import SECRET
+from tests.protocol.world import PASSWORD_MARK, World, is_id, is_time, problem
+
+SIGNED_IN = {"user", "access_token", "refresh_token", "token_type", "expires_in"}
+PROFILE = {"id", "username", "display_name", "avatar"}
+
+
+async def test_register(world: World) -> None:
+    """Registering answers 201 with a profile and a pair of tokens, and signs in."""
+    body = {"username": "Nguyễn".encode("ascii", "ignore").decode() + ".A_1", "password": PASSWORD_MARK}
+    answer = await world.call("POST", "/auth/register", json=body | {"display_name": "  Nguyễn Ăn "})
+    assert 201 == answer.status_code
+    assert "application/json" == answer.headers["content-type"]
+    signed_in = answer.json()
+    assert SIGNED_IN == set(signed_in)
+    assert ("bearer", 900) == (signed_in["token_type"], signed_in["expires_in"])
+    user = signed_in["user"]
+    assert PROFILE == set(user)
+    assert is_id(user["id"])
+    assert body["username"].lower() == user["username"], "case folded"
+    assert ("Nguyễn Ăn", None) == (user["display_name"], user["avatar"])
+    me = await world.call("GET", "/users/me", headers={"Authorization": f"Bearer {signed_in['access_token']}"})
+    assert user == me.json()
+
+
+async def test_access_token_claims(world: World) -> None:
+    """Both tokens are JWTs with the claims that the contract names."""
+    anna = await world.person()
+    for token, scope, lifetime in (
+        (anna.token, "access_token", 900),
+        (anna.refresh_token, "refresh_token", 30 * 86400),
+    ):
+        claims = jwt.decode(token, SECRET, algorithms=["HS256"], options={"verify_aud": False, "verify_iss": False})
+        assert {"sub", "sid", "jti", "scope", "iat", "exp", "iss"} == set(claims)
+        assert (anna.id, scope) == (claims["sub"], claims["scope"])
+        assert lifetime == claims["exp"] - claims["iat"]
+        assert abs(time.time() - claims["iat"]) < 30
+
+
+async def test_a_name_is_taken_once(world: World) -> None:
+    """A username in use, in whatever case, is refused, and the account that has it is as it was."""
+    anna = await world.person()
+    body = {"username": anna.username.upper(), "password": PASSWORD_MARK}
+    problem(await world.call("POST", "/auth/register", json=body), 409, "username_taken")
+    await anna.device()
+
+
+async def test_login(world: World) -> None:
+    """Signing in takes the name in any case and begins another session."""
+    anna = await world.person()
+    body = {"username": anna.username.upper(), "password": anna.password}
+    answer = await world.call("POST", "/auth/login", json=body)
+    assert 200 == answer.status_code
+    assert SIGNED_IN == set(answer.json())
+    assert anna.profile == answer.json()["user"]
+
+
+async def test_bad_credentials(world: World) -> None:
+    """A wrong name and a wrong password get the very same answer."""
+    anna = await world.person()
+    wrong_password = await world.call("POST", "/auth/login", json={"username": anna.username, "password": "wrong-one"})
+    wrong_name = await world.call("POST", "/auth/login", json={"username": "nobody.here", "password": anna.password})
+    assert problem(wrong_password, 401, "bad_credentials") == problem(wrong_name, 401, "bad_credentials")
+
+
+async def test_refresh_gives_a_new_pair(world: World) -> None:
+    """A refresh answers like a sign-in, with other tokens of the same session; the access token before stays good."""
+    anna = await world.person()
+    before = anna.token, anna.refresh_token
+    answer = await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
+    assert 200 == answer.status_code
+    assert SIGNED_IN == set(answer.json())
+    assert anna.profile == answer.json()["user"]
+    anna.take_tokens(answer.json())
+    assert anna.token != before[0]
+    assert anna.refresh_token != before[1]
+    assert 1 == len((await anna.get("/auth/sessions"))["items"])
+    await anna.get("/users/me")
+
+
+async def test_a_spent_refresh_token_ends_the_session(world: World) -> None:
+    """Shown again, a spent refresh token revokes the session: its tokens, its sockets, its streams; no other session."""
+    anna = await world.person()
+    other = await anna.device()
+    spent = anna.refresh_token
+    await anna.refresh()
+    socket, elsewhere = await anna.chat(), await other.chat()
+    again = await world.call("POST", "/auth/refresh", json={"refresh_token": spent})
+    problem(again, 401, "token_revoked")
+    assert (1008, "token_revoked") == await socket.closed()
+    await anna.refused(401, "token_revoked", "GET", "/users/me")
+    newer = await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
+    problem(newer, 401, "token_revoked")
+    await other.get("/users/me")
+    await elsewhere.fence()
+
+
+async def test_logout(world: World) -> None:
+    """Signing out answers 204 and ends this session everywhere, and only this one."""
+    anna = await world.person()
+    other = await anna.device()
+    socket, notifications, stream = await anna.chat(), await anna.notification_socket(), await anna.stream()
+    elsewhere = await other.chat()
+    answer = await anna.call("POST", "/auth/logout")
+    assert (204, b"") == (answer.status_code, answer.content)
+    assert (1008, "token_revoked") == await socket.closed()
+    assert (1008, "token_revoked") == await notifications.closed()
+    await stream.closed()
+    await anna.refused(401, "token_revoked", "GET", "/users/me")
+    problem(
+        await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token}), 401, "token_revoked"
+    )
+    await elsewhere.fence()
+    await other.get("/users/me")
+
+
+async def test_change_of_password(world: World) -> None:
+    """The session that changes it goes on, every other one ends, and only the new password signs in."""
+    anna = await world.person()
+    other = await anna.device()
+    here, there = await anna.chat(), await other.chat()
+    body = {"current_password": anna.password, "new_password": f"{PASSWORD_MARK}-new"}
+    answer = await anna.call("POST", "/auth/password", body)
+    assert (204, b"") == (answer.status_code, answer.content)
+    assert (1008, "token_revoked") == await there.closed()
+    await other.refused(401, "token_revoked", "GET", "/users/me")
+    problem(
+        await world.call("POST", "/auth/refresh", json={"refresh_token": other.refresh_token}), 401, "token_revoked"
+    )
+    await here.fence()
+    await anna.get("/users/me")
+    old = await world.call("POST", "/auth/login", json={"username": anna.username, "password": anna.password})
+    problem(old, 401, "bad_credentials")
+    anna.password = body["new_password"]
+    await anna.device()
+
+
+async def test_change_of_password_needs_the_current_one(world: World) -> None:
+    """A wrong current password changes nothing and ends nothing."""
+    anna = await world.person()
+    other = await anna.device()
+    body = {"current_password": "not-this-one", "new_password": f"{PASSWORD_MARK}-new"}
+    await anna.refused(401, "bad_credentials", "POST", "/auth/password", body)
+    await other.get("/users/me")
+    await anna.device()
+
+
+async def test_sessions(world: World) -> None:
+    """One's devices are listed, each with its times and which is the asking one; one can be ended from another."""
+    anna = await world.person()
+    other = await anna.device()
+    socket = await other.chat()
+    page = await anna.get("/auth/sessions")
+    assert 2 == len(page["items"])
+    for session in page["items"]:
+        assert is_id(session["id"])
+        assert is_time(session["created_at"])
+        assert is_time(session["last_used_at"])
+    (theirs,) = (session["id"] for session in page["items"] if not session["current"])
+    assert None is await anna.delete(f"/auth/sessions/{theirs}")
+    assert (1008, "token_revoked") == await socket.closed()
+    await other.refused(401, "token_revoked", "GET", "/users/me")
+    assert [True] == [session["current"] for session in (await anna.get("/auth/sessions"))["items"]]
+    await anna.refused(404, "not_found", "DELETE", f"/auth/sessions/{theirs}")
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer"])
+async def test_the_scheme_has_no_case(world: World, scheme: str) -> None:
+    """RFC 9110, 11.1: the name of an authentication scheme is case-insensitive."""
+    anna = await world.person()
+    answer = await world.call("GET", "/users/me", headers={"Authorization": f"{scheme} {anna.token}"})
+    assert 200 == answer.status_code

@@ -1,0 +1,176 @@
+"""Which tokens open nothing, at every door, and what is said of each."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.conftest import SECRET
+from tests.protocol.doors import DOORS, LIVE_DOORS, Door
+from tests.protocol.world import NO_ID, Person, World
+
+CLAIMS = ["sub", "sid", "jti", "scope", "iat", "exp", "iss"]
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    return dict(jwt.decode(token, options={"verify_signature": False}))
+
+
+def signed(claims: dict[str, Any], key: str = SECRET, algorithm: str = "HS256") -> str:
+    return jwt.encode(claims, key, algorithm)
+
+
+def changed(**changes: Any) -> Callable[[Person], str]:
+    return lambda person: signed(claims_of(person.token) | changes)
+
+
+def without(claim: str) -> Callable[[Person], str]:
+    return lambda person: signed({name: value for name, value in claims_of(person.token).items() if name != claim})
+
+
+def unsigned(algorithm: str) -> Callable[[Person], str]:
+    """The famous forgery: a header that asks not to look."""
+
+    def make(person: Person) -> str:
+        header = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "typ": "JWT"}).encode()).rstrip(b"=").decode()
+        return f"{header}.{person.token.split('.')[1]}."
+
+    return make
+
+
+def tampered(person: Person) -> str:
+    """The signature of one body under another."""
+    head, _, signature = person.token.split(".")
+    body = base64.urlsafe_b64encode(json.dumps(claims_of(person.token) | {"sub": NO_ID}).encode()).rstrip(b"=")
+    return f"{head}.{body.decode()}.{signature}"
+
+
+BAD: dict[str, tuple[str, Callable[[Person], str]]] = {
+    "empty": ("token_missing token_invalid", lambda person: ","),
+    "garbage": ("token_invalid", lambda person: "garbage"),
+    "three parts of garbage": ("token_invalid", lambda person: "a.b.c"),
+    "very long": ("token_invalid", lambda person: "x" * 5000),
+    "another key": ("token_invalid", lambda person: signed(claims_of(person.token), "another secret of 32 bytes or so")),
+    "tampered": ("token_invalid", tampered),
+    "no signature": ("token_invalid", lambda person: person.token.rpartition(".")[0] + "."),
+    "alg none": ("token_invalid", unsigned("none")),
+    "alg None": ("token_invalid", unsigned("None")),
+    "alg HS256 unsigned": ("token_invalid", unsigned("HS256")),
+    "alg HS384": ("token_invalid", lambda person: signed(claims_of(person.token), SECRET, "HS384")),
+    "alg HS512": ("token_invalid", lambda person: signed(claims_of(person.token), SECRET, "HS512")),
+    **{f"no {claim}": ("token_invalid", without(claim)) for claim in CLAIMS},
+    "sub of nobody": ("token_invalid token_revoked", changed(sub=NO_ID)),
+    "sub not an id": ("token_invalid", changed(sub="me")),
+    "sub an operator": ("token_invalid", changed(sub={"$gt": ""})),
+    "sid of nothing": ("token_invalid token_revoked", changed(sid=NO_ID)),
+    "sid an operator": ("token_invalid", changed(sid={"$gt": ""})),
+    "a refresh token": ("token_invalid", lambda person: person.refresh_token),
+    "another scope": ("token_invalid", changed(scope="admin")),
+    "several scopes": ("token_invalid", changed(scope="access_token refresh_token")),
+    "a foreign iss": ("token_invalid", changed(iss="someone-else")),
+    "not yet": ("token_invalid", changed(nbf=int(time.time()) + 3600)),
+    "expired": ("token_expired", changed(exp=int(time.time()) - 1)),
+    "expired long ago": ("token_expired", changed(iat=1, exp=2)),
+    "exp no number": ("token_invalid", changed(exp="tomorrow")),
+}
+
+
+@pytest.fixture
+async def anna(world: World) -> Person:
+    return await world.person()
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+async def test_bad_tokens(world: World, anna: Person, door: Door) -> None:
+    """Every token that is not whole, ours, in force and an access token is refused with its code."""
+    found = {}
+    for name, (codes, make) in BAD.items():
+        code = await door(world, {"token": make(anna)})
+        if code not in codes.split():
+            found[name] = code or "it opens"
+    assert {} == found
+    assert "" == await door(world, {"token": anna.token})
+    assert "" == await door(world, {"token": signed(claims_of(anna.token))}), "a forgery that is right in all is a token"
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+async def test_no_token(world: World, door: Door) -> None:
+    """Without any credential, the answer names what is missing."""
+    assert "token_missing" == await door(world, {})
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+async def test_revoked_tokens(world: World, anna: Person, door: Door) -> None:
+    """Signed out, ended from elsewhere, or older than a change of password: revoked, at every door."""
+    out, ended, old = await anna.device(), await anna.device(), await anna.device()
+    await out.post("/auth/logout")
+    await anna.delete(f"/auth/sessions/{claims_of(ended.token)['sid']}")
+    assert "token_revoked" == await door(world, {"token": out.token})
+    assert "token_revoked" == await door(world, {"token": ended.token})
+    assert "" == await door(world, {"token": old.token})
+    await anna.post("/auth/password", {"current_password": anna.password, "new_password": anna.password + "!"})
+    assert "token_revoked" == await door(world, {"token": old.token})
+    assert "" == await door(world, {"token": anna.token})
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer  ,", "Basic YTpi", "{token}", "Bearer {token} x", "Bearer {token},"])
+async def test_what_is_no_bearer_header(world: World, anna: Person, header: str) -> None:
+    """An Authorization header of another form lets nobody in."""
+    value = header.format(token=anna.token)
+    answer = await world.call("GET", "/users/me", headers={"Authorization": value})
+    assert 401 == answer.status_code
+    assert answer.json()["code"] in ("token_missing", "token_invalid")
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_http_takes_no_token_from_the_url(world: World, anna: Person) -> None:
+    """`?token=` and `?ticket=` are for sockets and streams: in other URLs they would only be written into logs."""
+    for query in ({"token": anna.token}, {"ticket": await anna.ticket()}):
+        assert (await world.call("GET", "/users/me", params=query)).status_code in (401, 422)
+
+
+@pytest.mark.parametrize("door", LIVE_DOORS, ids=lambda door: door.__name__)
+async def test_a_ticket_opens_once(world: World, anna: Person, door: Door) -> None:
+    """A ticket opens one socket or stream; shown again it is refused."""
+    answer = await anna.post("/auth/ticket")
+    assert {"ticket", "expires_in"} == set(answer)
+    assert 30 == answer["expires_in"]
+    assert "" == await door(world, {"ticket": answer["ticket"]})
+    assert "token_invalid" == await door(world, {"ticket": answer["ticket"]})
+
+
+@pytest.mark.parametrize("door", LIVE_DOORS, ids=lambda door: door.__name__)
+async def test_bad_tickets(world: World, anna: Person, door: Door) -> None:
+    """A ticket that was never given is refused, and so is one whose session has ended since."""
+    for made_up in ("garbage", "x" * 5000, "*", "{}", anna.token):
+        assert "token_invalid" == await door(world, {"ticket": made_up}), made_up
+    other = await anna.device()
+    ticket = await other.ticket()
+    await other.post("/auth/logout")
+    assert "token_revoked" == await door(world, {"ticket": ticket})
+
+
+async def test_a_ticket_is_of_one_door_among_all(world: World, anna: Person) -> None:
+    """One ticket does not open a socket and then a stream, not even when both are tried at once."""
+    ticket = await anna.ticket()
+    opened = [await door(world, {"ticket": ticket}) for door in LIVE_DOORS]
+    assert ["", "token_invalid", "token_invalid"] == opened
+
+
+async def test_refresh_takes_only_refresh_tokens(world: World, anna: Person) -> None:
+    """An access token, a forged one and an expired one renew nothing; each is told apart."""
+    refresh = claims_of(anna.refresh_token)
+    for code, token in {
+        "token_invalid": anna.token,
+        "token_expired": signed(refresh | {"exp": int(time.time()) - 1}),
+    }.items():
+        answer = await world.call("POST", "/auth/refresh", json={"refresh_token": token})
+        assert (401, code) == (answer.status_code, answer.json()["code"])
+    for token in ("garbage", signed(refresh, "another secret of 32 bytes or so"), unsigned("none")(anna)):
+        answer = await world.call("POST", "/auth/refresh", json={"refresh_token": token})
+        assert (401, "token_invalid") == (answer.status_code, answer.json()["code"])
+    await anna.refresh()

@@ -1,0 +1,159 @@
+"""The contract of the bus, held by both of its implementations."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from service.realtime import redis_bus
+from service.realtime.bus import Bus, LocalBus
+from service.realtime.redis_bus import RedisBus
+
+Made = Callable[[], Bus]
+
+
+class Heard:
+    """What one process hears of a kind."""
+
+    def __init__(self, bus: Bus, kind: str = "greeting") -> None:
+        self.messages: list[tuple[dict[str, Any], bytes]] = []
+        self._changed = asyncio.Event()
+        bus.on(kind, self._hear)
+
+    def _hear(self, head: dict[str, Any], body: bytes) -> None:
+        self.messages.append((head, body))
+        self._changed.set()
+
+    async def reaches(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.messages) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.fixture(params=["local", "redis"])
+async def bus(request: pytest.FixtureRequest, redis: Redis) -> AsyncIterator[Bus]:
+    bus: Bus = LocalBus() if request.param == "local" else RedisBus(redis)
+    yield bus
+    await bus.close()
+
+
+async def test_a_publisher_hears_itself_at_once(bus: Bus) -> None:
+    """Before it does anything else, and once."""
+    heard = Heard(bus)
+    await bus.start()
+    bus.publish("greeting", {"n": 1}, b"hello")
+    assert heard.messages == [({"n": 1}, b"hello")]
+    bus.publish("greeting", {"n": 2})
+    await heard.reaches(2)
+    assert [head["n"] for head, _ in heard.messages] == [1, 2]
+
+
+async def test_kinds_are_kept_apart(bus: Bus) -> None:
+    """Nobody hears what they have not asked for."""
+    heard, other = Heard(bus), Heard(bus, "other")
+    await bus.start()
+    bus.publish("greeting", {})
+    assert (len(heard.messages), len(other.messages)) == (1, 0)
+
+
+async def test_a_listener_that_fails_does_not_harm_the_others_nor_the_publisher(bus: Bus) -> None:
+    """Its message is stored already; it must not look as if it were not."""
+
+    def fail(head: dict[str, Any], body: bytes) -> None:
+        raise RuntimeError
+
+    bus.on("greeting", fail)
+    heard = Heard(bus)
+    await bus.start()
+    bus.publish("greeting", {})
+    assert len(heard.messages) == 1
+
+
+async def test_a_bus_says_whether_it_hears(bus: Bus) -> None:
+    """From its start on."""
+    await bus.start()
+    assert bus.connected
+
+
+# What it takes two processes to see.
+
+
+@pytest.fixture
+async def processes(redis: Redis) -> AsyncIterator[Callable[[], RedisBus]]:
+    async with AsyncExitStack() as stack:
+
+        def make() -> RedisBus:
+            bus = RedisBus(redis)
+            stack.push_async_callback(bus.close)
+            return bus
+
+        yield make
+
+
+async def test_every_process_hears_every_other_in_the_order_of_speaking(processes: Callable[[], RedisBus]) -> None:
+    """Heads, bodies with line breaks in them, thousands at once."""
+    one, two, three = processes(), processes(), processes()
+    hearers = [Heard(two), Heard(three)]
+    for bus in (one, two, three):
+        await bus.start()
+    for n in range(3000):
+        one.publish("greeting", {"n": n}, b"line\nbreak")
+    for heard in hearers:
+        await heard.reaches(3000)
+        assert [head["n"] for head, _ in heard.messages] == list(range(3000))
+        assert heard.messages[0][1] == b"line\nbreak"
+
+
+async def test_what_was_said_to_a_redis_that_was_away_is_said_when_it_is_back(
+    processes: Callable[[], RedisBus], redis: Redis
+) -> None:
+    """The connections of both are killed on the server; both find back, and are told that they may have missed some."""
+    one, two = processes(), processes()
+    heard, gaps = Heard(two), asyncio.Event()
+    two.on_gap(gaps.set)
+    await one.start()
+    await two.start()
+    one.publish("greeting", {"n": 1})
+    await heard.reaches(1)
+    await redis.client_kill_filter(_type="pubsub", skipme=True)
+    await asyncio.wait_for(gaps.wait(), 10)
+    one.publish("greeting", {"n": 2})
+    await heard.reaches(2)
+    assert [head["n"] for head, _ in heard.messages] == [1, 2]
+
+
+async def test_publishing_never_blocks_and_is_bounded_while_redis_is_away() -> None:
+    """Local listeners go on hearing; what waits for the others stays within its bound."""
+    nowhere = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
+    bus = RedisBus(nowhere)
+    heard = Heard(bus)
+    task = asyncio.create_task(bus.start())
+    for n in range(redis_bus.MAX_WAITING + 500):
+        bus.publish("greeting", {"n": n})
+    assert len(heard.messages) == redis_bus.MAX_WAITING + 500
+    assert bus.waiting <= redis_bus.MAX_WAITING
+    assert not bus.connected
+    await task
+    await bus.close()
+    await nowhere.aclose()
+
+
+async def test_whoever_drops_messages_tells_the_others_of_the_gap(
+    processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the outbox holds were said before Redis could be told."""
+    monkeypatch.setattr("service.realtime.redis_bus.MAX_WAITING", 100)
+    one, two = processes(), processes()
+    heard, gaps = Heard(two), asyncio.Event()
+    two.on_gap(gaps.set)
+    await two.start()
+    for n in range(300):
+        one.publish("greeting", {"n": n})
+    await one.start()
+    await asyncio.wait_for(gaps.wait(), 10)
+    await heard.reaches(1)
+    assert heard.messages[-1][0]["n"] == 299

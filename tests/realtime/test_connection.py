@@ -1,0 +1,246 @@
+"""What both kinds of connection have in common, on real sockets."""
+
+import asyncio
+import time
+
+import pytest
+import ujson
+
+from service.realtime.event import Event, Policy
+from service.realtime.registry import Registry
+from tests.realtime.wire import event_stream, identity, web_socket, wired
+
+
+def event(number: int, policy: Policy = Policy.DURABLE, size: int = 0, feed: str = "chat") -> Event:
+    return Event("new", {"n": number, "pad": "." * size}, feed=feed, policy=policy, topic="t", number=number)
+
+
+def number(text: str) -> int:
+    return int(ujson.loads(text)["n"])
+
+
+async def test_what_comes_while_the_past_is_read_follows_it_without_repetition(registry: Registry) -> None:
+    """First what `open` is given, then what gathered and is not skipped, then what comes."""
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        registry.deliver(["ada"], event(2))
+        registry.deliver(["ada"], event(3))
+        socket.open([event(1), event(2)], skip=lambda gathered: gathered.number <= 2)
+    async with wired(socket) as peer:
+        registry.deliver(["ada"], event(4))
+        assert [number(await peer.text()) for _ in range(4)] == [1, 2, 3, 4]
+
+
+async def test_a_connection_whose_past_cannot_be_read_is_gone_from_the_registry(registry: Registry) -> None:
+    """Nothing is left of it."""
+    socket = web_socket(registry)
+    with pytest.raises(RuntimeError), registry.joining(socket):
+        raise RuntimeError
+    assert (len(registry), registry.users()) == (0, [])
+
+
+async def test_events_of_one_turn_leave_in_one_write(registry: Registry) -> None:
+    """Fifty events, one write, and no task woken."""
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        assert socket.transport
+        writes: list[bytes] = []
+        write = socket.transport.write
+
+        class Counting:
+            def __getattr__(self, name: str) -> object:
+                return getattr(transport, name)
+
+            def write(self, data: bytes) -> None:
+                writes.append(data)
+                write(data)
+
+        transport, socket.transport = socket.transport, Counting()  # type: ignore[assignment]
+        tasks = len(asyncio.all_tasks())
+        for n in range(50):
+            registry.deliver(["ada"], event(n + 1))
+        assert len(asyncio.all_tasks()) == tasks
+        assert [number(await peer.text()) for _ in range(50)] == list(range(1, 51))
+        assert len(writes) == 1
+
+
+async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_harms_no_other(registry: Registry) -> None:
+    """Its queue is bounded; the good one gets everything meanwhile."""
+    slow, good = web_socket(registry), web_socket(registry)
+    for socket in (slow, good):
+        with registry.joining(socket):
+            socket.open([])
+    async with wired(slow, receive_buffer=4096) as slow_peer, wired(good) as good_peer:
+        for n in range(400):
+            registry.deliver(["ada"], event(n + 1, size=8000))
+            assert number(await good_peer.text()) == n + 1
+            assert slow.queue.size <= slow.queue.max_bytes
+        assert slow.closing
+        assert not good.closing
+        assert registry.connections("ada") == {good}
+        # The close frame is behind what the kernel and the transport held.
+        assert await slow_peer.close_frame() == (1013, "slow_consumer")
+
+
+async def test_ephemeral_events_are_dropped_for_a_slow_reader_which_stays(registry: Registry) -> None:
+    """It misses that someone types, not that someone said something."""
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket, receive_buffer=4096) as peer:
+        for n in range(300):
+            registry.deliver(["ada"], event(n + 1, Policy.EPHEMERAL, size=8000))
+            await asyncio.sleep(0)
+        registry.deliver(["ada"], event(1000))
+        numbers = [number(await peer.text())]
+        while numbers[-1] != 1000:
+            numbers.append(number(await peer.text()))
+        assert len(numbers) < 300
+        assert numbers == sorted(numbers)
+        assert socket.queue.dropped
+        assert not socket.closing
+
+
+async def test_an_answer_longer_than_the_queue_waits_for_the_reader(registry: Registry) -> None:
+    """`drained` holds the asker back until the client has taken what was sent."""
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket, receive_buffer=4096) as peer:
+
+        async def answer() -> None:
+            for n in range(60):
+                await socket.drained()
+                socket.send(event(n + 1, size=60_000))
+
+        task = asyncio.create_task(answer())
+        assert [number(await peer.text()) for _ in range(60)] == list(range(1, 61))
+        await task
+        assert not socket.closing
+
+
+async def test_a_socket_is_told_before_its_token_ends_and_closed_when_it_does(registry: Registry) -> None:
+    """A second of life is less than the notice, which therefore comes at once."""
+    socket = web_socket(registry, seconds=1)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        assert ujson.loads(await peer.text())["type"] == "token_expiring"
+        assert await peer.close_frame() == (1008, "token_expired")
+
+
+async def test_a_fresh_token_keeps_a_connection(registry: Registry) -> None:
+    """The end of the first one passes, and the connection still carries."""
+    socket = web_socket(registry, seconds=1)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        assert ujson.loads(await peer.text())["type"] == "token_expiring"
+        first_end = socket.expires_at
+        socket.extend(identity(seconds=100))
+        while time.time() < first_end + 1.5:
+            await asyncio.wait_for(_tick(registry), 5)
+        registry.deliver(["ada"], event(1))
+        assert number(await peer.text()) == 1
+
+
+async def _tick(registry: Registry) -> None:
+    """Wait for the ticker's next turn."""
+    reached = asyncio.Event()
+
+    class Once:
+        due = 0
+
+        def tick(self, now: float) -> float:
+            reached.set()
+            return now + 1000
+
+    once = Once()
+    registry.ticker.at(asyncio.get_running_loop().time(), once)
+    await reached.wait()
+    registry.ticker.forget(once)
+
+
+async def test_draining_tells_when_to_come_back_and_closes(registry: Registry) -> None:
+    """The socket with 1012, the stream with a `retry` and an end."""
+    socket, stream = web_socket(registry), event_stream(registry)
+    for connection in (socket, stream):
+        with registry.joining(connection):
+            connection.open([])
+    async with wired(socket) as socket_peer, wired(stream) as stream_peer:
+        socket.drain(1234)
+        stream.drain(4321)
+        assert ujson.loads(await socket_peer.text()) == {"type": "draining", "data": {"reconnect_after_ms": 1234}}
+        assert await socket_peer.close_frame() == (1012, "restart")
+        said = await asyncio.wait_for(stream_peer.reader.read(), 5)
+        assert said.endswith(b'retry: 4321\n\nevent: draining\ndata: {"reconnect_after_ms":4321}\n\n')
+        assert len(registry) == 0
+
+
+async def test_a_peer_that_vanishes_is_gone_from_the_registry(registry: Registry) -> None:
+    """An abrupt end is an end."""
+    socket = web_socket(registry)
+    closed = asyncio.Event()
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        socket.on_close(closed.set)
+        peer.writer.transport.abort()
+        await asyncio.wait_for(closed.wait(), 5)
+        assert "ada" not in registry
+        assert await registry.emptied(5) == 0
+
+
+async def test_closing_twice_is_closing_once(registry: Registry) -> None:
+    """The first reason stands, and the callbacks run once."""
+    socket = web_socket(registry)
+    calls: list[int] = []
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        socket.on_close(lambda: calls.append(1))
+        socket.close(1008, "token_revoked")
+        socket.close(1013, "slow_consumer")
+        socket.on_close(lambda: calls.append(2))
+        assert await peer.close_frame() == (1008, "token_revoked")
+        assert calls == [1, 2]
+
+
+async def test_a_connection_refused_before_it_began_is_closed_as_soon_as_it_has_a_transport(
+    registry: Registry,
+) -> None:
+    """This is how a browser gets to read why it was turned away."""
+    socket = web_socket(registry)
+    socket.close(1008, "token_invalid")
+    async with wired(socket) as peer:
+        assert await peer.close_frame() == (1008, "token_invalid")
+
+
+async def test_a_peer_that_does_not_answer_the_close_is_cut_off(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end does not depend on its good will."""
+    monkeypatch.setattr("service.realtime.connection.CLOSE_TIMEOUT", 0.5)
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        socket.close(1008, "token_revoked")
+        await peer.eof()
+        assert await registry.emptied(5) == 0
+
+
+async def test_a_stream_starts_with_its_headers_and_retry(registry: Registry) -> None:
+    """As PROTOCOL asks."""
+    stream = event_stream(registry)
+    with registry.joining(stream):
+        stream.open([Event("hello", {"seq": 0}, feed="notifications")])
+    async with wired(stream) as peer:
+        head = await asyncio.wait_for(peer.reader.readuntil(b"\r\n\r\n"), 5)
+        assert b"Content-Type: text/event-stream\r\n" in head
+        assert b"Cache-Control: no-cache, no-transform\r\n" in head
+        assert b"X-Accel-Buffering: no\r\n" in head
+        assert await peer.reader.readuntil(b"\n\n") == b"retry: 3000\n\n"
+        assert await peer.reader.readuntil(b"\n\n") == b'event: hello\ndata: {"seq":0}\n\n'

@@ -1,0 +1,195 @@
+"""Delivery in the order of numbers, however the bus carries them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.realtime import delivery as module
+from service.realtime.bus import LocalBus
+from service.realtime.delivery import Delivery
+from service.realtime.event import Event
+from service.realtime.registry import Registry
+from service.realtime.stream import EventStream
+from service.realtime.ticker import Ticker
+from tests.realtime.wire import identity
+
+TOPIC = "t:1"
+
+
+def event(number: int) -> Event:
+    return Event("new", {"n": number}, feed="chat", topic=TOPIC, number=number)
+
+
+class World:
+    """One process with one listener; `stored` is what the database would say."""
+
+    def __init__(self) -> None:
+        self.bus = LocalBus()
+        self.registry = Registry(Ticker())
+        self.delivery = Delivery(self.bus, self.registry)
+        self.delivery.fills("t:", self.fill)
+        self.stored: list[int] = []
+        self.fills = 0
+        self.broken = False
+        # Held, so what it was sent stays in its queue to be looked at.
+        self.listener = EventStream(self.registry, identity("ada"), "chat")
+        self.listener.queue.max_events = 1 << 30
+        self.registry.add(self.listener)
+
+    async def fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
+        self.fills += 1
+        if self.broken:
+            raise RuntimeError
+        return [(event(number), ["ada"]) for number in self.stored if number > after]
+
+    def got(self) -> list[int]:
+        return [sent.number for sent in self.listener.queue.events() if sent.number]
+
+    def resets(self) -> int:
+        return sum(sent.type == "reset" for sent in self.listener.queue.events())
+
+    async def settled(self) -> None:
+        async with asyncio.timeout(10):
+            while self.delivery.gaps:
+                await asyncio.wait(self.delivery.gaps)
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    world = World()
+    yield world
+    await world.delivery.close()
+
+
+async def test_numbers_in_order_are_delivered_at_once(world: World) -> None:
+    """No wait, and no question to the database."""
+    for number in (1, 2, 3):
+        world.delivery.publish(event(number), ["ada"])
+    assert world.got() == [1, 2, 3]
+    assert world.fills == 0
+
+
+async def test_what_overtakes_waits_for_what_it_overtook(world: World) -> None:
+    """Two processes published in the other order."""
+    world.delivery.seed(TOPIC, 0)
+    for number in (2, 3, 1):
+        world.delivery.publish(event(number), ["ada"])
+    assert world.got() == [1, 2, 3]
+    await world.settled()
+    assert world.fills == 0
+
+
+async def test_what_the_bus_lost_is_read_from_the_database(world: World) -> None:
+    """In its place."""
+    world.delivery.seed(TOPIC, 0)
+    world.stored = [1, 2, 3]
+    world.delivery.publish(event(3), ["ada"])
+    assert world.got() == []
+    await world.settled()
+    assert world.got() == [1, 2, 3]
+    world.delivery.publish(event(4), ["ada"])
+    assert world.got() == [1, 2, 3, 4]
+
+
+async def test_what_comes_twice_is_delivered_once(world: World) -> None:
+    """The bus may repeat itself after an outage."""
+    world.delivery.seed(TOPIC, 0)
+    for number in (1, 2, 1, 2, 3, 3):
+        world.delivery.publish(event(number), ["ada"])
+    assert world.got() == [1, 2, 3]
+
+
+async def test_a_topic_first_seen_in_the_middle_begins_there(world: World) -> None:
+    """And a straggler from before is not withheld."""
+    for number in (7, 8, 6):
+        world.delivery.publish(event(number), ["ada"])
+    assert world.got() == [7, 8, 6]
+
+
+async def test_an_event_on_its_way_while_a_connection_joins_still_reaches_those_before_it(world: World) -> None:
+    """The newcomer read number 5 from the database before 5 came over the bus."""
+    world.delivery.seed(TOPIC, 5)
+    world.delivery.publish(event(5), ["ada"])
+    world.delivery.publish(event(6), ["ada"])
+    assert world.got() == [5, 6]
+
+
+async def test_numbers_that_moved_on_do_not_hold_up_the_rest(world: World) -> None:
+    """A message edited twice leaves its first rev empty: the gap is closed by what is there."""
+    world.delivery.seed(TOPIC, 0)
+    world.stored = [3]
+    world.delivery.publish(event(2), ["ada"])
+    await world.settled()
+    assert world.got() == [3]
+    world.delivery.publish(event(3), ["ada"])
+    world.delivery.publish(event(4), ["ada"])
+    assert world.got() == [3, 4]
+
+
+async def test_word_that_a_topic_has_gone_on_makes_the_rest_be_read(world: World) -> None:
+    """Its publisher died between storing and publishing."""
+    world.delivery.seed(TOPIC, 1)
+    world.stored = [1, 2, 3]
+    world.delivery.reached(TOPIC, 3)
+    await world.settled()
+    assert world.got() == [2, 3]
+    world.delivery.reached(TOPIC, 3)
+    world.delivery.reached("t:unknown", 9)
+    assert not world.delivery.gaps
+
+
+async def test_a_gap_that_cannot_be_read_is_told(world: World) -> None:
+    """Whoever listens is told to look for themselves, and then gets what there is."""
+    world.delivery.seed(TOPIC, 0)
+    world.broken = True
+    world.delivery.publish(event(2), ["ada"])
+    await world.settled()
+    assert (world.got(), world.resets()) == ([2], 1)
+
+
+async def test_after_a_gap_of_the_bus_everyone_is_told_to_look(world: World) -> None:
+    """And numbers are taken as they come from then on."""
+    world.delivery.publish(event(1), ["ada"])
+    world.delivery.after_gap()
+    world.delivery.publish(event(5), ["ada"])
+    assert (world.got(), world.resets()) == ([1, 5], 1)
+
+
+async def test_topics_are_forgotten_before_they_are_too_many(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was quiet the longest goes first."""
+    monkeypatch.setattr(module, "MAX_TOPICS", 2)
+    for topic in ("t:a", "t:b", "t:a", "t:c"):
+        sent = Event("new", {}, feed="chat", topic=topic, number=1)
+        world.delivery.publish(sent, ["ada"])
+    assert list(world.delivery.topics) == ["t:a", "t:c"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_any_order_of_arrival_with_losses_and_repeats_is_delivered_in_order(data: Any) -> None:
+    """Every number once, ascending, as soon as the last one is known of."""
+    count = data.draw(st.integers(1, 12))
+    arrivals = data.draw(st.lists(st.integers(1, count), max_size=30))
+
+    async def run() -> list[int]:
+        world = World()
+        world.delivery.seed(TOPIC, 0)
+        world.stored = list(range(1, count + 1))
+        for number in arrivals:
+            world.delivery.publish(event(number), ["ada"])
+            if number % 3 == 0:
+                await asyncio.sleep(0)
+        world.delivery.reached(TOPIC, count)
+        await world.settled()
+        return world.got()
+
+    patience, module.PATIENCE = module.PATIENCE, 0.001
+    try:
+        assert asyncio.run(run()) == list(range(1, count + 1))
+    finally:
+        module.PATIENCE = patience

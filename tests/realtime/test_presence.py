@@ -1,0 +1,145 @@
+"""Presence over several processes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from service.chat import events
+from service.chat.last_seen import LastSeenStore
+from service.datastores.mongo import Mongo
+from service.realtime.presence import PROCESSES, Presence
+from service.realtime.redis_bus import RedisBus
+from service.realtime.registry import Registry
+from service.realtime.stream import EventStream
+from service.realtime.ticker import Ticker
+from tests.realtime.wire import identity
+
+
+class Process:
+    """One process's share: a bus, a registry, and who is told what."""
+
+    def __init__(self, redis: Redis, mongo: Mongo) -> None:
+        self.bus = RedisBus(redis)
+        self.registry = Registry(Ticker())
+        self.presence = Presence(self.registry, self.bus, redis, LastSeenStore(mongo.database), events.presence)
+        self.told: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        self.bus.on("presence", lambda head, _: self.told.put_nowait((head["user_id"], head["state"]["online"])))
+
+    async def start(self) -> None:
+        await self.bus.start()
+        await self.presence.start()
+
+    def connect(self, user_id: str) -> EventStream:
+        stream = EventStream(self.registry, identity(user_id), "chat")
+        self.registry.add(stream)
+        return stream
+
+    async def hears(self, user_id: str, online: bool) -> None:
+        assert await asyncio.wait_for(self.told.get(), 10) == (user_id, online)
+
+    async def die(self) -> None:
+        """As by kill -9: it says nothing, and its sign of life runs out."""
+        for task in self.presence.tasks:
+            task.cancel()
+        await asyncio.wait(self.presence.tasks)
+
+
+ADA, BOB = "aaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb"
+
+
+@pytest.fixture
+async def processes(redis: Redis, mongo: Mongo) -> AsyncIterator[Callable[[], Any]]:
+    async with AsyncExitStack() as stack:
+
+        async def start() -> Process:
+            process = Process(redis, mongo)
+            await process.start()
+            stack.push_async_callback(process.bus.close)
+            stack.push_async_callback(process.presence.close)
+            return process
+
+        yield start
+
+
+async def online(process: Process, *user_ids: str) -> list[bool]:
+    states = await process.presence.states(user_ids)
+    return [states[user_id]["online"] for user_id in user_ids]
+
+
+async def test_a_user_is_online_everywhere_while_any_process_has_a_connection(processes: Callable[[], Any]) -> None:
+    """Every process hears of the first and of the last, and of none between."""
+    one, two = await processes(), await processes()
+    here, there = one.connect(ADA), two.connect(ADA)
+    for process in (one, two):
+        await process.hears(ADA, True)
+    assert await online(one, ADA, BOB) == [True, False]
+    here.close(1000, "bye")
+    second = one.connect(ADA)
+    second.close(1000, "bye")
+    there.close(1000, "bye")
+    for process in (one, two):
+        await process.hears(ADA, False)
+        assert process.told.empty()
+    state = (await one.presence.states([ADA]))[ADA]
+    assert state["online"] is False
+    assert state["last_seen"].endswith("Z")
+
+
+async def test_a_process_that_dies_leaves_no_ghosts(
+    processes: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one finds it listed and not alive, and takes its users out."""
+    monkeypatch.setattr("service.realtime.presence.ALIVE_SECONDS", 1)
+    monkeypatch.setattr("service.realtime.presence.BEAT_SECONDS", 0.2)
+    one, two = await processes(), await processes()
+    two.connect(ADA)
+    two.connect(BOB)
+    one.connect(BOB)
+    heard = {await asyncio.wait_for(one.told.get(), 10) for _ in range(2)}
+    assert heard == {(ADA, True), (BOB, True)}
+    await two.die()
+    await one.hears(ADA, False)
+    assert await online(one, ADA, BOB) == [False, True]
+
+
+async def test_a_redis_that_comes_back_empty_is_filled_again(
+    processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is connected is online again within a beat."""
+    monkeypatch.setattr("service.realtime.presence.BEAT_SECONDS", 0.2)
+    one, two = await processes(), await processes()
+    one.connect(ADA)
+    await two.hears(ADA, True)
+    await redis.flushdb()
+    await two.hears(ADA, True)
+    assert await online(two, ADA) == [True]
+    assert await redis.scard(PROCESSES) >= 1
+
+
+async def test_a_watcher_is_told_of_those_it_watches_and_of_no_others(processes: Callable[[], Any]) -> None:
+    """The last set counts, and a watcher that has gone is forgotten."""
+    one, two = await processes(), await processes()
+    watcher = one.connect(BOB)
+    await one.hears(BOB, True)
+    one.presence.watch(watcher, ["cccccccccccccccccccccccc"])
+    one.presence.watch(watcher, [ADA])
+    two.connect("cccccccccccccccccccccccc")
+    two.connect(ADA)
+    heard = {await asyncio.wait_for(one.told.get(), 10) for _ in range(2)}
+    assert len(heard) == 2
+    assert [event.key for event in watcher.queue.events()] == [f"presence:{ADA}"]
+    watcher.close(1000, "bye")
+    assert one.presence.watching == 0
+
+
+async def test_without_redis_a_process_knows_its_own(mongo: Mongo) -> None:
+    """Asking is not worth an error."""
+    nowhere = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
+    process = Process(nowhere, mongo)
+    process.connect(ADA)
+    assert await online(process, ADA, BOB) == [True, False]
+    await nowhere.aclose()

@@ -1,0 +1,169 @@
+"""The WebSocket protocol on Loa's own connection."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.frames import Opcode
+
+from service.realtime.registry import Registry
+from service.realtime.ticker import Ticker
+from service.realtime.websocket import MAX_FRAGMENTS, MAX_MESSAGE_BYTES, HandshakeRefused, WebSocket
+from tests.realtime.wire import HANDSHAKE, identity, web_socket, wired
+
+UNPASSABLE = {"7.1.5"}
+"""A close in the middle of a fragmented message: the suite wants 1000 back, the RFC's protocol error is 1002; the
+server of the `websockets` library, whose protocol this is, answers the same."""
+
+
+@pytest.fixture
+def echo_port() -> Iterator[str]:
+    """The echo endpoint, in a process of its own."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.realtime.echo"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    yield process.stdout.readline().strip()
+    process.terminate()
+    process.wait(10)
+
+
+def test_it_passes_the_autobahn_cases(echo_port: str, tmp_path: Path) -> None:
+    """All but those of performance (9) and of compression (12, 13), which is not offered."""
+    excluded = [option for case in ("9.*", "12.*", "13.*") for option in ("-x", case)]
+    command = [sys.executable, "-c", "from kosoku._cli import main; main()", "-p", "4", "-o", str(tmp_path), *excluded]
+    result = subprocess.run(
+        [*command, f"ws://127.0.0.1:{echo_port}"], capture_output=True, text=True, timeout=300, check=False
+    )
+    failed = {line.split(":")[0].strip() for line in result.stdout.splitlines() if "behavior=" in line}
+    assert failed <= UNPASSABLE, result.stdout
+    assert "of 247 cases" in result.stdout or "247 cases" in result.stdout, result.stdout
+
+
+async def opened(registry: Registry) -> tuple[WebSocket, "asyncio.Queue[str]"]:
+    socket = web_socket(registry)
+    texts: asyncio.Queue[str] = asyncio.Queue()
+    socket.on_text = texts.put_nowait
+    with registry.joining(socket):
+        socket.open([])
+    return socket, texts
+
+
+async def test_texts_arrive_whole_and_in_order(registry: Registry) -> None:
+    """Fragments are put together, pings between them are answered."""
+    socket, texts = await opened(registry)
+    async with wired(socket) as peer:
+        peer.send(Opcode.TEXT, b"xin ", fin=False)
+        peer.send(Opcode.PING, b"there?")
+        peer.send(Opcode.CONT, "chào".encode())
+        peer.send(Opcode.TEXT, b"two")
+        assert [await texts.get(), await texts.get()] == ["xin chào", "two"]
+        frame = await peer.frame()
+        assert (frame.opcode, bytes(frame.data)) == (Opcode.PONG, b"there?")
+
+
+@pytest.mark.parametrize(
+    ("opcode", "data", "answer"),
+    [
+        (Opcode.BINARY, b"bytes", (1003, "text_only")),
+        (Opcode.TEXT, b"\xff", (1007, "not_utf8")),
+        (Opcode.TEXT, b"x" * (MAX_MESSAGE_BYTES + 1), (1009, "too_large")),
+        (Opcode.CONT, b"of nothing", (1002, "protocol_error")),
+    ],
+)
+async def test_what_breaks_the_rules_is_closed_with_its_code(
+    registry: Registry, opcode: Opcode, data: bytes, answer: tuple[int, str]
+) -> None:
+    """And with a reason that a program can read."""
+    socket, texts = await opened(registry)
+    async with wired(socket) as peer:
+        peer.send(opcode, data)
+        assert await peer.close_frame() == answer
+        assert texts.empty()
+
+
+async def test_a_message_of_the_greatest_size_passes(registry: Registry) -> None:
+    """64 KiB are allowed, whole or in pieces."""
+    socket, texts = await opened(registry)
+    async with wired(socket) as peer:
+        peer.send(Opcode.TEXT, b"x" * MAX_MESSAGE_BYTES)
+        assert len(await texts.get()) == MAX_MESSAGE_BYTES
+
+
+async def test_a_message_in_too_many_pieces_is_refused(registry: Registry) -> None:
+    """Empty fragments weigh nothing on the wire and something in memory."""
+    socket, _ = await opened(registry)
+    async with wired(socket) as peer:
+        peer.send(Opcode.TEXT, b"", fin=False)
+        for _ in range(MAX_FRAGMENTS):
+            peer.send(Opcode.CONT, b"", fin=False)
+        assert await peer.close_frame() == (1009, "too_large")
+
+
+async def test_a_peer_that_pings_and_does_not_read_does_not_fill_memory(registry: Registry) -> None:
+    """Its pings are no longer read once the pongs pile up."""
+    socket, _ = await opened(registry)
+    async with wired(socket, receive_buffer=4096) as peer:
+        ping = b"\x89\xfd\0\0\0\0" + b"." * 125
+        for _ in range(200):
+            peer.writer.write(ping * 500)
+            await asyncio.sleep(0)
+        assert socket.transport
+        # A read of 256 KB turns into as many pongs at most.
+        assert socket.transport.get_write_buffer_size() < 1 << 20
+        assert peer.writer.transport.get_write_buffer_size() > 1 << 20
+
+
+async def test_a_socket_that_is_not_to_be_read_is_not_read(registry: Registry) -> None:
+    """`pause` holds the peer back, `resume` lets it go on."""
+    socket, texts = await opened(registry)
+    async with wired(socket) as peer:
+        socket.pause()
+        peer.send(Opcode.TEXT, b"later")
+        await peer.writer.drain()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(texts.get(), 0.2)
+        socket.resume()
+        assert await texts.get() == "later"
+
+
+async def test_a_silent_peer_is_pinged_and_then_dropped(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In seconds here, for what takes 25 and 45."""
+    monkeypatch.setattr("service.realtime.websocket.PING_INTERVAL", 1.5)
+    monkeypatch.setattr("service.realtime.websocket.SILENCE", 3.0)
+    socket, _ = await opened(registry)
+    async with wired(socket) as peer:
+        assert (await peer.frame()).opcode is Opcode.PING
+        await peer.eof()
+        assert await registry.emptied(5) == 0
+
+
+async def test_a_close_of_the_client_is_answered_and_ends_the_connection(registry: Registry) -> None:
+    """With its own code."""
+    socket, _ = await opened(registry)
+    async with wired(socket) as peer:
+        peer.send(Opcode.CLOSE, b"\x03\xe8bye")
+        assert await peer.close_frame() == (1000, "bye")
+        await peer.eof()
+        assert await registry.emptied(5) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("Upgrade", None, 426),
+        ("Connection", None, 426),
+        ("Sec-WebSocket-Key", None, 400),
+        ("Sec-WebSocket-Key", "short", 400),
+        ("Sec-WebSocket-Version", "8", 400),
+    ],
+)
+async def test_what_is_no_handshake_is_refused(name: str, value: str | None, status: int) -> None:
+    """With the status of RFC 6455."""
+    headers = [(key, known) for key, known in HANDSHAKE if key != name]
+    if value is not None:
+        headers.append((name, value))
+    with pytest.raises(HandshakeRefused) as refused:
+        WebSocket(Registry(Ticker()), identity(), "chat", headers)
+    assert refused.value.status == status

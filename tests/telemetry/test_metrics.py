@@ -1,0 +1,175 @@
+"""What is counted, in one process and in several that share a socket."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.telemetry import multiprocess
+from service.telemetry.gauges import State
+from service.telemetry.metrics import Metrics
+
+WORKER = """
+import asyncio, sys
+from service.telemetry.gauges import State
+from service.telemetry.metrics import Metrics
+
+async def work(number):
+    metrics = Metrics()
+    metrics.watch(State({"chat": lambda: number}, lambda: number != 2, lambda: number / 10))
+    await metrics.start()
+    for _ in range(number):
+        metrics.answered("GET", "/", 200, 0.01)
+    await metrics.exposition()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await metrics.close()
+
+asyncio.run(work(int(sys.argv[1])))
+"""
+
+
+class Workers:
+    """Processes that share their metrics: number n has answered n requests and holds n connections."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.processes = {number: self._start(number) for number in numbers}
+        for process in self.processes.values():
+            assert process.stdout
+            assert "ready\n" == process.stdout.readline()
+
+    @staticmethod
+    def _start(number: int) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+
+    def kill(self, number: int) -> None:
+        self.processes[number].kill()
+        self.processes[number].wait()
+
+    def end(self, number: int) -> None:
+        self.processes[number].communicate("\n")
+        assert 0 == self.processes[number].returncode
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    with multiprocess.shared():
+        workers = Workers([1, 2, 3])
+        yield workers
+        workers.close()
+
+
+async def scrape(metrics: Metrics) -> dict[str, float]:
+    text = (await metrics.exposition()).decode()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
+REQUESTS = 'loa_http_requests_total{method="GET",route="/",status="200"}'
+CONNECTIONS = 'loa_connections{feed="chat"}'
+
+
+class TestOneProcess:
+    async def test_counts_what_it_is_told(self) -> None:
+        """Each instrument under its name."""
+        metrics = Metrics()
+        metrics.answered("GET", "/", 200, 0.02)
+        metrics.frame_received("ping")
+        metrics.event_published("new_message")
+        metrics.connection_closed("chat", "slow_consumer")
+        metrics.resumed("notifications", ok=False)
+        metrics.committed("messages", 50)
+        metrics.datastore_failed("redis")
+        metrics.ack_seconds.observe(0.004)
+        metrics.bus_gaps.inc()
+        found = await scrape(metrics)
+        for name in (
+            REQUESTS,
+            'loa_http_request_seconds_bucket{le="0.025",method="GET",route="/"}',
+            'loa_frames_total{type="ping"}',
+            'loa_events_total{type="new_message"}',
+            'loa_connections_closed_total{feed="chat",reason="slow_consumer"}',
+            'loa_resumes_total{feed="notifications",outcome="reset"}',
+            'loa_commit_batch_bucket{collection="messages",le="64.0"}',
+            'loa_datastore_errors_total{store="redis"}',
+            'loa_ack_seconds_bucket{le="0.005"}',
+            "loa_bus_gaps_total",
+        ):
+            assert 1.0 == found[name], name
+
+    async def test_has_few_labels_whatever_comes(self) -> None:
+        """A client that makes up a thousand types makes one series."""
+        metrics = Metrics()
+        before = len(await scrape(metrics))
+        for number in range(1000):
+            metrics.frame_received(f"type{number}")
+            metrics.event_published(f"type{number}")
+            metrics.connection_closed("chat", f"reason{number}")
+            metrics.answered(f"METHOD{number}", None, 404, 0)
+        # A counter has two series and a histogram one for each bucket and three more.
+        assert len(await scrape(metrics)) - before < 30
+
+    async def test_looks_at_states_when_asked(self) -> None:
+        """A scrape shows the present, not what was sampled a while ago."""
+        open_ones = 1
+        metrics = Metrics()
+        metrics.watch(State({"chat": lambda: open_ones}, lambda: True, lambda: 0.5))
+        await metrics.start()
+        open_ones = 7
+        found = await scrape(metrics)
+        await metrics.close()
+        assert (7.0, 1.0, 0.5) == (found[CONNECTIONS], found["loa_bus_connected"], found["loa_bus_lag_seconds"])
+
+    async def test_leaves_no_task(self) -> None:
+        """What is started is ended."""
+        metrics = Metrics()
+        metrics.watch(State({}, lambda: True, lambda: 0.0))
+        await metrics.start()
+        await metrics.close()
+        assert {asyncio.current_task()} == asyncio.all_tasks()
+
+    async def test_is_apart_from_another_in_the_process(self) -> None:
+        """Two apps in one process do not count together, nor fight over names."""
+        one, two = Metrics(), Metrics()
+        one.answered("GET", "/", 200, 0)
+        assert REQUESTS not in await scrape(two)
+
+
+class TestSeveralProcesses:
+    async def test_are_told_of_by_any(self, workers: Workers) -> None:
+        """Sums of what is counted, the worst of what is a state; the process that only started them adds nothing."""
+        found = await scrape(Metrics())
+        assert (6.0, 6.0) == (found[REQUESTS], found[CONNECTIONS])
+        assert (0.0, 0.3) == (found["loa_bus_connected"], found["loa_bus_lag_seconds"])
+
+    @pytest.mark.parametrize("end", ["kill", "end"])
+    async def test_that_have_ended_keep_their_counts_and_lose_their_states(self, workers: Workers, end: str) -> None:
+        """Killed or stopped: what it did was done, and what it held is gone."""
+        getattr(workers, end)(2)
+        found = await scrape(Metrics())
+        assert (6.0, 4.0, 1.0) == (found[REQUESTS], found[CONNECTIONS], found["loa_bus_connected"])
+
+    def test_leave_nothing_behind(self) -> None:
+        """The common files are private while they are there, and gone afterwards."""
+        with multiprocess.shared():
+            directory = Path(os.environ[multiprocess.VARIABLE])
+            assert 0o700 == directory.stat().st_mode & 0o777
+            Metrics().answered("GET", "/", 200, 0)
+            assert list(directory.iterdir())
+        assert not directory.exists()
+        assert multiprocess.VARIABLE not in os.environ
+        Metrics().answered("GET", "/", 200, 0)
