@@ -36,6 +36,7 @@ async def announce(settings: Settings, text: str) -> int:
         await bus.close()
         return int(listeners)
     except OUTAGE as error:
-        raise CannotAnnounce(f"Redis cannot be reached ({type(error).__name__})") from error
+        variable = "REDIS_URL" if settings.redis_url else "DATA_DIR"
+        raise CannotAnnounce(f"{variable}: Redis cannot be reached ({type(error).__name__})") from error
     finally:
         await redis.aclose()

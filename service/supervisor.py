@@ -13,8 +13,8 @@ import socket
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from config.settings import Settings
 from service.child import Child, ChildFailed, Say, die_with_parent, start_all, stop_all
@@ -85,7 +85,9 @@ class Supervisor:
             directory = DataDirectory(settings.data_dir)
             if settings.embeds:
                 stack.enter_context(directory)
-            opened = stack.enter_context(listener(settings.host, settings.port))
+            opened = listen(settings.host, settings.port, settings.web_concurrency)
+            for each in opened:
+                stack.enter_context(each)
             if settings.embeds:
                 # Imported only here: where the datastores are elsewhere, this process needs none of their drivers.
                 from service.datastores.embedded import embedded
@@ -93,31 +95,38 @@ class Supervisor:
                 settings, servers = await stack.enter_async_context(embedded(settings, directory, say))
                 self._children += servers
             stack.enter_context(multiprocess.shared())
-            environment = environment_of(settings, opened.getsockname()[1])
+            environment = environment_of(settings, opened[0].getsockname()[1])
             await release(environment)
-            workers = [Worker(number + 1, say, opened, environment) for number in range(settings.web_concurrency)]
+            workers = [Worker(number, say, each, environment) for number, each in enumerate(opened, 1)]
             self._children += workers
             await stack.enter_async_context(serving(workers))
-            print(f"Loa is ready: {address(opened)}", flush=True)
+            print(f"Loa is ready: {address(opened[0])}", flush=True)
             await keep_all(self._children)
 
 
-@contextmanager
-def listener(host: str, port: int) -> Iterator[socket.socket]:
-    """The listening socket for all workers; port 0: any free one. Raises CannotServe, naming the variable to change."""
+def listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """A listening socket for each of `count` workers, on one address; port 0: any free one.
+
+    On Linux each has its own, and the kernel deals the connections out evenly: of a common socket the worker that is
+    quickest to wake takes nearly all, and WebSockets stay where they are. All of them stay open here, so that what
+    waits on one outlives its worker. Raises CannotServe, naming the variable to change.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise CannotServe(f"HOST: {host}: {error.strerror}") from error
     family, _, _, _, place = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     try:
-        opened = socket.create_server((str(place[0]), port), family=family, backlog=BACKLOG)
+        # Alone at first: sockets that share a port would share it with those of another program, too.
+        first = socket.create_server((str(place[0]), port), family=family, backlog=BACKLOG)
+        if count == 1 or sys.platform != "linux":
+            return [first] * count
+        address = first.getsockname()[:2]
+        first.close()
+        return [socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=True) for _ in range(count)]
     except OSError as error:
         variable = "HOST" if error.errno == errno.EADDRNOTAVAIL else "PORT"
-        reason = os.strerror(error.errno or errno.EINVAL)
-        raise CannotServe(f"{variable}: {host}:{port}: {reason}") from error
-    with opened:
-        yield opened
+        raise CannotServe(f"{variable}: {host}:{port}: {os.strerror(error.errno or errno.EINVAL)}") from error
 
 
 def address(opened: socket.socket) -> str:
@@ -161,7 +170,7 @@ async def release(environment: dict[str, str]) -> None:
 
 
 class Worker(Child):
-    """A process that serves on the common socket: `python -m service worker <fd of the socket> <fd of the report>`."""
+    """A process that serves on a socket of ours: `python -m service worker <fd of the socket> <fd of the report>`."""
 
     def __init__(self, number: int, say: Say, opened: socket.socket, environment: dict[str, str]) -> None:
         super().__init__(f"worker {number}", say, attempts=START_ATTEMPTS)

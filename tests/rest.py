@@ -65,7 +65,7 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
 
 @pytest.fixture
 async def client(settings: Settings, mongo: Mongo, redis: Redis) -> AsyncIterator[RestClient]:
-    """The whole service, on empty datastores. For a test module: `from tests.rest import client`, and `__all__` for it."""
+    """The whole service, on empty datastores. A test module imports it and names it in `__all__`."""
     forget_documents()
     async with serving(create_app(settings=settings)) as client:
         yield client

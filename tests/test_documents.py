@@ -1,19 +1,21 @@
 """The OpenAPI and AsyncAPI documents of the whole service: nothing is missing from them, and nothing is unbounded."""
 
+import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import pytest
 from openapi_spec_validator import validate
 
+from config.settings import Settings
+from service.app import create_app
 from service.channels import channels
 from service.chat import events
 from service.encoding import loads
 from service.http import asyncapi
-from tests.rest import RestClient, client
-
-__all__ = ["client"]
+from tests.conftest import SECRET, Datastores
+from tests.rest import RestClient, forget_documents, serving
 
 Document = dict[str, Any]
 
@@ -21,16 +23,48 @@ METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 ID = "0123456789abcdef01234567"
 
 
-@pytest.fixture
-async def openapi(client: RestClient) -> Document:
-    document: Document = (await client.get("/docs/openapi.json")).json()
-    return document
+class Documents(NamedTuple):
+    openapi: Document
+    asyncapi: Document
+    routes: set[str]
+
+
+@pytest.fixture(scope="module")
+def documents(datastores: Datastores) -> Documents:
+    """What the whole service says of itself, asked once: no test changes it."""
+    forget_documents()
+    uri = datastores.database("documents")
+    app = create_app(settings=Settings(mongodb_uri=uri, redis_url=datastores.redis_url, jwt_secret=SECRET))
+
+    async def ask() -> Documents:
+        async with serving(app) as client:
+            openapi, asyncapi = [(await client.get(path)).json() for path in ("/docs/openapi.json", "/asyncapi.json")]
+            return Documents(openapi, asyncapi, set(routes(client)))
+
+    return asyncio.run(ask())
 
 
 @pytest.fixture
-async def async_document(client: RestClient) -> Document:
-    document: Document = (await client.get("/asyncapi.json")).json()
-    return document
+def openapi(documents: Documents) -> Document:
+    return documents.openapi
+
+
+@pytest.fixture
+def async_document(documents: Documents) -> Document:
+    return documents.asyncapi
+
+
+def routes(client: RestClient) -> Iterator[str]:
+    """The routes of the API, as OpenAPI writes them."""
+    for route in client.app.router.routes:
+        uri = "/" + "/".join(readable(part) for part in route.parts)
+        if uri.startswith("/api/"):
+            yield from (f"{method} {uri}" for method in route.methods & METHODS)
+
+
+def readable(part: str) -> str:
+    """`<user_id:str>` as OpenAPI writes it, `{user_id}`."""
+    return "{" + part[1:-1].partition(":")[0] + "}" if part.startswith("<") else part
 
 
 def operations(document: Document) -> Iterator[tuple[str, Document]]:
@@ -68,17 +102,13 @@ class TestOpenApi:
         """By the specification's own schema, with every reference resolved."""
         validate(openapi)
 
-    def test_describes_every_route(self, client: RestClient, openapi: Document) -> None:
+    def test_describes_every_route(self, documents: Documents) -> None:
         """A route of the API that somebody adds without describing it fails here."""
-        described = {name for name, operation in operations(openapi) if operation.get("tags") and operation["summary"]}
-        routes = {
-            f"{method} {uri}"
-            for route in client.app.router.routes
-            for method in route.methods & METHODS
-            if (uri := "/" + "/".join(readable(part) for part in route.parts)).startswith("/api/")
+        described = {
+            name for name, operation in operations(documents.openapi) if operation.get("tags") and operation["summary"]
         }
-        assert len(routes) > 30
-        assert set() == routes - described
+        assert len(documents.routes) > 30
+        assert set() == documents.routes - described
 
     def test_names_every_operation_once(self, openapi: Document) -> None:
         """Generators of clients make a function of each."""
@@ -135,11 +165,6 @@ class TestOpenApi:
             for place in unbounded(parameter["schema"], openapi, f"{name} {parameter['name']}")
         ]
         assert [] == found
-
-
-def readable(part: str) -> str:
-    """`<user_id:str>` as OpenAPI writes it, `{user_id}`."""
-    return "{" + part[1:-1].partition(":")[0] + "}" if part.startswith("<") else part
 
 
 # The structure of AsyncAPI 3.0.0 as far as we use it: https://www.asyncapi.com/docs/reference/specification/v3.0.0

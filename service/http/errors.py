@@ -85,13 +85,17 @@ def answer_to(error: BaseException) -> Answer:
     return UNKNOWN
 
 
-def of_pydantic(error: PydanticValidationError, prefix: str = "") -> errors.ValidationFailed:
-    """A model's refusal in our words. What was sent is left out of it: it may be a password."""
+def of_pydantic(error: PydanticValidationError, prefix: str = "", *, tag: str = "") -> errors.ValidationFailed:
+    """A model's refusal in our words. What was sent is left out of it: it may be a password.
+
+    `tag`: the field by which the models of a union are told apart; pydantic begins each path with what it holds.
+    """
+    tags = 1 if tag else 0
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     return errors.ValidationFailed(
         [
             errors.FieldError(
-                _name(prefix + ".".join(str(part) for part in problem["loc"]) or "body"),
+                _name(prefix + ".".join(str(part) for part in problem["loc"][tags:]) or tag or "body"),
                 problem["msg"].removeprefix("Value error, "),
             )
             for problem in problems[:MAX_FIELDS]
@@ -127,16 +131,23 @@ def respond(body: dict[str, Any], headers: dict[str, str] | None = None) -> HTTP
 
 
 def handle(request: Request, exception: BaseException) -> HTTPResponse:
-    """Sanic's error handler: every error leaves as a problem document."""
+    """Sanic's error handler: every error leaves as a problem document.
+
+    `request.ctx` then has its `code` and the `cause`, for those who log and count.
+    """
     error = _translate(exception)
     if isinstance(error, SanicException) and 400 <= error.status_code < 500:
         phrase = _phrase(error.status_code)
         code = phrase.lower().replace(" ", "_").replace("-", "_")
         # Not the exception's own sentence: it quotes the request.
-        return respond(problem(error.status_code, code, f"{phrase}."), dict(error.headers))
-    if answer_to(error) is UNKNOWN:
-        log.error("request_failed", exc_info=exception)
-    return respond(*problem_of(error))
+        body, headers = problem(error.status_code, code, f"{phrase}."), dict(error.headers)
+    else:
+        if answer_to(error) is UNKNOWN:
+            log.error("request_failed", exc_info=exception)
+        body, headers = problem_of(error)
+    request.ctx.code = body["code"]
+    request.ctx.cause = error.__cause__
+    return respond(body, headers)
 
 
 def install(app: Sanic[Any, Any]) -> None:

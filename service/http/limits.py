@@ -169,6 +169,9 @@ def _storage(redis_url: str) -> RedisStorage:
         # Trying again is `AWAY`'s business.
         "retry": Retry(NoBackoff(), 0),
     }
+    if redis_url.startswith("rediss://"):
+        # As service/datastores/redis.py says; `?ssl_cert_reqs=` in the URL has the last word here, too.
+        options["ssl_cert_reqs"] = "none"
     if redis_url.startswith("unix://"):
         redis_url = "redis+" + redis_url
     return RedisStorage(f"async+{redis_url}", implementation="redispy", key_prefix="loa:limits", **options)

@@ -6,9 +6,11 @@ import uuid
 from typing import Any
 
 import structlog
+from redis.exceptions import RedisError
 from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse
 
+from service.datastores.mongo import OUTAGES
 from service.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -39,6 +41,11 @@ def install(app: Sanic[Any, Any], metrics: Metrics) -> None:
         }
         if user_id := getattr(request.ctx, "user_id", None):
             fields["user_id"] = user_id
+        if code := getattr(request.ctx, "code", None):
+            fields["code"] = code
+            if store := datastore_of(request.ctx.cause):
+                metrics.datastore_failed(store)
+                fields["away"] = store
         (log.debug if request.path in PROBES else log.info)("request", **fields)
 
     app.register_middleware(begin, "request", priority=FIRST)
@@ -58,3 +65,10 @@ def begin(request: Request) -> None:
 
 def name(request: Request, response: BaseHTTPResponse) -> None:
     response.headers[HEADER] = getattr(request.ctx, "request_id", "")
+
+
+def datastore_of(error: BaseException | None) -> str | None:
+    """Which datastore it is that `error` found away."""
+    if isinstance(error, OUTAGES):
+        return "mongodb"
+    return "redis" if isinstance(error, RedisError) else None

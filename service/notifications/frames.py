@@ -41,7 +41,7 @@ def parse(text: str) -> Frame:
     try:
         return FRAMES.validate_python(data)
     except ValidationError as error:
-        refusal = of_pydantic(error)
+        refusal = of_pydantic(error, tag="type")
         ref = data.get("ref") if isinstance(data, dict) else None
         refusal.ref = ref if isinstance(ref, str) and len(ref) <= MAX_REF else None
         raise refusal from None

@@ -84,7 +84,7 @@ class WebSocket(Connection):
         """`handshake`: the headers of the upgrade request. Raises HandshakeRefused."""
         super().__init__(registry, caller, feed, wrap_notices=wrap_notices)
         self._protocol = Protocol(state=State.OPEN, max_size=MAX_MESSAGE_BYTES, logger=quiet)
-        self._answer = _accept(self._protocol, handshake)
+        self._answer = _accept(self._protocol, handshake).serialize()
         self.on_text: Callable[[str], None] = _ignore
         self._fragments: list[bytes] = []
         self._binary = False
@@ -94,7 +94,8 @@ class WebSocket(Connection):
 
     def head(self) -> bytes:
         self._last_heard = self._last_ping = self._loop_time()
-        return self._answer.serialize()
+        answer, self._answer = self._answer, b""
+        return answer
 
     def encode(self, event: Event) -> bytes:
         return event.frame

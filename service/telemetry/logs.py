@@ -12,6 +12,9 @@ from service.telemetry.exceptions import describe, scrub
 QUIET = {
     # Sanic's line for each request writes the URL with its token; ours is in service/http/requests.py.
     "sanic.access": logging.CRITICAL,
+    # Each step of its start and stop, and each client that went away.
+    "sanic.root": logging.WARNING,
+    "sanic.server": logging.WARNING,
     "asyncio": logging.WARNING,
     "httpx": logging.WARNING,
     "pymongo": logging.WARNING,

@@ -8,6 +8,7 @@ whoever is asked reads them all. Counters of a process that has ended stay, for 
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +18,16 @@ from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+PREFIX = "loa-metrics-"
+OWNED = re.compile(PREFIX + r"(\d+)-.*")
 LIVE_GAUGE = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
 
 
 @contextmanager
 def shared() -> Iterator[None]:
     """For the process that starts the workers, around all their lives: they, and this one, share their metrics."""
-    with tempfile.TemporaryDirectory(prefix="loa-metrics-") as directory:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as directory:
         os.environ[VARIABLE] = directory
         # prometheus-client looks at the variable when it is imported, which it is by now.
         values.ValueClass = values.get_value_class()
@@ -51,6 +55,13 @@ def forget_this_process() -> None:
     """Take this process's gauges away: it has nothing live any more."""
     if directory := os.environ.get(VARIABLE):
         mark_process_dead(os.getpid(), directory)
+
+
+def _sweep() -> None:
+    """Take away what one that was killed could not."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if (match := OWNED.fullmatch(path.name)) and not _lives(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _lives(pid: int) -> bool:

@@ -56,15 +56,15 @@ class Process:
         return connection
 
 
-def process(mongo: Mongo, redis: Redis, *, access_ttl: int = ACCESS_TTL, passwords: Passwords | None = None) -> Process:
-    """One process. Its bus reaches no other one, as if every message were lost on the way."""
+def process(mongo: Mongo, redis: Redis, *, passwords: Passwords | None = None, bus: LocalBus | None = None) -> Process:
+    """One process. Without a `bus` that it shares with others, every message to them is lost on the way."""
     users = UserStore(mongo.database)
     sessions = SessionStore(mongo.database)
     passwords = passwords or Passwords(time_cost=1, memory_cost=64)
-    tokens = Tokens(SECRET, access_ttl=access_ttl, refresh_ttl=REFRESH_TTL)
+    tokens = Tokens(SECRET, access_ttl=ACCESS_TTL, refresh_ttl=REFRESH_TTL)
     registry = Registry(Ticker())
     blacklist = Blacklist(redis)
-    revocation = Revocation(sessions, blacklist, LocalBus(), registry, access_ttl=access_ttl)
+    revocation = Revocation(sessions, blacklist, bus or LocalBus(), registry, access_ttl=ACCESS_TTL)
     tickets = Tickets(redis)
     return Process(
         users=users,

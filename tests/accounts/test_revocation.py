@@ -13,6 +13,7 @@ from service.datastores.mongo import Mongo
 from service.errors import TokenRevoked, Unavailable
 from service.identity import Identity
 from service.ids import new_id
+from service.realtime.bus import LocalBus
 from tests.accounts.conftest import PASSWORD
 from tests.accounts.door import Door
 from tests.accounts.parts import ACCESS_TTL, Process, process
@@ -89,6 +90,18 @@ async def test_the_connections_of_an_ended_session_are_closed(here: Process, cal
     await here.accounts.logout(caller)
     assert (1008, "token_revoked") == mine.closed == tab.closed
     assert other.closed is None
+
+
+async def test_connections_elsewhere_are_closed_by_the_message(mongo: Mongo, redis: Redis, caller: Identity) -> None:
+    """The bus carries it to every process, and nobody has to look."""
+    bus = LocalBus()
+    one, other = process(mongo, redis, bus=bus), process(mongo, redis, bus=bus)
+    connection, anothers = other.connect(caller), other.connect(caller._replace(session_id=new_id()))
+    await one.accounts.logout(caller)
+    assert (1008, "token_revoked") == connection.closed
+    assert anothers.closed is None
+    await one.passwords.close()
+    await other.passwords.close()
 
 
 async def test_connections_elsewhere_are_closed_though_the_message_was_lost(
@@ -232,7 +245,7 @@ async def test_what_was_entered_late_lasts_no_longer(
 
 async def test_a_hanging_redis_holds_up_only_who_finds_it_so(here: Process, caller: Identity, redis: Redis) -> None:
     """The next one asks MongoDB without waiting for it."""
-    await redis.client_pause(3000)
+    await redis.client_pause(1500)
     try:
         assert await opens(here, caller)
         start = asyncio.get_running_loop().time()

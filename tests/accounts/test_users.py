@@ -118,12 +118,13 @@ async def test_the_ways_to_write_a_character_are_one_to_a_search(here: Process) 
 async def test_when_the_database_is_away_everything_says_so(here: Process, no_mongo: Mongo) -> None:
     """Unavailable, to be tried again."""
     away = process(no_mongo, here.blacklist._redis)
-    for call in (
+    results = await asyncio.gather(
         away.users.get(new_id()),
         away.users.by_username("an"),
         away.users.add("an", "An", "a hash"),
+        away.people.profiles([new_id()]),
         away.people.search("an", 5),
-    ):
-        with pytest.raises(Unavailable):
-            await call
+        return_exceptions=True,
+    )
+    assert [Unavailable] * 5 == [type(result) for result in results]
     await away.passwords.close()

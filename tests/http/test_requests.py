@@ -1,12 +1,16 @@
 """One line, one count and one name for each request."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import structlog
+from pymongo.errors import AutoReconnect
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from service.errors import Unavailable
 from service.http import metrics as exposition
 from service.http import requests
 from service.telemetry import logs
@@ -15,20 +19,26 @@ from tests.http.conftest import CALLER, SIGNED_IN, build
 from tests.rest import RestClient, serving
 
 
-@pytest.fixture
-async def client(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[RestClient]:
-    def act() -> None:
-        raise RuntimeError("It broke at ?token=hunter2")
-
+@asynccontextmanager
+async def serving_with_telemetry(act: Callable[[], object]) -> AsyncIterator[RestClient]:
     logs.configure("INFO")
     app = build(act=act)
     metrics = Metrics()
     requests.install(app, metrics)
     app.blueprint(exposition.blueprint(metrics))
     async with serving(app) as client:
-        capsys.readouterr()
         yield client
     structlog.reset_defaults()
+
+
+@pytest.fixture
+async def client(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[RestClient]:
+    def act() -> None:
+        raise RuntimeError("It broke at ?token=hunter2")
+
+    async with serving_with_telemetry(act) as client:
+        capsys.readouterr()
+        yield client
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -70,6 +80,30 @@ class TestLine:
         assert {response.headers["x-request-id"]} == {failed["request_id"], answered["request_id"]}
         assert "test_requests.py" in failed["exception"]
         assert "RuntimeError: It broke at ?token=…" in failed["exception"]
+
+    async def test_of_a_refusal_has_its_code(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
+        """The one that the client was told."""
+        await client.delete("/api/v1/parcels/1")
+        await client.put("/api/v1/parcels")
+        assert [(401, "token_missing"), (405, "method_not_allowed")] == [
+            (line["status"], line["code"]) for line in lines(capsys)
+        ]
+
+    @pytest.mark.parametrize(("cause", "store"), [(AutoReconnect("x"), "mongodb"), (RedisConnectionError(), "redis")])
+    async def test_of_an_outage_says_what_is_away(
+        self, capsys: pytest.CaptureFixture[str], cause: Exception, store: str
+    ) -> None:
+        """And it is counted."""
+
+        def act() -> None:
+            raise Unavailable from cause
+
+        async with serving_with_telemetry(act) as client:
+            capsys.readouterr()
+            await client.get("/api/v1/act")
+            (line,) = lines(capsys)
+            assert (503, "unavailable", store) == (line["status"], line["code"], line["away"])
+            assert f'loa_datastore_errors_total{{store="{store}"}} 1.0' in (await client.get("/metrics")).text
 
     async def test_of_an_unknown_path_is_bounded(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
         """It is the client's own text."""

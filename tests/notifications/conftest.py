@@ -10,7 +10,7 @@ from sanic import Sanic
 from config.settings import Settings
 from service.app import create_app, create_indexes
 from service.datastores.mongo import Mongo
-from tests.conftest import SECRET, Datastores
+from tests.conftest import SECRET, Datastores, drop
 from tests.notifications.world import World
 from tests.rest import RestClient, forget_documents, serving
 
@@ -55,6 +55,4 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
             yield client
     finally:
         Sanic.unregister_app(app)
-        mongo = Mongo(uri)
-        await mongo.database.client.drop_database(mongo.database.name)
-        mongo.close()
+        await drop(uri)

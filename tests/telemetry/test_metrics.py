@@ -173,3 +173,16 @@ class TestSeveralProcesses:
         assert not directory.exists()
         assert multiprocess.VARIABLE not in os.environ
         Metrics().answered("GET", "/", 200, 0)
+
+    def test_take_away_what_a_killed_one_left(self) -> None:
+        """By kill -9 a directory stays behind; the next start finds it."""
+        code = (
+            "import os, signal\nfrom service.telemetry import multiprocess\n"
+            "with multiprocess.shared():\n"
+            "    print(os.environ[multiprocess.VARIABLE], flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        left = Path(killed.stdout.strip())
+        assert left.is_dir()
+        with multiprocess.shared():
+            assert not left.exists()

@@ -1,0 +1,88 @@
+/** The list of conversations, and beside it the one that is open. */
+
+import { ChatPane } from "./chat-pane.js";
+import { ConversationList } from "./conversation-list.js";
+import { el, fill } from "./dom.js";
+import { icon } from "./icon.js";
+import { t } from "./i18n.js";
+import { startChat } from "./new-chat.js";
+import { replaceRoute } from "./route.js";
+
+const MAX_WATCHED = 200;
+
+export class Chats {
+  element;
+  #loa;
+  #list;
+  #pane = null;
+  #slot = el("div.slot");
+  #current = null;
+  #watched = "";
+  #ends = new AbortController();
+
+  constructor(loa) {
+    this.#loa = loa;
+    this.#list = new ConversationList(loa, () => startChat(loa));
+    this.element = el("div.chat", {}, this.#list.element, this.#slot);
+    this.#showNone();
+    const { signal } = this.#ends;
+    addEventListener("focus", () => this.#pane?.noteSeen(), { signal });
+    document.addEventListener("visibilitychange", () => this.#pane?.noteSeen(), { signal });
+  }
+
+  close() {
+    this.#ends.abort();
+    this.#closePane();
+    this.#list.close();
+  }
+
+  /** Open a conversation, or none. */
+  open(conversationId) {
+    if (conversationId === this.#current) return;
+    this.#closePane();
+    this.#current = conversationId;
+    if (conversationId) this.#loa.store.open(conversationId).catch(() => replaceRoute("#/"));
+    this.#showNone();
+  }
+
+  render(state) {
+    this.#list.render(state, this.#current);
+    this.#watch(state);
+    const conversation = state.conversations[this.#current];
+    if (this.#pane && !conversation?.details) {
+      // One was taken out of it, or has left.
+      replaceRoute("#/");
+    } else if (!this.#pane && conversation?.details) {
+      this.#pane = new ChatPane(this.#loa, this.#current, state);
+      fill(this.#slot, this.#pane.element);
+      this.#pane.render(state);
+      this.#pane.focus();
+    } else {
+      this.#pane?.render(state);
+    }
+  }
+
+  #closePane() {
+    this.#pane?.close();
+    this.#pane = null;
+  }
+
+  #showNone() {
+    const none = el("main.pane", { id: "content" }, el("div.empty", {}, icon("chats"), el("p", {}, t("chats.choose"))));
+    fill(this.#slot, none);
+  }
+
+  /** Follow who is online of the people that are shown. */
+  #watch({ conversationIds, conversations }) {
+    const ids = new Set();
+    for (const id of [this.#current, ...conversationIds]) {
+      for (const userId of conversations[id]?.details?.participant_ids.slice(0, 20) ?? []) {
+        if (userId !== this.#loa.me.id && ids.size < MAX_WATCHED) ids.add(userId);
+      }
+    }
+    const wanted = [...ids].sort().join();
+    if (wanted === this.#watched) return;
+    this.#watched = wanted;
+    this.#loa.store.watch([...ids]);
+  }
+}

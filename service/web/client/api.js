@@ -1,0 +1,317 @@
+/** The server's REST calls, one thin function each. They reject with a LoaError. */
+
+/**
+ * @typedef {import("./types.js").Profile} Profile
+ * @typedef {import("./types.js").Message} Message
+ * @typedef {import("./types.js").Conversation} Conversation
+ * @typedef {import("./types.js").Presence} Presence
+ * @typedef {import("./types.js").Post} Post
+ * @typedef {import("./types.js").Comment} Comment
+ * @typedef {import("./types.js").Notification} Notification
+ * @typedef {import("./types.js").Device} Device
+ */
+/**
+ * @template T
+ * @template {string | number} [C=number]
+ * @typedef {import("./types.js").Page<T, C>} Page
+ */
+
+export class Api {
+  #session;
+
+  /** @param {{fetch(path: string, init?: RequestInit): Promise<Response>}} session */
+  constructor(session) {
+    this.#session = session;
+  }
+
+  // People.
+
+  /** @returns {Promise<Profile>} */
+  me() {
+    return this.#call("GET", "/users/me");
+  }
+
+  /**
+   * @param {{display_name?: string, avatar?: string | null}} changes
+   * @returns {Promise<Profile>}
+   */
+  updateMe(changes) {
+    return this.#call("PATCH", "/users/me", { body: changes });
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Profile>}
+   */
+  user(id) {
+    return this.#call("GET", `/users/${id}`);
+  }
+
+  /**
+   * By the beginning of their username or display name.
+   * @param {string} query
+   * @param {number} [limit]
+   * @returns {Promise<Page<Profile>>}
+   */
+  users(query, limit) {
+    return this.#call("GET", "/users", { query: { query, limit } });
+  }
+
+  /**
+   * @param {string[]} userIds
+   * @returns {Promise<Record<string, Presence>>}
+   */
+  presence(userIds) {
+    return this.#call("GET", "/presence", { query: { user_ids: userIds.join(",") } });
+  }
+
+  /**
+   * @param {string} currentPassword
+   * @param {string} newPassword
+   * @returns {Promise<null>}
+   */
+  changePassword(currentPassword, newPassword) {
+    const body = { current_password: currentPassword, new_password: newPassword };
+    return this.#call("POST", "/auth/password", { body });
+  }
+
+  /** @returns {Promise<Page<Device>>} */
+  devices() {
+    return this.#call("GET", "/auth/sessions");
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<null>}
+   */
+  endDevice(id) {
+    return this.#call("DELETE", `/auth/sessions/${id}`);
+  }
+
+  // Conversations and messages.
+
+  /**
+   * Latest activity first.
+   * @param {{limit?: number, before?: string | null}} [page]
+   * @returns {Promise<Page<Conversation, string>>}
+   */
+  conversations(page = {}) {
+    return this.#call("GET", "/conversations", { query: page });
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Conversation>}
+   */
+  conversation(id) {
+    return this.#call("GET", `/conversations/${id}`);
+  }
+
+  /**
+   * With one other person and no title: the direct conversation of the two.
+   * @param {string[]} participantIds
+   * @param {string | null} [title]
+   * @returns {Promise<Conversation>}
+   */
+  createConversation(participantIds, title = null) {
+    return this.#call("POST", "/conversations", { body: { participant_ids: participantIds, title } });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} title
+   * @returns {Promise<Conversation>}
+   */
+  renameConversation(id, title) {
+    return this.#call("PATCH", `/conversations/${id}`, { body: { title } });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string[]} userIds
+   * @returns {Promise<Conversation>}
+   */
+  addParticipants(id, userIds) {
+    return this.#call("POST", `/conversations/${id}/participants`, { body: { user_ids: userIds } });
+  }
+
+  /**
+   * Take someone out of a group, or leave it.
+   * @param {string} id
+   * @param {string} userId
+   * @returns {Promise<null>}
+   */
+  removeParticipant(id, userId) {
+    return this.#call("DELETE", `/conversations/${id}/participants/${userId}`);
+  }
+
+  /**
+   * A page of history, ascending `seq`.
+   * @param {string} id
+   * @param {{before?: number, limit?: number}} [page] `before`: a `seq`; without it the newest page
+   * @returns {Promise<Page<Message>>}
+   */
+  messages(id, page = {}) {
+    return this.#call("GET", `/conversations/${id}/messages`, { query: page });
+  }
+
+  /**
+   * What has changed since `afterRev`, ascending `rev`.
+   * @param {string} id
+   * @param {number} afterRev
+   * @param {number} [limit]
+   * @returns {Promise<Page<Message>>}
+   */
+  changes(id, afterRev, limit = 500) {
+    return this.#call("GET", `/conversations/${id}/messages`, { query: { after_rev: afterRev, limit } });
+  }
+
+  /**
+   * For a page without a socket; `ChatSocket.send` survives a lost connection.
+   * @param {string} id
+   * @param {string} content
+   * @param {{nonce?: string, replyTo?: string | null}} [more] with the same `nonce` it may be repeated
+   * @returns {Promise<Message>}
+   */
+  sendMessage(id, content, { nonce, replyTo } = {}) {
+    return this.#call("POST", `/conversations/${id}/messages`, { body: { content, nonce, reply_to: replyTo } });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} messageId
+   * @param {string} content
+   * @returns {Promise<Message>}
+   */
+  editMessage(id, messageId, content) {
+    return this.#call("PATCH", `/conversations/${id}/messages/${messageId}`, { body: { content } });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} messageId
+   * @returns {Promise<Message>} the tombstone that stays
+   */
+  deleteMessage(id, messageId) {
+    return this.#call("DELETE", `/conversations/${id}/messages/${messageId}`);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} messageId
+   * @param {string} emoji
+   * @returns {Promise<Message>}
+   */
+  react(id, messageId, emoji) {
+    return this.#call("PUT", `/conversations/${id}/messages/${messageId}/reactions/${encodeURIComponent(emoji)}`);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} messageId
+   * @param {string} emoji
+   * @returns {Promise<Message>}
+   */
+  unreact(id, messageId, emoji) {
+    return this.#call("DELETE", `/conversations/${id}/messages/${messageId}/reactions/${encodeURIComponent(emoji)}`);
+  }
+
+  // Posts and comments.
+
+  /**
+   * Newest first.
+   * @param {{limit?: number, before?: string | null}} [page]
+   * @returns {Promise<Page<Post, string>>}
+   */
+  posts(page = {}) {
+    return this.#call("GET", "/posts", { query: page });
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Post>}
+   */
+  post(id) {
+    return this.#call("GET", `/posts/${id}`);
+  }
+
+  /**
+   * @param {string} content
+   * @returns {Promise<Post>}
+   */
+  createPost(content) {
+    return this.#call("POST", "/posts", { body: { content } });
+  }
+
+  /**
+   * Oldest first.
+   * @param {string} postId
+   * @param {{limit?: number, after?: number}} [page]
+   * @returns {Promise<Page<Comment>>}
+   */
+  comments(postId, page = {}) {
+    return this.#call("GET", `/posts/${postId}/comments`, { query: page });
+  }
+
+  /**
+   * @param {string} postId
+   * @param {string} content
+   * @param {{parentId?: string | null, nonce?: string}} [more] with the same `nonce` it may be repeated
+   * @returns {Promise<Comment>}
+   */
+  comment(postId, content, { parentId, nonce } = {}) {
+    return this.#call("POST", `/posts/${postId}/comments`, { body: { content, parent_id: parentId, nonce } });
+  }
+
+  // Notifications.
+
+  /**
+   * Newest first.
+   * @param {{limit?: number, before?: number, unread?: 1}} [page] `before`: a `seq`
+   * @returns {Promise<Page<Notification>>}
+   */
+  notifications(page = {}) {
+    return this.#call("GET", "/notifications", { query: page });
+  }
+
+  /** @returns {Promise<{unread_count: number}>} */
+  unreadCount() {
+    return this.#call("GET", "/notifications/unread_count");
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<{unread_count: number}>}
+   */
+  readNotification(id) {
+    return this.#call("PUT", `/notifications/${id}/read`);
+  }
+
+  /**
+   * All up to this `seq`.
+   * @param {number} seq
+   * @returns {Promise<{unread_count: number}>}
+   */
+  readNotifications(seq) {
+    return this.#call("PUT", "/notifications/read", { body: { up_to_seq: seq } });
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {{query?: Record<string, string | number | null | undefined>, body?: unknown}} [parts]
+   * @returns {Promise<any>}
+   */
+  async #call(method, path, { query = {}, body } = {}) {
+    const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+    const search = given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, `${value}`]))}` : "";
+    /** @type {RequestInit} */
+    const init = { method };
+    if (body !== undefined) {
+      init.headers = { "Content-Type": "application/json" };
+      init.body = JSON.stringify(body);
+    }
+    const response = await this.#session.fetch(`/api/v1${path}${search}`, init);
+    return response.status === 204 ? null : response.json();
+  }
+}

@@ -1,0 +1,199 @@
+"""Conversations: made, listed, renamed, joined and left."""
+
+import asyncio
+
+from tests.protocol.world import NO_ID, World, is_id, is_time
+
+CONVERSATION = {
+    "id",
+    "kind",
+    "title",
+    "participant_ids",
+    "participants",
+    "owner_id",
+    "created_at",
+    "last_activity_at",
+    "last_message",
+    "unread_count",
+    "last_seq",
+    "last_rev",
+    "last_read_seq",
+}
+
+
+async def test_direct_conversation(world: World) -> None:
+    """Two people without a title have one conversation: 201 for the first who asks, 200 ever after, from either side."""
+    anna, ben = await world.people(2)
+    first = await anna.call("POST", "/conversations", {"participant_ids": [ben.id]})
+    assert 201 == first.status_code
+    conversation = first.json()
+    assert CONVERSATION == set(conversation)
+    assert is_id(conversation["id"])
+    assert is_time(conversation["created_at"])
+    assert {anna.id, ben.id} == set(conversation["participant_ids"])
+    assert {anna.id: anna.profile, ben.id: ben.profile} == {one["id"]: one for one in conversation["participants"]}
+    assert None is conversation["title"] is conversation["last_message"]
+    assert [0] * 4 == [conversation[name] for name in ("unread_count", "last_seq", "last_rev", "last_read_seq")]
+    for person, other in ((anna, ben), (ben, anna)):
+        again = await person.call("POST", "/conversations", {"participant_ids": [other.id]})
+        assert (200, conversation["id"]) == (again.status_code, again.json()["id"])
+    named_oneself_too = await anna.call("POST", "/conversations", {"participant_ids": [ben.id, anna.id]})
+    assert (200, conversation["id"]) == (named_oneself_too.status_code, named_oneself_too.json()["id"])
+
+
+async def test_a_direct_conversation_is_made_once(world: World) -> None:
+    """Twenty requests at once, from both sides, make one conversation, and exactly one of them hears 201."""
+    anna, ben = await world.people(2)
+    pairs = [(anna, ben), (ben, anna)] * 10
+    answers = await asyncio.gather(
+        *(person.call("POST", "/conversations", {"participant_ids": [other.id]}) for person, other in pairs)
+    )
+    assert 1 == len({answer.json()["id"] for answer in answers})
+    assert [200] * 19 + [201] == sorted(answer.status_code for answer in answers)
+
+
+async def test_group(world: World) -> None:
+    """With a title, or more than two people, it is a group: each a conversation of its own, however often it is made."""
+    anna, ben, cleo = await world.people(3)
+    direct = await anna.talk(ben)
+    groups = [await anna.talk(ben, title="Just us"), await anna.talk(ben, title="Just us"), await anna.talk(ben, cleo)]
+    assert 4 == len({direct, *groups})
+    group = await cleo.get(f"/conversations/{groups[2]}")
+    assert {anna.id, ben.id, cleo.id} == set(group["participant_ids"])
+    assert "group" == group["kind"]
+
+
+async def test_no_conversation_with_nobody(world: World) -> None:
+    """A participant who does not exist, and none but oneself, make no conversation."""
+    anna, ben = await world.people(2)
+    for participants in ([NO_ID], [ben.id, NO_ID], [anna.id], []):
+        answer = await anna.call("POST", "/conversations", {"participant_ids": participants})
+        assert answer.status_code in (404, 422), participants
+    assert [] == (await anna.get("/conversations"))["items"]
+    assert [] == (await ben.get("/conversations"))["items"]
+
+
+async def test_the_list(world: World) -> None:
+    """Newest activity first, each item as its own call shows it, with what was said last and how much is unread."""
+    anna, ben, cleo = await world.people(3)
+    with_ben, with_cleo = await anna.talk(ben), await anna.talk(cleo)
+    for _ in range(3):
+        last = await anna.say(with_ben)
+    page = await ben.get("/conversations")
+    assert None is page["next"]
+    (item,) = page["items"]
+    assert CONVERSATION == set(item)
+    assert last == item["last_message"]
+    assert [3, 3, 3, 0] == [item[name] for name in ("unread_count", "last_seq", "last_rev", "last_read_seq")]
+    assert item == await ben.get(f"/conversations/{with_ben}")
+    assert [with_ben, with_cleo] == [one["id"] for one in (await anna.get("/conversations"))["items"]]
+    await cleo.say(with_cleo)
+    assert [with_cleo, with_ben] == [one["id"] for one in (await anna.get("/conversations"))["items"]]
+
+
+async def test_one_has_read_what_one_says(world: World) -> None:
+    """The sender's own messages are not unread to the sender."""
+    anna, ben = await world.people(2)
+    conversation = await anna.talk(ben)
+    await ben.say(conversation)
+    await anna.say(conversation)
+    assert 0 == (await anna.get(f"/conversations/{conversation}"))["unread_count"]
+    assert 1 == (await ben.get(f"/conversations/{conversation}"))["unread_count"]
+
+
+async def test_paging_the_list(world: World) -> None:
+    """Pages have no overlap and no hole, every conversation comes once in order, and `next` is null at the end."""
+    anna, *others = await world.people(8)
+    made = [await anna.talk(other) for other in others]
+    for limit in (1, 3, 7, 30):
+        listed = [item["id"] async for item in anna.pages("/conversations", "before", limit=limit)]
+        assert made[::-1] == listed
+    for cursor in ("garbage", "{}", "0", "x" * 500, "null"):
+        assert 422 == (await anna.call("GET", "/conversations", params={"before": cursor})).status_code, cursor
+
+
+async def test_title(world: World) -> None:
+    """A new title is everyone's, and is told to every device of everyone."""
+    anna, ben = await world.people(2)
+    group = await anna.talk(ben, title="Before")
+    sockets = [await anna.chat(), await ben.chat()]
+    changed = await anna.patch(f"/conversations/{group}", {"title": " After "})
+    assert ("After", CONVERSATION) == (changed["title"], set(changed))
+    for socket in sockets:
+        event = await socket.event("conversation_updated")
+        assert {"type", "conversation_id", "data"} == set(event)
+        assert (group, "After", CONVERSATION) == (event["conversation_id"], event["data"]["title"], set(event["data"]))
+    assert "After" == (await ben.get(f"/conversations/{group}"))["title"]
+
+
+async def test_a_direct_conversation_stays_of_two(world: World) -> None:
+    """Nobody is added to, taken out of, or leaves a direct conversation, and it has no title: both see it, so 403."""
+    anna, ben, cleo = await world.people(3)
+    direct = f"/conversations/{await anna.talk(ben)}"
+    await anna.refused(403, "forbidden", "POST", f"{direct}/participants", {"user_ids": [cleo.id]})
+    await anna.refused(403, "forbidden", "DELETE", f"{direct}/participants/{ben.id}")
+    await anna.refused(403, "forbidden", "DELETE", f"{direct}/participants/{anna.id}")
+    await anna.refused(403, "forbidden", "PATCH", direct, {"title": "Ours"})
+    assert {anna.id, ben.id} == set((await anna.get(direct))["participant_ids"])
+
+
+async def test_participants(world: World) -> None:
+    """Who is added sees the group from then on and hears of it at once; who is taken out, or leaves, no longer does."""
+    anna, ben, cleo = await world.people(3)
+    group = await anna.talk(ben, title="A group")
+    await anna.say(group)
+    await cleo.refused(404, "not_found", "GET", f"/conversations/{group}")
+    hers, his = await cleo.chat(), await ben.chat()
+    added = await anna.post(f"/conversations/{group}/participants", {"user_ids": [cleo.id, ben.id]})
+    assert {anna.id, ben.id, cleo.id} == set(added["participant_ids"])
+    for socket in (hers, his):
+        event = await socket.event("conversation_updated")
+        assert cleo.id in event["data"]["participant_ids"]
+    await anna.say(group)
+    assert group == (await hers.event("new_message"))["conversation_id"]
+    await cleo.delete(f"/conversations/{group}/participants/{cleo.id}")
+    assert {"type": "conversation_removed", "conversation_id": group} == await hers.event("conversation_removed")
+    await cleo.refused(404, "not_found", "GET", f"/conversations/{group}")
+    event = await his.event("conversation_updated", lambda event: cleo.id not in event["data"]["participant_ids"])
+    assert {anna.id, ben.id} == set(event["data"]["participant_ids"])
+    await anna.delete(f"/conversations/{group}/participants/{ben.id}")
+    await his.event("conversation_removed")
+    assert [anna.id] == (await anna.get(f"/conversations/{group}"))["participant_ids"]
+
+
+async def test_who_may_take_whom_out(world: World) -> None:
+    """A participant who did not make the group may leave, but takes no other out; nobody takes out who is not in."""
+    anna, ben, cleo = await world.people(3)
+    group = f"/conversations/{await anna.talk(ben, cleo)}"
+    await ben.refused(403, "forbidden", "DELETE", f"{group}/participants/{cleo.id}")
+    assert {anna.id, ben.id, cleo.id} == set((await ben.get(group))["participant_ids"])
+    await anna.refused(404, "not_found", "DELETE", f"{group}/participants/{NO_ID}")
+    await ben.delete(f"{group}/participants/{ben.id}")
+    await anna.refused(404, "not_found", "DELETE", f"{group}/participants/{ben.id}")
+
+
+async def test_nothing_after_removal(world: World) -> None:
+    """`conversation_removed` is the last that a socket hears of a conversation, while the others talk on and on."""
+    anna, ben, cleo = await world.people(3)
+    group, other = await anna.talk(ben, cleo), await anna.talk(ben)
+    socket = await ben.chat()
+
+    async def chatter() -> None:
+        for _ in range(15):
+            await cleo.say(group)
+
+    talking = asyncio.gather(chatter(), chatter())
+    await socket.event("new_message")
+    await anna.delete(f"/conversations/{group}/participants/{ben.id}")
+    await talking
+    await anna.say(other)
+    await socket.event("new_message", lambda event: event["conversation_id"] == other)
+    about = [event["type"] for event in socket.seen if event.get("conversation_id") == group]
+    assert "conversation_removed" == about[-1], about
+    assert 1 == about.count("conversation_removed")
+    for type_, fields in {
+        "send_message": {"content": "hello"},
+        "read": {"seq": 1},
+        "typing": {},
+    }.items():
+        await socket.refused("not_found", type_, conversation_id=group, **fields)

@@ -1,0 +1,95 @@
+"""What others have is answered exactly like what does not exist: the same status, the same body, the same headers."""
+
+import asyncio
+from urllib.parse import quote
+
+import httpx
+
+from tests.protocol.world import NO_ID, Person, World, words
+
+
+def fingerprint(answer: httpx.Response) -> tuple[object, ...]:
+    """All that a stranger could tell two answers apart by, but for the id of the request and the time."""
+    varying = {"x-request-id", "date"}
+    return answer.status_code, answer.content, {k: v for k, v in answer.headers.items() if k not in varying}
+
+
+async def same(eve: Person, method: str, theirs: str, nothing: str, body: object = None) -> None:
+    """`theirs`, which exists, and `nothing`, which does not, are the same 404 to her."""
+    found, missing = await eve.call(method, theirs, body), await eve.call(method, nothing, body)
+    assert 404 == found.status_code, (method, theirs, found.text)
+    assert fingerprint(found) == fingerprint(missing)
+
+
+async def test_a_conversation_of_others_is_not_there(world: World) -> None:
+    """None of the calls tells a stranger that it exists, nor changes it."""
+    anna, ben, eve = await world.people(3)
+    group = await anna.talk(ben, title="Without Eve")
+    message = (await anna.say(group))["id"]
+    before = await anna.get(f"/conversations/{group}"), await anna.get(f"/conversations/{group}/messages")
+    calls: list[tuple[str, str, object]] = [
+        ("GET", "", None),
+        ("PATCH", "", {"title": "Mine"}),
+        ("POST", "/participants", {"user_ids": [eve.id]}),
+        ("DELETE", f"/participants/{ben.id}", None),
+        ("DELETE", f"/participants/{eve.id}", None),
+        ("GET", "/messages", None),
+        ("GET", "/messages?before=2", None),
+        ("GET", "/messages?after_rev=0", None),
+        ("POST", "/messages", {"content": words()}),
+        ("PATCH", f"/messages/{message}", {"content": words()}),
+        ("DELETE", f"/messages/{message}", None),
+        ("PUT", f"/messages/{message}/reactions/{quote('👍')}", None),
+        ("DELETE", f"/messages/{message}/reactions/{quote('👍')}", None),
+        ("PUT", "/read", {"seq": 1}),
+    ]
+    for method, rest, body in calls:
+        await same(eve, method, f"/conversations/{group}{rest}", f"/conversations/{NO_ID}{rest}", body)
+    assert before == (await anna.get(f"/conversations/{group}"), await anna.get(f"/conversations/{group}/messages"))
+    assert [] == (await eve.get("/conversations"))["items"]
+
+
+async def test_nor_on_the_socket(world: World) -> None:
+    """Frames about it get `not_found`, the same as for an id that nothing has; its events do not come."""
+    anna, ben, eve = await world.people(3)
+    theirs, ours = await anna.talk(ben), await anna.talk(eve)
+    socket = await eve.chat()
+    for type_, fields in (("send_message", {"content": words()}), ("read", {"seq": 1}), ("typing", {})):
+        answers = [await socket.answer(type_, conversation_id=id_, **fields) for id_ in (theirs, NO_ID)]
+        assert ["not_found"] * 2 == [answer.pop("code") for answer in answers]
+        assert 1 == len({str({**answer, "ref": ""}) for answer in answers})
+    await socket.ask("sync", conversations={theirs: 0, NO_ID: 0})
+    assert [] == socket.left("sync")
+    await asyncio.gather(*(anna.say(theirs) for _ in range(5)))
+    await anna.say(ours)
+    await socket.event("new_message")
+    about = {event.get("conversation_id") for event in socket.seen if event["type"] not in ("conversation_removed",)}
+    assert theirs not in about
+    assert words() not in str(socket.seen)
+
+
+async def test_a_session_of_others_is_not_there(world: World) -> None:
+    """Nobody ends another person's session, nor learns that there is one."""
+    anna, eve = await world.people(2)
+    (session,) = (await anna.get("/auth/sessions"))["items"]
+    await same(eve, "DELETE", f"/auth/sessions/{session['id']}", f"/auth/sessions/{NO_ID}")
+    await anna.get("/users/me")
+
+
+async def test_a_notification_of_others_is_not_there(world: World) -> None:
+    """Nobody reads another's notifications, nor marks them."""
+    anna, ben, eve = await world.people(3)
+    stream = await anna.stream()
+    await ben.comment(await anna.publish())
+    id_ = (await stream.notification())["data"]["notification_id"]
+    await same(eve, "PUT", f"/notifications/{id_}/read", f"/notifications/{NO_ID}/read")
+    assert 1 == (await anna.get("/notifications/unread_count"))["unread_count"]
+    assert {"items": [], "next": None} == await eve.get("/notifications")
+
+
+async def test_who_is_away_and_who_does_not_exist(world: World) -> None:
+    """Presence of an id that nobody has tells no more than that of someone who is away and was never here."""
+    anna, ben = await world.people(2)
+    states = await anna.get("/presence", user_ids=f"{ben.id},{NO_ID}")
+    assert {"online": False, "last_seen": None} == states[ben.id]
+    assert states.get(NO_ID) in (None, states[ben.id])
