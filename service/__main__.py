@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from config.settings import Settings, SettingsError
 
 WRONG_SETTINGS = 2
+INTERRUPTED = 128 + signal.SIGINT
 
 ENVIRONMENT = """\
 settings, from the environment (all optional):
@@ -78,6 +80,8 @@ def release(settings: Settings) -> int:
     if not settings.mongodb_uri:
         print("Nothing to do: the embedded database is prepared whenever it starts.")
         return 0
+    from pymongo.errors import PyMongoError
+
     from service.app import create_indexes
     from service.errors import Unavailable
 
@@ -85,6 +89,10 @@ def release(settings: Settings) -> int:
         asyncio.run(create_indexes(settings))
     except Unavailable as error:
         return fail(f"MONGODB_URI: {error}")
+    except (PyMongoError, ValueError) as error:
+        # By its name only: the text may quote a piece of the URI, which may be one of the password.
+        reason = (getattr(error, "details", None) or {}).get("codeName") or type(error).__name__
+        return fail(f"MONGODB_URI: the database cannot be used: {reason}")
     print("The database is prepared.")
     return 0
 
@@ -103,4 +111,7 @@ def fail(message: str, code: int = 1) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # so early that nothing has been started yet
+        sys.exit(INTERRUPTED)

@@ -59,6 +59,8 @@ class Supervisor:
         """See `run`."""
         serving = asyncio.create_task(self._serve())
         for number in STOPS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: the terminal may go
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number, serving)
         try:
             await serving

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def test_help_names_every_command_and_every_variable(command: Command) -> None:
     assert 0 == code
     for name in ("announce", "release", *(field.upper() for field in Settings.model_fields)):
         assert name in text
-    assert "  worker " not in text
+    assert not re.search(r"^ +worker", text, re.MULTILINE)
 
 
 def test_an_unknown_command_is_refused(command: Command) -> None:
@@ -92,13 +93,25 @@ def test_release_says_that_the_database_is_away(command: Command) -> None:
     assert expected == command("release", MONGODB_URI=NOWHERE, JWT_SECRET=SECRET)
 
 
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("mongodb://", "InvalidURI"),
+        ("mongodb://an:pass/word@localhost/loa", "ValueError"),
+        ("mongodb://localhost/loa?replicaSet=", "ConfigurationError"),
+    ],
+)
+def test_release_says_that_the_uri_is_wrong(command: Command, uri: str, reason: str) -> None:
+    """Without quoting it: a piece of it may be the password."""
+    expected = (1, f"loa: MONGODB_URI: the database cannot be used: {reason}\n")
+    assert expected == command("release", MONGODB_URI=uri, JWT_SECRET=SECRET)
+
+
 def test_serving_without_its_database_says_so(command: Command, datastores: Datastores) -> None:
     """And ends, for whoever started it to try again."""
     code, text = command(MONGODB_URI=NOWHERE, REDIS_URL=datastores.redis_url, JWT_SECRET=SECRET, PORT="0")
     assert 1 == code
-    assert (
-        "loa: MONGODB_URI: The database cannot be reached.\nloa: the database could not be prepared\n" == text
-    )
+    assert "loa: MONGODB_URI: The database cannot be reached.\nloa: the database could not be prepared\n" == text
 
 
 async def test_an_announcement_reaches_everyone(command: Command, run: Run) -> None:
@@ -109,7 +122,7 @@ async def test_an_announcement_reaches_everyone(command: Command, run: Run) -> N
     async with asyncio.timeout(30), connect(url) as one, connect(url) as other, connect(url) as third:
         for socket in (one, other, third):
             assert "hello" == json.loads(await socket.recv())["type"]
-        announced = await asyncio.to_thread(command: Command, "announce", " Tạm nghỉ lúc 22 giờ. ")
+        announced = await asyncio.to_thread(command, "announce", " Tạm nghỉ lúc 22 giờ. ")
         assert (0, "Announced to 2 worker processes.\n") == announced
         for socket in (one, other, third):
             while (event := json.loads(await socket.recv()))["type"] != "announcement":

@@ -59,8 +59,8 @@ class Blacklist:
         """Enter each of these ids for so many seconds. Where Redis does not take them, the blacklist is not whole."""
         pipeline = self._redis.pipeline(transaction=False)
         for one, seconds in ids.items():
-            if seconds > 0:
-                pipeline.set(PREFIX + one, 1, px=max(1, int(seconds * 1000)))
+            if (milliseconds := int(seconds * 1000)) > 0:
+                pipeline.set(PREFIX + one, 1, px=milliseconds)
         try:
             async with asyncio.timeout(PATIENCE):
                 await pipeline.execute()

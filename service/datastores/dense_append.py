@@ -21,9 +21,10 @@ PAGE = 256
 """How far above a known number one read looks: about what one process can have added since."""
 MAX_KNOWN = 10_000
 """Lists whose last number is remembered; one that is forgotten costs two reads."""
-MAX_COLLISIONS = 50
-"""Numbers lost to other processes in a row. With eight of them at one list, fewer than one batch in 500 gets there."""
-LAST_PAUSE = 0.1
+MAX_COLLISIONS = 400
+"""Numbers lost to other processes in a row: some four seconds. Of eight at one list each wins every eighth time."""
+LAST_PAUSE = 0.02
+"""Seconds. A longer one would only let those win who have just won, and have not paused."""
 DUPLICATE_KEY = 11000
 
 

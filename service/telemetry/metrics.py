@@ -117,4 +117,4 @@ class Metrics:
         if self._gauges:
             self._gauges.sample()
         # Reading the files of many workers takes a while, in which this process can do something else.
-        return await asyncio.to_thread(lambda: generate_latest(multiprocess.merged() or self._registry))
+        return await asyncio.to_thread(lambda: multiprocess.exposition() or generate_latest(self._registry))

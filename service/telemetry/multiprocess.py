@@ -9,15 +9,20 @@ whoever is asked reads them all. Counters of a process that has ended stay, for 
 import os
 import re
 import shutil
+import struct
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, values
+from prometheus_client import CollectorRegistry, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+ATTEMPTS = 20
+PAUSE = 0.05
+"""Seconds between attempts to read what another process is writing."""
 PREFIX = "loa-metrics-"
 OWNED = re.compile(PREFIX + r"(\d+)-.*")
 LIVE_GAUGE = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
@@ -38,8 +43,8 @@ def shared() -> Iterator[None]:
             values.ValueClass = values.get_value_class()
 
 
-def merged() -> CollectorRegistry | None:
-    """The metrics of all processes; None where each has its own."""
+def exposition() -> bytes | None:
+    """The metrics of all processes, for Prometheus; None where each has its own. Blocks while it reads their files."""
     if not (directory := os.environ.get(VARIABLE)):
         return None
     # One that was killed could not take its gauges along.
@@ -48,7 +53,13 @@ def merged() -> CollectorRegistry | None:
             mark_process_dead(int(match[1]), directory)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, directory)
-    return registry
+    for _ in range(ATTEMPTS):
+        try:
+            return generate_latest(registry)
+        except (struct.error, FileNotFoundError):
+            # A process that is just starting has made its file and not written to it yet.
+            time.sleep(PAUSE)
+    return generate_latest(registry)
 
 
 def forget_this_process() -> None:

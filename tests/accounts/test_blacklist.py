@@ -38,6 +38,7 @@ async def test_an_entry_lasts_as_long_as_it_was_said_to(blacklist: Blacklist, re
     await blacklist.add({"one": 60.0, "other": 0.5, "over": 0.0, "long over": -5.0})
     assert 59_000 < await redis.pttl(PREFIX + "one") <= 60_000
     assert 0 < await redis.pttl(PREFIX + "other") <= 500
+    assert blacklist.whole
     assert {f"{PREFIX}one".encode(), f"{PREFIX}other".encode(), MARK.encode()} == set(await redis.keys())
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +15,7 @@ from service.errors import TokenRevoked, Unavailable
 from service.identity import Identity
 from service.ids import new_id
 from service.realtime.bus import LocalBus
+from service.times import now
 from tests.accounts.conftest import PASSWORD
 from tests.accounts.door import Door
 from tests.accounts.parts import ACCESS_TTL, Process, process
@@ -214,6 +216,20 @@ async def test_an_ended_session_stays_shut_when_redis_has_lost_everything(
     # The other process has not noticed anything, and need not: the entry and the mark are back.
     assert here.blacklist.whole
     assert not await opens(here, caller)
+
+
+async def test_what_ended_long_ago_is_entered_too(here: Process, mongo: Mongo, redis: Redis, caller: Identity) -> None:
+    """As long ago as an access token lives: by a new process, and by one that sees that Redis has lost everything."""
+    ended = now() - timedelta(seconds=ACCESS_TTL - 60)
+    await here.sessions._sessions.update_one({}, {"$set": {"revoked_at": ended}})
+    await redis.flushall()
+    fresh = process(mongo, redis)
+    await fresh.revocation.look()
+    assert 0 < await redis.ttl(PREFIX + caller.session_id) <= 60
+    await redis.flushall()
+    await fresh.revocation.look()
+    assert 0 < await redis.ttl(PREFIX + caller.session_id) <= 60
+    await fresh.passwords.close()
 
 
 async def test_a_new_process_enters_what_the_last_one_could_not(

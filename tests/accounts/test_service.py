@@ -1,6 +1,7 @@
 """Registering, signing in, staying signed in, and ending it."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -249,6 +250,19 @@ async def test_a_sign_in_with_the_old_password_does_not_slip_through(here: Proce
     await here.accounts.change_password(caller, PasswordChange(current_password=PASSWORD, new_password=NEW))
     with pytest.raises(BadCredentials):
         await here.accounts._begin_session(user, "a thief's browser")
+    assert [caller.session_id] == [session.id for session in await here.accounts.sessions(caller)]
+
+
+async def test_no_sign_in_with_the_old_password_outlives_its_change(here: Process, caller: Identity) -> None:
+    """However the two come between each other: it is refused, or its session ends."""
+
+    async def sign_in_often() -> None:
+        with contextlib.suppress(BadCredentials):
+            for _ in range(20):
+                await here.accounts.login(LOGIN, "")
+
+    change = PasswordChange(current_password=PASSWORD, new_password=NEW)
+    await asyncio.gather(*(sign_in_often() for _ in range(4)), here.accounts.change_password(caller, change))
     assert [caller.session_id] == [session.id for session in await here.accounts.sessions(caller)]
 
 

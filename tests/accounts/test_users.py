@@ -79,6 +79,7 @@ async def test_a_search_finds_by_the_beginning_of_either_name(here: Process) -> 
     await add(here, "ann", "Zoe")
     await add(here, "banh", "Bánh mì an")
     assert ["ann", "anna", "zoe", "xuan"] == await names(here, "aN")
+    assert ["ann", "anna", "zoe"] == await names(here, "aN", 3)
     assert ["ann", "anna", "xuan"] == await names(here, "ann")
     assert ["banh"] == await names(here, "bÁNH")
     assert [] == await names(here, "nn")

@@ -1,5 +1,8 @@
 """What the environment may say, and what is said back."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -118,3 +121,14 @@ def test_settings_cannot_be_changed() -> None:
 def test_the_secret_is_not_shown() -> None:
     """Neither in a traceback nor in a log."""
     assert SECRET not in repr(Settings(jwt_secret=SECRET))
+
+
+def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a reader uncomments there works, and changes nothing."""
+    lines = (Path(__file__).parents[2] / "config" / ".env.example").read_text().splitlines()
+    example = dict(line.removeprefix("#").split("=", 1) for line in lines if re.match(r"#[A-Z_]+=", line))
+    assert {field.upper() for field in Settings.model_fields} == example.keys()
+    for name in ("MONGODB_URI", "REDIS_URL"):
+        assert Settings.model_fields[name.lower()].default is None
+        del example[name]
+    assert Settings() == read(monkeypatch, **example)

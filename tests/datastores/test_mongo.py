@@ -1,8 +1,57 @@
-async def test_ping(mongo):
+"""How Loa connects to MongoDB, and what becomes of its errors."""
+
+import time
+
+import pytest
+from pymongo.errors import DuplicateKeyError
+
+from service.datastores.mongo import Mongo, unavailable
+from service.errors import Unavailable
+
+
+async def test_every_test_has_an_empty_database(mongo: Mongo) -> None:
+    """Of its own; it answers, and keeps what it is given."""
     await mongo.ping()
-    await mongo.database.a.insert_one({"a": 1})
-    assert await mongo.database.a.count_documents({}) == 1
+    assert [] == await mongo.database.list_collection_names()
+    await mongo.database.things.insert_one({"_id": 1})
+    assert 1 == await mongo.database.things.count_documents({})
 
 
-async def test_again(mongo):
-    assert await mongo.database.a.count_documents({}) == 0
+async def test_an_absent_database_is_unavailable_within_a_few_seconds() -> None:
+    """Whoever asks is told 503, and not kept waiting."""
+    mongo = Mongo("mongodb://127.0.0.1:1/loa")
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await mongo.ping()
+    assert time.monotonic() - began < 5
+    mongo.close()
+
+
+async def test_a_refusal_is_no_absence(mongo: Mongo) -> None:
+    """A duplicate key is for whoever wrote it to understand."""
+    await mongo.database.things.insert_one({"_id": 1})
+    with pytest.raises(DuplicateKeyError):
+        async with unavailable():
+            await mongo.database.things.insert_one({"_id": 1})
+
+
+async def test_a_write_counts_once_a_majority_has_it_on_disk(mongo: Mongo) -> None:
+    """Acknowledged is stored."""
+    concern = mongo.database.write_concern.document
+    assert ("majority", True) == (concern["w"], concern["j"])
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("mongodb://127.0.0.1:1", "loa"),
+        ("mongodb://127.0.0.1:1/?directConnection=true", "loa"),
+        ("mongodb://127.0.0.1:1/other?directConnection=true", "other"),
+        ("mongodb://user:word@127.0.0.1:1,127.0.0.1:2/other", "other"),
+    ],
+)
+async def test_the_uri_names_the_database(uri: str, name: str) -> None:
+    """Where it does not, it is called loa."""
+    mongo = Mongo(uri)
+    assert name == mongo.database.name
+    mongo.close()

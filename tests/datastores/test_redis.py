@@ -1,9 +1,130 @@
-"""How Loa connects to Redis."""
+"""How Loa connects to Redis, and how long it waits for one that is not there."""
 
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
 from redis.asyncio import Redis
+
+from service.datastores import redis as datastore
+from service.datastores.redis import OUTAGE, connect
+from tests.conftest import Datastores
+
+SELF_SIGNED = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgh004rFXynIEAK3If
+sEILh/3XQT9kKb/DxQdGn0bVDQehRANCAARJFmbOvlebRhOntPwVX5AtuD1OQnn4
+W6WWCoV3t+gguYe4JFoZfLeWryRuxkr8jVS/RY1Q/nWuQd6vV252T/3P
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBfTCCASOgAwIBAgIUYfLtlwor62EpcnuFCSBfWNb16cEwCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIbG9hLXRlc3QwIBcNMjYxMTIxMjEzMjAxWhgPMjEyNjEwMjgy
+MTMyMDFaMBMxETAPBgNVBAMMCGxvYS10ZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAESRZmzr5Xm0YTp7T8FV+QLbg9TkJ5+FullgqFd7foILmHuCRaGXy3lq8k
+bsZK/I1Uv0WNUP51rkHer1dudk/9z6NTMFEwHQYDVR0OBBYEFJb+n2AsoG/2uJof
+NeAT+N/OhcVIMB8GA1UdIwQYMBaAFJb+n2AsoG/2uJofNeAT+N/OhcVIMA8GA1Ud
+EwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhAOfBr5Mr6F+Bp8MBjDxdp+J0
+CTW54aY5ix3cdfY835mjAiB4C+0VB2h/MHp1rUxiiQ5Ai3puEeeBB6M9w8OsNsou
+EA==
+-----END CERTIFICATE-----
+"""
+"""Made for this test, signed by nobody else, and valid until 2126."""
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port of a server that handles each connection by `serve`."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
 
 
 async def test_answers_are_bytes(redis: Redis) -> None:
-    """What was stored comes back as bytes."""
-    await redis.set("loa:test", "a")
-    assert await redis.get("loa:test") == b"a"
+    """Nobody has to guess an encoding."""
+    await redis.set("loa:test", "ế")
+    assert "ế".encode() == await redis.get("loa:test")
+
+
+async def test_a_dropped_connection_is_replaced(redis: Redis, datastores: Datastores) -> None:
+    """As after a restart of Redis: the command that finds it out is tried once more."""
+    other = connect(datastores.redis_url)
+    await other.ping()
+    assert await redis.client_kill_filter(_type="normal", skipme=True) >= 1
+    assert await other.ping()
+    await other.aclose()
+
+
+async def test_a_redis_that_is_not_there_is_told_at_once() -> None:
+    """By one of the errors that everyone who asks Redis knows."""
+    redis = connect("redis://127.0.0.1:1")
+    began = time.monotonic()
+    with pytest.raises(OUTAGE):
+        await redis.ping()
+    assert time.monotonic() - began < 1
+    await redis.aclose()
+
+
+async def test_a_redis_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than the limit, and once more."""
+    monkeypatch.setattr(datastore, "TIMEOUT", 0.2)
+    silence = asyncio.Event()
+
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silence.wait()
+        writer.close()
+
+    async with listening(be_silent) as port:
+        redis = connect(f"redis://127.0.0.1:{port}")
+        began = time.monotonic()
+        with pytest.raises(OUTAGE):
+            await redis.ping()
+        assert time.monotonic() - began < 2
+        silence.set()
+        await redis.aclose()
+
+
+async def test_a_thousand_commands_share_a_bounded_pool(redis: Redis) -> None:
+    """They wait for one another instead of failing."""
+    await asyncio.gather(*(redis.incr("loa:test") for _ in range(1000)))
+    assert b"1000" == await redis.get("loa:test")
+    assert len(await redis.client_list()) <= datastore.POOL_SIZE + 10
+
+
+async def test_herokus_certificate_is_taken_unless_the_url_asks_for_a_better_one(
+    datastores: Datastores, tmp_path: Path
+) -> None:
+    """It is signed by itself; `?ssl_cert_reqs=required` refuses that."""
+    (tmp_path / "certificate.pem").write_text(SELF_SIGNED)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "certificate.pem")
+    address = urlsplit(datastores.redis_url)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if address.scheme == "unix":
+            inner_reader, inner_writer = await asyncio.open_unix_connection(unquote(address.path))
+        else:
+            inner_reader, inner_writer = await asyncio.open_connection(address.hostname, address.port or 6379)
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
+
+    async with listening(forward, tls) as port:
+        redis = connect(f"rediss://127.0.0.1:{port}")
+        assert await redis.ping()
+        await redis.aclose()
+        strict = connect(f"rediss://127.0.0.1:{port}?ssl_cert_reqs=required")
+        with pytest.raises(OUTAGE, match=r"(?i)certificate"):
+            await strict.ping()
+        await strict.aclose()
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(4096):
+        writer.write(data)
+        await writer.drain()
+    writer.close()

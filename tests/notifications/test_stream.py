@@ -118,7 +118,7 @@ async def test_one_too_far_behind_is_reset(author: Visitor, reader: Visitor, mon
 async def test_streams_that_join_under_way_miss_nothing_and_get_nothing_twice(author: Visitor, reader: Visitor) -> None:
     """Streams resume again and again while notifications pour in: each sees an unbroken run of numbers."""
     post = await author.post()
-    total = 60
+    total = 40
 
     async def pour() -> None:
         for _ in range(total):

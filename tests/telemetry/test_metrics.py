@@ -163,6 +163,15 @@ class TestSeveralProcesses:
         found = await scrape(Metrics())
         assert (6.0, 4.0, 1.0) == (found[REQUESTS], found[CONNECTIONS], found["loa_bus_connected"])
 
+    async def test_that_are_just_starting_do_not_break_a_scrape(self, workers: Workers) -> None:
+        """Their files are there before anything is in them."""
+        file = Path(os.environ[multiprocess.VARIABLE]) / "counter_1.db"
+        file.touch()
+        scraping = asyncio.create_task(scrape(Metrics()))
+        await asyncio.sleep(2 * multiprocess.PAUSE)
+        file.unlink()
+        assert 6.0 == (await scraping)[REQUESTS]
+
     def test_leave_nothing_behind(self) -> None:
         """The common files are private while they are there, and gone afterwards."""
         with multiprocess.shared():

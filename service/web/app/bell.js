@@ -4,11 +4,11 @@ import { avatar } from "./avatar.js";
 import { closeButton } from "./dialog.js";
 import { el, fill, KeyedList, set } from "./dom.js";
 import { icon } from "./icon.js";
-import { t } from "./i18n.js";
+import { errorText, t } from "./i18n.js";
 import { moreButton } from "./paging.js";
 import { linkToComment } from "./route.js";
 import { agoElement } from "./time.js";
-import { showToast } from "./toast.js";
+import { say, showToast } from "./toast.js";
 
 export class Bell {
   /** A popover: the bell's button opens it, Escape or a press elsewhere closes it. */
@@ -27,8 +27,8 @@ export class Bell {
       create: (notification) => this.#create(notification),
       update: (element, { data }) => mark(element, data.read),
     });
-    this.#allRead = el("button.button.link", { type: "button", onclick: () => store.readAllNotifications() }, t("bell.all_read"));
-    this.#more = moreButton(() => store.loadNotifications());
+    this.#allRead = el("button.button.link", { type: "button", onclick: () => this.#try(store.markNotificationsRead()) }, t("bell.all_read"));
+    this.#more = moreButton(() => store.loadOlderNotifications());
     const heading = el("h2", { id: "bell-title", tabindex: "-1" }, t("bell.title"));
     this.panel = el(
       "section.panel",
@@ -81,7 +81,11 @@ export class Bell {
 
   #follow({ notification_id }) {
     this.panel.hidePopover();
-    this.#store.readNotification(notification_id);
+    this.#try(this.#store.markNotificationRead(notification_id));
+  }
+
+  #try(marking) {
+    marking.catch((error) => say(errorText(error)));
   }
 }
 

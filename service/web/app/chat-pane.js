@@ -41,8 +41,8 @@ export class ChatPane {
     this.#composer = new Composer(conversationId, conversationName(this.#conversation.details, loa.me.id), {
       nameOf: actions.nameOf,
       send: (content, replyTo) => this.#send(content, replyTo),
-      edit: (message, content) => this.#try(() => loa.store.edit(message.conversation_id, message.id, content)),
-      typing: () => loa.store.typing(conversationId),
+      edit: (message, content) => this.#try(() => loa.api.editMessage(conversationId, message.id, content)),
+      typing: () => loa.socket.typing(conversationId),
       lastOwn: () => this.#conversation.messages.findLast(({ sender_id, deleted }) => sender_id === loa.me.id && !deleted),
     });
     this.element = el(
@@ -129,12 +129,12 @@ export class ChatPane {
       remove: (message) => this.#remove(message),
       copy: (message) => this.#copy(message),
       react: ({ message }, emoji) => this.#react(message, emoji),
-      retry: (nonce) => store.retry(this.id, nonce),
-      discard: (nonce) => store.discard(this.id, nonce),
+      retry: (message) => this.#retry(message),
+      discard: ({ nonce }) => store.dismiss(this.id, nonce),
       goTo: (messageId) => this.#goTo(messageId),
       openMenu: (opener, row) => openMessageMenu(opener, row, actions),
       loadOlder: () => this.#try(() => store.loadOlder(this.id)),
-      onSeen: (seq) => this.#read(seq),
+      onSeen: () => this.#read(),
     };
     return actions;
   }
@@ -142,24 +142,27 @@ export class ChatPane {
   #send(content, replyTo) {
     this.#list.wrote();
     // That it was refused is shown at the message itself.
-    this.#loa.store.send(this.id, content, { replyTo }).catch(() => {});
+    this.#loa.socket.send(this.id, content, { replyTo }).catch((error) => error.code === "outbox_full" && say(errorText(error)));
   }
 
-  #read(seq) {
-    if (document.hidden || !document.hasFocus()) return;
-    if (seq > (this.#conversation.reads[this.#loa.me.id] ?? 0)) this.#loa.store.read(this.id, seq);
+  #retry({ nonce, content, reply_to }) {
+    this.#loa.store.dismiss(this.id, nonce);
+    this.#send(content, reply_to);
+  }
+
+  #read() {
+    if (!document.hidden && document.hasFocus()) this.#loa.store.markRead(this.id);
   }
 
   #react(message, emoji) {
-    const { store, me } = this.#loa;
+    const { api, me } = this.#loa;
     const has = message.reactions[emoji]?.includes(me.id);
-    const act = has ? store.unreact : store.react;
-    this.#try(() => act.call(store, this.id, message.id, emoji));
+    this.#try(() => (has ? api.unreact(this.id, message.id, emoji) : api.react(this.id, message.id, emoji)));
   }
 
   async #remove(message) {
     if (await confirm(t("message.delete.question"), t("message.delete"))) {
-      await this.#try(() => this.#loa.store.remove(this.id, message.id));
+      await this.#try(() => this.#loa.api.deleteMessage(this.id, message.id));
     }
   }
 

@@ -4,9 +4,10 @@ import { ChatPane } from "./chat-pane.js";
 import { ConversationList } from "./conversation-list.js";
 import { el, fill } from "./dom.js";
 import { icon } from "./icon.js";
-import { t } from "./i18n.js";
+import { errorText, t } from "./i18n.js";
 import { startChat } from "./new-chat.js";
 import { replaceRoute } from "./route.js";
+import { say } from "./toast.js";
 
 const MAX_WATCHED = 200;
 
@@ -41,7 +42,7 @@ export class Chats {
     if (conversationId === this.#current) return;
     this.#closePane();
     this.#current = conversationId;
-    if (conversationId) this.#loa.store.open(conversationId).catch(() => replaceRoute("#/"));
+    if (conversationId) this.#loa.store.open(conversationId).catch((error) => this.#refused(conversationId, error));
     this.#showNone();
   }
 
@@ -63,8 +64,15 @@ export class Chats {
   }
 
   #closePane() {
+    if (this.#current) this.#loa.store.leave(this.#current);
     this.#pane?.close();
     this.#pane = null;
+  }
+
+  /** It is not one of theirs, or not any longer. */
+  #refused(conversationId, error) {
+    say(errorText(error));
+    if (conversationId === this.#current) replaceRoute("#/");
   }
 
   #showNone() {
@@ -83,6 +91,6 @@ export class Chats {
     const wanted = [...ids].sort().join();
     if (wanted === this.#watched) return;
     this.#watched = wanted;
-    this.#loa.store.watch([...ids]);
+    this.#loa.socket.watchPresence([...ids]);
   }
 }

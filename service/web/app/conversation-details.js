@@ -18,7 +18,7 @@ export function openDetails(loa, conversationId) {
     create: () => el("li.row"),
     update: (element, row) => fill(element, contents(row)),
   });
-  const details = () => store.state.conversations[conversationId]?.details;
+  const details = () => store.getSnapshot().conversations[conversationId]?.details;
   const isGroup = details().kind === "group";
 
   const dialog = showDialog(
@@ -42,7 +42,7 @@ export function openDetails(loa, conversationId) {
       return;
     }
     dialog.setTitle(conversationName(now, me.id));
-    const { people: known, presence } = store.state;
+    const { people: known, presence } = store.getSnapshot();
     const mayRemove = isGroup && now.owner_id === me.id;
     people.render(
       now.participant_ids

@@ -35,7 +35,7 @@ export class ConversationList {
       create: ({ id }) => row(id),
       update: (element, item) => this.#update(element.firstChild, item),
     });
-    this.#more = moreButton(() => loa.store.loadConversations());
+    this.#more = moreButton(() => loa.store.loadMoreConversations());
     const compose = el(
       "button.icon-button",
       { type: "button", title: t("chats.new"), "aria-label": t("chats.new"), onclick: startChat },

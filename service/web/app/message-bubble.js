@@ -81,12 +81,11 @@ function quote(message, quoted, actions) {
 
 /** When it was said, and how far it has come. */
 function below({ message, status }, actions) {
-  const { nonce } = message;
   if (status === "failed") {
     return [
       t("message.failed"),
-      el("button.button.link", { type: "button", onclick: () => actions.retry(nonce) }, t("try_again")),
-      el("button.button.link", { type: "button", onclick: () => actions.discard(nonce) }, t("message.discard")),
+      el("button.button.link", { type: "button", onclick: () => actions.retry(message) }, t("try_again")),
+      el("button.button.link", { type: "button", onclick: () => actions.discard(message) }, t("message.discard")),
     ];
   }
   const time = el("time", { datetime: message.created_at, title: fully(message.created_at) }, timeOfDay(message.created_at));

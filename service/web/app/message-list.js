@@ -13,8 +13,8 @@ const AHEAD = "600px";
 
 /**
  * `actions`: {me, isGroup(), nameOf(userId), reply(message), edit(message), remove(message), copy(message),
- * react(row, emoji), retry(nonce), discard(nonce), goTo(messageId), openMenu(opener, row), loadOlder(): Promise,
- * onSeen(seq): the reader has seen as far}.
+ * react(row, emoji), retry(message), discard(message), goTo(messageId), openMenu(opener, row), loadOlder(): Promise,
+ * onSeen(): the reader has seen it all}.
  */
 export class MessageList {
   element;
@@ -90,17 +90,9 @@ export class MessageList {
     return true;
   }
 
-  /** Tell how far has been seen. */
+  /** Tell whether everything has been seen. */
   noteSeen() {
-    if (!this.#opened) return;
-    const seen = this.#keeper.follows ? this.#list.lastElementChild : this.#keeper.lastSeen();
-    for (let element = seen; element; element = element.previousElementSibling) {
-      const seq = element.row?.message.seq;
-      if (seq) {
-        this.#actions.onSeen(seq);
-        return;
-      }
-    }
+    if (this.#opened && this.#keeper.follows) this.#actions.onSeen();
   }
 
   #create(row) {

@@ -9,7 +9,7 @@ import { linkToConversation, go } from "./route.js";
 import { say } from "./toast.js";
 
 /** One person: the direct conversation with them; several: a group. */
-export function startChat({ api, store, me }) {
+export function startChat({ api, me }) {
   let chosen = [];
   const title = new Field("title", (value) => value.length <= 100, { autocapitalize: "sentences", maxlength: "100" });
   set(title.element, "hidden", true);
@@ -26,7 +26,7 @@ export function startChat({ api, store, me }) {
     button.disabled = true;
     try {
       const name = chosen.length > 1 ? title.value.trim() || null : null;
-      const conversation = await store.startConversation(chosen.map(({ id }) => id), name);
+      const conversation = await api.createConversation(chosen.map(({ id }) => id), name);
       dialog.close();
       go(linkToConversation(conversation.id));
     } catch (error) {

@@ -4,7 +4,7 @@ import { el, set } from "./dom.js";
 import { say } from "./toast.js";
 import { errorText, t } from "./i18n.js";
 
-/** `load()` fetches one page more and returns whether there are still others. Returns {element, hasMore(yes), close}. */
+/** `load()` fetches one page more. Returns {element, hasMore(yes): show it or not, close}. */
 export function moreButton(load) {
   const button = el("button.button", { type: "button", hidden: true, onclick: () => more() }, t("more"));
   const watcher = new IntersectionObserver(([entry]) => entry.isIntersecting && !button.hidden && more(), {
@@ -16,20 +16,16 @@ export function moreButton(load) {
     if (button.disabled) return;
     button.disabled = true;
     try {
-      hasMore(await load());
+      await load();
     } catch (error) {
       say(errorText(error));
     } finally {
       button.disabled = false;
+      // It only speaks when it comes into view: ask again, in case it has never left.
+      watcher.unobserve(button);
+      watcher.observe(button);
     }
   }
 
-  function hasMore(yes) {
-    set(button, "hidden", !yes);
-    // It only speaks when it comes into view: ask again, in case it has never left.
-    watcher.unobserve(button);
-    watcher.observe(button);
-  }
-
-  return { element: button, hasMore, close: () => watcher.disconnect() };
+  return { element: button, hasMore: (yes) => set(button, "hidden", !yes), close: () => watcher.disconnect() };
 }

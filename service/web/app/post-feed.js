@@ -51,8 +51,7 @@ export class PostFeed {
   async #begin() {
     fill(this.#state, el("p.muted", {}, t("loading")));
     try {
-      this.#more.hasMore(await this.#load());
-      this.#render();
+      await this.#load();
     } catch (error) {
       const again = el("button.button", { type: "button", onclick: () => this.#begin() }, t("try_again"));
       fill(this.#state, el("div.empty", {}, errorText(error), again));
@@ -64,7 +63,6 @@ export class PostFeed {
     this.#posts = [...this.#posts, ...items];
     this.#next = next;
     this.#render();
-    return next !== null;
   }
 
   async #publish(content) {
@@ -74,6 +72,7 @@ export class PostFeed {
 
   #render() {
     this.#cards.render(this.#posts);
+    this.#more.hasMore(this.#next !== null);
     const none = el("div.empty", {}, icon("posts"), el("p", {}, t("posts.none")), el("p.small", {}, t("posts.none.hint")));
     fill(this.#state, this.#posts.length === 0 && none);
   }

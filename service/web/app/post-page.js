@@ -97,7 +97,6 @@ export class PostPage {
   async #load() {
     await this.#comments.load();
     this.#render();
-    return this.#comments.hasMore;
   }
 
   /** The same words to the same place keep their nonce until they have arrived: trying again makes no second comment. */

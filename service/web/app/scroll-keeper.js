@@ -42,7 +42,7 @@ export class ScrollKeeper {
 
   /** Do `change` to the list. */
   keep(change) {
-    const anchor = this.#follows ? null : this.rowAt(this.#box.getBoundingClientRect().top);
+    const anchor = this.#follows ? null : this.#firstShown();
     const before = anchor?.getBoundingClientRect().top;
     change();
     if (this.#follows) this.#jump();
@@ -62,8 +62,9 @@ export class ScrollKeeper {
     this.#noteMove();
   }
 
-  /** The row at a height of the window, or the next one below it; found by halving, for there may be thousands. */
-  rowAt(y) {
+  /** The first row that is in the window; found by halving, for there may be thousands. */
+  #firstShown() {
+    const y = this.#box.getBoundingClientRect().top;
     const rows = this.#rows.children;
     let [low, high] = [0, rows.length];
     while (low < high) {
@@ -72,12 +73,6 @@ export class ScrollKeeper {
       else low = middle + 1;
     }
     return rows[low] ?? null;
-  }
-
-  /** The last row of which the window shows the end. */
-  lastSeen() {
-    const row = this.rowAt(this.#box.getBoundingClientRect().bottom + 1);
-    return row ? row.previousElementSibling : this.#rows.lastElementChild;
   }
 
   #jump() {

@@ -27,7 +27,7 @@ export class Shell {
   #announcement;
   #ends = new AbortController();
 
-  /** `loa`: {api, session, store, notifications, me}. */
+  /** `loa`: the client's {api, session, socket, stream, store}, and {me}: one's own profile. */
   constructor(loa) {
     this.#loa = loa;
     this.#bell = new Bell(loa.store);
@@ -48,7 +48,7 @@ export class Shell {
     addEventListener("hashchange", () => this.#go(), { signal });
     const draw = oncePerFrame(() => this.#draw());
     signal.addEventListener("abort", loa.store.subscribe(() => { this.#title(); draw(); }));
-    signal.addEventListener("abort", loa.notifications.subscribe((event) => this.#onNotification(event)));
+    signal.addEventListener("abort", loa.stream.subscribe((event) => this.#onNotification(event)));
     this.#go();
   }
 
@@ -82,7 +82,7 @@ export class Shell {
   }
 
   #draw() {
-    const { state } = this.#loa.store;
+    const state = this.#loa.store.getSnapshot();
     this.#rail.render(this.#shown.place, unreadMessages(state), state.notifications.unreadCount);
     this.#bell.render(state.notifications);
     this.#banner.render(state.chat);
@@ -93,7 +93,7 @@ export class Shell {
 
   /** What the badges say together, for who is on another tab. */
   #title() {
-    const { state } = this.#loa.store;
+    const state = this.#loa.store.getSnapshot();
     const unread = unreadMessages(state) + state.notifications.unreadCount;
     const title = unread ? `(${unread}) Loa` : "Loa";
     if (document.title !== title) document.title = title;

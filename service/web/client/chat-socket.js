@@ -79,7 +79,7 @@ export class ChatSocket {
    * @param {{
    *   server?: string,
    *   WebSocket?: typeof globalThis.WebSocket,
-   *   storage?: import("./storage.js").KeyValues,
+   *   sessionStorage?: import("./storage.js").KeyValues,
    *   window?: Window | undefined,
    *   getChanges?: GetChanges,
    * }} [options] `server`: its origin, where it is not the page's own; `getChanges`: `Api.changes`, which spares the
@@ -88,13 +88,13 @@ export class ChatSocket {
   constructor({
     server = globalThis.location?.origin ?? "",
     WebSocket = globalThis.WebSocket,
-    storage = browserStorage("sessionStorage"),
+    sessionStorage = browserStorage("sessionStorage"),
     window = globalThis.window,
     getChanges,
   } = {}) {
     this.#url = server.replace(/^http/, "ws") + PATH;
     this.#WebSocket = WebSocket;
-    this.#outbox = new Outbox(storage);
+    this.#outbox = new Outbox(sessionStorage);
     this.#window = window;
     this.#getChanges = getChanges;
   }

@@ -33,8 +33,8 @@ const OPENING = 15_000;
 const SILENCE = 15 * 60_000;
 /** Milliseconds since it was last heard from in which a stream is not suspected, whatever has woken the page. */
 const FRESH = 10_000;
-/** Milliseconds that a replay takes; a tab that still misses something then has to ask. */
-const REPLAY = 3000;
+/** Milliseconds in which what is on its way comes; a tab that still misses something then has to ask. */
+const ON_ITS_WAY = 3000;
 
 const NO_TICKET = new LoaError("no_ticket", "No ticket could be had.");
 
@@ -66,13 +66,17 @@ export class NotificationStream {
   /** The last hello. @type {StreamHello["data"] | null} */
   #hello = null;
   #count = NONE;
+  /** Stands for the attempt under way, until another takes its place. */
+  #opening = {};
   /** @type {EventSource | null} */
   #source = null;
   #heardAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #watchdog;
+  /** The last notification that is known to exist. */
+  #known = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #replayed;
+  #missing;
   /** What the server said of when to come back. @type {number | null} */
   #reconnectAfter = null;
 
@@ -80,7 +84,7 @@ export class NotificationStream {
    * @param {{
    *   server?: string,
    *   EventSource?: typeof globalThis.EventSource,
-   *   storage?: import("./storage.js").KeyValues,
+   *   localStorage?: import("./storage.js").KeyValues,
    *   locks?: LockManager | undefined,
    *   BroadcastChannel?: typeof globalThis.BroadcastChannel | undefined,
    *   window?: Window | undefined,
@@ -89,14 +93,14 @@ export class NotificationStream {
   constructor({
     server = globalThis.location?.origin ?? "",
     EventSource = globalThis.EventSource,
-    storage = browserStorage("localStorage"),
+    localStorage = browserStorage("localStorage"),
     locks = globalThis.navigator?.locks,
     BroadcastChannel = globalThis.BroadcastChannel,
     window = globalThis.window,
   } = {}) {
     this.#url = server + PATH;
     this.#platform = { EventSource, locks, BroadcastChannel };
-    this.#storage = storage;
+    this.#storage = localStorage;
     this.#window = window;
   }
 
@@ -138,6 +142,7 @@ export class NotificationStream {
     if (this.#key !== name) {
       this.#key = name;
       this.#seq = null;
+      this.#known = 0;
       this.#count = NONE;
     }
     this.#life = { getTicket, sleep: onWake(this.#window, () => this.#wake()) };
@@ -181,8 +186,6 @@ export class NotificationStream {
     if (after !== null) query.set("last_event_id", `${after}`);
     this.#listen(new this.#platform.EventSource(`${this.#url}?${query}`));
   }
-  /** Stands for the attempt under way, until another takes its place. */
-  #opening = {};
 
   /** @param {EventSource} source */
   #listen(source) {
@@ -273,7 +276,8 @@ export class NotificationStream {
     this.#hello = null;
     this.#retry.cancel();
     this.#close();
-    clearTimeout(this.#replayed);
+    clearTimeout(this.#missing);
+    this.#missing = undefined;
     this.#tabs?.leave();
     this.#tabs = null;
     this.#stand(status, null, code);
@@ -339,11 +343,11 @@ export class NotificationStream {
         this.#count = merge(this.#count, event.data);
         this.#seq ??= event.data.seq;
         this.#remember();
-        clearTimeout(this.#replayed);
-        this.#replayed = setTimeout(() => this.#check(event.data.seq), REPLAY);
+        this.#expect(event.data.seq);
         break;
       case "reset":
-        this.#seq = this.#hello?.seq ?? null;
+        this.#seq = this.#known = this.#hello?.seq ?? 0;
+        this.#count = this.#hello ? merge(NONE, this.#hello) : NONE;
         this.#remember();
         break;
       case "unread_count":
@@ -361,15 +365,19 @@ export class NotificationStream {
   #isNext(seq) {
     const next = (this.#seq ?? seq - 1) + 1;
     if (seq === next) this.#seq = seq;
-    if (seq > next) this.#check(seq);
+    if (seq > next) this.#expect(seq);
     return seq === next;
   }
 
-  /** Everything up to `seq` should have come by now; what has not was lost between the tabs. @param {number} seq */
-  #check(seq) {
-    if (this.#seq === null || seq <= this.#seq || !this.#life) return;
-    if (this.#leads) this.#open();
-    else this.#tabs?.post({ kind: "behind", seq: this.#seq });
+  /** There is this notification; where it does not come, it was lost between the tabs. @param {number} seq */
+  #expect(seq) {
+    this.#known = Math.max(this.#known, seq);
+    this.#missing ??= setTimeout(() => {
+      this.#missing = undefined;
+      if (this.#seq === null || this.#seq >= this.#known) return;
+      if (this.#leads) this.#lost("missed");
+      else this.#tabs?.post({ kind: "behind", seq: this.#seq });
+    }, ON_ITS_WAY);
   }
 
   #remember() {

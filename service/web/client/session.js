@@ -37,21 +37,21 @@ export class Session {
    * @param {{
    *   server?: string,
    *   fetch?: typeof globalThis.fetch,
-   *   storage?: import("./storage.js").KeyValues,
-   *   locks?: LockManager,
+   *   localStorage?: import("./storage.js").KeyValues,
+   *   locks?: LockManager | undefined,
    *   window?: Window | undefined,
    * }} [options] `server`: its origin, where it is not the page's own
    */
   constructor({
     server = globalThis.location?.origin ?? "",
     fetch = globalThis.fetch,
-    storage = browserStorage("localStorage"),
+    localStorage = browserStorage("localStorage"),
     locks = globalThis.navigator?.locks,
     window = globalThis.window,
   } = {}) {
     this.#server = server;
     this.#fetch = fetch;
-    this.#storage = storage;
+    this.#storage = localStorage;
     this.#locks = locks;
     window?.addEventListener("storage", ({ key, oldValue, newValue }) => {
       if (key === KEY || key === null) this.#changedElsewhere(oldValue, newValue);

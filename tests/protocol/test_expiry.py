@@ -1,0 +1,100 @@
+"""Tokens that end while a connection is open, and those that take their place."""
+
+import asyncio
+import time
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.conftest import SECRET
+from tests.protocol.conftest import Start
+from tests.protocol.contract import Contract
+from tests.protocol.world import Person, World, is_time
+
+
+def ending(person: Person, seconds: float) -> str:
+    """The person's token as it would be so many seconds before its end."""
+    claims: dict[str, Any] = jwt.decode(person.token, options={"verify_signature": False})
+    return jwt.encode(claims | {"exp": int(time.time() + seconds)}, SECRET, "HS256")
+
+
+async def test_a_short_life(start: Start, contract: Contract) -> None:
+    """With ACCESS_TOKEN_TTL=3 a socket is warned at once, closed with `token_expired` in time, and HTTP says the same."""
+    async with World(start(ACCESS_TOKEN_TTL="3"), contract) as world:
+        anna = await world.person()
+        began = time.monotonic()
+        socket, notifications, stream = await anna.chat(), await anna.notification_socket(), await anna.stream()
+        for connection in (socket, notifications, stream):
+            event = await connection.event("token_expiring")
+            data = event.get("data", event)
+            assert is_time(data["token_expires_at"])
+        assert (1008, "token_expired") == await socket.closed()
+        assert (1008, "token_expired") == await notifications.closed()
+        await stream.closed()
+        assert 1.5 < time.monotonic() - began < 8
+        await anna.refused(401, "token_expired", "GET", "/users/me")
+        await anna.refresh()
+        await anna.get("/users/me")
+        await anna.chat()
+
+
+@pytest.mark.parametrize("kind", ["chat", "notifications"])
+async def test_authenticate(world: World, kind: str) -> None:
+    """A fresh token keeps the socket open past the end of the first; the ack says until when."""
+    anna = await world.person()
+    fresh, anna.token = anna.token, ending(anna, 3)
+    socket = await (anna.chat() if kind == "chat" else anna.notification_socket())
+    await socket.event("token_expiring")
+    second = ending(anna, 6)
+    await socket.ask("authenticate", token=second)
+    await socket.event("token_expiring")
+    begin = time.time()
+    await socket.ask("authenticate", token=fresh)
+    assert None is socket.end
+    while time.time() < begin + 3.5:
+        await socket.fence()
+        await (await socket.websocket.ping())
+        await asyncio.sleep(0.25)
+    assert [] == socket.left("token_expiring"), "it is no longer about to expire"
+    assert None is socket.end
+
+
+async def test_authenticate_refuses(world: World) -> None:
+    """A bad token, a refresh token and another person's change nothing: the first one counts on."""
+    anna, ben = await world.people(2)
+    for kind in (anna.chat, anna.notification_socket):
+        anna_token, anna.token = anna.token, ending(anna, 4)
+        socket = await kind()
+        await socket.refused("token_invalid", "authenticate", token="garbage")
+        await socket.refused("token_invalid", "authenticate", token=anna.refresh_token)
+        await socket.refused("token_invalid", "authenticate", token=ben.token)
+        await socket.refused("token_expired", "authenticate", token=ending(anna, -5))
+        other = await anna.device()
+        await other.post("/auth/logout")
+        await socket.refused("token_revoked", "authenticate", token=other.token)
+        anna.token = anna_token
+        assert (1008, "token_expired") == await socket.closed()
+
+
+async def test_the_warning_comes_a_minute_ahead(world: World) -> None:
+    """Of a token that has 62 seconds left the end is announced after two, not before."""
+    anna = await world.person()
+    anna.token = ending(anna, 62.5)
+    began = time.monotonic()
+    sockets = [await anna.chat(), await anna.notification_socket(), await anna.stream()]
+    for socket in sockets:
+        await socket.event("token_expiring")
+        assert 0.5 < time.monotonic() - began < 6
+
+
+async def test_a_session_that_took_over(world: World) -> None:
+    """A socket lives with the session of the token it showed last: that one's end closes it, the first one's does not."""
+    anna = await world.person()
+    other = await anna.device()
+    socket = await anna.chat()
+    await socket.ask("authenticate", token=other.token)
+    await anna.post("/auth/logout")
+    await socket.fence()
+    await other.post("/auth/logout")
+    assert (1008, "token_revoked") == await socket.closed()

@@ -1,0 +1,169 @@
+"""Who is notified of what, how it reads, and how it is marked as read."""
+
+import asyncio
+
+import pytest
+
+from tests.protocol.socket import Socket
+from tests.protocol.stream import Stream
+from tests.protocol.world import CONTENT_MARK, Json, Person, World, is_id, is_time, words
+
+DATA = {"notification_id", "sender", "post_id", "comment_id", "preview", "created_at", "read"}
+
+
+def check(notification: Json, type_: str, seq: int, sender: Person, comment: Json) -> None:
+    """All of it is as the contract says."""
+    assert {"type", "seq", "data"} == set(notification)
+    assert (type_, seq) == (notification["type"], notification["seq"])
+    data = notification["data"]
+    assert DATA == set(data)
+    assert is_id(data["notification_id"])
+    assert is_time(data["created_at"])
+    assert {"id": sender.id, "display_name": sender.profile["display_name"], "avatar": None} == data["sender"]
+    assert (comment["post_id"], comment["id"]) == (data["post_id"], data["comment_id"])
+    assert (comment["content"][:140], False) == (data["preview"], data["read"])
+
+
+async def test_comment_and_reply(world: World) -> None:
+    """A comment notifies the post's author, a reply the comment's author; the one who writes is never told."""
+    anna, ben, cleo = await world.people(3)
+    post = await anna.publish()
+    hers, his, third = await anna.stream(), await ben.stream(), await cleo.stream()
+    comment = await ben.comment(post)
+    check(await hers.notification(), "NEW_COMMENT", 1, ben, comment)
+    reply = await cleo.comment(post, parent_id=comment["id"])
+    check(await his.notification(), "NEW_REPLY", 1, cleo, reply)
+    check(await hers.notification(), "NEW_COMMENT", 2, cleo, reply)
+    answer = await anna.comment(post, parent_id=reply["id"])
+    check(await third.notification(), "NEW_REPLY", 1, anna, answer)
+    to_herself = await anna.comment(post, parent_id=answer["id"])
+    own = await anna.comment(post)
+    assert to_herself["id"] != own["id"]
+    last = await ben.comment(post)
+    check(await hers.notification(), "NEW_COMMENT", 3, ben, last)
+    assert ([1, 2, 3], [1], [1]) == (hers.seqs, his.seqs, third.seqs)
+
+
+async def test_one_person_one_notification(world: World) -> None:
+    """Whose post and whose comment it is gets one notification for a reply to it: the reply wins."""
+    anna, ben = await world.people(2)
+    post = await anna.publish()
+    own = await anna.comment(post)
+    stream = await anna.stream()
+    reply = await ben.comment(post, parent_id=own["id"])
+    check(await stream.notification(), "NEW_REPLY", 1, ben, reply)
+    comment = await ben.comment(post)
+    check(await stream.notification(), "NEW_COMMENT", 2, ben, comment)
+
+
+async def test_preview(world: World) -> None:
+    """The first 140 characters, not bytes, and never half of one."""
+    anna, ben = await world.people(2)
+    post, stream = await anna.publish(), await anna.stream()
+    for content in ("🎉" * 200, "x" * 140, "x" * 141, f"{CONTENT_MARK}\nline\r\ntwo\u2028three", "é" * 3999):
+        comment = await ben.comment(post, content=content)
+        notification = await stream.notification()
+        assert (comment["id"], content[:140]) == (notification["data"]["comment_id"], notification["data"]["preview"])
+
+
+async def test_the_list(world: World) -> None:
+    """Newest first, as they were sent, in pages without overlap or hole; `unread=1` gives only those."""
+    anna, ben = await world.people(2)
+    post, stream = await anna.publish(), await anna.stream()
+    sent = []
+    for _ in range(9):
+        await ben.comment(post)
+        sent.append(await stream.notification())
+    assert list(range(1, 10)) == [notification["seq"] for notification in sent]
+    assert {"items": sent[::-1], "next": None} == await anna.get("/notifications")
+    for limit in (1, 4, 9):
+        assert sent[::-1] == [item async for item in anna.pages("/notifications", "before", limit=limit)]
+    answer = await anna.put(f"/notifications/{sent[4]['data']['notification_id']}/read")
+    assert {"unread_count": 8} == answer
+    listed = (await anna.get("/notifications"))["items"]
+    assert [True] == [item["data"]["read"] for item in listed if item["seq"] == 5]
+    assert [9, 8, 7, 6, 4, 3, 2, 1] == [item["seq"] for item in (await anna.get("/notifications", unread=1))["items"]]
+    unread = [item["seq"] async for item in anna.pages("/notifications", "before", limit=3, unread=1)]
+    assert [9, 8, 7, 6, 4, 3, 2, 1] == unread
+    assert [3, 2, 1] == [item["seq"] for item in (await anna.get("/notifications", before=4))["items"]]
+
+
+async def test_marking_as_read(world: World) -> None:
+    """One by one or up to a seq, repeatedly without harm; the count is what is left."""
+    anna, ben = await world.people(2)
+    post, stream = await anna.publish(), await anna.stream()
+    for _ in range(6):
+        await ben.comment(post)
+    ids = [(await stream.notification())["data"]["notification_id"] for _ in range(6)]
+    assert {"unread_count": 6} == await anna.get("/notifications/unread_count")
+    for _ in range(2):
+        assert {"unread_count": 5} == await anna.put(f"/notifications/{ids[4]}/read")
+    for _ in range(2):
+        assert {"unread_count": 3} == await anna.put("/notifications/read", {"up_to_seq": 2})
+    assert {"unread_count": 3} == await anna.put("/notifications/read", {"up_to_seq": 1}), "never back"
+    assert {"unread_count": 3} == await anna.put(f"/notifications/{ids[0]}/read")
+    assert {"unread_count": 1} == await anna.put("/notifications/read", {"up_to_seq": 5})
+    await anna.put("/notifications/read", {"up_to_seq": 1000})
+    assert {"unread_count": 0} == await anna.get("/notifications/unread_count")
+    await ben.comment(post)
+    await stream.notification()
+    assert {"unread_count": 1} == await anna.get("/notifications/unread_count"), "what has not come cannot be read"
+
+
+async def test_all_tabs_in_step(world: World) -> None:
+    """Every stream and socket of the person hears each change of the count, whoever makes it; others hear nothing."""
+    anna, ben = await world.people(2)
+    post, other = await anna.publish(), await anna.device()
+    tabs: list[Stream | Socket] = [await anna.stream(), await other.stream(), await anna.notification_socket()]
+    his = await ben.stream()
+
+    async def expect(count: int, seq: int) -> None:
+        for tab in tabs:
+            while True:
+                event = await tab.event("unread_count")
+                data = event.get("data", event)
+                assert {"unread_count", "seq"} == set(data) - {"type"}
+                if (count, seq) == (data["unread_count"], data["seq"]):
+                    break
+
+    await ben.comment(post)
+    await ben.comment(post)
+    for tab in tabs:
+        ids = [(await tab.notification())["data"]["notification_id"] for _ in range(2)]
+    await anna.put(f"/notifications/{ids[0]}/read")
+    await expect(1, 2)
+    await other.put("/notifications/read", {"up_to_seq": 2})
+    await expect(0, 2)
+    for tab in tabs:
+        assert [] == tab.left()
+    assert {"hello"} == {event["type"] for event in his.seen}
+
+
+async def test_dense_under_load(world: World) -> None:
+    """Sixty comments at once by six people: 1 to 60 in order on every stream and socket, each exactly once."""
+    anna, *others = await world.people(7)
+    post = await anna.publish()
+    tabs = [await anna.stream(), await anna.stream(), await anna.notification_socket()]
+    made = await asyncio.gather(*(other.comment(post) for other in others for _ in range(10)))
+    for tab in tabs:
+        got = [await tab.notification() for _ in range(60)]
+        assert list(range(1, 61)) == [notification["seq"] for notification in got]
+        assert {comment["id"] for comment in made} == {notification["data"]["comment_id"] for notification in got}
+    assert {"unread_count": 60} == await anna.get("/notifications/unread_count")
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "before=x", "unread=maybe", "surprise=1", "before=-1"])
+async def test_queries(world: World, query: str) -> None:
+    """A parameter that makes no sense is refused."""
+    anna = await world.person()
+    await anna.refused(422, "validation_failed", "GET", f"/notifications?{query}")
+
+
+async def test_sender_as_of_now(world: World) -> None:
+    """The notification shows the name and picture that its sender has when it is made."""
+    anna, ben = await world.people(2)
+    post, stream = await anna.publish(), await anna.stream()
+    await ben.patch("/users/me", {"display_name": "Benno", "avatar": "https://x.example/b.png"})
+    await ben.comment(post, content=words())
+    sender = {"id": ben.id, "display_name": "Benno", "avatar": "https://x.example/b.png"}
+    assert sender == (await stream.notification())["data"]["sender"]

@@ -1,0 +1,113 @@
+"""Coming back after being away: `sync`, in pages where there is much, and `after_rev` for the rest."""
+
+import asyncio
+
+from tests.protocol.world import NO_ID, Person, World, words
+
+
+async def test_sync(world: World) -> None:
+    """For each conversation its changes since the given rev, then the ack; nothing where nothing changed."""
+    anna, ben = await world.people(2)
+    first, second = await anna.talk(ben), await anna.talk(ben, title="Second")
+    message = await anna.say(first)
+    for _ in range(4):
+        last = await anna.say(first)
+    edited = await anna.patch(f"/conversations/{first}/messages/{message['id']}", {"content": words()})
+    socket = await ben.chat()
+    await socket.ask("sync", conversations={first: 4, second: 0})
+    syncs = {event["conversation_id"]: event for event in await socket.events("sync", 2)}
+    data = {"messages": [last, edited], "last_rev": 6, "complete": True}
+    assert {"type": "sync", "conversation_id": first, "data": data} == syncs[first]
+    assert {"messages": [], "last_rev": 0, "complete": True} == syncs[second]["data"]
+    await socket.ask("sync", conversations={first: 6})
+    assert {"messages": [], "last_rev": 6, "complete": True} == (await socket.event("sync"))["data"]
+
+
+async def test_sync_answers_come_before_the_ack(world: World) -> None:
+    """The ack says that all of it has come."""
+    anna, ben = await world.people(2)
+    groups = await asyncio.gather(*(anna.talk(ben, title=f"Group {number}") for number in range(10)))
+    await asyncio.gather(*(anna.say(group) for group in groups))
+    socket = await ben.chat()
+    await socket.ask("sync", conversations=dict.fromkeys(groups, 0))
+    assert set(groups) == {event["conversation_id"] for event in socket.left("sync")}
+    assert ["sync"] * 10 + ["ack"] == [event["type"] for event in socket.seen][-11:]
+
+
+async def test_sync_of_nothing(world: World) -> None:
+    """No conversation, or one that is not there, is no reason to close: the ack comes all the same."""
+    anna = await world.person()
+    socket = await anna.chat()
+    await socket.ask("sync", conversations={})
+    await socket.ask("sync", conversations={NO_ID: 7})
+    assert [] == socket.left("sync")
+
+
+async def fill(anna: Person, conversation: str, count: int) -> None:
+    """Say that much, over one socket, as fast as it goes."""
+    socket = await anna.chat()
+    for number in range(count):
+        await socket.send("send_message", ref=str(number), conversation_id=conversation, content=words())
+    for number in range(count):
+        assert "ack" == (await socket.answer_to(str(number)))["type"]
+    await socket.leave()
+
+
+async def test_more_than_500_changes(world: World) -> None:
+    """500 changes come at once; of 501 the first 500 with `complete: false`, and `after_rev` leads on to the end."""
+    anna, ben = await world.people(2)
+    direct = await anna.talk(ben)
+    await fill(anna, direct, 506)
+    socket = await ben.chat()
+    for after, count, complete in ((6, 500, True), (5, 500, False), (0, 500, False)):
+        await socket.ask("sync", conversations={direct: after})
+        data = (await socket.event("sync"))["data"]
+        assert (count, complete) == (len(data["messages"]), complete and data["complete"])
+        assert list(range(after + 1, after + 501)) == [message["rev"] for message in data["messages"]]
+        assert 506 == data["last_rev"]
+    rest = [
+        message["rev"]
+        async for message in ben.pages(
+            f"/conversations/{direct}/messages", "after_rev", after_rev=data["messages"][-1]["rev"], limit=4
+        )
+    ]
+    assert list(range(501, 507)) == rest
+
+
+async def test_nothing_is_lost_across_a_break(world: World) -> None:
+    """A device that comes and goes while others talk has, from events and syncs together, everything once in order."""
+    anna, ben = await world.people(2)
+    direct = await anna.talk(ben)
+    done = asyncio.Event()
+
+    async def talk() -> None:
+        for _ in range(120):
+            await anna.say(direct)
+        done.set()
+
+    talking = asyncio.create_task(talk())
+    known: dict[str, int] = {}
+    rev = 0
+    breaks = 0
+    while not (done.is_set() and rev == 120):
+        socket = await ben.chat()
+        await socket.ask("sync", conversations={direct: rev})
+        for _ in range(5):
+            if done.is_set():
+                break
+            await socket.event("new_message")
+        await socket.leave()
+        breaks += 1
+        found: dict[int, str] = {}
+        for event in socket.seen:
+            if event["type"] == "sync":
+                found |= {message["rev"]: message["id"] for message in event["data"]["messages"]}
+            elif event["type"] == "new_message":
+                assert found.setdefault(event["data"]["rev"], event["data"]["id"]) == event["data"]["id"]
+        while rev + 1 in found:
+            rev += 1
+            known[found[rev]] = rev
+        assert not [later for later in found if later > rev], "what a socket brings has no hole after its sync"
+    await talking
+    assert breaks > 2
+    assert list(range(1, 121)) == list(known.values())
