@@ -94,17 +94,15 @@ def test_release_says_that_the_database_is_away(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "reason"),
-    [
-        ("mongodb://", "InvalidURI"),
-        ("mongodb://an:pass/word@localhost/loa", "ValueError"),
-        ("mongodb://localhost/loa?replicaSet=", "ConfigurationError"),
-    ],
+    "uri", ["mongodb://", "mongodb://an:pass/word@localhost/loa", "mongodb://an:pass:word@localhost/loa"]
 )
-def test_release_says_that_the_uri_is_wrong(command: Command, uri: str, reason: str) -> None:
+def test_release_says_that_the_uri_is_wrong(command: Command, uri: str) -> None:
     """Without quoting it: a piece of it may be the password."""
-    expected = (1, f"loa: MONGODB_URI: the database cannot be used: {reason}\n")
-    assert expected == command("release", MONGODB_URI=uri, JWT_SECRET=SECRET)
+    code, text = command("release", MONGODB_URI=uri, JWT_SECRET=SECRET)
+    assert 1 == code
+    assert text.startswith("loa: MONGODB_URI: the database cannot be used: Invalid")
+    assert 1 == text.count("\n")
+    assert "word" not in text
 
 
 def test_serving_without_its_database_says_so(command: Command, datastores: Datastores) -> None:

@@ -1,5 +1,6 @@
 """Accounts: registering, signing in, staying signed in, and ending it."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from service.accounts.models import Login, PasswordChange, Register, SessionView, SignedIn
@@ -8,7 +9,7 @@ from service.accounts.revocation import Revocation
 from service.accounts.sessions import SessionStore
 from service.accounts.tokens import ACCESS, REFRESH, Issued, Tokens
 from service.accounts.users import User, UserStore
-from service.errors import BadCredentials, NotFound, TokenRevoked
+from service.errors import BadCredentials, NotFound, TokenRevoked, Unavailable
 from service.identity import Identity
 from service.ids import new_id
 from service.profiles import Profile
@@ -48,7 +49,9 @@ class AccountService:
             raise BadCredentials
         answer = await self._begin_session(user, user_agent)
         if self._passwords.outdated(user.password_hash):
-            await self._users.rehash(user, await self._passwords.hash(given.password))
+            # It can wait until the next sign-in; this one has succeeded.
+            with suppress(Unavailable):
+                await self._users.rehash(user, await self._passwords.hash(given.password))
         return answer
 
     async def refresh(self, refresh_token: str) -> SignedIn:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from service.datastores.mongo import Collection, Database, Document, unavailable
@@ -79,10 +79,9 @@ class UserStore:
         if "display_name" in changes:
             changes = {**changes, "display_folded": fold(changes["display_name"])}
         async with unavailable():
-            document = await self._users.find_one_and_update(
-                {"_id": ObjectId(user_id)}, {"$set": changes}, return_document=ReturnDocument.AFTER
-            )
-        return _user(document) if document else None
+            # Not find_one_and_update, for which the embedded server reads the whole collection.
+            await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": changes})
+        return await self.get(user_id)
 
     async def change_password(self, user: User, password_hash: str) -> bool:
         """False where the password is no longer the one of `user`: somebody else has just changed it."""

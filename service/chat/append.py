@@ -15,9 +15,10 @@ from service.datastores.mongo import Document, unavailable
 from service.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
 from service.times import now
 
-MAX_COLLISIONS = 50
-"""Numbers lost in a row to writers of other processes, after which a batch gives up."""
-LAST_PAUSE = 0.05
+MAX_COLLISIONS = 400
+"""Numbers lost in a row to writers of other processes, after which a batch gives up: some seconds, far more than eight
+processes at one conversation need."""
+LAST_PAUSE = 0.02
 MAX_CLAIMS = 1000
 """A rev may be forgotten once its message has changed this often: a write that is under way for so long has ended."""
 

@@ -10,6 +10,7 @@ from service.http.asyncapi import Channel
 from service.http.asyncapi import Message as Described
 from service.http.endpoint import ConnectionQuery
 from service.http.errors import FieldProblem
+from service.http.frames import Authenticate, Ping
 
 
 class ConversationPlace(BaseModel):
@@ -168,8 +169,8 @@ def channel() -> Channel:
             Described("typing", frames.Typing, "Say that one is writing."),
             Described("sync", frames.Sync, "Ask for what was missed; a `sync` for each conversation, then the ack."),
             Described("watch_presence", frames.WatchPresence, "Follow these users, in place of those before."),
-            Described("authenticate", frames.Authenticate, "Show a fresh token and stay connected."),
-            Described("ping", frames.Ping, "Ask for a pong."),
+            Described("authenticate", Authenticate, "Show a fresh token and stay connected."),
+            Described("ping", Ping, "Ask for a pong."),
         ],
         sent=[
             Described("hello", Hello, "The first, with where the 200 most recently active conversations stand."),

@@ -6,13 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
-from pymongo import DESCENDING, IndexModel, ReturnDocument, UpdateOne
+from pymongo import DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from service.chat.models import MAX_PARTICIPANTS
 from service.datastores.mongo import Database, Document, unavailable
 from service.errors import NotFound, ValidationFailed
 from service.times import now
+
+SAME_MOMENT = 50
+"""Conversations that may have been active in the very millisecond of a cursor: read once more, and left out."""
 
 
 @dataclass(slots=True)
@@ -101,12 +104,14 @@ class ConversationStore:
         """The `limit` most recently active conversations of `user_id` (before that place in the order)."""
         wanted: Document = {"participants": user_id}
         if before:
-            at, conversation_id = before
-            wanted["$or"] = [{"last_activity": {"$lt": at}}, {"last_activity": at, "_id": {"$lt": conversation_id}}]
+            wanted["last_activity"] = {"$lte": before[0]}
         order = [("last_activity", DESCENDING), ("_id", DESCENDING)]
+        room = limit + SAME_MOMENT if before else limit
         async with unavailable():
-            found: list[Document] = await self._collection.find(wanted, fields).sort(order).limit(limit).to_list(limit)
-        return found
+            found: list[Document] = await self._collection.find(wanted, fields).sort(order).limit(room).to_list(room)
+        if before:
+            found = [document for document in found if (document["last_activity"], document["_id"]) < before]
+        return found[:limit]
 
     async def rename(self, conversation_id: ObjectId, user_id: ObjectId, title: str) -> Document | None:
         """The changed conversation; None where there is no such group of that user's."""
@@ -147,17 +152,15 @@ class ConversationStore:
                 {"_id": conversation_id, "owner_id": old, "participants": new}, {"$set": {"owner_id": new}}
             )
 
-    async def read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> Document:
-        """Raise `user_id`'s read mark to `seq`; the conversation as it was before. Raises NotFound."""
+    async def read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
+        """Raise `user_id`'s read mark to `seq`; whether that moved it. Raises NotFound."""
         async with unavailable():
-            found = await self._collection.find_one_and_update(
-                {"_id": conversation_id, "participants": user_id},
-                {"$max": {f"reads.{user_id}": seq}},
-                projection={"participants": 1, "last": 1, f"reads.{user_id}": 1},
+            result = await self._collection.update_one(
+                {"_id": conversation_id, "participants": user_id}, {"$max": {f"reads.{user_id}": seq}}
             )
-        if found is None:
+        if not result.matched_count:
             raise NotFound
-        return dict(found)
+        return bool(result.modified_count)
 
     async def places(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, Place]:
         async with unavailable():
@@ -183,10 +186,12 @@ class ConversationStore:
             await self._collection.bulk_write(updates, ordered=False)
 
     async def _change_group(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
+        # Not find_one_and_update, for which the embedded server reads the whole collection.
         async with unavailable():
-            changed: Document | None = await self._collection.find_one_and_update(
-                {"_id": conversation_id, "kind": "group", **wanted}, change, return_document=ReturnDocument.AFTER
-            )
+            result = await self._collection.update_one({"_id": conversation_id, "kind": "group", **wanted}, change)
+            if not result.matched_count:
+                return None
+            changed: Document | None = await self._collection.find_one({"_id": conversation_id})
         return changed
 
     @staticmethod

@@ -120,12 +120,11 @@ class MembershipService:
         me = ObjectId(user_id)
         document = await self._conversations.get(ObjectId(conversation_id), me)
         seq = min(seq, seq_of(document))
-        before = await self._conversations.read(document["_id"], me, seq)
-        read = max(seq, read_of(before, me))
-        if read > read_of(before, me):
-            to = [str(member) for member in before["participants"]]
-            self._delivery.publish(events.read(conversation_id, user_id, read), to)
-        unread = max(0, seq_of(before) - read)
+        if await self._conversations.read(document["_id"], me, seq):
+            to = [str(member) for member in document["participants"]]
+            self._delivery.publish(events.read(conversation_id, user_id, seq), to)
+        read = max(seq, read_of(document, me))
+        unread = max(0, seq_of(document) - read)
         return {"conversation_id": conversation_id, "last_read_seq": read, "unread_count": unread}
 
     async def typing(self, user_id: str, conversation_id: str) -> None:

@@ -1,7 +1,7 @@
 """The use cases of messages: say, change, read back. Persist, then publish: never the other way round."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -157,7 +157,7 @@ class ChatService:
         page = [message_of(document) for document in documents[:limit]]
         return Page(page, page[-1]["rev"] if len(documents) > limit else None)
 
-    async def missed(self, user_id: str, revs: dict[str, int]) -> "list[tuple[str, Callable[[], Any]]]":
+    async def missed(self, user_id: str, revs: Mapping[str, int]) -> "list[tuple[str, Callable[[], Any]]]":
         """For each of the conversations a way to read what was missed (a Missed), one at a time: together they could
         be more than there is memory for. One in which the user takes no part is left out. Raises Unavailable."""
         found = await self._conversations.get_many({ObjectId(key) for key in revs}, ObjectId(user_id))

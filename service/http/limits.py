@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from limits import RateLimitItem, parse_many
-from limits.aio.storage import RedisStorage
+from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -17,35 +17,29 @@ from redis.exceptions import RedisError
 from sanic import Request
 
 from service.errors import RateLimited
-from service.http.buckets import Buckets
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`limits`: such as "30/minute; 300/hour", all of which hold.
-
-    `shared`: counted in Redis for all processes together, where every try matters. What only protects a process from
-    a flood is counted in it alone, for free: with four processes one may do up to four times as much, which is fine.
-    """
+    """`limits`: such as "30/minute; 300/hour", all of which hold."""
 
     name: str
     limits: str
-    shared: bool = False
 
     @cached_property
     def items(self) -> list[RateLimitItem]:
         return parse_many(self.limits)
 
 
-REGISTRATION = Rule("registration", "100/minute; 1000/hour", shared=True)
+REGISTRATION = Rule("registration", "100/minute; 1000/hour")
 """Per address. A school or a company comes from one; a script that fills the database stops here."""
-SIGN_IN = Rule("sign_in", "30/minute; 300/hour", shared=True)
+SIGN_IN = Rule("sign_in", "30/minute; 300/hour")
 """Per account. 7,200 guesses a day do not find a password of eight characters, and nobody mistypes 30 in a minute."""
-SIGN_IN_ADDRESS = Rule("sign_in_address", "200/minute; 3000/hour", shared=True)
+SIGN_IN_ADDRESS = Rule("sign_in_address", "200/minute; 3000/hour")
 """Per address: one password tried on many accounts. Hashing each costs some 50 ms of a core, too."""
-REFRESH = Rule("refresh", "600/minute", shared=True)
+REFRESH = Rule("refresh", "600/minute")
 """Per address: 9,000 clients behind one, each of which refreshes every 15 minutes."""
 TICKET = Rule("ticket", "120/minute")
 """Per user: one for each connection; each is kept in Redis until it is spent or too old."""
@@ -73,12 +67,14 @@ MAX_CONNECTIONS = 50
 
 
 class RateLimits:
-    """Counts by rule and key. Where Redis is away each process counts for itself, so that limits still hold."""
+    """Counts by rule and key, for all processes together in Redis. While that is away each process counts for itself,
+    so that limits still hold.
+    """
 
     def __init__(self, redis_url: str | None, enabled: bool) -> None:
         """`redis_url`: redis://, rediss:// or unix://; None: nothing is shared."""
         self._enabled = enabled
-        self._buckets = Buckets()
+        self._own = MovingWindowRateLimiter(MemoryStorage())
         self._storage = _storage(redis_url) if redis_url and enabled else None
         self._shared = MovingWindowRateLimiter(self._storage) if self._storage else None
         self._away_until = 0.0
@@ -100,7 +96,7 @@ class RateLimits:
             await self._storage.bridge.get_connection().aclose()  # type: ignore[attr-defined]
 
     async def _wait(self, rule: Rule, item: RateLimitItem, keys: tuple[str, ...]) -> float:
-        if rule.shared and self._shared and self._may_ask():
+        if self._shared and self._may_ask():
             try:
                 wait = await self._ask(self._shared, item, rule.name, *keys)
             except (RedisError, OSError, TimeoutError) as error:
@@ -109,7 +105,7 @@ class RateLimits:
             else:
                 self._away_until = 0.0
                 return wait
-        return self._buckets.take((rule.name, item.amount, *keys), item.amount, item.get_expiry())
+        return await self._ask(self._own, item, rule.name, *keys)
 
     def _may_ask(self) -> bool:
         now = time.monotonic()
@@ -121,10 +117,10 @@ class RateLimits:
         return True
 
     @staticmethod
-    async def _ask(shared: MovingWindowRateLimiter, item: RateLimitItem, *keys: str) -> float:
-        if await shared.hit(item, *keys):
+    async def _ask(limiter: MovingWindowRateLimiter, item: RateLimitItem, *keys: str) -> float:
+        if await limiter.hit(item, *keys):
             return 0.0
-        reset, _ = await shared.get_window_stats(item, *keys)
+        reset, _ = await limiter.get_window_stats(item, *keys)
         return max(reset - time.time(), 0.1)
 
 

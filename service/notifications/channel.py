@@ -6,7 +6,7 @@ from pydantic import BaseModel, create_model
 
 from service.http.asyncapi import Channel, Message
 from service.http.errors import FieldProblem
-from service.notifications import frames
+from service.http.frames import Authenticate, Ping
 from service.notifications.models import Notification
 from service.notifications.socket import SocketQuery
 from service.notifications.stream import StreamQuery
@@ -91,8 +91,8 @@ def socket_channel() -> Channel:
         "The events of the stream as text frames. Close codes are those of the chat.",
         "ws",
         received=[
-            Message("authenticate", frames.Authenticate, "Show a fresh token and stay connected."),
-            Message("ping", frames.Ping, "Ask for a pong."),
+            Message("authenticate", Authenticate, "Show a fresh token and stay connected."),
+            Message("ping", Ping, "Ask for a pong."),
         ],
         sent=[
             NOTIFICATION,

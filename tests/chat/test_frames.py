@@ -4,10 +4,14 @@ import pytest
 import ujson
 
 from service.chat import frames
-from service.chat.frames import parse
 from service.errors import MalformedJson, ValidationFailed
+from service.http import frames as every
 
 CONVERSATION = "a" * 24
+
+
+def parse(text: str) -> frames.Frame:
+    return every.parse(text, frames.FRAMES)
 
 
 def frame(**fields: object) -> str:
@@ -18,7 +22,7 @@ def test_each_type_becomes_its_model() -> None:
     """With content trimmed and ids in one spelling."""
     said = parse(frame(type="send_message", ref="1", conversation_id=CONVERSATION.upper(), content="  hi "))
     assert said == frames.SendMessage(type="send_message", ref="1", conversation_id=CONVERSATION, content="hi")
-    assert parse(frame(type="ping")) == frames.Ping(type="ping")
+    assert parse(frame(type="ping")) == every.Ping(type="ping")
     assert parse(frame(type="sync", conversations={CONVERSATION: 0})).type == "sync"
 
 

@@ -17,9 +17,8 @@ from service.http.limits import ConnectionBound, RateLimits, Rule
 from tests.conftest import Datastores
 from tests.rest import free_port
 
-SHARED = Rule("tests", "3/minute", shared=True)
-OWN = Rule("tests", "3/minute")
-SHORT = Rule("short", "2/second", shared=True)
+SHARED = Rule("tests", "3/minute")
+SHORT = Rule("short", "2/second")
 
 
 async def passing(store: RateLimits, rule: Rule, *keys: str, times: int = 10) -> int:
@@ -110,15 +109,6 @@ class TestShared:
         assert keys
         assert all(key.startswith(b"loa:limits:") for key in keys)
         assert all([0 < await redis.ttl(key) <= 60 for key in keys])
-        await store.close()
-
-
-class TestOwn:
-    async def test_asks_nobody(self, redis: Redis, datastores: Datastores) -> None:
-        """What is counted in the process does not touch Redis."""
-        store = RateLimits(datastores.redis_url, True)
-        assert 3 == await passing(store, OWN, "alice")
-        assert [] == await redis.keys("*")
         await store.close()
 
 

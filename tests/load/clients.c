@@ -300,8 +300,8 @@ static int publish(struct load *load) {
         struct connection *connection = &load->connections[speaker];
         if (connection->state != READY || connection->under_way >= plan->each) continue;
         int64_t number = load->next++ % 100000000;
-        char digits[DIGITS + 1];
-        snprintf(digits, sizeof digits, "%0*lld", DIGITS, (long long)number);
+        char digits[16];
+        snprintf(digits, sizeof digits, "%08lld", (long long)number);
         for (int i = 0; i < connection->place_count; i++)
             memcpy(connection->template + connection->places[i], digits, DIGITS);
         struct message *message = &load->ring[number % RING];

@@ -177,9 +177,12 @@ class Person:
         socket.hello = await socket.event("hello")
         return socket
 
-    async def stream(self, *, last_event_id: str | int | None = None, **query: Any) -> Stream:
-        """A notification stream, after its hello. `last_event_id` goes into the header."""
+    async def stream(
+        self, *, last_event_id: str | int | None = None, last_event_id_in_url: str | int | None = None
+    ) -> Stream:
+        """A notification stream, after its hello; to resume, by the header as a browser does, or by the URL."""
         headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
+        query = {} if last_event_id_in_url is None else {"last_event_id": str(last_event_id_in_url)}
         stream = await self.world.stream(
             f"{self.username}'s stream", query={"token": self.token, **query}, headers=headers
         )

@@ -13,17 +13,17 @@ export class Banner {
   #wanted = "";
   #connected = true;
   #timer;
+  #ends = new AbortController();
 
   constructor() {
-    this.#update = this.#update.bind(this);
-    addEventListener("online", this.#update);
-    addEventListener("offline", this.#update);
+    const { signal } = this.#ends;
+    addEventListener("online", () => this.#update(), { signal });
+    addEventListener("offline", () => this.#update(), { signal });
   }
 
   close() {
     clearTimeout(this.#timer);
-    removeEventListener("online", this.#update);
-    removeEventListener("offline", this.#update);
+    this.#ends.abort();
   }
 
   /** `status`: the chat's. */

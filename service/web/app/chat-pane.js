@@ -19,7 +19,7 @@ const REACH = 20;
 export class ChatPane {
   element;
   id;
-  #loa;
+  #app;
   #list;
   #composer;
   #typing = new TypingLine();
@@ -31,19 +31,19 @@ export class ChatPane {
   #details;
   #presenceKnown;
 
-  constructor(loa, conversationId, state) {
-    this.#loa = loa;
+  constructor(app, conversationId, state) {
+    this.#app = app;
     this.id = conversationId;
     this.#state = state;
     const actions = this.#actions();
     this.#list = new MessageList(actions);
     this.#list.element.classList.toggle("direct", !actions.isGroup());
-    this.#composer = new Composer(conversationId, conversationName(this.#conversation.details, loa.me.id), {
+    this.#composer = new Composer(conversationId, conversationName(this.#conversation.details, app.me.id), {
       nameOf: actions.nameOf,
       send: (content, replyTo) => this.#send(content, replyTo),
-      edit: (message, content) => this.#try(() => loa.api.editMessage(conversationId, message.id, content)),
-      typing: () => loa.socket.typing(conversationId),
-      lastOwn: () => this.#conversation.messages.findLast(({ sender_id, deleted }) => sender_id === loa.me.id && !deleted),
+      edit: (message, content) => this.#try(() => app.api.editMessage(conversationId, message.id, content)),
+      typing: () => app.socket.typing(conversationId),
+      lastOwn: () => this.#conversation.messages.findLast(({ sender_id, deleted }) => sender_id === app.me.id && !deleted),
     });
     this.element = el(
       "main.pane",
@@ -96,7 +96,7 @@ export class ChatPane {
   }
 
   #renderHead(details, presence) {
-    const { me } = this.#loa;
+    const { me } = this.#app;
     if (details !== this.#details) {
       this.#details = details;
       setText(this.#heading, conversationName(details, me.id));
@@ -110,7 +110,7 @@ export class ChatPane {
 
   /** For a screen reader: what others have said since. */
   #readOut(before) {
-    const isNew = ({ seq, sender_id, deleted }) => seq > before.lastSeq && sender_id !== this.#loa.me.id && !deleted;
+    const isNew = ({ seq, sender_id, deleted }) => seq > before.lastSeq && sender_id !== this.#app.me.id && !deleted;
     const news = this.#conversation.messages.slice(-5).filter(isNew);
     if (!before.opened || news.length === 0) return;
     const name = ({ sender_id }) => nameOf(this.#state.people[sender_id]);
@@ -118,7 +118,7 @@ export class ChatPane {
   }
 
   #actions() {
-    const { store, me } = this.#loa;
+    const { store, me } = this.#app;
     const nameOfUser = (id) => (id === me.id ? t("message.you") : nameOf(this.#state.people[id]));
     const actions = {
       me: me.id,
@@ -142,27 +142,27 @@ export class ChatPane {
   #send(content, replyTo) {
     this.#list.wrote();
     // That it was refused is shown at the message itself.
-    this.#loa.socket.send(this.id, content, { replyTo }).catch((error) => error.code === "outbox_full" && say(errorText(error)));
+    this.#app.socket.send(this.id, content, { replyTo }).catch((error) => error.code === "outbox_full" && say(errorText(error)));
   }
 
   #retry({ nonce, content, reply_to }) {
-    this.#loa.store.dismiss(this.id, nonce);
+    this.#app.store.dismiss(this.id, nonce);
     this.#send(content, reply_to);
   }
 
   #read() {
-    if (!document.hidden && document.hasFocus()) this.#loa.store.markRead(this.id);
+    if (!document.hidden && document.hasFocus()) this.#app.store.markRead(this.id);
   }
 
   #react(message, emoji) {
-    const { api, me } = this.#loa;
+    const { api, me } = this.#app;
     const has = message.reactions[emoji]?.includes(me.id);
     this.#try(() => (has ? api.unreact(this.id, message.id, emoji) : api.react(this.id, message.id, emoji)));
   }
 
   async #remove(message) {
     if (await confirm(t("message.delete.question"), t("message.delete"))) {
-      await this.#try(() => this.#loa.api.deleteMessage(this.id, message.id));
+      await this.#try(() => this.#app.api.deleteMessage(this.id, message.id));
     }
   }
 
@@ -173,13 +173,13 @@ export class ChatPane {
 
   async #goTo(messageId) {
     for (let page = 0; page < REACH && !this.#list.show(messageId) && this.#conversation.hasOlder; page += 1) {
-      await this.#loa.store.loadOlder(this.id);
+      await this.#app.store.loadOlder(this.id);
       this.#list.render(this.#conversation, this.#state.people);
     }
   }
 
   #openDetails() {
-    openDetails(this.#loa, this.id);
+    openDetails(this.#app, this.id);
   }
 
   async #try(act) {

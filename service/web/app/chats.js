@@ -13,7 +13,7 @@ const MAX_WATCHED = 200;
 
 export class Chats {
   element;
-  #loa;
+  #app;
   #list;
   #pane = null;
   #slot = el("div.slot");
@@ -21,9 +21,9 @@ export class Chats {
   #watched = "";
   #ends = new AbortController();
 
-  constructor(loa) {
-    this.#loa = loa;
-    this.#list = new ConversationList(loa, () => startChat(loa));
+  constructor(app) {
+    this.#app = app;
+    this.#list = new ConversationList(app, () => startChat(app));
     this.element = el("div.chat", {}, this.#list.element, this.#slot);
     this.#showNone();
     const { signal } = this.#ends;
@@ -42,7 +42,7 @@ export class Chats {
     if (conversationId === this.#current) return;
     this.#closePane();
     this.#current = conversationId;
-    if (conversationId) this.#loa.store.open(conversationId).catch((error) => this.#refused(conversationId, error));
+    if (conversationId) this.#app.store.open(conversationId).catch((error) => this.#refused(conversationId, error));
     this.#showNone();
   }
 
@@ -54,7 +54,7 @@ export class Chats {
       // One was taken out of it, or has left.
       replaceRoute("#/");
     } else if (!this.#pane && conversation?.details) {
-      this.#pane = new ChatPane(this.#loa, this.#current, state);
+      this.#pane = new ChatPane(this.#app, this.#current, state);
       fill(this.#slot, this.#pane.element);
       this.#pane.render(state);
       this.#pane.focus();
@@ -64,7 +64,7 @@ export class Chats {
   }
 
   #closePane() {
-    if (this.#current) this.#loa.store.leave(this.#current);
+    if (this.#current) this.#app.store.leave(this.#current);
     this.#pane?.close();
     this.#pane = null;
   }
@@ -85,12 +85,12 @@ export class Chats {
     const ids = new Set();
     for (const id of [this.#current, ...conversationIds]) {
       for (const userId of conversations[id]?.details?.participant_ids.slice(0, 20) ?? []) {
-        if (userId !== this.#loa.me.id && ids.size < MAX_WATCHED) ids.add(userId);
+        if (userId !== this.#app.me.id && ids.size < MAX_WATCHED) ids.add(userId);
       }
     }
     const wanted = [...ids].sort().join();
     if (wanted === this.#watched) return;
     this.#watched = wanted;
-    this.#loa.socket.watchPresence([...ids]);
+    this.#app.socket.watchPresence([...ids]);
   }
 }

@@ -10,8 +10,8 @@ import { errorText, t } from "./i18n.js";
 import { addPeople } from "./new-chat.js";
 import { say } from "./toast.js";
 
-export function openDetails(loa, conversationId) {
-  const { api, store, me } = loa;
+export function openDetails(app, conversationId) {
+  const { api, store, me } = app;
   const list = el("ul.rows", { role: "list", "aria-label": t("details.people") });
   const people = new KeyedList(list, {
     key: ({ profile }) => profile.id,

@@ -11,7 +11,7 @@ import { typingText } from "./typing-line.js";
 
 export class ConversationList {
   element;
-  #loa;
+  #app;
   #filter;
   #rows;
   #none = el("div", { role: "status" });
@@ -21,8 +21,8 @@ export class ConversationList {
   #current = null;
 
   /** `startChat()`: choose people for a new one. */
-  constructor(loa, startChat) {
-    this.#loa = loa;
+  constructor(app, startChat) {
+    this.#app = app;
     this.#filter = el("input.input", {
       type: "search",
       "aria-label": t("chats.filter"),
@@ -35,7 +35,7 @@ export class ConversationList {
       create: ({ id }) => row(id),
       update: (element, item) => this.#update(element.firstChild, item),
     });
-    this.#more = moreButton(() => loa.store.loadMoreConversations());
+    this.#more = moreButton(() => app.store.loadMoreConversations());
     const compose = el(
       "button.icon-button",
       { type: "button", title: t("chats.new"), "aria-label": t("chats.new"), onclick: startChat },
@@ -72,13 +72,13 @@ export class ConversationList {
   }
 
   #name(details) {
-    return conversationName(details, this.#loa.me.id);
+    return conversationName(details, this.#app.me.id);
   }
 
   /** What a row shows, and nothing else, so that it is drawn again only when that changes. */
   #item(conversation, state) {
     const { id, details, unreadCount, typing } = conversation;
-    const other = otherOf(details, this.#loa.me.id);
+    const other = otherOf(details, this.#app.me.id);
     const item = {
       id,
       details,
@@ -95,7 +95,7 @@ export class ConversationList {
   }
 
   #update(link, { details, unreadCount, last, online, typing, current }) {
-    const { me } = this.#loa;
+    const { me } = this.#app;
     set(link, "aria-current", current ? "page" : null);
     link.classList.toggle("unread", unreadCount > 0);
     fill(
@@ -112,7 +112,7 @@ export class ConversationList {
   #lastWords(details, last) {
     if (!last) return t("chats.empty");
     const text = gist(last);
-    if (!last.sender_id || last.sender_id === this.#loa.me.id) return t("chats.you_said", { text });
+    if (!last.sender_id || last.sender_id === this.#app.me.id) return t("chats.you_said", { text });
     if (details.kind === "direct") return text;
     return t("chats.someone_said", { name: nameOf(this.#state.people[last.sender_id]), text });
   }

@@ -44,7 +44,7 @@ export function updateMessage(element, row, before, actions) {
   element.classList.toggle("emoji", !message.reply_to && ONLY_EMOJI.test(message.content));
   if (!row.mine) fill(portrait, row.last && row.sender && avatar(row.sender, "small"));
   setText(sender, row.mine ? t("message.you") : nameOf(row.sender));
-  sender.classList.toggle("unseen", row.mine || !row.first);
+  sender.classList.toggle("unseen", row.mine || !row.first || !actions.isGroup());
   if (message !== before?.message || row.quoted !== before.quoted) fill(bubble, contents(row, actions));
   chips.render(Object.entries(message.reactions ?? {}).map(([emoji, users]) => ({ emoji, users })));
   if (meta.status !== row.status || message !== before?.message) fill(meta, below(row, actions));

@@ -11,10 +11,12 @@ export class Rail {
   #chats = tab("a", { href: "#/" }, icon("chats"), t("nav.chats"));
   #posts = tab("a", { href: "#/posts" }, icon("posts"), t("nav.posts"));
   #bell = tab("button", { type: "button", "aria-label": t("bell.title") }, icon("bell"), t("nav.notifications"));
+  #portrait = el("span");
   #account;
 
   constructor(me, panel, openAccount) {
-    this.#account = tab("button", { type: "button", onclick: openAccount }, avatar(me, "small"), t("nav.account"));
+    this.#account = tab("button", { type: "button", onclick: openAccount }, this.#portrait, t("nav.account"));
+    this.show(me);
     this.#bell.element.popoverTargetElement = panel;
     this.element = el(
       "nav.rail",
@@ -26,6 +28,11 @@ export class Rail {
       el("span.gap"),
       this.#account.element,
     );
+  }
+
+  /** Show one's own picture. */
+  show(me) {
+    fill(this.#portrait, avatar(me, "small"));
   }
 
   /** `place`: where one is; the counts of what is unread. */

@@ -16,7 +16,7 @@ import { showToast, toastRegion } from "./toast.js";
 
 export class Shell {
   element;
-  #loa;
+  #app;
   #rail;
   #bell;
   #banner = new Banner();
@@ -27,12 +27,13 @@ export class Shell {
   #announcement;
   #ends = new AbortController();
 
-  /** `loa`: the client's {api, session, socket, stream, store}, and {me}: one's own profile. */
-  constructor(loa) {
-    this.#loa = loa;
-    this.#bell = new Bell(loa.store);
-    this.#rail = new Rail(loa.me, this.#bell.panel, () => openAccount(loa, loa.onProfile));
-    this.#chats = new Chats(loa);
+  /** `loa`: the client; `me`: the profile of who is signed in. */
+  constructor(loa, me) {
+    const app = { ...loa, me };
+    this.#app = app;
+    this.#bell = new Bell(app.store);
+    this.#rail = new Rail(me, this.#bell.panel, () => openAccount(app, (profile) => this.#become(profile)));
+    this.#chats = new Chats(app);
     const skip = el("a.skip.unseen", { href: "#content", onclick: (event) => this.#skip(event) }, t("app.skip"));
     this.element = el(
       "div.shell",
@@ -46,10 +47,15 @@ export class Shell {
     );
     const { signal } = this.#ends;
     addEventListener("hashchange", () => this.#go(), { signal });
-    const draw = oncePerFrame(() => this.#draw());
-    signal.addEventListener("abort", loa.store.subscribe(() => { this.#title(); draw(); }));
-    signal.addEventListener("abort", loa.stream.subscribe((event) => this.#onNotification(event)));
+    const leave = [
+      app.store.subscribe(() => this.#title()),
+      app.store.subscribe(oncePerFrame(() => this.#draw())),
+      app.stream.subscribe((event) => this.#onNotification(event)),
+    ];
+    signal.addEventListener("abort", () => leave.forEach((unsubscribe) => unsubscribe()));
     this.#go();
+    // What the session remembers may be older than a change made elsewhere.
+    app.api.me().then((profile) => this.#become(profile), () => {});
   }
 
   close() {
@@ -59,6 +65,11 @@ export class Shell {
     this.#bell.close();
     this.#banner.close();
     document.title = "Loa";
+  }
+
+  #become(profile) {
+    this.#app.me = profile;
+    this.#rail.show(profile);
   }
 
   #go() {
@@ -75,14 +86,14 @@ export class Shell {
   #enter(route) {
     this.#view?.close?.();
     this.#view = null;
-    if (route.place === "posts") this.#view = route.postId ? new PostPage(this.#loa, route.postId) : new PostFeed(this.#loa);
+    if (route.place === "posts") this.#view = route.postId ? new PostPage(this.#app, route.postId) : new PostFeed(this.#app);
     fill(this.#place, this.#view?.element ?? this.#chats.element);
     // A reader of screens goes on from the new heading, not from a link that is gone.
     if (this.#shown.place) this.#place.querySelector("h1[tabindex]")?.focus();
   }
 
   #draw() {
-    const state = this.#loa.store.getSnapshot();
+    const state = this.#app.store.getSnapshot();
     this.#rail.render(this.#shown.place, unreadMessages(state), state.notifications.unreadCount);
     this.#bell.render(state.notifications);
     this.#banner.render(state.chat);
@@ -93,7 +104,7 @@ export class Shell {
 
   /** What the badges say together, for who is on another tab. */
   #title() {
-    const state = this.#loa.store.getSnapshot();
+    const state = this.#app.store.getSnapshot();
     const unread = unreadMessages(state) + state.notifications.unreadCount;
     const title = unread ? `(${unread}) Loa` : "Loa";
     if (document.title !== title) document.title = title;

@@ -5,75 +5,59 @@ import { Emitter } from "./emitter.js";
 import { LoaError } from "./errors.js";
 import { Link } from "./link.js";
 import { Outbox } from "./outbox.js";
-import { Retry } from "./retry.js";
 import { Revs } from "./revs.js";
 import { browserStorage } from "./storage.js";
+import { Sync } from "./sync.js";
 import { Turns } from "./turns.js";
-import { onWake } from "./wake.js";
+import { Upkeep } from "./upkeep.js";
 
 /**
- * @typedef {import("./types.js").Frame} Frame
- * @typedef {import("./types.js").Hello} Hello
  * @typedef {import("./types.js").Message} Message
  * @typedef {import("./types.js").ChatEvent} ChatEvent
- * @typedef {import("./types.js").Standby} Standby
+ * @typedef {import("./sync.js").GetChanges} GetChanges
  * @typedef {(options?: {fresh?: boolean}) => Promise<string>} GetToken `fresh`: not the one that was given last. It
- *   rejects with a LoaError whose `needsSignIn` is true where a person has to sign in; any other error is taken to pass
- * @typedef {(conversationId: string, afterRev: number) => Promise<import("./types.js").Page<Message>>} GetChanges
+ *   rejects with a LoaError that `needsSignIn` where a person has to sign in; any other failure is taken to pass
  */
 
 const PATH = "/api/v1/ws/chat";
-/** Conversations in one `sync`: 45 bytes each, well below the 64 KiB that a frame may have. */
-const SYNCED_AT_ONCE = 500;
-/** Milliseconds to wait after a sync that has filled no gap: what is announced is not readable yet. */
-const SYNC_PAUSE = 1000;
-const MAX_SYNC_PAUSE = 20_000;
 /** Milliseconds to stay away at least after `rate_limited`; the server counts by the minute. */
 const SLOW = 10_000;
 /** Milliseconds between two signs that one is typing; the others show each for five seconds. */
 const TYPING_PAUSE = 3000;
 const MAX_WATCHED = 200;
 
-const NO_TOKEN = new LoaError("no_token", "No token could be had.");
-
 /**
  * One for the page. Guarantees to its subscribers: the messages of a conversation come in the order of their `rev`,
- * none twice and none missing from the moment the conversation is followed, whatever becomes of the connection. And to
- * the sender: messages of a conversation are stored in the order of `send`, each once.
+ * none twice, and none is missing from where the conversation is followed on, whatever becomes of the connection. And
+ * to the sender: the messages of a conversation are stored in the order of `send`, each once.
  */
 export class ChatSocket {
   /** @type {Emitter<ChatEvent>} */
   #emitter = new Emitter();
-  /** @type {Standby} */
-  #standby = { status: "idle", retryAt: null, code: null };
-  #retry = new Retry(() => this.#dial());
-  #revs = new Revs();
-  #turns = new Turns();
+  #upkeep;
   #outbox;
   #url;
   #WebSocket;
-  #window;
   #getChanges;
-  /** What `connect` began and `disconnect` ends. @type {{getToken: GetToken, sleep: () => void} | null} */
-  #life = null;
+  /** @type {GetToken | null} */
+  #getToken = null;
   /** @type {Link | null} */
   #link = null;
-  /** The link once it has said hello. @type {Link | null} */
+  /** The link, once it has said hello. @type {Link | null} */
   #online = null;
+  #turns = new Turns();
   /** Whether a fresh token was tried since the last hello. */
   #refreshed = false;
-  /** What the server said of when to come back. @type {number | null} */
-  #reconnectAfter = null;
   /** @type {string | null} */
   #userId = null;
-  /** Marks that the server has not confirmed, by conversation. @type {Map<string, number>} */
+  #revs = new Revs();
+  #sync;
+  /** Marks that the server has not confirmed yet, by conversation. @type {Map<string, number>} */
   #reads = new Map();
   /** @type {string[] | null} */
   #watched = null;
   /** When one last said to be typing, by conversation. @type {Map<string, number>} */
   #typed = new Map();
-  /** Conversations of which a sync has brought only the beginning. @type {Set<string>} */
-  #unfinished = new Set();
 
   /**
    * @param {{
@@ -83,7 +67,7 @@ export class ChatSocket {
    *   window?: Window | undefined,
    *   getChanges?: GetChanges,
    * }} [options] `server`: its origin, where it is not the page's own; `getChanges`: `Api.changes`, which spares the
-   *   socket the long answers
+   *   socket long answers
    */
   constructor({
     server = globalThis.location?.origin ?? "",
@@ -95,22 +79,27 @@ export class ChatSocket {
     this.#url = server.replace(/^http/, "ws") + PATH;
     this.#WebSocket = WebSocket;
     this.#outbox = new Outbox(sessionStorage);
-    this.#window = window;
     this.#getChanges = getChanges;
+    this.#sync = this.#newSync();
+    this.#upkeep = new Upkeep(window, {
+      dial: () => this.#dial(),
+      wake: () => this.#online?.probe(),
+      changed: (data) => this.#emit({ type: "status", data }),
+    });
   }
 
   /** Where the connection stands. */
   get standby() {
-    return this.#standby;
+    return this.#upkeep.standby;
   }
 
   get status() {
-    return this.#standby.status;
+    return this.#upkeep.status;
   }
 
   /** When it tries again, in milliseconds since the epoch; null where nothing is due. */
   get retryAt() {
-    return this.#standby.retryAt;
+    return this.standby.retryAt;
   }
 
   /** One's messages that are not stored yet, in their order. */
@@ -129,11 +118,12 @@ export class ChatSocket {
   /**
    * Connect, and stay connected until `disconnect`, or until a person has to sign in (status `signed-out`).
    * @param {GetToken} getToken `Session.getToken`, or one's own
-   * @param {{userId?: string}} [options] with it, what waits to be sent is there before the server has said hello
+   * @param {{userId?: string | undefined}} [options] with it, what waits to be sent is there before the server says hello
    */
   connect(getToken, { userId } = {}) {
     this.disconnect();
-    this.#life = { getToken, sleep: onWake(this.#window, () => this.#wake()) };
+    this.#getToken = getToken;
+    this.#upkeep.begin();
     if (userId) this.#recognise(userId);
     this.#dial();
   }
@@ -158,7 +148,7 @@ export class ChatSocket {
   }
 
   /**
-   * Say how far one has read. It is told when there is a connection, and never moves back.
+   * Say how far one has read. The server is told when there is a connection, and a mark never moves back.
    * @param {string} conversationId
    * @param {number} seq
    */
@@ -191,8 +181,8 @@ export class ChatSocket {
   }
 
   /**
-   * What was loaded of a conversation is as of its `last_rev`; what is later is handed on. For conversations that the
-   * server's `hello` does not list, and such as were loaded before it.
+   * What was loaded of a conversation is as of its `last_rev`; what is later is to be handed on. For a conversation that
+   * was loaded before the server's `hello`, or that is not among those it lists.
    * @param {{id: string, last_rev: number, last_seq: number}} conversation
    */
   hold(conversation) {
@@ -204,33 +194,30 @@ export class ChatSocket {
 
   /** @param {boolean} [fresh] */
   async #dial(fresh = false) {
-    const life = this.#life;
-    if (!life) return;
-    this.#stand("connecting");
+    const getToken = this.#getToken;
+    if (!getToken) return;
+    this.#upkeep.connecting();
     /** @type {string} */
     let token;
     try {
-      token = await life.getToken({ fresh });
+      token = await getToken({ fresh });
     } catch (error) {
-      if (life === this.#life) this.#tokenless(error);
+      if (getToken === this.#getToken) this.#tokenless(error);
       return;
     }
-    if (life !== this.#life) return;
-    this.#reconnectAfter = null;
+    if (getToken !== this.#getToken) return;
+    const socket = new this.#WebSocket(`${this.#url}?token=${encodeURIComponent(token)}`);
     const link = new Link(
-      new this.#WebSocket(`${this.#url}?token=${encodeURIComponent(token)}`),
+      socket,
       (frame) => this.#hear(link, frame),
       (code, reason) => this.#closed(code, reason),
     );
     this.#link = link;
   }
 
-  /** @param {unknown} error why there is no token */
+  /** @param {unknown} error */
   #tokenless(error) {
-    const { needsSignIn, retryAfter, code } = error instanceof LoaError ? error : NO_TOKEN;
-    if (needsSignIn) return this.#end("signed-out", code);
-    this.#hangUp();
-    this.#backOff((retryAfter ?? 0) * 1000, code);
+    if (this.#upkeep.refused(error)) this.#end("signed-out", /** @type {LoaError} */ (error).code);
   }
 
   /**
@@ -249,21 +236,16 @@ export class ChatSocket {
       case "stop":
         return this.#end("failed", reason || `${code}`);
       case "slow":
-        return this.#backOff(SLOW, reason);
+        return this.#upkeep.backOff(reason, SLOW);
       case "back-off":
-        return this.#backOff(0, reason || null);
+        return this.#upkeep.backOff(reason || null);
     }
   }
 
-  /**
-   * @param {number} least milliseconds
-   * @param {string | null} code
-   */
-  #backOff(least, code) {
-    // Where the server has said when to come back, each client was told another time.
-    if (this.#reconnectAfter === null) this.#retry.backOff(least);
-    else this.#retry.wait(this.#reconnectAfter);
-    this.#stand("offline", this.#retry.at, code);
+  #hangUp() {
+    this.#link?.drop();
+    this.#link = this.#online = null;
+    this.#turns = new Turns();
   }
 
   /**
@@ -272,44 +254,17 @@ export class ChatSocket {
    * @param {string | null} [code]
    */
   #end(status, code = null) {
-    this.#life?.sleep();
-    this.#life = null;
-    this.#retry.cancel();
-    this.#hangUp();
+    this.#getToken = null;
     this.#refreshed = false;
-    this.#reconnectAfter = null;
-    this.#stand(status, null, code);
-  }
-
-  #hangUp() {
-    this.#link?.drop();
-    this.#link = this.#online = null;
-    this.#turns = new Turns();
-    this.#unfinished.clear();
-  }
-
-  #wake() {
-    if (this.#online) this.#online.probe();
-    else this.#retry.hurry();
-  }
-
-  /**
-   * @param {import("./types.js").Status} status
-   * @param {number | null} [retryAt]
-   * @param {string | null} [code]
-   */
-  #stand(status, retryAt = null, code = null) {
-    const before = this.#standby;
-    if (before.status === status && before.retryAt === retryAt && before.code === code) return;
-    this.#standby = { status, retryAt, code };
-    this.#emit({ type: "status", data: this.#standby });
+    this.#hangUp();
+    this.#upkeep.end(status, code);
   }
 
   // What the server says.
 
   /**
    * @param {Link} link
-   * @param {Frame} frame
+   * @param {import("./types.js").Frame} frame
    */
   #hear(link, frame) {
     switch (frame.type) {
@@ -319,15 +274,15 @@ export class ChatSocket {
       case "message_updated":
         return this.#take(frame);
       case "sync":
-        return this.#synced(frame);
+        return this.#sync.take(frame);
       case "reset":
         this.#revs.doubt();
         this.#emit(frame);
         return this.#catchUp();
       case "token_expiring":
-        return this.#life ? this.#renew(this.#life.getToken) : undefined;
+        return this.#renew();
       case "draining":
-        this.#reconnectAfter = frame.data.reconnect_after_ms;
+        this.#upkeep.reconnectAfter = frame.data.reconnect_after_ms;
         return this.#emit(frame);
       case "conversation_updated":
         this.#revs.reach(frame.conversation_id, frame.data.last_rev, frame.data.last_seq);
@@ -346,18 +301,17 @@ export class ChatSocket {
 
   /**
    * @param {Link} link
-   * @param {Hello} hello
+   * @param {import("./types.js").Hello} hello
    */
   #greet(link, hello) {
     this.#online = link;
     this.#refreshed = false;
-    this.#retry.up();
     this.#recognise(hello.user_id);
     this.#revs.doubt(hello.conversations.map(({ conversation_id }) => conversation_id));
     for (const { conversation_id, last_rev, last_seq } of hello.conversations) {
       this.#revs.reach(conversation_id, last_rev, last_seq);
     }
-    this.#stand("online");
+    this.#upkeep.online();
     this.#emit(hello);
     this.#catchUp();
     for (const id of new Set(this.pending.map(({ conversation_id }) => conversation_id))) this.#post(id);
@@ -369,6 +323,7 @@ export class ChatSocket {
   #recognise(userId) {
     if (this.#userId && this.#userId !== userId) {
       this.#revs = new Revs();
+      this.#sync = this.#newSync();
       this.#reads.clear();
       this.#typed.clear();
       this.#watched = null;
@@ -379,19 +334,14 @@ export class ChatSocket {
     }
   }
 
+  #newSync() {
+    return new Sync(this.#revs, (events) => this.#handOn(events), this.#getChanges);
+  }
+
   /** @param {import("./types.js").MessageEvent} event */
   #take(event) {
     this.#handOn(this.#revs.take(event));
     this.#catchUp();
-  }
-
-  /** @param {import("./types.js").Sync} sync */
-  #synced({ conversation_id, data: { messages, last_rev, complete } }) {
-    // An incomplete answer reaches as far as its last message.
-    this.#handOn(this.#revs.fill(conversation_id, messages, complete ? last_rev : 0));
-    if (complete) return;
-    this.#revs.reach(conversation_id, last_rev, 0);
-    this.#unfinished.add(conversation_id);
   }
 
   /** @param {import("./types.js").MessageEvent[]} events */
@@ -407,14 +357,14 @@ export class ChatSocket {
   // What is said to the server: one thing of a kind at a time, for as long as the connection lasts.
 
   /**
-   * @param {string} key
+   * @param {string} kind
    * @param {(link: Link) => Promise<void>} job
    */
-  #turn(key, job) {
+  #turn(kind, job) {
     const link = this.#online;
     if (!link) return;
     this.#turns
-      .take(key, () => job(link))
+      .take(kind, () => job(link))
       .catch((error) => {
         // The connection is gone, and hello takes it up again; or the server will not have it.
         if (!(error instanceof LoaError)) throw error;
@@ -422,51 +372,12 @@ export class ChatSocket {
   }
 
   #catchUp() {
-    if (!Object.keys(this.#revs.behind(1)).length) return;
-    this.#turn("sync", async (link) => {
-      for (let pause = SYNC_PAUSE; ; ) {
-        const behind = this.#revs.behind(SYNCED_AT_ONCE);
-        const ids = Object.keys(behind);
-        if (!ids.length) return;
-        await this.#sync(link, behind);
-        const now = this.#revs.behind(SYNCED_AT_ONCE);
-        if (ids.some((id) => now[id] !== behind[id])) continue;
-        await link.pause(pause);
-        pause = Math.min(2 * pause, MAX_SYNC_PAUSE);
-      }
-    });
-  }
-
-  /**
-   * @param {Link} link
-   * @param {Record<string, number>} behind
-   */
-  async #sync(link, behind) {
-    await link.insist({ type: "sync", conversations: behind });
-    const unfinished = [...this.#unfinished];
-    this.#unfinished.clear();
-    // Without `getChanges`, the next turn asks the socket for more.
-    if (this.#getChanges) for (const id of unfinished) await this.#page(link, id, this.#getChanges);
-  }
-
-  /**
-   * @param {Link} link
-   * @param {string} id
-   * @param {GetChanges} getChanges
-   */
-  async #page(link, id, getChanges) {
-    for (let more = true; more; ) {
-      const after = this.#revs.at(id);
-      if (after === undefined) return;
-      const { items, next } = await link.patiently(() => getChanges(id, after));
-      this.#handOn(this.#revs.fill(id, items, 0));
-      more = next !== null;
-    }
+    if (this.#sync.due) this.#turn("sync", (link) => this.#sync.run(link));
   }
 
   /** @param {string} conversationId */
   #post(conversationId) {
-    this.#turn(`send:${conversationId}`, async (link) => {
+    this.#turn(`send ${conversationId}`, async (link) => {
       for (let pending; (pending = this.#outbox.next(conversationId)); ) {
         const { nonce, content, reply_to } = pending;
         const frame = { type: "send_message", conversation_id: conversationId, content, nonce, reply_to };
@@ -487,7 +398,7 @@ export class ChatSocket {
 
   /** @param {string} conversationId */
   #mark(conversationId) {
-    this.#turn(`read:${conversationId}`, async (link) => {
+    this.#turn(`read ${conversationId}`, async (link) => {
       const seq = this.#reads.get(conversationId);
       if (seq === undefined) return;
       try {
@@ -500,22 +411,22 @@ export class ChatSocket {
   }
 
   #watch() {
-    if (!this.#watched) return;
-    this.#turn("watch", (link) => link.insist({ type: "watch_presence", user_ids: this.#watched }));
+    if (this.#watched) this.#turn("watch", (link) => link.insist({ type: "watch_presence", user_ids: this.#watched }));
   }
 
-  /** @param {GetToken} getToken */
-  #renew(getToken) {
+  #renew() {
+    const getToken = this.#getToken;
+    if (!getToken) return;
     this.#turn("renew", async (link) => {
       /** @type {string} */
       let token;
       try {
         token = await link.patiently(() => getToken({ fresh: true }));
       } catch (error) {
-        if (link.open) this.#tokenless(error);
+        // Anything else shows when the token has expired and the server closes the connection.
+        if (link.open && error instanceof LoaError && error.needsSignIn) this.#end("signed-out", error.code);
         return;
       }
-      // Where it is refused, the server closes the connection when its token expires, and that is seen to then.
       await link.insist({ type: "authenticate", token });
     });
   }

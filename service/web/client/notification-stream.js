@@ -1,12 +1,10 @@
 /** The notifications, over one event stream for all tabs of the browser. */
 
 import { Emitter } from "./emitter.js";
-import { LoaError } from "./errors.js";
-import { Retry } from "./retry.js";
 import { browserStorage, load, save } from "./storage.js";
 import { Tabs } from "./tabs.js";
 import { merge, NONE, reach, unread } from "./unread.js";
-import { onWake } from "./wake.js";
+import { Upkeep } from "./upkeep.js";
 
 /**
  * @typedef {import("./types.js").StreamEvent} StreamEvent
@@ -36,8 +34,6 @@ const FRESH = 10_000;
 /** Milliseconds in which what is on its way comes; a tab that still misses something then has to ask. */
 const ON_ITS_WAY = 3000;
 
-const NO_TICKET = new LoaError("no_ticket", "No ticket could be had.");
-
 /**
  * One for the page. Guarantees to its subscribers: every notification later than the last that this browser was told
  * of, in the order of `seq`, none twice, whichever tabs are closed on the way; where that is too long ago a `reset`,
@@ -48,15 +44,12 @@ const NO_TICKET = new LoaError("no_ticket", "No ticket could be had.");
 export class NotificationStream {
   /** @type {Emitter<StreamEvent>} */
   #emitter = new Emitter();
-  /** @type {Standby} */
-  #standby = { status: "idle", retryAt: null, code: null };
-  #retry = new Retry(() => this.#open());
+  #upkeep;
   #url;
   #platform;
   #storage;
-  #window;
-  /** What `connect` began and `disconnect` ends. @type {{getTicket: GetTicket, sleep: () => void} | null} */
-  #life = null;
+  /** @type {GetTicket | null} */
+  #getTicket = null;
   /** @type {Tabs<TabMessage> | null} */
   #tabs = null;
   #leads = false;
@@ -77,8 +70,6 @@ export class NotificationStream {
   #known = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #missing;
-  /** What the server said of when to come back. @type {number | null} */
-  #reconnectAfter = null;
 
   /**
    * @param {{
@@ -101,21 +92,25 @@ export class NotificationStream {
     this.#url = server + PATH;
     this.#platform = { EventSource, locks, BroadcastChannel };
     this.#storage = localStorage;
-    this.#window = window;
+    this.#upkeep = new Upkeep(window, {
+      dial: () => this.#open(),
+      wake: () => this.#wake(),
+      changed: (standby) => this.#announce({ type: "status", data: standby }),
+    });
   }
 
   /** Where the connection stands, whichever tab holds it. */
   get standby() {
-    return this.#standby;
+    return this.#upkeep.standby;
   }
 
   get status() {
-    return this.#standby.status;
+    return this.#upkeep.status;
   }
 
   /** When it tries again, in milliseconds since the epoch; null where nothing is due. */
   get retryAt() {
-    return this.#standby.retryAt;
+    return this.standby.retryAt;
   }
 
   /** How many notifications are unread; null before it is known. */
@@ -145,8 +140,9 @@ export class NotificationStream {
       this.#known = 0;
       this.#count = NONE;
     }
-    this.#life = { getTicket, sleep: onWake(this.#window, () => this.#wake()) };
-    this.#stand("connecting");
+    this.#getTicket = getTicket;
+    this.#upkeep.begin();
+    this.#upkeep.connecting();
     const tab = { lead: () => this.#lead(), hear: (/** @type {TabMessage} */ message) => this.#hearTab(message) };
     this.#tabs = new Tabs(name, tab, this.#platform);
     this.#tabs.post({ kind: "new" });
@@ -167,21 +163,21 @@ export class NotificationStream {
 
   /** @param {number | null} [after] the last notification that is not wanted again */
   async #open(after = this.#seq) {
-    const life = this.#life;
-    if (!life) return;
+    const getTicket = this.#getTicket;
+    if (!getTicket) return;
     this.#close();
-    this.#stand("connecting");
+    this.#upkeep.connecting();
     const opening = (this.#opening = {});
     /** @type {string} */
     let ticket;
     try {
-      ticket = await life.getTicket();
+      ticket = await getTicket();
     } catch (error) {
-      if (opening === this.#opening) this.#ticketless(error);
+      const needsSignIn = opening === this.#opening && this.#upkeep.refused(error);
+      if (needsSignIn) this.#end("signed-out", /** @type {import("./errors.js").LoaError} */ (error).code);
       return;
     }
     if (opening !== this.#opening) return;
-    this.#reconnectAfter = null;
     const query = new URLSearchParams({ ticket });
     if (after !== null) query.set("last_event_id", `${after}`);
     this.#listen(new this.#platform.EventSource(`${this.#url}?${query}`));
@@ -206,12 +202,10 @@ export class NotificationStream {
     this.#heardAt = Date.now();
     this.#watch(SILENCE);
     if (event.type === "token_expiring") return void this.#open();
-    if (event.type === "draining") this.#reconnectAfter = event.data.reconnect_after_ms;
+    if (event.type === "draining") this.#upkeep.reconnectAfter = event.data.reconnect_after_ms;
+    if (event.type === "hello") this.#upkeep.online();
     this.#tabs?.post({ kind: "event", event });
     this.#take(event);
-    if (event.type !== "hello") return;
-    this.#retry.up();
-    this.#stand("online");
   }
 
   /**
@@ -226,24 +220,7 @@ export class NotificationStream {
   /** @param {string} code */
   #lost(code) {
     this.#close();
-    this.#backOff(0, code);
-  }
-
-  /** @param {unknown} error why there is no ticket */
-  #ticketless(error) {
-    const { needsSignIn, retryAfter, code } = error instanceof LoaError ? error : NO_TICKET;
-    if (needsSignIn) this.#end("signed-out", code);
-    else this.#backOff((retryAfter ?? 0) * 1000, code);
-  }
-
-  /**
-   * @param {number} least milliseconds
-   * @param {string} code
-   */
-  #backOff(least, code) {
-    if (this.#reconnectAfter === null) this.#retry.backOff(least);
-    else this.#retry.wait(this.#reconnectAfter);
-    this.#stand("offline", this.#retry.at, code);
+    this.#upkeep.backOff(code);
   }
 
   #close() {
@@ -258,9 +235,8 @@ export class NotificationStream {
 
   #wake() {
     if (!this.#leads) this.#tabs?.post({ kind: "wake" });
-    else if (!this.#source) this.#retry.hurry();
     // A stream cannot be asked whether it lives, but a new one goes on where it was.
-    else if (Date.now() - this.#heardAt > FRESH) this.#open();
+    else if (this.#source && Date.now() - this.#heardAt > FRESH) this.#open();
   }
 
   /**
@@ -268,34 +244,17 @@ export class NotificationStream {
    * @param {string | null} [code]
    */
   #end(status, code = null) {
-    // The others are told why; but where only this tab goes, one of them leads next.
-    if (status !== "idle") this.#stand(status, null, code);
-    this.#life?.sleep();
-    this.#life = null;
-    this.#leads = false;
+    // Where only this tab goes, another leads next; where the person does, it is over for all.
+    if (status === "idle") this.#leads = false;
+    this.#getTicket = null;
     this.#hello = null;
-    this.#retry.cancel();
     this.#close();
     clearTimeout(this.#missing);
     this.#missing = undefined;
+    this.#upkeep.end(status, code);
+    this.#leads = false;
     this.#tabs?.leave();
     this.#tabs = null;
-    this.#stand(status, null, code);
-  }
-
-  /**
-   * @param {import("./types.js").Status} status
-   * @param {number | null} [retryAt]
-   * @param {string | null} [code]
-   */
-  #stand(status, retryAt = null, code = null) {
-    const before = this.#standby;
-    if (before.status === status && before.retryAt === retryAt && before.code === code) return;
-    this.#standby = { status, retryAt, code };
-    /** @type {StreamEvent} */
-    const event = { type: "status", data: this.#standby };
-    if (this.#leads) this.#tabs?.post({ kind: "event", event });
-    this.#emitter.emit(event);
   }
 
   // Between the tabs.
@@ -311,12 +270,12 @@ export class NotificationStream {
         return this.#take({ type: "hello", data: message.hello });
       case "new":
         if (!this.#leads || !this.#hello) return;
-        return this.#tabs?.post({ kind: "welcome", hello: this.#currently(this.#hello), standby: this.#standby });
+        return this.#tabs?.post({ kind: "welcome", hello: this.#currently(this.#hello), standby: this.standby });
       case "behind":
         if (this.#leads && this.#source) this.#open(message.seq);
         return;
       case "wake":
-        if (this.#leads) this.#wake();
+        if (this.#leads) this.#upkeep.wake();
     }
   }
 
@@ -326,9 +285,15 @@ export class NotificationStream {
   }
 
   /** What the leader's connection does. @param {Standby} standby */
-  #follow({ status, retryAt, code }) {
-    if (status === "signed-out") this.#end(status, code);
-    else this.#stand(status, retryAt, code);
+  #follow(standby) {
+    if (standby.status === "signed-out") this.#end(standby.status, standby.code);
+    else this.#upkeep.follow(standby);
+  }
+
+  /** Tell one's own subscribers, and from the leader those of the other tabs. @param {StreamEvent} event */
+  #announce(event) {
+    if (this.#leads) this.#tabs?.post({ kind: "event", event });
+    this.#emitter.emit(event);
   }
 
   // What a tab is told, be it by the stream or by the leader.
@@ -372,12 +337,18 @@ export class NotificationStream {
   /** There is this notification; where it does not come, it was lost between the tabs. @param {number} seq */
   #expect(seq) {
     this.#known = Math.max(this.#known, seq);
-    this.#missing ??= setTimeout(() => {
-      this.#missing = undefined;
-      if (this.#seq === null || this.#seq >= this.#known) return;
-      if (this.#leads) this.#lost("missed");
-      else this.#tabs?.post({ kind: "behind", seq: this.#seq });
-    }, ON_ITS_WAY);
+    const before = this.#seq ?? seq;
+    if (before < seq) this.#missing ??= setTimeout(() => this.#ask(before), ON_ITS_WAY);
+  }
+
+  /** @param {number} before what was the last a while ago */
+  #ask(before) {
+    this.#missing = undefined;
+    const now = this.#seq ?? before;
+    if (now >= this.#known) return;
+    if (now > before) this.#expect(this.#known);
+    else if (this.#leads) this.#lost("missed");
+    else this.#tabs?.post({ kind: "behind", seq: now });
   }
 
   #remember() {

@@ -1,0 +1,107 @@
+"""A client's side of a socket: its frames, one after the other, and one answer to each."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import structlog
+from pydantic import TypeAdapter
+
+from service.errors import LoaError, TokenInvalid, ValidationFailed
+from service.http import limits as rules
+from service.http.authentication import ACCESS
+from service.http.errors import answer_to
+from service.http.frames import Authenticate, ClientFrame, Ping, parse
+from service.http.limits import RateLimits
+from service.identity import Verifier
+from service.realtime.event import Event
+from service.realtime.websocket import WebSocket
+
+log = structlog.get_logger()
+
+MAX_WAITING = 64
+"""Frames that wait to be handled, past which the socket is not read from."""
+
+F = TypeVar("F", bound=ClientFrame)
+
+
+class Dialogue(Generic[F]):
+    """Reads frames of `frames` and has each handled before the next; `ping` and `authenticate` it handles itself.
+
+    No task stands by for a socket that is silent. What goes wrong with a frame is its answer, and the socket stays.
+    """
+
+    def __init__(self, socket: WebSocket, frames: TypeAdapter[F], verifier: Verifier, limits: RateLimits) -> None:
+        self.socket = socket
+        self.limits = limits
+        self._frames = frames
+        self._verifier = verifier
+        self._waiting: deque[str] = deque()
+        self._handler: asyncio.Task[None] | None = None
+        socket.on_text = self._take
+        socket.on_close(self._end)
+
+    async def handle(self, frame: F) -> None:
+        """Do what `frame` asks and answer it. What it raises becomes the answer."""
+        raise NotImplementedError
+
+    def acknowledge(self, ref: str | None, data: Mapping[str, Any] | None = None) -> None:
+        self.say("ack", {"ref": ref} if data is None else {"ref": ref, "data": data})
+
+    def refuse(self, error: BaseException, ref: str | None) -> None:
+        detail = error.detail if isinstance(error, LoaError) else "Something went wrong on our side."
+        fields: dict[str, Any] = {"ref": ref, "code": answer_to(error).code, "detail": detail}
+        if isinstance(error, LoaError) and error.retry_after is not None:
+            fields["retry_after"] = error.retry_after
+        if isinstance(error, ValidationFailed):
+            fields["errors"] = [field._asdict() for field in error.fields]
+        self.say("error", fields)
+
+    def say(self, type: str, fields: Mapping[str, Any]) -> None:
+        self.socket.send(Event(type, fields, feed=self.socket.feed))
+
+    def _take(self, text: str) -> None:
+        self._waiting.append(text)
+        if len(self._waiting) >= MAX_WAITING:
+            self.socket.pause()
+        if self._handler is None or self._handler.done():
+            self._handler = asyncio.create_task(self._handle_all())
+
+    def _end(self) -> None:
+        self._waiting.clear()
+        if self._handler:
+            self._handler.cancel()
+
+    async def _handle_all(self) -> None:
+        while self._waiting:
+            text = self._waiting.popleft()
+            if len(self._waiting) == MAX_WAITING // 2:
+                self.socket.resume()
+            await self._handle(text)
+        self.socket.resume()
+
+    async def _handle(self, text: str) -> None:
+        ref: str | None = None
+        try:
+            frame = parse(text, self._frames)
+            ref = frame.ref
+            if isinstance(frame, Ping):
+                self.say("pong", {"ref": ref})
+            elif isinstance(frame, Authenticate):
+                await self._authenticate(frame)
+            else:
+                await self.handle(frame)
+        except LoaError as error:
+            self.refuse(error, error.ref or ref)
+        except Exception as error:
+            log.exception("frame_failed")
+            self.refuse(error, ref)
+
+    async def _authenticate(self, frame: Authenticate) -> None:
+        await self.limits.check(rules.SEARCH, self.socket.user_id)
+        caller = await self._verifier.verify_scoped_token(frame.token, ACCESS)
+        if caller.user_id != self.socket.user_id:
+            raise TokenInvalid("The token is someone else's.")
+        self.socket.extend(caller)
+        self.acknowledge(frame.ref, {"token_expires_at": self.socket.token_expires_at})

@@ -1,0 +1,53 @@
+"""What a client may say on any socket, and how it is read: validated as strictly as a request body."""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import StringConstraints, TypeAdapter, ValidationError
+
+from service.encoding import loads
+from service.errors import MalformedJson
+from service.http.endpoint import Input
+from service.http.errors import of_pydantic
+
+MAX_REF = 64
+MAX_TOKEN = 4096
+
+F = TypeVar("F", bound="ClientFrame")
+
+
+class ClientFrame(Input):
+    """Base of all. `ref` comes back in the `ack` or `error` that answers the frame."""
+
+    ref: Annotated[str, StringConstraints(max_length=MAX_REF)] | None = None
+    type: str
+
+
+class Authenticate(ClientFrame):
+    type: Literal["authenticate"]
+    token: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TOKEN)]
+
+
+class Ping(ClientFrame):
+    type: Literal["ping"]
+
+
+def parse(text: str, frames: TypeAdapter[F]) -> F:
+    """One of `frames`, told apart by their `type`.
+
+    Raises MalformedJson, ValidationFailed; the latter with the frame's `ref` as `error.ref`, where it has one.
+    """
+    try:
+        data = loads(text)
+    except ValueError:
+        raise MalformedJson("The frame is not valid JSON.") from None
+    try:
+        return frames.validate_python(data)
+    except ValidationError as error:
+        refusal = of_pydantic(error, tag="type")
+        refusal.ref = _ref_of(data)
+        raise refusal from None
+
+
+def _ref_of(data: Any) -> str | None:
+    ref = data.get("ref") if isinstance(data, dict) else None
+    return ref if isinstance(ref, str) and len(ref) <= MAX_REF else None

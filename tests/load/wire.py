@@ -1,0 +1,71 @@
+"""What clients say, made beforehand: requests and frames, with eight digits to fill in that number the message."""
+
+import json
+import struct
+from typing import Any, NamedTuple
+
+Address = tuple[str, int]
+
+DIGITS = "########"
+MARK = f"@{DIGITS}@"
+"""What a message is known by wherever it arrives."""
+TEXT_BYTES = 200
+
+HEAD_ENDS = b"\r\n\r\n"
+PONG = b"\x8a\x80\0\0\0\0"
+"""A sign of life that answers no ping (RFC 6455, 5.5.3)."""
+
+
+class Template(NamedTuple):
+    """Bytes to send, and where in them the digits go."""
+
+    data: bytes
+    places: list[int]
+
+    @classmethod
+    def of(cls, data: bytes) -> "Template":
+        places, at = [], data.find(DIGITS.encode())
+        while at >= 0:
+            places.append(at)
+            at = data.find(DIGITS.encode(), at + len(DIGITS))
+        return cls(data, places)
+
+
+def text(size: int = TEXT_BYTES) -> str:
+    """What somebody says, `size` bytes long, with a mark in it."""
+    return MARK + "x" * (size - len(MARK))
+
+
+def get(address: Address, path: str, *headers: str) -> bytes:
+    host, port = address
+    return "\r\n".join((f"GET {path} HTTP/1.1", f"Host: {host}:{port}", *headers, "", "")).encode()
+
+
+def upgrade(address: Address, path: str, *headers: str) -> bytes:
+    """A WebSocket handshake; its key is RFC 6455's example, for nobody here checks the answer to it."""
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    wanted = ("Upgrade: websocket", "Connection: Upgrade", key, "Sec-WebSocket-Version: 13")
+    return get(address, path, *wanted, *headers)
+
+
+def stream(address: Address, path: str, *headers: str) -> bytes:
+    return get(address, path, "Accept: text/event-stream", *headers)
+
+
+def post(address: Address, path: str, body: str, *headers: str, kind: str = "application/json") -> bytes:
+    host, port = address
+    data = body.encode()
+    lines = (f"POST {path} HTTP/1.1", f"Host: {host}:{port}", f"Content-Type: {kind}", f"Content-Length: {len(data)}")
+    return "\r\n".join((*lines, *headers, "", "")).encode() + data
+
+
+def bearer(token: str) -> str:
+    return f"Authorization: Bearer {token}"
+
+
+def frame(text: str | dict[str, Any]) -> bytes:
+    """A client's text frame. The masking key is zero, so that the digits can be filled in as they are."""
+    payload = (text if isinstance(text, str) else json.dumps(text)).encode()
+    size = len(payload)
+    head = bytes([0x81, 0x80 | size]) if size < 126 else b"\x81\xfe" + struct.pack("!H", size)
+    return head + bytes(4) + payload

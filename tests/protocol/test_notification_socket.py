@@ -1,0 +1,120 @@
+"""`/ws/notifications`: the same events as text frames."""
+
+import asyncio
+
+import pytest
+
+from tests.protocol.test_notifications import check
+from tests.protocol.test_stream import notified
+from tests.protocol.world import Person, World, is_time
+
+
+async def test_hello(world: World) -> None:
+    """First comes where the person's notifications stand."""
+    anna, ben = await world.people(2)
+    await notified(anna, ben, 2)
+    socket = await anna.notification_socket()
+    assert {"type", "seq", "unread_count", "heartbeat_interval", "token_expires_at"} == set(socket.hello)
+    assert (2, 2) == (socket.hello["seq"], socket.hello["unread_count"])
+    assert is_time(socket.hello["token_expires_at"])
+    assert "hello" == socket.seen[0]["type"]
+
+
+async def test_ways_in(world: World) -> None:
+    """The token in the header, as `?token=`, or a `?ticket=`."""
+    anna = await world.person()
+    for options in (
+        {"headers": anna.bearer},
+        {"query": {"token": anna.token}},
+        {"query": {"ticket": await anna.ticket()}},
+    ):
+        await (await world.socket("/ws/notifications", "notification_socket", **options)).event("hello")
+
+
+async def test_the_same_as_the_stream(world: World) -> None:
+    """The Notification is the very object that the stream carries, and the count's changes come as well."""
+    anna, ben = await world.people(2)
+    stream, socket, post = await anna.stream(), await anna.notification_socket(), await anna.publish()
+    comment = await ben.comment(post)
+    notification = await socket.notification()
+    check(notification, "NEW_COMMENT", 1, ben, comment)
+    assert notification == await stream.notification()
+    await anna.put("/notifications/read", {"up_to_seq": 1})
+    zero = {"type": "unread_count", "unread_count": 0, "seq": 1}
+    assert zero == await socket.event("unread_count", lambda event: event["unread_count"] == 0)
+    data = {"unread_count": 0, "seq": 1}
+    await stream.event("unread_count", lambda event: event["data"] == data)
+
+
+async def test_resume(world: World) -> None:
+    """`?last_seq=` brings every notification after it, in order, none twice, then it is live; without it, live only."""
+    anna, ben = await world.people(2)
+    post = await notified(anna, ben, 5)
+    sockets = {last: await anna.notification_socket(last_seq=last) for last in (0, 3, 5)}
+    live = await anna.notification_socket()
+    await ben.comment(post)
+    for last, socket in sockets.items():
+        assert list(range(last + 1, 7)) == [(await socket.notification())["seq"] for _ in range(last, 6)]
+    assert 6 == (await live.notification())["seq"]
+
+
+@pytest.mark.parametrize("last", ["9", "-1", "99999999999999999999", "abc"])
+async def test_a_seq_that_is_not_known(world: World, last: str) -> None:
+    """`reset` tells the client to fetch the list; the socket goes on live."""
+    anna, ben = await world.people(2)
+    post = await notified(anna, ben, 1)
+    socket = await anna.notification_socket(last_seq=last)
+    assert {"type", "reason"} == set(await socket.event("reset"))
+    await ben.comment(post)
+    assert 2 == (await socket.notification())["seq"]
+
+
+async def test_cut_again_and_again(world: World) -> None:
+    """Torn off while comments keep coming, and resumed by the last seq, it misses and repeats nothing."""
+    anna, *others = await world.people(3)
+    post = await anna.publish()
+
+    async def write(person: Person) -> None:
+        for _ in range(30):
+            await person.comment(post)
+
+    writing = asyncio.gather(*(write(other) for other in others))
+    got: list[int] = []
+    while len(got) < 60:
+        socket = await anna.notification_socket(last_seq=got[-1] if got else 0)
+        for _ in range(min(9, 60 - len(got))):
+            await socket.notification()
+        socket.websocket.transport.abort()
+        await socket.closed()
+        got += socket.seqs
+    await writing
+    assert list(range(1, 61)) == got
+
+
+async def test_what_it_takes(world: World) -> None:
+    """A ping has its pong; a frame that makes no sense has an error, and the socket stays open."""
+    anna = await world.person()
+    socket = await anna.notification_socket()
+    await socket.send("ping", ref="p")
+    assert "p" == (await socket.event("pong"))["ref"]
+    await socket.refused("validation_failed", "send_message", content="x")
+    await socket.raw("{")
+    assert "malformed_json" == (await socket.event("error"))["code"]
+    await socket.fence()
+
+
+@pytest.mark.parametrize(("text", "code"), [(b'{"x": "\xff"}', 1007), (b" " * 65537, 1009)])
+async def test_what_ends_it(world: World, text: bytes, code: int) -> None:
+    """The same as for the chat: text that is not UTF-8, and too much of it."""
+    anna = await world.person()
+    socket = await anna.notification_socket()
+    await socket.raw(text)
+    assert code == (await socket.closed())[0]
+
+
+async def test_binary(world: World) -> None:
+    """A binary frame ends it with 1003."""
+    anna = await world.person()
+    socket = await anna.notification_socket()
+    await socket.websocket.send(b"x")
+    assert 1003 == (await socket.closed())[0]

@@ -1,0 +1,215 @@
+"""The notification stream: its first bytes, its events, and resuming without anything twice or missing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.protocol.contract import Contract
+from tests.protocol.stream import Refused, Stream
+from tests.protocol.world import Person, World, is_time, problem
+from tests.running import Server
+
+
+async def notified(anna: Person, ben: Person, count: int) -> str:
+    """Give Anna so many notifications: the post they are about."""
+    post = await anna.publish()
+
+    async def write(share: int) -> None:
+        for _ in range(share):
+            await ben.comment(post)
+
+    await asyncio.gather(*(write(len(range(first, count, 8))) for first in range(8)))
+    async with asyncio.timeout(30):
+        while (await anna.get("/notifications/unread_count"))["unread_count"] < count:
+            await asyncio.sleep(0.02)  # They are paid in the background.
+    return post
+
+
+async def test_headers(world: World) -> None:
+    """200, the type and the headers that keep proxies from holding it back; `retry` and `hello` at once."""
+    anna = await world.person()
+    stream = await anna.stream()
+    headers = stream.response.headers
+    assert 200 == stream.response.status_code
+    assert "text/event-stream" == headers["Content-Type"].partition(";")[0]
+    assert "no-cache, no-transform" == headers["Cache-Control"]
+    assert "no" == headers["X-Accel-Buffering"]
+    assert "Content-Length" not in headers
+    assert "Content-Encoding" not in headers
+    assert "nosniff" == headers["X-Content-Type-Options"]
+    assert headers["X-Request-ID"]
+    assert [3000] == stream.parser.retries
+    hello = stream.hello["data"]
+    assert {"seq", "unread_count", "heartbeat_interval", "token_expires_at"} == set(hello)
+    assert (0, 0, 20) == (hello["seq"], hello["unread_count"], hello["heartbeat_interval"])
+    assert is_time(hello["token_expires_at"])
+    assert "hello" == stream.seen[0]["type"]
+    assert "" == stream.last_event_id
+
+
+async def test_retry_comes_before_everything(world: World) -> None:
+    """The first line of the body is `retry: 3000`."""
+    anna = await world.person()
+    url = f"{world.server.url}/api/v1/notifications/stream"
+    async with world.http.stream("GET", url, params={"token": anna.token}) as response:
+        body = b""
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if b"event: hello" in body:
+                break
+    assert body.startswith(b"retry: 3000\n")
+
+
+async def test_ways_in(world: World) -> None:
+    """A ticket, `?token=`, and the header, for clients that are no browsers."""
+    anna = await world.person()
+    for options in (
+        {"query": {"token": anna.token}},
+        {"query": {"ticket": await anna.ticket()}},
+        {"headers": anna.bearer},
+    ):
+        await (await world.stream(**options)).event("hello")
+
+
+async def test_live(world: World) -> None:
+    """Without an id to resume from it is live only: what was before is in hello's count, not on the stream."""
+    anna, ben = await world.people(2)
+    post = await notified(anna, ben, 3)
+    stream = await anna.stream()
+    assert (3, 3) == (stream.hello["data"]["seq"], stream.hello["data"]["unread_count"])
+    await ben.comment(post)
+    assert 4 == (await stream.notification())["seq"]
+    assert [4] == stream.seqs
+    assert "4" == stream.last_event_id
+
+
+@pytest.mark.parametrize("by", ["header", "query"])
+async def test_resume(world: World, by: str) -> None:
+    """Every notification after the given one, in order, none twice, and then live."""
+    anna, ben = await world.people(2)
+    post = await notified(anna, ben, 5)
+    listed = {item["seq"]: item for item in (await anna.get("/notifications"))["items"]}
+    for last in (0, 2, 4, 5):
+        stream = await (anna.stream(last_event_id=last) if by == "header" else anna.stream(last_event_id_in_url=last))
+        assert (5, "hello") == (stream.hello["data"]["seq"], stream.seen[0]["type"])
+        assert [listed[seq] for seq in range(last + 1, 6)] == [await stream.notification() for _ in range(last, 5)]
+        await stream.response.aclose()
+    stream = await anna.stream(last_event_id=3)
+    await ben.comment(post)
+    assert [4, 5, 6] == [(await stream.notification())["seq"] for _ in range(3)]
+
+
+async def test_the_header_is_newer_than_the_url(world: World) -> None:
+    """A browser that reconnects by itself repeats the URL and adds the header: the header counts."""
+    anna, ben = await world.people(2)
+    await notified(anna, ben, 4)
+    stream = await anna.stream(last_event_id=3, last_event_id_in_url=1)
+    assert 4 == (await stream.notification())["seq"]
+    assert [4] == stream.seqs
+
+
+@pytest.mark.parametrize("last", ["7", "99999999999999999999", "abc", "-1", "1.0", "０", "$gt"])
+async def test_an_id_that_is_not_known(world: World, last: str) -> None:
+    """`reset` with a reason tells the client to fetch the list; the stream then goes on live."""
+    anna, ben = await world.people(2)
+    post = await notified(anna, ben, 2)
+    stream = await anna.stream(last_event_id_in_url=last)
+    reset = await stream.event("reset")
+    assert {"reason"} == set(reset["data"])
+    await ben.comment(post)
+    assert 3 == (await stream.notification())["seq"]
+    assert [3] == stream.seqs
+
+
+@pytest.fixture(scope="module")
+def crowded(server: Server, contract: Contract) -> tuple[str, str]:
+    """Someone with 1003 notifications: name and password."""
+
+    async def make() -> tuple[str, str]:
+        async with World(server, contract) as world:
+            anna, ben = await world.people(2)
+            await notified(anna, ben, 1003)
+            return anna.username, anna.password
+
+    return asyncio.run(make())
+
+
+@pytest.fixture
+async def anna_of_many(world: World, crowded: tuple[str, str]) -> AsyncIterator[Person]:
+    username, password = crowded
+    answer = await world.call("POST", "/auth/login", json={"username": username, "password": password})
+    yield Person(world, password, answer.json())
+
+
+async def test_a_thousand_behind(anna_of_many: Person) -> None:
+    """A thousand missed ones come, every one; a thousand and one do not, but `reset`."""
+    stream = await anna_of_many.stream(last_event_id=3)
+    assert list(range(4, 1004)) == [(await stream.notification())["seq"] for _ in range(1000)]
+    assert [] == stream.left("reset")
+    too_far = await anna_of_many.stream(last_event_id=2)
+    await too_far.event("reset")
+    assert [] == too_far.seqs
+    socket = await anna_of_many.notification_socket(last_seq=3)
+    assert list(range(4, 1004)) == [(await socket.notification())["seq"] for _ in range(1000)]
+    too_far_too = await anna_of_many.notification_socket(last_seq=2)
+    await too_far_too.event("reset")
+    assert [] == too_far_too.seqs
+
+
+async def test_cut_again_and_again(world: World) -> None:
+    """Cut in the middle, whenever, while comments keep coming: resumed by its last id it misses and repeats nothing."""
+    anna, *others = await world.people(4)
+    post = await anna.publish()
+    whole = await anna.stream()
+
+    async def write(person: Person) -> None:
+        for _ in range(40):
+            await person.comment(post)
+
+    writing = asyncio.gather(*(write(other) for other in others))
+    got: list[int] = []
+    cuts = 0
+    while len(got) < 120:
+        last = got[-1] if got else 0
+        stream = await (anna.stream(last_event_id=last) if cuts % 2 else anna.stream(last_event_id_in_url=last))
+        for _ in range(min(7 + cuts, 120 - len(got))):
+            await stream.notification()
+        await stream.response.aclose()
+        got += stream.seqs
+        cuts += 1
+    await writing
+    assert list(range(1, 121)) == got
+    assert cuts > 5
+    for _ in range(120):
+        await whole.notification()
+    assert list(range(1, 121)) == whole.seqs
+
+
+async def test_a_spent_ticket(world: World) -> None:
+    """A reconnect with the ticket that opened the stream is refused with 401, as the contract warns."""
+    anna = await world.person()
+    ticket = await anna.ticket()
+    stream: Stream = await world.stream(query={"ticket": ticket})
+    await stream.event("hello")
+    with pytest.raises(Refused) as refused:
+        await world.stream(query={"ticket": ticket}, headers={"Last-Event-ID": "1"})
+    problem(refused.value.response, 401, "token_invalid")
+    await (await world.stream(query={"ticket": await anna.ticket(), "last_event_id": "0"})).event("hello")
+
+
+async def test_every_chunk_is_whole(world: World) -> None:
+    """What has been written so far always ends between two events, so that no proxy's pause splits one for long."""
+    anna, ben = await world.people(2)
+    post = await anna.publish()
+    url = f"{world.server.url}/api/v1/notifications/stream"
+    body = b""
+    async with world.http.stream("GET", url, params={"token": anna.token}) as response:
+        chunks = response.aiter_raw()
+        while b"event: hello" not in body:
+            body += await anext(chunks)
+        for seq in range(1, 6):
+            await ben.comment(post)
+            while b"id: %d\n" % seq not in body:
+                body += await anext(chunks)
+            assert body.endswith(b"\n\n")
