@@ -176,7 +176,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app.blueprint(accounts_routes(accounts, people, tickets, auth, limits))
     app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade, instruments))
     app.blueprint(post_routes(posts, auth, limits))
-    app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade))
+    app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade, instruments))
     app.blueprint(web_routes())
     app.blueprint(health.blueprint(mongo, redis, lambda: registry.draining))
     app.blueprint(metrics.blueprint(instruments))

@@ -4,6 +4,7 @@ from service.notifications.models import FEED
 from service.notifications.service import NotificationService
 from service.realtime.connection import Connection
 from service.realtime.event import Event
+from service.telemetry.metrics import Metrics
 
 UNKNOWN = -1
 """The number of an id that is none of ours."""
@@ -17,7 +18,9 @@ def seen_of(id: str | None) -> int | None:
     return int(id) if id.isascii() and id.isdigit() and len(id) <= MAX_DIGITS else UNKNOWN
 
 
-async def join(connection: Connection, service: NotificationService, seen: int | None, heartbeat: float) -> None:
+async def join(
+    connection: Connection, service: NotificationService, seen: int | None, heartbeat: float, metrics: Metrics
+) -> None:
     """Say hello, then what came after `seen`, and go live. `heartbeat`: seconds between two signs of life of ours.
 
     The connection is registered. What it is told here and what reaches it meanwhile, or later from a process that
@@ -31,6 +34,8 @@ async def join(connection: Connection, service: NotificationService, seen: int |
         "token_expires_at": connection.token_expires_at,
     }
     first = [Event("hello", hello, feed=FEED)]
+    if seen is not None:
+        metrics.resumed(FEED, not past.lost)
     if past.lost:
         first.append(connection.notice("reset", {"reason": past.lost}))
     connection.open([*first, *past.missed], skip=lambda event: 0 < event.number <= past.inbox.last_seq)

@@ -12,16 +12,22 @@ from service.ids import path_id
 from service.notifications import socket, stream
 from service.notifications.models import NotificationPage, PageQuery, ReadUpTo, UnreadCount
 from service.notifications.service import NotificationService
+from service.telemetry.metrics import Metrics
 
 TAG = "notifications"
 
 
 def blueprint(
-    service: NotificationService, auth: Authentication, verifier: Verifier, limits: RateLimits, upgrade: Upgrade
+    service: NotificationService,
+    auth: Authentication,
+    verifier: Verifier,
+    limits: RateLimits,
+    upgrade: Upgrade,
+    metrics: Metrics,
 ) -> Blueprint:
     bp = Blueprint("notifications", url_prefix="/api/v1")
-    stream.add(bp, service, upgrade)
-    socket.add(bp, service, verifier, limits, upgrade)
+    stream.add(bp, service, upgrade, metrics)
+    socket.add(bp, service, verifier, limits, upgrade, metrics)
 
     @bp.get("/notifications")
     @endpoint("List notifications, newest first", tag=TAG, auth=auth, query=PageQuery, answers={200: NotificationPage})

@@ -13,6 +13,7 @@ from service.notifications.joining import join, seen_of
 from service.notifications.models import FEED
 from service.notifications.service import NotificationService
 from service.realtime.websocket import PING_INTERVAL, WebSocket
+from service.telemetry.metrics import Metrics
 
 
 class SocketQuery(ConnectionQuery):
@@ -21,7 +22,14 @@ class SocketQuery(ConnectionQuery):
     last_seq: str | None = None
 
 
-def add(bp: Blueprint, service: NotificationService, verifier: Verifier, limits: RateLimits, upgrade: Upgrade) -> None:
+def add(
+    bp: Blueprint,
+    service: NotificationService,
+    verifier: Verifier,
+    limits: RateLimits,
+    upgrade: Upgrade,
+    metrics: Metrics,
+) -> None:
     @bp.get("/ws/notifications")
     @connection(
         "Follow one's notifications on a WebSocket",
@@ -35,6 +43,6 @@ def add(bp: Blueprint, service: NotificationService, verifier: Verifier, limits:
 
         async def begin(socket: WebSocket) -> None:
             Dialogue(socket, FRAMES, verifier, limits)
-            await join(socket, service, seen_of(query.last_seq), PING_INTERVAL)
+            await join(socket, service, seen_of(query.last_seq), PING_INTERVAL, metrics)
 
         return await upgrade.to_socket(request, FEED, begin)

@@ -9,6 +9,7 @@ from service.notifications.joining import join, seen_of
 from service.notifications.models import FEED
 from service.notifications.service import NotificationService
 from service.realtime.stream import COMMENT_INTERVAL, EventStream
+from service.telemetry.metrics import Metrics
 
 
 class StreamQuery(ConnectionQuery):
@@ -17,7 +18,7 @@ class StreamQuery(ConnectionQuery):
     last_event_id: str | None = None
 
 
-def add(bp: Blueprint, service: NotificationService, upgrade: Upgrade) -> None:
+def add(bp: Blueprint, service: NotificationService, upgrade: Upgrade, metrics: Metrics) -> None:
     @bp.get("/notifications/stream")
     @connection(
         "Follow one's notifications",
@@ -32,6 +33,6 @@ def add(bp: Blueprint, service: NotificationService, upgrade: Upgrade) -> None:
         seen = seen_of(request.headers.get("last-event-id") or query.last_event_id)
 
         async def begin(stream: EventStream) -> None:
-            await join(stream, service, seen, COMMENT_INTERVAL)
+            await join(stream, service, seen, COMMENT_INTERVAL, metrics)
 
         return await upgrade.to_stream(request, FEED, begin)

@@ -1,8 +1,9 @@
 """The people and conversations of a load test, put straight into the database: registering thousands takes too long."""
 
 import asyncio
+import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,8 @@ from tests.running import descendants
 DAY = 24 * 3600
 BATCH = 2000
 """Documents in one write."""
+AT_ONCE = 50
+"""Writes under way."""
 
 
 class Person(NamedTuple):
@@ -35,7 +38,7 @@ class Person(NamedTuple):
 class World:
     """A database of this run's own, and what is in it. `pids`: the processes of the datastores that run for it."""
 
-    def __init__(self, mongodb_uri: str, redis_url: str, run: Callable[[Awaitable[Any]], Any]) -> None:
+    def __init__(self, mongodb_uri: str, redis_url: str, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         name = f"load_{secrets.token_hex(6)}"
         self.mongodb_uri = urlsplit(mongodb_uri)._replace(path=f"/{name}").geturl()
         self.redis_url = redis_url
@@ -64,13 +67,10 @@ class World:
         """As many conversations of the two."""
 
         async def add() -> None:
-            for first in range(0, count, BATCH):
-                size = min(BATCH, count - first)
-                documents = [
-                    self.stores.conversations._blank("group", f"No. {first + index}", [person.id, other.id])
-                    for index in range(size)
-                ]
-                await self._mongo.database["conversations"].insert_many(documents)
+            create = self.stores.conversations.create_group
+            for first in range(0, count, AT_ONCE):
+                numbers = range(first, min(first + AT_ONCE, count))
+                await asyncio.gather(*[create(person.id, [other.id], f"No. {number}") for number in numbers])
 
         self.run(add())
 
@@ -97,7 +97,11 @@ class World:
 
     def close(self) -> None:
         """Drop the database."""
-        self.run(self._mongo.database.client.drop_database(self._mongo.database.name))
+
+        async def drop() -> None:
+            await self._mongo.database.client.drop_database(self._mongo.database.name)
+
+        self.run(drop())
         self._mongo.close()
 
     async def _add_people(self, count: int) -> None:
@@ -162,15 +166,15 @@ def world(directory: Path, mongodb_uri: str | None, redis_url: str | None) -> It
 
         async def start() -> tuple[AsyncExitStack, Settings, list[int]]:
             stack = AsyncExitStack()
-            before = {child.pid for child in descendants(_own_pid())}
+            before = {child.pid for child in descendants(os.getpid())}
             found, _ = await stack.enter_async_context(embedded(settings, held, print))
-            return stack, found, [child.pid for child in descendants(_own_pid()) if child.pid not in before]
+            return stack, found, [child.pid for child in descendants(os.getpid()) if child.pid not in before]
 
         stack, found, pids = runner.run(start())
         try:
             assert found.mongodb_uri
             assert found.redis_url
-            made = World(found.mongodb_uri, found.redis_url, lambda work: runner.run(_await(work)))
+            made = World(found.mongodb_uri, found.redis_url, runner.run)
             made.pids = pids
             try:
                 yield made
@@ -178,13 +182,3 @@ def world(directory: Path, mongodb_uri: str | None, redis_url: str | None) -> It
                 made.close()
         finally:
             runner.run(stack.aclose())
-
-
-async def _await(work: Awaitable[Any]) -> Any:
-    return await work
-
-
-def _own_pid() -> int:
-    import os
-
-    return os.getpid()

@@ -9,6 +9,7 @@ from service.identity import Identity
 from service.notifications.joining import UNKNOWN, join, seen_of
 from service.notifications.models import FEED
 from service.realtime.stream import EventStream
+from service.telemetry.metrics import Metrics
 from tests.notifications.world import World, new_id, numbered
 
 
@@ -16,7 +17,7 @@ async def joined(world: World, user_id: str, seen: int | None) -> EventStream:
     """A connection that has joined, and that nobody reads."""
     connection = EventStream(world.registry, Identity(user_id, new_id(), new_id(), 2e9), FEED)
     with world.registry.joining(connection):
-        await join(connection, world.notifications, seen, 20.0)
+        await join(connection, world.notifications, seen, 20.0, Metrics())
     return connection
 
 

@@ -36,7 +36,7 @@ function section(name, content) {
 function profileForm(api, me, onProfile) {
   const fields = [
     new Field("display_name", (value) => value.trim() !== "" && value.length <= 64, { value: me.display_name, autocomplete: "name" }),
-    new Field("avatar", (value) => value === "" || isWebAddress(value), { hint: true, type: "url", value: me.avatar ?? "" }),
+    new Field("avatar", (value) => value === "" || isWebAddress(value), { hint: "field.avatar.hint", type: "url", value: me.avatar ?? "" }),
   ];
   return form(fields, t("save"), async ({ display_name, avatar }) => {
     onProfile(await api.updateMe({ display_name: display_name.trim(), avatar: avatar || null }));
@@ -47,7 +47,7 @@ function profileForm(api, me, onProfile) {
 function passwordForm(api, me) {
   const fields = [
     new Field("current_password", (value) => value !== "", { type: "password", autocomplete: "current-password" }),
-    new Field("new_password", (value) => value.length >= 8 && value.length <= 128, { hint: true, type: "password", autocomplete: "new-password" }),
+    new Field("new_password", (value) => value.length >= 8 && value.length <= 128, { hint: "field.password.hint", type: "password", autocomplete: "new-password" }),
   ];
   const element = form(fields, t("account.password.change"), async ({ current_password, new_password }) => {
     try {

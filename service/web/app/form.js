@@ -13,8 +13,8 @@ export class Field {
   #good;
   #problem;
 
-  /** `attributes` are the input's: type, autocomplete, value … */
-  constructor(name, good, { hint = false, ...attributes } = {}) {
+  /** `hint`: the name of a message; `attributes` are the input's: type, autocomplete, value … */
+  constructor(name, good, { hint = null, ...attributes } = {}) {
     this.name = name;
     this.#good = good;
     const id = `field-${(fields += 1)}`;
@@ -32,7 +32,7 @@ export class Field {
       {},
       el("label", { for: id }, t(`field.${name}`)),
       this.input,
-      el("p.hint", { id: `${id}-hint`, hidden: !hint }, hint && t(`field.${name}.hint`)),
+      el("p.hint", { id: `${id}-hint`, hidden: !hint }, hint && t(hint)),
       this.#problem,
     );
   }

@@ -42,19 +42,19 @@ function signInForm(session, ended) {
 
 function registerForm(session) {
   const fields = [
-    new Field("display_name", (value) => value.length <= 64, { hint: true, autocomplete: "name", autocapitalize: "words" }),
-    username((value) => USERNAME.test(value.trim()), true),
-    password("new-password", (value) => value.length >= 8 && value.length <= 128, true),
+    new Field("display_name", (value) => value.length <= 64, { hint: "field.display_name.hint", autocomplete: "name", autocapitalize: "words" }),
+    username((value) => USERNAME.test(value.trim()), "field.username.hint"),
+    password("new-password", (value) => value.length >= 8 && value.length <= 128, "field.password.hint"),
   ];
   return form(fields, t("register.action"), ({ username, password, display_name }) =>
     session.register(username.trim(), password, display_name.trim() || undefined),
   );
 }
 
-function username(good, hint = false) {
+function username(good, hint) {
   return new Field("username", good, { hint, autocomplete: "username", spellcheck: "false" });
 }
 
-function password(autocomplete, good, hint = false) {
+function password(autocomplete, good, hint) {
   return new Field("password", good, { hint, type: "password", autocomplete });
 }

@@ -1,0 +1,51 @@
+"""Which worker has the other end of a connection: asked of the kernel, so that nobody has to be believed."""
+
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from tests.protocol.socket import Socket
+from tests.protocol.stream import Stream
+from tests.running import Server
+
+Connection = TypeVar("Connection", Socket, Stream)
+
+MOST = 60
+"""Connections to open at most until they are spread: each worker takes its share, but none has to be the next."""
+
+
+def worker_of(server: Server, connection: Socket | Stream) -> int:
+    """The pid of the worker that serves `connection`."""
+    inode = _inode(urlsplit(server.url).port or 0, connection.port)
+    for pid in server.workers:
+        with suppress(FileNotFoundError):
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                with suppress(FileNotFoundError):
+                    if os.readlink(descriptor.path) == f"socket:[{inode}]":
+                        return pid
+    raise AssertionError(f"no worker has the connection from port {connection.port}")
+
+
+async def spread(
+    server: Server, make: Callable[[], Awaitable[Connection]], workers: int = 2
+) -> dict[int, Connection]:
+    """Open connections until so many workers have one: one of each, by the worker's pid."""
+    found: dict[int, Connection] = {}
+    for _ in range(MOST):
+        connection = await make()
+        found.setdefault(worker_of(server, connection), connection)
+        if len(found) >= workers:
+            return found
+    raise AssertionError(f"{MOST} connections, and all of them on {list(found)}")
+
+
+def _inode(local: int, remote: int) -> str:
+    """Of the TCP connection between these two ports of this machine, seen from `local`."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, here, there, *_, inode = line.split()[:10]
+        if (int(here.rpartition(":")[2], 16), int(there.rpartition(":")[2], 16)) == (local, remote):
+            return inode
+    raise AssertionError(f"there is no connection from {remote} to {local}")

@@ -1,0 +1,159 @@
+"""What operators and machines ask for: health, metrics, the documents."""
+
+import re
+
+from tests.protocol.world import API, World
+
+CALLS = """
+POST /auth/register
+POST /auth/login
+POST /auth/refresh
+POST /auth/logout
+POST /auth/password
+GET /auth/sessions
+DELETE /auth/sessions/{}
+POST /auth/ticket
+GET /users/me
+PATCH /users/me
+GET /users
+GET /users/{}
+GET /presence
+POST /conversations
+GET /conversations
+GET /conversations/{}
+PATCH /conversations/{}
+POST /conversations/{}/participants
+DELETE /conversations/{}/participants/{}
+GET /conversations/{}/messages
+POST /conversations/{}/messages
+PATCH /conversations/{}/messages/{}
+DELETE /conversations/{}/messages/{}
+PUT /conversations/{}/messages/{}/reactions/{}
+DELETE /conversations/{}/messages/{}/reactions/{}
+PUT /conversations/{}/read
+GET /ws/chat
+POST /posts
+GET /posts
+GET /posts/{}
+POST /posts/{}/comments
+GET /posts/{}/comments
+GET /notifications
+GET /notifications/unread_count
+PUT /notifications/{}/read
+PUT /notifications/read
+GET /notifications/stream
+GET /ws/notifications
+""".split("\n")[1:-1]
+
+OPEN = {"POST /auth/register", "POST /auth/login", "POST /auth/refresh"}
+
+
+async def test_health(world: World) -> None:
+    """`/healthz` and `/readyz` answer 200 to everyone, at the root."""
+    for path in ("/healthz", "/readyz"):
+        assert 200 == (await world.http.get(path)).status_code
+        assert 200 == (await world.http.head(path)).status_code
+        assert 404 == (await world.http.get(API + path)).status_code
+
+
+async def test_metrics(world: World) -> None:
+    """Prometheus's text: well-formed, and it moves with what happens."""
+    anna = await world.person()
+
+    async def scrape() -> dict[str, float]:
+        answer = await world.http.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain")
+        values = {}
+        for line in answer.text.splitlines():
+            if line and not line.startswith("#"):
+                match = re.fullmatch(r"([a-zA-Z_:][\w:]*(?:\{.*\})?) (\S+)", line)
+                assert match, line
+                values[match[1]] = float(match[2])
+        return values
+
+    before = await scrape()
+    await anna.chat()
+    after = await scrape()
+    live = [name for name in after if "connections" in name and "chat" in name and after[name] > before.get(name, 0)]
+    assert live, "a new socket shows"
+    assert not [name for name in after if anna.id in name or anna.username in name]
+
+
+async def test_every_call_is_documented(world: World) -> None:
+    """The OpenAPI document has every call of the contract and no other, with its errors as problem documents."""
+    document = (await world.http.get("/docs/openapi.json")).json()
+    assert document["openapi"].startswith("3.")
+    found = {
+        f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path).removeprefix(API)}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if path.startswith(API)
+    }
+    assert set(CALLS) == set(found)
+    for call, operation in found.items():
+        assert operation["summary"], call
+        live = call in ("GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream")
+        responses = operation["responses"]
+        if live:
+            continue
+        success = [status for status in responses if status.startswith("2")]
+        assert success, call
+        errors = {"503", "429"}
+        if call not in OPEN:
+            errors.add("401")
+            assert operation["security"], call
+        if "requestBody" in operation:
+            errors |= {"400", "413", "422"}
+        assert ("requestBody" in operation) == (call.split()[0] in ("POST", "PATCH", "PUT") and _has_body(call)), call
+        if "{}" in call:
+            errors.add("404")
+        assert errors <= set(responses), (call, errors - set(responses))
+        for status, response in responses.items():
+            if not status.startswith("2"):
+                assert {"application/problem+json"} == set(response["content"]), (call, status)
+
+
+def _has_body(call: str) -> bool:
+    return call not in ("POST /auth/logout", "POST /auth/ticket", "PUT /notifications/{}/read") and "reactions" not in call
+
+
+async def test_documents_stand_by_themselves(world: World) -> None:
+    """Every `$ref` of either document leads somewhere."""
+    for path in ("/docs/openapi.json", "/asyncapi.json"):
+        answer = await world.http.get(path)
+        assert 200 == answer.status_code
+        document = answer.json()
+        for reference in set(re.findall(r'"\$ref"\s*:\s*"#/([^"]+)"', answer.text)):
+            place = document
+            for part in reference.replace("\\/", "/").split("/"):
+                place = place[part.replace("~1", "/").replace("~0", "~")]
+
+
+async def test_asyncapi(world: World) -> None:
+    """Every frame and event of the contract is in the AsyncAPI document, in the direction it goes."""
+    document = (await world.http.get("/asyncapi.json")).json()
+    assert document["asyncapi"].startswith("3.")
+    names = {
+        name: {
+            direction: {key.split(".")[-1] for key in channel["messages"] if key.split(".")[1] == direction}
+            for direction in ("received", "sent")
+        }
+        for name, channel in document["channels"].items()
+    }
+    chat = set("send_message read typing sync watch_presence authenticate ping".split())
+    assert chat == names["chat"]["received"]
+    events = "hello ack error pong new_message message_updated read typing presence conversation_updated sync reset"
+    assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"]["sent"]
+    named = {"hello", "unread_count", "reset", "token_expiring", "draining", "notification"}
+    assert (set(), named) == tuple(names["notification_stream"][way] for way in ("received", "sent"))
+    assert named <= names["notification_socket"]["sent"]
+    addresses = {channel["address"] for channel in document["channels"].values()}
+    assert {API + "/ws/chat", API + "/notifications/stream", API + "/ws/notifications"} == addresses
+
+
+async def test_docs_page(world: World) -> None:
+    """The page at /docs shows the document without running scripts of other hosts."""
+    answer = await world.http.get("/docs")
+    assert 200 == answer.status_code
+    assert answer.headers["content-type"].startswith("text/html")
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", answer.text)

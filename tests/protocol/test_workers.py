@@ -1,0 +1,106 @@
+"""Four workers behind one port: what is done on one of them holds on all."""
+
+import asyncio
+
+from tests.protocol.processes import spread
+from tests.protocol.world import World
+
+
+async def test_messages_across_workers(four_world: World) -> None:
+    """Whichever worker a message is sent on, the sockets on all others bring it."""
+    anna, ben = await four_world.people(2)
+    direct = await anna.talk(ben)
+    hers = await spread(four_world.server, anna.chat, 3)
+    his = await spread(four_world.server, ben.chat, 3)
+    for seq, socket in enumerate([*hers.values(), *his.values()], 1):
+        sent = await socket.ask("send_message", conversation_id=direct, content=f"number {seq}")
+        assert seq == sent["data"]["seq"]
+        for other in (*hers.values(), *his.values()):
+            assert sent["data"] == (await other.event("new_message"))["data"]
+
+
+async def test_logout_across_workers(four_world: World) -> None:
+    """Signing out closes the session's sockets and streams on every worker, and another session's on none."""
+    anna = await four_world.person()
+    other = await anna.device()
+    sockets = await spread(four_world.server, anna.chat, 3)
+    streams = await spread(four_world.server, anna.stream, 2)
+    kept = await spread(four_world.server, other.chat, 3)
+    await anna.post("/auth/logout")
+    for socket in sockets.values():
+        assert (1008, "token_revoked") == await socket.closed()
+    for stream in streams.values():
+        await stream.closed()
+    for _ in range(12):
+        await anna.refused(401, "token_revoked", "GET", "/users/me", headers={"Connection": "close"})
+    for socket in kept.values():
+        await socket.fence()
+
+
+async def test_badges_across_workers(four_world: World) -> None:
+    """Reading on one worker updates the badge on the others: of chats by `read`, of notifications by the count."""
+    anna, ben = await four_world.people(2)
+    direct, post = await anna.talk(ben), await ben.publish()
+    await anna.say(direct)
+    sockets = await spread(four_world.server, ben.chat, 3)
+    streams = await spread(four_world.server, ben.stream, 3)
+    first, *_ = sockets.values()
+    await first.ask("read", conversation_id=direct, seq=1)
+    for socket in sockets.values():
+        assert {"user_id": ben.id, "seq": 1} == (await socket.event("read"))["data"]
+    await anna.comment(post)
+    for stream in streams.values():
+        assert 1 == (await stream.notification())["seq"]
+    await ben.put("/notifications/read", {"up_to_seq": 1})
+    for stream in streams.values():
+        await stream.event("unread_count", lambda event: event["data"] == {"unread_count": 0, "seq": 1})
+
+
+async def test_presence_across_workers(four_world: World) -> None:
+    """Online while a socket is open on any worker, offline once when the last one goes; watchers on all workers agree."""
+    anna, ben = await four_world.people(2)
+    watchers = await spread(four_world.server, anna.chat, 3)
+    for watcher in watchers.values():
+        await watcher.ask("watch_presence", user_ids=[ben.id])
+        assert False is (await watcher.event("presence"))["data"]["online"]
+    his = await spread(four_world.server, ben.chat, 2)
+    for watcher in watchers.values():
+        assert True is (await watcher.event("presence"))["data"]["online"]
+    first, second = his.values()
+    opened = [socket for socket in (await asyncio.gather(*(ben.chat() for _ in range(3))))]
+    for socket in (first, *opened):
+        await socket.leave()
+    states = [(await anna.get("/presence", user_ids=ben.id))[ben.id]["online"] for _ in range(8)]
+    assert True in states
+    assert False not in states, "he is still there, on another worker"
+    for watcher in watchers.values():
+        await watcher.fence()
+        assert [] == watcher.left("presence")
+
+
+async def test_tickets_across_workers(four_world: World) -> None:
+    """A ticket that one worker gave opens a socket on any, and of many that try it at once, exactly one."""
+    anna = await four_world.person()
+    for _ in range(4):
+        ticket = await anna.ticket()
+        sockets = await asyncio.gather(*(four_world.socket(query={"ticket": ticket}) for _ in range(8)))
+        opened = 0
+        for socket in sockets:
+            try:
+                await socket.event("hello")
+                opened += 1
+            except AssertionError:
+                assert (1008, "token_invalid") == socket.end
+        assert 1 == opened
+
+
+async def test_metrics_of_all_workers(four_world: World) -> None:
+    """Whichever worker is asked, /metrics counts the connections of all of them."""
+    anna = await four_world.person()
+    await spread(four_world.server, anna.chat, 3)
+    counts = set()
+    for _ in range(8):
+        answer = await four_world.http.get("/metrics", headers={"Connection": "close"})
+        counts |= {line for line in answer.text.splitlines() if line.startswith("loa_connections")}
+    assert counts
+    assert len(counts) <= 4, f"the workers tell different numbers: {counts}"
