@@ -203,9 +203,7 @@ class Clients:
         after = b"" if role is Role.CALLER else self._traffic.after
         self._kept += (request, ready, after)
         return int(
-            self._library.load_add(
-                self._load, int(role), request, len(request), ready, len(ready), after, len(after)
-            )
+            self._library.load_add(self._load, int(role), request, len(request), ready, len(ready), after, len(after))
         )
 
 

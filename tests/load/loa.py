@@ -1,7 +1,7 @@
 """Loa, whole: `python -m service` with one worker, as its users run it, but without rate limits."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -38,13 +38,10 @@ def loa(world: World, cores: Cores, directory: Path) -> Iterator[Subject]:
         "RATE_LIMITS": "off",
         "LOG_LEVEL": "WARNING",
     }
-    with cores.of_server():
-        starting = running(environment, directory / "loa.log")
-        server = starting.__enter__()
-    try:
+    with ExitStack() as stack:
+        with cores.of_server():
+            server = stack.enter_context(running(environment, directory / "loa.log"))
         yield Subject(NAME, HOW, (HOST, urlsplit(server.url).port or 0), lambda: server.workers)
-    finally:
-        starting.__exit__(None, None, None)
 
 
 def group(world: World, address: Address, size: int, groups: int = 1) -> Traffic:

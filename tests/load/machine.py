@@ -54,11 +54,6 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total / TICKS
 
 
-def own_cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def resident_bytes(pids: Iterable[int]) -> int:
     page = os.sysconf("SC_PAGE_SIZE")
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)

@@ -39,8 +39,8 @@ class World:
     """A database of this run's own, and what is in it. `pids`: the processes of the datastores that run for it."""
 
     def __init__(self, mongodb_uri: str, redis_url: str, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        name = f"load_{secrets.token_hex(6)}"
-        self.mongodb_uri = urlsplit(mongodb_uri)._replace(path=f"/{name}").geturl()
+        self._name = f"load_{secrets.token_hex(6)}"
+        self.mongodb_uri = urlsplit(mongodb_uri)._replace(path=f"/{self._name}").geturl()
         self.redis_url = redis_url
         self.secret = secrets.token_hex(32)
         self.run = run
@@ -50,6 +50,10 @@ class World:
         self._tokens = Tokens(self.secret, access_ttl=DAY, refresh_ttl=DAY)
         self._people: list[Person] = []
         run(self.stores.create_indexes())
+
+    def beside(self, what: str) -> str:
+        """The URI of another database of this run's, dropped with it."""
+        return urlsplit(self.mongodb_uri)._replace(path=f"/{self._name}_{what}").geturl()
 
     def people(self, count: int) -> list[Person]:
         """The first `count`, each signed in; always the same ones."""

@@ -1,52 +1,18 @@
-"""Real servers for the tests of the contract, each on embedded datastores of its own, as `python -m service` has them."""
+"""The servers that the tests of the contract share."""
 
-import json
-import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from urllib.request import urlopen
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from tests.conftest import SECRET
+from tests.protocol import scenarios
 from tests.protocol.contract import Contract
-from tests.protocol.world import CONTENT_MARK, PASSWORD_MARK, World
-from tests.running import Server, alive, running
+from tests.protocol.patience import Patience
+from tests.protocol.servers import contract_of, served, serving
+from tests.protocol.world import World
+from tests.running import Server
 
 FRIEND = "https://friend.example"
 """The one foreign origin that may connect."""
-TOKEN = re.compile(r"eyJ[\w-]{8,}|(?:token|ticket)=(?!\[|\*|<)[\w-]+")
-"""A JWT, or a credential in a URL that is written out."""
-
-
-@contextmanager
-def serving(directory: Path, **environment: str) -> Iterator[Server]:
-    """A server. Afterwards: it has ended well if the test did not kill it, no child is left, its log gives nothing away."""
-    variables = {"DATA_DIR": str(directory / "data"), "JWT_SECRET": SECRET, "RATE_LIMITS": "off", "LOG_LEVEL": "DEBUG"}
-    children: list[int] = []
-    with running({**variables, **environment}, directory / "server.log") as server:
-        yield server
-        children = server.children
-    assert server.process.returncode == 0, server.text
-    assert not [child for child in children if alive(child)]
-    keeps_secrets(server)
-
-
-def keeps_secrets(server: Server) -> None:
-    """No password, no token or ticket and nothing that people say is in the log."""
-    for line in server.text.splitlines():
-        assert PASSWORD_MARK not in line
-        assert CONTENT_MARK not in line
-        assert not TOKEN.search(line), line
-
-
-def contract_of(server: Server) -> Contract:
-    documents = []
-    for path in ("/docs/openapi.json", "/asyncapi.json"):
-        with urlopen(server.url + path, timeout=10) as answer:
-            documents.append(json.load(answer))
-    return Contract(*documents)
 
 
 @pytest.fixture(scope="session")
@@ -81,17 +47,32 @@ async def four_world(four: Server, contract: Contract) -> AsyncIterator[World]:
         yield world
 
 
-Start = Callable[..., Server]
+@pytest.fixture(scope="session", autouse=True)
+def patience(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Patience | None]:
+    """What test_patience.py waits for, begun before all other tests, so that nobody waits for it alone."""
+    if not any(item.path.name == "test_patience.py" for item in request.session.items):
+        yield None
+        return
+    server: Server = request.getfixturevalue("server")
+    contract: Contract = request.getfixturevalue("contract")
+    directory = tmp_path_factory.mktemp("patience")
 
+    async def here(scenario: Callable[[World], Awaitable[None]]) -> None:
+        async with World(server, contract) as world:
+            await scenario(world)
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """`start(ACCESS_TOKEN_TTL="2", …)`: a server of this test's own."""
-    with ExitStack() as stack:
+    async def on_two_workers() -> None:
+        async with served(directory, WEB_CONCURRENCY="2") as two, World(two, contract) as world:
+            await scenarios.killed_worker(world)
 
-        def begin(**environment: str) -> Server:
-            directory = tmp_path / f"server{len(list(tmp_path.iterdir()))}"
-            directory.mkdir()
-            return stack.enter_context(serving(directory, **environment))
-
-        yield begin
+    with Patience(
+        {
+            "heartbeat": lambda: here(scenarios.heartbeat),
+            "silent_peer": lambda: here(scenarios.silent_peer),
+            "ticket_expiry": lambda: here(scenarios.ticket_expiry),
+            "killed_worker": on_two_workers,
+        }
+    ) as patience:
+        yield patience

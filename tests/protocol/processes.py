@@ -32,14 +32,19 @@ def worker_of(server: Server, connection: Socket | Stream) -> int:
 async def spread(
     server: Server, make: Callable[[], Awaitable[Connection]], workers: int = 2
 ) -> dict[int, Connection]:
-    """Open connections until so many workers have one: one of each, by the worker's pid."""
+    """Open connections until so many workers have one: one of each, by the worker's pid. The others are closed."""
     found: dict[int, Connection] = {}
-    for _ in range(MOST):
+    more: list[Connection] = []
+    while len(found) < workers:
+        assert len(more) < MOST, f"{MOST} connections more, and all of them on {list(found)}"
         connection = await make()
-        found.setdefault(worker_of(server, connection), connection)
-        if len(found) >= workers:
-            return found
-    raise AssertionError(f"{MOST} connections, and all of them on {list(found)}")
+        pid = worker_of(server, connection)
+        if pid in found:
+            more.append(connection)
+        found.setdefault(pid, connection)
+    for connection in more:
+        await connection.leave()
+    return found
 
 
 def _inode(local: int, remote: int) -> str:

@@ -45,11 +45,18 @@ class Stream(Inbox):
         await self._until(lambda: len(self.parser.retries) >= count, "retry line", within)
         return self.parser.retries[count - 1]
 
+    async def leave(self) -> None:
+        """Close from our side."""
+        self._reader.cancel()
+        await asyncio.wait([self._reader])
+        await self.response.aclose()
+
     async def _read(self) -> None:
         try:
             async for chunk in self.response.aiter_raw():
                 for event in self.parser.feed(chunk):
                     self._take(event.type, event.data, event.id)
+                self._news.set()  # for a line that is no event
             self.close(END_OF_STREAM, "")
         except httpx.HTTPError as error:
             self.close(END_OF_STREAM, type(error).__name__)

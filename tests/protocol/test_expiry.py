@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import jwt
 
 from tests.conftest import SECRET
-from tests.protocol.conftest import Start
 from tests.protocol.contract import Contract
+from tests.protocol.servers import served
 from tests.protocol.world import Person, World, is_time
 
 
@@ -18,9 +19,9 @@ def ending(person: Person, seconds: float) -> str:
     return jwt.encode(claims | {"exp": int(time.time() + seconds)}, SECRET, "HS256")
 
 
-async def test_a_short_life(start: Start, contract: Contract) -> None:
+async def test_a_short_life(tmp_path: Path, contract: Contract) -> None:
     """With ACCESS_TOKEN_TTL=3 a socket is warned at once, closed with `token_expired` in time, and HTTP says the same."""
-    async with World(start(ACCESS_TOKEN_TTL="3"), contract) as world:
+    async with served(tmp_path, ACCESS_TOKEN_TTL="3") as server, World(server, contract) as world:
         anna = await world.person()
         began = time.monotonic()
         socket, notifications, stream = await anna.chat(), await anna.notification_socket(), await anna.stream()

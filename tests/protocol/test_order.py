@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.protocol.conftest import contract_of
 from tests.protocol.processes import worker_of
+from tests.protocol.servers import contract_of
 from tests.protocol.world import Person, World, words
 from tests.running import Server
 

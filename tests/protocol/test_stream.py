@@ -94,7 +94,7 @@ async def test_resume(world: World, by: str) -> None:
         stream = await (anna.stream(last_event_id=last) if by == "header" else anna.stream(last_event_id_in_url=last))
         assert (5, "hello") == (stream.hello["data"]["seq"], stream.seen[0]["type"])
         assert [listed[seq] for seq in range(last + 1, 6)] == [await stream.notification() for _ in range(last, 5)]
-        await stream.response.aclose()
+        await stream.leave()
     stream = await anna.stream(last_event_id=3)
     await ben.comment(post)
     assert [4, 5, 6] == [(await stream.notification())["seq"] for _ in range(3)]
@@ -175,7 +175,7 @@ async def test_cut_again_and_again(world: World) -> None:
         stream = await (anna.stream(last_event_id=last) if cuts % 2 else anna.stream(last_event_id_in_url=last))
         for _ in range(min(7 + cuts, 120 - len(got))):
             await stream.notification()
-        await stream.response.aclose()
+        await stream.leave()
         got += stream.seqs
         cuts += 1
     await writing

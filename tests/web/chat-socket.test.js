@@ -14,7 +14,7 @@ const getToken = async () => "token";
 async function begin(t, options = {}) {
   const server = await chatServer(t);
   const socket = new ChatSocket({ server: server.url, WebSocket, sessionStorage: storage(), ...options });
-  t.after(() => socket.disconnect());
+  server.after(() => socket.disconnect());
   const heard = [];
   socket.subscribe((event) => heard.push(event));
   /** The messages handed on, as "new 1.2" or "updated 1.2". */
@@ -124,8 +124,8 @@ test("asks the socket for the rest of a long answer where it has no REST", async
 });
 
 test("does not ask in a loop for what cannot be read yet", async (t) => {
-  const { peer, socket } = await online(t, [standing(1)]);
   fakeTime(t);
+  const { peer, socket } = await online(t, [standing(1)]);
   peer.say(said(message(3)));
   for (let round = 0; round < 3; round++) {
     const sync = await peer.hear("sync");
@@ -205,8 +205,8 @@ test("follows a new conversation from the word that it exists", async (t) => {
 });
 
 test("a rate-limited sync is asked again when the server said", async (t) => {
-  const { peer } = await online(t, [standing(1)]);
   fakeTime(t);
+  const { peer } = await online(t, [standing(1)]);
   peer.say(said(message(3)));
   peer.refuse(await peer.hear("sync"), "rate_limited", { retry_after: 8 });
   await settled();
@@ -313,8 +313,8 @@ test("a refusal rejects with a typed error, and does not hold up what comes afte
 });
 
 test("a passing refusal is tried again after the time that the server names", async (t) => {
-  const { peer, socket } = await online(t, [standing(0)]);
   fakeTime(t);
+  const { peer, socket } = await online(t, [standing(0)]);
   const sending = socket.send(TALK, "hello");
   const first = await peer.hear("send_message");
   peer.refuse(first, "unavailable", { retry_after: 2 });
@@ -382,8 +382,8 @@ test("those watched are watched again after a reconnect", async (t) => {
 // The connection's life.
 
 test("a lost connection is tried again after a random time up to a bound that doubles to 20 seconds", async (t) => {
-  const { server, socket, peer } = await online(t);
   fakeTime(t);
+  const { server, socket, peer } = await online(t);
   peer.socket.terminate();
   for (const bound of [500, 1000, 2000, 4000, 8000, 16000, 20000, 20000]) {
     await status(socket, "offline");
@@ -397,8 +397,8 @@ test("a lost connection is tried again after a random time up to a bound that do
 });
 
 test("the waits begin anew once a connection has lasted", async (t) => {
-  const { server, socket, peer } = await online(t);
   fakeTime(t);
+  const { server, socket, peer } = await online(t);
   peer.socket.terminate();
   await status(socket, "offline");
   tick(t, 250);
@@ -419,9 +419,9 @@ test("the waits begin anew once a connection has lasted", async (t) => {
 
 for (const [what, wake] of [["the network is back", "online"], ["the page is looked at", "look"]]) {
   test(`a back-off is cut short when ${what}`, async (t) => {
+    fakeTime(t);
     const browser = page();
     const { server, socket, peer } = await online(t, [], { window: browser.window });
-    fakeTime(t);
     peer.socket.terminate();
     await status(socket, "offline");
     browser[wake]();
@@ -587,8 +587,8 @@ test("a token that cannot be had needs a sign-in, or is tried again, as its erro
 
 for (const code of [1002, 1003, 1007, 1009]) {
   test(`${code} is our own mistake, which is not repeated`, async (t) => {
-    const { server, socket, peer } = await online(t);
     fakeTime(t);
+    const { server, socket, peer } = await online(t);
     peer.close(code, "mistake");
     await status(socket, "failed");
     assert.equal(socket.standby.code, "mistake");
@@ -600,8 +600,8 @@ for (const code of [1002, 1003, 1007, 1009]) {
 
 for (const [code, reason] of [[1011, "internal_error"], [1013, "slow_consumer"], [1001, ""]]) {
   test(`${code} backs off, and then syncs what was missed`, async (t) => {
-    const { server, socket, peer } = await online(t, [standing(1)]);
     fakeTime(t);
+    const { server, socket, peer } = await online(t, [standing(1)]);
     peer.close(code, reason);
     await status(socket, "offline");
     assert.equal(socket.retryAt, Date.now() + 250);
@@ -612,9 +612,9 @@ for (const [code, reason] of [[1011, "internal_error"], [1013, "slow_consumer"],
 }
 
 test("1008 rate_limited stays away for a while", async (t) => {
+  fakeTime(t);
   const browser = page();
   const { socket, peer } = await online(t, [], { window: browser.window });
-  fakeTime(t);
   peer.close(1008, "rate_limited");
   await status(socket, "offline");
   assert.equal(socket.retryAt, Date.now() + 10_250);
@@ -623,9 +623,9 @@ test("1008 rate_limited stays away for a while", async (t) => {
 });
 
 test("a restarting server is waited for as long as it said, and not shorter", async (t) => {
+  fakeTime(t);
   const browser = page();
   const { server, socket, peer } = await online(t, [], { window: browser.window });
-  fakeTime(t);
   peer.say({ type: "draining", data: { reconnect_after_ms: 7000 } });
   peer.close(1012, "restart");
   await status(socket, "offline");

@@ -80,6 +80,11 @@ export class ChatPane {
     else this.#composer.focus();
   }
 
+  /** The first messages are there. */
+  begin() {
+    this.#list.begin();
+  }
+
   render(state) {
     const before = this.#conversation;
     this.#state = state;
@@ -112,7 +117,7 @@ export class ChatPane {
   #readOut(before) {
     const isNew = ({ seq, sender_id, deleted }) => seq > before.lastSeq && sender_id !== this.#app.me.id && !deleted;
     const news = this.#conversation.messages.slice(-5).filter(isNew);
-    if (!before.opened || news.length === 0) return;
+    if (news.length === 0) return;
     const name = ({ sender_id }) => nameOf(this.#state.people[sender_id]);
     setText(this.#news, news.map((message) => t("pane.arrived", { name: name(message), text: gist(message) })).join("\n"));
   }
@@ -174,7 +179,7 @@ export class ChatPane {
   async #goTo(messageId) {
     for (let page = 0; page < REACH && !this.#list.show(messageId) && this.#conversation.hasOlder; page += 1) {
       await this.#app.store.loadOlder(this.id);
-      this.#list.render(this.#conversation, this.#state.people);
+      this.render(this.#app.store.getSnapshot());
     }
   }
 

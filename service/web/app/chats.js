@@ -42,8 +42,22 @@ export class Chats {
     if (conversationId === this.#current) return;
     this.#closePane();
     this.#current = conversationId;
-    if (conversationId) this.#app.store.open(conversationId).catch((error) => this.#refused(conversationId, error));
     this.#showNone();
+    if (conversationId) this.#begin(conversationId);
+  }
+
+  async #begin(conversationId) {
+    const { store } = this.#app;
+    try {
+      await store.open(conversationId);
+      if (conversationId !== this.#current) return;
+      this.render(store.getSnapshot());
+      this.#pane?.begin();
+    } catch (error) {
+      say(errorText(error));
+      // It is not one of theirs, or not any longer.
+      if (conversationId === this.#current) replaceRoute("#/");
+    }
   }
 
   render(state) {
@@ -67,12 +81,6 @@ export class Chats {
     if (this.#current) this.#app.store.leave(this.#current);
     this.#pane?.close();
     this.#pane = null;
-  }
-
-  /** It is not one of theirs, or not any longer. */
-  #refused(conversationId, error) {
-    say(errorText(error));
-    if (conversationId === this.#current) replaceRoute("#/");
   }
 
   #showNone() {

@@ -17,6 +17,8 @@ export function showDialog(title, body, actions = []) {
   // A press on the veil is one on the dialog itself: all that is seen of it has an element of its own.
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  // Whoever goes elsewhere, by the back button of a phone above all, does not take it along.
+  addEventListener("hashchange", () => dialog.close(), { once: true });
   closed.then(() => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -66,8 +66,19 @@ export class MessageList {
       this.#keyed.render(this.#rows.of(conversation, people, this.#freshAfter));
       fill(this.#top, conversation.hasOlder ? t("loading") : t("pane.beginning"));
     });
-    if (!this.#opened && conversation.opened) this.#open();
     this.#letOneBeFocused();
+    this.#onMove();
+  }
+
+  /** The first messages are there: begin at what is new, if that fills more than the window, else at the end. */
+  begin() {
+    this.#opened = true;
+    this.#keeper.toBottom();
+    const fresh = this.#keyed.element("fresh");
+    if (fresh && fresh.getBoundingClientRect().top < this.element.getBoundingClientRect().top) {
+      this.#keeper.to(fresh, "start");
+    }
+    this.#topWatcher.observe(this.#top);
     this.#onMove();
   }
 
@@ -99,17 +110,6 @@ export class MessageList {
     if (row.kind === "message") return createMessage(row, this.#actions);
     const text = row.kind === "day" ? dayName(row.date) : t("pane.fresh");
     return el(row.kind === "day" ? "li.day" : "li.fresh-line", {}, el("span", {}, text));
-  }
-
-  /** The first messages are there: begin at what is new, if that fills more than the window, else at the end. */
-  #open() {
-    this.#opened = true;
-    this.#keeper.toBottom();
-    const fresh = this.#keyed.element("fresh");
-    if (fresh && fresh.getBoundingClientRect().top < this.element.getBoundingClientRect().top) {
-      this.#keeper.to(fresh, "start");
-    }
-    this.#topWatcher.observe(this.#top);
   }
 
   async #loadOlder() {

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { WebSocketServer } from "ws";
 
-import { Queue } from "./until.js";
+import { Queue, settled } from "./until.js";
 
 export const ME = "0000000000000000000000aa";
 export const OTHER = "0000000000000000000000bb";
@@ -15,9 +15,11 @@ export async function chatServer(t) {
   const peers = new Queue();
   server.on("connection", (socket, request) => peers.put(new Peer(socket, request)));
   await once(server, "listening");
-  t.after(() => {
+  t.after(async () => {
     for (const socket of server.clients) socket.terminate();
-    server.close();
+    await new Promise((resolve) => server.close(resolve));
+    // Until the clients have seen it: timers that are cleared in the next test would confuse its fake clock.
+    await settled();
   });
   return {
     url: `http://127.0.0.1:${server.address().port}`,

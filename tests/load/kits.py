@@ -1,0 +1,144 @@
+"""Where the peers' programs come from: PyPI, npm, Debian or a compiler, each put into a directory of its own."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tests.load import native
+
+PYTHON_PACKAGES = (
+    "fastapi==0.163.2",
+    "uvicorn[standard]==0.54.0",
+    "python-socketio==5.18.1",
+    "sse-starlette==3.7.0",
+    "motor==3.7.1",
+)
+NODE_PACKAGES = ("ws@8.23.0", "socket.io@4.8.4")
+DEBIAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
+INSTALL_LIMIT = 600.0
+
+
+class CannotSetUp(Exception):
+    """It could not be installed. The message says why, in a line."""
+
+
+class Kit(Protocol):
+    """A set of programs that peers need."""
+
+    def missing(self) -> str:
+        """What is not there, in a few words; "" where all is."""
+        ...
+
+    def set_up(self) -> None:
+        """Install it. Raises CannotSetUp."""
+        ...
+
+
+class Venv:
+    """A virtual environment with the Python peers, apart from Loa's."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "venv"
+        self.python = str(self._directory / "bin" / "python")
+        self._mark = self._directory / "installed"
+
+    def missing(self) -> str:
+        installed = self._mark.read_text() if self._mark.exists() else ""
+        return "" if installed == "\n".join(PYTHON_PACKAGES) else "its venv is not set up"
+
+    def set_up(self) -> None:
+        run([sys.executable, "-m", "venv", str(self._directory)])
+        run([self.python, "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES])
+        self._mark.write_text("\n".join(PYTHON_PACKAGES))
+
+
+class NodeModules:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "node"
+        self.modules = self._directory / "node_modules"
+
+    def missing(self) -> str:
+        if not shutil.which("node"):
+            return "there is no node"
+        there = [self.modules / package.partition("@")[0] for package in NODE_PACKAGES]
+        return "" if all(path.exists() for path in there) else "its node_modules are not set up"
+
+    def set_up(self) -> None:
+        if not shutil.which("npm"):
+            raise CannotSetUp("there is no npm")
+        self._directory.mkdir(parents=True, exist_ok=True)
+        (self._directory / "package.json").write_text("{}")
+        run(["npm", "install", "--no-audit", "--no-fund", "--prefix", str(self._directory), *NODE_PACKAGES])
+
+
+class Nginx:
+    """Debian's nginx with its nchan module: the system's, or unpacked into a directory, which asks for no root."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "nginx"
+
+    def missing(self) -> str:
+        return "" if self.program() and self.module() else "nginx with nchan is not installed"
+
+    def program(self) -> str | None:
+        ours = self._directory / "usr/sbin/nginx"
+        return str(ours) if ours.exists() else shutil.which("nginx", path="/usr/sbin:/usr/bin")
+
+    def module(self) -> str | None:
+        name = "usr/lib/nginx/modules/ngx_nchan_module.so"
+        return next((str(root / name) for root in (self._directory, Path("/")) if (root / name).exists()), None)
+
+    def set_up(self) -> None:
+        if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+            raise CannotSetUp("there is no apt")
+        self._directory.mkdir(parents=True, exist_ok=True)
+        run(["apt-get", "download", *DEBIAN_PACKAGES], self._directory)
+        for package in sorted(self._directory.glob("*.deb")):
+            run(["dpkg-deb", "--extract", str(package), str(self._directory)])
+
+
+class Compiled:
+    """A program of ours in C."""
+
+    def __init__(self, source: str, directory: Path) -> None:
+        self._source = source
+        self._directory = directory
+
+    def missing(self) -> str:
+        return "" if native.compiler() else "there is no C compiler"
+
+    def set_up(self) -> None:
+        raise CannotSetUp("there is no C compiler")
+
+    def program(self) -> str:
+        """Raises CannotBuild."""
+        return str(native.build(self._source, self._directory))
+
+
+class Own:
+    """What Loa itself runs on."""
+
+    python = sys.executable
+
+    def missing(self) -> str:
+        return ""
+
+    def set_up(self) -> None:
+        """Nothing is missing."""
+
+
+def run(command: Sequence[str], directory: Path | None = None) -> None:
+    """Raises CannotSetUp."""
+    try:
+        done = subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, timeout=INSTALL_LIMIT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotSetUp(f"{command[0]}: {type(error).__name__}") from error
+    if done.returncode:
+        said = re.sub(r"\s+", " ", (done.stderr or done.stdout).strip())
+        raise CannotSetUp(f"{' '.join(command[:3])} … ended with {done.returncode}: {said[-200:]}")

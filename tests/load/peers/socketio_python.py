@@ -1,0 +1,12 @@
+"""python-socketio on uvicorn: what anyone says, everyone is sent. Run by `python -m uvicorn socketio_python:app`."""
+
+import socketio
+
+# No ping within the length of a run: the clients answer none.
+server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"], ping_interval=3600, ping_timeout=3600)
+app = socketio.ASGIApp(server)
+
+
+@server.on("message")
+async def on_message(sid: str, content: str) -> None:
+    await server.emit("message", content)

@@ -1,0 +1,110 @@
+"""What was measured: for each case and subject the median of its rounds, how far they spread, and every one of them."""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.load.histogram import Histogram
+
+
+class Metric(NamedTuple):
+    """How to show a number; `digits` after the point."""
+
+    heading: str
+    digits: int
+
+
+METRICS = {
+    "per_second": Metric("a second", 0),
+    "p50_ms": Metric("p50 ms", 2),
+    "p99_ms": Metric("p99 ms", 2),
+    "max_ms": Metric("max ms", 1),
+    "ms": Metric("ms", 2),
+    "cpu_us": Metric("server µs each", 2),
+    "cpu_ms": Metric("server ms each", 2),
+    "kilobytes": Metric("KB each", 1),
+    "load_busy": Metric("load core busy", 2),
+}
+
+
+class Spread(NamedTuple):
+    """The rounds of one number."""
+
+    median: float
+    low: float
+    high: float
+    rounds: list[float]
+
+    @classmethod
+    def of(cls, rounds: list[float]) -> "Spread":
+        return cls(statistics.median(rounds), min(rounds), max(rounds), rounds)
+
+
+@dataclass
+class Record:
+    """One row: a subject in a case of a workload. `size`: what grows, where something does."""
+
+    workload: str
+    case: str
+    subject: str
+    how: str = ""
+    size: int = 0
+    metrics: dict[str, Spread] = field(default_factory=dict)
+    latency: Histogram = field(default_factory=lambda: Histogram({}))
+    failures: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "workload": self.workload,
+            "case": self.case,
+            "subject": self.subject,
+            "how": self.how,
+            "size": self.size,
+            "metrics": {name: spread._asdict() for name, spread in self.metrics.items()},
+            "latency_ms": self.latency.points(),
+            "failures": self.failures,
+        }
+
+
+class Samples:
+    """Gathers rounds, and makes records of them, in the order in which their cases and subjects first came."""
+
+    def __init__(self, workload: str) -> None:
+        self._workload = workload
+        self._records: dict[tuple[str, str], Record] = {}
+        self._rounds: dict[tuple[str, str], dict[str, list[float]]] = {}
+        self._latencies: dict[tuple[str, str], list[Histogram]] = {}
+
+    def add(
+        self,
+        case: str,
+        subject: str,
+        metrics: Mapping[str, float],
+        latency: Histogram | None = None,
+        *,
+        how: str = "",
+        size: int = 0,
+    ) -> None:
+        record = self._record(case, subject)
+        record.how, record.size = how, size
+        rounds = self._rounds.setdefault((case, subject), {})
+        for name, value in metrics.items():
+            rounds.setdefault(name, []).append(value)
+        if latency:
+            self._latencies.setdefault((case, subject), []).append(latency)
+
+    def fail(self, case: str, subject: str, message: str) -> None:
+        self._record(case, subject).failures.append(message)
+
+    def records(self) -> list[Record]:
+        for key, record in self._records.items():
+            record.metrics = {name: Spread.of(rounds) for name, rounds in self._rounds.get(key, {}).items()}
+            record.latency = Histogram.sum(self._latencies.get(key, []))
+        return sorted(self._records.values(), key=lambda record: list(dict.fromkeys(self._cases())).index(record.case))
+
+    def _cases(self) -> list[str]:
+        return [case for case, _ in self._records]
+
+    def _record(self, case: str, subject: str) -> Record:
+        return self._records.setdefault((case, subject), Record(self._workload, case, subject))

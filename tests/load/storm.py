@@ -1,0 +1,57 @@
+"""`storm`: everyone comes back at once, while those who are there already go on talking."""
+
+from collections.abc import Callable
+from functools import partial
+
+from tests.load import loa
+from tests.load.bench import Bench
+from tests.load.clients import RunFailed, Traffic
+from tests.load.results import Record, Samples
+from tests.load.subject import Subject
+from tests.load.wire import Address
+
+WORKLOAD = "storm"
+CONNECTING, DELIVERY = "connecting", "events for those already there"
+AT_LEAST = 1.0
+"""Seconds of talking, for a storm that is over before a message is sent."""
+
+
+def run(bench: Bench) -> list[Record]:
+    sizes, samples = bench.sizes, Samples(WORKLOAD)
+    subject = bench.loa()
+    with bench.started(WORKLOAD, samples) as peers:
+        ours = partial(loa.storm, bench.world, early=sizes.early, late=sizes.storm)
+        entries: list[tuple[str, Subject, Callable[[Address], Traffic]]] = [(loa.NAME, subject, ours)]
+        for peer, running in peers:
+            talk = partial(peer.talks[WORKLOAD], count=sizes.early, others=sizes.storm)
+            entries.append((peer.name, running, talk))
+        bench.progress.begin(WORKLOAD, sizes.rounds * len(entries))
+        for number in range(1, sizes.rounds + 1):
+            for name, running, traffic in entries:
+                bench.settle(*[each for _, each, _ in entries])
+                bench.progress.step(f"{name}, round {number} of {sizes.rounds}")
+                try:
+                    _measure(bench, samples, name, running, traffic(running.address))
+                except RunFailed as failure:
+                    samples.fail(CONNECTING, name, str(failure))
+                    bench.progress.say(f"{name}: {failure}")
+    return samples.records()
+
+
+def _measure(bench: Bench, samples: Samples, name: str, subject: Subject, traffic: Traffic) -> None:
+    with bench.clients(subject, traffic) as clients:
+        clients.open()
+        clients.publish(bench.sizes.warm_up, rate=bench.sizes.rate)
+        result = clients.storm(bench.sizes.rate, min(AT_LEAST, bench.sizes.seconds))
+    connecting = {
+        "per_second": result.opened.total / result.opening,
+        "p50_ms": result.opened.quantile(0.5),
+        "p99_ms": result.opened.quantile(0.99),
+    }
+    samples.add(CONNECTING, name, connecting, result.opened, how=subject.how)
+    delay = {
+        "p50_ms": result.latency.quantile(0.5),
+        "p99_ms": result.latency.quantile(0.99),
+        "max_ms": result.latency.quantile(1),
+    }
+    samples.add(DELIVERY, name, delay, result.latency, how=subject.how)

@@ -1,0 +1,94 @@
+"""The scenarios of test_patience.py: each takes half a minute or more, because a timer does."""
+
+import asyncio
+import os
+import signal
+import time
+
+from tests.protocol.doors import LIVE_DOORS
+from tests.protocol.processes import worker_of
+from tests.protocol.socket import Socket
+from tests.protocol.world import Person, World
+from tests.running import eventually
+
+HEARTBEAT = 20.0
+TICKET = 30.0
+SILENCE = 45.0
+"""Seconds: a ping after 25, and 20 more without an answer."""
+HEALING = 30.0
+"""Seconds within which presence is right again after a worker's sudden end."""
+
+
+async def heartbeat(world: World) -> None:
+    """A stream on which nothing happens carries a comment every 20 seconds, and nothing else."""
+    anna = await world.person()
+    stream = await anna.stream()
+    began = time.monotonic()
+    await stream.comment(1, within=HEARTBEAT + 2)
+    await stream.comment(2, within=HEARTBEAT + 2)
+    assert time.monotonic() - began > HEARTBEAT
+    assert ["hello"] == [event["type"] for event in stream.seen]
+
+
+async def silent_peer(world: World) -> None:
+    """A peer that answers no ping is dropped after 45 seconds, and its user is offline; one that answers stays."""
+    anna, ben = await world.people(2)
+    watcher, silent = await anna.chat(), await ben.chat()
+    await watcher.ask("watch_presence", user_ids=[ben.id])
+    assert (await watcher.event("presence"))["data"]["online"]
+    began = time.monotonic()
+    silent.websocket.transport.pause_reading()
+    gone = await watcher.event("presence", within=SILENCE + 10)
+    assert not gone["data"]["online"]
+    assert SILENCE - 6 < time.monotonic() - began
+    await watcher.fence()
+
+
+async def ticket_expiry(world: World) -> None:
+    """A ticket opens nothing any more after its 30 seconds."""
+    anna = await world.person()
+    tickets = [await anna.ticket() for _ in LIVE_DOORS]
+    await asyncio.sleep(TICKET + 1)
+    for ticket, door in zip(tickets, LIVE_DOORS, strict=True):
+        assert "token_invalid" == await door(world, {"ticket": ticket})
+
+
+async def killed_worker(world: World) -> None:
+    """A worker ended by kill -9 is replaced, presence heals within 30 seconds, and the other serves all along."""
+    server = world.server
+    anna, ben = await world.people(2)
+    direct = await anna.talk(ben)
+    watcher = await anna.chat()
+    safe = worker_of(server, watcher)
+    his = await elsewhere(world, ben, safe)
+    await watcher.ask("watch_presence", user_ids=[ben.id])
+    assert (await watcher.event("presence"))["data"]["online"]
+
+    os.kill(worker_of(server, his), signal.SIGKILL)
+    began = time.monotonic()
+    assert 1006 == (await his.closed())[0]
+    for seq in range(1, 6):
+        sent = await watcher.ask("send_message", conversation_id=direct, content="x")
+        assert seq == sent["data"]["seq"]
+    gone = (await watcher.event("presence", within=HEALING))["data"]
+    assert (ben.id, False) == (gone["user_id"], gone["online"])
+    assert False is (await anna.get("/presence", user_ids=ben.id))[ben.id]["online"]
+    assert time.monotonic() - began < HEALING
+
+    await asyncio.to_thread(eventually, lambda: "runs again" in server.text and len(server.workers) == 2, 20.0)
+    back = await elsewhere(world, ben, safe)
+    assert (await watcher.event("presence"))["data"]["online"]
+    await back.ask("sync", conversations={direct: 0})
+    assert [1, 2, 3, 4, 5] == [message["seq"] for message in (await back.event("sync"))["data"]["messages"]]
+    sent = await watcher.ask("send_message", conversation_id=direct, content="x")
+    assert sent["data"] == (await back.event("new_message"))["data"]
+
+
+async def elsewhere(world: World, person: Person, pid: int) -> Socket:
+    """The person's only socket, on another worker than that one."""
+    for _ in range(60):
+        socket = await person.chat()
+        if worker_of(world.server, socket) != pid:
+            return socket
+        await socket.leave()
+    raise AssertionError("all of sixty connections came to the same worker")

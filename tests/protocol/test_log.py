@@ -1,0 +1,41 @@
+"""What the log says, and what it never says. Each server's own is searched once more when it has stopped."""
+
+import json
+
+from tests.protocol.servers import TOKEN, keeps_secrets
+from tests.protocol.world import PASSWORD_MARK, World, words
+
+
+async def test_the_log_tells_of_requests_and_gives_nothing_away(world: World) -> None:
+    """Each line is JSON with a time; a request is found by its id; no credential, name or content is in it."""
+    anna, ben = await world.people(2)
+    direct = await anna.talk(ben)
+    answer = await anna.call("POST", f"/conversations/{direct}/messages", {"content": words()})
+    await anna.chat()
+    await world.socket(query={"token": "eyJ" + "garbage" * 9})
+    await world.socket(query={"ticket": "garbage" * 9})
+    await anna.stream()
+    await world.call("POST", "/auth/login", json={"username": anna.username, "password": PASSWORD_MARK + "wrong"})
+    await world.http.get("/api/v1/nothing", params={"token": anna.token})
+    await world.call("POST", "/auth/login", content=PASSWORD_MARK + '{"', headers={"Content-Type": "application/json"})
+    socket = await anna.chat()
+    await socket.raw(json.dumps({"type": "send_message", "content": words(), "conversation_id": {}}))
+    await socket.event("error")
+    await world.http.get("/healthz")
+    text = world.server.text
+    assert answer.headers["X-Request-ID"] in text
+    lines = [line for line in text.splitlines() if line.startswith("{")]
+    assert len(lines) > 10
+    for line in lines:
+        assert {"timestamp", "level", "event"} <= set(json.loads(line))
+    keeps_secrets(world.server)
+    assert anna.refresh_token not in text
+    assert not TOKEN.search(text)
+
+
+def test_the_search_would_find_them() -> None:
+    """The patterns that the logs are searched for match what they should."""
+    for text in ("eyJhbGciOiJIUzI1NiJ9.e30.x", "?ticket=3f2b", "GET /x?token=abc HTTP", "&token=eyJhbGciOi"):
+        assert TOKEN.search(text), text
+    for text in ("?token=[hidden]", "token_missing", '"code": "token_expired"', "?ticket=***", "eyJ"):
+        assert not TOKEN.search(text), text
