@@ -24,6 +24,10 @@ SERVER_REDIS = 1
 RUN_REDIS = 2
 """Redis databases that the `redis` fixture, which flushes database 0, leaves alone."""
 
+NAMED = {name: os.environ.get(name) for name in ("MONGODB_URI", "REDIS_URL")}
+"""The datastores to test on; taken from the environment before it is cleaned."""
+FLUSHED = 15
+"""The number of the Redis database that tests flush: the last of the usual sixteen, where nobody keeps anything."""
 SECRET = "only for the tests, and at least 32 bytes long"
 
 
@@ -54,18 +58,14 @@ def _clean_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def datastores(_clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datastores]:
-    """Embedded servers, unless TEST_MONGODB_URI and TEST_REDIS_URL name others, which are written to and flushed."""
-    settings = Settings(
-        mongodb_uri=os.environ.get("TEST_MONGODB_URI"),
-        redis_url=os.environ.get("TEST_REDIS_URL"),
-        jwt_secret=SECRET,
-    )
+    """Embedded servers, unless MONGODB_URI and REDIS_URL name others: there, databases of the tests' own are used."""
+    settings = Settings(mongodb_uri=NAMED["MONGODB_URI"], redis_url=NAMED["REDIS_URL"], jwt_secret=SECRET)
     with DataDirectory(tmp_path_factory.mktemp("datastores")) as directory, asyncio.Runner() as runner:
         stack = AsyncExitStack()
         found, _ = runner.run(stack.enter_async_context(embedded(settings, directory, print)))
         assert found.mongodb_uri
         assert found.redis_url
-        yield Datastores(found.mongodb_uri, found.redis_url)
+        yield Datastores(found.mongodb_uri, f"{found.redis_url.partition('?')[0]}?db={FLUSHED}")
         runner.run(stack.aclose())
 
 

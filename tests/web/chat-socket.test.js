@@ -14,7 +14,7 @@ const getToken = async () => "token";
 async function begin(t, options = {}) {
   const server = await chatServer(t);
   const socket = new ChatSocket({ server: server.url, WebSocket, sessionStorage: storage(), ...options });
-  server.after(() => socket.disconnect());
+  t.after(() => socket.disconnect());
   const heard = [];
   socket.subscribe((event) => heard.push(event));
   /** The messages handed on, as "new 1.2" or "updated 1.2". */
@@ -640,13 +640,15 @@ test("a restarting server is waited for as long as it said, and not shorter", as
 
 test("one subscriber's mistake keeps nothing from the others", async (t) => {
   const { peer, socket, heard } = await online(t, [standing(0)]);
-  const thrown = new Promise((resolve) => process.once("uncaughtException", resolve));
+  const reported = t.mock.fn();
+  globalThis.reportError = reported;
+  t.after(() => delete globalThis.reportError);
   socket.subscribe(() => {
     throw new Error("a view's mistake");
   });
   const last = event(socket, ({ type }) => type === "new_message");
   peer.say(said(message(1)));
   await last;
-  assert.equal((await thrown).message, "a view's mistake");
+  assert.equal(reported.mock.calls.at(-1).arguments[0].message, "a view's mistake");
   assert.equal(heard.at(-1).type, "new_message");
 });

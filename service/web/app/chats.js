@@ -50,14 +50,15 @@ export class Chats {
     const { store } = this.#app;
     try {
       await store.open(conversationId);
-      if (conversationId !== this.#current) return;
-      this.render(store.getSnapshot());
-      this.#pane?.begin();
     } catch (error) {
-      say(errorText(error));
       // It is not one of theirs, or not any longer.
+      say(errorText(error));
       if (conversationId === this.#current) replaceRoute("#/");
+      return;
     }
+    if (conversationId !== this.#current) return;
+    this.render(store.getSnapshot());
+    this.#pane?.begin();
   }
 
   render(state) {

@@ -78,7 +78,7 @@ export class Shell {
     if (!same) this.#enter(route);
     this.#shown = route;
     if (route.commentId) this.#view.show(route.commentId);
-    if (route.place === "chats") this.#chats.open(route.conversationId);
+    this.#chats.open(route.conversationId ?? null);
     this.element.classList.toggle("in-conversation", Boolean(route.conversationId));
     this.#draw();
   }

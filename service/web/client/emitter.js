@@ -23,11 +23,14 @@ export class Emitter {
       try {
         handler(event);
       } catch (error) {
-        // To the page's own error reporting, as if it had been thrown there.
-        queueMicrotask(() => {
-          throw error;
-        });
+        report(error);
       }
     }
   }
+}
+
+/** As an error that nobody has caught, to the console and to whatever watches the page. @param {unknown} error */
+function report(error) {
+  if (globalThis.reportError) globalThis.reportError(error);
+  else console.error(error);
 }
