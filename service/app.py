@@ -192,11 +192,15 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
             await part.start()
 
     @app.before_server_stop
-    async def stop(_: Sanic[Any, Any]) -> None:
+    async def say_goodbye(_: Sanic[Any, Any]) -> None:
         await drain(registry)
-        await delivery.close()
+
+    # Not before: requests that are under way stand on all of this.
+    @app.after_server_stop
+    async def stop(_: Sanic[Any, Any]) -> None:
         for part in reversed(parts):
             await part.close()
+        await delivery.close()
         await stores.comments.close()
         await stores.notifications.close()
         await passwords.close()

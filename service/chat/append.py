@@ -68,10 +68,11 @@ class Append:
     async def write(self, items: Sequence[Draft | Change]) -> list[Outcome]:
         """Store all of `items`; for each its outcome. Raises Unavailable where what became of them is not known."""
         places = await self._conversations.places({item.conversation_id for item in items})
+        # A list of 2,000 ids takes half a millisecond to look through, and a batch may ask for each of its messages.
+        members = {key: {user_id.binary for user_id in place.participants} for key, place in places.items()}
         outcomes: dict[int, Outcome] = {}
         for index, item in enumerate(items):
-            place = places.get(item.conversation_id)
-            if place is None or item.user_id not in place.participants:
+            if item.user_id.binary not in members.get(item.conversation_id, ()):
                 outcomes[index] = NotFound()
         await self._check_replies(items, outcomes)
         drafts = [
@@ -125,7 +126,7 @@ class Append:
                 await self._messages.collection.insert_many(documents, ordered=True)
         except BulkWriteError as error:
             refused: list[dict[str, Any]] = error.details["writeErrors"]
-            if not refused:
+            if not refused or error.details["writeConcernErrors"]:
                 raise Unavailable("The database did not confirm the write.") from error
             return int(refused[0]["index"]), int(refused[0]["code"])
         return len(documents), None

@@ -211,6 +211,13 @@ class ConversationStore:
         }
 
 
+def owner_of(conversation: Document) -> ObjectId:
+    """The owner; where they have left, and nobody got to hand the group over, whoever has been in it the longest."""
+    owner: ObjectId = conversation["owner_id"]
+    members: list[ObjectId] = conversation["participants"]
+    return owner if owner in members or not members else members[0]
+
+
 def seq_of(conversation: Document) -> int:
     seq: int = conversation["last"]["seq"]
     return seq

@@ -6,7 +6,7 @@ from service.realtime.event import Event, Policy
 
 FEED = "chat"
 TOPIC = "c:"
-"""The order of a conversation's events is that of its revs: the topic is this and its id."""
+"""The order of a conversation's messages is that of their revs: the topic is this and its id."""
 
 
 def message(type: str, message: dict[str, Any]) -> Event:
@@ -18,12 +18,14 @@ def message(type: str, message: dict[str, Any]) -> Event:
 
 def read(conversation_id: str, user_id: str, seq: int) -> Event:
     body = {"conversation_id": conversation_id, "data": {"user_id": user_id, "seq": seq}}
-    return Event("read", body, feed=FEED, policy=Policy.LATEST, key=f"read:{conversation_id}:{user_id}")
+    key = f"read:{conversation_id}:{user_id}"
+    return Event("read", body, feed=FEED, policy=Policy.LATEST, topic=TOPIC + conversation_id, key=key)
 
 
 def typing(conversation_id: str, user_id: str, expires_in: int) -> Event:
     body = {"conversation_id": conversation_id, "data": {"user_id": user_id, "expires_in": expires_in}}
-    return Event("typing", body, feed=FEED, policy=Policy.LATEST, key=f"typing:{conversation_id}:{user_id}")
+    key = f"typing:{conversation_id}:{user_id}"
+    return Event("typing", body, feed=FEED, policy=Policy.LATEST, topic=TOPIC + conversation_id, key=key)
 
 
 def presence(user_id: str, state: dict[str, Any]) -> Event:
@@ -32,11 +34,14 @@ def presence(user_id: str, state: dict[str, Any]) -> Event:
 
 
 def conversation_updated(conversation: dict[str, Any]) -> Event:
-    return Event("conversation_updated", {"conversation_id": conversation["id"], "data": conversation}, feed=FEED)
+    body = {"conversation_id": conversation["id"], "data": conversation}
+    return Event("conversation_updated", body, feed=FEED, topic=TOPIC + conversation["id"])
 
 
 def conversation_removed(conversation_id: str) -> Event:
-    return Event("conversation_removed", {"conversation_id": conversation_id}, feed=FEED)
+    """The last that its recipient hears of the conversation; see departures.py."""
+    body = {"conversation_id": conversation_id}
+    return Event("conversation_removed", body, feed=FEED, topic=TOPIC + conversation_id)
 
 
 def announcement(text: str) -> Event:

@@ -7,7 +7,7 @@ from typing import Any
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversations import ConversationStore, read_of, seq_of
+from service.chat.conversations import ConversationStore, owner_of, read_of, seq_of
 from service.chat.messages import MessageStore, message_of
 from service.chat.models import MAX_PARTICIPANTS
 from service.datastores.mongo import Document
@@ -108,10 +108,12 @@ class MembershipService:
             document = await self._conversations.get(ObjectId(conversation_id), me)
             if document["kind"] == "group" and them not in document["participants"]:
                 raise NotFound
+            if owner_of(document) == me != document["owner_id"]:
+                await self._conversations.hand_over(document["_id"], document["owner_id"], me)
+                return await self.remove(user_id, conversation_id, member)
             raise Forbidden("Only the owner can take others out of a group, and nobody leaves a direct conversation.")
         if changed["owner_id"] == them and changed["participants"]:
-            await self._conversations.hand_over(changed["_id"], them, changed["participants"][0])
-            changed["owner_id"] = changed["participants"][0]
+            await self._conversations.hand_over(changed["_id"], them, owner_of(changed))
         self._delivery.publish(events.conversation_removed(conversation_id), [member])
         await self._tell(changed)
 
@@ -180,7 +182,7 @@ def _view(document: Document, user_id: str, profiles: dict[str, Profile], last: 
         "title": document["title"],
         "participant_ids": [str(member) for member in document["participants"]],
         "participants": [profiles[str(member)].model_dump() for member in _shown(document) if str(member) in profiles],
-        "owner_id": str(document["owner_id"]),
+        "owner_id": str(owner_of(document)),
         "created_at": iso(document["created_at"]),
         "last_activity_at": iso(document["last_activity"]),
         "last_message": message_of(last) if last else None,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import structlog
 from bson import ObjectId
+from pymongo.errors import PyMongoError
 
 from service.chat import events
 from service.chat.append import Append, Change, Draft, Stored
@@ -15,6 +16,7 @@ from service.chat.emoji import reaction
 from service.chat.messages import MessageStore, message_of
 from service.datastores.group_commit import GroupCommit
 from service.datastores.mongo import Document
+from service.encoding import dumps
 from service.errors import Forbidden, Unavailable, ValidationFailed
 from service.realtime.delivery import Delivery
 from service.realtime.event import Event
@@ -26,6 +28,8 @@ log = structlog.get_logger()
 MAX_EMOJIS = 50
 """Different reactions to one message."""
 SYNC_LIMIT = 500
+SYNC_BYTES = 256 * 1024
+"""A `sync` ends with the message that goes over this: a longer one would find no room in a connection's queue."""
 RECENT = timedelta(minutes=2)
 """How far back a starting process looks for what a dead one stored and did not announce."""
 MAX_UNSETTLED = 10_000
@@ -170,8 +174,14 @@ class ChatService:
     async def _missed(self, conversation: Document, after: int) -> Missed:
         last_rev: int = conversation["last_rev"]
         documents = await self._messages.changes(conversation["_id"], after, last_rev, SYNC_LIMIT + 1)
-        messages = [message_of(document) for document in documents[:SYNC_LIMIT]]
-        complete = len(documents) <= SYNC_LIMIT
+        messages: list[dict[str, Any]] = []
+        size = 0
+        for document in documents[:SYNC_LIMIT]:
+            messages.append(message_of(document))
+            size += len(dumps(messages[-1]).encode())
+            if size > SYNC_BYTES:
+                break
+        complete = len(messages) == len(documents)
         if messages:
             last_rev = max(last_rev, messages[-1]["rev"])
         return Missed(messages, last_rev, complete)
@@ -195,7 +205,8 @@ class ChatService:
         try:
             if stored:
                 await self._conversations.touch(_touches(stored))
-        except Unavailable:
+        except (Unavailable, PyMongoError):
+            # They are stored all the same, and are told and acknowledged.
             self._unsettle(outcome.message["conversation_id"] for outcome in stored)
         recipients: dict[ObjectId, list[str]] = {}
         for outcome in stored:
@@ -225,17 +236,25 @@ class ChatService:
         """Raise and announce the numbers of the unsettled conversations, from what is stored."""
         await self._wake.wait()
         while self._unsettled:
-            conversation_id = next(iter(self._unsettled))
-            places = await self._conversations.places([conversation_id])
-            place = places.get(conversation_id)
-            tail = await self._messages.tail(conversation_id, place.seq, place.rev) if place else []
-            if tail:
-                await self._conversations.touch({conversation_id: _touch_of(tail)})
-            if place:
-                rev = max([place.rev, *(document["rev"] for document in tail)])
-                self._delivery.reached(events.TOPIC + str(conversation_id), rev)
-            self._unsettled.discard(conversation_id)
+            # Out of the set first: one that is unsettled anew meanwhile is to be looked at again.
+            conversation_id = self._unsettled.pop()
+            try:
+                await self._settle_one(conversation_id)
+            except BaseException:
+                self._unsettled.add(conversation_id)
+                raise
         self._wake.clear()
+
+    async def _settle_one(self, conversation_id: ObjectId) -> None:
+        place = (await self._conversations.places([conversation_id])).get(conversation_id)
+        if place is None:
+            return
+        tail = await self._messages.tail(conversation_id, place.seq, place.rev)
+        if tail:
+            await self._conversations.touch({conversation_id: _touch_of(tail)})
+        rev = max([place.rev, *(document["rev"] for document in tail)])
+        to = [str(user_id) for user_id in place.participants]
+        self._delivery.reached(events.TOPIC + str(conversation_id), rev, events.FEED, to)
 
     async def _fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         conversation_id = ObjectId(topic.removeprefix(events.TOPIC))

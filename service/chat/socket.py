@@ -5,6 +5,7 @@ import time
 
 from service.chat import events, frames
 from service.chat.append import Stored
+from service.chat.departures import Departures
 from service.chat.membership import MembershipService
 from service.chat.messages import message_of
 from service.chat.service import ChatService
@@ -59,7 +60,7 @@ class ChatSocket(Dialogue[frames.Frame]):
             "token_expires_at": self.socket.token_expires_at,
             "conversations": conversations,
         }
-        self.socket.open([Event("hello", hello, feed=events.FEED)])
+        self.socket.open([Event("hello", hello, feed=events.FEED)], Departures().skips)
 
     async def handle(self, frame: frames.Frame) -> None:
         self._metrics.frame_received(frame.type)
@@ -105,7 +106,8 @@ class ChatSocket(Dialogue[frames.Frame]):
         for conversation_id in frame.conversations:
             read = there.get(conversation_id)
             if read is None:
-                self.socket.send(events.conversation_removed(conversation_id))
+                # Not the event of that name: this one ends nothing, for the user may be added at this moment.
+                self.say("conversation_removed", {"conversation_id": conversation_id})
                 continue
             missed = await read()
             # One at a time: an answer waits until the client has taken the one before.

@@ -7,7 +7,13 @@ from urllib.parse import urlsplit
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import WriteConcern
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+)
 
 from service.errors import Unavailable
 
@@ -50,8 +56,13 @@ class Mongo:
         self._client.close()
 
 
-OUTAGES: tuple[type[PyMongoError], ...] = (ConnectionFailure, ServerSelectionTimeoutError, ExecutionTimeout)
-"""What motor raises where the database is away, as against where it refuses."""
+OUTAGES: tuple[type[PyMongoError], ...] = (
+    ConnectionFailure,
+    ServerSelectionTimeoutError,
+    ExecutionTimeout,
+    WriteConcernError,
+)
+"""What motor raises where the database is away, or cannot say that a write lasts, as against where it refuses."""
 
 
 @asynccontextmanager

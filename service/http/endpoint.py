@@ -108,10 +108,12 @@ def connection(
     HEAD is refused: there is no head of it without the connection.
     """
     refusals = {*errors, domain.Unavailable, domain.RateLimited}
+    no_handshake: list[dict[str, Any]] = []
     if query:
         refusals |= {domain.ValidationFailed}
     if kind == "websocket":
         success = {"status": 101, "description": "Switching Protocols", "content": {}}
+        no_handshake = [_refusal(400, ["bad_request"]), _refusal(426, ["upgrade_required"])]
     else:
         text = {"text/event-stream": {"schema": {"type": "string"}}}
         success = {"status": 200, "description": "OK", "content": text}
@@ -127,7 +129,7 @@ def connection(
             return await checked(request, *args, **kwargs)
 
         described: Any = openapi.definition(
-            **_described(handler, summary, tag, query), response=[success, *_refusals(refusals)]
+            **_described(handler, summary, tag, query), response=[success, *_refusals(refusals), *no_handshake]
         )(connect)
         for scheme in ("bearer", "ticket", "token"):
             described = openapi.secured(scheme)(described)
@@ -197,16 +199,14 @@ def _refusals(refusals: set[type[LoaError]]) -> list[dict[str, Any]]:
     codes: dict[int, list[str]] = {}
     for row in sorted({TABLE[refusal] for refusal in refusals}):
         codes.setdefault(row.status, []).append(row.code)
+    return [_refusal(status, names) for status, names in codes.items()]
+
+
+def _refusal(status: int, codes: list[str]) -> dict[str, Any]:
     shared = component(Problem, "serialization")
-    return [
-        {
-            "status": status,
-            "description": ", ".join(f"`{code}`" for code in names),
-            "content": {
-                "application/problem+json": {
-                    "schema": {"allOf": [shared, {"type": "object", "properties": {"code": {"enum": names}}}]}
-                }
-            },
-        }
-        for status, names in codes.items()
-    ]
+    schema = {"allOf": [shared, {"type": "object", "properties": {"code": {"enum": codes}}}]}
+    return {
+        "status": status,
+        "description": ", ".join(f"`{code}`" for code in codes),
+        "content": {"application/problem+json": {"schema": schema}},
+    }

@@ -50,4 +50,7 @@ def parse(text: str, frames: TypeAdapter[F]) -> F:
 
 def _ref_of(data: Any) -> str | None:
     ref = data.get("ref") if isinstance(data, dict) else None
-    return ref if isinstance(ref, str) and len(ref) <= MAX_REF else None
+    if not isinstance(ref, str) or len(ref) > MAX_REF:
+        return None
+    # JSON can spell half of a surrogate pair, which is no text and cannot be sent back.
+    return ref if ref.encode(errors="ignore").decode() == ref else None

@@ -52,13 +52,13 @@ class Upgrade:
         in the close frame, for that is all that a browser's script gets to read.
         """
         self._origins.check(request)
-        if self._registry.draining:
-            raise Unavailable("The server is stopping.")
+        self._check_open()
         try:
             caller = await self._caller(request)
             socket = WebSocket(self._registry, caller, feed, request.headers.items(), wrap_notices=wrap_notices)
             with self._registry.joining(socket):
                 await begin(socket)
+                self._check_open()
         except HandshakeRefused as refusal:
             raise SanicException(str(refusal), refusal.status, headers=refusal.headers) from None
         except (TokenError, RateLimited) as error:
@@ -70,12 +70,17 @@ class Upgrade:
     ) -> HTTPResponse:
         """Open an event stream of `feed`, as `to_socket` does a socket; every refusal is an HTTP answer."""
         self._origins.check(request)
-        if self._registry.draining:
-            raise Unavailable("The server is stopping.")
+        self._check_open()
         stream = EventStream(self._registry, await self._caller(request), feed)
         with self._registry.joining(stream):
             await begin(stream)
+            self._check_open()
         return Takeover(stream)
+
+    def _check_open(self) -> None:
+        """Before the work, and after it: who came in between would not be among those that are told to go."""
+        if self._registry.draining:
+            raise Unavailable("The server is stopping.")
 
     async def _caller(self, request: Request) -> Identity:
         await self._limits.check(rules.CONNECTING_ADDRESS, address(request))

@@ -144,7 +144,7 @@ class NotificationService:
             self._delivery.publish(event, [user_id])
         else:
             # Whoever stored it may have died before telling anyone.
-            self._delivery.reached(topic_of(user_id), inbox.last_seq)
+            self._delivery.reached(topic_of(user_id), inbox.last_seq, FEED, [user_id])
 
     def _tell_unread(self, user_id: str, inbox: Inbox) -> None:
         body = {"unread_count": inbox.unread, "seq": inbox.last_seq}

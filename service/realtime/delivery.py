@@ -90,9 +90,10 @@ class Delivery:
         if topic not in self.topics:
             self._remember(topic, number)
 
-    def reached(self, topic: str, number: int) -> None:
-        """Tell every process that `topic` has got to `number`, in case nobody has: who is behind reads the rest."""
-        self._bus.publish("reached", {"topic": topic, "number": number})
+    def reached(self, topic: str, number: int, feed: str, to: Collection[str]) -> None:
+        """Tell every process that `topic` has got to `number`, in case nobody has: who is behind reads the rest. Where
+        `topic` is unknown, the connections of `to` to `feed` are told to look for themselves."""
+        self._bus.publish("reached", {"topic": topic, "number": number, "feed": feed, "to": list(to)})
 
     @property
     def gaps(self) -> list["asyncio.Task[None]"]:
@@ -100,8 +101,9 @@ class Delivery:
         return list(self._gaps.values())
 
     async def close(self) -> None:
-        for task in list(self._gaps.values()):
+        for task in self.gaps:
             await stop(task)
+        self._gaps.clear()
 
     def _receive(self, head: dict[str, Any], body: bytes) -> None:
         event = Event(
@@ -139,14 +141,18 @@ class Delivery:
 
     def _on_reached(self, head: dict[str, Any], body: bytes) -> None:
         topic = self.topics.get(head["topic"])
-        if topic is not None and head["number"] > topic.last:
-            self._want(head["topic"], topic, head["number"])
+        if topic is not None:
+            if head["number"] > topic.last:
+                self._want(head["topic"], topic, head["number"])
+        elif self._anyone_of(head["to"]):
+            # Nobody knows how much of it they have been told.
+            self._remember(head["topic"], head["number"])
+            self._registry.notify(head["to"], head["feed"], "reset", {"reason": "events_missed"})
 
     def _want(self, name: str, topic: Topic, number: int) -> None:
         topic.wanted = max(topic.wanted, number)
         if name not in self._gaps:
-            task = self._gaps[name] = asyncio.create_task(self._close_gap(name, topic))
-            task.add_done_callback(lambda _: self._gaps.pop(name, None))
+            self._gaps[name] = asyncio.create_task(self._close_gap(name, topic))
 
     def _release(self, topic: Topic) -> None:
         while topic.held and (item := topic.held.pop(topic.last + 1, None)):
@@ -155,7 +161,14 @@ class Delivery:
 
     async def _close_gap(self, name: str, topic: Topic) -> None:
         """Wait a moment for the missing numbers; then read them."""
-        await asyncio.sleep(PATIENCE)
+        try:
+            await asyncio.sleep(PATIENCE)
+            await self._fill_all(name, topic)
+        finally:
+            # At once, not in a callback: what is wanted between the two would be left to a task that has ended.
+            del self._gaps[name]
+
+    async def _fill_all(self, name: str, topic: Topic) -> None:
         for attempt in range(MAX_ATTEMPTS):
             try:
                 for _ in range(MAX_FILLS):

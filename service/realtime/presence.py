@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol, cast
 
@@ -24,6 +25,8 @@ ALIVE_SECONDS = 15
 """A process that has not said for so long that it lives is dead, and its users are not online through it."""
 BEAT_SECONDS = 5
 MAX_BATCH = 500
+GRACE = 2.0
+"""Seconds that closing waits for a Redis that may be away; twice."""
 OUTAGE = (RedisError, OSError, TimeoutError)
 
 
@@ -61,7 +64,10 @@ class Presence:
         self._watchers: dict[str, set[Connection]] = {}
         self._watched: dict[Connection, frozenset[str]] = {}
         self._changed: dict[str, None] = {}
+        self._denied: set[str] = set()
         self._wake = asyncio.Event()
+        self._in_step = asyncio.Event()
+        self._in_step.set()
         self.tasks: list[asyncio.Task[None]] = []
         registry.on_change(self._on_change)
         bus.on("presence", self._on_presence)
@@ -75,10 +81,13 @@ class Presence:
 
     async def close(self) -> None:
         """Take this process's users out, as far as Redis can be told within a moment."""
+        # A batch that Redis has taken and nobody has heard of yet would be lost: those in it are not there to take out.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._in_step.wait(), GRACE)
         for task in self.tasks:
             await stop(task)
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(GRACE):
                 await self._bury(self._bus.process_id)
         except OUTAGE as error:
             log.warning("presence_not_closed", error=type(error).__name__)
@@ -119,16 +128,22 @@ class Presence:
                 del self._watchers[user_id]
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
-        watchers = self._watchers.get(head["user_id"])
+        user_id, state = head["user_id"], head["state"]
+        watchers = self._watchers.get(user_id)
         if watchers:
-            event = self._event(head["user_id"], head["state"])
+            event = self._event(user_id, state)
             for connection in list(watchers):
                 connection.send(event)
+        if not state["online"] and user_id in self._registry:
+            # They went from there and came here, and the word of their coming may have been faster: it is said again.
+            self._denied.add(user_id)
+            self._on_change(user_id)
 
     # Keeping Redis in step.
 
     def _on_change(self, user_id: str) -> None:
         self._changed[user_id] = None
+        self._in_step.clear()
         self._wake.set()
 
     def _register_all(self) -> None:
@@ -140,6 +155,7 @@ class Presence:
         while self._changed:
             batch = list(self._changed)[:MAX_BATCH]
             here = {user_id for user_id in batch if user_id in self._registry}
+            self._denied -= set(batch) - here
             for user_id in batch:
                 del self._changed[user_id]
             try:
@@ -148,6 +164,7 @@ class Presence:
                 self._changed.update(dict.fromkeys(batch))
                 raise
         self._wake.clear()
+        self._in_step.set()
 
     async def _announce(self, process_id: str, coming: set[str], going: set[str]) -> None:
         """Enter and take out users of a process; say whose first or last process it was."""
@@ -165,8 +182,9 @@ class Presence:
             pipeline.srem(_users_of(process_id), *going)
         answers = await pipeline.execute()
         changes = dict(zip([*coming, *going], zip(answers[::2], answers[1::2], strict=False), strict=False))
-        came = [user_id for user_id in coming if changes[user_id] == (1, 1)]
+        came = [user_id for user_id in coming if changes[user_id] == (1, 1) or user_id in self._denied]
         went = [user_id for user_id in going if changes[user_id] == (1, 0)]
+        self._denied -= coming
         moment = now()
         if went:
             # First, so that whoever hears of it and asks is told the same.

@@ -84,6 +84,7 @@ class Registry:
         if not connections:
             del self._users[connection.user_id]
             self._changed(connection.user_id)
+            self._tell_if_empty()
 
     def deliver(self, user_ids: Collection[str] | None, event: Event) -> int:
         """Queue `event` for each connection of its feed that these users (None: all) have here; how many those are."""
@@ -127,8 +128,7 @@ class Registry:
 
     def left(self, connection: Connection) -> None:
         self._leaving.discard(connection)
-        if self._empty and not self._users and not self._leaving:
-            self._empty.set()
+        self._tell_if_empty()
 
     def on_closed(self, callback: Callable[[Connection, str], None]) -> None:
         """Call `callback(connection, reason)` for every connection that closes."""
@@ -136,10 +136,12 @@ class Registry:
 
     async def emptied(self, timeout: float) -> int:
         """Wait up to `timeout` seconds until every connection has gone; how many have not."""
-        if self._users or self._leaving:
-            self._empty = asyncio.Event()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), timeout)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                # The last one to close is out of the one set before it is in the other.
+                while self._users or self._leaving:
+                    self._empty = asyncio.Event()
+                    await self._empty.wait()
         return len(self) + len(self._leaving)
 
     def flush_soon(self, connection: Connection) -> None:
@@ -152,6 +154,10 @@ class Registry:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
             connection.flush()
+
+    def _tell_if_empty(self) -> None:
+        if self._empty and not self._users and not self._leaving:
+            self._empty.set()
 
     def _changed(self, user_id: str) -> None:
         for callback in self._watchers:

@@ -129,6 +129,9 @@ class WebSocket(Connection):
         return False
 
     def heartbeat(self, now: float) -> float:
+        if self._stopped:
+            # It is we who do not listen.
+            self._last_heard = now
         if now - self._last_heard >= SILENCE:
             self.close(1006, "silent")
             if self.transport:

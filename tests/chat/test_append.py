@@ -11,7 +11,7 @@ from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import monitoring
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, BulkWriteError
 
 from service.chat.append import Append, Change, Draft, Stored
 from service.datastores.mongo import Mongo
@@ -268,3 +268,24 @@ async def test_a_change_of_a_message_elsewhere_is_not_found(world: World) -> Non
     append = Append(world.conversations, world.messages)
     change = Change(ObjectId(here), ObjectId(ADA), ObjectId(message), lambda document: {"content": "x"})
     assert [type(outcome) for outcome in await append.write([change])] == [NotFound]
+
+
+async def test_what_the_database_refuses_in_part_and_does_not_confirm_is_not_acknowledged(world: World) -> None:
+    """A taken number and a write concern that timed out, in one answer: what went before may not last."""
+    conversation = await world.group(ADA, BOB)
+    append = Append(world.conversations, world.messages)
+
+    class Unconfirmed:
+        async def insert_many(self, documents: list[dict[str, Any]], ordered: bool) -> None:
+            raise BulkWriteError(
+                {
+                    "writeErrors": [{"index": 1, "code": 11000, "errmsg": "duplicate"}],
+                    "writeConcernErrors": [{"code": 64, "errmsg": "waited"}],
+                    "nInserted": 1,
+                }
+            )
+
+    world.messages.collection = Unconfirmed()  # type: ignore[assignment]
+    drafts = [Draft(ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(2)]
+    with pytest.raises(Unavailable):
+        await append.write(drafts)

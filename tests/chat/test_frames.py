@@ -87,3 +87,11 @@ def test_a_refusal_knows_the_frame_it_answers() -> None:
     with pytest.raises(ValidationFailed) as refused:
         parse(frame(type="bogus", ref=OPERATOR))
     assert refused.value.ref is None
+
+
+@pytest.mark.parametrize("type", ["ping", "bogus"])
+def test_a_ref_that_is_no_text_does_not_come_back(type: str) -> None:
+    """Half a surrogate pair cannot be written in UTF-8: the refusal would have no answer."""
+    with pytest.raises(ValidationFailed) as refused:
+        parse(frame(type=type, ref="SURROGATE").replace("SURROGATE", r"\ud800"))
+    assert refused.value.ref is None

@@ -171,3 +171,22 @@ async def test_hello_tells_where_conversations_stand(world: World) -> None:
     assert await world.membership.hello(BOB) == [
         {"conversation_id": group, "last_seq": 1, "last_rev": 2, "last_read_seq": 0}
     ]
+
+
+async def test_a_group_whose_owner_left_and_did_not_get_to_hand_it_over_has_an_owner(world: World) -> None:
+    """Their process died, or they hung up: whoever has been in it the longest can do what owners do."""
+    group = await world.group(ADA, BOB, CAY)
+    hand_over = world.conversations.hand_over
+
+    async def killed(*args: object) -> None:
+        raise asyncio.CancelledError
+
+    world.conversations.hand_over = killed  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        await world.membership.remove(ADA, group, ADA)
+    world.conversations.hand_over = hand_over  # type: ignore[method-assign]
+    assert (await world.membership.get(CAY, group))["owner_id"] == BOB
+    with pytest.raises(Forbidden):
+        await world.membership.remove(CAY, group, BOB)
+    await world.membership.remove(BOB, group, CAY)
+    assert (await world.membership.get(BOB, group))["participant_ids"] == [BOB]

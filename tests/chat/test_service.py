@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from bson import ObjectId
+from pymongo.errors import BulkWriteError
 
-from service.chat.service import MAX_EMOJIS
-from service.errors import Forbidden, NotFound, ValidationFailed
+from service.chat.messages import TAIL
+from service.chat.service import MAX_EMOJIS, RECENT
+from service.encoding import dumps
+from service.errors import Forbidden, NotFound, Unavailable, ValidationFailed
+from service.realtime.queue import MAX_BYTES
+from service.times import now
 from tests.chat.world import ADA, BOB, CAY, World, heard, until_heard
 
 
@@ -167,3 +173,92 @@ async def test_an_event_lost_on_the_way_is_read_again_in_its_place(processes: Ca
     events = await until_heard(listener, "new_message", 4)
     assert [event["data"]["rev"] for event in events] == [1, 3, 4, 5]
     assert [event["data"]["content"] for event in events] == ["one", "three", "two, edited", "four"]
+
+
+async def test_a_conversation_left_in_doubt_while_it_is_looked_at_is_looked_at_again(world: World) -> None:
+    """A second write ends without an answer, after the first one's outcome has been read."""
+    conversation = await world.conversation(ADA, BOB)
+    await world.chat.send(ADA, conversation, "one")
+    listener = world.listen(BOB)
+    await world.membership.hello(BOB)
+    tail, write = world.messages.tail, world.chat._append.write
+
+    async def write_without_answer(items: Any) -> Any:
+        await write(items)
+        raise Unavailable
+
+    async def slow_tail(*args: Any) -> Any:
+        found = await tail(*args)
+        world.messages.tail = tail  # type: ignore[method-assign]
+        world.chat._append.write = write_without_answer  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            await world.chat.send(ADA, conversation, "two")
+        return found
+
+    world.messages.tail = slow_tail  # type: ignore[method-assign]
+    await world.chat.start()
+    [event] = await until_heard(listener, "new_message")
+    assert event["data"]["content"] == "two"
+
+
+async def test_the_first_message_is_not_lost_with_its_process(
+    processes: Callable[..., World],
+) -> None:
+    """Nobody was told anything of that conversation's order before: they are told to look."""
+    dying, listening = processes(), processes()
+    conversation = await dying.conversation(ADA, BOB)
+    listener = listening.listen(BOB)
+
+    async def killed(*args: object) -> None:
+        raise asyncio.CancelledError
+
+    dying.conversations.touch = killed  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        await dying.chat.send(ADA, conversation, "one")
+    starting = processes(listening.bus)
+    await starting.chat.start()
+    await until_heard(listener, "reset")
+    assert (await starting.membership.get(BOB, conversation))["last_seq"] == 1
+
+
+async def test_a_look_back_sees_the_latest_however_much_was_said(world: World) -> None:
+    """What a dead process did not tell is the last that was stored."""
+    busy, last = await world.conversation(ADA, BOB), await world.conversation(ADA, CAY)
+    await asyncio.gather(*[world.chat.submit(ADA, busy, f"m{n}") for n in range(TAIL + 1)])
+    await world.chat.send(ADA, last, "the last")
+    found = await world.messages.recent_conversations(now() - RECENT)
+    assert sorted(found) == sorted([ObjectId(busy), ObjectId(last)])
+
+
+async def test_what_was_missed_fits_a_connection_however_long_it_is(world: World) -> None:
+    """Long messages come in more parts; each part takes in at least one, and together they are all."""
+    conversation = await world.conversation(ADA, BOB)
+    await asyncio.gather(*[world.chat.submit(ADA, conversation, "ữ" * 4000) for _ in range(100)])
+    revs, complete = [0], False
+    while not complete:
+        [(_, read)] = await world.chat.missed(BOB, {conversation: revs[-1]})
+        missed = await read()
+        assert len(dumps(missed._asdict()).encode()) < MAX_BYTES / 2
+        revs += [message["rev"] for message in missed.messages]
+        complete = missed.complete
+    assert revs == list(range(101))
+
+
+async def test_a_message_is_told_and_acknowledged_whatever_becomes_of_the_hint(world: World) -> None:
+    """The database stored it, and then did not confirm that it has been counted."""
+    conversation = await world.conversation(ADA, BOB)
+    listener = world.listen(BOB)
+    touch = world.conversations.touch
+
+    async def unconfirmed(touches: Any) -> None:
+        world.conversations.touch = touch  # type: ignore[method-assign]
+        raise BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64, "errmsg": "waited"}]})
+
+    world.conversations.touch = unconfirmed  # type: ignore[method-assign]
+    _, new = await world.chat.send(ADA, conversation, "one")
+    assert new
+    assert len(heard(listener, "new_message")) == 1
+    await world.chat.start()
+    async with asyncio.timeout(5):
+        while (await world.membership.get(BOB, conversation))["last_seq"] != 1:
+            await asyncio.sleep(0.01)

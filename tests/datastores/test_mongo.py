@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, WTimeoutError
 
 from service.datastores.mongo import Mongo, unavailable
 from service.errors import Unavailable
@@ -25,6 +25,13 @@ async def test_an_absent_database_is_unavailable_within_a_few_seconds() -> None:
         await mongo.ping()
     assert time.monotonic() - began < 5
     mongo.close()
+
+
+async def test_a_write_that_no_majority_has_confirmed_is_unavailable() -> None:
+    """It may last or not: nobody can say."""
+    with pytest.raises(Unavailable):
+        async with unavailable():
+            raise WTimeoutError("waited", 64)
 
 
 async def test_a_refusal_is_no_absence(mongo: Mongo) -> None:

@@ -1,6 +1,8 @@
 """The app as somebody uses it: the words on the page in, what is to be seen out."""
 
+import json
 import re
+import urllib.request
 from typing import Any, NamedTuple
 
 from playwright.async_api import ConsoleMessage, Locator, Page, expect
@@ -30,6 +32,24 @@ class Person(NamedTuple):
 
     def post(self, path: str, **body: object) -> Any:
         return self.server.post(f"/api/v1{path}", body, self.token)
+
+    def get(self, path: str) -> Any:
+        """The items of a list."""
+        return self._ask("GET", path)["items"]
+
+    def put(self, path: str) -> Any:
+        return self._ask("PUT", path)
+
+    def _ask(self, method: str, path: str) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(f"{self.server.url}/api/v1{path}", headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def again(self) -> "Person":
+        """With a fresh token."""
+        answer: Any = self.server.post("/api/v1/auth/login", {"username": self.username, "password": PASSWORD})
+        return self._replace(token=answer["access_token"])
 
     def converse(self, *others: "Person", title: str | None = None) -> str:
         """Begin a conversation; its id."""
@@ -94,7 +114,8 @@ class App:
 
     def conversation(self, name: str) -> Locator:
         """Its row in the list."""
-        return self.page.get_by_role("navigation", name="Chats").get_by_role("link").filter(has_text=name)
+        links = self.page.get_by_role("navigation", name="Chats").get_by_role("link")
+        return links.filter(has=self.page.locator(".name").filter(has_text=name))
 
     @property
     def composer(self) -> Locator:

@@ -100,7 +100,7 @@ async def test_keeps_a_readers_place(enter: Enter, register: Register) -> None:
 
     loaded = await here.messages.count()
     assert loaded < 180
-    mark = here.messages.nth(5)
+    mark = here.messages.nth(2)
     await mark.evaluate("(row) => { row.scrollIntoView({block: 'start'}); window.mark = row }")
     before = await here.page.evaluate("mark.getBoundingClientRect().top")
     await expect(here.messages.nth(loaded)).to_be_attached()

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ others, in which a database of this run's own is made and dropped.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a workload. The exit code: 0, or 1 where something could not be measured."""
     command = parser().parse_args(arguments)
+    # Whoever ends it, everything that was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sizes = (Sizes.smoke() if command.smoke else Sizes()).changed(**vars(command))
     work = command.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
@@ -151,6 +154,7 @@ def parser() -> argparse.ArgumentParser:
         ("rate", float, "fanout, storm: messages a second"),
         ("senders", int, "send: connections"),
         ("idle", int, "idle: connections"),
+        ("early", int, "storm: connections that are there before"),
         ("storm", int, "storm: connections that come at once"),
         ("connections", numbers, "growth: connections, multiples of the first"),
         ("messages", numbers, "growth: messages of a conversation"),

@@ -16,7 +16,7 @@ from tests.load.wire import Address
 PEERS = Path(__file__).parent / "peers"
 
 Talk = Callable[[Address, int, int], Traffic]
-"""`talk(address, count, others)`: the traffic of one workload with `count` connections; of `others` see each."""
+"""`talk(address, count, others)`: a workload's traffic with `count` connections; what `others` are, each one says."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Peer:
     command: Callable[[int, Path], Sequence[str]]
     talks: Mapping[str, Talk] = field(default_factory=dict)
 
+    def traffic(self, workload: str, count: int, others: int = 0) -> Callable[[Address], Traffic]:
+        """See `Talk`."""
+        return lambda address: self.talks[workload](address, count, others)
+
     @contextmanager
     def running(self, directory: Path, cores: Cores, environment: Mapping[str, str]) -> Iterator[Subject]:
         """Raises CannotStart, CannotBuild."""
@@ -44,14 +48,20 @@ class Peer:
             yield Subject(self.name, self.how, ("127.0.0.1", port), lambda: pids)
 
 
-def sockets(path: Callable[[int], str], **options: bytes) -> Talk:
+def sockets(
+    path: str,
+    *,
+    says: str | None = None,
+    ready: bytes = wire.HEAD_ENDS,
+    after: bytes = b"",
+    keepalive: bytes = wire.PONG,
+) -> Talk:
     """`count` sockets, where what one more says, all are sent."""
 
-    def talk(address: Address, count: int, others: int) -> Traffic:
-        says = options.get("says", wire.frame(wire.text()))
-        rest = {name: value for name, value in options.items() if name != "says"}
-        listeners = [wire.upgrade(address, path(index)) for index in range(count)]
-        return Traffic(listeners, [(wire.upgrade(address, path(count)), says)], **rest)
+    def talk(address: Address, count: int, _: int) -> Traffic:
+        speaker = (wire.upgrade(address, path), wire.frame(says or wire.text()))
+        listeners = [wire.upgrade(address, path)] * count
+        return Traffic(listeners, [speaker], ready=ready, after=after, keepalive=keepalive)
 
     return talk
 
@@ -78,7 +88,7 @@ def rooms(path: Callable[[int, str], str]) -> Talk:
     return talk
 
 
-def senders(address: Address, count: int, others: int) -> Traffic:
+def senders(address: Address, count: int, _: int) -> Traffic:
     """`count` people, each in a conversation of their own, each waiting for their acks."""
     says = wire.frame({"ref": wire.MARK, "content": "x" * wire.TEXT_BYTES})
     speakers = []
@@ -116,16 +126,13 @@ def catalog(work: Path) -> dict[str, Peer]:
     in_plan = rooms(lambda index, room: f"/ws/chat?user={index}&conversation={room}")
     in_sanic = rooms(lambda index, room: f"/{room}")
     socketio = sockets(
-        lambda _: "/socket.io/?EIO=4&transport=websocket",
-        after=wire.frame("40"),
+        "/socket.io/?EIO=4&transport=websocket",
+        says=f'42["message","{wire.text()}"]',
         ready=b"40{",
+        after=wire.frame("40"),
         keepalive=b"",
-        says=wire.frame(f'42["message","{wire.text()}"]'),
     )
-    nchan_socket, nchan_stream = sockets(lambda _: "/socket"), streams("/stream", "/publish")
-    starlette = streams("/events", "/publish")
-    loop_socket, loop_stream = sockets(lambda _: "/socket"), streams("/stream", "/publish")
-    ws = sockets(lambda _: "/")
+    plain_sockets, plain_streams = sockets("/socket"), streams("/stream", "/publish")
     peers = [
         Peer(
             "fastapi",
@@ -153,28 +160,33 @@ def catalog(work: Path) -> dict[str, Peer]:
             "the `ws` library on node, one process, its documentation's broadcast",
             node,
             script("ws.js"),
-            {"fanout": ws, "idle": ws},
+            {"fanout": plain_sockets, "idle": plain_sockets},
         ),
         Peer(
             "nchan",
             "nginx with nchan (C), one worker, messages in memory",
             nginx,
             nchan,
-            {"fanout": nchan_socket, "idle": nchan_socket, "sse": nchan_stream, "idle-streams": nchan_stream},
+            {
+                "fanout": plain_sockets,
+                "idle": plain_sockets,
+                "sse": plain_streams,
+                "idle-streams": plain_streams,
+            },
         ),
         Peer(
             "c-loop",
             "a bare loop in C: one send() for each delivery, and nothing else",
             loop,
             lambda port, _: [loop.program(), str(port)],
-            {"fanout": loop_socket, "sse": loop_stream},
+            {"fanout": plain_sockets, "sse": plain_streams},
         ),
         Peer(
             "sse-starlette",
             "EventSourceResponse with a queue for each stream, on uvicorn with uvloop, one worker",
             venv,
             uvicorn("sse_starlette_queues"),
-            {"sse": starlette, "idle-streams": starlette},
+            {"sse": plain_streams, "idle-streams": plain_streams},
         ),
         Peer(
             "sanic-ws",

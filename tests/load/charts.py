@@ -1,7 +1,7 @@
 """Charts of the results, as SVG files that stand by themselves: bars, distributions, and curves of growth."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -73,13 +73,13 @@ class Panel:
 
 
 def _bars(title: str, records: list[Record]) -> Panel | None:
-    """The first number of each, the largest first, with the range of the rounds."""
+    """What the case is about, the best first, with the range of the rounds."""
     name = next((name for name in METRICS if any(name in record.metrics for record in records)), "")
     rows = [record for record in records if name in record.metrics]
     if not rows:
         return None
-    rows.sort(key=lambda record: -record.metrics[name].median)
-    panel = Panel(f"{title}: {METRICS[name].heading}")
+    rows.sort(key=lambda record: record.metrics[name].median, reverse=not METRICS[name].less)
+    panel = Panel(f"{title}: {heading(name)}")
     most = max(record.metrics[name].high for record in rows) or 1
     room = WIDTH - 2 * MARGIN - NAMES - 90
     for record in rows:
@@ -97,6 +97,11 @@ def _bars(title: str, records: list[Record]) -> Panel | None:
         panel.text(high + 8, middle + 4, f"{spread.median:,.{METRICS[name].digits}f}", ink=FAINT)
         panel.height += BAR + GAP
     return panel
+
+
+def heading(name: str) -> str:
+    metric = METRICS[name]
+    return f"{metric.heading} (less is better)" if metric.less else metric.heading
 
 
 def _distribution(title: str, records: list[Record]) -> Panel | None:
@@ -166,9 +171,8 @@ def _growth(title: str, records: list[Record]) -> Panel | None:
     return panel
 
 
-def _panels(records: list[Record], shape: "type[Panel] | object") -> str:
+def _panels(records: list[Record], shape: Callable[[str, list[Record]], Panel | None]) -> str:
     """The SVG of one panel for each case."""
-    assert callable(shape)
     panels, top = [], MARGIN / 2
     for case in dict.fromkeys(record.case for record in records):
         panel = shape(case, [record for record in records if record.case == case])

@@ -63,7 +63,6 @@ struct plan {
     int expect;                       /* listeners that each message reaches */
     double rate;                      /* messages a second; 0: as soon as the window allows */
     double seconds;                   /* publish (or just listen) for so long, and until all are open */
-    int64_t most;                     /* messages */
     double limit;                     /* seconds after which whatever is missing is missing */
 };
 
@@ -377,13 +376,13 @@ void load_run(struct load *load, const struct plan *plan, struct result *result,
         double now = (double)(now_ns() - start) / 1e9;
         while (opened < plan->count && load->opening < plan->at_once && result->status == DONE)
             start_connecting(load, plan->first + opened++);
-        int over = (now >= plan->seconds && load->ready == plan->count) || result->sent >= plan->most;
+        int over = now >= plan->seconds && load->ready == plan->count;
         if (plan->rate > 0) {
             while (!over && (double)result->sent < now * plan->rate && publish(load)) {}
         } else {
-            while (!over && load->under_way < plan->window && result->sent < plan->most && publish(load)) {}
+            while (!over && load->under_way < plan->window && publish(load)) {}
         }
-        if (load->ready == plan->count && load->under_way == 0 && (over || (!plan->speaker_count && now >= plan->seconds))) break;
+        if (over && load->under_way == 0) break;
         if (now > plan->limit) result->status = LATE;
         if (now - told >= PROGRESS) {
             told = now;

@@ -2,9 +2,8 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,8 @@ from tests.load.wire import HEAD_ENDS, PONG, Address, Template
 
 AT_ONCE = 500
 """Connections being opened: no listening socket here has a shorter queue but by its own choice."""
+UNBOUNDED = 1 << 14
+"""Messages under way where only something else bounds them."""
 PATIENCE = 30.0
 """Seconds after which what has not arrived is lost."""
 
@@ -45,7 +46,6 @@ class Plan(ctypes.Structure):
         ("expect", ctypes.c_int),
         ("rate", ctypes.c_double),
         ("seconds", ctypes.c_double),
-        ("most", ctypes.c_int64),
         ("limit", ctypes.c_double),
     )
 
@@ -91,7 +91,7 @@ class Traffic:
     ready: bytes = HEAD_ENDS
     after: bytes = b""
     keepalive: bytes = PONG
-    answers: bool = field(default=False)
+    answers: bool = False
     """The speakers are listeners, each of what answers it alone."""
 
 
@@ -125,39 +125,34 @@ class Clients:
     def __exit__(self, *_: object) -> None:
         self._library.load_close(self._load)
 
-    def open(self, at_once: int = AT_ONCE) -> Result:
+    def open(self) -> Result:
         """Open the listeners and speakers. Raises RunFailed."""
-        return self._run(Plan(first=0, count=self._first, at_once=at_once, limit=PATIENCE + self._first / 100))
+        return self._run(Plan(first=0, count=self._first, at_once=AT_ONCE, limit=PATIENCE + self._first / 100))
 
-    def publish(
-        self, seconds: float, *, window: int = 1 << 14, each: int = 1 << 14, rate: float = 0, expect: int | None = None
-    ) -> Result:
+    def publish(self, seconds: float, *, window: int = UNBOUNDED, rate: float = 0) -> Result:
         """Publish for so many seconds, and wait until all has arrived.
 
-        At most `window` messages are under way, `each` of one speaker: from their sending until all listeners (or
-        `expect` of them) have them. `rate`: messages a second, whatever is under way. Raises RunFailed.
+        At most `window` messages are under way, from their sending until the last listener has them. `rate`: messages
+        a second, whatever is under way. Raises RunFailed.
         """
-        return self._run(self._publishing(seconds, window=window, each=each, rate=rate, expect=expect))
+        return self._run(self._publishing(seconds, window=window, rate=rate))
 
-    def storm(self, rate: float, seconds: float, at_once: int = AT_ONCE) -> Result:
+    def storm(self, rate: float, seconds: float) -> Result:
         """Open the bystanders while the speakers publish, for `seconds` at least. Raises RunFailed."""
         plan = self._publishing(seconds, rate=rate)
-        plan.first, plan.count, plan.at_once = self._first, len(self._traffic.bystanders), at_once
+        plan.first, plan.count, plan.at_once = self._first, len(self._traffic.bystanders), AT_ONCE
         plan.limit += plan.count / 50
         return self._run(plan)
 
-    def _publishing(
-        self, seconds: float, *, window: int = 1 << 14, each: int = 1 << 14, rate: float = 0, expect: int | None = None
-    ) -> Plan:
+    def _publishing(self, seconds: float, *, window: int = UNBOUNDED, rate: float = 0) -> Plan:
         return Plan(
             speakers=self._speakers,
             speaker_count=len(self._speakers),
             window=window,
-            each=1 if self._traffic.answers or self._calls else each,
-            expect=self.expect if expect is None else expect,
+            each=1 if self._traffic.answers or self._calls else UNBOUNDED,
+            expect=self.expect,
             rate=rate,
             seconds=seconds,
-            most=2**62,
             limit=seconds + PATIENCE,
         )
 
@@ -213,7 +208,7 @@ def load_library(directory: Path) -> ctypes.CDLL:
     pointer, data, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     library.load_new.argtypes = (data, number, number, data, number)
     library.load_new.restype = pointer
-    library.load_add.argtypes = (pointer, number, *chain.from_iterable([(data, number)] * 3))
+    library.load_add.argtypes = (pointer, number, data, number, data, number, data, number)
     library.load_speak.argtypes = (pointer, number, data, number, ctypes.POINTER(number), number)
     library.load_run.argtypes = (pointer, ctypes.POINTER(Plan), ctypes.POINTER(RawResult), Progress)
     library.load_close.argtypes = (pointer,)

@@ -1,11 +1,9 @@
 """Loa beside its peers: everyone's rounds in turn, so that whatever else the machine does meets them alike."""
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tests.load.bench import Bench
-from tests.load.catalog import Peer
 from tests.load.clients import RunFailed, Traffic
 from tests.load.results import Record, Samples
 from tests.load.subject import Subject
@@ -45,7 +43,8 @@ def compare(
     subject = bench.loa()
     with bench.started(workload, samples) as peers:
         entries = [Entry(contender.name, subject, contender.traffic) for contender in ours]
-        entries += list(_entries(peers, workload, count, others))
+        for peer, running in peers:
+            entries.append(Entry(peer.name, running, peer.traffic(workload, count, others)))
         rounds = range(1, bench.sizes.rounds + 1)
         bench.progress.begin(workload, len(rounds) * len(entries) * len(cases))
         for number in rounds:
@@ -53,11 +52,6 @@ def compare(
                 bench.settle(*[each.subject for each in entries])
                 _measure(bench, samples, entry, cases, f"round {number} of {len(rounds)}")
     return samples.records()
-
-
-def _entries(peers: Iterable[tuple[Peer, Subject]], workload: str, count: int, others: int) -> Iterable[Entry]:
-    for peer, subject in peers:
-        yield Entry(peer.name, subject, partial(peer.talks[workload], count=count, others=others))
 
 
 def _measure(bench: Bench, samples: Samples, entry: Entry, cases: Sequence[Case], which: str) -> None:

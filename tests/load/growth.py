@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from tests.load import loa
-from tests.load.bench import Bench, Clock
+from tests.load.bench import Bench
 from tests.load.clients import RunFailed, Traffic
 from tests.load.histogram import Histogram
 from tests.load.results import Record, Samples
@@ -44,7 +44,7 @@ def run(bench: Bench) -> list[Record]:
 
 
 def _deliver(bench: Bench, samples: Samples, subject: Subject, count: int) -> None:
-    """Groups as large as the smallest size, and more of them: each message costs the same but for who else is there."""
+    """A group of as many people as the smallest size, with more sockets each: every message reaches all of them."""
     bench.progress.step(f"{count} connections")
     size = min(bench.sizes.connections)
     if not bench.enough_files(count):
@@ -52,10 +52,10 @@ def _deliver(bench: Bench, samples: Samples, subject: Subject, count: int) -> No
         return
     bench.settle(subject)
     try:
-        with bench.clients(subject, loa.group(bench.world, subject.address, size, count // size)) as clients:
+        with bench.clients(subject, loa.group(bench.world, subject.address, size, each=count // size)) as clients:
             clients.open()
             bench.settle(subject)
-            metrics, result = bench.published(subject, clients, window=IN_FLIGHT, expect=size)
+            metrics, result = bench.published(subject, clients, window=IN_FLIGHT)
     except RunFailed as failure:
         samples.fail(DELIVERY, f"{count:,}", str(failure))
         bench.progress.say(f"{count} connections: {failure}")
@@ -92,9 +92,9 @@ def _page(bench: Bench, samples: Samples, subject: Subject, count: int, conversa
 
     try:
         ask(path, newest)
-        _time(samples, subject, OPENING, count, [lambda: ask(path, newest) for _ in pages])
+        _time(bench, samples, subject, OPENING, count, [lambda: ask(path, newest) for _ in pages])
         earlier = [f"{newest}&before={before - step % (before - PAGE)}" for step in pages]
-        _time(samples, subject, PAGING, count, [lambda each=each: ask(each) for each in earlier])  # type: ignore[misc]
+        _time(bench, samples, subject, PAGING, count, [lambda each=each: ask(each) for each in earlier])  # type: ignore[misc]
     finally:
         server.close()
 
@@ -102,7 +102,7 @@ def _page(bench: Bench, samples: Samples, subject: Subject, count: int, conversa
 def _people(bench: Bench) -> dict[int, Person]:
     """People by how many conversations they have."""
     sizes = bench.sizes.conversations
-    first = max(bench.sizes.connections)
+    first = min(bench.sizes.connections)
     *people, other = bench.world.people(first + len(sizes) + 1)[first:]
     for person, count in zip(people, sizes, strict=True):
         bench.world.conversations(person, other, count)
@@ -112,7 +112,7 @@ def _people(bench: Bench) -> dict[int, Person]:
 def _greet(bench: Bench, samples: Samples, subject: Subject, count: int, person: Person) -> None:
     bench.progress.step(f"{count} conversations")
     bench.settle(subject)
-    clock = Clock(subject.pids(), [])
+    clock = bench.clock(subject)
     opened = []
     request = loa.socket(subject.address, person)
     for _ in range(HELLOS):
@@ -124,8 +124,10 @@ def _greet(bench: Bench, samples: Samples, subject: Subject, count: int, person:
     samples.add(HELLO, f"{count:,}", metrics, latency, how=subject.how, size=count)
 
 
-def _time(samples: Samples, subject: Subject, case: str, count: int, calls: list[Callable[[], None]]) -> None:
-    clock = Clock(subject.pids(), [])
+def _time(
+    bench: Bench, samples: Samples, subject: Subject, case: str, count: int, calls: list[Callable[[], None]]
+) -> None:
+    clock = bench.clock(subject)
     took = []
     for call in calls:
         began = time.perf_counter_ns()

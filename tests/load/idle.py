@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
 from tests.load import loa, machine
@@ -13,6 +14,7 @@ from tests.load.subject import CannotStart, Subject
 from tests.load.wire import Address
 
 WORKLOAD = "idle"
+SOCKET, STREAM = "WebSocket", "event stream"
 STREAMS = "idle-streams"
 """What the catalog calls event streams that say nothing."""
 
@@ -21,31 +23,20 @@ class Entry(NamedTuple):
     case: str
     name: str
     start: Callable[[], AbstractContextManager[Subject]]
-    traffic: Callable[[Address, int], Traffic]
+    traffic: Callable[[int], Callable[[Address], Traffic]]
+    """With so many connections."""
 
 
 def run(bench: Bench) -> list[Record]:
-    samples = Samples(WORKLOAD)
+    samples, world = Samples(WORKLOAD), bench.world
     entries = [
-        Entry("WebSocket", loa.NAME, bench.fresh_loa, lambda address, count: loa.group(bench.world, address, count)),
-        Entry(
-            "event stream",
-            loa.NAME,
-            bench.fresh_loa,
-            lambda address, count: loa.streams(bench.world, address, count, 0),
-        ),
+        Entry(SOCKET, loa.NAME, bench.fresh_loa, lambda count: lambda address: loa.group(world, address, count)),
+        Entry(STREAM, loa.NAME, bench.fresh_loa, lambda count: lambda address: loa.streams(world, address, count, 0)),
     ]
-    for case, workload in (("WebSocket", WORKLOAD), ("event stream", STREAMS)):
+    for case, workload in ((SOCKET, WORKLOAD), (STREAM, STREAMS)):
         for peer in bench.peers_of(workload):
-            talk = peer.talks[workload]
-            entries.append(
-                Entry(
-                    case,
-                    peer.name,
-                    lambda peer=peer: bench.running(peer),  # type: ignore[misc]
-                    lambda address, count, talk=talk: talk(address, count, 0),  # type: ignore[misc]
-                )
-            )
+            start, traffic = partial(bench.running, peer), partial(peer.traffic, workload)
+            entries.append(Entry(case, peer.name, start, traffic))
     bench.progress.begin(WORKLOAD, bench.sizes.rounds * len(entries))
     for number in range(1, bench.sizes.rounds + 1):
         for entry in entries:
@@ -63,8 +54,8 @@ def _measure(bench: Bench, samples: Samples, entry: Entry) -> None:
     sizes = bench.sizes
     with (
         entry.start() as subject,
-        bench.clients(subject, entry.traffic(subject.address, sizes.first)) as first,
-        bench.clients(subject, entry.traffic(subject.address, sizes.idle)) as rest,
+        bench.clients(subject, entry.traffic(sizes.first)(subject.address)) as first,
+        bench.clients(subject, entry.traffic(sizes.idle)(subject.address)) as rest,
     ):
         first.open()
         bench.settle(subject)

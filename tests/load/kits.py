@@ -21,6 +21,11 @@ NODE_PACKAGES = ("ws@8.23.0", "socket.io@4.8.4")
 DEBIAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
 INSTALL_LIMIT = 600.0
 
+MODULE = "usr/lib/nginx/modules/ngx_nchan_module.so"
+ROOTS_PATH, OWN_PATH = b"/var/lib/nginx/body\0", b"nchan_message_store\0"
+"""nchan makes a directory for messages too large for memory. Its setting for that is refused (as a duplicate, always),
+and unpacked without root its default cannot be made: in our copy it is one, just as long, below nginx's prefix."""
+
 
 class CannotSetUp(Exception):
     """It could not be installed. The message says why, in a line."""
@@ -89,8 +94,7 @@ class Nginx:
         return str(ours) if ours.exists() else shutil.which("nginx", path="/usr/sbin:/usr/bin")
 
     def module(self) -> str | None:
-        name = "usr/lib/nginx/modules/ngx_nchan_module.so"
-        return next((str(root / name) for root in (self._directory, Path("/")) if (root / name).exists()), None)
+        return next((str(root / MODULE) for root in (self._directory, Path("/")) if (root / MODULE).exists()), None)
 
     def set_up(self) -> None:
         if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
@@ -99,6 +103,8 @@ class Nginx:
         run(["apt-get", "download", *DEBIAN_PACKAGES], self._directory)
         for package in sorted(self._directory.glob("*.deb")):
             run(["dpkg-deb", "--extract", str(package), str(self._directory)])
+        module = self._directory / MODULE
+        module.write_bytes(module.read_bytes().replace(ROOTS_PATH, OWN_PATH))
 
 
 class Compiled:

@@ -44,14 +44,13 @@ def loa(world: World, cores: Cores, directory: Path) -> Iterator[Subject]:
         yield Subject(NAME, HOW, (HOST, urlsplit(server.url).port or 0), lambda: server.workers)
 
 
-def group(world: World, address: Address, size: int, groups: int = 1) -> Traffic:
-    """Conversations of `size` people with one socket each; in each, one more socket of the first speaks."""
-    people = world.people(size * groups)
-    speakers = []
-    for first in range(0, size * groups, size):
-        members = people[first : first + size]
-        speakers.append((socket(address, members[0]), message(world.group(members))))
-    return Traffic([socket(address, person) for person in people], speakers, ready=SOCKET_READY)
+def group(world: World, address: Address, size: int, each: int = 1) -> Traffic:
+    """A conversation of `size` people with so many sockets each; one more of the first speaks."""
+    people = world.people(size)
+    says = message(world.group(people))
+    return Traffic(
+        [socket(address, person) for person in people] * each, [(socket(address, people[0]), says)], ready=SOCKET_READY
+    )
 
 
 def devices(world: World, address: Address, count: int) -> Traffic:

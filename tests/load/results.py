@@ -9,23 +9,25 @@ from tests.load.histogram import Histogram
 
 
 class Metric(NamedTuple):
-    """How to show a number; `digits` after the point."""
+    """How to show a number; `digits` after the point. `less`: less of it is better."""
 
     heading: str
     digits: int
+    less: bool = True
 
 
 METRICS = {
-    "per_second": Metric("a second", 0),
+    "per_second": Metric("a second", 0, less=False),
+    "ms": Metric("ms", 2),
     "p50_ms": Metric("p50 ms", 2),
     "p99_ms": Metric("p99 ms", 2),
     "max_ms": Metric("max ms", 1),
-    "ms": Metric("ms", 2),
     "cpu_us": Metric("server µs each", 2),
     "cpu_ms": Metric("server ms each", 2),
     "kilobytes": Metric("KB each", 1),
     "load_busy": Metric("load core busy", 2),
 }
+"""In the order of their columns: the first that a case has is what it is about."""
 
 
 class Spread(NamedTuple):

@@ -1,14 +1,11 @@
 """`storm`: everyone comes back at once, while those who are there already go on talking."""
 
-from collections.abc import Callable
-from functools import partial
-
 from tests.load import loa
 from tests.load.bench import Bench
 from tests.load.clients import RunFailed, Traffic
+from tests.load.compare import Entry
 from tests.load.results import Record, Samples
 from tests.load.subject import Subject
-from tests.load.wire import Address
 
 WORKLOAD = "storm"
 CONNECTING, DELIVERY = "connecting", "events for those already there"
@@ -20,11 +17,10 @@ def run(bench: Bench) -> list[Record]:
     sizes, samples = bench.sizes, Samples(WORKLOAD)
     subject = bench.loa()
     with bench.started(WORKLOAD, samples) as peers:
-        ours = partial(loa.storm, bench.world, early=sizes.early, late=sizes.storm)
-        entries: list[tuple[str, Subject, Callable[[Address], Traffic]]] = [(loa.NAME, subject, ours)]
+        ours = Entry(loa.NAME, subject, lambda address: loa.storm(bench.world, address, sizes.early, sizes.storm))
+        entries = [ours]
         for peer, running in peers:
-            talk = partial(peer.talks[WORKLOAD], count=sizes.early, others=sizes.storm)
-            entries.append((peer.name, running, talk))
+            entries.append(Entry(peer.name, running, peer.traffic(WORKLOAD, sizes.early, sizes.storm)))
         bench.progress.begin(WORKLOAD, sizes.rounds * len(entries))
         for number in range(1, sizes.rounds + 1):
             for name, running, traffic in entries:
@@ -42,11 +38,15 @@ def _measure(bench: Bench, samples: Samples, name: str, subject: Subject, traffi
     with bench.clients(subject, traffic) as clients:
         clients.open()
         clients.publish(bench.sizes.warm_up, rate=bench.sizes.rate)
+        clock = bench.clock(subject)
         result = clients.storm(bench.sizes.rate, min(AT_LEAST, bench.sizes.seconds))
+        server, load = clock.stop()
     connecting = {
         "per_second": result.opened.total / result.opening,
         "p50_ms": result.opened.quantile(0.5),
         "p99_ms": result.opened.quantile(0.99),
+        "cpu_ms": server / result.opened.total * 1000,
+        "load_busy": load / max(result.opening, result.publishing),
     }
     samples.add(CONNECTING, name, connecting, result.opened, how=subject.how)
     delay = {

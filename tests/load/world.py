@@ -24,8 +24,8 @@ from service.times import now
 from tests.running import descendants
 
 DAY = 24 * 3600
-BATCH = 2000
-"""Documents in one write."""
+BATCH = 1000
+"""Documents in one write: a second or so of the embedded database's time."""
 AT_ONCE = 50
 """Writes under way."""
 
@@ -99,13 +99,18 @@ class World:
         made = self.run(self.stores.posts.insert(str(author.id), "What do you say?", now()))
         return str(made["_id"])
 
-    def close(self) -> None:
-        """Drop the database."""
+    def drop(self) -> None:
+        """Remove the databases."""
 
         async def drop() -> None:
-            await self._mongo.database.client.drop_database(self._mongo.database.name)
+            client = self._mongo.database.client
+            for name in await client.list_database_names():
+                if name.startswith(self._name):
+                    await client.drop_database(name)
 
         self.run(drop())
+
+    def close(self) -> None:
         self._mongo.close()
 
     async def _add_people(self, count: int) -> None:
@@ -183,6 +188,8 @@ def world(directory: Path, mongodb_uri: str | None, redis_url: str | None) -> It
             try:
                 yield made
             finally:
+                if mongodb_uri:  # of an embedded server, all goes with its files
+                    made.drop()
                 made.close()
         finally:
             runner.run(stack.aclose())

@@ -1,6 +1,7 @@
 """Joining: what a connection missed, then what comes, and nothing twice."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from service.identity import Identity
 from service.notifications.joining import UNKNOWN, join, seen_of
 from service.notifications.models import FEED
+from service.notifications.service import Past
 from service.realtime.stream import EventStream
 from service.telemetry.metrics import Metrics
 from tests.notifications.world import World, new_id, numbered
@@ -69,3 +71,13 @@ async def test_what_comes_while_the_past_is_read_follows_it(world: World) -> Non
     connections, _ = await asyncio.gather(asyncio.gather(*[joined(world, user, 1) for _ in range(10)]), pour())
     for connection in connections:
         assert list(range(2, 34)) == [event.number for event in numbered(connection)]
+
+
+async def test_a_connection_does_not_keep_the_past_it_was_sent(world: World) -> None:
+    """It may have been a thousand events, and connections last."""
+    user, sender = await world.person(), await world.person()
+    await world.notifications.notify([world.draft(user, sender)])
+    connection = await joined(world, user, 0)
+    connection.queue.clear()
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is Past]

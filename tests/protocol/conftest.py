@@ -1,15 +1,19 @@
 """The servers that the tests of the contract share."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from uuid import uuid4
 
 import pytest
 
+from tests.conftest import Datastores
 from tests.protocol import scenarios
 from tests.protocol.contract import Contract
 from tests.protocol.patience import Patience
 from tests.protocol.servers import contract_of, served, serving
 from tests.protocol.world import World
 from tests.running import Server
+
+Scenario = Callable[[World], Awaitable[None]]
 
 FRIEND = "https://friend.example"
 """The one foreign origin that may connect."""
@@ -57,22 +61,23 @@ def patience(
         return
     server: Server = request.getfixturevalue("server")
     contract: Contract = request.getfixturevalue("contract")
-    directory = tmp_path_factory.mktemp("patience")
+    datastores: Datastores = request.getfixturevalue("datastores")
 
-    async def here(scenario: Callable[[World], Awaitable[None]]) -> None:
+    async def play(server: Server, scenario: Scenario) -> None:
         async with World(server, contract) as world:
             await scenario(world)
 
-    async def on_two_workers() -> None:
-        async with served(directory, WEB_CONCURRENCY="2") as two, World(two, contract) as world:
-            await scenarios.killed_worker(world)
+    async def play_alone(scenario: Scenario, **environment: str) -> None:
+        uri = datastores.database(f"patience_{uuid4().hex}")
+        async with served(tmp_path_factory.mktemp("patience"), MONGODB_URI=uri, **environment) as server:
+            await play(server, scenario)
 
-    with Patience(
-        {
-            "heartbeat": lambda: here(scenarios.heartbeat),
-            "silent_peer": lambda: here(scenarios.silent_peer),
-            "ticket_expiry": lambda: here(scenarios.ticket_expiry),
-            "killed_worker": on_two_workers,
-        }
-    ) as patience:
+    plays = {
+        "heartbeat": lambda: play(server, scenarios.heartbeat),
+        "silent_peer": lambda: play(server, scenarios.silent_peer),
+        "ticket_expiry": lambda: play(server, scenarios.ticket_expiry),
+        "short_life": lambda: play_alone(scenarios.short_life, ACCESS_TOKEN_TTL="3"),
+        "killed_worker": lambda: play_alone(scenarios.killed_worker, WEB_CONCURRENCY="2"),
+    }
+    with Patience(plays) as patience:
         yield patience

@@ -28,7 +28,7 @@ class Contract:
             return
         path, methods = found
         responses = methods[method]["responses"]
-        status = "default" if "default" in responses else str(answer.status_code)
+        status = str(answer.status_code)
         assert status in responses, f"{request.method} {path} answers {status}, which is not documented"
         content = responses[status].get("content", {})
         kind = answer.headers.get("content-type", "").partition(";")[0]

@@ -8,15 +8,15 @@ from types import TracebackType
 
 LIMIT = 120.0
 
-Scenario = Callable[[], Awaitable[None]]
+Play = Callable[[], Awaitable[None]]
 
 
 class Patience:
-    """Runs all scenarios at once, in a loop of its own, from `with` on; `outcome` waits for one of them."""
+    """Runs all plays at once, in a loop of its own, from `with` on; `outcome` waits for one of them."""
 
-    def __init__(self, scenarios: Mapping[str, Scenario]) -> None:
-        self._scenarios = scenarios
-        self._outcomes: dict[str, Future[None]] = {name: Future() for name in scenarios}
+    def __init__(self, plays: Mapping[str, Play]) -> None:
+        self._plays = plays
+        self._outcomes: dict[str, Future[None]] = {name: Future() for name in plays}
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="patience")
 
     def __enter__(self) -> "Patience":
@@ -29,16 +29,16 @@ class Patience:
         self._thread.join()
 
     def outcome(self, name: str) -> None:
-        """Wait for a scenario to end; raise what it raised."""
+        """Wait for a play to end; raise what it raised."""
         self._outcomes[name].result(LIMIT)
 
     async def _run(self) -> None:
-        await asyncio.gather(*(self._one(name) for name in self._scenarios))
+        await asyncio.gather(*(self._one(name) for name in self._plays))
 
     async def _one(self, name: str) -> None:
         try:
             async with asyncio.timeout(LIMIT):
-                await self._scenarios[name]()
+                await self._plays[name]()
         except BaseException as error:
             self._outcomes[name].set_exception(error)
         else:

@@ -1,15 +1,19 @@
-"""The scenarios of test_patience.py: each takes half a minute or more, because a timer does."""
+"""The scenarios of test_patience.py: what takes its time, because a timer does or a process."""
 
 import asyncio
 import os
 import signal
 import time
 
+import pytest
+from websockets.exceptions import InvalidStatus
+
 from tests.protocol.doors import LIVE_DOORS
 from tests.protocol.processes import worker_of
 from tests.protocol.socket import Socket
-from tests.protocol.world import Person, World
-from tests.running import eventually
+from tests.protocol.stream import Refused
+from tests.protocol.world import Person, World, is_time, problem
+from tests.running import alive, eventually
 
 HEARTBEAT = 20.0
 TICKET = 30.0
@@ -92,3 +96,59 @@ async def elsewhere(world: World, person: Person, pid: int) -> Socket:
             return socket
         await socket.leave()
     raise AssertionError("all of sixty connections came to the same worker")
+
+
+async def draining(world: World) -> None:
+    """SIGTERM: sockets hear `draining` and are closed with 1012, streams hear it with `retry` and end, each told
+    another time to come back; meanwhile the server takes nobody new; then it ends well, and no child is left."""
+    server = world.server
+    anna = await world.person()
+    chats = [await anna.chat() for _ in range(4)]
+    sockets = [await anna.notification_socket() for _ in range(3)]
+    streams = [await anna.stream() for _ in range(4)]
+    deaf = await anna.chat()
+    deaf.websocket.transport.pause_reading()  # it does not answer the close, so that its worker has to wait for it
+    children = server.children
+    server.signal(signal.SIGTERM)
+    delays = []
+    for socket in (*chats, *sockets):
+        event = await socket.event("draining")
+        delays.append(event.get("data", event)["reconnect_after_ms"])
+        assert (1012, "restart") == await socket.closed()
+    for stream in streams:
+        event = await stream.event("draining")
+        assert {"reconnect_after_ms"} == set(event["data"])
+        delays.append(event["data"]["reconnect_after_ms"])
+        assert delays[-1] == await stream.retry(2)
+        await stream.closed()
+    assert all(0 < delay < 60_000 for delay in delays)
+    assert len(set(delays)) > len(delays) // 2, f"they would all come back together: {delays}"
+
+    problem(await world.http.get("/readyz"), 503, "unavailable")
+    assert 200 == (await world.http.get("/healthz")).status_code
+    with pytest.raises(InvalidStatus) as refused:
+        await anna.chat()
+    assert 503 == refused.value.response.status_code
+    with pytest.raises(Refused) as not_opened:
+        await anna.stream()
+    problem(not_opened.value.response, 503, "unavailable")
+
+    assert 0 == await asyncio.to_thread(server.wait)
+    assert children
+    assert [] == [child for child in children if alive(child)]
+
+
+async def short_life(world: World) -> None:
+    """With ACCESS_TOKEN_TTL=3 a socket is warned at once and closed with `token_expired` in time; HTTP says the same."""
+    anna = await world.person()
+    began = time.monotonic()
+    connections = [await anna.chat(), await anna.notification_socket(), await anna.stream()]
+    for connection in connections:
+        event = await connection.event("token_expiring")
+        assert is_time(event.get("data", event)["token_expires_at"])
+    assert [(1008, "token_expired")] * 2 == [await socket.closed() for socket in connections[:2]]
+    await connections[2].closed()
+    assert 1.5 < time.monotonic() - began < 15
+    await anna.refused(401, "token_expired", "GET", "/users/me")
+    await anna.refresh()
+    await anna.get("/users/me")

@@ -96,13 +96,21 @@ class Socket(Inbox):
 
 @asynccontextmanager
 async def connected(
-    url: str, name: str, contract: Contract, channel: str, *, origin: str | None = None, headers: Any = None
+    url: str,
+    name: str,
+    contract: Contract,
+    channel: str,
+    *,
+    origin: str | None = None,
+    headers: Any = None,
+    sock: Any = None,
 ) -> AsyncIterator[Socket]:
     """A socket for as long as the block runs. Raises websockets' InvalidStatus where the upgrade was refused."""
     options: dict[str, Any] = {
         "origin": origin,
         "additional_headers": headers,
         "proxy": None,
+        "sock": sock,
         "compression": None,
         "ping_interval": None,
         "max_size": None,

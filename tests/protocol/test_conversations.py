@@ -197,3 +197,16 @@ async def test_nothing_after_removal(world: World) -> None:
         "typing": {},
     }.items():
         await socket.refused("not_found", type_, conversation_id=group, **fields)
+
+
+async def test_back_again(world: World) -> None:
+    """Who is added once more hears of the conversation, and of all that is said in it, as before."""
+    anna, ben = await world.people(2)
+    group = await anna.talk(ben, title="Come and go")
+    socket = await ben.chat()
+    for seq in range(1, 4):
+        await anna.delete(f"/conversations/{group}/participants/{ben.id}")
+        await socket.event("conversation_removed")
+        await anna.post(f"/conversations/{group}/participants", {"user_ids": [ben.id]})
+        await socket.event("conversation_updated")
+        assert seq == (await anna.say(group))["seq"] == (await socket.event("new_message"))["data"]["seq"]

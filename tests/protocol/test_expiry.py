@@ -2,14 +2,11 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any
 
 import jwt
 
 from tests.conftest import SECRET
-from tests.protocol.contract import Contract
-from tests.protocol.servers import served
 from tests.protocol.world import Person, World, is_time
 
 
@@ -17,26 +14,6 @@ def ending(person: Person, seconds: float) -> str:
     """The person's token as it would be so many seconds before its end."""
     claims: dict[str, Any] = jwt.decode(person.token, options={"verify_signature": False})
     return jwt.encode(claims | {"exp": int(time.time() + seconds)}, SECRET, "HS256")
-
-
-async def test_a_short_life(tmp_path: Path, contract: Contract) -> None:
-    """With ACCESS_TOKEN_TTL=3 a socket is warned at once, closed with `token_expired` in time, and HTTP says the same."""
-    async with served(tmp_path, ACCESS_TOKEN_TTL="3") as server, World(server, contract) as world:
-        anna = await world.person()
-        began = time.monotonic()
-        socket, notifications, stream = await anna.chat(), await anna.notification_socket(), await anna.stream()
-        for connection in (socket, notifications, stream):
-            event = await connection.event("token_expiring")
-            data = event.get("data", event)
-            assert is_time(data["token_expires_at"])
-        assert (1008, "token_expired") == await socket.closed()
-        assert (1008, "token_expired") == await notifications.closed()
-        await stream.closed()
-        assert 1.5 < time.monotonic() - began < 8
-        await anna.refused(401, "token_expired", "GET", "/users/me")
-        await anna.refresh()
-        await anna.get("/users/me")
-        await anna.chat()
 
 
 async def test_authenticate(world: World) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.protocol.patience import Patience
 
 
-@pytest.mark.parametrize("scenario", ["heartbeat", "silent_peer", "ticket_expiry", "killed_worker"])
+@pytest.mark.parametrize("scenario", ["heartbeat", "silent_peer", "ticket_expiry", "short_life", "killed_worker"])
 def test_patience(patience: Patience, scenario: str) -> None:
-    """The heartbeat, the silent peer, the ticket that is too old and the worker that was killed."""
+    """Heartbeats, a silent peer, tickets and tokens that are too old, a worker that was killed."""
     patience.outcome(scenario)

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.conftest import Datastores
 from tests.protocol.contract import Contract
 from tests.protocol.servers import serving
 from tests.protocol.stream import Refused
@@ -13,8 +14,9 @@ from tests.running import Server
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("limited"), RATE_LIMITS="on") as server:
+def limited(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    uri = datastores.database(f"limited_{uuid4().hex}")
+    with serving(tmp_path_factory.mktemp("limited"), MONGODB_URI=uri, RATE_LIMITS="on") as server:
         yield server
 
 

@@ -9,6 +9,11 @@ import bson
 
 HEADER = struct.Struct("<iiii")
 OP_MSG = 2013
+HELLO = ("hello", "ismaster")
+NOT_WRITABLE_PRIMARY = 10107
+"""A driver tries again, and looks for another primary meanwhile."""
+OUT_OF_DISK_SPACE = 14031
+"""A driver does neither: everything else goes on."""
 WRITES = ("insert", "update", "findAndModify", "delete")
 
 
@@ -23,6 +28,10 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self.fails = ""
         """A part of the names of the collections to which nothing can be written."""
+        self.away = False
+        """Whether the other end answers nothing but the driver's own hello with anything but an error."""
+        self.code = NOT_WRITABLE_PRIMARY
+        """The error."""
         self.refused = 0
         """How many writes have failed."""
 
@@ -84,16 +93,16 @@ class Wire:
                 await there.drain()
 
     def _refuses(self, body: bytes) -> bool:
-        if not self.fails or body[4] != 0:
+        if not (self.fails or self.away) or body[4] != 0:
             return False
         size = struct.unpack_from("<i", body, 5)[0]
         command = bson.decode(body[5 : 5 + size])
         name, collection = next(iter(command.items()))
-        return name in WRITES and self.fails in str(collection)
+        return (self.away and name.lower() not in HELLO) or (
+            self.fails != "" and name in WRITES and self.fails in str(collection)
+        )
 
-    @staticmethod
-    def _error(request: int) -> bytes:
-        """As a server answers whose disk is full: the driver does not try again, and keeps its connections."""
-        answer = {"ok": 0.0, "code": 14031, "codeName": "OutOfDiskSpace", "errmsg": "the test says no"}
+    def _error(self, request: int) -> bytes:
+        answer = {"ok": 0.0, "code": self.code, "codeName": "Refused", "errmsg": "the test says no"}
         body = struct.pack("<iB", 0, 0) + bson.encode(answer)
         return HEADER.pack(HEADER.size + len(body), 0, request, OP_MSG) + body

@@ -157,3 +157,19 @@ async def test_whoever_drops_messages_tells_the_others_of_the_gap(
     await asyncio.wait_for(gaps.wait(), 10)
     await heard.reaches(1)
     assert heard.messages[-1][0]["n"] == 299
+
+
+async def test_a_process_measures_its_own_way_through_redis(
+    processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what comes back to it, that is all it looks at."""
+    monkeypatch.setattr(redis_bus, "BEAT", 0.05)
+    bus = processes()
+    heard = Heard(bus)
+    await bus.start()
+    bus.publish("greeting", {"n": 1})
+    async with asyncio.timeout(5):
+        while not bus.lag:
+            await asyncio.sleep(0.01)
+    assert 0 < bus.lag < 5
+    assert len(heard.messages) == 1

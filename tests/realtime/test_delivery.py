@@ -135,12 +135,44 @@ async def test_word_that_a_topic_has_gone_on_makes_the_rest_be_read(world: World
     """Its publisher died between storing and publishing."""
     world.delivery.seed(TOPIC, 1)
     world.stored = [1, 2, 3]
-    world.delivery.reached(TOPIC, 3)
+    world.delivery.reached(TOPIC, 3, "chat", ["ada"])
     await world.settled()
     assert world.got() == [2, 3]
-    world.delivery.reached(TOPIC, 3)
-    world.delivery.reached("t:unknown", 9)
+    world.delivery.reached(TOPIC, 3, "chat", ["ada"])
     assert not world.delivery.gaps
+    assert world.resets() == 0
+
+
+async def test_word_of_a_topic_that_nobody_knows_makes_its_readers_look(world: World) -> None:
+    """Nobody can say how much of it they have been told. Once is enough, and others are left in peace."""
+    world.delivery.reached(TOPIC, 3, "chat", ["bob"])
+    world.delivery.reached(TOPIC, 3, "notifications", ["ada"])
+    assert world.resets() == 0
+    world.delivery.after_gap()
+    for _ in range(2):
+        world.delivery.reached(TOPIC, 3, "chat", ["ada"])
+    assert world.resets() == 2
+    world.delivery.publish(event(4), ["ada"])
+    assert world.got() == [4]
+
+
+async def test_a_number_wanted_at_the_moment_a_gap_is_closed_is_not_forgotten(world: World) -> None:
+    """What comes between the last step of the one search and its end begins another."""
+    world.delivery.seed(TOPIC, 0)
+
+    async def fill(topic: str, after: int) -> list[tuple[Event, list[str]]]:
+        found = await world.fill(topic, after)
+        if len(world.stored) == 2:
+            world.stored = [1, 2, 3, 4]
+            asyncio.get_running_loop().call_soon(world.delivery.publish, event(4), ["ada"])
+        return found
+
+    world.delivery.fills("t:", fill)
+    world.stored = [1, 2]
+    world.delivery.publish(event(2), ["ada"])
+    async with asyncio.timeout(5):
+        while world.got() != [1, 2, 3, 4]:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_gap_that_cannot_be_read_is_told(world: World) -> None:
@@ -184,7 +216,7 @@ def test_any_order_of_arrival_with_losses_and_repeats_is_delivered_in_order(data
             world.delivery.publish(event(number), ["ada"])
             if number % 3 == 0:
                 await asyncio.sleep(0)
-        world.delivery.reached(TOPIC, count)
+        world.delivery.reached(TOPIC, count, "chat", ["ada"])
         await world.settled()
         return world.got()
 

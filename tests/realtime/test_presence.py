@@ -1,8 +1,9 @@
 """Presence over several processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -143,3 +144,60 @@ async def test_without_redis_a_process_knows_its_own(mongo: Mongo) -> None:
     process.connect(ADA)
     assert await online(process, ADA, BOB) == [True, False]
     await nowhere.aclose()
+
+
+def slow_to_record(process: Process) -> asyncio.Event:
+    """Let `process` wait for the event before the time of someone's going is recorded."""
+    store = process.presence._last_seen
+    go, record = asyncio.Event(), store.record
+
+    async def wait_and_record(user_ids: Collection[str], moment: datetime) -> None:
+        await go.wait()
+        await record(user_ids, moment)
+
+    store.record = wait_and_record  # type: ignore[method-assign]
+    return go
+
+
+async def left(redis: Redis, user_id: str) -> None:
+    """Wait until Redis knows of no process with a connection of theirs."""
+    async with asyncio.timeout(5):
+        while await redis.exists(f"loa:presence:user:{user_id}"):
+            await asyncio.sleep(0.01)
+
+
+async def test_who_goes_and_comes_elsewhere_at_once_is_online_in_the_end(
+    processes: Callable[[], Any], redis: Redis
+) -> None:
+    """The word of their going is held up until after that of their coming."""
+    one, two = await processes(), await processes()
+    stream = one.connect(ADA)
+    await two.hears(ADA, True)
+    go = slow_to_record(one)
+    stream.close(1012, "restart")
+    await left(redis, ADA)
+    two.connect(ADA)
+    await two.hears(ADA, True)
+    go.set()
+    for process in (one, two):
+        async with asyncio.timeout(10):
+            while await process.told.get() != (ADA, False):
+                pass
+        await process.hears(ADA, True)
+        assert process.told.empty()
+
+
+async def test_a_process_that_ends_tells_of_everyone_who_went(processes: Callable[[], Any], redis: Redis) -> None:
+    """Those included of whom Redis knows already, and nobody else yet."""
+    one, two = await processes(), await processes()
+    stream = one.connect(ADA)
+    await two.hears(ADA, True)
+    go = slow_to_record(one)
+    stream.close(1012, "restart")
+    await left(redis, ADA)
+    closing = asyncio.create_task(one.presence.close())
+    await asyncio.sleep(0)
+    go.set()
+    await closing
+    await two.hears(ADA, False)
+    assert (await two.presence.states([ADA]))[ADA]["last_seen"]

@@ -1,5 +1,7 @@
 """The registry, against a plain model of it."""
 
+import asyncio
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -8,7 +10,7 @@ from service.realtime.event import Event
 from service.realtime.registry import Registry
 from service.realtime.stream import EventStream
 from service.realtime.ticker import Ticker
-from tests.realtime.wire import identity
+from tests.realtime.wire import identity, web_socket, wired
 
 USERS = ["ada", "bob", "cay"]
 FEEDS = ["chat", "notifications"]
@@ -80,3 +82,26 @@ class RegistryMachine(RuleBasedStateMachine):
 
 TestRegistry = RegistryMachine.TestCase
 TestRegistry.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+async def test_waiting_for_the_last_connection_ends_with_it(registry: Registry) -> None:
+    """Also where it never got as far as a transport; and not before its transport has gone, where it has one."""
+    held, socket = web_socket(registry), web_socket(registry)
+    registry.add(held)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        waiting = asyncio.create_task(registry.emptied(5))
+        await asyncio.sleep(0)
+        socket.close(1012, "restart")
+        registry.discard(held)
+        assert await peer.close_frame() == (1012, "restart")
+        assert not waiting.done()
+        registry.add(held)
+        peer.writer.close()
+        while socket.transport:
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        registry.discard(held)
+        async with asyncio.timeout(1):
+            assert await waiting == 0

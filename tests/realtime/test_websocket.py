@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from websockets.frames import Opcode
 
+from service.realtime.connection import SILENCE
 from service.realtime.registry import Registry
 from service.realtime.ticker import Ticker
 from service.realtime.websocket import MAX_FRAGMENTS, MAX_MESSAGE_BYTES, HandshakeRefused, WebSocket
@@ -167,3 +168,18 @@ async def test_what_is_no_handshake_is_refused(name: str, value: str | None, sta
     with pytest.raises(HandshakeRefused) as refused:
         WebSocket(Registry(Ticker()), identity(), "chat", headers)
     assert refused.value.status == status
+
+
+async def test_a_peer_that_is_not_listened_to_is_not_silent(registry: Registry) -> None:
+    """While what it said before is being handled, which takes long where a datastore is away."""
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket):
+        later = asyncio.get_running_loop().time() + 2 * SILENCE
+        socket.pause()
+        socket.heartbeat(later)
+        assert not socket.closing
+        socket.resume()
+        socket.heartbeat(later + SILENCE)
+        assert socket.closing

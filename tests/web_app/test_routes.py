@@ -10,7 +10,7 @@ import pytest
 from service.web.routes import ROOT
 from tests.rest import RestClient
 
-FILES = ["/app/main.js", "/app/css/tokens.css", "/app/icons.svg", "/app/messages/vi.json", "/client/package.json"]
+FILES = ["/app/main.js", "/app/css/tokens.css", "/app/icon.svg", "/app/messages/vi.json", "/client/package.json"]
 PLAIN = {"Accept-Encoding": "identity"}
 
 
@@ -51,7 +51,7 @@ class TestFile:
         [
             ("/app/main.js", "text/javascript; charset=utf-8"),
             ("/app/css/tokens.css", "text/css; charset=utf-8"),
-            ("/app/icons.svg", "image/svg+xml"),
+            ("/app/icon.svg", "image/svg+xml"),
             ("/app/messages/en.json", "application/json"),
             ("/app/loa.webmanifest", "application/manifest+json"),
         ],

@@ -27,9 +27,14 @@ export class Bell {
       create: (notification) => this.#create(notification),
       update: (element, { data }) => mark(element, data.read),
     });
-    this.#allRead = el("button.button.link", { type: "button", onclick: () => this.#try(store.markNotificationsRead()) }, t("bell.all_read"));
     this.#more = moreButton(() => store.loadOlderNotifications());
     const heading = el("h2", { id: "bell-title", tabindex: "-1" }, t("bell.title"));
+    const readAll = () => {
+      // The button goes, and may not take the focus along.
+      heading.focus();
+      this.#try(store.markNotificationsRead());
+    };
+    this.#allRead = el("button.button.link", { type: "button", onclick: readAll }, t("bell.all_read"));
     this.panel = el(
       "section.panel",
       { id: "bell", popover: "auto", role: "dialog", "aria-labelledby": "bell-title" },

@@ -100,7 +100,7 @@ export class ConversationList {
     link.classList.toggle("unread", unreadCount > 0);
     fill(
       link,
-      el("span.with-dot", {}, conversationAvatar(details, me.id), online && el("span.dot", { title: t("pane.online") })),
+      el("span.with-dot", {}, conversationAvatar(details, me.id), online && el("span.dot")),
       el("span.name.line", {}, this.#name(details), online && el("span.unseen", {}, ` (${t("pane.online")})`)),
       last ? el("time", { datetime: last.created_at }, shortly(last.created_at)) : el("span"),
       el(typing ? "span.last.line.typing" : "span.last.line", {}, typing || this.#lastWords(details, last)),

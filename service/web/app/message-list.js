@@ -154,6 +154,7 @@ export class MessageList {
   }
 
   #letBeFocused(row) {
+    if (row === this.#inTabOrder) return;
     if (this.#inTabOrder) this.#inTabOrder.tabIndex = -1;
     this.#inTabOrder = row;
     row.tabIndex = 0;

@@ -34,7 +34,7 @@ export class MessageRows {
     all.forEach((message, at) => {
       const before = all[at - 1];
       const newDay = !before || this.#stamp(before).day !== this.#stamp(message).day;
-      const fresh = freshAfter !== null && message.seq > freshAfter && !(before?.seq > freshAfter);
+      const fresh = freshAfter !== null && message.seq === freshAfter + 1;
       if (newDay) rows.push(this.#day(message));
       if (fresh) rows.push(FRESH);
       first ||= newDay || fresh;

@@ -43,10 +43,11 @@ export class ScrollKeeper {
   /** Do `change` to the list. */
   keep(change) {
     const anchor = this.#follows ? null : this.#firstShown();
-    const before = anchor?.getBoundingClientRect().top;
+    // Its lower edge: should it grow or shrink itself, that happens out of sight.
+    const before = anchor?.getBoundingClientRect().bottom;
     change();
     if (this.#follows) this.#jump();
-    else if (anchor?.isConnected) this.#box.scrollTop += anchor.getBoundingClientRect().top - before;
+    else if (anchor?.isConnected) this.#box.scrollTop += anchor.getBoundingClientRect().bottom - before;
   }
 
   toBottom({ smooth = false } = {}) {

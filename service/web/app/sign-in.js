@@ -11,7 +11,8 @@ export function signIn(session, ended) {
   const card = el("div.card");
   const show = (view) => {
     fill(card, view);
-    card.querySelector("input").focus();
+    // In a moment it is in the page, too.
+    queueMicrotask(() => card.querySelector("input").focus());
   };
   const element = el("main.door", {}, card);
   const toSignIn = () => show(door("sign_in", signInForm(session, ended), t("sign_in.new"), t("sign_in.to_register"), toRegister));

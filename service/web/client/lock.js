@@ -3,7 +3,7 @@
 import { load, save } from "./storage.js";
 
 /** Milliseconds for which a tab may hold a lease; one that was closed while it held it blocks the others no longer. */
-const LEASE = 10_000;
+const LEASE = 20_000;
 /** Milliseconds after which a write to the storage has reached every tab. */
 const SETTLING = 50;
 

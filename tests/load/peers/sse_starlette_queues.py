@@ -1,4 +1,4 @@
-"""sse-starlette with a queue for each stream, on uvicorn: what is posted to `/publish`, every stream of `/events` gets.
+"""sse-starlette with a queue for each stream, on uvicorn: what is posted to `/publish`, every `/stream` gets.
 
 Run by `python -m uvicorn sse_starlette_queues:app`.
 """
@@ -36,4 +36,4 @@ async def publish(request: Request) -> Response:
     return Response(status_code=204)
 
 
-app = Starlette(routes=[Route("/events", events), Route("/publish", publish, methods=["POST"])])
+app = Starlette(routes=[Route("/stream", events), Route("/publish", publish, methods=["POST"])])

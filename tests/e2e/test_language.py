@@ -1,0 +1,39 @@
+"""English and Vietnamese."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.conftest import Enter, Register
+
+
+@pytest.mark.parametrize(
+    ("locale", "language", "title"),
+    [("vi-VN", "vi-VN", "Đăng nhập"), ("en-US", "en-US", "Sign in"), ("fr-FR", "en", "Sign in")],
+)
+async def test_speaks_the_browsers_language(enter: Enter, locale: str, language: str, title: str) -> None:
+    """The first that it has; English where it has none."""
+    app = await enter(locale=locale)
+    await expect(app.page.get_by_role("heading", name=title)).to_be_visible()
+    assert language == await app.page.evaluate("document.documentElement.lang")
+
+
+async def test_is_vietnamese_throughout(enter: Enter, register: Register) -> None:
+    """Labels, counts, times and what is told; nobody meets an English word on the way."""
+    an, binh = register("An"), register("Bình")
+    conversation = an.converse(binh)
+    binh.say(conversation, "Chào An")
+    app = await enter(locale="vi-VN")
+    page = app.page
+    await page.get_by_label("Tên đăng nhập").fill(an.username)
+    await page.get_by_label("Mật khẩu").fill("sai mật khẩu")
+    await page.get_by_role("button", name="Đăng nhập").click()
+    await expect(page.get_by_role("alert")).to_have_text("Sai tên đăng nhập hoặc mật khẩu.")
+    await page.get_by_label("Mật khẩu").fill("correct horse battery")
+    await page.get_by_role("button", name="Đăng nhập").click()
+    row = page.get_by_role("navigation", name="Trò chuyện").get_by_role("link").filter(has_text="Bình")
+    await expect(row).to_contain_text("1 chưa đọc")
+    await row.click()
+    await expect(page.locator(".day")).to_have_text("Hôm nay")
+    await page.get_by_role("textbox", name="Tin nhắn gửi Bình").fill("Chào Bình")
+    await page.keyboard.press("Enter")
+    await expect(app.message("Chào Bình")).to_contain_text("Đã gửi")

@@ -1,0 +1,38 @@
+"""The way to sockets and streams."""
+
+from typing import Any
+
+import pytest
+from sanic import HTTPResponse, Request
+
+from service.http.authentication import Authentication
+from service.http.limits import ConnectionBound, RateLimits
+from service.http.origin import OriginCheck
+from service.http.upgrade import Upgrade
+from service.realtime.registry import Registry
+from service.realtime.ticker import Ticker
+from tests.http.conftest import OneVerifier, build
+from tests.realtime.wire import HANDSHAKE
+from tests.rest import serving
+
+
+@pytest.mark.parametrize("kind", ["stream", "socket"])
+async def test_who_is_on_the_way_in_when_the_server_begins_to_stop_is_turned_away(kind: str) -> None:
+    """Those who are told to go have been counted: one that came after would be cut off without a word."""
+    registry = Registry(Ticker())
+    bound = ConnectionBound(registry.connections, False)
+    upgrade = Upgrade(registry, Authentication(OneVerifier()), OriginCheck(()), RateLimits(None, False), bound)
+
+    async def begin(_: Any) -> None:
+        registry.draining = True
+
+    app = build()
+
+    @app.get("/live")
+    async def live(request: Request) -> HTTPResponse:
+        return await (upgrade.to_stream if kind == "stream" else upgrade.to_socket)(request, "chat", begin)
+
+    async with serving(app) as client:
+        answer = await client.get("/live?ticket=once", headers=dict(HANDSHAKE) if kind == "socket" else {})
+        assert answer.status_code == 503
+        assert len(registry) == 0

@@ -1,0 +1,14 @@
+/** Chat and the bell in a plain page: ten lines, of which the README shows the same. */
+
+export async function page(Loa, options, { bell, list, form }) {
+  const loa = new Loa(options);
+  loa.store.subscribe(({ notifications, conversations, conversationIds: [latest] }) => {
+    bell.textContent = `🔔 ${notifications.unreadCount}`;
+    const { messages, pending } = conversations[latest] ?? { messages: [], pending: [] };
+    list.textContent = [...messages, ...pending].map(({ content }) => content).join("\n");
+    form.onsubmit = () => (loa.socket.send(latest, form.elements.content.value), false);
+  });
+  loa.start();
+  if (!loa.session.user) await loa.session.login("user0", "correct horse");
+  return loa;
+}

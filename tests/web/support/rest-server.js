@@ -1,0 +1,35 @@
+/** An HTTP server of which the test gives every answer. */
+
+import { once } from "node:events";
+import { createServer } from "node:http";
+
+/** `answer({method, path, query, token, body})` returns `{status, body, headers}`, or nothing for 204; it may be async. */
+export async function restServer(t, answer) {
+  const server = createServer(async (request, response) => {
+    let text = "";
+    for await (const chunk of request) text += chunk;
+    const url = new URL(request.url, "http://localhost");
+    const { status = 204, body, headers } =
+      (await answer({
+        method: request.method,
+        path: url.pathname.replace("/api/v1", ""),
+        query: Object.fromEntries(url.searchParams),
+        token: request.headers.authorization?.replace("Bearer ", ""),
+        body: text ? JSON.parse(text) : undefined,
+      })) ?? {};
+    const type = status < 300 ? "application/json" : "application/problem+json";
+    response.writeHead(status, { "Content-Type": type, ...headers });
+    response.end(typeof body === "string" ? body : body && JSON.stringify(body));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+export function problem(status, code, more = {}) {
+  return { status, body: { title: "", status, code, detail: `It is ${code}.`, ...more } };
+}
