@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.conftest import RUN_REDIS, Datastores
 from tests.load import native, report, wire
 from tests.load.bars import reached
 from tests.load.catalog import catalog
@@ -45,16 +45,11 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     work = tmp_path_factory.mktemp("load")
     done = subprocess.run(
         [*COMMAND, "--work", str(work), "--out", str(work / "results")],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "TEST_MONGODB_URI": datastores.mongodb_uri,
-            "TEST_REDIS_URL": datastores.redis_database(RUN_REDIS),
-        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -215,7 +210,7 @@ def test_an_interruption_ends_a_run(library: ctypes.CDLL) -> None:
     """Ctrl-C reaches whoever waits for the clients, even in the middle of C."""
 
     def interrupt() -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
 
     def silent(connection: socket.socket, data: bytes) -> None:
         if data.startswith(b"GET"):

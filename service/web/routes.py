@@ -13,6 +13,8 @@ from service.errors import NotFound
 ROOT = Path(__file__).parent
 FOLDERS = ("app", "client")
 PAGE = "app/index.html"
+MODULES = b"<!-- modules -->"
+"""Here the page names all its modules, so that they come at once: one imports another, which imports another."""
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -57,9 +59,8 @@ class Asset(NamedTuple):
     digest: str
 
     @classmethod
-    def of(cls, file: Path) -> "Asset":
-        plain = file.read_bytes()
-        return cls(TYPES[file.suffix], plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:32])
+    def of(cls, content_type: str, plain: bytes) -> "Asset":
+        return cls(content_type, plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:32])
 
     def answer(self, request: Request) -> HTTPResponse:
         """The file, or 304 where the client has it already."""
@@ -77,12 +78,15 @@ class Asset(NamedTuple):
 
 def blueprint() -> Blueprint:
     """All files are read here, once: what is not in this table is not there, so no path leads anywhere else."""
-    assets = {
-        file.relative_to(ROOT).as_posix(): Asset.of(file)
+    files = {
+        file.relative_to(ROOT).as_posix(): file.read_bytes()
         for folder in FOLDERS
-        for file in (ROOT / folder).rglob("*")
+        for file in sorted((ROOT / folder).rglob("*"))
         if file.suffix in TYPES
     }
+    modules = "".join(f'<link rel="modulepreload" href="/{path}" />' for path in files if path.endswith(".js"))
+    files[PAGE] = files[PAGE].replace(MODULES, modules.encode())
+    assets = {path: Asset.of(TYPES[Path(path).suffix], plain) for path, plain in files.items()}
     bp = Blueprint("web")
 
     @bp.get("/")

@@ -28,7 +28,9 @@ async def test_says_so_quietly_and_sends_later(enter: Enter, register: Register)
     await here.page.context.set_offline(False)
     await expect(here.message("Meanwhile")).to_contain_text("Sent")
     await expect(here.banner).to_be_hidden()
-    assert ["Before", "Meanwhile"] == [message["content"] for message in binh.get(f"/conversations/{conversation}/messages")]
+    assert ["Before", "Meanwhile"] == [
+        message["content"] for message in binh.get(f"/conversations/{conversation}/messages")
+    ]
 
 
 async def test_a_killed_server_loses_and_doubles_nothing(enter: Enter, register: Register, run: Run) -> None:
@@ -54,7 +56,9 @@ async def test_a_killed_server_loses_and_doubles_nothing(enter: Enter, register:
     again = await asyncio.to_thread(run, PORT=port, RATE_LIMITS="off")
     assert server.url == again.url
 
-    wanted = Counter(f"{who} {when} {number}" for who in "AB" for when in ("before", "meanwhile") for number in range(WORDS))
+    wanted = Counter(
+        f"{who} {when} {number}" for who in "AB" for when in ("before", "meanwhile") for number in range(WORDS)
+    )
     for page in pages:
         await expect(page.messages).to_have_count(wanted.total(), timeout=30_000)
         await expect(page.page.locator(".message.pending")).to_have_count(0)

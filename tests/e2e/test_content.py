@@ -12,7 +12,7 @@ HOSTILE = [
     "\"><iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
     "javascript:window.pwned=1",
     "data:text/html,<script>pwned=1</script>",
-    "https://example.org/\"onmouseover=\"window.pwned=1",
+    'https://example.org/"onmouseover="window.pwned=1',
     "[x](javascript:window.pwned=1)",
     "{{constructor.constructor('pwned=1')()}} ${pwned=1}",
     "</span></li><a href='javascript:pwned=1'>x</a>",
@@ -37,7 +37,9 @@ async def test_hostile_text_is_shown_as_it_was_typed(enter: Enter, register: Reg
     await expect(here.page.locator(".comment .written")).to_have_text(HOSTILE)
     await expect(here.page.locator(".post .written")).to_have_text("\n".join(HOSTILE), use_inner_text=True)
     assert await here.page.evaluate("window.pwned") is None
-    made = "script:not([src='/app/main.js']), iframe, [onerror], [onload], [onmouseover], [srcdoc], [href^='javascript:']"
+    made = (
+        "script:not([src='/app/main.js']), iframe, [onerror], [onload], [onmouseover], [srcdoc], [href^='javascript:']"
+    )
     await expect(here.page.locator(made)).to_have_count(0)
     await expect(here.page.locator(".comment img, .message img")).to_have_count(0)
 

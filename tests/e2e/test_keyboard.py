@@ -23,6 +23,7 @@ async def test_talks_without_a_pointer(enter: Enter, register: Register) -> None
     await here.conversation("Bình").focus()
     await keys.press("Enter")
     await expect(here.composer).to_be_focused()
+    await expect(here.message("Two")).to_be_visible()
     await keys.press("Shift+Tab")
     await expect(here.message("Two")).to_be_focused()
     await keys.press("ArrowUp")

@@ -25,9 +25,8 @@ from tests.load.results import Record
 from tests.load.world import world
 from tests.running import ROOT
 
-WORKLOADS: dict[str, Callable[[Bench], list[Record]]] = {
-    module.WORKLOAD: module.run for module in (fanout, sse, send, idle, storm, growth)
-}
+MODULES = (fanout, sse, send, idle, storm, growth)
+WORKLOADS: dict[str, Callable[[Bench], list[Record]]] = {module.WORKLOAD: module.run for module in MODULES}
 ALL = "all"
 
 EPILOG = """\
@@ -99,16 +98,17 @@ def choose(named: str | None, known: dict[str, Peer], workloads: Sequence[str], 
 def write(directory: Path, records: Sequence[Record], arguments: Sequence[str] | None) -> None:
     """`results.json`, `results.md` and the charts."""
     directory.mkdir(parents=True, exist_ok=True)
-    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", "tests.load", *(sys.argv[1:] if arguments is None else arguments)])
+    met, where = reached(records), machine.description()
     whole = {
-        "command": shlex.join(["python", "-m", "tests.load", *given]),
+        "command": command,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine.description(),
+        "machine": where,
         "records": [record.as_json() for record in records],
-        "bars": [{**each.bar._asdict(), "case": each.case, "value": each.value} for each in reached(records)],
+        "bars": [{**each.bar._asdict(), "case": each.case, "value": each.value, "met": each.met} for each in met],
     }
     (directory / "results.json").write_text(json.dumps(whole, indent=1))
-    (directory / "results.md").write_text(report.tables(records) + "\n\n" + report.bars(reached(records)) + "\n")
+    (directory / "results.md").write_text(report.whole(records, met, where, command))
     charts.draw(records, directory)
 
 
@@ -118,21 +118,15 @@ def numbers(text: str) -> tuple[int, ...]:
 
 def parser() -> argparse.ArgumentParser:
     defaults = Sizes()
+    # The first line of each module's docstring says it.
+    about = "\n".join(f"  {module.__doc__.splitlines()[0]}" for module in MODULES if module.__doc__)
     parser = argparse.ArgumentParser(
         "python -m tests.load",
         description="Measure Loa, whole, beside what people would use instead.",
-        epilog=EPILOG,
+        epilog=f"workloads:\n{about}\n\n{EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    modules = {
-        module.WORKLOAD: str(module.__doc__).partition(": ")[2] for module in (fanout, sse, send, idle, storm, growth)
-    }
-    parser.add_argument(
-        "workload",
-        choices=[*WORKLOADS, ALL],
-        help="; ".join(f"{name}: {text.rstrip('.')}" for name, text in modules.items())
-        + f"; {ALL}: one after the other",
-    )
+    parser.add_argument("workload", choices=[*WORKLOADS, ALL], help=f"see below; {ALL}: one after the other")
     parser.add_argument(
         "--peers",
         metavar="A,B",
@@ -168,4 +162,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("load: interrupted; what was finished is in the results")

@@ -15,6 +15,7 @@ BAR = 20
 GAP = 8
 HEAD = 44
 PLOT = 220
+STEPS = 4
 FONT = "font-family='system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
 
 INK, FAINT, GRID, PAPER = "#1f2430", "#667085", "#e4e7ec", "#ffffff"
@@ -148,18 +149,18 @@ def _growth(title: str, records: list[Record]) -> Panel | None:
         return None
     panel = Panel(f"{title}: {METRICS[name].heading}")
     left, right, top, plot = 70, WIDTH - 2 * MARGIN - 20, panel.height, PLOT * 0.6
-    most = max(record.metrics[name].high for record in rows) * 1.15 or 1
+    step = _round_step(max(record.metrics[name].high for record in rows))
+    most = step * STEPS
     first, last = math.log10(rows[0].size), math.log10(rows[-1].size)
 
     def place(size: int, value: float) -> tuple[float, float]:
         across = (math.log10(size) - first) / ((last - first) or 1)
         return left + across * (right - left), top + plot * (1 - value / most)
 
-    for step in range(4):
-        value = most * step / 3
-        _, y = place(rows[0].size, value)
+    for number in range(STEPS + 1):
+        _, y = place(rows[0].size, step * number)
         panel.line(left, y, right, y)
-        panel.text(left - 8, y + 4, f"{value:.{METRICS[name].digits}f}", ink=FAINT, anchor="end")
+        panel.text(left - 8, y + 4, f"{step * number:g}", ink=FAINT, anchor="end")
     for record in rows:
         spread = record.metrics[name]
         x, y = place(record.size, spread.median)
@@ -169,6 +170,12 @@ def _growth(title: str, records: list[Record]) -> Panel | None:
     panel.curve([place(record.size, record.metrics[name].median) for record in rows], OURS)
     panel.height += int(plot) + 34
     return panel
+
+
+def _round_step(most: float) -> float:
+    """The least of 1, 2, 2.5, 5 and so on of which STEPS reach as far as `most`."""
+    power = 10.0 ** math.floor(math.log10(most / STEPS or 1))
+    return next(power * times for times in (1, 2, 2.5, 5, 10) if power * times * STEPS >= most)
 
 
 def _panels(records: list[Record], shape: Callable[[str, list[Record]], Panel | None]) -> str:

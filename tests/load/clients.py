@@ -1,7 +1,9 @@
 """The clients: many connections to one server, driven by `clients.c`, one message's arrival like another's."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -172,7 +174,8 @@ class Clients:
                 interruption.append(error)
             return len(interruption)
 
-        self._library.load_run(self._load, ctypes.byref(plan), ctypes.byref(raw), Progress(tick))
+        with _gathering_signals(interruption):
+            self._library.load_run(self._load, ctypes.byref(plan), ctypes.byref(raw), Progress(tick))
         if interruption:
             raise interruption[0]
         said = raw.error.decode(errors="replace").splitlines()
@@ -200,6 +203,18 @@ class Clients:
         return int(
             self._library.load_add(self._load, int(role), request, len(request), ready, len(ready), after, len(after))
         )
+
+
+@contextmanager
+def _gathering_signals(interruption: list[BaseException]) -> Iterator[None]:
+    """While C runs, what ends us goes there: raised on the way into a callback, it would get lost in ctypes."""
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda *_: interruption.append(KeyboardInterrupt())) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def load_library(directory: Path) -> ctypes.CDLL:

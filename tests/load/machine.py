@@ -82,7 +82,7 @@ def description() -> dict[str, str | int]:
     memory = [int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {
         "processor": names[0] if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count() or 1,
         "memory_gib": round(memory[0] / 2**20) if memory else 0,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

@@ -1,6 +1,6 @@
 """What a person reads of the results: tables, in Markdown, so that they can stand in a README."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tests.load import loa
 from tests.load.bars import SMALLEST, Reached
@@ -14,6 +14,19 @@ def tables(records: Sequence[Record]) -> str:
         _table(workload, case, [record for record in records if (record.workload, record.case) == (workload, case)])
         for workload, case in cases
     )
+
+
+def whole(records: Sequence[Record], reached: Sequence[Reached], machine: Mapping[str, object], command: str) -> str:
+    """All there is to say, with the machine and the command that repeats it."""
+    where = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items())
+    parts = [f"`{command}` on: {where}.", tables(records), bars(reached) if reached else "", subjects(records)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def subjects(records: Sequence[Record]) -> str:
+    """How each was run."""
+    found = {record.subject: record.how for record in records if record.how and not record.size}
+    return "\n".join(f"- {subject}: {how}." for subject, how in found.items())
 
 
 def bars(reached: Sequence[Reached]) -> str:

@@ -1,4 +1,8 @@
-"""`sse`: notifications on one user's event streams; with Loa each is a comment that someone posts."""
+"""`sse`: notifications on one user's event streams; with Loa each is a comment that someone posts.
+
+200 bytes are posted, over as many connections as messages may be under way. Most peers pass them on as they are; Loa
+stores a comment and a notification, and sends the latter, with a preview of 140 characters.
+"""
 
 from tests.load import loa
 from tests.load.bench import Bench

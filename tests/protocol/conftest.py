@@ -1,6 +1,8 @@
 """The servers that the tests of the contract share."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -8,8 +10,11 @@ import pytest
 from tests.conftest import Datastores
 from tests.protocol import scenarios
 from tests.protocol.contract import Contract
+from tests.protocol.database_away import database_away
 from tests.protocol.patience import Patience
+from tests.protocol.rate_limits import limits
 from tests.protocol.servers import contract_of, served, serving
+from tests.protocol.wire import Wire
 from tests.protocol.world import World
 from tests.running import Server
 
@@ -52,9 +57,7 @@ async def four_world(four: Server, contract: Contract) -> AsyncIterator[World]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def patience(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Patience | None]:
+def patience(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patience | None]:
     """What test_patience.py waits for, begun before all other tests, so that nobody waits for it alone."""
     if not any(item.path.name == "test_patience.py" for item in request.session.items):
         yield None
@@ -63,21 +66,29 @@ def patience(
     contract: Contract = request.getfixturevalue("contract")
     datastores: Datastores = request.getfixturevalue("datastores")
 
+    turn = asyncio.Semaphore(2)
+
     async def play(server: Server, scenario: Scenario) -> None:
         async with World(server, contract) as world:
             await scenario(world)
 
     async def play_alone(scenario: Scenario, **environment: str) -> None:
-        uri = datastores.database(f"patience_{uuid4().hex}")
-        async with served(tmp_path_factory.mktemp("patience"), MONGODB_URI=uri, **environment) as server:
+        environment = {"MONGODB_URI": datastores.database(f"patience_{uuid4().hex}"), **environment}
+        async with turn, served(tmp_path_factory.mktemp("patience"), **environment) as server:
             await play(server, scenario)
 
+    async def play_away() -> None:
+        async with Wire(datastores.database(f"patience_{uuid4().hex}")) as wire:
+            await play_alone(partial(database_away, wire), MONGODB_URI=wire.uri)
+
     plays = {
-        "heartbeat": lambda: play(server, scenarios.heartbeat),
-        "silent_peer": lambda: play(server, scenarios.silent_peer),
-        "ticket_expiry": lambda: play(server, scenarios.ticket_expiry),
-        "short_life": lambda: play_alone(scenarios.short_life, ACCESS_TOKEN_TTL="3"),
-        "killed_worker": lambda: play_alone(scenarios.killed_worker, WEB_CONCURRENCY="2"),
+        "heartbeat": partial(play, server, scenarios.heartbeat),
+        "silent_peer": partial(play, server, scenarios.silent_peer),
+        "ticket_expiry": partial(play, server, scenarios.ticket_expiry),
+        "killed_worker": partial(play_alone, scenarios.killed_worker, WEB_CONCURRENCY="2"),
+        "database_away": play_away,
+        "short_life": partial(play_alone, scenarios.short_life, ACCESS_TOKEN_TTL="3"),
+        "rate_limits": partial(play_alone, limits, RATE_LIMITS="on"),
     }
     with Patience(plays) as patience:
         yield patience

@@ -29,9 +29,7 @@ def worker_of(server: Server, connection: Socket | Stream) -> int:
     raise AssertionError(f"no worker has the connection from port {connection.port}")
 
 
-async def spread(
-    server: Server, make: Callable[[], Awaitable[Connection]], workers: int = 2
-) -> dict[int, Connection]:
+async def spread(server: Server, make: Callable[[], Awaitable[Connection]], workers: int = 2) -> dict[int, Connection]:
     """Open connections until so many workers have one: one of each, by the worker's pid. The others are closed."""
     found: dict[int, Connection] = {}
     more: list[Connection] = []

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.protocol.contract import Contract
-from tests.protocol.inbox import Frame, Inbox
+from tests.protocol.inbox import Inbox
 from tests.protocol.sse import Parser
 
 CHANNEL = "notification_stream"

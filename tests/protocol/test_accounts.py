@@ -114,9 +114,7 @@ async def test_logout(world: World) -> None:
     assert (1008, "token_revoked") == await notifications.closed()
     await stream.closed()
     await anna.refused(401, "token_revoked", "GET", "/users/me")
-    problem(
-        await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token}), 401, "token_revoked"
-    )
+    problem(await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token}), 401, "token_revoked")
     await elsewhere.fence()
     await other.get("/users/me")
 

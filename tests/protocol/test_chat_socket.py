@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.protocol.socket import Socket
-from tests.protocol.world import NO_ID, Person, World, is_id, is_time, words
+from tests.protocol.world import NO_ID, Person, World, is_time, words
 
 HELLO = {
     "type",

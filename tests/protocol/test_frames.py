@@ -122,7 +122,12 @@ async def test_what_is_no_handshake(world: World, anna: Person) -> None:
         {"Connection": "Upgrade", "Upgrade": "h2c"},
         {"Connection": "Upgrade", "Upgrade": "websocket"},
         {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"},
-        {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "A" * 22 + "==", "Sec-WebSocket-Version": "12"},
+        {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Key": "A" * 22 + "==",
+            "Sec-WebSocket-Version": "12",
+        },
     ):
         answer = await world.call("GET", "/ws/chat", headers=anna.bearer | headers)
         assert 400 <= answer.status_code < 500, (headers, answer.status_code)

@@ -60,7 +60,13 @@ async def bodies_of(anna: Person, ben: Person) -> list[Body]:
     password = f"{PASSWORD_MARK}-x"
     name = f"x{anna.username[:20]}"
     return [
-        Body("POST", "/auth/register", {"username": name, "password": password, "display_name": "X"}, None, "display_name"),
+        Body(
+            "POST",
+            "/auth/register",
+            {"username": name, "password": password, "display_name": "X"},
+            None,
+            "display_name",
+        ),
         Body("POST", "/auth/login", {"username": anna.username, "password": anna.password}),
         Body("POST", "/auth/refresh", {"refresh_token": anna.refresh_token}),
         Body("POST", "/auth/password", {"current_password": anna.password, "new_password": password}),
@@ -78,7 +84,10 @@ async def bodies_of(anna: Person, ben: Person) -> list[Body]:
         Body("PUT", f"{in_group}/read", {}, {"seq": 1}),
         Body("POST", "/posts", {"content": words()}),
         Body(
-            *("POST", f"/posts/{post}/comments"), {"content": words(), "nonce": "n", "parent_id": post}, None, "nonce parent_id"
+            *("POST", f"/posts/{post}/comments"),
+            {"content": words(), "nonce": "n", "parent_id": post},
+            None,
+            "nonce parent_id",
         ),
         Body("PUT", "/notifications/read", {}, {"up_to_seq": 1}),
     ]
@@ -153,7 +162,9 @@ async def test_length_of_a_username(world: World, length: int, fits: bool) -> No
     assert (201 if fits else 422) == answer.status_code
 
 
-@pytest.mark.parametrize("name", ["a b", "añb", "a-b-c", "a@b", "abc\0", "abc\n", " abcd", "ａｂｃ", "İstanbul", "a/b", "ſss", ""])
+@pytest.mark.parametrize(
+    "name", ["a b", "añb", "a-b-c", "a@b", "abc\0", "abc\n", " abcd", "ａｂｃ", "İstanbul", "a/b", "ſss", ""]
+)
 async def test_characters_of_a_username(world: World, name: str) -> None:
     """Nothing but `a-z 0-9 _ .`, and what only looks or folds like them is not taken for them."""
     answer = await world.call("POST", "/auth/register", json={"username": name, "password": PASSWORD_MARK})
@@ -222,7 +233,11 @@ async def test_content(anna: Person, ben: Person) -> None:
                 assert content.strip() == answer.json()["content"]
             else:
                 # A lone surrogate is no text at all, and may be refused with the JSON that holds it.
-                assert answer.json()["code"] in ("validation_failed", "malformed_json"), (path, content[:9], answer.text)
+                assert answer.json()["code"] in ("validation_failed", "malformed_json"), (
+                    path,
+                    content[:9],
+                    answer.text,
+                )
         answer = await socket.answer("send_message", conversation_id=direct, content=content)
         assert ("ack" if fits else "error") == answer["type"], answer
         assert fits is False or content.strip() == answer["data"]["content"]

@@ -4,46 +4,48 @@ import re
 
 from tests.protocol.world import API, World
 
-CALLS = """
-POST /auth/register
-POST /auth/login
-POST /auth/refresh
-POST /auth/logout
-POST /auth/password
-GET /auth/sessions
-DELETE /auth/sessions/{}
-POST /auth/ticket
-GET /users/me
-PATCH /users/me
-GET /users
-GET /users/{}
-GET /presence
-POST /conversations
-GET /conversations
-GET /conversations/{}
-PATCH /conversations/{}
-POST /conversations/{}/participants
-DELETE /conversations/{}/participants/{}
-GET /conversations/{}/messages
-POST /conversations/{}/messages
-PATCH /conversations/{}/messages/{}
-DELETE /conversations/{}/messages/{}
-PUT /conversations/{}/messages/{}/reactions/{}
-DELETE /conversations/{}/messages/{}/reactions/{}
-PUT /conversations/{}/read
-GET /ws/chat
-POST /posts
-GET /posts
-GET /posts/{}
-POST /posts/{}/comments
-GET /posts/{}/comments
-GET /notifications
-GET /notifications/unread_count
-PUT /notifications/{}/read
-PUT /notifications/read
-GET /notifications/stream
-GET /ws/notifications
-""".split("\n")[1:-1]
+CALLS = [
+    "",
+    "POST /auth/register",
+    "POST /auth/login",
+    "POST /auth/refresh",
+    "POST /auth/logout",
+    "POST /auth/password",
+    "GET /auth/sessions",
+    "DELETE /auth/sessions/{}",
+    "POST /auth/ticket",
+    "GET /users/me",
+    "PATCH /users/me",
+    "GET /users",
+    "GET /users/{}",
+    "GET /presence",
+    "POST /conversations",
+    "GET /conversations",
+    "GET /conversations/{}",
+    "PATCH /conversations/{}",
+    "POST /conversations/{}/participants",
+    "DELETE /conversations/{}/participants/{}",
+    "GET /conversations/{}/messages",
+    "POST /conversations/{}/messages",
+    "PATCH /conversations/{}/messages/{}",
+    "DELETE /conversations/{}/messages/{}",
+    "PUT /conversations/{}/messages/{}/reactions/{}",
+    "DELETE /conversations/{}/messages/{}/reactions/{}",
+    "PUT /conversations/{}/read",
+    "GET /ws/chat",
+    "POST /posts",
+    "GET /posts",
+    "GET /posts/{}",
+    "POST /posts/{}/comments",
+    "GET /posts/{}/comments",
+    "GET /notifications",
+    "GET /notifications/unread_count",
+    "PUT /notifications/{}/read",
+    "PUT /notifications/read",
+    "GET /notifications/stream",
+    "GET /ws/notifications",
+    "",
+][1:-1]
 
 LIVE = {"GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream"}
 OPEN = {"POST /auth/register", "POST /auth/login", "POST /auth/refresh"}
@@ -114,7 +116,9 @@ async def test_every_call_is_documented(world: World) -> None:
 
 
 def _has_body(call: str) -> bool:
-    return call not in ("POST /auth/logout", "POST /auth/ticket", "PUT /notifications/{}/read") and "reactions" not in call
+    return (
+        call not in ("POST /auth/logout", "POST /auth/ticket", "PUT /notifications/{}/read") and "reactions" not in call
+    )
 
 
 async def test_documents_stand_by_themselves(world: World) -> None:
@@ -140,10 +144,12 @@ async def test_asyncapi(world: World) -> None:
         }
         for name, channel in document["channels"].items()
     }
-    chat = set("send_message read typing sync watch_presence authenticate ping".split())
+    chat = set(["send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"])
     assert chat == names["chat"]["received"]
     events = "hello ack error pong new_message message_updated read typing presence conversation_updated sync reset"
-    assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"]["sent"]
+    assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"][
+        "sent"
+    ]
     named = {"hello", "unread_count", "reset", "token_expiring", "draining", "notification"}
     assert (set(), named) == tuple(names["notification_stream"][way] for way in ("received", "sent"))
     assert named <= names["notification_socket"]["sent"]

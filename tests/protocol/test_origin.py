@@ -12,7 +12,10 @@ SOCKETS = [("/ws/chat", "chat"), ("/ws/notifications", "notification_socket")]
 
 
 @pytest.mark.parametrize(("path", "channel"), SOCKETS)
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://{host}.evil", "http://x@{host}/", "{friend}.evil"])
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "null", "http://127.0.0.1:1", "http://{host}.evil", "http://x@{host}/", "{friend}.evil"],
+)
 async def test_foreign_origins(world: World, path: str, channel: str, origin: str) -> None:
     """A foreign origin gets 403 in place of the upgrade, and that before its credentials are looked at."""
     anna = await world.person()

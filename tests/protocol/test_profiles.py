@@ -21,7 +21,8 @@ async def test_change_of_profile(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "avatar", ["javascript:alert(1)", "data:text/html,x", "ftp://x.example/a", "/a.png", "//x.example/a", "x", "https://", ""]
+    "avatar",
+    ["javascript:alert(1)", "data:text/html,x", "ftp://x.example/a", "/a.png", "//x.example/a", "x", "https://", ""],
 )
 async def test_an_avatar_is_an_http_url(world: World, avatar: str) -> None:
     """Anything but an http(s) URL is refused: it ends in other people's pages."""

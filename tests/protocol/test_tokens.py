@@ -54,7 +54,10 @@ BAD: dict[str, tuple[str, Callable[[Person], str]]] = {
     "garbage": ("token_invalid", lambda person: "garbage"),
     "three parts of garbage": ("token_invalid", lambda person: "a.b.c"),
     "very long": ("token_invalid", lambda person: "x" * 5000),
-    "another key": ("token_invalid", lambda person: signed(claims_of(person.token), "another secret of 32 bytes or so")),
+    "another key": (
+        "token_invalid",
+        lambda person: signed(claims_of(person.token), "another secret of 32 bytes or so"),
+    ),
     "tampered": ("token_invalid", tampered),
     "no signature": ("token_invalid", lambda person: person.token.rpartition(".")[0] + "."),
     "alg none": ("token_invalid", unsigned("none")),
@@ -92,7 +95,9 @@ async def test_bad_tokens(world: World, anna: Person, door: Door) -> None:
             found[name] = code or "it opens"
     assert {} == found
     assert "" == await door(world, {"token": anna.token})
-    assert "" == await door(world, {"token": signed(claims_of(anna.token))}), "a forgery that is right in all is a token"
+    assert "" == await door(world, {"token": signed(claims_of(anna.token))}), (
+        "a forgery that is right in all is a token"
+    )
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
@@ -115,7 +120,9 @@ async def test_revoked_tokens(world: World, anna: Person, door: Door) -> None:
     assert "" == await door(world, {"token": anna.token})
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Bearer  ,", "Basic YTpi", "{token}", "Bearer {token} x", "Bearer {token},"])
+@pytest.mark.parametrize(
+    "header", ["Bearer", "Bearer  ,", "Basic YTpi", "{token}", "Bearer {token} x", "Bearer {token},"]
+)
 async def test_what_is_no_bearer_header(world: World, anna: Person, header: str) -> None:
     """An Authorization header of another form lets nobody in."""
     value = header.format(token=anna.token)

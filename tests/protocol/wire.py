@@ -10,15 +10,15 @@ import bson
 HEADER = struct.Struct("<iiii")
 OP_MSG = 2013
 HELLO = ("hello", "ismaster")
-NOT_WRITABLE_PRIMARY = 10107
-"""A driver tries again, and looks for another primary meanwhile."""
+HANG_UP = 0
+"""In place of an error: what a driver meets where a server dies."""
 OUT_OF_DISK_SPACE = 14031
-"""A driver does neither: everything else goes on."""
+"""Of the errors after which a driver does not try again and keeps its connections: everything else goes on."""
 WRITES = ("insert", "update", "findAndModify", "delete")
 
 
 class Wire:
-    """A port that leads to the MongoDB of `uri`. While `fails` names it, a write to a collection gets an error."""
+    """A port that leads to the MongoDB of `uri`. While `fails` names it, a write to a collection fails."""
 
     def __init__(self, uri: str) -> None:
         parts = urlsplit(uri)
@@ -29,8 +29,8 @@ class Wire:
         self.fails = ""
         """A part of the names of the collections to which nothing can be written."""
         self.away = False
-        """Whether the other end answers nothing but the driver's own hello with anything but an error."""
-        self.code = NOT_WRITABLE_PRIMARY
+        """Whether nothing but the driver's own hello gets an answer."""
+        self.code = HANG_UP
         """The error."""
         self.refused = 0
         """How many writes have failed."""
@@ -62,7 +62,10 @@ class Wire:
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to_there = await asyncio.open_connection(*self._there)
-        ways = [asyncio.create_task(self._copy(there, writer)), asyncio.create_task(self._watch(reader, to_there, writer))]
+        ways = [
+            asyncio.create_task(self._copy(there, writer)),
+            asyncio.create_task(self._watch(reader, to_there, writer)),
+        ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -86,6 +89,8 @@ class Wire:
             body = await reader.readexactly(length - HEADER.size)
             if code == OP_MSG and self._refuses(body):
                 self.refused += 1
+                if self.code == HANG_UP:
+                    return
                 back.write(self._error(request))
                 await back.drain()
             else:

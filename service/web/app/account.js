@@ -15,7 +15,12 @@ export function openAccount({ api, session, me }, onProfile) {
   const body = el(
     "div.account",
     {},
-    el("div.row", {}, avatar(me, "large"), el("div", {}, el("h3", {}, me.display_name), el("p.muted", {}, `@${me.username}`))),
+    el(
+      "div.row",
+      {},
+      avatar(me, "large"),
+      el("div", {}, el("h3", {}, me.display_name), el("p.muted", {}, `@${me.username}`)),
+    ),
     section("account.profile", profileForm(api, me, onProfile)),
     section("account.sessions", devices(api)),
     section("account.password", passwordForm(api, me)),
@@ -35,8 +40,15 @@ function section(name, content) {
 
 function profileForm(api, me, onProfile) {
   const fields = [
-    new Field("display_name", (value) => value.trim() !== "" && value.length <= 64, { value: me.display_name, autocomplete: "name" }),
-    new Field("avatar", (value) => value === "" || isWebAddress(value), { hint: "field.avatar.hint", type: "url", value: me.avatar ?? "" }),
+    new Field("display_name", (value) => value.trim() !== "" && value.length <= 64, {
+      value: me.display_name,
+      autocomplete: "name",
+    }),
+    new Field("avatar", (value) => value === "" || isWebAddress(value), {
+      hint: "field.avatar.hint",
+      type: "url",
+      value: me.avatar ?? "",
+    }),
   ];
   return form(fields, t("save"), async ({ display_name, avatar }) => {
     onProfile(await api.updateMe({ display_name: display_name.trim(), avatar: avatar || null }));
@@ -47,20 +59,28 @@ function profileForm(api, me, onProfile) {
 function passwordForm(api, me) {
   const fields = [
     new Field("current_password", (value) => value !== "", { type: "password", autocomplete: "current-password" }),
-    new Field("new_password", (value) => value.length >= 8 && value.length <= 128, { hint: "field.password.hint", type: "password", autocomplete: "new-password" }),
+    new Field("new_password", (value) => value.length >= 8 && value.length <= 128, {
+      hint: "field.password.hint",
+      type: "password",
+      autocomplete: "new-password",
+    }),
   ];
   const element = form(fields, t("account.password.change"), async ({ current_password, new_password }) => {
     try {
       await api.changePassword(current_password, new_password);
     } catch (error) {
       if (error.code !== "bad_credentials") throw error;
-      throw new LoaError("validation_failed", error.detail, { errors: [{ field: "current_password", message: error.detail }] });
+      throw new LoaError("validation_failed", error.detail, {
+        errors: [{ field: "current_password", message: error.detail }],
+      });
     }
     element.reset();
     say(t("account.password.changed"));
   });
   // For the browser's keeper of passwords, which wants to know whose it is.
-  element.prepend(el("input", { type: "text", autocomplete: "username", value: me.username, hidden: true, readonly: true }));
+  element.prepend(
+    el("input", { type: "text", autocomplete: "username", value: me.username, hidden: true, readonly: true }),
+  );
   return element;
 }
 

@@ -38,7 +38,13 @@ export class Bell {
     this.panel = el(
       "section.panel",
       { id: "bell", popover: "auto", role: "dialog", "aria-labelledby": "bell-title" },
-      el("header", {}, heading, this.#allRead, closeButton(() => this.panel.hidePopover())),
+      el(
+        "header",
+        {},
+        heading,
+        this.#allRead,
+        closeButton(() => this.panel.hidePopover()),
+      ),
       el("div.scroll", {}, list, this.#none, this.#more.element),
     );
     this.panel.addEventListener("toggle", ({ newState }) => newState === "open" && heading.focus());
@@ -100,4 +106,5 @@ function mark(element, read) {
   fill(link.querySelector(".mark"), !read && el("span.unseen", {}, t("bell.unread")));
 }
 
-const NONE = () => el("div.empty", {}, icon("bell"), el("p", {}, t("bell.none")), el("p.small", {}, t("bell.none.hint")));
+const NONE = () =>
+  el("div.empty", {}, icon("bell"), el("p", {}, t("bell.none")), el("p.small", {}, t("bell.none.hint")));

@@ -43,7 +43,8 @@ export class ChatPane {
       send: (content, replyTo) => this.#send(content, replyTo),
       edit: (message, content) => this.#try(() => app.api.editMessage(conversationId, message.id, content)),
       typing: () => app.socket.typing(conversationId),
-      lastOwn: () => this.#conversation.messages.findLast(({ sender_id, deleted }) => sender_id === app.me.id && !deleted),
+      lastOwn: () =>
+        this.#conversation.messages.findLast(({ sender_id, deleted }) => sender_id === app.me.id && !deleted),
     });
     this.element = el(
       "main.pane",
@@ -56,7 +57,12 @@ export class ChatPane {
         el("div.grow", {}, this.#heading, this.#presence),
         el(
           "button.icon-button",
-          { type: "button", "aria-label": t("pane.details"), title: t("pane.details"), onclick: () => this.#openDetails() },
+          {
+            type: "button",
+            "aria-label": t("pane.details"),
+            title: t("pane.details"),
+            onclick: () => this.#openDetails(),
+          },
           icon("info"),
         ),
       ),
@@ -119,7 +125,10 @@ export class ChatPane {
     const news = this.#conversation.messages.slice(-5).filter(isNew);
     if (news.length === 0) return;
     const name = ({ sender_id }) => nameOf(this.#state.people[sender_id]);
-    setText(this.#news, news.map((message) => t("pane.arrived", { name: name(message), text: gist(message) })).join("\n"));
+    setText(
+      this.#news,
+      news.map((message) => t("pane.arrived", { name: name(message), text: gist(message) })).join("\n"),
+    );
   }
 
   #actions() {
@@ -147,7 +156,9 @@ export class ChatPane {
   #send(content, replyTo) {
     this.#list.wrote();
     // That it was refused is shown at the message itself.
-    this.#app.socket.send(this.id, content, { replyTo }).catch((error) => error.code === "outbox_full" && say(errorText(error)));
+    this.#app.socket
+      .send(this.id, content, { replyTo })
+      .catch((error) => error.code === "outbox_full" && say(errorText(error)));
   }
 
   #retry({ nonce, content, reply_to }) {

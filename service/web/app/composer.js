@@ -78,7 +78,11 @@ export class Composer {
       this.#about,
       icon(this.#editing ? "edit" : "reply"),
       el("div.quoted", {}, el("strong", {}, title), el("p.line.muted", {}, gist(message))),
-      el("button.icon-button", { type: "button", "aria-label": t("cancel"), onclick: () => this.#cancel() }, icon("close")),
+      el(
+        "button.icon-button",
+        { type: "button", "aria-label": t("cancel"), onclick: () => this.#cancel() },
+        icon("close"),
+      ),
     );
     this.#about.hidden = false;
   }

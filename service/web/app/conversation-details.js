@@ -60,11 +60,20 @@ export function openDetails(app, conversationId) {
     const about = [owner && t("details.owner"), state].filter(Boolean).join(" · ");
     return [
       avatar(profile, "small"),
-      el("div.grow", {}, el("p.line", {}, profile.display_name), el("p.muted.small.line", {}, about || `@${profile.username}`)),
+      el(
+        "div.grow",
+        {},
+        el("p.line", {}, profile.display_name),
+        el("p.muted.small.line", {}, about || `@${profile.username}`),
+      ),
       removable &&
         el(
           "button.icon-button",
-          { type: "button", "aria-label": t("details.remove", { name: profile.display_name }), onclick: () => remove(profile.id) },
+          {
+            type: "button",
+            "aria-label": t("details.remove", { name: profile.display_name }),
+            onclick: () => remove(profile.id),
+          },
           icon("close"),
         ),
     ];

@@ -123,4 +123,5 @@ function row(id) {
 }
 
 const NO_MATCH = () => el("p.empty", {}, t("chats.no_match"));
-const NONE = () => el("div.empty", {}, icon("chats"), el("p", {}, t("chats.none")), el("p.small", {}, t("chats.none.hint")));
+const NONE = () =>
+  el("div.empty", {}, icon("chats"), el("p", {}, t("chats.none")), el("p.small", {}, t("chats.none.hint")));

@@ -10,7 +10,12 @@ export function showDialog(title, body, actions = []) {
   const dialog = el(
     "dialog",
     { "aria-labelledby": heading.id },
-    el("header", {}, heading, closeButton(() => dialog.close())),
+    el(
+      "header",
+      {},
+      heading,
+      closeButton(() => dialog.close()),
+    ),
     el("div.body.scroll", {}, body),
     actions.length > 0 && el("footer", {}, actions),
   );

@@ -47,6 +47,7 @@ function nodes(children) {
 export class KeyedList {
   #container;
   #options;
+  #items = [];
   #shown = new Map();
 
   constructor(container, options) {
@@ -61,10 +62,13 @@ export class KeyedList {
 
   render(items) {
     const { key, create, update } = this.#options;
+    const same = this.#unchanged(items);
+    const rest = items.slice(same);
     const focused = this.#container.contains(document.activeElement) ? document.activeElement : null;
-    this.#removeAllBut(new Set(items.map(key)));
-    let place = this.#container.firstChild;
-    for (const item of items) {
+    this.#remove(this.#items.slice(same), new Set(rest.map(key)));
+    let place = same ? this.#shown.get(key(items[same - 1])).element.nextSibling : this.#container.firstChild;
+    this.#items = items;
+    for (const item of rest) {
       let view = this.#shown.get(key(item));
       if (!view) {
         view = { element: create(item), item: undefined };
@@ -81,10 +85,17 @@ export class KeyedList {
     if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   }
 
-  #removeAllBut(keys) {
-    for (const [key, { element }] of this.#shown) {
-      if (keys.has(key)) continue;
-      element.remove();
+  /** How many items, from the first, are the objects that they were. */
+  #unchanged(items) {
+    let same = 0;
+    while (same < items.length && items[same] === this.#items[same]) same += 1;
+    return same;
+  }
+
+  #remove(items, kept) {
+    for (const key of items.map(this.#options.key)) {
+      if (kept.has(key)) continue;
+      this.#shown.get(key).element.remove();
       this.#shown.delete(key);
     }
   }

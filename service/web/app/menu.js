@@ -17,7 +17,13 @@ export function openMenu(opener, label, items, first = []) {
   const row = first.map(({ label, text, pressed, act }) =>
     el(
       "button",
-      { type: "button", role: "menuitemcheckbox", "aria-checked": String(pressed), "aria-label": label, onclick: choose(act) },
+      {
+        type: "button",
+        role: "menuitemcheckbox",
+        "aria-checked": String(pressed),
+        "aria-label": label,
+        onclick: choose(act),
+      },
       text,
     ),
   );

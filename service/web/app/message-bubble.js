@@ -28,7 +28,10 @@ export function createMessage(row, actions) {
   );
   element.classList.add(row.mine ? "mine" : "theirs");
   parts.chips = reactionChips(parts.reactions, () => element.row, actions);
-  fill(parts.tools, tools(() => element.row, actions));
+  fill(
+    parts.tools,
+    tools(() => element.row, actions),
+  );
   element.parts = parts;
   return element;
 }
@@ -88,7 +91,11 @@ function below({ message, status }, actions) {
       el("button.button.link", { type: "button", onclick: () => actions.discard(message) }, t("message.discard")),
     ];
   }
-  const time = el("time", { datetime: message.created_at, title: fully(message.created_at) }, timeOfDay(message.created_at));
+  const time = el(
+    "time",
+    { datetime: message.created_at, title: fully(message.created_at) },
+    timeOfDay(message.created_at),
+  );
   return [time, STATUSES[status]?.() ?? (status ? readBy(status, actions.isGroup()) : null)];
 }
 

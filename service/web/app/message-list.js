@@ -45,10 +45,10 @@ export class MessageList {
       update: (element, row, before) => row.kind === "message" && updateMessage(element, row, before, actions),
     });
     this.#keeper = new ScrollKeeper(this.element, this.#list, () => this.#onMove());
-    this.#topWatcher = new IntersectionObserver(
-      ([entry]) => entry.isIntersecting && this.#loadOlder(),
-      { root: this.element, rootMargin: `${AHEAD} 0px 0px` },
-    );
+    this.#topWatcher = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), {
+      root: this.element,
+      rootMargin: `${AHEAD} 0px 0px`,
+    });
   }
 
   close() {

@@ -17,6 +17,7 @@ export class MessageRows {
   #rows = new WeakMap();
   #stamps = new WeakMap();
   #days = new Map();
+  #last = { all: [], rows: [], starts: [], context: [] };
   #me;
 
   /** `me`: one's own user id. */
@@ -27,26 +28,40 @@ export class MessageRows {
   /** `freshAfter`: the `seq` after which the mark stands, null where there is none. */
   of(conversation, people, freshAfter) {
     const all = [...conversation.messages, ...conversation.pending];
+    const context = [people, conversation.reads, freshAfter];
+    const same = this.#unchanged(all, context);
+    const rows = this.#last.rows.slice(0, this.#last.starts[same] ?? this.#last.rows.length);
+    const starts = this.#last.starts.slice(0, same);
     const byId = new Map(conversation.messages.map((message) => [message.id, message]));
-    const reads = Object.entries(conversation.reads).filter(([id]) => id !== this.#me).map(([, seq]) => seq);
-    const rows = [];
-    let first = true;
-    all.forEach((message, at) => {
-      const before = all[at - 1];
+    const reads = Object.entries(conversation.reads)
+      .filter(([id]) => id !== this.#me)
+      .map(([, seq]) => seq);
+    for (let at = same; at < all.length; at += 1) {
+      const [before, message, next] = [all[at - 1], all[at], all[at + 1]];
       const newDay = !before || this.#stamp(before).day !== this.#stamp(message).day;
       const fresh = freshAfter !== null && message.seq === freshAfter + 1;
+      starts.push(rows.length);
       if (newDay) rows.push(this.#day(message));
       if (fresh) rows.push(FRESH);
-      first ||= newDay || fresh;
-      const last = !this.#continues(message, all[at + 1]);
+      const first = newDay || fresh || !this.#continues(before, message);
+      const last = !next || !this.#continues(message, next);
       rows.push(this.#message({ message, first, last, people, byId, reads }));
-      first = last;
-    });
+    }
+    this.#last = { all, rows, starts, context };
     return rows;
   }
 
+  /** Of how many messages, from the top, the rows are as they were: each depends on its neighbours, too. */
+  #unchanged(all, context) {
+    const last = this.#last;
+    if (!context.every((value, at) => value === last.context[at])) return 0;
+    let same = 0;
+    while (same < all.length && all[same] === last.all[same]) same += 1;
+    return Math.max(0, same - 1);
+  }
+
   #continues(message, next) {
-    if (!next || this.#senderOf(next) !== this.#senderOf(message)) return false;
+    if (this.#senderOf(next) !== this.#senderOf(message)) return false;
     const [then, now] = [this.#stamp(message), this.#stamp(next)];
     return now.time - then.time < GROUP && now.day === then.day;
   }

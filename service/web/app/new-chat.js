@@ -13,7 +13,11 @@ export function startChat({ api, me }) {
   let chosen = [];
   const title = new Field("title", (value) => value.length <= 100, { autocapitalize: "sentences", maxlength: "100" });
   set(title.element, "hidden", true);
-  const button = el("button.button.primary", { type: "button", disabled: true, onclick: () => start() }, t("people.start"));
+  const button = el(
+    "button.button.primary",
+    { type: "button", disabled: true, onclick: () => start() },
+    t("people.start"),
+  );
   const search = new PeopleSearch(api, [me.id], (profiles) => {
     chosen = profiles;
     button.disabled = chosen.length === 0;
@@ -26,7 +30,10 @@ export function startChat({ api, me }) {
     button.disabled = true;
     try {
       const name = chosen.length > 1 ? title.value.trim() || null : null;
-      const conversation = await api.createConversation(chosen.map(({ id }) => id), name);
+      const conversation = await api.createConversation(
+        chosen.map(({ id }) => id),
+        name,
+      );
       dialog.close();
       go(linkToConversation(conversation.id));
     } catch (error) {
@@ -39,7 +46,11 @@ export function startChat({ api, me }) {
 /** `add(userIds)` is done with whom one chooses. */
 export function addPeople(api, present, add) {
   let chosen = [];
-  const button = el("button.button.primary", { type: "button", disabled: true, onclick: () => join() }, t("people.join"));
+  const button = el(
+    "button.button.primary",
+    { type: "button", disabled: true, onclick: () => join() },
+    t("people.join"),
+  );
   const search = new PeopleSearch(api, present, (profiles) => {
     chosen = profiles;
     button.disabled = chosen.length === 0;

@@ -44,7 +44,14 @@ export class PeopleSearch {
       create: ({ profile }) => this.#result(profile),
       update: (row, { chosen }) => (row.querySelector("input").checked = chosen),
     });
-    this.element = el("div.people-search", {}, el("div.search", {}, icon("search"), this.#input), chips, this.#state, results);
+    this.element = el(
+      "div.people-search",
+      {},
+      el("div.search", {}, icon("search"), this.#input),
+      chips,
+      this.#state,
+      results,
+    );
   }
 
   #wait() {
@@ -87,7 +94,12 @@ export class PeopleSearch {
         "label.row",
         {},
         avatar(profile, "small"),
-        el("span.grow", {}, el("span.name.line", {}, profile.display_name), el("span.muted.small.line", {}, `@${profile.username}`)),
+        el(
+          "span.grow",
+          {},
+          el("span.name.line", {}, profile.display_name),
+          el("span.muted.small.line", {}, `@${profile.username}`),
+        ),
         el("input", { type: "checkbox", onchange: () => this.#toggle(profile) }),
       ),
     );
@@ -96,7 +108,11 @@ export class PeopleSearch {
   #chip(profile) {
     return el(
       "button.chip",
-      { type: "button", "aria-label": t("details.remove", { name: profile.display_name }), onclick: () => this.#toggle(profile) },
+      {
+        type: "button",
+        "aria-label": t("details.remove", { name: profile.display_name }),
+        onclick: () => this.#toggle(profile),
+      },
       profile.display_name,
       icon("close"),
     );

@@ -73,7 +73,13 @@ export class PostFeed {
   #render() {
     this.#cards.render(this.#posts);
     this.#more.hasMore(this.#next !== null);
-    const none = el("div.empty", {}, icon("posts"), el("p", {}, t("posts.none")), el("p.small", {}, t("posts.none.hint")));
+    const none = el(
+      "div.empty",
+      {},
+      icon("posts"),
+      el("p", {}, t("posts.none")),
+      el("p.small", {}, t("posts.none.hint")),
+    );
     fill(this.#state, this.#posts.length === 0 && none);
   }
 }

@@ -4,7 +4,8 @@
 export function currentRoute() {
   const [path, fragment = ""] = location.hash.slice(1).split("#");
   const [, place, id = null] = path.split("/");
-  if (place === "posts") return { place, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
+  if (place === "posts")
+    return { place, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
   return { place: "chats", conversationId: place === "c" ? id : null };
 }
 

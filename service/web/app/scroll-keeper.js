@@ -17,10 +17,14 @@ export class ScrollKeeper {
   constructor(box, rows, onMove) {
     this.#box = box;
     this.#rows = rows;
-    box.addEventListener("scroll", () => {
-      this.#noteMove();
-      onMove();
-    }, { passive: true });
+    box.addEventListener(
+      "scroll",
+      () => {
+        this.#noteMove();
+        onMove();
+      },
+      { passive: true },
+    );
     // The window, the keyboard of a phone and the writer below take room and give it back.
     this.#watcher = new ResizeObserver(() => this.#follows && this.#jump());
     this.#watcher.observe(box);

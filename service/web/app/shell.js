@@ -55,7 +55,10 @@ export class Shell {
     signal.addEventListener("abort", () => leave.forEach((unsubscribe) => unsubscribe()));
     this.#go();
     // What the session remembers may be older than a change made elsewhere.
-    app.api.me().then((profile) => this.#become(profile), () => {});
+    app.api.me().then(
+      (profile) => this.#become(profile),
+      () => {},
+    );
   }
 
   close() {
@@ -86,7 +89,8 @@ export class Shell {
   #enter(route) {
     this.#view?.close?.();
     this.#view = null;
-    if (route.place === "posts") this.#view = route.postId ? new PostPage(this.#app, route.postId) : new PostFeed(this.#app);
+    if (route.place === "posts")
+      this.#view = route.postId ? new PostPage(this.#app, route.postId) : new PostFeed(this.#app);
     fill(this.#place, this.#view?.element ?? this.#chats.element);
     // A reader of screens goes on from the new heading, not from a link that is gone.
     if (this.#shown.place) this.#place.querySelector("h1[tabindex]")?.focus();

@@ -15,8 +15,10 @@ export function signIn(session, ended) {
     queueMicrotask(() => card.querySelector("input").focus());
   };
   const element = el("main.door", {}, card);
-  const toSignIn = () => show(door("sign_in", signInForm(session, ended), t("sign_in.new"), t("sign_in.to_register"), toRegister));
-  const toRegister = () => show(door("register", registerForm(session), t("register.known"), t("register.to_sign_in"), toSignIn));
+  const toSignIn = () =>
+    show(door("sign_in", signInForm(session, ended), t("sign_in.new"), t("sign_in.to_register"), toRegister));
+  const toRegister = () =>
+    show(door("register", registerForm(session), t("register.known"), t("register.to_sign_in"), toSignIn));
   toSignIn();
   return element;
 }
@@ -43,7 +45,11 @@ function signInForm(session, ended) {
 
 function registerForm(session) {
   const fields = [
-    new Field("display_name", (value) => value.length <= 64, { hint: "field.display_name.hint", autocomplete: "name", autocapitalize: "words" }),
+    new Field("display_name", (value) => value.length <= 64, {
+      hint: "field.display_name.hint",
+      autocomplete: "name",
+      autocapitalize: "words",
+    }),
     username((value) => USERNAME.test(value.trim()), "field.username.hint"),
     password("new-password", (value) => value.length >= 8 && value.length <= 128, "field.password.hint"),
   ];

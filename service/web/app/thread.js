@@ -60,7 +60,11 @@ export class Thread {
       nested,
     );
     if (nested) element.answers = this.#list(nested);
-    const reply = el("button.button.link", { type: "button", onclick: () => this.#reply(comment, below, reply) }, t("comments.reply"));
+    const reply = el(
+      "button.button.link",
+      { type: "button", onclick: () => this.#reply(comment, below, reply) },
+      t("comments.reply"),
+    );
     fill(below, agoElement(comment.created_at), reply);
     return element;
   }

@@ -14,7 +14,13 @@ export function toastRegion() {
 
 /** `before`: a picture; `content`: a paragraph or a link. It waits for as long as it is pointed at or in focus. */
 export function showToast(before, content) {
-  const toast = el("div.toast", {}, before, content, closeButton(() => toast.remove()));
+  const toast = el(
+    "div.toast",
+    {},
+    before,
+    content,
+    closeButton(() => toast.remove()),
+  );
   let timer;
   const wait = () => {
     timer = setTimeout(() => toast.remove(), SECONDS * 1000);

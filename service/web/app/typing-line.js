@@ -11,7 +11,9 @@ export function typingText(typing, people) {
     .filter((id) => typing[id] > now)
     .map((id) => nameOf(people[id]));
   if (names.length === 0) return "";
-  return names.length === 1 ? t("pane.typing.one", { name: names[0] }) : t("pane.typing.some", { names: listOf(names) });
+  return names.length === 1
+    ? t("pane.typing.one", { name: names[0] })
+    : t("pane.typing.some", { names: listOf(names) });
 }
 
 export class TypingLine {

@@ -416,7 +416,7 @@ export class ChatSocket {
 
   #renew() {
     const getToken = this.#getToken;
-    if (!getToken) return;
+    if (!getToken || !this.#upkeep.renewable) return;
     this.#turn("renew", async (link) => {
       /** @type {string} */
       let token;
@@ -428,6 +428,7 @@ export class ChatSocket {
         return;
       }
       await link.insist({ type: "authenticate", token });
+      this.#upkeep.renewed();
     });
   }
 }

@@ -201,11 +201,16 @@ export class NotificationStream {
   #hear(event) {
     this.#heardAt = Date.now();
     this.#watch(SILENCE);
-    if (event.type === "token_expiring") return void this.#open();
+    if (event.type === "token_expiring") return this.#renew();
     if (event.type === "draining") this.#upkeep.reconnectAfter = event.data.reconnect_after_ms;
     if (event.type === "hello") this.#upkeep.online();
     this.#tabs?.post({ kind: "event", event });
     this.#take(event);
+  }
+
+  /** The ticket's token expires, and with it the stream ends: go on with another. */
+  #renew() {
+    if (this.#upkeep.renewable) this.#open();
   }
 
   /**

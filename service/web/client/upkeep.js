@@ -9,6 +9,12 @@ import { onWake } from "./wake.js";
  * @typedef {import("./types.js").Status} Status
  */
 
+/**
+ * Milliseconds after it began in which a connection is not renewed: where tokens are so short-lived that the server's
+ * first word is that this one expires, the next would too.
+ */
+const NEW = 3000;
+
 const NO_CREDENTIAL = new LoaError("no_credential", "Neither a token nor a ticket could be had.");
 
 /** What a chat socket and a notification stream have in common. */
@@ -18,6 +24,7 @@ export class Upkeep {
   #changed;
   #retry;
   #sleep = () => {};
+  #since = 0;
   /** @type {Standby} */
   standby = { status: "idle", retryAt: null, code: null };
   /** What the server has said of when to come back, in milliseconds. @type {number | null} */
@@ -56,8 +63,19 @@ export class Upkeep {
 
   online() {
     this.#retry.up();
+    this.renewed();
     this.reconnectAfter = null;
     this.#stand("online");
+  }
+
+  /** The connection has a fresh token. */
+  renewed() {
+    this.#since = Date.now();
+  }
+
+  /** Whether a fresh token is worth its while now that the connection's expires. */
+  get renewable() {
+    return Date.now() - this.#since >= NEW;
   }
 
   /**

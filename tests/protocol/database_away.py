@@ -3,16 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
-from uuid import uuid4
 
-import pytest
-
-from tests.conftest import Datastores
-from tests.protocol.contract import Contract
 from tests.protocol.scenarios import draining
-from tests.protocol.servers import served
 from tests.protocol.test_notifications import check
 from tests.protocol.wire import OUT_OF_DISK_SPACE, Wire
 from tests.protocol.world import Person, World, problem, words
@@ -22,33 +14,13 @@ NOTIFICATIONS = "notification"
 """Part of the names of the collections that notifications are written to, and comments are not."""
 
 
-@pytest.fixture
-async def wire(datastores: Datastores) -> AsyncIterator[Wire]:
-    async with Wire(datastores.database(f"debts_{uuid4().hex}")) as wire:
-        yield wire
-
-
-async def refusal(wire: Wire) -> None:
-    """Until a write has failed that had been asked for after this was called."""
-    before = wire.refused
-    await asyncio.to_thread(eventually, lambda: wire.refused > before, 20.0)
-
-
-async def ready(world: World) -> None:
-    """Until the server has found the database again."""
-    async with asyncio.timeout(20):
-        while (await world.http.get("/readyz")).status_code != 200:
-            await asyncio.sleep(0.05)
-
-
-async def test_refusing(wire: Wire, tmp_path: Path, contract: Contract) -> None:
-    """What cannot be stored is not acknowledged, what is stored is never lost, and it still ends well; see the steps."""
-    async with served(tmp_path, MONGODB_URI=wire.uri) as server, World(server, contract) as world:
-        anna, ben = await world.people(2)
-        await messages_cannot_be_stored(wire, anna, ben)
-        await nothing_answers(wire, anna, ben)
-        await notifications_cannot_be_stored(wire, anna, ben)
-        await draining(world)
+async def database_away(wire: Wire, world: World) -> None:
+    """What cannot be stored is not acknowledged, what is stored is never lost, and it still ends well."""
+    anna, ben = await world.people(2)
+    await messages_cannot_be_stored(wire, anna, ben)
+    await nothing_answers(wire, anna, ben)
+    await notifications_cannot_be_stored(wire, anna, ben)
+    await draining(world)
 
 
 async def messages_cannot_be_stored(wire: Wire, anna: Person, ben: Person) -> None:
@@ -119,3 +91,16 @@ async def notifications_cannot_be_stored(wire: Wire, anna: Person, ben: Person) 
     listed = (await anna.get("/notifications"))["items"]
     assert sorted(comment["id"] for comment in comments) == sorted(item["data"]["comment_id"] for item in listed)
     assert {"unread_count": 9} == await anna.get("/notifications/unread_count")
+
+
+async def refusal(wire: Wire) -> None:
+    """Until a write has failed that had been asked for after this was called."""
+    before = wire.refused
+    await asyncio.to_thread(eventually, lambda: wire.refused > before, 20.0)
+
+
+async def ready(world: World) -> None:
+    """Until the server has found the database again."""
+    async with asyncio.timeout(20):
+        while (await world.http.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.05)
