@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.e2e.app import App, Person
 from tests.running import Server
@@ -25,6 +25,9 @@ QUIET = (
 )
 """A browser for tests phones nobody, and runs as root in a container."""
 
+PATIENCE = 15_000
+"""Milliseconds for what happens at once on a machine that has nothing else to do."""
+
 numbers = count(1)
 
 
@@ -38,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def browser() -> AsyncIterator[Browser]:
     """The machine's Chromium, or the one that `playwright install chromium` has put there."""
     installed = next(filter(None, map(shutil.which, BROWSERS)), None)
+    expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         if not installed and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("There is no Chromium: apt-get install chromium, or playwright install chromium.")
@@ -60,7 +64,7 @@ async def enter(browser: Browser, server: Server) -> AsyncIterator[Enter]:
 
     async def enter(person: Person | None = None, url: str = server.url, **options: Any) -> App:
         context = await browser.new_context(**{"locale": "en-GB", **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         app = App(await context.new_page(), url)
         apps.append(app)
         await app.visit()

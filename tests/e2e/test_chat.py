@@ -162,6 +162,30 @@ async def test_keeps_a_draft_in_each_conversation(enter: Enter, register: Regist
     await expect(here.composer).to_have_value("For Bình only")
 
 
+async def test_a_draft_is_its_authors_alone(enter: Enter, register: Register) -> None:
+    """Whoever signs in after them in the same tab finds nothing of it."""
+    an, binh = register("An"), register("Bình")
+    an.converse(binh)
+    here = await enter(an)
+    await here.open("Bình")
+    await here.composer.fill("Not for your eyes")
+    await here.page.get_by_role("button", name="You").click()
+    await here.page.get_by_role("button", name="Sign out", exact=True).click()
+    await here.sign_in(binh)
+    await here.open("An")
+    await expect(here.composer).to_have_value("")
+
+
+async def test_a_large_group_has_names_for_all(enter: Enter, register: Register) -> None:
+    """Also for those whose profiles did not come with it."""
+    an, last = register("An"), register("Yến")
+    conversation = an.converse(*[register(f"Member {number}") for number in range(20)], last, title="Crowd")
+    last.say(conversation, "I am the last")
+    here = await enter(an)
+    await here.open("Crowd")
+    await expect(here.message("I am the last").locator(".sender")).to_have_text("Yến")
+
+
 async def test_a_group_has_names_a_title_and_an_end(enter: Enter, register: Register) -> None:
     """Whoever is in it sees who speaks; whoever leaves, or is taken out, sees it no longer."""
     an, binh, chi = register("An"), register("Bình"), register("Chi")

@@ -139,7 +139,7 @@ async def draining(world: World) -> None:
 
 
 async def short_life(world: World) -> None:
-    """With ACCESS_TOKEN_TTL=3 a socket is warned at once and closed with `token_expired` in time; HTTP says the same."""
+    """With ACCESS_TOKEN_TTL=3 a socket is warned at once and closed with `token_expired` in time; HTTP agrees."""
     anna = await world.person()
     began = time.monotonic()
     connections = [await anna.chat(), await anna.notification_socket(), await anna.stream()]

@@ -1,4 +1,4 @@
-"""Real servers for the tests of the contract, each on embedded datastores of its own, as `python -m service` has them."""
+"""Real servers for the tests of the contract, on embedded datastores of their own, as `python -m service` has them."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ TOKEN = re.compile(r"eyJ[\w-]{8,}|(?:\btoken|ticket)=(?!\[|\*|<)[\w-]+")
 
 @contextmanager
 def serving(directory: Path, **environment: str) -> Iterator[Server]:
-    """A server. Afterwards: it has ended well if the test did not kill it, no child is left, its log gives nothing away."""
+    """A server. Afterwards: it has ended well, no child of it is left, and its log gives nothing away."""
     variables = {"DATA_DIR": str(directory / "data"), "JWT_SECRET": SECRET, "RATE_LIMITS": "off", "LOG_LEVEL": "DEBUG"}
     children: list[int] = []
     with running({**variables, **environment}, directory / "server.log") as server:

@@ -53,7 +53,7 @@ class Parser:
     def _line(self, line: str) -> Event | None:
         if not line:
             return self._dispatch()
-        field, colon, value = line.partition(":")
+        field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not field:
             self.comments.append(value)

@@ -86,7 +86,7 @@ async def test_refresh_gives_a_new_pair(world: World) -> None:
 
 
 async def test_a_spent_refresh_token_ends_the_session(world: World) -> None:
-    """Shown again, a spent refresh token revokes the session: its tokens, its sockets, its streams; no other session."""
+    """Shown again, a spent refresh token revokes the session: its tokens, sockets, and streams; no other session."""
     anna = await world.person()
     other = await anna.device()
     spent = anna.refresh_token

@@ -22,7 +22,7 @@ CONVERSATION = {
 
 
 async def test_direct_conversation(world: World) -> None:
-    """Two people without a title have one conversation: 201 for the first who asks, 200 ever after, from either side."""
+    """Two people without a title have one conversation: 201 for the first who asks, then 200, from either side."""
     anna, ben = await world.people(2)
     first = await anna.call("POST", "/conversations", {"participant_ids": [ben.id]})
     assert 201 == first.status_code
@@ -53,7 +53,7 @@ async def test_a_direct_conversation_is_made_once(world: World) -> None:
 
 
 async def test_group(world: World) -> None:
-    """With a title, or more than two people, it is a group: each a conversation of its own, however often it is made."""
+    """With a title, or more than two people, it is a group: each time a conversation of its own."""
     anna, ben, cleo = await world.people(3)
     direct = await anna.talk(ben)
     groups = [await anna.talk(ben, title="Just us"), await anna.talk(ben, title="Just us"), await anna.talk(ben, cleo)]

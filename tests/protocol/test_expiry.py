@@ -66,7 +66,7 @@ async def test_the_warning_comes_a_minute_ahead(world: World) -> None:
 
 
 async def test_a_session_that_took_over(world: World) -> None:
-    """A socket lives with the session of the token it showed last: that one's end closes it, the first one's does not."""
+    """A socket lives with the session of the token it showed last: only that one's end closes it."""
     anna = await world.person()
     other = await anna.device()
     socket = await anna.chat()

@@ -34,7 +34,7 @@ async def test_the_same_message_for_ever(world: World) -> None:
 
 
 async def test_other_content(world: World) -> None:
-    """The same nonce with other content, or as an answer to something else, is a mistake: 409, and nothing is stored."""
+    """The same nonce with other content, or as an answer to something else, is a mistake: 409, nothing is stored."""
     anna, ben = await world.people(2)
     direct = await anna.talk(ben)
     earlier = await anna.say(direct)

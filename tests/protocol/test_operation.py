@@ -144,7 +144,7 @@ async def test_asyncapi(world: World) -> None:
         }
         for name, channel in document["channels"].items()
     }
-    chat = set(["send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"])
+    chat = {"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"}
     assert chat == names["chat"]["received"]
     events = "hello ack error pong new_message message_updated read typing presence conversation_updated sync reset"
     assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"][

@@ -1,7 +1,6 @@
 """The notification stream: its first bytes, its events, and resuming without anything twice or missing."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -136,10 +135,10 @@ def crowded(server: Server, contract: Contract) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def anna_of_many(world: World, crowded: tuple[str, str]) -> AsyncIterator[Person]:
+async def anna_of_many(world: World, crowded: tuple[str, str]) -> Person:
     username, password = crowded
     answer = await world.call("POST", "/auth/login", json={"username": username, "password": password})
-    yield Person(world, password, answer.json())
+    return Person(world, password, answer.json())
 
 
 async def test_a_thousand_behind(anna_of_many: Person) -> None:

@@ -57,7 +57,7 @@ async def test_badges_across_workers(four_world: World) -> None:
 
 
 async def test_presence_across_workers(four_world: World) -> None:
-    """Online while a socket is open on any worker, offline once when the last one goes; watchers on all workers agree."""
+    """Online while a socket is open on any worker, offline when the last one goes; watchers on all workers agree."""
     anna, ben = await four_world.people(2)
     watchers = await spread(four_world.server, anna.chat, 3)
     for watcher in watchers.values():

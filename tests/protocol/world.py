@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
@@ -17,6 +18,9 @@ from tests.protocol.inbox import WAIT
 from tests.protocol.socket import Socket, connected
 from tests.protocol.stream import Stream, streaming
 from tests.running import Server
+
+# httpcore looks for it before each request; where it is not installed, the search takes longer than the request.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 API = "/api/v1"
 PASSWORD_MARK = "Passwort-Kennzeichen"

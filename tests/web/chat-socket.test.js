@@ -510,6 +510,20 @@ test("a disconnect while the token is fetched opens nothing", async (t) => {
   assert.equal(server.unseen, 0);
 });
 
+test("connecting twice while the token is fetched opens one connection", async (t) => {
+  const { server, socket } = await begin(t);
+  const gives = [];
+  const getToken = () => new Promise((resolve) => gives.push(resolve));
+  socket.connect(getToken);
+  socket.connect(getToken);
+  gives[0]("first");
+  gives[1]("second");
+  assert.equal((await server.greeted()).query.get("token"), "second");
+  await status(socket, "online");
+  await settled();
+  assert.equal(server.unseen, 0);
+});
+
 // Tokens.
 
 test("an expiring token is renewed without a reconnect", async (t) => {

@@ -174,8 +174,11 @@ test("signing out ends the session on the server, and here even where the server
   const world = await accounts(t);
   const session = browser(world)();
   await session.login("ann", "right");
+  const events = [];
+  session.subscribe(({ type, code }) => events.push([type, code]));
   await session.logout();
   assert.deepEqual([session.user, world.calls.at(-1)], [null, "POST /auth/logout"]);
+  assert.deepEqual(events, [["signed-out", null]]);
   await session.login("ann", "right");
   world.away = true;
   await session.logout();

@@ -8,6 +8,7 @@ import { Field, form } from "./form.js";
 import { icon } from "./icon.js";
 import { LoaError } from "/client/index.js";
 import { t } from "./i18n.js";
+import { go } from "./route.js";
 import { say } from "./toast.js";
 
 /** `onProfile(profile)`: one has changed it. */
@@ -27,6 +28,8 @@ export function openAccount({ api, session, me }, onProfile) {
   );
   const signOut = async () => {
     dialog.close();
+    // Whoever signs in next need not begin where this one was.
+    go("#/");
     await session.logout();
   };
   const dialog = showDialog(t("account.title"), body, [

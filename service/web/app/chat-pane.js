@@ -1,44 +1,48 @@
 /** One conversation, open: who is in it, what was said, and where one writes. */
 
 import { Composer } from "./composer.js";
-import { confirm } from "./dialog.js";
 import { openDetails } from "./conversation-details.js";
-import { conversationAvatar, conversationName, conversationPresence } from "./conversation-name.js";
-import { el, fill, setText } from "./dom.js";
-import { icon } from "./icon.js";
+import { conversationName } from "./conversation-name.js";
+import { confirm } from "./dialog.js";
+import { el, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
 import { gist, nameOf } from "./message-bubble.js";
 import { MessageList } from "./message-list.js";
 import { openMessageMenu } from "./message-menu.js";
+import { PaneHeader } from "./pane-header.js";
+import { Strangers } from "./strangers.js";
 import { say } from "./toast.js";
 import { TypingLine } from "./typing-line.js";
 
 const REACH = 20;
 /** Pages of history that going to a message replied to may load. */
+const READ_OUT = 5;
+/** New messages at once of which a screen reader reads each; of more, as after a break, the last. */
 
 export class ChatPane {
   element;
   id;
   #app;
+  #header;
   #list;
   #composer;
   #typing = new TypingLine();
-  #heading = el("h2.line", { tabindex: "-1" });
-  #presence = el("p.state.line");
-  #portrait = el("span");
   #news = el("p.unseen", { role: "log", "aria-live": "polite" });
+  #strangers;
+  #messages;
   #state;
-  #details;
-  #presenceKnown;
 
   constructor(app, conversationId, state) {
     this.#app = app;
     this.id = conversationId;
     this.#state = state;
+    this.#strangers = new Strangers(app.api, () => this.render(this.#state));
     const actions = this.#actions();
+    const { details } = this.#conversation;
+    this.#header = new PaneHeader(app.me, () => openDetails(app, conversationId));
     this.#list = new MessageList(actions);
-    this.#list.element.classList.toggle("direct", !actions.isGroup());
-    this.#composer = new Composer(conversationId, conversationName(this.#conversation.details, app.me.id), {
+    this.#list.element.classList.toggle("direct", details.kind === "direct");
+    this.#composer = new Composer(conversationId, conversationName(details, app.me.id), app.drafts, {
       nameOf: actions.nameOf,
       send: (content, replyTo) => this.#send(content, replyTo),
       edit: (message, content) => this.#try(() => app.api.editMessage(conversationId, message.id, content)),
@@ -49,31 +53,11 @@ export class ChatPane {
     this.element = el(
       "main.pane",
       { id: "content", "aria-label": t("nav.chats") },
-      el(
-        "header",
-        {},
-        el("a.icon-button.back", { href: "#/", "aria-label": t("back") }, icon("back")),
-        this.#portrait,
-        el("div.grow", {}, this.#heading, this.#presence),
-        el(
-          "button.icon-button",
-          {
-            type: "button",
-            "aria-label": t("pane.details"),
-            title: t("pane.details"),
-            onclick: () => this.#openDetails(),
-          },
-          icon("info"),
-        ),
-      ),
+      this.#header.element,
       this.#list.element,
       el("div.foot", {}, this.#list.pill, this.#typing.element, this.#composer.element),
       this.#news,
     );
-  }
-
-  get #conversation() {
-    return this.#state.conversations[this.id];
   }
 
   close() {
@@ -82,7 +66,7 @@ export class ChatPane {
 
   /** Where a keyboard goes on once it is open. On a phone the keyboard would hide what one has come to read. */
   focus() {
-    if (matchMedia("(hover: none)").matches) this.#heading.focus();
+    if (matchMedia("(hover: none)").matches) this.#header.focus();
     else this.#composer.focus();
   }
 
@@ -94,11 +78,13 @@ export class ChatPane {
   render(state) {
     const before = this.#conversation;
     this.#state = state;
-    const { details, typing } = this.#conversation;
-    this.#renderHead(details, state.presence);
-    this.#typing.render(typing, state.people);
-    this.#list.render(this.#conversation, state.people);
-    if (before !== this.#conversation) this.#readOut(before);
+    const { details, typing, messages } = this.#conversation;
+    if (messages !== this.#messages) this.#strangers.meet(messages, state.people);
+    this.#messages = messages;
+    this.#header.render(details, state.presence);
+    this.#typing.render(typing, this.#people);
+    this.#list.render(this.#conversation, this.#people);
+    this.#readOut(before);
   }
 
   /** The window has come back into view, or into focus. */
@@ -106,34 +92,27 @@ export class ChatPane {
     this.#list.noteSeen();
   }
 
-  #renderHead(details, presence) {
-    const { me } = this.#app;
-    if (details !== this.#details) {
-      this.#details = details;
-      setText(this.#heading, conversationName(details, me.id));
-      fill(this.#portrait, conversationAvatar(details, me.id));
-    }
-    if (presence !== this.#presenceKnown) {
-      this.#presenceKnown = presence;
-      setText(this.#presence, conversationPresence(details, me.id, presence));
-    }
+  get #conversation() {
+    return this.#state.conversations[this.id];
+  }
+
+  get #people() {
+    return this.#strangers.with(this.#state.people);
   }
 
   /** For a screen reader: what others have said since. */
   #readOut(before) {
     const isNew = ({ seq, sender_id, deleted }) => seq > before.lastSeq && sender_id !== this.#app.me.id && !deleted;
-    const news = this.#conversation.messages.slice(-5).filter(isNew);
+    const news = this.#conversation.messages.slice(-READ_OUT).filter(isNew);
     if (news.length === 0) return;
-    const name = ({ sender_id }) => nameOf(this.#state.people[sender_id]);
-    setText(
-      this.#news,
-      news.map((message) => t("pane.arrived", { name: name(message), text: gist(message) })).join("\n"),
-    );
+    const spoken = (message) =>
+      t("pane.arrived", { name: nameOf(this.#people[message.sender_id]), text: gist(message) });
+    setText(this.#news, news.map(spoken).join("\n"));
   }
 
   #actions() {
     const { store, me } = this.#app;
-    const nameOfUser = (id) => (id === me.id ? t("message.you") : nameOf(this.#state.people[id]));
+    const nameOfUser = (id) => (id === me.id ? t("message.you") : nameOf(this.#people[id]));
     const actions = {
       me: me.id,
       isGroup: () => this.#conversation.details.kind === "group",
@@ -182,9 +161,11 @@ export class ChatPane {
     }
   }
 
-  async #copy({ content }) {
-    await this.#try(() => navigator.clipboard.writeText(content));
-    say(t("message.copied"));
+  #copy({ content }) {
+    return this.#try(async () => {
+      await navigator.clipboard.writeText(content);
+      say(t("message.copied"));
+    });
   }
 
   async #goTo(messageId) {
@@ -192,10 +173,6 @@ export class ChatPane {
       await this.#app.store.loadOlder(this.id);
       this.render(this.#app.store.getSnapshot());
     }
-  }
-
-  #openDetails() {
-    openDetails(this.#app, this.id);
   }
 
   async #try(act) {

@@ -11,11 +11,8 @@ const NEAR_MAX = 200;
 /** Characters left from which on it is worth saying how many. */
 const TOUCH = matchMedia("(hover: none)");
 
-/** What was begun and not sent, by conversation; for as long as the page is open. */
-const drafts = new Map();
-
 /**
- * `actions`: {nameOf(userId), send(content, replyTo), edit(message, content), typing(), lastOwn(): the message that
+ * `drafts`: what was begun and not sent, by conversation. `actions`: {nameOf(userId), send(content, replyTo), edit(message, content), typing(), lastOwn(): the message that
  * ArrowUp in an empty field changes}.
  */
 export class Composer {
@@ -28,10 +25,12 @@ export class Composer {
   #replyTo = null;
   #editing = null;
   #id;
+  #drafts;
   #grow;
 
-  constructor(conversationId, name, actions) {
+  constructor(conversationId, name, drafts, actions) {
     this.#id = conversationId;
+    this.#drafts = drafts;
     this.#actions = actions;
     this.#text = el("textarea", {
       rows: "1",
@@ -51,7 +50,7 @@ export class Composer {
       this.#count,
     );
     this.#grow = growing(this.#text);
-    this.#set(drafts.get(conversationId) ?? "");
+    this.#set(this.#drafts.get(conversationId) ?? "");
   }
 
   focus() {
@@ -98,7 +97,7 @@ export class Composer {
     this.#editing = null;
     this.#replyTo = null;
     this.#about.hidden = true;
-    if (wasEditing) this.#set(drafts.get(this.#id) ?? "");
+    if (wasEditing) this.#set(this.#drafts.get(this.#id) ?? "");
   }
 
   #set(text) {
@@ -110,7 +109,7 @@ export class Composer {
 
   #onInput() {
     if (!this.#editing) {
-      drafts.set(this.#id, this.#text.value);
+      this.#drafts.set(this.#id, this.#text.value);
       if (this.#text.value.trim()) this.#actions.typing();
     }
     this.#update();
@@ -153,7 +152,7 @@ export class Composer {
       this.#stop();
       if (content !== editing.content) this.#actions.edit(editing, content);
     } else {
-      drafts.delete(this.#id);
+      this.#drafts.delete(this.#id);
       this.#stop();
       this.#set("");
       this.#actions.send(content, replyTo?.id ?? null);

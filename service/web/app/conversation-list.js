@@ -1,7 +1,7 @@
 /** One's conversations, latest activity first. */
 
 import { conversationAvatar, conversationName, otherOf } from "./conversation-name.js";
-import { el, fill, KeyedList, set, setText } from "./dom.js";
+import { el, fill, KeyedList, set } from "./dom.js";
 import { icon } from "./icon.js";
 import { number, t } from "./i18n.js";
 import { gist, nameOf } from "./message-bubble.js";

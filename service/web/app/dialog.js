@@ -19,8 +19,9 @@ export function showDialog(title, body, actions = []) {
     el("div.body.scroll", {}, body),
     actions.length > 0 && el("footer", {}, actions),
   );
-  // A press on the veil is one on the dialog itself: all that is seen of it has an element of its own.
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  // A press on the veil is one on the dialog itself: all that is seen of it has an element of its own. Not a click,
+  // which also ends the selecting of text in a field.
+  dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
   const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   // Whoever goes elsewhere, by the back button of a phone above all, does not take it along.
   addEventListener("hashchange", () => dialog.close(), { once: true });

@@ -1,7 +1,7 @@
 /** Find people and choose some of them. */
 
 import { avatar } from "./avatar.js";
-import { el, fill, KeyedList, setText } from "./dom.js";
+import { el, KeyedList, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
 import { icon } from "./icon.js";
 

@@ -19,7 +19,7 @@ export class PostFeed {
 
   constructor({ api, me }) {
     this.#api = api;
-    this.#list = el("div.feed", { role: "feed", "aria-label": t("posts.title") });
+    this.#list = el("section.feed", { "aria-label": t("posts.title") });
     this.#cards = new KeyedList(this.#list, { key: ({ id }) => id, create: (post) => postCard(post), update() {} });
     const write = writer({
       me,

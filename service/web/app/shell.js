@@ -27,9 +27,9 @@ export class Shell {
   #announcement;
   #ends = new AbortController();
 
-  /** `loa`: the client; `me`: the profile of who is signed in. */
+  /** `loa`: the client; `me`: the profile of who is signed in. What they have begun to write is theirs alone. */
   constructor(loa, me) {
-    const app = { ...loa, me };
+    const app = { ...loa, me, drafts: new Map() };
     this.#app = app;
     this.#bell = new Bell(app.store);
     this.#rail = new Rail(me, this.#bell.panel, () => openAccount(app, (profile) => this.#become(profile)));

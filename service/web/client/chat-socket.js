@@ -41,6 +41,8 @@ export class ChatSocket {
   #getChanges;
   /** @type {GetToken | null} */
   #getToken = null;
+  /** Stands for the attempt under way, until another takes its place. */
+  #dialling = {};
   /** @type {Link | null} */
   #link = null;
   /** The link, once it has said hello. @type {Link | null} */
@@ -197,15 +199,16 @@ export class ChatSocket {
     const getToken = this.#getToken;
     if (!getToken) return;
     this.#upkeep.connecting();
+    const dialling = (this.#dialling = {});
     /** @type {string} */
     let token;
     try {
       token = await getToken({ fresh });
     } catch (error) {
-      if (getToken === this.#getToken) this.#tokenless(error);
+      if (dialling === this.#dialling) this.#tokenless(error);
       return;
     }
-    if (getToken !== this.#getToken) return;
+    if (dialling !== this.#dialling) return;
     const socket = new this.#WebSocket(`${this.#url}?token=${encodeURIComponent(token)}`);
     const link = new Link(
       socket,
@@ -243,6 +246,7 @@ export class ChatSocket {
   }
 
   #hangUp() {
+    this.#dialling = {};
     this.#link?.drop();
     this.#link = this.#online = null;
     this.#turns = new Turns();

@@ -1,6 +1,7 @@
 /** The notifications, over one event stream for all tabs of the browser. */
 
 import { Emitter } from "./emitter.js";
+import { Feed } from "./feed.js";
 import { browserStorage, load, save } from "./storage.js";
 import { Tabs } from "./tabs.js";
 import { merge, NONE, reach, unread } from "./unread.js";
@@ -21,16 +22,6 @@ import { Upkeep } from "./upkeep.js";
  */
 
 const PATH = "/api/v1/notifications/stream";
-const NAMED = ["hello", "unread_count", "reset", "token_expiring", "draining"];
-/** Milliseconds that the opening may take; a network that swallows packets would never say so. */
-const OPENING = 15_000;
-/**
- * Milliseconds of silence after which a stream counts as dead: a live one says by then that its token expires. Its
- * heartbeats, which are comments, the browser keeps to itself.
- */
-const SILENCE = 15 * 60_000;
-/** Milliseconds since it was last heard from in which a stream is not suspected, whatever has woken the page. */
-const FRESH = 10_000;
 /** Milliseconds in which what is on its way comes; a tab that still misses something then has to ask. */
 const ON_ITS_WAY = 3000;
 
@@ -61,11 +52,8 @@ export class NotificationStream {
   #count = NONE;
   /** Stands for the attempt under way, until another takes its place. */
   #opening = {};
-  /** @type {EventSource | null} */
-  #source = null;
-  #heardAt = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #watchdog;
+  /** @type {Feed | null} */
+  #feed = null;
   /** The last notification that is known to exist. */
   #known = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -180,27 +168,17 @@ export class NotificationStream {
     if (opening !== this.#opening) return;
     const query = new URLSearchParams({ ticket });
     if (after !== null) query.set("last_event_id", `${after}`);
-    this.#listen(new this.#platform.EventSource(`${this.#url}?${query}`));
+    const source = new this.#platform.EventSource(`${this.#url}?${query}`);
+    const feed = new Feed(
+      source,
+      (event) => feed === this.#feed && this.#hear(event),
+      (why) => this.#lost(why),
+    );
+    this.#feed = feed;
   }
 
-  /** @param {EventSource} source */
-  #listen(source) {
-    this.#source = source;
-    /** @param {StreamEvent | {type: "token_expiring"}} event */
-    const hear = (event) => source === this.#source && this.#hear(event);
-    source.onmessage = ({ data }) => hear({ type: "notification", data: JSON.parse(data) });
-    for (const type of NAMED) {
-      source.addEventListener(type, ({ data }) => hear(/** @type {any} */ ({ type, data: JSON.parse(data) })));
-    }
-    // Its own retrying would show the ticket a second time, and a spent ticket gets 401.
-    source.onerror = () => this.#lost("network");
-    this.#watch(OPENING);
-  }
-
-  /** @param {StreamEvent | {type: "token_expiring"}} event */
+  /** @param {import("./feed.js").FeedEvent} event */
   #hear(event) {
-    this.#heardAt = Date.now();
-    this.#watch(SILENCE);
     if (event.type === "token_expiring") return this.#renew();
     if (event.type === "draining") this.#upkeep.reconnectAfter = event.data.reconnect_after_ms;
     if (event.type === "hello") this.#upkeep.online();
@@ -213,35 +191,22 @@ export class NotificationStream {
     if (this.#upkeep.renewable) this.#open();
   }
 
-  /**
-   * Give the stream up where nothing is heard of it in `milliseconds`.
-   * @param {number} milliseconds
-   */
-  #watch(milliseconds) {
-    clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#lost("silent"), milliseconds);
-  }
-
-  /** @param {string} code */
-  #lost(code) {
+  /** @param {string} why */
+  #lost(why) {
     this.#close();
-    this.#upkeep.backOff(code);
+    this.#upkeep.backOff(why);
   }
 
   #close() {
-    clearTimeout(this.#watchdog);
     this.#opening = {};
-    const source = this.#source;
-    this.#source = null;
-    if (!source) return;
-    source.onmessage = source.onerror = null;
-    source.close();
+    this.#feed?.close();
+    this.#feed = null;
   }
 
   #wake() {
     if (!this.#leads) this.#tabs?.post({ kind: "wake" });
     // A stream cannot be asked whether it lives, but a new one goes on where it was.
-    else if (this.#source && Date.now() - this.#heardAt > FRESH) this.#open();
+    else if (this.#feed?.doubtful) this.#open();
   }
 
   /**
@@ -277,7 +242,7 @@ export class NotificationStream {
         if (!this.#leads || !this.#hello) return;
         return this.#tabs?.post({ kind: "welcome", hello: this.#currently(this.#hello), standby: this.standby });
       case "behind":
-        if (this.#leads && this.#source) this.#open(message.seq);
+        if (this.#leads && this.#feed) this.#open(message.seq);
         return;
       case "wake":
         if (this.#leads) this.#upkeep.wake();

@@ -92,14 +92,16 @@ export class Session {
     return this.#begin("/api/v1/auth/login", { username, password });
   }
 
-  /** Ends the session on the server, and here in any case. */
+  /** Ends the session here, and on the server if that can be reached. */
   async logout() {
     try {
-      await this.fetch("/api/v1/auth/logout", { method: "POST" });
-    } catch (error) {
-      if (!(error instanceof LoaError && (error.needsSignIn || error.passing))) throw error;
-    } finally {
+      const token = await this.getToken();
+      // First here: to be told by the server that one is signed out would be no news.
       this.end();
+      await this.#ask("/api/v1/auth/logout", { method: "POST", keepalive: true }, token);
+    } catch (error) {
+      this.end();
+      if (!(error instanceof LoaError && (error.needsSignIn || error.passing))) throw error;
     }
   }
 
