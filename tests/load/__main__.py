@@ -31,7 +31,7 @@ ALL = "all"
 
 EPILOG = """\
 Servers run on the last core, clients and datastores on the others, so it takes two and a machine that is quiet:
-only ratios within one run count. The datastores are embedded ones, unless TEST_MONGODB_URI and TEST_REDIS_URL name
+only ratios within one run count. The datastores are embedded ones, unless MONGODB_URI and REDIS_URL name
 others, in which a database of this run's own is made and dropped.
 """
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     peers = choose(command.peers, catalog(work), wanted, progress)
     records: list[Record] = []
-    uris = os.environ.get("TEST_MONGODB_URI"), os.environ.get("TEST_REDIS_URL")
+    uris = os.environ.get("MONGODB_URI"), os.environ.get("REDIS_URL")
     with ExitStack() as stack:
         stack.enter_context(cores.of_load())
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work, prefix="run-")))

@@ -56,6 +56,13 @@ async def four_world(four: Server, contract: Contract) -> AsyncIterator[World]:
         yield world
 
 
+@pytest.fixture(params=["server", "four"], ids=["one worker", "four workers"])
+async def any_world(request: pytest.FixtureRequest, contract: Contract) -> AsyncIterator[World]:
+    """For what many do at once: it has to be the same on one worker and on four."""
+    async with World(request.getfixturevalue(request.param), contract) as world:
+        yield world
+
+
 @pytest.fixture(scope="session", autouse=True)
 def patience(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patience | None]:
     """What test_patience.py waits for, begun before all other tests, so that nobody waits for it alone."""

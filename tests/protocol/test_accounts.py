@@ -1,6 +1,8 @@
 """Registration, sign-in, refreshing, signing out, the password, one's devices."""
 
+import asyncio
 import time
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -52,6 +54,13 @@ async def test_a_name_is_taken_once(world: World) -> None:
     await anna.device()
 
 
+async def test_a_name_is_taken_once_at_once(any_world: World) -> None:
+    """Of ten who register the same name at once, one gets it."""
+    body = {"username": f"same.{uuid4().hex[:20]}", "password": PASSWORD_MARK}
+    answers = await asyncio.gather(*(any_world.call("POST", "/auth/register", json=body) for _ in range(10)))
+    assert [201] + [409] * 9 == sorted(answer.status_code for answer in answers)
+
+
 async def test_login(world: World) -> None:
     """Signing in takes the name in any case and begins another session."""
     anna = await world.person()
@@ -83,6 +92,20 @@ async def test_refresh_gives_a_new_pair(world: World) -> None:
     assert anna.refresh_token != before[1]
     assert 1 == len((await anna.get("/auth/sessions"))["items"])
     await anna.get("/users/me")
+
+
+async def test_a_refresh_token_is_spent_once(any_world: World) -> None:
+    """Shown eight times at once it makes at most one pair, and what is made of it has ended with the session."""
+    anna = await any_world.person()
+    body = {"refresh_token": anna.refresh_token}
+    answers = await asyncio.gather(*(any_world.call("POST", "/auth/refresh", json=body) for _ in range(8)))
+    made = [answer.json() for answer in answers if answer.status_code == 200]
+    assert len(made) <= 1
+    for answer in answers:
+        assert answer.status_code == 200 or problem(answer, 401, "token_revoked")
+    for pair in made:
+        anna.take_tokens(pair)
+    await anna.refused(401, "token_revoked", "GET", "/users/me")
 
 
 async def test_a_spent_refresh_token_ends_the_session(world: World) -> None:

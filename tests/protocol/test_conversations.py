@@ -41,9 +41,9 @@ async def test_direct_conversation(world: World) -> None:
     assert (200, conversation["id"]) == (named_oneself_too.status_code, named_oneself_too.json()["id"])
 
 
-async def test_a_direct_conversation_is_made_once(world: World) -> None:
+async def test_a_direct_conversation_is_made_once(any_world: World) -> None:
     """Twenty requests at once, from both sides, make one conversation, and exactly one of them hears 201."""
-    anna, ben = await world.people(2)
+    anna, ben = await any_world.people(2)
     pairs = [(anna, ben), (ben, anna)] * 10
     answers = await asyncio.gather(
         *(person.call("POST", "/conversations", {"participant_ids": [other.id]}) for person, other in pairs)
@@ -172,9 +172,35 @@ async def test_who_may_take_whom_out(world: World) -> None:
     await anna.refused(404, "not_found", "DELETE", f"{group}/participants/{ben.id}")
 
 
-async def test_nothing_after_removal(world: World) -> None:
-    """`conversation_removed` is the last that a socket hears of a conversation, while the others talk on and on."""
+async def test_the_owner_leaves(world: World) -> None:
+    """A group goes on without the one who made it, and someone else takes others out then; empty, it is not there."""
     anna, ben, cleo = await world.people(3)
+    group = f"/conversations/{await anna.talk(ben, cleo)}"
+    await anna.delete(f"{group}/participants/{anna.id}")
+    await anna.refused(404, "not_found", "GET", group)
+    left = await ben.get(group)
+    assert {ben.id, cleo.id} == set(left["participant_ids"])
+    owner, other = (ben, cleo) if left["owner_id"] == ben.id else (cleo, ben)
+    assert owner.id == left["owner_id"]
+    await owner.delete(f"{group}/participants/{other.id}")
+    await owner.delete(f"{group}/participants/{owner.id}")
+    await owner.refused(404, "not_found", "GET", group)
+    await owner.refused(404, "not_found", "POST", f"{group}/messages", {"content": "x"})
+
+
+async def test_who_cannot_be_added(world: World) -> None:
+    """Nobody is added who does not exist, and then nobody else of the same call."""
+    anna, ben, cleo = await world.people(3)
+    group = f"/conversations/{await anna.talk(ben, title='Group')}"
+    answer = await anna.call("POST", f"{group}/participants", {"user_ids": [cleo.id, NO_ID]})
+    assert answer.status_code in (404, 422)
+    assert {anna.id, ben.id} == set((await anna.get(group))["participant_ids"])
+    await cleo.refused(404, "not_found", "GET", group)
+
+
+async def test_nothing_after_removal(any_world: World) -> None:
+    """`conversation_removed` is the last that a socket hears of a conversation, while the others talk on and on."""
+    anna, ben, cleo = await any_world.people(3)
     group, other = await anna.talk(ben, cleo), await anna.talk(ben)
     socket = await ben.chat()
 

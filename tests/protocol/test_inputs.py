@@ -319,6 +319,14 @@ async def test_wrong_frames(anna: Person, ben: Person) -> None:
     assert 0 == (await anna.get(f"/conversations/{direct}"))["last_seq"]
 
 
+@pytest.mark.parametrize("user_ids", [None, "", "x", ",", "{anna},x", "{anna},,", ",".join(["0" * 24] * 201)])
+async def test_presence_of_nobody(anna: Person, user_ids: str | None) -> None:
+    """`user_ids` is a list of 1 to 200 ids; whether an empty place in it is overlooked is not said."""
+    query = {} if user_ids is None else {"user_ids": user_ids.format(anna=anna.id)}
+    answer = await anna.call("GET", "/presence", params=query)
+    assert 422 == answer.status_code or (user_ids == "{anna},," and [anna.id] == list(answer.json()))
+
+
 async def test_ids_are_refused_as_not_there(anna: Person) -> None:
     """An id in a path that cannot be one is answered like one that nobody has; operators in it do nothing."""
     missing = None

@@ -240,8 +240,10 @@ async def test_queries_of_history(anna: Person, direct: str, query: str) -> None
     await anna.refused(422, "validation_failed", "GET", f"/conversations/{direct}/messages?{query}")
 
 
-async def test_order_of_updates(anna: Person, ben: Person, direct: str) -> None:
+async def test_order_of_updates(any_world: World) -> None:
     """Messages, edits, deletions and reactions by several at once reach each device in rev order, without a hole."""
+    anna, ben = await any_world.people(2)
+    direct = await anna.talk(ben)
     sockets: list[Socket] = [await anna.chat(), await ben.chat(), await ben.chat()]
     path = f"/conversations/{direct}/messages"
 

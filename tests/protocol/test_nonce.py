@@ -64,9 +64,9 @@ async def test_whose_nonce(world: World) -> None:
     assert 6 == len({message["id"] for message in said})
 
 
-async def test_fifty_at_once(world: World) -> None:
+async def test_fifty_at_once(any_world: World) -> None:
     """Fifty sends at once with one nonce, over HTTP and three sockets, are one message, and one 201 tells of it."""
-    anna, ben = await world.people(2)
+    anna, ben = await any_world.people(2)
     direct = await anna.talk(ben)
     body = {"content": words(), "nonce": "n"}
     sockets = [await anna.chat() for _ in range(3)]
@@ -86,9 +86,9 @@ async def test_fifty_at_once(world: World) -> None:
     assert [] == his.left("new_message")
 
 
-async def test_comments_have_nonces_too(world: World) -> None:
+async def test_comments_have_nonces_too(any_world: World) -> None:
     """A comment sent again is the first one, and notifies once; with other content it is a mistake."""
-    anna, ben = await world.people(2)
+    anna, ben = await any_world.people(2)
     post = await anna.publish()
     stream = await anna.stream()
     path, body = f"/posts/{post}/comments", {"content": words(), "nonce": "n"}

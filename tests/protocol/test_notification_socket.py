@@ -69,9 +69,9 @@ async def test_a_seq_that_is_not_known(world: World, last: str) -> None:
     assert 2 == (await socket.notification())["seq"]
 
 
-async def test_cut_again_and_again(world: World) -> None:
+async def test_cut_again_and_again(any_world: World) -> None:
     """Torn off while comments keep coming, and resumed by the last seq, it misses and repeats nothing."""
-    anna, *others = await world.people(3)
+    anna, *others = await any_world.people(3)
     post = await anna.publish()
 
     async def write(person: Person) -> None:

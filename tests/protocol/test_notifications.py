@@ -139,9 +139,9 @@ async def test_all_tabs_in_step(world: World) -> None:
     assert {"hello"} == {event["type"] for event in his.seen}
 
 
-async def test_dense_under_load(world: World) -> None:
+async def test_dense_under_load(any_world: World) -> None:
     """Sixty comments at once by six people: 1 to 60 in order on every stream and socket, each exactly once."""
-    anna, *others = await world.people(7)
+    anna, *others = await any_world.people(7)
     post = await anna.publish()
     tabs = [await anna.stream(), await anna.stream(), await anna.notification_socket()]
     made = await asyncio.gather(*(other.comment(post) for other in others for _ in range(10)))

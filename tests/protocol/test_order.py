@@ -2,78 +2,66 @@
 
 import asyncio
 
-import pytest
-
-from tests.protocol.processes import worker_of
-from tests.protocol.servers import contract_of
+from tests.protocol.processes import spread
 from tests.protocol.world import Person, World, words
-from tests.running import Server
-
-
-@pytest.fixture(params=["server", "four"], ids=["one worker", "four workers"])
-async def any_world(request: pytest.FixtureRequest) -> World:
-    server: Server = request.getfixturevalue(request.param)
-    world = World(server, contract_of(server))
-    return world
 
 
 async def test_six_times_forty(any_world: World) -> None:
-    """Six people send 40 messages each at once; each of their twelve devices sees seq 1 to 240, in order, the same."""
-    async with any_world as world:
-        people = await world.people(6)
-        group = await people[0].talk(*people[1:], title="All of us")
-        devices = [(person, await person.chat()) for person in people for _ in range(2)]
-        workers = {worker_of(world.server, socket) for _, socket in devices}
-        assert len(workers) >= min(2, len(world.server.workers)), "the sockets are not spread"
-        contents = {(number, person.id): words() for person in people for number in range(40)}
+    """Six people send 40 messages each at once; each of their devices sees seq 1 to 240, in order, the same."""
+    people = await any_world.people(6)
+    group = await people[0].talk(*people[1:], title="All of us")
+    devices = [(person, await person.chat()) for person in people for _ in range(2)]
+    # More than one worker has to have some of them, where there is more than one.
+    spread_out = await spread(any_world.server, people[0].chat, min(3, len(any_world.server.workers)))
+    devices += [(people[0], socket) for socket in spread_out.values()]
+    contents = {(number, person.id): words() for person in people for number in range(40)}
 
-        async def send(person: Person, place: int) -> None:
-            socket = devices[place * 2][1]
-            for number in range(40):
-                if number % 4 == 3:
-                    await person.say(group, contents[number, person.id])
-                else:
-                    await socket.ask("send_message", conversation_id=group, content=contents[number, person.id])
+    async def send(person: Person, place: int) -> None:
+        socket = devices[place * 2][1]
+        for number in range(40):
+            if number % 4 == 3:
+                await person.say(group, contents[number, person.id])
+            else:
+                await socket.ask("send_message", conversation_id=group, content=contents[number, person.id])
 
-        await asyncio.gather(*(send(person, place) for place, person in enumerate(people)))
-        seen = []
-        for _, socket in devices:
-            events = await socket.events("new_message", 240)
-            assert list(range(1, 241)) == [event["data"]["seq"] for event in events]
-            assert list(range(1, 241)) == [event["data"]["rev"] for event in events]
-            seen.append([event["data"] for event in events])
-        assert all(each == seen[0] for each in seen)
-        assert sorted(contents.values()) == sorted(message["content"] for message in seen[0])
-        for person in people:
-            own = [message["content"] for message in seen[0] if message["sender_id"] == person.id]
-            assert [contents[number, person.id] for number in range(40)] == own, "a sender's own order is kept"
-        history = [m async for m in people[5].pages(f"/conversations/{group}/messages", "after_rev", after_rev=0)]
-        assert seen[0] == history
+    await asyncio.gather(*(send(person, place) for place, person in enumerate(people)))
+    seen = []
+    for _, socket in devices:
+        events = await socket.events("new_message", 240)
+        assert list(range(1, 241)) == [event["data"]["seq"] for event in events]
+        assert list(range(1, 241)) == [event["data"]["rev"] for event in events]
+        seen.append([event["data"] for event in events])
+    assert all(each == seen[0] for each in seen)
+    assert sorted(contents.values()) == sorted(message["content"] for message in seen[0])
+    for person in people:
+        own = [message["content"] for message in seen[0] if message["sender_id"] == person.id]
+        assert [contents[number, person.id] for number in range(40)] == own, "a sender's own order is kept"
+    history = [m async for m in people[5].pages(f"/conversations/{group}/messages", "after_rev", after_rev=0)]
+    assert seen[0] == history
 
 
 async def test_chat_beside_comments(any_world: World) -> None:
     """Two people on two devices each chat while a third comments on the posts of both: each hears all of theirs."""
-    async with any_world as world:
-        anna, ben, cleo = await world.people(3)
-        direct = await anna.talk(ben)
-        posts = [await anna.publish(), await ben.publish()]
-        chats = [await person.chat() for person in (anna, anna, ben, ben)]
-        streams = [await person.stream() for person in (anna, anna, ben, ben)]
+    anna, ben, cleo = await any_world.people(3)
+    direct = await anna.talk(ben)
+    posts = [await anna.publish(), await ben.publish()]
+    chats = [await person.chat() for person in (anna, anna, ben, ben)]
+    streams = [await person.stream() for person in (anna, anna, ben, ben)]
 
-        async def chat(person: Person) -> None:
-            for _ in range(25):
-                await person.say(direct)
+    async def chat(person: Person) -> None:
+        for _ in range(25):
+            await person.say(direct)
 
-        async def comment(post: str) -> None:
-            for _ in range(20):
-                await cleo.comment(post)
+    async def comment(post: str) -> None:
+        for _ in range(20):
+            await cleo.comment(post)
 
-        await asyncio.gather(chat(anna), chat(ben), *(comment(post) for post in posts))
-        for socket in chats:
-            events = await socket.events("new_message", 50)
-            assert list(range(1, 51)) == [event["data"]["seq"] for event in events]
-        for place, stream in enumerate(streams):
-            notifications = [await stream.notification() for _ in range(20)]
-            assert list(range(1, 21)) == [notification["seq"] for notification in notifications]
-            assert {posts[place // 2]} == {notification["data"]["post_id"] for notification in notifications}
-            assert {cleo.id} == {notification["data"]["sender"]["id"] for notification in notifications}
+    await asyncio.gather(chat(anna), chat(ben), *(comment(post) for post in posts))
+    for socket in chats:
+        events = await socket.events("new_message", 50)
+        assert list(range(1, 51)) == [event["data"]["seq"] for event in events]
+    for place, stream in enumerate(streams):
+        notifications = [await stream.notification() for _ in range(20)]
+        assert list(range(1, 21)) == [notification["seq"] for notification in notifications]
+        assert {posts[place // 2]} == {notification["data"]["post_id"] for notification in notifications}
+        assert {cleo.id} == {notification["data"]["sender"]["id"] for notification in notifications}

@@ -156,9 +156,9 @@ async def test_a_thousand_behind(anna_of_many: Person) -> None:
     assert [] == too_far_too.seqs
 
 
-async def test_cut_again_and_again(world: World) -> None:
+async def test_cut_again_and_again(any_world: World) -> None:
     """Cut in the middle, whenever, while comments keep coming: resumed by its last id it misses and repeats nothing."""
-    anna, *others = await world.people(4)
+    anna, *others = await any_world.people(4)
     post = await anna.publish()
     whole = await anna.stream()
 

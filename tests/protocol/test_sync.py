@@ -76,9 +76,9 @@ async def test_more_than_500_changes(world: World) -> None:
     assert list(range(501, 507)) == rest
 
 
-async def test_nothing_is_lost_across_a_break(world: World) -> None:
+async def test_nothing_is_lost_across_a_break(any_world: World) -> None:
     """A device that comes and goes while others talk has, from syncs and events together, everything once in order."""
-    anna, ben = await world.people(2)
+    anna, ben = await any_world.people(2)
     direct = await anna.talk(ben)
 
     async def talk() -> None:
