@@ -1,5 +1,6 @@
 """A real browser against a real server. The tests share both, and one event loop, to which the browser belongs."""
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
@@ -44,7 +45,10 @@ async def browser() -> AsyncIterator[Browser]:
     expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         if not installed and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("There is no Chromium: apt-get install chromium, or playwright install chromium.")
+            missing = "There is no Chromium: apt-get install chromium, or playwright install chromium."
+            if os.environ.get("CI"):
+                pytest.fail(missing)
+            pytest.skip(missing)
         browser = await playwright.chromium.launch(executable_path=installed, args=QUIET)
         yield browser
         await browser.close()

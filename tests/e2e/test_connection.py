@@ -60,7 +60,7 @@ async def test_a_killed_server_loses_and_doubles_nothing(enter: Enter, register:
         f"{who} {when} {number}" for who in "AB" for when in ("before", "meanwhile") for number in range(WORDS)
     )
     for page in pages:
-        await expect(page.messages).to_have_count(wanted.total(), timeout=30_000)
+        await expect(page.messages).to_have_count(wanted.total(), timeout=60_000)
         await expect(page.page.locator(".message.pending")).to_have_count(0)
         await expect(page.banner).to_be_hidden()
     stored = [message["content"] for message in an.get(f"/conversations/{conversation}/messages")]

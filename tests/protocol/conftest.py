@@ -15,7 +15,7 @@ from tests.protocol.patience import Patience
 from tests.protocol.rate_limits import limits
 from tests.protocol.servers import contract_of, served, serving
 from tests.protocol.wire import Wire
-from tests.protocol.world import World
+from tests.protocol.world import Person, World
 from tests.running import Server
 
 Scenario = Callable[[World], Awaitable[None]]
@@ -48,6 +48,16 @@ def contract(server: Server) -> Contract:
 async def world(server: Server, contract: Contract) -> AsyncIterator[World]:
     async with World(server, contract) as world:
         yield world
+
+
+@pytest.fixture
+async def anna(world: World) -> Person:
+    return await world.person()
+
+
+@pytest.fixture
+async def ben(world: World) -> Person:
+    return await world.person()
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ class Inbox:
         self._news = asyncio.Event()
         self.seen: list[Frame] = []
         """Everything that ever arrived."""
+        self.hello: Frame = {}
+        """The first event, where someone has taken it out."""
         self.end: tuple[int, str] | None = None
         """The close code and reason, once it is over."""
 

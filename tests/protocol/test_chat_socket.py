@@ -21,16 +21,6 @@ HELLO = {
 
 
 @pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person()
-
-
-@pytest.fixture
-async def ben(world: World) -> Person:
-    return await world.person()
-
-
-@pytest.fixture
 async def direct(anna: Person, ben: Person) -> str:
     return await anna.talk(ben)
 

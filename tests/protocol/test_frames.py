@@ -19,11 +19,6 @@ def frame(head: int, payload: bytes = b"", *, masked: bool = True) -> bytes:
     return struct.pack("!BB", head, len(payload) | (0x80 if masked else 0)) + (MASK if masked else b"") + payload
 
 
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person()
-
-
 @pytest.mark.parametrize(
     "bad",
     [

@@ -25,16 +25,6 @@ MESSAGE = {
 
 
 @pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person()
-
-
-@pytest.fixture
-async def ben(world: World) -> Person:
-    return await world.person()
-
-
-@pytest.fixture
 async def direct(anna: Person, ben: Person) -> str:
     return await anna.talk(ben)
 

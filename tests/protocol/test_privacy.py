@@ -60,12 +60,13 @@ async def test_nor_on_the_socket(world: World) -> None:
         assert 1 == len({str({**answer, "ref": ""}) for answer in answers})
     await socket.ask("sync", conversations={theirs: 0, NO_ID: 0})
     assert [] == socket.left("sync")
-    await asyncio.gather(*(anna.say(theirs) for _ in range(5)))
-    await anna.say(ours)
-    await socket.event("new_message")
-    about = {event.get("conversation_id") for event in socket.seen if event["type"] not in ("conversation_removed",)}
-    assert theirs not in about
-    assert words() not in str(socket.seen)
+    said = await asyncio.gather(*(anna.say(theirs) for _ in range(5)))
+    await ben.put(f"/conversations/{theirs}/read", {"seq": 3})
+    ours_too = await anna.say(ours)
+    assert ours_too == (await socket.event("new_message"))["data"]
+    assert not [event for event in socket.seen if event["type"] == "new_message" and event["data"] != ours_too]
+    everything = str(socket.seen)
+    assert not [message for message in said if message["content"] in everything or message["id"] in everything]
 
 
 async def test_a_session_of_others_is_not_there(world: World) -> None:

@@ -80,11 +80,6 @@ BAD: dict[str, tuple[str, Callable[[Person], str]]] = {
 }
 
 
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person()
-
-
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
 async def test_bad_tokens(world: World, anna: Person, door: Door) -> None:
     """Every token that is not whole, ours, in force and an access token is refused with its code."""

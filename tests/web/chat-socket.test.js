@@ -134,6 +134,7 @@ test("does not ask in a loop for what cannot be read yet", async (t) => {
     await settled();
     tick(t, 1000 * 2 ** round - 1);
     await settled();
+    assert.equal(peer.unheard, 0);
     tick(t, 1);
   }
   const sync = await peer.hear("sync");
@@ -212,6 +213,7 @@ test("a rate-limited sync is asked again when the server said", async (t) => {
   await settled();
   tick(t, 8000 * 1.125 - 1);
   await settled();
+  assert.equal(peer.unheard, 0);
   tick(t, 1);
   await peer.hear("sync");
 });
@@ -566,6 +568,25 @@ for (const reason of ["token_expired", "token_invalid"]) {
     assert.equal(server.unseen, 0);
   });
 }
+
+test("a token may expire again and again, once the one before was good", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const { server, socket } = await begin(t);
+  const asked = [];
+  socket.connect(async ({ fresh }) => {
+    asked.push(fresh);
+    return "token";
+  });
+  for (let round = 0; round < 3; round++) {
+    const peer = await server.greeted();
+    await status(socket, "online");
+    peer.close(1008, "token_expired");
+    await peer.closed;
+  }
+  await server.greeted();
+  await status(socket, "online");
+  assert.deepEqual(asked, [false, true, true, true]);
+});
 
 for (const reason of ["token_revoked", "token_missing"]) {
   test(`1008 ${reason} needs a sign-in at once`, async (t) => {

@@ -7,6 +7,25 @@ export function storage() {
   return new JSDOM("", { url: "http://localhost/" }).window.localStorage;
 }
 
+/**
+ * One storage as several tabs see it whose processes are not in step: what another has written shows a little later.
+ * Returns a function that makes a tab's view.
+ */
+export function laggingStorage(t, lag = 10) {
+  const truth = storage();
+  return () => {
+    let view = new Map();
+    const look = () => (view = new Map(Object.keys(truth).map((key) => [key, truth.getItem(key)])));
+    const looking = setInterval(look, lag);
+    t.after(() => clearInterval(looking));
+    return {
+      getItem: (key) => view.get(key) ?? null,
+      setItem: (key, value) => (truth.setItem(key, value), view.set(key, value)),
+      removeItem: (key) => (truth.removeItem(key), view.delete(key)),
+    };
+  };
+}
+
 /** A window to be woken: `online()` and `look()` are what the browser would do. */
 export function page() {
   const { window } = new JSDOM("", { url: "http://localhost/", pretendToBeVisual: true });

@@ -83,6 +83,11 @@ class Peer {
     return frame;
   }
 
+  /** How many frames the client has said that nobody has looked at. */
+  get unheard() {
+    return this.#frames.size;
+  }
+
   ack({ ref }, data) {
     this.say({ type: "ack", ref, ...(data && { data }) });
   }

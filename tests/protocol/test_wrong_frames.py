@@ -1,0 +1,106 @@
+"""Frames and ids that are not what they should be: refused, and nothing else."""
+
+import json
+
+import pytest
+
+from tests.protocol.test_bodies import OPERATORS
+from tests.protocol.world import Json, Person
+
+FRAMES: list[tuple[Json, str]] = [
+    ({"type": "send_message"}, "conversation_id"),
+    ({"type": "send_message", "conversation_id": "{direct}"}, "content"),
+    ({"type": "send_message", "conversation_id": "{direct}", "content": "x", "surprise": 1}, "surprise"),
+    ({"type": "read", "conversation_id": "{direct}"}, "seq"),
+    ({"type": "read", "conversation_id": "{direct}", "seq": "1"}, "seq"),
+    ({"type": "read", "conversation_id": "{direct}", "seq": 1.5}, "seq"),
+    ({"type": "read", "conversation_id": "{direct}", "seq": -1}, "seq"),
+    ({"type": "read", "conversation_id": "{direct}", "seq": 10**30}, "seq"),
+    ({"type": "typing"}, "conversation_id"),
+    ({"type": "sync"}, "conversations"),
+    ({"type": "sync", "conversations": ["{direct}"]}, "conversations"),
+    ({"type": "sync", "conversations": {"{direct}": "0"}}, "conversations"),
+    ({"type": "sync", "conversations": {"{direct}": -1}}, "conversations"),
+    ({"type": "sync", "conversations": {"$where": 1}}, "conversations"),
+    ({"type": "watch_presence"}, "user_ids"),
+    ({"type": "watch_presence", "user_ids": "x"}, "user_ids"),
+    ({"type": "watch_presence", "user_ids": ["0" * 24] * 201}, "user_ids"),
+    ({"type": "authenticate"}, "token"),
+    ({"type": "authenticate", "token": 1}, "token"),
+    ({"type": "ping", "surprise": 1}, "surprise"),
+    ({"type": "unheard_of"}, "type"),
+    ({"type": 1}, "type"),
+    ({"type": None}, "type"),
+    ({}, "type"),
+    *[({"type": "send_message", "conversation_id": wrong, "content": "x"}, "conversation_id") for wrong in OPERATORS],
+    *[({"type": "send_message", "conversation_id": "{direct}", "content": wrong}, "content") for wrong in OPERATORS],
+    *[
+        ({"type": "send_message", "conversation_id": "{direct}", "content": "x", field: {"$gt": ""}}, field)
+        for field in ("nonce", "reply_to")
+    ],
+    *[({"type": type_, "conversation_id": {"$gt": ""}, "seq": 1}, "conversation_id") for type_ in ("read", "typing")],
+    ({"type": "watch_presence", "user_ids": [{"$gt": ""}]}, "user_ids"),
+    ({"type": "authenticate", "token": {"$gt": ""}}, "token"),
+]
+
+
+async def test_wrong_frames(anna: Person, ben: Person) -> None:
+    """Each is answered by one `error` with its ref that names the field; the socket stays open, nothing is stored."""
+    direct = await anna.talk(ben)
+    socket = await anna.chat()
+
+    def place(value: Json) -> Json:
+        if isinstance(value, dict):
+            return {place(key): place(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [place(item) for item in value]
+        return value.replace("{direct}", direct) if isinstance(value, str) else value
+
+    for frame, field in FRAMES:
+        fields = place(frame)
+        type_ = fields.pop("type", "(none)")
+        ref = f"f-{len(socket.seen)}"
+        await socket.raw(json.dumps({"ref": ref, **({} if type_ == "(none)" else {"type": type_}), **fields}))
+        answer = await socket.answer_to(ref)
+        assert ("error", "validation_failed") == (answer["type"], answer["code"]), (frame, answer)
+        assert field in {error["field"].partition(".")[0] for error in answer["errors"]}, (frame, answer)
+    await socket.fence()
+    assert [] == socket.left()
+    assert 0 == (await anna.get(f"/conversations/{direct}"))["last_seq"]
+
+
+@pytest.mark.parametrize("user_ids", [None, "", "x", ",", "{anna},x", "{anna},,", ",".join(["0" * 24] * 201)])
+async def test_presence_of_nobody(anna: Person, user_ids: str | None) -> None:
+    """`user_ids` is a list of 1 to 200 ids; whether an empty place in it is overlooked is not said."""
+    query = {} if user_ids is None else {"user_ids": user_ids.format(anna=anna.id)}
+    answer = await anna.call("GET", "/presence", params=query)
+    assert 422 == answer.status_code or (user_ids == "{anna},," and [anna.id] == list(answer.json()))
+
+
+async def test_ids_are_refused_as_not_there(anna: Person) -> None:
+    """An id in a path that cannot be one is answered like one that nobody has; operators in it do nothing."""
+    missing = None
+    for id_ in ("0" * 24, "x", "%7B%22%24gt%22%3A%22%22%7D", "%00", "0" * 25, "Z" * 24, "%F0%9F%98%80"):
+        for method, path, body in (
+            ("GET", f"/conversations/{id_}", None),
+            ("GET", f"/conversations/{id_}/messages", None),
+            ("POST", f"/conversations/{id_}/messages", {"content": "x"}),
+            ("GET", f"/posts/{id_}", None),
+            ("GET", f"/posts/{id_}/comments", None),
+            ("POST", f"/posts/{id_}/comments", {"content": "x"}),
+            ("PUT", f"/notifications/{id_}/read", None),
+            ("DELETE", f"/auth/sessions/{id_}", None),
+            ("GET", f"/users/{id_}", None),
+        ):
+            problem = await anna.refused(404, "not_found", method, path, body)
+            missing = missing or problem
+            assert missing == problem
+
+
+async def test_ids_have_no_case(anna: Person, ben: Person) -> None:
+    """An id written in capitals is the same id, or is refused; never another conversation or a second one."""
+    direct = await anna.talk(ben)
+    answer = await anna.call("POST", "/conversations", {"participant_ids": [ben.id.upper()]})
+    assert (answer.status_code, answer.json().get("id")) in ((200, direct), (422, None))
+    answer = await anna.call("GET", f"/conversations/{direct.upper()}")
+    assert (answer.status_code, answer.json().get("id")) in ((200, direct), (404, None))
