@@ -28,7 +28,7 @@ log = structlog.get_logger()
 MAX_EMOJIS = 50
 """Different reactions to one message."""
 SYNC_LIMIT = 500
-SYNC_BYTES = 512 * 1024
+SYNC_BYTES = 384 * 1024
 """A `sync` ends with the message that goes over this: a longer one would find no room in a connection's queue."""
 RECENT = timedelta(minutes=2)
 """How far back a starting process looks for what a dead one stored and did not announce."""

@@ -149,7 +149,7 @@ class TestWithoutRedis:
         elsewhere = RateLimits(datastores.redis_url, True)
         assert 3 == await passing(elsewhere, SHARED, "alice")
         port = free_port()
-        store = RateLimits(f"redis://127.0.0.1:{port}", True)
+        store = RateLimits(f"redis://127.0.0.1:{port}?{urlsplit(datastores.redis_url).query}", True)
         assert 3 == await passing(store, SHARED, "alice")
         async with await asyncio.start_server(relay_to(datastores.redis_url), "127.0.0.1", port):
             await asyncio.sleep(0.06)

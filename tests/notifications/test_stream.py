@@ -109,7 +109,10 @@ async def test_one_too_far_behind_is_reset(author: Visitor, reader: Visitor, mon
         await stream.next()
         assert Told(None, "reset", {"reason": "too_far_behind"}) == await stream.next()
         await reader.comment(post)
-        assert "5" == (await stream.next()).id
+        # The count of the ones before may still be on its way.
+        while (told := await stream.next()).name == "unread_count":
+            pass
+        assert "5" == told.id
     async with author.stream(last_event_id="2") as stream:
         await stream.next()
         assert ["3", "4", "5"] == [(await stream.next()).id for _ in range(3)]
