@@ -324,7 +324,7 @@ class TestAsyncApi:
             events.read(ID, ID, 3),
             events.typing(ID, ID, 5),
             events.presence(ID, {"online": True, "last_seen": None}),
-            events.conversation_removed(ID),
+            events.conversation_removed(ID, 1),
             events.announcement("Hello, all"),
         ):
             found = async_document["components"]["messages"][f"chat.sent.{event.type}"]

@@ -188,7 +188,9 @@ class ConversationStore:
     async def _change_group(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
         # Not find_one_and_update, for which the embedded server reads the whole collection.
         async with unavailable():
-            result = await self._collection.update_one({"_id": conversation_id, "kind": "group", **wanted}, change)
+            result = await self._collection.update_one(
+                {"_id": conversation_id, "kind": "group", **wanted}, {**change, "$inc": {"version": 1}}
+            )
             if not result.matched_count:
                 return None
             changed: Document | None = await self._collection.find_one({"_id": conversation_id})
@@ -208,6 +210,7 @@ class ConversationStore:
             "last": {"seq": 0, "id": None},
             "last_rev": 0,
             "reads": {},
+            "version": 0,
         }
 
 
@@ -221,6 +224,12 @@ def owner_of(conversation: Document) -> ObjectId:
 def seq_of(conversation: Document) -> int:
     seq: int = conversation["last"]["seq"]
     return seq
+
+
+def version_of(conversation: Document) -> int:
+    """Counts the changes of a group's title and participants: what is told of them is told in this order."""
+    version: int = conversation.get("version", 0)
+    return version
 
 
 def read_of(conversation: Document, user_id: ObjectId | str) -> int:

@@ -33,15 +33,23 @@ def presence(user_id: str, state: dict[str, Any]) -> Event:
     return Event("presence", body, feed=FEED, policy=Policy.LATEST, key=f"presence:{user_id}")
 
 
-def conversation_updated(conversation: dict[str, Any]) -> Event:
+def conversation_updated(conversation: dict[str, Any], version: int) -> Event:
+    """`version`: the conversation's, which is not for clients but goes along as the key; see standing.py."""
     body = {"conversation_id": conversation["id"], "data": conversation}
-    return Event("conversation_updated", body, feed=FEED, topic=TOPIC + conversation["id"])
+    return Event("conversation_updated", body, feed=FEED, topic=TOPIC + conversation["id"], key=str(version))
 
 
-def conversation_removed(conversation_id: str) -> Event:
-    """The last that its recipient hears of the conversation; see departures.py."""
+def conversation_removed(conversation_id: str, version: int) -> Event:
+    """`version`: the first in which the recipient is not."""
     body = {"conversation_id": conversation_id}
-    return Event("conversation_removed", body, feed=FEED, topic=TOPIC + conversation_id)
+    return Event("conversation_removed", body, feed=FEED, topic=TOPIC + conversation_id, key=str(version))
+
+
+def version_of(event: Event) -> int | None:
+    """Of which version of a conversation `event` tells; None where it tells of something else."""
+    if event.topic and event.type in ("conversation_updated", "conversation_removed"):
+        return int(event.key)
+    return None
 
 
 def announcement(text: str) -> Event:

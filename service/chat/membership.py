@@ -7,7 +7,7 @@ from typing import Any
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversations import ConversationStore, owner_of, read_of, seq_of
+from service.chat.conversations import ConversationStore, owner_of, read_of, seq_of, version_of
 from service.chat.messages import MessageStore, message_of
 from service.chat.models import MAX_PARTICIPANTS
 from service.datastores.mongo import Document
@@ -114,7 +114,10 @@ class MembershipService:
             raise Forbidden("Only the owner can take others out of a group, and nobody leaves a direct conversation.")
         if changed["owner_id"] == them and changed["participants"]:
             await self._conversations.hand_over(changed["_id"], them, owner_of(changed))
-        self._delivery.publish(events.conversation_removed(conversation_id), [member])
+        if (
+            them not in changed["participants"]
+        ):  # nor has been taken in again meanwhile, which is told by whoever did it
+            self._delivery.publish(events.conversation_removed(conversation_id, version_of(changed)), [member])
         await self._tell(changed)
 
     async def read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
@@ -157,7 +160,8 @@ class MembershipService:
         view = (await self._views([document], str(document["participants"][0])))[0]
         for read, members in groups.items():
             unread = max(0, seq_of(document) - read)
-            event = events.conversation_updated(view | {"last_read_seq": read, "unread_count": unread})
+            seen = view | {"last_read_seq": read, "unread_count": unread}
+            event = events.conversation_updated(seen, version_of(document))
             self._delivery.publish(event, members)
 
     async def _views(self, documents: Sequence[Document], user_id: str) -> list[dict[str, Any]]:

@@ -5,10 +5,10 @@ import time
 
 from service.chat import events, frames
 from service.chat.append import Stored
-from service.chat.departures import Departures
 from service.chat.membership import MembershipService
 from service.chat.messages import message_of
 from service.chat.service import ChatService
+from service.chat.standing import Standing
 from service.http import limits as rules
 from service.http.dialogue import Dialogue
 from service.http.limits import RateLimits
@@ -60,7 +60,7 @@ class ChatSocket(Dialogue[frames.Frame]):
             "token_expires_at": self.socket.token_expires_at,
             "conversations": conversations,
         }
-        self.socket.open([Event("hello", hello, feed=events.FEED)], Departures().skips)
+        self.socket.open([Event("hello", hello, feed=events.FEED)], Standing().skips)
 
     async def handle(self, frame: frames.Frame) -> None:
         self._metrics.frame_received(frame.type)

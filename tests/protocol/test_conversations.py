@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.protocol.world import NO_ID, World, is_id, is_time
+from tests.protocol.world import NO_ID, Person, World, is_id, is_time
 
 CONVERSATION = {
     "id",
@@ -198,6 +198,26 @@ async def test_who_cannot_be_added(world: World) -> None:
     await cleo.refused(404, "not_found", "GET", group)
 
 
+async def test_one_title_in_the_end(any_world: World) -> None:
+    """Renamed by several at once, a group has the same title in the end on every device as it has in truth."""
+    people = await any_world.people(3)
+    group = await people[0].talk(*people[1:])
+    sockets = [await person.chat() for person in people for _ in range(2)]
+
+    async def rename(person: Person) -> None:
+        for number in range(10):
+            await person.patch(f"/conversations/{group}", {"title": f"{person.username} {number}"})
+
+    await asyncio.gather(*(rename(person) for person in people))
+    await people[0].say(group)
+    title = (await people[0].get(f"/conversations/{group}"))["title"]
+    for socket in sockets:
+        await socket.event("conversation_updated", lambda event: event["data"]["title"] == title)
+        await socket.event("new_message")
+        last = [event["data"]["title"] for event in socket.seen if event["type"] == "conversation_updated"][-1]
+        assert title == last
+
+
 async def test_nothing_after_removal(any_world: World) -> None:
     """`conversation_removed` is the last that a socket hears of a conversation, while the others talk on and on."""
     anna, ben, cleo = await any_world.people(3)
@@ -208,7 +228,11 @@ async def test_nothing_after_removal(any_world: World) -> None:
         for _ in range(15):
             await cleo.say(group)
 
-    talking = asyncio.gather(chatter(), chatter())
+    async def rename() -> None:
+        for number in range(15):
+            await cleo.patch(f"/conversations/{group}", {"title": f"Number {number}"})
+
+    talking = asyncio.gather(chatter(), chatter(), rename(), rename())
     await socket.event("new_message")
     await anna.delete(f"/conversations/{group}/participants/{ben.id}")
     await talking

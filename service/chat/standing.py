@@ -1,0 +1,34 @@
+"""How one socket's user stands to each conversation: in it or out of it, as of the last change that the socket was told."""
+
+from service.chat import events
+from service.realtime.event import Event
+
+MAX_KNOWN = 1000
+"""What comes too late is late by moments, so the oldest may be forgotten."""
+
+
+class Standing:
+    """Sees to it that `conversation_updated` and `conversation_removed` reach one connection in the order of their
+    versions, and that nothing of a conversation comes after its `conversation_removed`.
+
+    Changes that are stored one after the other are told by different tasks, of different processes even, and so may
+    overtake each other; and a message that was being stored while its reader was taken out is on its way to that reader.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, bool]] = {}
+
+    def skips(self, event: Event) -> bool:
+        """Whether `event`, about to be queued for the connection, comes too late for it."""
+        known = self._known.get(event.topic)
+        version = None if event.number else events.version_of(event)
+        if version is None:
+            return known is not None and not known[1]
+        if known is not None and version < known[0]:
+            return True
+        self._known[event.topic] = version, event.type == "conversation_updated"
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        return False
