@@ -1,4 +1,4 @@
-"""How one socket's user stands to each conversation: in it or out of it, as of the last change that the socket was told."""
+"""How one socket's user stands to each conversation, in it or out of it, as of the last change that it was told."""
 
 from service.chat import events
 from service.realtime.event import Event
@@ -12,7 +12,7 @@ class Standing:
     versions, and that nothing of a conversation comes after its `conversation_removed`.
 
     Changes that are stored one after the other are told by different tasks, of different processes even, and so may
-    overtake each other; and a message that was being stored while its reader was taken out is on its way to that reader.
+    overtake each other. A message that was being stored while its reader was taken out is on its way to that reader.
     """
 
     __slots__ = ("_known",)

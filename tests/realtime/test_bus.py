@@ -173,3 +173,24 @@ async def test_a_process_measures_its_own_way_through_redis(
             await asyncio.sleep(0.01)
     assert 0 < bus.lag < 5
     assert len(heard.messages) == 1
+
+
+async def test_a_message_is_one_command_however_many_it_is_for(
+    processes: Callable[[], RedisBus], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand recipients, three processes, one PUBLISH."""
+    monkeypatch.setattr(redis_bus, "BEAT", 1000)
+    buses = [processes() for _ in range(3)]
+    hearers = [Heard(bus) for bus in buses]
+    for bus in buses:
+        await bus.start()
+    # A round of greetings, so that everything that starting says has been said.
+    for place, bus in enumerate(buses):
+        bus.publish("greeting", {})
+        for heard in hearers:
+            await heard.reaches(place + 1)
+    before = (await redis.info("commandstats"))["cmdstat_publish"]["calls"]
+    buses[0].publish("greeting", {"to": [f"{n:024x}" for n in range(1000)]}, b"x" * 200)
+    for heard in hearers:
+        await heard.reaches(4)
+    assert (await redis.info("commandstats"))["cmdstat_publish"]["calls"] - before == 1
