@@ -114,9 +114,8 @@ class MembershipService:
             raise Forbidden("Only the owner can take others out of a group, and nobody leaves a direct conversation.")
         if changed["owner_id"] == them and changed["participants"]:
             await self._conversations.hand_over(changed["_id"], them, owner_of(changed))
-        if (
-            them not in changed["participants"]
-        ):  # nor has been taken in again meanwhile, which is told by whoever did it
+        # Whoever has taken them in again meanwhile tells them so.
+        if them not in changed["participants"]:
             self._delivery.publish(events.conversation_removed(conversation_id, version_of(changed)), [member])
         await self._tell(changed)
 
