@@ -234,6 +234,7 @@ test("the API says what the protocol says", async (t) => {
     return method === "DELETE" ? undefined : { status: 200, body: { items: [], next: null } };
   });
   const api = new Api({ fetch: (path, init) => fetch(server + path, init) });
+  const said = { content: "x", nonce: "n" };
   const calls = [
     [() => api.me(), "GET", "/users/me"],
     [() => api.updateMe({ avatar: null }), "PATCH", "/users/me", {}, { avatar: null }],
@@ -251,7 +252,7 @@ test("the API says what the protocol says", async (t) => {
     [() => api.removeParticipant("c", "u"), "DELETE", "/conversations/c/participants/u"],
     [() => api.messages("c", { before: 9 }), "GET", "/conversations/c/messages", { before: "9" }],
     [() => api.changes("c", 3), "GET", "/conversations/c/messages", { after_rev: "3", limit: "500" }],
-    [() => api.sendMessage("c", "x", { nonce: "n" }), "POST", "/conversations/c/messages", {}, { content: "x", nonce: "n" }],
+    [() => api.sendMessage("c", "x", { nonce: "n" }), "POST", "/conversations/c/messages", {}, said],
     [() => api.editMessage("c", "m", "x"), "PATCH", "/conversations/c/messages/m", {}, { content: "x" }],
     [() => api.deleteMessage("c", "m"), "DELETE", "/conversations/c/messages/m"],
     [() => api.react("c", "m", "👍"), "PUT", "/conversations/c/messages/m/reactions/%F0%9F%91%8D"],

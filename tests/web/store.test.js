@@ -157,6 +157,52 @@ test("a message in a conversation that is not listed brings it in", async (t) =>
   assert.deepEqual(contents(store.getSnapshot().conversations[ids[0]]), ["hello"]);
 });
 
+/** Makes the server's answers to this call wait; `let go` sends them. */
+function held(server, call) {
+  const waiting = [];
+  const asked = new Promise((resolve) => {
+    server.delay = (made) =>
+      made === call ? new Promise((release) => (waiting.push(release), resolve())) : Promise.resolve();
+  });
+  const letGo = () => {
+    server.delay = async () => {};
+    for (const release of waiting.splice(0)) release();
+  };
+  return { asked, letGo };
+}
+
+test("what an event has told is not undone by an answer that was made up before it", async (t) => {
+  const server = await loaServer(t);
+  const id = server.begin(ANN, BOB);
+  const { asked, letGo } = held(server, "GET /conversations");
+  const ann = await client(t, server, 0);
+  await asked;
+  server.rename(id, "Later");
+  await state(ann.store, ({ conversations }) => conversations[id]?.details.title === "Later");
+  letGo();
+  server.say(id, BOB, "hello");
+  await state(ann.store, ({ conversations }) => conversations[id].messages.length);
+  await settled();
+  assert.equal(ann.store.getSnapshot().conversations[id].details.title, "Later");
+});
+
+test("nor is what was learnt after a reconnect by an answer from before it", async (t) => {
+  const server = await loaServer(t);
+  const id = server.begin(ANN, BOB);
+  const { asked, letGo } = held(server, "GET /conversations");
+  const ann = await client(t, server, 0);
+  await asked;
+  server.delay = async () => {};
+  server.fate = () => "lose";
+  server.rename(id, "Later");
+  server.fate = () => "pass";
+  server.close(1012, "restart");
+  await state(ann.store, ({ conversations }) => conversations[id]?.details?.title === "Later");
+  letGo();
+  await settled();
+  assert.equal(ann.store.getSnapshot().conversations[id].details.title, "Later");
+});
+
 test("what changed while one was away is there after the reconnect", async (t) => {
   const { server, id, ann, here, until } = await talk(t, { said: 2 });
   await ann.store.open(id);

@@ -120,7 +120,7 @@ export class ChatSocket {
   /**
    * Connect, and stay connected until `disconnect`, or until a person has to sign in (status `signed-out`).
    * @param {GetToken} getToken `Session.getToken`, or one's own
-   * @param {{userId?: string | undefined}} [options] with it, what waits to be sent is there before the server says hello
+   * @param {{userId?: string | undefined}} [options] with it, what waits to be sent is known before the server's hello
    */
   connect(getToken, { userId } = {}) {
     this.disconnect();
@@ -141,12 +141,19 @@ export class ChatSocket {
    * @param {{replyTo?: string | null}} [options]
    * @returns {Promise<Message>} the message once it is stored; rejects with the LoaError that refused it
    */
-  async send(conversationId, content, { replyTo = null } = {}) {
-    const { pending, stored } = this.#outbox.add(conversationId, content, replyTo);
+  send(conversationId, content, { replyTo = null } = {}) {
+    let added;
+    try {
+      added = this.#outbox.add(conversationId, content, replyTo);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#typed.delete(conversationId);
-    this.#emit({ type: "pending", conversation_id: conversationId, data: pending });
+    this.#emit({ type: "pending", conversation_id: conversationId, data: added.pending });
     this.#post(conversationId);
-    return stored;
+    // Who does not wait for it is told of a refusal by the `failed` event.
+    added.stored.catch(() => {});
+    return added.stored;
   }
 
   /**
@@ -183,8 +190,8 @@ export class ChatSocket {
   }
 
   /**
-   * What was loaded of a conversation is as of its `last_rev`; what is later is to be handed on. For a conversation that
-   * was loaded before the server's `hello`, or that is not among those it lists.
+   * What was loaded of a conversation is as of its `last_rev`; what is later is to be handed on. For a conversation
+   * that was loaded before the server's `hello`, or that is not among those it lists.
    * @param {{id: string, last_rev: number, last_seq: number}} conversation
    */
   hold(conversation) {

@@ -43,7 +43,9 @@ export function foldChat(state, event) {
     case "sent":
       return change(state, event.conversation_id, (it) => withMessage(it, event.data, state.userId));
     case "pending":
-      return change(state, event.conversation_id, (it) => ({ ...it, pending: [...without(it, event.data), event.data] }));
+      return change(state, event.conversation_id, (it) => {
+        return { ...it, pending: [...without(it, event.data), event.data] };
+      });
     case "failed": {
       const { nonce, error } = event.data;
       const fail = (/** @type {Pending} */ one) => (one.nonce === nonce ? { ...one, error } : one);
@@ -104,7 +106,8 @@ export function withHistory(state, id, messages, before) {
     // Meanwhile the oldest were let go: the page no longer touches what is held.
     if (before < it.from) return it;
     const from = messages.length ? messages[0].seq : 1;
-    return messages.reduce((held, message) => withMessage(held, message, null), { ...it, from: Math.min(it.from, from) });
+    const longer = { ...it, from: Math.min(it.from, from) };
+    return messages.reduce((held, message) => withMessage(held, message, null), longer);
   });
 }
 

@@ -1,4 +1,4 @@
-/** What can go wrong, by the server's stable codes; `network`, `disconnected` and `outbox_full` are the client's own. */
+/** What can go wrong, by the server's stable codes; `network`, `disconnected`, `outbox_full` are the client's own. */
 
 /** @typedef {{field: string, message: string}} FieldProblem */
 

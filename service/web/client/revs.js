@@ -65,7 +65,7 @@ export class Revs {
     this.#courses.delete(id);
   }
 
-  /** The rev up to which everything was handed on; undefined where the conversation is not followed. @param {string} id */
+  /** The rev up to which all was handed on; undefined where the conversation is not followed. @param {string} id */
   at(id) {
     return this.#courses.get(id)?.rev;
   }

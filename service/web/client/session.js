@@ -6,8 +6,12 @@ import { exclusively } from "./lock.js";
 import { browserStorage, load, save } from "./storage.js";
 
 /** @typedef {import("./types.js").SignedIn} SignedIn */
-/** @typedef {{user: import("./types.js").Profile, access_token: string, refresh_token: string, issued_at: number, expires_at: number}} Kept */
-/** @typedef {{type: "signed-in", user: import("./types.js").Profile} | {type: "signed-out", code: string | null}} SessionEvent */
+/** @typedef {import("./types.js").Profile} Profile */
+/**
+ * @typedef {{user: Profile, access_token: string, refresh_token: string, issued_at: number, expires_at: number}} Kept
+ * Times are in milliseconds since the epoch, by this device's clock.
+ */
+/** @typedef {{type: "signed-in", user: Profile} | {type: "signed-out", code: string | null}} SessionEvent */
 
 const KEY = "loa:session";
 const LOCK = "loa:refresh";

@@ -370,7 +370,7 @@ function ordered({ conversations }, before) {
   return ids.length === before.length && ids.every((id, place) => id === before[place]) ? before : ids;
 }
 
-/** What the server refuses, as a conversation that one has left, is simply not there. @param {Promise<void>} fetching */
+/** What the server refuses, as a conversation one has left, is simply not there. @param {Promise<void>} fetching */
 function quietly(fetching) {
   fetching.catch((error) => {
     if (!(error instanceof LoaError)) throw error;

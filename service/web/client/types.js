@@ -128,14 +128,16 @@
  * @typedef {{type: "status", data: Standby}} StatusEvent
  * @typedef {{type: "pending", conversation_id: string, data: Pending}} PendingEvent
  * @typedef {{type: "sent", conversation_id: string, data: Message}} SentEvent
- * @typedef {{type: "failed", conversation_id: string, data: {nonce: string, error: import("./errors.js").LoaError}}} FailedEvent
+ * @typedef {{type: "failed", conversation_id: string,
+ *   data: {nonce: string, error: import("./errors.js").LoaError}}} FailedEvent
  * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ConversationUpdated | ConversationRemoved
  *   | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent} ChatEvent
  */
 
 /**
  * What the subscribers of a NotificationStream hear. After a `reset` the list has to be fetched again.
- * @typedef {{type: "hello", data: {seq: number, unread_count: number, heartbeat_interval: number, token_expires_at: string}}} StreamHello
+ * @typedef {{type: "hello",
+ *   data: {seq: number, unread_count: number, heartbeat_interval: number, token_expires_at: string}}} StreamHello
  * @typedef {{type: "notification", data: Notification}} NotificationEvent
  * @typedef {{type: "unread_count", data: {unread_count: number, seq: number}}} UnreadCountEvent
  * @typedef {StreamHello | NotificationEvent | UnreadCountEvent | Reset | Draining | StatusEvent} StreamEvent

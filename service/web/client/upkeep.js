@@ -32,8 +32,8 @@ export class Upkeep {
 
   /**
    * @param {Window | undefined} window
-   * @param {{dial: () => void, wake: () => void, changed: (standby: Standby) => void}} owner `dial`: connect, it is time;
-   *   `wake`: what seems to be connected may have died unseen
+   * @param {{dial: () => void, wake: () => void, changed: (standby: Standby) => void}} owner `dial`: connect, it is
+   *   time; `wake`: what seems to be connected may have died unseen
    */
   constructor(window, { dial, wake, changed }) {
     this.#window = window;

@@ -1,4 +1,4 @@
-/** The parts of a browser that Node 20 lacks, as far as the library uses them. WebSocket, EventSource and the DOM are real. */
+/** The parts of a browser that Node 20 lacks, as far as the library uses them; WebSocket, EventSource, DOM are real. */
 
 import { JSDOM } from "jsdom";
 

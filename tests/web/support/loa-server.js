@@ -41,8 +41,10 @@ class World {
   connections = new Set();
   streams = new Set();
   inboxes = new Map();
-  /** What becomes of a frame on its way: "pass", "lose", "repeat", "late" (after the next), "cut" (of the connection). */
+  /** What becomes of a frame on its way: "pass", "lose", "repeat", "late" (after the next), "cut" (the connection). */
   fate = () => "pass";
+  /** What an answer waits for, once it is made up. */
+  delay = async () => {};
   calls = [];
 
   constructor(users) {
@@ -192,6 +194,7 @@ class World {
     this.calls.push(`${request.method} /${path.join("/")}`);
     if (path.join("/") === "notifications/stream") return this.#open(userId, searchParams, response);
     const body = this.#call(userId, request.method, path, Object.fromEntries(searchParams), text && JSON.parse(text));
+    await this.delay(this.calls.at(-1));
     response.writeHead(body?.code ? body.status : 200, { "Content-Type": "application/json" });
     response.end(JSON.stringify(body ?? {}));
   }

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 
-/** `answer({method, path, query, token, body})` returns `{status, body, headers}`, or nothing for 204; it may be async. */
+/** `answer({method, path, query, token, body})` gives `{status, body, headers}`, or nothing for 204; may be async. */
 export async function restServer(t, answer) {
   const server = createServer(async (request, response) => {
     let text = "";
