@@ -9,8 +9,7 @@ from service.chat.models import Conversation, Message, PresenceState
 from service.http.asyncapi import Channel
 from service.http.asyncapi import Message as Described
 from service.http.endpoint import ConnectionQuery
-from service.http.errors import FieldProblem
-from service.http.frames import Authenticate, Ping
+from service.http.frames import Authenticate, Error, Ping, Pong
 
 
 class ConversationPlace(BaseModel):
@@ -37,22 +36,6 @@ class Ack(BaseModel):
     type: Literal["ack"]
     ref: str | None
     data: Message | dict[str, object] | None = None
-
-
-class Error(BaseModel):
-    """The frame that it answers has changed nothing. `retry_after` is in seconds."""
-
-    type: Literal["error"]
-    ref: str | None
-    code: str
-    detail: str
-    retry_after: float | None = None
-    errors: list[FieldProblem] | None = None
-
-
-class Pong(BaseModel):
-    type: Literal["pong"]
-    ref: str | None
 
 
 class NewMessage(BaseModel):

@@ -1,13 +1,13 @@
-"""What a client may say on any socket, and how it is read: validated as strictly as a request body."""
+"""What a client may say on any socket, how it is read (as strictly as a request body), and what answers it."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
 from service.encoding import loads
 from service.errors import MalformedJson
 from service.http.endpoint import Input
-from service.http.errors import of_pydantic
+from service.http.errors import FieldProblem, of_pydantic
 
 MAX_REF = 64
 MAX_TOKEN = 4096
@@ -29,6 +29,22 @@ class Authenticate(ClientFrame):
 
 class Ping(ClientFrame):
     type: Literal["ping"]
+
+
+class Error(BaseModel):
+    """The frame that it answers has changed nothing. `retry_after` is in seconds."""
+
+    type: Literal["error"]
+    ref: str | None
+    code: str
+    detail: str
+    retry_after: float | None = None
+    errors: list[FieldProblem] | None = None
+
+
+class Pong(BaseModel):
+    type: Literal["pong"]
+    ref: str | None
 
 
 def parse(text: str, frames: TypeAdapter[F]) -> F:

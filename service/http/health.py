@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from pydantic import BaseModel
-from redis.exceptions import RedisError
 from sanic import Blueprint, HTTPResponse, Request
 
+from service.datastores.redis import OUTAGE
 from service.errors import Unavailable
 from service.http.endpoint import answer, endpoint
 
@@ -57,6 +57,6 @@ async def _answers(store: Pingable) -> bool:
     try:
         async with asyncio.timeout(PATIENCE):
             await store.ping()
-    except (Unavailable, RedisError, OSError, TimeoutError):
+    except (Unavailable, *OUTAGE):
         return False
     return True

@@ -13,9 +13,9 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from sanic import Request
 
+from service.datastores.redis import OUTAGE
 from service.errors import RateLimited
 
 log = structlog.get_logger()
@@ -99,7 +99,7 @@ class RateLimits:
         if self._shared and self._may_ask():
             try:
                 wait = await self._ask(self._shared, item, rule.name, *keys)
-            except (RedisError, OSError, TimeoutError) as error:
+            except OUTAGE as error:
                 self._away_until = time.monotonic() + AWAY
                 log.warning("limits_not_shared", error=type(error).__name__, seconds=AWAY)
             else:

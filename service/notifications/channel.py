@@ -5,8 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, create_model
 
 from service.http.asyncapi import Channel, Message
-from service.http.errors import FieldProblem
-from service.http.frames import Authenticate, Ping
+from service.http.frames import Authenticate, Error, Ping, Pong
 from service.notifications.models import Notification
 from service.notifications.socket import SocketQuery
 from service.notifications.stream import StreamQuery
@@ -46,22 +45,6 @@ class Authenticated(BaseModel):
     data: TokenExpiry
 
 
-class Refused(BaseModel):
-    """The frame that it answers has changed nothing. `retry_after` is in seconds."""
-
-    type: Literal["error"]
-    ref: str | None
-    code: str
-    detail: str
-    retry_after: float | None = None
-    errors: list[FieldProblem] | None = None
-
-
-class NotificationPong(BaseModel):
-    type: Literal["pong"]
-    ref: str | None
-
-
 NAMED: list[tuple[str, type[BaseModel], str]] = [
     ("hello", NotificationHello, "The first: where the user's notifications stand."),
     ("unread_count", UnreadState, "How many are unread has changed."),
@@ -98,8 +81,8 @@ def socket_channel() -> Channel:
             NOTIFICATION,
             *[Message(name, _frame(name, model), description) for name, model, description in NAMED],
             Message("ack", Authenticated, "The token was taken."),
-            Message("error", Refused, "The frame with this ref was refused; the socket stays open."),
-            Message("pong", NotificationPong, "The answer to a ping."),
+            Message("error", Error, "The frame with this ref was refused; the socket stays open."),
+            Message("pong", Pong, "The answer to a ping."),
         ],
         query=SocketQuery,
     )

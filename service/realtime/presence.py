@@ -8,8 +8,8 @@ from typing import Any, Protocol, cast
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from service.datastores.redis import OUTAGE
 from service.errors import Unavailable
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
@@ -27,7 +27,6 @@ BEAT_SECONDS = 5
 MAX_BATCH = 500
 GRACE = 2.0
 """Seconds that closing waits for a Redis that may be away; twice."""
-OUTAGE = (RedisError, OSError, TimeoutError)
 
 
 class LastSeen(Protocol):
