@@ -1,10 +1,17 @@
 """Posts, comments, and hearing of them."""
 
+import asyncio
 import re
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.e2e.conftest import Enter, Register
+from tests.running import eventually
+
+FORGET = (
+    "for (const key of Object.keys(localStorage)) if (key.startsWith('loa:notifications')) delete localStorage[key]"
+)
+"""As a browser that has never been told of a notification: the stream begins with what comes next."""
 
 
 async def test_publishes_comments_and_replies(enter: Enter, register: Register) -> None:
@@ -86,6 +93,28 @@ async def test_an_open_post_shows_new_comments(enter: Enter, register: Register)
     await expect(here.page.get_by_text("No comments yet.")).to_be_visible()
     binh.post(f"/posts/{post}/comments", content="Just now")
     await expect(here.page.locator(".comment")).to_contain_text("Just now")
+
+
+async def test_an_open_post_shows_what_came_before_the_stream(enter: Enter, register: Register) -> None:
+    """The comments may be loaded first, and the stream opened late: what came in between is told by neither."""
+    an, binh = register("An"), register("Bình")
+    post = an.post("/posts", content="Look at me")["id"]
+    here = await enter(an)
+    commented = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await commented.wait()
+        await route.continue_()
+
+    await here.visit(f"/#/posts/{post}")
+    await here.page.route("**/notifications/stream?*", hold)
+    await here.page.add_init_script(FORGET)
+    await here.page.reload()
+    await expect(here.page.get_by_text("No comments yet.")).to_be_visible()
+    binh.post(f"/posts/{post}/comments", content="Just before")
+    eventually(lambda: an.get("/notifications"))
+    commented.set()
+    await expect(here.page.locator(".comment")).to_contain_text("Just before")
 
 
 async def test_a_post_that_is_not_there_is_said_not_to_be(enter: Enter, register: Register) -> None:

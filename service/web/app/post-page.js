@@ -46,11 +46,15 @@ export class PostPage {
     }
   }
 
-  /** Someone has commented: show what has come since. */
+  /** Someone has commented, or may have: show what has come since. */
   async refresh() {
     await this.#ready;
-    await this.#comments.refresh();
-    this.#render();
+    try {
+      await this.#comments.refresh();
+      this.#render();
+    } catch {
+      // Whoever asks has been told nothing, and the next to comment brings it along.
+    }
   }
 
   async #begin() {

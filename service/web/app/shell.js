@@ -14,6 +14,8 @@ import { Rail } from "./rail.js";
 import { currentRoute } from "./route.js";
 import { showToast, toastRegion } from "./toast.js";
 
+const BEGINNINGS = new Set(["hello", "reset"]);
+
 export class Shell {
   element;
   #app;
@@ -120,10 +122,11 @@ export class Shell {
     if (announcement) showToast(icon("megaphone"), el("p", {}, announcement));
   }
 
-  #onNotification(event) {
-    if (event.type !== "notification") return;
-    this.#bell.announce(event.data);
-    if (event.data.data.post_id === this.#shown.postId) this.#view.refresh();
+  #onNotification({ type, data }) {
+    if (type === "notification") this.#bell.announce(data);
+    // A stream that begins tells nothing of what came before it, be it after the comments were loaded.
+    const concernsPost = type === "notification" ? data.data.post_id === this.#shown.postId : BEGINNINGS.has(type);
+    if (concernsPost && this.#shown.postId) this.#view.refresh();
   }
 
   #skip(event) {
