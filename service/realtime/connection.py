@@ -4,7 +4,8 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from service.identity import Identity
 from service.ids import new_id
@@ -92,7 +93,8 @@ class Connection(asyncio.Protocol):
             return True
         if not self.queue.put(event, self.encode(event)):
             return False
-        self._want_flush()
+        if not self._dirty:
+            self._want_flush()
         return True
 
     def overflow(self) -> None:
@@ -176,8 +178,8 @@ class Connection(asyncio.Protocol):
 
     # What the kinds define.
 
-    def encode(self, event: Event) -> bytes:
-        raise NotImplementedError
+    encode: ClassVar["attrgetter[bytes]"]
+    """An event in the bytes of this kind."""
 
     def heartbeat(self, now: float) -> float:
         """Show the peer, and the routers on the way, that the connection lives; return when to do it next."""
@@ -228,7 +230,7 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Hand all that waits to the transport, in one write."""
         self._dirty = False
-        if self.transport is None or self._paused or not len(self.queue):
+        if self.transport is None or self._paused or not self.queue.size:
             return
         self.transport.write(self.queue.take())
         if self._drained and not self._paused:
@@ -250,7 +252,7 @@ class Connection(asyncio.Protocol):
         return min(self.heartbeat(now), now + (left if self._warned else left - EXPIRY_NOTICE))
 
     def _want_flush(self) -> None:
-        if not (self._dirty or self._held or self._paused) and self.transport is not None and len(self.queue):
+        if not (self._dirty or self._held or self._paused) and self.transport is not None and self.queue.size:
             self._dirty = True
             self.registry.flush_soon(self)
 

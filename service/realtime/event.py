@@ -28,7 +28,12 @@ class Event:
     (number 0: it has none).
     """
 
-    __slots__ = ("_body", "_frame", "_stream", "feed", "key", "number", "policy", "topic", "type")
+    __slots__ = ("_body", "feed", "frame", "key", "number", "policy", "stream", "topic", "type")
+
+    frame: bytes
+    """As an unmasked WebSocket text frame (RFC 6455, 5.2)."""
+    stream: bytes
+    """As a server-sent event (WHATWG HTML, 9.2.5). JSON holds no line break, so one `data` line is enough."""
 
     def __init__(
         self,
@@ -48,8 +53,6 @@ class Event:
         self.number = number
         self.key = key
         self._body = body if isinstance(body, bytes) else dumps(body).encode()
-        self._frame = b""
-        self._stream = b""
 
     @property
     def body(self) -> bytes:
@@ -62,22 +65,21 @@ class Event:
         separator = b"," if len(self._body) > 2 else b""
         return b'{"type":"%b"%b%b' % (self.type.encode(), separator, self._body[1:])
 
-    @property
-    def frame(self) -> bytes:
-        """As an unmasked WebSocket text frame (RFC 6455, 5.2)."""
-        if not self._frame:
-            self._frame = text_frame(self.text)
-        return self._frame
+    def __getattr__(self, name: str) -> bytes:
+        # Called while the slot is empty only: a thousand connections read it at the speed of C, and a property's would
+        # be a call for each of them.
+        if name == "frame":
+            self.frame = text_frame(self.text)
+            return self.frame
+        if name == "stream":
+            self.stream = self._as_stream()
+            return self.stream
+        raise AttributeError(name)
 
-    @property
-    def stream(self) -> bytes:
-        """As a server-sent event (WHATWG HTML, 9.2.5). JSON holds no line break, so one `data` line is enough."""
-        if not self._stream:
-            if self.number:
-                self._stream = b"id: %d\ndata: %b\n\n" % (self.number, self.text)
-            else:
-                self._stream = b"event: %b\ndata: %b\n\n" % (self.type.encode(), self._body)
-        return self._stream
+    def _as_stream(self) -> bytes:
+        if self.number:
+            return b"id: %d\ndata: %b\n\n" % (self.number, self.text)
+        return b"event: %b\ndata: %b\n\n" % (self.type.encode(), self._body)
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -5,6 +5,7 @@ from service.realtime.event import Event, Policy
 MAX_EVENTS = 1000
 """A reader so far behind is served better by `sync` than by a longer queue."""
 MAX_BYTES = 1 << 20
+DURABLE = Policy.DURABLE
 EPHEMERAL_SHARE = 0.5
 """Ephemeral events may fill this share of the queue; the rest is kept for durable ones."""
 
@@ -31,15 +32,18 @@ class ConnectionQueue:
 
     def put(self, event: Event, data: bytes) -> bool:
         """Take in `event`, encoded as `data`. False where a durable one finds no room: the connection must close."""
-        if event.policy is not Policy.DURABLE:
+        if event.policy is not DURABLE:
             self._put_passing(event, data)
             return True
-        if not self._fits(data, 1.0):
+        # Written out, for this is called for every event of every connection.
+        size = self.size + len(data)
+        if size > self.max_bytes or len(self._items) >= self.max_events:
             self._drop_passing()
+            size = self.size + len(data)
             if not self._fits(data, 1.0):
                 return False
         self._items.append((event, data))
-        self.size += len(data)
+        self.size = size
         return True
 
     def take(self) -> bytes:

@@ -1,8 +1,9 @@
 """An event stream (server-sent events, WHATWG HTML 9.2): the same connection, with nothing coming in."""
 
+from operator import attrgetter
+
 from service.identity import Identity
 from service.realtime.connection import SILENCE, Connection
-from service.realtime.event import Event
 from service.realtime.registry import Registry
 
 RETRY_MS = 3000
@@ -16,6 +17,8 @@ class EventStream(Connection):
     """The response has no length and no chunks: it lasts as long as the connection does (RFC 9112, 6.3)."""
 
     __slots__ = ("_headers", "_last_flow", "_next_comment")
+
+    encode = attrgetter("stream")
 
     def __init__(self, registry: Registry, caller: Identity, feed: str) -> None:
         super().__init__(registry, caller, feed)
@@ -37,9 +40,6 @@ class EventStream(Connection):
             b"X-Accel-Buffering: no\r\n"
             b"Connection: close\r\n" + self._headers + b"\r\nretry: %d\n\n" % RETRY_MS
         )
-
-    def encode(self, event: Event) -> bytes:
-        return event.stream
 
     def drain(self, reconnect_after_ms: int) -> None:
         if not self.closing and self.transport and not self._held:

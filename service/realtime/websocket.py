@@ -6,6 +6,7 @@ order, a client that stops reading is never let go, and a connection costs three
 
 import logging
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
@@ -16,7 +17,6 @@ from websockets.server import ServerProtocol
 
 from service.identity import Identity
 from service.realtime.connection import SILENCE, Connection
-from service.realtime.event import Event
 from service.realtime.registry import Registry
 
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -70,6 +70,7 @@ class WebSocket(Connection):
         "on_text",
     )
 
+    encode = attrgetter("frame")
     takes_binary = False
 
     def __init__(
@@ -96,9 +97,6 @@ class WebSocket(Connection):
         self._last_heard = self._last_ping = self._loop_time()
         answer, self._answer = self._answer, b""
         return answer
-
-    def encode(self, event: Event) -> bytes:
-        return event.frame
 
     def pause(self) -> None:
         """Take in no more until `resume`: the edge has enough to do."""
