@@ -28,6 +28,7 @@ from service.chat.membership import MembershipService
 from service.chat.messages import MessageStore
 from service.chat.routes import blueprint as chat_routes
 from service.chat.service import ChatService
+from service.chat.writers import WriterStore
 from service.datastores.mongo import Database, Mongo
 from service.datastores.redis import connect
 from service.encoding import dumps, loads
@@ -71,6 +72,7 @@ class Stores(NamedTuple):
     sessions: SessionStore
     conversations: ConversationStore
     messages: MessageStore
+    writers: WriterStore
     last_seen: LastSeenStore
     posts: PostStore
     comments: CommentStore
@@ -86,6 +88,7 @@ class Stores(NamedTuple):
             SessionStore(database),
             ConversationStore(database),
             MessageStore(database),
+            WriterStore(database),
             LastSeenStore(database),
             posts,
             CommentStore(database, posts),
@@ -142,9 +145,13 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     accounts = AccountService(stores.users, stores.sessions, passwords, tokens, revocation)
 
     chat = ChatService(
-        stores.conversations, stores.messages, delivery, lambda size: instruments.committed("messages", size)
+        stores.conversations,
+        stores.messages,
+        stores.writers,
+        delivery,
+        lambda size: instruments.committed("messages", size),
     )
-    membership = MembershipService(stores.conversations, stores.messages, people, delivery)
+    membership = MembershipService(stores.conversations, stores.messages, people, delivery, chat.counted)
     presence = Presence(registry, bus, redis, stores.last_seen, events.presence)
 
     notifications = NotificationService(stores.notifications, stores.inboxes, people, delivery)

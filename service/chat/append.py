@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from service.chat.conversations import ConversationStore, Place
+from service.chat.conversations import Place
 from service.chat.messages import MessageStore
+from service.chat.places import Places
 from service.datastores.mongo import Document, unavailable
 from service.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
 from service.times import now
@@ -47,7 +48,7 @@ class Stored(NamedTuple):
     """A message as it is stored now, and who takes part. `event` is "" where it had been stored before."""
 
     message: Document
-    participants: list[ObjectId]
+    participants: list[str]
     event: str
 
 
@@ -61,18 +62,17 @@ class Append:
     caller hands in for a conversation is stored in that order; who takes no part writes nothing. One call at a time.
     """
 
-    def __init__(self, conversations: ConversationStore, messages: MessageStore) -> None:
-        self._conversations = conversations
+    def __init__(self, places: Places, messages: MessageStore) -> None:
+        self._places = places
         self._messages = messages
 
     async def write(self, items: Sequence[Draft | Change]) -> list[Outcome]:
         """Store all of `items`; for each its outcome. Raises Unavailable where what became of them is not known."""
-        places = await self._conversations.places({item.conversation_id for item in items})
-        # A list of 2,000 ids takes half a millisecond to look through, and a batch may ask for each of its messages.
-        members = {key: {user_id.binary for user_id in place.participants} for key, place in places.items()}
+        places = await self._places.of({item.conversation_id for item in items})
         outcomes: dict[int, Outcome] = {}
         for index, item in enumerate(items):
-            if item.user_id.binary not in members.get(item.conversation_id, ()):
+            place = places.get(item.conversation_id)
+            if place is None or item.user_id.binary not in place.members:
                 outcomes[index] = NotFound()
         await self._check_replies(items, outcomes)
         drafts = [
@@ -177,15 +177,12 @@ class Append:
             raise Unavailable("Too many are writing here at once.")
         if collisions > 1:
             await asyncio.sleep(random.uniform(0, min(LAST_PAUSE, 0.001 * 2**collisions)))  # noqa: S311
-        for document in await self._messages.tail(conversation_id, place.seq, place.rev):
-            place.seq = max(place.seq, document["seq"])
-            place.rev = max(place.rev, document["rev"])
+        await self._places.catch_up(conversation_id, place)
 
     @staticmethod
     def _settled(document: Document, places: dict[ObjectId, Place], event: str) -> Stored:
         place = places[document["conversation_id"]]
-        place.seq = max(place.seq, document["seq"])
-        place.rev = max(place.rev, document["rev"])
+        place.reach(document["seq"], document["rev"])
         return Stored(document, place.participants, event)
 
 

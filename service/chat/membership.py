@@ -1,6 +1,6 @@
 """The use cases of conversations: who talks to whom, under what title, and how far each has read."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from service.chat import events
 from service.chat.conversations import ConversationStore, owner_of, read_of, seq_of, version_of
+from service.chat.freshness import Freshness
 from service.chat.messages import MessageStore, message_of
 from service.chat.models import MAX_PARTICIPANTS
 from service.datastores.mongo import Document
@@ -27,8 +28,16 @@ class MembershipService:
     """Conversations as their participants see them. Every change is stored, and then told to all of them."""
 
     def __init__(
-        self, conversations: ConversationStore, messages: MessageStore, profiles: Profiles, delivery: Delivery
+        self,
+        conversations: ConversationStore,
+        messages: MessageStore,
+        profiles: Profiles,
+        delivery: Delivery,
+        counted: Callable[[], Awaitable[None]],
     ) -> None:
+        """`counted()` returns once all that was said up to now is in the order of the conversations."""
+        self._freshness = Freshness(messages, delivery.heard)
+        self._counted = counted
         self._conversations = conversations
         self._messages = messages
         self._profiles = profiles
@@ -56,12 +65,13 @@ class MembershipService:
 
     async def get(self, user_id: str, conversation_id: str) -> dict[str, Any]:
         """Raises NotFound."""
-        document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
+        document = await self._get(conversation_id, user_id)
         return (await self._views([document], user_id))[0]
 
     async def page(self, user_id: str, limit: int, before: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """Newest activity first, and the cursor of the next page. Raises ValidationFailed (`before`)."""
         place = _parse_cursor(before) if before is not None else None
+        await self._counted()
         documents = await self._conversations.page(ObjectId(user_id), limit + 1, place)
         more = len(documents) > limit
         documents = documents[:limit]
@@ -71,6 +81,7 @@ class MembershipService:
         """Where the most recently active conversations stand; from here on their events are followed in order."""
         fields = {"last": 1, "last_rev": 1, f"reads.{user_id}": 1}
         documents = await self._conversations.page(ObjectId(user_id), HELLO_LIMIT, fields=fields)
+        await self._freshness.refresh(documents)
         for document in documents:
             self._delivery.seed(events.TOPIC + str(document["_id"]), document["last_rev"])
         return [
@@ -91,7 +102,7 @@ class MembershipService:
     async def add(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
         """Raises NotFound, Forbidden for a direct conversation, ValidationFailed (`user_ids`)."""
         me = ObjectId(user_id)
-        document = await self._conversations.get(ObjectId(conversation_id), me)
+        document = await self._get(conversation_id, user_id)
         present = {str(member) for member in document["participants"]}
         new = [member for member in dict.fromkeys(new) if member not in present]
         await self._check_exist("user_ids", new)
@@ -122,7 +133,7 @@ class MembershipService:
     async def read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
         """Move the caller's read mark forward, to the last message at most. Raises NotFound."""
         me = ObjectId(user_id)
-        document = await self._conversations.get(ObjectId(conversation_id), me)
+        document = await self._get(conversation_id, user_id)
         seq = min(seq, seq_of(document))
         if await self._conversations.read(document["_id"], me, seq):
             to = [str(member) for member in document["participants"]]
@@ -136,6 +147,11 @@ class MembershipService:
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         to = [str(member) for member in document["participants"] if str(member) != user_id]
         self._delivery.publish(events.typing(conversation_id, user_id, TYPING_SECONDS), to)
+
+    async def _get(self, conversation_id: str, user_id: str) -> Document:
+        document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
+        await self._freshness.refresh([document])
+        return document
 
     async def _check_exist(self, field: str, user_ids: Collection[str]) -> None:
         known = await self._profiles.profiles(user_ids) if user_ids else {}
@@ -153,6 +169,7 @@ class MembershipService:
         """Tell every participant how the conversation stands: one event for all who have read as far."""
         if not document["participants"]:
             return
+        await self._freshness.refresh([document])
         groups: dict[int, list[str]] = {}
         for member in document["participants"]:
             groups.setdefault(read_of(document, member), []).append(str(member))
@@ -165,6 +182,7 @@ class MembershipService:
 
     async def _views(self, documents: Sequence[Document], user_id: str) -> list[dict[str, Any]]:
         """The conversations as `user_id` sees them, with one read for all people and one for all last messages."""
+        await self._freshness.refresh(documents)
         shown = {str(member) for document in documents for member in _shown(document)}
         profiles = await self._profiles.profiles(shown) if shown else {}
         last_ids = [document["last"]["id"] for document in documents if document["last"]["id"]]

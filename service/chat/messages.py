@@ -95,12 +95,11 @@ class MessageStore:
             )
         return found
 
-    async def recent_conversations(self, since: datetime) -> list[ObjectId]:
-        """The conversations in which something was said since then; ids carry the time, so it needs no index."""
+    async def conversations_between(self, since: datetime, until: datetime) -> list[ObjectId]:
+        """The conversations in which something was said then; ids carry the time, so it needs no index."""
+        span = {"$gte": ObjectId.from_datetime(since), "$lte": ObjectId.from_datetime(until)}
         async with unavailable():
-            found: list[ObjectId] = await self.collection.distinct(
-                "conversation_id", {"_id": {"$gt": ObjectId.from_datetime(since)}}
-            )
+            found: list[ObjectId] = await self.collection.distinct("conversation_id", {"_id": span})
         return found
 
     async def _find(self, wanted: Document) -> list[Document]:

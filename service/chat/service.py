@@ -1,19 +1,23 @@
 """The use cases of messages: say, change, read back. Persist, then publish: never the other way round."""
 
 import asyncio
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
 from bson import ObjectId
-from pymongo.errors import PyMongoError
 
 from service.chat import events
 from service.chat.append import Append, Change, Draft, Stored
-from service.chat.conversations import ConversationStore, Touch, seq_of
+from service.chat.conversations import ConversationStore, seq_of
 from service.chat.emoji import reaction
+from service.chat.freshness import Freshness
 from service.chat.messages import MessageStore, message_of
+from service.chat.places import Places
+from service.chat.write_behind import WriteBehind, touch_of
+from service.chat.writers import MARK_EVERY, WriterStore
 from service.datastores.group_commit import GroupCommit
 from service.datastores.mongo import Document
 from service.encoding import dumps
@@ -30,8 +34,6 @@ MAX_EMOJIS = 50
 SYNC_LIMIT = 500
 SYNC_BYTES = 384 * 1024
 """A `sync` ends with the message that goes over this: a longer one would find no room in a connection's queue."""
-RECENT = timedelta(minutes=2)
-"""How far back a starting process looks for what a dead one stored and did not announce."""
 MAX_UNSETTLED = 10_000
 
 
@@ -51,36 +53,55 @@ class Missed(NamedTuple):
 
 
 class ChatService:
-    """Messages: stored by group commit, then announced to all participants, then acknowledged.
+    """Messages: stored by group commit, then announced to all participants, then acknowledged; their conversation's
+    numbers are raised behind.
 
-    Whatever ends between the storing and the announcing (the process, the database's answer) leaves a conversation
-    *unsettled*: its numbers are raised and announced by `_settle`, so that whoever is connected hears of it.
+    Whatever ends between the storing and the raising (the process, the database's answer) leaves a conversation
+    *unsettled*: its numbers are raised and announced by `_settle`, so that whoever is connected hears of it. Which ones
+    a dead process has left is found by the marks that the living set.
     """
 
     def __init__(
         self,
         conversations: ConversationStore,
         messages: MessageStore,
+        writers: WriterStore,
         delivery: Delivery,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         """`on_batch` is told how many messages and changes each write takes."""
         self._conversations = conversations
         self._messages = messages
+        self._writers = writers
         self._delivery = delivery
-        self._append = Append(conversations, messages)
+        self._freshness = Freshness(messages, delivery.heard)
+        self._append = Append(Places(conversations, messages, delivery.heard), messages)
+        self._behind = WriteBehind(conversations, self._unsettle)
         self._commits: GroupCommit[Draft | Change, Stored] = GroupCommit(self._write, on_batch=on_batch)
         self._unsettled: set[ObjectId] = set()
-        self._settler: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
+        self._process_id = uuid.uuid4().hex
         delivery.fills(events.TOPIC, self._fill)
 
     async def start(self) -> None:
-        self._settler = asyncio.create_task(self._settle_all())
+        self._tasks = [
+            asyncio.create_task(self._settle_all()),
+            asyncio.create_task(forever(self._mark, "chat_mark")),
+        ]
 
     async def close(self) -> None:
         await self._commits.close()
-        await stop(self._settler)
+        for task in self._tasks:
+            await stop(task)
+        await self._behind.close()
+        if self._tasks and not self._unsettled:
+            with suppress(Unavailable):
+                await self._writers.leave(self._process_id)
+
+    async def counted(self) -> None:
+        """Return once all that this process has stored is counted in its conversation, or cannot be."""
+        await self._behind.flush()
 
     # Saying and changing.
 
@@ -149,6 +170,7 @@ class ChatService:
     async def history(self, user_id: str, conversation_id: str, before: int | None, limit: int) -> Page:
         """A page of history, ascending by seq: the newest, or the one `before` that seq. Raises NotFound."""
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
+        await self._freshness.refresh([conversation])
         end = seq_of(conversation) if before is None else min(before - 1, seq_of(conversation))
         first = max(1, end - limit + 1)
         documents = await self._messages.range(conversation["_id"], first, end) if end else []
@@ -165,6 +187,7 @@ class ChatService:
         """For each of the conversations a way to read what was missed (a Missed), one at a time: together they could
         be more than there is memory for. One in which the user takes no part is left out. Raises Unavailable."""
         found = await self._conversations.get_many({ObjectId(key) for key in revs}, ObjectId(user_id))
+        await self._freshness.refresh(found.values())
 
         def reader(conversation: Document, after: int) -> Callable[[], Any]:
             return lambda: self._missed(conversation, after)
@@ -201,20 +224,10 @@ class ChatService:
             # Some of it may be stored, and nobody has been told.
             self._unsettle(item.conversation_id for item in items)
             raise
-        stored = [outcome for outcome in outcomes if isinstance(outcome, Stored) and outcome.event]
-        try:
-            if stored:
-                await self._conversations.touch(_touches(stored))
-        except (Unavailable, PyMongoError):
-            # They are stored all the same, and are told and acknowledged.
-            self._unsettle(outcome.message["conversation_id"] for outcome in stored)
-        recipients: dict[ObjectId, list[str]] = {}
-        for outcome in stored:
-            conversation_id = outcome.message["conversation_id"]
-            if conversation_id not in recipients:
-                recipients[conversation_id] = [str(user_id) for user_id in outcome.participants]
-            event = events.message(outcome.event, message_of(outcome.message))
-            self._delivery.publish(event, recipients[conversation_id])
+        for outcome in outcomes:
+            if isinstance(outcome, Stored) and outcome.event:
+                self._behind.add(outcome.message, new=outcome.event == "new_message")
+                self._delivery.publish(events.message(outcome.event, message_of(outcome.message)), outcome.participants)
         return outcomes
 
     # Settling.
@@ -229,8 +242,17 @@ class ChatService:
         await until_done(self._look_back, "chat_look_back")
         await forever(self._settle, "chat_settle")
 
+    async def _mark(self) -> None:
+        if not self._unsettled:
+            await self._writers.mark(self._process_id)
+        await asyncio.sleep(MARK_EVERY.total_seconds())
+
     async def _look_back(self) -> None:
-        self._unsettle(await self._messages.recent_conversations(now() - RECENT))
+        for since, until in await self._writers.spans():
+            self._unsettle(await self._messages.conversations_between(since, until))
+            while self._unsettled:
+                await self._settle()
+        await self._writers.forget_dead()
 
     async def _settle(self) -> None:
         """Raise and announce the numbers of the unsettled conversations, from what is stored."""
@@ -251,24 +273,22 @@ class ChatService:
             return
         tail = await self._messages.tail(conversation_id, place.seq, place.rev)
         if tail:
-            await self._conversations.touch({conversation_id: _touch_of(tail)})
+            await self._conversations.touch({conversation_id: touch_of(tail)})
         rev = max([place.rev, *(document["rev"] for document in tail)])
-        to = [str(user_id) for user_id in place.participants]
-        self._delivery.reached(events.TOPIC + str(conversation_id), rev, events.FEED, to)
+        self._delivery.reached(events.TOPIC + str(conversation_id), rev, events.FEED, place.participants)
 
     async def _fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         conversation_id = ObjectId(topic.removeprefix(events.TOPIC))
         place = (await self._conversations.places([conversation_id])).get(conversation_id)
         if place is None:
             return []
-        to = [str(user_id) for user_id in place.participants]
         documents = await self._messages.changes(conversation_id, after, place.rev, SYNC_LIMIT)
         return [
             (
                 events.message(
                     "new_message" if document["claims"][0] > after else "message_updated", message_of(document)
                 ),
-                to,
+                place.participants,
             )
             for document in documents
         ]
@@ -279,29 +299,3 @@ def _check_own(document: Document, user_id: str) -> None:
         raise Forbidden("The message is someone else's.")
     if document["deleted"]:
         raise Forbidden("The message has been deleted.")
-
-
-def _touches(stored: Sequence[Stored]) -> dict[ObjectId, Touch]:
-    touches: dict[ObjectId, Touch] = {}
-    for outcome in stored:
-        message = outcome.message
-        touch = touches.setdefault(message["conversation_id"], Touch())
-        _raise(touch, message, new=outcome.event == "new_message")
-    return touches
-
-
-def _touch_of(tail: Sequence[Document]) -> Touch:
-    touch = Touch()
-    for document in tail:
-        _raise(touch, document, new=True)
-    return touch
-
-
-def _raise(touch: Touch, message: Document, *, new: bool) -> None:
-    touch.rev = max(touch.rev, message["rev"])
-    if new and message["seq"] > touch.seq:
-        touch.seq, touch.message_id, touch.at = message["seq"], message["_id"], message["created_at"]
-    if new:
-        # Whoever says something has read what was said before.
-        sender = str(message["sender_id"])
-        touch.reads[sender] = max(touch.reads.get(sender, 0), message["seq"])

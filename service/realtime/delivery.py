@@ -31,12 +31,14 @@ MAX_FILLS = 8
 class Topic:
     """What this process knows of one order: of the numbers from `first`, those up to `last` have been delivered here.
 
-    `wanted` is the highest that is known to exist; what came too early is `held`.
+    `wanted` is the highest that is known to exist; what came too early is `held`. Where it is not `followed`, nobody
+    here has been told of it yet: there is no order to keep, and only the highest number is of interest.
     """
 
-    __slots__ = ("first", "held", "last", "wanted")
+    __slots__ = ("first", "followed", "held", "last", "wanted")
 
-    def __init__(self, last: int) -> None:
+    def __init__(self, last: int, *, followed: bool = True) -> None:
+        self.followed = followed
         self.first = last + 1
         self.last = last
         self.wanted = last
@@ -87,8 +89,14 @@ class Delivery:
 
     def seed(self, topic: str, number: int) -> None:
         """Everything of `topic` up to `number` is known to be stored: a connection that joins has it in its past."""
-        if topic not in self.topics:
+        known = self.topics.get(topic)
+        if known is None or not known.followed:
             self._remember(topic, number)
+
+    def heard(self, topic: str) -> int:
+        """The last number of `topic` that this process knows to be stored; 0 where it knows of none."""
+        known = self.topics.get(topic)
+        return known.wanted if known else 0
 
     def reached(self, topic: str, number: int, feed: str, to: Collection[str]) -> None:
         """Tell every process that `topic` has got to `number`, in case nobody has: who is behind reads the rest. Where
@@ -123,8 +131,9 @@ class Delivery:
 
     def _in_order(self, event: Event, to: Recipients) -> None:
         topic = self.topics.get(event.topic)
-        if topic is None:
+        if topic is None or not topic.followed:
             if not self._anyone_of(to):
+                self._note(event.topic, event.number)
                 return
             topic = self._remember(event.topic, event.number - 1)
         self.topics.move_to_end(event.topic)
@@ -141,13 +150,15 @@ class Delivery:
 
     def _on_reached(self, head: dict[str, Any], body: bytes) -> None:
         topic = self.topics.get(head["topic"])
-        if topic is not None:
+        if topic is not None and topic.followed:
             if head["number"] > topic.last:
                 self._want(head["topic"], topic, head["number"])
         elif self._anyone_of(head["to"]):
             # Nobody knows how much of it they have been told.
             self._remember(head["topic"], head["number"])
             self._registry.notify(head["to"], head["feed"], "reset", {"reason": "events_missed"})
+        else:
+            self._note(head["topic"], head["number"])
 
     def _want(self, name: str, topic: Topic, number: int) -> None:
         topic.wanted = max(topic.wanted, number)
@@ -218,8 +229,13 @@ class Delivery:
     def _anyone_of(self, to: Recipients) -> bool:
         return to is None or any(user_id in self._registry for user_id in to)
 
-    def _remember(self, name: str, last: int) -> Topic:
-        topic = self.topics[name] = Topic(last)
+    def _note(self, name: str, number: int) -> None:
+        """There is this number, though nobody here is to be told."""
+        self._remember(name, max(number, self.heard(name)), followed=False)
+
+    def _remember(self, name: str, last: int, *, followed: bool = True) -> Topic:
+        topic = self.topics[name] = Topic(last, followed=followed)
+        self.topics.move_to_end(name)
         if len(self.topics) > MAX_TOPICS:
             self.topics.popitem(last=False)
         return topic

@@ -14,6 +14,7 @@ from pymongo import monitoring
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from service.chat.append import Append, Change, Draft, Stored
+from service.chat.places import Places
 from service.datastores.mongo import Mongo
 from service.errors import Forbidden, NonceReused, NotFound, Unavailable, ValidationFailed
 from tests.chat.world import ADA, BOB, CAY, World, until_heard
@@ -63,6 +64,8 @@ async def test_changes_and_messages_of_many_processes_share_one_count(processes:
     stored = await worlds[0].stored(conversation)
     assert len(stored) == 3 + 3 * 8
     assert_dense(stored)
+    for world in worlds:
+        await world.chat.counted()
     assert (await worlds[0].membership.get(ADA, conversation))["last_rev"] == max(m["rev"] for m in stored)
 
 
@@ -71,7 +74,7 @@ async def test_a_writer_that_slept_is_not_given_a_number_that_was_passed(process
     world = processes()
     conversation = await world.group(ADA, BOB)
     message = (await world.chat.send(ADA, conversation, "one"))[0]
-    append = Append(world.conversations, world.messages)
+    append = Append(Places(world.conversations, world.messages), world.messages)
     places = await world.conversations.places([ObjectId(conversation)])
     for n in range(3):
         await world.chat.edit(ADA, conversation, message["id"], f"edit {n}")
@@ -265,7 +268,7 @@ async def test_a_change_of_a_message_elsewhere_is_not_found(world: World) -> Non
     """The conversation named must be the message's own."""
     here, elsewhere = await world.group(ADA, BOB), await world.group(ADA, CAY)
     message = (await world.chat.send(ADA, elsewhere, "elsewhere"))[0]["id"]
-    append = Append(world.conversations, world.messages)
+    append = Append(Places(world.conversations, world.messages), world.messages)
     change = Change(ObjectId(here), ObjectId(ADA), ObjectId(message), lambda document: {"content": "x"})
     assert [type(outcome) for outcome in await append.write([change])] == [NotFound]
 
@@ -273,7 +276,7 @@ async def test_a_change_of_a_message_elsewhere_is_not_found(world: World) -> Non
 async def test_what_the_database_refuses_in_part_and_does_not_confirm_is_not_acknowledged(world: World) -> None:
     """A taken number and a write concern that timed out, in one answer: what went before may not last."""
     conversation = await world.group(ADA, BOB)
-    append = Append(world.conversations, world.messages)
+    append = Append(Places(world.conversations, world.messages), world.messages)
 
     class Unconfirmed:
         async def insert_many(self, documents: list[dict[str, Any]], ordered: bool) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
 from service.chat.messages import TAIL
-from service.chat.service import MAX_EMOJIS, RECENT
+from service.chat.service import MAX_EMOJIS, ChatService
+from service.chat.writers import MARGIN
 from service.encoding import dumps
 from service.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from service.realtime.queue import MAX_BYTES
@@ -134,6 +136,20 @@ async def test_what_was_missed_is_told_whole_or_in_part(world: World, monkeypatc
     assert ([message["rev"] for message in missed.messages], missed.last_rev, missed.complete) == ([4, 5], 5, True)
 
 
+def killed(world: World) -> ChatService:
+    """Its chat, which ends where it would tell of what it has stored."""
+
+    def end(*args: object) -> None:
+        raise asyncio.CancelledError
+
+    async def nothing(*args: object) -> None:
+        """A process that is gone writes nothing behind."""
+
+    world.delivery.publish = end  # type: ignore[method-assign]
+    world.conversations.touch = nothing  # type: ignore[method-assign]
+    return world.chat
+
+
 async def test_what_a_dead_process_stored_and_did_not_tell_is_told_by_the_next_to_start(
     processes: Callable[..., World],
 ) -> None:
@@ -141,15 +157,12 @@ async def test_what_a_dead_process_stored_and_did_not_tell_is_told_by_the_next_t
     dying, listening = processes(), processes()
     conversation = await dying.conversation(ADA, BOB)
     await dying.chat.send(ADA, conversation, "one")
+    await dying.chat.counted()
     listener = listening.listen(BOB)
     await listening.membership.hello(BOB)
 
-    async def killed(*args: object) -> None:
-        raise asyncio.CancelledError
-
-    dying.conversations.touch = killed  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
-        await dying.chat.send(ADA, conversation, "two")
+        await killed(dying).send(ADA, conversation, "two")
     assert heard(listener, "new_message") == []
     # The next one shares the listening process's bus, as all processes of a deployment do.
     starting = processes(listening.bus)
@@ -209,16 +222,102 @@ async def test_the_first_message_is_not_lost_with_its_process(
     conversation = await dying.conversation(ADA, BOB)
     listener = listening.listen(BOB)
 
-    async def killed(*args: object) -> None:
-        raise asyncio.CancelledError
-
-    dying.conversations.touch = killed  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
-        await dying.chat.send(ADA, conversation, "one")
+        await killed(dying).send(ADA, conversation, "one")
     starting = processes(listening.bus)
     await starting.chat.start()
     await until_heard(listener, "reset")
     assert (await starting.membership.get(BOB, conversation))["last_seq"] == 1
+
+
+async def test_what_was_acknowledged_is_counted_by_the_next_process_to_start(processes: Callable[..., World]) -> None:
+    """It was killed after telling and acknowledging, days ago, before it had counted: nobody else ever will."""
+    dying, starting, reading = processes(), processes(), processes()
+    conversation = await dying.conversation(ADA, BOB)
+    await dying.writers.mark("dying")
+
+    async def nothing(*args: object) -> None:
+        """A process that is gone writes nothing behind."""
+
+    dying.conversations.touch = nothing  # type: ignore[method-assign]
+    sent, _ = await dying.chat.send(ADA, conversation, "one")
+    days = timedelta(days=3)
+    aged = ObjectId.from_datetime(now() - days)
+    document = await dying.messages.one(ObjectId(conversation), ObjectId(sent["id"]))
+    assert document
+    await dying.messages.collection.delete_one({"_id": document["_id"]})
+    await dying.messages.collection.insert_one(document | {"_id": aged})
+    await dying.writers._collection.update_one({"_id": "dying"}, {"$set": {"at": now() - days}})
+    assert (await reading.membership.hello(BOB))[0]["last_rev"] == 0
+    await starting.chat.start()
+    async with asyncio.timeout(5):
+        while (await reading.membership.hello(BOB))[0]["last_rev"] != 1:
+            await asyncio.sleep(0.01)
+        # Its mark has served, and the living one's stays.
+        while len(await starting.writers.spans()) != 2:
+            await asyncio.sleep(0.01)
+
+
+async def test_who_is_acknowledged_and_looks_sees_it_counted(world: World) -> None:
+    """The numbers of a conversation are written later; what is shown of it is right at once, and so is the order."""
+    older, newer = await world.conversation(ADA, BOB), await world.conversation(ADA, CAY)
+    await world.chat.send(ADA, newer, "before")
+    await world.chat.counted()
+    held = asyncio.Event()
+    touch = world.conversations.touch
+
+    async def later(touches: Any) -> None:
+        await held.wait()
+        await touch(touches)
+
+    world.conversations.touch = later  # type: ignore[method-assign]
+    await world.chat.send(ADA, older, "now")
+    shown = await world.membership.get(BOB, older)
+    assert (shown["last_seq"], shown["last_rev"], shown["unread_count"]) == (1, 1, 1)
+    assert shown["last_message"]["content"] == "now"
+    assert shown["last_activity_at"] == shown["last_message"]["created_at"]
+    assert (await world.membership.get(ADA, older))["unread_count"] == 0
+    assert [item["last_rev"] for item in await world.membership.hello(BOB)] == [1]
+    assert len((await world.chat.history(BOB, older, None, 10)).items) == 1
+    assert (await world.membership.read(BOB, older, 1))["unread_count"] == 0
+    listed = asyncio.ensure_future(world.membership.page(ADA, 10, None))
+    held.set()
+    items, _ = await listed
+    assert [item["id"] for item in items] == [older, newer]
+
+
+async def test_a_busy_conversation_is_counted_now_and_then(world: World) -> None:
+    """However much is said in it, its numbers are written a few times a second."""
+    conversation = await world.conversation(ADA, BOB)
+    writes = 0
+    touch = world.conversations.touch
+
+    async def counting(touches: Any) -> None:
+        nonlocal writes
+        writes += 1
+        await touch(touches)
+
+    world.conversations.touch = counting  # type: ignore[method-assign]
+    for number in range(20):
+        await world.chat.send(ADA, conversation, f"m{number}")
+    assert writes < 20
+    await world.chat.counted()
+    [place] = (await world.conversations.places([ObjectId(conversation)])).values()
+    assert (place.seq, place.rev) == (20, 20)
+
+
+async def test_who_was_taken_out_stores_nothing_whatever_is_remembered(processes: Callable[..., World]) -> None:
+    """The process that they write to has their membership in memory, and was told of nothing."""
+    here, there = processes(), processes()
+    group = await here.group(ADA, BOB)
+    await here.chat.send(BOB, group, "in")
+    await there.membership.remove(ADA, group, BOB)
+    with pytest.raises(NotFound):
+        await here.chat.send(BOB, group, "out")
+    await there.membership.add(ADA, group, [CAY])
+    listener = here.listen(CAY)
+    await here.chat.send(CAY, group, "new here")
+    assert [event["data"]["seq"] for event in heard(listener, "new_message")] == [2]
 
 
 async def test_a_look_back_sees_the_latest_however_much_was_said(world: World) -> None:
@@ -226,7 +325,7 @@ async def test_a_look_back_sees_the_latest_however_much_was_said(world: World) -
     busy, last = await world.conversation(ADA, BOB), await world.conversation(ADA, CAY)
     await asyncio.gather(*[world.chat.submit(ADA, busy, f"m{n}") for n in range(TAIL + 1)])
     await world.chat.send(ADA, last, "the last")
-    found = await world.messages.recent_conversations(now() - RECENT)
+    found = await world.messages.conversations_between(now() - MARGIN, now() + MARGIN)
     assert sorted(found) == sorted([ObjectId(busy), ObjectId(last)])
 
 

@@ -11,6 +11,7 @@ from service.chat.conversations import ConversationStore
 from service.chat.membership import MembershipService
 from service.chat.messages import MessageStore
 from service.chat.service import ChatService
+from service.chat.writers import WriterStore
 from service.datastores.mongo import Database
 from service.profiles import Profile
 from service.realtime.bus import Bus, LocalBus
@@ -43,8 +44,11 @@ class World:
         self.registry = Registry(Ticker())
         self.bus = bus or LocalBus()
         self.delivery = Delivery(self.bus, self.registry)
-        self.chat = ChatService(self.conversations, self.messages, self.delivery)
-        self.membership = MembershipService(self.conversations, self.messages, Everyone(), self.delivery)
+        self.writers = WriterStore(database)
+        self.chat = ChatService(self.conversations, self.messages, self.writers, self.delivery)
+        self.membership = MembershipService(
+            self.conversations, self.messages, Everyone(), self.delivery, self.chat.counted
+        )
 
     async def create_indexes(self) -> None:
         await self.conversations.create_indexes()
