@@ -190,7 +190,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", extensions.VERSION, "", channels())))
 
     # In the order of starting; what is above closes after what stands on it.
-    parts: list[Part] = [instruments, limits, bus, revocation, presence, chat, debts]
+    parts: list[Part] = [instruments, limits, bus, revocation, presence, chat, membership, debts]
 
     @app.before_server_start
     async def start(_: Sanic[Any, Any]) -> None:

@@ -1,6 +1,6 @@
 """The store of conversations: who takes part, how far each has read, and how far the messages have got."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -41,6 +41,10 @@ class Place:
         """There are messages up to these numbers."""
         self.seq = max(self.seq, seq)
         self.rev = max(self.rev, rev)
+
+
+MANY = 2000
+"""Conversations read at once for several users; where they have more, each is read alone, and cut by the database."""
 
 
 @dataclass(slots=True)
@@ -129,6 +133,19 @@ class ConversationStore:
         if before:
             found = [document for document in found if (document["last_activity"], document["_id"]) < before]
         return found[:limit]
+
+    async def recent(self, user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
+        """For each of the users the numbers of their `limit` most recently active conversations, in one read where
+        that is not too much for one."""
+        fields: Document = {"last": 1, "last_rev": 1, "last_activity": 1}
+        fields |= {f"reads.{user_id}": 1 for user_id in user_ids}
+        if len(user_ids) > 1:
+            async with unavailable():
+                cursor = self._collection.find({"participants": {"$in": list(user_ids)}}, fields | {"participants": 1})
+                found: list[Document] = await cursor.limit(MANY + 1).to_list(None)
+            if len(found) <= MANY:
+                return _by_user(found, user_ids, limit)
+        return {user_id: await self.page(user_id, limit, fields=fields) for user_id in user_ids}
 
     async def rename(self, conversation_id: ObjectId, user_id: ObjectId, title: str) -> Document | None:
         """The changed conversation; None where there is no such group of that user's."""
@@ -249,6 +266,15 @@ class ConversationStore:
             "reads": {},
             "version": 0,
         }
+
+
+def _by_user(found: Sequence[Document], user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
+    theirs: dict[ObjectId, list[Document]] = {user_id: [] for user_id in user_ids}
+    for document in sorted(found, key=lambda each: (each["last_activity"], each["_id"]), reverse=True):
+        for user_id in theirs.keys() & document["participants"]:
+            if len(theirs[user_id]) < limit:
+                theirs[user_id].append(document)
+    return theirs
 
 
 def owner_of(conversation: Document) -> ObjectId:

@@ -163,6 +163,27 @@ async def test_typing_is_told_to_the_others(world: World) -> None:
     assert heard(mine) == []
 
 
+@pytest.mark.parametrize("many", [2000, 2])
+async def test_those_who_come_together_are_told_what_each_would_be_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """In one read, or where that would be too much in one each: newest activity first, and one's own read mark."""
+    monkeypatch.setattr("service.chat.conversations.MANY", many)
+    monkeypatch.setattr("service.chat.membership.HELLO_LIMIT", 2)
+    group = await world.group(ADA, BOB, CAY)
+    for other in (BOB, CAY, DAN):
+        conversation = await world.conversation(ADA, other)
+        await world.chat.send(ADA, conversation, "hi")
+    await world.chat.send(BOB, group, "all")
+    await world.chat.counted()
+    together = await asyncio.gather(*[world.membership.hello(user) for user in (ADA, BOB, CAY, DAN)])
+    alone = [await world.membership.hello(user) for user in (ADA, BOB, CAY, DAN)]
+    assert together == alone
+    assert [len(stands) for stands in alone] == [2, 2, 2, 1]
+    assert [stands[0]["conversation_id"] == group for stands in alone] == [True, True, True, False]
+    assert [stands[0]["last_read_seq"] for stands in alone] == [0, 1, 0, 0]
+
+
 async def test_hello_tells_where_conversations_stand(world: World) -> None:
     """And from there on their events are followed in order."""
     group = await world.group(ADA, BOB)
