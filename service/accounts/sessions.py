@@ -9,6 +9,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 
+from service.datastores.by_ids import by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
 from service.times import now
 
@@ -67,11 +68,10 @@ class SessionStore:
         return bool(result.modified_count)
 
     async def alive(self, session_ids: Iterable[str]) -> set[str]:
-        """Those of `session_ids` that have not ended, in one read."""
-        ids = [ObjectId(session_id) for session_id in set(session_ids)]
-        live = {"_id": {"$in": ids}, "expires_at": {"$gt": now()}, **LIVE}
-        async with unavailable():
-            return {str(one["_id"]) for one in await self._sessions.find(live, {"_id": True}).to_list(None)}
+        """Those of `session_ids` that have not ended."""
+        ids = {ObjectId(session_id) for session_id in session_ids}
+        found = await by_ids(self._sessions, ids, {"_id": True}, {"expires_at": {"$gt": now()}, **LIVE})
+        return {str(one["_id"]) for one in found}
 
     async def of_user(self, user_id: str, limit: int) -> list[Session]:
         """The live ones, last used first, at most `limit`."""

@@ -9,6 +9,7 @@ from bson import ObjectId
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
+from service.datastores.by_ids import by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
 from service.errors import UsernameTaken
 from service.profiles import Profile
@@ -101,11 +102,8 @@ class UserStore:
             )
 
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
-        ids = [ObjectId(user_id) for user_id in set(user_ids)]
-        if not ids:
-            return {}
-        async with unavailable():
-            documents = await self._users.find({"_id": {"$in": ids}}, PUBLIC).to_list(len(ids))
+        ids = {ObjectId(user_id) for user_id in user_ids}
+        documents = await by_ids(self._users, ids, PUBLIC)
         return {profile.id: profile for profile in map(_profile, documents)}
 
     async def search(self, prefix: str, limit: int) -> list[Profile]:

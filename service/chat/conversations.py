@@ -10,6 +10,7 @@ from pymongo import DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from service.chat.models import MAX_PARTICIPANTS
+from service.datastores.by_ids import by_ids
 from service.datastores.mongo import Database, Document, unavailable
 from service.errors import NotFound, ValidationFailed
 from service.times import now
@@ -108,12 +109,9 @@ class ConversationStore:
 
     async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
         """Those of the conversations in which `user_id` takes part."""
-        async with unavailable():
-            found = self._collection.find(
-                {"_id": {"$in": list(conversation_ids)}, "participants": user_id},
-                {"last": 1, "last_rev": 1, f"reads.{user_id}": 1},
-            )
-            return {document["_id"]: document async for document in found}
+        fields = {"last": 1, "last_rev": 1, f"reads.{user_id}": 1}
+        found = await by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
+        return {document["_id"]: document for document in found}
 
     async def page(
         self,
@@ -219,12 +217,7 @@ class ConversationStore:
         }
 
     async def _numbers(self, conversation_ids: Collection[ObjectId], fields: Document) -> list[Document]:
-        wanted = {"_id": {"$in": list(conversation_ids)}}
-        async with unavailable():
-            found: list[Document] = await self._collection.find(
-                wanted, {"last": 1, "last_rev": 1, "version": 1, **fields}
-            ).to_list(None)
-        return found
+        return await by_ids(self._collection, conversation_ids, {"last": 1, "last_rev": 1, "version": 1, **fields})
 
     async def touch(self, touches: dict[ObjectId, Touch]) -> None:
         """Raise what `touches` say, in one write; whoever was faster and further is not set back."""

@@ -7,6 +7,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import IndexModel
 
+from service.datastores.by_ids import by_ids
 from service.datastores.mongo import Database, Document, unavailable
 from service.times import iso
 
@@ -76,10 +77,7 @@ class MessageStore:
         return [*later, *newer]
 
     async def by_ids(self, message_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
-        if not message_ids:
-            return {}
-        found = await self._find({"_id": {"$in": list(message_ids)}})
-        return {document["_id"]: document for document in found}
+        return {document["_id"]: document for document in await by_ids(self.collection, message_ids)}
 
     async def one(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
         async with unavailable():

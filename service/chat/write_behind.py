@@ -1,6 +1,7 @@
 """Raising the numbers of conversations behind the backs of those who say something: late, and many at a time."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable
 
 import structlog
@@ -14,6 +15,9 @@ log = structlog.get_logger()
 
 PAUSE = 0.25
 """Seconds between two writes: a conversation is raised four times a second at most, however much is said in it."""
+SHARE = 0.2
+"""Of the time at most: to raise a hundred conversations takes the embedded server as long as to store as many
+messages, which are waited for."""
 MAX_WRITE = 500
 """Conversations in one write."""
 
@@ -59,8 +63,9 @@ class WriteBehind:
 
     async def _write_on(self) -> None:
         while self._waiting:
+            began = time.monotonic()
             await self._write_some()
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(max(PAUSE, (time.monotonic() - began) * (1 / SHARE - 1)))
 
     async def _write_some(self) -> None:
         async with self._one_at_a_time:
