@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.load import charts, fanout, growth, idle, machine, report, send, sse, storm
+from tests.load import bus, charts, fanout, growth, idle, machine, report, send, sse, storm
 from tests.load.bars import reached
 from tests.load.bench import Bench, Sizes
 from tests.load.catalog import Peer, catalog
@@ -25,7 +25,7 @@ from tests.load.results import Record
 from tests.load.world import world
 from tests.running import ROOT
 
-MODULES = (fanout, sse, send, idle, storm, growth)
+MODULES = (fanout, sse, send, idle, storm, growth, bus)
 WORKLOADS: dict[str, Callable[[Bench], list[Record]]] = {module.WORKLOAD: module.run for module in MODULES}
 ALL = "all"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.load import fanout, growth, idle, loa, send, sse, storm
+from tests.load import bus, fanout, growth, idle, loa, send, sse, storm
 from tests.load.results import Record
 
 SMALLEST = "the smallest"
@@ -52,6 +52,9 @@ BARS = (
     Bar(growth.WORKLOAD, growth.OPENING, "ms", SMALLEST, 1.5, at_most=True),
     Bar(growth.WORKLOAD, growth.PAGING, "ms", SMALLEST, 1.5, at_most=True),
     Bar(growth.WORKLOAD, growth.HELLO, "cpu_ms", "", 20.0, at_most=True),
+    # One; but the processes' beats, one every two seconds, are counted, too.
+    Bar(bus.WORKLOAD, "", "commands", "", 1.05, at_most=True),
+    Bar(bus.WORKLOAD, "", "cpu_ms", "", 3.0, at_most=True),
 )
 
 

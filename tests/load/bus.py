@@ -1,0 +1,109 @@
+"""`bus`: an event for a group of a thousand, on its way over Redis to three other processes."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any, cast
+
+from service.datastores.redis import connect
+from service.identity import Identity
+from service.ids import new_id
+from service.realtime.delivery import Delivery
+from service.realtime.event import Event
+from service.realtime.redis_bus import RedisBus
+from service.realtime.registry import Registry
+from service.realtime.stream import EventStream
+from service.realtime.ticker import Ticker
+from tests.load import loa, wire
+from tests.load.bench import Bench
+from tests.load.results import Record, Samples
+from tests.running import ROOT
+
+WORKLOAD = "bus"
+CASE = "an event to a group of 1,000 on four processes"
+HOW = "one process publishes, and holds no connection itself; three others hold one connection of the group each"
+MEMBERS = 1000
+LISTENERS = 3
+EVENTS = 500
+FEED = "load"
+PATIENCE = 60
+"""Seconds for a round, which takes one or two."""
+
+
+def run(bench: Bench) -> list[Record]:
+    samples = Samples(WORKLOAD)
+    bench.progress.begin(WORKLOAD, bench.sizes.rounds)
+    for number in range(1, bench.sizes.rounds + 1):
+        bench.progress.step(f"{loa.NAME}, round {number} of {bench.sizes.rounds}")
+        samples.add(CASE, loa.NAME, _measure(bench.world.redis_url, new_id()), how=HOW)
+    return samples.records()
+
+
+def _measure(redis_url: str, channel: str) -> dict[str, float]:
+    """The round's metrics. The channel is its own: a Redis may serve others, too."""
+    command = [sys.executable, "-m", "tests.load.bus", redis_url, channel]
+    with ExitStack() as stack:
+
+        def start(role: str) -> "subprocess.Popen[str]":
+            process = subprocess.Popen([*command, role], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            return process
+
+        listeners = [start("listen") for _ in range(LISTENERS)]
+        publisher = start("publish")
+        metrics: dict[str, float] = json.loads(publisher.communicate(timeout=PATIENCE)[0])
+        for listener in listeners:
+            assert listener.wait(PATIENCE) == 0
+    return metrics
+
+
+class Process:
+    """What of a Loa an event goes through between the service and the connections."""
+
+    def __init__(self, redis_url: str, channel: str) -> None:
+        self.redis = connect(redis_url)
+        self.bus = RedisBus(self.redis, channel)
+        self.registry = Registry(Ticker())
+        self.delivery = Delivery(self.bus, self.registry)
+        self.members = [f"{number:024x}" for number in range(MEMBERS)]
+
+    async def listen(self) -> None:
+        """Until all of it has come."""
+        stream = EventStream(self.registry, Identity(self.members[-1], new_id(), new_id(), time.time() + 3600), FEED)
+        self.registry.add(stream)
+        await self._start()
+        async with asyncio.timeout(PATIENCE):
+            while len(stream.queue) < EVENTS:
+                await asyncio.sleep(0.01)
+
+    async def publish(self) -> None:
+        await self._start()
+        commands, began = await self._commands(), time.process_time()
+        for number in range(1, EVENTS + 1):
+            event = Event("new_message", {"data": wire.text()}, feed=FEED, topic="load", number=number)
+            self.delivery.publish(event, self.members)
+            while self.bus.waiting:
+                await asyncio.sleep(0)
+        seconds = time.process_time() - began
+        asked = await self._commands() - commands
+        print(json.dumps({"cpu_ms": seconds / EVENTS * 1000, "commands": asked / EVENTS}))
+
+    async def _start(self) -> None:
+        await self.bus.start()
+        print("ready", flush=True)
+
+    async def _commands(self) -> int:
+        """PUBLISH commands that Redis has been given: those of a few beats are among them."""
+        stats: dict[str, Any] = await cast(Any, self.redis.info("commandstats"))
+        return int(stats.get("cmdstat_publish", {}).get("calls", 0))
+
+
+if __name__ == "__main__":
+    process = Process(*sys.argv[1:3])
+    asyncio.run(process.listen() if sys.argv[3] == "listen" else process.publish())
