@@ -1,0 +1,45 @@
+"""The datastores of a run: embedded servers of its own, each of which can be stopped, killed and started again."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.settings import Settings
+from service.child import Child
+from service.datastores.directory import DataDirectory
+from service.datastores.embedded import embedded
+from tests.running import descendants
+
+MARKS = {"mongo": "-m secantus", "redis": "valkey-server"}
+
+
+@dataclass
+class Datastores:
+    """`redis` and `mongo`: `await child.start()` starts one again that was killed."""
+
+    mongodb_uri: str
+    redis_url: str
+    mongo: Child
+    redis: Child
+
+    @staticmethod
+    def pid(name: str) -> int:
+        """Of "mongo" or "redis", as it runs now."""
+        (found,) = (child.pid for child in descendants(os.getpid()) if MARKS[name] in child.command)
+        return found
+
+
+@asynccontextmanager
+async def datastores(directory: Path) -> AsyncIterator[Datastores]:
+    """Running for as long as the block does, with their files in `directory`. To be entered in the main thread."""
+    with DataDirectory(directory) as held:
+        async with embedded(Settings(jwt_secret="x" * 32), held, print) as (found, (mongo, redis)):
+            assert found.mongodb_uri
+            assert found.redis_url
+            try:
+                yield Datastores(found.mongodb_uri, found.redis_url, mongo, redis)
+            finally:
+                await asyncio.sleep(0)  # what was cancelled lets go of its connections first
