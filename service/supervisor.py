@@ -8,6 +8,7 @@ handlers before they drain, so that a second SIGTERM (Heroku sends one to every 
 import asyncio
 import errno
 import os
+import resource
 import signal
 import socket
 import sys
@@ -30,6 +31,9 @@ START_ATTEMPTS = 4
 """Failed starts of one worker in a row after which all of it ends, for the platform to see and to act."""
 ONE_KEYSTROKE = 0.5
 """Seconds within which a second SIGINT is the same Ctrl-C: from the terminal, and again from whoever passes it on."""
+
+DESCRIPTORS = 65_536
+"""Open files for each process, where the system allows them: its usual default of 1,024 would be as many clients."""
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -57,6 +61,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """See `run`."""
+        allow_descriptors()
         serving = asyncio.create_task(self._serve())
         for number in STOPS:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
@@ -104,6 +109,14 @@ class Supervisor:
             await stack.enter_async_context(serving(workers))
             print(f"Loa is ready: {address(opened[0])}", flush=True)
             await keep_all(self._children)
+
+
+def allow_descriptors() -> None:
+    """Raise this process's limit of open files, and with it that of everything it starts, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:

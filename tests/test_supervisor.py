@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import time
@@ -48,6 +49,18 @@ def test_nothing_configured_serves_and_leaves_nothing_behind(run: Run, tmp_path:
     if ending in (signal.SIGTERM, signal.SIGKILL):
         assert login(run(**EMBEDDED), "an.nguyen")
     assert 0o700 == (tmp_path / "data").stat().st_mode & 0o777
+
+
+def test_more_clients_than_the_usual_limit_of_open_files(run: Run) -> None:
+    """Started with a low limit, it raises it, and its workers have the same."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        server = run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (worker,) = server.workers
+    assert (min(65_536, hard), hard) == resource.prlimit(worker, resource.RLIMIT_NOFILE)
 
 
 def test_a_second_start_in_the_same_directory_says_who_has_it(run: Run, tmp_path: Path) -> None:
