@@ -1,0 +1,67 @@
+"""A worker, or the whole server, dies at a named point: around the insert, the publish, the ack, in a drain."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+
+from tests.faults.client import Client
+from tests.faults.stage import Stage
+from tests.faults.trap import POINTS, Trap
+from tests.faults.writers import comment, talk
+from tests.running import Server, alive, eventually
+
+QUICK = [{"clients": 4, "points": 4, "servers": 0}]
+BACK = 30.0
+
+
+async def run(stage: Stage, *, clients: int = 20, workers: int = 2, points: int = 7, servers: int = 7) -> None:
+    """At as many as `points` of them a worker dies, and at as many as `servers` of them the whole server."""
+    trap = Trap(stage.directory)
+    environment = {"WEB_CONCURRENCY": str(workers), **trap.environment}
+    server = await stage.serve(**environment)
+    people = await stage.people(clients)
+    group = await stage.group(people)
+    author = people[0]
+    post = await stage.post(author)
+    sockets = await stage.sockets(people)
+    streams = await stage.streams([author] * 3)
+    deaths = [(point, "worker") for point in stage.random.sample(POINTS, points)]
+    deaths += [(point, "server") for point in stage.random.sample(POINTS, servers)]
+    async with talk(sockets, group), comment(stage.front, people[1:4], post):
+        for point, victim in stage.random.sample(deaths, len(deaths)):
+            before = server.workers
+            trap.arm(point, victim, passes=2 if point == "in-drain" else stage.random.randrange(4))
+            if point == "in-drain":
+                await everybody_connected(sockets)
+                os.kill(server.pid if victim == "server" else stage.random.choice(before), signal.SIGTERM)
+            await asyncio.to_thread(trap.wait)
+            if victim == "server":
+                await asyncio.to_thread(server.process.wait)
+                await asyncio.to_thread(gone, server, before)
+                server = await stage.restart(server, **environment)
+            else:
+                await asyncio.to_thread(replaced, server, before)
+            stage.account.note(f"{victim} killed", point)
+    await stage.audit_messages(group, sockets)
+    await stage.audit_notifications(author, [post], streams)
+    await stage.verify()
+
+
+async def everybody_connected(clients: Sequence[Client]) -> None:
+    for client in clients:
+        await client.changes.until(lambda client=client: client.online, "everybody is connected")
+
+
+def replaced(server: Server, before: list[int]) -> None:
+    """One of the workers has gone, and as many as before serve."""
+
+    def back() -> bool:
+        text, now = server.text, server.workers
+        return now != before and len(now) == len(before) and text.count("runs again") >= text.count("ended (")
+
+    eventually(back, BACK)
+
+
+def gone(server: Server, workers: list[int]) -> None:
+    eventually(lambda: not any(alive(pid) for pid in workers), BACK)
