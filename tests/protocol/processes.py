@@ -19,14 +19,19 @@ MOST = 60
 
 def worker_of(server: Server, connection: Socket | Stream) -> int:
     """The pid of the worker that serves `connection`."""
-    inode = _inode(urlsplit(server.url).port or 0, connection.port)
+    return owner_of(server, urlsplit(server.url).port or 0, connection.port)
+
+
+def owner_of(server: Server, local: int, remote: int) -> int:
+    """The pid of the worker that has the connection from the port `remote` to its own `local`."""
+    inode = _inode(local, remote)
     for pid in server.workers:
         with suppress(FileNotFoundError):
             for descriptor in os.scandir(f"/proc/{pid}/fd"):
                 with suppress(FileNotFoundError):
                     if os.readlink(descriptor.path) == f"socket:[{inode}]":
                         return pid
-    raise AssertionError(f"no worker has the connection from port {connection.port}")
+    raise AssertionError(f"no worker has the connection from port {remote}")
 
 
 async def spread(server: Server, make: Callable[[], Awaitable[Connection]], workers: int = 2) -> dict[int, Connection]:
