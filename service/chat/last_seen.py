@@ -6,7 +6,7 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from service.datastores.mongo import Database, unavailable
+from service.datastores.mongo import Database, unavailable, update_all
 
 
 class LastSeenStore:
@@ -19,9 +19,9 @@ class LastSeenStore:
         """The times are only ever found by their user."""
 
     async def record(self, user_ids: Collection[str], moment: datetime) -> None:
+        """Raises Unavailable."""
         updates = [UpdateOne({"_id": ObjectId(user_id)}, {"$max": {"at": moment}}, upsert=True) for user_id in user_ids]
-        async with unavailable():
-            await self._collection.bulk_write(updates, ordered=False)
+        await update_all(self._collection, updates)
 
     async def look_up(self, user_ids: Collection[str]) -> dict[str, datetime]:
         """The times of those that have been online. Raises Unavailable."""

@@ -10,8 +10,8 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from service.datastores.group_commit import GroupCommit
+from service.datastores.mongo import MISTAKES, Document, unavailable
 from service.datastores.mongo import Collection as MongoCollection
-from service.datastores.mongo import Document, unavailable
 from service.errors import Unavailable
 
 log = structlog.get_logger()
@@ -144,8 +144,11 @@ class DenseAppend:
 
     async def _judge(self, document: Document, refusal: dict[str, Any]) -> Appended | Exception | None:
         """What the refusal of `document` means for it; None where only its number was taken."""
-        if refusal["code"] != DUPLICATE_KEY:
+        if refusal["code"] in MISTAKES:
             return PyMongoError(f"The database refused a document: code {refusal['code']}.")
+        if refusal["code"] != DUPLICATE_KEY:
+            log.warning("database_refuses", code=refusal["code"])
+            return Unavailable("The database refuses to store this.")
         scope = document[self._scope]
         key = self._key(document)
         async with unavailable():

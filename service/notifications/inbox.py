@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Database, Document, unavailable, update_all
 
 MAX_ABOVE = 10_000
 """Notifications marked one by one above the oldest unread one: 160 KB of document. See `InboxStore.mark`."""
@@ -76,11 +76,10 @@ class InboxStore:
 
     async def raise_last(self, reached: Mapping[ObjectId, int]) -> None:
         """For DenseAppend: these numbers exist now."""
-        async with unavailable():
-            await self._inboxes.bulk_write(
-                [UpdateOne({"_id": user}, {"$max": {"last_seq": seq}}, upsert=True) for user, seq in reached.items()],
-                ordered=False,
-            )
+        await update_all(
+            self._inboxes,
+            [UpdateOne({"_id": user}, {"$max": {"last_seq": seq}}, upsert=True) for user, seq in reached.items()],
+        )
 
     async def mark(self, user_id: str, seq: int) -> Inbox:
         """Count the existing notification `seq` as read. Raises Unavailable.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Database, Document, unavailable, update_all
 
 FIRST_SPAN = timedelta(minutes=1)
 SPAN_GROWTH = 8
@@ -87,8 +87,7 @@ class PostStore:
     async def raise_comment_counts(self, reached: Mapping[ObjectId, int]) -> None:
         """The comments of these posts have reached these numbers. Raises Unavailable."""
         changes = [UpdateOne({"_id": post}, {"$max": {"comment_count": count}}) for post, count in reached.items()]
-        async with unavailable():
-            await self._posts.bulk_write(changes, ordered=False)
+        await update_all(self._posts, changes)
 
 
 def _spans(moment: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:

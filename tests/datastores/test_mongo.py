@@ -3,9 +3,10 @@
 import time
 
 import pytest
-from pymongo.errors import DuplicateKeyError, WTimeoutError
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WriteError, WTimeoutError
 
-from service.datastores.mongo import Mongo, unavailable
+from service.datastores.mongo import Mongo, unavailable, update_all
 from service.errors import Unavailable
 
 
@@ -40,6 +41,41 @@ async def test_a_refusal_is_no_absence(mongo: Mongo) -> None:
     with pytest.raises(DuplicateKeyError):
         async with unavailable():
             await mongo.database.things.insert_one({"_id": 1})
+
+
+@pytest.mark.parametrize("kind", [OperationFailure, WriteError])
+@pytest.mark.parametrize("code", [1, 112, 146, 8000, 14031])
+async def test_a_database_that_cannot_just_now_is_unavailable(kind: type[OperationFailure], code: int) -> None:
+    """A fault of its own, a conflict, no memory, a quota, no space on its disk: trying again may help."""
+    with pytest.raises(Unavailable) as refused:
+        async with unavailable():
+            raise kind("refused", code)
+    assert refused.value.retry_after
+
+
+async def test_a_mistake_of_ours_is_not_hidden_as_an_outage(mongo: Mongo) -> None:
+    """Or clients would try for ever what can never work."""
+    with pytest.raises(OperationFailure, match=r"(?i)unknown operator"):
+        async with unavailable():
+            await mongo.database.things.find_one({"_id": {"$mistake": 1}})
+
+
+async def test_what_became_of_a_bulk_is_for_its_writer(mongo: Mongo) -> None:
+    """It says which of the documents are stored."""
+    with pytest.raises(BulkWriteError) as refused:
+        async with unavailable():
+            await mongo.database.things.insert_many([{"_id": 1}, {"_id": 1}])
+    assert 1 == refused.value.details["nInserted"]
+
+
+async def test_updates_that_could_not_all_be_made_are_unavailable(mongo: Mongo) -> None:
+    """The others are made: whoever repeats them does no harm."""
+    await mongo.database.create_collection("things", validator={"n": {"$lt": 3}})
+    with pytest.raises(Unavailable):
+        await update_all(
+            mongo.database.things, [UpdateOne({"_id": n}, {"$max": {"n": n}}, upsert=True) for n in (1, 5, 2)]
+        )
+    assert [1, 2] == sorted([thing["_id"] async for thing in mongo.database.things.find()])
 
 
 async def test_a_write_counts_once_a_majority_has_it_on_disk(mongo: Mongo) -> None:
