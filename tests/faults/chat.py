@@ -98,6 +98,11 @@ class ChatClient(Client):
         assert self.websocket
         self.websocket.transport.pause_reading()
 
+    def read_again(self) -> None:
+        """Take what the kernel has kept, and see what has become of the connection."""
+        if self.websocket:
+            self.websocket.transport.resume_reading()
+
     async def connect(self) -> None:
         try:
             # Not `async with`: a server that has gone cannot answer the closing, and nobody shall wait for it.

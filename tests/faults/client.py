@@ -24,6 +24,9 @@ class Client:
         self.told_to_wait: list[int] = []
         """The `reconnect_after_ms` of each farewell."""
         self.online = False
+        self.held_back = asyncio.Event()
+        """While it is clear, the client does not come back: its network has gone, too."""
+        self.held_back.set()
         self.changes = Changes()
         self._random = random
         self._pause = FIRST_PAUSE
@@ -60,6 +63,7 @@ class Client:
                     self.changes.tell()
                 if not self.barred:
                     await asyncio.sleep(self._next_pause())
+                    await self.held_back.wait()
         except Exception as error:
             # Whoever waits for this client would wait for ever.
             self.barred = f"the client gave up: {error!r}"
