@@ -13,7 +13,7 @@ from service.datastores.dense_append import DenseAppend
 from service.datastores.mongo import Database, Document, Mongo
 from service.errors import Unavailable
 from tests.conftest import Datastores
-from tests.posts.cable import Cable
+from tests.proxy import Proxy
 
 
 class List:
@@ -89,8 +89,8 @@ async def test_refused_document_leaves_no_hole(mongo: Mongo, documents: List) ->
 
 async def test_numbers_go_on_after_an_outage(mongo: Mongo, datastores: Datastores, documents: List) -> None:
     """Who appends while the database is away is told so; afterwards the numbers go on where they stopped."""
-    async with Cable(datastores.mongodb_uri) as cable:
-        far = Mongo(cable.uri(mongo.database.name))
+    async with Proxy(datastores.database(mongo.database.name)) as cable:
+        far = Mongo(cable.url)
         try:
             beyond = List(far.database)
             await beyond.append.append({"list": "a"})

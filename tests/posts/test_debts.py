@@ -14,7 +14,7 @@ from service.posts.debts import Debts, receivers
 from service.posts.models import NewComment
 from tests.conftest import Datastores
 from tests.notifications.world import World, numbered
-from tests.posts.cable import Cable
+from tests.proxy import Proxy
 
 Processes = Callable[[], World]
 
@@ -79,8 +79,8 @@ async def test_comment_and_reply_are_told_to_whom_they_concern(mongo: Mongo, wor
 
 async def test_comments_succeed_while_notifications_cannot_be_stored(mongo: Mongo, datastores: Datastores) -> None:
     """With the notifications' database out of reach comments are stored as ever; when it is back, all is told."""
-    async with Cable(datastores.mongodb_uri) as cable:
-        far = Mongo(cable.uri(mongo.database.name))
+    async with Proxy(datastores.database(mongo.database.name)) as cable:
+        far = Mongo(cable.url)
         world = World(mongo.database, told=far.database)
         try:
             await world.create_indexes()

@@ -96,7 +96,7 @@ def patience(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
     async def play_away() -> None:
         async with Wire(datastores.database(f"patience_{uuid4().hex}")) as wire:
-            await play_alone(partial(database_away, wire), MONGODB_URI=wire.uri)
+            await play_alone(partial(database_away, wire), MONGODB_URI=wire.url)
 
     plays = {
         "heartbeat": partial(play, server, scenarios.heartbeat),

@@ -2,10 +2,11 @@
 
 import asyncio
 import struct
-from types import TracebackType
-from urllib.parse import urlsplit
+from typing import Any
 
 import bson
+
+from tests.proxy import Proxy
 
 HEADER = struct.Struct("<iiii")
 OP_MSG = 2013
@@ -17,97 +18,75 @@ OUT_OF_DISK_SPACE = 14031
 WRITES = ("insert", "update", "findAndModify", "delete")
 
 
-class Wire:
-    """A port that leads to the MongoDB of `uri`. While `fails` names it, a write to a collection fails."""
+class Wire(Proxy):
+    """A port that leads to the MongoDB of `url`. While `fails` names it, a write to a collection fails."""
 
-    def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
-        self._there = (parts.hostname or "127.0.0.1", parts.port or 27017)
-        self._database = parts.path
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
         self.fails = ""
         """A part of the names of the collections to which nothing can be written."""
+        self.loses = ""
+        """A part of the names of the collections to which writes are made, while their answers never come."""
         self.away = False
         """Whether nothing but the driver's own hello gets an answer."""
         self.code = HANG_UP
         """The error."""
         self.refused = 0
         """How many writes have failed."""
+        self.lost = 0
+        """How many were made whose answer was lost."""
+        self._losing: set[asyncio.StreamWriter] = set()
 
-    async def __aenter__(self) -> "Wire":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @property
-    def uri(self) -> str:
-        assert self._server
-        port = self._server.sockets[0].getsockname()[1]
-        # Or the driver would ask the server for its own address, and go there without us.
-        return f"mongodb://127.0.0.1:{port}{self._database}?directConnection=true"
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._join(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, to_there = await asyncio.open_connection(*self._there)
-        ways = [
-            asyncio.create_task(self._copy(there, writer)),
-            asyncio.create_task(self._watch(reader, to_there, writer)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            writer.close()
-            to_there.close()
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-
-    async def _watch(
-        self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, back: asyncio.StreamWriter
+    async def _forth(
+        self,
+        reader: asyncio.StreamReader,
+        to_there: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+        passes: asyncio.Event,
     ) -> None:
         while True:
             header = await reader.readexactly(HEADER.size)
             length, request, _, code = HEADER.unpack(header)
             body = await reader.readexactly(length - HEADER.size)
-            if code == OP_MSG and self._refuses(body):
+            command = _command(body) if code == OP_MSG and (self.fails or self.loses or self.away) else {}
+            if self._refuses(command):
                 self.refused += 1
                 if self.code == HANG_UP:
                     return
                 back.write(self._error(request))
                 await back.drain()
-            else:
-                there.write(header + body)
-                await there.drain()
+                continue
+            if _writes_to(command, self.loses):
+                self._losing.add(back)
+            await self._pass(header + body, to_there, passes)
 
-    def _refuses(self, body: bytes) -> bool:
-        if not (self.fails or self.away) or body[4] != 0:
-            return False
-        size = struct.unpack_from("<i", body, 5)[0]
-        command = bson.decode(body[5 : 5 + size])
-        name, collection = next(iter(command.items()))
-        return (self.away and name.lower() not in HELLO) or (
-            self.fails != "" and name in WRITES and self.fails in str(collection)
-        )
+    async def _back(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
+        while data := await there.read(65536):
+            if writer in self._losing:
+                # A driver asks one thing at a time on a connection, so this is the answer.
+                self._losing.discard(writer)
+                self.lost += 1
+                return
+            await self._pass(data, writer, passes)
+
+    def _refuses(self, command: dict[str, Any]) -> bool:
+        name = next(iter(command), "hello")
+        return (self.away and name.lower() not in HELLO) or _writes_to(command, self.fails)
 
     def _error(self, request: int) -> bytes:
         answer = {"ok": 0.0, "code": self.code, "codeName": "Refused", "errmsg": "the test says no"}
         body = struct.pack("<iB", 0, 0) + bson.encode(answer)
         return HEADER.pack(HEADER.size + len(body), 0, request, OP_MSG) + body
+
+
+def _command(body: bytes) -> dict[str, Any]:
+    """The command of an OP_MSG; its documents may come in a section of their own, which is nothing to us."""
+    if body[4] != 0:
+        return {}
+    size = struct.unpack_from("<i", body, 5)[0]
+    return bson.decode(body[5 : 5 + size])
+
+
+def _writes_to(command: dict[str, Any], part: str) -> bool:
+    name, collection = next(iter(command.items()), ("", ""))
+    return part != "" and name in WRITES and part in str(collection)
