@@ -21,21 +21,22 @@ async def stop(task: asyncio.Task[Any] | None) -> None:
         await asyncio.wait([task], timeout=1.0)
 
 
-async def forever(step: Callable[[], Awaitable[None]], name: str) -> None:
-    """Run `step` again and again. One that fails is reported, and tried again after a jittered pause that grows."""
+async def forever(step: Callable[[], Awaitable[None]], name: str, longest: float = LAST_PAUSE) -> None:
+    """Run `step` again and again. One that fails is reported, and tried again after a jittered pause that grows, up to
+    `longest` seconds."""
     while True:
-        await until_done(step, name)
+        await until_done(step, name, longest)
 
 
-async def until_done(step: Callable[[], Awaitable[None]], name: str) -> None:
+async def until_done(step: Callable[[], Awaitable[None]], name: str, longest: float = LAST_PAUSE) -> None:
     """Run `step` until it ends without an error, with pauses as in `forever`."""
-    pause = FIRST_PAUSE
+    pause = min(FIRST_PAUSE, longest)
     while True:
         try:
             await step()
         except Exception as error:
             log.warning("task_failed", task=name, error=type(error).__name__, retry_in=round(pause, 2))
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
-            pause = min(pause * 2, LAST_PAUSE)
+            pause = min(pause * 2, longest)
         else:
             return

@@ -19,7 +19,9 @@ class Proxy:
     """A loopback port that leads to the server of `url`; its connections are one to one with those to the server.
 
     `cut` and `mend` are a server that goes and comes back; `reset` a router that restarts; `silence` a pulled cable.
-    `delay`: seconds that each piece is held on its way, either way.
+    `delay`: seconds that each piece is held on its way, either way. `loses`: a request with these bytes in it comes
+    through, while its connection is reset before the answer does; `lost`: how many those were. For protocols in which
+    a client asks one thing at a time on a connection.
     """
 
     def __init__(self, url: str) -> None:
@@ -30,6 +32,9 @@ class Proxy:
         self._passes = asyncio.Event()
         self.port = 0
         self.delay = 0.0
+        self.loses = b""
+        self.lost = 0
+        self._losing: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         await self.mend()
@@ -108,6 +113,9 @@ class Proxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
+            if writer in self._losing:
+                self._losing.discard(writer)
+                self._end(ends)
             writer.close()
             to_there.close()
 
@@ -118,8 +126,12 @@ class Proxy:
         return await asyncio.open_connection(self._parts.hostname or "127.0.0.1", port)
 
     async def _back(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
-        """What the server says."""
-        await self._copy(there, writer, passes)
+        """What the server says, to `writer`."""
+        while data := await there.read(CHUNK):
+            if writer in self._losing:
+                self.lost += 1
+                return
+            await self._pass(data, writer, passes)
 
     async def _forth(
         self,
@@ -128,12 +140,14 @@ class Proxy:
         back: asyncio.StreamWriter,
         passes: asyncio.Event,
     ) -> None:
-        """What the client says."""
-        await self._copy(reader, to_there, passes)
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
+        """What the client says, who is at the end of `back`."""
         while data := await reader.read(CHUNK):
-            await self._pass(data, writer, passes)
+            self._heed(data, back)
+            await self._pass(data, to_there, passes)
+
+    def _heed(self, request: bytes, back: asyncio.StreamWriter) -> None:
+        if self.loses and self.loses in request:
+            self._losing.add(back)
 
     async def _pass(self, data: bytes, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
         if self.delay:

@@ -100,6 +100,17 @@ async def test_silence_is_told_to_nobody(proxy: Proxy, connect: Connect) -> None
             await answer(streams, 0.2)
 
 
+async def test_an_answer_that_is_lost(proxy: Proxy, connect: Connect) -> None:
+    """What was asked has come through; who asked is told by a reset, and may ask something else."""
+    proxy.loses = b"hell"
+    with pytest.raises(ConnectionResetError):
+        await answer(await connect())
+    assert 1 == proxy.lost
+    proxy.loses = b"heaven"
+    assert b"hello\n" == await answer(await connect())
+    assert 1 == proxy.lost
+
+
 async def test_to_a_unix_socket(tmp_path: Path) -> None:
     """As the embedded Redis has one."""
     server = await asyncio.start_unix_server(echo, tmp_path / "a socket")

@@ -1,7 +1,8 @@
 """Presence: who is online, on whichever process, and since when not."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -24,6 +25,8 @@ PROCESSES = "loa:presence:processes"
 ALIVE_SECONDS = 15
 """A process that has not said for so long that it lives is dead, and its users are not online through it."""
 BEAT_SECONDS = 5
+RETRY_SECONDS = 1.0
+"""Between two tries while Redis is away, at most: who comes back later than the others could be taken for dead."""
 MAX_BATCH = 500
 GRACE = 2.0
 """Seconds that closing waits for a Redis that may be away; twice."""
@@ -44,6 +47,9 @@ class Presence:
     lives as long as the process renews it. One task brings Redis in step with the registry, in batches; whoever finds
     a process that is listed but not alive takes its users out. A user's first process and last one are changes, which
     every process hears of and tells to those who watch. Without Redis, each process knows of its own users.
+
+    What Redis was asked may be done though its answer never comes, and is then asked again, by us or by its client. So
+    what is told goes by what this process knows that Redis has confirmed, and a change may be told twice.
     """
 
     def __init__(
@@ -64,6 +70,10 @@ class Presence:
         self._watched: dict[Connection, frozenset[str]] = {}
         self._changed: dict[str, None] = {}
         self._denied: set[str] = set()
+        self._entered: set[str] = set()
+        """Of whom Redis has confirmed that it has them, and everybody has been told."""
+        self._beaten = 0.0
+        self._bury_from = 0.0
         self._wake = asyncio.Event()
         self._in_step = asyncio.Event()
         self._in_step.set()
@@ -74,8 +84,8 @@ class Presence:
 
     async def start(self) -> None:
         self.tasks = [
-            asyncio.create_task(forever(self._reconcile, "presence_reconcile")),
-            asyncio.create_task(forever(self._beat, "presence_beat")),
+            asyncio.create_task(forever(self._reconcile, "presence_reconcile", RETRY_SECONDS)),
+            asyncio.create_task(forever(self._beat, "presence_beat", RETRY_SECONDS)),
         ]
 
     async def close(self) -> None:
@@ -158,15 +168,16 @@ class Presence:
             for user_id in batch:
                 del self._changed[user_id]
             try:
-                await self._announce(self._bus.process_id, here, set(batch) - here)
+                await self._announce(here, set(batch) - here)
             except BaseException:
                 self._changed.update(dict.fromkeys(batch))
                 raise
         self._wake.clear()
         self._in_step.set()
 
-    async def _announce(self, process_id: str, coming: set[str], going: set[str]) -> None:
-        """Enter and take out users of a process; say whose first or last process it was."""
+    async def _announce(self, coming: set[str], going: set[str]) -> None:
+        """Enter and take out users of this process; say whose first or last process it was."""
+        process_id = self._bus.process_id
         # In one piece, or two processes that come at once would each take the other for the first.
         pipeline = self._redis.pipeline(transaction=True)
         for user_id in coming:
@@ -177,13 +188,30 @@ class Presence:
             pipeline.scard(_processes_of(user_id))
         if coming:
             pipeline.sadd(_users_of(process_id), *coming)
-        if going:
-            pipeline.srem(_users_of(process_id), *going)
         answers = await pipeline.execute()
         changes = dict(zip([*coming, *going], zip(answers[::2], answers[1::2], strict=False), strict=False))
-        came = [user_id for user_id in coming if changes[user_id] == (1, 1) or user_id in self._denied]
-        went = [user_id for user_id in going if changes[user_id] == (1, 0)]
+        # Entered already, and not that we knew: it was done the first time, whoever has come since.
+        came = [
+            user_id
+            for user_id in coming
+            if changes[user_id] == (1, 1)
+            or (changes[user_id][0] == 0 and user_id not in self._entered)
+            or user_id in self._denied
+        ]
+        went = [
+            user_id
+            for user_id in going
+            if changes[user_id][1] == 0 and (changes[user_id][0] == 1 or user_id in self._entered)
+        ]
+        await self._tell(came, went)
         self._denied -= coming
+        self._entered |= coming
+        self._entered -= going
+        if going:
+            # Not before they have been told: until then they are whoever's who takes over.
+            await self._redis.srem(_users_of(process_id), *going)
+
+    async def _tell(self, came: Collection[str], went: Collection[str]) -> None:
         moment = now()
         if went:
             # First, so that whoever hears of it and asks is told the same.
@@ -193,7 +221,7 @@ class Presence:
         for user_id in went:
             self._bus.publish("presence", {"user_id": user_id, "state": _state(False, moment)})
 
-    async def _record(self, user_ids: list[str], moment: datetime) -> None:
+    async def _record(self, user_ids: Collection[str], moment: datetime) -> None:
         try:
             await self._last_seen.record(user_ids, moment)
         except Unavailable:
@@ -211,22 +239,40 @@ class Presence:
         if new:
             # The first time, or after Redis or the others have forgotten us.
             self._register_all()
-        others = [member.decode() for member in members if member.decode() != process_id]
+        if self._may_bury(time.monotonic()):
+            others = [member.decode() for member in members if member.decode() != process_id]
+            await self._bury_dead(others)
+        await asyncio.sleep(BEAT_SECONDS)
+
+    def _may_bury(self, moment: float) -> bool:
+        """Not for a while after Redis was away: the others could not say that they live, either."""
+        if self._beaten and moment - self._beaten > 1.5 * BEAT_SECONDS:
+            self._bury_from = moment + ALIVE_SECONDS
+        self._beaten = moment
+        return moment >= self._bury_from
+
+    async def _bury_dead(self, others: Sequence[str]) -> None:
         if others:
             alive = await self._redis.mget([_alive(other) for other in others])
             for other, sign in zip(others, alive, strict=True):
                 if sign is None:
                     log.warning("process_lost", process_id=other)
                     await self._bury(other)
-        await asyncio.sleep(BEAT_SECONDS)
 
     async def _bury(self, process_id: str) -> None:
-        """Take out all users of a process. Two that do it at once do no harm."""
+        """Take out all users of a process, and say who has gone with it. Two that do it at once do no harm."""
         while True:
-            users = await cast("Awaitable[list[bytes]]", self._redis.srandmember(_users_of(process_id), MAX_BATCH))
-            if not users:
+            found = await cast("Awaitable[list[bytes]]", self._redis.srandmember(_users_of(process_id), MAX_BATCH))
+            if not found:
                 break
-            await self._announce(process_id, set(), {user_id.decode() for user_id in users})
+            users = [user_id.decode() for user_id in found]
+            pipeline = self._redis.pipeline(transaction=False)
+            for user_id in users:
+                pipeline.srem(_processes_of(user_id), process_id)
+                pipeline.scard(_processes_of(user_id))
+            left = (await pipeline.execute())[1::2]
+            await self._tell([], [user_id for user_id, others in zip(users, left, strict=True) if not others])
+            await self._redis.srem(_users_of(process_id), *users)
         await self._redis.srem(PROCESSES, process_id)
         await self._redis.delete(_alive(process_id))
 

@@ -34,6 +34,9 @@ BEAT = 2.0
 DEAF_AFTER = 6.0
 """Seconds without hearing even oneself after which the subscription is taken for dead: a cut cable sends no word."""
 
+RETRY = 1.0
+"""Seconds between two tries to reach a Redis that is away, at most: people wait for what is said on other processes,
+and a try costs next to nothing."""
 GRACE = 2.0
 """Seconds that starting and closing wait for a Redis that may be away."""
 
@@ -89,8 +92,8 @@ class RedisBus:
     async def start(self) -> None:
         """Listen and send from now on. Where Redis is away, it is tried again for as long as it takes."""
         self._tasks = [
-            asyncio.create_task(forever(self._listen, "bus_listen")),
-            asyncio.create_task(forever(self._send, "bus_send")),
+            asyncio.create_task(forever(self._listen, "bus_listen", RETRY)),
+            asyncio.create_task(forever(self._send, "bus_send", RETRY)),
             asyncio.create_task(forever(self._beat, "bus_beat")),
         ]
         # A moment's grace, so that the first connections find a bus that hears; not longer, for Redis may be away.

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from service import tasks
+from service.datastores.redis import connect
 from service.realtime import redis_bus
 from service.realtime.bus import Bus, LocalBus
 from service.realtime.redis_bus import RedisBus
+from tests.conftest import Datastores
+from tests.proxy import Proxy
 
 Made = Callable[[], Bus]
 
@@ -124,6 +128,32 @@ async def test_what_was_said_to_a_redis_that_was_away_is_said_when_it_is_back(
     one.publish("greeting", {"n": 2})
     await heard.reaches(2)
     assert [head["n"] for head, _ in heard.messages] == [1, 2]
+
+
+async def test_a_redis_that_is_back_is_found_within_a_second(
+    datastores: Datastores, processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it was away: what was said meanwhile is said, and what was missed is told of."""
+    monkeypatch.setattr(tasks, "FIRST_PAUSE", 60.0)
+    async with Proxy(datastores.redis_url) as proxy:
+        redis = connect(proxy.url)
+        here, there, gaps = RedisBus(redis), processes(), asyncio.Event()
+        here.on_gap(gaps.set)
+        heard = Heard(there)
+        await there.start()
+        await here.start()
+        proxy.cut()
+        async with asyncio.timeout(10):
+            while here.connected:
+                await asyncio.sleep(0.01)
+        here.publish("greeting", {"n": 1})
+        await asyncio.sleep(0.5)
+        await proxy.mend()
+        async with asyncio.timeout(redis_bus.RETRY + 2):
+            await gaps.wait()
+            await heard.reaches(1)
+        await here.close()
+        await redis.aclose()
 
 
 async def test_publishing_never_blocks_and_is_bounded_while_redis_is_away() -> None:

@@ -12,11 +12,15 @@ from redis.asyncio import Redis
 from service.chat import events
 from service.chat.last_seen import LastSeenStore
 from service.datastores.mongo import Mongo
+from service.datastores.redis import OUTAGE, connect
 from service.realtime.presence import PROCESSES, Presence
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.stream import EventStream
 from service.realtime.ticker import Ticker
+from service.tasks import stop
+from tests.conftest import Datastores
+from tests.proxy import Proxy
 from tests.realtime.wire import identity
 
 
@@ -45,8 +49,7 @@ class Process:
     async def die(self) -> None:
         """As by kill -9: it says nothing, and its sign of life runs out."""
         for task in self.presence.tasks:
-            task.cancel()
-        await asyncio.wait(self.presence.tasks)
+            await stop(task)
 
 
 ADA, BOB = "aaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb"
@@ -119,6 +122,95 @@ async def test_a_redis_that_comes_back_empty_is_filled_again(
     await two.hears(ADA, True)
     assert await online(two, ADA) == [True]
     assert await redis.scard(PROCESSES) >= 1
+
+
+async def test_a_change_is_told_though_redis_could_not_say_that_it_was_made(
+    processes: Callable[[], Any], datastores: Datastores, mongo: Mongo
+) -> None:
+    """It was made, and the answer got lost: whoever asks again is told that nothing has changed."""
+    other = await processes()
+    async with Proxy(datastores.redis_url) as proxy:
+        far = connect(proxy.url)
+        process = Process(far, mongo)
+        await process.start()
+        for step in ("comes", "goes", "comes again", "goes again"):
+            lost, proxy.loses = proxy.lost, b"EXEC"
+            if step.startswith("comes"):
+                stream = process.connect(ADA)
+            else:
+                stream.close(1000, "bye")
+            async with asyncio.timeout(10):
+                while proxy.lost < lost + 1 + step.endswith("again"):  # once, and again when the client itself repeats
+                    await asyncio.sleep(0.005)
+            proxy.loses = b""
+            await other.hears(ADA, step.startswith("comes"))
+        await process.presence.close()
+        await process.bus.close()
+        await far.aclose()
+
+
+async def test_who_went_with_a_process_is_told_though_the_one_that_found_it_dead_is_cut_off(
+    processes: Callable[[], Any], datastores: Datastores, mongo: Mongo, redis: Redis
+) -> None:
+    """It has taken them out, and could not be told so; it does it again."""
+    other, dead = await processes(), await processes()
+    dead.connect(ADA)
+    await other.hears(ADA, True)
+    await dead.die()
+    async with Proxy(datastores.redis_url) as proxy:
+        far = connect(proxy.url)
+        process = Process(far, mongo)
+        await process.bus.start()
+        proxy.loses = b"SREM"
+        with pytest.raises(OUTAGE):
+            await process.presence._bury(dead.bus.process_id)
+        assert not await redis.exists(f"loa:presence:user:{ADA}")
+        proxy.loses = b""
+        await process.presence._bury(dead.bus.process_id)
+        await other.hears(ADA, False)
+        await process.bus.close()
+        await far.aclose()
+
+
+async def test_nobody_is_taken_for_dead_who_could_not_say_that_they_live(
+    processes: Callable[[], Any],
+    datastores: Datastores,
+    mongo: Mongo,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After an outage the first to come back gives the others time to do so."""
+    monkeypatch.setattr("service.realtime.presence.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.realtime.presence.ALIVE_SECONDS", 2)
+    late = await processes()
+    async with Proxy(datastores.redis_url) as proxy:
+        far = connect(proxy.url)
+        first = Process(far, mongo)
+        await first.start()
+        late.connect(ADA)
+        await first.hears(ADA, True)
+        proxy.cut()
+        await late.die()
+        await redis.delete(*(f"loa:presence:alive:{process.bus.process_id}" for process in (first, late)))
+        await asyncio.sleep(0.5)
+        await proxy.mend()
+        await exists(redis, f"loa:presence:alive:{first.bus.process_id}")
+        await asyncio.sleep(1)
+        await late.presence.start()
+        await exists(redis, f"loa:presence:alive:{late.bus.process_id}")
+        await asyncio.sleep(1.5)
+        assert first.told.empty()
+        assert [True] == await online(first, ADA)
+        await first.presence.close()
+        await first.bus.close()
+        await far.aclose()
+
+
+async def exists(redis: Redis, key: str) -> None:
+    """Wait until it does."""
+    async with asyncio.timeout(5):
+        while not await redis.exists(key):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_watcher_is_told_of_those_it_watches_and_of_no_others(processes: Callable[[], Any]) -> None:
