@@ -12,7 +12,7 @@ RST = struct.pack("ii", 1, 0)
 """As SO_LINGER: closing throws away what is unsent, and tells the peer by a reset (RFC 1122, 4.2.2.13)."""
 PORTS = {"mongodb": 27017, "redis": 6379, "http": 80}
 
-Ends = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+Ends = tuple[asyncio.StreamWriter, ...]
 
 
 class Proxy:
@@ -93,6 +93,9 @@ class Proxy:
         try:
             await passes.wait()
             there, to_there = await self._connect()
+        except OSError:
+            self._end((writer,))  # the server has gone, and so have we
+            return
         except BaseException:
             writer.transport.abort()
             raise

@@ -111,6 +111,15 @@ async def test_an_answer_that_is_lost(proxy: Proxy, connect: Connect) -> None:
     assert 1 == proxy.lost
 
 
+async def test_to_a_server_that_is_not_there() -> None:
+    """Whoever comes is told."""
+    async with Proxy("http://127.0.0.1:1") as nowhere:
+        reader, writer = await asyncio.open_connection("127.0.0.1", nowhere.port)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+
+
 async def test_to_a_unix_socket(tmp_path: Path) -> None:
     """As the embedded Redis has one."""
     server = await asyncio.start_unix_server(echo, tmp_path / "a socket")
