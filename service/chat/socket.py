@@ -118,8 +118,5 @@ class ChatSocket(Dialogue[frames.Frame]):
 
     async def _watch(self, frame: frames.WatchPresence) -> None:
         await self.limits.check(rules.SEARCH, self._user_id)
-        # Watch before asking, so that no change falls between.
-        self._presence.watch(self.socket, frame.user_ids)
-        for user_id, state in (await self._presence.states(list(dict.fromkeys(frame.user_ids)))).items():
-            self.socket.send(events.presence(user_id, state))
+        await self._presence.follow(self.socket, frame.user_ids)
         self.acknowledge(frame.ref)

@@ -68,6 +68,8 @@ class Presence:
         self._event = event
         self._watchers: dict[str, set[Connection]] = {}
         self._watched: dict[Connection, frozenset[str]] = {}
+        self._asking: dict[Connection, set[str]] = {}
+        """Of connections that are about to be told a state: whose has changed since it was asked for."""
         self._changed: dict[str, None] = {}
         self._denied: set[str] = set()
         self._entered: set[str] = set()
@@ -129,6 +131,19 @@ class Presence:
         for user_id in self._watched[connection]:
             self._watchers.setdefault(user_id, set()).add(connection)
 
+    async def follow(self, connection: Connection, user_ids: Collection[str]) -> None:
+        """As `watch`, and tell `connection` how it is now. Raises Unavailable."""
+        # Watch before asking, so that no change falls between; one that does comes first, and is newer.
+        self.watch(connection, user_ids)
+        changed = self._asking[connection] = set()
+        try:
+            states = await self.states(list(dict.fromkeys(user_ids)))
+        finally:
+            del self._asking[connection]
+        for user_id, state in states.items():
+            if user_id not in changed:
+                connection.send(self._event(user_id, state))
+
     def _unwatch(self, connection: Connection) -> None:
         for user_id in self._watched.pop(connection, ()):
             watchers = self._watchers[user_id]
@@ -143,6 +158,8 @@ class Presence:
             event = self._event(user_id, state)
             for connection in list(watchers):
                 connection.send(event)
+                if connection in self._asking:
+                    self._asking[connection].add(user_id)
         if not state["online"] and user_id in self._registry:
             # They went from there and came here, and the word of their coming may have been faster: it is said again.
             self._denied.add(user_id)

@@ -13,6 +13,7 @@ from service.chat import events
 from service.chat.last_seen import LastSeenStore
 from service.datastores.mongo import Mongo
 from service.datastores.redis import OUTAGE, connect
+from service.encoding import loads
 from service.realtime.presence import PROCESSES, Presence
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
@@ -227,6 +228,32 @@ async def test_a_watcher_is_told_of_those_it_watches_and_of_no_others(processes:
     assert [event.key for event in watcher.queue.events()] == [f"presence:{ADA}"]
     watcher.close(1000, "bye")
     assert one.presence.watching == 0
+
+
+async def test_a_change_is_not_followed_by_what_was_before_it(
+    processes: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes while it is asked whether they are there has come: the answer is older than that."""
+    process = await processes()
+    store = process.presence._last_seen
+    asked, go, look_up = asyncio.Event(), asyncio.Event(), store.look_up
+
+    async def look_up_slowly(user_ids: Collection[str]) -> dict[str, datetime]:
+        asked.set()
+        await go.wait()
+        return await look_up(user_ids)
+
+    monkeypatch.setattr(store, "look_up", look_up_slowly)
+    watcher = process.connect(BOB)
+    await process.hears(BOB, True)
+    following = asyncio.create_task(process.presence.follow(watcher, [ADA, "cccccccccccccccccccccccc"]))
+    await asyncio.wait_for(asked.wait(), 5)
+    process.connect(ADA)
+    await process.hears(ADA, True)
+    go.set()
+    await asyncio.wait_for(following, 5)
+    states = {event.key: loads(event.body)["data"]["online"] for event in watcher.queue.events()}
+    assert {f"presence:{ADA}": True, "presence:cccccccccccccccccccccccc": False} == states
 
 
 async def test_without_redis_a_process_knows_its_own(mongo: Mongo) -> None:
