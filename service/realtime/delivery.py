@@ -220,10 +220,11 @@ class Delivery:
             self._registry.deliver(to, event)
 
     def after_gap(self) -> None:
-        """What others said may be lost without a trace: every connection here is told to look for itself."""
-        for name in list(self.topics):
-            if name not in self._gaps:
-                del self.topics[name]
+        """What others said may be lost without a trace: every connection here is told to look for itself.
+
+        The topics stay known: what others could not say meanwhile they say now, in whatever order, and part of it has
+        been read from the database before. So each goes on from its own last number, and what is missing is read.
+        """
         self._registry.notify(None, None, "reset", {"reason": "bus_interrupted"})
 
     def _anyone_of(self, to: Recipients) -> bool:
