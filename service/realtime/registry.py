@@ -114,9 +114,11 @@ class Registry:
                 connection.send(connection.notice(type, fields))
 
     def close_where(self, predicate: Callable[[Connection], bool], code: int, reason: str) -> int:
-        """Close every connection that `predicate` picks; how many those were."""
+        """Close every connection that `predicate` picks, without what waits for it; how many those were."""
         picked = [connection for connection in self if predicate(connection)]
         for connection in picked:
+            # Whoever is shut out gets nothing more, not even what was said before.
+            connection.queue.clear()
             connection.close(code, reason)
         return len(picked)
 

@@ -19,6 +19,8 @@ from tests.faults.people import Person
 
 LATER = ("unavailable", "rate_limited")
 OPEN_LIMIT = 30.0
+DEVICES = count(1)
+"""People may have several, and a nonce is the sender's, whichever device it comes from."""
 
 
 class Refused(Exception):
@@ -57,11 +59,12 @@ class ChatClient(Client):
         self.presence: dict[str, bool] = {}
         self.on_message = lambda message: None
         """Called with each message that comes live."""
+        device = next(DEVICES)
         self._receive_buffer = receive_buffer
         self._line = front.account.messages
         self._saying: dict[str, Saying] = {}
         self._watched: list[str] = []
-        self._numbers = count(1)
+        self._nonces = (f"{person.username}-{device}-{number}" for number in count(1))
         self._timers: set[asyncio.TimerHandle] = set()
 
     def rev(self, conversation: str) -> int:
@@ -71,7 +74,7 @@ class ChatClient(Client):
 
     async def say(self, conversation: str, content: str) -> Json:
         """The message that was acknowledged, however often it had to be said. Raises Refused."""
-        nonce = f"{self.person.username}-{next(self._numbers)}"
+        nonce = next(self._nonces)
         frame = {
             "type": "send_message",
             "ref": nonce,
@@ -126,6 +129,7 @@ class ChatClient(Client):
         except (OSError, TimeoutError, InvalidHandshake) as error:
             self.account.refused[type(error).__name__] += 1
             return
+        self.port = websocket.local_address[1]
         try:
             await self._read(websocket)
         finally:

@@ -24,6 +24,8 @@ class Client:
         self.told_to_wait: list[int] = []
         """The `reconnect_after_ms` of each farewell."""
         self.online = False
+        self.port = 0
+        """Our own, of the connection there is."""
         self.held_back = asyncio.Event()
         """While it is clear, the client does not come back: its network has gone, too."""
         self.held_back.set()

@@ -37,6 +37,7 @@ class StreamClient(Client):
         except (OSError, TimeoutError) as error:
             self.account.refused[type(error).__name__] += 1
             return
+        self.port = writer.get_extra_info("sockname")[1]
         try:
             await self._read(reader, writer)
         except (OSError, asyncio.IncompleteReadError) as error:

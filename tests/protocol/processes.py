@@ -50,10 +50,19 @@ async def spread(server: Server, make: Callable[[], Awaitable[Connection]], work
     return found
 
 
+def unsent(local: int, remote: int) -> int:
+    """Bytes that the kernel has taken from `local` and that `remote` has not taken from it."""
+    return int(_line(local, remote)[4].partition(":")[0], 16)
+
+
 def _inode(local: int, remote: int) -> str:
-    """Of the TCP connection between these two ports of this machine, seen from `local`."""
+    return _line(local, remote)[9]
+
+
+def _line(local: int, remote: int) -> list[str]:
+    """What the kernel says of the TCP connection between these two ports of this machine, seen from `local`."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, here, there, *_, inode = line.split()[:10]
-        if (int(here.rpartition(":")[2], 16), int(there.rpartition(":")[2], 16)) == (local, remote):
-            return inode
+        fields = line.split()
+        if [int(end.rpartition(":")[2], 16) for end in fields[1:3]] == [local, remote]:
+            return fields
     raise AssertionError(f"there is no connection from {remote} to {local}")

@@ -5,6 +5,7 @@ import asyncio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from websockets.frames import Opcode
 
 from service.realtime.event import Event
 from service.realtime.registry import Registry
@@ -105,3 +106,15 @@ async def test_waiting_for_the_last_connection_ends_with_it(registry: Registry) 
         registry.discard(held)
         async with asyncio.timeout(1):
             assert await waiting == 0
+
+
+async def test_who_is_shut_out_is_told_nothing_more(registry: Registry) -> None:
+    """Not even what was waiting: it was meant for someone who was still let in."""
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        registry.deliver(["ada"], Event("new", {}, feed="chat"))
+        assert 1 == registry.close_where(lambda connection: connection is socket, 1008, "token_revoked")
+        frame = await peer.frame()
+        assert (Opcode.CLOSE, 1008) == (frame.opcode, int.from_bytes(frame.data[:2]))

@@ -5,10 +5,9 @@ import os
 import signal
 import time
 
-from tests.faults.chat import ChatClient
+from tests.faults.spread import worker_of
 from tests.faults.stage import Stage
 from tests.faults.writers import talk
-from tests.protocol.processes import owner_of
 from tests.running import eventually
 
 QUICK = [{"clients": 16, "workers": 3, "back": 30.0}]
@@ -22,14 +21,10 @@ async def run(stage: Stage, *, clients: int = 60, workers: int = 4, back: float 
     people = await stage.people(clients + 1)
     group = await stage.group(people)
     watcher, *sockets = await stage.sockets(people)
-    port = stage.front.address[1]
-
-    def worker_of(client: ChatClient) -> int:
-        assert client.websocket
-        return owner_of(server, port, client.websocket.local_address[1])
-
-    at = {client: worker_of(client) for client in sockets}
-    victim = stage.random.choice([pid for pid in server.workers if pid != worker_of(watcher) and pid in at.values()])
+    at = {client: worker_of(server, client) for client in sockets}
+    victim = stage.random.choice(
+        [pid for pid in server.workers if pid != worker_of(server, watcher) and pid in at.values()]
+    )
     there = [client for client in sockets if at[client] == victim]
     elsewhere = [client for client in sockets if at[client] != victim]
     ghosts = there[: len(there) // 2]
