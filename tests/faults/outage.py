@@ -11,8 +11,8 @@ from tests.proxy import Proxy
 from tests.running import alive, eventually
 
 WAYS = ("killed", "stopped", "silent", "reset")
-"""By kill -9 and started again; by SIGSTOP; a cable that is pulled, of which nobody is told; a reset of every connection
-there is, after which others pass."""
+"""By kill -9 and started again; by SIGSTOP; a cable that is pulled, of which nobody is told; every connection there is
+reset, after which others pass."""
 
 
 @asynccontextmanager

@@ -4,9 +4,10 @@ import asyncio
 import random
 import resource
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from tests.conftest import SECRET
 from tests.faults import audit, leaks
@@ -18,6 +19,8 @@ from tests.faults.front import Front
 from tests.faults.people import Person, add
 from tests.faults.stream import StreamClient
 from tests.running import Server, spawn
+
+Kind = TypeVar("Kind")
 
 AT_ONCE = 100
 """Clients that come online at once where nothing is to be learnt from a storm."""
@@ -57,6 +60,10 @@ class Stage:
             for server in self.servers:
                 await _end(server)
             await self._stack.aclose()
+
+    async def enter(self, manager: AbstractAsyncContextManager[Kind]) -> Kind:
+        """Hold it until the servers have ended, such as a proxy through which they reach a datastore."""
+        return await self._stack.enter_async_context(manager)
 
     # Servers.
 

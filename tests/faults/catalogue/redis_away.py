@@ -29,50 +29,50 @@ PRESENCE = 15.0
 
 async def run(stage: Stage, *, how: str = "stopped", clients: int = 40, seconds: int = 10) -> None:
     """`seconds` of talk before, during and after."""
-    async with Proxy(stage.datastores.redis_url) as proxy:
-        server = await stage.serve(REDIS_URL=proxy.url, WEB_CONCURRENCY="2")
-        people = await stage.people(clients)
-        watcher, leaver, comer, before, during = await stage.people(5)
-        group = await stage.group([*people, watcher])
-        sockets = [*await stage.sockets(people), *await on_each_worker(stage, server, [watcher], stage.sockets)]
-        watchers = sockets[len(people) :]
-        for client in watchers:
-            await client.watch([leaver, comer])
-        (leaving,) = await stage.sockets([leaver])
-        ended = await on_each_worker(stage, server, [during], stage.sockets)
-        await stage.front.call("POST", "/auth/logout", before)
-        await refused(stage, before)
-        await until_presence(watchers, leaver, True)
-        await stage.watch_leaks()
-        async with talk(sockets, group, pause=0.1):
-            await asyncio.sleep(seconds)
-            resets = stage.account.resets["bus_interrupted"]
-            async with broken(stage, how, proxy):
-                began = time.monotonic()
-                await stage.leave([leaving])
-                await stage.sockets([comer])
-                await refused(stage, before)
-                await stage.front.call("POST", "/auth/logout", during)
-                for client in ended:
-                    await client.changes.until(lambda client=client: client.barred, "its session has ended", REVOKED)
-                await refused(stage, during)
-                slowest = 0.0
-                while time.monotonic() < began + seconds:
-                    slowest = max(slowest, await locally(server, sockets, group))
-                    await asyncio.sleep(0.2)
-                stage.account.note("local delivery, at worst", f"{slowest * 1000:.0f} ms")
-                if how in BRIEF:
-                    await all_told(stage, sockets, resets, began, how)
-            back = time.monotonic()
-            if how not in BRIEF:
-                await all_told(stage, sockets, resets, back, how)
-            await until_presence(watchers, leaver, False)
-            await until_presence(watchers, comer, True)
-            stage.account.note("presence is right after", f"{time.monotonic() - back:.1f} s")
-            await refused(stage, before, during)
-            await asyncio.sleep(seconds)
-        await stage.audit_messages(group, sockets)
-        await stage.verify()
+    proxy = await stage.enter(Proxy(stage.datastores.redis_url))
+    server = await stage.serve(REDIS_URL=proxy.url, WEB_CONCURRENCY="2")
+    people = await stage.people(clients)
+    watcher, leaver, comer, before, during = await stage.people(5)
+    group = await stage.group([*people, watcher])
+    sockets = [*await stage.sockets(people), *await on_each_worker(stage, server, [watcher], stage.sockets)]
+    watchers = sockets[len(people) :]
+    for client in watchers:
+        await client.watch([leaver, comer])
+    (leaving,) = await stage.sockets([leaver])
+    ended = await on_each_worker(stage, server, [during], stage.sockets)
+    await stage.front.call("POST", "/auth/logout", before)
+    await refused(stage, before)
+    await until_presence(watchers, leaver, True)
+    await stage.watch_leaks()
+    async with talk(sockets, group, pause=0.1):
+        await asyncio.sleep(seconds)
+        resets = stage.account.resets["bus_interrupted"]
+        async with broken(stage, how, proxy):
+            began = time.monotonic()
+            await stage.leave([leaving])
+            await stage.sockets([comer])
+            await refused(stage, before)
+            await stage.front.call("POST", "/auth/logout", during)
+            for client in ended:
+                await client.changes.until(lambda client=client: client.barred, "its session has ended", REVOKED)
+            await refused(stage, during)
+            slowest = 0.0
+            while time.monotonic() < began + seconds:
+                slowest = max(slowest, await locally(server, sockets, group))
+                await asyncio.sleep(0.2)
+            stage.account.note("local delivery, at worst", f"{slowest * 1000:.0f} ms")
+            if how in BRIEF:
+                await all_told(stage, sockets, resets, began, how)
+        back = time.monotonic()
+        if how not in BRIEF:
+            await all_told(stage, sockets, resets, back, how)
+        await until_presence(watchers, leaver, False)
+        await until_presence(watchers, comer, True)
+        stage.account.note("presence is right after", f"{time.monotonic() - back:.1f} s")
+        await refused(stage, before, during)
+        await asyncio.sleep(seconds)
+    await stage.audit_messages(group, sockets)
+    await stage.verify()
 
 
 @asynccontextmanager

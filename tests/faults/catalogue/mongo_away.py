@@ -1,0 +1,66 @@
+"""MongoDB goes (killed, stopped, silent, reset) and comes back: 503, no ack that is not stored, connections stay."""
+
+import asyncio
+import time
+
+from tests.faults.outage import outage
+from tests.faults.stage import Stage
+from tests.faults.writers import comment, talk
+from tests.proxy import Proxy
+
+QUICK = [{"how": "killed", "clients": 8, "seconds": 4}, {"how": "reset", "clients": 8, "seconds": 1}]
+STEADY = 1.0
+"""Seconds after which whatever was acknowledged on the last of its way has arrived."""
+TOLD = {"killed": 5.0, "stopped": 25.0, "silent": 25.0}
+"""Seconds until it is answered with a 503: a connection that is silent is waited for, and tried once more."""
+BACK = 15.0
+"""Seconds until it is stored again, whatever had to be waited for."""
+
+
+async def run(stage: Stage, *, how: str = "stopped", clients: int = 40, seconds: int = 30) -> None:
+    """`seconds` that it is away; in between, whether it is stored is known to nobody but MongoDB."""
+    proxy = await stage.enter(Proxy(stage.datastores.mongodb_uri))
+    server = await stage.serve(MONGODB_URI=proxy.url, WEB_CONCURRENCY="2")
+    author, *people = await stage.people(clients + 1)
+    group = await stage.group(people)
+    post = await stage.post(author)
+    sockets = await stage.sockets(people)
+    streams = await stage.streams([author])
+    await stage.watch_leaks()
+    async with talk(sockets, group, pause=0.05), comment(stage.front, people[:2], post, pause=0.1):
+        await asyncio.sleep(1)
+        async with outage(stage, "mongo", how, proxy):
+            began = time.monotonic()
+            if how in TOLD:
+                await nothing_is_stored(stage, began, how, seconds)
+                assert 200 == await asyncio.to_thread(server.status, "/healthz")
+                assert 503 == await asyncio.to_thread(server.status, "/readyz")
+        back = time.monotonic()
+        before = acknowledged(stage)
+        await sockets[0].changes.until(lambda: acknowledged(stage) > before, "it is stored again", BACK)
+        stage.account.note("stored again after", f"{time.monotonic() - back:.1f} s")
+        await asyncio.sleep(max(1, seconds / 10))
+    assert not stage.account.ended, stage.account.ended
+    await stage.audit_messages(group, sockets)
+    await stage.audit_notifications(author, [post], streams)
+    assert not stage.account.ended, stage.account.ended
+    await stage.verify()
+
+
+async def nothing_is_stored(stage: Stage, began: float, how: str, seconds: int) -> None:
+    """Nothing is acknowledged while MongoDB is away; whoever has been refused was told when to come back."""
+    await asyncio.sleep(STEADY)
+    before = acknowledged(stage)
+    told = 0.0
+    while time.monotonic() < began + seconds:
+        if not told and stage.account.refused["503"]:
+            told = time.monotonic() - began
+        assert before == acknowledged(stage), "acknowledged while nothing could be stored"
+        await asyncio.sleep(0.05)
+    if told:
+        stage.account.note("the first 503 after", f"{told:.1f} s")
+    assert told or seconds < TOLD[how], "nobody has been told"
+
+
+def acknowledged(stage: Stage) -> int:
+    return len(stage.account.messages.acknowledged) + len(stage.account.notifications.acknowledged)
