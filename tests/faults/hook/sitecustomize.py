@@ -2,13 +2,18 @@
 
 Where FAULTS_TRAP names a file, the methods below are wrapped; one that is reached while the file says its name ends
 the process by SIGKILL, and with "server" in the file its parent, too. See `tests/faults/trap.py`.
+
+Under libfaketime, too, Python needs a word: its `sleep` waits for a moment of the monotonic clock, which that library
+does not leave in peace, and would fail.
 """
 
 import functools
 import inspect
 import os
+import select
 import signal
 import sys
+import time
 from importlib import import_module
 
 TRAP = os.environ.get("FAULTS_TRAP", "")
@@ -94,6 +99,9 @@ def wrap(point, trap):
 
     setattr(owner, method, wrapped)
 
+
+if "FAKETIME" in os.environ:
+    time.sleep = lambda seconds: select.select([], [], [], max(seconds, 0)) and None
 
 if TRAP and "worker" in sys.orig_argv:
     the_trap = Trap()
