@@ -7,8 +7,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-OUTAGE = (RedisError, OSError, TimeoutError)
-"""What a command raises where Redis is away."""
+OUTAGE = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What a command raises where Redis is away. RuntimeError is uvloop's word where a connection was reset while it lay
+idle: its transport is closed, and redis-py writes to it all the same."""
 TIMEOUT = 2.0
 """Seconds to connect, to wait for an answer, and to wait for a free connection. Everything that asks Redis can do
 without it, so it is not worth a long wait."""
@@ -35,6 +36,7 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=TIMEOUT,
         health_check_interval=HEALTH_CHECK_INTERVAL,
         retry=Retry(NoBackoff(), 1),
+        retry_on_error=[RuntimeError],
         **tls,
     )
     return Redis.from_pool(pool)

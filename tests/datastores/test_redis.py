@@ -9,11 +9,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from service.datastores import redis as datastore
 from service.datastores.redis import OUTAGE, connect
 from tests.conftest import Datastores
+from tests.proxy import Proxy
 
 SELF_SIGNED = """\
 -----BEGIN PRIVATE KEY-----
@@ -59,6 +61,23 @@ async def test_a_dropped_connection_is_replaced(redis: Redis, datastores: Datast
     assert await redis.client_kill_filter(_type="normal", skipme=True) >= 1
     assert await other.ping()
     await other.aclose()
+
+
+def test_a_connection_that_was_reset_is_replaced_on_uvloop_too(datastores: Datastores) -> None:
+    """There it is found out in another way, and the workers run on it."""
+
+    async def ping_after_a_reset() -> bool:
+        async with Proxy(datastores.redis_url) as proxy:
+            redis = connect(proxy.url)
+            await redis.ping()
+            proxy.reset()
+            await asyncio.sleep(0.1)
+            answer = await redis.ping()
+            await redis.aclose()
+            return bool(answer)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(ping_after_a_reset())
 
 
 async def test_a_redis_that_is_not_there_is_told_at_once() -> None:
