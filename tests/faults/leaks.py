@@ -1,6 +1,9 @@
-"""What a server holds: descriptors, connections, memory. Afterwards it has to be what it was before."""
+"""What a server holds: descriptors, connections, tasks, queues, memory. Afterwards it has to be what it was before."""
 
 import asyncio
+import os
+import signal
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,58 +15,77 @@ DATASTORE_CONNECTIONS = 120
 """Descriptors of each worker that may come to stay: the pools of MongoDB and of Redis fill up under load."""
 MEMORY_SHARE = 1.35
 MEMORY_SLACK = 24 << 20
-"""Bytes beside the share: what the allocator keeps, and pools and caches that fill up once."""
+"""Bytes of each worker beside the share: what the allocator keeps, and pools and caches that fill up once."""
+LIVE_STATES = ("01", "04", "05", "08", "09")
+"""Of TCP, in /proc/net/tcp: established, on the way to the end, but not yet only remembered (TIME_WAIT)."""
+
+
+class Census(NamedTuple):
+    """What the workers have counted themselves, by `hook/sitecustomize.py`: in all of them together."""
+
+    tasks: int
+    connections: int
+    queued: int
 
 
 class Holding(NamedTuple):
-    """Of all of a server's workers together; `memory` is resident, in bytes."""
+    """Of all of a server's workers together; `clients`: connections that the kernel has; `memory`: resident bytes."""
 
     workers: int
     descriptors: int
     clients: int
     memory: int
+    census: Census
 
 
-def holding(server: Server) -> Holding:
+def holding(server: Server, folder: Path) -> Holding:
+    """`folder`: where the workers write what they count."""
     pids = server.workers
-    _, _, port = server.url.rpartition(":")
-    return Holding(
-        len(pids),
-        sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),
-        clients(int(port)),
-        sum(_resident(pid) for pid in pids),
+    descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+    return Holding(len(pids), descriptors, clients(server), memory(server), census(server, folder))
+
+
+def memory(server: Server) -> int:
+    """Resident bytes of its workers."""
+    return sum(
+        int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") for pid in server.workers
     )
 
 
-def clients(port: int) -> int:
-    """Connections to `port`, seen from the server's side, that are not over: the kernel's word."""
+def clients(server: Server) -> int:
+    """Connections to its port, seen from its side, that are not over: the kernel's word."""
+    port = int(server.url.rpartition(":")[2])
     found = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, here, _, state, *_ = line.split()
-        if int(here.rpartition(":")[2], 16) == port and state in ("01", "04", "05", "08", "09"):
-            found += 1
+        found += int(here.rpartition(":")[2], 16) == port and state in LIVE_STATES
     return found
 
 
-async def check(server: Server, front: Front, before: Holding) -> Holding:
+def census(server: Server, folder: Path) -> Census:
+    """Ask each worker, and wait until all have counted."""
+    pids = server.workers
+    for pid in pids:
+        (folder / str(pid)).unlink(missing_ok=True)
+        os.kill(pid, signal.SIGUSR2)
+    eventually(lambda: all((folder / str(pid)).exists() for pid in pids))
+    counts = [[int(number) for number in (folder / str(pid)).read_text().split()] for pid in pids]
+    return Census(*(sum(column) for column in zip(*counts, strict=True)))
+
+
+async def check(server: Server, front: Front, before: Holding, folder: Path) -> Holding:
     """All clients have left: nothing of them is left. What is held now. Raises AssertionError."""
-    _, _, port = server.url.rpartition(":")
-    metrics: dict[str, float] = {}
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            metrics = await front.metrics()
-            live = {name: value for name, value in metrics.items() if name.startswith("loa_connections{") and value}
-            if not live:
-                break
-            await asyncio.sleep(0.5)  # the gauges of the other workers are looked at every few seconds
     await front.hang_up()
-    await asyncio.to_thread(eventually, lambda: clients(int(port)) == 0, PATIENCE)
-    after = holding(server)
+    await asyncio.to_thread(eventually, lambda: clients(server) == 0, PATIENCE)
+
+    # The last of them may still be on its way out, and a task tells Redis of those who have gone.
+    now = await asyncio.to_thread(census, server, folder)
+    deadline = time.monotonic() + PATIENCE
+    while now.connections or now.queued or now.tasks > before.census.tasks:
+        assert time.monotonic() < deadline, f"left behind: {now}, and before it was {before.census}"
+        await asyncio.sleep(0.2)
+        now = await asyncio.to_thread(census, server, folder)
+    after = holding(server, folder)
     assert after.descriptors <= before.descriptors + DATASTORE_CONNECTIONS * after.workers, (before, after)
     assert after.memory <= before.memory * MEMORY_SHARE + MEMORY_SLACK * after.workers, (before, after)
     return after
-
-
-def _resident(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * 4096

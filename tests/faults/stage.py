@@ -1,6 +1,7 @@
 """The stage of one run: datastores, servers, people, clients, and the account of what happens to them."""
 
 import asyncio
+import os
 import random
 import resource
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from tests.faults.datastores import Datastores, datastores
 from tests.faults.front import Front
 from tests.faults.people import Person, add
 from tests.faults.stream import StreamClient
-from tests.running import Server, spawn
+from tests.running import ROOT, Server, spawn
 
 Kind = TypeVar("Kind")
 
+HOOK = Path(__file__).parent / "hook"
 AT_ONCE = 100
 """Clients that come online at once where nothing is to be learnt from a storm."""
 STOP_LIMIT = 40.0
@@ -40,12 +42,13 @@ class Stage:
         self.account = Account()
         self.servers: list[Server] = []
         self.clients: list[Client] = []
-        self._audited: list[str] = []
+        self._census = directory / "census"
         self._before: leaks.Holding | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Stage":
         allow_many_descriptors()
+        self._census.mkdir()
         self.front = Front(self.account, self.random)
         self.datastores: Datastores = await self._stack.enter_async_context(datastores(self.directory / "datastores"))
         return self
@@ -85,6 +88,8 @@ class Stage:
             "DATA_DIR": str(self.directory / "data"),
             "RATE_LIMITS": "off",
             "LOG_LEVEL": "WARNING",
+            "PYTHONPATH": f"{HOOK}{os.pathsep}{ROOT}",
+            "FAULTS_CENSUS": str(self._census),
             **environment,
         }
         # Here, for a child dies with the thread that has started it, and this one stays.
@@ -143,7 +148,7 @@ class Stage:
     async def watch_leaks(self, server: Server | None = None) -> None:
         """Remember what the server (the last one by default) holds now: `verify` asks for no more than that."""
         await self.front.hang_up()
-        self._before = leaks.holding(server or self.servers[-1])
+        self._before = await asyncio.to_thread(leaks.holding, server or self.servers[-1], self._census)
 
     async def audit_messages(
         self, conversation: str, clients: Sequence[ChatClient], readers: Sequence[Person] = ()
@@ -161,9 +166,9 @@ class Stage:
         await self.leave(self.clients)
         self.clients.clear()
         if self._before:
-            after = await leaks.check(self.servers[-1], self.front, self._before)
-            for what in ("descriptors", "clients"):
-                self.account.note(what, f"{getattr(self._before, what)} before, {getattr(after, what)} after")
+            after = await leaks.check(self.servers[-1], self.front, self._before, self._census)
+            self.account.note("descriptors", f"{self._before.descriptors} before, {after.descriptors} after")
+            self.account.note("tasks", f"{self._before.census.tasks} before, {after.census.tasks} after")
             self.account.note("memory", f"{self._before.memory >> 20} MB before, {after.memory >> 20} MB after")
         for server in self.servers:
             assert "Traceback" not in server.text, server.text[-4000:]

@@ -1,12 +1,10 @@
 """The trap: arms one of the crash points that `hook/sitecustomize.py` sets into the workers."""
 
-import os
 from itertools import count
 from pathlib import Path
 
-from tests.running import ROOT, eventually
+from tests.running import eventually
 
-HOOK = Path(__file__).parent / "hook"
 TALKING = ("before-insert", "after-insert", "before-publish", "before-ack")
 COMMENTING = ("before-notification", "after-notification")
 DRAINING = ("in-drain",)
@@ -22,7 +20,7 @@ class Trap:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": f"{HOOK}{os.pathsep}{ROOT}", "FAULTS_TRAP": str(self._file)}
+        return {"FAULTS_TRAP": str(self._file)}
 
     def arm(self, point: str, victim: str, passes: int = 0) -> None:
         """Whoever reaches `point` for the time after so many `passes` dies: the "worker", or the whole "server"."""

@@ -8,7 +8,6 @@ from tests.faults.chat import ChatClient
 from tests.faults.front import Front
 from tests.faults.stage import Stage
 from tests.faults.stream import StreamClient
-from tests.faults.trap import HOOK
 from tests.faults.writers import comment, talk
 
 QUICK = [{"clients": 3, "seconds": 1}]
@@ -18,7 +17,7 @@ LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaket
 async def run(stage: Stage, *, clients: int = 20, seconds: int = 10, ahead: int = 2) -> None:
     """On each of two processes as many `clients`; on the second it is `ahead` hours later."""
     fake = {"LD_PRELOAD": library(), "FAKETIME": f"+{ahead}h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    faked = await stage.serve(**fake, PYTHONPATH=str(HOOK))
+    faked = await stage.serve(**fake)
     there = Front(stage.account, stage.random)
     there.url = faked.url
     await stage.serve()

@@ -24,6 +24,7 @@ async def run(stage: Stage, *, clients: int = 20, workers: int = 2, points: int 
     group = await stage.group(people)
     author = people[0]
     post = await stage.post(author)
+    await stage.watch_leaks()
     sockets = await stage.sockets(people)
     streams = await stage.streams([author] * 3)
     deaths = [(point, "worker") for point in stage.random.sample(POINTS, points)]

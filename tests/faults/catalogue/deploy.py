@@ -34,6 +34,7 @@ async def run(stage: Stage, *, sockets: int = 1000, streams: int = 1000, workers
             await load.enter_async_context(talk([chats[place * GROUP + 1]], id, pause=0.2))
             await load.enter_async_context(comment(stage.front, [groups[place][1]], post, pause=0.4))
         new = await stage.serve(WEB_CONCURRENCY=str(workers))
+        await stage.watch_leaks()
         await asyncio.sleep(seconds)
         began = time.monotonic()
         old.process.send_signal(signal.SIGTERM)

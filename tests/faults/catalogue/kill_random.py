@@ -17,6 +17,7 @@ async def run(stage: Stage, *, clients: int = 50, kills: int = 20, commenters: i
     group = await stage.group(people)
     author = people[0]
     post = await stage.post(author)
+    await stage.watch_leaks()
     sockets = await stage.sockets(people)
     streams = await stage.streams([author] * 3)
     async with talk(sockets, group, pause), comment(stage.front, people[1 : 1 + commenters], post):

@@ -32,6 +32,7 @@ PASSWORD = "correct horse battery"
 async def run(stage: Stage, *, ways: str = "removed,session,password", workers: int = 2, after: int = 20) -> None:
     """`after`: messages that are said on every worker once it holds."""
     server = await stage.serve(WEB_CONCURRENCY=str(workers))
+    await stage.watch_leaks()
     talking: list[tuple[str, list[ChatClient]]] = []
     for redis in ("up", "down"):
         if redis == "down":

@@ -17,6 +17,8 @@ LONG = "\N{PARTY POPPER}" * 4000
 MESSAGES = 300
 """In each part of the run: some 5 MB for each reader, five times what a queue holds."""
 PACE = 0.02
+"""Seconds between two of them where latency is judged; otherwise they come as fast as they are stored."""
+AT_ONCE = 10
 FLAT = 48 << 20
 """Bytes by which the memory of all workers may be higher with the slow ones than without: their queues hold the very
 bytes that the good ones are sent, and of each transport 64 KB."""
@@ -29,13 +31,13 @@ async def run(stage: Stage, *, slow: int = 200, good: int = 200, workers: int = 
     people = await stage.people(good + slow + 1)
     # Two groups, for whoever comes later to the first would ask for its past.
     group, joined = await stage.group(people[: good + 1]), await stage.group(people)
-    writer, *goods = await stage.sockets(people[: good + 1])
     await stage.watch_leaks()
-    alone, peak_alone = await measure(server, writer, goods, group)
+    writer, *goods = await stage.sockets(people[: good + 1])
+    alone, peak_alone = await measure(server, writer, goods, group, MESSAGES if judged else AT_ONCE, judged)
     slows = await stage.sockets(people[good + 1 :], receive_buffer=NARROW)
     for client in slows:
         client.stop_reading()
-    among, peak_among = await measure(server, writer, goods, joined)
+    among, peak_among = await measure(server, writer, goods, joined, MESSAGES, judged)
     stage.account.note(
         "p99 of the good ones alone, and among the slow", f"{alone * 1000:.0f} ms, {among * 1000:.0f} ms"
     )
@@ -55,7 +57,9 @@ async def run(stage: Stage, *, slow: int = 200, good: int = 200, workers: int = 
         assert among <= TIMES * alone, "the slow ones are felt"
 
 
-async def measure(server: Server, writer: ChatClient, readers: Sequence[ChatClient], group: str) -> tuple[float, int]:
+async def measure(
+    server: Server, writer: ChatClient, readers: Sequence[ChatClient], group: str, messages: int, paced: int
+) -> tuple[float, int]:
     """The 99th percentile of the seconds from a message's saying to its arrival, and the workers' highest memory."""
     said: dict[str, float] = {}
     latencies: list[float] = []
@@ -63,15 +67,17 @@ async def measure(server: Server, writer: ChatClient, readers: Sequence[ChatClie
     def arrived(message: Json) -> None:
         latencies.append(time.perf_counter() - said[message["content"].partition(" ")[0]])
 
+    async def say(number: int) -> None:
+        said[str(number)] = time.perf_counter()
+        await writer.say(group, f"{number} {LONG[:3990]}")
+
     for reader in readers:
         reader.on_message = arrived
     peak = 0
-    for _ in range(MESSAGES):
-        number = f"{time.monotonic_ns()}"
-        said[number] = time.perf_counter()
-        await writer.say(group, f"{number} {LONG[: 4000 - len(number) - 1]}")
-        peak = max(peak, leaks.holding(server).memory)
-        await asyncio.sleep(PACE)
+    for first in range(0, messages, 1 if paced else AT_ONCE):
+        await asyncio.gather(*(say(number) for number in range(first, first + (1 if paced else AT_ONCE))))
+        peak = max(peak, leaks.memory(server))
+        await asyncio.sleep(PACE if paced else 0)
     for reader in readers:
         await reader.changes.until(lambda reader=reader: reader.rev(group) >= writer.rev(group), "it has all")
         reader.on_message = lambda message: None

@@ -33,13 +33,13 @@ async def run(stage: Stage, *, clients: int = 3000, workers: int = 2) -> None:
     for client in sockets:
         client.held_back.clear()
     server = await stage.restart(server, WEB_CONCURRENCY=str(workers))
+    await stage.watch_leaks()
     writers = [sockets[first] for first in firsts]
     for client in writers:
         client.held_back.set()
     for _ in range(SAID_MEANWHILE):
         saying = [client.say(group, "while you were away") for client, group in zip(writers, groups, strict=True)]
         await asyncio.gather(*saying)
-    await stage.watch_leaks()
     mongo = Mongo(stage.datastores.mongodb_uri)
     before = await queries(mongo)
     began = time.monotonic()

@@ -1,4 +1,6 @@
-"""Crash points in a worker: every Python with this folder on PYTHONPATH runs it first, and Loa itself knows nothing.
+"""What a run sets into the workers: every Python with this folder on PYTHONPATH runs it first, and Loa knows nothing.
+
+On SIGUSR2 a worker counts its tasks, connections and queued events into a file of the folder that FAULTS_CENSUS names.
 
 Where FAULTS_TRAP names a file, the methods below are wrapped; one that is reached while the file says its name ends
 the process by SIGKILL, and with "server" in the file its parent, too. See `tests/faults/trap.py`.
@@ -7,7 +9,9 @@ Under libfaketime, too, Python needs a word: its `sleep` waits for a moment of t
 does not leave in peace, and would fail.
 """
 
+import asyncio
 import functools
+import gc
 import inspect
 import os
 import select
@@ -17,6 +21,7 @@ import time
 from importlib import import_module
 
 TRAP = os.environ.get("FAULTS_TRAP", "")
+CENSUS = os.environ.get("FAULTS_CENSUS", "")
 
 POINTS = {
     "before-insert": ("motor.motor_asyncio", "AsyncIOMotorCollection.insert_many", "before", "of_messages"),
@@ -100,8 +105,23 @@ def wrap(point, trap):
     setattr(owner, method, wrapped)
 
 
+def count(*_):
+    """Runs between two steps of the loop's thread, wherever that is."""
+    gc.collect()
+    connection = import_module("service.realtime.connection").Connection
+    connections = [one for one in gc.get_objects() if isinstance(one, connection)]
+    tasks = len(asyncio.all_tasks(asyncio.get_running_loop()))
+    census = os.path.join(CENSUS, str(os.getpid()))
+    with open(census + ".new", "w") as file:
+        file.write(f"{tasks} {len(connections)} {sum(len(one.queue) for one in connections)}")
+    os.replace(census + ".new", census)
+
+
 if "FAKETIME" in os.environ:
     time.sleep = lambda seconds: select.select([], [], [], max(seconds, 0)) and None
+
+if CENSUS and "worker" in sys.orig_argv:
+    signal.signal(signal.SIGUSR2, count)
 
 if TRAP and "worker" in sys.orig_argv:
     the_trap = Trap()
