@@ -32,7 +32,7 @@ def sync(revs: list[int], *, complete: bool = True) -> dict[str, Any]:
 
 
 def message(rev: int) -> dict[str, Any]:
-    return {"id": f"{rev:024x}", "rev": rev, "seq": rev, "nonce": f"n{rev}"}
+    return {"id": f"{rev:024x}", "rev": rev, "seq": rev, "nonce": f"n{rev}", "content": "hello"}
 
 
 async def test_what_comes_in_order_is_received(client: ChatClient) -> None:

@@ -88,10 +88,10 @@ async def put_out(stage: Stage, server: Server, how: str, redis: str, after: int
         for one in (*theirs, *streams):
             await one.changes.until(lambda one=one: one.barred, f"it is closed after {how}")
     heard = [
-        said[message["content"]] - answered
+        said[beginning] - answered
         for client in theirs
-        for message in client.held[group].messages.values()
-        if message["content"] in said
+        for beginning in client.held[group].messages.values()
+        if beginning in said
     ]
     told = [
         comments[notification["data"]["preview"]] - answered
