@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Protocol, cast
 
@@ -68,8 +68,9 @@ class Presence:
         self._event = event
         self._watchers: dict[str, set[Connection]] = {}
         self._watched: dict[Connection, frozenset[str]] = {}
-        self._asking: dict[Connection, set[str]] = {}
-        """Of connections that are about to be told a state: whose has changed since it was asked for."""
+        self._asking: dict[object, set[str]] = {}
+        """Of each question that is out: whose state has changed since."""
+        self._doubtful = asyncio.Event()
         self._changed: dict[str, None] = {}
         self._denied: set[str] = set()
         self._entered: set[str] = set()
@@ -83,11 +84,14 @@ class Presence:
         registry.on_change(self._on_change)
         bus.on("presence", self._on_presence)
         bus.on_gap(self._register_all)
+        bus.on_gap(self._doubtful.set)
 
     async def start(self) -> None:
+        self._beaten = time.monotonic()
         self.tasks = [
             asyncio.create_task(forever(self._reconcile, "presence_reconcile", RETRY_SECONDS)),
             asyncio.create_task(forever(self._beat, "presence_beat", RETRY_SECONDS)),
+            asyncio.create_task(forever(self._look_again, "presence_look_again", RETRY_SECONDS)),
         ]
 
     async def close(self) -> None:
@@ -108,7 +112,9 @@ class Presence:
     async def states(self, user_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """Of each user `{online, last_seen}`; `last_seen` is null while they are online, or never were. Raises
         Unavailable where the database is asked for a time and does not answer."""
-        online = await self._online(list(user_ids))
+        return await self._states(user_ids, await self._online(list(user_ids)))
+
+    async def _states(self, user_ids: Collection[str], online: set[str]) -> dict[str, dict[str, Any]]:
         seen = await self._last_seen.look_up([user_id for user_id in user_ids if user_id not in online])
         return {
             user_id: _state(user_id in online, None if user_id in online else seen.get(user_id)) for user_id in user_ids
@@ -135,14 +141,39 @@ class Presence:
         """As `watch`, and tell `connection` how it is now. Raises Unavailable."""
         # Watch before asking, so that no change falls between; one that does comes first, and is newer.
         self.watch(connection, user_ids)
-        changed = self._asking[connection] = set()
-        try:
+        with self._changes() as changed:
             states = await self.states(list(dict.fromkeys(user_ids)))
-        finally:
-            del self._asking[connection]
         for user_id, state in states.items():
             if user_id not in changed:
                 connection.send(self._event(user_id, state))
+
+    async def _look_again(self) -> None:
+        """Words of coming and going were lost: whoever watches someone is told how it is now. Raises Unavailable, and
+        what a Redis raises that is away again."""
+        await self._doubtful.wait()
+        self._doubtful.clear()
+        try:
+            watched = list(self._watchers)
+            for first in range(0, len(watched), MAX_BATCH):
+                batch = watched[first : first + MAX_BATCH]
+                with self._changes() as changed:
+                    states = await self._states(batch, await self._find_online(batch))
+                for user_id in states.keys() - changed:
+                    self._show(user_id, states[user_id])
+        except BaseException:
+            self._doubtful.set()
+            raise
+
+    @contextmanager
+    def _changes(self) -> Iterator[set[str]]:
+        """Whose state changes while the block runs: what is asked for meanwhile may be older."""
+        question = object()
+        changed: set[str] = set()
+        self._asking[question] = changed
+        try:
+            yield changed
+        finally:
+            del self._asking[question]
 
     def _unwatch(self, connection: Connection) -> None:
         for user_id in self._watched.pop(connection, ()):
@@ -153,17 +184,20 @@ class Presence:
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
         user_id, state = head["user_id"], head["state"]
+        for changed in self._asking.values():
+            changed.add(user_id)
+        self._show(user_id, state)
+        if not state["online"] and user_id in self._registry:
+            # They went from there and came here, and the word of their coming may have been faster: it is said again.
+            self._denied.add(user_id)
+            self._on_change(user_id)
+
+    def _show(self, user_id: str, state: dict[str, Any]) -> None:
         watchers = self._watchers.get(user_id)
         if watchers:
             event = self._event(user_id, state)
             for connection in list(watchers):
                 connection.send(event)
-                if connection in self._asking:
-                    self._asking[connection].add(user_id)
-        if not state["online"] and user_id in self._registry:
-            # They went from there and came here, and the word of their coming may have been faster: it is said again.
-            self._denied.add(user_id)
-            self._on_change(user_id)
 
     # Keeping Redis in step.
 
@@ -263,7 +297,7 @@ class Presence:
 
     def _may_bury(self, moment: float) -> bool:
         """Not for a while after Redis was away: the others could not say that they live, either."""
-        if self._beaten and moment - self._beaten > 1.5 * BEAT_SECONDS:
+        if moment - self._beaten > 1.5 * BEAT_SECONDS:
             self._bury_from = moment + ALIVE_SECONDS
         self._beaten = moment
         return moment >= self._bury_from
@@ -294,17 +328,20 @@ class Presence:
         await self._redis.delete(_alive(process_id))
 
     async def _online(self, user_ids: list[str]) -> set[str]:
+        try:
+            return await self._find_online(user_ids)
+        except OUTAGE:
+            return {user_id for user_id in user_ids if user_id in self._registry}
+
+    async def _find_online(self, user_ids: list[str]) -> set[str]:
         here = {user_id for user_id in user_ids if user_id in self._registry}
         others = [user_id for user_id in user_ids if user_id not in here]
         if not others:
             return here
-        try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for user_id in others:
-                pipeline.exists(_processes_of(user_id))
-            answers = await pipeline.execute()
-        except OUTAGE:
-            return here
+        pipeline = self._redis.pipeline(transaction=False)
+        for user_id in others:
+            pipeline.exists(_processes_of(user_id))
+        answers = await pipeline.execute()
         return here | {user_id for user_id, there in zip(others, answers, strict=True) if there}
 
 

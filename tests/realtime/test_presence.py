@@ -256,6 +256,26 @@ async def test_a_change_is_not_followed_by_what_was_before_it(
     assert {f"presence:{ADA}": True, "presence:cccccccccccccccccccccccc": False} == states
 
 
+async def test_after_a_gap_watchers_are_told_how_it_is(processes: Callable[[], Any]) -> None:
+    """The words of who came and who went meanwhile are lost."""
+    process = await processes()
+    watcher = process.connect(BOB)
+    await process.hears(BOB, True)
+    await process.presence.follow(watcher, [ADA])
+    process.bus._handlers._by_kind["presence"].remove(process.presence._on_presence)
+    process.connect(ADA)
+    await process.hears(ADA, True)
+
+    def last() -> bool:
+        return [loads(event.body)["data"]["online"] for event in watcher.queue.events() if event.key][-1]
+
+    assert not last()
+    process.bus._missed()
+    async with asyncio.timeout(5):
+        while not last():
+            await asyncio.sleep(0.01)
+
+
 async def test_without_redis_a_process_knows_its_own(mongo: Mongo) -> None:
     """Asking is not worth an error."""
     nowhere = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
