@@ -34,6 +34,11 @@ MAX_EMOJIS = 50
 SYNC_LIMIT = 500
 SYNC_BYTES = 384 * 1024
 """A `sync` ends with the message that goes over this: a longer one would find no room in a connection's queue."""
+RECOVERIES = 8
+"""Reads of what was missed that are under way at a time. Of long messages one takes some 8 MB before it is cut to
+SYNC_BYTES, and after a restart everybody wants one."""
+RECOVERY_PATIENCE = 10.0
+"""Seconds to wait for one's turn; then it is better to be told to come back."""
 MAX_UNSETTLED = 10_000
 
 
@@ -78,6 +83,7 @@ class ChatService:
         self._append = Append(Places(conversations, messages, delivery.heard), messages)
         self._behind = WriteBehind(conversations, self._unsettle)
         self._commits: GroupCommit[Draft | Change, Stored] = GroupCommit(self._write, on_batch=on_batch)
+        self._recoveries = asyncio.Semaphore(RECOVERIES)
         self._unsettled: set[ObjectId] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
@@ -189,8 +195,19 @@ class ChatService:
         found = await self._conversations.get_many({ObjectId(key) for key in revs}, ObjectId(user_id))
         await self._freshness.refresh(found.values())
 
+        async def read(conversation: Document, after: int) -> Missed:
+            try:
+                async with asyncio.timeout(RECOVERY_PATIENCE):
+                    await self._recoveries.acquire()
+            except TimeoutError:
+                raise Unavailable("Too many are catching up at once.") from None
+            try:
+                return await self._missed(conversation, after)
+            finally:
+                self._recoveries.release()
+
         def reader(conversation: Document, after: int) -> Callable[[], Any]:
-            return lambda: self._missed(conversation, after)
+            return lambda: read(conversation, after)
 
         return [(str(key), reader(conversation, revs[str(key)])) for key, conversation in found.items()]
 

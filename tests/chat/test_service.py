@@ -1,7 +1,9 @@
 """Messages: said, changed, read back, and told to everyone."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +11,9 @@ import pytest
 from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
+from service.chat import service as module
 from service.chat.messages import TAIL
-from service.chat.service import MAX_EMOJIS, ChatService
+from service.chat.service import MAX_EMOJIS, RECOVERIES, SYNC_BYTES, ChatService
 from service.chat.writers import MARGIN
 from service.encoding import dumps
 from service.errors import Forbidden, NotFound, Unavailable, ValidationFailed
@@ -361,3 +364,27 @@ async def test_a_message_is_told_and_acknowledged_whatever_becomes_of_the_hint(w
     async with asyncio.timeout(5):
         while (await world.membership.get(BOB, conversation))["last_seq"] != 1:
             await asyncio.sleep(0.01)
+
+
+async def test_many_who_catch_up_at_once_do_not_fill_the_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some at a time read what they missed, which may be much; and nobody waits for ever for their turn."""
+    conversation = await world.conversation(ADA, BOB)
+    for _ in range(2):
+        await asyncio.gather(*[world.chat.submit(ADA, conversation, "\N{PARTY POPPER}" * 4000) for _ in range(60)])
+    [(_, read)] = await world.chat.missed(BOB, {conversation: 0})
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        found = await asyncio.gather(*[read() for _ in range(60)])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    answers = 60 * 2 * SYNC_BYTES
+    assert peak - before < answers + RECOVERIES * 120 * 2 * 16_000
+    assert all(missed.messages for missed in found)
+    monkeypatch.setattr(module, "RECOVERY_PATIENCE", 0.01)
+    async with AsyncExitStack() as stack:
+        for _ in range(RECOVERIES):
+            await stack.enter_async_context(world.chat._recoveries)
+        with pytest.raises(Unavailable):
+            await read()

@@ -11,6 +11,8 @@ from tests.faults.writers import talk
 from tests.running import eventually
 
 QUICK: list[dict[str, object]] = []
+PAUSE = 0.5
+"""Seconds: the load is a light one, for here the machine's own time counts."""
 GHOST_LIMIT = 30.0
 """Seconds after which nobody is online who was so through the dead worker alone."""
 
@@ -31,7 +33,7 @@ async def run(stage: Stage, *, clients: int = 60, workers: int = 4, back: float 
     ghosts = there[: len(there) // 2]
     await watcher.watch([client.person for client in ghosts])
     await watcher.changes.until(lambda: len(watcher.presence) == len(ghosts), "it knows who is online")
-    async with talk(elsewhere, group):
+    async with talk(elsewhere, group, PAUSE):
         for client in ghosts:
             # They lose their connection like the others, and do not come back.
             client.barred = "gone for good"
