@@ -77,6 +77,10 @@ class Child(ABC):
     async def _ready(self) -> None:
         """Return as soon as the process does its work. It may wait for ever; what it raises is a failed start."""
 
+    async def _beyond_help(self) -> None:
+        """Return where it runs, and will not do its work again before it is started anew; else wait for ever."""
+        await asyncio.Event().wait()
+
     def _evidence(self) -> str:
         """What a failed start left behind that explains it."""
         return ""
@@ -103,15 +107,14 @@ class Child(ABC):
             await stop(ready)
 
     async def keep(self) -> None:
-        """Watch it for ever: where it ends, say so and start it again, after a growing, capped pause.
+        """Watch it for ever: where it ends, or has to be ended, say so and start it again, after a pause that grows.
 
         Raises ChildFailed where it will not start any more.
         """
         pause, failures = FIRST_PAUSE, 0
         while True:
-            assert self._process is not None
             began = time.monotonic()
-            returncode = await self._process.wait()
+            returncode = await self._end()
             if time.monotonic() - began >= STEADY:
                 pause = FIRST_PAUSE
             if not failures:
@@ -128,6 +131,21 @@ class Child(ABC):
             else:
                 failures = 0
                 self._say(f"{self.name} runs again")
+
+    async def _end(self) -> int:
+        """Wait for its end, and bring it about where nothing else helps."""
+        assert self._process is not None
+        ended = asyncio.create_task(self._process.wait())
+        beyond_help = asyncio.create_task(self._beyond_help())
+        try:
+            await asyncio.wait((ended, beyond_help), return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                self._say(f"{self.name} does not work any more, and is ended")
+                self.kill()
+            return await ended
+        finally:
+            await stop(ended)
+            await stop(beyond_help)
 
     async def stop(self, grace: float) -> None:
         """Ask it to end, and wait; after `grace` seconds, kill it."""

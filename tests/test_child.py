@@ -11,6 +11,7 @@ import pytest
 
 from service import child
 from service.child import Child, ChildFailed, describe, die_with_parent, start_all, stop_all
+from service.tasks import stop
 from tests.running import alive, eventually
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
@@ -62,6 +63,27 @@ async def test_a_child_that_ignores_sigterm_is_killed() -> None:
     await script.start()
     await script.stop(0.2)
     assert not alive(script.pids[0])
+
+
+async def test_a_child_that_runs_and_works_no_more_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would never end by itself."""
+    monkeypatch.setattr(child, "FIRST_PAUSE", 0.01)
+
+    class Panicked(Script):
+        async def _beyond_help(self) -> None:
+            if len(self.pids) > 1:
+                await asyncio.Event().wait()
+
+    script = Panicked(DEAF)
+    await script.start()
+    keeping = asyncio.create_task(script.keep())
+    async with asyncio.timeout(10):
+        while not any("runs again" in line for line in script.said):
+            await asyncio.sleep(0.01)
+    assert [False, True] == [alive(pid) for pid in script.pids]
+    assert "does not work any more" in script.said[0]
+    await stop(keeping)
+    await script.stop(0.1)
 
 
 async def test_a_child_that_will_not_start_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

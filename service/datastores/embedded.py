@@ -18,6 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
+from pymongo.errors import OperationFailure, PyMongoError
+
 from config.settings import Settings
 from service.child import Child, Say, die_with_parent, start_all, stop_all
 from service.datastores.directory import PRIVATE_DIRECTORY, DataDirectory, DirectoryUnusable
@@ -29,6 +31,11 @@ PORTS = range(20_000, 32_768)
 """Below the range that systems take outgoing ports from: else a client that keeps trying to reach a server which is
 starting again could be given that very port, meet itself, and block the restart."""
 POLL_INTERVAL = 0.02
+LOOK_INTERVAL = 2.0
+LAST_REFUSAL = 3
+"""Faults of its own in a row, seconds apart, after which the embedded MongoDB is started again."""
+INTERNAL_ERROR = 1
+"""MongoDB's code for what should not have happened."""
 STOP_LIMIT = 3.0
 """Seconds to end in peace. Cutting it short costs nothing stored: both keep a log of what they acknowledged."""
 EVIDENCE_BYTES = 1000
@@ -125,6 +132,28 @@ class MongoServer(Server):
             await mongo.ping()
         finally:
             mongo.close()
+
+    async def _beyond_help(self) -> None:
+        # Its storage engine panics where the disk is full, and refuses all ever after, with space or without.
+        mongo = Mongo(self.uri)
+        try:
+            refusals = 0
+            while refusals < LAST_REFUSAL:
+                await asyncio.sleep(LOOK_INTERVAL)
+                refusals = refusals + 1 if await _refuses(mongo) else 0
+        finally:
+            mongo.close()
+
+
+async def _refuses(mongo: Mongo) -> bool:
+    """Whether the simplest of questions meets a fault of the server itself, and not one that is away or slow."""
+    try:
+        await mongo.database["health"].find_one()
+    except OperationFailure as error:
+        return error.code == INTERNAL_ERROR
+    except PyMongoError:
+        return False
+    return False
 
 
 class RedisServer(Server):

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from service.datastores.directory import DataDirectory
 from service.datastores.embedded import MongoServer
 from service.tasks import stop
 from tests.faults.catalogue import Missing
+from tests.faults.chat import ChatClient
 from tests.faults.stage import Stage
-from tests.faults.writers import comment, talk
+from tests.faults.writers import FINISH, comment
 
 QUICK = [{"seconds": 2}]
 NOTICED = 30.0
@@ -22,6 +23,8 @@ BACK = 40.0
 """Seconds until it is stored again; a database that has ended is started again, after a pause that grows to ten."""
 STOP_LIMIT = 3.0
 PIECE = 64 * 1024
+LONG = "\N{PARTY POPPER}" * 3900
+"""16 KB."""
 
 
 async def run(stage: Stage, *, megabytes: int = 96, clients: int = 6, seconds: int = 10) -> None:
@@ -38,8 +41,8 @@ async def run(stage: Stage, *, megabytes: int = 96, clients: int = 6, seconds: i
     streams = await stage.streams([author])
     await stage.watch_leaks()
     refused = stage.account.refused
-    async with talk(sockets, group, pause=0.05), comment(stage.front, people[:2], post, pause=0.05):
-        await asyncio.sleep(1)
+    async with _flood(sockets[:2], group), comment(stage.front, people[:2], post, pause=0.05):
+        await asyncio.sleep(0.5)
         with _full(disk / "ballast"):
             began = time.monotonic()
             await sockets[0].changes.until(lambda: refused["unavailable"] and refused["503"], "refused", NOTICED)
@@ -58,6 +61,27 @@ async def run(stage: Stage, *, megabytes: int = 96, clients: int = 6, seconds: i
     await stage.audit_messages(group, sockets)
     await stage.audit_notifications(author, [post], streams)
     await stage.verify()
+
+
+@asynccontextmanager
+async def _flood(clients: Sequence[ChatClient], group: str) -> AsyncIterator[None]:
+    """Each says one long thing after the other for as long as the block runs: a file that has room is soon full."""
+    enough = asyncio.Event()
+
+    async def write(client: ChatClient) -> None:
+        while not enough.is_set():
+            await client.say(group, LONG)
+            await asyncio.sleep(0.01)
+
+    writing = [asyncio.create_task(write(client)) for client in clients]
+    try:
+        yield
+        enough.set()
+        async with asyncio.timeout(FINISH):
+            await asyncio.gather(*writing)
+    finally:
+        for task in writing:
+            await stop(task)
 
 
 @asynccontextmanager
