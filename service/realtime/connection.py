@@ -23,7 +23,10 @@ CLOSE_TIMEOUT = 5.0
 EXPIRY_NOTICE = 60.0
 """Seconds ahead of its token's expiry that a connection is told."""
 SILENCE = 45.0
-"""Seconds without a sign of life after which a peer is gone; the kernel is told the same (RFC 5482)."""
+"""Seconds without a sign of life after which a peer is gone."""
+UNACKNOWLEDGED = 23.0
+"""Seconds after which the kernel gives up a peer that acknowledges nothing (RFC 5482): `SILENCE` less the 20 s, and the
+ticker's one, in which an event stream sends something that is to be acknowledged."""
 
 
 class Connection(asyncio.Protocol):
@@ -273,6 +276,6 @@ class Connection(asyncio.Protocol):
 
 
 def _tune(sock: Any) -> None:
-    """Let the kernel give up on a peer that no longer acknowledges, as soon as we would."""
+    """Let the kernel give up on a peer that no longer acknowledges."""
     if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT") and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE * 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED * 1000))

@@ -1,13 +1,17 @@
 """What both kinds of connection have in common, on real sockets."""
 
 import asyncio
+import socket as sockets
 import time
 
 import pytest
 import ujson
 
+from service.realtime.connection import SILENCE
 from service.realtime.event import Event, Policy
 from service.realtime.registry import Registry
+from service.realtime.stream import COMMENT_INTERVAL
+from service.realtime.websocket import PING_INTERVAL
 from tests.realtime.wire import event_stream, identity, web_socket, wired
 
 
@@ -37,6 +41,19 @@ async def test_a_connection_whose_past_cannot_be_read_is_gone_from_the_registry(
     with pytest.raises(RuntimeError), registry.joining(socket):
         raise RuntimeError
     assert (len(registry), registry.users()) == (0, [])
+
+
+async def test_a_silent_peer_is_given_up_and_a_silent_stream_is_not(registry: Registry) -> None:
+    """Each heartbeat is well within a router's patience, and one that nobody acknowledges ends it within 45 seconds."""
+    stream = event_stream(registry)
+    with registry.joining(stream):
+        stream.open([])
+    async with wired(stream):
+        assert stream.transport
+        sock = stream.transport.get_extra_info("socket")
+        given_up = sock.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) / 1000
+        assert 0 < COMMENT_INTERVAL + 1 + given_up <= SILENCE
+    assert 2 * max(COMMENT_INTERVAL, PING_INTERVAL) < 55
 
 
 async def test_events_of_one_turn_leave_in_one_write(registry: Registry) -> None:
