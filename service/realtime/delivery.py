@@ -96,7 +96,7 @@ class Delivery:
     def heard(self, topic: str) -> int:
         """The last number of `topic` that this process knows to be stored; 0 where it knows of none."""
         known = self.topics.get(topic)
-        return known.wanted if known else 0
+        return max(known.last, known.wanted) if known else 0
 
     def reached(self, topic: str, number: int, feed: str, to: Collection[str]) -> None:
         """Tell every process that `topic` has got to `number`, in case nobody has: who is behind reads the rest. Where

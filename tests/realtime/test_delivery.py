@@ -184,6 +184,16 @@ async def test_a_gap_that_cannot_be_read_is_told(world: World) -> None:
     assert (world.got(), world.resets()) == ([2], 1)
 
 
+async def test_what_was_delivered_has_been_heard_of(world: World) -> None:
+    """In order, too early, or to nobody here: whoever joins is told of the highest number there is."""
+    world.delivery.seed(TOPIC, 1)
+    assert 1 == world.delivery.heard(TOPIC)
+    world.delivery.publish(event(2), ["ada"])
+    assert 2 == world.delivery.heard(TOPIC)
+    world.delivery.publish(event(4), ["ada"])
+    assert 4 == world.delivery.heard(TOPIC)
+
+
 async def test_after_a_gap_of_the_bus_everyone_is_told_to_look(world: World) -> None:
     """What follows is in order and comes once: what was lost is read, and what was only late is not told again."""
     world.delivery.publish(event(1), ["ada"])
