@@ -42,7 +42,8 @@ def holding(server: Server, folder: Path) -> Holding:
     """`folder`: where the workers write what they count."""
     pids = server.workers
     descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
-    return Holding(len(pids), descriptors, clients(server), memory(server), census(server, folder))
+    counted = census(server, folder)  # it frees what can be freed
+    return Holding(len(pids), descriptors, clients(server), memory(server), counted)
 
 
 def memory(server: Server) -> int:

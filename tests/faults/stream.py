@@ -31,6 +31,9 @@ class StreamClient(Client):
             await self._fetching
 
     async def connect(self) -> None:
+        if self._fetching:
+            # Only then is it known what to ask for.
+            await self._fetching
         try:
             async with asyncio.timeout(OPEN_LIMIT):
                 reader, writer = await asyncio.open_connection(*self.front.address)
