@@ -2,6 +2,8 @@
 
 import unicodedata
 
+import regex
+
 from service.errors import ValidationFailed
 
 MAX_CODE_POINTS = 16
@@ -11,10 +13,12 @@ PICTURES = {"So", "Sm", "Me"}
 JOINERS = {"Mn", "Cf", "Sk"}
 KEYCAPS = set("#*0123456789")
 EXCLAMATIONS = set("‼⁉〰〽")
+ONE_CHARACTER = regex.compile(r"\X")
+"""What a reader sees as one: an extended grapheme cluster (Unicode Standard Annex 29, 3)."""
 
 
 def reaction(text: str) -> str:
-    """`text`, if it is an emoji: symbols and what joins and varies them. Raises ValidationFailed.
+    """`text`, if it is one emoji: symbols and what joins and varies them. Raises ValidationFailed.
 
     So a reaction is never a word, and never a character that means something in a field name of the database.
     """
@@ -26,6 +30,6 @@ def reaction(text: str) -> str:
     shown = any(
         category in PICTURES or character in EXCLAMATIONS for character, category in zip(text, categories, strict=True)
     )
-    if len(text) > MAX_CODE_POINTS or not known or not shown:
+    if len(text) > MAX_CODE_POINTS or not known or not shown or not ONE_CHARACTER.fullmatch(text):
         raise ValidationFailed.of("emoji", "It is not an emoji.")
     return text

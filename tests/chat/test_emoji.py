@@ -17,3 +17,10 @@ def test_everything_else_is_refused(text: str) -> None:
     """Words, operators, field paths, nothing, too much."""
     with pytest.raises(ValidationFailed):
         reaction(text)
+
+
+@pytest.mark.parametrize("text", ["👍👍", "🇻🇳🇻🇳", "👍🏽👍", "❤️❤️", "1️⃣2️⃣", "☺☺", "‼️👍"])
+def test_two_emojis_are_not_one(text: str) -> None:
+    """One person would have several reactions in the place of one."""
+    with pytest.raises(ValidationFailed):
+        reaction(text)
