@@ -32,7 +32,7 @@ from service.chat.writers import WriterStore
 from service.datastores.mongo import Database, Mongo
 from service.datastores.redis import connect
 from service.encoding import dumps, loads
-from service.http import asyncapi, errors, extensions, headers, health, metrics, requests
+from service.http import asyncapi, completion, errors, extensions, headers, health, metrics, requests
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.limits import ConnectionBound, RateLimits
@@ -159,8 +159,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     posts = PostService(stores.posts, stores.comments, people, debts)
 
     enabled = settings.rate_limits == "on"
-    auth = Authentication(verifier)
     limits = RateLimits(settings.redis_url, enabled)
+    auth = Authentication(verifier, limits)
     upgrade = Upgrade(
         registry, auth, OriginCheck(settings.allowed_origins), limits, ConnectionBound(registry.connections, enabled)
     )
@@ -176,6 +176,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         )
     )
 
+    under_way = completion.install(app)
     headers.install(app)
     requests.install(app, instruments)
     errors.install(app)
@@ -205,6 +206,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     # Not before: requests that are under way stand on all of this.
     @app.after_server_stop
     async def stop(_: Sanic[Any, Any]) -> None:
+        await under_way.close()
         for part in reversed(parts):
             await part.close()
         await delivery.close()

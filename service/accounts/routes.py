@@ -122,6 +122,7 @@ def blueprint(
     )
     async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:
         """What is left out stays as it is; an `avatar` of null takes the picture away."""
+        await limits.check(rules.WRITING, caller.user_id)
         return answer(await people.change_profile(caller.user_id, body))
 
     @bp.get("/users")

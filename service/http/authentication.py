@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from sanic import HTTPResponse, Request
 
+from service.http.limits import READING, RateLimits
 from service.identity import Identity, Verifier
 
 P = ParamSpec("P")
@@ -13,21 +14,28 @@ Handler = Callable[Concatenate[Request, P], Awaitable[HTTPResponse]]
 CallerHandler = Callable[Concatenate[Request, Identity, P], Awaitable[HTTPResponse]]
 
 ACCESS = "access_token"
+READS = ("GET", "HEAD")
 
 
 class Authentication:
     """Wraps handlers so that they are handed the caller's Identity, or not called at all."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, limits: RateLimits) -> None:
         self._verifier = verifier
+        self._limits = limits
 
     def required(self, handler: CallerHandler[P]) -> Handler[P]:
-        """`handler(request, caller, …)`; without a good token the answer is 401."""
+        """`handler(request, caller, …)`; without a good token the answer is 401.
+
+        What is only read is counted here; what is written each handler counts by a rule of its own.
+        """
 
         @wraps(handler)
         async def authenticated(request: Request, *args: P.args, **kwargs: P.kwargs) -> HTTPResponse:
             caller = await self._verifier.verify_scoped_token(bearer(request), ACCESS)
             request.ctx.user_id = caller.user_id
+            if request.method in READS:
+                await self._limits.check(READING, caller.user_id)
             return await handler(request, caller, *args, **kwargs)
 
         # `wraps` says to mypy that the caller is still a parameter.

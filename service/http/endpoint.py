@@ -20,6 +20,7 @@ from service.encoding import dumps
 from service.errors import LoaError
 from service.http.authentication import Authentication
 from service.http.body import reads_json
+from service.http.completion import completes
 from service.http.errors import TABLE, Problem, UnsupportedMediaType
 from service.http.schemas import component, properties
 
@@ -64,7 +65,8 @@ def endpoint(
     """The handler becomes `handler(request, [caller,] *, [body,] [query,] **path)`, each part checked before it runs.
 
     `answers`: the model of each status that is not an error (None: no body). `errors`: what the use case can refuse;
-    those of signing in and of validation are added here. A stranger is told 401 before anything else.
+    those of signing in and of validation are added here. A stranger is told 401 before anything else. What changes
+    something runs to its end, whatever becomes of its client.
     """
     refusals = {*errors, domain.Unavailable}
     if auth:
@@ -76,7 +78,7 @@ def endpoint(
         refusals |= {domain.ValidationFailed}
 
     def decorate(handler: F) -> F:
-        checked: Any = handler
+        checked: Any = completes(handler)
         if body or query:
             checked = validate(json=body, query=query, strict=True)(checked)
         if body:

@@ -52,7 +52,9 @@ SENDING = Rule("sending", "300/10 seconds")
 TYPING = Rule("typing", "30/10 seconds")
 """Per user. A client says it every few seconds; each goes to everyone in the conversation."""
 WRITING = Rule("writing", "600/minute")
-"""Per user, for posts, comments, conversations, edits and marks of what was read together."""
+"""Per user, for posts, comments, conversations, edits, the profile, devices and marks of what was read together."""
+READING = Rule("reading", "1800/minute")
+"""Per user. A client that was away asks for each of its conversations, a few hundred; nobody scrolls as fast."""
 SEARCH = Rule("search", "120/minute")
 """Per user: two a second is as fast as one types."""
 

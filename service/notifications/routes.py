@@ -3,6 +3,7 @@
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.errors import NotFound
+from service.http import limits as rules
 from service.http.authentication import Authentication
 from service.http.endpoint import answer, endpoint
 from service.http.limits import RateLimits
@@ -43,12 +44,14 @@ def blueprint(
     @endpoint("Mark all up to one as read", tag=TAG, auth=auth, body=ReadUpTo, answers={200: UnreadCount})
     async def read_up_to(request: Request, caller: Identity, *, body: ReadUpTo) -> HTTPResponse:
         """A number beyond the last one means all. The caller's other connections are told."""
+        await limits.check(rules.WRITING, caller.user_id)
         return answer(UnreadCount(unread_count=await service.mark_up_to(caller.user_id, body.up_to_seq)))
 
     @bp.put("/notifications/<notification_id:str>/read")
     @endpoint("Mark one as read", tag=TAG, auth=auth, answers={200: UnreadCount}, errors=(NotFound,))
     async def read(request: Request, caller: Identity, notification_id: str) -> HTTPResponse:
         """Idempotent. The caller's other connections are told."""
+        await limits.check(rules.WRITING, caller.user_id)
         return answer(UnreadCount(unread_count=await service.mark(caller.user_id, path_id(notification_id))))
 
     return bp

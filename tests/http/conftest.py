@@ -11,10 +11,11 @@ from sanic import Blueprint, HTTPResponse, Request, Sanic
 from sanic.response import empty
 
 from service.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
-from service.http import errors, extensions, headers
+from service.http import completion, errors, extensions, headers
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.endpoint import ConnectionQuery, Input, Query, answer, connection, endpoint
+from service.http.limits import RateLimits
 from service.identity import Identity
 from tests.rest import RestClient, forget_documents, serving
 
@@ -77,7 +78,8 @@ def build(*, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], objec
     forget_documents()
     app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
-    auth = Authentication(OneVerifier())
+    completion.install(app)
+    auth = Authentication(OneVerifier(), RateLimits(None, False))
     extensions.install(app, allowed_origins)
     errors.install(app)
     headers.install(app)

@@ -21,7 +21,8 @@ async def test_who_is_on_the_way_in_when_the_server_begins_to_stop_is_turned_awa
     """Those who are told to go have been counted: one that came after would be cut off without a word."""
     registry = Registry(Ticker())
     bound = ConnectionBound(registry.connections, False)
-    upgrade = Upgrade(registry, Authentication(OneVerifier()), OriginCheck(()), RateLimits(None, False), bound)
+    limits = RateLimits(None, False)
+    upgrade = Upgrade(registry, Authentication(OneVerifier(), limits), OriginCheck(()), limits, bound)
 
     async def begin(_: Any) -> None:
         registry.draining = True

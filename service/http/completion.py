@@ -1,0 +1,68 @@
+"""What changes something runs to its end, though its client has hung up: else a change could be stored and not told.
+
+Sanic cancels a handler with its connection. Here the handler is a task of its own, which the request only waits for.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+import structlog
+from sanic import Request, Sanic
+
+from service.errors import LoaError
+
+log = structlog.get_logger()
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The safe methods (RFC 9110, 9.2.1): nobody misses what they would have answered."""
+
+
+class Completion:
+    """Owns the handlers that are under way. There are no more of them than the rate limits let in."""
+
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def finish(self, work: Awaitable[Any]) -> Any:
+        """The result of `work`, which goes on though the waiting for it is cancelled."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_report)
+            raise
+
+    async def close(self) -> None:
+        """Wait for those that nobody waits for any more. The datastores' own timeouts bound how long that takes."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+
+def install(app: Sanic[Any, Any]) -> Completion:
+    """For the endpoints of `app`. Whoever installs it closes it, before what the handlers stand on."""
+    app.ctx.completion = Completion()
+    return app.ctx.completion  # type: ignore[no-any-return]
+
+
+def completes(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """`handler(request, …)`, run to its end where the request's method is not a safe one."""
+
+    @wraps(handler)
+    async def complete(request: Request, *args: Any, **kwargs: Any) -> Any:
+        if request.method in READS:
+            return await handler(request, *args, **kwargs)
+        completion: Completion = request.app.ctx.completion
+        return await completion.finish(handler(request, *args, **kwargs))
+
+    return complete
+
+
+def _report(task: "asyncio.Task[Any]") -> None:
+    """A refusal was for a client that has gone; a fault of ours is for the log, whoever is there."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, LoaError):
+        log.error("request_failed", exc_info=error)
