@@ -8,6 +8,7 @@ here the signals stay ours until the last connection is gone, and every step of 
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -20,7 +21,9 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from config.settings import Settings
 from service.app import create_app
+from service.http.deadlines import Deadlines
 from service.supervisor import BACKLOG
+from service.tasks import stop
 from service.telemetry import logs, multiprocess
 
 log = structlog.get_logger()
@@ -39,6 +42,7 @@ def run(settings: Settings, opened: socket.socket, report: socket.socket) -> Non
     """Serve on `opened` until SIGTERM or SIGINT. One byte goes to `report` when it is ready."""
     logs.configure(settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    allow_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings, opened, report))
 
@@ -59,6 +63,12 @@ async def _run(settings: Settings, opened: socket.socket, report: socket.socket)
         os._exit(1)
 
 
+def allow_files() -> None:
+    """Let this process have as many connections as the system lets it: most shells start us with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @asynccontextmanager
 async def serving(settings: Settings, opened: socket.socket) -> AsyncIterator[None]:
     """The app, serving on `opened` while the block runs; afterwards it drains, and is gone when this ends."""
@@ -69,7 +79,9 @@ async def serving(settings: Settings, opened: socket.socket) -> AsyncIterator[No
     await server.before_start()
     await server.start_serving()
     await server.after_start()
+    deadlines = asyncio.create_task(Deadlines(server.connections).run())
     yield
+    await stop(deadlines)
     # The app drains. Requests are still answered meanwhile, so that a load balancer hears of it.
     await server.before_stop()
     server.close()

@@ -12,12 +12,19 @@ POLICIES = {
 """The Content-Security-Policy of what says none itself: a page may load its parts, nothing else may load anything."""
 
 
+HSTS = f"max-age={365 * 24 * 3600}"
+"""RFC 6797. A year, and of this host alone: its neighbours are not ours to speak for."""
+
+
 def add(request: Request, response: BaseHTTPResponse) -> None:
     """What a handler has set itself stays as it is."""
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
     # The URL of a socket or stream may hold a token.
     headers.setdefault("Referrer-Policy", "no-referrer")
+    if request.scheme in ("https", "wss"):
+        # So says the proxy in front, where there is one of ours; over http a browser would not heed it (RFC 6797, 8.1).
+        headers.setdefault("Strict-Transport-Security", HSTS)
     kind = (response.content_type or "").partition(";")[0]
     headers.setdefault("Content-Security-Policy", POLICIES.get(kind, POLICIES[""]))
     if request.path.startswith("/api/"):
