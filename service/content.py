@@ -22,5 +22,5 @@ Content = Annotated[
 ]
 """1–4000 characters after trimming, no NUL. Lone surrogates, which are not text, pydantic refuses by itself."""
 
-Nonce = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NONCE)]
+Nonce = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NONCE), AfterValidator(_without_nul)]
 """Chosen by the sender: the same sender, place and nonce is the same thing sent."""

@@ -13,6 +13,8 @@ PICTURES = {"So", "Sm", "Me"}
 JOINERS = {"Mn", "Cf", "Sk"}
 KEYCAPS = set("#*0123456789")
 EXCLAMATIONS = set("‼⁉〰〽")
+REPLACEMENT = "\ufffd"
+"""A symbol too, but it stands where the bytes of a URL were no text."""
 ONE_CHARACTER = regex.compile(r"\X")
 """What a reader sees as one: an extended grapheme cluster (Unicode Standard Annex 29, 3)."""
 
@@ -23,7 +25,7 @@ def reaction(text: str) -> str:
     So a reaction is never a word, and never a character that means something in a field name of the database.
     """
     categories = [unicodedata.category(character) for character in text]
-    known = all(
+    known = REPLACEMENT not in text and all(
         category in PICTURES | JOINERS or character in KEYCAPS | EXCLAMATIONS
         for character, category in zip(text, categories, strict=True)
     )
