@@ -68,11 +68,12 @@ def endpoint(
     those of signing in and of validation are added here. A stranger is told 401 before anything else. What changes
     something runs to its end, whatever becomes of its client.
     """
-    refusals = {*errors, domain.Unavailable}
+    # Not only a body can be too large: a URL can, and headers.
+    refusals = {*errors, domain.Unavailable, domain.TooLarge}
     if auth:
         refusals |= {*SIGNING_IN, domain.RateLimited}
     if body:
-        refusals |= {domain.MalformedJson, domain.ValidationFailed, domain.TooLarge}
+        refusals |= {domain.MalformedJson, domain.ValidationFailed}
         refusals |= {UnsupportedMediaType, domain.RateLimited}
     if query:
         refusals |= {domain.ValidationFailed}
@@ -109,7 +110,7 @@ def connection(
     Signing in is the handler's own (`Authentication.of_connection`), since a socket is told of it in its close reason.
     HEAD is refused: there is no head of it without the connection.
     """
-    refusals = {*errors, domain.Unavailable, domain.RateLimited}
+    refusals = {*errors, domain.Unavailable, domain.RateLimited, domain.TooLarge}
     no_handshake: list[dict[str, Any]] = []
     if query:
         refusals |= {domain.ValidationFailed}
