@@ -1,0 +1,288 @@
+"""Fuzzing: whatever comes in, something sensible goes out. `python -m tests.security.fuzz --minutes 10`.
+
+Three targets: the frames of a socket, in whatever pieces; what is said in them; every call of the OpenAPI document, on
+a real server. Each round has another seed, which is told where something is found.
+"""
+
+import argparse
+import asyncio
+import json
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import hypothesis
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.chat.frames import FRAMES
+from service.errors import MalformedJson, ValidationFailed
+from service.http.frames import ClientFrame, parse
+from service.identity import Identity
+from service.realtime.event import Event
+from service.realtime.registry import Registry
+from service.realtime.ticker import Ticker
+from service.realtime.websocket import WebSocket
+from tests.protocol.servers import serving
+from tests.protocol.test_frames import frame
+from tests.running import Server
+
+CHECKS: Any = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Version": "13",
+}
+ENDLESS = "/api/v1/notifications/stream"
+"""Its answer has no end; it is tried without a right to it."""
+ENDS_SESSION = ("/api/v1/auth/logout", "/api/v1/auth/password", "/api/v1/auth/sessions/{session_id}")
+WAIT = 20.0
+CLOSE, GOING = 0x88, 1001
+"""The first byte of a close frame, and the code with which a socket that is still open is closed here in the end."""
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+class Effort(NamedTuple):
+    """How much to try: so many examples of each kind, from this seed; the same ones each time where it is None."""
+
+    examples: int
+    seed: int | None = None
+
+    def __call__(self, test: Test) -> Test:
+        settings = hypothesis.settings(
+            max_examples=self.examples,
+            derandomize=self.seed is None,
+            database=None,
+            deadline=None,
+            phases=(Phase.explicit, Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        return settings(test if self.seed is None else seed(self.seed)(test))
+
+
+# What a client may put on the wire: frames as they should be, frames that are not, and noise.
+PAYLOADS = st.one_of(
+    st.binary(max_size=60),
+    st.text(max_size=30).map(lambda text: text.encode()),
+    st.sampled_from([b'{"type":"ping"}', b"\xff", b"\xed\xa0\x80", b"\x03\xe8", b"\x03", b"", b"x" * 125]),
+)
+HEADS = st.one_of(st.sampled_from([0x81, 0x01, 0x80, 0x00, 0x89, 0x8A, 0x88, 0x82]), st.integers(0, 255))
+FRAMES_ON_WIRE = st.builds(frame, HEADS, PAYLOADS.map(lambda payload: payload[:125]))
+NOISE = st.one_of(
+    st.binary(max_size=20),
+    st.sampled_from([b"\x81\xff" + b"\x7f" * 12, b"\x81\xfe\xff\xff\0\0\0\0", b"\x81\xff\0\0\0\0\0\1\0\1\0\0\0\0"]),
+)
+STREAMS = st.lists(st.one_of(FRAMES_ON_WIRE, FRAMES_ON_WIRE, NOISE), max_size=12).map(b"".join)
+CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
+
+
+def fuzz_socket(effort: Effort) -> None:
+    """The same bytes in any pieces are the same messages and an end or none, and never an exception."""
+    with asyncio.Runner() as runner:
+        failures: list[Any] = []
+        runner.get_loop().set_exception_handler(lambda _, context: failures.append(context))
+
+        @effort
+        @given(STREAMS, CUTS)
+        def pieces_do_not_matter(data: bytes, sizes: list[int]) -> None:
+            whole = runner.run(_received([data]))
+            in_pieces = runner.run(_received(_cut(data, sizes)))
+            assert whole == in_pieces
+            assert not failures, failures
+
+        pieces_do_not_matter()
+
+
+def _cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
+    pieces, place, count = [], 0, 0
+    while place < len(data):
+        size = sizes[count % len(sizes)]
+        pieces.append(data[place : place + size])
+        place, count = place + size, count + 1
+    return pieces
+
+
+async def _received(pieces: Sequence[bytes]) -> tuple[list[str], bool]:
+    """What a socket takes `pieces` for, and whether they end it."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        caller = Identity("0" * 24, "0" * 24, "token", time.time() + 900)
+        websocket = WebSocket(Registry(Ticker()), caller, "fuzz", HANDSHAKE.items())
+        texts: list[str] = []
+        websocket.on_text = texts.append
+        websocket.open([])
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: websocket, ours)
+        for piece in pieces:
+            if not transport.is_closing():
+                websocket.data_received(piece)
+        websocket.close(GOING, "end")
+        transport.close()
+        await asyncio.sleep(0)
+        answer = b""
+        while more := await asyncio.get_running_loop().run_in_executor(None, theirs.recv, 65536):
+            answer += more
+    return texts, _ended_early(answer.partition(b"\r\n\r\n")[2])
+
+
+def _ended_early(frames: bytes) -> bool:
+    """Whether what a server wrote, pongs and at last a close, says that the client broke a rule or said goodbye.
+
+    Which rule may depend on the pieces, where several are broken: the frames of one piece are read before the first
+    of them is heeded.
+    """
+    while frames:
+        size = 2 + frames[1]
+        if frames[0] == CLOSE:
+            return frames[2:4] != GOING.to_bytes(2, "big")
+        frames = frames[size:]
+    return True
+
+
+# What a client may say: JSON of any shape, that which nearly is one of our frames, and text that is no JSON.
+NAMES = sorted(
+    {name for model in ClientFrame.__subclasses__() for name in model.model_fields} | {"surprise", "$gt", ""}
+)
+TYPES = ["send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping", "pong", "", "__class__"]
+SCALARS = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20)),
+    st.sampled_from(["0" * 24, "F" * 24, "x" * 5000, 2**53, 2**63, -1, 10**400, "\ud800", "\0", {"$gt": ""}]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.one_of(st.text(max_size=5), st.sampled_from([*NAMES, "0" * 24])), inner, max_size=4),
+    ),
+    max_leaves=8,
+)
+SAID = st.one_of(
+    VALUES,
+    st.builds(
+        lambda type_, fields: {"type": type_, **fields},
+        st.one_of(st.sampled_from(TYPES), SCALARS),
+        st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=5),
+    ),
+)
+TEXTS = st.one_of(
+    SAID.map(json.dumps),
+    st.text(),
+    st.builds(lambda said, place: json.dumps(said)[:place], SAID, st.integers(0, 60)),
+    st.integers(1, 30_000).map(lambda depth: "[" * depth),
+)
+
+
+def fuzz_frames(effort: Effort) -> None:
+    """Any text is one of our frames, or is refused in words that can be sent back."""
+
+    @effort
+    @given(TEXTS)
+    def said_or_refused(text: str) -> None:
+        try:
+            said = parse(text, FRAMES)
+        except (MalformedJson, ValidationFailed) as error:
+            problems = [field._asdict() for field in getattr(error, "fields", ())]
+            fields = {"ref": error.ref, "code": "refused", "detail": error.detail, "errors": problems}
+            assert Event("error", fields, feed="chat").frame
+        else:
+            assert said.type in TYPES
+            assert Event("ack", {"ref": said.ref}, feed="chat").frame
+
+    said_or_refused()
+
+
+class Api:
+    """A signed-in client of a real server, for schemathesis."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.schema = schemathesis.openapi.from_url(server.url + "/docs/openapi.json")
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.account = {"username": f"fuzz{time.time_ns():x}", "password": "correct horse"}
+        self.calls = 0
+        self._sign_in("register")
+
+    @property
+    def operations(self) -> list[Any]:
+        return [found.ok() for found in self.schema.get_all_operations()]
+
+    def fuzz(self, operation: Any, effort: Effort) -> None:
+        """Cases that its schema allows and cases that it does not: no 5xx, and every answer as it is described."""
+
+        @effort
+        @given(st.data())
+        def answers_as_described(data: st.DataObject) -> None:
+            mode = data.draw(st.sampled_from(list(schemathesis.GenerationMode)))
+            case = data.draw(operation.as_strategy(generation_mode=mode))
+            if operation.path in ENDS_SESSION:
+                self._sign_in("login")
+            headers = {} if operation.path == ENDLESS else {"Authorization": f"Bearer {self.token}"}
+            self.calls += 1
+            case.call_and_validate(
+                base_url=self.server.url, session=self.session, headers=headers, checks=CHECKS, timeout=WAIT
+            )
+
+        try:
+            answers_as_described()
+        finally:
+            if operation.path in ENDS_SESSION:
+                self.account = {**self.account, "username": f"fuzz{time.time_ns():x}"}
+                self._sign_in("register")
+
+    def _sign_in(self, how: str) -> None:
+        answer = self.session.post(f"{self.server.url}/api/v1/auth/{how}", json=self.account, timeout=WAIT)
+        assert answer.ok, answer.text
+        self.token = answer.json()["access_token"]
+
+
+def fuzz_api(server: Server, effort: Effort) -> int:
+    """Every call of the document, by turns; how many requests that were."""
+    api = Api(server)
+    for operation in api.operations:
+        api.fuzz(operation, effort)
+    return api.calls
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.security.fuzz", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    end = time.monotonic() + options.minutes * 60
+    socket_examples, frame_examples, requests_made, rounds = 0, 0, 0, 0
+    with tempfile.TemporaryDirectory() as directory, serving(Path(directory), LOG_LEVEL="WARNING") as server:
+        while time.monotonic() < end:
+            number = options.seed + rounds
+            fuzz_socket(Effort(500, number))
+            fuzz_frames(Effort(2000, number))
+            requests_made += fuzz_api(server, Effort(10, number))
+            socket_examples, frame_examples, rounds = socket_examples + 500, frame_examples + 2000, rounds + 1
+            tried = f"{socket_examples} streams of bytes, {frame_examples} texts, {requests_made} requests"
+            print(f"round {rounds}: {tried}; nothing found", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""All that a client can send, read from the documents that the server publishes: what is new there is attacked too."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.request import urlopen
+
+from jsonschema import Draft202012Validator
+
+from tests.protocol.contract import _exact
+from tests.running import Server
+
+Json = Any
+PREFIX = "/api/v1"
+ID = "^[0-9a-fA-F]{24}$"
+
+
+class Field(NamedTuple):
+    """One value that a client sends: a field of a body or frame, or a parameter. `schema` is plain JSON Schema."""
+
+    name: str
+    schema: Json
+    required: bool
+
+    def allows(self, value: Json) -> bool:
+        return bool(Draft202012Validator(self.schema).is_valid(value))
+
+    @property
+    def is_id(self) -> bool:
+        return any(choice.get("pattern") == ID for choice in _choices(self.schema))
+
+    @property
+    def is_list_of_ids(self) -> bool:
+        return any(choice.get("items", {}).get("pattern") == ID for choice in _choices(self.schema))
+
+    def example(self) -> Json:
+        """A value that its schema allows, for a field that a scene knows nothing of."""
+        schema = next(_choices(self.schema))
+        if "const" in schema or "enum" in schema:
+            return schema.get("const", schema.get("enum", [None])[0])
+        match schema.get("type"):
+            case "string":
+                return "0" * 24 if self.is_id else "x" * max(1, schema.get("minLength", 1))
+            case "integer" | "number":
+                return schema.get("minimum", 1)
+            case "boolean":
+                return True
+            case "array":
+                item = Field(self.name, schema.get("items", {}), True).example()
+                return [item] * max(1, schema.get("minItems", 1))
+        return {}
+
+
+class Call(NamedTuple):
+    """One operation of the OpenAPI document; `path` as in there, without the prefix of all."""
+
+    method: str
+    path: str
+    in_path: list[Field]
+    in_query: list[Field]
+    body: list[Field]
+    signed_in: bool
+    live: bool
+    statuses: frozenset[int]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def reads(self) -> bool:
+        return self.method == "GET"
+
+    def url(self, values: Mapping[str, Json]) -> str:
+        return self.path.format_map({field.name: values[field.name] for field in self.in_path})
+
+
+class Frame(NamedTuple):
+    """One kind of frame that a client may send on a socket."""
+
+    channel: str
+    type: str
+    fields: list[Field]
+
+
+class Surface(NamedTuple):
+    calls: list[Call]
+    frames: list[Frame]
+    names: frozenset[str]
+    """Every name of a property that either document knows, coming in or going out."""
+
+    @classmethod
+    def of(cls, server: Server) -> "Surface":
+        openapi, asyncapi = (_fetch(server, path) for path in ("/docs/openapi.json", "/asyncapi.json"))
+        calls = [
+            _call(path.removeprefix(PREFIX), method.upper(), operation, openapi)
+            for path, methods in openapi["paths"].items()
+            for method, operation in methods.items()
+            if path.startswith(PREFIX)
+        ]
+        frames = [
+            Frame(*key.split(".received."), _fields(message["payload"], asyncapi))
+            for key, message in asyncapi["components"]["messages"].items()
+            if ".received." in key
+        ]
+        names = frozenset(_names(openapi["components"])) | frozenset(_names(asyncapi["components"]["schemas"]))
+        return cls(calls, frames, names)
+
+    @property
+    def requests(self) -> list[Call]:
+        """The calls that have one answer: all but sockets and streams."""
+        return [call for call in self.calls if not call.live]
+
+
+def _fetch(server: Server, path: str) -> Json:
+    with urlopen(server.url + path, timeout=10) as answer:
+        return json.load(answer)
+
+
+def _call(path: str, method: str, operation: Json, document: Json) -> Call:
+    parameters: dict[str, list[Field]] = {"path": [], "query": []}
+    for one in operation.get("parameters", ()):
+        field = Field(one["name"], _exact(one["schema"]), one.get("required", False))
+        parameters[one["in"]].append(field)
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    responses = operation["responses"]
+    live = "101" in responses or any("text/event-stream" in answer.get("content", {}) for answer in responses.values())
+    return Call(
+        method,
+        path,
+        parameters["path"],
+        parameters["query"],
+        _fields(content["schema"], document) if content else [],
+        bool(operation.get("security")),
+        live,
+        frozenset(int(status) for status in responses),
+    )
+
+
+def _fields(schema: Json, document: Json) -> list[Field]:
+    """Those of an object; each with all that its schema refers to."""
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    components = {"components": {"schemas": document["components"]["schemas"]}}
+    required = schema.get("required", ())
+    return [
+        Field(name, {**_exact(field), **(components if "$ref" in json.dumps(field) else {})}, name in required)
+        for name, field in schema.get("properties", {}).items()
+    ]
+
+
+def _choices(schema: Json) -> Iterator[Json]:
+    """The forms that a value may have, but for null."""
+    several = schema.get("anyOf")
+    if not several:
+        yield schema
+    for choice in several or ():
+        if choice.get("type") != "null":
+            yield from _choices(choice)
+
+
+def _names(schema: Json) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("properties"), dict):
+            yield from schema["properties"]
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _names(part)

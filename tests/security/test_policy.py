@@ -1,0 +1,41 @@
+"""`.github/SECURITY.md` names tests, and they are there."""
+
+import ast
+import re
+
+from tests.running import ROOT
+
+POLICY = ROOT / ".github" / "SECURITY.md"
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+ROW = re.compile(r"^\| .* \|$")
+
+
+def functions_in(path: str) -> set[str]:
+    tree = ast.parse((ROOT / path).read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    """One that is renamed or goes takes its row with it."""
+    named = NAMED.findall(POLICY.read_text())
+    assert len(named) > 50
+    assert [] == [f"{path}::{name}" for path, name in named if name not in functions_in(path)]
+
+
+def test_every_threat_has_a_test() -> None:
+    """A row without one is a wish."""
+    rows = [line for line in POLICY.read_text().splitlines() if ROW.match(line) and "threat" not in line]
+    assert len(rows) > 20
+    assert [] == [row for row in rows if not NAMED.search(row)]
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    """What stops a threat is where it is said to be."""
+    named = re.findall(r"`((?:service|config)/[\w/.]*)`", POLICY.read_text())
+    assert len(named) > 10
+    assert [] == [path for path in named if not (ROOT / path).exists()]
+
+
+def test_the_readme_leads_there() -> None:
+    """Who looks for it finds it."""
+    assert "(.github/SECURITY.md)" in (ROOT / "README.md").read_text()
