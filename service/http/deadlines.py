@@ -4,6 +4,7 @@ Sanic's own timeouts begin anew with every byte, so one byte now and then keeps 
 """
 
 import asyncio
+import time
 from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
@@ -16,10 +17,11 @@ log = structlog.get_logger()
 
 Phase = Literal["idle", "head", "body", "answer"]
 
-LIMITS: dict[Phase, float] = {"head": 20.0, "body": 30.0, "answer": 90.0}
+LIMITS: dict[Phase, float] = {"idle": 5.0, "head": 20.0, "body": 30.0, "answer": 90.0}
 """Seconds. A head has 8 KiB at most and a body 64 KiB: 2 KiB a second is what a phone at the edge of a network has. An
-answer is made within Sanic's 60, and the longest is read in the rest. Between requests Sanic's KEEP_ALIVE_TIMEOUT
-holds, which no trickle prolongs: the first byte ends that phase."""
+answer is made within Sanic's 60, and the longest is read in the rest. Idle means between requests, where Sanic's
+KEEP_ALIVE_TIMEOUT holds, which no trickle prolongs: this limit is only for those who are too many, and leaves
+newcomers, a thousand at once after a restart, the time to ask for something."""
 MAX_IDLE = 1000
 """Connections between requests, or before the first, on one process: a proxy in front has a hundred or two. Sockets and
 streams are not among them, for those have left Sanic."""
@@ -50,10 +52,13 @@ class Deadlines:
         """Look, until cancelled."""
         while True:
             await asyncio.sleep(interval)
-            self.look(asyncio.get_running_loop().time())
+            self.look(time.monotonic())
 
     def look(self, now: float) -> None:
-        """Cut what has been in one phase for too long, and of those that are idle the longest, where they are many."""
+        """Cut what has been in one phase for too long, and of those that are idle the longest, where they are many.
+
+        `now`: as `time.monotonic`, which Sanic's own `_time` of the last byte is.
+        """
         before, self._seen = self._seen, {}
         late: list[HttpProtocol] = []
         idle: list[HttpProtocol] = []
@@ -72,12 +77,13 @@ class Deadlines:
                 late.append(protocol)
         for protocol in late:
             _cut(protocol, self._seen[protocol].phase)
-        if len(idle) > self._max_idle:
-            idle.sort(key=lambda protocol: protocol._time)
-            for protocol in idle[: len(idle) - self._max_idle]:
-                protocol.close()
-        if late or len(idle) > self._max_idle:
-            log.warning("clients_cut", slow=len(late), idle=max(0, len(idle) - self._max_idle))
+        idle.sort(key=lambda protocol: protocol._time)
+        surplus = idle[: max(0, len(idle) - self._max_idle)]
+        surplus = [protocol for protocol in surplus if now - protocol._time >= self._limits["idle"]]
+        for protocol in surplus:
+            protocol.close()
+        if late or surplus:
+            log.warning("clients_cut", slow=len(late), idle=len(surplus))
 
 
 def _phase(protocol: HttpProtocol, http: Any) -> Phase:
