@@ -1,6 +1,7 @@
 """A client's side of a socket: its frames, one after the other, and one answer to each."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
@@ -8,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 from pydantic import TypeAdapter
 
-from service.errors import LoaError, TokenInvalid, ValidationFailed
+from service.errors import LoaError, RateLimited, TokenInvalid, ValidationFailed
 from service.http import limits as rules
 from service.http.authentication import ACCESS
 from service.http.errors import answer_to
@@ -22,6 +23,11 @@ log = structlog.get_logger()
 
 MAX_WAITING = 64
 """Frames that wait to be handled, past which the socket is not read from."""
+MAX_FRAMES, PERIOD = 3000, 10.0
+"""Frames in so many seconds, of whatever kind: all that the rules let anyone do, several times over. They count what is
+asked for; this bounds the work of reading what asks for nothing, is none of our frames, or is refused already."""
+
+_FLOOD = answer_to(RateLimited())
 
 F = TypeVar("F", bound=ClientFrame)
 
@@ -39,6 +45,8 @@ class Dialogue(Generic[F]):
         self._verifier = verifier
         self._waiting: deque[str] = deque()
         self._handler: asyncio.Task[None] | None = None
+        self._heard = 0
+        self._heard_since = 0.0
         socket.on_text = self._take
         socket.on_close(self._end)
 
@@ -62,11 +70,21 @@ class Dialogue(Generic[F]):
         self.socket.send(Event(type, fields, feed=self.socket.feed))
 
     def _take(self, text: str) -> None:
+        if self._floods():
+            self.socket.close(_FLOOD.close_code, _FLOOD.code)
+            return
         self._waiting.append(text)
         if len(self._waiting) >= MAX_WAITING:
             self.socket.pause()
         if self._handler is None or self._handler.done():
             self._handler = asyncio.create_task(self._handle_all())
+
+    def _floods(self) -> bool:
+        now = time.monotonic()
+        if now - self._heard_since >= PERIOD:
+            self._heard, self._heard_since = 0, now
+        self._heard += 1
+        return self.limits.enabled and self._heard > MAX_FRAMES
 
     def _end(self) -> None:
         self._waiting.clear()

@@ -75,7 +75,7 @@ class RateLimits:
 
     def __init__(self, redis_url: str | None, enabled: bool) -> None:
         """`redis_url`: redis://, rediss:// or unix://; None: nothing is shared."""
-        self._enabled = enabled
+        self.enabled = enabled
         self._own = MovingWindowRateLimiter(MemoryStorage())
         self._storage = _storage(redis_url) if redis_url and enabled else None
         self._shared = MovingWindowRateLimiter(self._storage) if self._storage else None
@@ -83,7 +83,7 @@ class RateLimits:
 
     async def check(self, rule: Rule, *keys: str) -> None:
         """Count one more for `keys`, the user or address concerned. Raises RateLimited with the time to wait."""
-        if not self._enabled:
+        if not self.enabled:
             return
         for item in rule.items:
             wait = await self._wait(rule, item, keys)
