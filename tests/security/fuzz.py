@@ -7,10 +7,12 @@ a real server. Each round has another seed, which is told where something is fou
 import argparse
 import asyncio
 import json
+import re
 import socket
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -56,6 +58,7 @@ HANDSHAKE = {
 ENDLESS = "/api/v1/notifications/stream"
 """Its answer has no end; it is tried without a right to it."""
 ENDS_SESSION = ("/api/v1/auth/logout", "/api/v1/auth/password", "/api/v1/auth/sessions/{session_id}")
+IN_PATH = re.compile(r"\{(\w+)\}")
 WAIT = 20.0
 CLOSE, GOING = 0x88, 1001
 """The first byte of a close frame, and the code with which a socket that is still open is closed here in the end."""
@@ -220,8 +223,9 @@ class Api:
         self.session = requests.Session()
         self.session.trust_env = False
         self.account = {"username": f"fuzz{time.time_ns():x}", "password": "correct horse"}
-        self.calls = 0
+        self.statuses: Counter[int] = Counter()
         self._sign_in("register")
+        self.ids = self._things()
 
     @property
     def operations(self) -> list[Any]:
@@ -234,14 +238,17 @@ class Api:
         @given(st.data())
         def answers_as_described(data: st.DataObject) -> None:
             mode = data.draw(st.sampled_from(list(schemathesis.GenerationMode)))
-            case = data.draw(operation.as_strategy(generation_mode=mode))
+            # Half of the ids lead somewhere, or everything behind them would stay untried.
+            known = {name: self.ids[name] for name in IN_PATH.findall(operation.path) if name in self.ids}
+            ids = {"path_parameters": known} if known and data.draw(st.booleans()) else {}
+            case = data.draw(operation.as_strategy(generation_mode=mode, **ids))
             if operation.path in ENDS_SESSION:
                 self._sign_in("login")
             headers = {} if operation.path == ENDLESS else {"Authorization": f"Bearer {self.token}"}
-            self.calls += 1
-            case.call_and_validate(
+            answer = case.call_and_validate(
                 base_url=self.server.url, session=self.session, headers=headers, checks=CHECKS, timeout=WAIT
             )
+            self.statuses[answer.status_code] += 1
 
         try:
             answers_as_described()
@@ -249,6 +256,26 @@ class Api:
             if operation.path in ENDS_SESSION:
                 self.account = {**self.account, "username": f"fuzz{time.time_ns():x}"}
                 self._sign_in("register")
+                self.ids = self._things()
+
+    def _things(self) -> dict[str, str]:
+        """Something of one's own for each id that a path can have."""
+        other = {**self.account, "username": f"other{time.time_ns():x}"}
+        friend = self._post("/auth/register", other)["user"]["id"]
+        group = self._post("/conversations", {"participant_ids": [friend], "title": "A group"})["id"]
+        return {
+            "user_id": friend,
+            "conversation_id": group,
+            "message_id": self._post(f"/conversations/{group}/messages", {"content": "A message"})["id"],
+            "post_id": self._post("/posts", {"content": "A post"})["id"],
+            "emoji": "👍",
+        }
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = self.session.post(f"{self.server.url}/api/v1{path}", json=body, headers=headers, timeout=WAIT)
+        assert answer.ok, answer.text
+        return answer.json()
 
     def _sign_in(self, how: str) -> None:
         answer = self.session.post(f"{self.server.url}/api/v1/auth/{how}", json=self.account, timeout=WAIT)
@@ -256,12 +283,12 @@ class Api:
         self.token = answer.json()["access_token"]
 
 
-def fuzz_api(server: Server, effort: Effort) -> int:
-    """Every call of the document, by turns; how many requests that were."""
+def fuzz_api(server: Server, effort: Effort) -> Counter[int]:
+    """Every call of the document, by turns; how many answers there were of each status."""
     api = Api(server)
     for operation in api.operations:
         api.fuzz(operation, effort)
-    return api.calls
+    return api.statuses
 
 
 def main() -> int:
@@ -271,16 +298,17 @@ def main() -> int:
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     end = time.monotonic() + options.minutes * 60
-    socket_examples, frame_examples, requests_made, rounds = 0, 0, 0, 0
+    socket_examples, frame_examples, rounds, statuses = 0, 0, 0, Counter[int]()
     with tempfile.TemporaryDirectory() as directory, serving(Path(directory), LOG_LEVEL="WARNING") as server:
         while time.monotonic() < end:
             number = options.seed + rounds
             fuzz_socket(Effort(500, number))
             fuzz_frames(Effort(2000, number))
-            requests_made += fuzz_api(server, Effort(10, number))
+            statuses += fuzz_api(server, Effort(10, number))
             socket_examples, frame_examples, rounds = socket_examples + 500, frame_examples + 2000, rounds + 1
-            tried = f"{socket_examples} streams of bytes, {frame_examples} texts, {requests_made} requests"
+            tried = f"{socket_examples} streams of bytes, {frame_examples} texts, {statuses.total()} requests"
             print(f"round {rounds}: {tried}; nothing found", flush=True)
+        print("answers by status:", dict(sorted(statuses.items())), flush=True)
     return 0
 
 

@@ -1,5 +1,6 @@
 """Who asks too much is slowed down, by address and by account, and gets out of it by no header."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 
 from service.errors import RateLimited
+from service.http.dialogue import MAX_FRAMES
 from service.http.limits import READING, REFRESH, WRITING, RateLimits, Rule
 from tests.protocol.contract import Contract
 from tests.protocol.world import API, World
@@ -16,6 +18,7 @@ from tests.security.surface import Surface
 
 SIGN_INS = 30
 FEW = 20
+AT_ONCE = 100
 OWN_RULE = {"/auth/password", "/auth/ticket", "/conversations/{conversation_id}/messages"}
 """Calls that write and that have a rule of their own."""
 FREE = {"POST /auth/logout", "DELETE /auth/sessions/{session_id}"}
@@ -103,6 +106,20 @@ async def test_who_reads_too_much(strict: World, surface: Surface, spend: Spend)
     for call in [call for call in surface.requests if call.reads]:
         assert 429 == (await anna.call("GET", call.url(ids))).status_code, f"{call} has no limit"
     await anna.post("/posts", {"content": "still here"})
+
+
+async def test_frames_without_end(strict: World) -> None:
+    """A socket that only makes us read is closed for it, whether what it says is a frame or not; others are not."""
+    anna, ben = await strict.people(2)
+    other = await ben.chat()
+    for said, answer in (('{"type": "ping"}', "pong"), ("no frame", "error")):
+        socket = await anna.chat()
+        for _ in range(MAX_FRAMES // AT_ONCE):
+            await asyncio.gather(*(socket.raw(said) for _ in range(AT_ONCE)))
+            await socket.events(answer, AT_ONCE)
+        await socket.raw(said)
+        assert (1008, "rate_limited") == await socket.closed()
+    await other.fence()
 
 
 async def test_guessing_tells_nothing_of_who_exists(strict: World) -> None:
