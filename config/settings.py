@@ -10,6 +10,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 MIN_SECRET_BYTES = 32
 """RFC 7518, section 3.2: an HS256 key has at least the size of the hash."""
 
+MAX_FORMER_SECRETS = 4
+"""Each is tried on every token that none before it has signed."""
+
 DAY = 24 * 3600
 
 
@@ -32,6 +35,7 @@ class Settings(BaseSettings):
     redis_url: str | None = None
     data_dir: Path = Path(".data")
     jwt_secret: str = Field("", repr=False)
+    jwt_secret_previous: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     web_concurrency: int = Field(1, ge=1, le=64)
     access_token_ttl: int = Field(900, ge=1, le=DAY)
@@ -81,7 +85,21 @@ class Settings(BaseSettings):
     @classmethod
     def _check_secret(cls, value: str) -> str:
         if value and len(value.encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"it has fewer than {MIN_SECRET_BYTES} bytes")
+            raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("jwt_secret_previous", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("jwt_secret_previous")
+    @classmethod
+    def _check_former_secrets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > MAX_FORMER_SECRETS:
+            raise ValueError(f"it holds more than {MAX_FORMER_SECRETS} secrets")
+        for secret in value:
+            cls._check_secret(secret)
         return value
 
     @model_validator(mode="before")

@@ -19,6 +19,7 @@ settings, from the environment (all optional):
   REDIS_URL           redis://, rediss:// or unix://; without it an embedded server starts
   DATA_DIR            the embedded servers' files and the generated secret: .data
   JWT_SECRET          32 bytes or more; required as soon as MONGODB_URI is set
+  JWT_SECRET_PREVIOUS other secrets whose tokens are good, separated by commas, at most 4
   ALLOWED_ORIGINS     other sites whose pages may connect, separated by commas
   WEB_CONCURRENCY     worker processes: 1
   ACCESS_TOKEN_TTL    seconds: 900

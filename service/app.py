@@ -136,7 +136,12 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     bus = RedisBus(redis)
     delivery = Delivery(bus, registry)
 
-    tokens = Tokens(settings.jwt_secret, access_ttl=settings.access_token_ttl, refresh_ttl=settings.refresh_token_ttl)
+    tokens = Tokens(
+        settings.jwt_secret,
+        access_ttl=settings.access_token_ttl,
+        refresh_ttl=settings.refresh_token_ttl,
+        also=settings.jwt_secret_previous,
+    )
     passwords = Passwords()
     tickets = Tickets(redis)
     revocation = Revocation(stores.sessions, Blacklist(redis), bus, registry, access_ttl=settings.access_token_ttl)

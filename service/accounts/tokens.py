@@ -2,7 +2,8 @@
 
 import secrets
 import time
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jwt
 from jwt.types import Options
@@ -56,8 +57,10 @@ class Issued(NamedTuple):
 class Tokens:
     """Issues and decodes. A token lives `ttl[scope]` seconds, never longer: the blacklist counts on it."""
 
-    def __init__(self, secret: str, *, access_ttl: int, refresh_ttl: int) -> None:
+    def __init__(self, secret: str, *, access_ttl: int, refresh_ttl: int, also: Sequence[str] = ()) -> None:
+        """`secret` signs. What one of `also` has signed is ours as well: the secrets of before, or of soon."""
         self._secret = secret
+        self._accepted = (secret, *also)
         self.ttl = {ACCESS: access_ttl, REFRESH: refresh_ttl}
 
     def issue(self, scope: str, user_id: str, session_id: str) -> Issued:
@@ -80,7 +83,7 @@ class Tokens:
         if len(token) > MAX_TOKEN or not token.isascii():
             raise TokenInvalid
         try:
-            decoded = jwt.decode_complete(token, self._secret, [ALGORITHM], SIGNATURE_ONLY)
+            decoded = self._verified(token)
             claims = Claims.model_validate(decoded["payload"])
         except (jwt.PyJWTError, ValidationError):
             # No `from`: pydantic's report quotes what it refuses.
@@ -92,3 +95,12 @@ class Tokens:
         if claims.exp <= now:
             raise TokenExpired
         return claims
+
+    def _verified(self, token: str) -> dict[str, Any]:
+        """Header and payload, once one of the secrets turns out to have signed them. Raises jwt.PyJWTError."""
+        for secret in self._accepted[:-1]:
+            try:
+                return jwt.decode_complete(token, secret, [ALGORITHM], SIGNATURE_ONLY)
+            except jwt.InvalidSignatureError:
+                continue
+        return jwt.decode_complete(token, self._accepted[-1], [ALGORITHM], SIGNATURE_ONLY)

@@ -14,6 +14,7 @@ from service.ids import new_id
 from tests.accounts.parts import SECRET
 
 USER, SESSION = new_id(), new_id()
+FORMER, OLDEST = "a former secret" + 64 * "-", "the secret before it" + 64 * "-"
 
 
 @pytest.fixture
@@ -228,3 +229,35 @@ def test_deep_json_is_refused(tokens: Tokens) -> None:
     deep = base64.urlsafe_b64encode(b"[" * 1500).rstrip(b"=").decode()
     refused(tokens, f"{deep}.{part(claims())}.x")
     refused(tokens, f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{deep}.x")
+
+
+@pytest.fixture
+def rotated() -> Tokens:
+    """After a change of the secret, and another one before it."""
+    return Tokens(SECRET, access_ttl=900, refresh_ttl=3600, also=(FORMER, OLDEST))
+
+
+@pytest.mark.parametrize("key", [SECRET, FORMER, OLDEST])
+def test_each_accepted_secret_makes_a_token_ours(rotated: Tokens, key: str) -> None:
+    """The present one as well as those of before."""
+    assert USER == rotated.decode(sign(claims(), key), ACCESS).sub
+
+
+def test_only_the_present_secret_signs(rotated: Tokens, tokens: Tokens) -> None:
+    """So what is issued outlives the former ones."""
+    assert USER == tokens.decode(rotated.issue(ACCESS, USER, SESSION).text, ACCESS).sub
+
+
+def test_a_secret_that_is_none_of_them_is_refused(rotated: Tokens) -> None:
+    """Several keys are not any key."""
+    refused(rotated, sign(claims(), "another secret, and at least 32 bytes long"))
+    refused(rotated, f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims())}.")
+
+
+@pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+def test_a_former_secret_has_the_same_one_algorithm(rotated: Tokens, algorithm: str) -> None:
+    """And makes no token good that the present one would not."""
+    refused(rotated, sign(claims(), FORMER, algorithm))
+    refused(rotated, sign(claims(iss="another"), FORMER))
+    with pytest.raises(TokenExpired):
+        rotated.decode(sign(claims(exp=int(time.time()) - 1), FORMER), ACCESS)

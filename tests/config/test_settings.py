@@ -56,6 +56,8 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://:pass/word@localhost:6379"),
         ("JWT_SECRET", "x" * 31),
+        ("JWT_SECRET_PREVIOUS", f"{SECRET},pass word"),
+        ("JWT_SECRET_PREVIOUS", ",".join([SECRET] * 5)),
         ("ALLOWED_ORIGINS", "example.org"),
         ("ALLOWED_ORIGINS", "https://example.org/path"),
         ("WEB_CONCURRENCY", "0"),
@@ -120,7 +122,13 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_the_secret_is_not_shown() -> None:
     """Neither in a traceback nor in a log."""
-    assert SECRET not in repr(Settings(jwt_secret=SECRET))
+    assert SECRET not in repr(Settings(jwt_secret=SECRET, jwt_secret_previous=(SECRET,)))
+
+
+def test_there_may_be_several_former_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Separated by commas; blanks around them are not theirs."""
+    settings = read(monkeypatch, JWT_SECRET_PREVIOUS=f" {'a' * 32} ,{'b' * 32},")
+    assert ("a" * 32, "b" * 32) == settings.jwt_secret_previous
 
 
 def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
