@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     match command.command:
         case "announce":
             return announce(settings, command.text)
+        case "delete-user":
+            return delete_user(settings, command.username)
         case "release":
             return release(settings)
         case "worker":
@@ -59,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="")
     announcing = commands.add_parser("announce", help="send an announcement to everyone who is connected")
     announcing.add_argument("text", help="1 to 1000 characters")
+    deleting = commands.add_parser("delete-user", help="delete a user with everything that is theirs")
+    deleting.add_argument("username")
     commands.add_parser("release", help="prepare the database that MONGODB_URI names; again does no harm")
     serving = commands.add_parser("worker")  # for the supervisor: without help, so that it is not listed
     serving.add_argument("socket", type=int)
@@ -74,6 +78,17 @@ def announce(settings: Settings, text: str) -> int:
     except CannotAnnounce as error:
         return fail(str(error))
     print(f"Announced to {listeners} worker process{'es' if listeners > 1 else ''}.")
+    return 0
+
+
+def delete_user(settings: Settings, username: str) -> int:
+    from service.delete_user import CannotDelete, delete_user
+
+    try:
+        deleted = asyncio.run(delete_user(settings, username))
+    except CannotDelete as error:
+        return fail(str(error))
+    print("Deleted: the account, " + ", ".join(f"{count} {name}" for name, count in deleted._asdict().items()) + ".")
     return 0
 
 

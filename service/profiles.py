@@ -17,5 +17,9 @@ class Profile(BaseModel):
 
 class Profiles(Protocol):
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
-        """The profiles of those of `user_ids` that exist, in one read. Raises Unavailable."""
+        """The profiles of those of `user_ids` that exist or have existed, in one read. Raises Unavailable."""
+        ...
+
+    async def existing(self, user_ids: Iterable[str]) -> set[str]:
+        """Those of `user_ids` that are somebody's. Raises Unavailable."""
         ...

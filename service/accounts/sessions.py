@@ -101,6 +101,11 @@ class SessionStore:
             found = await self._live(user_id).skip(limit).to_list(None)
         return await self._revoke_all(one["_id"] for one in found)
 
+    async def forget_devices(self, user_id: str) -> None:
+        """Of this user's sessions keep nothing but that they have ended, as long as that matters."""
+        async with unavailable():
+            await self._sessions.update_many({"user_id": ObjectId(user_id)}, {"$set": {"user_agent": ""}})
+
     async def revoked_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
         """The sessions that ended at `moment` or later, and when: in batches, for there may be many."""
         async with unavailable():

@@ -24,6 +24,11 @@ SEARCHED: dict[str, list[tuple[str, int]]] = {
 }
 """The fields that a search looks in, in turn, and the index that each is walked by."""
 
+LIVING = {"deleted_at": None}
+"""Of whoever is not being deleted, and has not been, there is no such time."""
+NOBODY = "Deleted user"
+"""What is left of a name beside what others have had to do with it."""
+
 PUBLIC = {"username": True, "display_name": True, "avatar": True}
 
 
@@ -74,7 +79,29 @@ class UserStore:
         return await self._find({"_id": ObjectId(user_id)})
 
     async def by_username(self, username: str) -> User | None:
-        return await self._find({"username": username})
+        """One who is being deleted is not found any more."""
+        return await self._find({"username": username, **LIVING})
+
+    async def lock(self, username: str) -> str | None:
+        """Begin to delete: nobody signs in any more, and there is no profile. The id; None where there is no such user.
+
+        Repeatable until `release` has given the name away.
+        """
+        async with unavailable():
+            document = await self._users.find_one({"username": username}, {"_id": True})
+            if document is None:
+                return None
+            changes = {"display_name": NOBODY, "avatar": None, "password_hash": "", "deleted_at": now()}
+            await self._users.update_one(
+                {"_id": document["_id"], **LIVING},
+                {"$set": changes, "$unset": {"display_folded": ""}, "$inc": {"password_version": 1}},
+            )
+        return str(document["_id"])
+
+    async def release(self, user_id: str) -> None:
+        """The end of deleting: the name is free, and whose it was is not known."""
+        async with unavailable():
+            await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": {"username": f"deleted_{user_id}"}})
 
     async def change_profile(self, user_id: str, changes: dict[str, Any]) -> User | None:
         if "display_name" in changes:
@@ -106,13 +133,20 @@ class UserStore:
         documents = await by_ids(self._users, ids, PUBLIC)
         return {profile.id: profile for profile in map(_profile, documents)}
 
+    async def living(self, user_ids: Iterable[str]) -> set[str]:
+        """Those of `user_ids` that are somebody's, and not about to be nobody's."""
+        ids = [ObjectId(user_id) for user_id in set(user_ids)]
+        async with unavailable():
+            documents = await self._users.find({"_id": {"$in": ids}, **LIVING}, {"_id": True}).to_list(len(ids) or 1)
+        return {str(document["_id"]) for document in documents}
+
     async def search(self, prefix: str, limit: int) -> list[Profile]:
         """Those whose username begins with `prefix`, by it; then those whose display name does, by that. Case does not
         matter. At most `limit`."""
         first = fold(prefix)
         found: dict[str, Profile] = {}
         for name, index in SEARCHED.items():
-            within = {name: {"$gte": first, "$lt": first + LAST_CHARACTER}}
+            within = {name: {"$gte": first, "$lt": first + LAST_CHARACTER}, **LIVING}
             async with unavailable():
                 documents = await self._users.find(within, PUBLIC).sort(index).limit(limit).to_list(limit)
             for profile in map(_profile, documents):

@@ -36,10 +36,10 @@ class Draft(NamedTuple):
 
 class Change(NamedTuple):
     """A change of a message. `apply(document)`: the fields to set, or None where there is nothing to change; it raises
-    what the user may not do."""
+    what the user may not do. `user_id` is None where it is the operator, who need not take part."""
 
     conversation_id: ObjectId
-    user_id: ObjectId
+    user_id: ObjectId | None
     message_id: ObjectId
     apply: Callable[[Document], Document | None]
 
@@ -72,7 +72,7 @@ class Append:
         outcomes: dict[int, Outcome] = {}
         for index, item in enumerate(items):
             place = places.get(item.conversation_id)
-            if place is None or item.user_id.binary not in place.members:
+            if place is None or (item.user_id is not None and item.user_id.binary not in place.members):
                 outcomes[index] = NotFound()
         await self._check_replies(items, outcomes)
         drafts = [

@@ -194,6 +194,24 @@ class ConversationStore:
             raise NotFound
         return bool(result.modified_count)
 
+    async def groups_of(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
+        """Some of the groups in which `user_id` takes part."""
+        async with unavailable():
+            found = await self._collection.find({"participants": user_id, "kind": "group"}, {"_id": 1}).to_list(limit)
+        return [document["_id"] for document in found]
+
+    async def forget_reads(self, user_id: ObjectId, limit: int) -> int:
+        """Take `user_id`'s read marks out of some of their conversations; out of how many."""
+        mark = f"reads.{user_id}"
+        async with unavailable():
+            found = await self._collection.find({"participants": user_id, mark: {"$exists": True}}, {"_id": 1}).to_list(
+                limit
+            )
+            ids = [document["_id"] for document in found]
+            if ids:
+                await self._collection.update_many({"_id": {"$in": ids}}, {"$unset": {mark: 1}})
+        return len(ids)
+
     async def places(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, Place]:
         """Those of the conversations that exist. Raises Unavailable."""
         documents = await self._numbers(conversation_ids, {"participants": 1})

@@ -23,6 +23,11 @@ class LastSeenStore:
         updates = [UpdateOne({"_id": ObjectId(user_id)}, {"$max": {"at": moment}}, upsert=True) for user_id in user_ids]
         await update_all(self._collection, updates)
 
+    async def forget(self, user_id: str) -> None:
+        """Raises Unavailable."""
+        async with unavailable():
+            await self._collection.delete_one({"_id": ObjectId(user_id)})
+
     async def look_up(self, user_ids: Collection[str]) -> dict[str, datetime]:
         """The times of those that have been online. Raises Unavailable."""
         if not user_ids:

@@ -160,7 +160,7 @@ class MembershipService:
         return document
 
     async def _check_exist(self, field: str, user_ids: Collection[str]) -> None:
-        known = await self._profiles.profiles(user_ids) if user_ids else {}
+        known = await self._profiles.existing(user_ids) if user_ids else set()
         if missing := [user_id for user_id in user_ids if user_id not in known]:
             raise ValidationFailed.of(field, f"There is no user {missing[0]}.")
 

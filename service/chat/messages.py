@@ -100,6 +100,13 @@ class MessageStore:
             found: list[ObjectId] = await self.collection.distinct("conversation_id", {"_id": span})
         return found
 
+    async def forget_digests(self, message_ids: Collection[ObjectId]) -> None:
+        """What these messages said at first is not to be guessed from them; their nonces stay taken."""
+        async with unavailable():
+            await self.collection.update_many(
+                {"_id": {"$in": list(message_ids)}, "digest": {"$exists": True}}, {"$set": {"digest": b""}}
+            )
+
     async def _find(self, wanted: Document) -> list[Document]:
         async with unavailable():
             found: list[Document] = await self.collection.find(wanted).to_list(None)

@@ -41,6 +41,9 @@ RECOVERY_PATIENCE = 10.0
 """Seconds to wait for one's turn; then it is better to be told to come back."""
 MAX_UNSETTLED = 10_000
 
+TOMBSTONE: Document = {"content": "", "reactions": {}, "deleted": True}
+"""What is left of a deleted message, besides its place."""
+
 
 class Page(NamedTuple):
     """Messages and the cursor of the next page."""
@@ -146,7 +149,7 @@ class ChatService:
             if document["deleted"] and document["sender_id"] == ObjectId(user_id):
                 return None
             _check_own(document, user_id)
-            return {"content": "", "reactions": {}, "deleted": True}
+            return TOMBSTONE
 
         return await self._change(user_id, conversation_id, message_id, apply)
 
@@ -170,6 +173,21 @@ class ChatService:
             return {"reactions": {**others, emoji: who} if who else others}
 
         return await self._change(user_id, conversation_id, message_id, apply)
+
+    async def erase(self, user_id: str, conversation_id: str, message_id: str) -> None:
+        """On the operator's word: leave a tombstone of a message of this user's, and of another's take their reactions.
+
+        Repeatable. Raises NotFound, Unavailable.
+        """
+
+        def apply(document: Document) -> Document | None:
+            if document["sender_id"] == ObjectId(user_id):
+                return None if document["deleted"] else TOMBSTONE
+            kept = {emoji: [one for one in who if one != user_id] for emoji, who in document["reactions"].items()}
+            kept = {emoji: who for emoji, who in kept.items() if who}
+            return None if kept == document["reactions"] else {"reactions": kept}
+
+        await self._commits.submit(Change(ObjectId(conversation_id), None, ObjectId(message_id), apply))
 
     # Reading back.
 

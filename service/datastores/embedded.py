@@ -204,29 +204,31 @@ async def embedded(
     """The servers that `settings` lacks, in a `directory` that the caller has acquired; ended when the block ends.
 
     Gives the settings completed by their addresses and, where it is missing, the secret, and the servers, for the
-    caller to keep. While they run, `redis.url` in the directory tells other commands where to announce.
+    caller to keep. While they run, `mongodb.uri` and `redis.url` in the directory tell other commands where.
     Raises ChildFailed, DirectoryUnusable, OSError.
     """
     found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     servers: list[Child] = []
     redis: RedisServer | None = None
     if not settings.mongodb_uri:
         mongo = MongoServer(directory, say)
         servers.append(mongo)
-        found["mongodb_uri"] = mongo.uri
+        found["mongodb_uri"] = addresses["mongodb.uri"] = mongo.uri
     if not settings.redis_url:
         redis = RedisServer(directory, say)
         servers.append(redis)
-        found["redis_url"] = redis.url
+        found["redis_url"] = addresses["redis.url"] = redis.url
     if not settings.jwt_secret:
         found["jwt_secret"] = directory.secret()
     try:
         await start_all(servers)
-        if redis:
-            directory.write("redis.url", redis.url)
+        for name, server in addresses.items():
+            directory.write(name, server)
         yield settings.model_copy(update=found), servers
     finally:
         await stop_all(servers, STOP_LIMIT)
         if redis:
             redis.forget()
-            directory.remove("redis.url")
+        for name in addresses:
+            directory.remove(name)

@@ -99,6 +99,11 @@ class InboxStore:
         await self._change({"_id": ObjectId(user_id)}, change)
         return await self._compacted(user_id)
 
+    async def forget(self, user_id: str) -> None:
+        """Raises Unavailable."""
+        async with unavailable():
+            await self._inboxes.delete_one({"_id": ObjectId(user_id)})
+
     async def _compacted(self, user_id: str) -> Inbox:
         inbox = await self.inbox(user_id)
         end = _end_of_run(inbox)

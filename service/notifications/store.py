@@ -14,6 +14,8 @@ from service.times import now
 
 PREVIEW = 140
 """Characters of a comment that its notification shows."""
+BATCH = 500
+"""Documents deleted at a time."""
 
 
 class NotificationStore:
@@ -69,6 +71,24 @@ class NotificationStore:
                 {"_id": ObjectId(notification_id), "user_id": ObjectId(user_id)}
             )
         return document
+
+    async def forget_previews(self, comment_ids: Collection[ObjectId]) -> None:
+        """What these comments said is no longer shown. Raises Unavailable."""
+        async with unavailable():
+            await self._notifications.update_many(
+                {"comment_id": {"$in": list(comment_ids)}, "preview": {"$ne": ""}}, {"$set": {"preview": ""}}
+            )
+
+    async def delete_all(self, user_id: str) -> int:
+        """Delete a user's notifications, in batches; how many those were. Raises Unavailable."""
+        deleted = 0
+        while True:
+            async with unavailable():
+                found = await self._notifications.find({"user_id": ObjectId(user_id)}, {"_id": 1}).to_list(BATCH)
+                if not found:
+                    return deleted
+                await self._notifications.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
+            deleted += len(found)
 
     async def close(self) -> None:
         await self._append.close()

@@ -1,23 +1,26 @@
 """The comments, as they are stored: one numbered list for each post."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import datetime
 
 from bson import ObjectId
 
 from service.datastores.dense_append import Appended, DenseAppend
 from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.walk import walk
 from service.posts.models import NewComment
-from service.posts.store import PostStore
+from service.posts.store import LIVING, PostStore
 from service.times import now
 
 
 class CommentStore:
-    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at}`.
+    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at, erased?}`.
 
     `number` counts a post's comments 1, 2, 3 … without holes, so that the last one is how many there are: a count
     that no repeated request and no crash can put out. `owed`: the comment's notifications and its post's
     `comment_count` are still to be seen to; it is written with the comment, and there until that is done.
+    `erased`: its author has been deleted.
     """
 
     def __init__(self, database: Database, posts: PostStore) -> None:
@@ -72,12 +75,23 @@ class CommentStore:
         return sorted(found, key=lambda document: int(document["number"]))
 
     async def authors(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId]:
-        """The author of each comment there is. Raises Unavailable."""
+        """The author of each comment there is and that has one. Raises Unavailable."""
         async with unavailable():
-            found = await self._comments.find({"_id": {"$in": list(comment_ids)}}, {"author_id": 1}).to_list(
+            found = await self._comments.find({"_id": {"$in": list(comment_ids)}, **LIVING}, {"author_id": 1}).to_list(
                 len(comment_ids)
             )
         return {document["_id"]: document["author_id"] for document in found}
+
+    async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[ObjectId]]:
+        """Empty the comments of a user who is being deleted, from `since` on. Gives them in batches, those that were
+        empty before as well. Repeatable. Raises Unavailable."""
+        async for batch in walk(self._comments, {"author_id": ObjectId(author_id)}, {"_id": 1}, since):
+            ids = [document["_id"] for document in batch]
+            async with unavailable():
+                await self._comments.update_many(
+                    {"_id": {"$in": ids}, **LIVING}, {"$set": {"content": "", "erased": True}}
+                )
+            yield ids
 
     async def owed(self, after: ObjectId | None, limit: int) -> list[Document]:
         """The `limit` oldest comments with something owed, of those later than `after`. Raises Unavailable."""

@@ -7,6 +7,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 
 from service.datastores.mongo import Database, Document, unavailable, update_all
+from service.datastores.walk import walk
 
 FIRST_SPAN = timedelta(minutes=1)
 SPAN_GROWTH = 8
@@ -17,10 +18,14 @@ END = datetime(9999, 1, 1, tzinfo=UTC)
 """Not this moment: the clock of the process that stored the latest post may be ahead of ours."""
 
 
+LIVING = {"erased": None}
+
+
 class PostStore:
-    """`posts`: `{author_id, content, comment_count, created_at}`.
+    """`posts`: `{author_id, content, comment_count, created_at, erased?}`.
 
     `comment_count` is the number of the last comment, raised after it: only ever upwards, so as often as one likes.
+    `erased`: its author has been deleted, and it is there only for the comments of others.
     """
 
     def __init__(self, database: Database) -> None:
@@ -71,10 +76,27 @@ class PostStore:
         return found
 
     async def authors(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId]:
-        """The author of each post there is. Raises Unavailable."""
+        """The author of each post there is and that has one. Raises Unavailable."""
         async with unavailable():
-            found = await self._posts.find({"_id": {"$in": list(post_ids)}}, {"author_id": 1}).to_list(len(post_ids))
+            found = await self._posts.find({"_id": {"$in": list(post_ids)}, **LIVING}, {"author_id": 1}).to_list(
+                len(post_ids)
+            )
         return {document["_id"]: document["author_id"] for document in found}
+
+    async def erase(self, author_id: str, since: datetime | None = None) -> int:
+        """Take out the posts of a user who is being deleted, from `since` on; of those with comments leave the place.
+
+        How many those were. Repeatable. Raises Unavailable.
+        """
+        erased = 0
+        mine = {"author_id": ObjectId(author_id)}
+        async for batch in walk(self._posts, {**mine, **LIVING}, {"_id": 1}, since):
+            which = {"_id": {"$in": [document["_id"] for document in batch]}}
+            async with unavailable():
+                await self._posts.delete_many({**which, "comment_count": 0})
+                await self._posts.update_many(which, {"$set": {"content": "", "erased": True}})
+            erased += len(batch)
+        return erased
 
     async def comment_counts(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, int]:
         """For DenseAppend: a number that each post's comments have reached. Raises Unavailable."""

@@ -34,6 +34,9 @@ class Everyone:
             if user_id.strip("0")
         }
 
+    async def existing(self, user_ids: Iterable[str]) -> set[str]:
+        return set(await self.profiles(user_ids))
+
 
 class World:
     """One process. Several of them on one database are as many processes."""

@@ -20,7 +20,7 @@ export function postCard(post, { alone = false } = {}) {
       avatar(author),
       el("div", {}, el("p.name", {}, author.display_name), el("p", {}, agoElement(post.created_at))),
     ),
-    el("p.written", {}, richText(post.content)),
+    el("p.written", {}, post.content ? richText(post.content) : t("posts.deleted")),
     !alone && el("footer", {}, el("a.button.plain", { href: `#/posts/${post.id}` }, icon("comment"), count)),
   );
 }

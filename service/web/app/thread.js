@@ -54,7 +54,7 @@ export class Thread {
         "div.words",
         {},
         el("p", {}, el("span.name", {}, author.display_name), to && el("span.to", {}, t("comments.to", { name: to }))),
-        el("p.written", {}, richText(comment.content)),
+        el("p.written", {}, comment.content ? richText(comment.content) : t("posts.deleted")),
       ),
       below,
       nested,
