@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     web_concurrency: int = Field(1, ge=1, le=64)
     access_token_ttl: int = Field(900, ge=1, le=DAY)
     refresh_token_ttl: int = Field(30 * DAY, ge=1, le=366 * DAY)
+    notification_retention_days: int = Field(90, ge=0, le=36_500)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     rate_limits: Literal["on", "off"] = "on"
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -52,8 +53,10 @@ from service.realtime.presence import Presence
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.ticker import Ticker
+from service.retention import Retention, Sweep
 from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
+from service.times import now
 from service.web.routes import blueprint as web_routes
 
 log = structlog.get_logger()
@@ -163,6 +166,11 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     debts = Debts(stores.comments, stores.posts, notifications)
     posts = PostService(stores.posts, stores.comments, people, debts)
 
+    sweeps: dict[str, Sweep] = {"sessions": stores.sessions.sweep}
+    if days := settings.notification_retention_days:
+        sweeps["notifications"] = lambda: notifications.retire(now() - timedelta(days=days))
+    retention = Retention(sweeps)
+
     enabled = settings.rate_limits == "on"
     limits = RateLimits(settings.redis_url, enabled)
     auth = Authentication(verifier, limits)
@@ -196,7 +204,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", extensions.VERSION, "", channels())))
 
     # In the order of starting; what is above closes after what stands on it.
-    parts: list[Part] = [instruments, limits, bus, revocation, presence, chat, membership, debts]
+    parts: list[Part] = [instruments, limits, bus, revocation, presence, chat, membership, debts, retention]
 
     @app.before_server_start
     async def start(_: Sanic[Any, Any]) -> None:

@@ -106,6 +106,15 @@ class SessionStore:
         async with unavailable():
             await self._sessions.update_many({"user_id": ObjectId(user_id)}, {"$set": {"user_agent": ""}})
 
+    async def sweep(self) -> int:
+        """Delete some of the sessions of which no token is good any more; how many. MongoDB does so itself, by the
+        index on `expires_at`; the embedded server does not."""
+        async with unavailable():
+            found = await self._sessions.find({"expires_at": {"$lt": now()}}, {"_id": True}).to_list(BATCH)
+            if found:
+                await self._sessions.delete_many({"_id": {"$in": [one["_id"] for one in found]}})
+        return len(found)
+
     async def revoked_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
         """The sessions that ended at `moment` or later, and when: in batches, for there may be many."""
         async with unavailable():

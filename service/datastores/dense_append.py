@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ PAGE = 256
 """How far above a known number one read looks: about what one process can have added since."""
 MAX_KNOWN = 10_000
 """Lists whose last number is remembered; one that is forgotten costs two reads."""
+KNOWN_SECONDS = 12 * 3600.0
+"""After so long a last number is read anew. What followed it may have been deleted since, and no index would say
+any more that those numbers are taken."""
 MAX_COLLISIONS = 400
 """Numbers lost to other processes in a row: some four seconds. Of eight at one list each wins every eighth time."""
 LAST_PAUSE = 0.02
@@ -66,6 +70,7 @@ class DenseAppend:
         self._hints = hints
         self._raised = raised
         self._known: dict[Any, int] = {}
+        self._known_since = time.monotonic()
         self._commits: GroupCommit[Document, Appended] = GroupCommit(self._write, max_batch=MAX_BATCH)
 
     def append(self, document: Document) -> asyncio.Future[Appended]:
@@ -112,6 +117,9 @@ class DenseAppend:
         return results
 
     async def _number_all(self, documents: Sequence[Document]) -> None:
+        if time.monotonic() - self._known_since > KNOWN_SECONDS:
+            self._known.clear()
+            self._known_since = time.monotonic()
         unknown = {document[self._scope] for document in documents} - self._known.keys()
         if unknown:
             if len(self._known) > MAX_KNOWN:

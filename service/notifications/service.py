@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from service.datastores.dense_append import Appended
@@ -100,6 +101,22 @@ class NotificationService:
             return 0
         return await self._marked(user_id, await self._inboxes.mark_up_to(user_id, min(seq, inbox.last_seq)))
 
+    async def retire(self, before: datetime) -> int:
+        """Delete some of the notifications made before then; how many. To their users they count as read."""
+        old = await self._store.older(before)
+        reached: dict[str, int] = {}
+        for document in old:
+            user_id = str(document["user_id"])
+            reached[user_id] = max(document["seq"], reached.get(user_id, 0))
+        inboxes = await self._inboxes.inboxes(reached) if reached else {}
+        for user_id, seq in reached.items():
+            # First: numbers are given out, and the unread counted, by what the inbox says of those that are gone.
+            if inboxes[user_id].read_up_to < seq:
+                await self._marked(user_id, await self._inboxes.mark_up_to(user_id, seq))
+        if old:
+            await self._store.delete([document["_id"] for document in old])
+        return len(old)
+
     async def inbox(self, user_id: str) -> Inbox:
         """How far the user has read, and the number of the last notification there is."""
         return await self._with_last(user_id, await self._inboxes.inbox(user_id))
@@ -117,7 +134,10 @@ class NotificationService:
             return Past(inbox, [], "unknown_id")
         if inbox.last_seq - seen > MAX_MISSED:
             return Past(inbox, [], "too_far_behind")
-        return Past(inbox, await self._between(user_id, seen + 1, inbox))
+        missed = await self._between(user_id, seen + 1, inbox)
+        if len(missed) != inbox.last_seq - seen:
+            return Past(inbox, [], "no_longer_kept")
+        return Past(inbox, missed)
 
     async def fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         """The `Filler` of the topics of notifications; up to FILL at a time."""

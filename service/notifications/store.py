@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
@@ -19,7 +20,10 @@ BATCH = 500
 
 
 class NotificationStore:
-    """`notifications`: `{user_id, seq, type, sender_id, post_id, comment_id, preview, created_at}`."""
+    """`notifications`: `{user_id, seq, type, sender_id, post_id, comment_id, preview, created_at}`.
+
+    The oldest are deleted in time, once `inboxes` knows that they have been: it keeps the count.
+    """
 
     def __init__(self, database: Database, inboxes: InboxStore) -> None:
         self._notifications = database["notifications"]
@@ -85,10 +89,21 @@ class NotificationStore:
         while True:
             async with unavailable():
                 found = await self._notifications.find({"user_id": ObjectId(user_id)}, {"_id": 1}).to_list(BATCH)
-                if not found:
-                    return deleted
-                await self._notifications.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
+            if not found:
+                return deleted
+            await self.delete([document["_id"] for document in found])
             deleted += len(found)
+
+    async def older(self, moment: datetime) -> list[Document]:
+        """Some of the notifications made before `moment`: `{_id, user_id, seq}` of each. Raises Unavailable."""
+        where = {"_id": {"$lt": ObjectId.from_datetime(moment)}}
+        async with unavailable():
+            return await self._notifications.find(where, {"user_id": 1, "seq": 1}).to_list(BATCH)
+
+    async def delete(self, ids: Collection[ObjectId]) -> None:
+        """Raises Unavailable."""
+        async with unavailable():
+            await self._notifications.delete_many({"_id": {"$in": list(ids)}})
 
     async def close(self) -> None:
         await self._append.close()

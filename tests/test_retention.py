@@ -1,0 +1,191 @@
+"""What has served its time goes, and nothing that counts on it is put out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import ObjectId
+
+from service.accounts.sessions import SessionStore
+from service.datastores import dense_append
+from service.datastores.mongo import Mongo
+from service.ids import new_id
+from service.notifications import store
+from service.notifications.models import FEED
+from service.realtime.stream import EventStream
+from service.retention import Retention
+from service.times import now
+from tests.conftest import Datastores, Run, drop
+from tests.notifications.world import World
+from tests.realtime.wire import identity
+
+LONG_AGO = now() - timedelta(days=100)
+KEPT_SINCE = now() - timedelta(days=90)
+
+
+@pytest.fixture
+async def world(mongo: Mongo) -> AsyncIterator[World]:
+    one = World(mongo.database)
+    await one.create_indexes()
+    yield one
+    await one.close()
+
+
+async def told(world: World, user: str, count: int) -> None:
+    sender = await world.person()
+    assert [None] * count == await world.notifications.notify([world.draft(user, sender) for _ in range(count)])
+
+
+async def age(mongo: Mongo, user: str, up_to: int) -> None:
+    """Make the user's notifications up to that number a hundred days old."""
+    collection = mongo.database["notifications"]
+    async for document in collection.find({"user_id": ObjectId(user), "seq": {"$lte": up_to}}):
+        await collection.delete_one({"_id": document["_id"]})
+        old = ObjectId(ObjectId.from_datetime(LONG_AGO).binary[:4] + ObjectId().binary[4:])
+        await collection.insert_one(document | {"_id": old, "created_at": LONG_AGO})
+
+
+async def retire_all(world: World) -> int:
+    total = 0
+    while deleted := await world.notifications.retire(KEPT_SINCE):
+        total += deleted
+    return total
+
+
+class TestNotifications:
+    async def test_the_old_ones_go_and_the_others_stay(
+        self, world: World, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of each user, in batches."""
+        monkeypatch.setattr(store, "BATCH", 3)
+        anna, ben = await world.person(), await world.person()
+        await told(world, anna, 5)
+        await told(world, ben, 4)
+        await age(mongo, anna, 3)
+        await age(mongo, ben, 4)
+        assert 7 == await retire_all(world)
+        page = await world.notifications.page(anna, limit=10, before=None, unread=False)
+        assert ([5, 4], None) == ([item.seq for item in page.items], page.next)
+        assert [] == (await world.notifications.page(ben, limit=10, before=None, unread=False)).items
+
+    async def test_numbers_go_on_where_they_were(self, world: World, mongo: Mongo) -> None:
+        """For a process that knows of none of those deleted as for the one that made them."""
+        user = await world.person()
+        await told(world, user, 4)
+        await age(mongo, user, 4)
+        await retire_all(world)
+        other = World(mongo.database)
+        await told(other, user, 1)
+        await told(world, user, 1)
+        await other.close()
+        page = await world.notifications.page(user, limit=10, before=None, unread=False)
+        assert [6, 5] == [item.seq for item in page.items]
+
+    async def test_a_process_does_not_count_on_a_number_it_has_known_for_long(
+        self, world: World, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What followed it may have come and gone, and left the index free."""
+        user = await world.person()
+        await told(world, user, 1)
+        other = World(mongo.database)
+        await told(other, user, 3)
+        await age(mongo, user, 4)
+        await retire_all(other)
+        await other.close()
+        monkeypatch.setattr(dense_append, "KNOWN_SECONDS", 0.0)
+        await told(world, user, 1)
+        assert 5 == (await world.notifications.inbox(user)).last_seq
+
+    async def test_what_is_gone_is_not_unread(self, world: World, mongo: Mongo) -> None:
+        """Whatever of it was read one by one; and who is there is told."""
+        user = await world.person()
+        await told(world, user, 6)
+        page = await world.notifications.page(user, limit=10, before=None, unread=False)
+        for place in (1, 4):  # numbers 5 and 2
+            await world.notifications.mark(user, page.items[place].data.notification_id)
+        assert 4 == await world.notifications.unread_count(user)
+        await age(mongo, user, 3)
+        stream = EventStream(world.registry, identity(user), FEED)
+        world.registry.add(stream)
+        await retire_all(world)
+        assert 2 == await world.notifications.unread_count(user)
+        (event,) = [event for event in stream.queue.events() if event.type == "unread_count"]
+        assert b'"unread_count":2' in event.text
+        unread = await world.notifications.page(user, limit=10, before=None, unread=True)
+        assert [6, 4] == [item.seq for item in unread.items]
+
+    @pytest.mark.parametrize(
+        ("seen", "missed", "lost"),
+        [(0, [], "no_longer_kept"), (2, [], "no_longer_kept"), (3, [4, 5], None), (5, [], None), (6, [], "unknown_id")],
+    )
+    async def test_resuming_from_before_what_is_kept_is_a_reset(
+        self, world: World, mongo: Mongo, seen: int, missed: list[int], lost: str | None
+    ) -> None:
+        """From what is still there on, it is as ever."""
+        user = await world.person()
+        await told(world, user, 5)
+        await age(mongo, user, 3)
+        await retire_all(world)
+        past = await world.notifications.past(user, seen)
+        assert (missed, lost) == ([event.number for event in past.missed], past.lost)
+
+
+class TestSessions:
+    async def test_those_that_open_nothing_any_more_go(self, mongo: Mongo) -> None:
+        """Whether they have been ended or have just run out."""
+        sessions = SessionStore(mongo.database)
+        await sessions.create_indexes()
+        user, ids = new_id(), [new_id() for _ in range(3)]
+        for place, session in enumerate(ids):
+            ends = datetime.now(UTC) + timedelta(seconds=60 if place == 2 else -1)
+            await sessions.add(session, user, f"refresh {place}", ends, "a browser")
+        await sessions.revoke(ids[0], user)
+        await sessions.sweep()
+        left = await mongo.database["sessions"].find().to_list(None)
+        assert [ids[2]] == [str(document["_id"]) for document in left]
+        assert 0 == await sessions.sweep()
+
+
+async def test_a_server_keeps_what_it_was_told_to_keep(run: Run, datastores: Datastores) -> None:
+    """From its start on; sessions, and notifications by the setting."""
+    uri = datastores.database(f"retention_{new_id()}")
+    mongo = Mongo(uri)
+    user, sender = new_id(), new_id()
+    world = World(mongo.database)
+    await world.create_indexes()
+    await told(world, user, 2)
+    await age(mongo, user, 1)
+    await SessionStore(mongo.database).add(new_id(), sender, "spent", datetime.now(UTC) - timedelta(days=1), "")
+    run(MONGODB_URI=uri, NOTIFICATION_RETENTION_DAYS="99")
+    async with asyncio.timeout(20):
+        while [1, 0] != [await mongo.database[name].count_documents({}) for name in ("notifications", "sessions")]:
+            await asyncio.sleep(0.05)
+    await world.close()
+    mongo.close()
+    await drop(uri)
+
+
+async def test_each_sweep_goes_on_until_there_is_nothing_left() -> None:
+    """One that fails is tried again, and does not keep the rounds from going on."""
+    left = {"a": [2, 0, 1, 0], "b": [1, 0, 0]}
+    done = asyncio.Event()
+    failed = False
+
+    async def sweep(name: str) -> int:
+        nonlocal failed
+        if name == "b" and not failed:
+            failed = True
+            raise ConnectionError
+        if not left[name]:
+            done.set()
+            return 0
+        return left[name].pop(0)
+
+    retention = Retention({"a": lambda: sweep("a"), "b": lambda: sweep("b")}, interval=0.01)
+    await retention.start()
+    async with asyncio.timeout(10):
+        await done.wait()
+    await retention.close()
+    assert failed
+    assert [] == left["a"]
