@@ -3,7 +3,9 @@
 import asyncio
 import os
 import random
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -49,6 +51,7 @@ from service.posts.routes import blueprint as post_routes
 from service.posts.service import PostService
 from service.posts.store import PostStore
 from service.realtime.delivery import Delivery
+from service.realtime.load import load_of
 from service.realtime.presence import Presence
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
@@ -83,7 +86,9 @@ class Stores(NamedTuple):
     notifications: NotificationStore
 
     @classmethod
-    def of(cls, database: Database) -> "Stores":
+    def of(cls, database: Database, on_batch: Callable[[str, int], None] | None = None) -> "Stores":
+        """`on_batch(collection, size)` is told of each write of several documents."""
+        told = on_batch or (lambda _, __: None)
         posts = PostStore(database)
         inboxes = InboxStore(database)
         return cls(
@@ -94,9 +99,9 @@ class Stores(NamedTuple):
             WriterStore(database),
             LastSeenStore(database),
             posts,
-            CommentStore(database, posts),
+            CommentStore(database, posts, partial(told, "comments")),
             inboxes,
-            NotificationStore(database, inboxes),
+            NotificationStore(database, inboxes, partial(told, "notifications")),
         )
 
     async def create_indexes(self) -> None:
@@ -131,8 +136,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
 
     mongo = Mongo(settings.mongodb_uri)
     redis = connect(settings.redis_url)
-    stores = Stores.of(mongo.database)
     instruments = Metrics()
+    stores = Stores.of(mongo.database, instruments.committed)
 
     ticker = Ticker()
     registry = Registry(ticker)
@@ -157,7 +162,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         stores.messages,
         stores.writers,
         delivery,
-        lambda size: instruments.committed("messages", size),
+        partial(instruments.committed, "messages"),
     )
     membership = MembershipService(stores.conversations, stores.messages, people, delivery, chat.counted)
     presence = Presence(registry, bus, redis, stores.last_seen, events.presence)
@@ -178,7 +183,10 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         registry, auth, OriginCheck(settings.allowed_origins), limits, ConnectionBound(registry.connections, enabled)
     )
 
-    registry.on_closed(lambda connection, reason: instruments.connection_closed(connection.feed, reason))
+    registry.on_closed(
+        lambda connection, reason: instruments.connection_closed(connection.feed, reason, connection.queue.dropped)
+    )
+    registry.on_overflow(lambda connection, bound: instruments.overflowed(connection.feed, bound))
     delivery.on_published(lambda event: instruments.event_published(event.type))
     bus.on_gap(instruments.bus_gaps.inc)
     instruments.watch(
@@ -186,6 +194,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
             {feed: lambda feed=feed: registry.count(feed) for feed in ("chat", "notifications")},  # type: ignore[misc]
             lambda: bus.connected,
             lambda: bus.lag,
+            lambda: bus.waiting,
+            lambda: load_of(registry),
         )
     )
 

@@ -12,6 +12,7 @@ from service.chat.standing import Standing
 from service.http import limits as rules
 from service.http.dialogue import Dialogue
 from service.http.limits import RateLimits
+from service.http.requests import datastore_of
 from service.identity import Verifier
 from service.realtime.event import Event
 from service.realtime.presence import Presence
@@ -62,8 +63,14 @@ class ChatSocket(Dialogue[frames.Frame]):
         }
         self.socket.open([Event("hello", hello, feed=events.FEED)], Standing().skips)
 
+    def received(self, type: str) -> None:
+        self._metrics.frame_received(type)
+
+    def refused(self, error: BaseException) -> None:
+        if store := datastore_of(error.__cause__):
+            self._metrics.datastore_failed(store, error.__cause__ or error)
+
     async def handle(self, frame: frames.Frame) -> None:
-        self._metrics.frame_received(frame.type)
         match frame:
             case frames.SendMessage():
                 await self._send_message(frame)

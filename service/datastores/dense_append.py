@@ -60,7 +60,9 @@ class DenseAppend:
         key: Callable[[Document], Document | None],
         hints: Callable[[Collection[Any]], Awaitable[Mapping[Any, int]]],
         raised: Callable[[Mapping[Any, int]], Awaitable[None]],
+        on_batch: Callable[[int], None] | None = None,
     ) -> None:
+        """`on_batch` is told how many documents each write takes."""
         self._collection = collection
         # A number that a fail-over may still take back must not be counted on: the next one would leave a hole.
         self._lasting = collection.with_options(read_concern=ReadConcern("majority"))
@@ -71,7 +73,9 @@ class DenseAppend:
         self._raised = raised
         self._known: dict[Any, int] = {}
         self._known_since = time.monotonic()
-        self._commits: GroupCommit[Document, Appended] = GroupCommit(self._write, max_batch=MAX_BATCH)
+        self._commits: GroupCommit[Document, Appended] = GroupCommit(
+            self._write, max_batch=MAX_BATCH, on_batch=on_batch
+        )
 
     def append(self, document: Document) -> asyncio.Future[Appended]:
         """Take `document` in, after what was taken in before. Raises Unavailable, here or from the future."""

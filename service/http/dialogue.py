@@ -57,6 +57,12 @@ class Dialogue(Generic[F]):
     def acknowledge(self, ref: str | None, data: Mapping[str, Any] | None = None) -> None:
         self.say("ack", {"ref": ref} if data is None else {"ref": ref, "data": data})
 
+    def received(self, type: str) -> None:
+        """A frame of that type has come, and is well-formed."""
+
+    def refused(self, error: BaseException) -> None:
+        """It could not be done for this reason."""
+
     def refuse(self, error: BaseException, ref: str | None) -> None:
         detail = error.detail if isinstance(error, LoaError) else "Something went wrong on our side."
         fields: dict[str, Any] = {"ref": ref, "code": answer_to(error).code, "detail": detail}
@@ -65,6 +71,7 @@ class Dialogue(Generic[F]):
         if isinstance(error, ValidationFailed):
             fields["errors"] = [field._asdict() for field in error.fields]
         self.say("error", fields)
+        self.refused(error)
 
     def say(self, type: str, fields: Mapping[str, Any]) -> None:
         self.socket.send(Event(type, fields, feed=self.socket.feed))
@@ -104,6 +111,7 @@ class Dialogue(Generic[F]):
         try:
             frame = parse(text, self._frames)
             ref = frame.ref
+            self.received(frame.type)
             if isinstance(frame, Ping):
                 self.say("pong", {"ref": ref})
             elif isinstance(frame, Authenticate):

@@ -44,7 +44,7 @@ def install(app: Sanic[Any, Any], metrics: Metrics) -> None:
         if code := getattr(request.ctx, "code", None):
             fields["code"] = code
             if store := datastore_of(request.ctx.cause):
-                metrics.datastore_failed(store)
+                metrics.datastore_failed(store, request.ctx.cause)
                 fields["away"] = store
         (log.debug if request.path in PROBES else log.info)("request", **fields)
 

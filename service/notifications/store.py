@@ -1,7 +1,7 @@
 """The notifications, as they are stored: one numbered list for each user."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,8 @@ class NotificationStore:
     The oldest are deleted in time, once `inboxes` knows that they have been: it keeps the count.
     """
 
-    def __init__(self, database: Database, inboxes: InboxStore) -> None:
+    def __init__(self, database: Database, inboxes: InboxStore, on_batch: Callable[[int], None] | None = None) -> None:
+        """`on_batch`: see DenseAppend."""
         self._notifications = database["notifications"]
         self._append = DenseAppend(
             self._notifications,
@@ -34,6 +35,7 @@ class NotificationStore:
             key=lambda document: {"comment_id": document["comment_id"], "user_id": document["user_id"]},
             hints=inboxes.hints,
             raised=inboxes.raise_last,
+            on_batch=on_batch,
         )
 
     async def create_indexes(self) -> None:

@@ -1,7 +1,7 @@
 """The comments, as they are stored: one numbered list for each post."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 
 from bson import ObjectId
@@ -23,7 +23,8 @@ class CommentStore:
     `erased`: its author has been deleted.
     """
 
-    def __init__(self, database: Database, posts: PostStore) -> None:
+    def __init__(self, database: Database, posts: PostStore, on_batch: Callable[[int], None] | None = None) -> None:
+        """`on_batch`: see DenseAppend."""
         self._comments = database["comments"]
         self._append = DenseAppend(
             self._comments,
@@ -32,6 +33,7 @@ class CommentStore:
             key=_identity,
             hints=posts.comment_counts,
             raised=posts.raise_comment_counts,
+            on_batch=on_batch,
         )
 
     async def create_indexes(self) -> None:

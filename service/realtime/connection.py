@@ -102,6 +102,7 @@ class Connection(asyncio.Protocol):
 
     def overflow(self) -> None:
         """The peer reads too slowly: what waits would come too late, and it will ask for it again."""
+        self.registry.overflowed(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
         self.queue.clear()
         self.close(1013, "slow_consumer")
 

@@ -28,6 +28,7 @@ class Registry:
         self._leaving: set[Connection] = set()
         self._empty: asyncio.Event | None = None
         self._closed_callbacks: list[Callable[[Connection, str], None]] = []
+        self._overflow_callbacks: list[Callable[[Connection, str], None]] = []
         self.draining = False
         """Whether this process is about to stop, and takes no new connections."""
 
@@ -135,6 +136,14 @@ class Registry:
     def on_closed(self, callback: Callable[[Connection, str], None]) -> None:
         """Call `callback(connection, reason)` for every connection that closes."""
         self._closed_callbacks.append(callback)
+
+    def on_overflow(self, callback: Callable[[Connection, str], None]) -> None:
+        """Call `callback(connection, bound)` for every queue that is full, by the bound "events" or "bytes"."""
+        self._overflow_callbacks.append(callback)
+
+    def overflowed(self, connection: Connection, bound: str) -> None:
+        for callback in self._overflow_callbacks:
+            callback(connection, bound)
 
     async def emptied(self, timeout: float) -> int:
         """Wait up to `timeout` seconds until every connection has gone; how many have not."""

@@ -25,6 +25,14 @@ REASONS = frozenset(
         *("protocol_error", "not_utf8", "text_only", "too_large"),
     }
 )
+KINDS = frozenset(
+    {
+        *("AutoReconnect", "ConnectionFailure", "NetworkTimeout", "NotPrimaryError", "ServerSelectionTimeoutError"),
+        *("WaitQueueTimeoutError", "ExecutionTimeout", "WriteConcernError"),
+        *("ConnectionError", "TimeoutError", "BusyLoadingError", "ReadOnlyError", "OutOfMemoryError"),
+    }
+)
+"""What the drivers raise where a datastore is away: each is another cause, and another thing to do."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -58,7 +66,12 @@ class Metrics:
         self._events = Counter("loa_events", "Events published.", ["type"], registry=registry)
         self._closed = Counter("loa_connections_closed", "Connections ended.", ["feed", "reason"], registry=registry)
         self._resumes = Counter("loa_resumes", "Connections that came back.", ["feed", "outcome"], registry=registry)
-        self._errors = Counter("loa_datastore_errors", "Calls that found it away.", ["store"], registry=registry)
+        self._overflows = Counter(
+            "loa_queue_overflows", "Queues that a durable event found full.", ["feed", "cause"], registry=registry
+        )
+        self._errors = Counter(
+            "loa_datastore_errors", "Requests and frames that found it away.", ["store", "kind"], registry=registry
+        )
         self._batches = Histogram(
             "loa_commit_batch", "Appends in one write.", ["collection"], buckets=SIZES, registry=registry
         )
@@ -83,9 +96,15 @@ class Metrics:
     def event_published(self, type: str) -> None:
         self._events.labels(type if type in EVENTS else OTHER).inc()
 
-    def connection_closed(self, feed: str, reason: str) -> None:
-        """`slow_consumer` is a queue that overflowed."""
+    def connection_closed(self, feed: str, reason: str, dropped: int = 0) -> None:
+        """`slow_consumer` is a queue that overflowed; `dropped`: ephemeral events that it had no room for."""
         self._closed.labels(feed, reason if reason in REASONS else OTHER).inc()
+        if self._gauges and dropped:
+            self._gauges.closed(dropped)
+
+    def overflowed(self, feed: str, cause: str) -> None:
+        """`cause`: which bound of the queue it was, "events" or "bytes"."""
+        self._overflows.labels(feed, cause).inc()
 
     def resumed(self, feed: str, ok: bool) -> None:
         """A connection asked for what it missed, and got it (`ok`) or a `reset`."""
@@ -94,9 +113,10 @@ class Metrics:
     def committed(self, collection: str, batch: int) -> None:
         self._batches.labels(collection).observe(batch)
 
-    def datastore_failed(self, store: str) -> None:
+    def datastore_failed(self, store: str, error: BaseException) -> None:
         """`store`: "mongodb" or "redis"."""
-        self._errors.labels(store).inc()
+        kind = type(error).__name__
+        self._errors.labels(store, kind if kind in KINDS else OTHER).inc()
 
     def watch(self, state: State) -> None:
         """From `start` on, look at `state` every few seconds and at each scrape."""

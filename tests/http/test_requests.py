@@ -103,7 +103,9 @@ class TestLine:
             await client.get("/api/v1/act")
             (line,) = lines(capsys)
             assert (503, "unavailable", store) == (line["status"], line["code"], line["away"])
-            assert f'loa_datastore_errors_total{{store="{store}"}} 1.0' in (await client.get("/metrics")).text
+            kind = type(cause).__name__
+            counted = f'loa_datastore_errors_total{{kind="{kind}",store="{store}"}} 1.0'
+            assert counted in (await client.get("/metrics")).text
 
     async def test_of_an_unknown_path_is_bounded(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
         """It is the client's own text."""

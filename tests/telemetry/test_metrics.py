@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.realtime.load import Load
 from service.telemetry import multiprocess
 from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
@@ -93,7 +94,8 @@ class TestOneProcess:
         metrics.connection_closed("chat", "slow_consumer")
         metrics.resumed("notifications", ok=False)
         metrics.committed("messages", 50)
-        metrics.datastore_failed("redis")
+        metrics.datastore_failed("redis", TimeoutError())
+        metrics.overflowed("chat", "bytes")
         metrics.ack_seconds.observe(0.004)
         metrics.bus_gaps.inc()
         found = await scrape(metrics)
@@ -105,7 +107,8 @@ class TestOneProcess:
             'loa_connections_closed_total{feed="chat",reason="slow_consumer"}',
             'loa_resumes_total{feed="notifications",outcome="reset"}',
             'loa_commit_batch_bucket{collection="messages",le="64.0"}',
-            'loa_datastore_errors_total{store="redis"}',
+            'loa_datastore_errors_total{kind="TimeoutError",store="redis"}',
+            'loa_queue_overflows_total{cause="bytes",feed="chat"}',
             'loa_ack_seconds_bucket{le="0.005"}',
             "loa_bus_gaps_total",
         ):
@@ -120,6 +123,7 @@ class TestOneProcess:
             metrics.event_published(f"type{number}")
             metrics.connection_closed("chat", f"reason{number}")
             metrics.answered(f"METHOD{number}", None, 404, 0)
+            metrics.datastore_failed("redis", type(f"Error{number}", (Exception,), {})())
         # A counter has two series and a histogram one for each bucket and three more.
         assert len(await scrape(metrics)) - before < 30
 
@@ -133,6 +137,23 @@ class TestOneProcess:
         found = await scrape(metrics)
         await metrics.close()
         assert (7.0, 1.0, 0.5) == (found[CONNECTIONS], found["loa_bus_connected"], found["loa_bus_lag_seconds"])
+
+    async def test_adds_up_what_waits_for_the_connections(self) -> None:
+        """And counts what was dropped once, whether its connection is still there or not."""
+        queues = Load(events=5, bytes=700, deepest=4, dropped=3)
+        metrics = Metrics()
+        metrics.watch(State({}, lambda: True, lambda: 0.0, lambda: 9, lambda: queues))
+        await metrics.start()
+        found = await scrape(metrics)
+        names = ("loa_queue_events", "loa_queue_bytes", "loa_queue_deepest_events", "loa_bus_waiting")
+        assert [5.0, 700.0, 4.0, 9.0] == [found[name] for name in names]
+        assert 3.0 == found["loa_events_dropped_total"]
+        queues = queues._replace(dropped=1)
+        metrics.connection_closed("chat", "gone", 2)
+        assert 3.0 == (await scrape(metrics))["loa_events_dropped_total"]
+        queues = queues._replace(dropped=5)
+        assert 7.0 == (await scrape(metrics))["loa_events_dropped_total"]
+        await metrics.close()
 
     async def test_leaves_no_task(self) -> None:
         """What is started is ended."""

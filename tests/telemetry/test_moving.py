@@ -1,0 +1,70 @@
+"""On a real server, each thing that happens moves the metric that tells of it."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.conftest import Run
+from tests.protocol.servers import contract_of
+from tests.protocol.world import World
+
+SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)")
+
+
+@pytest.fixture
+async def world(run: Run) -> AsyncIterator[World]:
+    """One process: of another one, a scrape shows what was there up to five seconds ago."""
+    server = run(RATE_LIMITS="off")
+    async with World(server, contract_of(server)) as world:
+        yield world
+
+
+async def scrape(world: World) -> dict[str, float]:
+    text = (await world.http.get("/metrics")).text
+    found = [SAMPLE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
+    return {match[1] + (match[2] or ""): float(match[3]) for match in found if match}
+
+
+async def test_what_happens_is_counted(world: World) -> None:
+    """Frames and events by kind, acks, batches of all three collections, and connections that come back and go."""
+    anna, ben = await world.people(2)
+    talk = await anna.talk(ben)
+    before = await scrape(world)
+    socket, bens = await anna.chat(), await ben.chat()
+    stream = await ben.stream()
+    live = await scrape(world)
+    await socket.send("ping")
+    await socket.event("pong")
+    await socket.ask("send_message", conversation_id=talk, content="hello")
+    await socket.ask("typing", conversation_id=talk)
+    await bens.event("new_message")
+    await bens.ask("sync", conversations={talk: 0})
+    post = await ben.publish()
+    await anna.comment(post)
+    await stream.event("NEW_COMMENT")
+    await ben.stream(last_event_id=0)
+    await ben.stream(last_event_id=99)
+    await socket.leave()
+    await bens.fence()
+    after = await scrape(world)
+
+    def moved(name: str, found: dict[str, float] = after) -> float:
+        return found.get(name, 0.0) - before.get(name, 0.0)
+
+    assert (2, 1) == tuple(moved(f'loa_connections{{feed="{feed}"}}', live) for feed in ("chat", "notifications"))
+    for type in ("ping", "send_message", "typing", "sync"):
+        assert moved(f'loa_frames_total{{type="{type}"}}') == 1, type
+    for type in ("new_message", "typing", "NEW_COMMENT", "unread_count"):
+        assert moved(f'loa_events_total{{type="{type}"}}') == 1, type
+    assert 1 == moved("loa_ack_seconds_count")
+    for collection in ("messages", "comments", "notifications"):
+        assert moved(f'loa_commit_batch_count{{collection="{collection}"}}') == 1, collection
+    assert 1 == moved('loa_resumes_total{feed="chat",outcome="ok"}')
+    for outcome in ("ok", "reset"):
+        assert moved(f'loa_resumes_total{{feed="notifications",outcome="{outcome}"}}') == 1
+    assert 1 == moved('loa_connections_closed_total{feed="chat",reason="closed"}')
+    assert 1 == moved('loa_http_requests_total{method="POST",route="/api/v1/posts",status="201"}')
+    assert 1 == moved('loa_http_request_seconds_count{method="POST",route="/api/v1/posts"}')
+    assert 1 == after["loa_bus_connected"]
+    assert 0 < after["loa_bus_lag_seconds"] < 5
