@@ -53,8 +53,9 @@ async def test_what_happens_is_counted(world: World) -> None:
         return found.get(name, 0.0) - before.get(name, 0.0)
 
     assert (2, 1) == tuple(moved(f'loa_connections{{feed="{feed}"}}', live) for feed in ("chat", "notifications"))
-    for type in ("ping", "send_message", "typing", "sync"):
-        assert moved(f'loa_frames_total{{type="{type}"}}') == 1, type
+    # Two pings: a fence is one.
+    for type, count in {"ping": 2, "send_message": 1, "typing": 1, "sync": 1}.items():
+        assert moved(f'loa_frames_total{{type="{type}"}}') == count, type
     for type in ("new_message", "typing", "NEW_COMMENT", "unread_count"):
         assert moved(f'loa_events_total{{type="{type}"}}') == 1, type
     assert 1 == moved("loa_ack_seconds_count")
