@@ -1,0 +1,88 @@
+"""The Grafana dashboard asks for what there is, and leaves nothing out."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from service.realtime.load import Load
+from service.telemetry.gauges import State
+from service.telemetry.metrics import Metrics
+
+DASHBOARD = json.loads((Path(__file__).parents[2] / "config/grafana/loa.json").read_text())
+NAME = re.compile(r"\bloa_\w+")
+LABELS = re.compile(r"by \(([^)]*)\)")
+
+
+def expressions() -> Iterator[str]:
+    for panel in DASHBOARD["panels"]:
+        for target in panel.get("targets", ()):
+            yield target["expr"]
+
+
+async def exposed() -> dict[str, str]:
+    """The metrics of a server, and the type of each."""
+    metrics = Metrics()
+    metrics.watch(State({}, lambda: True, lambda: 0.0, lambda: 0, Load))
+    await metrics.start()
+    text = (await metrics.exposition()).decode()
+    await metrics.close()
+    types = dict(line.split(" ")[2:4] for line in text.splitlines() if line.startswith("# TYPE loa_"))
+    return {name: type for name, type in types.items() if not name.endswith("_created")}
+
+
+def series(types: dict[str, str]) -> set[str]:
+    """What Prometheus calls them."""
+    suffixes = {"histogram": ("_bucket", "_sum", "_count")}
+    return {name + suffix for name, type in types.items() for suffix in suffixes.get(type, ("",))}
+
+
+async def test_every_expression_names_what_is_exposed() -> None:
+    """A metric that is renamed takes its panel along."""
+    names = {name for expression in expressions() for name in NAME.findall(expression)}
+    assert len(names) > 15
+    assert set() == names - series(await exposed())
+
+
+async def test_every_metric_is_on_the_dashboard() -> None:
+    """What nobody looks at tells nobody anything."""
+    types = await exposed()
+    asked = " ".join(expressions())
+    assert [] == [name for name in types if not re.search(rf"\b{name}(_bucket|_sum|_count)?\b", asked)]
+
+
+def test_every_panel_is_a_question_with_an_answer() -> None:
+    """It has a title, a line that says what it means, and a place of its own."""
+    panels: list[dict[str, Any]] = DASHBOARD["panels"]
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
+    assert len(set(places)) == len(panels) == len({panel["id"] for panel in panels})
+    for panel in panels:
+        assert panel["title"]
+        if panel["type"] == "row":
+            assert panel["title"].endswith("?")
+        else:
+            assert panel["description"].endswith(".")
+            assert panel["targets"]
+
+
+async def test_it_groups_by_labels_that_there_are() -> None:
+    """A label that is not there would put all series into one."""
+    metrics = Metrics()
+    metrics.answered("GET", "/", 200, 0.1)
+    metrics.connection_closed("chat", "gone")
+    metrics.resumed("chat", ok=True)
+    metrics.frame_received("ping")
+    metrics.event_published("typing")
+    metrics.overflowed("chat", "bytes")
+    metrics.datastore_failed("redis", TimeoutError())
+    metrics.committed("messages", 1)
+    metrics.watch(State({"chat": lambda: 1}, lambda: True, lambda: 0.0))
+    await metrics.start()
+    text = (await metrics.exposition()).decode()
+    await metrics.close()
+    for expression in expressions():
+        for labels in LABELS.findall(expression):
+            (name,) = set(NAME.findall(expression)) if "/ sum" not in expression else {"loa_commit_batch_sum"}
+            for label in labels.split(", "):
+                assert re.search(rf"^{name}{{[^}}]*\b{label}=", text, re.MULTILINE), f"{name} by {label}"
