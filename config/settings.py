@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 MIN_SECRET_BYTES = 32
 """RFC 7518, section 3.2: an HS256 key has at least the size of the hash."""
 
+MIN_TOKEN = 16
+"""Characters: too many to guess, even for one who may try often."""
 MAX_FORMER_SECRETS = 4
 """Each is tried on every token that none before it has signed."""
 
@@ -41,6 +43,7 @@ class Settings(BaseSettings):
     access_token_ttl: int = Field(900, ge=1, le=DAY)
     refresh_token_ttl: int = Field(30 * DAY, ge=1, le=366 * DAY)
     notification_retention_days: int = Field(90, ge=0, le=36_500)
+    status_token: str = Field("", repr=False)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     rate_limits: Literal["on", "off"] = "on"
 
@@ -87,6 +90,13 @@ class Settings(BaseSettings):
     def _check_secret(cls, value: str) -> str:
         if value and len(value.encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("status_token")
+    @classmethod
+    def _check_status_token(cls, value: str) -> str:
+        if value and not (MIN_TOKEN <= len(value) and value.isascii() and value.isprintable() and " " not in value):
+            raise ValueError(f"it needs {MIN_TOKEN} characters or more, of those that a header can hold")
         return value
 
     @field_validator("jwt_secret_previous", mode="before")

@@ -61,6 +61,7 @@ from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
 from service.times import now
 from service.web.routes import blueprint as web_routes
+from service.web.status.routes import blueprint as status_routes
 
 log = structlog.get_logger()
 
@@ -209,6 +210,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app.blueprint(post_routes(posts, auth, limits))
     app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade, instruments))
     app.blueprint(web_routes())
+    if settings.status_token:
+        app.blueprint(status_routes(instruments, limits, settings.status_token))
     app.blueprint(health.blueprint(mongo, redis, lambda: registry.draining))
     app.blueprint(metrics.blueprint(instruments))
     app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", extensions.VERSION, "", channels())))

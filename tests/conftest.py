@@ -29,6 +29,7 @@ NAMED = {name: os.environ.get(name) for name in ("MONGODB_URI", "REDIS_URL")}
 FLUSHED = 15
 """The number of the Redis database that tests flush: the last of the usual sixteen, where nobody keeps anything."""
 SECRET = "only for the tests, and at least 32 bytes long"
+STATUS_TOKEN = "the-operator-of-the-tests"
 
 
 class Datastores(NamedTuple):
@@ -145,6 +146,7 @@ def server(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> 
         "JWT_SECRET": SECRET,
         "RATE_LIMITS": "off",
         "WEB_CONCURRENCY": "2",
+        "STATUS_TOKEN": STATUS_TOKEN,
     }
     with running(environment, tmp_path_factory.mktemp("server") / "server.log") as server:
         yield server

@@ -1,6 +1,8 @@
 """What Loa counts, for Prometheus."""
 
 import asyncio
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
@@ -36,6 +38,18 @@ KINDS = frozenset(
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+Read = TypeVar("Read")
+
+
+class Sample(NamedTuple):
+    """`metric` is what it belongs to: of `loa_ack_seconds_count` that is `loa_ack_seconds`."""
+
+    metric: str
+    name: str
+    labels: dict[str, str]
+    value: float
 
 
 class Metrics:
@@ -134,7 +148,24 @@ class Metrics:
 
     async def exposition(self) -> bytes:
         """Everything, of all the processes that share their metrics, in Prometheus's text format."""
+        return await self._read(generate_latest)
+
+    async def samples(self) -> list[Sample]:
+        """Our own, of all those processes, as numbers."""
+        return await self._read(_samples)
+
+    async def _read(self, form: Callable[[CollectorRegistry], Read]) -> Read:
         if self._gauges:
             self._gauges.sample()
         # Reading the files of many workers takes a while, in which this process can do something else.
-        return await asyncio.to_thread(lambda: multiprocess.exposition() or generate_latest(self._registry))
+        return await asyncio.to_thread(lambda: multiprocess.read(form) or form(self._registry))
+
+
+def _samples(registry: CollectorRegistry) -> list[Sample]:
+    return [
+        Sample(metric.name, sample.name, sample.labels, sample.value)
+        for metric in registry.collect()
+        if metric.name.startswith("loa_")
+        for sample in metric.samples
+        if not sample.name.endswith("_created")
+    ]

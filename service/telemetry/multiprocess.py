@@ -12,12 +12,15 @@ import shutil
 import struct
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, generate_latest, values
+from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+Read = TypeVar("Read")
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 ATTEMPTS = 20
@@ -43,8 +46,8 @@ def shared() -> Iterator[None]:
             values.ValueClass = values.get_value_class()
 
 
-def exposition() -> bytes | None:
-    """The metrics of all processes, for Prometheus; None where each has its own. Blocks while it reads their files."""
+def read(form: Callable[[CollectorRegistry], Read]) -> Read | None:
+    """The metrics of all processes in that form; None where each has its own. Blocks while it reads their files."""
     if not (directory := os.environ.get(VARIABLE)):
         return None
     # One that was killed could not take its gauges along.
@@ -55,11 +58,11 @@ def exposition() -> bytes | None:
     MultiProcessCollector(registry, directory)
     for _ in range(ATTEMPTS):
         try:
-            return generate_latest(registry)
+            return form(registry)
         except (struct.error, FileNotFoundError):
             # A process that is just starting has made its file and not written to it yet.
             time.sleep(PAUSE)
-    return generate_latest(registry)
+    return form(registry)
 
 
 def forget_this_process() -> None:

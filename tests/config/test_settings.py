@@ -58,6 +58,9 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("JWT_SECRET", "x" * 31),
         ("JWT_SECRET_PREVIOUS", f"{SECRET},pass word"),
         ("JWT_SECRET_PREVIOUS", ",".join([SECRET] * 5)),
+        ("STATUS_TOKEN", "a short word"),
+        ("STATUS_TOKEN", "words with spaces between them"),
+        ("NOTIFICATION_RETENTION_DAYS", "-1"),
         ("ALLOWED_ORIGINS", "example.org"),
         ("ALLOWED_ORIGINS", "https://example.org/path"),
         ("WEB_CONCURRENCY", "0"),
@@ -123,6 +126,7 @@ def test_settings_cannot_be_changed() -> None:
 def test_the_secret_is_not_shown() -> None:
     """Neither in a traceback nor in a log."""
     assert SECRET not in repr(Settings(jwt_secret=SECRET, jwt_secret_previous=(SECRET,)))
+    assert "open-sesame-open" not in repr(Settings(status_token="open-sesame-open"))
 
 
 def test_there_may_be_several_former_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
