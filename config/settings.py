@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     refresh_token_ttl: int = Field(30 * DAY, ge=1, le=366 * DAY)
     notification_retention_days: int = Field(90, ge=0, le=36_500)
     status_token: str = Field("", repr=False)
+    otel_exporter_otlp_endpoint: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     rate_limits: Literal["on", "off"] = "on"
 
@@ -90,6 +91,13 @@ class Settings(BaseSettings):
     def _check_secret(cls, value: str) -> str:
         if value and len(value.encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("it begins with http:// or https://")
         return value
 
     @field_validator("status_token")

@@ -26,6 +26,7 @@ settings, from the environment (all optional):
   REFRESH_TOKEN_TTL   seconds: 2592000, which is 30 days
   NOTIFICATION_RETENTION_DAYS  days that notifications are kept: 90; 0: for ever
   STATUS_TOKEN        what /status asks the operator for, 16 characters or more; without it there is no such page
+  OTEL_EXPORTER_OTLP_ENDPOINT  where traces go, over HTTP; how: OpenTelemetry's other variables; without it: nowhere
   LOG_LEVEL           DEBUG, INFO, WARNING or ERROR: INFO
   RATE_LIMITS         on or off: on; off also lifts the bound on connections per user, for load tests
 """

@@ -32,6 +32,7 @@ from service.chat.messages import MessageStore
 from service.chat.routes import blueprint as chat_routes
 from service.chat.service import ChatService
 from service.chat.writers import WriterStore
+from service.datastores.commands import CommandSpans
 from service.datastores.mongo import Database, Mongo
 from service.datastores.redis import connect
 from service.encoding import dumps, loads
@@ -51,6 +52,7 @@ from service.posts.routes import blueprint as post_routes
 from service.posts.service import PostService
 from service.posts.store import PostStore
 from service.realtime.delivery import Delivery
+from service.realtime.event import Event
 from service.realtime.load import load_of
 from service.realtime.presence import Presence
 from service.realtime.redis_bus import RedisBus
@@ -59,6 +61,7 @@ from service.realtime.ticker import Ticker
 from service.retention import Retention, Sweep
 from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import CURRENT, Tracing
 from service.times import now
 from service.web.routes import blueprint as web_routes
 from service.web.status.routes import blueprint as status_routes
@@ -135,7 +138,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic("loa", configure_logging=False, dumps=dumps, loads=loads)
     configure(app, settings)
 
-    mongo = Mongo(settings.mongodb_uri)
+    tracing = Tracing() if settings.otel_exporter_otlp_endpoint else None
+    mongo = Mongo(settings.mongodb_uri, [CommandSpans()] if tracing else ())
     redis = connect(settings.redis_url)
     instruments = Metrics()
     stores = Stores.of(mongo.database, instruments.committed)
@@ -189,6 +193,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     )
     registry.on_overflow(lambda connection, bound: instruments.overflowed(connection.feed, bound))
     delivery.on_published(lambda event: instruments.event_published(event.type))
+    if tracing:
+        delivery.on_published(trace_publication)
     bus.on_gap(instruments.bus_gaps.inc)
     instruments.watch(
         State(
@@ -202,11 +208,11 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
 
     under_way = completion.install(app)
     headers.install(app)
-    requests.install(app, instruments)
+    requests.install(app, instruments, tracing)
     errors.install(app)
     extensions.install(app, settings.allowed_origins)
     app.blueprint(accounts_routes(accounts, people, tickets, auth, limits))
-    app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade, instruments))
+    app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade, instruments, tracing))
     app.blueprint(post_routes(posts, auth, limits))
     app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade, instruments))
     app.blueprint(web_routes())
@@ -262,6 +268,12 @@ def configure(app: Sanic[Any, Any], settings: Settings) -> None:
     if "DYNO" in os.environ:
         # Heroku's router is the one proxy in front; elsewhere nobody's X-Forwarded-For is believed.
         app.config.PROXIES_COUNT = 1
+
+
+def trace_publication(event: Event) -> None:
+    """That `event` has gone to the bus, as a step of what it comes of."""
+    if span := CURRENT.get():
+        span.child(f"publish {event.type}", {"loa.topic": event.topic, "loa.number": event.number}).end()
 
 
 async def drain(registry: Registry) -> None:

@@ -21,6 +21,7 @@ from service.ids import path_id
 from service.realtime.presence import Presence
 from service.realtime.websocket import WebSocket
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracing
 
 TAG = "chat"
 HISTORY_LIMIT = 50
@@ -36,6 +37,7 @@ def blueprint(
     limits: RateLimits,
     upgrade: Upgrade,
     metrics: Metrics,
+    tracing: Tracing | None = None,
 ) -> Blueprint:
     bp = Blueprint("chat", url_prefix="/api/v1")
     conversations(bp, membership, auth, limits)
@@ -63,7 +65,7 @@ def blueprint(
         """What it carries is in `/asyncapi.json`."""
 
         async def begin(websocket: WebSocket) -> None:
-            await ChatSocket(websocket, chat, membership, presence, verifier, limits, metrics).begin()
+            await ChatSocket(websocket, chat, membership, presence, verifier, limits, metrics, tracing).begin()
 
         return await upgrade.to_socket(request, "chat", begin, wrap_notices=True)
 

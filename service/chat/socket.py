@@ -18,6 +18,7 @@ from service.realtime.event import Event
 from service.realtime.presence import Presence
 from service.realtime.websocket import MAX_MESSAGE_BYTES, PING_INTERVAL, WebSocket
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import CURRENT, Span, Tracing, inside, step
 from service.times import iso, now
 
 MAX_UNDER_WAY = 128
@@ -40,12 +41,14 @@ class ChatSocket(Dialogue[frames.Frame]):
         verifier: Verifier,
         limits: RateLimits,
         metrics: Metrics,
+        tracing: Tracing | None = None,
     ) -> None:
         super().__init__(socket, frames.FRAMES, verifier, limits)
         self._chat = chat
         self._membership = membership
         self._presence = presence
         self._metrics = metrics
+        self._tracing = tracing
         self._user_id = socket.user_id
         self._under_way: set[asyncio.Future[Stored]] = set()
 
@@ -71,6 +74,22 @@ class ChatSocket(Dialogue[frames.Frame]):
             self._metrics.datastore_failed(store, error.__cause__ or error)
 
     async def handle(self, frame: frames.Frame) -> None:
+        if self._tracing is None or (span := self._begin_span(frame)) is None:
+            await self._handle_frame(frame)
+        elif isinstance(frame, frames.SendMessage):
+            # It ends with its ack.
+            with inside(span):
+                await self._handle_frame(frame)
+        else:
+            with step(span):
+                await self._handle_frame(frame)
+
+    def _begin_span(self, frame: frames.Frame) -> Span | None:
+        assert self._tracing
+        ids = {"loa.user_id": self._user_id, "loa.connection_id": self.socket.id}
+        return self._tracing.begin(f"frame {frame.type}", ids)
+
+    async def _handle_frame(self, frame: frames.Frame) -> None:
         match frame:
             case frames.SendMessage():
                 await self._send_message(frame)
@@ -94,10 +113,13 @@ class ChatSocket(Dialogue[frames.Frame]):
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         stored = self._chat.submit(self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to)
         self._under_way.add(stored)
-        stored.add_done_callback(lambda future: self._stored(future, frame.ref, came))
+        span = CURRENT.get()
+        stored.add_done_callback(lambda future: self._stored(future, frame.ref, came, span))
 
-    def _stored(self, future: "asyncio.Future[Stored]", ref: str | None, came: float) -> None:
+    def _stored(self, future: "asyncio.Future[Stored]", ref: str | None, came: float, span: Span | None = None) -> None:
         self._under_way.discard(future)
+        if span:
+            span.end("cancelled" if future.cancelled() else future.exception())
         if future.cancelled():
             return
         error = future.exception()

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from service.errors import Unavailable
 from service.tasks import stop
+from service.telemetry.tracing import CURRENT, Span, step
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,16 +38,17 @@ class GroupCommit(Generic[Item, Result]):
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._on_batch = on_batch
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[tuple[Item, asyncio.Future[Result], Span | None]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
+        self._name = getattr(write, "__qualname__", "write")
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """The future of `item`'s result. Raises Unavailable where too much waits already, or after `close`."""
         if self._closed or len(self._waiting) >= self._max_waiting:
             raise Unavailable("Too many writes are waiting.", retry_after=1)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._waiting.append((item, future, CURRENT.get()))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._drain())
         return future
@@ -57,17 +59,17 @@ class GroupCommit(Generic[Item, Result]):
             if self._on_batch:
                 self._on_batch(len(batch))
             try:
-                results = await self._write([item for item, _ in batch])
+                results = await self._write_traced(batch)
             except asyncio.CancelledError:
-                for _, future in batch:
+                for _, future, _ in batch:
                     future.cancel()
                 raise
             except Exception as error:
-                for _, future in batch:
+                for _, future, _ in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
-            for (_, future), result in zip(batch, results, strict=True):
+            for (_, future, _), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
                 if isinstance(result, Exception):
@@ -75,13 +77,27 @@ class GroupCommit(Generic[Item, Result]):
                 else:
                     future.set_result(result)
 
+    async def _write_traced(
+        self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]
+    ) -> Sequence[Result | Exception]:
+        """Write; where any of the items is traced, as a step of the first that is."""
+        items = [item for item, _, _ in batch]
+        spans = [span for _, _, span in batch if span]
+        if not spans:
+            # This task began as part of something that may be traced, and is none of it any more.
+            CURRENT.set(None)
+            return await self._write(items)
+        first, *others = spans
+        with step(first.child(self._name, {"loa.batch": len(batch)}, others)):
+            return await self._write(items)
+
     async def close(self, timeout: float = 5.0) -> None:
         """Take nothing more in, and finish what was taken within `timeout` seconds; the rest is told Unavailable."""
         self._closed = True
         if self._writer and not self._writer.done():
             await asyncio.wait([self._writer], timeout=timeout)
         await stop(self._writer)
-        for _, future in self._waiting:
+        for _, future, _ in self._waiting:
             if not future.done():
                 future.set_exception(Unavailable("The server is stopping."))
         self._waiting.clear()

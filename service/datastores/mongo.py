@@ -18,6 +18,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
     WriteConcernError,
 )
+from pymongo.monitoring import CommandListener
 
 from service.errors import Unavailable
 
@@ -36,7 +37,7 @@ POOL_SIZE = 50
 class Mongo:
     """The client and its database. Every write is acknowledged by a majority and journalled before it counts."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, listeners: Sequence[CommandListener] = ()) -> None:
         self._client: Any = AsyncIOMotorClient(
             uri,
             tz_aware=True,
@@ -47,6 +48,7 @@ class Mongo:
             maxPoolSize=POOL_SIZE,
             waitQueueTimeoutMS=SELECTION_TIMEOUT_MS,
             retryWrites=True,
+            event_listeners=list(listeners),
         )
         name = urlsplit(uri).path.lstrip("/") or "loa"
         self.database: Database = self._client.get_database(

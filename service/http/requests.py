@@ -11,7 +11,8 @@ from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse
 
 from service.datastores.mongo import OUTAGES
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import OTHER, Metrics
+from service.telemetry.tracing import CURRENT, Tracing
 
 log = structlog.get_logger()
 
@@ -26,7 +27,13 @@ FIRST = 100
 """Before all other middleware on the way in; on the way out -FIRST is after all other."""
 
 
-def install(app: Sanic[Any, Any], metrics: Metrics) -> None:
+def install(app: Sanic[Any, Any], metrics: Metrics, tracing: Tracing | None = None) -> None:
+    def trace(request: Request) -> None:
+        assert tracing
+        # The task serves one connection: the span of the request before is not this one's.
+        request.ctx.span = span = tracing.begin(f"HTTP {request.method}", {"http.request.method": request.method})
+        CURRENT.set(span)
+
     def report(request: Request, response: BaseHTTPResponse) -> None:
         route = request.uri_template
         seconds = time.perf_counter() - getattr(request.ctx, "begun", time.perf_counter())
@@ -46,9 +53,16 @@ def install(app: Sanic[Any, Any], metrics: Metrics) -> None:
             if store := datastore_of(request.ctx.cause):
                 metrics.datastore_failed(store, request.ctx.cause)
                 fields["away"] = store
+        if span := getattr(request.ctx, "span", None):
+            span.note({"http.route": fields["path"] if route else OTHER, "http.response.status_code": response.status})
+            span.note({"loa.request_id": request.ctx.request_id, "loa.user_id": fields.get("user_id", "")})
+            span.end(fields.get("code"))
+            CURRENT.set(None)
         (log.debug if request.path in PROBES else log.info)("request", **fields)
 
     app.register_middleware(begin, "request", priority=FIRST)
+    if tracing:
+        app.register_middleware(trace, "request", priority=FIRST)
     app.register_middleware(name, "response", priority=FIRST)
     app.register_middleware(report, "response", priority=-FIRST)
 

@@ -61,6 +61,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("STATUS_TOKEN", "a short word"),
         ("STATUS_TOKEN", "words with spaces between them"),
         ("NOTIFICATION_RETENTION_DAYS", "-1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
         ("ALLOWED_ORIGINS", "example.org"),
         ("ALLOWED_ORIGINS", "https://example.org/path"),
         ("WEB_CONCURRENCY", "0"),
@@ -140,7 +141,7 @@ def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.Mo
     lines = (Path(__file__).parents[2] / "config" / ".env.example").read_text().splitlines()
     example = dict(line.removeprefix("#").split("=", 1) for line in lines if re.match(r"#[A-Z_]+=", line))
     assert {field.upper() for field in Settings.model_fields} == example.keys()
-    for name in ("MONGODB_URI", "REDIS_URL"):
-        assert Settings.model_fields[name.lower()].default is None
+    for name in ("MONGODB_URI", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        assert not Settings.model_fields[name.lower()].default
         del example[name]
     assert Settings() == read(monkeypatch, **example)

@@ -1,0 +1,91 @@
+"""Traces, as a collector gets them from a real server."""
+
+import sys
+import time
+from subprocess import run as execute
+
+import pytest
+
+from tests.conftest import SECRET, Run
+from tests.protocol.servers import contract_of
+from tests.protocol.world import CONTENT_MARK, PASSWORD_MARK, World, words
+from tests.running import ROOT, eventually
+from tests.telemetry.receiver import Receiver, attributes
+
+
+async def test_a_message_is_followed_from_its_frame_to_the_database_and_the_bus(run: Run) -> None:
+    """One trace: frame, append, commands, publication; with ids, and nothing that anyone wrote or signs in with."""
+    with Receiver() as receiver:
+        server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, OTEL_SERVICE_NAME="loa-of-the-test")
+        async with World(server, contract_of(server)) as world:
+            anna, ben = await world.people(2)
+            talk = await anna.talk(ben)
+            socket = await anna.chat()
+            await socket.ask("send_message", conversation_id=talk, content=words("hello"))
+            await anna.say(talk)
+            await anna.refused(404, "not_found", "GET", f"/conversations/{ben.id}")
+            await ben.publish()
+        # What is left is sent at the end.
+        assert 0 == server.stop()
+        assert {"loa-of-the-test"} == receiver.services
+
+        (frame,) = receiver.roots("frame send_message")
+        assert {"loa.user_id": anna.id, "loa.connection_id": socket.hello["connection_id"]} == attributes(frame)
+        (append,) = [span for span in receiver.children(frame) if span.name == "ChatService._write"]
+        assert {"loa.batch": 1} == attributes(append)
+        steps = receiver.children(append)
+        names = [span.name for span in steps]
+        assert ["mongodb insert", "publish new_message"] == [
+            name for name in names if name in ("mongodb insert", "publish new_message")
+        ]
+        (insert,) = [span for span in steps if span.name == "mongodb insert"]
+        assert "messages" == attributes(insert)["db.collection.name"]
+        publication = attributes(steps[names.index("publish new_message")])
+        assert {"loa.topic": f"c:{talk}", "loa.number": 1} == publication
+        for span in (append, *steps):
+            assert frame.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano
+            assert span.trace_id == frame.trace_id
+
+        posts = {attributes(span).get("http.route"): span for span in receiver.roots("HTTP POST")}
+        said = posts["/api/v1/conversations/<conversation_id:str>/messages"]
+        assert ["ChatService._write"] == [name for name in receiver.under(said) if name.startswith("Chat")]
+        assert (201, anna.id) == (
+            attributes(said)["http.response.status_code"],
+            attributes(said)["loa.user_id"],
+        )
+        assert [("mongodb insert", "posts")] == [
+            (span.name, attributes(span)["db.collection.name"])
+            for span in receiver.children(posts["/api/v1/posts"])
+            if span.name == "mongodb insert"
+        ]
+        refused = [span for span in receiver.roots("HTTP GET") if attributes(span)["http.response.status_code"] == 404]
+        assert ["not_found"] == [span.status.message for span in refused]
+
+        sent = b"".join(receiver.bodies)
+        for secret in (CONTENT_MARK, PASSWORD_MARK, anna.token, anna.refresh_token, SECRET):
+            assert secret.encode() not in sent
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1"])
+def test_nothing_of_it_is_loaded_where_nobody_asked_for_it(endpoint: str) -> None:
+    """A process that does not trace does not carry what traces are made with, but for what redis-py looks at itself."""
+    code = (
+        "import sys; from config.settings import Settings; from service.app import create_app\n"
+        f"create_app(settings=Settings(mongodb_uri='mongodb://127.0.0.1:1', redis_url='redis://127.0.0.1:1',"
+        f" jwt_secret={SECRET!r}, otel_exporter_otlp_endpoint={endpoint!r}))\n"
+        "made = ('opentelemetry.sdk.trace', 'opentelemetry.exporter', 'opentelemetry.proto')\n"
+        "print([name for name in sys.modules if name.startswith(made)])"
+    )
+    found = execute([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "[]" == found.stdout.strip().splitlines()[-1]
+
+
+async def test_a_receiver_that_is_away_holds_nothing_up(run: Run) -> None:
+    """Neither requests nor the end."""
+    server = run(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_BSP_SCHEDULE_DELAY="50")
+    async with World(server, contract_of(server)) as world:
+        await (await world.person()).publish()
+    eventually(lambda: "opentelemetry" in server.text or "Failed to export" in server.text or "retry" in server.text)
+    began = time.monotonic()
+    assert 0 == server.stop()
+    assert time.monotonic() - began < 15
