@@ -98,8 +98,10 @@ class Deletion:
         self._stores = stores
         registry = Registry(Ticker())
         self._delivery = Delivery(bus, registry)
-        self._chat = ChatService(stores.conversations, stores.messages, self._delivery)
-        membership = MembershipService(stores.conversations, stores.messages, People(stores.users), self._delivery)
+        self._chat = ChatService(stores.conversations, stores.messages, stores.writers, self._delivery)
+        membership = MembershipService(
+            stores.conversations, stores.messages, People(stores.users), self._delivery, self._chat.counted
+        )
         self._erasure = ChatErasure(stores.conversations, stores.messages, self._chat, membership)
         self._presence = Presence(registry, bus, redis, stores.last_seen, events.presence)
         self._revocation = Revocation(
@@ -109,6 +111,8 @@ class Deletion:
     async def run(self, username: str) -> Deleted:
         """Raises CannotDelete where there is no such user; Unavailable."""
         started = now()
+        # As a server does: were this process killed, others would see to what it stored and had not told yet.
+        await self._chat.start()
         user_id = await self._stores.users.lock(username)
         if user_id is None:
             raise CannotDelete("there is no user of that name")

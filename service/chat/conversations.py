@@ -200,17 +200,19 @@ class ConversationStore:
             found = await self._collection.find({"participants": user_id, "kind": "group"}, {"_id": 1}).to_list(limit)
         return [document["_id"] for document in found]
 
-    async def forget_reads(self, user_id: ObjectId, limit: int) -> int:
-        """Take `user_id`'s read marks out of some of their conversations; out of how many."""
-        mark = f"reads.{user_id}"
+    async def marked_by(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
+        """Some of the conversations in which `user_id` takes part and has a read mark."""
+        marked = {"participants": user_id, f"reads.{user_id}": {"$exists": True}}
         async with unavailable():
-            found = await self._collection.find({"participants": user_id, mark: {"$exists": True}}, {"_id": 1}).to_list(
-                limit
+            found = await self._collection.find(marked, {"_id": 1}).to_list(limit)
+        return [document["_id"] for document in found]
+
+    async def forget_reads(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> None:
+        """Take `user_id`'s read marks out of these conversations."""
+        async with unavailable():
+            await self._collection.update_many(
+                {"_id": {"$in": list(conversation_ids)}}, {"$unset": {f"reads.{user_id}": 1}}
             )
-            ids = [document["_id"] for document in found]
-            if ids:
-                await self._collection.update_many({"_id": {"$in": ids}}, {"$unset": {mark: 1}})
-        return len(ids)
 
     async def places(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, Place]:
         """Those of the conversations that exist. Raises Unavailable."""

@@ -42,8 +42,8 @@ class ChatErasure:
                 with suppress(NotFound):
                     await self._membership.remove(user_id, str(conversation_id), user_id)
             left += len(groups)
-        while await self._conversations.forget_reads(ObjectId(user_id), BATCH):
-            pass
+        while marked := await self._conversations.marked_by(ObjectId(user_id), BATCH):
+            await self._conversations.forget_reads(marked, ObjectId(user_id))
         return left
 
     async def erase(self, user_id: str, since: datetime | None = None) -> int:
@@ -55,6 +55,9 @@ class ChatErasure:
             left = [document for document in batch if not document["deleted"]]
             await self._erase_all(user_id, left)
             await self._messages.forget_digests([document["_id"] for document in batch])
+            # Who said something has read it, and this may have been noted after they had left.
+            said_in = {document["conversation_id"] for document in batch}
+            await self._conversations.forget_reads(said_in, ObjectId(user_id))
             erased += len(left)
         fields = {"conversation_id": 1, "reactions": 1}
         async for batch in walk(self._messages.collection, {"reactions": {"$ne": {}}}, fields, since):
