@@ -1,0 +1,55 @@
+"""What a server takes of the machine: memory, open files and threads of its workers."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Vitals(NamedTuple):
+    """At `second` of the run. `memory`: bytes that are resident and not shared; `handled`: things done so far."""
+
+    second: float
+    memory: int
+    files: int
+    threads: int
+    handled: int
+
+
+def vitals(pids: Sequence[int], second: float, handled: int) -> Vitals:
+    """Of these processes together."""
+    memory = files = threads = 0
+    for pid in pids:
+        process = Path(f"/proc/{pid}")
+        _, resident, shared, *_ = map(int, (process / "statm").read_text().split())
+        memory += (resident - shared) * PAGE
+        files += len(list((process / "fd").iterdir()))
+        threads += len(list((process / "task").iterdir()))
+    return Vitals(second, memory, files, threads, handled)
+
+
+def growth(samples: Sequence[Vitals]) -> float:
+    """How fast memory grows, in bytes a second, over the second half of the samples: by least squares.
+
+    The first half is for caches to fill.
+    """
+    half = samples[len(samples) // 2 :]
+    middle = sum(one.second for one in half) / len(half)
+    spread = sum((one.second - middle) ** 2 for one in half)
+    return sum((one.second - middle) * one.memory for one in half) / spread if spread else 0.0
+
+
+def chart(samples: Sequence[Vitals]) -> str:
+    """An SVG of the memory over time, from nothing on, so that what stays the same looks level."""
+    most, last = max(one.memory for one in samples), samples[-1].second or 1
+    points = " ".join(f"{600 * one.second / last:.1f},{200 - 190 * one.memory / most:.1f}" for one in samples)
+    return (
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='-10 -10 620 240' font-family='sans-serif' font-size='12'>"
+        "<rect x='-10' y='-10' width='620' height='240' fill='#fff'/>"
+        "<path d='M0,0V200H600' fill='none' stroke='#999'/>"
+        f"<polyline points='{points}' fill='none' stroke='#0c6a60' stroke-width='1.5'/>"
+        f"<text x='4' y='8'>{most / 1e6:.0f} MB</text>"
+        f"<text x='600' y='216' text-anchor='end'>{last:.0f} s</text></svg>\n"
+    )
