@@ -52,7 +52,7 @@ def test_help_names_every_command_and_every_variable(command: Command) -> None:
     """But for the command that is the supervisor's own."""
     code, text = command("--help")
     assert 0 == code
-    for name in ("announce", "release", *(field.upper() for field in Settings.model_fields)):
+    for name in ("announce", "release", "delete-user", *(field.upper() for field in Settings.model_fields)):
         assert name in text
     assert not re.search(r"^ +worker", text, re.MULTILINE)
 
