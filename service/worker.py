@@ -8,7 +8,6 @@ here the signals stay ours until the last connection is gone, and every step of 
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 import sys
@@ -42,7 +41,6 @@ def run(settings: Settings, opened: socket.socket, report: socket.socket) -> Non
     """Serve on `opened` until SIGTERM or SIGINT. One byte goes to `report` when it is ready."""
     logs.configure(settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    allow_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings, opened, report))
 
@@ -61,12 +59,6 @@ async def _run(settings: Settings, opened: socket.socket, report: socket.socket)
         log.exception("worker_failed")
         # What has been started may hold up an orderly end, and nothing is worth one: what was acknowledged is stored.
         os._exit(1)
-
-
-def allow_files() -> None:
-    """Let this process have as many connections as the system lets it: most shells start us with 1,024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @asynccontextmanager
