@@ -224,6 +224,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
 
     # In the order of starting; what is above closes after what stands on it.
     parts: list[Part] = [instruments, limits, bus, revocation, presence, chat, membership, debts, retention]
+    if tracing:
+        parts.insert(0, tracing)
 
     @app.before_server_start
     async def start(_: Sanic[Any, Any]) -> None:
