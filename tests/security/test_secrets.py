@@ -102,7 +102,7 @@ async def test_nothing_that_was_written_gives_anything_away(
     """Every call, right and wrong; sockets, streams, hang-ups; a full disk, a database that hangs up; all at DEBUG."""
     async with (
         Wire(datastores.database("secrets")) as wire,
-        served(tmp_path, MONGODB_URI=wire.uri, LOG_LEVEL="DEBUG") as server,
+        served(tmp_path, MONGODB_URI=wire.url, LOG_LEVEL="DEBUG") as server,
         World(server, _Anything()) as world,  # type: ignore[arg-type]
     ):
         run = Run(world)
