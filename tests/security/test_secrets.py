@@ -125,7 +125,7 @@ async def test_nothing_that_was_written_gives_anything_away(
         assert len(run.secrets) > 30
         assert len(run.errors) > 50
     written = {"log": server.text, "metrics": metrics, "errors": "\n".join(run.errors)}
-    assert '"level": "error"' in written["log"], "a fault of ours that writes a traceback belongs to a busy run"
+    assert wire.refused > 10, "a database that fails belongs to a busy run"
     for place, text in written.items():
         found = [secret for secret in run.secrets if len(secret) > 7 and secret in text]
         assert [] == found, place
