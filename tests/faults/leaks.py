@@ -16,6 +16,8 @@ DATASTORE_CONNECTIONS = 120
 MEMORY_SHARE = 1.35
 MEMORY_SLACK = 24 << 20
 """Bytes of each worker beside the share: what the allocator keeps, and pools and caches that fill up once."""
+PASSING_TASKS = 2
+"""Tasks of each worker that come and go while it is idle: whoever waits with a limit of time has one more for it."""
 LIVE_STATES = ("01", "04", "05", "08", "09")
 """Of TCP, in /proc/net/tcp: established, on the way to the end, but not yet only remembered (TIME_WAIT)."""
 
@@ -82,7 +84,8 @@ async def check(server: Server, front: Front, before: Holding, folder: Path) -> 
     # The last of them may still be on its way out, and a task tells Redis of those who have gone.
     now = await asyncio.to_thread(census, server, folder)
     deadline = time.monotonic() + PATIENCE
-    while now.connections or now.queued or now.tasks > before.census.tasks:
+    most = before.census.tasks + PASSING_TASKS * before.workers
+    while now.connections or now.queued or now.tasks > most:
         assert time.monotonic() < deadline, f"left behind: {now}, and before it was {before.census}"
         await asyncio.sleep(0.2)
         now = await asyncio.to_thread(census, server, folder)

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Sequence
 
 from tests.faults.client import Client
+from tests.faults.spread import worker_of
 from tests.faults.stage import Stage
 from tests.faults.trap import POINTS, Trap
 from tests.faults.writers import comment, talk
@@ -27,6 +29,7 @@ async def run(stage: Stage, *, clients: int = 20, workers: int = 2, points: int 
     await stage.watch_leaks()
     sockets = await stage.sockets(people)
     streams = await stage.streams([author] * 3)
+    everybody = [*sockets, *streams]
     deaths = [(point, "worker") for point in stage.random.sample(POINTS, points)]
     deaths += [(point, "server") for point in stage.random.sample(POINTS, servers)]
     async with talk(sockets, group), comment(stage.front, people[1:4], post):
@@ -34,8 +37,10 @@ async def run(stage: Stage, *, clients: int = 20, workers: int = 2, points: int 
             before = server.workers
             trap.arm(point, victim, passes=2 if point == "in-drain" else stage.random.randrange(4))
             if point == "in-drain":
-                await everybody_connected(sockets)
-                os.kill(server.pid if victim == "server" else stage.random.choice(before), signal.SIGTERM)
+                await everybody_connected(everybody)
+                # The one that has the most to say goodbye to, so that there is a middle.
+                at = Counter(worker_of(server, client) for client in everybody)
+                os.kill(server.pid if victim == "server" else at.most_common(1)[0][0], signal.SIGTERM)
             await asyncio.to_thread(trap.wait)
             if victim == "server":
                 await asyncio.to_thread(server.process.wait)
