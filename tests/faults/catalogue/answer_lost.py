@@ -6,7 +6,7 @@ from tests.faults.stage import Stage
 from tests.faults.writers import comment, talk
 from tests.proxy import Proxy
 
-QUICK = [{"clients": 8, "bursts": 6}]
+QUICK = [{"clients": 8, "bursts": 4}]
 INSERTS = b"\x02insert\x00"
 UPDATES = b"\x02update\x00"
 """How such a command begins, in BSON: an element of type string with that name."""

@@ -16,7 +16,7 @@ from tests.faults.chat import ChatClient
 from tests.faults.stage import Stage
 from tests.faults.writers import FINISH, comment
 
-QUICK = [{"seconds": 2}]
+QUICK = [{"seconds": 1}]
 NOTICED = 30.0
 """Seconds until somebody is refused: there may be room in files that the database has made long before."""
 BACK = 40.0

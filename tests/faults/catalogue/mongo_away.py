@@ -8,7 +8,7 @@ from tests.faults.stage import Stage
 from tests.faults.writers import comment, talk
 from tests.proxy import Proxy
 
-QUICK = [{"how": "killed", "clients": 8, "seconds": 4}, {"how": "reset", "clients": 8, "seconds": 1}]
+QUICK = [{"how": "killed", "clients": 8, "seconds": 3}]
 STEADY = 1.0
 """Seconds after which whatever was acknowledged on the last of its way has arrived."""
 TOLD = {"killed": 5.0, "stopped": 25.0, "silent": 25.0}

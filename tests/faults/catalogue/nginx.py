@@ -16,7 +16,7 @@ from tests.faults.catalogue import Missing
 from tests.faults.stage import Stage
 from tests.faults.writers import one_comment
 
-QUICK = [{"silence": 1}]
+QUICK = [{"silence": 0}]
 PATIENCE = 55
 """Seconds without a byte after which Heroku's router cuts a connection, and nginx here."""
 FLOWS = 3.0

@@ -15,7 +15,7 @@ from tests.faults.writers import talk
 from tests.proxy import Proxy
 from tests.running import Server
 
-QUICK = [{"how": "killed", "clients": 8, "seconds": 2}, {"how": "subscribers", "clients": 8, "seconds": 1}]
+QUICK = [{"how": "killed", "clients": 8, "seconds": 1}]
 LOCAL = 2.0
 """Seconds in which a message is at those who are on the sender's worker: Redis has nothing to do with it."""
 REVOKED = 6.0
