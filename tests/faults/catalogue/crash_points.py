@@ -13,7 +13,7 @@ from tests.faults.trap import POINTS, Trap
 from tests.faults.writers import comment, talk
 from tests.running import Server, alive, eventually
 
-QUICK = [{"clients": 4, "points": 4, "servers": 0}]
+QUICK = [{"clients": 4, "points": 3, "servers": 0}]
 BACK = 30.0
 
 
