@@ -129,7 +129,7 @@ class ConversationStore:
         async with unavailable():
             found: list[Document] = await self._collection.find(wanted, fields).sort(order).limit(room).to_list(room)
         if before:
-            found = [document for document in found if (document["last_activity"], document["_id"]) < before]
+            found = [document for document in found if activity_of(document) < before]
         return found[:limit]
 
     async def recent(self, user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
@@ -283,7 +283,7 @@ class ConversationStore:
 
 def _by_user(found: Sequence[Document], user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
     theirs: dict[ObjectId, list[Document]] = {user_id: [] for user_id in user_ids}
-    for document in sorted(found, key=lambda each: (each["last_activity"], each["_id"]), reverse=True):
+    for document in sorted(found, key=activity_of, reverse=True):
         for user_id in theirs.keys() & document["participants"]:
             if len(theirs[user_id]) < limit:
                 theirs[user_id].append(document)
@@ -295,6 +295,11 @@ def owner_of(conversation: Document) -> ObjectId:
     owner: ObjectId = conversation["owner_id"]
     members: list[ObjectId] = conversation["participants"]
     return owner if owner in members or not members else members[0]
+
+
+def activity_of(conversation: Document) -> tuple[datetime, ObjectId]:
+    """The order of a user's conversations is that of these, the greatest first."""
+    return conversation["last_activity"], conversation["_id"]
 
 
 def seq_of(conversation: Document) -> int:

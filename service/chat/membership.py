@@ -7,7 +7,7 @@ from typing import Any
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversations import ConversationStore, owner_of, read_of, seq_of, version_of
+from service.chat.conversations import ConversationStore, activity_of, owner_of, read_of, seq_of, version_of
 from service.chat.freshness import Freshness
 from service.chat.messages import MessageStore, message_of
 from service.chat.models import MAX_PARTICIPANTS
@@ -36,9 +36,10 @@ class MembershipService:
         messages: MessageStore,
         profiles: Profiles,
         delivery: Delivery,
-        counted: Callable[[], Awaitable[None]],
+        counted: Callable[[], Awaitable[bool]],
     ) -> None:
-        """`counted()` returns once all that was said up to now is in the order of the conversations."""
+        """`counted()` returns once all that was said up to now is in the order of the conversations, and whether it was
+        not before."""
         self._freshness = Freshness(messages, delivery.heard)
         self._counted = counted
         # After a restart everybody comes back at once: those who come while one read is out share the next.
@@ -93,9 +94,16 @@ class MembershipService:
         return await self._hellos.submit(user_id)
 
     async def _hello_all(self, user_ids: Sequence[str]) -> list[list[dict[str, Any]]]:
-        recent = await self._conversations.recent({ObjectId(user_id) for user_id in user_ids}, HELLO_LIMIT)
+        people = {ObjectId(user_id) for user_id in user_ids}
+        recent = await self._conversations.recent(people, HELLO_LIMIT)
+        cut = any(len(theirs) == HELLO_LIMIT for theirs in recent.values())
+        # Among those that were left out may be one that was the most active, and was not counted yet.
+        if cut and await self._counted():
+            recent = await self._conversations.recent(people, HELLO_LIMIT)
         documents = {document["_id"]: document for theirs in recent.values() for document in theirs}
         await self._freshness.refresh(documents.values())
+        for theirs in recent.values():
+            theirs.sort(key=activity_of, reverse=True)
         for document in documents.values():
             self._delivery.seed(events.TOPIC + str(document["_id"]), document["last_rev"])
         return [[_number(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]

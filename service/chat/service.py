@@ -108,9 +108,10 @@ class ChatService:
             with suppress(Unavailable):
                 await self._writers.leave(self._process_id)
 
-    async def counted(self) -> None:
-        """Return once all that this process has stored is counted in its conversation, or cannot be."""
-        await self._behind.flush()
+    async def counted(self) -> bool:
+        """Return once all that this process has stored is counted in its conversation, or cannot be; whether anything
+        was not."""
+        return await self._behind.flush()
 
     # Saying and changing.
 

@@ -50,16 +50,20 @@ class WriteBehind:
         if not self._closed and (self._writer is None or self._writer.done()):
             self._writer = asyncio.create_task(self._write_on())
 
-    async def flush(self) -> None:
-        """Return once all that waits now is written, or known not to be."""
-        while self._waiting or self._one_at_a_time.locked():
+    async def flush(self) -> bool:
+        """Return once all that waits now is written, or known not to be; whether there was anything."""
+        waits = bool(self._waiting) or self._one_at_a_time.locked()
+        # Not until nothing waits: where much is said, something always does.
+        for _ in range(0, len(self._waiting) + waits, MAX_WRITE):
             await self._write_some()
+        return waits
 
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closed = True
         await stop(self._writer)
-        await self.flush()
+        while await self.flush():
+            pass
 
     async def _write_on(self) -> None:
         while self._waiting:
