@@ -70,6 +70,11 @@ class Child(ABC):
         self._attempts = attempts
         self._process: Process | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process as it runs now; None before the first start."""
+        return self._process.pid if self._process else None
+
     @abstractmethod
     async def _spawn(self) -> Process: ...
 

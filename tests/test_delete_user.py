@@ -175,7 +175,7 @@ async def test_what_ends_half_way_is_made_up_for_by_running_it_again(run: Run) -
         life = await live(world)
         variables = environment(server)
         async with Wire(variables["MONGODB_URI"]) as wire:
-            settings = Settings(mongodb_uri=wire.uri, redis_url=variables["REDIS_URL"], jwt_secret=SECRET)
+            settings = Settings(mongodb_uri=wire.url, redis_url=variables["REDIS_URL"], jwt_secret=SECRET)
             for wire.fails in ("sessions", "conversations", "messages", "posts", "comments", "notifications", "inbox"):
                 with pytest.raises(CannotDelete, match="un it again"):
                     await delete_user(settings, life.gone.username)

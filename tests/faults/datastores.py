@@ -1,19 +1,16 @@
 """The datastores of a run: embedded servers of its own, each of which can be stopped, killed and started again."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from config.settings import Settings
 from service.child import Child
 from service.datastores.directory import DataDirectory
 from service.datastores.embedded import embedded
-from tests.running import descendants
-
-MARKS = {"mongo": "-m secantus", "redis": "valkey-server"}
 
 
 @dataclass
@@ -25,11 +22,11 @@ class Datastores:
     mongo: Child
     redis: Child
 
-    @staticmethod
-    def pid(name: str) -> int:
-        """Of "mongo" or "redis", as it runs now."""
-        (found,) = (child.pid for child in descendants(os.getpid()) if MARKS[name] in child.command)
-        return found
+    def pid(self, name: Literal["mongo", "redis"]) -> int:
+        """As it runs now."""
+        pid = {"mongo": self.mongo, "redis": self.redis}[name].pid
+        assert pid is not None
+        return pid
 
 
 @asynccontextmanager

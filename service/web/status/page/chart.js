@@ -4,7 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const POINTS = 150;
 const WIDTH = 300;
 const HEIGHT = 100;
-/** Lines that can be told apart; what comes after is added up as the last one. */
+/** Lines that can be told apart. Where there is more to show, what moves comes first, and the rest is the last one. */
 const LINES = 6;
 
 function el(name, text = "") {
@@ -43,7 +43,9 @@ export class Chart {
   /** The values of this moment, by name; a line that has none any more is at zero. */
   push(values) {
     const wanted = new Map();
+    const many = values.size >= LINES;
     for (const [name, value] of values) {
+      if (many && !value && !this.#lines.has(name)) continue;
       const line = this.#lines.has(name) || this.#lines.size + wanted.size < LINES - 1 ? name : "others";
       if (!this.#lines.has(line)) this.#lines.set(line, this.#line(line));
       wanted.set(line, (wanted.get(line) ?? 0) + value);

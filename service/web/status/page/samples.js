@@ -21,7 +21,7 @@ export class Samples {
     return sums;
   }
 
-  /** How fast a counter has grown since `before`, a second; only what has ever moved while we looked. */
+  /** How fast a counter has grown since `before`, a second. */
   rates(before, name, label, as) {
     const then = before.sums(name, label, as);
     const seconds = (this.at - before.at) / 1000 || 1;
