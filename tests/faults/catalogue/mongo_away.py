@@ -10,7 +10,7 @@ from tests.faults.writers import comment, talk
 from tests.proxy import Proxy
 
 QUICK: list[dict[str, Any]] = []
-"""From the command line only: it needs some twenty seconds for itself, and `answer-lost` and `disk-full` meet the same."""
+"""From the command line only: it takes twenty seconds; `answer-lost` and `disk-full` meet the same."""
 STEADY = 1.0
 """Seconds after which whatever was acknowledged on the last of its way has arrived."""
 TOLD = {"killed": 5.0, "stopped": 25.0, "silent": 25.0}
