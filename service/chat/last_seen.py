@@ -6,6 +6,7 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import UpdateOne
 
+from service.datastores.by_ids import by_ids
 from service.datastores.mongo import Database, unavailable, update_all
 
 
@@ -30,8 +31,5 @@ class LastSeenStore:
 
     async def look_up(self, user_ids: Collection[str]) -> dict[str, datetime]:
         """The times of those that have been online. Raises Unavailable."""
-        if not user_ids:
-            return {}
-        async with unavailable():
-            found = self._collection.find({"_id": {"$in": [ObjectId(user_id) for user_id in user_ids]}})
-            return {str(document["_id"]): document["at"] async for document in found}
+        found = await by_ids(self._collection, map(ObjectId, user_ids))
+        return {str(document["_id"]): document["at"] for document in found}

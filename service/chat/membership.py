@@ -77,7 +77,7 @@ class MembershipService:
 
     async def get(self, user_id: str, conversation_id: str) -> dict[str, Any]:
         """Raises NotFound."""
-        document = await self._get(conversation_id, user_id)
+        document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         return (await self._views([document], user_id))[0]
 
     async def page(self, user_id: str, limit: int, before: str | None) -> tuple[list[dict[str, Any]], str | None]:
@@ -183,11 +183,10 @@ class MembershipService:
         """Tell every participant how the conversation stands: one event for all who have read as far."""
         if not document["participants"]:
             return
-        await self._freshness.refresh([document])
+        view = (await self._views([document], str(document["participants"][0])))[0]
         groups: dict[int, list[str]] = {}
         for member in document["participants"]:
             groups.setdefault(read_of(document, member), []).append(str(member))
-        view = (await self._views([document], str(document["participants"][0])))[0]
         for read, members in groups.items():
             unread = max(0, seq_of(document) - read)
             seen = view | {"last_read_seq": read, "unread_count": unread}
@@ -195,7 +194,7 @@ class MembershipService:
             self._delivery.publish(event, members)
 
     async def _views(self, documents: Sequence[Document], user_id: str) -> list[dict[str, Any]]:
-        """The conversations as `user_id` sees them, with one read for all people and one for all last messages."""
+        """As `user_id` sees them, brought up to date in place: one read for all people, one for all last messages."""
         await self._freshness.refresh(documents)
         shown = {str(member) for document in documents for member in _shown(document)}
         profiles = await self._profiles.profiles(shown) if shown else {}

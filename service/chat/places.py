@@ -21,13 +21,11 @@ class Places:
     need no such care: they are hints, and the append makes sure of them.
     """
 
-    def __init__(
-        self, conversations: ConversationStore, messages: MessageStore, heard: Callable[[str], int] | None = None
-    ) -> None:
+    def __init__(self, conversations: ConversationStore, messages: MessageStore, heard: Callable[[str], int]) -> None:
         """`heard(topic)`: the last number of which this process has been told; 0 where of none."""
         self._conversations = conversations
         self._messages = messages
-        self._heard = heard or (lambda topic: 0)
+        self._heard = heard
         self._places: OrderedDict[ObjectId, Place] = OrderedDict()
         self._members = 0
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bson import ObjectId
 
+from service.datastores.by_ids import by_ids
 from service.datastores.dense_append import Appended, DenseAppend
 from service.datastores.mongo import Database, Document, unavailable
 from service.datastores.walk import walk
@@ -78,10 +79,7 @@ class CommentStore:
 
     async def authors(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId]:
         """The author of each comment there is and that has one. Raises Unavailable."""
-        async with unavailable():
-            found = await self._comments.find({"_id": {"$in": list(comment_ids)}, **LIVING}, {"author_id": 1}).to_list(
-                len(comment_ids)
-            )
+        found = await by_ids(self._comments, comment_ids, {"author_id": 1}, LIVING)
         return {document["_id"]: document["author_id"] for document in found}
 
     async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[ObjectId]]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from bson import ObjectId
 from pymongo import UpdateOne
 
+from service.datastores.by_ids import by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.walk import walk
 
@@ -77,10 +78,7 @@ class PostStore:
 
     async def authors(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId]:
         """The author of each post there is and that has one. Raises Unavailable."""
-        async with unavailable():
-            found = await self._posts.find({"_id": {"$in": list(post_ids)}, **LIVING}, {"author_id": 1}).to_list(
-                len(post_ids)
-            )
+        found = await by_ids(self._posts, post_ids, {"author_id": 1}, LIVING)
         return {document["_id"]: document["author_id"] for document in found}
 
     async def erase(self, author_id: str, since: datetime | None = None) -> int:

@@ -74,7 +74,7 @@ async def test_a_writer_that_slept_is_not_given_a_number_that_was_passed(process
     world = processes()
     conversation = await world.group(ADA, BOB)
     message = (await world.chat.send(ADA, conversation, "one"))[0]
-    append = Append(Places(world.conversations, world.messages), world.messages)
+    append = Append(Places(world.conversations, world.messages, world.delivery.heard), world.messages)
     places = await world.conversations.places([ObjectId(conversation)])
     for n in range(3):
         await world.chat.edit(ADA, conversation, message["id"], f"edit {n}")
@@ -270,7 +270,7 @@ async def test_a_change_of_a_message_elsewhere_is_not_found(world: World) -> Non
     """The conversation named must be the message's own."""
     here, elsewhere = await world.group(ADA, BOB), await world.group(ADA, CAY)
     message = (await world.chat.send(ADA, elsewhere, "elsewhere"))[0]["id"]
-    append = Append(Places(world.conversations, world.messages), world.messages)
+    append = Append(Places(world.conversations, world.messages, world.delivery.heard), world.messages)
     change = Change(ObjectId(here), ObjectId(ADA), ObjectId(message), lambda document: {"content": "x"})
     assert [type(outcome) for outcome in await append.write([change])] == [NotFound]
 
@@ -278,7 +278,7 @@ async def test_a_change_of_a_message_elsewhere_is_not_found(world: World) -> Non
 async def test_what_the_database_refuses_in_part_and_does_not_confirm_is_not_acknowledged(world: World) -> None:
     """A taken number and a write concern that timed out, in one answer: what went before may not last."""
     conversation = await world.group(ADA, BOB)
-    append = Append(Places(world.conversations, world.messages), world.messages)
+    append = Append(Places(world.conversations, world.messages, world.delivery.heard), world.messages)
 
     class Unconfirmed:
         async def insert_many(self, documents: list[dict[str, Any]], ordered: bool) -> None:
