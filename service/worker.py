@@ -7,6 +7,7 @@ here the signals stay ours until the last connection is gone, and every step of 
 # mypy: allow-untyped-calls
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -71,6 +72,9 @@ async def serving(settings: Settings, opened: socket.socket) -> AsyncIterator[No
     await server.before_start()
     await server.start_serving()
     await server.after_start()
+    # What is here by now stays: the collector of garbage need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     deadlines = asyncio.create_task(Deadlines(server.connections).run())
     yield
     await stop(deadlines)

@@ -18,7 +18,7 @@ from service.retention import Retention
 from service.times import now
 from tests.conftest import Datastores, Run, drop
 from tests.notifications.world import World
-from tests.realtime.wire import identity
+from tests.realtime.wire import identity, queued
 
 LONG_AGO = now() - timedelta(days=100)
 KEPT_SINCE = now() - timedelta(days=90)
@@ -110,7 +110,7 @@ class TestNotifications:
         world.registry.add(stream)
         await retire_all(world)
         assert 2 == await world.notifications.unread_count(user)
-        (event,) = [event for event in stream.queue.events() if event.type == "unread_count"]
+        (event,) = [event for event in queued(stream) if event.type == "unread_count"]
         assert b'"unread_count":2' in event.text
         unread = await world.notifications.page(user, limit=10, before=None, unread=True)
         assert [6, 4] == [item.seq for item in unread.items]

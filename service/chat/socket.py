@@ -64,7 +64,7 @@ class ChatSocket(Dialogue[frames.Frame]):
             "token_expires_at": self.socket.token_expires_at,
             "conversations": conversations,
         }
-        self.socket.open([Event("hello", hello, feed=events.FEED)], Standing().skips)
+        self.socket.open([Event("hello", hello, feed=events.FEED)], skip=Standing())
 
     def received(self, type: str) -> None:
         self._metrics.frame_received(type)

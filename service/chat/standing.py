@@ -15,9 +15,11 @@ class Standing:
     overtake each other. A message that was being stored while its reader was taken out is on its way to that reader.
     """
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "numbered")
 
     def __init__(self) -> None:
+        self.numbered = False
+        """Whether any message may come too late: there is a conversation that the user is out of."""
         self._known: dict[str, tuple[int, bool]] = {}
 
     def skips(self, event: Event) -> bool:
@@ -31,4 +33,5 @@ class Standing:
         self._known[event.topic] = version, event.type == "conversation_updated"
         if len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
+        self.numbered = not all(within for _, within in self._known.values())
         return False

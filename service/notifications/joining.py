@@ -38,6 +38,4 @@ async def join(
         metrics.resumed(FEED, not past.lost)
     if past.lost:
         first.append(connection.notice("reset", {"reason": past.lost}))
-    told = past.inbox.last_seq
-    # It lasts as long as the connection, so it must not hold on to the past.
-    connection.open([*first, *past.missed], skip=lambda event: 0 < event.number <= told)
+    connection.open([*first, *past.missed], after=past.inbox.last_seq)

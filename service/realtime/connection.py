@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from service.identity import Identity
 from service.ids import new_id
@@ -29,6 +29,17 @@ UNACKNOWLEDGED = 23.0
 ticker's one, in which an event stream sends something that is to be acknowledged."""
 
 
+class Skip(Protocol):
+    """Knows which events come too late for one connection."""
+
+    numbered: bool
+    """Whether that may be a numbered one, too. Only a call of `skips` may change it."""
+
+    def skips(self, event: Event) -> bool:
+        """Whether `event`, about to be queued, is to be left out."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """Base of WebSocket and EventStream, and the asyncio protocol of their transport.
 
@@ -47,6 +58,8 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_skip",
         "_warned",
+        "after",
+        "clear",
         "due",
         "expires_at",
         "feed",
@@ -72,6 +85,9 @@ class Connection(asyncio.Protocol):
         self.registry = registry
         self.queue = ConnectionQueue()
         self.transport: asyncio.Transport | None = None
+        self.clear: asyncio.Transport | None = None
+        """The transport, while a numbered event may be written to it straight away: nothing waits, nothing hinders."""
+        self.after = 0
         self.due = 0
         self._held = True
         self._dirty = False
@@ -81,18 +97,25 @@ class Connection(asyncio.Protocol):
         self._warned = False
         self._on_close: list[Callable[[], None]] = []
         self._drained: asyncio.Event | None = None
-        self._skip: Callable[[Event], bool] | None = None
+        self._skip: Skip | None = None
 
     # What an edge or the registry calls.
 
     def send(self, event: Event) -> None:
-        """Queue `event`. Where a durable one finds no room, the connection is closed with `slow_consumer`."""
+        """Queue `event`, after all that was delivered before. Where a durable one finds no room, the connection is
+        closed with `slow_consumer`."""
+        self.registry.spread()
         if not self.offer(event):
             self.overflow()
 
     def offer(self, event: Event) -> bool:
-        """As `send`, but only say so (False) where a durable event finds no room."""
-        if self._closing or (self._skip and self._skip(event)):
+        """As `send`, but for what was delivered before, and only say so (False) where a durable event finds no room."""
+        if self._closing:
+            return True
+        if event.number and event.number <= self.after:
+            return True
+        skip = self._skip
+        if skip is not None and (skip.numbered or not event.number) and skip.skips(event):
             return True
         if not self.queue.put(event, self.encode(event)):
             return False
@@ -106,11 +129,13 @@ class Connection(asyncio.Protocol):
         self.queue.clear()
         self.close(1013, "slow_consumer")
 
-    def open(self, first: Sequence[Event], skip: Callable[[Event], bool] | None = None) -> None:
-        """End the hold: `first`, then what gathered meanwhile, then what comes; both but for what `skip` says.
+    def open(self, first: Sequence[Event], *, after: int = 0, skip: Skip | None = None) -> None:
+        """End the hold: `first`, then what gathered meanwhile, then what comes; both but for numbered events up to
+        `after`, and what `skip` says.
 
         What is in `first` may yet come: it was stored when the past was read, and is still on its way here.
         """
+        self.registry.spread()
         gathered = self.queue.events()
         self.queue.clear()
         # What the connection asked for is as long as it is: the bound is for what it did not ask for.
@@ -118,12 +143,12 @@ class Connection(asyncio.Protocol):
         self.queue.max_events, self.queue.max_bytes = 1 << 30, 1 << 30
         for event in first:
             self.queue.put(event, self.encode(event))
-        for event in gathered:
-            if skip is None or not skip(event):
-                self.queue.put(event, self.encode(event))
-        self.queue.max_events, self.queue.max_bytes = room
-        self._held = False
+        self.after = after
         self._skip = skip
+        self._held = False
+        for event in gathered:
+            self.offer(event)
+        self.queue.max_events, self.queue.max_bytes = room
         self._want_flush()
 
     def notice(self, type: str, fields: dict[str, Any]) -> Event:
@@ -143,7 +168,9 @@ class Connection(asyncio.Protocol):
         """Send what waits, say why, and end. Only the first call counts."""
         if self._closing:
             return
+        self.registry.spread()
         self._closing = (code, reason)
+        self.clear = None
         self.registry.discard(self)
         for callback in self._on_close:
             callback()
@@ -214,7 +241,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if not self._closing:
             self.registry.leaving(self, "gone")
-        self.transport = None
+        self.transport = self.clear = None
         self.close(1006, "gone")
         self.queue.clear()
         self.registry.ticker.forget(self)
@@ -222,6 +249,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
+        self.clear = None
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -234,11 +262,11 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Hand all that waits to the transport, in one write."""
         self._dirty = False
-        if self.transport is None or self._paused or not self.queue.size:
-            return
-        self.transport.write(self.queue.take())
-        if self._drained and not self._paused:
-            self._drained.set()
+        if self.transport is not None and not self._paused and self.queue.size:
+            self.transport.write(self.queue.take())
+            if self._drained and not self._paused:
+                self._drained.set()
+        self._want_flush()
 
     def tick(self, now: float) -> float:
         """See `Timed`: heartbeat, expiry, and the end of a closing that takes too long."""
@@ -256,9 +284,14 @@ class Connection(asyncio.Protocol):
         return min(self.heartbeat(now), now + (left if self._warned else left - EXPIRY_NOTICE))
 
     def _want_flush(self) -> None:
-        if not (self._dirty or self._held or self._paused) and self.transport is not None and self.queue.size:
+        if self._dirty or self._held or self._paused or self._closing or self.transport is None:
+            return
+        if self.queue.size:
             self._dirty = True
+            self.clear = None
             self.registry.flush_soon(self)
+        elif self._skip is None or not self._skip.numbered:
+            self.clear = self.transport
 
     def _finish(self) -> None:
         assert self.transport

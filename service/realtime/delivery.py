@@ -65,7 +65,8 @@ class Delivery:
         bus.on_gap(self.after_gap)
 
     def publish(self, event: Event, to: Collection[str] | None) -> None:
-        """Send `event` to every connection of the users `to` (None: everyone), on every process. Never blocks."""
+        """Send `event` to every connection of the users `to` (None: everyone), on every process. Never blocks. `to`
+        must not change any more."""
         head = {
             "feed": event.feed,
             "type": event.type,
@@ -73,7 +74,7 @@ class Delivery:
             "topic": event.topic,
             "number": event.number,
             "key": event.key,
-            "to": None if to is None else list(to),
+            "to": to if to is None or isinstance(to, list) else list(to),
         }
         self._bus.publish("event", head, event.body)
         for callback in self._published:

@@ -19,7 +19,7 @@ from service.realtime.delivery import Delivery
 from service.realtime.registry import Registry
 from service.realtime.stream import EventStream
 from service.realtime.ticker import Ticker
-from tests.realtime.wire import identity
+from tests.realtime.wire import identity, queued
 
 ADA, BOB, CAY, DAN = (f"{letter * 24}" for letter in "abcd")
 
@@ -83,7 +83,7 @@ class World:
 
 def heard(stream: EventStream, *types: str) -> list[dict[str, Any]]:
     """What `stream` was sent, of these types or of all."""
-    events = [ujson.loads(event.text) for event in stream.queue.events()]
+    events = [ujson.loads(event.text) for event in queued(stream)]
     return [event for event in events if not types or event["type"] in types]
 
 

@@ -10,6 +10,7 @@ from service.errors import NotFound
 from service.notifications.models import Draft
 from service.realtime.stream import EventStream
 from tests.notifications.world import World, new_id, numbered
+from tests.realtime.wire import queued
 
 
 async def notified(world: World, user_id: str, count: int) -> list[Draft]:
@@ -20,7 +21,7 @@ async def notified(world: World, user_id: str, count: int) -> list[Draft]:
 
 
 def last_unread_count(connection: EventStream) -> dict[str, int]:
-    events = [event for event in connection.queue.events() if event.type == "unread_count"]
+    events = [event for event in queued(connection) if event.type == "unread_count"]
     return json.loads(events[-1].body)
 
 
@@ -37,7 +38,7 @@ async def test_notification_is_stored_and_told(world: World) -> None:
     await world.notifications.notify([draft])
     [stored] = (await world.notifications.page(user, limit=30, before=None, unread=False)).items
     for connection in (tab, phone):
-        first, second = connection.queue.events()
+        first, second = queued(connection)
         assert {
             "type": "NEW_REPLY",
             "seq": 1,
@@ -54,7 +55,7 @@ async def test_notification_is_stored_and_told(world: World) -> None:
         assert first.stream.startswith(b"id: 1\ndata: {")
         assert {"unread_count": 1, "seq": 1} == json.loads(second.body)
         assert second.stream.startswith(b"event: unread_count\ndata: {")
-    assert [] == stranger.queue.events()
+    assert [] == queued(stranger)
 
 
 async def test_notifying_again_tells_no_connection_twice(world: World) -> None:

@@ -22,6 +22,7 @@ from service.realtime.event import Event
 from service.realtime.registry import Registry
 from service.realtime.stream import EventStream
 from service.realtime.ticker import Ticker
+from tests.realtime.wire import queued
 
 names = count(1)
 
@@ -82,4 +83,4 @@ def new_id() -> str:
 
 def numbered(connection: EventStream) -> list[Event]:
     """The notifications among what waits for `connection`."""
-    return [event for event in connection.queue.events() if event.number]
+    return [event for event in queued(connection) if event.number]

@@ -29,7 +29,7 @@ async def test_what_comes_while_the_past_is_read_follows_it_without_repetition(r
     with registry.joining(socket):
         registry.deliver(["ada"], event(2))
         registry.deliver(["ada"], event(3))
-        socket.open([event(1), event(2)], skip=lambda gathered: gathered.number <= 2)
+        socket.open([event(1), event(2)], after=2)
     async with wired(socket) as peer:
         registry.deliver(["ada"], event(4))
         assert [number(await peer.text()) for _ in range(4)] == [1, 2, 3, 4]
@@ -74,7 +74,8 @@ async def test_events_of_one_turn_leave_in_one_write(registry: Registry) -> None
                 writes.append(data)
                 write(data)
 
-        transport, socket.transport = socket.transport, Counting()  # type: ignore[assignment]
+        transport = socket.transport
+        socket.transport = socket.clear = Counting()  # type: ignore[assignment]
         tasks = len(asyncio.all_tasks())
         for n in range(50):
             registry.deliver(["ada"], event(n + 1))

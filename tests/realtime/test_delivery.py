@@ -15,7 +15,7 @@ from service.realtime.event import Event
 from service.realtime.registry import Registry
 from service.realtime.stream import EventStream
 from service.realtime.ticker import Ticker
-from tests.realtime.wire import identity
+from tests.realtime.wire import identity, queued
 
 TOPIC = "t:1"
 
@@ -47,10 +47,10 @@ class World:
         return [(event(number), ["ada"]) for number in self.stored if number > after]
 
     def got(self) -> list[int]:
-        return [sent.number for sent in self.listener.queue.events() if sent.number]
+        return [sent.number for sent in queued(self.listener) if sent.number]
 
     def resets(self) -> int:
-        return sum(sent.type == "reset" for sent in self.listener.queue.events())
+        return sum(sent.type == "reset" for sent in queued(self.listener))
 
     async def settled(self) -> None:
         async with asyncio.timeout(10):

@@ -22,7 +22,7 @@ def said(number: int, policy: Policy = Policy.DURABLE) -> Event:
     return Event("said", {"n": number}, feed="notifications", policy=policy)
 
 
-def test_load_is_what_waits_for_all(registry: Registry, streams: list[EventStream]) -> None:
+async def test_load_is_what_waits_for_all(registry: Registry, streams: list[EventStream]) -> None:
     """With the longest queue for itself, and the ephemeral events that found no room."""
     assert Load() == load_of(registry)
     for place, stream in enumerate(streams):
@@ -36,7 +36,7 @@ def test_load_is_what_waits_for_all(registry: Registry, streams: list[EventStrea
 
 
 @pytest.mark.parametrize(("bound", "limit"), [("events", "max_events"), ("bytes", "max_bytes")])
-def test_an_overflow_tells_which_bound_it_was(
+async def test_an_overflow_tells_which_bound_it_was(
     registry: Registry, streams: list[EventStream], bound: str, limit: str
 ) -> None:
     """Once for each connection, whether an event was meant for it alone or for many."""
@@ -45,6 +45,7 @@ def test_an_overflow_tells_which_bound_it_was(
     setattr(streams[0].queue, limit, 1)
     for number in range(3):
         registry.deliver(None, said(number))
+        registry.spread()
     assert [(streams[0], bound)] == told
     setattr(streams[1].queue, limit, 2)
     streams[1].send(said(4))

@@ -22,7 +22,7 @@ from service.realtime.ticker import Ticker
 from service.tasks import stop
 from tests.conftest import Datastores
 from tests.proxy import Proxy
-from tests.realtime.wire import identity
+from tests.realtime.wire import identity, queued
 
 
 class Process:
@@ -225,7 +225,7 @@ async def test_a_watcher_is_told_of_those_it_watches_and_of_no_others(processes:
     two.connect(ADA)
     heard = {await asyncio.wait_for(one.told.get(), 10) for _ in range(2)}
     assert len(heard) == 2
-    assert [event.key for event in watcher.queue.events()] == [f"presence:{ADA}"]
+    assert [event.key for event in queued(watcher)] == [f"presence:{ADA}"]
     watcher.close(1000, "bye")
     assert one.presence.watching == 0
 
@@ -252,7 +252,7 @@ async def test_a_change_is_not_followed_by_what_was_before_it(
     await process.hears(ADA, True)
     go.set()
     await asyncio.wait_for(following, 5)
-    states = {event.key: loads(event.body)["data"]["online"] for event in watcher.queue.events()}
+    states = {event.key: loads(event.body)["data"]["online"] for event in queued(watcher)}
     assert {f"presence:{ADA}": True, "presence:cccccccccccccccccccccccc": False} == states
 
 
@@ -267,7 +267,7 @@ async def test_after_a_gap_watchers_are_told_how_it_is(processes: Callable[[], A
     await process.hears(ADA, True)
 
     def last() -> bool:
-        return [loads(event.body)["data"]["online"] for event in watcher.queue.events() if event.key][-1]
+        return [loads(event.body)["data"]["online"] for event in queued(watcher) if event.key][-1]
 
     assert not last()
     process.bus._missed()

@@ -25,6 +25,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.registry = Registry(Ticker())
+        self.runner = asyncio.Runner()
         self.changes: list[str] = []
         self.registry.on_change(self.changes.append)
         self.live: set[EventStream] = set()
@@ -56,9 +57,16 @@ class RegistryMachine(RuleBasedStateMachine):
     def deliver(self, users: list[str] | None, feed: str) -> None:
         event = Event("x", {}, feed=feed)
         reached = {s for s in self.live if s.feed == feed and (users is None or s.user_id in users)}
-        assert self.registry.deliver(users, event) == len(reached)
+        self.runner.run(self.turn(users, event))
         for stream in reached:
             self.got[stream].append(event)
+
+    async def turn(self, users: list[str] | None, event: Event) -> None:
+        self.registry.deliver(users, event)
+        await asyncio.sleep(0)
+
+    def teardown(self) -> None:
+        self.runner.close()
 
     @rule(user=st.sampled_from(USERS))
     def close_everyone_of(self, user: str) -> None:

@@ -13,6 +13,7 @@ from websockets.uri import parse_uri
 
 from service.identity import Identity
 from service.realtime.connection import Connection
+from service.realtime.event import Event
 from service.realtime.registry import Registry
 from service.realtime.stream import EventStream
 from service.realtime.ticker import Ticker
@@ -38,6 +39,12 @@ def web_socket(registry: Registry, user_id: str = "ada", feed: str = "chat", sec
 
 def event_stream(registry: Registry, user_id: str = "ada", seconds: float = 3600) -> EventStream:
     return EventStream(registry, identity(user_id, seconds=seconds), "notifications")
+
+
+def queued(connection: Connection) -> list[Event]:
+    """What waits for `connection`, with what has been delivered in this turn of the loop."""
+    connection.registry.spread()
+    return connection.queue.events()
 
 
 @asynccontextmanager
