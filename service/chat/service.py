@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, NamedTuple
 
 import structlog
@@ -33,10 +33,11 @@ MAX_EMOJIS = 50
 """Different reactions to one message."""
 SYNC_LIMIT = 500
 SYNC_BYTES = 384 * 1024
-"""A `sync` ends with the message that goes over this: a longer one would find no room in a connection's queue."""
+"""What was missed is read up to the message that goes over this: a longer `sync` would find no room in a connection's
+queue."""
 RECOVERIES = 8
-"""Reads of what was missed that are under way at a time. Of long messages one takes some 8 MB before it is cut to
-SYNC_BYTES, and after a restart everybody wants one."""
+"""Reads of what was missed that are under way at a time: each takes a megabyte or two, and after a restart everybody
+wants one."""
 RECOVERY_PATIENCE = 10.0
 """Seconds to wait for one's turn; then it is better to be told to come back."""
 MAX_UNSETTLED = 10_000
@@ -204,9 +205,9 @@ class ChatService:
     async def changes(self, user_id: str, conversation_id: str, after_rev: int, limit: int) -> Page:
         """Every message whose last change is later than `after_rev`, ascending. Raises NotFound, Unavailable."""
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        documents = await self._messages.changes(conversation["_id"], after_rev, conversation["last_rev"], limit + 1)
-        page = [message_of(document) for document in documents[:limit]]
-        return Page(page, page[-1]["rev"] if len(documents) > limit else None)
+        documents, complete = await self._later(conversation["_id"], after_rev, conversation["last_rev"], limit)
+        page = [message_of(document) for document in documents]
+        return Page(page, None if complete else page[-1]["rev"])
 
     async def missed(self, user_id: str, revs: Mapping[str, int]) -> "list[tuple[str, Callable[[], Any]]]":
         """For each of the conversations a way to read what was missed (a Missed), one at a time: together they could
@@ -232,18 +233,26 @@ class ChatService:
 
     async def _missed(self, conversation: Document, after: int) -> Missed:
         last_rev: int = conversation["last_rev"]
-        documents = await self._messages.changes(conversation["_id"], after, last_rev, SYNC_LIMIT + 1)
-        messages: list[dict[str, Any]] = []
-        size = 0
-        for document in documents[:SYNC_LIMIT]:
-            messages.append(message_of(document))
-            size += len(dumps(messages[-1]).encode())
-            if size > SYNC_BYTES:
-                break
-        complete = len(messages) == len(documents)
+        documents, complete = await self._later(conversation["_id"], after, last_rev, SYNC_LIMIT)
+        messages = [message_of(document) for document in documents]
         if messages:
             last_rev = max(last_rev, messages[-1]["rev"])
         return Missed(messages, last_rev, complete)
+
+    async def _later(
+        self, conversation_id: ObjectId, after: int, last_rev: int, limit: int
+    ) -> tuple[list[Document], bool]:
+        """At most `limit` messages whose last change is later than `after`, and of no more than SYNC_BYTES and one
+        message; whether these are all."""
+        found: list[Document] = []
+        size = 0
+        async with aclosing(self._messages.changes(conversation_id, after, last_rev)) as documents:
+            async for document in documents:
+                if len(found) == limit or size > SYNC_BYTES:
+                    return found, False
+                found.append(document)
+                size += len(dumps(message_of(document)).encode())
+        return found, True
 
     # Storing and announcing.
 
@@ -318,7 +327,7 @@ class ChatService:
         place = (await self._conversations.places([conversation_id])).get(conversation_id)
         if place is None:
             return []
-        documents = await self._messages.changes(conversation_id, after, place.rev, SYNC_LIMIT)
+        documents, _ = await self._later(conversation_id, after, place.rev, SYNC_LIMIT)
         return [
             (
                 events.message(
