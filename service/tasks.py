@@ -9,8 +9,29 @@ import structlog
 
 log = structlog.get_logger()
 
+Count = Callable[[str], None]
+
 FIRST_PAUSE = 0.25
 LAST_PAUSE = 10.0
+
+
+_counting: list[Count] = []
+"""Of the whole process, as the log is: what fails in the background concerns nobody who waits."""
+
+
+def count_failures(count: Count) -> None:
+    """From now on, call `count(name)` for each failure in the background."""
+    _counting.append(count)
+
+
+def count_no_more(count: Count) -> None:
+    _counting.remove(count)
+
+
+def failed(name: str) -> None:
+    """Something in the background failed that nobody waits for. `name` is one of few; the log says more."""
+    for count in _counting:
+        count(name)
 
 
 async def stop(task: asyncio.Task[Any] | None) -> None:
@@ -35,6 +56,7 @@ async def until_done(step: Callable[[], Awaitable[None]], name: str, longest: fl
         try:
             await step()
         except Exception as error:
+            failed(name)
             log.warning("task_failed", task=name, error=type(error).__name__, retry_in=round(pause, 2))
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
             pause = min(pause * 2, longest)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable
 import structlog
 from bson import ObjectId
 
+from service import tasks
 from service.chat.conversations import ConversationStore, Touch
 from service.datastores.mongo import Document
-from service.tasks import stop
 
 log = structlog.get_logger()
 
@@ -61,7 +61,7 @@ class WriteBehind:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closed = True
-        await stop(self._writer)
+        await tasks.stop(self._writer)
         while await self.flush():
             pass
 
@@ -79,6 +79,7 @@ class WriteBehind:
             try:
                 await self._conversations.touch(some)
             except Exception as error:
+                tasks.failed("write_behind")
                 log.warning("write_behind_failed", conversations=len(some), error=type(error).__name__)
                 self._failed(some)
             except BaseException:

@@ -14,6 +14,7 @@ from service.datastores.group_commit import GroupCommit
 from service.datastores.mongo import MISTAKES, Document, unavailable
 from service.datastores.mongo import Collection as MongoCollection
 from service.errors import Unavailable
+from service.tasks import failed
 
 log = structlog.get_logger()
 
@@ -185,4 +186,5 @@ class DenseAppend:
         try:
             await self._raised(reached)
         except (Unavailable, PyMongoError) as error:
+            failed("raise_hint")
             log.warning("hint_not_raised", collection=self._collection.name, error=type(error).__name__)

@@ -12,6 +12,7 @@ import structlog
 from sanic import Request, Sanic
 
 from service.errors import LoaError
+from service.tasks import failed
 
 log = structlog.get_logger()
 
@@ -65,4 +66,5 @@ def _report(task: "asyncio.Task[Any]") -> None:
     """A refusal was for a client that has gone; a fault of ours is for the log, whoever is there."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, LoaError):
+        failed("request")
         log.error("request_failed", exc_info=error)

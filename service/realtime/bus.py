@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from service.tasks import failed
+
 log = structlog.get_logger()
 
 Handler = Callable[[dict[str, Any], bytes], None]
@@ -87,4 +89,5 @@ class Handlers:
                 handler(head, body)
             except Exception:
                 # One listener's fault is not the publisher's, whose message is stored, nor the next listener's.
+                failed("bus_handler")
                 log.exception("bus_handler_failed", kind=kind)

@@ -10,7 +10,7 @@ import structlog
 from service.realtime.bus import Bus
 from service.realtime.event import Event, Policy
 from service.realtime.registry import Registry
-from service.tasks import stop
+from service.tasks import failed, stop
 
 log = structlog.get_logger()
 
@@ -189,6 +189,7 @@ class Delivery:
                     await self._fill(name, topic)
                 break
             except Exception as error:
+                failed("fill_gap")
                 log.warning("gap_not_filled", attempt=attempt, error=type(error).__name__)
                 await asyncio.sleep(PATIENCE * 2**attempt)
         if topic.last < topic.wanted:

@@ -16,7 +16,7 @@ from service.realtime.bus import Bus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
 from service.realtime.registry import Registry
-from service.tasks import forever, stop
+from service.tasks import failed, forever, stop
 from service.times import iso, now
 
 log = structlog.get_logger()
@@ -277,6 +277,7 @@ class Presence:
             await self._last_seen.record(user_ids, moment)
         except Unavailable:
             # That they have gone is worth more than when.
+            failed("record_last_seen")
             log.warning("last_seen_not_recorded", users=len(user_ids))
 
     async def _beat(self) -> None:

@@ -45,6 +45,12 @@ class Gauges:
         self._connections = Gauge(
             "loa_connections", "Live connections.", ["feed"], registry=registry, multiprocess_mode="livesum"
         )
+        self._tasks = Gauge(
+            "loa_tasks",
+            "Tasks of the loop: some for the process, and one for each request or frame that is being worked on.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._bus_connected = Gauge(
             "loa_bus_connected",
             "1 where every process hears the others.",
@@ -85,6 +91,7 @@ class Gauges:
     def sample(self) -> None:
         for feed, count in self._state.connections.items():
             self._connections.labels(feed).set(count())
+        self._tasks.set(len(asyncio.all_tasks()))
         self._bus_connected.set(self._state.bus_connected())
         self._bus_lag.set(self._state.bus_lag())
         self._bus_waiting.set(self._state.bus_waiting())

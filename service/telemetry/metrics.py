@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
-from service.tasks import stop
+from service import tasks
 from service.telemetry import multiprocess
 from service.telemetry.gauges import Gauges, State
 
@@ -86,6 +86,9 @@ class Metrics:
         self._errors = Counter(
             "loa_datastore_errors", "Requests and frames that found it away.", ["store", "kind"], registry=registry
         )
+        self._task_failures = Counter(
+            "loa_task_failures", "Failures in the background, where nobody waits.", ["task"], registry=registry
+        )
         self._batches = Histogram(
             "loa_commit_batch", "Appends in one write.", ["collection"], buckets=SIZES, registry=registry
         )
@@ -132,18 +135,24 @@ class Metrics:
         kind = type(error).__name__
         self._errors.labels(store, kind if kind in KINDS else OTHER).inc()
 
+    def task_failed(self, name: str) -> None:
+        """`name`: see `tasks.failed`."""
+        self._task_failures.labels(name).inc()
+
     def watch(self, state: State) -> None:
         """From `start` on, look at `state` every few seconds and at each scrape."""
         self._state = state
 
     async def start(self) -> None:
+        tasks.count_failures(self.task_failed)
         # Not before: the process that only starts the workers makes an app too, and its gauges would count as well.
         if self._state:
             self._gauges = Gauges(self._state, self._registry)
             self._sampler = asyncio.create_task(self._gauges.sample_forever())
 
     async def close(self) -> None:
-        await stop(self._sampler)
+        tasks.count_no_more(self.task_failed)
+        await tasks.stop(self._sampler)
         multiprocess.forget_this_process()
 
     async def exposition(self) -> bytes:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import Unavailable
 from service.realtime.load import Load
+from service.tasks import stop, until_done
 from service.telemetry import multiprocess
 from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
@@ -96,6 +98,7 @@ class TestOneProcess:
         metrics.committed("messages", 50)
         metrics.datastore_failed("redis", TimeoutError())
         metrics.overflowed("chat", "bytes")
+        metrics.task_failed("debts")
         metrics.ack_seconds.observe(0.004)
         metrics.bus_gaps.inc()
         found = await scrape(metrics)
@@ -109,6 +112,7 @@ class TestOneProcess:
             'loa_commit_batch_bucket{collection="messages",le="64.0"}',
             'loa_datastore_errors_total{kind="TimeoutError",store="redis"}',
             'loa_queue_overflows_total{cause="bytes",feed="chat"}',
+            'loa_task_failures_total{task="debts"}',
             'loa_ack_seconds_bucket{le="0.005"}',
             "loa_bus_gaps_total",
         ):
@@ -137,6 +141,34 @@ class TestOneProcess:
         found = await scrape(metrics)
         await metrics.close()
         assert (7.0, 1.0, 0.5) == (found[CONNECTIONS], found["loa_bus_connected"], found["loa_bus_lag_seconds"])
+
+    async def test_counts_what_fails_in_the_background(self) -> None:
+        """Each failure of a step, by the name of its task, for as long as the metrics run."""
+        failures = iter([OSError(), Unavailable()])
+
+        async def step() -> None:
+            if error := next(failures, None):
+                raise error
+
+        metrics = Metrics()
+        await metrics.start()
+        await until_done(step, "debts", 0.01)
+        await metrics.close()
+        failures = iter([OSError()])
+        await until_done(step, "debts", 0.01)
+        assert 2.0 == (await scrape(metrics))['loa_task_failures_total{task="debts"}']
+
+    async def test_tells_how_many_tasks_there_are(self) -> None:
+        """At the moment of the scrape."""
+        metrics = Metrics()
+        metrics.watch(State({}, lambda: True, lambda: 0.0))
+        await metrics.start()
+        before = (await scrape(metrics))["loa_tasks"]
+        tasks = [asyncio.create_task(asyncio.Event().wait()) for _ in range(5)]
+        assert before + 5 == (await scrape(metrics))["loa_tasks"]
+        for task in tasks:
+            await stop(task)
+        await metrics.close()
 
     async def test_adds_up_what_waits_for_the_connections(self) -> None:
         """And counts what was dropped once, whether its connection is still there or not."""
