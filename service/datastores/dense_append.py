@@ -30,6 +30,9 @@ MAX_COLLISIONS = 400
 """Numbers lost to other processes in a row: some four seconds. Of eight at one list each wins every eighth time."""
 LAST_PAUSE = 0.02
 """Seconds. A longer one would only let those win who have just won, and have not paused."""
+HINT_PATIENCE = 0.5
+"""Seconds that the submitters wait for the hints to be raised: long enough for everyone's next read to show them, and
+too short for a database that has gone since to hold up what it has stored."""
 DUPLICATE_KEY = 11000
 
 
@@ -184,7 +187,8 @@ class DenseAppend:
         if not reached:
             return
         try:
-            await self._raised(reached)
-        except (Unavailable, PyMongoError) as error:
+            async with asyncio.timeout(HINT_PATIENCE):
+                await self._raised(reached)
+        except (Unavailable, PyMongoError, TimeoutError) as error:
             failed("raise_hint")
             log.warning("hint_not_raised", collection=self._collection.name, error=type(error).__name__)

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from service.datastores import dense_append
-from service.datastores.dense_append import DenseAppend
+from service.datastores.dense_append import HINT_PATIENCE, DenseAppend
 from service.datastores.mongo import Database, Document, Mongo
 from service.errors import Unavailable
 from tests.conftest import Datastores
@@ -114,6 +114,25 @@ async def test_hint_that_cannot_be_kept_harms_nothing(documents: List, monkeypat
     monkeypatch.setattr(documents.append, "_raised", away)
     assert 1 == (await documents.append.append({"list": "a"})).document["place"]
     assert 2 == (await documents.append.append({"list": "a"})).document["place"]
+
+
+async def test_hint_that_cannot_be_kept_in_time_is_not_waited_for(mongo: Mongo, datastores: Datastores) -> None:
+    """The database goes silent just after the document is stored: who submitted it hears of that all the same."""
+    async with Proxy(datastores.database(mongo.database.name)) as cable:
+        far = Mongo(cable.url)
+        documents = List(far.database)
+
+        async def raised(reached: Mapping[Any, int]) -> None:
+            cable.silence()
+            await far.ping()
+
+        documents.append._raised = raised  # type: ignore[method-assign]
+        try:
+            async with asyncio.timeout(HINT_PATIENCE + 2):
+                assert 1 == (await documents.append.append({"list": "a"})).document["place"]
+        finally:
+            await cable.mend()
+            await asyncio.to_thread(far.close)
 
 
 async def test_forgotten_lists_are_read_again(documents: List, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from typing import Any
 
 from tests.faults.outage import outage
 from tests.faults.stage import Stage
 from tests.faults.writers import comment, talk
 from tests.proxy import Proxy
 
-QUICK: list[dict[str, Any]] = []
-"""From the command line only: it takes twenty seconds; `answer-lost` and `disk-full` meet the same."""
-STEADY = 1.0
-"""Seconds after which whatever was acknowledged on the last of its way has arrived."""
+QUICK = [{"how": "killed", "clients": 8, "seconds": 4}]
+STEADY = 1.5
+"""Seconds after which whatever was stored before has been acknowledged: a comment waits for its post's count, too, but
+not for as long as the driver looks for a server."""
 TOLD = {"killed": 5.0, "stopped": 25.0, "silent": 25.0}
 """Seconds until it is answered with a 503: a connection that is silent is waited for, and tried once more."""
 BACK = 15.0
