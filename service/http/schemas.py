@@ -1,6 +1,8 @@
 """The models as the OpenAPI document shows them: each a named component, in the dialect of OpenAPI 3.0."""
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -8,26 +10,37 @@ from sanic_ext.extensions.openapi.builders import SpecificationBuilder
 
 REF = "#/components/schemas/{model}"
 
+Mode = Literal["validation", "serialization"]
 
-def component(model: type[BaseModel], mode: Literal["validation", "serialization"]) -> dict[str, Any]:
+
+def component(model: type[BaseModel], mode: Mode) -> dict[str, Any]:
     """A reference to `model`'s schema, which the document then holds with all those it refers to.
 
     `mode`: how it comes in ("validation") or goes out ("serialization").
     Raises TypeError where another model of that name is there already: one of the two would go undocumented.
     """
-    name = re.sub(r"[^\w.-]", "_", model.__name__)
-    schema = model.model_json_schema(mode=mode, ref_template=REF)
-    definitions: dict[str, Any] = schema.pop("$defs", {})
-    # A model that refers to itself is among its own definitions.
-    definitions.setdefault(name, schema)
     specification = SpecificationBuilder()
-    for key, definition in definitions.items():
+    for key, wanted in _definitions(model, mode).items():
         known = specification._components["schemas"].get(key)
-        wanted = dialect(definition)
         if known is not None and known != wanted:
             raise TypeError(f"Two different models want to be the component {key!r}: rename one of them.")
         specification.add_component("schemas", key, wanted)
-    return {"$ref": REF.format(model=name)}
+    return {"$ref": REF.format(model=_name(model))}
+
+
+@cache
+def _definitions(model: type[BaseModel], mode: Mode) -> Mapping[str, Any]:
+    """The schema of `model` and of all that it refers to, by name. Each worker asks some three hundred times while it
+    starts, mostly for the one of the errors."""
+    schema = model.model_json_schema(mode=mode, ref_template=REF)
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+    # A model that refers to itself is among its own definitions.
+    definitions.setdefault(_name(model), schema)
+    return {key: dialect(definition) for key, definition in definitions.items()}
+
+
+def _name(model: type[BaseModel]) -> str:
+    return re.sub(r"[^\w.-]", "_", model.__name__)
 
 
 def properties(model: type[BaseModel]) -> dict[str, tuple[dict[str, Any], bool]]:
