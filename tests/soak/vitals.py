@@ -1,9 +1,11 @@
-"""What a server takes of the machine: memory, open files and threads of its workers."""
+"""What a server takes of the machine: memory, open files, threads and tasks of its workers."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import httpx
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -15,11 +17,14 @@ class Vitals(NamedTuple):
     memory: int
     files: int
     threads: int
+    tasks: int
     handled: int
 
 
-def vitals(pids: Sequence[int], second: float, handled: int) -> Vitals:
-    """Of these processes together."""
+async def vitals(http: httpx.AsyncClient, pids: Sequence[int], second: float, handled: int) -> Vitals:
+    """Of these processes together. How many tasks there are is what they say themselves."""
+    said = (await http.get("/metrics")).text
+    tasks = next(int(float(line.split()[1])) for line in said.splitlines() if line.startswith("loa_tasks "))
     memory = files = threads = 0
     for pid in pids:
         process = Path(f"/proc/{pid}")
@@ -27,7 +32,7 @@ def vitals(pids: Sequence[int], second: float, handled: int) -> Vitals:
         memory += (resident - shared) * PAGE
         files += len(list((process / "fd").iterdir()))
         threads += len(list((process / "task").iterdir()))
-    return Vitals(second, memory, files, threads, handled)
+    return Vitals(second, memory, files, threads, tasks, handled)
 
 
 def growth(samples: Sequence[Vitals]) -> float:
