@@ -19,6 +19,10 @@ class Verifier(Protocol):
         """Raises TokenMissing, TokenInvalid, TokenExpired, TokenRevoked; Unavailable where nobody can say."""
         ...
 
+    async def check(self, bearer: Identity) -> None:
+        """Whether what was verified before still is good. Raises TokenRevoked; Unavailable where nobody can say."""
+        ...
+
     async def redeem_ticket(self, ticket: str) -> Identity:
         """Spend a single-use ticket. Raises TokenInvalid for one that is unknown, spent or too old."""
         ...

@@ -65,12 +65,18 @@ class Revocation:
             raise TokenRevoked
 
     async def announce(self, session_ids: Collection[str], *token_ids: str) -> None:
-        """These sessions have ended in MongoDB, and with them these tokens of theirs: let it be so everywhere."""
+        """These sessions have ended in MongoDB, and with them these tokens of theirs: let it be so everywhere.
+
+        Whoever joins looks at the blacklist *after* they have joined. So it is told once the entry is there: a
+        connection that came too late to be told finds it.
+        """
         if not session_ids:
             return
-        self._bus.publish(KIND, {"session_ids": list(session_ids)})
+        # A Redis that hangs does not hold up what can be done here.
+        self._close_connections(session_ids)
         seconds = self._access_ttl.total_seconds()
         await self._blacklist.add(dict.fromkeys((*session_ids, *token_ids), seconds))
+        self._bus.publish(KIND, {"session_ids": list(session_ids)})
 
     async def look(self) -> None:
         """One look at the database. Raises Unavailable, and then the next one reaches back as far."""

@@ -26,8 +26,11 @@ class CredentialVerifier:
             await self._revocation.check_session(bearer.session_id)
         return bearer
 
+    async def check(self, bearer: Identity) -> None:
+        await self._revocation.check(bearer)
+
     async def redeem_ticket(self, ticket: str) -> Identity:
         """Raises TokenExpired, TokenRevoked too, of the token that the ticket was had for; Unavailable."""
         bearer = await self._tickets.redeem(ticket)
-        await self._revocation.check(bearer)
+        await self.check(bearer)
         return bearer

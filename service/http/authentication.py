@@ -50,6 +50,11 @@ class Authentication:
         request.ctx.user_id = caller.user_id
         return caller
 
+    async def check(self, caller: Identity) -> None:
+        """Once more, now that `caller`'s connection would hear of the end of its session. Raises TokenRevoked;
+        Unavailable."""
+        await self._verifier.check(caller)
+
 
 def bearer(request: Request) -> str | None:
     """The token of `Authorization: Bearer …` (RFC 6750, 2.1); the scheme's case does not matter."""

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 from pydantic import TypeAdapter
 
-from service.errors import LoaError, RateLimited, TokenInvalid, ValidationFailed
+from service.errors import LoaError, RateLimited, TokenInvalid, TokenRevoked, ValidationFailed
 from service.http import limits as rules
 from service.http.authentication import ACCESS
 from service.http.errors import answer_to
@@ -130,4 +130,11 @@ class Dialogue(Generic[F]):
         if caller.user_id != self.socket.user_id:
             raise TokenInvalid("The token is someone else's.")
         self.socket.extend(caller)
+        try:
+            # As with one that joins: its session may have ended just before the socket was known to be of it.
+            await self._verifier.check(caller)
+        except TokenRevoked as error:
+            answer = answer_to(error)
+            self.socket.close(answer.close_code, answer.code)
+            return
         self.acknowledge(frame.ref, {"token_expires_at": self.socket.token_expires_at})

@@ -57,6 +57,8 @@ class Upgrade:
             caller = await self._caller(request)
             socket = WebSocket(self._registry, caller, feed, request.headers.items(), wrap_notices=wrap_notices)
             with self._registry.joining(socket):
+                # A session that ended after the first look, and before it could be told so, has been missed by both.
+                await self._auth.check(caller)
                 await begin(socket)
                 self._check_open()
         except HandshakeRefused as refusal:
@@ -71,8 +73,10 @@ class Upgrade:
         """Open an event stream of `feed`, as `to_socket` does a socket; every refusal is an HTTP answer."""
         self._origins.check(request)
         self._check_open()
-        stream = EventStream(self._registry, await self._caller(request), feed)
+        caller = await self._caller(request)
+        stream = EventStream(self._registry, caller, feed)
         with self._registry.joining(stream):
+            await self._auth.check(caller)
             await begin(stream)
             self._check_open()
         return Takeover(stream)

@@ -133,8 +133,11 @@ class Connection(asyncio.Protocol):
         """End the hold: `first`, then what gathered meanwhile, then what comes; both but for numbered events up to
         `after`, and what `skip` says.
 
-        What is in `first` may yet come: it was stored when the past was read, and is still on its way here.
+        What is in `first` may yet come: it was stored when the past was read, and is still on its way here. Where the
+        connection has been closed meanwhile, nothing of it is said.
         """
+        if self._closing:
+            return
         self.registry.spread()
         gathered = self.queue.events()
         self.queue.clear()
