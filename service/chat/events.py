@@ -45,6 +45,11 @@ def conversation_removed(conversation_id: str, version: int) -> Event:
     return Event("conversation_removed", body, feed=FEED, topic=TOPIC + conversation_id, key=str(version))
 
 
+def sync(conversation_id: str, missed: dict[str, Any]) -> Event:
+    """An answer, but of its conversation all the same: it is not for who has been taken out since it was read."""
+    return Event("sync", {"conversation_id": conversation_id, "data": missed}, feed=FEED, topic=TOPIC + conversation_id)
+
+
 def version_of(event: Event) -> int | None:
     """Of which version of a conversation `event` tells; None where it tells of something else."""
     if event.topic and event.type in ("conversation_updated", "conversation_removed"):

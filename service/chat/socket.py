@@ -64,7 +64,7 @@ class ChatSocket(Dialogue[frames.Frame]):
             "token_expires_at": self.socket.token_expires_at,
             "conversations": conversations,
         }
-        self.socket.open([Event("hello", hello, feed=events.FEED)], skip=Standing())
+        self.socket.open([Event("hello", hello, feed=events.FEED)], skip=Standing(self.socket.queue.drop))
 
     def received(self, type: str) -> None:
         self._metrics.frame_received(type)
@@ -141,7 +141,7 @@ class ChatSocket(Dialogue[frames.Frame]):
             missed = await read()
             # One at a time: an answer waits until the client has taken the one before.
             await self.socket.drained()
-            self.say("sync", {"conversation_id": conversation_id, "data": missed._asdict()})
+            self.socket.send(events.sync(conversation_id, missed._asdict()))
             self._metrics.resumed(events.FEED, missed.complete)
         self.acknowledge(frame.ref)
 

@@ -1,5 +1,7 @@
 """How one socket's user stands to each conversation, in it or out of it, as of the last change that it was told."""
 
+from collections.abc import Callable
+
 from service.chat import events
 from service.realtime.event import Event
 
@@ -9,17 +11,20 @@ MAX_KNOWN = 1000
 
 class Standing:
     """Sees to it that `conversation_updated` and `conversation_removed` reach one connection in the order of their
-    versions, and that nothing of a conversation comes after its `conversation_removed`.
+    versions, and that nothing of a conversation comes after its `conversation_removed`, nor just before it where it
+    still waited for a slow reader.
 
     Changes that are stored one after the other are told by different tasks, of different processes even, and so may
     overtake each other. A message that was being stored while its reader was taken out is on its way to that reader.
     """
 
-    __slots__ = ("_known", "numbered")
+    __slots__ = ("_drop", "_known", "numbered")
 
-    def __init__(self) -> None:
+    def __init__(self, drop: Callable[[str], None]) -> None:
+        """`drop(topic)` takes out of the connection's queue what waits of it."""
         self.numbered = False
         """Whether any message may come too late: there is a conversation that the user is out of."""
+        self._drop = drop
         self._known: dict[str, tuple[int, bool]] = {}
 
     def skips(self, event: Event) -> bool:
@@ -30,7 +35,10 @@ class Standing:
             return known is not None and not known[1]
         if known is not None and version < known[0]:
             return True
-        self._known[event.topic] = version, event.type == "conversation_updated"
+        takes_part = event.type == "conversation_updated"
+        self._known[event.topic] = version, takes_part
+        if not takes_part:
+            self._drop(event.topic)
         if len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
         self.numbered = not all(within for _, within in self._known.values())

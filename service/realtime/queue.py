@@ -58,6 +58,10 @@ class ConnectionQueue:
     def events(self) -> list[Event]:
         return list(self._events)
 
+    def drop(self, topic: str) -> None:
+        """Take out whatever waits of `topic`, durable or not: its reader is to have nothing of it any more."""
+        self._keep([place for place, event in enumerate(self._events) if event.topic != topic])
+
     def clear(self) -> None:
         self._events.clear()
         self._data.clear()
@@ -92,7 +96,12 @@ class ConnectionQueue:
     def _drop_passing(self) -> None:
         kept = [place for place, event in enumerate(self._events) if event.policy is DURABLE]
         self.dropped += len(self._events) - len(kept)
-        self._events = [self._events[place] for place in kept]
-        self._data = [self._data[place] for place in kept]
-        self._latest = None
+        self._keep(kept)
+
+    def _keep(self, places: list[int]) -> None:
+        self._events = [self._events[place] for place in places]
+        self._data = [self._data[place] for place in places]
+        self._latest = {
+            event.key: place for place, event in enumerate(self._events) if event.policy is Policy.LATEST
+        } or None
         self.size = sum(map(len, self._data))

@@ -61,3 +61,26 @@ def test_the_latest_of_a_key_takes_the_place_of_the_one_before() -> None:
     assert queue.take() == b"the lastother"
     queue.put(first, b"first")
     assert queue.take() == b"first"
+
+
+@given(st.lists(st.tuples(policies, st.sampled_from("ab"), st.sampled_from("tu"), st.integers(1, 20)), max_size=40))
+def test_a_topic_that_is_dropped_leaves_the_others_as_if_it_had_never_been(
+    items: list[tuple[Policy, str, str, int]],
+) -> None:
+    """Their order, the account of bytes, and which is the latest of its key."""
+    queue, without = ConnectionQueue(), ConnectionQueue()
+    events = [
+        (Event("x", {}, feed="chat", policy=policy, key=f"{topic}:{key}", topic=topic), b"." * size)
+        for policy, key, topic, size in items
+    ]
+    for event, data in events:
+        queue.put(event, data)
+        if event.topic != "t":
+            without.put(event, data)
+    queue.drop("t")
+    for event, data in events:
+        if event.topic != "t":
+            queue.put(event, data)
+            without.put(event, data)
+    assert without.events() == queue.events()
+    assert (len(without), without.size) == (len(queue), queue.size)
