@@ -65,7 +65,8 @@ class ConversationStore:
     `last` ({seq, id}), `last_rev` and `last_activity` are hints: they are raised a moment after a message is stored and
     told (see WriteBehind), and never too high. They say where to begin to look for the last number; whoever shows them
     brings them up to date first (see Freshness). `reads` maps a user to the seq they have read up to. `participants`
-    is in the order of joining; `version` goes up with every change of it.
+    is in the order of joining; `version` goes up with every change of it. `erased` names who of a direct conversation
+    has been deleted: it keeps them as participants, and nothing may be noted of them any more.
     """
 
     def __init__(self, database: Database) -> None:
@@ -188,7 +189,8 @@ class ConversationStore:
         """Raise `user_id`'s read mark to `seq`; whether that moved it. Raises NotFound."""
         async with unavailable():
             result = await self._collection.update_one(
-                {"_id": conversation_id, "participants": user_id}, {"$max": {f"reads.{user_id}": seq}}
+                {"_id": conversation_id, "participants": user_id, "erased": {"$ne": user_id}},
+                {"$max": {f"reads.{user_id}": seq}},
             )
         if not result.matched_count:
             raise NotFound
@@ -208,11 +210,12 @@ class ConversationStore:
         return [document["_id"] for document in found]
 
     async def forget_reads(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> None:
-        """Take `user_id`'s read marks out of these conversations."""
+        """Take `user_id`'s read marks out of these conversations, for good: they are being deleted."""
+        those = {"_id": {"$in": list(conversation_ids)}}
         async with unavailable():
-            await self._collection.update_many(
-                {"_id": {"$in": list(conversation_ids)}}, {"$unset": {f"reads.{user_id}": 1}}
-            )
+            # First, so that nothing is noted in between.
+            await self._collection.update_many(those | {"kind": "direct"}, {"$addToSet": {"erased": user_id}})
+            await self._collection.update_many(those, {"$unset": {f"reads.{user_id}": 1}})
 
     async def places(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, Place]:
         """Those of the conversations that exist. Raises Unavailable."""
@@ -240,16 +243,22 @@ class ConversationStore:
         return await by_ids(self._collection, conversation_ids, {"last": 1, "last_rev": 1, "version": 1, **fields})
 
     async def touch(self, touches: dict[ObjectId, Touch]) -> None:
-        """Raise what `touches` say, in one write; whoever was faster and further is not set back."""
-        updates = []
-        for conversation_id, touch in touches.items():
-            highest: Document = {"last_rev": touch.rev}
-            if touch.message_id:
-                # Documents compare field by field, so the greater seq decides.
-                highest |= {"last": {"seq": touch.seq, "id": touch.message_id}, "last_activity": touch.at}
-                highest |= {f"reads.{user_id}": seq for user_id, seq in touch.reads.items()}
-            updates.append(UpdateOne({"_id": conversation_id}, {"$max": highest}))
+        """Raise what `touches` say, in one write; whoever was faster and further is not set back.
+
+        It comes late, so who said something may have gone since: they get no read mark. That is rare, and costs a
+        second write.
+        """
         async with unavailable():
+            result = await self._collection.bulk_write(
+                [_touch(conversation_id, touch, touch.reads) for conversation_id, touch in touches.items()],
+                ordered=False,
+            )
+            if result.matched_count == len(touches):
+                return
+            updates = []
+            for conversation_id, touch in touches.items():
+                updates.append(_touch(conversation_id, touch, {}))
+                updates += [_touch(conversation_id, touch, {reader: seq}) for reader, seq in touch.reads.items()]
             await self._collection.bulk_write(updates, ordered=False)
 
     async def _change_group(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
@@ -279,6 +288,20 @@ class ConversationStore:
             "reads": {},
             "version": 0,
         }
+
+
+def _touch(conversation_id: ObjectId, touch: Touch, reads: dict[str, int]) -> UpdateOne:
+    """Raise it to what `touch` says, with these read marks, where all of these readers take part and are not erased."""
+    highest: Document = {"last_rev": touch.rev}
+    if touch.message_id:
+        # Documents compare field by field, so the greater seq decides.
+        highest |= {"last": {"seq": touch.seq, "id": touch.message_id}, "last_activity": touch.at}
+        highest |= {f"reads.{reader}": seq for reader, seq in reads.items()}
+    wanted: Document = {"_id": conversation_id}
+    if reads:
+        readers = [ObjectId(reader) for reader in reads]
+        wanted |= {"participants": {"$all": readers}, "erased": {"$nin": readers}}
+    return UpdateOne(wanted, {"$max": highest})
 
 
 def _by_user(found: Sequence[Document], user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:

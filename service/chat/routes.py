@@ -13,6 +13,7 @@ from service.chat.socket import ChatSocket
 from service.errors import Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
 from service.http import limits as rules
 from service.http.authentication import Authentication
+from service.http.completion import Completion
 from service.http.endpoint import ConnectionQuery, answer, connection, endpoint
 from service.http.limits import RateLimits
 from service.http.upgrade import Upgrade
@@ -65,7 +66,10 @@ def blueprint(
         """What it carries is in `/asyncapi.json`."""
 
         async def begin(websocket: WebSocket) -> None:
-            await ChatSocket(websocket, chat, membership, presence, verifier, limits, metrics, tracing).begin()
+            completion: Completion = request.app.ctx.completion
+            await ChatSocket(
+                websocket, chat, membership, presence, verifier, limits, completion, metrics, tracing
+            ).begin()
 
         return await upgrade.to_socket(request, "chat", begin, wrap_notices=True)
 

@@ -10,6 +10,7 @@ from service.chat.messages import message_of
 from service.chat.service import ChatService
 from service.chat.standing import Standing
 from service.http import limits as rules
+from service.http.completion import Completion
 from service.http.dialogue import Dialogue
 from service.http.limits import RateLimits
 from service.http.requests import datastore_of
@@ -40,6 +41,7 @@ class ChatSocket(Dialogue[frames.Frame]):
         presence: Presence,
         verifier: Verifier,
         limits: RateLimits,
+        completion: Completion,
         metrics: Metrics,
         tracing: Tracing | None = None,
     ) -> None:
@@ -47,6 +49,7 @@ class ChatSocket(Dialogue[frames.Frame]):
         self._chat = chat
         self._membership = membership
         self._presence = presence
+        self._completion = completion
         self._metrics = metrics
         self._tracing = tracing
         self._user_id = socket.user_id
@@ -99,7 +102,9 @@ class ChatSocket(Dialogue[frames.Frame]):
                 self.acknowledge(frame.ref)
             case frames.Read():
                 await self.limits.check(rules.WRITING, self._user_id)
-                state = await self._membership.read(self._user_id, frame.conversation_id, frame.seq)
+                # A client says what it has read as it goes: it is stored and told, though nobody waits for the ack.
+                reading = self._membership.read(self._user_id, frame.conversation_id, frame.seq)
+                state = await self._completion.finish(reading)
                 self.acknowledge(frame.ref, state)
             case frames.Sync():
                 await self._sync(frame)

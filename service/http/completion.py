@@ -1,6 +1,7 @@
 """What changes something runs to its end, though its client has hung up: else a change could be stored and not told.
 
-Sanic cancels a handler with its connection. Here the handler is a task of its own, which the request only waits for.
+Sanic cancels a handler with its connection, and a socket's frame is given up with the socket. Here the change is a task
+of its own, which the request or the frame only waits for.
 """
 
 import asyncio
