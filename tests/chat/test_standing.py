@@ -7,7 +7,7 @@ from service.chat.standing import Standing
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
 from tests.chat.world import ADA, BOB, World
-from tests.realtime.wire import web_socket
+from tests.realtime.wire import queued, web_socket
 
 HELLO = Event("hello", {}, feed=events.FEED)
 
@@ -20,11 +20,11 @@ def slow(world: World, user_id: str) -> WebSocket:
 
 
 def go_live(socket: WebSocket) -> None:
-    socket.open([HELLO], Standing(socket.queue.drop).skips)
+    socket.open([HELLO], skip=Standing(socket.queue.drop))
 
 
 def waiting(socket: WebSocket) -> list[str]:
-    return [event.type for event in socket.queue.events()]
+    return [event.type for event in queued(socket)]
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["live", "while it joins"])
