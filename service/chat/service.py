@@ -18,7 +18,7 @@ from service.chat.messages import MessageStore, message_of
 from service.chat.places import Places
 from service.chat.write_behind import WriteBehind, touch_of
 from service.chat.writers import MARK_EVERY, WriterStore
-from service.datastores.group_commit import GroupCommit
+from service.datastores.group_commit import PATIENCE, GroupCommit
 from service.datastores.mongo import Document
 from service.encoding import dumps
 from service.errors import Forbidden, Unavailable, ValidationFailed
@@ -86,7 +86,9 @@ class ChatService:
         self._freshness = Freshness(messages, delivery.heard)
         self._append = Append(Places(conversations, messages, delivery.heard), messages)
         self._behind = WriteBehind(conversations, self._unsettle)
-        self._commits: GroupCommit[Draft | Change, Stored] = GroupCommit(self._write, on_batch=on_batch)
+        self._commits: GroupCommit[Draft | Change, Stored] = GroupCommit(
+            self._write, patience=PATIENCE, on_batch=on_batch
+        )
         self._recoveries = asyncio.Semaphore(RECOVERIES)
         self._unsettled: set[ObjectId] = set()
         self._tasks: list[asyncio.Task[None]] = []

@@ -10,7 +10,7 @@ import structlog
 from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from service.datastores.group_commit import GroupCommit
+from service.datastores.group_commit import PATIENCE, GroupCommit
 from service.datastores.mongo import MISTAKES, Document, unavailable
 from service.datastores.mongo import Collection as MongoCollection
 from service.errors import Unavailable
@@ -78,7 +78,7 @@ class DenseAppend:
         self._known: dict[Any, int] = {}
         self._known_since = time.monotonic()
         self._commits: GroupCommit[Document, Appended] = GroupCommit(
-            self._write, max_batch=MAX_BATCH, on_batch=on_batch
+            self._write, max_batch=MAX_BATCH, patience=PATIENCE, on_batch=on_batch
         )
 
     def append(self, document: Document) -> asyncio.Future[Appended]:

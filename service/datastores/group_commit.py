@@ -5,15 +5,25 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+import structlog
+from pymongo.errors import NetworkTimeout
+
 from service.errors import Unavailable
-from service.tasks import stop
+from service.tasks import failed, stop
 from service.telemetry.tracing import CURRENT, Span, step
+
+log = structlog.get_logger()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_BATCH = 256
 MAX_WAITING = 8192
+PATIENCE = 5.0
+"""Seconds that a write may keep its submitters waiting, and those behind it: a database that is only busy takes less.
+The driver waits ten for one that is silent, and then looks for another."""
+PATIENCE_EACH = 0.02
+"""Seconds more for each item: changes are made one by one."""
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -21,8 +31,9 @@ class GroupCommit(Generic[Item, Result]):
 
     `write(items)` returns, for each item in order, its result or the exception that its submitter shall see; what it
     raises itself, every submitter of the batch sees. An item that comes while nothing is under way waits for nothing.
-    Bounded: past `max_waiting` items a submitter is told Unavailable. A submitter that is cancelled does not take its
-    item back: what has been handed in may be written.
+    Bounded: past `max_waiting` items a submitter is told Unavailable. So is everyone once a write takes longer than
+    `patience`: what is in it may still be written, what waited behind it is not, and until it has ended nothing more is
+    taken in. A submitter that is cancelled does not take its item back: what has been handed in may be written.
     """
 
     def __init__(
@@ -31,20 +42,26 @@ class GroupCommit(Generic[Item, Result]):
         *,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
+        patience: float | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
-        """`on_batch` is told the size of each batch."""
+        """`patience`: such as PATIENCE; None: without end. `on_batch` is told the size of each batch."""
         self._write = write
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._patience = patience
         self._on_batch = on_batch
         self._waiting: deque[tuple[Item, asyncio.Future[Result], Span | None]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
+        self._stalled = False
         self._name = getattr(write, "__qualname__", "write")
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """The future of `item`'s result. Raises Unavailable where too much waits already, or after `close`."""
+        """The future of `item`'s result. Raises Unavailable where too much waits already, while a write takes too long,
+        or after `close`."""
+        if self._stalled:
+            raise _silent()
         if self._closed or len(self._waiting) >= self._max_waiting:
             raise Unavailable("Too many writes are waiting.", retry_after=1)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -58,6 +75,7 @@ class GroupCommit(Generic[Item, Result]):
             batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
             if self._on_batch:
                 self._on_batch(len(batch))
+            timer = self._limit(batch)
             try:
                 results = await self._write_traced(batch)
             except asyncio.CancelledError:
@@ -69,6 +87,10 @@ class GroupCommit(Generic[Item, Result]):
                     if not future.done():
                         future.set_exception(error)
                 continue
+            finally:
+                self._stalled = False
+                if timer:
+                    timer.cancel()
             for (_, future, _), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
@@ -76,6 +98,22 @@ class GroupCommit(Generic[Item, Result]):
                     future.set_exception(result)
                 else:
                     future.set_result(result)
+
+    def _limit(self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]) -> asyncio.TimerHandle | None:
+        if self._patience is None:
+            return None
+        seconds = self._patience + PATIENCE_EACH * len(batch)
+        return asyncio.get_running_loop().call_later(seconds, self._give_up, batch)
+
+    def _give_up(self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]) -> None:
+        """The write under way takes too long: nobody shall wait for it any more, nor behind it."""
+        self._stalled = True
+        failed("slow_write")
+        log.warning("write_given_up", what=self._name, batch=len(batch), behind=len(self._waiting))
+        for _, future, _ in [*batch, *self._waiting]:
+            if not future.done():
+                future.set_exception(_silent())
+        self._waiting.clear()
 
     async def _write_traced(
         self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]
@@ -101,3 +139,10 @@ class GroupCommit(Generic[Item, Result]):
             if not future.done():
                 future.set_exception(Unavailable("The server is stopping."))
         self._waiting.clear()
+
+
+def _silent() -> Unavailable:
+    """Counted as what the driver would say in the end."""
+    error = Unavailable("The database does not answer.")
+    error.__cause__ = NetworkTimeout()
+    return error

@@ -14,6 +14,8 @@ STEADY = 1.5
 not for as long as the driver looks for a server."""
 TOLD = {"killed": 5.0, "stopped": 25.0, "silent": 25.0}
 """Seconds until it is answered with a 503: a connection that is silent is waited for, and tried once more."""
+WRITERS_TOLD = 8.0
+"""Seconds until who says something is answered with `unavailable`, however the database is away."""
 BACK = 15.0
 """Seconds until it is stored again, whatever had to be waited for."""
 
@@ -52,16 +54,19 @@ async def nothing_is_stored(stage: Stage, began: float, how: str, seconds: int) 
     """Nothing is acknowledged while MongoDB is away; whoever has been refused was told when to come back."""
     await asyncio.sleep(STEADY)
     before = acknowledged(stage)
-    told = 0.0
+    limits = {"unavailable": WRITERS_TOLD, "503": TOLD[how]}
+    told: dict[str, float] = {}
     while time.monotonic() < began + seconds:
-        if not told and stage.account.refused["503"]:
-            told = time.monotonic() - began
+        for refusal in limits.keys() - told.keys():
+            if stage.account.refused[refusal]:
+                told[refusal] = time.monotonic() - began
         more = acknowledged(stage) - before
         assert not more, f"{more} acknowledged after {time.monotonic() - began:.1f} s of nothing that could be stored"
         await asyncio.sleep(0.05)
-    if told:
-        stage.account.note("the first 503 after", f"{told:.1f} s")
-    assert told or seconds < TOLD[how], "nobody has been told"
+    for refusal, limit in limits.items():
+        if refusal in told:
+            stage.account.note(f"the first {refusal} after", f"{told[refusal]:.1f} s")
+        assert told.get(refusal, seconds) < limit, f"nobody has been told {refusal}"
 
 
 def acknowledged(stage: Stage) -> int:
