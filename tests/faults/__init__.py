@@ -29,6 +29,8 @@ What stands ready:
   `reset` says that it missed something, and says again, with the nonce, what was not acknowledged.
 - `StreamClient`: a device on the notification stream, which resumes with `Last-Event-ID` and fetches after a `reset`.
 - `writers.talk`, `writers.comment`: numbered messages and comments for as long as a block runs.
+- `Crowd`: what most runs begin and end with: people in a group who talk, the author of a post on which they comment,
+  and the audits of both.
 - `Account`: what became of each. `stage.verify()` holds it against the REST API and every client, and fails where
   something acknowledged cannot be read once, where a client misses something or has it twice, or was not told that it
   missed something; then it holds the servers' descriptors, connections and memory against what `watch_leaks` saw.

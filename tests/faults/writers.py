@@ -13,14 +13,17 @@ FINISH = 60.0
 
 
 @asynccontextmanager
-async def talk(clients: Sequence[ChatClient], conversation: str, pause: float = 0.02) -> AsyncIterator[None]:
-    """Each of `clients` says one thing after the other, `pause` seconds after the ack of the one before."""
+async def talk(
+    clients: Sequence[ChatClient], conversation: str, pause: float = 0.02, text: str = ""
+) -> AsyncIterator[None]:
+    """Each of `clients` says one thing after the other, `pause` seconds after the ack of the one before; `text` makes
+    it as long as one likes."""
 
     async def write(client: ChatClient) -> None:
         number = 0
         while not enough.is_set():
             number += 1
-            await client.say(conversation, f"{client.person.username} says {number}")
+            await client.say(conversation, f"{client.person.username} says {number}{text}")
             await asyncio.sleep(pause)
 
     enough = asyncio.Event()

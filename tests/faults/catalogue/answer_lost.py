@@ -2,8 +2,8 @@
 
 import asyncio
 
+from tests.faults.crowd import Crowd
 from tests.faults.stage import Stage
-from tests.faults.writers import comment, talk
 from tests.proxy import Proxy
 
 QUICK = [{"clients": 8, "bursts": 4}]
@@ -17,13 +17,8 @@ async def run(stage: Stage, *, clients: int = 40, bursts: int = 60) -> None:
     """`bursts`: times that all answers of one kind are lost, for less than half a second each."""
     proxy = await stage.enter(Proxy(stage.datastores.mongodb_uri))
     await stage.serve(MONGODB_URI=proxy.url, WEB_CONCURRENCY="2")
-    author, *people = await stage.people(clients + 1)
-    group = await stage.group(people)
-    post = await stage.post(author)
-    sockets = await stage.sockets(people)
-    streams = await stage.streams([author])
-    await stage.watch_leaks()
-    async with talk(sockets, group, pause=0.05), comment(stage.front, people[:2], post, pause=0.05):
+    crowd = await Crowd.gather(stage, clients)
+    async with crowd.talking(pause=0.05):
         for _ in range(bursts):
             await asyncio.sleep(stage.random.uniform(0.1, LONGEST))
             before = proxy.lost
@@ -36,6 +31,4 @@ async def run(stage: Stage, *, clients: int = 40, bursts: int = 60) -> None:
         await asyncio.sleep(1)
     stage.account.note("answers lost", proxy.lost)
     assert not stage.account.ended, stage.account.ended
-    await stage.audit_messages(group, sockets)
-    await stage.audit_notifications(author, [post], streams)
-    await stage.verify()
+    await crowd.verify()

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.faults.client import Client
+from tests.faults.crowd import Crowd
 from tests.faults.spread import worker_of
 from tests.faults.stage import Stage
 from tests.faults.trap import POINTS, Trap
-from tests.faults.writers import comment, talk
 from tests.running import Server, alive, eventually
 
 QUICK = [{"clients": 4, "points": 3, "servers": 0}]
@@ -22,17 +22,11 @@ async def run(stage: Stage, *, clients: int = 20, workers: int = 2, points: int 
     trap = Trap(stage.directory)
     environment = {"WEB_CONCURRENCY": str(workers), **trap.environment}
     server = await stage.serve(**environment)
-    people = await stage.people(clients)
-    group = await stage.group(people)
-    author = people[0]
-    post = await stage.post(author)
-    await stage.watch_leaks()
-    sockets = await stage.sockets(people)
-    streams = await stage.streams([author] * 3)
-    everybody = [*sockets, *streams]
+    crowd = await Crowd.gather(stage, clients, streams=3)
+    everybody = [*crowd.sockets, *crowd.streams]
     deaths = [(point, "worker") for point in stage.random.sample(POINTS, points)]
     deaths += [(point, "server") for point in stage.random.sample(POINTS, servers)]
-    async with talk(sockets, group), comment(stage.front, people[1:4], post):
+    async with crowd.talking(commenters=3):
         for point, victim in stage.random.sample(deaths, len(deaths)):
             before = server.workers
             trap.arm(point, victim, passes=2 if point == "in-drain" else stage.random.randrange(4))
@@ -49,9 +43,7 @@ async def run(stage: Stage, *, clients: int = 20, workers: int = 2, points: int 
             else:
                 await asyncio.to_thread(replaced, server, before)
             stage.account.note(f"{victim} killed", point)
-    await stage.audit_messages(group, sockets)
-    await stage.audit_notifications(author, [post], streams)
-    await stage.verify()
+    await crowd.verify()
 
 
 async def everybody_connected(clients: Sequence[Client]) -> None:

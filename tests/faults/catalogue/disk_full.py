@@ -4,7 +4,7 @@ import asyncio
 import errno
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from service.datastores.directory import DataDirectory
 from service.datastores.embedded import MongoServer
 from service.tasks import stop
 from tests.faults.catalogue import Missing
-from tests.faults.chat import ChatClient
+from tests.faults.crowd import Crowd
 from tests.faults.stage import Stage
-from tests.faults.writers import FINISH, comment
+from tests.faults.writers import talk
 
 QUICK = [{"seconds": 1}]
 NOTICED = 30.0
@@ -34,54 +34,27 @@ async def run(stage: Stage, *, megabytes: int = 96, clients: int = 6, seconds: i
     mongo = await stage.enter(_database(disk / "data"))
     stage.datastores.mongodb_uri = mongo.uri
     server = await stage.serve()
-    author, *people = await stage.people(clients + 1)
-    group = await stage.group(people)
-    post = await stage.post(author)
-    sockets = await stage.sockets(people)
-    streams = await stage.streams([author])
-    await stage.watch_leaks()
+    crowd = await Crowd.gather(stage, clients)
     refused = stage.account.refused
-    async with _flood(sockets[:2], group), comment(stage.front, people[:2], post, pause=0.05):
+    # Of long messages: a file that has room is soon full.
+    async with talk(crowd.sockets[:2], crowd.group, 0.01, LONG), crowd.commenting(pause=0.05):
         await asyncio.sleep(0.5)
         with _full(disk / "ballast"):
             began = time.monotonic()
-            await sockets[0].changes.until(lambda: refused["unavailable"] and refused["503"], "refused", NOTICED)
+            await crowd.sockets[0].changes.until(lambda: refused["unavailable"] and refused["503"], "refused", NOTICED)
             stage.account.note("refused after", f"{time.monotonic() - began:.1f} s")
             await asyncio.sleep(seconds)
             before = len(stage.account.messages.acknowledged)
             assert 200 == await asyncio.to_thread(server.status, "/healthz")
         back = time.monotonic()
-        await sockets[0].changes.until(
+        await crowd.sockets[0].changes.until(
             lambda: len(stage.account.messages.acknowledged) > before, "it is stored again", BACK
         )
         stage.account.note("stored again after", f"{time.monotonic() - back:.1f} s")
         await asyncio.sleep(1)
     assert not stage.account.ended, stage.account.ended
     mongo.kill()  # what was acknowledged is on the disk, and not only in the database's mind
-    await stage.audit_messages(group, sockets)
-    await stage.audit_notifications(author, [post], streams)
-    await stage.verify()
-
-
-@asynccontextmanager
-async def _flood(clients: Sequence[ChatClient], group: str) -> AsyncIterator[None]:
-    """Each says one long thing after the other for as long as the block runs: a file that has room is soon full."""
-    enough = asyncio.Event()
-
-    async def write(client: ChatClient) -> None:
-        while not enough.is_set():
-            await client.say(group, LONG)
-            await asyncio.sleep(0.01)
-
-    writing = [asyncio.create_task(write(client)) for client in clients]
-    try:
-        yield
-        enough.set()
-        async with asyncio.timeout(FINISH):
-            await asyncio.gather(*writing)
-    finally:
-        for task in writing:
-            await stop(task)
+    await crowd.verify()
 
 
 @asynccontextmanager

@@ -3,8 +3,8 @@
 import asyncio
 
 from tests.faults.catalogue.crash_points import gone
+from tests.faults.crowd import Crowd
 from tests.faults.stage import Stage
-from tests.faults.writers import comment, talk
 
 QUICK = [{"clients": 10, "kills": 2, "pause": 0.1}]
 LONGEST_LIFE = 2.0
@@ -13,14 +13,8 @@ LONGEST_LIFE = 2.0
 async def run(stage: Stage, *, clients: int = 50, kills: int = 20, commenters: int = 3, pause: float = 0.05) -> None:
     """`pause`: seconds that each client takes between an ack and what it says next."""
     server = await stage.serve(WEB_CONCURRENCY="2")
-    people = await stage.people(clients)
-    group = await stage.group(people)
-    author = people[0]
-    post = await stage.post(author)
-    await stage.watch_leaks()
-    sockets = await stage.sockets(people)
-    streams = await stage.streams([author] * 3)
-    async with talk(sockets, group, pause), comment(stage.front, people[1 : 1 + commenters], post):
+    crowd = await Crowd.gather(stage, clients, streams=3)
+    async with crowd.talking(pause, commenters):
         for _ in range(kills):
             await asyncio.sleep(stage.random.uniform(0, LONGEST_LIFE))
             workers = server.workers
@@ -28,6 +22,4 @@ async def run(stage: Stage, *, clients: int = 50, kills: int = 20, commenters: i
             await asyncio.to_thread(server.process.wait)
             await asyncio.to_thread(gone, server, workers)
             server = await stage.restart(server, WEB_CONCURRENCY="2")
-    await stage.audit_messages(group, sockets)
-    await stage.audit_notifications(author, [post], streams)
-    await stage.verify()
+    await crowd.verify()

@@ -3,9 +3,9 @@
 import asyncio
 import time
 
+from tests.faults.crowd import Crowd
 from tests.faults.outage import outage
 from tests.faults.stage import Stage
-from tests.faults.writers import comment, talk
 from tests.proxy import Proxy
 
 QUICK = [{"how": "killed", "clients": 8, "seconds": 4}]
@@ -24,13 +24,8 @@ async def run(stage: Stage, *, how: str = "stopped", clients: int = 40, seconds:
     """`seconds` that it is away; in between, whether it is stored is known to nobody but MongoDB."""
     proxy = await stage.enter(Proxy(stage.datastores.mongodb_uri))
     server = await stage.serve(MONGODB_URI=proxy.url, WEB_CONCURRENCY="2")
-    author, *people = await stage.people(clients + 1)
-    group = await stage.group(people)
-    post = await stage.post(author)
-    sockets = await stage.sockets(people)
-    streams = await stage.streams([author])
-    await stage.watch_leaks()
-    async with talk(sockets, group, pause=0.05), comment(stage.front, people[:2], post, pause=0.1):
+    crowd = await Crowd.gather(stage, clients)
+    async with crowd.talking(pause=0.05):
         await asyncio.sleep(1)
         async with outage(stage, "mongo", how, proxy):
             began = time.monotonic()
@@ -40,14 +35,11 @@ async def run(stage: Stage, *, how: str = "stopped", clients: int = 40, seconds:
                 assert 503 == await asyncio.to_thread(server.status, "/readyz")
         back = time.monotonic()
         before = acknowledged(stage)
-        await sockets[0].changes.until(lambda: acknowledged(stage) > before, "it is stored again", BACK)
+        await crowd.sockets[0].changes.until(lambda: acknowledged(stage) > before, "it is stored again", BACK)
         stage.account.note("stored again after", f"{time.monotonic() - back:.1f} s")
         await asyncio.sleep(max(1, seconds / 10))
     assert not stage.account.ended, stage.account.ended
-    await stage.audit_messages(group, sockets)
-    await stage.audit_notifications(author, [post], streams)
-    assert not stage.account.ended, stage.account.ended
-    await stage.verify()
+    await crowd.verify()
 
 
 async def nothing_is_stored(stage: Stage, began: float, how: str, seconds: int) -> None:
