@@ -174,7 +174,8 @@ def messages(
     async def list_messages(
         request: Request, caller: Identity, conversation_id: str, *, query: models.MessagesQuery
     ) -> HTTPResponse:
-        """A page of history, ascending `seq`; with `after_rev`, what has changed since, ascending `rev`."""
+        """A page of history, ascending `seq`; with `after_rev`, what has changed since, ascending `rev`: fewer than
+        `limit` at a time where they are long, and `next` where there are more."""
         conversation_id = path_id(conversation_id)
         if query.after_rev is None:
             limit = min(query.limit or HISTORY_LIMIT, models.MAX_PAGE)
