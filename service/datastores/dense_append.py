@@ -37,10 +37,12 @@ DUPLICATE_KEY = 11000
 
 
 class Appended(NamedTuple):
-    """`document` as it is stored; `new` is False where one with the same key was there before."""
+    """`document` as it is stored; `new` is False where one with the same key was there before. `hinted`: its number is
+    kept as a hint, too."""
 
     document: Document
     new: bool
+    hinted: bool = False
 
 
 class DenseAppend:
@@ -52,7 +54,8 @@ class DenseAppend:
 
     `key`: the filter that finds the document with the same identity, under a unique index of its own (None: it has
     none). `hints`: for each of some lists a number that has been reached, the nearer to the last the better.
-    `raised`: told after each write what was reached; it keeps the hints, and may fail without harm.
+    `raised`: told after each write what was reached, before its submitters are; it keeps the hints, and may fail
+    without harm. None: whoever appends sees to them.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class DenseAppend:
         number: str,
         key: Callable[[Document], Document | None],
         hints: Callable[[Collection[Any]], Awaitable[Mapping[Any, int]]],
-        raised: Callable[[Mapping[Any, int]], Awaitable[None]],
+        raised: Callable[[Mapping[Any, int]], Awaitable[None]] | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         """`on_batch` is told how many documents each write takes."""
@@ -121,7 +124,8 @@ class DenseAppend:
         except Exception as error:
             # What was written before is written, and its submitters shall know.
             results += [error] * (len(documents) - len(results))
-        await self._tell(results)
+        if await self._tell(results):
+            return [one._replace(hinted=one.new) if isinstance(one, Appended) else one for one in results]
         return results
 
     async def _number_all(self, documents: Sequence[Document]) -> None:
@@ -179,16 +183,19 @@ class DenseAppend:
         self._known[scope] = await self.last(scope, self._known[scope])
         return None
 
-    async def _tell(self, results: Sequence[Appended | Exception]) -> None:
+    async def _tell(self, results: Sequence[Appended | Exception]) -> bool:
+        """Whether the hints are kept."""
         reached: dict[Any, int] = {}
         for result in results:
             if isinstance(result, Appended) and result.new:
                 reached[result.document[self._scope]] = result.document[self._number]
-        if not reached:
-            return
+        if not reached or self._raised is None:
+            return False
         try:
             async with asyncio.timeout(HINT_PATIENCE):
                 await self._raised(reached)
         except (Unavailable, PyMongoError, TimeoutError) as error:
             failed("raise_hint")
             log.warning("hint_not_raised", collection=self._collection.name, error=type(error).__name__)
+            return False
+        return True

@@ -47,7 +47,7 @@ class Inbox(NamedTuple):
 class InboxStore:
     """`inboxes`: `{_id: user_id, last_seq, read_up_to, read_above}`.
 
-    `last_seq` is a hint that is raised after each append, and the notifications themselves have the last word.
+    `last_seq` is a hint that is raised once a notification has been told; the notifications have the last word.
     Every change only ever raises a number or adds to a set, so changes may come twice and in any order.
     """
 
@@ -74,7 +74,7 @@ class InboxStore:
         return {ObjectId(user_id): inbox.last_seq for user_id, inbox in inboxes.items()}
 
     async def raise_last(self, reached: Mapping[ObjectId, int]) -> None:
-        """For DenseAppend: these numbers exist now."""
+        """These numbers exist now. Raises Unavailable."""
         await update_all(
             self._inboxes,
             [UpdateOne({"_id": user}, {"$max": {"last_seq": seq}}, upsert=True) for user, seq in reached.items()],

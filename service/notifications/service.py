@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from bson import ObjectId
+
 from service.datastores.dense_append import Appended
 from service.datastores.mongo import Document
 from service.errors import NotFound
@@ -49,6 +51,7 @@ class NotificationService:
 
     async def notify(self, drafts: Sequence[Draft]) -> list[Exception | None]:
         """Store each of `drafts` and tell its user; for each the exception that kept it from being stored, if any.
+        Raises Unavailable where that cannot be said of all.
 
         May be repeated with the same drafts, whatever became of them the first time.
         """
@@ -66,6 +69,10 @@ class NotificationService:
             self._tell(result, inboxes[str(result.document["user_id"])], profiles)
         for user_id, inbox in inboxes.items():
             self._tell_unread(user_id, inbox)
+        # Nobody waits for the hints: whoever shows an inbox reads what lies above its own.
+        reached = {ObjectId(user_id): inbox.last_seq for user_id, inbox in inboxes.items()}
+        if reached:
+            await self._inboxes.raise_last(reached)
         return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
 
     async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:

@@ -34,7 +34,6 @@ class NotificationStore:
             number="seq",
             key=lambda document: {"comment_id": document["comment_id"], "user_id": document["user_id"]},
             hints=inboxes.hints,
-            raised=inboxes.raise_last,
             on_batch=on_batch,
         )
 

@@ -42,7 +42,7 @@ class Debts:
         self._posts = posts
         self._notifications = notifications
         self._interval = interval
-        self._fresh: deque[Document] = deque()
+        self._fresh: deque[tuple[Document, bool]] = deque()
         self._poked = asyncio.Event()
         self._next_sweep = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -54,10 +54,10 @@ class Debts:
         """Stop at once: what is still owed stands in the database."""
         await stop(self._task)
 
-    def owe(self, comment: Document) -> None:
-        """Pay for `comment`, which is stored, soon. Never waits, and never fails."""
+    def owe(self, comment: Document, *, counted: bool) -> None:
+        """Pay for `comment`, which is stored, soon. `counted`: its post's count has it. Never waits, never fails."""
         if len(self._fresh) < MAX_FRESH:
-            self._fresh.append(comment)
+            self._fresh.append((comment, counted))
         else:
             self._next_sweep = 0.0
         self._poked.set()
@@ -70,7 +70,9 @@ class Debts:
                 self._next_sweep = now + random.uniform(0.75, 1.25) * self._interval  # noqa: S311
                 await self._sweep()
             elif self._fresh:
-                await self._pay([self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))])
+                fresh = [self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))]
+                uncounted = [comment for comment, counted in fresh if not counted]
+                await self._pay([comment for comment, _ in fresh], uncounted)
             else:
                 self._poked.clear()
                 with suppress(TimeoutError):
@@ -87,22 +89,23 @@ class Debts:
         while batch := await self._comments.owed(last, BATCH):
             last = batch[-1]["_id"]
             try:
-                await self._pay(batch)
+                await self._pay(batch, batch)
             except PaymentFailed as error:
                 # One that cannot be paid must not keep the others from being paid.
                 failure = error
         if failure:
             raise failure
 
-    async def _pay(self, comments: Sequence[Document]) -> None:
+    async def _pay(self, comments: Sequence[Document], uncounted: Sequence[Document]) -> None:
         """Raises PaymentFailed where some could not be paid; the others are. Raises Unavailable."""
         drafts = await self._drafts(comments)
         outcomes = await self._notifications.notify(drafts)
         failed = {draft.comment_id: outcome for draft, outcome in zip(drafts, outcomes, strict=True) if outcome}
         reached: dict[ObjectId, int] = {}
-        for comment in comments:
+        for comment in uncounted:
             reached[comment["post_id"]] = max(comment["number"], reached.get(comment["post_id"], 0))
-        await self._posts.raise_comment_counts(reached)
+        if reached:
+            await self._posts.raise_comment_counts(reached)
         paid = [comment["_id"] for comment in comments if str(comment["_id"]) not in failed]
         await self._comments.settle(paid)
         if failed:

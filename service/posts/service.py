@@ -51,10 +51,10 @@ class PostService:
         if new.parent_id and not await self._comments.has(post_id, new.parent_id):
             raise ValidationFailed.of("parent_id", "The post has no such comment.")
         profiles = await self._profiles.profiles([author_id])
-        document, is_new = await self._comments.append(author_id, post_id, new)
+        document, is_new, counted = await self._comments.append(author_id, post_id, new)
         comment = _comment(document, profiles)
         if is_new:
-            self._debts.owe(document)
+            self._debts.owe(document, counted=counted)
         elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
             raise NonceReused
         return comment, is_new

@@ -8,6 +8,7 @@ from bson import ObjectId
 from structlog.testing import capture_logs
 
 from service.datastores.mongo import Mongo
+from service.errors import Unavailable
 from service.notifications.models import Notification
 from service.posts import debts
 from service.posts.debts import Debts, receivers
@@ -103,6 +104,36 @@ async def test_comments_succeed_while_notifications_cannot_be_stored(mongo: Mong
             await world.close()
             # Closing says good-bye to the server and waits for it, and the cable is on this loop.
             await asyncio.to_thread(far.close)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["counted", "not counted"])
+async def test_a_comment_is_counted_once_or_else_by_its_debt(
+    mongo: Mongo, world: World, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """Its post's count is raised before it is answered. Only where that failed is it owed."""
+    raised: list[dict[ObjectId, int]] = []
+    raise_counts = world.post_store.raise_comment_counts
+
+    async def first(reached: dict[ObjectId, int]) -> None:
+        if not kept:
+            raise Unavailable
+        await counting(reached)
+
+    async def counting(reached: dict[ObjectId, int]) -> None:
+        raised.append(reached)
+        await raise_counts(reached)
+
+    monkeypatch.setattr(world.comment_store._append, "_raised", first)
+    monkeypatch.setattr(world.post_store, "raise_comment_counts", counting)
+    author, reader = await world.person("Author"), await world.person("Reader")
+    post = await world.post(author)
+    # Or it would begin with a look at the database, where nothing says what is counted.
+    monkeypatch.setattr(world.debts, "_next_sweep", asyncio.get_running_loop().time() + 60)
+    await world.debts.start()
+    await world.comment(reader, post)
+    await settled(mongo)
+    assert [{ObjectId(post): 1}] == raised
+    assert 1 == (await world.posts.post(post)).comment_count
 
 
 async def test_sweep_pays_what_a_crash_left(mongo: Mongo, processes: Processes) -> None:
