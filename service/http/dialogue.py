@@ -24,8 +24,9 @@ log = structlog.get_logger()
 MAX_WAITING = 64
 """Frames that wait to be handled, past which the socket is not read from."""
 MAX_FRAMES, PERIOD = 3000, 10.0
-"""Frames in so many seconds, of whatever kind: all that the rules let anyone do, several times over. They count what is
-asked for; this bounds the work of reading what asks for nothing, is none of our frames, or is refused already."""
+"""Frames in so many seconds, of whatever kind, pings and pieces of messages among them: all that the rules let anyone
+do, several times over. They count what is asked for; this bounds the work of reading what asks for nothing, is none of
+our frames, or is refused already."""
 
 _FLOOD = answer_to(RateLimited())
 
@@ -47,6 +48,7 @@ class Dialogue(Generic[F]):
         self._handler: asyncio.Task[None] | None = None
         self._heard = 0
         self._heard_since = 0.0
+        socket.on_frame = self._count
         socket.on_text = self._take
         socket.on_close(self._end)
 
@@ -77,21 +79,19 @@ class Dialogue(Generic[F]):
         self.socket.send(Event(type, fields, feed=self.socket.feed))
 
     def _take(self, text: str) -> None:
-        if self._floods():
-            self.socket.close(_FLOOD.close_code, _FLOOD.code)
-            return
         self._waiting.append(text)
         if len(self._waiting) >= MAX_WAITING:
             self.socket.pause()
         if self._handler is None or self._handler.done():
             self._handler = asyncio.create_task(self._handle_all())
 
-    def _floods(self) -> bool:
+    def _count(self) -> None:
         now = time.monotonic()
         if now - self._heard_since >= PERIOD:
             self._heard, self._heard_since = 0, now
         self._heard += 1
-        return self.limits.enabled and self._heard > MAX_FRAMES
+        if self.limits.enabled and self._heard > MAX_FRAMES:
+            self.socket.close(_FLOOD.close_code, _FLOOD.code)
 
     def _end(self) -> None:
         self._waiting.clear()

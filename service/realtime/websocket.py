@@ -4,6 +4,7 @@ Why not Sanic's own: text that is not UTF-8 is dropped in silence there, message
 order, a client that stops reading is never let go, and a connection costs three tasks.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from operator import attrgetter
@@ -36,11 +37,31 @@ REASONS = {1002: "protocol_error", 1007: "not_utf8", 1009: "too_large", 1011: "i
 """The close reasons for what the protocol itself refuses, in the words of the other errors' codes."""
 
 
+PIECE = 512
+"""Bytes read at a time: 85 frames at the most, for none has less than six bytes."""
+MAX_FRAMES = 64
+MAX_BYTES = 64 * 1024
+"""What is read of one connection in a turn of the loop ends with the piece that reaches either. The kernel hands over
+256 KB at once; as tiny frames they would take half a second of everybody's time, and five who send them all of it."""
+
+
 class Protocol(ServerProtocol):
-    """Ends a connection with a stable code for its reason, instead of a sentence."""
+    """Ends a connection with a stable code for its reason, instead of a sentence, and hands over each frame at once:
+    what breaks the rules first, in the order of the bytes, decides, however TCP has cut them."""
+
+    def __init__(self, on_frame: Callable[[Frame], None]) -> None:
+        super().__init__(state=State.OPEN, max_size=MAX_MESSAGE_BYTES, logger=quiet)
+        self._on_frame = on_frame
+        self.frames_read = 0
 
     def fail(self, code: int, reason: str = "") -> None:
         super().fail(code, REASONS.get(code, reason))
+
+    def recv_frame(self, frame: Frame) -> None:
+        super().recv_frame(frame)
+        self.events.clear()
+        self.frames_read += 1
+        self._on_frame(frame)
 
 
 class HandshakeRefused(Exception):
@@ -54,6 +75,7 @@ class HandshakeRefused(Exception):
 
 class WebSocket(Connection):
     """Text messages go to `on_text`, in order and synchronously; everything else the protocol asks for is done here.
+    `on_frame` is called for every frame of whatever kind, before it is looked at.
 
     Reading stops while the peer does not read, and while the edge asks for it (`pause`, `resume`), so that neither
     answers nor requests pile up without bound.
@@ -61,12 +83,16 @@ class WebSocket(Connection):
 
     __slots__ = (
         "_answer",
+        "_at_eof",
         "_binary",
         "_fragments",
         "_last_heard",
         "_last_ping",
         "_protocol",
+        "_reading_on",
         "_stopped",
+        "_unread",
+        "on_frame",
         "on_text",
     )
 
@@ -84,9 +110,13 @@ class WebSocket(Connection):
     ) -> None:
         """`handshake`: the headers of the upgrade request. Raises HandshakeRefused."""
         super().__init__(registry, caller, feed, wrap_notices=wrap_notices)
-        self._protocol = Protocol(state=State.OPEN, max_size=MAX_MESSAGE_BYTES, logger=quiet)
+        self._protocol = Protocol(self._on_frame)
         self._answer = _accept(self._protocol, handshake).serialize()
+        self.on_frame: Callable[[], None] = _nothing
         self.on_text: Callable[[str], None] = _ignore
+        self._unread = b""
+        self._reading_on = False
+        self._at_eof = False
         self._fragments: list[bytes] = []
         self._binary = False
         self._last_heard = 0.0
@@ -106,6 +136,7 @@ class WebSocket(Connection):
     def resume(self) -> None:
         self._stopped = False
         self._adjust_reading()
+        self._read_on_soon()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -115,16 +146,25 @@ class WebSocket(Connection):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._adjust_reading()
+        self._read_on_soon()
 
     def data_received(self, data: bytes) -> None:
         self._last_heard = self._loop_time()
-        self._protocol.receive_data(data)
-        self._advance()
+        self._unread += data
+        if not self._reading_on:
+            self._read()
 
     def eof_received(self) -> bool:
-        self._protocol.receive_eof()
-        self._advance()
-        return False
+        self._at_eof = True
+        if not self._unread:
+            self._protocol.receive_eof()
+            self._advance()
+        # Or the transport would close before the rest has been read.
+        return bool(self._unread)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._unread = b""
+        super().connection_lost(error)
 
     def heartbeat(self, now: float) -> float:
         if self._stopped:
@@ -147,19 +187,50 @@ class WebSocket(Connection):
         # The peer answers the close frame and we end the connection then; CLOSE_TIMEOUT is for one that does not.
         return self._protocol.state is State.CLOSING
 
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and are to be read in a later turn."""
+        return len(self._unread)
+
+    def _read(self) -> None:
+        """As much of what has come as one connection may have read in a turn; the rest in the next."""
+        unread = memoryview(self._unread)
+        place, last = 0, self._protocol.frames_read + MAX_FRAMES
+        while place < len(unread) and place < MAX_BYTES and self._protocol.frames_read < last and self._wants_more():
+            self._protocol.receive_data(bytes(unread[place : place + PIECE]))
+            place += PIECE
+        self._unread = bytes(unread[place:])
+        if self._at_eof and not self._unread:
+            self._protocol.receive_eof()
+        self._advance()
+        if self._unread:
+            self._adjust_reading()
+            self._read_on_soon()
+
+    def _read_on_soon(self) -> None:
+        if self._unread and self._wants_more() and not self._reading_on:
+            self._reading_on = True
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._reading_on = False
+        if self._unread:
+            self._read()
+            self._adjust_reading()
+
+    def _wants_more(self) -> bool:
+        # The answer to our close frame is wanted in any case.
+        return self.closing or not (self._paused or self._stopped)
+
     def _advance(self) -> None:
-        # Pongs first: they answer control frames that came before the messages' answers can be ready.
-        if self._protocol.state is State.OPEN:
-            self._write_out()
-        for event in self._protocol.events_received():
-            assert isinstance(event, Frame)
-            self._on_frame(event)
         if self._protocol.state is not State.OPEN and not self.closing:
             code = self._protocol.close_sent.code if self._protocol.close_sent else 1006
             self.close(code, "closed")
         self._write_out()
 
     def _on_frame(self, frame: Frame) -> None:
+        if not self.closing:
+            self.on_frame()
         if self.closing or frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:
@@ -179,6 +250,9 @@ class WebSocket(Connection):
             self._on_message(message)
 
     def _on_message(self, data: bytes) -> None:
+        # Pongs first: they answer what came before.
+        if self._protocol.writes:
+            self._write_out()
         if self._binary:
             self.on_binary(data)
             return
@@ -207,7 +281,7 @@ class WebSocket(Connection):
     def _adjust_reading(self) -> None:
         if self.transport is None or self.transport.is_closing():
             return
-        if self._paused or self._stopped:
+        if self._paused or self._stopped or self._unread:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
@@ -224,4 +298,8 @@ def _accept(protocol: ServerProtocol, handshake: Iterable[tuple[str, str]]) -> H
 
 
 def _ignore(text: str) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass

@@ -7,12 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from websockets.frames import Opcode
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
 
 from service.realtime.connection import SILENCE
 from service.realtime.registry import Registry
 from service.realtime.ticker import Ticker
-from service.realtime.websocket import MAX_FRAGMENTS, MAX_MESSAGE_BYTES, HandshakeRefused, WebSocket
+from service.realtime.websocket import (
+    MAX_BYTES,
+    MAX_FRAGMENTS,
+    MAX_FRAMES,
+    MAX_MESSAGE_BYTES,
+    PIECE,
+    HandshakeRefused,
+    WebSocket,
+)
 from tests.realtime.wire import HANDSHAKE, identity, web_socket, wired
 
 UNPASSABLE = {"7.1.5"}
@@ -184,3 +194,104 @@ async def test_a_peer_that_is_not_listened_to_is_not_silent(registry: Registry) 
         socket.resume()
         socket.heartbeat(later + SILENCE)
         assert socket.closing
+
+
+SMALLEST = 6
+"""Bytes of an empty frame of a client's."""
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.TEXT])
+async def test_of_tiny_frames_few_are_read_in_a_turn_of_the_loop(registry: Registry, opcode: Opcode) -> None:
+    """Whoever sends thousands at once waits for their turn as others do, and all of them are read."""
+    socket, _ = await opened(registry)
+    frames: list[int] = [0]
+
+    def count() -> None:
+        frames[-1] += 1
+
+    socket.on_frame = count
+    flood = Frame(opcode, b"").serialize(mask=True) * 5000
+    async with wired(socket):
+        socket.data_received(flood)
+        while sum(frames) < 5000:
+            frames.append(0)
+            await asyncio.sleep(0)
+    assert max(frames) <= MAX_FRAMES + PIECE // SMALLEST
+    assert 0 == socket.unread
+
+
+async def test_of_long_messages_so_many_bytes_are_read_in_a_turn(registry: Registry) -> None:
+    """Four that came together are read in as many turns, whole."""
+    socket, texts = await opened(registry)
+    long = Frame(Opcode.TEXT, b"x" * (MAX_BYTES - 1000)).serialize(mask=True)
+    async with wired(socket):
+        socket.data_received(long * 4)
+        assert 4 * len(long) - MAX_BYTES - PIECE <= socket.unread
+        for _ in range(4):
+            assert MAX_BYTES - 1000 == len(await asyncio.wait_for(texts.get(), 5))
+
+
+async def test_who_has_enough_to_do_is_handed_no_more_than_a_piece(registry: Registry) -> None:
+    """What had come before the pause waits, too, and follows after it."""
+    socket, texts = await opened(registry)
+
+    def take(text: str) -> None:
+        texts.put_nowait(text)
+        socket.pause()
+
+    socket.on_text = take
+    async with wired(socket):
+        socket.data_received(Frame(Opcode.TEXT, b"x").serialize(mask=True) * 1000)
+        assert texts.qsize() <= PIECE // SMALLEST
+        for _ in range(1000):
+            socket.resume()
+            await asyncio.wait_for(texts.get(), 5)
+
+
+def wire(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:
+    """As a client sends it, of a long one the beginning."""
+    return Frame(opcode, data, fin).serialize(mask=True)[:80]
+
+
+RULES = {
+    "text": wire(Opcode.TEXT, b"fine"),
+    "piece": wire(Opcode.TEXT, b"fi", False),
+    "rest": wire(Opcode.CONT, b"ne"),
+    "ping": wire(Opcode.PING, b"there?"),
+    "not UTF-8": wire(Opcode.TEXT, b"\xff"),
+    "bytes": wire(Opcode.BINARY, b"bytes"),
+    "reserved bit": b"\xc1\x80\0\0\0\0",
+    "too large": wire(Opcode.TEXT, b"x" * (MAX_MESSAGE_BYTES + 1)),
+    "goodbye": wire(Opcode.CLOSE, b"\x03\xe8"),
+    "no code": wire(Opcode.CLOSE, b"\x03"),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(RULES)), min_size=1, max_size=4))
+def test_the_first_rule_that_is_broken_decides_wherever_the_bytes_are_cut(names: list[str]) -> None:
+    """In the order of the bytes: the same messages, and the same close, as a client that sends them one by one gets."""
+    data = b"".join(RULES[name] for name in names)
+
+    async def outcome(pieces: list[bytes]) -> tuple[list[str], object]:
+        registry = Registry(Ticker())
+        socket, texts = await opened(registry)
+        ends: list[tuple[int, str]] = []
+        close = WebSocket.close
+
+        class Noting(WebSocket):
+            __slots__ = ()
+
+            def close(self, code: int, reason: str) -> None:
+                if not self.closing:
+                    ends.append((code, reason))
+                close(self, code, reason)
+
+        socket.__class__ = Noting
+        for piece in pieces:
+            socket.data_received(piece)
+        return [texts.get_nowait() for _ in range(texts.qsize())], ends
+
+    with asyncio.Runner() as runner:
+        one_by_one = runner.run(outcome([data[place : place + 1] for place in range(len(data))]))
+        for cut in range(len(data)):
+            assert one_by_one == runner.run(outcome([piece for piece in (data[:cut], data[cut:]) if piece]))

@@ -101,7 +101,7 @@ CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 
 
 def fuzz_socket(effort: Effort) -> None:
-    """The same bytes in any pieces are the same messages and an end or none, and never an exception."""
+    """The same bytes in any pieces are the same messages and the same end or none, and never an exception."""
     with asyncio.Runner() as runner:
         failures: list[Any] = []
         runner.get_loop().set_exception_handler(lambda _, context: failures.append(context))
@@ -126,8 +126,8 @@ def _cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
     return pieces
 
 
-async def _received(pieces: Sequence[bytes]) -> tuple[list[str], bool]:
-    """What a socket takes `pieces` for, and whether they end it."""
+async def _received(pieces: Sequence[bytes]) -> tuple[list[str], int]:
+    """What a socket takes `pieces` for, and the code with which they end it."""
     ours, theirs = socket.socketpair()
     with theirs:
         caller = Identity("0" * 24, "0" * 24, "token", time.time() + 900)
@@ -139,27 +139,25 @@ async def _received(pieces: Sequence[bytes]) -> tuple[list[str], bool]:
         for piece in pieces:
             if not transport.is_closing():
                 websocket.data_received(piece)
+        while websocket.unread and not transport.is_closing():
+            await asyncio.sleep(0)
         websocket.close(GOING, "end")
         transport.close()
         await asyncio.sleep(0)
         answer = b""
         while more := await asyncio.get_running_loop().run_in_executor(None, theirs.recv, 65536):
             answer += more
-    return texts, _ended_early(answer.partition(b"\r\n\r\n")[2])
+    return texts, _close_code(answer.partition(b"\r\n\r\n")[2])
 
 
-def _ended_early(frames: bytes) -> bool:
-    """Whether what a server wrote, pongs and at last a close, says that the client broke a rule or said goodbye.
-
-    Which rule may depend on the pieces, where several are broken: the frames of one piece are read before the first
-    of them is heeded.
-    """
+def _close_code(frames: bytes) -> int:
+    """That of what a server wrote, pongs and at last a close; GOING where the client broke no rule, 0 without one."""
     while frames:
         size = 2 + frames[1]
         if frames[0] == CLOSE:
-            return frames[2:4] != GOING.to_bytes(2, "big")
+            return int.from_bytes(frames[2:4], "big")
         frames = frames[size:]
-    return True
+    return 0
 
 
 # What a client may say: JSON of any shape, that which nearly is one of our frames, and text that is no JSON.

@@ -11,6 +11,7 @@ from service.errors import RateLimited
 from service.http.dialogue import MAX_FRAMES
 from service.http.limits import READING, REFRESH, WRITING, RateLimits, Rule
 from tests.protocol.contract import Contract
+from tests.protocol.test_frames import frame
 from tests.protocol.world import API, World
 from tests.running import Server
 from tests.security.scene import Scene
@@ -119,6 +120,24 @@ async def test_frames_without_end(strict: World) -> None:
             await socket.events(answer, AT_ONCE)
         await socket.raw(said)
         assert (1008, "rate_limited") == await socket.closed()
+    await other.fence()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [frame(0x89, b"x")],
+        [frame(0x8A, b"x")],
+        [frame(0x01, b"{}"), *[frame(0x00)] * 200, frame(0x80)],
+    ],
+    ids=["pings", "pongs", "pieces"],
+)
+async def test_frames_without_end_that_ask_for_nothing(strict: World, frames: list[bytes]) -> None:
+    """What the protocol answers by itself, or puts together, costs us the reading, too: it is counted with the rest."""
+    anna, ben = await strict.people(2)
+    other, socket = await ben.chat(), await anna.chat()
+    socket.websocket.transport.write(b"".join(frames) * (MAX_FRAMES // len(frames) + 1))
+    assert (1008, "rate_limited") == await socket.closed()
     await other.fence()
 
 
