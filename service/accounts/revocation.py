@@ -5,8 +5,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from service.accounts.blacklist import Blacklist
 from service.accounts.sessions import SessionStore
+from service.accounts.tokens import CLOCK_SKEW
 from service.datastores.group_commit import GroupCommit
 from service.errors import TokenRevoked
 from service.identity import Identity
@@ -15,13 +18,20 @@ from service.realtime.registry import Registry
 from service.tasks import forever, stop
 from service.times import now
 
+log = structlog.get_logger()
+
 KIND = "revoke"
 
 LOOK = 2.0
 """Seconds between two looks at the database."""
 OVERLAP = timedelta(seconds=60)
-"""How far a look reaches back behind the one before: longer than clocks differ, than a write takes to be seen, than a
-connection takes from the check of its token to its place in the registry, and than the blacklist's lease."""
+"""How far a look reaches back behind the one before: longer than the clocks of the database's servers differ, than a
+write takes to be seen, and than the blacklist's lease."""
+APART = timedelta(hours=1)
+"""What the clocks of two processes may differ by: one may take a token for good that much longer than the other, which
+issued it or ended its session, would. So an entry outlives it by that."""
+NOTICE = timedelta(seconds=CLOCK_SKEW)
+"""A clock that is further than this from the database's is told of: tokens are refused for it."""
 
 
 class Revocation:
@@ -30,21 +40,22 @@ class Revocation:
     So every process looks at MongoDB every `LOOK` seconds for sessions that have ended: it closes their connections,
     which a lost message may have left open, and enters them in the blacklist, which a lost write may have left out.
     A process that has seen Redis fail, or has just started, asks MongoDB about every token until a look that reaches
-    back over the life of an access token has filled the blacklist again.
+    back over the life of an access token has filled the blacklist again. All of this goes by MongoDB's clock.
     """
 
     def __init__(
         self, sessions: SessionStore, blacklist: Blacklist, bus: Bus, registry: Registry, *, access_ttl: int
     ) -> None:
-        """`access_ttl`: seconds that an access token lives, and so an entry in the blacklist."""
+        """`access_ttl`: seconds that an access token lives; an entry in the blacklist `APART` longer."""
         self._sessions = sessions
         self._blacklist = blacklist
         self._bus = bus
         self._registry = registry
-        self._access_ttl = timedelta(seconds=access_ttl)
+        self._memory = timedelta(seconds=access_ttl) + APART
         # After a restart everybody comes back at once: those who come while one question is out share the next one.
         self._checks: GroupCommit[Identity, None] = GroupCommit(self._check_all)
         self._looked: datetime | None = None
+        self._clock_apart = False
         self._task: asyncio.Task[None] | None = None
         bus.on(KIND, self._hear)
 
@@ -74,21 +85,22 @@ class Revocation:
             return
         # A Redis that hangs does not hold up what can be done here.
         self._close_connections(session_ids)
-        seconds = self._access_ttl.total_seconds()
+        seconds = self._memory.total_seconds()
         await self._blacklist.add(dict.fromkeys((*session_ids, *token_ids), seconds))
         self._bus.publish(KIND, {"session_ids": list(session_ids)})
 
     async def look(self) -> None:
         """One look at the database. Raises Unavailable, and then the next one reaches back as far."""
-        started = now()
+        started = await self._sessions.clock()
+        self._compare(started)
         await self._blacklist.renew()
         failures = self._blacklist.failures
         filling = not self._blacklist.whole and await self._blacklist.answers()
-        since = started - self._access_ttl if filling or self._looked is None else self._looked
+        since = started - self._memory if filling or self._looked is None else self._looked
         async for ended in self._sessions.revoked_since(since - OVERLAP):
             self._close_connections(ended)
-            until = {one: moment + self._access_ttl for one, moment in ended.items()}
-            await self._blacklist.add({one: (end - now()).total_seconds() for one, end in until.items()})
+            until = {one: moment + self._memory for one, moment in ended.items()}
+            await self._blacklist.add({one: (end - started).total_seconds() for one, end in until.items()})
         self._looked = started
         if filling:
             await self._blacklist.complete(failures)
@@ -103,6 +115,13 @@ class Revocation:
         else:
             revoked = [any(pair) for pair in zip(entries[::2], entries[1::2], strict=True)]
         return [TokenRevoked() if one else None for one in revoked]
+
+    def _compare(self, moment: datetime) -> None:
+        """Say in the log when this process's clock begins to differ from the database's."""
+        apart = now() - moment
+        if (abs(apart) > NOTICE) is not self._clock_apart:
+            self._clock_apart = not self._clock_apart
+            log.warning("clock_apart" if self._clock_apart else "clock_right", seconds=apart.total_seconds())
 
     async def _watch(self) -> None:
         await self.look()

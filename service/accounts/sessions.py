@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
@@ -17,6 +17,10 @@ BATCH = 500
 
 LIVE = {"revoked_at": None}
 """A session that has not ended has no `revoked_at`, which keeps it out of the index of those that have."""
+
+
+ENDED = {"$currentDate": {"revoked_at": True}}
+"""By the database's clock: those of two processes may differ, and then one would look for it in another minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class SessionStore:
     """
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._sessions: Collection = database["sessions"]
 
     async def create_indexes(self) -> None:
@@ -84,9 +89,7 @@ class SessionStore:
     async def revoke(self, session_id: str, user_id: str) -> bool:
         """End one session of this user; False where there is none to end."""
         async with unavailable():
-            result = await self._sessions.update_one(
-                {**_which(session_id, user_id), **LIVE}, {"$set": {"revoked_at": now()}}
-            )
+            result = await self._sessions.update_one({**_which(session_id, user_id), **LIVE}, ENDED)
         return bool(result.modified_count)
 
     async def revoke_others(self, user_id: str, keep: str) -> list[str]:
@@ -115,8 +118,16 @@ class SessionStore:
                 await self._sessions.delete_many({"_id": {"$in": [one["_id"] for one in found]}})
         return len(found)
 
+    async def clock(self) -> datetime:
+        """What time it is for the database, which says when sessions ended."""
+        async with unavailable():
+            answer = await self._database.command("hello")
+        moment: datetime = answer["localTime"]
+        return moment.replace(tzinfo=UTC)
+
     async def revoked_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
-        """The sessions that ended at `moment` or later, and when: in batches, for there may be many."""
+        """The sessions that ended at `moment` of the database's clock or later, and when: in batches, for there may be
+        many."""
         async with unavailable():
             cursor = self._sessions.find({"revoked_at": {"$gte": moment}}, {"revoked_at": True}, batch_size=BATCH)
             while batch := await cursor.to_list(BATCH):
@@ -131,7 +142,7 @@ class SessionStore:
         ended = list(ids)
         if ended:
             async with unavailable():
-                await self._sessions.update_many({"_id": {"$in": ended}, **LIVE}, {"$set": {"revoked_at": now()}})
+                await self._sessions.update_many({"_id": {"$in": ended}, **LIVE}, ENDED)
         return [str(one) for one in ended]
 
 

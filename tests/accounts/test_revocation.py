@@ -1,14 +1,19 @@
 """A session that has ended opens nothing, and what it had open is closed, whatever is away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
+from service.accounts import revocation, sessions, tokens
 from service.accounts.blacklist import PREFIX
 from service.accounts.models import Login, SignedIn
+from service.accounts.revocation import APART
 from service.accounts.tokens import ACCESS
 from service.datastores.mongo import Mongo
 from service.errors import TokenRevoked, Unavailable
@@ -19,6 +24,8 @@ from service.times import now
 from tests.accounts.conftest import PASSWORD
 from tests.accounts.door import Door
 from tests.accounts.parts import ACCESS_TTL, Process, process
+
+REMEMBERED = ACCESS_TTL + int(APART.total_seconds())
 
 
 async def opens(one: Process, caller: Identity) -> bool:
@@ -79,10 +86,10 @@ async def test_of_many_who_come_at_once_each_gets_their_own_answer(
 
 
 async def test_an_entry_lives_no_longer_than_its_tokens(here: Process, caller: Identity, redis: Redis) -> None:
-    """Session and token are on the blacklist for the life of an access token."""
+    """Session and token are on the blacklist for the life of an access token, by whosever clock."""
     await here.accounts.logout(caller)
     for one in (caller.session_id, caller.token_id):
-        assert ACCESS_TTL - 5 < await redis.ttl(PREFIX + one) <= ACCESS_TTL
+        assert REMEMBERED - 5 < await redis.ttl(PREFIX + one) <= REMEMBERED
 
 
 async def test_the_connections_of_an_ended_session_are_closed(here: Process, caller: Identity) -> None:
@@ -115,6 +122,59 @@ async def test_connections_elsewhere_are_closed_though_the_message_was_lost(
     assert connection.closed is None
     await there.revocation.look()
     assert (1008, "token_revoked") == connection.closed
+
+
+@contextmanager
+def clock(hours: int) -> Iterator[None]:
+    """The time of the process that does something meanwhile, so many hours off."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sessions, revocation):
+            patch.setattr(module, "now", lambda: now() + timedelta(hours=hours))
+        yield
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+@pytest.mark.parametrize("whose", ["who ends it", "who looks"])
+async def test_an_end_is_seen_whatever_a_clock_says(
+    here: Process, there: Process, redis: Redis, caller: Identity, hours: int, whose: str
+) -> None:
+    """The message was lost, and Redis with all its entries: connections close, the blacklist is filled again."""
+    ending, looking = (hours, 0) if whose == "who ends it" else (0, hours)
+    connection = there.connect(caller)
+    with clock(looking):
+        await there.revocation.look()
+    with clock(ending):
+        await here.accounts.logout(caller)
+    with clock(looking):
+        await there.revocation.look()
+        assert (1008, "token_revoked") == connection.closed
+        await redis.flushall()
+        assert not await opens(there, caller)
+        await there.revocation.look()
+    assert there.blacklist.whole
+    assert REMEMBERED - 5 < await redis.ttl(PREFIX + caller.session_id) <= REMEMBERED
+
+
+async def test_a_token_of_a_clock_that_is_ahead_stays_shut(here: Process, redis: Redis, an: SignedIn) -> None:
+    """Its issuer's clock is most of an hour ahead: it is on the blacklist as long as anyone would take it for good."""
+    caller = await here.verifier.verify_scoped_token(an.access_token, ACCESS)
+    with pytest.MonkeyPatch.context() as patch:
+        ahead = time.time() + APART.total_seconds() - 60
+        patch.setattr(tokens.time, "time", lambda: ahead)
+        issued = here.tokens.issue(ACCESS, caller.user_id, caller.session_id)
+    await here.accounts.logout(caller)
+    assert issued.expires_at < time.time() + await redis.ttl(PREFIX + caller.session_id)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_is_wrong_is_told_of_once(here: Process, hours: int) -> None:
+    """And once that it is right again."""
+    with capture_logs() as logged:
+        for off in (0, hours, hours, 0, 0):
+            with clock(off):
+                await here.revocation.look()
+    assert ["clock_apart", "clock_right"] == [line["event"] for line in logged if "clock" in line["event"]]
+    assert hours == round(logged[0]["seconds"] / 3600)
 
 
 async def test_a_connection_that_came_in_between_is_closed(here: Process, there: Process, caller: Identity) -> None:
@@ -219,8 +279,8 @@ async def test_an_ended_session_stays_shut_when_redis_has_lost_everything(
 
 
 async def test_what_ended_long_ago_is_entered_too(here: Process, mongo: Mongo, redis: Redis, caller: Identity) -> None:
-    """As long ago as an access token lives: by a new process, and by one that sees that Redis has lost everything."""
-    ended = now() - timedelta(seconds=ACCESS_TTL - 60)
+    """As long ago as an access token may live: by a new process, and by one that sees that Redis has lost it all."""
+    ended = now() - timedelta(seconds=REMEMBERED - 60)
     await here.sessions._sessions.update_one({}, {"$set": {"revoked_at": ended}})
     await redis.flushall()
     fresh = process(mongo, redis)
@@ -256,7 +316,7 @@ async def test_what_was_entered_late_lasts_no_longer(
     await asyncio.sleep(0.05)
     await door.open()
     await behind.revocation.look()
-    assert ACCESS_TTL * 1000 - 5000 < await redis.pttl(PREFIX + caller.session_id) <= ACCESS_TTL * 1000 - 50
+    assert REMEMBERED * 1000 - 5000 < await redis.pttl(PREFIX + caller.session_id) <= REMEMBERED * 1000 - 50
 
 
 async def test_a_hanging_redis_holds_up_only_who_finds_it_so(here: Process, caller: Identity, redis: Redis) -> None:
