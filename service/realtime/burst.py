@@ -31,7 +31,8 @@ class Burst:
     def takes(self, to: Collection[str] | None, event: Event) -> bool:
         """Add `event`, where it is for the same connections and there is room; whether it was."""
         size = self._size + len(event.body)
-        if event.feed != self.feed or size > MAX_BYTES or to != self.to:
+        # A group's recipients are one object from event to event.
+        if event.feed != self.feed or size > MAX_BYTES or (to is not self.to and to != self.to):
             return False
         self.events.append(event)
         self.plain = self.plain and _plain(event)
