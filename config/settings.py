@@ -18,6 +18,19 @@ MAX_FORMER_SECRETS = 4
 DAY = 24 * 3600
 
 
+def redis_nodes(url: str) -> list[str]:
+    """A URL for each node that a REDIS_URL names: `redis://:secret@a:6379,b:6379` names two, with one password.
+
+    Raises ValueError where a port is none.
+    """
+    parts = urlsplit(url)
+    user, at, nodes = parts.netloc.rpartition("@")
+    found = [parts._replace(netloc=f"{user}{at}{node}") for node in nodes.split(",")]
+    for node in found:
+        node.port  # noqa: B018
+    return [node.geturl() for node in found] if len(found) > 1 else [url]
+
+
 class SettingsError(Exception):
     """A variable holds what it cannot. The message is one line and names it."""
 
@@ -81,7 +94,7 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("it begins with redis://, rediss:// or unix://")
         try:
-            urlsplit(value or "").port  # noqa: B018
+            redis_nodes(value or "")
         except ValueError:  # its own text would quote what may be a piece of the password
             raise ValueError("its port is not a number; a password with / ? # or @ in it has to be quoted") from None
         return value

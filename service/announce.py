@@ -5,7 +5,7 @@ from service.chat.events import announcement
 from service.datastores.directory import DataDirectory
 from service.datastores.redis import OUTAGE, connect
 from service.realtime.delivery import Delivery
-from service.realtime.redis_bus import CHANNEL, RedisBus
+from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.ticker import Ticker
 
@@ -26,15 +26,15 @@ async def announce(settings: Settings, text: str) -> int:
         raise CannotAnnounce(f"DATA_DIR: no Loa is running in {settings.data_dir}, and REDIS_URL is not set")
     redis = connect(url)
     try:
-        ((_, listeners),) = await redis.pubsub_numsub(CHANNEL)
+        bus = RedisBus(redis)
+        listeners = await bus.listeners()
         if not listeners:
             raise CannotAnnounce("no Loa is listening to this Redis")
-        bus = RedisBus(redis)
         delivery = Delivery(bus, Registry(Ticker()))
         await bus.start()
         delivery.publish(announcement(text), None)
         await bus.close()
-        return int(listeners)
+        return listeners
     except OUTAGE as error:
         variable = "REDIS_URL" if settings.redis_url else "DATA_DIR"
         raise CannotAnnounce(f"{variable}: Redis cannot be reached ({type(error).__name__})") from error

@@ -34,7 +34,7 @@ from service.chat.service import ChatService
 from service.chat.writers import WriterStore
 from service.datastores.commands import CommandSpans
 from service.datastores.mongo import Database, Mongo
-from service.datastores.redis import connect
+from service.datastores.redis import connect, ping
 from service.encoding import dumps, loads
 from service.http import asyncapi, completion, errors, extensions, headers, health, metrics, requests
 from service.http.authentication import Authentication
@@ -218,7 +218,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app.blueprint(web_routes())
     if settings.status_token:
         app.blueprint(status_routes(instruments, limits, settings.status_token))
-    app.blueprint(health.blueprint(mongo, redis, lambda: registry.draining))
+    app.blueprint(health.blueprint(mongo.ping, partial(ping, redis), lambda: registry.draining))
     app.blueprint(metrics.blueprint(instruments))
     app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", extensions.VERSION, "", channels())))
 

@@ -19,7 +19,7 @@ from service.chat.membership import MembershipService
 from service.chat.service import ChatService
 from service.datastores.directory import DataDirectory
 from service.datastores.mongo import Mongo
-from service.datastores.redis import OUTAGE, connect
+from service.datastores.redis import OUTAGE, connect, ping
 from service.errors import Unavailable
 from service.realtime.delivery import Delivery
 from service.realtime.presence import Presence
@@ -69,7 +69,7 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
     bus = RedisBus(redis)
     try:
         # Not without it: the others' connections would not hear of what has gone.
-        await redis.ping()
+        await ping(redis)
         await bus.start()
         deletion = Deletion(settings, Stores.of(mongo.database), bus, redis)
         try:

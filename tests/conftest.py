@@ -18,6 +18,7 @@ from service.datastores.directory import DataDirectory
 from service.datastores.embedded import embedded
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
+from tests.cluster import cluster
 from tests.running import Server, running
 
 SERVER_REDIS = 1
@@ -67,6 +68,15 @@ def datastores(_clean_environment: None, tmp_path_factory: pytest.TempPathFactor
         assert found.mongodb_uri
         assert found.redis_url
         yield Datastores(found.mongodb_uri, f"{found.redis_url.partition('?')[0]}?db={FLUSHED}")
+        runner.run(stack.aclose())
+
+
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis Cluster that tests share: do not kill a node of it, nor move a slot."""
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        yield runner.run(stack.enter_async_context(cluster(tmp_path_factory.mktemp("cluster")))).url
         runner.run(stack.aclose())
 
 

@@ -7,12 +7,11 @@ from typing import Any, cast
 import structlog
 from redis.asyncio import Redis
 
-from service.datastores.redis import OUTAGE
+from service.datastores.redis import OUTAGE, TAG, ping
 
 log = structlog.get_logger()
 
-PREFIX = "loa:{revoked}:"
-"""The braces keep all of it in one slot of a cluster, so that the mark goes wherever the entries go."""
+PREFIX = f"{TAG}:revoked:"
 MARK = PREFIX + "complete"
 
 LEASE = 30
@@ -71,9 +70,10 @@ class Blacklist:
         """Whether Redis is there."""
         try:
             async with asyncio.timeout(PATIENCE):
-                return bool(await cast(Any, self._redis.ping()))
+                await ping(self._redis)
         except OUTAGE:
             return False
+        return True
 
     async def renew(self) -> None:
         """Keep the mark for another while, if it is there."""

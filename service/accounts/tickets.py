@@ -9,12 +9,12 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from service.accounts.blacklist import PATIENCE
-from service.datastores.redis import OUTAGE
+from service.datastores.redis import OUTAGE, TAG
 from service.encoding import dumps, loads
 from service.errors import TokenExpired, TokenInvalid, Unavailable
 from service.identity import Identity
 
-PREFIX = "loa:ticket:"
+PREFIX = f"{TAG}:ticket:"
 TTL = 30
 """Seconds: from the answer to the connecting that follows it, over a bad network."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from pydantic import BaseModel
 from sanic import Blueprint, HTTPResponse, Request
@@ -15,8 +14,8 @@ PATIENCE = 1.0
 """Seconds for a datastore to answer: a load balancer asks every few seconds, and waits not much longer than this."""
 
 
-class Pingable(Protocol):
-    def ping(self) -> Awaitable[object]: ...
+Ping = Callable[[], Awaitable[object]]
+"""Asks a datastore for something that it can answer only if it works; raises where it does not."""
 
 
 class Health(BaseModel):
@@ -25,7 +24,7 @@ class Health(BaseModel):
     status: str = "ok"
 
 
-def blueprint(mongo: Pingable, redis: Pingable, draining: Callable[[], bool]) -> Blueprint:
+def blueprint(mongo: Ping, redis: Ping, draining: Callable[[], bool]) -> Blueprint:
     """`draining`: whether this process is about to stop."""
     bp = Blueprint("health")
 
@@ -53,10 +52,10 @@ def blueprint(mongo: Pingable, redis: Pingable, draining: Callable[[], bool]) ->
     return bp
 
 
-async def _answers(store: Pingable) -> bool:
+async def _answers(store: Ping) -> bool:
     try:
         async with asyncio.timeout(PATIENCE):
-            await store.ping()
+            await store()
     except (Unavailable, *OUTAGE):
         return False
     return True

@@ -5,17 +5,17 @@ import time
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import structlog
 from limits import RateLimitItem, parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from sanic import Request
 
-from service.datastores.redis import OUTAGE
+from service.datastores.redis import OUTAGE, place
 from service.errors import RateLimited
 
 log = structlog.get_logger()
@@ -58,6 +58,9 @@ READING = Rule("reading", "1800/minute")
 SEARCH = Rule("search", "120/minute")
 """Per user: two a second is as fast as one types."""
 
+TAG = "{loa:limits}"
+"""In every key. Of a cluster's slots the counts have one to themselves, and so, mostly, another node than the bus: they
+are what Redis is asked for most, and can best be done without."""
 AWAY = 5.0
 """Seconds for which a Redis that failed is left alone."""
 TIMEOUT = 0.5
@@ -77,8 +80,8 @@ class RateLimits:
         """`redis_url`: redis://, rediss:// or unix://; None: nothing is shared."""
         self.enabled = enabled
         self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._storage = _storage(redis_url) if redis_url and enabled else None
-        self._shared = MovingWindowRateLimiter(self._storage) if self._storage else None
+        self._pool = _pool(redis_url) if redis_url and enabled else None
+        self._shared = MovingWindowRateLimiter(_storage(self._pool)) if self._pool else None
         self._away_until = 0.0
 
     async def check(self, rule: Rule, *keys: str) -> None:
@@ -94,8 +97,8 @@ class RateLimits:
         """Nothing is opened before it is needed."""
 
     async def close(self) -> None:
-        if self._storage:
-            await self._storage.bridge.get_connection().aclose()  # type: ignore[attr-defined]
+        if self._pool:
+            await self._pool.aclose()
 
     async def _wait(self, rule: Rule, item: RateLimitItem, keys: tuple[str, ...]) -> float:
         if self._shared and self._may_ask():
@@ -159,17 +162,16 @@ def address(request: Request) -> str:
     return str(ip)
 
 
-def _storage(redis_url: str) -> RedisStorage:
-    options: dict[str, Any] = {
+def _pool(redis_url: str) -> ConnectionPool:
+    options = {
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
-        "max_connections": MAX_REDIS_CONNECTIONS,
         # Trying again is `AWAY`'s business.
         "retry": Retry(NoBackoff(), 0),
     }
-    if redis_url.startswith("rediss://"):
-        # As service/datastores/redis.py says; `?ssl_cert_reqs=` in the URL has the last word here, too.
-        options["ssl_cert_reqs"] = "none"
-    if redis_url.startswith("unix://"):
-        redis_url = "redis+" + redis_url
-    return RedisStorage(f"async+{redis_url}", implementation="redispy", key_prefix="loa:limits", **options)
+    return ConnectionPool(**{"max_connections": MAX_REDIS_CONNECTIONS, **options, **place(redis_url, TAG)})
+
+
+def _storage(pool: ConnectionPool) -> RedisStorage:
+    # The URL is not looked at where there is a pool.
+    return RedisStorage("async+redis://", implementation="redispy", key_prefix=TAG, connection_pool=pool)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import structlog
 from redis.asyncio import Redis
 
-from service.datastores.redis import OUTAGE
+from service.datastores.redis import OUTAGE, TAG
 from service.errors import Unavailable
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
@@ -21,7 +21,7 @@ from service.times import iso, now
 
 log = structlog.get_logger()
 
-PROCESSES = "loa:presence:processes"
+PROCESSES = f"{TAG}:presence:processes"
 ALIVE_SECONDS = 15
 """A process that has not said for so long that it lives is dead, and its users are not online through it."""
 BEAT_SECONDS = 5
@@ -351,12 +351,12 @@ def _state(online: bool, last_seen: datetime | None) -> dict[str, Any]:
 
 
 def _processes_of(user_id: str) -> str:
-    return f"loa:presence:user:{user_id}"
+    return f"{TAG}:presence:user:{user_id}"
 
 
 def _users_of(process_id: str) -> str:
-    return f"loa:presence:process:{process_id}"
+    return f"{TAG}:presence:process:{process_id}"
 
 
 def _alive(process_id: str) -> str:
-    return f"loa:presence:alive:{process_id}"
+    return f"{TAG}:presence:alive:{process_id}"

@@ -4,6 +4,9 @@ Why one channel and not one for each connected user: whoever connects would have
 subscription, a reconnect storm would be thousands of them, and an event for a group of a thousand would be a thousand
 messages, decoded again by each process for each member. So an event is one PUBLISH, with its recipients in the head,
 and one message for each process, which picks out its own; and a connection costs the bus nothing.
+
+In a cluster the channel is a sharded one (SPUBLISH): the node that serves its slot carries it, and the others hear
+nothing of it.
 """
 
 import asyncio
@@ -16,15 +19,15 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 
+from service.datastores.redis import TAG, is_cluster
 from service.encoding import dumps, loads
 from service.realtime.bus import Handler, Handlers
 from service.tasks import forever, stop
 
 log = structlog.get_logger()
 
-CHANNEL = "loa:bus"
+CHANNEL = f"{TAG}:bus"
 MAX_WAITING = 10_000
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 """What may wait for a Redis that is away. Past either, the oldest goes, and the others are told of the gap."""
@@ -55,6 +58,8 @@ class RedisBus:
         """Seconds that the last own message took through Redis and back."""
         self._redis = redis
         self._channel = channel
+        self._sharded: bool | None = None
+        """Whether the server is a cluster; None: not known yet."""
         self._handlers = Handlers()
         self._gap_callbacks: list[Callable[[], None]] = []
         self._outbox: deque[bytes] = deque()
@@ -65,8 +70,6 @@ class RedisBus:
         self._all_said = asyncio.Event()
         self._all_said.set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._pubsub: PubSub | None = None
-        self._heard = 0.0
         self._connected = False
         self._was_connected = False
 
@@ -103,7 +106,17 @@ class RedisBus:
         await _wait(self._all_said, GRACE)
         for task in self._tasks:
             await stop(task)
-        await self._hang_up()
+
+    async def listeners(self) -> int:
+        """How many processes listen. Raises one of OUTAGE."""
+        count = self._redis.pubsub_shardnumsub if await self._is_sharded() else self._redis.pubsub_numsub
+        ((_, listeners),) = await count(self._channel)
+        return int(listeners)
+
+    async def _is_sharded(self) -> bool:
+        if self._sharded is None:
+            self._sharded = await is_cluster(self._redis)
+        return self._sharded
 
     # Saying.
 
@@ -126,8 +139,9 @@ class RedisBus:
         while self._outbox:
             batch = [self._outbox[place] for place in range(min(MAX_BATCH, len(self._outbox)))]
             pipeline = self._redis.pipeline(transaction=False)
+            publish = pipeline.spublish if await self._is_sharded() else pipeline.publish
             for message in batch:
-                pipeline.publish(self._channel, message)
+                publish(self._channel, message)
             await pipeline.execute()
             # Only what Redis has taken leaves; some of a failed batch may be said twice, which numbers sort out.
             for message in batch:
@@ -139,31 +153,33 @@ class RedisBus:
     async def _beat(self) -> None:
         self._post(BEAT_KIND, {"at": time.monotonic()}, b"")
         await asyncio.sleep(BEAT)
-        if self._connected and time.monotonic() - self._heard > DEAF_AFTER:
-            log.warning("bus_deaf", seconds=DEAF_AFTER)
-            await self._hang_up()
 
     # Hearing.
 
     async def _listen(self) -> None:
         pubsub = self._redis.pubsub()
-        self._pubsub = pubsub
         try:
-            await pubsub.subscribe(self._channel)
+            # A server that is another now may be of the other kind.
+            self._sharded = None
+            await (pubsub.ssubscribe if await self._is_sharded() else pubsub.subscribe)(self._channel)
+            heard = time.monotonic()
             while True:
                 message = await pubsub.get_message(timeout=DEAF_AFTER)
-                if self._pubsub is not pubsub:
-                    return
                 if message is None:
+                    if time.monotonic() - heard >= DEAF_AFTER:
+                        log.warning("bus_deaf", seconds=DEAF_AFTER)
+                        return
                     continue
-                self._heard = time.monotonic()
-                if message["type"] == "subscribe":
-                    self._hearing()
-                elif message["type"] == "message":
+                heard = time.monotonic()
+                if message["type"] in ("message", "smessage"):
                     self._hear(message["data"])
+                elif message["type"] in ("subscribe", "ssubscribe"):
+                    self._hearing()
+                elif message["type"] == "sunsubscribe":
+                    # The slot has been moved: its new node has to be found.
+                    return
         finally:
-            if self._pubsub is pubsub:
-                self._pubsub = None
+            # Nobody else closes it: a connection that is still read from would go back to those that others use.
             self._connected = False
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
@@ -192,12 +208,6 @@ class RedisBus:
     def _missed(self) -> None:
         for callback in self._gap_callbacks:
             callback()
-
-    async def _hang_up(self) -> None:
-        pubsub, self._pubsub = self._pubsub, None
-        self._connected = False
-        if pubsub is not None:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

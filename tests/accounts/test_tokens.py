@@ -84,7 +84,7 @@ def test_a_missing_claim_is_refused(tokens: Tokens, claim: str) -> None:
         ("sid", ""),
         ("sid", [SESSION]),
         ("jti", "short"),
-        ("jti", "loa:{revoked}:somebody"),
+        ("jti", "{loa}:revoked:somebody"),
         ("jti", 5),
         ("scope", [ACCESS]),
         ("scope", "access_token refresh_token"),

@@ -6,6 +6,7 @@ from redis.asyncio import Redis
 from service.accounts.models import SignedIn
 from service.accounts.tokens import ACCESS, REFRESH, Tokens
 from service.datastores.mongo import Mongo
+from service.datastores.redis import TAG
 from service.errors import TokenExpired, TokenInvalid, TokenMissing, TokenRevoked, Unavailable
 from service.identity import Identity, Verifier
 from tests.accounts.parts import SECRET, Process, process
@@ -62,7 +63,7 @@ async def test_a_refresh_token_outlives_the_blacklist_but_not_its_session(
 ) -> None:
     """The blacklist has forgotten the session, and says that nothing is missing; MongoDB remembers."""
     await here.accounts.logout(caller)
-    await redis.delete(f"loa:{{revoked}}:{caller.session_id}", f"loa:{{revoked}}:{caller.token_id}")
+    await redis.delete(f"{TAG}:revoked:{caller.session_id}", f"{TAG}:revoked:{caller.token_id}")
     assert [False] == await here.blacklist.holds([caller.session_id])
     with pytest.raises(TokenRevoked):
         await here.verifier.verify_scoped_token(an.refresh_token, REFRESH)

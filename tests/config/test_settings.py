@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import Settings, SettingsError
+from config.settings import Settings, SettingsError, redis_nodes
 
 SECRET = "x" * 32
 
@@ -40,6 +40,18 @@ def test_a_platform_that_gives_the_port_connects_from_outside(
     assert host == read(monkeypatch, **environment).host
 
 
+def test_redis_may_be_several_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one cluster, with one password, which may have commas in it."""
+    settings = read(monkeypatch, REDIS_URL="rediss://user:a,b@one:1,[::1]:2,three/0?ssl_cert_reqs=required")
+    assert settings.redis_url
+    assert [
+        "rediss://user:a,b@one:1/0?ssl_cert_reqs=required",
+        "rediss://user:a,b@[::1]:2/0?ssl_cert_reqs=required",
+        "rediss://user:a,b@three/0?ssl_cert_reqs=required",
+    ] == redis_nodes(settings.redis_url)
+    assert ["unix:///tmp/a,b.sock"] == redis_nodes("unix:///tmp/a,b.sock")
+
+
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a `.env` file has them."""
     settings = read(monkeypatch, MONGODB_URI="", REDIS_URL="", JWT_SECRET="", ALLOWED_ORIGINS="", LOG_LEVEL="")
@@ -55,6 +67,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MONGODB_URI", "localhost:27017"),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://:pass/word@localhost:6379"),
+        ("REDIS_URL", "redis://one:6379,two:port"),
         ("JWT_SECRET", "x" * 31),
         ("JWT_SECRET_PREVIOUS", f"{SECRET},pass word"),
         ("JWT_SECRET_PREVIOUS", ",".join([SECRET] * 5)),

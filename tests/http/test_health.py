@@ -1,14 +1,17 @@
 """Whether the process runs, and whether it should be sent requests."""
 
 import asyncio
+from functools import partial
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 from sanic import Sanic
 
 from service.datastores.mongo import Mongo
+from service.datastores.redis import connect, ping
 from service.http import errors, health
-from service.http.health import Pingable
+from tests.cluster import Node, cluster, is_well, until
 from tests.rest import RestClient, forget_documents, free_port, serving
 
 
@@ -17,12 +20,18 @@ class Hanging:
         await asyncio.Event().wait()
 
 
-async def ask(path: str, mongo: Pingable, redis: Pingable, *, draining: bool = False) -> tuple[int, dict[str, object]]:
+async def ask(
+    path: str, mongo: Mongo | Hanging, redis: Redis | Hanging, *, draining: bool = False
+) -> tuple[int, dict[str, object]]:
     forget_documents()
     Sanic.test_mode = True
     app: Sanic = Sanic("health-test", configure_logging=False)
     errors.install(app)
-    app.blueprint(health.blueprint(mongo, redis, lambda: draining))
+    app.blueprint(
+        health.blueprint(
+            mongo.ping, redis.ping if isinstance(redis, Hanging) else partial(ping, redis), lambda: draining
+        )
+    )
     async with serving(app) as client:
         return await answer(client, path)
 
@@ -33,6 +42,10 @@ async def answer(client: RestClient, path: str) -> tuple[int, dict[str, object]]
         assert int(response.headers["retry-after"]) >= 1
         assert "unavailable" == response.json()["code"]
     return response.status_code, response.json()
+
+
+async def is_ill(node: Node) -> bool:
+    return not await is_well(node)
 
 
 class TestHealthz:
@@ -56,6 +69,20 @@ class TestReadyz:
         status, body = await ask("/readyz", mongo, redis)
         await redis.aclose()
         assert (503, "Away: Redis.") == (status, body["detail"])
+
+    async def test_is_not_ready_while_a_cluster_lacks_a_node(self, mongo: Mongo, tmp_path: Path) -> None:
+        """Its nodes run, and serve nobody; it is ready once they do again."""
+        async with cluster(tmp_path / "cluster") as nodes:
+            first, *_, other = nodes.nodes
+            redis = connect(first.url)
+            assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
+            await other.kill()
+            await until(lambda: is_ill(first))
+            assert 503 == (await ask("/readyz", mongo, redis))[0]
+            await other.start()
+            await nodes.well()
+            assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
+            await redis.aclose()
 
     async def test_is_not_ready_without_mongodb(self, redis: Redis) -> None:
         """The same for the other."""

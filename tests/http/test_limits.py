@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from sanic.compat import Header
 from service.errors import RateLimited
 from service.http import limits
 from service.http.limits import ConnectionBound, RateLimits, Rule
+from tests.cluster import cluster
 from tests.conftest import Datastores
 from tests.rest import free_port
 
@@ -101,13 +103,24 @@ class TestShared:
         assert 2 == await passing(store, SHORT, "alice", times=3)
         await store.close()
 
+    async def test_counts_together_on_a_cluster_and_apart_while_its_node_is_away(self, tmp_path: Path) -> None:
+        """Whichever node each process was told of; its own count takes over, as with any Redis that is away."""
+        async with cluster(tmp_path / "cluster") as nodes:
+            one, two = (RateLimits(node.url, True) for node in nodes.nodes[:2])
+            assert 2 == await passing(one, SHARED, "alice", times=2)
+            assert 1 == await passing(two, SHARED, "alice")
+            await (await nodes.owner(limits.TAG)).kill()
+            assert 3 == await passing(one, SHARED, "alice")
+            await one.close()
+            await two.close()
+
     async def test_keeps_its_keys_together(self, redis: Redis, datastores: Datastores) -> None:
         """All of Loa's keys begin alike, and these go away by themselves."""
         store = RateLimits(datastores.redis_url, True)
         await store.check(SHARED, "alice")
         keys = await redis.keys("*")
         assert keys
-        assert all(key.startswith(b"loa:limits:") for key in keys)
+        assert all(key.startswith(b"{loa:limits}:") for key in keys)
         assert all([0 < await redis.ttl(key) <= 60 for key in keys])
         await store.close()
 

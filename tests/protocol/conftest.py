@@ -39,6 +39,13 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def clustered(tmp_path_factory: pytest.TempPathFactory, cluster_url: str) -> Iterator[Server]:
+    """The same, over a Redis Cluster."""
+    with serving(tmp_path_factory.mktemp("clustered"), WEB_CONCURRENCY="4", REDIS_URL=cluster_url) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def contract(server: Server) -> Contract:
     """The same for every server: they run the same code."""
     return contract_of(server)
@@ -63,6 +70,19 @@ async def ben(world: World) -> Person:
 @pytest.fixture
 async def four_world(four: Server, contract: Contract) -> AsyncIterator[World]:
     async with World(four, contract) as world:
+        yield world
+
+
+@pytest.fixture(params=["four", "clustered"], ids=["one Redis", "a cluster"])
+def spread_server(request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+async def spread_world(spread_server: Server, contract: Contract) -> AsyncIterator[World]:
+    """For what goes from worker to worker: over a Redis of either kind."""
+    async with World(spread_server, contract) as world:
         yield world
 
 

@@ -29,11 +29,11 @@ async def announce(world: World, text: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-async def test_everyone_hears_it(four_world: World) -> None:
+async def test_everyone_hears_it(spread_world: World) -> None:
     """Every chat socket on every worker gets the text."""
-    anna, ben = await four_world.people(2)
-    sockets = [*(await spread(four_world.server, anna.chat, 3)).values(), await ben.chat()]
-    code, output = await announce(four_world, "Mười phút nữa 🔧")
+    anna, ben = await spread_world.people(2)
+    sockets = [*(await spread(spread_world.server, anna.chat, 3)).values(), await ben.chat()]
+    code, output = await announce(spread_world, "Mười phút nữa 🔧")
     assert 0 == code, output
     for socket in sockets:
         assert {"type": "announcement", "data": {"message": "Mười phút nữa 🔧"}} == await socket.event("announcement")

@@ -6,12 +6,12 @@ from tests.protocol.processes import spread
 from tests.protocol.world import World
 
 
-async def test_messages_across_workers(four_world: World) -> None:
+async def test_messages_across_workers(spread_world: World) -> None:
     """Whichever worker a message is sent on, the sockets on all others bring it."""
-    anna, ben = await four_world.people(2)
+    anna, ben = await spread_world.people(2)
     direct = await anna.talk(ben)
-    hers = await spread(four_world.server, anna.chat, 3)
-    his = await spread(four_world.server, ben.chat, 3)
+    hers = await spread(spread_world.server, anna.chat, 3)
+    his = await spread(spread_world.server, ben.chat, 3)
     for seq, socket in enumerate([*hers.values(), *his.values()], 1):
         sent = await socket.ask("send_message", conversation_id=direct, content=f"number {seq}")
         assert seq == sent["data"]["seq"]
@@ -19,13 +19,13 @@ async def test_messages_across_workers(four_world: World) -> None:
             assert sent["data"] == (await other.event("new_message"))["data"]
 
 
-async def test_logout_across_workers(four_world: World) -> None:
+async def test_logout_across_workers(spread_world: World) -> None:
     """Signing out closes the session's sockets and streams on every worker, and another session's on none."""
-    anna = await four_world.person()
+    anna = await spread_world.person()
     other = await anna.device()
-    sockets = await spread(four_world.server, anna.chat, 3)
-    streams = await spread(four_world.server, anna.stream, 2)
-    kept = await spread(four_world.server, other.chat, 3)
+    sockets = await spread(spread_world.server, anna.chat, 3)
+    streams = await spread(spread_world.server, anna.stream, 2)
+    kept = await spread(spread_world.server, other.chat, 3)
     await anna.post("/auth/logout")
     for socket in sockets.values():
         assert (1008, "token_revoked") == await socket.closed()
@@ -37,13 +37,13 @@ async def test_logout_across_workers(four_world: World) -> None:
         await socket.fence()
 
 
-async def test_badges_across_workers(four_world: World) -> None:
+async def test_badges_across_workers(spread_world: World) -> None:
     """Reading on one worker updates the badge on the others: of chats by `read`, of notifications by the count."""
-    anna, ben = await four_world.people(2)
+    anna, ben = await spread_world.people(2)
     direct, post = await anna.talk(ben), await ben.publish()
     await anna.say(direct)
-    sockets = await spread(four_world.server, ben.chat, 3)
-    streams = await spread(four_world.server, ben.stream, 3)
+    sockets = await spread(spread_world.server, ben.chat, 3)
+    streams = await spread(spread_world.server, ben.stream, 3)
     first, *_ = sockets.values()
     await first.ask("read", conversation_id=direct, seq=1)
     for socket in sockets.values():
@@ -56,14 +56,14 @@ async def test_badges_across_workers(four_world: World) -> None:
         await stream.event("unread_count", lambda event: event["data"] == {"unread_count": 0, "seq": 1})
 
 
-async def test_presence_across_workers(four_world: World) -> None:
+async def test_presence_across_workers(spread_world: World) -> None:
     """Online while a socket is open on any worker, offline when the last one goes; watchers on all workers agree."""
-    anna, ben = await four_world.people(2)
-    watchers = await spread(four_world.server, anna.chat, 3)
+    anna, ben = await spread_world.people(2)
+    watchers = await spread(spread_world.server, anna.chat, 3)
     for watcher in watchers.values():
         await watcher.ask("watch_presence", user_ids=[ben.id])
         assert False is (await watcher.event("presence"))["data"]["online"]
-    his = await spread(four_world.server, ben.chat, 2)
+    his = await spread(spread_world.server, ben.chat, 2)
     for watcher in watchers.values():
         assert True is (await watcher.event("presence"))["data"]["online"]
     first, second = his.values()
@@ -81,12 +81,12 @@ async def test_presence_across_workers(four_world: World) -> None:
         assert False is (await watcher.event("presence"))["data"]["online"]
 
 
-async def test_tickets_across_workers(four_world: World) -> None:
+async def test_tickets_across_workers(spread_world: World) -> None:
     """A ticket that one worker gave opens a socket on any, and of many that try it at once, exactly one."""
-    anna = await four_world.person()
+    anna = await spread_world.person()
     for _ in range(4):
         ticket = await anna.ticket()
-        sockets = await asyncio.gather(*(four_world.socket(query={"ticket": ticket}) for _ in range(8)))
+        sockets = await asyncio.gather(*(spread_world.socket(query={"ticket": ticket}) for _ in range(8)))
         opened = 0
         for socket in sockets:
             try:
@@ -97,14 +97,14 @@ async def test_tickets_across_workers(four_world: World) -> None:
         assert 1 == opened
 
 
-async def test_metrics_of_all_workers(four_world: World) -> None:
+async def test_metrics_of_all_workers(spread_world: World) -> None:
     """Whichever worker is asked, /metrics counts the connections of all of them, as of some seconds ago."""
-    anna = await four_world.person()
-    sockets = await spread(four_world.server, anna.chat, 3)
+    anna = await spread_world.person()
+    sockets = await spread(spread_world.server, anna.chat, 3)
     right = 0
     async with asyncio.timeout(15):
         while right < 8:
-            answer = await four_world.http.get("/metrics", headers={"Connection": "close"})
+            answer = await spread_world.http.get("/metrics", headers={"Connection": "close"})
             (line,) = (line for line in answer.text.splitlines() if line.startswith('loa_connections{feed="chat"}'))
             right = right + 1 if float(line.split()[1]) >= len(sockets) else 0
             await asyncio.sleep(0.1)

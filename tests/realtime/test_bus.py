@@ -1,15 +1,16 @@
-"""The contract of the bus, held by both of its implementations."""
+"""The contract of the bus, held by both of its implementations, and on either kind of Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from service import tasks
-from service.datastores.redis import connect
+from service.datastores.redis import connect, is_cluster
 from service.realtime import redis_bus
 from service.realtime.bus import Bus, LocalBus
 from service.realtime.redis_bus import RedisBus
@@ -38,9 +39,22 @@ class Heard:
                 await self._changed.wait()
 
 
-@pytest.fixture(params=["local", "redis"])
-async def bus(request: pytest.FixtureRequest, redis: Redis) -> AsyncIterator[Bus]:
-    bus: Bus = LocalBus() if request.param == "local" else RedisBus(redis)
+@pytest.fixture
+async def cluster(cluster_url: str) -> AsyncIterator[Redis]:
+    redis = connect(cluster_url)
+    await redis.flushdb()
+    yield redis
+    await redis.aclose()
+
+
+@pytest.fixture(params=["local", "redis", "cluster"])
+async def bus(request: pytest.FixtureRequest, redis: Redis, cluster: Redis) -> AsyncIterator[Bus]:
+    made: dict[str, Callable[[], Bus]] = {
+        "local": LocalBus,
+        "redis": lambda: RedisBus(redis),
+        "cluster": lambda: RedisBus(cluster),
+    }
+    bus = made[request.param]()
     yield bus
     await bus.close()
 
@@ -86,12 +100,19 @@ async def test_a_bus_says_whether_it_hears(bus: Bus) -> None:
 # What it takes two processes to see.
 
 
+@pytest.fixture(params=["redis", "cluster"])
+def server(request: pytest.FixtureRequest) -> Redis:
+    """One server, and a cluster."""
+    found: Redis = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
-async def processes(redis: Redis) -> AsyncIterator[Callable[[], RedisBus]]:
+async def processes(server: Redis) -> AsyncIterator[Callable[[], RedisBus]]:
     async with AsyncExitStack() as stack:
 
         def make() -> RedisBus:
-            bus = RedisBus(redis)
+            bus = RedisBus(server)
             stack.push_async_callback(bus.close)
             return bus
 
@@ -113,7 +134,7 @@ async def test_every_process_hears_every_other_in_the_order_of_speaking(processe
 
 
 async def test_what_was_said_to_a_redis_that_was_away_is_said_when_it_is_back(
-    processes: Callable[[], RedisBus], redis: Redis
+    processes: Callable[[], RedisBus], server: Redis
 ) -> None:
     """The connections of both are killed on the server; both find back, and are told that they may have missed some."""
     one, two = processes(), processes()
@@ -123,13 +144,14 @@ async def test_what_was_said_to_a_redis_that_was_away_is_said_when_it_is_back(
     await two.start()
     one.publish("greeting", {"n": 1})
     await heard.reaches(1)
-    await redis.client_kill_filter(_type="pubsub", skipme=True)
+    await server.client_kill_filter(_type="pubsub", skipme=True)
     await asyncio.wait_for(gaps.wait(), 10)
     one.publish("greeting", {"n": 2})
     await heard.reaches(2)
     assert [head["n"] for head, _ in heard.messages] == [1, 2]
 
 
+@pytest.mark.parametrize("server", ["redis"], indirect=True)
 async def test_a_redis_that_is_back_is_found_within_a_second(
     datastores: Datastores, processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +175,28 @@ async def test_a_redis_that_is_back_is_found_within_a_second(
             await gaps.wait()
             await heard.reaches(1)
         await here.close()
+        await redis.aclose()
+
+
+async def test_whoever_hears_nothing_any_more_looks_for_another_connection(
+    datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pulled cable sends no word; what others ask of Redis meanwhile is answered."""
+    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
+    monkeypatch.setattr(redis_bus, "BEAT", 0.1)
+    async with Proxy(datastores.redis_url) as proxy:
+        redis = connect(proxy.url)
+        bus, gaps = RedisBus(redis), asyncio.Event()
+        bus.on_gap(gaps.set)
+        await bus.start()
+        proxy.silence()
+        await proxy.mend()
+        async with asyncio.timeout(10):
+            while not gaps.is_set():
+                with suppress(RedisError):
+                    said = [str(n).encode() for n in range(20)]
+                    assert said == await asyncio.gather(*(redis.echo(one) for one in said))
+        await bus.close()
         await redis.aclose()
 
 
@@ -206,7 +250,7 @@ async def test_a_process_measures_its_own_way_through_redis(
 
 
 async def test_a_message_is_one_command_however_many_it_is_for(
-    processes: Callable[[], RedisBus], redis: Redis, monkeypatch: pytest.MonkeyPatch
+    processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand recipients, three processes, one PUBLISH."""
     monkeypatch.setattr(redis_bus, "BEAT", 1000)
@@ -219,8 +263,16 @@ async def test_a_message_is_one_command_however_many_it_is_for(
         bus.publish("greeting", {})
         for heard in hearers:
             await heard.reaches(place + 1)
-    before = (await redis.info("commandstats"))["cmdstat_publish"]["calls"]
+    before = await published(server)
     buses[0].publish("greeting", {"to": [f"{n:024x}" for n in range(1000)]}, b"x" * 200)
     for heard in hearers:
         await heard.reaches(4)
-    assert (await redis.info("commandstats"))["cmdstat_publish"]["calls"] - before == 1
+    assert await published(server) - before == 1
+
+
+async def published(server: Redis) -> int:
+    """How many messages the server has been given, in whichever way, all of them in the right one for its kind."""
+    stats = await server.info("commandstats")
+    right, wrong = ("spublish", "publish") if await is_cluster(server) else ("publish", "spublish")
+    assert f"cmdstat_{wrong}" not in stats
+    return int(stats[f"cmdstat_{right}"]["calls"])

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from service.chat import events
 from service.chat.last_seen import LastSeenStore
 from service.datastores.mongo import Mongo
-from service.datastores.redis import OUTAGE, connect
+from service.datastores.redis import OUTAGE, TAG, connect
 from service.encoding import loads
 from service.realtime.presence import PROCESSES, Presence
 from service.realtime.redis_bus import RedisBus
@@ -165,7 +165,7 @@ async def test_who_went_with_a_process_is_told_though_the_one_that_found_it_dead
         proxy.loses = b"SREM"
         with pytest.raises(OUTAGE):
             await process.presence._bury(dead.bus.process_id)
-        assert not await redis.exists(f"loa:presence:user:{ADA}")
+        assert not await redis.exists(f"{TAG}:presence:user:{ADA}")
         proxy.loses = b""
         await process.presence._bury(dead.bus.process_id)
         await other.hears(ADA, False)
@@ -192,13 +192,13 @@ async def test_nobody_is_taken_for_dead_who_could_not_say_that_they_live(
         await first.hears(ADA, True)
         proxy.cut()
         await late.die()
-        await redis.delete(*(f"loa:presence:alive:{process.bus.process_id}" for process in (first, late)))
+        await redis.delete(*(f"{TAG}:presence:alive:{process.bus.process_id}" for process in (first, late)))
         await asyncio.sleep(0.5)
         await proxy.mend()
-        await exists(redis, f"loa:presence:alive:{first.bus.process_id}")
+        await exists(redis, f"{TAG}:presence:alive:{first.bus.process_id}")
         await asyncio.sleep(1)
         await late.presence.start()
-        await exists(redis, f"loa:presence:alive:{late.bus.process_id}")
+        await exists(redis, f"{TAG}:presence:alive:{late.bus.process_id}")
         await asyncio.sleep(1.5)
         assert first.told.empty()
         assert [True] == await online(first, ADA)
@@ -301,7 +301,7 @@ def slow_to_record(process: Process) -> asyncio.Event:
 async def left(redis: Redis, user_id: str) -> None:
     """Wait until Redis knows of no process with a connection of theirs."""
     async with asyncio.timeout(5):
-        while await redis.exists(f"loa:presence:user:{user_id}"):
+        while await redis.exists(f"{TAG}:presence:user:{user_id}"):
             await asyncio.sleep(0.01)
 
 
