@@ -49,6 +49,9 @@ class Registry:
         """Every connection, as of now: whoever walks it may close them."""
         return iter([connection for connections in self._users.values() for connection in connections])
 
+    def has_any(self, user_ids: Collection[str]) -> bool:
+        return not self._users.keys().isdisjoint(user_ids)
+
     def users(self) -> list[str]:
         return list(self._users)
 

@@ -24,6 +24,7 @@ METRICS = {
     "max_ms": Metric("max ms", 1),
     "cpu_us": Metric("server µs each", 2),
     "cpu_ms": Metric("server ms each", 2),
+    "receiver_ms": Metric("receiver's ms each", 2),
     "commands": Metric("Redis commands each", 2),
     "kilobytes": Metric("KB each", 1),
     "load_busy": Metric("load core busy", 2),

@@ -239,3 +239,27 @@ def test_any_order_of_arrival_with_losses_and_repeats_is_delivered_in_order(data
         assert asyncio.run(run()) == list(range(1, count + 1))
     finally:
         module.PATIENCE = patience
+
+
+async def test_who_is_not_among_many_any_more_gets_nothing_more(world: World) -> None:
+    """A group's recipients are remembered as they were said with each event, so the next event has its own."""
+    others = [f"{number:024x}" for number in range(999)]
+    for number, to in enumerate((["ada", *others], others, [*others, "ada"], None), 1):
+        world.delivery.publish(event(number), to)
+    assert world.got() == [1, 3, 4]
+
+
+async def test_an_event_for_nobody_reaches_nobody(world: World) -> None:
+    """Not everybody, which is said in another way."""
+    world.delivery.publish(Event("typing", {}, feed="chat"), [])
+    assert not queued(world.listener)
+
+
+async def test_recipients_are_remembered_within_a_bound(world: World) -> None:
+    """However many groups there are; those of a few people are not."""
+    module._remembered.cache_clear()
+    for group in range(module.MAX_REMEMBERED + 10):
+        world.delivery.publish(event(1), [f"{group:012x}{number:012x}" for number in range(100)])
+        world.delivery.publish(event(1), [f"{group:012x}{number:012x}" for number in range(10)])
+    info = module._remembered.cache_info()
+    assert (module.MAX_REMEMBERED, module.MAX_REMEMBERED + 10) == (info.currsize, info.misses)
