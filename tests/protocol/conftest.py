@@ -11,12 +11,15 @@ from tests.conftest import Datastores
 from tests.protocol import scenarios
 from tests.protocol.contract import Contract
 from tests.protocol.database_away import database_away
+from tests.protocol.fixtures import anna, ben, contract, world
 from tests.protocol.patience import Patience
 from tests.protocol.rate_limits import limits
-from tests.protocol.servers import contract_of, served, serving
+from tests.protocol.servers import served, serving
 from tests.protocol.wire import Wire
-from tests.protocol.world import Person, World
+from tests.protocol.world import World
 from tests.running import Server
+
+__all__ = ["anna", "ben", "contract", "world"]
 
 Scenario = Callable[[World], Awaitable[None]]
 
@@ -43,28 +46,6 @@ def clustered(tmp_path_factory: pytest.TempPathFactory, cluster_url: str) -> Ite
     """The same, over a Redis Cluster."""
     with serving(tmp_path_factory.mktemp("clustered"), WEB_CONCURRENCY="4", REDIS_URL=cluster_url) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def contract(server: Server) -> Contract:
-    """The same for every server: they run the same code."""
-    return contract_of(server)
-
-
-@pytest.fixture
-async def world(server: Server, contract: Contract) -> AsyncIterator[World]:
-    async with World(server, contract) as world:
-        yield world
-
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person()
-
-
-@pytest.fixture
-async def ben(world: World) -> Person:
-    return await world.person()
 
 
 @pytest.fixture

@@ -1,20 +1,22 @@
 """The server that the attacks share, and the people on it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from uuid import uuid4
 
 import pytest
 
-from tests.conftest import Datastores
-from tests.protocol.contract import Contract
+from tests.conftest import STATUS_TOKEN, Datastores
+from tests.protocol.fixtures import anna, ben, contract, world
 from tests.protocol.patience import Patience
-from tests.protocol.servers import contract_of, serving
-from tests.protocol.world import Person, World
+from tests.protocol.servers import serving
+from tests.protocol.world import World
 from tests.running import Server
 from tests.security.scene import Scene
 from tests.security.slowloris import trickle
 from tests.security.surface import Surface
+
+__all__ = ["anna", "ben", "contract", "world"]
 
 STRICT_REDIS = 5
 """A Redis database that nobody else uses."""
@@ -23,7 +25,7 @@ STRICT_REDIS = 5
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One worker, without rate limits. Afterwards its log is searched for secrets."""
-    with serving(tmp_path_factory.mktemp("security")) as server:
+    with serving(tmp_path_factory.mktemp("security"), STATUS_TOKEN=STATUS_TOKEN) as server:
         yield server
 
 
@@ -63,30 +65,9 @@ def slow_clients(request: pytest.FixtureRequest) -> Iterator[Patience | None]:
 
 
 @pytest.fixture(scope="session")
-def contract(server: Server) -> Contract:
-    return contract_of(server)
-
-
-@pytest.fixture(scope="session")
 def surface(server: Server) -> Surface:
     """All that a client can send, as the server's own documents say."""
     return Surface.of(server)
-
-
-@pytest.fixture
-async def world(server: Server, contract: Contract) -> AsyncIterator[World]:
-    async with World(server, contract) as world:
-        yield world
-
-
-@pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person()
-
-
-@pytest.fixture
-async def ben(world: World) -> Person:
-    return await world.person()
 
 
 @pytest.fixture

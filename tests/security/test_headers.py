@@ -3,13 +3,24 @@
 import httpx
 import pytest
 
+from tests.conftest import STATUS_TOKEN
 from tests.protocol.stream import Refused
 from tests.protocol.world import API, World
 from tests.running import Server
 from tests.security.scene import Scene
 from tests.security.surface import Surface
 
-PAGES = ["/", "/client/index.js", "/docs", "/docs/openapi.json", "/asyncapi.json", "/metrics", "/healthz", "/readyz"]
+PAGES = [
+    "/",
+    "/client/index.js",
+    "/docs",
+    "/docs/openapi.json",
+    "/asyncapi.json",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/status",
+]
 BEHIND_TLS = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
 
 
@@ -43,9 +54,13 @@ async def test_of_every_call(scene: Scene, surface: Surface) -> None:
 
 
 async def test_of_every_page(world: World) -> None:
-    """What is not the API's."""
-    for path in [*PAGES, "/nothing", "/client/nothing.js"]:
+    """What is not the API's. The operator's numbers are kept by nobody."""
+    for path in [*PAGES, "/nothing", "/client/nothing.js", "/status/nothing.js"]:
         check(await world.http.get(path))
+    check(await world.http.get("/status/metrics.json"))
+    numbers = await world.http.get("/status/metrics.json", headers={"Authorization": f"Bearer {STATUS_TOKEN}"})
+    check(numbers)
+    assert (200, "no-store") == (numbers.status_code, numbers.headers["Cache-Control"])
 
 
 async def test_of_the_stream(world: World) -> None:
