@@ -24,6 +24,7 @@ from service.http.authentication import Authentication
 from service.http.body import reads_json
 from service.http.completion import completes
 from service.http.errors import TABLE, Problem, UnsupportedMediaType
+from service.http.query import reads_query
 from service.http.schemas import REF, component, properties
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,10 +83,10 @@ def endpoint(
 
     def decorate(handler: F) -> F:
         checked: Any = completes(handler)
-        if body or query:
-            checked = validate(json=body, query=query, strict=True)(checked)
+        if query:
+            checked = reads_query(checked, query)
         if body:
-            checked = reads_json(checked)
+            checked = reads_json(validate(json=body, strict=True)(checked))
         if auth:
             checked = auth.required(checked)
         content = {"application/json": {"schema": component(body, "validation")}} if body else None
@@ -127,7 +128,7 @@ def connection(
         refusals |= SIGNING_IN
 
     def decorate(handler: F) -> F:
-        checked: Any = validate(query=query)(handler) if query else handler
+        checked: Any = reads_query(handler, query) if query else handler
 
         @wraps(checked)
         async def connect(request: Request, *args: Any, **kwargs: Any) -> Any:
