@@ -125,6 +125,8 @@ class Connection(asyncio.Protocol):
 
     def overflow(self) -> None:
         """The peer reads too slowly: what waits would come too late, and it will ask for it again."""
+        if self._closing:
+            return
         self.registry.overflowed(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
         self.queue.clear()
         self.close(1013, "slow_consumer")
@@ -136,9 +138,10 @@ class Connection(asyncio.Protocol):
         What is in `first` may yet come: it was stored when the past was read, and is still on its way here. Where the
         connection has been closed meanwhile, nothing of it is said.
         """
+        self.registry.spread()
+        # That may have been too much for it, and closed it.
         if self._closing:
             return
-        self.registry.spread()
         gathered = self.queue.events()
         self.queue.clear()
         # What the connection asked for is as long as it is: the bound is for what it did not ask for.
@@ -169,9 +172,10 @@ class Connection(asyncio.Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Send what waits, say why, and end. Only the first call counts."""
+        self.registry.spread()
+        # That may have been too much for it, and closed it.
         if self._closing:
             return
-        self.registry.spread()
         self._closing = (code, reason)
         self.clear = None
         self.registry.discard(self)

@@ -108,11 +108,8 @@ class Registry:
 
     def spread(self) -> None:
         """Queue what has been delivered so far, so that whatever happens to a connection now comes after it."""
-        if not self._bursts:
-            return
-        bursts, self._bursts = self._bursts, []
-        for burst in bursts:
-            self._spread(burst, straight=False)
+        if self._bursts:
+            self._spread(straight=False)
 
     def notify(self, user_ids: Collection[str] | None, feed: str | None, type: str, fields: dict[str, Any]) -> None:
         """Tell the connections of these users (None: all) and that feed (None: any) something about themselves."""
@@ -174,18 +171,26 @@ class Registry:
 
     def _flush(self) -> None:
         if len(self._bursts) == 1:
-            (burst,), self._bursts = self._bursts, []
-            self._spread(burst, straight=burst.plain)
-        else:
-            self.spread()
+            self._spread(straight=self._bursts[0].plain)
+        # Whoever is told that a connection has closed may have something to say, too.
+        while self._bursts:
+            self._spread(straight=False)
         self._awake = False
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
             connection.flush()
 
-    def _spread(self, burst: Burst, *, straight: bool) -> None:
-        """Queue `burst` for each of its connections. `straight`: write it where nothing waits and nothing is decided;
-        for that, nothing else may come in this turn."""
+    def _spread(self, *, straight: bool) -> None:
+        bursts, self._bursts = self._bursts, []
+        overflowed = [connection for burst in bursts for connection in self._hand_out(burst, straight=straight)]
+        # Closing takes a connection out of the sets that are walked, and may make others say something: that comes
+        # after what was delivered before.
+        for connection in overflowed:
+            connection.overflow()
+
+    def _hand_out(self, burst: Burst, *, straight: bool) -> list[Connection]:
+        """Queue `burst` for each of its connections; for which of them it was too much. `straight`: write it where
+        nothing waits and nothing is decided; for that, nothing else may come in this turn."""
         users = self._users
         to, feed, first = burst.to, burst.feed, burst.events[0].number
         if to is None:
@@ -203,9 +208,7 @@ class Registry:
                         if not connection.offer(event):
                             overflowed.append(connection)
                             break
-        # Closing takes a connection out of the sets walked above, so it waits until the walk is over.
-        for connection in overflowed:
-            connection.overflow()
+        return overflowed
 
     def _tell_if_empty(self) -> None:
         if self._empty and not self._users and not self._leaving:

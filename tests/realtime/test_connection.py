@@ -6,6 +6,7 @@ import time
 
 import pytest
 import ujson
+from websockets.frames import Opcode
 
 from service.realtime.connection import SILENCE
 from service.realtime.event import Event, Policy
@@ -224,6 +225,33 @@ async def test_closing_twice_is_closing_once(registry: Registry) -> None:
         socket.on_close(lambda: calls.append(2))
         assert await peer.close_frame() == (1008, "token_revoked")
         assert calls == [1, 2]
+
+
+async def test_who_overflows_as_it_is_closed_is_closed_once(registry: Registry) -> None:
+    """What was delivered in this turn is queued first, and where that is too much, it is the reason."""
+    socket = web_socket(registry)
+    reasons: list[str] = []
+    registry.on_closed(lambda _, reason: reasons.append(reason))
+    with registry.joining(socket):
+        socket.open([])
+    async with wired(socket) as peer:
+        for n in range(socket.queue.max_events + 1):
+            registry.deliver(["ada"], event(n + 1))
+        socket.close(1012, "restart")
+        assert await peer.close_frame() == (1013, "slow_consumer")
+        assert reasons == ["slow_consumer"]
+
+
+async def test_who_overflows_as_it_opens_is_told_nothing(registry: Registry) -> None:
+    """Its past is no use to it: it comes again."""
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        for n in range(socket.queue.max_events + 1):
+            registry.deliver(["ada"], event(n + 1))
+        socket.open([event(0)])
+    async with wired(socket) as peer:
+        assert (await peer.frame()).opcode is Opcode.CLOSE
+        assert peer.closed_with() == (1013, "slow_consumer")
 
 
 async def test_a_connection_refused_before_it_began_is_closed_as_soon_as_it_has_a_transport(

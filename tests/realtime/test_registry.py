@@ -2,6 +2,7 @@
 
 import asyncio
 
+import ujson
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -126,3 +127,18 @@ async def test_who_is_shut_out_is_told_nothing_more(registry: Registry) -> None:
         assert 1 == registry.close_where(lambda connection: connection is socket, 1008, "token_revoked")
         frame = await peer.frame()
         assert (Opcode.CLOSE, 1008) == (frame.opcode, int.from_bytes(frame.data[:2]))
+
+
+async def test_what_is_said_because_a_connection_overflowed_is_told(registry: Registry) -> None:
+    """In the same turn, after what was delivered before."""
+    slow, other = web_socket(registry), web_socket(registry, "bob")
+    registry.add(slow)
+    with registry.joining(other):
+        other.open([])
+    slow.on_close(lambda: registry.deliver(["bob"], Event("gone", {}, feed="chat")))
+    async with wired(other) as peer:
+        for number in range(1, slow.queue.max_events + 2):
+            registry.deliver(["ada"], Event("new", {}, feed="chat", number=number))
+        registry.deliver(["bob"], Event("before", {}, feed="chat"))
+        assert [ujson.loads(await peer.text())["type"] for _ in range(2)] == ["before", "gone"]
+        assert slow.closing
