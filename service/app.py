@@ -54,6 +54,7 @@ from service.posts.store import PostStore
 from service.realtime.delivery import Delivery
 from service.realtime.event import Event
 from service.realtime.load import load_of
+from service.realtime.online import OnlineUsers
 from service.realtime.presence import Presence
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
@@ -170,7 +171,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         partial(instruments.committed, "messages"),
     )
     membership = MembershipService(stores.conversations, stores.messages, people, delivery, chat.counted)
-    presence = Presence(registry, bus, redis, stores.last_seen, events.presence)
+    online = OnlineUsers(registry, bus, redis, stores.last_seen)
+    presence = Presence(online, bus, stores.last_seen, events.presence)
 
     notifications = NotificationService(stores.notifications, stores.inboxes, people, delivery)
     debts = Debts(stores.comments, stores.posts, notifications)
@@ -223,7 +225,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", extensions.VERSION, "", channels())))
 
     # In the order of starting; what is above closes after what stands on it.
-    parts: list[Part] = [instruments, limits, bus, revocation, presence, chat, membership, debts, retention]
+    parts: list[Part] = [instruments, limits, bus, revocation, online, presence, chat, membership, debts, retention]
     if tracing:
         parts.insert(0, tracing)
 

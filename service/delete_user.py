@@ -22,6 +22,7 @@ from service.datastores.mongo import Mongo
 from service.datastores.redis import OUTAGE, connect, ping
 from service.errors import Unavailable
 from service.realtime.delivery import Delivery
+from service.realtime.online import OnlineUsers
 from service.realtime.presence import Presence
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
@@ -103,7 +104,8 @@ class Deletion:
             stores.conversations, stores.messages, People(stores.users), self._delivery, self._chat.counted
         )
         self._erasure = ChatErasure(stores.conversations, stores.messages, self._chat, membership)
-        self._presence = Presence(registry, bus, redis, stores.last_seen, events.presence)
+        online = OnlineUsers(registry, bus, redis, stores.last_seen)
+        self._presence = Presence(online, bus, stores.last_seen, events.presence)
         self._revocation = Revocation(
             stores.sessions, Blacklist(redis), bus, registry, access_ttl=settings.access_token_ttl
         )

@@ -1,69 +1,32 @@
-"""Presence: who is online, on whichever process, and since when not."""
+"""Presence: who is told of whose coming and going."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import structlog
-from redis.asyncio import Redis
-
-from service.datastores.redis import OUTAGE, TAG
-from service.errors import Unavailable
+from service.datastores.redis import OUTAGE
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
-from service.realtime.registry import Registry
-from service.tasks import failed, forever, stop
-from service.times import iso, now
+from service.realtime.online import RETRY_SECONDS, LastSeen, OnlineUsers, state_of
+from service.tasks import forever, stop
 
-log = structlog.get_logger()
-
-PROCESSES = f"{TAG}:presence:processes"
-ALIVE_SECONDS = 15
-"""A process that has not said for so long that it lives is dead, and its users are not online through it."""
-BEAT_SECONDS = 5
-RETRY_SECONDS = 1.0
-"""Between two tries while Redis is away, at most: who comes back later than the others could be taken for dead."""
 MAX_BATCH = 500
-GRACE = 2.0
-"""Seconds that closing waits for a Redis that may be away; twice."""
-
-
-class LastSeen(Protocol):
-    """Where the last time of everyone's going offline is kept."""
-
-    async def record(self, user_ids: Collection[str], moment: datetime) -> None: ...
-
-    async def look_up(self, user_ids: Collection[str]) -> dict[str, datetime]: ...
 
 
 class Presence:
-    """A user is online while any process has a connection of theirs.
-
-    In Redis: of each user the set of processes that have one, of each process the set of its users and a key that
-    lives as long as the process renews it. One task brings Redis in step with the registry, in batches; whoever finds
-    a process that is listed but not alive takes its users out. A user's first process and last one are changes, which
-    every process hears of and tells to those who watch. Without Redis, each process knows of its own users.
-
-    What Redis was asked may be done though its answer never comes, and is then asked again, by us or by its client. So
-    what is told goes by what this process knows that Redis has confirmed, and a change may be told twice.
-    """
+    """Says how users are, `{online, last_seen}`, and tells those who watch them of every change."""
 
     def __init__(
         self,
-        registry: Registry,
+        online: OnlineUsers,
         bus: Bus,
-        redis: "Redis",
         last_seen: LastSeen,
         event: Callable[[str, dict[str, Any]], Event],
     ) -> None:
         """`event(user_id, state)` makes the event that a watcher is sent."""
-        self._registry = registry
-        self._bus = bus
-        self._redis = redis
+        self._online = online
         self._last_seen = last_seen
         self._event = event
         self._watchers: dict[str, set[Connection]] = {}
@@ -71,54 +34,28 @@ class Presence:
         self._asking: dict[object, set[str]] = {}
         """Of each question that is out: whose state has changed since."""
         self._doubtful = asyncio.Event()
-        self._changed: dict[str, None] = {}
-        self._denied: set[str] = set()
-        self._entered: set[str] = set()
-        """Of whom Redis has confirmed that it has them, and everybody has been told."""
-        self._beaten = 0.0
-        self._bury_from = 0.0
-        self._wake = asyncio.Event()
-        self._in_step = asyncio.Event()
-        self._in_step.set()
-        self.tasks: list[asyncio.Task[None]] = []
-        registry.on_change(self._on_change)
+        self._task: asyncio.Task[None] | None = None
         bus.on("presence", self._on_presence)
-        bus.on_gap(self._register_all)
         bus.on_gap(self._doubtful.set)
 
     async def start(self) -> None:
-        self._beaten = time.monotonic()
-        self.tasks = [
-            asyncio.create_task(forever(self._reconcile, "presence_reconcile", RETRY_SECONDS)),
-            asyncio.create_task(forever(self._beat, "presence_beat", RETRY_SECONDS)),
-            asyncio.create_task(forever(self._look_again, "presence_look_again", RETRY_SECONDS)),
-        ]
+        self._task = asyncio.create_task(forever(self._look_again, "presence_look_again", RETRY_SECONDS))
 
     async def close(self) -> None:
-        """Take this process's users out, as far as Redis can be told within a moment."""
-        # A batch that Redis has taken and nobody has heard of yet would be lost: those in it are not there to take out.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._in_step.wait(), GRACE)
-        for task in self.tasks:
-            await stop(task)
-        try:
-            async with asyncio.timeout(GRACE):
-                await self._bury(self._bus.process_id)
-        except OUTAGE as error:
-            log.warning("presence_not_closed", error=type(error).__name__)
-
-    # Asking and watching.
+        await stop(self._task)
 
     async def states(self, user_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """Of each user `{online, last_seen}`; `last_seen` is null while they are online, or never were. Raises
         Unavailable where the database is asked for a time and does not answer."""
-        return await self._states(user_ids, await self._online(list(user_ids)))
+        try:
+            online = await self._online.anywhere(user_ids)
+        except OUTAGE:
+            online = self._online.here(user_ids)
+        return await self._states(user_ids, online)
 
     async def _states(self, user_ids: Collection[str], online: set[str]) -> dict[str, dict[str, Any]]:
         seen = await self._last_seen.look_up([user_id for user_id in user_ids if user_id not in online])
-        return {
-            user_id: _state(user_id in online, None if user_id in online else seen.get(user_id)) for user_id in user_ids
-        }
+        return {user_id: state_of(user_id in online, seen.get(user_id)) for user_id in user_ids}
 
     @property
     def watching(self) -> int:
@@ -157,7 +94,7 @@ class Presence:
             for first in range(0, len(watched), MAX_BATCH):
                 batch = watched[first : first + MAX_BATCH]
                 with self._changes() as changed:
-                    states = await self._states(batch, await self._find_online(batch))
+                    states = await self._states(batch, await self._online.anywhere(batch))
                 for user_id in states.keys() - changed:
                     self._show(user_id, states[user_id])
         except BaseException:
@@ -187,10 +124,6 @@ class Presence:
         for changed in self._asking.values():
             changed.add(user_id)
         self._show(user_id, state)
-        if not state["online"] and user_id in self._registry:
-            # They went from there and came here, and the word of their coming may have been faster: it is said again.
-            self._denied.add(user_id)
-            self._on_change(user_id)
 
     def _show(self, user_id: str, state: dict[str, Any]) -> None:
         watchers = self._watchers.get(user_id)
@@ -198,165 +131,3 @@ class Presence:
             event = self._event(user_id, state)
             for connection in list(watchers):
                 connection.send(event)
-
-    # Keeping Redis in step.
-
-    def _on_change(self, user_id: str) -> None:
-        self._changed[user_id] = None
-        self._in_step.clear()
-        self._wake.set()
-
-    def _register_all(self) -> None:
-        for user_id in self._registry.users():
-            self._on_change(user_id)
-
-    async def _reconcile(self) -> None:
-        await self._wake.wait()
-        while self._changed:
-            batch = list(self._changed)[:MAX_BATCH]
-            here = {user_id for user_id in batch if user_id in self._registry}
-            self._denied -= set(batch) - here
-            for user_id in batch:
-                del self._changed[user_id]
-            try:
-                await self._announce(here, set(batch) - here)
-            except BaseException:
-                self._changed.update(dict.fromkeys(batch))
-                raise
-        self._wake.clear()
-        self._in_step.set()
-
-    async def _announce(self, coming: set[str], going: set[str]) -> None:
-        """Enter and take out users of this process; say whose first or last process it was."""
-        process_id = self._bus.process_id
-        # In one piece, or two processes that come at once would each take the other for the first.
-        pipeline = self._redis.pipeline(transaction=True)
-        for user_id in coming:
-            pipeline.sadd(_processes_of(user_id), process_id)
-            pipeline.scard(_processes_of(user_id))
-        for user_id in going:
-            pipeline.srem(_processes_of(user_id), process_id)
-            pipeline.scard(_processes_of(user_id))
-        if coming:
-            pipeline.sadd(_users_of(process_id), *coming)
-        answers = await pipeline.execute()
-        changes = dict(zip([*coming, *going], zip(answers[::2], answers[1::2], strict=False), strict=False))
-        # Entered already, and not that we knew: it was done the first time, whoever has come since.
-        came = [
-            user_id
-            for user_id in coming
-            if changes[user_id] == (1, 1)
-            or (changes[user_id][0] == 0 and user_id not in self._entered)
-            or user_id in self._denied
-        ]
-        went = [
-            user_id
-            for user_id in going
-            if changes[user_id][1] == 0 and (changes[user_id][0] == 1 or user_id in self._entered)
-        ]
-        await self._tell(came, went)
-        self._denied -= coming
-        self._entered |= coming
-        self._entered -= going
-        if going:
-            # Not before they have been told: until then they are whoever's who takes over.
-            await self._redis.srem(_users_of(process_id), *going)
-
-    async def _tell(self, came: Collection[str], went: Collection[str]) -> None:
-        moment = now()
-        if went:
-            # First, so that whoever hears of it and asks is told the same.
-            await self._record(went, moment)
-        for user_id in came:
-            self._bus.publish("presence", {"user_id": user_id, "state": _state(True, None)})
-        for user_id in went:
-            self._bus.publish("presence", {"user_id": user_id, "state": _state(False, moment)})
-
-    async def _record(self, user_ids: Collection[str], moment: datetime) -> None:
-        try:
-            await self._last_seen.record(user_ids, moment)
-        except Unavailable:
-            # That they have gone is worth more than when.
-            failed("record_last_seen")
-            log.warning("last_seen_not_recorded", users=len(user_ids))
-
-    async def _beat(self) -> None:
-        """Say that this process lives, and bury those that do not."""
-        process_id = self._bus.process_id
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(_alive(process_id), 1, ex=ALIVE_SECONDS)
-        pipeline.sadd(PROCESSES, process_id)
-        pipeline.smembers(PROCESSES)
-        _, new, members = await pipeline.execute()
-        if new:
-            # The first time, or after Redis or the others have forgotten us.
-            self._register_all()
-        if self._may_bury(time.monotonic()):
-            others = [member.decode() for member in members if member.decode() != process_id]
-            await self._bury_dead(others)
-        await asyncio.sleep(BEAT_SECONDS)
-
-    def _may_bury(self, moment: float) -> bool:
-        """Not for a while after Redis was away: the others could not say that they live, either."""
-        if moment - self._beaten > 1.5 * BEAT_SECONDS:
-            self._bury_from = moment + ALIVE_SECONDS
-        self._beaten = moment
-        return moment >= self._bury_from
-
-    async def _bury_dead(self, others: Sequence[str]) -> None:
-        if others:
-            alive = await self._redis.mget([_alive(other) for other in others])
-            for other, sign in zip(others, alive, strict=True):
-                if sign is None:
-                    log.warning("process_lost", process_id=other)
-                    await self._bury(other)
-
-    async def _bury(self, process_id: str) -> None:
-        """Take out all users of a process, and say who has gone with it. Two that do it at once do no harm."""
-        while True:
-            found = await cast("Awaitable[list[bytes]]", self._redis.srandmember(_users_of(process_id), MAX_BATCH))
-            if not found:
-                break
-            users = [user_id.decode() for user_id in found]
-            pipeline = self._redis.pipeline(transaction=False)
-            for user_id in users:
-                pipeline.srem(_processes_of(user_id), process_id)
-                pipeline.scard(_processes_of(user_id))
-            left = (await pipeline.execute())[1::2]
-            await self._tell([], [user_id for user_id, others in zip(users, left, strict=True) if not others])
-            await self._redis.srem(_users_of(process_id), *users)
-        await self._redis.srem(PROCESSES, process_id)
-        await self._redis.delete(_alive(process_id))
-
-    async def _online(self, user_ids: list[str]) -> set[str]:
-        try:
-            return await self._find_online(user_ids)
-        except OUTAGE:
-            return {user_id for user_id in user_ids if user_id in self._registry}
-
-    async def _find_online(self, user_ids: list[str]) -> set[str]:
-        here = {user_id for user_id in user_ids if user_id in self._registry}
-        others = [user_id for user_id in user_ids if user_id not in here]
-        if not others:
-            return here
-        pipeline = self._redis.pipeline(transaction=False)
-        for user_id in others:
-            pipeline.exists(_processes_of(user_id))
-        answers = await pipeline.execute()
-        return here | {user_id for user_id, there in zip(others, answers, strict=True) if there}
-
-
-def _state(online: bool, last_seen: datetime | None) -> dict[str, Any]:
-    return {"online": online, "last_seen": iso(last_seen) if last_seen else None}
-
-
-def _processes_of(user_id: str) -> str:
-    return f"{TAG}:presence:user:{user_id}"
-
-
-def _users_of(process_id: str) -> str:
-    return f"{TAG}:presence:process:{process_id}"
-
-
-def _alive(process_id: str) -> str:
-    return f"{TAG}:presence:alive:{process_id}"

@@ -14,6 +14,7 @@ from service.datastores.mongo import Mongo
 from service.encoding import dumps
 from service.http.completion import Completion
 from service.http.limits import RateLimits
+from service.realtime.online import OnlineUsers
 from service.realtime.presence import Presence
 from service.telemetry.metrics import Metrics
 from tests.chat.world import ADA, BOB, World, heard
@@ -39,7 +40,9 @@ async def test_what_was_read_is_told_though_the_reader_hung_up(
     monkeypatch.setattr(world.conversations, "read", stop_after)
     device, other = world.listen(ADA), world.listen(BOB)
     completion = Completion()
-    presence = Presence(world.registry, world.bus, redis, LastSeenStore(mongo.database), events.presence)
+    last_seen = LastSeenStore(mongo.database)
+    online = OnlineUsers(world.registry, world.bus, redis, last_seen)
+    presence = Presence(online, world.bus, last_seen, events.presence)
     limits = RateLimits(None, False)
     socket = web_socket(world.registry, ADA)
     chat = ChatSocket(socket, world.chat, world.membership, presence, OneVerifier(), limits, completion, Metrics())

@@ -14,7 +14,8 @@ from service.chat.last_seen import LastSeenStore
 from service.datastores.mongo import Mongo
 from service.datastores.redis import OUTAGE, TAG, connect
 from service.encoding import loads
-from service.realtime.presence import PROCESSES, Presence
+from service.realtime.online import PROCESSES, OnlineUsers
+from service.realtime.presence import Presence
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.stream import EventStream
@@ -31,13 +32,21 @@ class Process:
     def __init__(self, redis: Redis, mongo: Mongo) -> None:
         self.bus = RedisBus(redis)
         self.registry = Registry(Ticker())
-        self.presence = Presence(self.registry, self.bus, redis, LastSeenStore(mongo.database), events.presence)
+        last_seen = LastSeenStore(mongo.database)
+        self.online = OnlineUsers(self.registry, self.bus, redis, last_seen)
+        self.presence = Presence(self.online, self.bus, last_seen, events.presence)
         self.told: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
         self.bus.on("presence", lambda head, _: self.told.put_nowait((head["user_id"], head["state"]["online"])))
 
     async def start(self) -> None:
         await self.bus.start()
+        await self.online.start()
         await self.presence.start()
+
+    async def close(self) -> None:
+        await self.presence.close()
+        await self.online.close()
+        await self.bus.close()
 
     def connect(self, user_id: str) -> EventStream:
         stream = EventStream(self.registry, identity(user_id), "chat")
@@ -49,7 +58,8 @@ class Process:
 
     async def die(self) -> None:
         """As by kill -9: it says nothing, and its sign of life runs out."""
-        for task in self.presence.tasks:
+        await self.presence.close()
+        for task in self.online.tasks:
             await stop(task)
 
 
@@ -63,8 +73,7 @@ async def processes(redis: Redis, mongo: Mongo) -> AsyncIterator[Callable[[], An
         async def start() -> Process:
             process = Process(redis, mongo)
             await process.start()
-            stack.push_async_callback(process.bus.close)
-            stack.push_async_callback(process.presence.close)
+            stack.push_async_callback(process.close)
             return process
 
         yield start
@@ -98,8 +107,8 @@ async def test_a_process_that_dies_leaves_no_ghosts(
     processes: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another one finds it listed and not alive, and takes its users out."""
-    monkeypatch.setattr("service.realtime.presence.ALIVE_SECONDS", 1)
-    monkeypatch.setattr("service.realtime.presence.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.realtime.online.ALIVE_SECONDS", 1)
+    monkeypatch.setattr("service.realtime.online.BEAT_SECONDS", 0.2)
     one, two = await processes(), await processes()
     two.connect(ADA)
     two.connect(BOB)
@@ -115,7 +124,7 @@ async def test_a_redis_that_comes_back_empty_is_filled_again(
     processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is connected is online again within a beat."""
-    monkeypatch.setattr("service.realtime.presence.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.realtime.online.BEAT_SECONDS", 0.2)
     one, two = await processes(), await processes()
     one.connect(ADA)
     await two.hears(ADA, True)
@@ -145,8 +154,7 @@ async def test_a_change_is_told_though_redis_could_not_say_that_it_was_made(
                     await asyncio.sleep(0.005)
             proxy.loses = b""
             await other.hears(ADA, step.startswith("comes"))
-        await process.presence.close()
-        await process.bus.close()
+        await process.close()
         await far.aclose()
 
 
@@ -164,10 +172,10 @@ async def test_who_went_with_a_process_is_told_though_the_one_that_found_it_dead
         await process.bus.start()
         proxy.loses = b"SREM"
         with pytest.raises(OUTAGE):
-            await process.presence._bury(dead.bus.process_id)
+            await process.online._bury(dead.bus.process_id)
         assert not await redis.exists(f"{TAG}:presence:user:{ADA}")
         proxy.loses = b""
-        await process.presence._bury(dead.bus.process_id)
+        await process.online._bury(dead.bus.process_id)
         await other.hears(ADA, False)
         await process.bus.close()
         await far.aclose()
@@ -181,8 +189,8 @@ async def test_nobody_is_taken_for_dead_who_could_not_say_that_they_live(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After an outage the first to come back gives the others time to do so."""
-    monkeypatch.setattr("service.realtime.presence.BEAT_SECONDS", 0.2)
-    monkeypatch.setattr("service.realtime.presence.ALIVE_SECONDS", 2)
+    monkeypatch.setattr("service.realtime.online.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.realtime.online.ALIVE_SECONDS", 2)
     late = await processes()
     async with Proxy(datastores.redis_url) as proxy:
         far = connect(proxy.url)
@@ -197,13 +205,12 @@ async def test_nobody_is_taken_for_dead_who_could_not_say_that_they_live(
         await proxy.mend()
         await exists(redis, f"{TAG}:presence:alive:{first.bus.process_id}")
         await asyncio.sleep(1)
-        await late.presence.start()
+        await late.online.start()
         await exists(redis, f"{TAG}:presence:alive:{late.bus.process_id}")
         await asyncio.sleep(1.5)
         assert first.told.empty()
         assert [True] == await online(first, ADA)
-        await first.presence.close()
-        await first.bus.close()
+        await first.close()
         await far.aclose()
 
 
@@ -287,7 +294,7 @@ async def test_without_redis_a_process_knows_its_own(mongo: Mongo) -> None:
 
 def slow_to_record(process: Process) -> asyncio.Event:
     """Let `process` wait for the event before the time of someone's going is recorded."""
-    store = process.presence._last_seen
+    store = process.online._last_seen
     go, record = asyncio.Event(), store.record
 
     async def wait_and_record(user_ids: Collection[str], moment: datetime) -> None:
@@ -334,7 +341,7 @@ async def test_a_process_that_ends_tells_of_everyone_who_went(processes: Callabl
     go = slow_to_record(one)
     stream.close(1012, "restart")
     await left(redis, ADA)
-    closing = asyncio.create_task(one.presence.close())
+    closing = asyncio.create_task(one.online.close())
     await asyncio.sleep(0)
     go.set()
     await closing
