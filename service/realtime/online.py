@@ -106,8 +106,7 @@ class OnlineUsers:
         return here | {user_id for user_id, there in zip(others, answers, strict=True) if there}
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
-        user_id = head["user_id"]
-        if not head["state"]["online"] and user_id in self._registry:
+        for user_id in self.here(head["went"]):
             # They went from there and came here, and the word of their coming may have been faster: it is said again.
             self._denied.add(user_id)
             self._on_change(user_id)
@@ -178,10 +177,9 @@ class OnlineUsers:
         if went:
             # First, so that whoever hears of it and asks is told the same.
             await self._record(went, moment)
-        for user_id in came:
-            self._bus.publish("presence", {"user_id": user_id, "state": state_of(True, None)})
-        for user_id in went:
-            self._bus.publish("presence", {"user_id": user_id, "state": state_of(False, moment)})
+        if came or went:
+            # One message for all of them: after a restart they come by the thousand.
+            self._bus.publish("presence", {"came": list(came), "went": list(went), "at": iso(moment)})
 
     async def _record(self, user_ids: Collection[str], moment: datetime) -> None:
         try:
@@ -238,10 +236,6 @@ class OnlineUsers:
             await self._redis.srem(_users_of(process_id), *users)
         await self._redis.srem(PROCESSES, process_id)
         await self._redis.delete(_alive(process_id))
-
-
-def state_of(online: bool, last_seen: datetime | None) -> dict[str, Any]:
-    return {"online": online, "last_seen": iso(last_seen) if last_seen else None}
 
 
 def _processes_of(user_id: str) -> str:

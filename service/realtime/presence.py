@@ -9,8 +9,9 @@ from service.datastores.redis import OUTAGE
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
-from service.realtime.online import RETRY_SECONDS, LastSeen, OnlineUsers, state_of
+from service.realtime.online import RETRY_SECONDS, LastSeen, OnlineUsers
 from service.tasks import forever, stop
+from service.times import iso
 
 MAX_BATCH = 500
 
@@ -31,8 +32,8 @@ class Presence:
         self._event = event
         self._watchers: dict[str, set[Connection]] = {}
         self._watched: dict[Connection, frozenset[str]] = {}
-        self._asking: dict[object, set[str]] = {}
-        """Of each question that is out: whose state has changed since."""
+        self._asking: dict[object, tuple[Collection[str], set[str]]] = {}
+        """Of each question that is out: about whom, and whose state of these has changed since."""
         self._doubtful = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         bus.on("presence", self._on_presence)
@@ -55,7 +56,8 @@ class Presence:
 
     async def _states(self, user_ids: Collection[str], online: set[str]) -> dict[str, dict[str, Any]]:
         seen = await self._last_seen.look_up([user_id for user_id in user_ids if user_id not in online])
-        return {user_id: state_of(user_id in online, seen.get(user_id)) for user_id in user_ids}
+        times = {user_id: iso(moment) for user_id, moment in seen.items()}
+        return {user_id: _state(user_id in online, times.get(user_id)) for user_id in user_ids}
 
     @property
     def watching(self) -> int:
@@ -78,7 +80,7 @@ class Presence:
         """As `watch`, and tell `connection` how it is now. Raises Unavailable."""
         # Watch before asking, so that no change falls between; one that does comes first, and is newer.
         self.watch(connection, user_ids)
-        with self._changes() as changed:
+        with self._changes(user_ids) as changed:
             states = await self.states(list(dict.fromkeys(user_ids)))
         for user_id, state in states.items():
             if user_id not in changed:
@@ -93,7 +95,7 @@ class Presence:
             watched = list(self._watchers)
             for first in range(0, len(watched), MAX_BATCH):
                 batch = watched[first : first + MAX_BATCH]
-                with self._changes() as changed:
+                with self._changes(batch) as changed:
                     states = await self._states(batch, await self._online.anywhere(batch))
                 for user_id in states.keys() - changed:
                     self._show(user_id, states[user_id])
@@ -102,11 +104,11 @@ class Presence:
             raise
 
     @contextmanager
-    def _changes(self) -> Iterator[set[str]]:
-        """Whose state changes while the block runs: what is asked for meanwhile may be older."""
+    def _changes(self, user_ids: Collection[str]) -> Iterator[set[str]]:
+        """Whose state of these changes while the block runs: what is asked for meanwhile may be older."""
         question = object()
         changed: set[str] = set()
-        self._asking[question] = changed
+        self._asking[question] = (user_ids, changed)
         try:
             yield changed
         finally:
@@ -120,10 +122,12 @@ class Presence:
                 del self._watchers[user_id]
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
-        user_id, state = head["user_id"], head["state"]
-        for changed in self._asking.values():
-            changed.add(user_id)
-        self._show(user_id, state)
+        told = {user_id: _state(True, None) for user_id in head["came"]}
+        told |= {user_id: _state(False, head["at"]) for user_id in head["went"]}
+        for user_ids, changed in self._asking.values():
+            changed.update(user_id for user_id in user_ids if user_id in told)
+        for user_id, state in told.items():
+            self._show(user_id, state)
 
     def _show(self, user_id: str, state: dict[str, Any]) -> None:
         watchers = self._watchers.get(user_id)
@@ -131,3 +135,7 @@ class Presence:
             event = self._event(user_id, state)
             for connection in list(watchers):
                 connection.send(event)
+
+
+def _state(online: bool, last_seen: str | None) -> dict[str, Any]:
+    return {"online": online, "last_seen": last_seen}

@@ -36,7 +36,8 @@ class Process:
         self.online = OnlineUsers(self.registry, self.bus, redis, last_seen)
         self.presence = Presence(self.online, self.bus, last_seen, events.presence)
         self.told: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
-        self.bus.on("presence", lambda head, _: self.told.put_nowait((head["user_id"], head["state"]["online"])))
+        self.messages = 0
+        self.bus.on("presence", self._on_presence)
 
     async def start(self) -> None:
         await self.bus.start()
@@ -52,6 +53,13 @@ class Process:
         stream = EventStream(self.registry, identity(user_id), "chat")
         self.registry.add(stream)
         return stream
+
+    def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
+        self.messages += 1
+        for user_id in head["came"]:
+            self.told.put_nowait((user_id, True))
+        for user_id in head["went"]:
+            self.told.put_nowait((user_id, False))
 
     async def hears(self, user_id: str, online: bool) -> None:
         assert await asyncio.wait_for(self.told.get(), 10) == (user_id, online)
@@ -101,6 +109,30 @@ async def test_a_user_is_online_everywhere_while_any_process_has_a_connection(pr
     state = (await one.presence.states([ADA]))[ADA]
     assert state["online"] is False
     assert state["last_seen"].endswith("Z")
+
+
+async def test_many_who_come_or_go_at_once_are_few_messages(
+    processes: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for each batch, of which a process picks out whom it watches."""
+    monkeypatch.setattr("service.realtime.online.MAX_BATCH", 100)
+    one, two = await processes(), await processes()
+    watcher = one.connect(ADA)
+    await one.hears(ADA, True)
+    await two.hears(ADA, True)
+    crowd = [f"{number:024x}" for number in range(250)]
+    one.presence.watch(watcher, [crowd[0], crowd[-1]])
+    said = one.messages
+    streams = [two.connect(user_id) for user_id in crowd]
+    assert {(user_id, True) for user_id in crowd} == {await asyncio.wait_for(one.told.get(), 10) for _ in crowd}
+    for stream in streams:
+        stream.close(1012, "restart")
+    assert {(user_id, False) for user_id in crowd} == {await asyncio.wait_for(one.told.get(), 10) for _ in crowd}
+    assert 6 == one.messages - said
+    states = [loads(event.body)["data"] for event in queued(watcher)]
+    assert {crowd[0], crowd[-1]} == {state["user_id"] for state in states}
+    assert [False, False] == [state["online"] for state in states]
+    assert (await one.presence.states([crowd[0]]))[crowd[0]]["last_seen"] == states[0]["last_seen"]
 
 
 async def test_a_process_that_dies_leaves_no_ghosts(
