@@ -15,7 +15,7 @@ class Burst:
     encodes an event (see `Connection.encode`) encodes a burst.
     """
 
-    __slots__ = ("_size", "events", "feed", "frame", "plain", "stream", "to")
+    __slots__ = ("_size", "events", "feed", "frame", "lowest", "plain", "stream", "to")
 
     frame: bytes
     stream: bytes
@@ -26,6 +26,8 @@ class Burst:
         self.events = [first]
         self.plain = _plain(first)
         """Whether there is nothing to decide for any of them: each is numbered, and never dropped."""
+        self.lowest = first.number
+        """Of their numbers, which are not in order where one came late (see `Delivery`)."""
         self._size = len(first.body)
 
     def takes(self, to: Collection[str] | None, event: Event) -> bool:
@@ -36,6 +38,7 @@ class Burst:
             return False
         self.events.append(event)
         self.plain = self.plain and _plain(event)
+        self.lowest = min(self.lowest, event.number)
         self._size = size
         return True
 

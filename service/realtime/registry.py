@@ -192,7 +192,7 @@ class Registry:
         """Queue `burst` for each of its connections; for which of them it was too much. `straight`: write it where
         nothing waits and nothing is decided; for that, nothing else may come in this turn."""
         users = self._users
-        to, feed, first = burst.to, burst.feed, burst.events[0].number
+        to, feed, lowest = burst.to, burst.feed, burst.lowest
         if to is None:
             to = users
         elif len(to) > len(users):
@@ -201,7 +201,7 @@ class Registry:
         for user_id in to:
             for connection in users.get(user_id, ()):
                 if connection.feed == feed:
-                    if straight and connection.clear and first > connection.after:
+                    if straight and connection.clear and lowest > connection.after:
                         connection.clear.write(connection.encode(burst))
                         continue
                     for event in burst.events:
