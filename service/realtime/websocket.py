@@ -184,6 +184,8 @@ class WebSocket(Connection):
         if self._protocol.state is State.OPEN and code != 1006:
             self._protocol.send_close(code, reason)
         self._write_out()
+        # The edge has no more to do, and may not be there any more to ask for the answer to be read.
+        self.resume()
         # The peer answers the close frame and we end the connection then; CLOSE_TIMEOUT is for one that does not.
         return self._protocol.state is State.CLOSING
 
@@ -216,7 +218,7 @@ class WebSocket(Connection):
         self._reading_on = False
         if self._unread:
             self._read()
-            self._adjust_reading()
+        self._adjust_reading()
 
     def _wants_more(self) -> bool:
         # The answer to our close frame is wanted in any case.

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from service.realtime.connection import SILENCE
+from service.realtime.connection import CLOSE_TIMEOUT, SILENCE
 from service.realtime.registry import Registry
 from service.realtime.ticker import Ticker
 from service.realtime.websocket import (
@@ -137,6 +137,32 @@ async def test_a_socket_that_is_not_to_be_read_is_not_read(registry: Registry) -
             await asyncio.wait_for(texts.get(), 0.2)
         socket.resume()
         assert await texts.get() == "later"
+
+
+@pytest.mark.parametrize("more", [0, 5000])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_the_answer_to_the_close_is_read_though_nothing_else_was_to_be(
+    registry: Registry, more: int, at_once: bool
+) -> None:
+    """Closed with more to do than it could: no reason to wait until it is cut off, and with it what it was told."""
+    socket, _ = await opened(registry)
+    told = asyncio.Event()
+
+    def take(text: str) -> None:
+        socket.pause()
+        if at_once:
+            socket.close(1008, "rate_limited")
+        told.set()
+
+    socket.on_text = take
+    async with wired(socket) as peer:
+        peer.writer.write(Frame(Opcode.TEXT, b"x").serialize(mask=True) * (1 + more))
+        await told.wait()
+        socket.close(1008, "rate_limited")
+        assert await peer.close_frame() == (1008, "rate_limited")
+        peer.send(Opcode.CLOSE, b"\x03\xf0")
+        async with asyncio.timeout(CLOSE_TIMEOUT / 2):
+            await peer.eof()
 
 
 async def test_a_silent_peer_is_pinged_and_then_dropped(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
