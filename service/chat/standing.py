@@ -36,6 +36,8 @@ class Standing:
         if known is not None and version < known[0]:
             return True
         takes_part = event.type == "conversation_updated"
+        # Anew, so that the oldest is the one that was told of longest ago.
+        self._known.pop(event.topic, None)
         self._known[event.topic] = version, takes_part
         if not takes_part:
             self._drop(event.topic)

@@ -3,7 +3,7 @@
 import pytest
 
 from service.chat import events
-from service.chat.standing import Standing
+from service.chat.standing import MAX_KNOWN, Standing
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
 from tests.chat.world import ADA, BOB, World
@@ -69,3 +69,15 @@ async def test_a_removal_that_comes_late_takes_nothing_with_it(world: World) -> 
     await world.chat.send(ADA, group, "Welcome back")
     world.delivery.publish(events.conversation_removed(group, -1), [BOB])
     assert ["hello", "conversation_updated", "new_message"] == waiting(socket)
+
+
+def test_what_is_forgotten_is_what_was_told_longest_ago() -> None:
+    """Not a group that was known first, and left just now: what is still on its way from it comes too late."""
+    standing = Standing(lambda topic: None)
+    groups = [f"{number:024x}" for number in range(MAX_KNOWN + 1)]
+    for group in groups[:-1]:
+        standing.skips(events.conversation_updated({"id": group}, 1))
+    standing.skips(events.conversation_removed(groups[0], 2))
+    standing.skips(events.conversation_updated({"id": groups[-1]}, 1))
+    assert standing.numbered
+    assert standing.skips(events.message("new_message", {"conversation_id": groups[0], "rev": 1}))
