@@ -2,7 +2,7 @@
 
 Why one channel and not one for each connected user: whoever connects would have to wait until Redis knows of the
 subscription, a reconnect storm would be thousands of them, and an event for a group of a thousand would be a thousand
-messages, decoded again by each process for each member. So an event is one PUBLISH, with its recipients in the head,
+messages, decoded again by each process for each member. So an event is one PUBLISH, with its recipients in front,
 and one message for each process, which picks out its own; and a connection costs the bus nothing.
 
 In a cluster the channel is a sharded one (SPUBLISH): the node that serves its slot carries it, and the others hear
