@@ -21,13 +21,15 @@ DAY = 24 * 3600
 def redis_nodes(url: str) -> list[str]:
     """A URL for each node that a REDIS_URL names: `redis://:secret@a:6379,b:6379` names two, with one password.
 
-    Raises ValueError where a port is none.
+    Raises ValueError where a port is none, or one of several has no host.
     """
     parts = urlsplit(url)
     user, at, nodes = parts.netloc.rpartition("@")
     found = [parts._replace(netloc=f"{user}{at}{node}") for node in nodes.split(",")]
     for node in found:
         node.port  # noqa: B018
+        if len(found) > 1 and not node.hostname:
+            raise ValueError
     return [node.geturl() for node in found] if len(found) > 1 else [url]
 
 
@@ -96,7 +98,9 @@ class Settings(BaseSettings):
         try:
             redis_nodes(value or "")
         except ValueError:  # its own text would quote what may be a piece of the password
-            raise ValueError("its port is not a number; a password with / ? # or @ in it has to be quoted") from None
+            raise ValueError(
+                "a port is not a number, or a host is missing; a password with / ? # or @ in it has to be quoted"
+            ) from None
         return value
 
     @field_validator("jwt_secret")

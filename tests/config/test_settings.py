@@ -68,6 +68,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://:pass/word@localhost:6379"),
         ("REDIS_URL", "redis://one:6379,two:port"),
+        ("REDIS_URL", "redis://one:6379,"),
         ("JWT_SECRET", "x" * 31),
         ("JWT_SECRET_PREVIOUS", f"{SECRET},pass word"),
         ("JWT_SECRET_PREVIOUS", ",".join([SECRET] * 5)),
