@@ -88,6 +88,7 @@ class Connection(asyncio.Protocol):
         self.clear: asyncio.Transport | None = None
         """The transport, while a numbered event may be written to it straight away: nothing waits, nothing hinders."""
         self.after = 0
+        """Numbered events up to this one are in its past. For a feed that has one topic."""
         self.due = 0
         self._held = True
         self._dirty = False

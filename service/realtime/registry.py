@@ -170,15 +170,17 @@ class Registry:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        if len(self._bursts) == 1:
-            self._spread(straight=self._bursts[0].plain)
-        # Whoever is told that a connection has closed may have something to say, too.
-        while self._bursts:
-            self._spread(straight=False)
-        self._awake = False
-        dirty, self._dirty = self._dirty, []
-        for connection in dirty:
-            connection.flush()
+        try:
+            if len(self._bursts) == 1:
+                self._spread(straight=self._bursts[0].plain)
+            # Whoever is told that a connection has closed may have something to say, too.
+            while self._bursts:
+                self._spread(straight=False)
+        finally:
+            self._awake = False
+            dirty, self._dirty = self._dirty, []
+            for connection in dirty:
+                connection.flush()
 
     def _spread(self, *, straight: bool) -> None:
         bursts, self._bursts = self._bursts, []

@@ -32,15 +32,13 @@ quiet.setLevel(logging.ERROR)
 
 PING = b"\x89\x00"
 
-
 REASONS = {1002: "protocol_error", 1007: "not_utf8", 1009: "too_large", 1011: "internal_error"}
 """The close reasons for what the protocol itself refuses, in the words of the other errors' codes."""
 
-
 PIECE = 512
 """Bytes read at a time: 85 frames at the most, for none has less than six bytes."""
-MAX_FRAMES = 64
-MAX_BYTES = 64 * 1024
+FRAMES_A_TURN = 64
+BYTES_A_TURN = 64 * 1024
 """What is read of one connection in a turn of the loop ends with the piece that reaches either. The kernel hands over
 256 KB at once; as tiny frames they would take half a second of everybody's time, and five who send them all of it."""
 
@@ -197,8 +195,8 @@ class WebSocket(Connection):
     def _read(self) -> None:
         """As much of what has come as one connection may have read in a turn; the rest in the next."""
         unread = memoryview(self._unread)
-        place, last = 0, self._protocol.frames_read + MAX_FRAMES
-        while place < len(unread) and place < MAX_BYTES and self._protocol.frames_read < last and self._wants_more():
+        place, last = 0, self._protocol.frames_read + FRAMES_A_TURN
+        while place < len(unread) and place < BYTES_A_TURN and self._protocol.frames_read < last and self._wants_more():
             self._protocol.receive_data(bytes(unread[place : place + PIECE]))
             place += PIECE
         self._unread = bytes(unread[place:])

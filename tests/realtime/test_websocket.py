@@ -15,9 +15,9 @@ from service.realtime.connection import CLOSE_TIMEOUT, SILENCE
 from service.realtime.registry import Registry
 from service.realtime.ticker import Ticker
 from service.realtime.websocket import (
-    MAX_BYTES,
+    BYTES_A_TURN,
+    FRAMES_A_TURN,
     MAX_FRAGMENTS,
-    MAX_FRAMES,
     MAX_MESSAGE_BYTES,
     PIECE,
     HandshakeRefused,
@@ -242,19 +242,19 @@ async def test_of_tiny_frames_few_are_read_in_a_turn_of_the_loop(registry: Regis
         while sum(frames) < 5000:
             frames.append(0)
             await asyncio.sleep(0)
-    assert max(frames) <= MAX_FRAMES + PIECE // SMALLEST
+    assert max(frames) <= FRAMES_A_TURN + PIECE // SMALLEST
     assert 0 == socket.unread
 
 
 async def test_of_long_messages_so_many_bytes_are_read_in_a_turn(registry: Registry) -> None:
     """Four that came together are read in as many turns, whole."""
     socket, texts = await opened(registry)
-    long = Frame(Opcode.TEXT, b"x" * (MAX_BYTES - 1000)).serialize(mask=True)
+    long = Frame(Opcode.TEXT, b"x" * (BYTES_A_TURN - 1000)).serialize(mask=True)
     async with wired(socket):
         socket.data_received(long * 4)
-        assert 4 * len(long) - MAX_BYTES - PIECE <= socket.unread
+        assert 4 * len(long) - BYTES_A_TURN - PIECE <= socket.unread
         for _ in range(4):
-            assert MAX_BYTES - 1000 == len(await asyncio.wait_for(texts.get(), 5))
+            assert BYTES_A_TURN - 1000 == len(await asyncio.wait_for(texts.get(), 5))
 
 
 async def test_who_has_enough_to_do_is_handed_no_more_than_a_piece(registry: Registry) -> None:
