@@ -141,7 +141,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
 
     tracing = Tracing() if settings.otel_exporter_otlp_endpoint else None
     mongo = Mongo(settings.mongodb_uri, [CommandSpans()] if tracing else ())
-    redis = connect(settings.redis_url)
+    redis = connect(settings.redis_url, traced=tracing is not None)
     instruments = Metrics()
     stores = Stores.of(mongo.database, instruments.committed)
 
@@ -216,7 +216,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app.blueprint(accounts_routes(accounts, people, tickets, auth, limits))
     app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade, instruments, tracing))
     app.blueprint(post_routes(posts, auth, limits))
-    app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade, instruments))
+    app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade, instruments, tracing))
     app.blueprint(web_routes())
     if settings.status_token:
         app.blueprint(status_routes(instruments, limits, settings.status_token))

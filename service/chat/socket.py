@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import AbstractContextManager
 
 from service.chat import events, frames
 from service.chat.append import Stored
@@ -19,7 +20,7 @@ from service.realtime.event import Event
 from service.realtime.presence import Presence
 from service.realtime.websocket import MAX_MESSAGE_BYTES, PING_INTERVAL, WebSocket
 from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import CURRENT, Span, Tracing, inside, step
+from service.telemetry.tracing import CURRENT, Span, Tracing, begun, step
 from service.times import iso, now
 
 MAX_UNDER_WAY = 128
@@ -45,13 +46,12 @@ class ChatSocket(Dialogue[frames.Frame]):
         metrics: Metrics,
         tracing: Tracing | None = None,
     ) -> None:
-        super().__init__(socket, frames.FRAMES, verifier, limits)
+        super().__init__(socket, frames.FRAMES, verifier, limits, tracing)
         self._chat = chat
         self._membership = membership
         self._presence = presence
         self._completion = completion
         self._metrics = metrics
-        self._tracing = tracing
         self._user_id = socket.user_id
         self._under_way: set[asyncio.Future[Stored]] = set()
 
@@ -76,23 +76,11 @@ class ChatSocket(Dialogue[frames.Frame]):
         if store := datastore_of(error.__cause__):
             self._metrics.datastore_failed(store, error.__cause__ or error)
 
+    def within(self, span: Span, frame: frames.Frame) -> AbstractContextManager[None]:
+        # A message's ends with its ack.
+        return begun(span) if isinstance(frame, frames.SendMessage) else step(span)
+
     async def handle(self, frame: frames.Frame) -> None:
-        if self._tracing is None or (span := self._begin_span(frame)) is None:
-            await self._handle_frame(frame)
-        elif isinstance(frame, frames.SendMessage):
-            # It ends with its ack.
-            with inside(span):
-                await self._handle_frame(frame)
-        else:
-            with step(span):
-                await self._handle_frame(frame)
-
-    def _begin_span(self, frame: frames.Frame) -> Span | None:
-        assert self._tracing
-        ids = {"loa.user_id": self._user_id, "loa.connection_id": self.socket.id}
-        return self._tracing.begin(f"frame {frame.type}", ids)
-
-    async def _handle_frame(self, frame: frames.Frame) -> None:
         match frame:
             case frames.SendMessage():
                 await self._send_message(frame)

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from config.settings import redis_nodes
 from service.datastores.cluster import Address, NodeConnection, Nodes, TLSNodeConnection
+from service.datastores.redis_commands import TracedRedis
 
 OUTAGE = (RedisError, OSError, TimeoutError, RuntimeError)
 """What a command raises where Redis is away. RuntimeError is uvloop's word where a connection was reset while it lay
@@ -27,8 +28,9 @@ TAG = "{loa}"
 """In every key and channel that a client of `connect` uses: of a cluster's slots, what is in the braces picks one."""
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, traced: bool = False) -> Redis:
     """A client for `url`, see `place`; it connects at its first command. Answers are bytes.
+    `traced`: its commands are spans.
 
     A command that meets a dead connection is tried once more on a new one, which is what a restarted Redis needs, and
     then fails with one of OUTAGE: whoever calls says what happens without Redis.
@@ -41,7 +43,7 @@ def connect(url: str) -> Redis:
         "retry_on_error": [RuntimeError],
     }
     pool = BlockingConnectionPool(**{"max_connections": POOL_SIZE, "timeout": TIMEOUT, **options, **place(url, TAG)})
-    return Redis.from_pool(pool)
+    return (TracedRedis if traced else Redis).from_pool(pool)
 
 
 def place(url: str, tag: str) -> dict[str, Any]:

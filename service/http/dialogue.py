@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -18,6 +19,7 @@ from service.http.limits import RateLimits
 from service.identity import Verifier
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
+from service.telemetry.tracing import Span, Tracing, step
 
 log = structlog.get_logger()
 
@@ -39,11 +41,19 @@ class Dialogue(Generic[F]):
     No task stands by for a socket that is silent. What goes wrong with a frame is its answer, and the socket stays.
     """
 
-    def __init__(self, socket: WebSocket, frames: TypeAdapter[F], verifier: Verifier, limits: RateLimits) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        frames: TypeAdapter[F],
+        verifier: Verifier,
+        limits: RateLimits,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.socket = socket
         self.limits = limits
         self._frames = frames
         self._verifier = verifier
+        self._tracing = tracing
         self._waiting: deque[str] = deque()
         self._handler: asyncio.Task[None] | None = None
         self._heard = 0
@@ -55,6 +65,10 @@ class Dialogue(Generic[F]):
     async def handle(self, frame: F) -> None:
         """Do what `frame` asks and answer it. What it raises becomes the answer."""
         raise NotImplementedError
+
+    def within(self, span: Span, frame: F) -> AbstractContextManager[None]:
+        """What `handle` runs in where it is traced: `span` ends with it."""
+        return step(span)
 
     def acknowledge(self, ref: str | None, data: Mapping[str, Any] | None = None) -> None:
         self.say("ack", {"ref": ref} if data is None else {"ref": ref, "data": data})
@@ -113,16 +127,28 @@ class Dialogue(Generic[F]):
             ref = frame.ref
             self.received(frame.type)
             if isinstance(frame, Ping):
+                # It asks nothing of anybody: no trace would tell of more than that it came.
                 self.say("pong", {"ref": ref})
-            elif isinstance(frame, Authenticate):
-                await self._authenticate(frame)
+            elif self._tracing and (span := self._begin_span(self._tracing, frame)):
+                with self.within(span, frame):
+                    await self._answer(frame)
             else:
-                await self.handle(frame)
+                await self._answer(frame)
         except LoaError as error:
             self.refuse(error, error.ref or ref)
         except Exception as error:
             log.exception("frame_failed")
             self.refuse(error, ref)
+
+    def _begin_span(self, tracing: Tracing, frame: F) -> Span | None:
+        ids = {"loa.user_id": self.socket.user_id, "loa.connection_id": self.socket.id}
+        return tracing.begin(f"frame {frame.type}", ids)
+
+    async def _answer(self, frame: F) -> None:
+        if isinstance(frame, Authenticate):
+            await self._authenticate(frame)
+        else:
+            await self.handle(frame)
 
     async def _authenticate(self, frame: Authenticate) -> None:
         await self.limits.check(rules.SEARCH, self.socket.user_id)

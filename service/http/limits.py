@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from sanic import Request
 
 from service.datastores.redis import OUTAGE, place
+from service.datastores.redis_commands import command
 from service.errors import RateLimited
 
 log = structlog.get_logger()
@@ -103,7 +104,9 @@ class RateLimits:
     async def _wait(self, rule: Rule, item: RateLimitItem, keys: tuple[str, ...]) -> float:
         if self._shared and self._may_ask():
             try:
-                wait = await self._ask(self._shared, item, rule.name, *keys)
+                # The library has a client of its own, and counts by a script.
+                with command("EVALSHA"):
+                    wait = await self._ask(self._shared, item, rule.name, *keys)
             except OUTAGE as error:
                 self._away_until = time.monotonic() + AWAY
                 log.warning("limits_not_shared", error=type(error).__name__, seconds=AWAY)

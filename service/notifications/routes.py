@@ -14,6 +14,7 @@ from service.notifications import socket, stream
 from service.notifications.models import NotificationPage, PageQuery, ReadUpTo, UnreadCount
 from service.notifications.service import NotificationService
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracing
 
 TAG = "notifications"
 
@@ -25,10 +26,11 @@ def blueprint(
     limits: RateLimits,
     upgrade: Upgrade,
     metrics: Metrics,
+    tracing: Tracing | None = None,
 ) -> Blueprint:
     bp = Blueprint("notifications", url_prefix="/api/v1")
     stream.add(bp, service, upgrade, metrics)
-    socket.add(bp, service, verifier, limits, upgrade, metrics)
+    socket.add(bp, service, verifier, limits, upgrade, metrics, tracing)
 
     @bp.get("/notifications")
     @endpoint("List notifications, newest first", tag=TAG, auth=auth, query=PageQuery, answers={200: NotificationPage})

@@ -14,6 +14,7 @@ from service.notifications.models import FEED
 from service.notifications.service import NotificationService
 from service.realtime.websocket import PING_INTERVAL, WebSocket
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracing
 
 
 class SocketQuery(ConnectionQuery):
@@ -29,6 +30,7 @@ def add(
     limits: RateLimits,
     upgrade: Upgrade,
     metrics: Metrics,
+    tracing: Tracing | None = None,
 ) -> None:
     @bp.get("/ws/notifications")
     @connection(
@@ -42,7 +44,7 @@ def add(
         """With `?last_seq=` those since are sent first. What it carries is in `/asyncapi.json`."""
 
         async def begin(socket: WebSocket) -> None:
-            Dialogue(socket, FRAMES, verifier, limits)
+            Dialogue(socket, FRAMES, verifier, limits, tracing)
             await join(socket, service, seen_of(query.last_seq), PING_INTERVAL, metrics)
 
         return await upgrade.to_socket(request, FEED, begin)

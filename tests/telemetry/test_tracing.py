@@ -66,6 +66,58 @@ async def test_a_message_is_followed_from_its_frame_to_the_database_and_the_bus(
             assert secret.encode() not in sent
 
 
+async def test_frames_of_either_socket_are_followed_to_redis(run: Run) -> None:
+    """Limits, blacklist, presence: by the names of the commands, and what asked for them. A ping is no trace."""
+    with Receiver() as receiver:
+        server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, RATE_LIMITS="on")
+        async with World(server, contract_of(server)) as world:
+            anna, ben, cleo = await world.people(3)
+            socket = await anna.notification_socket()
+            await socket.ask("authenticate", token=anna.token)
+            await socket.refused("token_invalid", "authenticate", token=ben.token)
+            await socket.fence()
+            chat = await anna.chat()
+            await chat.ask("watch_presence", user_ids=[ben.id, cleo.id])
+            await anna.get("/conversations")
+        assert 0 == server.stop()
+
+        taken, refused = receiver.roots("frame authenticate")
+        assert anna.id == attributes(taken)["loa.user_id"]
+        assert ["redis EVALSHA", "Revocation._check_all", "Revocation._check_all"] == receiver.under(taken)
+        for check in receiver.children(taken)[1:]:
+            assert ["redis MGET"] == receiver.under(check)
+        assert ["", "TokenInvalid"] == [span.status.message for span in (taken, refused)]
+        (watch,) = receiver.roots("frame watch_presence")
+        (asked,) = [span for span in receiver.children(watch) if span.name == "redis PIPELINE"]
+        described = {"db.system.name": "redis", "db.operation.name": "PIPELINE", "db.operation.batch.size": 2}
+        assert described == attributes(asked)
+        gets = {attributes(span).get("http.route"): span for span in receiver.roots("HTTP GET")}
+        assert {"redis EVALSHA", "Revocation._check_all"} <= set(receiver.under(gets["/api/v1/conversations"]))
+        assert [] == receiver.roots("frame ping")
+        assert [] == [span.name for span in receiver.spans if span.name.startswith("redis") and not span.parent_span_id]
+
+        sent = b"".join(receiver.bodies)
+        for secret in (anna.token, ben.token, SECRET):
+            assert secret.encode() not in sent
+
+
+async def test_a_message_that_is_refused_before_it_is_handed_in_is_a_trace(run: Run) -> None:
+    """Its span ends, though no ack will end it."""
+    with Receiver() as receiver:
+        server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, RATE_LIMITS="on")
+        async with World(server, contract_of(server)) as world:
+            anna, ben = await world.people(2)
+            talk = await anna.talk(ben)
+            socket = await anna.chat()
+            for _ in range(300):
+                await socket.send("send_message", conversation_id=talk, content="hello")
+            await socket.refused("rate_limited", "send_message", conversation_id=talk, content="hello")
+        assert 0 == server.stop()
+        ends = [span.status.message for span in receiver.roots("frame send_message")]
+        assert 301 == len(ends)
+        assert ["RateLimited"] == [end for end in ends if end]
+
+
 @pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1"])
 def test_nothing_of_it_is_loaded_where_nobody_asked_for_it(endpoint: str) -> None:
     """A process that does not trace does not carry what traces are made with, but for what redis-py looks at itself."""
