@@ -11,7 +11,7 @@ from service.errors import NotFound
 from service.times import now
 from tests.chat.world import ADA, BOB, CAY, World
 
-LATER = now() + timedelta(minutes=1)
+LATER = now() + timedelta(hours=1)
 
 
 async def document(world: World, conversation_id: str) -> dict[str, Any]:
