@@ -216,10 +216,15 @@ def test_an_interruption_ends_a_run(library: ctypes.CDLL) -> None:
         if data.startswith(b"GET"):
             connection.sendall(UPGRADED)
 
-    with answering(silent) as address, Clients(library, address, talking_to_itself(address), interrupt) as two:
-        two.open()
-        with pytest.raises(KeyboardInterrupt):
-            two.publish(30)
+    # What is started in the background of a shell is told to ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with answering(silent) as address, Clients(library, address, talking_to_itself(address), interrupt) as two:
+            two.open()
+            with pytest.raises(KeyboardInterrupt):
+                two.publish(30)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_buckets_follow_one_another_without_a_gap() -> None:

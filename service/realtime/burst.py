@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from service.realtime.event import Event, Policy
 
+NO_NUMBER = 1 << 62
 MAX_BYTES = 64 * 1024
 """More than this is more than a transport takes at once, and is to wait where it is bounded."""
 
@@ -15,7 +16,7 @@ class Burst:
     encodes an event (see `Connection.encode`) encodes a burst.
     """
 
-    __slots__ = ("_size", "events", "feed", "frame", "lowest", "plain", "stream", "to")
+    __slots__ = ("_latest", "_size", "events", "feed", "frame", "lowest", "plain", "stream", "to")
 
     frame: bytes
     stream: bytes
@@ -23,24 +24,38 @@ class Burst:
     def __init__(self, to: Collection[str] | None, first: Event) -> None:
         self.to = to
         self.feed = first.feed
-        self.events = [first]
-        self.plain = _plain(first)
-        """Whether there is nothing to decide for any of them: each is numbered, and never dropped."""
-        self.lowest = first.number
+        self.events: list[Event] = []
+        self.plain = True
+        """Whether each of them is numbered."""
+        self.lowest = NO_NUMBER
         """Of their numbers, which are not in order where one came late (see `Delivery`)."""
-        self._size = len(first.body)
+        self._size = 0
+        self._latest: dict[str, int] = {}
+        self._add(first)
 
     def takes(self, to: Collection[str] | None, event: Event) -> bool:
         """Add `event`, where it is for the same connections and there is room; whether it was."""
-        size = self._size + len(event.body)
         # A group's recipients are one object from event to event.
-        if event.feed != self.feed or size > MAX_BYTES or (to is not self.to and to != self.to):
+        if event.feed != self.feed or (to is not self.to and to != self.to):
             return False
-        self.events.append(event)
-        self.plain = self.plain and _plain(event)
-        self.lowest = min(self.lowest, event.number)
-        self._size = size
+        if self._size + len(event.body) > MAX_BYTES:
+            return False
+        self._add(event)
         return True
+
+    def _add(self, event: Event) -> None:
+        self._size += len(event.body)
+        if event.number:
+            self.lowest = min(self.lowest, event.number)
+        else:
+            self.plain = False
+        if event.policy is Policy.LATEST:
+            # As in a queue (see ConnectionQueue).
+            place = self._latest.setdefault(event.key, len(self.events))
+            if place < len(self.events):
+                self.events[place] = event
+                return
+        self.events.append(event)
 
     def __getattr__(self, name: str) -> bytes:
         # Called while the slot is empty only, as in Event.
@@ -51,7 +66,3 @@ class Burst:
             self.stream = b"".join([event.stream for event in self.events])
             return self.stream
         raise AttributeError(name)
-
-
-def _plain(event: Event) -> bool:
-    return event.number > 0 and event.policy is Policy.DURABLE

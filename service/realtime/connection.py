@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         "expires_at",
         "feed",
         "id",
+        "picks",
         "queue",
         "registry",
         "session_id",
@@ -87,6 +88,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.clear: asyncio.Transport | None = None
         """The transport, while a numbered event may be written to it straight away: nothing waits, nothing hinders."""
+        self.picks = False
+        """Whether events without a number have to be asked about (see `Skip`), though nothing waits."""
         self.after = 0
         """Numbered events up to this one are in its past. For a feed that has one topic."""
         self.due = 0
@@ -152,6 +155,7 @@ class Connection(asyncio.Protocol):
             self.queue.put(event, self.encode(event))
         self.after = after
         self._skip = skip
+        self.picks = skip is not None
         self._held = False
         for event in gathered:
             self.offer(event)

@@ -172,7 +172,7 @@ class Registry:
     def _flush(self) -> None:
         try:
             if len(self._bursts) == 1:
-                self._spread(straight=self._bursts[0].plain)
+                self._spread(straight=True)
             # Whoever is told that a connection has closed may have something to say, too.
             while self._bursts:
                 self._spread(straight=False)
@@ -194,7 +194,7 @@ class Registry:
         """Queue `burst` for each of its connections; for which of them it was too much. `straight`: write it where
         nothing waits and nothing is decided; for that, nothing else may come in this turn."""
         users = self._users
-        to, feed, lowest = burst.to, burst.feed, burst.lowest
+        to, feed, lowest, plain = burst.to, burst.feed, burst.lowest, burst.plain
         if to is None:
             to = users
         elif len(to) > len(users):
@@ -203,7 +203,7 @@ class Registry:
         for user_id in to:
             for connection in users.get(user_id, ()):
                 if connection.feed == feed:
-                    if straight and connection.clear and lowest > connection.after:
+                    if straight and connection.clear and lowest > connection.after and (plain or not connection.picks):
                         connection.clear.write(connection.encode(burst))
                         continue
                     for event in burst.events:

@@ -46,6 +46,10 @@ def count(socket: WebSocket) -> Counting:
     return counting
 
 
+def count_of(unread: int) -> Event:
+    return Event("unread_count", {"n": unread}, feed="chat", policy=Policy.LATEST, key="unread_count")
+
+
 async def texts(peer: Peer, count: int) -> list[int]:
     return [ujson.loads(await peer.text())["n"] for _ in range(count)]
 
@@ -166,6 +170,43 @@ async def test_a_reader_that_has_stopped_is_not_written_to_straight(registry: Re
         assert await texts(peer, 1) == [number + 1]
 
 
+async def test_of_what_replaces_itself_the_latest_is_told(registry: Registry) -> None:
+    """Whether it is written straight or waits in a queue: in the place of the first, with the rest in order."""
+    ready, asked = await _opened(registry, "ada"), web_socket(registry, "ada")
+    with registry.joining(asked):
+        asked.open([], skip=Asking())
+    async with wired(ready) as peer, wired(asked) as other:
+        counters = [count(ready), count(asked)]
+        for said in (event(11), count_of(1), event(12), count_of(2)):
+            registry.deliver(["ada"], said)
+        await asyncio.sleep(0)
+        assert await texts(peer, 3) == await texts(other, 3) == [11, 2, 12]
+        assert [counter.writes for counter in counters] == [1, 1]
+
+
+class Asking:
+    """Leaves out the events without a number that tell of more than 5 unread."""
+
+    numbered = False
+
+    def skips(self, event: Event) -> bool:
+        assert not event.number
+        return bool(ujson.loads(event.body)["n"] > 5)
+
+
+async def test_who_picks_is_asked_about_each_event_without_a_number(registry: Registry) -> None:
+    """And about no other, while none of those is left out."""
+    socket = web_socket(registry)
+    with registry.joining(socket):
+        socket.open([], skip=Asking())
+    async with wired(socket) as peer:
+        for number, said in enumerate((count_of(6), count_of(5), count_of(7)), 1):
+            registry.deliver(["ada"], said)
+            registry.deliver(["ada"], event(10 * number))
+            await asyncio.sleep(0)
+        assert await texts(peer, 4) == [10, 5, 20, 30]
+
+
 def test_a_burst_takes_what_is_for_the_same_connections_while_there_is_room() -> None:
     """Otherwise the next one begins."""
     burst = Burst(["ada"], event(1))
@@ -175,6 +216,6 @@ def test_a_burst_takes_what_is_for_the_same_connections_while_there_is_room() ->
     assert not burst.takes(["ada"], Event("new", {}, feed="notifications", number=3))
     assert not burst.takes(["ada"], event(3, MAX_BYTES))
     assert burst.plain
-    assert burst.takes(["ada"], event(3, policy=Policy.LATEST))
+    assert burst.takes(["ada"], count_of(3))
     assert not burst.plain
-    assert [each.number for each in burst.events] == [1, 2, 3]
+    assert [each.number for each in burst.events] == [1, 2, 0]
