@@ -18,7 +18,6 @@ BATCH = 500
 LIVE = {"revoked_at": None}
 """A session that has not ended has no `revoked_at`, which keeps it out of the index of those that have."""
 
-
 ENDED = {"$currentDate": {"revoked_at": True}}
 """By the database's clock: those of two processes may differ, and then one would look for it in another minute."""
 

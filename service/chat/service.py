@@ -207,8 +207,8 @@ class ChatService:
     async def changes(self, user_id: str, conversation_id: str, after_rev: int, limit: int) -> Page:
         """Every message whose last change is later than `after_rev`, ascending. Raises NotFound, Unavailable."""
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        documents, complete = await self._later(conversation["_id"], after_rev, conversation["last_rev"], limit)
-        page = [message_of(document) for document in documents]
+        found, complete = await self._later(conversation["_id"], after_rev, conversation["last_rev"], limit)
+        page = [message for _, message in found]
         return Page(page, None if complete else page[-1]["rev"])
 
     async def missed(self, user_id: str, revs: Mapping[str, int]) -> "list[tuple[str, Callable[[], Any]]]":
@@ -235,25 +235,26 @@ class ChatService:
 
     async def _missed(self, conversation: Document, after: int) -> Missed:
         last_rev: int = conversation["last_rev"]
-        documents, complete = await self._later(conversation["_id"], after, last_rev, SYNC_LIMIT)
-        messages = [message_of(document) for document in documents]
+        found, complete = await self._later(conversation["_id"], after, last_rev, SYNC_LIMIT)
+        messages = [message for _, message in found]
         if messages:
             last_rev = max(last_rev, messages[-1]["rev"])
         return Missed(messages, last_rev, complete)
 
     async def _later(
         self, conversation_id: ObjectId, after: int, last_rev: int, limit: int
-    ) -> tuple[list[Document], bool]:
+    ) -> tuple[list[tuple[Document, dict[str, Any]]], bool]:
         """At most `limit` messages whose last change is later than `after`, and of no more than SYNC_BYTES and one
-        message; whether these are all."""
-        found: list[Document] = []
+        message, each as it is stored and as it is shown; whether these are all."""
+        found: list[tuple[Document, dict[str, Any]]] = []
         size = 0
         async with aclosing(self._messages.changes(conversation_id, after, last_rev)) as documents:
             async for document in documents:
                 if len(found) == limit or size > SYNC_BYTES:
                     return found, False
-                found.append(document)
-                size += len(dumps(message_of(document)).encode())
+                message = message_of(document)
+                found.append((document, message))
+                size += len(dumps(message).encode())
         return found, True
 
     # Storing and announcing.
@@ -329,15 +330,13 @@ class ChatService:
         place = (await self._conversations.places([conversation_id])).get(conversation_id)
         if place is None:
             return []
-        documents, _ = await self._later(conversation_id, after, place.rev, SYNC_LIMIT)
+        found, _ = await self._later(conversation_id, after, place.rev, SYNC_LIMIT)
         return [
             (
-                events.message(
-                    "new_message" if document["claims"][0] > after else "message_updated", message_of(document)
-                ),
+                events.message("new_message" if document["claims"][0] > after else "message_updated", message),
                 place.participants,
             )
-            for document in documents
+            for document, message in found
         ]
 
 

@@ -23,7 +23,6 @@ DEFAULT_HOST, DEFAULT_PORT = "localhost", 6379
 HEALTH_CHECK_INTERVAL = 15
 """Seconds of idleness after which a connection is tried before use: a router may have dropped it in silence."""
 
-
 TAG = "{loa}"
 """In every key and channel that a client of `connect` uses: of a cluster's slots, what is in the braces picks one."""
 

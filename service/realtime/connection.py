@@ -56,7 +56,6 @@ class Connection(asyncio.Protocol):
         "_held",
         "_on_close",
         "_paused",
-        "_skip",
         "_warned",
         "after",
         "clear",
@@ -64,10 +63,10 @@ class Connection(asyncio.Protocol):
         "expires_at",
         "feed",
         "id",
-        "picks",
         "queue",
         "registry",
         "session_id",
+        "skip",
         "token_id",
         "transport",
         "user_id",
@@ -88,8 +87,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.clear: asyncio.Transport | None = None
         """The transport, while a numbered event may be written to it straight away: nothing waits, nothing hinders."""
-        self.picks = False
-        """Whether events without a number have to be asked about (see `Skip`), though nothing waits."""
+        self.skip: Skip | None = None
+        """Asked about every event without a number, and about the numbered ones where it says so."""
         self.after = 0
         """Numbered events up to this one are in its past. For a feed that has one topic."""
         self.due = 0
@@ -101,7 +100,6 @@ class Connection(asyncio.Protocol):
         self._warned = False
         self._on_close: list[Callable[[], None]] = []
         self._drained: asyncio.Event | None = None
-        self._skip: Skip | None = None
 
     # What an edge or the registry calls.
 
@@ -118,7 +116,7 @@ class Connection(asyncio.Protocol):
             return True
         if event.number and event.number <= self.after:
             return True
-        skip = self._skip
+        skip = self.skip
         if skip is not None and (skip.numbered or not event.number) and skip.skips(event):
             return True
         if not self.queue.put(event, self.encode(event)):
@@ -154,8 +152,7 @@ class Connection(asyncio.Protocol):
         for event in first:
             self.queue.put(event, self.encode(event))
         self.after = after
-        self._skip = skip
-        self.picks = skip is not None
+        self.skip = skip
         self._held = False
         for event in gathered:
             self.offer(event)
@@ -302,7 +299,7 @@ class Connection(asyncio.Protocol):
             self._dirty = True
             self.clear = None
             self.registry.flush_soon(self)
-        elif self._skip is None or not self._skip.numbered:
+        elif self.skip is None or not self.skip.numbered:
             self.clear = self.transport
 
     def _finish(self) -> None:

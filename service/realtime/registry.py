@@ -203,8 +203,9 @@ class Registry:
         for user_id in to:
             for connection in users.get(user_id, ()):
                 if connection.feed == feed:
-                    if straight and connection.clear and lowest > connection.after and (plain or not connection.picks):
-                        connection.clear.write(connection.encode(burst))
+                    clear = connection.clear if straight and (plain or connection.skip is None) else None
+                    if clear and lowest > connection.after:
+                        clear.write(connection.encode(burst))
                         continue
                     for event in burst.events:
                         if not connection.offer(event):
