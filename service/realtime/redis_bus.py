@@ -151,6 +151,8 @@ class RedisBus:
         self._all_said.set()
 
     async def _beat(self) -> None:
+        # What is said before anyone listens is not heard, and the lag would not be known until the next one.
+        await self._hears.wait()
         self._post(BEAT_KIND, {"at": time.monotonic()}, b"")
         await asyncio.sleep(BEAT)
 
