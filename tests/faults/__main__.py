@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of everything that is left to chance; another each time by default")
     parser.add_argument("--quick", action="store_true", help="in the sizes that pytest runs, each after the other")
     parser.add_argument("--list", action="store_true", help="the faults, and their sizes")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.list or not arguments.name:
         for name in catalogue.names():
             fault = catalogue.find(name)
