@@ -2,8 +2,9 @@
 
 Why one channel and not one for each connected user: whoever connects would have to wait until Redis knows of the
 subscription, a reconnect storm would be thousands of them, and an event for a group of a thousand would be a thousand
-messages, decoded again by each process for each member. So an event is one PUBLISH, with its recipients in front,
-and one message for each process, which picks out its own; and a connection costs the bus nothing.
+messages, decoded again by each process for each member. So an event is sent once, with its recipients in front, and
+each process picks out its own; and a connection costs the bus nothing. What is said while one PUBLISH is under way
+goes into the next one, together.
 
 In a cluster the channel is a sharded one (SPUBLISH): the node that serves its slot carries it, and the others hear
 nothing of it.
@@ -15,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -32,8 +34,10 @@ MAX_WAITING = 10_000
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 """What may wait for a Redis that is away. Past either, the oldest goes, and the others are told of the gap."""
 MAX_BATCH = 256
+MAX_BATCH_BYTES = 256 * 1024
+"""What goes into one PUBLISH, and at least one message: whoever reads it reads it whole."""
 BEAT = 2.0
-"""Seconds between the messages that a process sends for the sake of hearing them itself."""
+"""Seconds after which a process sends one that is empty, for the sake of hearing itself."""
 DEAF_AFTER = 6.0
 """Seconds without hearing even oneself after which the subscription is taken for dead: a cut cable sends no word."""
 
@@ -44,18 +48,20 @@ GRACE = 2.0
 """Seconds that starting and closing wait for a Redis that may be away."""
 
 GAP = "bus.gap"
-BEAT_KIND = "bus.beat"
 
 
 class RedisBus:
-    """See `Bus`. Publishing is handed to one task, which sends whatever has gathered in one pipeline."""
+    """See `Bus`. Publishing is handed to one task, which sends whatever has gathered in one PUBLISH.
+
+    It holds a line with the process's id and its time, and then for each message a line of JSON `[kind, bytes of the
+    body, head]` and the body.
+    """
 
     def __init__(self, redis: "Redis", channel: str = CHANNEL) -> None:
         self.process_id = uuid.uuid4().hex
-        self._mine = f'["{self.process_id}",'.encode()
-        self._my_beat = f'["{self.process_id}","{BEAT_KIND}",'.encode()
+        self._mine = self.process_id.encode() + b" "
         self.lag = 0.0
-        """Seconds that the last own message took through Redis and back."""
+        """Seconds that what this process said last took through Redis and back."""
         self._redis = redis
         self._channel = channel
         self._sharded: bool | None = None
@@ -65,6 +71,7 @@ class RedisBus:
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
         self._overflowed = False
+        self._beats = False
         self._wake = asyncio.Event()
         self._hears = asyncio.Event()
         self._all_said = asyncio.Event()
@@ -121,8 +128,8 @@ class RedisBus:
     # Saying.
 
     def _post(self, kind: str, head: dict[str, Any], body: bytes) -> None:
-        # The head is one line, for JSON holds no line break: what follows the first one is the body.
-        message = dumps([self.process_id, kind, head]).encode() + b"\n" + body
+        # One line, for JSON holds no line break.
+        message = dumps([kind, len(body), head]).encode() + b"\n" + body
         self._outbox.append(message)
         self._outbox_bytes += len(message)
         while len(self._outbox) > MAX_WAITING or self._outbox_bytes > MAX_WAITING_BYTES:
@@ -136,24 +143,34 @@ class RedisBus:
         if self._overflowed:
             self._overflowed = False
             self._post(GAP, {}, b"")
-        while self._outbox:
-            batch = [self._outbox[place] for place in range(min(MAX_BATCH, len(self._outbox)))]
-            pipeline = self._redis.pipeline(transaction=False)
-            publish = pipeline.spublish if await self._is_sharded() else pipeline.publish
-            for message in batch:
-                publish(self._channel, message)
-            await pipeline.execute()
-            # Only what Redis has taken leaves; some of a failed batch may be said twice, which numbers sort out.
+        while self._outbox or self._beats:
+            self._beats = False
+            batch = self._next_batch()
+            publish = self._redis.spublish if await self._is_sharded() else self._redis.publish
+            first = self._mine + f"{time.monotonic()}\n".encode()
+            await publish(self._channel, b"".join([first, *batch]))
+            # Only what Redis has taken leaves; a batch that failed may be said twice, which numbers sort out.
             for message in batch:
                 if self._outbox and self._outbox[0] is message:
                     self._outbox_bytes -= len(self._outbox.popleft())
         self._wake.clear()
         self._all_said.set()
 
+    def _next_batch(self) -> list[bytes]:
+        batch: list[bytes] = []
+        size = 0
+        for message in islice(self._outbox, MAX_BATCH):
+            size += len(message)
+            if batch and size > MAX_BATCH_BYTES:
+                break
+            batch.append(message)
+        return batch
+
     async def _beat(self) -> None:
         # What is said before anyone listens is not heard, and the lag would not be known until the next one.
         await self._hears.wait()
-        self._post(BEAT_KIND, {"at": time.monotonic()}, b"")
+        self._beats = True
+        self._wake.set()
         await asyncio.sleep(BEAT)
 
     # Hearing.
@@ -194,18 +211,19 @@ class RedisBus:
         self._was_connected = True
 
     def _hear(self, data: bytes) -> None:
-        # Not decoded to be thrown away: with one process that would be every message, with all its recipients.
-        mine = data.startswith(self._mine)
-        if mine and not data.startswith(self._my_beat):
+        start = data.index(b"\n") + 1
+        if data.startswith(self._mine):
+            # It was heard as it was said. With one process that is all there is: not read to be thrown away.
+            self.lag = time.monotonic() - float(data[len(self._mine) : start])
             return
-        line, _, body = data.partition(b"\n")
-        _, kind, head = loads(line)
-        if mine:
-            self.lag = time.monotonic() - head["at"]
-        elif kind == GAP:
-            self._missed()
-        else:
-            self._handlers.call(kind, head, body)
+        while start < len(data):
+            end = data.index(b"\n", start)
+            kind, size, head = loads(data[start:end])
+            start = end + 1 + size
+            if kind == GAP:
+                self._missed()
+            else:
+                self._handlers.call(kind, head, data[end + 1 : start])
 
     def _missed(self) -> None:
         for callback in self._gap_callbacks:

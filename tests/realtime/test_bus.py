@@ -249,25 +249,59 @@ async def test_a_process_measures_its_own_way_through_redis(
     assert len(heard.messages) == 1
 
 
-async def test_a_message_is_one_command_however_many_it_is_for(
-    processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_message_is_one_command_however_many_it_is_for(speaking: "Speaking") -> None:
     """A thousand recipients, three processes, one PUBLISH."""
+    assert 1 == await speaking.commands([({"to": [f"{n:024x}" for n in range(1000)]}, b"x" * 200)])
+
+
+async def test_what_is_said_together_is_one_command(speaking: "Speaking") -> None:
+    """Up to a number of messages; and up to a number of bytes, for whoever hears it reads all of it at once."""
+    assert 1 == await speaking.commands([({"n": n}, b"line\nbreak") for n in range(redis_bus.MAX_BATCH)])
+    assert 2 == await speaking.commands([({"n": n}, b"") for n in range(redis_bus.MAX_BATCH + 1)])
+    assert 2 == await speaking.commands([({"n": n}, b"x" * (redis_bus.MAX_BATCH_BYTES // 3)) for n in range(4)])
+    assert 1 == await speaking.commands([({}, b"x" * 2 * redis_bus.MAX_BATCH_BYTES)])
+
+
+class Speaking:
+    """Three processes, of which the first speaks and nobody says anything else."""
+
+    def __init__(self, server: Redis, buses: list[RedisBus]) -> None:
+        self._server = server
+        self._buses = buses
+        self._hearers = [Heard(bus) for bus in buses]
+
+    async def start(self) -> None:
+        """A round of greetings, so that everything that starting says has been said."""
+        for bus in self._buses:
+            await bus.start()
+        for bus in self._buses:
+            bus.publish("greeting", {})
+            await self._all_heard()
+            async with asyncio.timeout(5):
+                while not bus.lag:
+                    await asyncio.sleep(0.01)
+
+    async def commands(self, messages: list[tuple[dict[str, Any], bytes]]) -> int:
+        """In how many PUBLISHes these messages came to all, each as it was said."""
+        before = await published(self._server)
+        for message in messages:
+            self._buses[0].publish("greeting", *message)
+        await self._all_heard()
+        for heard in self._hearers:
+            assert messages == heard.messages[-len(messages) :]
+        return await published(self._server) - before
+
+    async def _all_heard(self) -> None:
+        for heard in self._hearers:
+            await heard.reaches(len(self._hearers[0].messages))
+
+
+@pytest.fixture
+async def speaking(processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch) -> Speaking:
     monkeypatch.setattr(redis_bus, "BEAT", 1000)
-    buses = [processes() for _ in range(3)]
-    hearers = [Heard(bus) for bus in buses]
-    for bus in buses:
-        await bus.start()
-    # A round of greetings, so that everything that starting says has been said.
-    for place, bus in enumerate(buses):
-        bus.publish("greeting", {})
-        for heard in hearers:
-            await heard.reaches(place + 1)
-    before = await published(server)
-    buses[0].publish("greeting", {"to": [f"{n:024x}" for n in range(1000)]}, b"x" * 200)
-    for heard in hearers:
-        await heard.reaches(4)
-    assert await published(server) - before == 1
+    speaking = Speaking(server, [processes() for _ in range(3)])
+    await speaking.start()
+    return speaking
 
 
 async def published(server: Redis) -> int:
