@@ -1,5 +1,6 @@
 """Reading documents by their ids, however many."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,8 @@ from service.datastores.mongo import Collection, Document, unavailable
 AT_ONCE = 32
 """Ids in one read. The embedded server compares each document that it finds with each of the ids: a hundred in one read
 take it four times as long as in four, and a thousand take seconds."""
+READS = 8
+"""Under way at once: where the server is quick, most of what one read takes is its way there and back."""
 
 
 async def by_ids(
@@ -23,6 +26,9 @@ async def by_ids(
     found: list[Document] = []
     async with unavailable():
         while left:
-            some, left = left[:AT_ONCE], left[AT_ONCE:]
-            found += await collection.find({"_id": {"$in": some}, **(where or {})}, fields).to_list(None)
+            some, left = left[: AT_ONCE * READS], left[AT_ONCE * READS :]
+            parts = [some[first : first + AT_ONCE] for first in range(0, len(some), AT_ONCE)]
+            reads = [collection.find({"_id": {"$in": part}, **(where or {})}, fields).to_list(None) for part in parts]
+            for documents in await asyncio.gather(*reads):
+                found += documents
     return found
