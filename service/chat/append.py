@@ -4,13 +4,15 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from service.chat.conversations import Place
-from service.chat.messages import MessageStore
+from service.chat.messages import MessageStore, message_of
 from service.chat.places import Places
 from service.datastores.mongo import Document, unavailable
 from service.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
@@ -44,12 +46,18 @@ class Change(NamedTuple):
     apply: Callable[[Document], Document | None]
 
 
-class Stored(NamedTuple):
+@dataclass
+class Stored:
     """A message as it is stored now, and who takes part. `event` is "" where it had been stored before."""
 
     message: Document
     participants: list[str]
     event: str
+
+    @cached_property
+    def shown(self) -> dict[str, Any]:
+        """The message as clients see it: it is both told and acknowledged."""
+        return message_of(self.message)
 
 
 Outcome = Stored | Exception

@@ -135,7 +135,7 @@ class ChatService:
     ) -> tuple[dict[str, Any], bool]:
         """As `submit`: the Message, and whether it is new."""
         stored = await self.submit(user_id, conversation_id, content, nonce, reply_to)
-        return message_of(stored.message), bool(stored.event)
+        return stored.shown, bool(stored.event)
 
     async def edit(self, user_id: str, conversation_id: str, message_id: str, content: str) -> dict[str, Any]:
         """Raises NotFound, Forbidden (someone else's, or deleted), Unavailable."""
@@ -263,7 +263,7 @@ class ChatService:
         self, user_id: str, conversation_id: str, message_id: str, apply: Callable[[Document], Document | None]
     ) -> dict[str, Any]:
         change = Change(ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply)
-        return message_of((await self._commits.submit(change)).message)
+        return (await self._commits.submit(change)).shown
 
     async def _write(self, items: Sequence[Draft | Change]) -> Sequence[Stored | Exception]:
         try:
@@ -275,7 +275,7 @@ class ChatService:
         for outcome in outcomes:
             if isinstance(outcome, Stored) and outcome.event:
                 self._behind.add(outcome.message, new=outcome.event == "new_message")
-                self._delivery.publish(events.message(outcome.event, message_of(outcome.message)), outcome.participants)
+                self._delivery.publish(events.message(outcome.event, outcome.shown), outcome.participants)
         return outcomes
 
     # Settling.

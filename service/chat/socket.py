@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from service.chat import events, frames
 from service.chat.append import Stored
 from service.chat.membership import MembershipService
-from service.chat.messages import message_of
 from service.chat.service import ChatService
 from service.chat.standing import Standing
 from service.http import limits as rules
@@ -117,7 +116,7 @@ class ChatSocket(Dialogue[frames.Frame]):
             return
         error = future.exception()
         if error is None:
-            self.acknowledge(ref, message_of(future.result().message))
+            self.acknowledge(ref, future.result().shown)
             self._metrics.ack_seconds.observe(time.perf_counter() - came)
         else:
             self.refuse(error, ref)
