@@ -223,6 +223,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     app.blueprint(health.blueprint(mongo.ping, partial(ping, redis), lambda: registry.draining))
     app.blueprint(metrics.blueprint(instruments))
     app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", extensions.VERSION, "", channels())))
+    extensions.add_head_and_options(app)
 
     # In the order of starting; what is above closes after what stands on it.
     parts: list[Part] = [instruments, limits, bus, revocation, online, presence, chat, membership, debts, retention]
