@@ -126,13 +126,13 @@ class ChatSocket(Dialogue[frames.Frame]):
         there = dict(await self._chat.missed(self._user_id, frame.conversations))
         for conversation_id in frame.conversations:
             read = there.get(conversation_id)
-            if read is None:
+            missed = await read() if read else None
+            # One at a time: an answer waits until the client has taken the one before.
+            await self.socket.drained()
+            if missed is None:
                 # Not the event of that name: this one ends nothing, for the user may be added at this moment.
                 self.say("conversation_removed", {"conversation_id": conversation_id})
                 continue
-            missed = await read()
-            # One at a time: an answer waits until the client has taken the one before.
-            await self.socket.drained()
             self.socket.send(events.sync(conversation_id, missed._asdict()))
             self._metrics.resumed(events.FEED, missed.complete)
         self.acknowledge(frame.ref)

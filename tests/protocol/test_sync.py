@@ -45,6 +45,15 @@ async def test_sync_of_nothing(world: World) -> None:
     assert [] == socket.left("sync")
 
 
+async def test_sync_of_many_that_are_not_there(world: World) -> None:
+    """However many are not there, whoever reads is told of each, and is not closed for reading slowly."""
+    anna = await world.person()
+    socket = await anna.chat()
+    gone = [f"{number:024x}" for number in range(1500)]
+    await socket.ask("sync", conversations=dict.fromkeys(gone, 0))
+    assert gone == [event["conversation_id"] for event in socket.left("conversation_removed")]
+
+
 async def fill(anna: Person, conversation: str, count: int) -> None:
     """Say that much, over one socket, as fast as it goes."""
     socket = await anna.chat()
