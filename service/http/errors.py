@@ -2,6 +2,7 @@
 
 import math
 from asyncio import CancelledError
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ import structlog
 from pydantic import BaseModel
 from pydantic import ValidationError as PydanticValidationError
 from sanic import HTTPResponse, Request, Sanic
-from sanic.exceptions import PayloadTooLarge, SanicException
+from sanic.constants import HTTP_METHODS
+from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
 from sanic_ext.exceptions import ValidationError as BodyNotValid
 
 from service import errors
@@ -141,6 +143,8 @@ def handle(request: Request, exception: BaseException) -> HTTPResponse:
         code = phrase.lower().replace(" ", "_").replace("-", "_")
         # Not the exception's own sentence: it quotes the request.
         body, headers = problem(error.status_code, code, f"{phrase}."), dict(error.headers)
+        if isinstance(error, MethodNotAllowed) and "Allow" not in headers:
+            headers["Allow"] = _allowed(request)
     else:
         if answer_to(error) is UNKNOWN:
             log.error("request_failed", exc_info=exception)
@@ -170,6 +174,16 @@ def _translate(error: BaseException) -> BaseException:
     if isinstance(error, SanicException) and error.status_code == 503:
         return errors.Unavailable()
     return error
+
+
+def _allowed(request: Request) -> str:
+    """The methods that the resource has (RFC 9110, 15.5.6). Sanic says them only of a path that never varies."""
+    allowed = []
+    for method in HTTP_METHODS:
+        with suppress(SanicException):
+            request.app.router.get(request.path, method, request.headers.getone("host", None))
+            allowed.append(str(method))
+    return ", ".join(allowed)
 
 
 def _phrase(status: int) -> str:

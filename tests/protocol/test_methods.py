@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.protocol.world import API, World, problem
+from tests.protocol.world import API, NO_ID, World, problem
 
 
 async def test_head(world: World) -> None:
@@ -27,6 +27,9 @@ async def test_head(world: World) -> None:
         ("POST", "/notifications/stream"),
         ("POST", "/ws/chat"),
         ("TRACE", "/users/me"),
+        ("PUT", f"/users/{NO_ID}"),
+        ("GET", f"/conversations/{NO_ID}/messages/{NO_ID}"),
+        ("POST", f"/conversations/{NO_ID}/messages/{NO_ID}/reactions/%F0%9F%91%8D"),
     ],
 )
 async def test_a_method_that_is_not_there(world: World, method: str, path: str) -> None:
