@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from service.chat import events, frames
@@ -67,6 +68,12 @@ class ChatSocket(Dialogue[frames.Frame]):
             "conversations": conversations,
         }
         self.socket.open([Event("hello", hello, feed=events.FEED)], skip=Standing(self.socket.queue.drop))
+
+    def lasts(self, frame: frames.Frame) -> bool:
+        return isinstance(frame, frames.SendMessage | frames.Read)
+
+    def left(self, undone: Sequence[str]) -> None:
+        self._completion.begin(self.finish(undone))
 
     def received(self, type: str) -> None:
         self._metrics.frame_received(type)

@@ -1,7 +1,7 @@
 """What changes something runs to its end, though its client has hung up: else a change could be stored and not told.
 
 Sanic cancels a handler with its connection, and a socket's frame is given up with the socket. Here the change is a task
-of its own, which the request or the frame only waits for.
+of its own, which the request or the frame only waits for, or nobody.
 """
 
 import asyncio
@@ -25,18 +25,26 @@ class Completion:
     """Owns the handlers that are under way. There are no more of them than the rate limits let in."""
 
     def __init__(self) -> None:
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._under_way: set[asyncio.Future[Any]] = set()
+
+    def begin(self, work: Awaitable[Any]) -> None:
+        """Do `work`, for which nobody waits."""
+        self._start(work).add_done_callback(_report)
 
     async def finish(self, work: Awaitable[Any]) -> Any:
         """The result of `work`, which goes on though the waiting for it is cancelled."""
-        task = asyncio.ensure_future(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task = self._start(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(_report)
             raise
+
+    def _start(self, work: Awaitable[Any]) -> "asyncio.Future[Any]":
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def close(self) -> None:
         """Wait for those that nobody waits for any more. The datastores' own timeouts bound how long that takes."""
@@ -63,7 +71,7 @@ def completes(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
     return complete
 
 
-def _report(task: "asyncio.Task[Any]") -> None:
+def _report(task: "asyncio.Future[Any]") -> None:
     """A refusal was for a client that has gone; a fault of ours is for the log, whoever is there."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, LoaError):

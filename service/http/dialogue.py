@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
@@ -55,6 +55,7 @@ class Dialogue(Generic[F]):
         self._verifier = verifier
         self._tracing = tracing
         self._waiting: deque[str] = deque()
+        self._begun: str | None = None
         self._handler: asyncio.Task[None] | None = None
         self._heard = 0
         self._heard_since = 0.0
@@ -72,6 +73,18 @@ class Dialogue(Generic[F]):
 
     def acknowledge(self, ref: str | None, data: Mapping[str, Any] | None = None) -> None:
         self.say("ack", {"ref": ref} if data is None else {"ref": ref, "data": data})
+
+    def lasts(self, frame: F) -> bool:
+        """Whether `frame` is to be done although its sender has left since."""
+        return False
+
+    def left(self, undone: Sequence[str]) -> None:
+        """The client has left, and these frames, said before, are not done yet: for `finish`, where some may last."""
+
+    async def finish(self, undone: Sequence[str]) -> None:
+        """Do those of them that last. Their answers go nowhere."""
+        for text in undone:
+            await self._handle(text)
 
     def received(self, type: str) -> None:
         """A frame of that type has come, and is well-formed."""
@@ -108,16 +121,21 @@ class Dialogue(Generic[F]):
             self.socket.close(_FLOOD.close_code, _FLOOD.code)
 
     def _end(self) -> None:
+        undone = [*self._waiting] if self._begun is None else [self._begun, *self._waiting]
         self._waiting.clear()
         if self._handler:
             self._handler.cancel()
+        # Whoever is shut out has nothing more done; whoever goes has said it in time.
+        if undone and self.socket.left:
+            self.left(undone)
 
     async def _handle_all(self) -> None:
         while self._waiting:
-            text = self._waiting.popleft()
+            text = self._begun = self._waiting.popleft()
             if len(self._waiting) == MAX_WAITING // 2:
                 self.socket.resume()
             await self._handle(text)
+            self._begun = None
         self.socket.resume()
 
     async def _handle(self, text: str) -> None:
@@ -145,6 +163,8 @@ class Dialogue(Generic[F]):
         return tracing.begin(f"frame {frame.type}", ids)
 
     async def _answer(self, frame: F) -> None:
+        if self.socket.closing and not self.lasts(frame):
+            return
         if isinstance(frame, Authenticate):
             await self._authenticate(frame)
         else:

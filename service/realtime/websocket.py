@@ -188,6 +188,11 @@ class WebSocket(Connection):
         return self._protocol.state is State.CLOSING
 
     @property
+    def left(self) -> bool:
+        """As it closes: whether the peer ends it, and not we."""
+        return self.transport is None or self._protocol.state is not State.OPEN
+
+    @property
     def unread(self) -> int:
         """Bytes that have come and are to be read in a later turn."""
         return len(self._unread)

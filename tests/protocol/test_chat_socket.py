@@ -86,6 +86,19 @@ async def test_messages_of_one_socket_keep_their_order(anna: Person, ben: Person
     assert [] == socket.left()
 
 
+async def test_what_was_said_before_leaving(anna: Person, ben: Person, direct: str) -> None:
+    """Whoever says something and leaves at once has said it: what came before the close frame is done, in its order."""
+    await ben.say(direct)
+    there, socket = await ben.chat(), await anna.chat()
+    said = [words() for _ in range(40)]
+    await socket.send("read", conversation_id=direct, seq=1)
+    for content in said:
+        await socket.send("send_message", conversation_id=direct, content=content)
+    await socket.leave()
+    assert said == [event["data"]["content"] for event in await there.events("new_message", len(said))]
+    assert {"user_id": anna.id, "seq": 1} == (await there.event("read"))["data"]
+
+
 async def test_read(anna: Person, ben: Person, direct: str) -> None:
     """Reading is acknowledged and told to the readers' other devices and to the others; it never moves back."""
     await anna.say(direct)
