@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
@@ -293,6 +293,7 @@ RULES = {
 }
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(RULES)), min_size=1, max_size=4))
 def test_the_first_rule_that_is_broken_decides_wherever_the_bytes_are_cut(names: list[str]) -> None:
     """In the order of the bytes: the same messages, and the same close, as a client that sends them one by one gets."""
