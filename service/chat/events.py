@@ -19,7 +19,7 @@ def message(type: str, message: dict[str, Any]) -> Event:
 def read(conversation_id: str, user_id: str, seq: int) -> Event:
     body = {"conversation_id": conversation_id, "data": {"user_id": user_id, "seq": seq}}
     key = f"read:{conversation_id}:{user_id}"
-    return Event("read", body, feed=FEED, policy=Policy.LATEST, topic=TOPIC + conversation_id, key=key)
+    return Event("read", body, feed=FEED, policy=Policy.LATEST, topic=TOPIC + conversation_id, key=key, rank=seq)
 
 
 def typing(conversation_id: str, user_id: str, expires_in: int) -> Event:

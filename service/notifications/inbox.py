@@ -19,8 +19,8 @@ MAX_ABOVE = 10_000
 class Inbox(NamedTuple):
     """Read are all up to `read_up_to`, and above it those in `read_above`; `last_seq` is the last there is.
 
-    Neither `last_seq` nor the number of those read ever falls, so of two states told out of order a client keeps
-    the larger `seq` and the larger `seq - unread_count`, and has the truth.
+    Neither `last_seq` nor the number of those read ever falls, so of two states told out of order the one of the higher
+    `rank` is the later.
     """
 
     last_seq: int = 0
@@ -30,6 +30,10 @@ class Inbox(NamedTuple):
     @property
     def unread(self) -> int:
         return self.last_seq - self.read_up_to - len(self.read_above)
+
+    @property
+    def rank(self) -> int:
+        return self.last_seq + self.last_seq - self.unread
 
     def has_read(self, seq: int) -> bool:
         return seq <= self.read_up_to or seq in self.read_above

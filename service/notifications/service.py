@@ -175,7 +175,8 @@ class NotificationService:
 
     def _tell_unread(self, user_id: str, inbox: Inbox) -> None:
         body = {"unread_count": inbox.unread, "seq": inbox.last_seq}
-        event = Event("unread_count", body, feed=FEED, policy=Policy.LATEST, key="unread_count")
+        key = f"unread_count:{user_id}"
+        event = Event("unread_count", body, feed=FEED, policy=Policy.LATEST, key=key, rank=inbox.rank)
         self._delivery.publish(event, [user_id])
 
     async def _shown(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:

@@ -28,6 +28,8 @@ MANY = 50 * 25
 event to event."""
 MAX_REMEMBERED = 64
 """Groups' recipients: 9 MB where each has a thousand."""
+MAX_RANKED = 4096
+"""Of this many keys the highest rank is known. What comes too late is late by moments."""
 MAX_TOPICS = 100_000
 """Of this many topics the last number is known; of one that is forgotten the next event is taken as it comes."""
 PATIENCE = 0.1
@@ -60,12 +62,16 @@ class Delivery:
     Two processes may publish the numbers 5 and 6 of one topic in either order, and the bus may lose one. So an event
     whose number is not the next waits until the missing ones have come, or have been read from the database; one that
     came before is dropped. A topic that nobody here has seen begins where it is first seen.
+
+    One process, too, may publish two states of the same thing the other way round. Of those that have a rank none comes
+    after a higher one.
     """
 
     def __init__(self, bus: Bus, registry: Registry) -> None:
         self._bus = bus
         self._registry = registry
         self.topics: OrderedDict[str, Topic] = OrderedDict()
+        self._ranks: OrderedDict[str, int] = OrderedDict()
         self._fillers: dict[str, Filler] = {}
         self._published: list[Callable[[Event], None]] = []
         self._gaps: dict[str, asyncio.Task[None]] = {}
@@ -84,6 +90,8 @@ class Delivery:
             "key": event.key,
             "all": to is None,
         }
+        if event.rank:
+            head["rank"] = event.rank
         self._bus.publish("event", head, _pack(to or ()) + event.body)
         for callback in self._published:
             callback(event)
@@ -132,12 +140,23 @@ class Delivery:
             topic=head["topic"],
             number=head["number"],
             key=head["key"],
+            rank=head.get("rank", 0),
         )
         to: Recipients = None if head["all"] else recipients
-        if not event.number:
-            self._registry.deliver(to, event)
-        else:
+        if event.number:
             self._in_order(event, to)
+        elif not event.rank or self._in_time(event):
+            self._registry.deliver(to, event)
+
+    def _in_time(self, event: Event) -> bool:
+        """Whether nothing later of its key has been here."""
+        if event.rank < self._ranks.get(event.key, 0):
+            return False
+        self._ranks[event.key] = event.rank
+        self._ranks.move_to_end(event.key)
+        if len(self._ranks) > MAX_RANKED:
+            self._ranks.popitem(last=False)
+        return True
 
     def _in_order(self, event: Event, to: Recipients) -> None:
         topic = self.topics.get(event.topic)

@@ -25,10 +25,11 @@ class Event:
     `type` and `body`: on a socket one JSON object, `{"type": type, **body}`; on an event stream the `body` under
     the name `type`, but for numbered events, which go unnamed, whole, and with their number as the id.
     `feed`: only connections of that feed carry it. `topic` and `number`: its place in an order without holes
-    (number 0: it has none).
+    (number 0: it has none). `rank`: of those with the same `key` it is later than any of a lower one, and says all that
+    they do (0: it has none).
     """
 
-    __slots__ = ("_body", "feed", "frame", "key", "number", "policy", "stream", "topic", "type")
+    __slots__ = ("_body", "feed", "frame", "key", "number", "policy", "rank", "stream", "topic", "type")
 
     frame: bytes
     """As an unmasked WebSocket text frame (RFC 6455, 5.2)."""
@@ -45,6 +46,7 @@ class Event:
         topic: str = "",
         number: int = 0,
         key: str = "",
+        rank: int = 0,
     ) -> None:
         self.type = type
         self.feed = feed
@@ -52,6 +54,7 @@ class Event:
         self.topic = topic
         self.number = number
         self.key = key
+        self.rank = rank
         self._body = body if isinstance(body, bytes) else dumps(body).encode()
 
     @property

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from bson import ObjectId
 
 from service.chat.models import MAX_PARTICIPANTS
 from service.errors import Forbidden, NotFound, ValidationFailed
@@ -127,6 +128,30 @@ async def test_conversations_are_listed_by_their_last_activity(world: World) -> 
     assert first["last_message"]["content"] == "to the front"
     with pytest.raises(ValidationFailed):
         await world.membership.page(ADA, 3, "$gt")
+
+
+async def test_a_read_mark_is_not_told_after_a_later_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices read at once, and the answer to the one that has read less is the slower one."""
+    group = await world.group(ADA, BOB)
+    for number in range(2):
+        await world.chat.send(ADA, group, f"Message {number}")
+    listener = world.listen(ADA)
+    store, stored, told = world.conversations.read, asyncio.Event(), asyncio.Event()
+
+    async def answer_late(conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
+        moved = await store(conversation_id, user_id, seq)
+        if seq == 1:
+            stored.set()
+            await told.wait()
+        return moved
+
+    monkeypatch.setattr(world.conversations, "read", answer_late)
+    slower = asyncio.create_task(world.membership.read(BOB, group, 1))
+    await stored.wait()
+    await world.membership.read(BOB, group, 2)
+    told.set()
+    await slower
+    assert [{"user_id": BOB, "seq": 2}] == [event["data"] for event in heard(listener, "read")]
 
 
 async def test_unread_counts_are_what_was_said_since(world: World) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import NotFound
+from service.notifications.inbox import Inbox
 from service.notifications.models import Draft
 from service.realtime.stream import EventStream
 from tests.notifications.world import World, new_id, numbered
@@ -127,6 +128,29 @@ async def test_marking_tells_the_other_connections(world: World) -> None:
         assert 2 == await world.notifications.mark_up_to(user, 2)
         assert {"unread_count": 2, "seq": 5} == last_unread_count(connection)
     assert 2 == await world.notifications.unread_count(user)
+
+
+async def test_a_count_is_not_told_after_a_later_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices mark at once, and the answer to the one that is counted first is the slower one."""
+    user = await world.person()
+    await notified(world, user, 3)
+    connection = world.connect(user)
+    mark, counted, told = world.inboxes.mark_up_to, asyncio.Event(), asyncio.Event()
+
+    async def answer_late(user_id: str, seq: int) -> Inbox:
+        inbox = await mark(user_id, seq)
+        if seq == 1:
+            counted.set()
+            await told.wait()
+        return inbox
+
+    monkeypatch.setattr(world.inboxes, "mark_up_to", answer_late)
+    slower = asyncio.create_task(world.notifications.mark_up_to(user, 1))
+    await counted.wait()
+    await world.notifications.mark_up_to(user, 2)
+    told.set()
+    await slower
+    assert {"unread_count": 1, "seq": 3} == last_unread_count(connection)
 
 
 async def test_number_beyond_the_last_marks_all_there_are(world: World) -> None:

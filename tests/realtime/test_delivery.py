@@ -66,6 +66,33 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     await world.delivery.close()
 
 
+async def test_nothing_comes_after_what_has_a_higher_rank(world: World) -> None:
+    """Of those with the same key; the same one may come again."""
+
+    def state(key: str, rank: int) -> Event:
+        return Event("state", {"rank": rank}, feed="chat", key=key, rank=rank)
+
+    for key, rank in (("a", 2), ("a", 1), ("b", 1), ("a", 2), ("b", 3), ("b", 2), ("a", 3)):
+        world.delivery.publish(state(key, rank), ["ada"])
+    assert [(sent.key, sent.rank) for sent in queued(world.listener)] == [
+        ("a", 2),
+        ("b", 1),
+        ("a", 2),
+        ("b", 3),
+        ("a", 3),
+    ]
+
+
+async def test_ranks_are_remembered_for_moments(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of so many keys, however many there are."""
+    monkeypatch.setattr(module, "MAX_RANKED", 2)
+    for key in ("a", "b", "c", "a"):
+        world.delivery.publish(Event("state", {}, feed="chat", key=key, rank=2), ["ada"])
+    for key in ("a", "c", "b"):
+        world.delivery.publish(Event("state", {}, feed="chat", key=key, rank=1), ["ada"])
+    assert ["a", "b", "c", "a", "b"] == [sent.key for sent in queued(world.listener)]
+
+
 async def test_numbers_in_order_are_delivered_at_once(world: World) -> None:
     """No wait, and no question to the database."""
     for number in (1, 2, 3):
