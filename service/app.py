@@ -48,6 +48,7 @@ from service.notifications.service import NotificationService
 from service.notifications.store import NotificationStore
 from service.posts.comments import CommentStore
 from service.posts.debts import Debts
+from service.posts.footing import Footings
 from service.posts.routes import blueprint as post_routes
 from service.posts.service import PostService
 from service.posts.store import PostStore
@@ -175,8 +176,9 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     presence = Presence(online, bus, stores.last_seen, events.presence)
 
     notifications = NotificationService(stores.notifications, stores.inboxes, people, delivery)
-    debts = Debts(stores.comments, stores.posts, notifications)
-    posts = PostService(stores.posts, stores.comments, people, debts)
+    footings = Footings(stores.posts, stores.comments, people)
+    debts = Debts(stores.comments, stores.posts, footings, notifications)
+    posts = PostService(stores.posts, stores.comments, people, footings, debts)
 
     sweeps: dict[str, Sweep] = {"sessions": stores.sessions.sweep}
     if days := settings.notification_retention_days:
@@ -247,6 +249,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         for part in reversed(parts):
             await part.close()
         await delivery.close()
+        await footings.close()
         await stores.comments.close()
         await stores.notifications.close()
         await passwords.close()

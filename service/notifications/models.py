@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from service.http.endpoint import Input, Query
 from service.ids import Id
+from service.profiles import Profile
 from service.times import Time
 
 FEED = "notifications"
@@ -17,11 +18,12 @@ MAX_SEQ = 2**53 - 1
 
 
 class Draft(NamedTuple):
-    """That `user_id` is to be told of a comment. `content` is the comment's, of which a preview is kept."""
+    """That `user_id` is to be told of a comment. `content` is the comment's, of which a preview is kept; `sender` is
+    its author, as others see them now."""
 
     type: Kind
     user_id: str
-    sender_id: str
+    sender: Profile
     post_id: str
     comment_id: str
     content: str

@@ -57,7 +57,7 @@ class NotificationService:
         """
         if not drafts:
             return []
-        profiles = await self._profiles.profiles({draft.sender_id for draft in drafts})
+        profiles = {draft.sender.id: draft.sender for draft in drafts}
         appending = [self._store.append(draft) for draft in drafts]
         outcomes = await asyncio.gather(*appending, return_exceptions=True)
         appended = [outcome for outcome in outcomes if isinstance(outcome, Appended)]

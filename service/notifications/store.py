@@ -49,7 +49,7 @@ class NotificationStore:
             {
                 "user_id": ObjectId(draft.user_id),
                 "type": draft.type,
-                "sender_id": ObjectId(draft.sender_id),
+                "sender_id": ObjectId(draft.sender.id),
                 "post_id": ObjectId(draft.post_id),
                 "comment_id": ObjectId(draft.comment_id),
                 "preview": draft.content[:PREVIEW],

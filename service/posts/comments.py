@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from bson import ObjectId
 
@@ -11,8 +12,15 @@ from service.datastores.dense_append import Appended, DenseAppend
 from service.datastores.mongo import Database, Document, unavailable
 from service.datastores.walk import walk
 from service.posts.models import NewComment
-from service.posts.store import LIVING, PostStore
+from service.posts.store import LIVING, PostStore, author_of
 from service.times import now
+
+
+class Parent(NamedTuple):
+    """A comment that is replied to: its post, and its author where that has not been deleted."""
+
+    post_id: ObjectId
+    author_id: ObjectId | None
 
 
 class CommentStore:
@@ -64,12 +72,6 @@ class CommentStore:
             document["nonce"] = comment.nonce
         return self._append.append(document)
 
-    async def has(self, post_id: str, comment_id: str) -> bool:
-        """Whether the post has this comment. Raises Unavailable."""
-        async with unavailable():
-            found = await self._comments.find_one({"_id": ObjectId(comment_id)}, {"post_id": 1})
-        return found is not None and found["post_id"] == ObjectId(post_id)
-
     async def after(self, post_id: str, number: int, limit: int) -> list[Document]:
         """The `limit` comments of the post that follow `number`, in order. Raises Unavailable."""
         where = {"post_id": ObjectId(post_id), "number": {"$gt": number, "$lte": number + limit}}
@@ -77,10 +79,10 @@ class CommentStore:
             found = await self._comments.find(where).to_list(limit)
         return sorted(found, key=lambda document: int(document["number"]))
 
-    async def authors(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId]:
-        """The author of each comment there is and that has one. Raises Unavailable."""
-        found = await by_ids(self._comments, comment_ids, {"author_id": 1}, LIVING)
-        return {document["_id"]: document["author_id"] for document in found}
+    async def parents(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, Parent]:
+        """Those of these comments that there are. Raises Unavailable."""
+        found = await by_ids(self._comments, comment_ids, {"post_id": 1, "author_id": 1, "erased": 1})
+        return {document["_id"]: Parent(document["post_id"], author_of(document)) for document in found}
 
     async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[ObjectId]]:
         """Empty the comments of a user who is being deleted, from `since` on. Gives them in batches, those that were

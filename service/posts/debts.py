@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from bson import ObjectId
 
@@ -13,6 +14,7 @@ from service.errors import Unavailable
 from service.notifications.models import Draft, Kind
 from service.notifications.service import NotificationService
 from service.posts.comments import CommentStore
+from service.posts.footing import Footing, Footings
 from service.posts.store import PostStore
 from service.tasks import forever, stop
 
@@ -21,6 +23,14 @@ MAX_FRESH = 1000
 BATCH = 64
 SWEEP_INTERVAL = 30.0
 """Seconds between two looks for what some process left when it died: the longest that a notification is late then."""
+
+
+class Debt(NamedTuple):
+    """A comment with something owed. `counted`: its post's count has it, as far as is known here."""
+
+    comment: Document
+    footing: Footing
+    counted: bool = False
 
 
 class Debts:
@@ -34,15 +44,17 @@ class Debts:
         self,
         comments: CommentStore,
         posts: PostStore,
+        footings: Footings,
         notifications: NotificationService,
         *,
         interval: float = SWEEP_INTERVAL,
     ) -> None:
         self._comments = comments
         self._posts = posts
+        self._footings = footings
         self._notifications = notifications
         self._interval = interval
-        self._fresh: deque[tuple[Document, bool]] = deque()
+        self._fresh: deque[Debt] = deque()
         self._poked = asyncio.Event()
         self._next_sweep = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -54,10 +66,10 @@ class Debts:
         """Stop at once: what is still owed stands in the database."""
         await stop(self._task)
 
-    def owe(self, comment: Document, *, counted: bool) -> None:
+    def owe(self, comment: Document, footing: Footing, *, counted: bool) -> None:
         """Pay for `comment`, which is stored, soon. `counted`: its post's count has it. Never waits, never fails."""
         if len(self._fresh) < MAX_FRESH:
-            self._fresh.append((comment, counted))
+            self._fresh.append(Debt(comment, footing, counted))
         else:
             self._next_sweep = 0.0
         self._poked.set()
@@ -70,9 +82,7 @@ class Debts:
                 self._next_sweep = now + random.uniform(0.75, 1.25) * self._interval  # noqa: S311
                 await self._sweep()
             elif self._fresh:
-                fresh = [self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))]
-                uncounted = [comment for comment, counted in fresh if not counted]
-                await self._pay([comment for comment, _ in fresh], uncounted)
+                await self._pay([self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))])
             else:
                 self._poked.clear()
                 with suppress(TimeoutError):
@@ -88,59 +98,56 @@ class Debts:
         failure: Exception | None = None
         while batch := await self._comments.owed(last, BATCH):
             last = batch[-1]["_id"]
+            footings = await self._footings.of_stored(batch)
             try:
-                await self._pay(batch, batch)
+                await self._pay([Debt(comment, footing) for comment, footing in zip(batch, footings, strict=True)])
             except PaymentFailed as error:
                 # One that cannot be paid must not keep the others from being paid.
                 failure = error
         if failure:
             raise failure
 
-    async def _pay(self, comments: Sequence[Document], uncounted: Sequence[Document]) -> None:
+    async def _pay(self, debts: Sequence[Debt]) -> None:
         """Raises PaymentFailed where some could not be paid; the others are. Raises Unavailable."""
-        drafts = await self._drafts(comments)
+        drafts = [draft for debt in debts for draft in drafts_of(debt.comment, debt.footing)]
         outcomes = await self._notifications.notify(drafts)
         failed = {draft.comment_id: outcome for draft, outcome in zip(drafts, outcomes, strict=True) if outcome}
         reached: dict[ObjectId, int] = {}
-        for comment in uncounted:
-            reached[comment["post_id"]] = max(comment["number"], reached.get(comment["post_id"], 0))
+        for comment, _, counted in debts:
+            if not counted:
+                reached[comment["post_id"]] = max(comment["number"], reached.get(comment["post_id"], 0))
         if reached:
             await self._posts.raise_comment_counts(reached)
-        paid = [comment["_id"] for comment in comments if str(comment["_id"]) not in failed]
-        await self._comments.settle(paid)
+        await self._comments.settle([one.comment["_id"] for one in debts if str(one.comment["_id"]) not in failed])
         if failed:
             raise PaymentFailed from next(iter(failed.values()))
-
-    async def _drafts(self, comments: Sequence[Document]) -> list[Draft]:
-        post_authors = await self._posts.authors({comment["post_id"] for comment in comments})
-        parents = {comment["parent_id"] for comment in comments if comment["parent_id"]}
-        parent_authors = await self._comments.authors(parents) if parents else {}
-        return [
-            Draft(
-                type=kind,
-                user_id=str(user),
-                sender_id=str(comment["author_id"]),
-                post_id=str(comment["post_id"]),
-                comment_id=str(comment["_id"]),
-                content=comment["content"],
-            )
-            for comment in comments
-            for user, kind in receivers(comment, post_authors, parent_authors).items()
-        ]
 
 
 class PaymentFailed(Unavailable):
     detail = "Some notifications could not be stored."
 
 
-def receivers(
-    comment: Document, post_authors: Mapping[ObjectId, ObjectId], parent_authors: Mapping[ObjectId, ObjectId]
-) -> dict[ObjectId, Kind]:
-    """Whom `comment` notifies, and of what: of a reply rather than a comment, and nobody of their own."""
+def drafts_of(comment: Document, footing: Footing) -> list[Draft]:
+    """The notifications of `comment`."""
+    return [
+        Draft(
+            type=kind,
+            user_id=str(user),
+            sender=footing.author,
+            post_id=str(comment["post_id"]),
+            comment_id=str(comment["_id"]),
+            content=comment["content"],
+        )
+        for user, kind in receivers(comment["author_id"], footing.post_author, footing.parent_author).items()
+    ]
+
+
+def receivers(author: ObjectId, post_author: ObjectId | None, parent_author: ObjectId | None) -> dict[ObjectId, Kind]:
+    """Whom a comment by `author` notifies, and of what: of a reply rather than a comment, and nobody of their own."""
     told: dict[ObjectId, Kind] = {}
-    if post_author := post_authors.get(comment["post_id"]):
+    if post_author:
         told[post_author] = "NEW_COMMENT"
-    if parent_author := parent_authors.get(comment["parent_id"]):
+    if parent_author:
         told[parent_author] = "NEW_REPLY"
-    told.pop(comment["author_id"], None)
+    told.pop(author, None)
     return told

@@ -6,6 +6,7 @@ from service.datastores.mongo import Document
 from service.errors import NonceReused, NotFound, ValidationFailed
 from service.posts.comments import CommentStore
 from service.posts.debts import Debts
+from service.posts.footing import Footings
 from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
 from service.posts.store import PostStore
 from service.profiles import Profile, Profiles
@@ -15,10 +16,13 @@ from service.times import now
 class PostService:
     """All ids are 24-hex strings; every method raises Unavailable."""
 
-    def __init__(self, posts: PostStore, comments: CommentStore, profiles: Profiles, debts: Debts) -> None:
+    def __init__(
+        self, posts: PostStore, comments: CommentStore, profiles: Profiles, footings: Footings, debts: Debts
+    ) -> None:
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
+        self._footings = footings
         self._debts = debts
 
     async def create(self, author_id: str, new: NewPost) -> Post:
@@ -47,14 +51,11 @@ class PostService:
 
         Raises NotFound for the post, ValidationFailed for `parent_id`, NonceReused.
         """
-        await self._existing(post_id)
-        if new.parent_id and not await self._comments.has(post_id, new.parent_id):
-            raise ValidationFailed.of("parent_id", "The post has no such comment.")
-        profiles = await self._profiles.profiles([author_id])
+        footing = await self._footings.of(author_id, post_id, new.parent_id)
         document, is_new, counted = await self._comments.append(author_id, post_id, new)
-        comment = _comment(document, profiles)
+        comment = _comment(document, footing.author)
         if is_new:
-            self._debts.owe(document, counted=counted)
+            self._debts.owe(document, footing, counted=counted)
         elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
             raise NonceReused
         return comment, is_new
@@ -66,7 +67,7 @@ class PostService:
         shown = found[:limit]
         profiles = await self._authors(shown)
         return CommentPage(
-            items=[_comment(document, profiles) for document in shown],
+            items=[_comment(document, _author(document, profiles)) for document in shown],
             next=shown[-1]["number"] if len(found) > limit else None,
         )
 
@@ -96,12 +97,12 @@ def _post(document: Document, profiles: Mapping[str, Profile]) -> Post:
     )
 
 
-def _comment(document: Document, profiles: Mapping[str, Profile]) -> Comment:
+def _comment(document: Document, author: Profile) -> Comment:
     return Comment(
         id=str(document["_id"]),
         post_id=str(document["post_id"]),
         parent_id=str(document["parent_id"]) if document["parent_id"] else None,
-        author=_author(document, profiles),
+        author=author,
         content=document["content"],
         created_at=document["created_at"],
     )

@@ -76,10 +76,10 @@ class PostStore:
                 break
         return found
 
-    async def authors(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId]:
-        """The author of each post there is and that has one. Raises Unavailable."""
-        found = await by_ids(self._posts, post_ids, {"author_id": 1}, LIVING)
-        return {document["_id"]: document["author_id"] for document in found}
+    async def authors(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId | None]:
+        """The author of each post there is; None of one whose author has been deleted. Raises Unavailable."""
+        found = await by_ids(self._posts, post_ids, {"author_id": 1, "erased": 1})
+        return {document["_id"]: author_of(document) for document in found}
 
     async def erase(self, author_id: str, since: datetime | None = None) -> int:
         """Take out the posts of a user who is being deleted, from `since` on; of those with comments leave the place.
@@ -108,6 +108,11 @@ class PostStore:
         """The comments of these posts have reached these numbers. Raises Unavailable."""
         changes = [UpdateOne({"_id": post}, {"$max": {"comment_count": count}}) for post, count in reached.items()]
         await update_all(self._posts, changes)
+
+
+def author_of(document: Document) -> ObjectId | None:
+    """Of a post or a comment: who is to be told of what becomes of it."""
+    return None if document.get("erased") else document["author_id"]
 
 
 def _spans(moment: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -35,7 +35,7 @@ async def test_notification_is_stored_and_told(world: World) -> None:
     """Every connection of the user, and no one else's, is sent the notification and then how many are unread."""
     user, sender = await world.person(), await world.person("Trần Thị Bình")
     tab, phone, stranger = world.connect(user), world.connect(user), world.connect(sender)
-    draft = world.draft(user, sender, type="NEW_REPLY", content="Chào bạn! " * 30)
+    draft = world.draft(user, sender, "Trần Thị Bình", type="NEW_REPLY", content="Chào bạn! " * 30)
     await world.notifications.notify([draft])
     [stored] = (await world.notifications.page(user, limit=30, before=None, unread=False)).items
     for connection in (tab, phone):

@@ -13,9 +13,11 @@ from service.notifications.service import NotificationService
 from service.notifications.store import NotificationStore
 from service.posts.comments import CommentStore
 from service.posts.debts import Debts
+from service.posts.footing import Footings
 from service.posts.models import NewComment, NewPost
 from service.posts.service import PostService
 from service.posts.store import PostStore
+from service.profiles import Profile
 from service.realtime.bus import LocalBus
 from service.realtime.delivery import Delivery
 from service.realtime.event import Event
@@ -40,8 +42,9 @@ class World:
         self.notifications = NotificationService(self.store, self.inboxes, self.users, self.delivery)
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
-        self.debts = Debts(self.comment_store, self.post_store, self.notifications)
-        self.posts = PostService(self.post_store, self.comment_store, self.users, self.debts)
+        self.footings = Footings(self.post_store, self.comment_store, self.users)
+        self.debts = Debts(self.comment_store, self.post_store, self.footings, self.notifications)
+        self.posts = PostService(self.post_store, self.comment_store, self.users, self.footings, self.debts)
 
     async def create_indexes(self) -> None:
         for store in (self.users, self.inboxes, self.store, self.post_store, self.comment_store):
@@ -49,6 +52,7 @@ class World:
 
     async def close(self) -> None:
         await self.debts.close()
+        await self.footings.close()
         await self.comment_store.close()
         await self.store.close()
         await self.delivery.close()
@@ -57,10 +61,11 @@ class World:
         """A new account's id."""
         return (await self.users.add(f"person{next(names)}", display_name, "")).id
 
-    def draft(self, user_id: str, sender_id: str, **fields: str) -> Draft:
+    def draft(self, user_id: str, sender_id: str, display_name: str = "Someone", **fields: str) -> Draft:
         """Of a comment that nobody has been told of, unless `fields` say which."""
         values = {"type": "NEW_COMMENT", "post_id": new_id(), "comment_id": new_id(), "content": "Hello", **fields}
-        return Draft(user_id=user_id, sender_id=sender_id, **values)  # type: ignore[arg-type]
+        sender = Profile(id=sender_id, username="", display_name=display_name)
+        return Draft(user_id=user_id, sender=sender, **values)  # type: ignore[arg-type]
 
     async def post(self, author_id: str, content: str = "A post") -> str:
         return (await self.posts.create(author_id, NewPost(content=content))).id

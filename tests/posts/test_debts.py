@@ -39,21 +39,15 @@ async def left_by_a_crash(world: World, author_id: str, post_id: str) -> str:
 
 def test_receivers() -> None:
     """The reply wins over the comment, and nobody is told of their own."""
-    post, parent = ObjectId(), ObjectId()
     a, b, c = ObjectId(), ObjectId(), ObjectId()
-
-    def told(author: ObjectId, post_author: ObjectId, parent_author: ObjectId | None) -> dict[ObjectId, str]:
-        comment = {"post_id": post, "parent_id": parent if parent_author else None, "author_id": author}
-        return dict(receivers(comment, {post: post_author}, {parent: parent_author} if parent_author else {}))
-
-    assert {b: "NEW_COMMENT"} == told(a, b, None)
-    assert {} == told(a, a, None)
-    assert {b: "NEW_COMMENT", c: "NEW_REPLY"} == told(a, b, c)
-    assert {b: "NEW_REPLY"} == told(a, b, b)
-    assert {c: "NEW_REPLY"} == told(a, a, c)
-    assert {b: "NEW_COMMENT"} == told(a, b, a)
-    assert {} == told(a, a, a)
-    assert {} == receivers({"post_id": post, "parent_id": None, "author_id": a}, {}, {})
+    assert {b: "NEW_COMMENT"} == receivers(a, b, None)
+    assert {} == receivers(a, a, None)
+    assert {b: "NEW_COMMENT", c: "NEW_REPLY"} == receivers(a, b, c)
+    assert {b: "NEW_REPLY"} == receivers(a, b, b)
+    assert {c: "NEW_REPLY"} == receivers(a, a, c)
+    assert {b: "NEW_COMMENT"} == receivers(a, b, a)
+    assert {} == receivers(a, a, a)
+    assert {} == receivers(a, None, None)
 
 
 async def test_comment_and_reply_are_told_to_whom_they_concern(mongo: Mongo, world: World) -> None:
@@ -151,7 +145,7 @@ async def test_sweep_pays_what_a_crash_left(mongo: Mongo, processes: Processes) 
 
 async def test_sweep_comes_again(mongo: Mongo, world: World) -> None:
     """What another process leaves while this one runs is paid at the next sweep."""
-    sweeping = Debts(world.comment_store, world.post_store, world.notifications, interval=0.1)
+    sweeping = Debts(world.comment_store, world.post_store, world.footings, world.notifications, interval=0.1)
     await sweeping.start()
     author, reader = await world.person(), await world.person()
     post = await world.post(author)

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from service.datastores.mongo import Mongo
 from service.errors import NonceReused, NotFound, ValidationFailed
 from service.posts.models import Comment, NewComment, NewPost
+from tests.commands import overheard
+from tests.conftest import Datastores
 from tests.notifications.world import World, new_id
 
 
@@ -56,6 +58,27 @@ async def test_comments_are_paged_oldest_first(world: World) -> None:
     assert (5, 1) == ((await world.posts.post(post)).comment_count, (await world.posts.post(other)).comment_count)
     with pytest.raises(NotFound):
         await contents(world, new_id())
+
+
+async def test_comments_that_come_together_are_read_for_together(datastores: Datastores) -> None:
+    """Their posts, their parents and their authors are one read each, and one that is refused is refused alone."""
+    async with overheard(datastores) as (mongo, commands):
+        world = World(mongo.database)
+        await world.create_indexes()
+        people = [await world.person() for _ in range(4)]
+        posts = [await world.post(people[0]) for _ in range(2)]
+        parents = [await world.comment(people[0], post) for post in posts]
+        commands.seen.clear()
+        made = await asyncio.gather(
+            *[world.comment(person, posts[n % 2], parents[n % 2]) for person in people for n in range(8)],
+            world.comment(people[0], new_id()),
+            world.comment(people[0], posts[0], parents[1]),
+            return_exceptions=True,
+        )
+        assert [NotFound, ValidationFailed] == [type(one) for one in made if not isinstance(one, str)]
+        assert ["find comments", "find posts", "find users"] == sorted(commands.seen[:3])
+        assert "insert comments" == commands.seen[3]
+        await world.close()
 
 
 async def test_comment_on_what_is_not_there_is_refused(mongo: Mongo, world: World) -> None:

@@ -1,0 +1,93 @@
+"""What a comment stands on: its post, its parent and its author, read at once for all who come together."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from bson import ObjectId
+
+from service.datastores.group_commit import PATIENCE, GroupCommit
+from service.datastores.mongo import Document
+from service.errors import NotFound, ValidationFailed
+from service.posts.comments import CommentStore, Parent
+from service.posts.store import PostStore
+from service.profiles import Profile, Profiles
+
+
+class Footing(NamedTuple):
+    """`author` is the comment's. The others are None where there is nobody, or nobody any more."""
+
+    author: Profile
+    post_author: ObjectId | None
+    parent_author: ObjectId | None
+
+
+class Place(NamedTuple):
+    """Where a comment is or is to be, and whose it is."""
+
+    post_id: ObjectId
+    parent_id: ObjectId | None
+    author_id: ObjectId
+
+
+class Ground(NamedTuple):
+    """What was found of the posts, the parents and the authors that were asked for."""
+
+    posts: Mapping[ObjectId, ObjectId | None]
+    parents: Mapping[ObjectId, Parent]
+    profiles: Mapping[str, Profile]
+
+    def footing(self, place: Place) -> Footing:
+        parent = self.parents.get(place.parent_id) if place.parent_id else None
+        user_id = str(place.author_id)
+        author = self.profiles.get(user_id) or Profile(id=user_id, username="", display_name="")
+        return Footing(author, self.posts.get(place.post_id), parent.author_id if parent else None)
+
+    def bears(self, place: Place) -> Footing | Exception:
+        """The footing of a comment that is to be there, or why it cannot be."""
+        if place.post_id not in self.posts:
+            return NotFound()
+        if place.parent_id:
+            parent = self.parents.get(place.parent_id)
+            if parent is None or parent.post_id != place.post_id:
+                return ValidationFailed.of("parent_id", "The post has no such comment.")
+        return self.footing(place)
+
+
+class Footings:
+    """Finds out what comments stand on, as the database has it now: in three reads at most, however many they are."""
+
+    def __init__(self, posts: PostStore, comments: CommentStore, profiles: Profiles) -> None:
+        self._posts = posts
+        self._comments = comments
+        self._profiles = profiles
+        # Those who come while one look is out share the next one.
+        self._looks: GroupCommit[Place, Footing] = GroupCommit(self._look, patience=PATIENCE)
+
+    def of(self, author_id: str, post_id: str, parent_id: str | None) -> asyncio.Future[Footing]:
+        """For a comment that is to be. Raises Unavailable, here or from the future; the future also NotFound, for the
+        post, and ValidationFailed, for `parent_id`."""
+        parent = ObjectId(parent_id) if parent_id else None
+        return self._looks.submit(Place(ObjectId(post_id), parent, ObjectId(author_id)))
+
+    async def of_stored(self, comments: Iterable[Document]) -> list[Footing]:
+        """Of each of these. Raises Unavailable."""
+        places = [Place(comment["post_id"], comment["parent_id"], comment["author_id"]) for comment in comments]
+        ground = await self._read(places)
+        return [ground.footing(place) for place in places]
+
+    async def close(self) -> None:
+        await self._looks.close()
+
+    async def _look(self, places: Sequence[Place]) -> list[Footing | Exception]:
+        ground = await self._read(places)
+        return [ground.bears(place) for place in places]
+
+    async def _read(self, places: Sequence[Place]) -> Ground:
+        return Ground(
+            *await asyncio.gather(
+                self._posts.authors({place.post_id for place in places}),
+                self._comments.parents({place.parent_id for place in places if place.parent_id}),
+                self._profiles.profiles({str(place.author_id) for place in places}),
+            )
+        )
