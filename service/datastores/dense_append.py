@@ -14,7 +14,6 @@ from service.datastores.group_commit import PATIENCE, GroupCommit
 from service.datastores.mongo import MISTAKES, Document, unavailable
 from service.datastores.mongo import Collection as MongoCollection
 from service.errors import Unavailable
-from service.tasks import failed
 
 log = structlog.get_logger()
 
@@ -30,19 +29,14 @@ MAX_COLLISIONS = 400
 """Numbers lost to other processes in a row: some four seconds. Of eight at one list each wins every eighth time."""
 LAST_PAUSE = 0.02
 """Seconds. A longer one would only let those win who have just won, and have not paused."""
-HINT_PATIENCE = 0.5
-"""Seconds that the submitters wait for the hints to be raised: long enough for everyone's next read to show them, and
-too short for a database that has gone since to hold up what it has stored."""
 DUPLICATE_KEY = 11000
 
 
 class Appended(NamedTuple):
-    """`document` as it is stored; `new` is False where one with the same key was there before. `hinted`: its number is
-    kept as a hint, too."""
+    """`document` as it is stored; `new` is False where one with the same key was there before."""
 
     document: Document
     new: bool
-    hinted: bool = False
 
 
 class DenseAppend:
@@ -53,9 +47,8 @@ class DenseAppend:
     is durable, and a hole never does: a document that is refused leaves its number to the next.
 
     `key`: the filter that finds the document with the same identity, under a unique index of its own (None: it has
-    none). `hints`: for each of some lists a number that has been reached, the nearer to the last the better.
-    `raised`: told after each write what was reached, before its submitters are; it keeps the hints, and may fail
-    without harm. None: whoever appends sees to them.
+    none). `hints`: for each of some lists a number that has been reached, the nearer to the last the better. They are
+    kept by whoever appends.
     """
 
     def __init__(
@@ -66,7 +59,6 @@ class DenseAppend:
         number: str,
         key: Callable[[Document], Document | None],
         hints: Callable[[Collection[Any]], Awaitable[Mapping[Any, int]]],
-        raised: Callable[[Mapping[Any, int]], Awaitable[None]] | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         """`on_batch` is told how many documents each write takes."""
@@ -77,7 +69,6 @@ class DenseAppend:
         self._number = number
         self._key = key
         self._hints = hints
-        self._raised = raised
         self._known: dict[Any, int] = {}
         self._known_since = time.monotonic()
         self._commits: GroupCommit[Document, Appended] = GroupCommit(
@@ -124,8 +115,6 @@ class DenseAppend:
         except Exception as error:
             # What was written before is written, and its submitters shall know.
             results += [error] * (len(documents) - len(results))
-        if await self._tell(results):
-            return [one._replace(hinted=one.new) if isinstance(one, Appended) else one for one in results]
         return results
 
     async def _number_all(self, documents: Sequence[Document]) -> None:
@@ -182,20 +171,3 @@ class DenseAppend:
             return Appended(first, False)
         self._known[scope] = await self.last(scope, self._known[scope])
         return None
-
-    async def _tell(self, results: Sequence[Appended | Exception]) -> bool:
-        """Whether the hints are kept."""
-        reached: dict[Any, int] = {}
-        for result in results:
-            if isinstance(result, Appended) and result.new:
-                reached[result.document[self._scope]] = result.document[self._number]
-        if not reached or self._raised is None:
-            return False
-        try:
-            async with asyncio.timeout(HINT_PATIENCE):
-                await self._raised(reached)
-        except (Unavailable, PyMongoError, TimeoutError) as error:
-            failed("raise_hint")
-            log.warning("hint_not_raised", collection=self._collection.name, error=type(error).__name__)
-            return False
-        return True

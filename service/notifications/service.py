@@ -47,6 +47,8 @@ class NotificationService:
         self._inboxes = inboxes
         self._profiles = profiles
         self._delivery = delivery
+        self._reached: dict[ObjectId, int] = {}
+        """The users told since hints were kept, and the numbers of their last notifications."""
         delivery.fills(TOPIC, self.fill)
 
     async def notify(self, drafts: Sequence[Draft]) -> list[Exception | None]:
@@ -69,11 +71,15 @@ class NotificationService:
             self._tell(result, inboxes[str(result.document["user_id"])], profiles)
         for user_id, inbox in inboxes.items():
             self._tell_unread(user_id, inbox)
-        # Nobody waits for the hints: whoever shows an inbox reads what lies above its own.
-        reached = {ObjectId(user_id): inbox.last_seq for user_id, inbox in inboxes.items()}
+            self._reached[ObjectId(user_id)] = inbox.last_seq
+        return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
+
+    async def keep_hints(self) -> None:
+        """Raise the numbers that inboxes remember to what has been told since the last time. Whoever notifies sees to
+        it later, and nobody waits: whoever shows an inbox reads what lies above its number. Raises Unavailable."""
+        reached, self._reached = self._reached, {}
         if reached:
             await self._inboxes.raise_last(reached)
-        return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
 
     async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:
         """The latest `limit` below `before` (None: of all), all or only those unread."""

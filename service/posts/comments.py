@@ -41,7 +41,6 @@ class CommentStore:
             number="number",
             key=_identity,
             hints=posts.comment_counts,
-            raised=posts.raise_comment_counts,
             on_batch=on_batch,
         )
 

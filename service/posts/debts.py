@@ -3,12 +3,15 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+import structlog
 from bson import ObjectId
+from pymongo.errors import PyMongoError
 
+from service.datastores.group_commit import GroupCommit
 from service.datastores.mongo import Document
 from service.errors import Unavailable
 from service.notifications.models import Draft, Kind
@@ -16,28 +19,42 @@ from service.notifications.service import NotificationService
 from service.posts.comments import CommentStore
 from service.posts.footing import Footing, Footings
 from service.posts.store import PostStore
-from service.tasks import forever, stop
+from service.tasks import failed, forever, stop
+
+log = structlog.get_logger()
 
 MAX_FRESH = 1000
 """Comments that may wait in memory; what comes beyond is found in the database."""
 BATCH = 64
 SWEEP_INTERVAL = 30.0
 """Seconds between two looks for what some process left when it died: the longest that a notification is late then."""
+PAUSE = 0.25
+"""Seconds that the marks of what is paid are left to gather. To clear one costs the database as much as to store the
+comment, and the next notification would wait for it."""
+COUNT_PATIENCE = 0.5
+"""Seconds that a comment waits for its post's count: long enough for everyone's next read to show it, and too short for
+a database that has gone since to hold up what it has stored."""
 
 
 class Debt(NamedTuple):
-    """A comment with something owed. `counted`: its post's count has it, as far as is known here."""
+    """A comment with something owed. `counting` ends well once its post's count has it; None: nobody has tried."""
 
     comment: Document
     footing: Footing
-    counted: bool = False
+    counting: asyncio.Future[None] | None = None
+
+    @property
+    def counted(self) -> bool:
+        counting = self.counting
+        return counting is not None and not counting.cancelled() and counting.exception() is None
 
 
 class Debts:
     """Pays for each comment what it owes: the notifications of those it concerns, and its place in the post's count.
 
     The mark in the comment's document is the authority. It is cleared only when all is paid, and all of it may be
-    paid twice without harm; so any process may pay at any time, and a crash costs a delay and nothing else.
+    paid twice without harm; so any process may pay at any time, and a crash costs a delay and nothing else. For the
+    same reason nobody waits for the marks of what is paid: they are cleared later, and many at a time.
     """
 
     def __init__(
@@ -54,9 +71,13 @@ class Debts:
         self._footings = footings
         self._notifications = notifications
         self._interval = interval
+        self._counts: GroupCommit[Document, None] = GroupCommit(self._count, patience=COUNT_PATIENCE)
         self._fresh: deque[Debt] = deque()
+        self._paid: list[Debt] = []
+        """No more than are paid within PAUSE and one write."""
         self._poked = asyncio.Event()
         self._next_sweep = 0.0
+        self._next_settlement = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -65,14 +86,22 @@ class Debts:
     async def close(self) -> None:
         """Stop at once: what is still owed stands in the database."""
         await stop(self._task)
+        await self._counts.close()
 
-    def owe(self, comment: Document, footing: Footing, *, counted: bool) -> None:
-        """Pay for `comment`, which is stored, soon. `counted`: its post's count has it. Never waits, never fails."""
+    async def owe(self, comment: Document, footing: Footing) -> None:
+        """Pay for `comment`, which is stored, soon. Returns once its post's count has it, or cannot have it just now.
+        Never fails."""
+        counting = None
+        with suppress(Unavailable):
+            counting = self._counts.submit(comment)
         if len(self._fresh) < MAX_FRESH:
-            self._fresh.append(Debt(comment, footing, counted))
+            self._fresh.append(Debt(comment, footing, counting))
         else:
             self._next_sweep = 0.0
         self._poked.set()
+        if counting:
+            with suppress(Unavailable, PyMongoError):
+                await counting
 
     async def _step(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -81,18 +110,22 @@ class Debts:
                 # Between processes the sweeps spread out, so that they seldom pay the same.
                 self._next_sweep = now + random.uniform(0.75, 1.25) * self._interval  # noqa: S311
                 await self._sweep()
+            elif self._paid and now >= self._next_settlement:
+                await self._settle()
             elif self._fresh:
                 await self._pay([self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))])
             else:
                 self._poked.clear()
+                due = min(self._next_sweep, self._next_settlement) if self._paid else self._next_sweep
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._poked.wait(), self._next_sweep - now)
+                    await asyncio.wait_for(self._poked.wait(), due - now)
         except Exception:
             self._next_sweep = 0.0
             raise
 
     async def _sweep(self) -> None:
         """Pay for every comment that is marked; what waits in memory is among them."""
+        await self._settle()
         self._fresh.clear()
         last: ObjectId | None = None
         failure: Exception | None = None
@@ -104,6 +137,7 @@ class Debts:
             except PaymentFailed as error:
                 # One that cannot be paid must not keep the others from being paid.
                 failure = error
+            await self._settle()
         if failure:
             raise failure
 
@@ -111,20 +145,45 @@ class Debts:
         """Raises PaymentFailed where some could not be paid; the others are. Raises Unavailable."""
         drafts = [draft for debt in debts for draft in drafts_of(debt.comment, debt.footing)]
         outcomes = await self._notifications.notify(drafts)
-        failed = {draft.comment_id: outcome for draft, outcome in zip(drafts, outcomes, strict=True) if outcome}
-        reached: dict[ObjectId, int] = {}
-        for comment, _, counted in debts:
-            if not counted:
-                reached[comment["post_id"]] = max(comment["number"], reached.get(comment["post_id"], 0))
-        if reached:
-            await self._posts.raise_comment_counts(reached)
-        await self._comments.settle([one.comment["_id"] for one in debts if str(one.comment["_id"]) not in failed])
-        if failed:
-            raise PaymentFailed from next(iter(failed.values()))
+        unpaid = {draft.comment_id: outcome for draft, outcome in zip(drafts, outcomes, strict=True) if outcome}
+        if not self._paid:
+            self._next_settlement = asyncio.get_running_loop().time() + PAUSE
+        self._paid += [debt for debt in debts if str(debt.comment["_id"]) not in unpaid]
+        if unpaid:
+            raise PaymentFailed from next(iter(unpaid.values()))
+
+    async def _settle(self) -> None:
+        """Clear the marks of what is paid, once it is counted, too. Raises Unavailable; then they are swept."""
+        paid, self._paid = self._paid, []
+        if not paid:
+            return
+        await self._notifications.keep_hints()
+        if counting := [debt.counting for debt in paid if debt.counting]:
+            await asyncio.wait(counting)
+        if uncounted := [debt.comment for debt in paid if not debt.counted]:
+            await self._posts.raise_comment_counts(_reached(uncounted))
+        await self._comments.settle([debt.comment["_id"] for debt in paid])
+
+    async def _count(self, comments: Sequence[Document]) -> list[None]:
+        try:
+            await self._posts.raise_comment_counts(_reached(comments))
+        except (Unavailable, PyMongoError) as error:
+            failed("count_comments")
+            log.warning("comments_not_counted", error=type(error).__name__)
+            raise
+        return [None] * len(comments)
 
 
 class PaymentFailed(Unavailable):
     detail = "Some notifications could not be stored."
+
+
+def _reached(comments: Iterable[Document]) -> dict[ObjectId, int]:
+    """The number of the last comment of each post."""
+    reached: dict[ObjectId, int] = {}
+    for comment in comments:
+        reached[comment["post_id"]] = max(comment["number"], reached.get(comment["post_id"], 0))
+    return reached
 
 
 def drafts_of(comment: Document, footing: Footing) -> list[Draft]:

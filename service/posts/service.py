@@ -52,10 +52,10 @@ class PostService:
         Raises NotFound for the post, ValidationFailed for `parent_id`, NonceReused.
         """
         footing = await self._footings.of(author_id, post_id, new.parent_id)
-        document, is_new, counted = await self._comments.append(author_id, post_id, new)
+        document, is_new = await self._comments.append(author_id, post_id, new)
         comment = _comment(document, footing.author)
         if is_new:
-            self._debts.owe(document, footing, counted=counted)
+            await self._debts.owe(document, footing)
         elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
             raise NonceReused
         return comment, is_new

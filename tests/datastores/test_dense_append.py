@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from service.datastores import dense_append
-from service.datastores.dense_append import HINT_PATIENCE, DenseAppend
+from service.datastores.dense_append import DenseAppend
 from service.datastores.mongo import Database, Document, Mongo
 from service.errors import Unavailable
 from tests.conftest import Datastores
@@ -21,10 +21,7 @@ class List:
 
     def __init__(self, database: Database) -> None:
         self.documents = database["documents"]
-        self.reached: dict[Any, int] = {}
-        self.append = DenseAppend(
-            self.documents, scope="list", number="place", key=self._key, hints=self._hints, raised=self._raised
-        )
+        self.append = DenseAppend(self.documents, scope="list", number="place", key=self._key, hints=self._hints)
 
     async def create_indexes(self) -> None:
         await self.documents.create_index([("list", 1), ("place", 1)], unique=True)
@@ -40,9 +37,6 @@ class List:
     async def _hints(self, scopes: Collection[Any]) -> Mapping[Any, int]:
         return {}
 
-    async def _raised(self, reached: Mapping[Any, int]) -> None:
-        self.reached.update(reached)
-
 
 @pytest.fixture
 async def documents(mongo: Mongo) -> List:
@@ -52,10 +46,9 @@ async def documents(mongo: Mongo) -> List:
 
 
 async def test_each_list_is_numbered_by_itself(documents: List) -> None:
-    """1, 2, 3 … in the order of appending, and the hint is told where each has got to."""
+    """1, 2, 3 … in the order of appending."""
     appended = await asyncio.gather(*[documents.append.append({"list": scope}) for scope in "abaab"])
     assert [1, 1, 2, 3, 2] == [result.document["place"] for result in appended]
-    assert {"a": 3, "b": 2} == documents.reached
 
 
 async def test_write_that_meets_itself_is_done(documents: List) -> None:
@@ -102,36 +95,6 @@ async def test_numbers_go_on_after_an_outage(mongo: Mongo, datastores: Datastore
             assert 3 == (await beyond.append.append({"list": "a"})).document["place"]
         finally:
             # Closing says good-bye to the server and waits for it, and the cable is on this loop.
-            await asyncio.to_thread(far.close)
-
-
-async def test_hint_that_cannot_be_kept_harms_nothing(documents: List, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The document is stored, whatever becomes of the hint."""
-
-    async def away(reached: Mapping[Any, int]) -> None:
-        raise Unavailable
-
-    monkeypatch.setattr(documents.append, "_raised", away)
-    assert 1 == (await documents.append.append({"list": "a"})).document["place"]
-    assert 2 == (await documents.append.append({"list": "a"})).document["place"]
-
-
-async def test_hint_that_cannot_be_kept_in_time_is_not_waited_for(mongo: Mongo, datastores: Datastores) -> None:
-    """The database goes silent just after the document is stored: who submitted it hears of that all the same."""
-    async with Proxy(datastores.database(mongo.database.name)) as cable:
-        far = Mongo(cable.url)
-        documents = List(far.database)
-
-        async def raised(reached: Mapping[Any, int]) -> None:
-            cable.silence()
-            await far.ping()
-
-        documents.append._raised = raised  # type: ignore[method-assign]
-        try:
-            async with asyncio.timeout(HINT_PATIENCE + 2):
-                assert 1 == (await documents.append.append({"list": "a"})).document["place"]
-        finally:
-            await cable.mend()
             await asyncio.to_thread(far.close)
 
 

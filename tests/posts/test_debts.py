@@ -13,6 +13,7 @@ from service.notifications.models import Notification
 from service.posts import debts
 from service.posts.debts import Debts, receivers
 from service.posts.models import NewComment
+from tests.commands import overheard
 from tests.conftest import Datastores
 from tests.notifications.world import World, numbered
 from tests.proxy import Proxy
@@ -72,6 +73,32 @@ async def test_comment_and_reply_are_told_to_whom_they_concern(mongo: Mongo, wor
     assert [1, 2, 3] == [event.number for event in numbered(connection)]
 
 
+async def test_comments_that_wait_together_cost_as_many_commands_as_one(datastores: Datastores) -> None:
+    """What they stand on, the comments, the count, the notifications, the inbox. Once all are told, hint and marks."""
+    async with overheard(datastores) as (mongo, commands):
+        world = World(mongo.database)
+        await world.create_indexes()
+        world.delivery.on_published(lambda event: commands.seen.append(f"tell {event.type}"))
+        author, *readers = [await world.person() for _ in range(31)]
+        post = await world.post(author)
+        await world.debts.start()
+        # Of the first one neither post nor inbox are known.
+        for count in (1, 1, 30):
+            commands.seen.clear()
+            await asyncio.gather(*[world.comment(reader, post) for reader in readers[:count]])
+            async with asyncio.timeout(20):
+                while "update comments" not in commands.seen:
+                    await asyncio.sleep(0.01)
+            asked = list(commands.seen)
+            await settled(mongo)
+        told = asked.index("tell NEW_COMMENT")
+        before, behind = asked[:told], asked[told + 30 :]
+        assert ["find posts", "find users"] == sorted(before[:2])
+        assert ["find inboxes", "insert comments", "insert notifications", "update posts"] == sorted(before[2:])
+        assert ["tell unread_count", "update inboxes", "update comments"] == behind
+        await world.close()
+
+
 async def test_comments_succeed_while_notifications_cannot_be_stored(mongo: Mongo, datastores: Datastores) -> None:
     """With the notifications' database out of reach comments are stored as ever; when it is back, all is told."""
     async with Proxy(datastores.database(mongo.database.name)) as cable:
@@ -107,17 +134,16 @@ async def test_a_comment_is_counted_once_or_else_by_its_debt(
     """Its post's count is raised before it is answered. Only where that failed is it owed."""
     raised: list[dict[ObjectId, int]] = []
     raise_counts = world.post_store.raise_comment_counts
-
-    async def first(reached: dict[ObjectId, int]) -> None:
-        if not kept:
-            raise Unavailable
-        await counting(reached)
+    fails = not kept
 
     async def counting(reached: dict[ObjectId, int]) -> None:
+        nonlocal fails
+        if fails:
+            fails = False
+            raise Unavailable
         raised.append(reached)
         await raise_counts(reached)
 
-    monkeypatch.setattr(world.comment_store._append, "_raised", first)
     monkeypatch.setattr(world.post_store, "raise_comment_counts", counting)
     author, reader = await world.person("Author"), await world.person("Reader")
     post = await world.post(author)
@@ -128,6 +154,60 @@ async def test_a_comment_is_counted_once_or_else_by_its_debt(
     await settled(mongo)
     assert [{ObjectId(post): 1}] == raised
     assert 1 == (await world.posts.post(post)).comment_count
+
+
+async def test_a_count_that_cannot_be_raised_in_time_is_not_waited_for(
+    mongo: Mongo, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database goes silent just after a comment is stored: its author hears of that all the same."""
+    async with Proxy(datastores.database(mongo.database.name)) as cable:
+        far = Mongo(cable.url)
+        world = World(far.database)
+        try:
+            await world.create_indexes()
+            author, reader = await world.person(), await world.person()
+            post = await world.post(author)
+            raise_counts = world.post_store.raise_comment_counts
+
+            async def counting(reached: dict[ObjectId, int]) -> None:
+                cable.silence()
+                await raise_counts(reached)
+
+            monkeypatch.setattr(world.post_store, "raise_comment_counts", counting)
+            async with asyncio.timeout(debts.COUNT_PATIENCE + 2):
+                await world.comment(reader, post)
+            assert 1 == await mongo.database["comments"].count_documents({"owed": True})
+        finally:
+            await cable.mend()
+            await world.close()
+            # Closing says good-bye to the server and waits for it, and the cable is on this loop.
+            await asyncio.to_thread(far.close)
+
+
+async def test_marks_are_cleared_many_at_a_time(mongo: Mongo, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of comments that are told one after the other are cleared together, once they have gathered for a while."""
+    settled_together: list[int] = []
+    settle = world.comment_store.settle
+
+    async def settling(comment_ids: list[ObjectId]) -> None:
+        settled_together.append(len(comment_ids))
+        await settle(comment_ids)
+
+    monkeypatch.setattr(world.comment_store, "settle", settling)
+    monkeypatch.setattr(debts, "PAUSE", 3600.0)
+    author, reader = await world.person(), await world.person()
+    post = await world.post(author)
+    await world.debts.start()
+    for count in range(1, 5):
+        await world.comment(reader, post)
+        async with asyncio.timeout(20):
+            while count != len(await notifications(world, author)):
+                await asyncio.sleep(0.01)
+    assert 4 == await mongo.database["comments"].count_documents({"owed": True})
+    monkeypatch.setattr(world.debts, "_next_settlement", 0.0)
+    world.debts._poked.set()
+    await settled(mongo)
+    assert [4] == settled_together
 
 
 async def test_sweep_pays_what_a_crash_left(mongo: Mongo, processes: Processes) -> None:
