@@ -1,6 +1,6 @@
 """The queue of a connection, against a plain model of it."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.realtime.event import Event, Policy
@@ -18,6 +18,7 @@ policies = st.sampled_from(list(Policy))
 puts = st.tuples(policies, st.sampled_from(["a", "b"]), st.integers(1, 40))
 
 
+@settings(deadline=None)
 @given(st.lists(puts, max_size=60))
 def test_bounds_hold_and_durable_events_stay_in_order(items: list[tuple[Policy, str, int]]) -> None:
     """Whatever comes, no bound is passed, nothing durable is lost without a word, and order is kept."""
@@ -63,6 +64,7 @@ def test_the_latest_of_a_key_takes_the_place_of_the_one_before() -> None:
     assert queue.take() == b"first"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(policies, st.sampled_from("ab"), st.sampled_from("tu"), st.integers(1, 20)), max_size=40))
 def test_a_topic_that_is_dropped_leaves_the_others_as_if_it_had_never_been(
     items: list[tuple[Policy, str, str, int]],
