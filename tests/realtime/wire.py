@@ -55,6 +55,8 @@ async def running_registry() -> AsyncIterator[Registry]:
     for connection in registry:
         if connection.transport:
             connection.transport.abort()
+        else:
+            registry.discard(connection)  # nobody would tell of its end
     await registry.emptied(5)
     registry.ticker.close()
 
