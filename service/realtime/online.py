@@ -61,6 +61,7 @@ class OnlineUsers:
         """Of whom Redis has confirmed that it has them, and everybody has been told."""
         self._beaten = 0.0
         self._bury_from = 0.0
+        self._listed = asyncio.Event()
         self._wake = asyncio.Event()
         self._in_step = asyncio.Event()
         self._in_step.set()
@@ -121,6 +122,8 @@ class OnlineUsers:
             self._on_change(user_id)
 
     async def _reconcile(self) -> None:
+        # Whoever is entered by a process that others do not know of yet stays online for ever if it is killed.
+        await self._listed.wait()
         await self._wake.wait()
         while self._changed:
             batch = list(self._changed)[:MAX_BATCH]
@@ -197,6 +200,7 @@ class OnlineUsers:
         pipeline.sadd(PROCESSES, process_id)
         pipeline.smembers(PROCESSES)
         _, new, members = await pipeline.execute()
+        self._listed.set()
         if new:
             # The first time, or after Redis or the others have forgotten us.
             self._register_all()

@@ -152,6 +152,26 @@ async def test_a_process_that_dies_leaves_no_ghosts(
     assert await online(one, ADA, BOB) == [False, True]
 
 
+async def test_nobody_is_entered_by_a_process_that_is_not_listed_yet(
+    processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would look for its ghosts if it died then."""
+    go, beat = asyncio.Event(), OnlineUsers._beat
+
+    async def late(online: OnlineUsers) -> None:
+        await go.wait()
+        await beat(online)
+
+    monkeypatch.setattr(OnlineUsers, "_beat", late)
+    process = await processes()
+    process.connect(ADA)
+    for _ in range(50):
+        assert not await redis.exists(f"{TAG}:presence:user:{ADA}")
+    go.set()
+    await process.hears(ADA, True)
+    assert await redis.sismember(PROCESSES, process.bus.process_id)
+
+
 async def test_a_redis_that_comes_back_empty_is_filled_again(
     processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
