@@ -63,7 +63,7 @@ async def test_bad_comment_is_refused(client: RestClient, fields: dict[str, Any]
     assert [] == (await author.call("get", f"/posts/{post}/comments", 200))["items"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "before=x", f"before={new_id()}", "after=1"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "before=x", "before=0123456789abcdef01234567", "after=1"])
 async def test_bad_query_is_refused(client: RestClient, query: str) -> None:
     """Nothing out of bounds, no cursor that is none, nothing unknown."""
     author = await Visitor.register(client)
