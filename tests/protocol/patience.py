@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 
-LIMIT = 120.0
+LIMIT = 240.0
+"""Seconds after which a play hangs, whatever it waits for: its turn and its server's start count, too."""
 
 Play = Callable[[], Awaitable[None]]
 
