@@ -22,6 +22,8 @@ from service.datastores.redis import connect
 from tests.cluster import cluster
 from tests.running import Server, running
 
+pytest_plugins = ["tests.turns"]
+
 SERVER_REDIS = 1
 RUN_REDIS = 2
 """Redis databases that the `redis` fixture, which flushes database 0, leaves alone."""
