@@ -231,7 +231,8 @@ async def test_queries_of_history(anna: Person, direct: str, query: str) -> None
 
 
 async def test_order_of_updates(any_world: World) -> None:
-    """Messages, edits, deletions and reactions by several at once reach each device in rev order, without a hole."""
+    """Messages, edits, deletions and reactions by several at once reach each device in rev order; on one worker without
+    a hole, while among several what is late is read from the database, where its message may have changed again."""
     anna, ben = await any_world.people(2)
     direct = await anna.talk(ben)
     sockets: list[Socket] = [await anna.chat(), await ben.chat(), await ben.chat()]
@@ -249,8 +250,10 @@ async def test_order_of_updates(any_world: World) -> None:
     now = {message["id"]: message for message in (await anna.get(path))["items"]}
     last = (await anna.get(f"/conversations/{direct}"))["last_rev"]
     assert 12 * 5 == last
+    every = list(range(1, last + 1))
     for socket in sockets:
         await socket.event("message_updated", lambda event: event["data"]["rev"] == last)
         durable = [event for event in socket.seen if event["type"] in ("new_message", "message_updated")]
-        assert list(range(1, last + 1)) == [event["data"]["rev"] for event in durable]
+        revs = [event["data"]["rev"] for event in durable]
+        assert revs == every if len(any_world.server.workers) == 1 else revs == sorted(set(revs))
         assert now == {event["data"]["id"]: event["data"] for event in durable}, "the last word on each is its state"
