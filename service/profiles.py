@@ -1,6 +1,6 @@
 """A person as others see them, and who can be asked for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -13,6 +13,11 @@ class Profile(BaseModel):
     username: str
     display_name: str
     avatar: str | None = None
+
+
+def profile_of(user_id: str, profiles: Mapping[str, Profile]) -> Profile:
+    """Theirs of `profiles`; an empty one where there is none."""
+    return profiles.get(user_id) or Profile(id=user_id, username="", display_name="")
 
 
 class Profiles(Protocol):

@@ -33,6 +33,7 @@ class Inbox(NamedTuple):
 
     @property
     def rank(self) -> int:
+        """How many there are and how many of them are read, of which neither ever falls."""
         return self.last_seq + self.last_seq - self.unread
 
     def has_read(self, seq: int) -> bool:

@@ -20,7 +20,7 @@ from service.notifications.models import (
     Sender,
 )
 from service.notifications.store import NotificationStore
-from service.profiles import Profile, Profiles
+from service.profiles import Profile, Profiles, profile_of
 from service.realtime.delivery import Delivery
 from service.realtime.event import Event, Policy
 
@@ -205,7 +205,7 @@ def event_of(user_id: str, notification: Notification) -> Event:
 
 def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profile]) -> Notification:
     sender_id = str(document["sender_id"])
-    profile = profiles.get(sender_id) or Profile(id=sender_id, username="", display_name="")
+    profile = profile_of(sender_id, profiles)
     return Notification(
         type=document["type"],
         seq=document["seq"],

@@ -11,7 +11,7 @@ from service.datastores.mongo import Document
 from service.errors import NotFound, ValidationFailed
 from service.posts.comments import CommentStore, Parent
 from service.posts.store import PostStore
-from service.profiles import Profile, Profiles
+from service.profiles import Profile, Profiles, profile_of
 
 
 class Footing(NamedTuple):
@@ -39,8 +39,7 @@ class Ground(NamedTuple):
 
     def footing(self, place: Place) -> Footing:
         parent = self.parents.get(place.parent_id) if place.parent_id else None
-        user_id = str(place.author_id)
-        author = self.profiles.get(user_id) or Profile(id=user_id, username="", display_name="")
+        author = profile_of(str(place.author_id), self.profiles)
         return Footing(author, self.posts.get(place.post_id), parent.author_id if parent else None)
 
     def bears(self, place: Place) -> Footing | Exception:

@@ -9,7 +9,7 @@ from service.posts.debts import Debts
 from service.posts.footing import Footings
 from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
 from service.posts.store import PostStore
-from service.profiles import Profile, Profiles
+from service.profiles import Profile, Profiles, profile_of
 from service.times import now
 
 
@@ -83,8 +83,7 @@ class PostService:
 
 
 def _author(document: Document, profiles: Mapping[str, Profile]) -> Profile:
-    author_id = str(document["author_id"])
-    return profiles.get(author_id) or Profile(id=author_id, username="", display_name="")
+    return profile_of(str(document["author_id"]), profiles)
 
 
 def _post(document: Document, profiles: Mapping[str, Profile]) -> Post:

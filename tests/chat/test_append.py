@@ -10,7 +10,6 @@ import pytest
 from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pymongo import monitoring
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from service.chat.append import Append, Change, Draft, Stored
@@ -18,6 +17,7 @@ from service.chat.places import Places
 from service.datastores.mongo import Mongo
 from service.errors import Forbidden, NonceReused, NotFound, Unavailable, ValidationFailed
 from tests.chat.world import ADA, BOB, CAY, World, until_heard
+from tests.commands import overheard
 from tests.conftest import Datastores
 
 
@@ -130,41 +130,20 @@ async def test_what_is_refused_leaves_no_hole_and_stops_no_other(world: World) -
     assert_dense(stored)
 
 
-class Commands(monitoring.CommandListener):
-    """Counts what is asked of the database."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        self.names.append(event.command_name)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
-
-
 async def test_a_hundred_messages_that_wait_together_cost_as_many_commands_as_one(
     datastores: Datastores,
 ) -> None:
     """Read how the conversations stand and insert the messages; raise the conversations when they are acknowledged."""
-    commands = Commands()
-    monitoring.register(commands)
-    mongo = Mongo(datastores.database(f"test_{uuid.uuid4().hex}"))
-    try:
+    async with overheard(datastores) as (mongo, commands):
         world = World(mongo.database)
         await world.create_indexes()
         conversations = [await world.group(ADA, BOB) for _ in range(10)]
         for _ in range(2):
-            commands.names.clear()
+            commands.seen.clear()
             await asyncio.gather(*[world.chat.submit(ADA, conversations[n % 10], f"m{n}") for n in range(100)])
             await world.chat.counted()
-            assert commands.names == ["find", "insert", "update"]
+            assert commands.seen == ["find conversations", "insert messages", "update conversations"]
         await world.close()
-    finally:
-        await mongo.database.client.drop_database(mongo.database.name)
-        mongo.close()
-        monitoring._LISTENERS.command_listeners.remove(commands)
 
 
 async def test_a_write_whose_answer_is_lost_is_neither_acknowledged_nor_doubled(world: World) -> None:
