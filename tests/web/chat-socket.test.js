@@ -146,7 +146,7 @@ test("does not ask in a loop for what cannot be read yet", async (t) => {
 
 test("syncs what is behind when it comes back, and what the hello does not mention", async (t) => {
   const { server, socket, peer } = await online(t, [standing(1), standing(5, { conversation_id: GROUP })]);
-  socket.hold({ id: "c00000000000000000000003", last_rev: 9, last_seq: 9 });
+  socket.setBaseline({ id: "c00000000000000000000003", last_rev: 9, last_seq: 9 });
   peer.close(1012, "restart");
   const again = await server.greeted({ conversations: [standing(3), standing(5, { conversation_id: GROUP })] });
   const sync = await again.hear("sync");
@@ -162,7 +162,7 @@ test("syncs everything after a reset", async (t) => {
 
 test("what was loaded before the hello is brought up to date", async (t) => {
   const { server, socket } = await begin(t);
-  socket.hold({ id: TALK, last_rev: 4, last_seq: 4 });
+  socket.setBaseline({ id: TALK, last_rev: 4, last_seq: 4 });
   socket.connect(getToken);
   const peer = await server.greeted({ conversations: [standing(6)] });
   assert.deepEqual((await peer.hear("sync")).conversations, { [TALK]: 4 });
@@ -170,7 +170,7 @@ test("what was loaded before the hello is brought up to date", async (t) => {
 
 test("what was loaded before the hello, but arrives after it, is brought up to date too", async (t) => {
   const { peer, socket } = await online(t, [standing(6)]);
-  socket.hold({ id: TALK, last_rev: 4, last_seq: 4 });
+  socket.setBaseline({ id: TALK, last_rev: 4, last_seq: 4 });
   assert.deepEqual((await peer.hear("sync")).conversations, { [TALK]: 4 });
 });
 
@@ -179,8 +179,8 @@ test("what was loaded since the hello needs no sync", async (t) => {
   const last = event(socket, ({ type }) => type === "new_message");
   peer.say(said(message(7)));
   await last;
-  socket.hold({ id: TALK, last_rev: 6, last_seq: 6 });
-  socket.read(TALK, 7);
+  socket.setBaseline({ id: TALK, last_rev: 6, last_seq: 6 });
+  socket.markRead(TALK, 7);
   await peer.hear("read");
   assert.deepEqual(messages(), ["new 7.7"]);
 });
@@ -192,7 +192,7 @@ test("forgets a conversation that one is no longer in", async (t) => {
   await removed;
   peer.close(1012, "restart");
   const again = await server.greeted();
-  socket.read(GROUP, 1);
+  socket.markRead(GROUP, 1);
   await again.hear("read");
 });
 
@@ -305,7 +305,7 @@ test("a refusal rejects with a typed error, and does not hold up what comes afte
   peer.refuse(frame, "validation_failed", { errors: [{ field: "content", message: "No." }] });
   await assert.rejects(refused, (error) => {
     assert.ok(error instanceof LoaError);
-    assert.deepEqual([error.code, error.passing], ["validation_failed", false]);
+    assert.deepEqual([error.code, error.retryable], ["validation_failed", false]);
     assert.equal(error.detail, "It is validation_failed.");
     assert.deepEqual(error.errors, [{ field: "content", message: "No." }]);
     return true;
@@ -347,14 +347,14 @@ test("what the server would refuse is refused here, online or not", async (t) =>
 
 test("a read mark is told once, never moves back, and waits for a connection", async (t) => {
   const { server, socket } = await begin(t);
-  socket.read(TALK, 3);
-  socket.read(TALK, 2);
+  socket.markRead(TALK, 3);
+  socket.markRead(TALK, 2);
   socket.connect(getToken);
   const peer = await server.greeted();
   const frame = await peer.hear("read");
   assert.deepEqual([frame.conversation_id, frame.seq], [TALK, 3]);
-  socket.read(TALK, 4);
-  socket.read(TALK, 5);
+  socket.markRead(TALK, 4);
+  socket.markRead(TALK, 5);
   peer.ack(frame);
   assert.equal((await peer.hear("read")).seq, 5);
 });
@@ -445,7 +445,7 @@ test("a connection that has died unseen is found out by its silence", async (t) 
   tick(t, 9999);
   assert.equal(socket.status, "online");
   tick(t, 1);
-  assert.deepEqual([socket.status, socket.standby.code], ["offline", "silent"]);
+  assert.deepEqual([socket.status, socket.connectionState.code], ["offline", "silent"]);
   tick(t, 250);
   await server.greeted();
   await status(socket, "online");
@@ -481,7 +481,7 @@ test("a connection is asked at once whether it lives when the page wakes up", as
   peer.vanish();
   browser.look();
   tick(t, 10_000);
-  assert.deepEqual([socket.status, socket.standby.code], ["offline", "silent"]);
+  assert.deepEqual([socket.status, socket.connectionState.code], ["offline", "silent"]);
 });
 
 test("an opening that leads nowhere is given up", async (t) => {
@@ -490,7 +490,7 @@ test("an opening that leads nowhere is given up", async (t) => {
   socket.connect(getToken);
   await server.peer();
   tick(t, 15_000);
-  assert.deepEqual([socket.status, socket.standby.code], ["offline", "silent"]);
+  assert.deepEqual([socket.status, socket.connectionState.code], ["offline", "silent"]);
 });
 
 test("disconnect ends everything, and connect begins again", async (t) => {
@@ -563,7 +563,7 @@ for (const reason of ["token_expired", "token_invalid"]) {
     (await server.peer()).close(1008, reason);
     (await server.peer()).close(1008, reason);
     await status(socket, "signed-out");
-    assert.equal(socket.standby.code, reason);
+    assert.equal(socket.connectionState.code, reason);
     assert.deepEqual(asked, [false, true]);
     await settled();
     assert.equal(server.unseen, 0);
@@ -594,7 +594,7 @@ for (const reason of ["token_revoked", "token_missing"]) {
     const { server, socket, peer } = await online(t);
     peer.close(1008, reason);
     await status(socket, "signed-out");
-    assert.equal(socket.standby.code, reason);
+    assert.equal(socket.connectionState.code, reason);
     assert.equal(server.unseen, 0);
   });
 }
@@ -612,16 +612,16 @@ test("a token that cannot be had needs a sign-in, or is tried again, as its erro
     throw errors.shift();
   });
   await status(socket, "offline");
-  assert.deepEqual([socket.standby.code, socket.retryAt], ["network", Date.now() + 250]);
+  assert.deepEqual([socket.connectionState.code, socket.retryAt], ["network", Date.now() + 250]);
   tick(t, 250);
   await settled();
-  assert.deepEqual([socket.standby.code, socket.retryAt], ["rate_limited", Date.now() + 60_500]);
+  assert.deepEqual([socket.connectionState.code, socket.retryAt], ["rate_limited", Date.now() + 60_500]);
   tick(t, 60_500);
   await settled();
   assert.equal(socket.status, "offline");
   tick(t, 1000);
   await status(socket, "signed-out");
-  assert.equal(socket.standby.code, "token_revoked");
+  assert.equal(socket.connectionState.code, "token_revoked");
   assert.equal(server.unseen, 0);
 });
 
@@ -633,7 +633,7 @@ for (const code of [1002, 1003, 1007, 1009]) {
     const { server, socket, peer } = await online(t);
     peer.close(code, "mistake");
     await status(socket, "failed");
-    assert.equal(socket.standby.code, "mistake");
+    assert.equal(socket.connectionState.code, "mistake");
     tick(t, 600_000);
     await settled();
     assert.equal(server.unseen, 0);
@@ -671,7 +671,7 @@ test("a restarting server is waited for as long as it said, and not shorter", as
   peer.say({ type: "draining", data: { reconnect_after_ms: 7000 } });
   peer.close(1012, "restart");
   await status(socket, "offline");
-  assert.deepEqual([socket.retryAt, socket.standby.code], [Date.now() + 7000, "restart"]);
+  assert.deepEqual([socket.retryAt, socket.connectionState.code], [Date.now() + 7000, "restart"]);
   browser.online();
   tick(t, 6999);
   await settled();

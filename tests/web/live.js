@@ -93,7 +93,7 @@ test("a second device has the same history, and pages back to the first message"
   for (let count = 1; count <= 60; count++) await ann.loa.api.sendMessage(id, `${count}`);
   const device = await someone(t, bob.name);
   await state(device.loa.store, ({ conversationIds }) => conversationIds[0] === id);
-  await device.loa.store.open(id);
+  await device.loa.store.openConversation(id);
   assert.equal(device.snapshot().conversations[id].messages[0].content, "11");
   await device.loa.store.loadOlder(id);
   const { messages, hasOlder } = device.snapshot().conversations[id];

@@ -200,7 +200,7 @@ test("a person who has to sign in is not asked for again and again", async (t) =
     throw new LoaError("token_revoked", "Out.");
   });
   await status(stream, "signed-out");
-  assert.equal(stream.standby.code, "token_revoked");
+  assert.equal(stream.connectionState.code, "token_revoked");
   assert.equal(server.unseen, 0);
 });
 
@@ -338,7 +338,7 @@ test("the other tabs know where the leader's connection stands", async (t) => {
   await status(second.stream, "connecting");
   refuse(revoked);
   await status(second.stream, "signed-out");
-  assert.equal(second.stream.standby.code, "token_revoked");
+  assert.equal(second.stream.connectionState.code, "token_revoked");
   await settled();
   assert.equal(server.unseen, 0);
 });

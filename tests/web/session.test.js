@@ -170,7 +170,7 @@ test("a refresh that the server refuses signs out; one that does not reach it do
   await session.login("ann", "right");
   await session.getToken();
   world.away = true;
-  await assert.rejects(session.getToken({ fresh: true }), { code: "unavailable", passing: true });
+  await assert.rejects(session.getToken({ fresh: true }), { code: "unavailable", retryable: true });
   assert.deepEqual(session.user, ANN);
   world.away = false;
   world.revoked = true;
@@ -214,11 +214,11 @@ test("every kind of failure is a typed error", async (t) => {
   const world = await accounts(t);
   const session = browser(world)();
   await session.login("ann", "right");
-  await assert.rejects(session.fetch("/api/v1/slow"), { code: "rate_limited", retryAfter: 7, passing: true });
-  await assert.rejects(session.fetch("/api/v1/wrong"), { errors: [{ field: "a", message: "No." }], passing: false });
-  await assert.rejects(session.fetch("/api/v1/proxy"), { code: "unavailable", status: 502, passing: true });
+  await assert.rejects(session.fetch("/api/v1/slow"), { code: "rate_limited", retryAfter: 7, retryable: true });
+  await assert.rejects(session.fetch("/api/v1/wrong"), { errors: [{ field: "a", message: "No." }], retryable: false });
+  await assert.rejects(session.fetch("/api/v1/proxy"), { code: "unavailable", status: 502, retryable: true });
   const nowhere = browser({ server: "http://127.0.0.1:9" })();
-  await assert.rejects(nowhere.login("ann", "right"), { code: "network", passing: true });
+  await assert.rejects(nowhere.login("ann", "right"), { code: "network", retryable: true });
 });
 
 test("a call that is called off rejects as the platform says", async (t) => {

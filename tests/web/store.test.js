@@ -83,7 +83,7 @@ test("edits, deletions and reactions change the message in its place", async (t)
 
 test("opening loads the latest page, and older ones follow until the first message", async (t) => {
   const { ann, id, here, server } = await talk(t, { said: 10 });
-  await ann.store.open(id);
+  await ann.store.openConversation(id);
   assert.deepEqual([contents(here()), here().hasOlder], [["7", "8", "9", "10"], true]);
   await Promise.all([ann.store.loadOlder(id), ann.store.loadOlder(id)]);
   assert.deepEqual(contents(here()), ["3", "4", "5", "6", "7", "8", "9", "10"]);
@@ -96,7 +96,7 @@ test("opening loads the latest page, and older ones follow until the first messa
 
 test("what is said while a page is fetched is in its place", async (t) => {
   const { ann, id, here, server, until } = await talk(t, { said: 4 });
-  const opening = ann.store.open(id);
+  const opening = ann.store.openConversation(id);
   for (const content of ["5", "6"]) server.say(id, BOB, content);
   await opening;
   await until(({ lastSeq }) => lastSeq === 6);
@@ -205,7 +205,7 @@ test("nor is what was learnt after a reconnect by an answer from before it", asy
 
 test("what changed while one was away is there after the reconnect", async (t) => {
   const { server, id, ann, here, until } = await talk(t, { said: 2 });
-  await ann.store.open(id);
+  await ann.store.openConversation(id);
   server.fate = () => "lose";
   for (let count = 3; count <= 12; count++) server.say(id, BOB, `${count}`);
   server.change(id, 1, { content: "eins" });
@@ -233,11 +233,11 @@ test("of a conversation that is not on the screen only the latest page is held",
   for (let count = 1; count <= 60; count++) server.say(id, BOB, `${count}`);
   await until(({ lastSeq }) => lastSeq === 60);
   assert.deepEqual([here().messages.length, here().from, here().hasOlder], [50, 11, true]);
-  ann.store.open(id);
+  ann.store.openConversation(id);
   server.say(id, BOB, "61");
   await until(({ lastSeq }) => lastSeq === 61);
   assert.equal(here().messages.length, 51);
-  ann.store.leave(id);
+  ann.store.closeConversation(id);
   assert.equal(here().messages.length, 50);
 });
 
@@ -377,7 +377,7 @@ test("over networks that lose, repeat, swap and cut, all end in the same state",
   const devices = [await client(t, server, 0), await client(t, server, 0), await client(t, server, 1)];
   for (const { store } of devices) {
     await state(store, ({ conversationIds }) => conversationIds.includes(id));
-    await store.open(id);
+    await store.openConversation(id);
   }
   const act = fc.record({
     who: fc.nat(2),

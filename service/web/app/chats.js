@@ -49,7 +49,7 @@ export class Chats {
   async #begin(conversationId) {
     const { store } = this.#app;
     try {
-      await store.open(conversationId);
+      await store.openConversation(conversationId);
     } catch (error) {
       // It is not one of theirs, or not any longer.
       say(errorText(error));
@@ -79,7 +79,7 @@ export class Chats {
   }
 
   #closePane() {
-    if (this.#current) this.#app.store.leave(this.#current);
+    if (this.#current) this.#app.store.closeConversation(this.#current);
     this.#pane?.close();
     this.#pane = null;
   }

@@ -91,8 +91,8 @@ export class ChatSocket {
   }
 
   /** Where the connection stands. */
-  get standby() {
-    return this.#upkeep.standby;
+  get connectionState() {
+    return this.#upkeep.state;
   }
 
   get status() {
@@ -101,7 +101,7 @@ export class ChatSocket {
 
   /** When it tries again, in milliseconds since the epoch; null where nothing is due. */
   get retryAt() {
-    return this.standby.retryAt;
+    return this.connectionState.retryAt;
   }
 
   /** One's messages that are not stored yet, in their order. */
@@ -161,7 +161,7 @@ export class ChatSocket {
    * @param {string} conversationId
    * @param {number} seq
    */
-  read(conversationId, seq) {
+  markRead(conversationId, seq) {
     if (seq <= (this.#reads.get(conversationId) ?? 0)) return;
     this.#reads.set(conversationId, seq);
     this.#mark(conversationId);
@@ -194,7 +194,7 @@ export class ChatSocket {
    * that was loaded before the server's `hello`, or that is not among those it lists.
    * @param {{id: string, last_rev: number, last_seq: number}} conversation
    */
-  hold(conversation) {
+  setBaseline(conversation) {
     this.#revs.hold(conversation);
     this.#catchUp();
   }

@@ -34,7 +34,7 @@ export class LoaError extends Error {
   }
 
   /** Whether the same again, later, may be done. */
-  get passing() {
+  get retryable() {
     return PASSING.has(this.code);
   }
 

@@ -87,7 +87,7 @@ export class Link {
       try {
         return await task();
       } catch (error) {
-        if (!(error instanceof LoaError && error.passing && this.open)) throw error;
+        if (!(error instanceof LoaError && error.retryable && this.open)) throw error;
         await this.pause((error.retryAfter ?? seconds) * 1000 * (1 + Math.random() / 4));
       }
     }

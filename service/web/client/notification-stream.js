@@ -10,14 +10,14 @@ import { Upkeep } from "./upkeep.js";
 /**
  * @typedef {import("./types.js").StreamEvent} StreamEvent
  * @typedef {import("./types.js").StreamHello} StreamHello
- * @typedef {import("./types.js").Standby} Standby
+ * @typedef {import("./types.js").ConnectionState} ConnectionState
  * @typedef {() => Promise<string>} GetTicket it rejects as ChatSocket's `GetToken` does
  */
 
 /**
  * What tabs tell each other. The leader: what the stream says, and to a new tab how things are. The others: that they
  * are new, that they miss what came after `seq`, that the stream may have died while nobody looked.
- * @typedef {{kind: "event", event: StreamEvent} | {kind: "welcome", hello: StreamHello["data"], standby: Standby}
+ * @typedef {{kind: "event", event: StreamEvent} | {kind: "welcome", hello: StreamHello["data"], standby: ConnectionState}
  *   | {kind: "new"} | {kind: "behind", seq: number} | {kind: "wake"}} TabMessage
  */
 
@@ -88,8 +88,8 @@ export class NotificationStream {
   }
 
   /** Where the connection stands, whichever tab holds it. */
-  get standby() {
-    return this.#upkeep.standby;
+  get connectionState() {
+    return this.#upkeep.state;
   }
 
   get status() {
@@ -98,7 +98,7 @@ export class NotificationStream {
 
   /** When it tries again, in milliseconds since the epoch; null where nothing is due. */
   get retryAt() {
-    return this.standby.retryAt;
+    return this.connectionState.retryAt;
   }
 
   /** How many notifications are unread; null before it is known. */
@@ -240,7 +240,7 @@ export class NotificationStream {
         return this.#take({ type: "hello", data: message.hello });
       case "new":
         if (!this.#leads || !this.#hello) return;
-        return this.#tabs?.post({ kind: "welcome", hello: this.#currently(this.#hello), standby: this.standby });
+        return this.#tabs?.post({ kind: "welcome", hello: this.#currently(this.#hello), standby: this.connectionState });
       case "behind":
         if (this.#leads && this.#feed) this.#open(message.seq);
         return;
@@ -254,7 +254,7 @@ export class NotificationStream {
     return { ...hello, seq: this.#seq ?? hello.seq, unread_count: unread(this.#count) };
   }
 
-  /** What the leader's connection does. @param {Standby} standby */
+  /** What the leader's connection does. @param {ConnectionState} standby */
   #follow(standby) {
     if (standby.status === "signed-out") this.#end(standby.status, standby.code);
     else this.#upkeep.follow(standby);

@@ -105,7 +105,7 @@ export class Session {
       await this.#ask("/api/v1/auth/logout", { method: "POST", keepalive: true }, token);
     } catch (error) {
       this.end();
-      if (!(error instanceof LoaError && (error.needsSignIn || error.passing))) throw error;
+      if (!(error instanceof LoaError && (error.needsSignIn || error.retryable))) throw error;
     }
   }
 

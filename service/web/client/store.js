@@ -112,13 +112,13 @@ export class Store {
    * The conversation is on the screen: load its latest messages and hold on to them.
    * @param {string} conversationId
    */
-  open(conversationId) {
+  openConversation(conversationId) {
     this.#set(withOpened(this.#state, conversationId, true));
     return this.#complete(conversationId);
   }
 
   /** It is no longer. @param {string} conversationId */
-  leave(conversationId) {
+  closeConversation(conversationId) {
     this.#set(withOpened(this.#state, conversationId, false));
   }
 
@@ -150,7 +150,7 @@ export class Store {
     if (!userId || !unreadCount) return;
     const data = { user_id: userId, seq: lastSeq };
     this.#set(foldChat(this.#state, { type: "read", conversation_id: conversationId, data }));
-    this.#socket.read(conversationId, lastSeq);
+    this.#socket.markRead(conversationId, lastSeq);
   }
 
   /** @param {string} notificationId */
@@ -185,7 +185,7 @@ export class Store {
     this.#fetching.clear();
     this.#current = new Set();
     this.#next = null;
-    this.#set({ ...INITIAL, userId, chat: this.#socket.standby, stream: this.#stream.standby });
+    this.#set({ ...INITIAL, userId, chat: this.#socket.connectionState, stream: this.#stream.connectionState });
     for (const data of this.#socket.pending) {
       this.#set(foldChat(this.#state, { type: "pending", conversation_id: data.conversation_id, data }));
     }
@@ -284,7 +284,7 @@ export class Store {
   #withDetails(state, details) {
     if (this.#current.has(details.id)) return state;
     this.#current.add(details.id);
-    this.#socket.hold(details);
+    this.#socket.setBaseline(details);
     return withDetails(state, details);
   }
 
@@ -334,7 +334,7 @@ export class Store {
         return await task(signal);
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof LoaError && error.passing)) throw error;
+        if (!(error instanceof LoaError && error.retryable)) throw error;
         await sleep((error.retryAfter ?? PATIENCE) * 1000 * (1 + Math.random()), signal);
       }
     }

@@ -82,7 +82,7 @@
  */
 
 /**
- * @typedef {object} Standby
+ * @typedef {object} ConnectionState
  * @property {Status} status
  * @property {number | null} retryAt milliseconds since the epoch
  * @property {string | null} code why, where there is a reason
@@ -125,7 +125,7 @@
 /**
  * What the subscribers of a ChatSocket hear: the server's events, messages in the order of their `rev` and none twice,
  * and the client's own about the connection and the outbox.
- * @typedef {{type: "status", data: Standby}} StatusEvent
+ * @typedef {{type: "status", data: ConnectionState}} StatusEvent
  * @typedef {{type: "pending", conversation_id: string, data: Pending}} PendingEvent
  * @typedef {{type: "sent", conversation_id: string, data: Message}} SentEvent
  * @typedef {{type: "failed", conversation_id: string,
@@ -173,8 +173,8 @@
  * Everything a view renders. A new object with each change; parts that have not changed stay the same objects.
  * @typedef {object} State
  * @property {string | null} userId
- * @property {Standby} chat
- * @property {Standby} stream
+ * @property {ConnectionState} chat
+ * @property {ConnectionState} stream
  * @property {Record<string, ConversationState>} conversations
  * @property {string[]} conversationIds those with details, latest activity first
  * @property {boolean} hasMoreConversations

@@ -5,7 +5,7 @@ import { Retry } from "./retry.js";
 import { onWake } from "./wake.js";
 
 /**
- * @typedef {import("./types.js").Standby} Standby
+ * @typedef {import("./types.js").ConnectionState} ConnectionState
  * @typedef {import("./types.js").Status} Status
  */
 
@@ -25,14 +25,14 @@ export class Upkeep {
   #retry;
   #sleep = () => {};
   #since = 0;
-  /** @type {Standby} */
-  standby = { status: "idle", retryAt: null, code: null };
+  /** @type {ConnectionState} */
+  state = { status: "idle", retryAt: null, code: null };
   /** What the server has said of when to come back, in milliseconds. @type {number | null} */
   reconnectAfter = null;
 
   /**
    * @param {Window | undefined} window
-   * @param {{dial: () => void, wake: () => void, changed: (standby: Standby) => void}} owner `dial`: connect, it is
+   * @param {{dial: () => void, wake: () => void, changed: (standby: ConnectionState) => void}} owner `dial`: connect, it is
    *   time; `wake`: what seems to be connected may have died unseen
    */
   constructor(window, { dial, wake, changed }) {
@@ -43,7 +43,7 @@ export class Upkeep {
   }
 
   get status() {
-    return this.standby.status;
+    return this.state.status;
   }
 
   /** From now on a connection is wanted. */
@@ -110,7 +110,7 @@ export class Upkeep {
     this.#stand(status, null, code);
   }
 
-  /** As another tab says, which holds the connection. @param {Standby} standby */
+  /** As another tab says, which holds the connection. @param {ConnectionState} standby */
   follow({ status, retryAt, code }) {
     this.#stand(status, retryAt, code);
   }
@@ -121,9 +121,9 @@ export class Upkeep {
    * @param {string | null} [code]
    */
   #stand(status, retryAt = null, code = null) {
-    const before = this.standby;
+    const before = this.state;
     if (before.status === status && before.retryAt === retryAt && before.code === code) return;
-    this.standby = { status, retryAt, code };
-    this.#changed(this.standby);
+    this.state = { status, retryAt, code };
+    this.#changed(this.state);
   }
 }
