@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "worker":
             return worker(settings, command.socket, command.report)
         case _:
-            from service import supervisor
+            from service.processes import supervisor
 
             return supervisor.run(settings)
 
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def announce(settings: Settings, text: str) -> int:
-    from service.announce import CannotAnnounce, announce
+    from service.commands.announce import CannotAnnounce, announce
 
     try:
         listeners = asyncio.run(announce(settings, text))
@@ -85,7 +85,7 @@ def announce(settings: Settings, text: str) -> int:
 
 
 def delete_user(settings: Settings, username: str) -> int:
-    from service.delete_user import CannotDelete, delete_user
+    from service.commands.delete_user import CannotDelete, delete_user
 
     try:
         deleted = asyncio.run(delete_user(settings, username))
@@ -99,25 +99,18 @@ def release(settings: Settings) -> int:
     if not settings.mongodb_uri:
         print("Nothing to do: the embedded database is prepared whenever it starts.")
         return 0
-    from pymongo.errors import PyMongoError
-
-    from service.app import create_indexes
-    from service.errors import Unavailable
+    from service.commands.release import CannotRelease, release
 
     try:
-        asyncio.run(create_indexes(settings))
-    except Unavailable as error:
+        asyncio.run(release(settings.mongodb_uri))
+    except CannotRelease as error:
         return fail(f"MONGODB_URI: {error}")
-    except (PyMongoError, ValueError) as error:
-        # By its name only: the text may quote a piece of the URI, which may be one of the password.
-        reason = (getattr(error, "details", None) or {}).get("codeName") or type(error).__name__
-        return fail(f"MONGODB_URI: the database cannot be used: {reason}")
     print("The database is prepared.")
     return 0
 
 
 def worker(settings: Settings, opened: int, report: int) -> int:
-    from service import worker
+    from service.processes import worker
 
     with socket.socket(fileno=opened) as listener:
         worker.run(settings, listener, socket.socket(fileno=report))

@@ -3,68 +3,58 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import structlog
 from sanic import Sanic
 
 from config.settings import Settings
-from service.accounts.blacklist import Blacklist
+from service.accounts.denylist import Denylist
 from service.accounts.passwords import Passwords
-from service.accounts.people import People
+from service.accounts.profiles import ProfileService
 from service.accounts.revocation import Revocation
 from service.accounts.routes import blueprint as accounts_routes
 from service.accounts.service import AccountService
-from service.accounts.sessions import SessionStore
 from service.accounts.tickets import Tickets
 from service.accounts.tokens import Tokens
-from service.accounts.users import UserStore
 from service.accounts.verifier import CredentialVerifier
-from service.channels import channels
+from service.asyncapi import channels
 from service.chat import events
-from service.chat.conversations import ConversationStore
-from service.chat.last_seen import LastSeenStore
-from service.chat.membership import MembershipService
-from service.chat.messages import MessageStore
+from service.chat.conversation_service import ConversationService
+from service.chat.message_service import MessageService
 from service.chat.routes import blueprint as chat_routes
-from service.chat.service import ChatService
-from service.chat.writers import WriterStore
-from service.datastores.commands import CommandSpans
-from service.datastores.mongo import Database, Mongo
+from service.common.encoding import dumps, loads
+from service.common.times import now
+from service.datastores.mongo import Mongo
+from service.datastores.mongo_tracing import MongoCommandSpans
 from service.datastores.redis import connect, ping
-from service.encoding import dumps, loads
-from service.http import asyncapi, completion, errors, extensions, headers, health, metrics, requests
+from service.edge.connection_opener import ConnectionOpener
+from service.http import asyncapi, error_handler, headers, health, metrics, request_log, sanic_ext_setup, shielded_tasks
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
-from service.http.limits import ConnectionBound, RateLimits
+from service.http.limits import ConnectionLimit, RateLimits
 from service.http.origin import OriginCheck
-from service.http.upgrade import Upgrade
-from service.notifications.inbox import InboxStore
 from service.notifications.routes import blueprint as notification_routes
 from service.notifications.service import NotificationService
-from service.notifications.store import NotificationStore
-from service.posts.comments import CommentStore
-from service.posts.debts import Debts
-from service.posts.footing import Footings
+from service.posts.comment_context import CommentContextLoader
+from service.posts.notification_outbox import NotificationOutbox
 from service.posts.routes import blueprint as post_routes
 from service.posts.service import PostService
-from service.posts.store import PostStore
-from service.realtime.delivery import Delivery
+from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
-from service.realtime.load import load_of
-from service.realtime.online import OnlineUsers
-from service.realtime.presence import Presence
+from service.realtime.presence_service import PresenceService
+from service.realtime.presence_store import PresenceStore
+from service.realtime.queue_stats import queue_stats
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from service.retention import Retention, Sweep
+from service.stores import Stores
 from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import CURRENT, Tracing
-from service.times import now
 from service.web.routes import blueprint as web_routes
 from service.web.status.routes import blueprint as status_routes
 
@@ -77,60 +67,12 @@ RECONNECT_MS_EACH = 5
 """Clients come back over a while that grows with their number: at most 200 of them a second for each process."""
 
 
-class Stores(NamedTuple):
-    """Everything that MongoDB holds."""
-
-    users: UserStore
-    sessions: SessionStore
-    conversations: ConversationStore
-    messages: MessageStore
-    writers: WriterStore
-    last_seen: LastSeenStore
-    posts: PostStore
-    comments: CommentStore
-    inboxes: InboxStore
-    notifications: NotificationStore
-
-    @classmethod
-    def of(cls, database: Database, on_batch: Callable[[str, int], None] | None = None) -> "Stores":
-        """`on_batch(collection, size)` is told of each write of several documents."""
-        told = on_batch or (lambda _, __: None)
-        posts = PostStore(database)
-        inboxes = InboxStore(database)
-        return cls(
-            UserStore(database),
-            SessionStore(database),
-            ConversationStore(database),
-            MessageStore(database),
-            WriterStore(database),
-            LastSeenStore(database),
-            posts,
-            CommentStore(database, posts, partial(told, "comments")),
-            inboxes,
-            NotificationStore(database, inboxes, partial(told, "notifications")),
-        )
-
-    async def create_indexes(self) -> None:
-        for store in self:
-            await store.create_indexes()
-
-
-class Part(Protocol):
+class Lifecycle(Protocol):
     """What has a life of its own between the server's start and its stop."""
 
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
-
-
-async def create_indexes(settings: Settings) -> None:
-    """Make the database ready; again does no harm. Raises Unavailable."""
-    assert settings.mongodb_uri
-    mongo = Mongo(settings.mongodb_uri)
-    try:
-        await Stores.of(mongo.database).create_indexes()
-    finally:
-        mongo.close()
 
 
 def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
@@ -141,15 +83,15 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     configure(app, settings)
 
     tracing = Tracing() if settings.otel_exporter_otlp_endpoint else None
-    mongo = Mongo(settings.mongodb_uri, [CommandSpans()] if tracing else ())
+    mongo = Mongo(settings.mongodb_uri, [MongoCommandSpans()] if tracing else ())
     redis = connect(settings.redis_url, traced=tracing is not None)
     instruments = Metrics()
-    stores = Stores.of(mongo.database, instruments.committed)
+    stores = Stores.build(mongo.database, instruments.committed)
 
-    ticker = Ticker()
-    registry = Registry(ticker)
+    timers = TimerWheel()
+    registry = Registry(timers)
     bus = RedisBus(redis)
-    delivery = Delivery(bus, registry)
+    dispatcher = Dispatcher(bus, registry)
 
     tokens = Tokens(
         settings.jwt_secret,
@@ -159,26 +101,26 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     )
     passwords = Passwords()
     tickets = Tickets(redis)
-    revocation = Revocation(stores.sessions, Blacklist(redis), bus, registry, access_ttl=settings.access_token_ttl)
+    revocation = Revocation(stores.sessions, Denylist(redis), bus, registry, access_ttl=settings.access_token_ttl)
     verifier = CredentialVerifier(tokens, revocation, tickets)
-    people = People(stores.users)
+    people = ProfileService(stores.users)
     accounts = AccountService(stores.users, stores.sessions, passwords, tokens, revocation)
 
-    chat = ChatService(
+    chat = MessageService(
         stores.conversations,
         stores.messages,
         stores.writers,
-        delivery,
+        dispatcher,
         partial(instruments.committed, "messages"),
     )
-    membership = MembershipService(stores.conversations, stores.messages, people, delivery, chat.counted)
-    online = OnlineUsers(registry, bus, redis, stores.last_seen)
-    presence = Presence(online, bus, stores.last_seen, events.presence)
+    membership = ConversationService(stores.conversations, stores.messages, people, dispatcher, chat.counted)
+    online = PresenceStore(registry, bus, redis, stores.last_seen)
+    presence = PresenceService(online, bus, stores.last_seen, events.presence)
 
-    notifications = NotificationService(stores.notifications, stores.inboxes, people, delivery)
-    footings = Footings(stores.posts, stores.comments, people)
-    debts = Debts(stores.comments, stores.posts, footings, notifications)
-    posts = PostService(stores.posts, stores.comments, people, footings, debts)
+    notifications = NotificationService(stores.notifications, stores.inboxes, people, dispatcher)
+    contexts = CommentContextLoader(stores.posts, stores.comments, people)
+    outbox = NotificationOutbox(stores.comments, stores.posts, contexts, notifications)
+    posts = PostService(stores.posts, stores.comments, people, contexts, outbox)
 
     sweeps: dict[str, Sweep] = {"sessions": stores.sessions.sweep}
     if days := settings.notification_retention_days:
@@ -188,17 +130,17 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     enabled = settings.rate_limits == "on"
     limits = RateLimits(settings.redis_url, enabled)
     auth = Authentication(verifier, limits)
-    upgrade = Upgrade(
-        registry, auth, OriginCheck(settings.allowed_origins), limits, ConnectionBound(registry.connections, enabled)
+    upgrade = ConnectionOpener(
+        registry, auth, OriginCheck(settings.allowed_origins), limits, ConnectionLimit(registry.connections, enabled)
     )
 
     registry.on_closed(
         lambda connection, reason: instruments.connection_closed(connection.feed, reason, connection.queue.dropped)
     )
     registry.on_overflow(lambda connection, bound: instruments.overflowed(connection.feed, bound))
-    delivery.on_published(lambda event: instruments.event_published(event.type))
+    dispatcher.on_published(lambda event: instruments.event_published(event.type))
     if tracing:
-        delivery.on_published(trace_publication)
+        dispatcher.on_published(trace_publication)
     bus.on_gap(instruments.bus_gaps.inc)
     instruments.watch(
         State(
@@ -206,15 +148,15 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
             lambda: bus.connected,
             lambda: bus.lag,
             lambda: bus.waiting,
-            lambda: load_of(registry),
+            lambda: queue_stats(registry),
         )
     )
 
-    under_way = completion.install(app)
+    shielded = shielded_tasks.install(app)
     headers.install(app)
-    requests.install(app, instruments, tracing)
-    errors.install(app)
-    extensions.install(app, settings.allowed_origins)
+    request_log.install(app, instruments, tracing)
+    error_handler.install(app)
+    sanic_ext_setup.install(app, settings.allowed_origins)
     app.blueprint(accounts_routes(accounts, people, tickets, auth, limits))
     app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade, instruments, tracing))
     app.blueprint(post_routes(posts, auth, limits))
@@ -224,17 +166,28 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         app.blueprint(status_routes(instruments, limits, settings.status_token))
     app.blueprint(health.blueprint(mongo.ping, partial(ping, redis), lambda: registry.draining))
     app.blueprint(metrics.blueprint(instruments))
-    app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", extensions.VERSION, "", channels())))
-    extensions.add_head_and_options(app)
+    app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", sanic_ext_setup.VERSION, "", channels())))
+    sanic_ext_setup.add_head_and_options(app)
 
     # In the order of starting; what is above closes after what stands on it.
-    parts: list[Part] = [instruments, limits, bus, revocation, online, presence, chat, membership, debts, retention]
+    parts: list[Lifecycle] = [
+        instruments,
+        limits,
+        bus,
+        revocation,
+        online,
+        presence,
+        chat,
+        membership,
+        outbox,
+        retention,
+    ]
     if tracing:
         parts.insert(0, tracing)
 
     @app.before_server_start
     async def start(_: Sanic[Any, Any]) -> None:
-        ticker.start()
+        timers.start()
         for part in parts:
             await part.start()
 
@@ -245,15 +198,15 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     # Not before: requests that are under way stand on all of this.
     @app.after_server_stop
     async def stop(_: Sanic[Any, Any]) -> None:
-        await under_way.close()
+        await shielded.close()
         for part in reversed(parts):
             await part.close()
-        await delivery.close()
-        await footings.close()
+        await dispatcher.close()
+        await contexts.close()
         await stores.comments.close()
         await stores.notifications.close()
         await passwords.close()
-        ticker.close()
+        timers.close()
         await redis.aclose()
         mongo.close()
 

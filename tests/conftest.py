@@ -15,14 +15,14 @@ from pymongo import MongoClient
 from redis.asyncio import Redis
 
 from config.settings import Settings
-from service.datastores.directory import DataDirectory
+from service.datastores.data_directory import DataDirectory
 from service.datastores.embedded import embedded
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
 from tests.cluster import cluster
 from tests.running import Server, running
 
-pytest_plugins = ["tests.turns"]
+pytest_plugins = ["tests.xdist_schedule"]
 
 SERVER_REDIS = 1
 RUN_REDIS = 2

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from service.child import die_with_parent
+from service.common.child_process import die_with_parent
 
 ROOT = Path(__file__).parent.parent
 START_LIMIT = 60.0

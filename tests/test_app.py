@@ -7,7 +7,7 @@ from collections import Counter
 import httpx
 
 from tests.conftest import Run
-from tests.test_supervisor import register
+from tests.processes.test_supervisor import register
 
 
 async def test_no_request_meets_a_part_that_has_been_closed(run: Run) -> None:

@@ -1,94 +1,148 @@
-"""Imports run one way."""
+"""Imports run one way, and Sanic, motor and the environment stay where they belong."""
 
 import ast
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"service.app", "service.worker", "service.supervisor", "service.__main__", "service.channels"},
-    {"service.chat", "service.posts", "service.accounts", "service.web"},
+    {
+        "service.__main__",
+        "service.app",
+        "service.asyncapi",
+        "service.commands",
+        "service.processes",
+        "service.retention",
+        "service.stores",
+    },
+    {"service.accounts", "service.chat", "service.posts", "service.web"},
     {"service.notifications"},
+    {"service.edge"},
     {"service.http"},
     {"service.realtime"},
-    {"service.telemetry", "service.datastores"},
+    {"service.datastores", "service.telemetry"},
+    {"service.common"},
     {"config"},
 ]
-"""From the top: a module imports from its own part, from below, and what belongs to no layer (ids, errors, times …).
+"""From the top. A module imports from its own package and from lower layers only; within the first layer, and between
+`datastores` and `telemetry`, siblings may import each other."""
+OPEN_LAYERS = {0, 6}
+SANIC_PACKAGES = {"service.app", "service.edge", "service.http", "service.processes.worker", "service.web"}
+EDGE_MODULES = {"asyncapi", "routes", "socket", "stream"}
+ENVIRONMENT_READERS = {
+    "config.settings",
+    "service.app",
+    "service.common.child_process",
+    "service.processes.supervisor",
+    "service.processes.worker",
+    "service.telemetry.multiprocess",
+}
 
-`service.http` is the edges' own library, so it stands above the realtime core whose connections it opens.
-"""
-SANIC = {"service.http", "service.app", "service.worker", "service.realtime.takeover"}
-EDGES = {"routes", "socket", "stream"}
 
-
-def modules() -> list[tuple[str, ast.Module]]:
-    found = []
+def _modules() -> dict[str, ast.Module]:
+    found = {}
     for folder in ("service", "config"):
         for file in sorted((ROOT / folder).rglob("*.py")):
             name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-            found.append((name, ast.parse(file.read_text())))
+            found[name] = ast.parse(file.read_text())
     return found
 
 
-def imports(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+MODULES = _modules()
+NAMES = sorted(set(MODULES) - {"service"})
+
+
+def _belongs_to(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        # `from package import name`: `name` is a module of ours, or something that `package` defines.
+        names = (f"{node.module}.{alias.name}" for alias in node.names)
+        yield from (name if name in MODULES else str(node.module) for name in names)
+
+
+def imports(name: str) -> set[str]:
+    """Everything that module `name` imports anywhere, also inside functions."""
+    return {imported for node in ast.walk(MODULES[name]) for imported in _imported(node)}
+
+
+def _imports_when_loaded(name: str) -> set[str]:
+    """What loading module `name` imports: not what its functions import when they are called."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [MODULES[name]]
+    while pending:
+        node = pending.pop()
+        found |= set(_imported(node))
+        type_checking = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not type_checking and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            pending += ast.iter_child_nodes(node)
+    return found
+
+
+@cache
+def loads(name: str) -> frozenset[str]:
+    """Every module that loading module `name` loads, directly or through others."""
+    found: set[str] = set()
+    pending = [name]
+    while pending:
+        for imported in _imports_when_loaded(pending.pop()) - found:
+            found.add(imported)
+            if imported in MODULES:
+                pending.append(imported)
+    return frozenset(found)
 
 
 def layer(name: str) -> int | None:
-    for level, parts in enumerate(LAYERS):
-        if any(name == part or name.startswith(part + ".") for part in parts):
-            return level
-    return None
+    return next((level for level, packages in enumerate(LAYERS) if _belongs_to(name, packages)), None)
 
 
-def part(name: str) -> str:
+def package(name: str) -> str:
     return ".".join(name.split(".")[:2])
 
 
-@pytest.mark.parametrize(("name", "tree"), modules(), ids=lambda value: value if isinstance(value, str) else "")
-def test_imports_run_down(name: str, tree: ast.Module) -> None:
-    """Never up, and never to a sibling."""
+@pytest.mark.parametrize("name", NAMES)
+def test_every_module_has_a_layer(name: str) -> None:
+    assert layer(name) is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imports_run_down(name: str) -> None:
     own = layer(name)
-    for imported in imports(tree):
+    assert own is not None
+    for imported in imports(name):
         other = layer(imported)
-        if own is None or other is None or part(imported) == part(name) or own == 0:
+        if other is None or package(imported) == package(name):
             continue
-        assert other > own or (own == other and own == len(LAYERS) - 2), f"{name} imports {imported}"
+        assert other > own or (other == own and own in OPEN_LAYERS), f"{name} imports {imported}"
 
 
-@pytest.mark.parametrize(("name", "tree"), modules(), ids=lambda value: value if isinstance(value, str) else "")
-def test_sanic_is_known_to_the_edges_only(name: str, tree: ast.Module) -> None:
-    """What stands behind them can be used, and tested, without a server."""
-    allowed = any(name == known or name.startswith(known + ".") for known in SANIC) or name.split(".")[-1] in EDGES
-    if not allowed:
-        assert not [imported for imported in imports(tree) if imported.split(".")[0] in ("sanic", "sanic_ext")]
+@pytest.mark.parametrize("name", NAMES)
+def test_only_edges_load_sanic(name: str) -> None:
+    """Stores, models, services and commands work without a web server: loading one loads no Sanic, even indirectly."""
+    if not (_belongs_to(name, SANIC_PACKAGES) or name.split(".")[-1] in EDGE_MODULES):
+        sanic = {module for module in loads(name) if module.split(".")[0] in ("sanic", "sanic_ext")}
+        assert not sanic, f"{name} loads {sanic}"
 
 
-@pytest.mark.parametrize(("name", "tree"), modules(), ids=lambda value: value if isinstance(value, str) else "")
-def test_motor_is_known_to_one_file(name: str, tree: ast.Module) -> None:
-    """So that its successor changes one."""
+@pytest.mark.parametrize("name", NAMES)
+def test_only_one_module_imports_motor(name: str) -> None:
+    """Replacing motor changes one file."""
     if name != "service.datastores.mongo":
-        assert not [imported for imported in imports(tree) if imported.split(".")[0] == "motor"]
+        assert not [imported for imported in imports(name) if imported.split(".")[0] == "motor"]
 
 
-@pytest.mark.parametrize(("name", "tree"), modules(), ids=lambda value: value if isinstance(value, str) else "")
-def test_the_environment_is_read_in_one_place(name: str, tree: ast.Module) -> None:
-    """Everything else is handed its settings; who starts processes hands on an environment, and says so here."""
-    reads = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")]
-    if reads:
-        assert name in {
-            "config.settings",
-            "service.app",
-            "service.supervisor",
-            "service.worker",
-            "service.child",
-            "service.telemetry.multiprocess",
-        }
+@pytest.mark.parametrize("name", NAMES)
+def test_only_settings_and_process_starters_read_the_environment(name: str) -> None:
+    reads = [
+        node
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    ]
+    assert not reads or name in ENVIRONMENT_READERS

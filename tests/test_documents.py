@@ -10,9 +10,9 @@ from openapi_spec_validator import validate
 
 from config.settings import Settings
 from service.app import create_app
-from service.channels import channels
+from service.asyncapi import channels
 from service.chat import events
-from service.encoding import loads
+from service.common.encoding import loads
 from service.http import asyncapi
 from tests.conftest import SECRET, Datastores
 from tests.rest import RestClient, forget_documents, serving

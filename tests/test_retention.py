@@ -8,14 +8,14 @@ import pytest
 from bson import ObjectId
 
 from service.accounts.sessions import SessionStore
-from service.datastores import dense_append
+from service.common.ids import new_id
+from service.common.times import now
+from service.datastores import sequenced_log as dense_append
 from service.datastores.mongo import Mongo
-from service.ids import new_id
-from service.notifications import store
+from service.notifications import notification_store as store
 from service.notifications.models import FEED
-from service.realtime.stream import EventStream
+from service.realtime.event_stream import EventStream
 from service.retention import Retention
-from service.times import now
 from tests.conftest import Datastores, Run, drop
 from tests.notifications.world import World
 from tests.realtime.wire import identity, queued

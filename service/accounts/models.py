@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, HttpUrl, StringConstraints, TypeAdapter
 
-from service.http.endpoint import Input, Query
-from service.profiles import Profile
-from service.times import Time
+from service.common.models import Input, Query
+from service.common.profiles import Profile
+from service.common.times import Time
 
 MAX_PASSWORD = 128
 """Characters. Hashing has to read them all, so somebody has to say when it is enough."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
-from service.errors import Unavailable
+from service.common.errors import Unavailable
 
 Result = TypeVar("Result")
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import structlog
 
-from service.accounts.blacklist import Blacklist
+from service.accounts.denylist import Denylist
 from service.accounts.sessions import SessionStore
 from service.accounts.tokens import CLOCK_SKEW
-from service.datastores.group_commit import GroupCommit
-from service.errors import TokenRevoked
-from service.identity import Identity
+from service.common.errors import TokenRevoked
+from service.common.identity import Identity
+from service.common.tasks import cancel_and_wait, run_forever
+from service.common.times import now
+from service.datastores.batcher import Batcher
 from service.realtime.bus import Bus
 from service.realtime.registry import Registry
-from service.tasks import forever, stop
-from service.times import now
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class Revocation:
     """
 
     def __init__(
-        self, sessions: SessionStore, blacklist: Blacklist, bus: Bus, registry: Registry, *, access_ttl: int
+        self, sessions: SessionStore, blacklist: Denylist, bus: Bus, registry: Registry, *, access_ttl: int
     ) -> None:
         """`access_ttl`: seconds that an access token lives; an entry in the blacklist `APART` longer."""
         self._sessions = sessions
@@ -53,17 +53,17 @@ class Revocation:
         self._registry = registry
         self._memory = timedelta(seconds=access_ttl) + APART
         # After a restart everybody comes back at once: those who come while one question is out share the next one.
-        self._checks: GroupCommit[Identity, None] = GroupCommit(self._check_all)
+        self._checks: Batcher[Identity, None] = Batcher(self._check_all)
         self._looked: datetime | None = None
         self._clock_apart = False
         self._task: asyncio.Task[None] | None = None
         bus.on(KIND, self._hear)
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(forever(self._watch, "revocation"))
+        self._task = asyncio.create_task(run_forever(self._watch, "revocation"))
 
     async def close(self) -> None:
-        await stop(self._task)
+        await cancel_and_wait(self._task)
         await self._checks.close()
 
     async def check(self, bearer: Identity) -> None:

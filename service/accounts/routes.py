@@ -2,25 +2,25 @@
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from service import errors
 from service.accounts import models
-from service.accounts.people import People
+from service.accounts.profiles import ProfileService
 from service.accounts.service import AccountService
 from service.accounts.tickets import TTL, Tickets
+from service.common import errors
+from service.common.identity import Identity
+from service.common.ids import path_id
+from service.common.profiles import Profile
 from service.http import limits as rules
 from service.http.authentication import Authentication
-from service.http.endpoint import answer, endpoint
+from service.http.endpoint import endpoint, json_response
 from service.http.limits import RateLimits
-from service.identity import Identity
-from service.ids import path_id
-from service.profiles import Profile
 
 MAX_USER_AGENT = 256
 """Characters: enough to know one's own device by."""
 
 
 def blueprint(
-    service: AccountService, people: People, tickets: Tickets, auth: Authentication, limits: RateLimits
+    service: AccountService, people: ProfileService, tickets: Tickets, auth: Authentication, limits: RateLimits
 ) -> Blueprint:
     bp = Blueprint("accounts", url_prefix="/api/v1")
 
@@ -35,7 +35,7 @@ def blueprint(
     async def register(request: Request, *, body: models.Register) -> HTTPResponse:
         """Makes an account and signs in. Without a `display_name` it is the username."""
         await limits.check(rules.REGISTRATION, rules.address(request))
-        return answer(await service.register(body, _user_agent(request)), 201)
+        return json_response(await service.register(body, _user_agent(request)), 201)
 
     @bp.post("/auth/login")
     @endpoint(
@@ -49,7 +49,7 @@ def blueprint(
         """Begins a session of its own on each device. The answer does not tell a wrong name from a wrong password."""
         await limits.check(rules.SIGN_IN_ADDRESS, rules.address(request))
         await limits.check(rules.SIGN_IN, body.username)
-        return answer(await service.login(body, _user_agent(request)))
+        return json_response(await service.login(body, _user_agent(request)))
 
     @bp.post("/auth/refresh")
     @endpoint(
@@ -62,14 +62,14 @@ def blueprint(
     async def refresh(request: Request, *, body: models.Refresh) -> HTTPResponse:
         """A new pair; the old refresh token is spent. A spent one shown again revokes the whole session."""
         await limits.check(rules.REFRESH, rules.address(request))
-        return answer(await service.refresh(body.refresh_token))
+        return json_response(await service.refresh(body.refresh_token))
 
     @bp.post("/auth/logout")
     @endpoint("Sign out", tag="auth", auth=auth, answers={204: None})
     async def logout(request: Request, caller: Identity) -> HTTPResponse:
         """Revokes this session's tokens, and closes its sockets and streams."""
         await service.logout(caller)
-        return answer()
+        return json_response()
 
     @bp.post("/auth/password")
     @endpoint(
@@ -84,32 +84,32 @@ def blueprint(
         """Revokes every other session of the caller."""
         await limits.check(rules.SIGN_IN, caller.user_id)
         await service.change_password(caller, body)
-        return answer()
+        return json_response()
 
     @bp.get("/auth/sessions")
     @endpoint("List one's devices", tag="auth", auth=auth, answers={200: models.Sessions})
     async def sessions(request: Request, caller: Identity) -> HTTPResponse:
         """The caller's live sessions, last used first."""
-        return answer(models.Sessions(items=await service.sessions(caller)))
+        return json_response(models.Sessions(items=await service.sessions(caller)))
 
     @bp.delete("/auth/sessions/<session_id:str>")
     @endpoint("End a session", tag="auth", auth=auth, answers={204: None}, errors=(errors.NotFound,))
     async def end_session(request: Request, caller: Identity, session_id: str) -> HTTPResponse:
         """Signs one of the caller's devices out."""
         await service.end_session(caller, path_id(session_id))
-        return answer()
+        return json_response()
 
     @bp.post("/auth/ticket")
     @endpoint("Get a ticket", tag="auth", auth=auth, answers={200: models.Ticket})
     async def ticket(request: Request, caller: Identity) -> HTTPResponse:
         """For the URL of one socket or stream: it is good once, for a short while."""
         await limits.check(rules.TICKET, caller.user_id)
-        return answer(models.Ticket(ticket=await tickets.issue(caller), expires_in=TTL))
+        return json_response(models.Ticket(ticket=await tickets.issue(caller), expires_in=TTL))
 
     @bp.get("/users/me")
     @endpoint("Read one's profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
     async def me(request: Request, caller: Identity) -> HTTPResponse:
-        return answer(await people.profile(caller.user_id))
+        return json_response(await people.profile(caller.user_id))
 
     @bp.patch("/users/me")
     @endpoint(
@@ -123,19 +123,19 @@ def blueprint(
     async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:
         """What is left out stays as it is; an `avatar` of null takes the picture away."""
         await limits.check(rules.WRITING, caller.user_id)
-        return answer(await people.change_profile(caller.user_id, body))
+        return json_response(await people.change_profile(caller.user_id, body))
 
     @bp.get("/users")
     @endpoint("Find people", tag="users", auth=auth, query=models.UserSearch, answers={200: models.UsersFound})
     async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
         """By the beginning of their username or display name."""
         await limits.check(rules.SEARCH, caller.user_id)
-        return answer(models.UsersFound(items=await people.search(query.query, query.limit)))
+        return json_response(models.UsersFound(items=await people.search(query.query, query.limit)))
 
     @bp.get("/users/<user_id:str>")
     @endpoint("Read a profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
     async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
-        return answer(await people.profile(path_id(user_id)))
+        return json_response(await people.profile(path_id(user_id)))
 
     return bp
 

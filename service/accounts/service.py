@@ -9,10 +9,10 @@ from service.accounts.revocation import Revocation
 from service.accounts.sessions import SessionStore
 from service.accounts.tokens import ACCESS, REFRESH, Issued, Tokens
 from service.accounts.users import User, UserStore
-from service.errors import BadCredentials, NotFound, TokenRevoked, Unavailable
-from service.identity import Identity
-from service.ids import new_id
-from service.profiles import Profile
+from service.common.errors import BadCredentials, NotFound, TokenRevoked, Unavailable
+from service.common.identity import Identity
+from service.common.ids import new_id
+from service.common.profiles import Profile
 
 MAX_SESSIONS = 100
 """Per person. A sign-in beyond it ends the session that was used least recently."""

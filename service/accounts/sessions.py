@@ -9,9 +9,9 @@ from typing import Any
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 
-from service.datastores.by_ids import by_ids
+from service.common.times import now
+from service.datastores.find_by_ids import by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
-from service.times import now
 
 BATCH = 500
 

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from service.accounts.blacklist import PATIENCE
+from service.accounts.denylist import REDIS_TIMEOUT
+from service.common.encoding import dumps, loads
+from service.common.errors import TokenExpired, TokenInvalid, Unavailable
+from service.common.identity import Identity
 from service.datastores.redis import OUTAGE, TAG
-from service.encoding import dumps, loads
-from service.errors import TokenExpired, TokenInvalid, Unavailable
-from service.identity import Identity
 
 PREFIX = f"{TAG}:ticket:"
 TTL = 30
@@ -48,7 +48,7 @@ class Tickets:
     @staticmethod
     async def _ask(command: Any) -> bytes | None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REDIS_TIMEOUT):
                 return cast(bytes | None, await command)
         except OUTAGE as error:
             raise Unavailable("Tickets cannot be had just now.") from error

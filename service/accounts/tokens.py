@@ -10,8 +10,8 @@ from jwt.types import Options
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from service.accounts.models import MAX_TOKEN
-from service.errors import TokenExpired, TokenInvalid
-from service.ids import Id
+from service.common.errors import TokenExpired, TokenInvalid
+from service.common.ids import Id
 
 ALGORITHM = "HS256"
 HEADER = {"alg": ALGORITHM, "typ": "JWT"}

@@ -9,11 +9,11 @@ from bson import ObjectId
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from service.datastores.by_ids import by_ids
+from service.common.errors import UsernameTaken
+from service.common.profiles import Profile
+from service.common.times import now
+from service.datastores.find_by_ids import by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
-from service.errors import UsernameTaken
-from service.profiles import Profile
-from service.times import now
 
 LAST_CHARACTER = "\U0010ffff"
 """No text sorts behind a prefix followed by it, for it is in none."""

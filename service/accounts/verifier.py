@@ -3,12 +3,12 @@
 from service.accounts.revocation import Revocation
 from service.accounts.tickets import Tickets
 from service.accounts.tokens import ACCESS, Tokens
-from service.errors import TokenMissing
-from service.identity import Identity
+from service.common.errors import TokenMissing
+from service.common.identity import Identity
 
 
 class CredentialVerifier:
-    """See `service.identity.Verifier`."""
+    """See `service.common.identity.Verifier`."""
 
     def __init__(self, tokens: Tokens, revocation: Revocation, tickets: Tickets) -> None:
         self._tokens = tokens

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from service.chat.conversations import Place
-from service.chat.messages import MessageStore, message_of
-from service.chat.places import Places
+from service.chat.conversation_store import Place
+from service.chat.head_cache import HeadCache
+from service.chat.message_store import MessageStore, message_of
+from service.common.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
+from service.common.times import now
 from service.datastores.mongo import Document, unavailable
-from service.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
-from service.times import now
 
 MAX_COLLISIONS = 400
 """Numbers lost in a row to writers of other processes, after which a batch gives up: some seconds, far more than eight
@@ -70,7 +70,7 @@ class Append:
     caller hands in for a conversation is stored in that order; who takes no part writes nothing. One call at a time.
     """
 
-    def __init__(self, places: Places, messages: MessageStore) -> None:
+    def __init__(self, places: HeadCache, messages: MessageStore) -> None:
         self._places = places
         self._messages = messages
 

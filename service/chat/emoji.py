@@ -4,7 +4,7 @@ import unicodedata
 
 import regex
 
-from service.errors import ValidationFailed
+from service.common.errors import ValidationFailed
 
 MAX_CODE_POINTS = 16
 """The longest in use, families and flags of regions, have 14."""

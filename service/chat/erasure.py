@@ -6,13 +6,13 @@ from datetime import datetime
 
 from bson import ObjectId
 
-from service.chat.conversations import ConversationStore
-from service.chat.membership import MembershipService
-from service.chat.messages import MessageStore
-from service.chat.service import ChatService
+from service.chat.conversation_service import ConversationService
+from service.chat.conversation_store import ConversationStore
+from service.chat.message_service import MessageService
+from service.chat.message_store import MessageStore
+from service.common.errors import NotFound
 from service.datastores.mongo import Document
-from service.datastores.walk import walk
-from service.errors import NotFound
+from service.datastores.scan import walk
 
 BATCH = 100
 
@@ -24,8 +24,8 @@ class ChatErasure:
         self,
         conversations: ConversationStore,
         messages: MessageStore,
-        chat: ChatService,
-        membership: MembershipService,
+        chat: MessageService,
+        membership: ConversationService,
     ) -> None:
         self._conversations = conversations
         self._messages = messages

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from service.chat.models import Rev, Seq
-from service.content import Content, Nonce
-from service.http.frames import Authenticate, ClientFrame, Ping
-from service.ids import Id
+from service.common.content import Content, Nonce
+from service.common.ids import Id
+from service.edge.frames import Authenticate, ClientFrame, Ping
 
 MAX_WATCHED = 200
 MAX_SYNCED = 2000

@@ -6,7 +6,7 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from service.datastores.by_ids import by_ids
+from service.datastores.find_by_ids import by_ids
 from service.datastores.mongo import Database, unavailable, update_all
 
 

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, RootModel, StringConstraints
 
-from service.content import Content, Nonce
-from service.http.endpoint import Input, Query
-from service.ids import Id
-from service.profiles import Profile
+from service.common.content import Content, Nonce
+from service.common.ids import Id
+from service.common.models import Input, Query
+from service.common.profiles import Profile
 
 MAX_PARTICIPANTS = 2000
 """Of one conversation; its document, which every message reads, stays below 100 KB."""

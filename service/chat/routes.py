@@ -6,20 +6,21 @@ from urllib.parse import unquote
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.chat import models
+from service.chat.conversation_service import ConversationService
 from service.chat.frames import MAX_WATCHED
-from service.chat.membership import MembershipService
-from service.chat.service import ChatService
+from service.chat.message_service import MessageService
 from service.chat.socket import ChatSocket
-from service.errors import Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
+from service.common.errors import Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
+from service.common.identity import Identity, Verifier
+from service.common.ids import path_id
+from service.common.models import ConnectionQuery
+from service.edge.connection_opener import ConnectionOpener
 from service.http import limits as rules
 from service.http.authentication import Authentication
-from service.http.completion import Completion
-from service.http.endpoint import ConnectionQuery, answer, connection, endpoint
+from service.http.endpoint import connection, endpoint, json_response
 from service.http.limits import RateLimits
-from service.http.upgrade import Upgrade
-from service.identity import Identity, Verifier
-from service.ids import path_id
-from service.realtime.presence import Presence
+from service.http.shielded_tasks import ShieldedTasks
+from service.realtime.presence_service import PresenceService
 from service.realtime.websocket import WebSocket
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Tracing
@@ -30,13 +31,13 @@ CHANGES_LIMIT = 200
 
 
 def blueprint(
-    chat: ChatService,
-    membership: MembershipService,
-    presence: Presence,
+    chat: MessageService,
+    membership: ConversationService,
+    presence: PresenceService,
     auth: Authentication,
     verifier: Verifier,
     limits: RateLimits,
-    upgrade: Upgrade,
+    upgrade: ConnectionOpener,
     metrics: Metrics,
     tracing: Tracing | None = None,
 ) -> Blueprint:
@@ -58,7 +59,7 @@ def blueprint(
         user_ids = list(dict.fromkeys(path_id_of_list(part) for part in query.user_ids.split(",")))
         if len(user_ids) > MAX_WATCHED:
             raise ValidationFailed.of("user_ids", f"At most {MAX_WATCHED} at a time.")
-        return answer(await presence.states(user_ids))
+        return json_response(await presence.states(user_ids))
 
     @bp.get("/ws/chat")
     @connection("Chat on a WebSocket", tag=TAG, kind="websocket", query=ConnectionQuery, errors=(OriginNotAllowed,))
@@ -66,7 +67,7 @@ def blueprint(
         """What it carries is in `/asyncapi.json`."""
 
         async def begin(websocket: WebSocket) -> None:
-            completion: Completion = request.app.ctx.completion
+            completion: ShieldedTasks = request.app.ctx.completion
             await ChatSocket(
                 websocket, chat, membership, presence, verifier, limits, completion, metrics, tracing
             ).begin()
@@ -76,7 +77,7 @@ def blueprint(
     return bp
 
 
-def conversations(bp: Blueprint, membership: MembershipService, auth: Authentication, limits: RateLimits) -> None:
+def conversations(bp: Blueprint, membership: ConversationService, auth: Authentication, limits: RateLimits) -> None:
     @bp.post("/conversations")
     @endpoint(
         "Begin a conversation",
@@ -89,7 +90,7 @@ def conversations(bp: Blueprint, membership: MembershipService, auth: Authentica
         """With one other participant and no title: the direct conversation of the two, 200 if it exists already."""
         await limits.check(rules.WRITING, caller.user_id)
         conversation, new = await membership.create(caller.user_id, body.participant_ids, body.title)
-        return answer(conversation, 201 if new else 200)
+        return json_response(conversation, 201 if new else 200)
 
     @bp.get("/conversations")
     @endpoint(
@@ -104,12 +105,12 @@ def conversations(bp: Blueprint, membership: MembershipService, auth: Authentica
     ) -> HTTPResponse:
         """Newest activity first."""
         items, following = await membership.page(caller.user_id, query.limit, query.before)
-        return answer({"items": items, "next": following})
+        return json_response({"items": items, "next": following})
 
     @bp.get("/conversations/<conversation_id:str>")
     @endpoint("Look at a conversation", tag=TAG, auth=auth, answers={200: models.Conversation}, errors=(NotFound,))
     async def get_conversation(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
-        return answer(await membership.get(caller.user_id, path_id(conversation_id)))
+        return json_response(await membership.get(caller.user_id, path_id(conversation_id)))
 
     @bp.patch("/conversations/<conversation_id:str>")
     @endpoint(
@@ -124,7 +125,7 @@ def conversations(bp: Blueprint, membership: MembershipService, auth: Authentica
         request: Request, caller: Identity, conversation_id: str, *, body: models.ConversationChange
     ) -> HTTPResponse:
         await limits.check(rules.WRITING, caller.user_id)
-        return answer(await membership.rename(caller.user_id, path_id(conversation_id), body.title))
+        return json_response(await membership.rename(caller.user_id, path_id(conversation_id), body.title))
 
     @bp.post("/conversations/<conversation_id:str>/participants")
     @endpoint(
@@ -140,7 +141,7 @@ def conversations(bp: Blueprint, membership: MembershipService, auth: Authentica
     ) -> HTTPResponse:
         """Those who are in it already stay as they are."""
         await limits.check(rules.WRITING, caller.user_id)
-        return answer(await membership.add(caller.user_id, path_id(conversation_id), body.user_ids))
+        return json_response(await membership.add(caller.user_id, path_id(conversation_id), body.user_ids))
 
     @bp.delete("/conversations/<conversation_id:str>/participants/<user_id:str>")
     @endpoint(
@@ -156,11 +157,11 @@ def conversations(bp: Blueprint, membership: MembershipService, auth: Authentica
         """The owner takes out anyone, everyone else only themselves."""
         await limits.check(rules.WRITING, caller.user_id)
         await membership.remove(caller.user_id, path_id(conversation_id), path_id(user_id))
-        return answer()
+        return json_response()
 
 
 def messages(
-    bp: Blueprint, chat: ChatService, membership: MembershipService, auth: Authentication, limits: RateLimits
+    bp: Blueprint, chat: MessageService, membership: ConversationService, auth: Authentication, limits: RateLimits
 ) -> None:
     @bp.get("/conversations/<conversation_id:str>/messages")
     @endpoint(
@@ -184,7 +185,7 @@ def messages(
             page = await chat.changes(caller.user_id, conversation_id, query.after_rev, query.limit or CHANGES_LIMIT)
         else:
             raise ValidationFailed.of("after_rev", "Give either `before` or `after_rev`.")
-        return answer(page._asdict())
+        return json_response(page._asdict())
 
     @bp.post("/conversations/<conversation_id:str>/messages")
     @endpoint(
@@ -203,7 +204,7 @@ def messages(
         message, new = await chat.send(
             caller.user_id, path_id(conversation_id), body.content, body.nonce, body.reply_to
         )
-        return answer(message, 201 if new else 200)
+        return json_response(message, 201 if new else 200)
 
     @bp.patch("/conversations/<conversation_id:str>/messages/<message_id:str>")
     @endpoint(
@@ -219,14 +220,14 @@ def messages(
     ) -> HTTPResponse:
         await limits.check(rules.WRITING, caller.user_id)
         message = await chat.edit(caller.user_id, path_id(conversation_id), path_id(message_id), body.content)
-        return answer(message)
+        return json_response(message)
 
     @bp.delete("/conversations/<conversation_id:str>/messages/<message_id:str>")
     @endpoint("Delete a message", tag=TAG, auth=auth, answers={200: models.Message}, errors=(NotFound, Forbidden))
     async def delete_message(request: Request, caller: Identity, conversation_id: str, message_id: str) -> HTTPResponse:
         """It stays in its place as a tombstone without content, which is the answer."""
         await limits.check(rules.WRITING, caller.user_id)
-        return answer(await chat.delete(caller.user_id, path_id(conversation_id), path_id(message_id)))
+        return json_response(await chat.delete(caller.user_id, path_id(conversation_id), path_id(message_id)))
 
     async def react(caller: Identity, conversation_id: str, message_id: str, emoji: str, on: bool) -> dict[str, Any]:
         await limits.check(rules.WRITING, caller.user_id)
@@ -244,7 +245,7 @@ def messages(
     async def add_reaction(
         request: Request, caller: Identity, conversation_id: str, message_id: str, emoji: str
     ) -> HTTPResponse:
-        return answer(await react(caller, conversation_id, message_id, emoji, True))
+        return json_response(await react(caller, conversation_id, message_id, emoji, True))
 
     @bp.delete("/conversations/<conversation_id:str>/messages/<message_id:str>/reactions/<emoji:str>")
     @endpoint(
@@ -257,7 +258,7 @@ def messages(
     async def remove_reaction(
         request: Request, caller: Identity, conversation_id: str, message_id: str, emoji: str
     ) -> HTTPResponse:
-        return answer(await react(caller, conversation_id, message_id, emoji, False))
+        return json_response(await react(caller, conversation_id, message_id, emoji, False))
 
     @bp.put("/conversations/<conversation_id:str>/read")
     @endpoint(
@@ -273,7 +274,7 @@ def messages(
     ) -> HTTPResponse:
         """Never back, and never beyond the last message."""
         await limits.check(rules.WRITING, caller.user_id)
-        return answer(await membership.read(caller.user_id, path_id(conversation_id), body.seq))
+        return json_response(await membership.read(caller.user_id, path_id(conversation_id), body.seq))
 
 
 def path_id_of_list(part: str) -> str:

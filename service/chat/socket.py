@@ -7,27 +7,27 @@ from contextlib import AbstractContextManager
 
 from service.chat import events, frames
 from service.chat.append import Stored
-from service.chat.membership import MembershipService
-from service.chat.service import ChatService
-from service.chat.standing import Standing
+from service.chat.conversation_service import ConversationService
+from service.chat.membership_filter import MembershipFilter
+from service.chat.message_service import MessageService
+from service.common.identity import Verifier
+from service.common.times import iso, now
+from service.edge.frame_handler import FrameHandler
 from service.http import limits as rules
-from service.http.completion import Completion
-from service.http.dialogue import Dialogue
 from service.http.limits import RateLimits
-from service.http.requests import datastore_of
-from service.identity import Verifier
+from service.http.request_log import datastore_of
+from service.http.shielded_tasks import ShieldedTasks
 from service.realtime.event import Event
-from service.realtime.presence import Presence
+from service.realtime.presence_service import PresenceService
 from service.realtime.websocket import MAX_MESSAGE_BYTES, PING_INTERVAL, WebSocket
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import CURRENT, Span, Tracing, begun, step
-from service.times import iso, now
 
 MAX_UNDER_WAY = 128
 """Messages of one socket that are being stored at once."""
 
 
-class ChatSocket(Dialogue[frames.Frame]):
+class ChatSocket(FrameHandler[frames.Frame]):
     """One client's conversation with the chat.
 
     A message is only handed in when its turn comes, and acknowledged once it is stored: so those that come together
@@ -37,12 +37,12 @@ class ChatSocket(Dialogue[frames.Frame]):
     def __init__(
         self,
         socket: WebSocket,
-        chat: ChatService,
-        membership: MembershipService,
-        presence: Presence,
+        chat: MessageService,
+        membership: ConversationService,
+        presence: PresenceService,
         verifier: Verifier,
         limits: RateLimits,
-        completion: Completion,
+        completion: ShieldedTasks,
         metrics: Metrics,
         tracing: Tracing | None = None,
     ) -> None:
@@ -67,7 +67,7 @@ class ChatSocket(Dialogue[frames.Frame]):
             "token_expires_at": self.socket.token_expires_at,
             "conversations": conversations,
         }
-        self.socket.open([Event("hello", hello, feed=events.FEED)], skip=Standing(self.socket.queue.drop))
+        self.socket.open([Event("hello", hello, feed=events.FEED)], skip=MembershipFilter(self.socket.queue.drop))
 
     def lasts(self, frame: frames.Frame) -> bool:
         return isinstance(frame, frames.SendMessage | frames.Read)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable
 import structlog
 from bson import ObjectId
 
-from service import tasks
-from service.chat.conversations import ConversationStore, Touch
+from service.chat.conversation_store import ConversationStore, CounterUpdate
+from service.common import tasks
 from service.datastores.mongo import Document
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ class WriteBehind:
         """`failed(conversation_ids)` is told whose numbers could not be raised."""
         self._conversations = conversations
         self._failed = failed
-        self._waiting: dict[ObjectId, Touch] = {}
+        self._waiting: dict[ObjectId, CounterUpdate] = {}
         self._one_at_a_time = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
@@ -46,7 +46,7 @@ class WriteBehind:
 
     def add(self, message: Document, *, new: bool) -> None:
         """`message` is stored; `new`: it is no change of one that was."""
-        raise_to(self._waiting.setdefault(message["conversation_id"], Touch()), message, new=new)
+        raise_to(self._waiting.setdefault(message["conversation_id"], CounterUpdate()), message, new=new)
         if not self._closed and (self._writer is None or self._writer.done()):
             self._writer = asyncio.create_task(self._write_on())
 
@@ -61,7 +61,7 @@ class WriteBehind:
     async def close(self) -> None:
         """Write what waits, and end."""
         self._closed = True
-        await tasks.stop(self._writer)
+        await tasks.cancel_and_wait(self._writer)
         while await self.flush():
             pass
 
@@ -79,7 +79,7 @@ class WriteBehind:
             try:
                 await self._conversations.touch(some)
             except Exception as error:
-                tasks.failed("write_behind")
+                tasks.count_failure("write_behind")
                 log.warning("write_behind_failed", conversations=len(some), error=type(error).__name__)
                 self._failed(some)
             except BaseException:
@@ -87,15 +87,15 @@ class WriteBehind:
                 raise
 
 
-def touch_of(messages: Iterable[Document]) -> Touch:
+def touch_of(messages: Iterable[Document]) -> CounterUpdate:
     """What all of these, of one conversation, mean for it."""
-    touch = Touch()
+    touch = CounterUpdate()
     for message in messages:
         raise_to(touch, message, new=True)
     return touch
 
 
-def raise_to(touch: Touch, message: Document, *, new: bool) -> None:
+def raise_to(touch: CounterUpdate, message: Document, *, new: bool) -> None:
     """Let `touch` reach as far as `message` does."""
     touch.rev = max(touch.rev, message["rev"])
     if new and message["seq"] > touch.seq:

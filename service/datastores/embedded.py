@@ -21,8 +21,8 @@ from urllib.parse import quote
 from pymongo.errors import OperationFailure, PyMongoError
 
 from config.settings import Settings
-from service.child import Child, Say, die_with_parent, start_all, stop_all
-from service.datastores.directory import PRIVATE_DIRECTORY, DataDirectory, DirectoryUnusable
+from service.common.child_process import Child, Say, die_with_parent, start_all, stop_all
+from service.datastores.data_directory import PRIVATE_DIRECTORY, DataDirectory, DirectoryUnusable
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
 

@@ -20,7 +20,7 @@ from pymongo.errors import (
 )
 from pymongo.monitoring import CommandListener
 
-from service.errors import Unavailable
+from service.common.errors import Unavailable
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from config.settings import redis_nodes
 from service.datastores.cluster import Address, NodeConnection, Nodes, TLSNodeConnection
-from service.datastores.redis_commands import TracedRedis
+from service.datastores.redis_tracing import TracedRedis
 
 OUTAGE = (RedisError, OSError, TimeoutError, RuntimeError)
 """What a command raises where Redis is away. RuntimeError is uvloop's word where a connection was reset while it lay

@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 from sanic import Blueprint, HTTPResponse, Request
 from sanic_ext import openapi
 
-from service.http.endpoint import answer
+from service.http.endpoint import json_response
 
 REF = "#/components/schemas/{model}"
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -45,7 +45,7 @@ def blueprint(document: dict[str, Any]) -> Blueprint:
     @bp.get("/asyncapi.json")
     @openapi.exclude()
     async def serve(request: Request) -> HTTPResponse:
-        return answer(document)
+        return json_response(document)
 
     return bp
 

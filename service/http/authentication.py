@@ -6,8 +6,8 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from sanic import HTTPResponse, Request
 
+from service.common.identity import Identity, Verifier
 from service.http.limits import READING, RateLimits
-from service.identity import Identity, Verifier
 
 P = ParamSpec("P")
 Handler = Callable[Concatenate[Request, P], Awaitable[HTTPResponse]]

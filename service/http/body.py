@@ -6,8 +6,8 @@ from typing import Any
 
 from sanic import Request
 
-from service.encoding import dumps, loads
-from service.errors import MalformedJson, ValidationFailed
+from service.common.encoding import dumps, loads
+from service.common.errors import MalformedJson, ValidationFailed
 from service.http.errors import UnsupportedMediaType
 
 MAX_BODY_BYTES = 64 * 1024

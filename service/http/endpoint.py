@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, wraps
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from sanic import HTTPResponse, Request
 from sanic.exceptions import MethodNotAllowed
 from sanic_ext import openapi, validate
@@ -16,43 +16,23 @@ from sanic_ext.extensions.openapi.builders import OperationStore
 from sanic_ext.extensions.openapi.definitions import Response
 from sanic_ext.extensions.openapi.types import Schema
 
-from service import errors as domain
-from service import ids
-from service.encoding import dumps
-from service.errors import LoaError
+from service.common import errors as domain
+from service.common import ids
+from service.common.encoding import dumps
+from service.common.errors import LoaError
+from service.common.models import ConnectionQuery, Input, Query
 from service.http.authentication import Authentication
 from service.http.body import reads_json
-from service.http.completion import completes
-from service.http.errors import TABLE, Problem, UnsupportedMediaType
+from service.http.errors import ERRORS, Problem, UnsupportedMediaType
 from service.http.query import reads_query
 from service.http.schemas import REF, component, properties
+from service.http.shielded_tasks import completes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 SIGNING_IN: frozenset[type[LoaError]] = frozenset(
     {domain.TokenMissing, domain.TokenInvalid, domain.TokenExpired, domain.TokenRevoked}
 )
-
-
-class Input(BaseModel):
-    """Base of every request body: types as they are, not as they could be made to be; unknown fields refused."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Query(BaseModel):
-    """Base of every query string: numbers are read from their digits; unknown and repeated parameters refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ConnectionQuery(BaseModel):
-    """Base of the query string of a socket or stream. Unknown parameters pass: a proxy or library may add its own."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    ticket: str | None = None
-    token: str | None = None
 
 
 def endpoint(
@@ -145,7 +125,7 @@ def connection(
     return decorate
 
 
-def answer(model: BaseModel | dict[str, Any] | None = None, status: int = 200) -> HTTPResponse:
+def json_response(model: BaseModel | dict[str, Any] | None = None, status: int = 200) -> HTTPResponse:
     """A JSON response of a model; without one, 204."""
     if model is None:
         return HTTPResponse(b"", 204)
@@ -205,7 +185,7 @@ def _refusals(refusals: set[type[LoaError]]) -> dict[int, Response]:
     """One answer for each status, which lists the codes that it can have."""
     component(Problem, "serialization")
     codes: dict[int, list[str]] = {}
-    for row in sorted({TABLE[refusal] for refusal in refusals}):
+    for row in sorted({ERRORS[refusal] for refusal in refusals}):
         codes.setdefault(row.status, []).append(row.code)
     return {status: _refusal(status, tuple(names)) for status, names in codes.items()}
 

@@ -1,24 +1,13 @@
 """The one table of errors: what a client is told of each, over HTTP, in a socket's `error` and in its close reason."""
 
 import math
-from asyncio import CancelledError
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-import structlog
 from pydantic import BaseModel
 from pydantic import ValidationError as PydanticValidationError
-from sanic import HTTPResponse, Request, Sanic
-from sanic.constants import HTTP_METHODS
-from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
-from sanic_ext.exceptions import ValidationError as BodyNotValid
 
-from service import errors
-from service.encoding import dumps
-
-log = structlog.get_logger()
-
+from service.common import errors
 
 MAX_FIELDS = 20
 """Of a body with more mistakes than this, the rest is left out of the answer."""
@@ -32,7 +21,7 @@ class UnsupportedMediaType(errors.LoaError):
     detail = "The body must be JSON, with Content-Type: application/json."
 
 
-class Answer(NamedTuple):
+class ErrorSpec(NamedTuple):
     """What stands for an error: the HTTP status, the stable code, and the WebSocket close code (RFC 6455, 7.4)."""
 
     status: int
@@ -40,26 +29,26 @@ class Answer(NamedTuple):
     close_code: int
 
 
-TABLE: dict[type, Answer] = {
-    errors.MalformedJson: Answer(400, "malformed_json", 1008),
-    errors.TokenMissing: Answer(401, "token_missing", 1008),
-    errors.TokenInvalid: Answer(401, "token_invalid", 1008),
-    errors.TokenExpired: Answer(401, "token_expired", 1008),
-    errors.TokenRevoked: Answer(401, "token_revoked", 1008),
-    errors.BadCredentials: Answer(401, "bad_credentials", 1008),
-    errors.OriginNotAllowed: Answer(403, "origin_not_allowed", 1008),
-    errors.Forbidden: Answer(403, "forbidden", 1008),
-    errors.NotFound: Answer(404, "not_found", 1008),
-    errors.UsernameTaken: Answer(409, "username_taken", 1008),
-    errors.NonceReused: Answer(409, "nonce_reused", 1008),
-    errors.TooLarge: Answer(413, "too_large", 1009),
-    UnsupportedMediaType: Answer(415, "unsupported_media_type", 1003),
-    errors.ValidationFailed: Answer(422, "validation_failed", 1008),
-    errors.RateLimited: Answer(429, "rate_limited", 1008),
-    errors.Unavailable: Answer(503, "unavailable", 1013),
+ERRORS: dict[type, ErrorSpec] = {
+    errors.MalformedJson: ErrorSpec(400, "malformed_json", 1008),
+    errors.TokenMissing: ErrorSpec(401, "token_missing", 1008),
+    errors.TokenInvalid: ErrorSpec(401, "token_invalid", 1008),
+    errors.TokenExpired: ErrorSpec(401, "token_expired", 1008),
+    errors.TokenRevoked: ErrorSpec(401, "token_revoked", 1008),
+    errors.BadCredentials: ErrorSpec(401, "bad_credentials", 1008),
+    errors.OriginNotAllowed: ErrorSpec(403, "origin_not_allowed", 1008),
+    errors.Forbidden: ErrorSpec(403, "forbidden", 1008),
+    errors.NotFound: ErrorSpec(404, "not_found", 1008),
+    errors.UsernameTaken: ErrorSpec(409, "username_taken", 1008),
+    errors.NonceReused: ErrorSpec(409, "nonce_reused", 1008),
+    errors.TooLarge: ErrorSpec(413, "too_large", 1009),
+    UnsupportedMediaType: ErrorSpec(415, "unsupported_media_type", 1003),
+    errors.ValidationFailed: ErrorSpec(422, "validation_failed", 1008),
+    errors.RateLimited: ErrorSpec(429, "rate_limited", 1008),
+    errors.Unavailable: ErrorSpec(503, "unavailable", 1013),
 }
 
-UNKNOWN = Answer(500, "internal_error", 1011)
+UNKNOWN = ErrorSpec(500, "internal_error", 1011)
 
 
 class FieldProblem(BaseModel):
@@ -79,11 +68,11 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-def answer_to(error: BaseException) -> Answer:
+def spec_for(error: BaseException) -> ErrorSpec:
     """The row of the table that `error`, or the nearest of its bases, has; what has none is our own fault."""
     for kind in type(error).__mro__:
-        if kind in TABLE:
-            return TABLE[kind]
+        if kind in ERRORS:
+            return ERRORS[kind]
     return UNKNOWN
 
 
@@ -107,12 +96,12 @@ def of_pydantic(error: PydanticValidationError, prefix: str = "", *, tag: str = 
 
 def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
     """An RFC 9457 problem document."""
-    return {"title": _phrase(status), "status": status, "code": code, "detail": detail, **more}
+    return {"title": phrase(status), "status": status, "code": code, "detail": detail, **more}
 
 
 def problem_of(error: BaseException) -> tuple[dict[str, Any], dict[str, str]]:
     """The problem document of a domain error, and the headers that go with it."""
-    answer = answer_to(error)
+    answer = spec_for(error)
     detail = error.detail if isinstance(error, errors.LoaError) else "Something went wrong on our side."
     body = problem(answer.status, answer.code, detail)
     headers: dict[str, str] = {}
@@ -128,65 +117,7 @@ def problem_of(error: BaseException) -> tuple[dict[str, Any], dict[str, str]]:
     return body, headers
 
 
-def respond(body: dict[str, Any], headers: dict[str, str] | None = None) -> HTTPResponse:
-    return HTTPResponse(dumps(body), body["status"], headers, content_type="application/problem+json")
-
-
-def handle(request: Request, exception: BaseException) -> HTTPResponse:
-    """Sanic's error handler: every error leaves as a problem document.
-
-    `request.ctx` then has its `code` and the `cause`, for those who log and count.
-    """
-    error = _translate(exception)
-    if isinstance(error, SanicException) and 400 <= error.status_code < 500:
-        phrase = _phrase(error.status_code)
-        code = phrase.lower().replace(" ", "_").replace("-", "_")
-        # Not the exception's own sentence: it quotes the request.
-        body, headers = problem(error.status_code, code, f"{phrase}."), dict(error.headers)
-        if isinstance(error, MethodNotAllowed) and "Allow" not in headers:
-            headers["Allow"] = _allowed(request)
-    else:
-        if answer_to(error) is UNKNOWN:
-            log.error("request_failed", exc_info=exception)
-        body, headers = problem_of(error)
-    request.ctx.code = body["code"]
-    request.ctx.cause = error.__cause__
-    return respond(body, headers)
-
-
-def install(app: Sanic[Any, Any]) -> None:
-    app.error_handler.add(Exception, handle)
-    # What ends a request from outside is no Exception.
-    app.error_handler.add(CancelledError, handle)
-
-
-def _translate(error: BaseException) -> BaseException:
-    """What Sanic, sanic-ext and pydantic refuse, in the domain's words where there is a word for it."""
-    if isinstance(error, CancelledError):
-        return errors.Unavailable("The request was cut short.")
-    if isinstance(error, BodyNotValid):
-        cause = error.__context__
-        return of_pydantic(cause) if isinstance(cause, PydanticValidationError) else errors.ValidationFailed([])
-    if isinstance(error, PayloadTooLarge):
-        return errors.TooLarge()
-    if isinstance(error, SanicException) and error.status_code == 404:
-        return errors.NotFound()
-    if isinstance(error, SanicException) and error.status_code == 503:
-        return errors.Unavailable()
-    return error
-
-
-def _allowed(request: Request) -> str:
-    """The methods that the resource has (RFC 9110, 15.5.6). Sanic says them only of a path that never varies."""
-    allowed = []
-    for method in HTTP_METHODS:
-        with suppress(SanicException):
-            request.app.router.get(request.path, method, request.headers.getone("host", None))
-            allowed.append(str(method))
-    return ", ".join(allowed)
-
-
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from pydantic import BaseModel
 from sanic import Blueprint, HTTPResponse, Request
 
+from service.common.errors import Unavailable
 from service.datastores.redis import OUTAGE
-from service.errors import Unavailable
-from service.http.endpoint import answer, endpoint
+from service.http.endpoint import endpoint, json_response
 
-PATIENCE = 1.0
+PING_TIMEOUT = 1.0
 """Seconds for a datastore to answer: a load balancer asks every few seconds, and waits not much longer than this."""
 
 
@@ -31,7 +31,7 @@ def blueprint(mongo: Ping, redis: Ping, draining: Callable[[], bool]) -> Bluepri
     @bp.get("/healthz")
     @endpoint("The process runs", tag="operation", answers={200: Health})
     async def healthz(request: Request) -> HTTPResponse:
-        return answer(Health())
+        return json_response(Health())
 
     @bp.get("/readyz")
     @endpoint("The datastores answer and the process is not about to stop", tag="operation", answers={200: Health})
@@ -47,14 +47,14 @@ def blueprint(mongo: Ping, redis: Ping, draining: Callable[[], bool]) -> Bluepri
         ]
         if away:
             raise Unavailable(f"Away: {', '.join(away)}.")
-        return answer(Health())
+        return json_response(Health())
 
     return bp
 
 
 async def _answers(store: Ping) -> bool:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PING_TIMEOUT):
             await store()
     except (Unavailable, *OUTAGE):
         return False

@@ -15,9 +15,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from sanic import Request
 
+from service.common.errors import RateLimited
 from service.datastores.redis import OUTAGE, place
-from service.datastores.redis_commands import command
-from service.errors import RateLimited
+from service.datastores.redis_tracing import command
 
 log = structlog.get_logger()
 
@@ -132,7 +132,7 @@ class RateLimits:
         return max(reset - time.time(), 0.1)
 
 
-class ConnectionBound:
+class ConnectionLimit:
     """At most so many live connections of one user on this process."""
 
     def __init__(self, connections: Callable[[str], Sized], enabled: bool, most: int = MAX_CONNECTIONS) -> None:

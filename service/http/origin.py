@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sanic import Request
 
-from service.errors import OriginNotAllowed
+from service.common.errors import OriginNotAllowed
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from service.http.frames import Authenticate, Ping
+from service.edge.frames import Authenticate, Ping
 
 Frame = Authenticate | Ping
 

@@ -4,10 +4,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
-from service.http.endpoint import Input, Query
-from service.ids import Id
-from service.profiles import Profile
-from service.times import Time
+from service.common.ids import Id
+from service.common.models import Input, Query
+from service.common.profiles import Profile
+from service.common.times import Time
 
 FEED = "notifications"
 

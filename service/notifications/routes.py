@@ -2,14 +2,14 @@
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from service.errors import NotFound
+from service.common.errors import NotFound
+from service.common.identity import Identity, Verifier
+from service.common.ids import path_id
+from service.edge.connection_opener import ConnectionOpener
 from service.http import limits as rules
 from service.http.authentication import Authentication
-from service.http.endpoint import answer, endpoint
+from service.http.endpoint import endpoint, json_response
 from service.http.limits import RateLimits
-from service.http.upgrade import Upgrade
-from service.identity import Identity, Verifier
-from service.ids import path_id
 from service.notifications import socket, stream
 from service.notifications.models import NotificationPage, PageQuery, ReadUpTo, UnreadCount
 from service.notifications.service import NotificationService
@@ -24,7 +24,7 @@ def blueprint(
     auth: Authentication,
     verifier: Verifier,
     limits: RateLimits,
-    upgrade: Upgrade,
+    upgrade: ConnectionOpener,
     metrics: Metrics,
     tracing: Tracing | None = None,
 ) -> Blueprint:
@@ -35,25 +35,27 @@ def blueprint(
     @bp.get("/notifications")
     @endpoint("List notifications, newest first", tag=TAG, auth=auth, query=PageQuery, answers={200: NotificationPage})
     async def page(request: Request, caller: Identity, *, query: PageQuery) -> HTTPResponse:
-        return answer(await service.page(caller.user_id, limit=query.limit, before=query.before, unread=query.unread))
+        return json_response(
+            await service.page(caller.user_id, limit=query.limit, before=query.before, unread=query.unread)
+        )
 
     @bp.get("/notifications/unread_count")
     @endpoint("Count the unread", tag=TAG, auth=auth, answers={200: UnreadCount})
     async def unread_count(request: Request, caller: Identity) -> HTTPResponse:
-        return answer(UnreadCount(unread_count=await service.unread_count(caller.user_id)))
+        return json_response(UnreadCount(unread_count=await service.unread_count(caller.user_id)))
 
     @bp.put("/notifications/read")
     @endpoint("Mark all up to one as read", tag=TAG, auth=auth, body=ReadUpTo, answers={200: UnreadCount})
     async def read_up_to(request: Request, caller: Identity, *, body: ReadUpTo) -> HTTPResponse:
         """A number beyond the last one means all. The caller's other connections are told."""
         await limits.check(rules.WRITING, caller.user_id)
-        return answer(UnreadCount(unread_count=await service.mark_up_to(caller.user_id, body.up_to_seq)))
+        return json_response(UnreadCount(unread_count=await service.mark_up_to(caller.user_id, body.up_to_seq)))
 
     @bp.put("/notifications/<notification_id:str>/read")
     @endpoint("Mark one as read", tag=TAG, auth=auth, answers={200: UnreadCount}, errors=(NotFound,))
     async def read(request: Request, caller: Identity, notification_id: str) -> HTTPResponse:
         """Idempotent. The caller's other connections are told."""
         await limits.check(rules.WRITING, caller.user_id)
-        return answer(UnreadCount(unread_count=await service.mark(caller.user_id, path_id(notification_id))))
+        return json_response(UnreadCount(unread_count=await service.mark(caller.user_id, path_id(notification_id))))
 
     return bp

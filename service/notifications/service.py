@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from bson import ObjectId
 
-from service.datastores.dense_append import Appended
+from service.common.errors import NotFound
+from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.mongo import Document
-from service.errors import NotFound
-from service.notifications.inbox import Inbox, InboxStore
+from service.datastores.sequenced_log import Appended
+from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.models import (
     FEED,
     Draft,
@@ -19,9 +20,8 @@ from service.notifications.models import (
     NotificationPage,
     Sender,
 )
-from service.notifications.store import NotificationStore
-from service.profiles import Profile, Profiles, profile_of
-from service.realtime.delivery import Delivery
+from service.notifications.notification_store import NotificationStore
+from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event, Policy
 
 TOPIC = "n:"
@@ -42,14 +42,16 @@ class Past(NamedTuple):
 class NotificationService:
     """Persists, then publishes. All ids are 24-hex strings; every method raises Unavailable."""
 
-    def __init__(self, store: NotificationStore, inboxes: InboxStore, profiles: Profiles, delivery: Delivery) -> None:
+    def __init__(
+        self, store: NotificationStore, inboxes: InboxStore, profiles: Profiles, dispatcher: Dispatcher
+    ) -> None:
         self._store = store
         self._inboxes = inboxes
         self._profiles = profiles
-        self._delivery = delivery
+        self._dispatcher = dispatcher
         self._reached: dict[ObjectId, int] = {}
         """The users told since hints were kept, and the numbers of their last notifications."""
-        delivery.fills(TOPIC, self.fill)
+        dispatcher.set_backfill(TOPIC, self.fill)
 
     async def notify(self, drafts: Sequence[Draft]) -> list[Exception | None]:
         """Store each of `drafts` and tell its user; for each the exception that kept it from being stored, if any.
@@ -140,7 +142,7 @@ class NotificationService:
         The connection is registered already: everything later than this past reaches it.
         """
         inbox = await self.inbox(user_id)
-        self._delivery.seed(topic_of(user_id), inbox.last_seq)
+        self._dispatcher.set_position(topic_of(user_id), inbox.last_seq)
         if seen is None:
             return Past(inbox, [])
         if not 0 <= seen <= inbox.last_seq:
@@ -174,16 +176,16 @@ class NotificationService:
         user_id = str(result.document["user_id"])
         if result.new:
             event = event_of(user_id, _notification(result.document, inbox, profiles))
-            self._delivery.publish(event, [user_id])
+            self._dispatcher.publish(event, [user_id])
         else:
             # Whoever stored it may have died before telling anyone.
-            self._delivery.reached(topic_of(user_id), inbox.last_seq, FEED, [user_id])
+            self._dispatcher.announce_position(topic_of(user_id), inbox.last_seq, FEED, [user_id])
 
     def _tell_unread(self, user_id: str, inbox: Inbox) -> None:
         body = {"unread_count": inbox.unread, "seq": inbox.last_seq}
         key = f"unread_count:{user_id}"
         event = Event("unread_count", body, feed=FEED, policy=Policy.LATEST, key=key, rank=inbox.rank)
-        self._delivery.publish(event, [user_id])
+        self._dispatcher.publish(event, [user_id])
 
     async def _shown(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
         documents = list(documents)

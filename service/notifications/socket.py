@@ -2,15 +2,16 @@
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from service.errors import OriginNotAllowed
-from service.http.dialogue import Dialogue
-from service.http.endpoint import ConnectionQuery, connection
+from service.common.errors import OriginNotAllowed
+from service.common.identity import Verifier
+from service.common.models import ConnectionQuery
+from service.edge.connection_opener import ConnectionOpener
+from service.edge.frame_handler import FrameHandler
+from service.http.endpoint import connection
 from service.http.limits import RateLimits
-from service.http.upgrade import Upgrade
-from service.identity import Verifier
 from service.notifications.frames import FRAMES
-from service.notifications.joining import join, seen_of
 from service.notifications.models import FEED
+from service.notifications.replay import join, seen_of
 from service.notifications.service import NotificationService
 from service.realtime.websocket import PING_INTERVAL, WebSocket
 from service.telemetry.metrics import Metrics
@@ -28,7 +29,7 @@ def add(
     service: NotificationService,
     verifier: Verifier,
     limits: RateLimits,
-    upgrade: Upgrade,
+    upgrade: ConnectionOpener,
     metrics: Metrics,
     tracing: Tracing | None = None,
 ) -> None:
@@ -44,7 +45,7 @@ def add(
         """With `?last_seq=` those since are sent first. What it carries is in `/asyncapi.json`."""
 
         async def begin(socket: WebSocket) -> None:
-            Dialogue(socket, FRAMES, verifier, limits, tracing)
+            FrameHandler(socket, FRAMES, verifier, limits, tracing)
             await join(socket, service, seen_of(query.last_seq), PING_INTERVAL, metrics)
 
         return await upgrade.to_socket(request, FEED, begin)

@@ -2,13 +2,14 @@
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from service.errors import OriginNotAllowed
-from service.http.endpoint import ConnectionQuery, connection
-from service.http.upgrade import Upgrade
-from service.notifications.joining import join, seen_of
+from service.common.errors import OriginNotAllowed
+from service.common.models import ConnectionQuery
+from service.edge.connection_opener import ConnectionOpener
+from service.http.endpoint import connection
 from service.notifications.models import FEED
+from service.notifications.replay import join, seen_of
 from service.notifications.service import NotificationService
-from service.realtime.stream import COMMENT_INTERVAL, EventStream
+from service.realtime.event_stream import COMMENT_INTERVAL, EventStream
 from service.telemetry.metrics import Metrics
 
 
@@ -18,7 +19,7 @@ class StreamQuery(ConnectionQuery):
     last_event_id: str | None = None
 
 
-def add(bp: Blueprint, service: NotificationService, upgrade: Upgrade, metrics: Metrics) -> None:
+def add(bp: Blueprint, service: NotificationService, upgrade: ConnectionOpener, metrics: Metrics) -> None:
     @bp.get("/notifications/stream")
     @connection(
         "Follow one's notifications",

@@ -2,11 +2,11 @@
 
 from pydantic import BaseModel, Field
 
-from service.content import Content, Nonce
-from service.http.endpoint import Input, Query
-from service.ids import Id
-from service.profiles import Profile
-from service.times import Time
+from service.common.content import Content, Nonce
+from service.common.ids import Id
+from service.common.models import Input, Query
+from service.common.profiles import Profile
+from service.common.times import Time
 
 MAX_NUMBER = 2**53 - 1
 """The largest integer that every client's JSON keeps exact."""

@@ -2,13 +2,13 @@
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from service.errors import NonceReused, NotFound
+from service.common.errors import NonceReused, NotFound
+from service.common.identity import Identity
+from service.common.ids import path_id
 from service.http import limits as rules
 from service.http.authentication import Authentication
-from service.http.endpoint import answer, endpoint
+from service.http.endpoint import endpoint, json_response
 from service.http.limits import RateLimits
-from service.identity import Identity
-from service.ids import path_id
 from service.posts.models import (
     Comment,
     CommentPage,
@@ -31,17 +31,17 @@ def blueprint(service: PostService, auth: Authentication, limits: RateLimits) ->
     @endpoint("Publish a post", tag=TAG, auth=auth, body=NewPost, answers={201: Post})
     async def create(request: Request, caller: Identity, *, body: NewPost) -> HTTPResponse:
         await limits.check(rules.WRITING, caller.user_id)
-        return answer(await service.create(caller.user_id, body), 201)
+        return json_response(await service.create(caller.user_id, body), 201)
 
     @bp.get("/posts")
     @endpoint("List posts, newest first", tag=TAG, auth=auth, query=PostQuery, answers={200: PostPage})
     async def page(request: Request, caller: Identity, *, query: PostQuery) -> HTTPResponse:
-        return answer(await service.page(limit=query.limit, before=query.before))
+        return json_response(await service.page(limit=query.limit, before=query.before))
 
     @bp.get("/posts/<post_id:str>")
     @endpoint("Read a post", tag=TAG, auth=auth, answers={200: Post}, errors=(NotFound,))
     async def post(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
-        return answer(await service.post(path_id(post_id)))
+        return json_response(await service.post(path_id(post_id)))
 
     @bp.post("/posts/<post_id:str>/comments")
     @endpoint(
@@ -56,7 +56,7 @@ def blueprint(service: PostService, auth: Authentication, limits: RateLimits) ->
         """Answers 200 and the first comment where the author has sent the same nonce to the post before."""
         await limits.check(rules.WRITING, caller.user_id)
         made, is_new = await service.comment(caller.user_id, path_id(post_id), body)
-        return answer(made, 201 if is_new else 200)
+        return json_response(made, 201 if is_new else 200)
 
     @bp.get("/posts/<post_id:str>/comments")
     @endpoint(
@@ -68,6 +68,6 @@ def blueprint(service: PostService, auth: Authentication, limits: RateLimits) ->
         errors=(NotFound,),
     )
     async def comments(request: Request, caller: Identity, post_id: str, *, query: CommentQuery) -> HTTPResponse:
-        return answer(await service.comments(path_id(post_id), limit=query.limit, after=query.after))
+        return json_response(await service.comments(path_id(post_id), limit=query.limit, after=query.after))
 
     return bp

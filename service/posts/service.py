@@ -2,28 +2,33 @@
 
 from collections.abc import Iterable, Mapping
 
+from service.common.errors import NonceReused, NotFound, ValidationFailed
+from service.common.profiles import Profile, Profiles, profile_of
+from service.common.times import now
 from service.datastores.mongo import Document
-from service.errors import NonceReused, NotFound, ValidationFailed
-from service.posts.comments import CommentStore
-from service.posts.debts import Debts
-from service.posts.footing import Footings
+from service.posts.comment_context import CommentContextLoader
+from service.posts.comment_store import CommentStore
 from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
-from service.posts.store import PostStore
-from service.profiles import Profile, Profiles, profile_of
-from service.times import now
+from service.posts.notification_outbox import NotificationOutbox
+from service.posts.post_store import PostStore
 
 
 class PostService:
     """All ids are 24-hex strings; every method raises Unavailable."""
 
     def __init__(
-        self, posts: PostStore, comments: CommentStore, profiles: Profiles, footings: Footings, debts: Debts
+        self,
+        posts: PostStore,
+        comments: CommentStore,
+        profiles: Profiles,
+        contexts: CommentContextLoader,
+        outbox: NotificationOutbox,
     ) -> None:
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
-        self._footings = footings
-        self._debts = debts
+        self._contexts = contexts
+        self._outbox = outbox
 
     async def create(self, author_id: str, new: NewPost) -> Post:
         # The author is read first: what has been stored must not be answered with a 503.
@@ -47,15 +52,15 @@ class PostService:
         return PostPage(items=items, next=items[-1].id if len(found) > limit else None)
 
     async def comment(self, author_id: str, post_id: str, new: NewComment) -> tuple[Comment, bool]:
-        """Store a comment, and leave its notifications to Debts; where its nonce was seen: the first one, and False.
+        """Store a comment and hand it to NotificationOutbox. If its nonce was seen: the first comment, and False.
 
         Raises NotFound for the post, ValidationFailed for `parent_id`, NonceReused.
         """
-        footing = await self._footings.of(author_id, post_id, new.parent_id)
+        footing = await self._contexts.of(author_id, post_id, new.parent_id)
         document, is_new = await self._comments.append(author_id, post_id, new)
         comment = _comment(document, footing.author)
         if is_new:
-            await self._debts.owe(document, footing)
+            await self._outbox.owe(document, footing)
         elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
             raise NonceReused
         return comment, is_new

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from service.tasks import failed
+from service.common.tasks import count_failure
 
 log = structlog.get_logger()
 
@@ -89,5 +89,5 @@ class Handlers:
                 handler(head, body)
             except Exception:
                 # One listener's fault is not the publisher's, whose message is stored, nor the next listener's.
-                failed("bus_handler")
+                count_failure("bus_handler")
                 log.exception("bus_handler_failed", kind=kind)

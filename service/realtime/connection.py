@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from service.identity import Identity
-from service.ids import new_id
+from service.common.identity import Identity
+from service.common.ids import new_id
+from service.common.times import iso
+from service.realtime.connection_queue import ConnectionQueue
 from service.realtime.event import Event
-from service.realtime.queue import ConnectionQueue
-from service.times import iso
 
 if TYPE_CHECKING:
     from service.realtime.registry import Registry
@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
     """Base of WebSocket and EventStream, and the asyncio protocol of their transport.
 
     Life: made by an edge, *held* while the edge reads what it missed (events gather), `open`ed with those first, given
-    its transport by `Takeover`, closed once. Nothing here awaits and nothing needs a task: bytes leave in one
+    its transport by `HijackResponse`, closed once. Nothing here awaits and nothing needs a task: bytes leave in one
     write a turn of the loop, and time comes from the registry's ticker.
     """
 
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
         self.expires_at = caller.expires_at
         self._warned = False
         if self.transport:
-            self.registry.ticker.at(self._loop_time(), self)
+            self.registry.timers.at(self._loop_time(), self)
 
     def close(self, code: int, reason: str) -> None:
         """Send what waits, say why, and end. Only the first call counts."""
@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
         if self._closing:
             self._finish()
             return
-        self.registry.ticker.at(self.tick(self._loop_time()), self)
+        self.registry.timers.at(self.tick(self._loop_time()), self)
         self._want_flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -253,7 +253,7 @@ class Connection(asyncio.Protocol):
         self.transport = self.clear = None
         self.close(1006, "gone")
         self.queue.clear()
-        self.registry.ticker.forget(self)
+        self.registry.timers.forget(self)
         self.registry.left(self)
 
     def pause_writing(self) -> None:
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
         self._want_flush()
 
     def tick(self, now: float) -> float:
-        """See `Timed`: heartbeat, expiry, and the end of a closing that takes too long."""
+        """See `Timer`: heartbeat, expiry, and the end of a closing that takes too long."""
         if self._closing:
             if now >= self._close_by and self.transport:
                 self.transport.abort()
@@ -309,7 +309,7 @@ class Connection(asyncio.Protocol):
         if len(self.queue) and not self._held:
             self.transport.write(self.queue.take())
         self._close_by = self._loop_time() + CLOSE_TIMEOUT
-        self.registry.ticker.at(self._close_by, self)
+        self.registry.timers.at(self._close_by, self)
         if not self.farewell(*self._closing):
             self.transport.close()
 

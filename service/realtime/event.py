@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from service.encoding import dumps
+from service.common.encoding import dumps
 
 
 class Policy(Enum):

@@ -22,10 +22,10 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 
+from service.common.encoding import dumps, loads
+from service.common.tasks import cancel_and_wait, run_forever
 from service.datastores.redis import TAG, is_cluster
-from service.encoding import dumps, loads
 from service.realtime.bus import Handler, Handlers
-from service.tasks import forever, stop
 
 log = structlog.get_logger()
 
@@ -102,9 +102,9 @@ class RedisBus:
     async def start(self) -> None:
         """Listen and send from now on. Where Redis is away, it is tried again for as long as it takes."""
         self._tasks = [
-            asyncio.create_task(forever(self._listen, "bus_listen", RETRY)),
-            asyncio.create_task(forever(self._send, "bus_send", RETRY)),
-            asyncio.create_task(forever(self._beat, "bus_beat")),
+            asyncio.create_task(run_forever(self._listen, "bus_listen", RETRY)),
+            asyncio.create_task(run_forever(self._send, "bus_send", RETRY)),
+            asyncio.create_task(run_forever(self._beat, "bus_beat")),
         ]
         # A moment's grace, so that the first connections find a bus that hears; not longer, for Redis may be away.
         await _wait(self._hears, GRACE)
@@ -112,7 +112,7 @@ class RedisBus:
     async def close(self) -> None:
         await _wait(self._all_said, GRACE)
         for task in self._tasks:
-            await stop(task)
+            await cancel_and_wait(task)
 
     async def listeners(self) -> int:
         """How many processes listen. Raises one of OUTAGE."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from service.realtime.burst import Burst
 from service.realtime.connection import Connection
 from service.realtime.event import Event
-from service.realtime.ticker import Ticker
+from service.realtime.event_batch import EventBatch
+from service.realtime.timer_wheel import TimerWheel
 
 
 class Registry:
@@ -23,10 +23,10 @@ class Registry:
     one group, it is joined once, and a connection for which nothing else waits costs no more than the write.
     """
 
-    def __init__(self, ticker: Ticker) -> None:
-        self.ticker = ticker
+    def __init__(self, timers: TimerWheel) -> None:
+        self.timers = timers
         self._users: dict[str, set[Connection]] = {}
-        self._bursts: list[Burst] = []
+        self._bursts: list[EventBatch] = []
         self._dirty: list[Connection] = []
         self._awake = False
         self._feeds: defaultdict[str, int] = defaultdict(int)
@@ -104,7 +104,7 @@ class Registry:
         if self._bursts and self._bursts[-1].takes(user_ids, event):
             return
         self._wake()
-        self._bursts.append(Burst(user_ids, event))
+        self._bursts.append(EventBatch(user_ids, event))
 
     def spread(self) -> None:
         """Queue what has been delivered so far, so that whatever happens to a connection now comes after it."""
@@ -190,7 +190,7 @@ class Registry:
         for connection in overflowed:
             connection.overflow()
 
-    def _hand_out(self, burst: Burst, *, straight: bool) -> list[Connection]:
+    def _hand_out(self, burst: EventBatch, *, straight: bool) -> list[Connection]:
         """Queue `burst` for each of its connections; for which of them it was too much. `straight`: write it where
         nothing waits and nothing is decided; for that, nothing else may come in this turn."""
         users = self._users

@@ -16,7 +16,7 @@ from websockets.http11 import Response as HandshakeAnswer
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from service.identity import Identity
+from service.common.identity import Identity
 from service.realtime.connection import SILENCE, Connection
 from service.realtime.registry import Registry
 

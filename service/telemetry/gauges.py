@@ -11,7 +11,7 @@ INTERVAL = 5.0
 
 
 class Waiting(Protocol):
-    """See `service.realtime.load.Load`."""
+    """See `service.realtime.queue_stats.QueueStats`."""
 
     @property
     def events(self) -> int: ...

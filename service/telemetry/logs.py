@@ -10,7 +10,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from service.telemetry.exceptions import describe, scrub
 
 QUIET = {
-    # Sanic's line for each request writes the URL with its token; ours is in service/http/requests.py.
+    # Sanic's line for each request writes the URL with its token; ours is in service/http/request_log.py.
     "sanic.access": logging.CRITICAL,
     # Each step of its start and stop, and each client that went away.
     "sanic.root": logging.WARNING,

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
-from service import tasks
+from service.common import tasks
 from service.telemetry import multiprocess
 from service.telemetry.gauges import Gauges, State
 
@@ -139,7 +139,7 @@ class Metrics:
         self._errors.labels(store, kind if kind in KINDS else OTHER).inc()
 
     def task_failed(self, name: str) -> None:
-        """`name`: see `tasks.failed`."""
+        """`name`: see `tasks.count_failure`."""
         self._task_failures.labels(name).inc()
 
     def watch(self, state: State) -> None:
@@ -147,15 +147,15 @@ class Metrics:
         self._state = state
 
     async def start(self) -> None:
-        tasks.count_failures(self.task_failed)
+        tasks.on_failure(self.task_failed)
         # Not before: the process that only starts the workers makes an app too, and its gauges would count as well.
         if self._state:
             self._gauges = Gauges(self._state, self._registry)
             self._sampler = asyncio.create_task(self._gauges.sample_forever())
 
     async def close(self) -> None:
-        tasks.count_no_more(self.task_failed)
-        await tasks.stop(self._sampler)
+        tasks.remove_on_failure(self.task_failed)
+        await tasks.cancel_and_wait(self._sampler)
         multiprocess.forget_this_process()
 
     async def exposition(self) -> bytes:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sanic import Blueprint, HTTPResponse, Request
 from sanic_ext import openapi
 
-from service.errors import NotFound
+from service.common.errors import NotFound
 
 ROOT = Path(__file__).parent
 FOLDERS = ("app", "client")

@@ -10,8 +10,8 @@ from redis.backoff import NoBackoff
 
 from service.accounts.models import Register, SignedIn
 from service.accounts.tokens import ACCESS
+from service.common.identity import Identity
 from service.datastores.mongo import Mongo
-from service.identity import Identity
 from tests.accounts.door import Door
 from tests.accounts.parts import Process, process
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from service.accounts.blacklist import Blacklist
+from service.accounts.denylist import Denylist
 from service.accounts.passwords import Passwords
-from service.accounts.people import People
+from service.accounts.profiles import ProfileService
 from service.accounts.revocation import Revocation
 from service.accounts.service import AccountService
 from service.accounts.sessions import SessionStore
@@ -14,12 +14,12 @@ from service.accounts.tickets import Tickets
 from service.accounts.tokens import Tokens
 from service.accounts.users import UserStore
 from service.accounts.verifier import CredentialVerifier
+from service.common.identity import Identity
 from service.datastores.mongo import Mongo
-from service.identity import Identity
 from service.realtime.bus import LocalBus
 from service.realtime.connection import Connection
 from service.realtime.registry import Registry
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 
 SECRET = "a secret of the tests, long enough for each of the algorithms that a forger may try"
 ACCESS_TTL = 900
@@ -43,12 +43,12 @@ class Process:
     passwords: Passwords
     tokens: Tokens
     registry: Registry
-    blacklist: Blacklist
+    blacklist: Denylist
     revocation: Revocation
     tickets: Tickets
     verifier: CredentialVerifier
     accounts: AccountService
-    people: People
+    people: ProfileService
 
     def connect(self, caller: Identity) -> LiveConnection:
         connection = LiveConnection(self.registry, caller, "chat")
@@ -62,8 +62,8 @@ def process(mongo: Mongo, redis: Redis, *, passwords: Passwords | None = None, b
     sessions = SessionStore(mongo.database)
     passwords = passwords or Passwords(time_cost=1, memory_cost=64)
     tokens = Tokens(SECRET, access_ttl=ACCESS_TTL, refresh_ttl=REFRESH_TTL)
-    registry = Registry(Ticker())
-    blacklist = Blacklist(redis)
+    registry = Registry(TimerWheel())
+    blacklist = Denylist(redis)
     revocation = Revocation(sessions, blacklist, bus or LocalBus(), registry, access_ttl=ACCESS_TTL)
     tickets = Tickets(redis)
     return Process(
@@ -77,5 +77,5 @@ def process(mongo: Mongo, redis: Redis, *, passwords: Passwords | None = None, b
         tickets=tickets,
         verifier=CredentialVerifier(tokens, revocation, tickets),
         accounts=AccountService(users, sessions, passwords, tokens, revocation),
-        people=People(users),
+        people=ProfileService(users),
     )

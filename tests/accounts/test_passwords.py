@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 from service.accounts.passwords import Passwords
-from service.errors import Unavailable
+from service.common.errors import Unavailable
 
 
 @pytest.fixture

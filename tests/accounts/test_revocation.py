@@ -11,16 +11,16 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from service.accounts import revocation, sessions, tokens
-from service.accounts.blacklist import PREFIX
+from service.accounts.denylist import PREFIX
 from service.accounts.models import Login, SignedIn
 from service.accounts.revocation import APART
 from service.accounts.tokens import ACCESS
+from service.common.errors import TokenRevoked, Unavailable
+from service.common.identity import Identity
+from service.common.ids import new_id
+from service.common.times import now
 from service.datastores.mongo import Mongo
-from service.errors import TokenRevoked, Unavailable
-from service.identity import Identity
-from service.ids import new_id
 from service.realtime.bus import LocalBus
-from service.times import now
 from tests.accounts.conftest import PASSWORD
 from tests.accounts.door import Door
 from tests.accounts.parts import ACCESS_TTL, Process, process

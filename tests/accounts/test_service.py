@@ -11,8 +11,7 @@ from service.accounts import service as accounts
 from service.accounts.models import Login, PasswordChange, Register, SignedIn
 from service.accounts.passwords import Passwords
 from service.accounts.tokens import ACCESS, REFRESH, Tokens
-from service.datastores.mongo import Mongo
-from service.errors import (
+from service.common.errors import (
     BadCredentials,
     LoaError,
     NotFound,
@@ -22,8 +21,9 @@ from service.errors import (
     Unavailable,
     UsernameTaken,
 )
-from service.identity import Identity
-from service.ids import new_id
+from service.common.identity import Identity
+from service.common.ids import new_id
+from service.datastores.mongo import Mongo
 from tests.accounts.conftest import PASSWORD
 from tests.accounts.parts import ACCESS_TTL, SECRET, Process, process
 

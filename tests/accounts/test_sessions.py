@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from service.accounts import sessions
-from service.ids import new_id
-from service.times import now
+from service.common.ids import new_id
+from service.common.times import now
 from tests.accounts.parts import Process
 
 AN, BINH = new_id(), new_id()

@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from service.accounts.tickets import PREFIX, TTL, Tickets
-from service.errors import TokenExpired, TokenInvalid, Unavailable
-from service.identity import Identity
-from service.ids import new_id
+from service.common.errors import TokenExpired, TokenInvalid, Unavailable
+from service.common.identity import Identity
+from service.common.ids import new_id
 
 BEARER = Identity(new_id(), new_id(), "a" * 22, 4_000_000_000.0)
 

@@ -9,8 +9,8 @@ import jwt
 import pytest
 
 from service.accounts.tokens import ACCESS, REFRESH, Tokens
-from service.errors import TokenExpired, TokenInvalid
-from service.ids import new_id
+from service.common.errors import TokenExpired, TokenInvalid
+from service.common.ids import new_id
 from tests.accounts.parts import SECRET
 
 USER, SESSION = new_id(), new_id()

@@ -6,9 +6,9 @@ import pytest
 
 from service.accounts.models import ProfileChange
 from service.accounts.users import User
+from service.common.errors import NotFound, Unavailable, UsernameTaken
+from service.common.ids import new_id
 from service.datastores.mongo import Mongo
-from service.errors import NotFound, Unavailable, UsernameTaken
-from service.ids import new_id
 from tests.accounts.parts import Process, process
 
 

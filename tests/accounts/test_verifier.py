@@ -5,10 +5,10 @@ from redis.asyncio import Redis
 
 from service.accounts.models import SignedIn
 from service.accounts.tokens import ACCESS, REFRESH, Tokens
+from service.common.errors import TokenExpired, TokenInvalid, TokenMissing, TokenRevoked, Unavailable
+from service.common.identity import Identity, Verifier
 from service.datastores.mongo import Mongo
 from service.datastores.redis import TAG
-from service.errors import TokenExpired, TokenInvalid, TokenMissing, TokenRevoked, Unavailable
-from service.identity import Identity, Verifier
 from tests.accounts.parts import SECRET, Process, process
 
 

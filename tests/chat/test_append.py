@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from service.chat.append import Append, Change, Draft, Stored
-from service.chat.places import Places
+from service.chat.head_cache import HeadCache
+from service.common.errors import Forbidden, NonceReused, NotFound, Unavailable, ValidationFailed
 from service.datastores.mongo import Mongo
-from service.errors import Forbidden, NonceReused, NotFound, Unavailable, ValidationFailed
 from tests.chat.world import ADA, BOB, CAY, World, until_heard
-from tests.commands import overheard
 from tests.conftest import Datastores
+from tests.recorded_commands import overheard
 
 
 def assert_dense(messages: list[dict[str, Any]]) -> None:
@@ -74,7 +74,7 @@ async def test_a_writer_that_slept_is_not_given_a_number_that_was_passed(process
     world = processes()
     conversation = await world.group(ADA, BOB)
     message = (await world.chat.send(ADA, conversation, "one"))[0]
-    append = Append(Places(world.conversations, world.messages, world.delivery.heard), world.messages)
+    append = Append(HeadCache(world.conversations, world.messages, world.dispatcher.last_known), world.messages)
     places = await world.conversations.places([ObjectId(conversation)])
     for n in range(3):
         await world.chat.edit(ADA, conversation, message["id"], f"edit {n}")
@@ -249,7 +249,7 @@ async def test_a_change_of_a_message_elsewhere_is_not_found(world: World) -> Non
     """The conversation named must be the message's own."""
     here, elsewhere = await world.group(ADA, BOB), await world.group(ADA, CAY)
     message = (await world.chat.send(ADA, elsewhere, "elsewhere"))[0]["id"]
-    append = Append(Places(world.conversations, world.messages, world.delivery.heard), world.messages)
+    append = Append(HeadCache(world.conversations, world.messages, world.dispatcher.last_known), world.messages)
     change = Change(ObjectId(here), ObjectId(ADA), ObjectId(message), lambda document: {"content": "x"})
     assert [type(outcome) for outcome in await append.write([change])] == [NotFound]
 
@@ -257,7 +257,7 @@ async def test_a_change_of_a_message_elsewhere_is_not_found(world: World) -> Non
 async def test_what_the_database_refuses_in_part_and_does_not_confirm_is_not_acknowledged(world: World) -> None:
     """A taken number and a write concern that timed out, in one answer: what went before may not last."""
     conversation = await world.group(ADA, BOB)
-    append = Append(Places(world.conversations, world.messages, world.delivery.heard), world.messages)
+    append = Append(HeadCache(world.conversations, world.messages, world.dispatcher.last_known), world.messages)
 
     class Unconfirmed:
         async def insert_many(self, documents: list[dict[str, Any]], ordered: bool) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from service.chat.emoji import reaction
-from service.errors import ValidationFailed
+from service.common.errors import ValidationFailed
 
 
 @pytest.mark.parametrize("emoji", ["👍", "❤️", "🏳️‍🌈", "👩🏽‍🚀", "🇻🇳", "1️⃣", "#️⃣", "👨‍👩‍👧‍👦", "‼️", "☺", "↔️", "🏴󠁧󠁢󠁳󠁣󠁴󠁿"])

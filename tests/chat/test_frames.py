@@ -4,8 +4,8 @@ import pytest
 import ujson
 
 from service.chat import frames
-from service.errors import MalformedJson, ValidationFailed
-from service.http import frames as every
+from service.common.errors import MalformedJson, ValidationFailed
+from service.edge import frames as every
 
 CONVERSATION = "a" * 24
 

@@ -10,12 +10,12 @@ from websockets.frames import Opcode
 from service.chat import events
 from service.chat.last_seen import LastSeenStore
 from service.chat.socket import ChatSocket
+from service.common.encoding import dumps
 from service.datastores.mongo import Mongo
-from service.encoding import dumps
-from service.http.completion import Completion
 from service.http.limits import RateLimits
-from service.realtime.online import OnlineUsers
-from service.realtime.presence import Presence
+from service.http.shielded_tasks import ShieldedTasks
+from service.realtime.presence_service import PresenceService
+from service.realtime.presence_store import PresenceStore
 from service.telemetry.metrics import Metrics
 from tests.chat.world import ADA, BOB, World, heard
 from tests.http.conftest import OneVerifier
@@ -39,10 +39,10 @@ async def test_what_was_read_is_told_though_the_reader_hung_up(
 
     monkeypatch.setattr(world.conversations, "read", stop_after)
     device, other = world.listen(ADA), world.listen(BOB)
-    completion = Completion()
+    completion = ShieldedTasks()
     last_seen = LastSeenStore(mongo.database)
-    online = OnlineUsers(world.registry, world.bus, redis, last_seen)
-    presence = Presence(online, world.bus, last_seen, events.presence)
+    online = PresenceStore(world.registry, world.bus, redis, last_seen)
+    presence = PresenceService(online, world.bus, last_seen, events.presence)
     limits = RateLimits(None, False)
     socket = web_socket(world.registry, ADA)
     chat = ChatSocket(socket, world.chat, world.membership, presence, OneVerifier(), limits, completion, Metrics())

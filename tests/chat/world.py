@@ -7,18 +7,18 @@ from typing import Any
 import ujson
 from bson import ObjectId
 
-from service.chat.conversations import ConversationStore
-from service.chat.membership import MembershipService
-from service.chat.messages import MessageStore
-from service.chat.service import ChatService
-from service.chat.writers import WriterStore
+from service.chat.conversation_service import ConversationService
+from service.chat.conversation_store import ConversationStore
+from service.chat.message_service import MessageService
+from service.chat.message_store import MessageStore
+from service.chat.writer_checkpoints import WriterCheckpoints
+from service.common.profiles import Profile
 from service.datastores.mongo import Database
-from service.profiles import Profile
 from service.realtime.bus import Bus, LocalBus
-from service.realtime.delivery import Delivery
+from service.realtime.dispatcher import Dispatcher
+from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
-from service.realtime.stream import EventStream
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from tests.realtime.wire import identity, queued
 
 ADA, BOB, CAY, DAN = (f"{letter * 24}" for letter in "abcd")
@@ -44,13 +44,13 @@ class World:
     def __init__(self, database: Database, bus: Bus | None = None) -> None:
         self.conversations = ConversationStore(database)
         self.messages = MessageStore(database)
-        self.registry = Registry(Ticker())
+        self.registry = Registry(TimerWheel())
         self.bus = bus or LocalBus()
-        self.delivery = Delivery(self.bus, self.registry)
-        self.writers = WriterStore(database)
-        self.chat = ChatService(self.conversations, self.messages, self.writers, self.delivery)
-        self.membership = MembershipService(
-            self.conversations, self.messages, Everyone(), self.delivery, self.chat.counted
+        self.dispatcher = Dispatcher(self.bus, self.registry)
+        self.writers = WriterCheckpoints(database)
+        self.chat = MessageService(self.conversations, self.messages, self.writers, self.dispatcher)
+        self.membership = ConversationService(
+            self.conversations, self.messages, Everyone(), self.dispatcher, self.chat.counted
         )
 
     async def create_indexes(self) -> None:
@@ -78,7 +78,7 @@ class World:
 
     async def close(self) -> None:
         await self.chat.close()
-        await self.delivery.close()
+        await self.dispatcher.close()
 
 
 def heard(stream: EventStream, *types: str) -> list[dict[str, Any]]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
-from service.child import Child, ChildFailed
-from service.datastores.directory import DataDirectory, DirectoryUnusable
+from service.common.child_process import Child, ChildFailed
+from service.common.tasks import cancel_and_wait
+from service.datastores.data_directory import DataDirectory, DirectoryUnusable
 from service.datastores.embedded import RedisServer, embedded, socket_path
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
-from service.tasks import stop
 from tests.running import alive, descendants
 
 
@@ -122,7 +122,7 @@ async def test_a_server_that_is_killed_is_started_again_in_its_place(tmp_path: P
         assert 1 == await mongo.database.kept.count_documents({})
         assert b"1" == await redis.get("kept")
         for task in keeping:
-            await stop(task)
+            await cancel_and_wait(task)
         await redis.aclose()
         mongo.close()
 

@@ -6,8 +6,8 @@ import pytest
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WriteError, WTimeoutError
 
+from service.common.errors import Unavailable
 from service.datastores.mongo import Mongo, unavailable, update_all
-from service.errors import Unavailable
 
 
 async def test_every_test_has_an_empty_database(mongo: Mongo) -> None:

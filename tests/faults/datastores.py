@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from config.settings import Settings
-from service.child import Child
-from service.datastores.directory import DataDirectory
+from service.common.child_process import Child
+from service.datastores.data_directory import DataDirectory
 from service.datastores.embedded import embedded
 
 

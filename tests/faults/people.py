@@ -7,8 +7,8 @@ from typing import NamedTuple
 from bson import ObjectId
 
 from service.accounts.tokens import ACCESS, Tokens
+from service.common.times import now
 from service.datastores.mongo import Mongo
-from service.times import now
 
 DAY = 24 * 3600
 BATCH = 500

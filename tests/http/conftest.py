@@ -10,13 +10,16 @@ from pydantic import BaseModel, Field
 from sanic import Blueprint, HTTPResponse, Request, Sanic
 from sanic.response import empty
 
-from service.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
-from service.http import completion, errors, extensions, headers
+from service.common.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
+from service.common.identity import Identity
+from service.common.models import ConnectionQuery, Input, Query
+from service.http import error_handler, headers
+from service.http import sanic_ext_setup as extensions
+from service.http import shielded_tasks as completion
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
-from service.http.endpoint import ConnectionQuery, Input, Query, answer, connection, endpoint
+from service.http.endpoint import connection, endpoint, json_response
 from service.http.limits import RateLimits
-from service.identity import Identity
 from tests.rest import RestClient, forget_documents, serving
 
 CALLER = Identity("a" * 24, "b" * 24, "token-id", 2_000_000_000.0)
@@ -84,7 +87,7 @@ def build(*, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], objec
     completion.install(app)
     auth = Authentication(OneVerifier(), RateLimits(None, False))
     extensions.install(app, allowed_origins)
-    errors.install(app)
+    error_handler.install(app)
     headers.install(app)
     bp = Blueprint("parcels", url_prefix="/api/v1/parcels")
 
@@ -92,23 +95,23 @@ def build(*, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], objec
     @endpoint("Send a parcel", tag="parcels", auth=auth, body=Parcel, answers={201: Receipt}, errors=(NotFound,))
     async def create(request: Request, caller: Identity, *, body: Parcel) -> HTTPResponse:
         """Longer words about it."""
-        return answer(Receipt(user_id=caller.user_id, label=body.label), 201)
+        return json_response(Receipt(user_id=caller.user_id, label=body.label), 201)
 
     @bp.get("")
     @endpoint("Find parcels", tag="parcels", query=Search, answers={200: Receipt})
     async def find(request: Request, *, query: Search) -> HTTPResponse:
-        return answer(query.model_dump())
+        return json_response(query.model_dump())
 
     @bp.delete("/<parcel_id:str>")
     @endpoint("Lose a parcel", tag="parcels", auth=auth, answers={204: None})
     async def lose(request: Request, caller: Identity, parcel_id: str) -> HTTPResponse:
-        return answer()
+        return json_response()
 
     @bp.get("/stream")
     @connection("Watch parcels", tag="parcels", kind="event-stream", query=Resume)
     async def stream(request: Request, *, query: Resume) -> HTTPResponse:
         caller = await auth.of_connection(request)
-        return answer({"user_id": caller.user_id, "last_seq": query.last_seq})
+        return json_response({"user_id": caller.user_id, "last_seq": query.last_seq})
 
     @app.get("/api/v1/act", name="act")
     async def do(request: Request) -> HTTPResponse:

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from service import errors as domain
-from service.errors import LoaError
+from service.common import errors as domain
+from service.common.errors import LoaError
 from service.http import errors
-from service.http.errors import TABLE
+from service.http.errors import ERRORS
 from tests.http.conftest import build
 from tests.rest import RestClient, serving
 
@@ -26,7 +26,7 @@ class TestTable:
     def test_every_error_has_its_row(self) -> None:
         """There is no domain error that would reach a client as a fault of the server."""
         assert len(leaves()) > 10
-        assert [] == [leaf.__name__ for leaf in leaves() if TABLE.keys().isdisjoint(leaf.__mro__)]
+        assert [] == [leaf.__name__ for leaf in leaves() if ERRORS.keys().isdisjoint(leaf.__mro__)]
 
     def test_a_kind_of_an_error_has_the_row_of_its_base(self) -> None:
         """A use case may refine an error without a row of its own."""
@@ -34,11 +34,11 @@ class TestTable:
         class ConversationGone(domain.NotFound):
             pass
 
-        assert TABLE[domain.NotFound] == errors.answer_to(ConversationGone())
+        assert ERRORS[domain.NotFound] == errors.spec_for(ConversationGone())
 
     def test_an_error_of_ours_is_internal(self) -> None:
         """What is not in the table is no client's fault."""
-        assert (500, "internal_error", 1011) == errors.answer_to(KeyError("x"))
+        assert (500, "internal_error", 1011) == errors.spec_for(KeyError("x"))
 
     def test_codes_are_those_of_the_protocol(self) -> None:
         """Status and code, as PROTOCOL.md has them, with the one that only HTTP knows."""
@@ -56,20 +56,20 @@ class TestTable:
             (422, "validation_failed"),
             (429, "rate_limited"),
             (503, "unavailable"),
-        } == {(row.status, row.code) for row in TABLE.values()}
+        } == {(row.status, row.code) for row in ERRORS.values()}
 
     def test_close_codes_are_valid_on_the_wire(self) -> None:
         """RFC 6455, 7.4.1: a server may send these."""
-        assert {1003, 1008, 1009, 1013} == {row.close_code for row in TABLE.values()}
+        assert {1003, 1008, 1009, 1013} == {row.close_code for row in ERRORS.values()}
 
 
 class TestProblem:
-    @pytest.mark.parametrize("kind", list(TABLE))
+    @pytest.mark.parametrize("kind", list(ERRORS))
     def test_is_a_document_of_rfc_9457(self, kind: type[LoaError]) -> None:
         """Each has the members that PROTOCOL.md names, and its status and code."""
         body, _ = errors.problem_of(made(kind))
         problem = errors.Problem.model_validate(body)
-        row = TABLE[kind]
+        row = ERRORS[kind]
         assert (row.status, row.code) == (problem.status, problem.code)
         assert problem.title
         assert problem.detail
@@ -159,7 +159,7 @@ class TestHandler:
         assert 500 == response.status_code
         assert "secret" not in response.text
 
-    @pytest.mark.parametrize("kind", list(TABLE))
+    @pytest.mark.parametrize("kind", list(ERRORS))
     async def test_answers_each_error_over_http(self, kind: type[LoaError]) -> None:
         """What a use case raises arrives with its status, code and content type."""
 
@@ -168,7 +168,7 @@ class TestHandler:
 
         async with serving(build(act=act)) as client:
             response = await client.get("/api/v1/act")
-        row = TABLE[kind]
+        row = ERRORS[kind]
         assert (row.status, row.code) == (response.status_code, response.json()["code"])
         assert "application/problem+json" == response.headers["content-type"]
 

@@ -10,7 +10,7 @@ from sanic import Sanic
 
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect, ping
-from service.http import errors, health
+from service.http import error_handler, health
 from tests.cluster import Node, cluster, is_well, until
 from tests.rest import RestClient, forget_documents, free_port, serving
 
@@ -26,7 +26,7 @@ async def ask(
     forget_documents()
     Sanic.test_mode = True
     app: Sanic = Sanic("health-test", configure_logging=False)
-    errors.install(app)
+    error_handler.install(app)
     app.blueprint(
         health.blueprint(
             mongo.ping, redis.ping if isinstance(redis, Hanging) else partial(ping, redis), lambda: draining
@@ -93,6 +93,6 @@ class TestReadyz:
 
     async def test_does_not_hang_with_a_datastore(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
         """The answer comes before whoever asks has lost patience."""
-        monkeypatch.setattr(health, "PATIENCE", 0.05)
+        monkeypatch.setattr(health, "PING_TIMEOUT", 0.05)
         async with asyncio.timeout(2):
             assert 503 == (await ask("/readyz", Hanging(), redis))[0]

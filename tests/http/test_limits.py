@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from sanic import Request, Sanic
 from sanic.compat import Header
 
-from service.errors import RateLimited
+from service.common.errors import RateLimited
 from service.http import limits
-from service.http.limits import ConnectionBound, RateLimits, Rule
+from service.http.limits import ConnectionLimit, RateLimits, Rule
 from tests.cluster import cluster
 from tests.conftest import Datastores
 from tests.rest import free_port
@@ -176,14 +176,14 @@ class TestOff:
         """RATE_LIMITS=off is for load tests."""
         store = RateLimits(None, False)
         assert 10 == await passing(store, SHARED, "alice")
-        ConnectionBound(lambda user_id: range(1000), False).check("alice")
+        ConnectionLimit(lambda user_id: range(1000), False).check("alice")
 
 
 class TestConnectionBound:
     def test_stops_one_user_at_the_bound(self) -> None:
         """The one that would be one too many, and nobody else."""
         open_ones = {"alice": range(2), "bob": range(1)}
-        bound = ConnectionBound(lambda user_id: open_ones.get(user_id, ()), True, most=2)
+        bound = ConnectionLimit(lambda user_id: open_ones.get(user_id, ()), True, most=2)
         with pytest.raises(RateLimited):
             bound.check("alice")
         bound.check("bob")

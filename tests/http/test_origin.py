@@ -6,7 +6,7 @@ import pytest
 from sanic import Request, Sanic
 from sanic.compat import Header
 
-from service.errors import OriginNotAllowed
+from service.common.errors import OriginNotAllowed
 from service.http.origin import OriginCheck
 
 ALLOWED = ("https://front.example", "http://localhost:5173")

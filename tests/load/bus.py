@@ -8,15 +8,15 @@ import time
 from contextlib import ExitStack
 from typing import Any, cast
 
+from service.common.identity import Identity
+from service.common.ids import new_id
 from service.datastores.redis import connect
-from service.identity import Identity
-from service.ids import new_id
-from service.realtime.delivery import Delivery
+from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
+from service.realtime.event_stream import EventStream
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
-from service.realtime.stream import EventStream
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from tests.load import loa, wire
 from tests.load.bench import Bench
 from tests.load.results import Record, Samples
@@ -69,8 +69,8 @@ class Process:
     def __init__(self, redis_url: str, channel: str) -> None:
         self.redis = connect(redis_url)
         self.bus = RedisBus(self.redis, channel)
-        self.registry = Registry(Ticker())
-        self.delivery = Delivery(self.bus, self.registry)
+        self.registry = Registry(TimerWheel())
+        self.dispatcher = Dispatcher(self.bus, self.registry)
         self.members = [f"{number:024x}" for number in range(MEMBERS)]
 
     async def listen(self) -> None:
@@ -89,7 +89,7 @@ class Process:
         commands, began = await self._commands(), time.process_time()
         for number in range(1, EVENTS + 1):
             event = Event("new_message", {"data": wire.text()}, feed=FEED, topic="load", number=number)
-            self.delivery.publish(event, self.members)
+            self.dispatcher.publish(event, self.members)
             while self.bus.waiting:
                 await asyncio.sleep(0)
         seconds = time.process_time() - began

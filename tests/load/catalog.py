@@ -176,7 +176,7 @@ def catalog(work: Path) -> dict[str, Peer]:
         ),
         Peer(
             "c-loop",
-            "a bare loop in C: one send() for each delivery, and nothing else",
+            "a bare loop in C: one send() for each dispatcher, and nothing else",
             loop,
             lambda port, _: [loop.program(), str(port)],
             {"fanout": plain_sockets, "sse": plain_streams},

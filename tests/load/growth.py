@@ -15,7 +15,7 @@ from tests.load.world import Person
 
 WORKLOAD = "growth"
 DELIVERY, OPENING, PAGING, HELLO = (
-    "a delivery, with so many connections",
+    "a dispatcher, with so many connections",
     "opening a conversation of so many messages",
     "paging back in a conversation of so many messages",
     "hello, with so many conversations",

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.child import die_with_parent
+from service.common.child_process import die_with_parent
 from tests.load.machine import Cores
 from tests.load.wire import Address
 from tests.running import descendants

@@ -17,12 +17,12 @@ from pymongo.errors import PyMongoError
 from config.settings import Settings
 from service.accounts.tokens import ACCESS, Tokens
 from service.accounts.users import fold
-from service.app import Stores
-from service.chat.conversations import Touch
-from service.datastores.directory import DataDirectory
+from service.chat.conversation_store import CounterUpdate
+from service.common.times import now
+from service.datastores.data_directory import DataDirectory
 from service.datastores.embedded import embedded
 from service.datastores.mongo import Mongo
-from service.times import now
+from service.stores import Stores
 from tests.running import descendants
 
 DAY = 24 * 3600
@@ -48,7 +48,7 @@ class World:
         self.run = run
         self.pids: list[int] = []
         self._mongo = Mongo(self.mongodb_uri)
-        self.stores = Stores.of(self._mongo.database)
+        self.stores = Stores.build(self._mongo.database)
         self._tokens = Tokens(self.secret, access_ttl=DAY, refresh_ttl=DAY)
         self._people: list[Person] = []
         run(self.stores.create_indexes())
@@ -90,7 +90,7 @@ class World:
                 documents = [_message(conversation, sender.id, seq) for seq in seqs]
                 await self.stores.messages.collection.insert_many(documents)
                 tick()
-            last = Touch(rev=count, seq=count, message_id=documents[-1]["_id"], at=now())
+            last = CounterUpdate(rev=count, seq=count, message_id=documents[-1]["_id"], at=now())
             await self.stores.conversations.touch({conversation: last})
 
         self.run(add())

@@ -8,7 +8,8 @@ import pytest_asyncio
 from sanic import Sanic
 
 from config.settings import Settings
-from service.app import create_app, create_indexes
+from service.app import create_app
+from service.commands.release import release
 from service.datastores.mongo import Mongo
 from tests.conftest import SECRET, Datastores, drop
 from tests.notifications.world import World
@@ -48,7 +49,8 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
         rate_limits="off",
     )
     forget_documents()
-    await create_indexes(settings)
+    assert settings.mongodb_uri
+    await release(settings.mongodb_uri)
     app = create_app(settings=settings)
     try:
         async with serving(app) as client:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from service.errors import NotFound
-from service.notifications.inbox import Inbox
+from service.common.errors import NotFound
+from service.notifications.inbox_store import Inbox
 from service.notifications.models import Draft
-from service.realtime.stream import EventStream
+from service.realtime.event_stream import EventStream
 from tests.notifications.world import World, new_id, numbered
 from tests.realtime.wire import queued
 
@@ -74,7 +74,7 @@ async def test_what_a_dead_process_stored_but_did_not_tell_is_told(processes: Ca
     user, sender = await world.person(), await world.person()
     await notified(world, user, 2)
     connection = world.connect(user)
-    world.delivery.seed(f"n:{user}", 2)
+    world.dispatcher.set_position(f"n:{user}", 2)
     drafts = [world.draft(user, sender) for _ in range(3)]
     for draft in drafts:
         await dying.store.append(draft)

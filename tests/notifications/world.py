@@ -5,25 +5,25 @@ from itertools import count
 from bson import ObjectId
 
 from service.accounts.users import UserStore
+from service.common.identity import Identity
+from service.common.profiles import Profile
 from service.datastores.mongo import Database
-from service.identity import Identity
-from service.notifications.inbox import InboxStore
+from service.notifications.inbox_store import InboxStore
 from service.notifications.models import FEED, Draft
+from service.notifications.notification_store import NotificationStore
 from service.notifications.service import NotificationService
-from service.notifications.store import NotificationStore
-from service.posts.comments import CommentStore
-from service.posts.debts import Debts
-from service.posts.footing import Footings
+from service.posts.comment_context import CommentContextLoader
+from service.posts.comment_store import CommentStore
 from service.posts.models import NewComment, NewPost
+from service.posts.notification_outbox import NotificationOutbox
+from service.posts.post_store import PostStore
 from service.posts.service import PostService
-from service.posts.store import PostStore
-from service.profiles import Profile
 from service.realtime.bus import LocalBus
-from service.realtime.delivery import Delivery
+from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
+from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
-from service.realtime.stream import EventStream
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from tests.realtime.wire import queued
 
 names = count(1)
@@ -34,28 +34,28 @@ class World:
 
     def __init__(self, database: Database, told: Database | None = None) -> None:
         told = database if told is None else told
-        self.registry = Registry(Ticker())
-        self.delivery = Delivery(LocalBus(), self.registry)
+        self.registry = Registry(TimerWheel())
+        self.dispatcher = Dispatcher(LocalBus(), self.registry)
         self.users = UserStore(database)
         self.inboxes = InboxStore(told)
         self.store = NotificationStore(told, self.inboxes)
-        self.notifications = NotificationService(self.store, self.inboxes, self.users, self.delivery)
+        self.notifications = NotificationService(self.store, self.inboxes, self.users, self.dispatcher)
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
-        self.footings = Footings(self.post_store, self.comment_store, self.users)
-        self.debts = Debts(self.comment_store, self.post_store, self.footings, self.notifications)
-        self.posts = PostService(self.post_store, self.comment_store, self.users, self.footings, self.debts)
+        self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users)
+        self.outbox = NotificationOutbox(self.comment_store, self.post_store, self.contexts, self.notifications)
+        self.posts = PostService(self.post_store, self.comment_store, self.users, self.contexts, self.outbox)
 
     async def create_indexes(self) -> None:
         for store in (self.users, self.inboxes, self.store, self.post_store, self.comment_store):
             await store.create_indexes()
 
     async def close(self) -> None:
-        await self.debts.close()
-        await self.footings.close()
+        await self.outbox.close()
+        await self.contexts.close()
         await self.comment_store.close()
         await self.store.close()
-        await self.delivery.close()
+        await self.dispatcher.close()
 
     async def person(self, display_name: str = "Someone") -> str:
         """A new account's id."""

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
+from service.common.errors import NonceReused, NotFound, ValidationFailed
 from service.datastores.mongo import Mongo
-from service.errors import NonceReused, NotFound, ValidationFailed
 from service.posts.models import Comment, NewComment, NewPost
-from tests.commands import overheard
 from tests.conftest import Datastores
 from tests.notifications.world import World, new_id
+from tests.recorded_commands import overheard
 
 
 async def contents(world: World, post_id: str, **query: int) -> tuple[list[str], int | None]:

@@ -53,9 +53,9 @@ class Socket(Inbox):
     async def answer(self, type_: str, **fields: Any) -> Frame:
         ref = f"r{next(self._refs)}"
         await self.send(type_, ref=ref, **fields)
-        return await self.answer_to(ref)
+        return await self.spec_for(ref)
 
-    async def answer_to(self, ref: str | None) -> Frame:
+    async def spec_for(self, ref: str | None) -> Frame:
         """Take out the `ack` or `error` with this ref."""
 
         def find() -> Frame | None:

@@ -77,7 +77,7 @@ async def test_messages_of_one_socket_keep_their_order(anna: Person, ben: Person
     contents = [words(str(number)) for number in range(60)]
     for number, content in enumerate(contents):
         await socket.send("send_message", ref=str(number), conversation_id=direct, content=content)
-    answers = [await socket.answer_to(str(number)) for number in range(60)]
+    answers = [await socket.spec_for(str(number)) for number in range(60)]
     assert list(range(1, 61)) == [answer["data"]["seq"] for answer in answers]
     stored = [message async for message in ben.pages(f"/conversations/{direct}/messages", "after_rev", after_rev=0)]
     assert contents == [message["content"] for message in stored]
@@ -170,9 +170,9 @@ async def test_a_ref_comes_back_once(anna: Person, direct: str) -> None:
     ref = "ö" * 64
     for _ in range(2):
         await socket.send("send_message", ref=ref, conversation_id=direct, content=words())
-        assert "ack" == (await socket.answer_to(ref))["type"]
+        assert "ack" == (await socket.spec_for(ref))["type"]
         await socket.send("send_message", ref=ref, conversation_id=NO_ID, content=words())
-        error = await socket.answer_to(ref)
+        error = await socket.spec_for(ref)
         assert {"type", "ref", "code", "detail"} == set(error)
         assert "not_found" == error["code"]
     await socket.fence()
@@ -248,4 +248,4 @@ async def test_a_frame_is_json_text(anna: Person, direct: str) -> None:
     for ascii_only in (True, False):
         frame = {"type": "send_message", "ref": "f", "conversation_id": direct, "content": content}
         await socket.raw(json.dumps(frame, ensure_ascii=ascii_only))
-        assert content == (await socket.answer_to("f"))["data"]["content"]
+        assert content == (await socket.spec_for("f"))["data"]["content"]

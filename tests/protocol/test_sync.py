@@ -60,7 +60,7 @@ async def fill(anna: Person, conversation: str, count: int) -> None:
     for number in range(count):
         await socket.send("send_message", ref=str(number), conversation_id=conversation, content=words())
     for number in range(count):
-        assert "ack" == (await socket.answer_to(str(number)))["type"]
+        assert "ack" == (await socket.spec_for(str(number)))["type"]
     await socket.leave()
 
 

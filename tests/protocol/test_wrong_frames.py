@@ -61,7 +61,7 @@ async def test_wrong_frames(anna: Person, ben: Person) -> None:
         type_ = fields.pop("type", "(none)")
         ref = f"f-{len(socket.seen)}"
         await socket.raw(json.dumps({"ref": ref, **({} if type_ == "(none)" else {"type": type_}), **fields}))
-        answer = await socket.answer_to(ref)
+        answer = await socket.spec_for(ref)
         assert ("error", "validation_failed") == (answer["type"], answer["code"]), (frame, answer)
         assert field in {error["field"].partition(".")[0] for error in answer["errors"]}, (frame, answer)
     await socket.fence()

@@ -5,11 +5,11 @@ import time
 
 from sanic import HTTPResponse, Request, Sanic
 
-from service.identity import Identity
+from service.common.identity import Identity
+from service.edge.hijack import HijackResponse
 from service.realtime.event import text_frame
 from service.realtime.registry import Registry
-from service.realtime.takeover import Takeover
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from service.realtime.websocket import WebSocket
 
 DAY = 86_400
@@ -42,11 +42,11 @@ def create_app(registry: Registry) -> Sanic:
         connection.on_text = connection.echo
         with registry.joining(connection):
             connection.open([])
-        return Takeover(connection)
+        return HijackResponse(connection)
 
     @app.before_server_start
     async def start(_: Sanic) -> None:
-        registry.ticker.start()
+        registry.timers.start()
 
     return app
 
@@ -54,4 +54,4 @@ def create_app(registry: Registry) -> Sanic:
 if __name__ == "__main__":
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
-    create_app(Registry(Ticker())).run(sock=listening, single_process=True, motd=False)
+    create_app(Registry(TimerWheel())).run(sock=listening, single_process=True, motd=False)

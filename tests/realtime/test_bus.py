@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from service import tasks
+from service.common import tasks
 from service.datastores.redis import connect, is_cluster
 from service.realtime import redis_bus
 from service.realtime.bus import Bus, LocalBus

@@ -10,8 +10,8 @@ from websockets.frames import Opcode
 
 from service.realtime.connection import SILENCE
 from service.realtime.event import Event, Policy
+from service.realtime.event_stream import COMMENT_INTERVAL
 from service.realtime.registry import Registry
-from service.realtime.stream import COMMENT_INTERVAL
 from service.realtime.websocket import PING_INTERVAL
 from tests.realtime.wire import event_stream, identity, web_socket, wired
 
@@ -177,9 +177,9 @@ async def _tick(registry: Registry) -> None:
             return now + 1000
 
     once = Once()
-    registry.ticker.at(asyncio.get_running_loop().time(), once)
+    registry.timers.at(asyncio.get_running_loop().time(), once)
     await reached.wait()
-    registry.ticker.forget(once)
+    registry.timers.forget(once)
 
 
 async def test_draining_tells_when_to_come_back_and_closes(registry: Registry) -> None:

@@ -11,16 +11,16 @@ from redis.asyncio import Redis
 
 from service.chat import events
 from service.chat.last_seen import LastSeenStore
+from service.common.encoding import loads
+from service.common.tasks import cancel_and_wait
 from service.datastores.mongo import Mongo
 from service.datastores.redis import OUTAGE, TAG, connect
-from service.encoding import loads
-from service.realtime.online import PROCESSES, OnlineUsers
-from service.realtime.presence import Presence
+from service.realtime.event_stream import EventStream
+from service.realtime.presence_service import PresenceService
+from service.realtime.presence_store import PROCESSES, PresenceStore
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
-from service.realtime.stream import EventStream
-from service.realtime.ticker import Ticker
-from service.tasks import stop
+from service.realtime.timer_wheel import TimerWheel
 from tests.conftest import Datastores
 from tests.proxy import Proxy
 from tests.realtime.wire import identity, queued
@@ -31,10 +31,10 @@ class Process:
 
     def __init__(self, redis: Redis, mongo: Mongo) -> None:
         self.bus = RedisBus(redis)
-        self.registry = Registry(Ticker())
+        self.registry = Registry(TimerWheel())
         last_seen = LastSeenStore(mongo.database)
-        self.online = OnlineUsers(self.registry, self.bus, redis, last_seen)
-        self.presence = Presence(self.online, self.bus, last_seen, events.presence)
+        self.online = PresenceStore(self.registry, self.bus, redis, last_seen)
+        self.presence = PresenceService(self.online, self.bus, last_seen, events.presence)
         self.told: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
         self.messages = 0
         self.bus.on("presence", self._on_presence)
@@ -68,7 +68,7 @@ class Process:
         """As by kill -9: it says nothing, and its sign of life runs out."""
         await self.presence.close()
         for task in self.online.tasks:
-            await stop(task)
+            await cancel_and_wait(task)
 
 
 ADA, BOB = "aaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb"
@@ -115,7 +115,7 @@ async def test_many_who_come_or_go_at_once_are_few_messages(
     processes: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One for each batch, of which a process picks out whom it watches."""
-    monkeypatch.setattr("service.realtime.online.MAX_BATCH", 100)
+    monkeypatch.setattr("service.realtime.presence_store.MAX_BATCH", 100)
     one, two = await processes(), await processes()
     watcher = one.connect(ADA)
     await one.hears(ADA, True)
@@ -140,8 +140,8 @@ async def test_a_process_that_dies_leaves_no_ghosts(
 ) -> None:
     """Another one finds it listed and not alive, and takes its users out."""
     # Who was late by half a beat buries nobody for a while: on a busy machine that is soon the case with short ones.
-    monkeypatch.setattr("service.realtime.online.ALIVE_SECONDS", 2)
-    monkeypatch.setattr("service.realtime.online.BEAT_SECONDS", 1.0)
+    monkeypatch.setattr("service.realtime.presence_store.ALIVE_SECONDS", 2)
+    monkeypatch.setattr("service.realtime.presence_store.BEAT_SECONDS", 1.0)
     one, two = await processes(), await processes()
     two.connect(ADA)
     two.connect(BOB)
@@ -157,13 +157,13 @@ async def test_nobody_is_entered_by_a_process_that_is_not_listed_yet(
     processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody would look for its ghosts if it died then."""
-    go, beat = asyncio.Event(), OnlineUsers._beat
+    go, beat = asyncio.Event(), PresenceStore._beat
 
-    async def late(online: OnlineUsers) -> None:
+    async def late(online: PresenceStore) -> None:
         await go.wait()
         await beat(online)
 
-    monkeypatch.setattr(OnlineUsers, "_beat", late)
+    monkeypatch.setattr(PresenceStore, "_beat", late)
     process = await processes()
     process.connect(ADA)
     for _ in range(50):
@@ -177,7 +177,7 @@ async def test_a_redis_that_comes_back_empty_is_filled_again(
     processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is connected is online again within a beat."""
-    monkeypatch.setattr("service.realtime.online.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.realtime.presence_store.BEAT_SECONDS", 0.2)
     one, two = await processes(), await processes()
     one.connect(ADA)
     await two.hears(ADA, True)
@@ -242,8 +242,8 @@ async def test_nobody_is_taken_for_dead_who_could_not_say_that_they_live(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After an outage the first to come back gives the others time to do so."""
-    monkeypatch.setattr("service.realtime.online.BEAT_SECONDS", 0.2)
-    monkeypatch.setattr("service.realtime.online.ALIVE_SECONDS", 2)
+    monkeypatch.setattr("service.realtime.presence_store.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.realtime.presence_store.ALIVE_SECONDS", 2)
     late = await processes()
     async with Proxy(datastores.redis_url) as proxy:
         far = connect(proxy.url)

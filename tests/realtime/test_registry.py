@@ -9,9 +9,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from websockets.frames import Opcode
 
 from service.realtime.event import Event
+from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
-from service.realtime.stream import EventStream
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from tests.realtime.wire import identity, web_socket, wired
 
 USERS = ["ada", "bob", "cay"]
@@ -25,7 +25,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.registry = Registry(Ticker())
+        self.registry = Registry(TimerWheel())
         self.runner = asyncio.Runner()
         self.changes: list[str] = []
         self.registry.on_change(self.changes.append)

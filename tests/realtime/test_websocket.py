@@ -13,7 +13,7 @@ from websockets.frames import Frame, Opcode
 
 from service.realtime.connection import CLOSE_TIMEOUT, SILENCE
 from service.realtime.registry import Registry
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from service.realtime.websocket import (
     BYTES_A_TURN,
     FRAMES_A_TURN,
@@ -203,7 +203,7 @@ async def test_what_is_no_handshake_is_refused(name: str, value: str | None, sta
     if value is not None:
         headers.append((name, value))
     with pytest.raises(HandshakeRefused) as refused:
-        WebSocket(Registry(Ticker()), identity(), "chat", headers)
+        WebSocket(Registry(TimerWheel()), identity(), "chat", headers)
     assert refused.value.status == status
 
 
@@ -300,7 +300,7 @@ def test_the_first_rule_that_is_broken_decides_wherever_the_bytes_are_cut(names:
     data = b"".join(RULES[name] for name in names)
 
     async def outcome(pieces: list[bytes]) -> tuple[list[str], object]:
-        registry = Registry(Ticker())
+        registry = Registry(TimerWheel())
         socket, texts = await opened(registry)
         ends: list[tuple[int, str]] = []
         close = WebSocket.close

@@ -11,12 +11,12 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from service.identity import Identity
+from service.common.identity import Identity
 from service.realtime.connection import Connection
 from service.realtime.event import Event
+from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
-from service.realtime.stream import EventStream
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from service.realtime.websocket import WebSocket
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -49,8 +49,8 @@ def queued(connection: Connection) -> list[Event]:
 
 @asynccontextmanager
 async def running_registry() -> AsyncIterator[Registry]:
-    registry = Registry(Ticker())
-    registry.ticker.start()
+    registry = Registry(TimerWheel())
+    registry.timers.start()
     yield registry
     for connection in registry:
         if connection.transport:
@@ -58,7 +58,7 @@ async def running_registry() -> AsyncIterator[Registry]:
         else:
             registry.discard(connection)  # nobody would tell of its end
     await registry.emptied(5)
-    registry.ticker.close()
+    registry.timers.close()
 
 
 class Peer:

@@ -31,12 +31,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from service.chat.frames import FRAMES
-from service.errors import MalformedJson, ValidationFailed
-from service.http.frames import ClientFrame, parse
-from service.identity import Identity
+from service.common.errors import MalformedJson, ValidationFailed
+from service.common.identity import Identity
+from service.edge.frames import ClientFrame, parse
 from service.realtime.event import Event
 from service.realtime.registry import Registry
-from service.realtime.ticker import Ticker
+from service.realtime.timer_wheel import TimerWheel
 from service.realtime.websocket import WebSocket
 from tests.protocol.servers import serving
 from tests.protocol.test_frames import frame
@@ -131,7 +131,7 @@ async def _received(pieces: Sequence[bytes]) -> tuple[list[str], int]:
     ours, theirs = socket.socketpair()
     with theirs:
         caller = Identity("0" * 24, "0" * 24, "token", time.time() + 900)
-        websocket = WebSocket(Registry(Ticker()), caller, "fuzz", HANDSHAKE.items())
+        websocket = WebSocket(Registry(TimerWheel()), caller, "fuzz", HANDSHAKE.items())
         texts: list[str] = []
         websocket.on_text = texts.append
         websocket.open([])

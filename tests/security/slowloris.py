@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from service.http.deadlines import INTERVAL, LIMITS
+from service.http.request_deadlines import INTERVAL, LIMITS
 from tests.protocol.world import API
 from tests.running import Server
 

@@ -5,8 +5,8 @@ from redis.asyncio import Redis
 
 from service.accounts.models import Login, Register
 from service.accounts.passwords import Passwords
+from service.common.errors import Unavailable
 from service.datastores.mongo import Mongo
-from service.errors import Unavailable
 from tests.accounts.parts import process
 
 

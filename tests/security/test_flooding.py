@@ -7,8 +7,8 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from service.errors import RateLimited
-from service.http.dialogue import MAX_FRAMES
+from service.common.errors import RateLimited
+from service.edge.frame_handler import MAX_FRAMES
 from service.http.limits import READING, REFRESH, WRITING, RateLimits, Rule
 from tests.protocol.contract import Contract
 from tests.protocol.test_frames import frame

@@ -121,7 +121,7 @@ async def test_every_field_of_every_frame(scene: Scene, surface: Surface) -> Non
                     continue
                 await socket.raw(json.dumps(said))
                 ref = said["ref"] if isinstance(said["ref"], str) and len(said["ref"]) <= 64 else None
-                answer = await socket.answer_to(ref if ref != SURROGATE else None)
+                answer = await socket.spec_for(ref if ref != SURROGATE else None)
                 named = [error["field"].partition(".")[0] for error in answer.get("errors", ())]
                 refused = (answer["type"], answer.get("code")) == ("error", "validation_failed")
                 if value in NOT_TEXT:

@@ -50,7 +50,7 @@ async def test_in_every_frame(scene: Scene, surface: Surface) -> None:
         for name in sorted((surface.names | WISHES | TRICKS) - fields):
             said = {"type": frame.type, "ref": "r", **right, name: scene.eve.id}
             await sockets[frame.channel].raw(json.dumps(said))
-            answer = await sockets[frame.channel].answer_to("r")
+            answer = await sockets[frame.channel].spec_for("r")
             if answer.get("code") != "validation_failed":
                 failed.append((frame.type, name, answer))
     assert [] == failed

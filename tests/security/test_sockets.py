@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 
-from service.http.deadlines import MAX_IDLE
+from service.http.request_deadlines import MAX_IDLE
 from tests.protocol.test_frames import frame
 from tests.protocol.world import API, Person, World
 
@@ -125,7 +125,7 @@ async def test_who_does_not_say_goodbye(world: World) -> None:
     place = urlsplit(world.server.url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    head = f"GET {API}/ws/chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n"
+    head = f"GET {API}/ws/chat HTTP/1.1\r\nHost: x\r\nConnection: ConnectionOpener\r\nUpgrade: websocket\r\n{key}\r\n"
     writer.write(head.encode())
     said = await asyncio.wait_for(reader.read(), 20)
     assert said.startswith(b"HTTP/1.1 101 ")

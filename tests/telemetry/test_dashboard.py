@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from service.realtime.load import Load
+from service.realtime.queue_stats import QueueStats
 from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
 
@@ -24,7 +24,7 @@ def expressions() -> Iterator[str]:
 async def exposed() -> dict[str, str]:
     """The metrics of a server, and the type of each."""
     metrics = Metrics()
-    metrics.watch(State({}, lambda: True, lambda: 0.0, lambda: 0, Load))
+    metrics.watch(State({}, lambda: True, lambda: 0.0, lambda: 0, QueueStats))
     await metrics.start()
     text = (await metrics.exposition()).decode()
     await metrics.close()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import Unavailable
-from service.realtime.load import Load
-from service.tasks import stop, until_done
+from service.common.errors import Unavailable
+from service.common.tasks import cancel_and_wait, retry_until_done
+from service.realtime.queue_stats import QueueStats
 from service.telemetry import multiprocess
 from service.telemetry.gauges import State
 from service.telemetry.metrics import Metrics
@@ -152,10 +152,10 @@ class TestOneProcess:
 
         metrics = Metrics()
         await metrics.start()
-        await until_done(step, "debts", 0.01)
+        await retry_until_done(step, "debts", 0.01)
         await metrics.close()
         failures = iter([OSError()])
-        await until_done(step, "debts", 0.01)
+        await retry_until_done(step, "debts", 0.01)
         assert 2.0 == (await scrape(metrics))['loa_task_failures_total{task="debts"}']
 
     async def test_tells_how_many_tasks_there_are(self) -> None:
@@ -167,12 +167,12 @@ class TestOneProcess:
         tasks = [asyncio.create_task(asyncio.Event().wait()) for _ in range(5)]
         assert before + 5 == (await scrape(metrics))["loa_tasks"]
         for task in tasks:
-            await stop(task)
+            await cancel_and_wait(task)
         await metrics.close()
 
     async def test_adds_up_what_waits_for_the_connections(self) -> None:
         """And counts what was dropped once, whether its connection is still there or not."""
-        queues = Load(events=5, bytes=700, deepest=4, dropped=3)
+        queues = QueueStats(events=5, bytes=700, deepest=4, dropped=3)
         metrics = Metrics()
         metrics.watch(State({}, lambda: True, lambda: 0.0, lambda: 9, lambda: queues))
         await metrics.start()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sanic import Sanic
 
-from service.http import errors, extensions, headers
+from service.http import error_handler, headers
+from service.http import sanic_ext_setup as extensions
 from service.web.routes import blueprint
 from tests.rest import RestClient, forget_documents, serving
 
@@ -19,7 +20,7 @@ async def client() -> AsyncIterator[RestClient]:
     forget_documents()
     app: Sanic[Any, Any] = Sanic(f"web-test-{next(numbers)}", configure_logging=False)
     extensions.install(app, ())
-    errors.install(app)
+    error_handler.install(app)
     headers.install(app)
     app.blueprint(blueprint())
     async with serving(app) as client:

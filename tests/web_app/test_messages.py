@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.http.errors import TABLE
+from service.http.errors import ERRORS
 from service.web.routes import ROOT
 
 APP = ROOT / "app"
@@ -58,5 +58,5 @@ def test_every_message_is_asked_for() -> None:
 def test_every_error_has_words() -> None:
     """Of the server's codes, those that a person can meet."""
     unmet = {"malformed_json", "origin_not_allowed", "unsupported_media_type"}
-    codes = {answer.code for answer in TABLE.values()} - unmet
+    codes = {answer.code for answer in ERRORS.values()} - unmet
     assert set() == {f"error.{code}" for code in codes} - set(messages("en"))

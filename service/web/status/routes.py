@@ -7,7 +7,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from sanic.response import json
 from sanic_ext import openapi
 
-from service.errors import NotFound, TokenInvalid, TokenMissing
+from service.common.errors import NotFound, TokenInvalid, TokenMissing
 from service.http import limits as rules
 from service.http.authentication import bearer
 from service.http.limits import RateLimits, address

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from service.datastores.directory import DataDirectory
+from service.common.tasks import cancel_and_wait
+from service.datastores.data_directory import DataDirectory
 from service.datastores.embedded import MongoServer
-from service.tasks import stop
 from tests.faults.catalogue import Missing
 from tests.faults.crowd import Crowd
 from tests.faults.stage import Stage
@@ -84,7 +84,7 @@ async def _database(folder: Path) -> AsyncIterator[MongoServer]:
         try:
             yield server
         finally:
-            await stop(keeping)
+            await cancel_and_wait(keeping)
             await server.stop(STOP_LIMIT)
 
 

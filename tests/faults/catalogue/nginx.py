@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.child import die_with_parent
+from service.common.child_process import die_with_parent
 from service.datastores.embedded import free_port
 from tests.faults.catalogue import Missing
 from tests.faults.stage import Stage
@@ -91,7 +91,7 @@ async def _nginx(folder: Path, there: str) -> AsyncIterator[str]:
     folder.mkdir()
     port = free_port()
     configuration = folder / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, there=there, patience=PATIENCE))
+    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, there=there, timeout=PATIENCE))
     process = await asyncio.create_subprocess_exec(
         *(program, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "error.log")),
         preexec_fn=die_with_parent(),

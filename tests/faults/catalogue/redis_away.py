@@ -60,7 +60,7 @@ async def run(stage: Stage, *, how: str = "stopped", clients: int = 40, seconds:
             while time.monotonic() < began + seconds:
                 slowest = max(slowest, await locally(server, sockets, group))
                 await asyncio.sleep(0.2)
-            stage.account.note("local delivery, at worst", f"{slowest * 1000:.0f} ms")
+            stage.account.note("local dispatcher, at worst", f"{slowest * 1000:.0f} ms")
             if how in BRIEF:
                 await all_told(stage, sockets, resets, began, how)
         back = time.monotonic()

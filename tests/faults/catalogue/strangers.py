@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 
-from service.http.deadlines import LIMITS, MAX_IDLE
+from service.http.request_deadlines import LIMITS, MAX_IDLE
 from tests.faults.stage import Stage
 from tests.faults.writers import talk
 

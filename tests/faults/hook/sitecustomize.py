@@ -28,10 +28,10 @@ CENSUS = os.environ.get("FAULTS_CENSUS", "")
 POINTS = {
     "before-insert": ("motor.motor_asyncio", "AsyncIOMotorCollection.insert_many", "before", "of_messages"),
     "after-insert": ("motor.motor_asyncio", "AsyncIOMotorCollection.insert_many", "after", "of_messages"),
-    "before-publish": ("service.realtime.delivery", "Delivery.publish", "before", "a_message"),
-    "before-ack": ("service.http.dialogue", "Dialogue.acknowledge", "before", "anything"),
+    "before-publish": ("service.realtime.dispatcher", "Dispatcher.publish", "before", "a_message"),
+    "before-ack": ("service.edge.frame_handler", "FrameHandler.acknowledge", "before", "anything"),
     "before-notification": ("service.notifications.service", "NotificationService.notify", "before", "anything"),
-    "after-notification": ("service.posts.comments", "CommentStore.settle", "before", "anything"),
+    "after-notification": ("service.posts.comment_store", "CommentStore.settle", "before", "anything"),
     "in-drain": ("service.realtime.connection", "Connection.drain", "before", "anything"),
 }
 

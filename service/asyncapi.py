@@ -1,0 +1,11 @@
+"""What every socket and stream carries, for the AsyncAPI document."""
+
+from collections.abc import Sequence
+
+from service.chat.asyncapi import channel as chat_channel
+from service.http.asyncapi import Channel
+from service.notifications.asyncapi import socket_channel, stream_channel
+
+
+def channels() -> Sequence[Channel]:
+    return [chat_channel(), stream_channel(), socket_channel()]

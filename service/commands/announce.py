@@ -1,0 +1,42 @@
+"""`python -m service announce`: a word from the operator to everyone who is connected."""
+
+from config.settings import Settings
+from service.chat.events import announcement
+from service.datastores.data_directory import DataDirectory
+from service.datastores.redis import OUTAGE, connect
+from service.realtime.dispatcher import Dispatcher
+from service.realtime.redis_bus import RedisBus
+from service.realtime.registry import Registry
+from service.realtime.timer_wheel import TimerWheel
+
+MAX_CHARACTERS = 1000
+
+
+class CannotAnnounce(Exception):
+    """The text is not fit to be announced, or nobody can be reached. The message says which, in one line."""
+
+
+async def announce(settings: Settings, text: str) -> int:
+    """Send `text`, 1 to 1000 characters. Returns how many worker processes hear it. Raises CannotAnnounce."""
+    text = text.strip()
+    if not 1 <= len(text) <= MAX_CHARACTERS:
+        raise CannotAnnounce(f"an announcement has 1 to {MAX_CHARACTERS} characters, and this one {len(text)}")
+    url = settings.redis_url or DataDirectory(settings.data_dir).read("redis.url")
+    if not url:
+        raise CannotAnnounce(f"DATA_DIR: no Loa is running in {settings.data_dir}, and REDIS_URL is not set")
+    redis = connect(url)
+    try:
+        bus = RedisBus(redis)
+        listeners = await bus.listeners()
+        if not listeners:
+            raise CannotAnnounce("no Loa is listening to this Redis")
+        dispatcher = Dispatcher(bus, Registry(TimerWheel()))
+        await bus.start()
+        dispatcher.publish(announcement(text), None)
+        await bus.close()
+        return listeners
+    except OUTAGE as error:
+        variable = "REDIS_URL" if settings.redis_url else "DATA_DIR"
+        raise CannotAnnounce(f"{variable}: Redis cannot be reached ({type(error).__name__})") from error
+    finally:
+        await redis.aclose()

@@ -1,0 +1,27 @@
+"""`python -m service release`: prepare the database before new processes start. Needs no Sanic."""
+
+from pymongo.errors import PyMongoError
+
+from service.common.errors import Unavailable
+from service.datastores.mongo import Mongo
+from service.stores import Stores
+
+
+class CannotRelease(Exception):
+    """The database cannot be reached or refuses to be prepared. The message says why, in one line."""
+
+
+async def release(mongodb_uri: str) -> None:
+    """Create the indexes of every collection. Idempotent. Raises CannotRelease."""
+    try:
+        mongo = Mongo(mongodb_uri)
+        try:
+            await Stores.build(mongo.database).create_indexes()
+        finally:
+            mongo.close()
+    except Unavailable as error:
+        raise CannotRelease(str(error)) from error
+    except (PyMongoError, ValueError) as error:
+        # Only the error's name: its text may quote a part of the URI, and with it the password.
+        reason = (getattr(error, "details", None) or {}).get("codeName") or type(error).__name__
+        raise CannotRelease(f"the database cannot be used: {reason}") from error

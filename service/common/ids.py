@@ -1,0 +1,23 @@
+"""Ids: 24 hex digits on the wire and in the services, ObjectId in the stores."""
+
+from typing import Annotated
+
+from bson import ObjectId
+from pydantic import AfterValidator, StringConstraints
+
+from service.common.errors import NotFound
+
+PATTERN = "^[0-9a-fA-F]{24}$"
+
+Id = Annotated[str, StringConstraints(pattern=PATTERN), AfterValidator(str.lower)]
+
+
+def new_id() -> str:
+    return str(ObjectId())
+
+
+def path_id(value: str) -> str:
+    """An id from a URL's path, in its one spelling. Raises NotFound: what has no id is nowhere."""
+    if not ObjectId.is_valid(value) or len(value) != 24:
+        raise NotFound
+    return value.lower()

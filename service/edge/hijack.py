@@ -1,0 +1,63 @@
+"""The response by which a connection takes its transport over from Sanic."""
+
+from typing import Any
+
+from sanic import HTTPResponse
+from sanic.http.constants import Stage
+
+from service.realtime.connection import Connection
+from service.realtime.event_stream import EventStream
+
+
+class HijackResponse(HTTPResponse):
+    """Return it from a handler: middleware sees it as any response; then the transport is the connection's.
+
+    Sanic's HTTP protocol is let go of whole: it neither counts nor times nor closes the transport afterwards, so
+    draining is the registry's job.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection, status: int = 101) -> None:
+        super().__init__(status=200 if isinstance(connection, EventStream) else status)
+        self._connection = connection
+
+    async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
+        http: Any = self.stream
+        protocol = http.protocol
+        transport = protocol.transport
+        # Ends Sanic's loop over this transport's requests without an answer of its own.
+        http.keep_alive = False
+        http.stage = Stage.IDLE
+        http.response_func = None
+        if transport is None or transport.is_closing():
+            self._connection.close(1006, "gone")
+            return
+        if isinstance(self._connection, EventStream):
+            self._connection.add_headers(_lines(self))
+        early = bytes(http.recv_buffer)
+        http.recv_buffer.clear()
+        protocol.connections.discard(protocol)
+        protocol.transport = None
+        transport.set_protocol(self._connection)
+        transport.resume_reading()
+        self._connection.connection_made(transport)
+        if early:
+            self._connection.data_received(early)
+
+
+OWN = {
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "cache-control",
+    "x-accel-buffering",
+}
+
+
+def _lines(response: HTTPResponse) -> bytes:
+    """The headers that middleware has added, as they go on the wire."""
+    return b"".join(
+        b"%b: %b\r\n" % (name, value) for name, value in response.processed_headers if name.decode().lower() not in OWN
+    )

@@ -1,0 +1,118 @@
+"""The comments, as they are stored: one numbered list for each post."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from bson import ObjectId
+
+from service.common.times import now
+from service.datastores.find_by_ids import by_ids
+from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.scan import walk
+from service.datastores.sequenced_log import Appended, SequencedLog
+from service.posts.models import NewComment
+from service.posts.post_store import LIVING, PostStore, author_of
+
+
+class Parent(NamedTuple):
+    """A comment that is replied to: its post, and its author where that has not been deleted."""
+
+    post_id: ObjectId
+    author_id: ObjectId | None
+
+
+class CommentStore:
+    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at, erased?}`.
+
+    `number` counts a post's comments 1, 2, 3 … without holes, so that the last one is how many there are: a count
+    that no repeated request and no crash can put out. `owed`: the comment's notifications and its post's
+    `comment_count` are still to be seen to; it is written with the comment, and there until that is done.
+    `erased`: its author has been deleted.
+    """
+
+    def __init__(self, database: Database, posts: PostStore, on_batch: Callable[[int], None] | None = None) -> None:
+        """`on_batch`: see SequencedLog."""
+        self._comments = database["comments"]
+        self._append = SequencedLog(
+            self._comments,
+            scope="post_id",
+            number="number",
+            key=_identity,
+            hints=posts.comment_counts,
+            on_batch=on_batch,
+        )
+
+    async def create_indexes(self) -> None:
+        async with unavailable():
+            await self._comments.create_index([("post_id", 1), ("number", 1)], unique=True)
+            await self._comments.create_index(
+                [("post_id", 1), ("author_id", 1), ("nonce", 1)],
+                unique=True,
+                partialFilterExpression={"nonce": {"$exists": True}},
+            )
+            await self._comments.create_index(
+                [("owed", 1), ("_id", 1)], partialFilterExpression={"owed": {"$exists": True}}
+            )
+
+    def append(self, author_id: str, post_id: str, comment: NewComment) -> asyncio.Future[Appended]:
+        """Store `comment`, or find the one that the same author sent to the same post with the same nonce."""
+        document: Document = {
+            "_id": ObjectId(),
+            "post_id": ObjectId(post_id),
+            "parent_id": ObjectId(comment.parent_id) if comment.parent_id else None,
+            "author_id": ObjectId(author_id),
+            "content": comment.content,
+            "owed": True,
+            "created_at": now(),
+        }
+        if comment.nonce is not None:
+            document["nonce"] = comment.nonce
+        return self._append.append(document)
+
+    async def after(self, post_id: str, number: int, limit: int) -> list[Document]:
+        """The `limit` comments of the post that follow `number`, in order. Raises Unavailable."""
+        where = {"post_id": ObjectId(post_id), "number": {"$gt": number, "$lte": number + limit}}
+        async with unavailable():
+            found = await self._comments.find(where).to_list(limit)
+        return sorted(found, key=lambda document: int(document["number"]))
+
+    async def parents(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, Parent]:
+        """Those of these comments that there are. Raises Unavailable."""
+        found = await by_ids(self._comments, comment_ids, {"post_id": 1, "author_id": 1, "erased": 1})
+        return {document["_id"]: Parent(document["post_id"], author_of(document)) for document in found}
+
+    async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[ObjectId]]:
+        """Empty the comments of a user who is being deleted, from `since` on. Gives them in batches, those that were
+        empty before as well. Repeatable. Raises Unavailable."""
+        async for batch in walk(self._comments, {"author_id": ObjectId(author_id)}, {"_id": 1}, since):
+            ids = [document["_id"] for document in batch]
+            async with unavailable():
+                await self._comments.update_many(
+                    {"_id": {"$in": ids}, **LIVING}, {"$set": {"content": "", "erased": True}}
+                )
+            yield ids
+
+    async def owed(self, after: ObjectId | None, limit: int) -> list[Document]:
+        """The `limit` oldest comments with something owed, of those later than `after`. Raises Unavailable."""
+        where: Document = {"owed": True}
+        if after:
+            where["_id"] = {"$gt": after}
+        async with unavailable():
+            found: list[Document] = await self._comments.find(where).sort("_id", 1).limit(limit).to_list(limit)
+        return found
+
+    async def settle(self, comment_ids: Sequence[ObjectId]) -> None:
+        """Nothing is owed for these any more. Raises Unavailable."""
+        async with unavailable():
+            await self._comments.update_many({"_id": {"$in": list(comment_ids)}}, {"$unset": {"owed": ""}})
+
+    async def close(self) -> None:
+        await self._append.close()
+
+
+def _identity(document: Document) -> Document | None:
+    if "nonce" not in document:
+        return None
+    return {name: document[name] for name in ("post_id", "author_id", "nonce")}

@@ -1,0 +1,55 @@
+"""All stores of the service, built together over one database."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from service.accounts.sessions import SessionStore
+from service.accounts.users import UserStore
+from service.chat.conversation_store import ConversationStore
+from service.chat.last_seen import LastSeenStore
+from service.chat.message_store import MessageStore
+from service.chat.writer_checkpoints import WriterCheckpoints
+from service.datastores.mongo import Database
+from service.notifications.inbox_store import InboxStore
+from service.notifications.notification_store import NotificationStore
+from service.posts.comment_store import CommentStore
+from service.posts.post_store import PostStore
+
+
+class Stores(NamedTuple):
+    """Every store of the service, each of which owns its MongoDB collections and their indexes."""
+
+    users: UserStore
+    sessions: SessionStore
+    conversations: ConversationStore
+    messages: MessageStore
+    writers: WriterCheckpoints
+    last_seen: LastSeenStore
+    posts: PostStore
+    comments: CommentStore
+    inboxes: InboxStore
+    notifications: NotificationStore
+
+    @classmethod
+    def build(cls, database: Database, on_batch: Callable[[str, int], None] | None = None) -> "Stores":
+        """The stores of `database`. `on_batch(collection, size)` is called for each write of several documents."""
+        report_batch = on_batch or (lambda _, __: None)
+        posts = PostStore(database)
+        inboxes = InboxStore(database)
+        return cls(
+            UserStore(database),
+            SessionStore(database),
+            ConversationStore(database),
+            MessageStore(database),
+            WriterCheckpoints(database),
+            LastSeenStore(database),
+            posts,
+            CommentStore(database, posts, partial(report_batch, "comments")),
+            inboxes,
+            NotificationStore(database, inboxes, partial(report_batch, "notifications")),
+        )
+
+    async def create_indexes(self) -> None:
+        for store in self:
+            await store.create_indexes()

@@ -1,0 +1,157 @@
+"""One line, one count and one name for each request."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+from pymongo.errors import AutoReconnect
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from service.common.errors import Unavailable
+from service.http import metrics as exposition
+from service.http import request_log as requests
+from service.telemetry import logs
+from service.telemetry.metrics import Metrics
+from tests.http.conftest import CALLER, SIGNED_IN, build
+from tests.rest import RestClient, serving
+
+
+@asynccontextmanager
+async def serving_with_telemetry(act: Callable[[], object]) -> AsyncIterator[RestClient]:
+    logs.configure("INFO")
+    app = build(act=act)
+    metrics = Metrics()
+    requests.install(app, metrics)
+    app.blueprint(exposition.blueprint(metrics))
+    async with serving(app) as client:
+        yield client
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def client(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[RestClient]:
+    def act() -> None:
+        raise RuntimeError("It broke at ?token=hunter2")
+
+    async with serving_with_telemetry(act) as client:
+        capsys.readouterr()
+        yield client
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+class TestLine:
+    async def test_says_what_was_asked_and_how_it_went(
+        self, client: RestClient, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The route's template, not the URL; who it was; how long it took."""
+        response = await client.delete("/api/v1/parcels/12345", headers=SIGNED_IN)
+        (line,) = lines(capsys)
+        assert ("request", "DELETE", "/api/v1/parcels/<parcel_id:str>", 204) == (
+            line["event"],
+            line["method"],
+            line["path"],
+            line["status"],
+        )
+        assert CALLER.user_id == line["user_id"]
+        assert response.headers["x-request-id"] == line["request_id"]
+        assert 0 <= line["ms"] < 1000
+        assert 0 == line["bytes"]
+
+    async def test_never_holds_a_query_or_a_body(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
+        """Whatever a token is called, and whether the request is right or wrong."""
+        for path in ("/api/v1/parcels/stream?token=hunter2", "/nowhere?hunter2=1", "/api/v1/act?ticket=hunter2"):
+            await client.get(path)
+        await client.post("/api/v1/parcels", json={"label": "hunter2", "more": "hunter2"}, headers=SIGNED_IN)
+        written = capsys.readouterr().err
+        assert "request_failed" in written
+        assert "hunter2" not in written
+
+    async def test_of_a_fault_has_its_traceback(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
+        """Under the same name, so that whoever reports it finds it."""
+        response = await client.get("/api/v1/act")
+        failed, answered = lines(capsys)
+        assert ("request_failed", 500) == (failed["event"], answered["status"])
+        assert {response.headers["x-request-id"]} == {failed["request_id"], answered["request_id"]}
+        assert "test_request_log.py" in failed["exception"]
+        assert "RuntimeError: It broke at ?token=…" in failed["exception"]
+
+    async def test_of_a_refusal_has_its_code(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
+        """The one that the client was told."""
+        await client.delete("/api/v1/parcels/1")
+        await client.put("/api/v1/parcels")
+        assert [(401, "token_missing"), (405, "method_not_allowed")] == [
+            (line["status"], line["code"]) for line in lines(capsys)
+        ]
+
+    @pytest.mark.parametrize(("cause", "store"), [(AutoReconnect("x"), "mongodb"), (RedisConnectionError(), "redis")])
+    async def test_of_an_outage_says_what_is_away(
+        self, capsys: pytest.CaptureFixture[str], cause: Exception, store: str
+    ) -> None:
+        """And it is counted."""
+
+        def act() -> None:
+            raise Unavailable from cause
+
+        async with serving_with_telemetry(act) as client:
+            capsys.readouterr()
+            await client.get("/api/v1/act")
+            (line,) = lines(capsys)
+            assert (503, "unavailable", store) == (line["status"], line["code"], line["away"])
+            kind = type(cause).__name__
+            counted = f'loa_datastore_errors_total{{kind="{kind}",store="{store}"}} 1.0'
+            assert counted in (await client.get("/metrics")).text
+
+    async def test_of_an_unknown_path_is_bounded(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
+        """It is the client's own text."""
+        await client.get("/" + "x" * 5000)
+        (line,) = lines(capsys)
+        assert requests.MAX_PATH == len(line["path"])
+
+    async def test_of_one_who_probes_is_left_out(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
+        """Machines ask every few seconds."""
+        await client.get("/metrics")
+        assert [] == lines(capsys)
+
+
+class TestName:
+    @pytest.mark.parametrize("name", ["a", "x" * 64, "3f2c/9_1.b:c+d=", "7d9f4a0e-1c1f-4a34-9d2a-7b1d3c5e8f10"])
+    async def test_is_the_clients(self, client: RestClient, name: str) -> None:
+        """A router or client that names its request finds it under that name."""
+        response = await client.get("/api/v1/cached", headers={"X-Request-ID": name})
+        assert name == response.headers["x-request-id"]
+
+    @pytest.mark.parametrize("name", ["", "x" * 65, "a b", 'a"b', "a\tb", "é", "a;b", "<b>"])
+    async def test_is_ours_where_the_clients_is_none(self, client: RestClient, name: str) -> None:
+        """What would have to be escaped, or is too long, is not taken over."""
+        response = await client.get("/api/v1/cached", headers={"X-Request-ID": name.encode("latin-1")})
+        assert response.headers["x-request-id"] != name
+        assert 32 == len(response.headers["x-request-id"])
+
+    async def test_does_not_stay_on_the_connection(self, client: RestClient) -> None:
+        """The next request on the same connection has another."""
+        first = await client.get("/api/v1/cached", headers={"X-Request-ID": "mine"})
+        second = await client.get("/api/v1/cached")
+        assert "mine" == first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+class TestCount:
+    async def test_is_by_route_and_not_by_url(self, client: RestClient) -> None:
+        """However many ids and unknown paths there are, the labels are few."""
+        for number in range(5):
+            await client.delete(f"/api/v1/parcels/{number}", headers=SIGNED_IN)
+            await client.get(f"/nowhere/{number}")
+            await client.request(f"/nowhere/{number}", http_method="BREW")
+        response = await client.get("/metrics")
+        assert response.headers["content-type"].startswith("text/plain")
+        counted = [line for line in response.text.splitlines() if line.startswith("loa_http_requests_total")]
+        assert {
+            'loa_http_requests_total{method="DELETE",route="/api/v1/parcels/<parcel_id:str>",status="204"} 5.0',
+            'loa_http_requests_total{method="GET",route="other",status="404"} 5.0',
+            'loa_http_requests_total{method="other",route="other",status="404"} 5.0',
+        } == set(counted)
