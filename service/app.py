@@ -113,7 +113,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         dispatcher,
         partial(instruments.committed, "messages"),
     )
-    membership = ConversationService(stores.conversations, stores.messages, people, dispatcher, chat.counted)
+    membership = ConversationService(stores.conversations, stores.messages, people, dispatcher, chat.flush_counters)
     online = PresenceStore(registry, bus, redis, stores.last_seen)
     presence = PresenceService(online, bus, stores.last_seen, events.presence)
 

@@ -10,7 +10,7 @@ from bson import ObjectId
 from service.accounts.sessions import SessionStore
 from service.common.ids import new_id
 from service.common.times import now
-from service.datastores import sequenced_log as dense_append
+from service.datastores import sequenced_log
 from service.datastores.mongo import Mongo
 from service.notifications import notification_store as store
 from service.notifications.models import FEED
@@ -93,7 +93,7 @@ class TestNotifications:
         await age(mongo, user, 4)
         await retire_all(other)
         await other.close()
-        monkeypatch.setattr(dense_append, "KNOWN_SECONDS", 0.0)
+        monkeypatch.setattr(sequenced_log, "LAST_NUMBER_TTL", 0.0)
         await told(world, user, 1)
         assert 5 == (await world.notifications.inbox(user)).last_seq
 

@@ -10,7 +10,7 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 
 from service.common.times import now
-from service.datastores.find_by_ids import by_ids
+from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
 
 BATCH = 500
@@ -74,7 +74,7 @@ class SessionStore:
     async def alive(self, session_ids: Iterable[str]) -> set[str]:
         """Those of `session_ids` that have not ended."""
         ids = {ObjectId(session_id) for session_id in session_ids}
-        found = await by_ids(self._sessions, ids, {"_id": True}, {"expires_at": {"$gt": now()}, **LIVE})
+        found = await find_by_ids(self._sessions, ids, {"_id": True}, {"expires_at": {"$gt": now()}, **LIVE})
         return {str(one["_id"]) for one in found}
 
     async def of_user(self, user_id: str, limit: int) -> list[Session]:

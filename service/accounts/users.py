@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from service.common.errors import UsernameTaken
 from service.common.profiles import Profile
 from service.common.times import now
-from service.datastores.find_by_ids import by_ids
+from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
 
 LAST_CHARACTER = "\U0010ffff"
@@ -130,7 +130,7 @@ class UserStore:
 
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
         ids = {ObjectId(user_id) for user_id in user_ids}
-        documents = await by_ids(self._users, ids, PUBLIC)
+        documents = await find_by_ids(self._users, ids, PUBLIC)
         return {profile.id: profile for profile in map(_profile, documents)}
 
     async def living(self, user_ids: Iterable[str]) -> set[str]:

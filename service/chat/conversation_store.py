@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import NotFound, ValidationFailed
 from service.common.times import now
-from service.datastores.find_by_ids import by_ids
+from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable
 
 SAME_MOMENT = 50
@@ -112,7 +112,7 @@ class ConversationStore:
     async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
         """Those of the conversations in which `user_id` takes part."""
         fields = {"last": 1, "last_rev": 1, f"reads.{user_id}": 1}
-        found = await by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
+        found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
         return {document["_id"]: document for document in found}
 
     async def page(
@@ -241,9 +241,9 @@ class ConversationStore:
         }
 
     async def _numbers(self, conversation_ids: Collection[ObjectId], fields: Document) -> list[Document]:
-        return await by_ids(self._collection, conversation_ids, {"last": 1, "last_rev": 1, "version": 1, **fields})
+        return await find_by_ids(self._collection, conversation_ids, {"last": 1, "last_rev": 1, "version": 1, **fields})
 
-    async def touch(self, touches: dict[ObjectId, CounterUpdate]) -> None:
+    async def apply_counters(self, touches: dict[ObjectId, CounterUpdate]) -> None:
         """Raise what `touches` say, in one write; whoever was faster and further is not set back.
 
         It comes late, so who said something may have gone since: they get no read mark. That is rare, and costs a

@@ -12,7 +12,7 @@ from service.chat.message_service import MessageService
 from service.chat.message_store import MessageStore
 from service.common.errors import NotFound
 from service.datastores.mongo import Document
-from service.datastores.scan import walk
+from service.datastores.scan import scan
 
 BATCH = 100
 
@@ -51,7 +51,7 @@ class ChatErasure:
         or later; how many messages of theirs. Raises Unavailable."""
         erased = 0
         fields = {"conversation_id": 1, "deleted": 1}
-        async for batch in walk(self._messages.collection, {"sender_id": ObjectId(user_id)}, fields, since):
+        async for batch in scan(self._messages.collection, {"sender_id": ObjectId(user_id)}, fields, since):
             left = [document for document in batch if not document["deleted"]]
             await self._erase_all(user_id, left)
             await self._messages.forget_digests([document["_id"] for document in batch])
@@ -60,7 +60,7 @@ class ChatErasure:
             await self._conversations.forget_reads(said_in, ObjectId(user_id))
             erased += len(left)
         fields = {"conversation_id": 1, "reactions": 1}
-        async for batch in walk(self._messages.collection, {"reactions": {"$ne": {}}}, fields, since):
+        async for batch in scan(self._messages.collection, {"reactions": {"$ne": {}}}, fields, since):
             await self._erase_all(
                 user_id, [one for one in batch if any(user_id in who for who in one["reactions"].values())]
             )

@@ -6,7 +6,7 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from service.datastores.find_by_ids import by_ids
+from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, unavailable, update_all
 
 
@@ -31,5 +31,5 @@ class LastSeenStore:
 
     async def look_up(self, user_ids: Collection[str]) -> dict[str, datetime]:
         """The times of those that have been online. Raises Unavailable."""
-        found = await by_ids(self._collection, map(ObjectId, user_ids))
+        found = await find_by_ids(self._collection, map(ObjectId, user_ids))
         return {str(document["_id"]): document["at"] for document in found}

@@ -109,7 +109,7 @@ class MessageService:
             with suppress(Unavailable):
                 await self._writers.leave(self._process_id)
 
-    async def counted(self) -> bool:
+    async def flush_counters(self) -> bool:
         """Return once all that this process has stored is counted in its conversation, or cannot be; whether anything
         was not."""
         return await self._behind.flush()
@@ -319,7 +319,7 @@ class MessageService:
             return
         tail = await self._messages.tail(conversation_id, place.seq, place.rev)
         if tail:
-            await self._conversations.touch({conversation_id: touch_of(tail)})
+            await self._conversations.apply_counters({conversation_id: touch_of(tail)})
         rev = max([place.rev, *(document["rev"] for document in tail)])
         self._dispatcher.announce_position(events.TOPIC + str(conversation_id), rev, events.FEED, place.participants)
 

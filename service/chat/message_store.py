@@ -8,7 +8,7 @@ from bson import ObjectId
 from pymongo import IndexModel
 
 from service.common.times import iso
-from service.datastores.find_by_ids import by_ids
+from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable
 
 FIRST_WINDOW = 32
@@ -85,7 +85,7 @@ class MessageStore:
         return [*later, *newer]
 
     async def by_ids(self, message_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
-        return {document["_id"]: document for document in await by_ids(self.collection, message_ids)}
+        return {document["_id"]: document for document in await find_by_ids(self.collection, message_ids)}
 
     async def one(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
         async with unavailable():

@@ -77,7 +77,7 @@ class WriteBehind:
             if not some:
                 return
             try:
-                await self._conversations.touch(some)
+                await self._conversations.apply_counters(some)
             except Exception as error:
                 tasks.count_failure("write_behind")
                 log.warning("write_behind_failed", conversations=len(some), error=type(error).__name__)

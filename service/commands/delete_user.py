@@ -101,7 +101,11 @@ class Deletion:
         self._dispatcher = Dispatcher(bus, registry)
         self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher)
         membership = ConversationService(
-            stores.conversations, stores.messages, ProfileService(stores.users), self._dispatcher, self._chat.counted
+            stores.conversations,
+            stores.messages,
+            ProfileService(stores.users),
+            self._dispatcher,
+            self._chat.flush_counters,
         )
         self._erasure = ChatErasure(stores.conversations, stores.messages, self._chat, membership)
         online = PresenceStore(registry, bus, redis, stores.last_seen)

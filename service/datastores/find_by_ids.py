@@ -15,7 +15,7 @@ READS = 8
 """Under way at once: where the server is quick, most of what one read takes is its way there and back."""
 
 
-async def by_ids(
+async def find_by_ids(
     collection: Collection,
     ids: Iterable[ObjectId],
     fields: dict[str, Any] | None = None,

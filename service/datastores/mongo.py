@@ -64,7 +64,7 @@ class Mongo:
         self._client.close()
 
 
-OUTAGES: tuple[type[PyMongoError], ...] = (
+MONGO_ERRORS: tuple[type[PyMongoError], ...] = (
     ConnectionFailure,
     ServerSelectionTimeoutError,
     ExecutionTimeout,
@@ -73,7 +73,7 @@ OUTAGES: tuple[type[PyMongoError], ...] = (
 """What motor raises where the database is away, or cannot say that a write lasts, as against where it refuses."""
 
 
-MISTAKES = frozenset(
+CLIENT_ERROR_CODES = frozenset(
     {
         2,  # BadValue
         9,  # FailedToParse
@@ -104,12 +104,12 @@ async def unavailable() -> AsyncIterator[None]:
     """
     try:
         yield
-    except OUTAGES as error:
+    except MONGO_ERRORS as error:
         raise Unavailable("The database cannot be reached.") from error
     except (DuplicateKeyError, BulkWriteError):
         raise
     except OperationFailure as error:
-        if error.code in MISTAKES:
+        if error.code in CLIENT_ERROR_CODES:
             raise
         log.warning("database_refuses", code=error.code)
         raise Unavailable("The database cannot do this just now.") from error

@@ -19,7 +19,7 @@ SLOW = 1.0
 one, one that took more than SLOW by a shorter one."""
 
 
-async def walk(
+async def scan(
     collection: Collection, where: Document, fields: dict[str, Any], since: datetime | None = None
 ) -> AsyncIterator[list[Document]]:
     """The documents that match `where`, made at `since` or later, latest first, in batches that are not empty.

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from sanic import Request, Sanic
 from sanic.response import BaseHTTPResponse
 
-from service.datastores.mongo import OUTAGES
+from service.datastores.mongo import MONGO_ERRORS
 from service.telemetry.metrics import OTHER, Metrics
 from service.telemetry.tracing import CURRENT, Tracing
 
@@ -83,6 +83,6 @@ def name(request: Request, response: BaseHTTPResponse) -> None:
 
 def datastore_of(error: BaseException | None) -> str | None:
     """Which datastore it is that `error` found away."""
-    if isinstance(error, OUTAGES):
+    if isinstance(error, MONGO_ERRORS):
         return "mongodb"
     return "redis" if isinstance(error, RedisError) else None

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from service.datastores.find_by_ids import by_ids
+from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 
 MAX_ABOVE = 10_000
@@ -69,7 +69,7 @@ class InboxStore:
     async def inboxes(self, user_ids: Iterable[str]) -> dict[str, Inbox]:
         """The inbox of each; of one who has none yet, an empty one. Raises Unavailable."""
         wanted = list(user_ids)
-        documents = await by_ids(self._inboxes, map(ObjectId, wanted))
+        documents = await find_by_ids(self._inboxes, map(ObjectId, wanted))
         found = {str(document["_id"]): _inbox(document) for document in documents}
         return {user_id: found.get(user_id, Inbox()) for user_id in wanted}
 

@@ -32,7 +32,7 @@ class NotificationStore:
             self._notifications,
             scope="user_id",
             number="seq",
-            key=lambda document: {"comment_id": document["comment_id"], "user_id": document["user_id"]},
+            identity=lambda document: {"comment_id": document["comment_id"], "user_id": document["user_id"]},
             hints=inboxes.hints,
             on_batch=on_batch,
         )
@@ -59,7 +59,7 @@ class NotificationStore:
 
     async def last(self, user_id: str, floor: int) -> int:
         """The number of the user's last notification, of which `floor` is known to exist (or 0). Raises Unavailable."""
-        return await self._append.last(ObjectId(user_id), floor)
+        return await self._append.last_number(ObjectId(user_id), floor)
 
     async def between(self, user_id: str, first: int, last: int) -> list[Document]:
         """Those numbered from `first` to `last`, ascending. Raises Unavailable."""

@@ -174,7 +174,7 @@ class NotificationService:
 
     def _tell(self, result: Appended, inbox: Inbox, profiles: Mapping[str, Profile]) -> None:
         user_id = str(result.document["user_id"])
-        if result.new:
+        if result.created:
             event = event_of(user_id, _notification(result.document, inbox, profiles))
             self._dispatcher.publish(event, [user_id])
         else:

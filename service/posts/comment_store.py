@@ -8,9 +8,9 @@ from typing import NamedTuple
 from bson import ObjectId
 
 from service.common.times import now
-from service.datastores.find_by_ids import by_ids
+from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable
-from service.datastores.scan import walk
+from service.datastores.scan import scan
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.posts.models import NewComment
 from service.posts.post_store import LIVING, PostStore, author_of
@@ -39,7 +39,7 @@ class CommentStore:
             self._comments,
             scope="post_id",
             number="number",
-            key=_identity,
+            identity=_identity,
             hints=posts.comment_counts,
             on_batch=on_batch,
         )
@@ -80,13 +80,13 @@ class CommentStore:
 
     async def parents(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, Parent]:
         """Those of these comments that there are. Raises Unavailable."""
-        found = await by_ids(self._comments, comment_ids, {"post_id": 1, "author_id": 1, "erased": 1})
+        found = await find_by_ids(self._comments, comment_ids, {"post_id": 1, "author_id": 1, "erased": 1})
         return {document["_id"]: Parent(document["post_id"], author_of(document)) for document in found}
 
     async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[ObjectId]]:
         """Empty the comments of a user who is being deleted, from `since` on. Gives them in batches, those that were
         empty before as well. Repeatable. Raises Unavailable."""
-        async for batch in walk(self._comments, {"author_id": ObjectId(author_id)}, {"_id": 1}, since):
+        async for batch in scan(self._comments, {"author_id": ObjectId(author_id)}, {"_id": 1}, since):
             ids = [document["_id"] for document in batch]
             async with unavailable():
                 await self._comments.update_many(

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from service.datastores.find_by_ids import by_ids
+from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
-from service.datastores.scan import walk
+from service.datastores.scan import scan
 
 FIRST_SPAN = timedelta(minutes=1)
 SPAN_GROWTH = 8
@@ -78,7 +78,7 @@ class PostStore:
 
     async def authors(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId | None]:
         """The author of each post there is; None of one whose author has been deleted. Raises Unavailable."""
-        found = await by_ids(self._posts, post_ids, {"author_id": 1, "erased": 1})
+        found = await find_by_ids(self._posts, post_ids, {"author_id": 1, "erased": 1})
         return {document["_id"]: author_of(document) for document in found}
 
     async def erase(self, author_id: str, since: datetime | None = None) -> int:
@@ -88,7 +88,7 @@ class PostStore:
         """
         erased = 0
         mine = {"author_id": ObjectId(author_id)}
-        async for batch in walk(self._posts, {**mine, **LIVING}, {"_id": 1}, since):
+        async for batch in scan(self._posts, {**mine, **LIVING}, {"_id": 1}, since):
             which = {"_id": {"$in": [document["_id"] for document in batch]}}
             async with unavailable():
                 await self._posts.delete_many({**which, "comment_count": 0})

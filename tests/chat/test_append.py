@@ -65,7 +65,7 @@ async def test_changes_and_messages_of_many_processes_share_one_count(processes:
     assert len(stored) == 3 + 3 * 8
     assert_dense(stored)
     for world in worlds:
-        await world.chat.counted()
+        await world.chat.flush_counters()
     assert (await worlds[0].membership.get(ADA, conversation))["last_rev"] == max(m["rev"] for m in stored)
 
 
@@ -141,7 +141,7 @@ async def test_a_hundred_messages_that_wait_together_cost_as_many_commands_as_on
         for _ in range(2):
             commands.seen.clear()
             await asyncio.gather(*[world.chat.submit(ADA, conversations[n % 10], f"m{n}") for n in range(100)])
-            await world.chat.counted()
+            await world.chat.flush_counters()
             assert commands.seen == ["find conversations", "insert messages", "update conversations"]
         await world.close()
 

@@ -200,7 +200,7 @@ async def test_those_who_come_together_are_told_what_each_would_be_alone(
         conversation = await world.conversation(ADA, other)
         await world.chat.send(ADA, conversation, "hi")
     await world.chat.send(BOB, group, "all")
-    await world.chat.counted()
+    await world.chat.flush_counters()
     together = await asyncio.gather(*[world.membership.hello(user) for user in (ADA, BOB, CAY, DAN)])
     alone = [await world.membership.hello(user) for user in (ADA, BOB, CAY, DAN)]
     assert together == alone

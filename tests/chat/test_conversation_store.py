@@ -27,7 +27,7 @@ async def test_who_has_left_gets_no_read_mark_from_what_they_said(world: World) 
     await world.membership.remove(BOB, group, BOB)
     said = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=LATER, reads={BOB: 6, CAY: 7})
     elsewhere = CounterUpdate(rev=4, seq=3, message_id=ObjectId(), at=LATER, reads={BOB: 3})
-    await world.conversations.touch({ObjectId(group): said, ObjectId(other): elsewhere})
+    await world.conversations.apply_counters({ObjectId(group): said, ObjectId(other): elsewhere})
     left = await document(world, group)
     assert {CAY: 7} == left["reads"]
     assert (9, 7, LATER) == (left["last_rev"], left["last"]["seq"], left["last_activity"])
@@ -41,7 +41,7 @@ async def test_who_has_been_deleted_gets_no_read_mark(world: World) -> None:
     await world.conversations.read(ObjectId(direct), ObjectId(BOB), 1)
     await world.conversations.forget_reads([ObjectId(direct)], ObjectId(BOB))
     said = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=LATER, reads={BOB: 6, ADA: 7})
-    await world.conversations.touch({ObjectId(direct): said})
+    await world.conversations.apply_counters({ObjectId(direct): said})
     with pytest.raises(NotFound):
         await world.conversations.read(ObjectId(direct), ObjectId(BOB), 7)
     stands = await document(world, direct)

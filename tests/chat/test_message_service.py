@@ -149,7 +149,7 @@ def killed(world: World) -> MessageService:
         """A process that is gone writes nothing behind."""
 
     world.dispatcher.publish = end  # type: ignore[method-assign]
-    world.conversations.touch = nothing  # type: ignore[method-assign]
+    world.conversations.apply_counters = nothing  # type: ignore[method-assign]
     return world.chat
 
 
@@ -160,7 +160,7 @@ async def test_what_a_dead_process_stored_and_did_not_tell_is_told_by_the_next_t
     dying, listening = processes(), processes()
     conversation = await dying.conversation(ADA, BOB)
     await dying.chat.send(ADA, conversation, "one")
-    await dying.chat.counted()
+    await dying.chat.flush_counters()
     listener = listening.listen(BOB)
     await listening.membership.hello(BOB)
 
@@ -242,7 +242,7 @@ async def test_what_was_acknowledged_is_counted_by_the_next_process_to_start(pro
     async def nothing(*args: object) -> None:
         """A process that is gone writes nothing behind."""
 
-    dying.conversations.touch = nothing  # type: ignore[method-assign]
+    dying.conversations.apply_counters = nothing  # type: ignore[method-assign]
     sent, _ = await dying.chat.send(ADA, conversation, "one")
     days = timedelta(days=3)
     aged = ObjectId.from_datetime(now() - days)
@@ -265,15 +265,15 @@ async def test_who_is_acknowledged_and_looks_sees_it_counted(world: World) -> No
     """The numbers of a conversation are written later; what is shown of it is right at once, and so is the order."""
     older, newer = await world.conversation(ADA, BOB), await world.conversation(ADA, CAY)
     await world.chat.send(ADA, newer, "before")
-    await world.chat.counted()
+    await world.chat.flush_counters()
     held = asyncio.Event()
-    touch = world.conversations.touch
+    touch = world.conversations.apply_counters
 
     async def later(touches: Any) -> None:
         await held.wait()
         await touch(touches)
 
-    world.conversations.touch = later  # type: ignore[method-assign]
+    world.conversations.apply_counters = later  # type: ignore[method-assign]
     await world.chat.send(ADA, older, "now")
     shown = await world.membership.get(BOB, older)
     assert (shown["last_seq"], shown["last_rev"], shown["unread_count"]) == (1, 1, 1)
@@ -293,18 +293,18 @@ async def test_a_busy_conversation_is_counted_now_and_then(world: World) -> None
     """However much is said in it, its numbers are written a few times a second."""
     conversation = await world.conversation(ADA, BOB)
     writes = 0
-    touch = world.conversations.touch
+    touch = world.conversations.apply_counters
 
     async def counting(touches: Any) -> None:
         nonlocal writes
         writes += 1
         await touch(touches)
 
-    world.conversations.touch = counting  # type: ignore[method-assign]
+    world.conversations.apply_counters = counting  # type: ignore[method-assign]
     for number in range(20):
         await world.chat.send(ADA, conversation, f"m{number}")
     assert writes < 20
-    await world.chat.counted()
+    await world.chat.flush_counters()
     [place] = (await world.conversations.places([ObjectId(conversation)])).values()
     assert (place.seq, place.rev) == (20, 20)
 
@@ -350,13 +350,13 @@ async def test_a_message_is_told_and_acknowledged_whatever_becomes_of_the_hint(w
     """The database stored it, and then did not confirm that it has been counted."""
     conversation = await world.conversation(ADA, BOB)
     listener = world.listen(BOB)
-    touch = world.conversations.touch
+    touch = world.conversations.apply_counters
 
     async def unconfirmed(touches: Any) -> None:
-        world.conversations.touch = touch  # type: ignore[method-assign]
+        world.conversations.apply_counters = touch  # type: ignore[method-assign]
         raise BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64, "errmsg": "waited"}]})
 
-    world.conversations.touch = unconfirmed  # type: ignore[method-assign]
+    world.conversations.apply_counters = unconfirmed  # type: ignore[method-assign]
     _, new = await world.chat.send(ADA, conversation, "one")
     assert new
     assert len(heard(listener, "new_message")) == 1

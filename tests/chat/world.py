@@ -50,7 +50,7 @@ class World:
         self.writers = WriterCheckpoints(database)
         self.chat = MessageService(self.conversations, self.messages, self.writers, self.dispatcher)
         self.membership = ConversationService(
-            self.conversations, self.messages, Everyone(), self.dispatcher, self.chat.counted
+            self.conversations, self.messages, Everyone(), self.dispatcher, self.chat.flush_counters
         )
 
     async def create_indexes(self) -> None:

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from service.common.errors import Unavailable
-from service.datastores import sequenced_log as dense_append
+from service.datastores import sequenced_log
 from service.datastores.mongo import Database, Document, Mongo
 from service.datastores.sequenced_log import SequencedLog
 from tests.conftest import Datastores
@@ -21,7 +21,9 @@ class List:
 
     def __init__(self, database: Database) -> None:
         self.documents = database["documents"]
-        self.append = SequencedLog(self.documents, scope="list", number="place", key=self._key, hints=self._hints)
+        self.append = SequencedLog(
+            self.documents, scope="list", number="place", identity=self._identity, hints=self._hints
+        )
 
     async def create_indexes(self) -> None:
         await self.documents.create_index([("list", 1), ("place", 1)], unique=True)
@@ -31,7 +33,7 @@ class List:
         return sorted(document["place"] for document in await self.documents.find({"list": scope}).to_list(None))
 
     @staticmethod
-    def _key(document: Document) -> Document | None:
+    def _identity(document: Document) -> Document | None:
         return {"name": document["name"]} if "name" in document else None
 
     async def _hints(self, scopes: Collection[Any]) -> Mapping[Any, int]:
@@ -56,7 +58,7 @@ async def test_write_that_meets_itself_is_done(documents: List) -> None:
     again = {"_id": ObjectId(), "list": "a"}
     await documents.append.append(dict(again))
     repeated, later = await asyncio.gather(documents.append.append(again), documents.append.append({"list": "a"}))
-    assert (1, True) == (repeated.document["place"], repeated.new)
+    assert (1, True) == (repeated.document["place"], repeated.created)
     assert 2 == later.document["place"]
     assert [1, 2] == await documents.places("a")
 
@@ -67,7 +69,7 @@ async def test_one_key_is_one_document_in_whichever_list(documents: List) -> Non
     second, third = await asyncio.gather(
         documents.append.append({"list": "b", "name": "x"}), documents.append.append({"list": "b", "name": "y"})
     )
-    assert (first.document["_id"], False) == (second.document["_id"], second.new)
+    assert (first.document["_id"], False) == (second.document["_id"], second.created)
     assert ("b", 1) == (third.document["list"], third.document["place"])
 
 
@@ -100,17 +102,17 @@ async def test_numbers_go_on_after_an_outage(mongo: Mongo, datastores: Datastore
 
 async def test_forgotten_lists_are_read_again(documents: List, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only so many last numbers are remembered; forgetting costs a read and no number."""
-    monkeypatch.setattr(dense_append, "MAX_KNOWN", 2)
+    monkeypatch.setattr(sequenced_log, "MAX_LAST_NUMBERS", 2)
     for _ in range(2):
         for scope in "abcde":
             await documents.append.append({"list": scope})
     assert [[1, 2]] * 5 == [await documents.places(scope) for scope in "abcde"]
-    assert len(documents.append._known) <= 3
+    assert len(documents.append._last_numbers) <= 3
 
 
 async def test_last_looks_as_far_as_it_has_to(documents: List, monkeypatch: pytest.MonkeyPatch) -> None:
     """Page after page above the floor."""
-    monkeypatch.setattr(dense_append, "PAGE", 4)
+    monkeypatch.setattr(sequenced_log, "PAGE", 4)
     await asyncio.gather(*[documents.append.append({"list": "a"}) for _ in range(12)])
-    assert [12] * 4 == [await documents.append.last("a", floor) for floor in (0, 3, 11, 12)]
-    assert 0 == await documents.append.last("b")
+    assert [12] * 4 == [await documents.append.last_number("a", floor) for floor in (0, 3, 11, 12)]
+    assert 0 == await documents.append.last_number("b")

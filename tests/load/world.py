@@ -91,7 +91,7 @@ class World:
                 await self.stores.messages.collection.insert_many(documents)
                 tick()
             last = CounterUpdate(rev=count, seq=count, message_id=documents[-1]["_id"], at=now())
-            await self.stores.conversations.touch({conversation: last})
+            await self.stores.conversations.apply_counters({conversation: last})
 
         self.run(add())
         return str(conversation)

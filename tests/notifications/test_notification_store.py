@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from bson import ObjectId
 
-from service.datastores import sequenced_log as dense_append
+from service.datastores import sequenced_log
 from service.datastores.mongo import Mongo
 from tests.notifications.world import World, new_id
 
@@ -26,7 +26,7 @@ async def test_numbers_of_many_processes_have_no_holes(mongo: Mongo, processes: 
         for _ in range(6):
             drafts = [world.draft(user, sender) for _ in range(5) for user in users]
             appended = await asyncio.gather(*[world.store.append(draft) for draft in drafts])
-            assert all(result.new for result in appended)
+            assert all(result.created for result in appended)
 
     await asyncio.gather(*[append(processes()) for _ in range(4)])
     for user in users:
@@ -48,7 +48,7 @@ async def test_repeated_draft_is_found_and_leaves_no_hole(mongo: Mongo, world: W
     drafts = [world.draft(user, sender), old, world.draft(user, sender), old, world.draft(user, sender)]
     appended = await asyncio.gather(*[world.store.append(draft) for draft in drafts])
     assert [(2, True), (1, False), (3, True), (1, False), (4, True)] == [
-        (result.document["seq"], result.new) for result in appended
+        (result.document["seq"], result.created) for result in appended
     ]
     assert [1, 2, 3, 4] == await seqs(mongo, user)
 
@@ -58,7 +58,7 @@ async def test_draft_repeated_within_one_write_is_one(mongo: Mongo, world: World
     user = new_id()
     draft = world.draft(user, new_id())
     appended = await asyncio.gather(*[world.store.append(draft) for _ in range(3)])
-    assert [True, False, False] == [result.new for result in appended]
+    assert [True, False, False] == [result.created for result in appended]
     assert [1] == await seqs(mongo, user)
 
 
@@ -75,7 +75,7 @@ async def test_last_is_found_above_a_hint_that_lags(
     mongo: Mongo, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hint that was never raised costs a longer read and nothing else."""
-    monkeypatch.setattr(dense_append, "PAGE", 16)
+    monkeypatch.setattr(sequenced_log, "PAGE", 16)
     user, sender = new_id(), new_id()
     writer, reader = processes(), processes()
     await asyncio.gather(*[writer.store.append(writer.draft(user, sender)) for _ in range(60)])
@@ -92,4 +92,4 @@ async def test_other_person_may_be_told_of_the_same_comment(world: World) -> Non
     comment_id, sender = new_id(), new_id()
     drafts = [world.draft(new_id(), sender, comment_id=comment_id) for _ in range(2)]
     appended = await asyncio.gather(*[world.store.append(draft) for draft in drafts])
-    assert [True, True] == [result.new for result in appended]
+    assert [True, True] == [result.created for result in appended]
