@@ -153,13 +153,14 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     )
 
     shielded = shielded_tasks.install(app)
+    app.ctx.rate_limits = limits
     headers.install(app)
     request_log.install(app, instruments, tracing)
     error_handler.install(app)
     sanic_ext_setup.install(app, settings.allowed_origins)
     app.blueprint(accounts_routes(accounts, people, tickets, auth, limits))
     app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade, instruments, tracing))
-    app.blueprint(post_routes(posts, auth, limits))
+    app.blueprint(post_routes(posts, auth))
     app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade, instruments, tracing))
     app.blueprint(web_routes())
     if settings.status_token:

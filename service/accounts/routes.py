@@ -10,10 +10,18 @@ from service.common import errors
 from service.common.identity import Identity
 from service.common.ids import path_id
 from service.common.profiles import Profile
-from service.http import limits as rules
 from service.http.authentication import Authentication
 from service.http.endpoint import endpoint, json_response
-from service.http.limits import RateLimits
+from service.http.limits import (
+    REFRESH,
+    REGISTRATION,
+    SEARCH,
+    SIGN_IN,
+    SIGN_IN_ADDRESS,
+    TICKET,
+    WRITING,
+    RateLimits,
+)
 
 MAX_USER_AGENT = 256
 """Characters: enough to know one's own device by."""
@@ -28,44 +36,46 @@ def blueprint(
     @endpoint(
         "Register",
         tag="auth",
+        limit=REGISTRATION,
         body=models.Register,
         answers={201: models.SignedIn},
-        errors=(errors.UsernameTaken, errors.RateLimited),
+        errors=(errors.UsernameTaken,),
     )
     async def register(request: Request, *, body: models.Register) -> HTTPResponse:
         """Makes an account and signs in. Without a `display_name` it is the username."""
-        await limits.check(rules.REGISTRATION, rules.address(request))
         return json_response(await service.register(body, _user_agent(request)), 201)
 
     @bp.post("/auth/login")
     @endpoint(
         "Sign in",
         tag="auth",
+        limit=SIGN_IN_ADDRESS,
         body=models.Login,
         answers={200: models.SignedIn},
-        errors=(errors.BadCredentials, errors.RateLimited),
+        errors=(errors.BadCredentials,),
     )
     async def login(request: Request, *, body: models.Login) -> HTTPResponse:
         """Begins a session of its own on each device. The answer does not tell a wrong name from a wrong password."""
-        await limits.check(rules.SIGN_IN_ADDRESS, rules.address(request))
-        await limits.check(rules.SIGN_IN, body.username)
+        # The limit per account needs the username of the body; the one per address is checked before it.
+        await limits.check(SIGN_IN, body.username)
         return json_response(await service.login(body, _user_agent(request)))
 
     @bp.post("/auth/refresh")
     @endpoint(
         "Refresh the tokens",
         tag="auth",
+        limit=REFRESH,
         body=models.Refresh,
         answers={200: models.SignedIn},
-        errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked, errors.RateLimited),
+        errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked),
     )
     async def refresh(request: Request, *, body: models.Refresh) -> HTTPResponse:
         """A new pair; the old refresh token is spent. A spent one shown again revokes the whole session."""
-        await limits.check(rules.REFRESH, rules.address(request))
         return json_response(await service.refresh(body.refresh_token))
 
     @bp.post("/auth/logout")
-    @endpoint("Sign out", tag="auth", auth=auth, answers={204: None})
+    # No limit: a user can always end a session.
+    @endpoint("Sign out", tag="auth", auth=auth, limit=None, answers={204: None})
     async def logout(request: Request, caller: Identity) -> HTTPResponse:
         """Revokes this session's tokens, and closes its sockets and streams."""
         await service.logout(caller)
@@ -76,13 +86,13 @@ def blueprint(
         "Change the password",
         tag="auth",
         auth=auth,
+        limit=SIGN_IN,
         body=models.PasswordChange,
         answers={204: None},
         errors=(errors.BadCredentials,),
     )
     async def change_password(request: Request, caller: Identity, *, body: models.PasswordChange) -> HTTPResponse:
         """Revokes every other session of the caller."""
-        await limits.check(rules.SIGN_IN, caller.user_id)
         await service.change_password(caller, body)
         return json_response()
 
@@ -93,17 +103,17 @@ def blueprint(
         return json_response(models.Sessions(items=await service.sessions(caller)))
 
     @bp.delete("/auth/sessions/<session_id:str>")
-    @endpoint("End a session", tag="auth", auth=auth, answers={204: None}, errors=(errors.NotFound,))
+    # No limit: a user can always end a session.
+    @endpoint("End a session", tag="auth", auth=auth, limit=None, answers={204: None}, errors=(errors.NotFound,))
     async def end_session(request: Request, caller: Identity, session_id: str) -> HTTPResponse:
         """Signs one of the caller's devices out."""
         await service.end_session(caller, path_id(session_id))
         return json_response()
 
     @bp.post("/auth/ticket")
-    @endpoint("Get a ticket", tag="auth", auth=auth, answers={200: models.Ticket})
+    @endpoint("Get a ticket", tag="auth", auth=auth, limit=TICKET, answers={200: models.Ticket})
     async def ticket(request: Request, caller: Identity) -> HTTPResponse:
         """For the URL of one socket or stream: it is good once, for a short while."""
-        await limits.check(rules.TICKET, caller.user_id)
         return json_response(models.Ticket(ticket=await tickets.issue(caller), expires_in=TTL))
 
     @bp.get("/users/me")
@@ -116,20 +126,26 @@ def blueprint(
         "Change one's profile",
         tag="users",
         auth=auth,
+        limit=WRITING,
         body=models.ProfileChange,
         answers={200: Profile},
         errors=(errors.NotFound,),
     )
     async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:
         """What is left out stays as it is; an `avatar` of null takes the picture away."""
-        await limits.check(rules.WRITING, caller.user_id)
         return json_response(await people.change_profile(caller.user_id, body))
 
     @bp.get("/users")
-    @endpoint("Find people", tag="users", auth=auth, query=models.UserSearch, answers={200: models.UsersFound})
+    @endpoint(
+        "Find people",
+        tag="users",
+        auth=auth,
+        limit=SEARCH,
+        query=models.UserSearch,
+        answers={200: models.UsersFound},
+    )
     async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
         """By the beginning of their username or display name."""
-        await limits.check(rules.SEARCH, caller.user_id)
         return json_response(models.UsersFound(items=await people.search(query.query, query.limit)))
 
     @bp.get("/users/<user_id:str>")

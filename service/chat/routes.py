@@ -15,10 +15,9 @@ from service.common.identity import Identity, Verifier
 from service.common.ids import path_id
 from service.common.models import ConnectionQuery
 from service.edge.connection_opener import ConnectionOpener
-from service.http import limits as rules
 from service.http.authentication import Authentication
 from service.http.endpoint import connection, endpoint, json_response
-from service.http.limits import RateLimits
+from service.http.limits import SEARCH, SENDING, WRITING, RateLimits
 from service.http.shielded_tasks import ShieldedTasks
 from service.realtime.presence_service import PresenceService
 from service.realtime.websocket import WebSocket
@@ -42,20 +41,20 @@ def blueprint(
     tracing: Tracing | None = None,
 ) -> Blueprint:
     bp = Blueprint("chat", url_prefix="/api/v1")
-    conversations(bp, membership, auth, limits)
-    messages(bp, chat, membership, auth, limits)
+    conversations(bp, membership, auth)
+    messages(bp, chat, membership, auth)
 
     @bp.get("/presence")
     @endpoint(
         "Who is online",
         tag=TAG,
         auth=auth,
+        limit=SEARCH,
         query=models.PresenceQuery,
         answers={200: models.PresenceStates},
     )
     async def get_presence(request: Request, caller: Identity, *, query: models.PresenceQuery) -> HTTPResponse:
         """The state of each of at most 200 users, by id."""
-        await limits.check(rules.SEARCH, caller.user_id)
         user_ids = list(dict.fromkeys(path_id_of_list(part) for part in query.user_ids.split(",")))
         if len(user_ids) > MAX_WATCHED:
             raise ValidationFailed.of("user_ids", f"At most {MAX_WATCHED} at a time.")
@@ -77,18 +76,18 @@ def blueprint(
     return bp
 
 
-def conversations(bp: Blueprint, membership: ConversationService, auth: Authentication, limits: RateLimits) -> None:
+def conversations(bp: Blueprint, membership: ConversationService, auth: Authentication) -> None:
     @bp.post("/conversations")
     @endpoint(
         "Begin a conversation",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         body=models.NewConversation,
         answers={201: models.Conversation, 200: models.Conversation},
     )
     async def create_conversation(request: Request, caller: Identity, *, body: models.NewConversation) -> HTTPResponse:
         """With one other participant and no title: the direct conversation of the two, 200 if it exists already."""
-        await limits.check(rules.WRITING, caller.user_id)
         conversation, new = await membership.create(caller.user_id, body.participant_ids, body.title)
         return json_response(conversation, 201 if new else 200)
 
@@ -117,6 +116,7 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
         "Rename a group",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         body=models.ConversationChange,
         answers={200: models.Conversation},
         errors=(NotFound, Forbidden),
@@ -124,7 +124,6 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
     async def rename_conversation(
         request: Request, caller: Identity, conversation_id: str, *, body: models.ConversationChange
     ) -> HTTPResponse:
-        await limits.check(rules.WRITING, caller.user_id)
         return json_response(await membership.rename(caller.user_id, path_id(conversation_id), body.title))
 
     @bp.post("/conversations/<conversation_id:str>/participants")
@@ -132,6 +131,7 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
         "Add people to a group",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         body=models.NewParticipants,
         answers={200: models.Conversation},
         errors=(NotFound, Forbidden),
@@ -140,7 +140,6 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewParticipants
     ) -> HTTPResponse:
         """Those who are in it already stay as they are."""
-        await limits.check(rules.WRITING, caller.user_id)
         return json_response(await membership.add(caller.user_id, path_id(conversation_id), body.user_ids))
 
     @bp.delete("/conversations/<conversation_id:str>/participants/<user_id:str>")
@@ -148,6 +147,7 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
         "Leave a group, or take someone out of it",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         answers={204: None},
         errors=(NotFound, Forbidden),
     )
@@ -155,14 +155,11 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
         request: Request, caller: Identity, conversation_id: str, user_id: str
     ) -> HTTPResponse:
         """The owner takes out anyone, everyone else only themselves."""
-        await limits.check(rules.WRITING, caller.user_id)
         await membership.remove(caller.user_id, path_id(conversation_id), path_id(user_id))
         return json_response()
 
 
-def messages(
-    bp: Blueprint, chat: MessageService, membership: ConversationService, auth: Authentication, limits: RateLimits
-) -> None:
+def messages(bp: Blueprint, chat: MessageService, membership: ConversationService, auth: Authentication) -> None:
     @bp.get("/conversations/<conversation_id:str>/messages")
     @endpoint(
         "Read messages",
@@ -192,6 +189,7 @@ def messages(
         "Send a message",
         tag=TAG,
         auth=auth,
+        limit=SENDING,
         body=models.NewMessage,
         answers={201: models.Message, 200: models.Message},
         errors=(NotFound, NonceReused),
@@ -200,7 +198,6 @@ def messages(
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewMessage
     ) -> HTTPResponse:
         """200 and the first message where the nonce was seen before."""
-        await limits.check(rules.SENDING, caller.user_id)
         message, new = await chat.send(
             caller.user_id, path_id(conversation_id), body.content, body.nonce, body.reply_to
         )
@@ -211,6 +208,7 @@ def messages(
         "Edit a message",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         body=models.MessageChange,
         answers={200: models.Message},
         errors=(NotFound, Forbidden),
@@ -218,19 +216,23 @@ def messages(
     async def edit_message(
         request: Request, caller: Identity, conversation_id: str, message_id: str, *, body: models.MessageChange
     ) -> HTTPResponse:
-        await limits.check(rules.WRITING, caller.user_id)
         message = await chat.edit(caller.user_id, path_id(conversation_id), path_id(message_id), body.content)
         return json_response(message)
 
     @bp.delete("/conversations/<conversation_id:str>/messages/<message_id:str>")
-    @endpoint("Delete a message", tag=TAG, auth=auth, answers={200: models.Message}, errors=(NotFound, Forbidden))
+    @endpoint(
+        "Delete a message",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        answers={200: models.Message},
+        errors=(NotFound, Forbidden),
+    )
     async def delete_message(request: Request, caller: Identity, conversation_id: str, message_id: str) -> HTTPResponse:
         """It stays in its place as a tombstone without content, which is the answer."""
-        await limits.check(rules.WRITING, caller.user_id)
         return json_response(await chat.delete(caller.user_id, path_id(conversation_id), path_id(message_id)))
 
     async def react(caller: Identity, conversation_id: str, message_id: str, emoji: str, on: bool) -> dict[str, Any]:
-        await limits.check(rules.WRITING, caller.user_id)
         ids = path_id(conversation_id), path_id(message_id)
         return await chat.react(caller.user_id, *ids, unquote(emoji), on=on)
 
@@ -239,6 +241,7 @@ def messages(
         "React to a message",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         answers={200: models.Message},
         errors=(NotFound, Forbidden, ValidationFailed),
     )
@@ -252,6 +255,7 @@ def messages(
         "Take a reaction back",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         answers={200: models.Message},
         errors=(NotFound, Forbidden, ValidationFailed),
     )
@@ -265,6 +269,7 @@ def messages(
         "Say how far one has read",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         body=models.ReadMark,
         answers={200: models.ReadState},
         errors=(NotFound,),
@@ -273,7 +278,6 @@ def messages(
         request: Request, caller: Identity, conversation_id: str, *, body: models.ReadMark
     ) -> HTTPResponse:
         """Never back, and never beyond the last message."""
-        await limits.check(rules.WRITING, caller.user_id)
         return json_response(await membership.read(caller.user_id, path_id(conversation_id), body.seq))
 
 

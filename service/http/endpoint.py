@@ -6,6 +6,7 @@ The same models do both, so the document cannot say other than the code does.
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, wraps
+from types import EllipsisType
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -24,6 +25,7 @@ from service.common.models import ConnectionQuery, Input, Query
 from service.http.authentication import Authentication
 from service.http.body import reads_json
 from service.http.errors import ERRORS, Problem, UnsupportedMediaType
+from service.http.limits import RateLimit, limited
 from service.http.query import reads_query
 from service.http.schemas import REF, component, properties
 from service.http.shielded_tasks import completes
@@ -40,6 +42,7 @@ def endpoint(
     *,
     tag: str,
     auth: Authentication | None = None,
+    limit: RateLimit | EllipsisType | None = ...,
     body: type[Input] | None = None,
     query: type[Query] | None = None,
     answers: Mapping[int, type[BaseModel] | None],
@@ -50,19 +53,24 @@ def endpoint(
     `answers`: the model of each status that is not an error (None: no body). `errors`: what the use case can refuse;
     those of signing in and of validation are added here. A stranger is told 401 before anything else. What changes
     something runs to its end, whatever becomes of its client.
+
+    `limit`: the rate limit, checked after validation and immediately before the handler runs: per user if `auth` is
+    given, else per address. An endpoint that changes state has to state its limit, or that it has None. The limit of
+    reads is part of `auth`; a read that states a limit is subject to both.
     """
     # Not only a body can be too large: a URL can, and headers.
     refusals = {*errors, domain.Unavailable, domain.TooLarge}
     if auth:
-        refusals |= {*SIGNING_IN, domain.RateLimited}
+        refusals |= SIGNING_IN
+    if (limit is ... and auth) or isinstance(limit, RateLimit):
+        refusals.add(domain.RateLimited)
     if body:
-        refusals |= {domain.MalformedJson, domain.ValidationFailed}
-        refusals |= {UnsupportedMediaType, domain.RateLimited}
+        refusals |= {domain.MalformedJson, domain.ValidationFailed, UnsupportedMediaType}
     if query:
         refusals |= {domain.ValidationFailed}
 
     def decorate(handler: F) -> F:
-        checked: Any = completes(handler)
+        checked: Any = completes(limited(handler, limit) if isinstance(limit, RateLimit) else handler)
         if query:
             checked = reads_query(checked, query)
         if body:
@@ -77,6 +85,7 @@ def endpoint(
             secured={"bearer": []} if auth else None,
         )(checked)
         OperationStore()[described].responses.update(_refusals(refusals))  # type: ignore[no-untyped-call]
+        described.limit = limit
         return described  # type: ignore[no-any-return]
 
     return decorate

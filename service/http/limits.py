@@ -1,10 +1,11 @@
-"""How much of what one person, or one address, may do in a while."""
+"""Rate limits per user or per address, and the limit of live connections per user."""
 
 import ipaddress
 import time
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Any
 
 import structlog
 from limits import RateLimitItem, parse_many
@@ -23,8 +24,8 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Rule:
-    """`limits`: such as "30/minute; 300/hour", all of which hold."""
+class RateLimit:
+    """`limits`: one or more limits such as "30/minute; 300/hour"; a request has to satisfy all of them."""
 
     name: str
     limits: str
@@ -34,98 +35,99 @@ class Rule:
         return parse_many(self.limits)
 
 
-REGISTRATION = Rule("registration", "100/minute; 1000/hour")
-"""Per address. A school or a company comes from one; a script that fills the database stops here."""
-SIGN_IN = Rule("sign_in", "30/minute; 300/hour")
+REGISTRATION = RateLimit("registration", "100/minute; 1000/hour")
+"""Per address. A school or a company may share one address; a script that fills the database is stopped."""
+SIGN_IN = RateLimit("sign_in", "30/minute; 300/hour")
 """Per account. 7,200 guesses a day do not find a password of eight characters, and nobody mistypes 30 in a minute."""
-SIGN_IN_ADDRESS = Rule("sign_in_address", "200/minute; 3000/hour")
-"""Per address: one password tried on many accounts. Hashing each costs some 50 ms of a core, too."""
-REFRESH = Rule("refresh", "600/minute")
-"""Per address: 9,000 clients behind one, each of which refreshes every 15 minutes."""
-TICKET = Rule("ticket", "120/minute")
-"""Per user: one for each connection; each is kept in Redis until it is spent or too old."""
-CONNECTING = Rule("connecting", "120/minute")
-"""Per user: 50 tabs that come back at once, twice; a client that reconnects in a loop is slowed down."""
-CONNECTING_ADDRESS = Rule("connecting_address", "6000/minute")
-"""Per address, before anyone has signed in: a whole office comes back at once after a restart."""
-SENDING = Rule("sending", "300/10 seconds")
-"""Per user: thirty a second for as long as one likes, and bursts of 300, well below what a reader's queue holds."""
-TYPING = Rule("typing", "30/10 seconds")
-"""Per user. A client says it every few seconds; each goes to everyone in the conversation."""
-WRITING = Rule("writing", "600/minute")
-"""Per user, for posts, comments, conversations, edits, the profile, devices and marks of what was read together."""
-READING = Rule("reading", "1800/minute")
-"""Per user. A client that was away asks for each of its conversations, a few hundred; nobody scrolls as fast."""
-SEARCH = Rule("search", "120/minute")
-"""Per user: two a second is as fast as one types."""
+SIGN_IN_ADDRESS = RateLimit("sign_in_address", "200/minute; 3000/hour")
+"""Per address, against trying one password on many accounts. Hashing a password costs about 50 ms of CPU time, too."""
+REFRESH = RateLimit("refresh", "600/minute")
+"""Per address: enough for 9,000 clients behind one address, each of which refreshes every 15 minutes."""
+TICKET = RateLimit("ticket", "120/minute")
+"""Per user: a client needs one ticket per connection. Redis stores each ticket until it is used or expires."""
+CONNECTING = RateLimit("connecting", "120/minute")
+"""Per user: 50 tabs can reconnect at once, twice in a minute; a client that reconnects in a loop is slowed down."""
+CONNECTING_ADDRESS = RateLimit("connecting_address", "6000/minute")
+"""Per address, checked before authentication: a whole office reconnects at once after a restart."""
+SENDING = RateLimit("sending", "300/10 seconds")
+"""Per user: 30 messages a second sustained, and bursts of 300, well below the capacity of a connection's queue."""
+TYPING = RateLimit("typing", "30/10 seconds")
+"""Per user. A client sends `typing` every few seconds; the server forwards it to all participants."""
+WRITING = RateLimit("writing", "600/minute")
+"""Per user, shared by posts, comments, conversations, edits, the profile, sessions and read marks."""
+READING = RateLimit("reading", "1800/minute")
+"""Per user. A client that was offline fetches each of its conversations, a few hundred; no user scrolls as fast."""
+SEARCH = RateLimit("search", "120/minute")
+"""Per user: two searches a second is as fast as a user types."""
 
 TAG = "{loa:limits}"
-"""In every key. Of a cluster's slots the counts have one to themselves, and so, mostly, another node than the bus: they
-are what Redis is asked for most, and can best be done without."""
-AWAY = 5.0
-"""Seconds for which a Redis that failed is left alone."""
+"""Prefix of every key. As a hash tag it gives the counters a cluster slot of their own, and so usually another node
+than the bus: most Redis commands are for rate limits, and these can best be done without."""
+REDIS_COOLDOWN = 5.0
+"""Seconds for which Redis is not used after it failed."""
 TIMEOUT = 0.5
-"""Seconds that a request may wait for it, the one in `AWAY` seconds that asks."""
+"""Seconds that the one request per `REDIS_COOLDOWN` that tries Redis again may wait for it."""
 MAX_REDIS_CONNECTIONS = 200
-"""As many requests ask at once; one more counts by itself."""
+"""Requests that may ask Redis at the same time; a further request uses the counters of its process."""
 MAX_CONNECTIONS = 50
-"""Live connections of one user on one process: more than anyone has tabs, and 50 times the work of one."""
+"""Live connections of one user per process: more than a user has tabs, and 50 times the work of one connection."""
 
 
 class RateLimits:
-    """Counts by rule and key, for all processes together in Redis. While that is away each process counts for itself,
-    so that limits still hold.
+    """Counts requests by limit and key, in Redis for all processes. While Redis is unavailable each process counts in
+    its own memory, so that limits still apply.
     """
 
     def __init__(self, redis_url: str | None, enabled: bool) -> None:
-        """`redis_url`: redis://, rediss:// or unix://; None: nothing is shared."""
+        """`redis_url`: redis://, rediss:// or unix://; None: count in this process only."""
         self.enabled = enabled
-        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._local = MovingWindowRateLimiter(MemoryStorage())
         self._pool = _pool(redis_url) if redis_url and enabled else None
         self._shared = MovingWindowRateLimiter(_storage(self._pool)) if self._pool else None
-        self._away_until = 0.0
+        self._redis_retry_at = 0.0
 
-    async def check(self, rule: Rule, *keys: str) -> None:
-        """Count one more for `keys`, the user or address concerned. Raises RateLimited with the time to wait."""
+    async def check(self, limit: RateLimit, *keys: str) -> None:
+        """Count one request for `keys`, the user or address. Raises RateLimited with the seconds to wait."""
         if not self.enabled:
             return
-        for item in rule.items:
-            wait = await self._wait(rule, item, keys)
+        for item in limit.items:
+            wait = await self._hit(limit, item, keys)
             if wait > 0:
                 raise RateLimited(retry_after=wait)
 
     async def start(self) -> None:
-        """Nothing is opened before it is needed."""
+        """Do nothing: connections are opened on demand."""
 
     async def close(self) -> None:
         if self._pool:
             await self._pool.aclose()
 
-    async def _wait(self, rule: Rule, item: RateLimitItem, keys: tuple[str, ...]) -> float:
-        if self._shared and self._may_ask():
+    async def _hit(self, limit: RateLimit, item: RateLimitItem, keys: tuple[str, ...]) -> float:
+        """Count one request; return the seconds to wait, 0 if it is within the limit."""
+        if self._shared and self._redis_available():
             try:
-                # The library has a client of its own, and counts by a script.
+                # The library has its own client, which the tracing of ours does not see; it counts with a script.
                 with command("EVALSHA"):
-                    wait = await self._ask(self._shared, item, rule.name, *keys)
+                    wait = await self._hit_with(self._shared, item, limit.name, *keys)
             except OUTAGE as error:
-                self._away_until = time.monotonic() + AWAY
-                log.warning("limits_not_shared", error=type(error).__name__, seconds=AWAY)
+                self._redis_retry_at = time.monotonic() + REDIS_COOLDOWN
+                log.warning("rate_limits_not_shared", error=type(error).__name__, seconds=REDIS_COOLDOWN)
             else:
-                self._away_until = 0.0
+                self._redis_retry_at = 0.0
                 return wait
-        return await self._ask(self._own, item, rule.name, *keys)
+        return await self._hit_with(self._local, item, limit.name, *keys)
 
-    def _may_ask(self) -> bool:
+    def _redis_available(self) -> bool:
         now = time.monotonic()
-        if now < self._away_until:
+        if now < self._redis_retry_at:
             return False
-        if self._away_until:
-            # This request finds out for all: the others need not wait with it.
-            self._away_until = now + AWAY
+        if self._redis_retry_at:
+            # This request tries Redis on behalf of all; the others do not wait for the result.
+            self._redis_retry_at = now + REDIS_COOLDOWN
         return True
 
     @staticmethod
-    async def _ask(limiter: MovingWindowRateLimiter, item: RateLimitItem, *keys: str) -> float:
+    async def _hit_with(limiter: MovingWindowRateLimiter, item: RateLimitItem, *keys: str) -> float:
         if await limiter.hit(item, *keys):
             return 0.0
         reset, _ = await limiter.get_window_stats(item, *keys)
@@ -133,31 +135,44 @@ class RateLimits:
 
 
 class ConnectionLimit:
-    """At most so many live connections of one user on this process."""
+    """Limits the live connections of one user on this process."""
 
-    def __init__(self, connections: Callable[[str], Sized], enabled: bool, most: int = MAX_CONNECTIONS) -> None:
-        """`connections(user_id)`: those there are, as `Registry.connections`."""
+    def __init__(self, connections: Callable[[str], Sized], enabled: bool, limit: int = MAX_CONNECTIONS) -> None:
+        """`connections(user_id)` returns the user's open connections, as `Registry.connections` does."""
         self._connections = connections
         self._enabled = enabled
-        self._most = most
+        self._limit = limit
 
     def check(self, user_id: str) -> None:
-        """Before one more joins. Raises RateLimited."""
-        if self._enabled and len(self._connections(user_id)) >= self._most:
-            raise RateLimited(f"You have {self._most} connections open already.", retry_after=30)
+        """Check that one more connection may be opened. Raises RateLimited."""
+        if self._enabled and len(self._connections(user_id)) >= self._limit:
+            raise RateLimited(f"You already have {self._limit} open connections.", retry_after=30)
+
+
+def limited(handler: Callable[..., Any], limit: RateLimit) -> Callable[..., Any]:
+    """Wrap `handler(request, …)` so that `app.ctx.rate_limits` is checked first: per user after authentication, else
+    per address."""
+
+    @wraps(handler)
+    async def check(request: Request, *args: Any, **kwargs: Any) -> Any:
+        limits: RateLimits = request.app.ctx.rate_limits
+        await limits.check(limit, getattr(request.ctx, "user_id", None) or address(request))
+        return await handler(request, *args, **kwargs)
+
+    return check
 
 
 def address(request: Request) -> str:
-    """The client's address, as the limits count it.
+    """Return the client's address in the form that rate limits count.
 
-    Sanic takes it from X-Forwarded-For only as far as PROXIES_COUNT says that proxies of ours have written it; what a
-    client adds in front is not read. Of IPv6 it is the network of 64 bits: that is what one household or server has.
+    Sanic reads X-Forwarded-For only from as many proxies as PROXIES_COUNT says; entries that the client wrote itself
+    are ignored. An IPv6 address is reduced to its /64 network, which is what one household or server usually has.
     """
-    said = request.remote_addr or request.ip
+    client = request.remote_addr or request.ip
     try:
-        ip = ipaddress.ip_address(said.strip("[]"))
+        ip = ipaddress.ip_address(client.strip("[]"))
     except ValueError:
-        return said[:64]
+        return client[:64]
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped:
             return str(ip.ipv4_mapped)
@@ -169,12 +184,12 @@ def _pool(redis_url: str) -> ConnectionPool:
     options = {
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
-        # Trying again is `AWAY`'s business.
+        # No retry here: `REDIS_COOLDOWN` decides when Redis is tried again.
         "retry": Retry(NoBackoff(), 0),
     }
     return ConnectionPool(**{"max_connections": MAX_REDIS_CONNECTIONS, **options, **place(redis_url, TAG)})
 
 
 def _storage(pool: ConnectionPool) -> RedisStorage:
-    # The URL is not looked at where there is a pool.
+    # The library ignores the URL if it is given a pool.
     return RedisStorage("async+redis://", implementation="redispy", key_prefix=TAG, connection_pool=pool)  # type: ignore[arg-type]

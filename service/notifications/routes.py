@@ -6,10 +6,9 @@ from service.common.errors import NotFound
 from service.common.identity import Identity, Verifier
 from service.common.ids import path_id
 from service.edge.connection_opener import ConnectionOpener
-from service.http import limits as rules
 from service.http.authentication import Authentication
 from service.http.endpoint import endpoint, json_response
-from service.http.limits import RateLimits
+from service.http.limits import WRITING, RateLimits
 from service.notifications import socket, stream
 from service.notifications.models import NotificationPage, PageQuery, ReadUpTo, UnreadCount
 from service.notifications.service import NotificationService
@@ -45,17 +44,17 @@ def blueprint(
         return json_response(UnreadCount(unread_count=await service.unread_count(caller.user_id)))
 
     @bp.put("/notifications/read")
-    @endpoint("Mark all up to one as read", tag=TAG, auth=auth, body=ReadUpTo, answers={200: UnreadCount})
+    @endpoint(
+        "Mark all up to one as read", tag=TAG, auth=auth, limit=WRITING, body=ReadUpTo, answers={200: UnreadCount}
+    )
     async def read_up_to(request: Request, caller: Identity, *, body: ReadUpTo) -> HTTPResponse:
         """A number beyond the last one means all. The caller's other connections are told."""
-        await limits.check(rules.WRITING, caller.user_id)
         return json_response(UnreadCount(unread_count=await service.mark_up_to(caller.user_id, body.up_to_seq)))
 
     @bp.put("/notifications/<notification_id:str>/read")
-    @endpoint("Mark one as read", tag=TAG, auth=auth, answers={200: UnreadCount}, errors=(NotFound,))
+    @endpoint("Mark one as read", tag=TAG, auth=auth, limit=WRITING, answers={200: UnreadCount}, errors=(NotFound,))
     async def read(request: Request, caller: Identity, notification_id: str) -> HTTPResponse:
         """Idempotent. The caller's other connections are told."""
-        await limits.check(rules.WRITING, caller.user_id)
         return json_response(UnreadCount(unread_count=await service.mark(caller.user_id, path_id(notification_id))))
 
     return bp

@@ -5,10 +5,9 @@ from sanic import Blueprint, HTTPResponse, Request
 from service.common.errors import NonceReused, NotFound
 from service.common.identity import Identity
 from service.common.ids import path_id
-from service.http import limits as rules
 from service.http.authentication import Authentication
 from service.http.endpoint import endpoint, json_response
-from service.http.limits import RateLimits
+from service.http.limits import WRITING
 from service.posts.models import (
     Comment,
     CommentPage,
@@ -24,13 +23,12 @@ from service.posts.service import PostService
 TAG = "posts"
 
 
-def blueprint(service: PostService, auth: Authentication, limits: RateLimits) -> Blueprint:
+def blueprint(service: PostService, auth: Authentication) -> Blueprint:
     bp = Blueprint("posts", url_prefix="/api/v1")
 
     @bp.post("/posts")
-    @endpoint("Publish a post", tag=TAG, auth=auth, body=NewPost, answers={201: Post})
+    @endpoint("Publish a post", tag=TAG, auth=auth, limit=WRITING, body=NewPost, answers={201: Post})
     async def create(request: Request, caller: Identity, *, body: NewPost) -> HTTPResponse:
-        await limits.check(rules.WRITING, caller.user_id)
         return json_response(await service.create(caller.user_id, body), 201)
 
     @bp.get("/posts")
@@ -48,13 +46,13 @@ def blueprint(service: PostService, auth: Authentication, limits: RateLimits) ->
         "Comment on a post",
         tag=TAG,
         auth=auth,
+        limit=WRITING,
         body=NewComment,
         answers={201: Comment, 200: Comment},
         errors=(NotFound, NonceReused),
     )
     async def comment(request: Request, caller: Identity, post_id: str, *, body: NewComment) -> HTTPResponse:
         """Answers 200 and the first comment where the author has sent the same nonce to the post before."""
-        await limits.check(rules.WRITING, caller.user_id)
         made, is_new = await service.comment(caller.user_id, path_id(post_id), body)
         return json_response(made, 201 if is_new else 200)
 

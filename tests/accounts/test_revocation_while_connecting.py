@@ -49,9 +49,9 @@ class Between(RateLimits):
         super().__init__(None, False)
         self._end = end
 
-    async def check(self, rule: rules.Rule, *keys: str) -> None:
-        await super().check(rule, *keys)
-        if rule is rules.CONNECTING:
+    async def check(self, limit: rules.RateLimit, *keys: str) -> None:
+        await super().check(limit, *keys)
+        if limit is rules.CONNECTING:
             await self._end()
 
 

@@ -19,12 +19,14 @@ from service.http import shielded_tasks as completion
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.endpoint import connection, endpoint, json_response
-from service.http.limits import RateLimits
+from service.http.limits import RateLimit, RateLimits
 from tests.rest import RestClient, forget_documents, serving
 
 CALLER = Identity("a" * 24, "b" * 24, "token-id", 2_000_000_000.0)
 SIGNED_IN = {"Authorization": "Bearer good"}
 ORIGIN = "https://front.example"
+
+PARCELS = RateLimit("parcels", "2/minute")
 
 numbers = count()
 
@@ -79,20 +81,31 @@ class Receipt(BaseModel):
 def nothing() -> None: ...
 
 
-def build(*, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], object] = nothing) -> Sanic[Any, Any]:
+def build(
+    *, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], object] = nothing, rate_limits: bool = False
+) -> Sanic[Any, Any]:
     """The app; `GET /api/v1/act` calls `act`, and awaits it where it can be awaited."""
     forget_documents()
     app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
     completion.install(app)
-    auth = Authentication(OneVerifier(), RateLimits(None, False))
+    limits = app.ctx.rate_limits = RateLimits(None, rate_limits)
+    auth = Authentication(OneVerifier(), limits)
     extensions.install(app, allowed_origins)
     error_handler.install(app)
     headers.install(app)
     bp = Blueprint("parcels", url_prefix="/api/v1/parcels")
 
     @bp.post("")
-    @endpoint("Send a parcel", tag="parcels", auth=auth, body=Parcel, answers={201: Receipt}, errors=(NotFound,))
+    @endpoint(
+        "Send a parcel",
+        tag="parcels",
+        auth=auth,
+        limit=PARCELS,
+        body=Parcel,
+        answers={201: Receipt},
+        errors=(NotFound,),
+    )
     async def create(request: Request, caller: Identity, *, body: Parcel) -> HTTPResponse:
         """Longer words about it."""
         return json_response(Receipt(user_id=caller.user_id, label=body.label), 201)
@@ -102,8 +115,13 @@ def build(*, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], objec
     async def find(request: Request, *, query: Search) -> HTTPResponse:
         return json_response(query.model_dump())
 
+    @bp.post("/anonymous")
+    @endpoint("Send a parcel anonymously", tag="parcels", limit=PARCELS, answers={204: None})
+    async def create_anonymously(request: Request) -> HTTPResponse:
+        return json_response()
+
     @bp.delete("/<parcel_id:str>")
-    @endpoint("Lose a parcel", tag="parcels", auth=auth, answers={204: None})
+    @endpoint("Lose a parcel", tag="parcels", auth=auth, limit=None, answers={204: None})
     async def lose(request: Request, caller: Identity, parcel_id: str) -> HTTPResponse:
         return json_response()
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from service.http.body import MAX_BODY_BYTES
-from tests.http.conftest import CALLER, SIGNED_IN
-from tests.rest import RestClient
+from tests.http.conftest import CALLER, SIGNED_IN, build
+from tests.rest import RestClient, serving
 
 JSON = {**SIGNED_IN, "Content-Type": "application/json"}
 
@@ -198,6 +198,28 @@ class TestBody:
     async def test_takes_a_body_that_says_nothing_of_itself(self, client: RestClient) -> None:
         """For a client that is no browser and does not care."""
         assert 201 == (await post(client, b'{"label": "x"}', SIGNED_IN))[0]
+
+
+class TestLimit:
+    async def test_is_checked_after_validation(self) -> None:
+        """An invalid body does not count."""
+        async with serving(build(rate_limits=True)) as client:
+            for _ in range(5):
+                assert 422 == (await post(client, "{}"))[0]
+            assert [201, 201, 429] == [(await post(client, '{"label": "x"}'))[0] for _ in range(3)]
+
+    async def test_counts_by_address_without_authentication(self) -> None:
+        """All anonymous clients of one address share the limit."""
+        async with serving(build(rate_limits=True)) as client:
+            statuses = [(await client.post("/api/v1/parcels/anonymous")).status_code for _ in range(3)]
+            assert [204, 204, 429] == statuses
+
+    async def test_counts_by_user_with_authentication(self) -> None:
+        """The same limit, reached by an address, does not stop a user of that address."""
+        async with serving(build(rate_limits=True)) as client:
+            for _ in range(3):
+                await client.post("/api/v1/parcels/anonymous")
+            assert 201 == (await post(client, '{"label": "x"}'))[0]
 
 
 class TestQuery:

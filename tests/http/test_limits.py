@@ -12,23 +12,25 @@ from redis.asyncio import Redis
 from sanic import Request, Sanic
 from sanic.compat import Header
 
+from config.settings import Settings
+from service.app import create_app
 from service.common.errors import RateLimited
 from service.http import limits
-from service.http.limits import ConnectionLimit, RateLimits, Rule
+from service.http.limits import ConnectionLimit, RateLimit, RateLimits
 from tests.cluster import cluster
 from tests.conftest import Datastores
-from tests.rest import free_port
+from tests.rest import forget_documents, free_port
 
-SHARED = Rule("tests", "3/minute")
-SHORT = Rule("short", "2/second")
+SHARED = RateLimit("tests", "3/minute")
+SHORT = RateLimit("short", "2/second")
 
 
-async def passing(store: RateLimits, rule: Rule, *keys: str, times: int = 10) -> int:
+async def passing(store: RateLimits, limit: RateLimit, *keys: str, times: int = 10) -> int:
     """How many of `times` tries pass."""
     passed = 0
     for _ in range(times):
         try:
-            await store.check(rule, *keys)
+            await store.check(limit, *keys)
         except RateLimited:
             continue
         passed += 1
@@ -55,15 +57,29 @@ def relay_to(redis_url: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWr
 
 
 class TestRules:
-    @pytest.mark.parametrize("rule", [value for value in vars(limits).values() if isinstance(value, Rule)])
-    def test_can_be_read(self, rule: Rule) -> None:
+    @pytest.mark.parametrize("limit", [value for value in vars(limits).values() if isinstance(value, RateLimit)])
+    def test_can_be_read(self, limit: RateLimit) -> None:
         """Each says at least one limit."""
-        assert rule.items
+        assert limit.items
 
     def test_have_names_of_their_own(self) -> None:
         """Two of one name would count together."""
-        names = [value.name for value in vars(limits).values() if isinstance(value, Rule)]
+        names = [value.name for value in vars(limits).values() if isinstance(value, RateLimit)]
         assert len(names) == len(set(names))
+
+
+class TestRoutes:
+    def test_every_route_that_changes_state_declares_its_limit(self) -> None:
+        """A new route cannot be forgotten. `limit=None` is a declaration, too."""
+        settings = Settings(mongodb_uri="mongodb://127.0.0.1:1", redis_url="redis://127.0.0.1:1", jwt_secret="x" * 32)
+        forget_documents()
+        undeclared = [
+            (method, route.path)
+            for route in create_app(settings=settings).router.routes
+            for method in route.methods & {"POST", "PUT", "PATCH", "DELETE"}
+            if getattr(route.handler, "limit", ...) is ...
+        ]
+        assert [] == undeclared
 
 
 class TestShared:
@@ -158,7 +174,7 @@ class TestWithoutRedis:
         self, redis: Redis, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """After a pause the next request tries, and what was used up elsewhere counts again."""
-        monkeypatch.setattr(limits, "AWAY", 0.05)
+        monkeypatch.setattr(limits, "REDIS_COOLDOWN", 0.05)
         elsewhere = RateLimits(datastores.redis_url, True)
         assert 3 == await passing(elsewhere, SHARED, "alice")
         port = free_port()
@@ -183,11 +199,11 @@ class TestConnectionBound:
     def test_stops_one_user_at_the_bound(self) -> None:
         """The one that would be one too many, and nobody else."""
         open_ones = {"alice": range(2), "bob": range(1)}
-        bound = ConnectionLimit(lambda user_id: open_ones.get(user_id, ()), True, most=2)
+        limit = ConnectionLimit(lambda user_id: open_ones.get(user_id, ()), True, limit=2)
         with pytest.raises(RateLimited):
-            bound.check("alice")
-        bound.check("bob")
-        bound.check("carol")
+            limit.check("alice")
+        limit.check("bob")
+        limit.check("carol")
 
 
 class Peer:

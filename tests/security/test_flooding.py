@@ -9,7 +9,7 @@ import pytest
 
 from service.common.errors import RateLimited
 from service.edge.frame_handler import MAX_FRAMES
-from service.http.limits import READING, REFRESH, WRITING, RateLimits, Rule
+from service.http.limits import READING, REFRESH, WRITING, RateLimit, RateLimits
 from tests.protocol.contract import Contract
 from tests.protocol.test_frames import frame
 from tests.protocol.world import API, World
@@ -33,18 +33,18 @@ HEADERS = {
     "CF-Connecting-IP": "203.0.113.{n}",
 }
 
-Spend = Callable[[Rule, str], Awaitable[None]]
-"""`spend(rule, key)`: as another process of the same deployment, let through all that the rule lets through."""
+Spend = Callable[[RateLimit, str], Awaitable[None]]
+"""`spend(limit, key)`: as another process of the same deployment, let through all that the rule lets through."""
 
 
 @pytest.fixture
 async def spend(strict_redis: str) -> AsyncIterator[Spend]:
     limits = RateLimits(strict_redis, True)
 
-    async def until_refused(rule: Rule, key: str) -> None:
+    async def until_refused(limit: RateLimit, key: str) -> None:
         with suppress(RateLimited):
             while True:
-                await limits.check(rule, key)
+                await limits.check(limit, key)
 
     yield until_refused
     await limits.close()
