@@ -10,6 +10,7 @@ import structlog
 from service.accounts.denylist import Denylist
 from service.accounts.sessions import SessionStore
 from service.accounts.tokens import CLOCK_SKEW
+from service.common.close_reasons import TOKEN_REVOKED
 from service.common.errors import TokenRevoked
 from service.common.identity import Identity
 from service.common.tasks import cancel_and_wait, run_forever
@@ -132,4 +133,4 @@ class Revocation:
 
     def _close_connections(self, session_ids: Collection[str]) -> None:
         ended = frozenset(session_ids)
-        self._registry.close_where(lambda connection: connection.session_id in ended, 1008, "token_revoked")
+        self._registry.close_where(lambda connection: connection.session_id in ended, *TOKEN_REVOKED)

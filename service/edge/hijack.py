@@ -5,6 +5,7 @@ from typing import Any
 from sanic import HTTPResponse
 from sanic.http.constants import Stage
 
+from service.common.close_reasons import GONE
 from service.realtime.connection import Connection
 from service.realtime.event_stream import EventStream
 
@@ -31,7 +32,7 @@ class HijackResponse(HTTPResponse):
         http.stage = Stage.IDLE
         http.response_func = None
         if transport is None or transport.is_closing():
-            self._connection.close(1006, "gone")
+            self._connection.close(*GONE)
             return
         if isinstance(self._connection, EventStream):
             self._connection.add_headers(_lines(self))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
+from service.common.close_reasons import GONE, RESTART, SLOW_CONSUMER, TOKEN_EXPIRED
 from service.common.identity import Identity
 from service.common.ids import new_id
 from service.common.times import iso
@@ -131,7 +132,7 @@ class Connection(asyncio.Protocol):
             return
         self.registry.overflowed(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
         self.queue.clear()
-        self.close(1013, "slow_consumer")
+        self.close(*SLOW_CONSUMER)
 
     def open(self, first: Sequence[Event], *, after: int = 0, skip: Skip | None = None) -> None:
         """End the hold: `first`, then what gathered meanwhile, then what comes; both but for numbered events up to
@@ -192,7 +193,7 @@ class Connection(asyncio.Protocol):
     def drain(self, reconnect_after_ms: int) -> None:
         """The server is going: say when to come back, and close."""
         self.send(self.notice("draining", {"reconnect_after_ms": reconnect_after_ms}))
-        self.close(1012, "restart")
+        self.close(*RESTART)
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when the connection closes, whoever closes it; at once where it is closed already."""
@@ -249,9 +250,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._closing:
-            self.registry.leaving(self, "gone")
+            self.registry.leaving(self, GONE.reason)
         self.transport = self.clear = None
-        self.close(1006, "gone")
+        self.close(*GONE)
         self.queue.clear()
         self.registry.timers.forget(self)
         self.registry.left(self)
@@ -285,7 +286,7 @@ class Connection(asyncio.Protocol):
             return self._close_by + CLOSE_TIMEOUT
         left = self.expires_at - datetime.now(UTC).timestamp()
         if left <= 0:
-            self.close(1008, "token_expired")
+            self.close(*TOKEN_EXPIRED)
             return self._close_by
         if left <= EXPIRY_NOTICE and not self._warned:
             self._warned = True

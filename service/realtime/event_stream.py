@@ -2,6 +2,7 @@
 
 from operator import attrgetter
 
+from service.common.close_reasons import SILENT
 from service.common.identity import Identity
 from service.realtime.connection import SILENCE, Connection
 from service.realtime.registry import Registry
@@ -50,7 +51,7 @@ class EventStream(Connection):
         if not self._paused:
             self._last_flow = now
         elif now - self._last_flow >= SILENCE:
-            self.close(1006, "silent")
+            self.close(*SILENT)
             if self.transport:
                 self.transport.abort()
         if now >= self._next_comment - 1:

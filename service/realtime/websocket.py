@@ -16,6 +16,16 @@ from websockets.http11 import Response as HandshakeAnswer
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from service.common.close_reasons import (
+    CLOSED_BY_PEER,
+    GONE,
+    INTERNAL_ERROR,
+    NOT_UTF8,
+    PROTOCOL_ERROR,
+    SILENT,
+    TEXT_ONLY,
+    TOO_LARGE,
+)
 from service.common.identity import Identity
 from service.realtime.connection import SILENCE, Connection
 from service.realtime.registry import Registry
@@ -32,7 +42,7 @@ quiet.setLevel(logging.ERROR)
 
 PING = b"\x89\x00"
 
-REASONS = {1002: "protocol_error", 1007: "not_utf8", 1009: "too_large", 1011: "internal_error"}
+REASONS = dict((PROTOCOL_ERROR, NOT_UTF8, TOO_LARGE, INTERNAL_ERROR))
 """The close reasons for what the protocol itself refuses, in the words of the other errors' codes."""
 
 PIECE = 512
@@ -169,7 +179,7 @@ class WebSocket(Connection):
             # It is we who do not listen.
             self._last_heard = now
         if now - self._last_heard >= SILENCE:
-            self.close(1006, "silent")
+            self.close(*SILENT)
             if self.transport:
                 self.transport.abort()
         elif now - self._last_ping >= PING_INTERVAL - 1:
@@ -179,7 +189,7 @@ class WebSocket(Connection):
         return min(self._last_ping + PING_INTERVAL, self._last_heard + SILENCE)
 
     def farewell(self, code: int, reason: str) -> bool:
-        if self._protocol.state is State.OPEN and code != 1006:
+        if self._protocol.state is State.OPEN and code != GONE.code:
             self._protocol.send_close(code, reason)
         self._write_out()
         # The edge has no more to do, and may not be there any more to ask for the answer to be read.
@@ -229,8 +239,8 @@ class WebSocket(Connection):
 
     def _advance(self) -> None:
         if self._protocol.state is not State.OPEN and not self.closing:
-            code = self._protocol.close_sent.code if self._protocol.close_sent else 1006
-            self.close(code, "closed")
+            code = self._protocol.close_sent.code if self._protocol.close_sent else GONE.code
+            self.close(code, CLOSED_BY_PEER)
         self._write_out()
 
     def _on_frame(self, frame: Frame) -> None:
@@ -241,14 +251,14 @@ class WebSocket(Connection):
         if frame.opcode is not Opcode.CONT:
             self._binary = frame.opcode is Opcode.BINARY
             if self._binary and not self.takes_binary:
-                self.close(1003, "text_only")
+                self.close(*TEXT_ONLY)
                 return
             if frame.fin:
                 self._on_message(bytes(frame.data))
                 return
         self._fragments.append(bytes(frame.data))
         if len(self._fragments) > MAX_FRAGMENTS:
-            self.close(1009, "too_large")
+            self.close(*TOO_LARGE)
         elif frame.fin:
             message = b"".join(self._fragments)
             self._fragments.clear()
@@ -264,7 +274,7 @@ class WebSocket(Connection):
         try:
             text = data.decode()
         except UnicodeDecodeError:
-            self.close(1007, "not_utf8")
+            self.close(*NOT_UTF8)
         else:
             self.on_text(text)
 
