@@ -103,7 +103,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     tickets = Tickets(redis)
     revocation = Revocation(stores.sessions, Denylist(redis), bus, registry, access_ttl=settings.access_token_ttl)
     verifier = CredentialVerifier(tokens, revocation, tickets)
-    people = ProfileService(stores.users)
+    profiles = ProfileService(stores.users)
     accounts = AccountService(stores.users, stores.sessions, passwords, tokens, revocation)
 
     chat = MessageService(
@@ -113,18 +113,18 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         dispatcher,
         partial(instruments.committed, "messages"),
     )
-    membership = ConversationService(stores.conversations, stores.messages, people, dispatcher, chat.flush_counters)
+    membership = ConversationService(stores.conversations, stores.messages, profiles, dispatcher, chat.flush_counters)
     online = PresenceStore(registry, bus, redis, stores.last_seen)
     presence = PresenceService(online, bus, stores.last_seen, events.presence)
 
-    notifications = NotificationService(stores.notifications, stores.inboxes, people, dispatcher)
-    contexts = CommentContextLoader(stores.posts, stores.comments, people)
+    notifications = NotificationService(stores.notifications, stores.inboxes, profiles, dispatcher)
+    contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
     outbox = NotificationOutbox(stores.comments, stores.posts, contexts, notifications)
-    posts = PostService(stores.posts, stores.comments, people, contexts, outbox)
+    posts = PostService(stores.posts, stores.comments, profiles, contexts, outbox)
 
-    sweeps: dict[str, Sweep] = {"sessions": stores.sessions.sweep}
+    sweeps: dict[str, Sweep] = {"sessions": stores.sessions.delete_expired}
     if days := settings.notification_retention_days:
-        sweeps["notifications"] = lambda: notifications.retire(now() - timedelta(days=days))
+        sweeps["notifications"] = lambda: notifications.expire(now() - timedelta(days=days))
     retention = Retention(sweeps)
 
     enabled = settings.rate_limits == "on"
@@ -158,7 +158,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     request_log.install(app, instruments, tracing)
     error_handler.install(app)
     sanic_ext_setup.install(app, settings.allowed_origins)
-    app.blueprint(accounts_routes(accounts, people, tickets, auth, limits))
+    app.blueprint(accounts_routes(accounts, profiles, tickets, auth, limits))
     app.blueprint(chat_routes(chat, membership, presence, auth, verifier, limits, upgrade, instruments, tracing))
     app.blueprint(post_routes(posts, auth))
     app.blueprint(notification_routes(notifications, auth, verifier, limits, upgrade, instruments, tracing))

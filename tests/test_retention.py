@@ -17,7 +17,7 @@ from service.notifications.models import FEED
 from service.realtime.event_stream import EventStream
 from service.retention import Retention
 from tests.conftest import Datastores, Run, drop
-from tests.notifications.world import World
+from tests.notifications.service_process import ServiceProcess
 from tests.realtime.wire import identity, queued
 
 LONG_AGO = now() - timedelta(days=100)
@@ -25,16 +25,16 @@ KEPT_SINCE = now() - timedelta(days=90)
 
 
 @pytest.fixture
-async def world(mongo: Mongo) -> AsyncIterator[World]:
-    one = World(mongo.database)
+async def process(mongo: Mongo) -> AsyncIterator[ServiceProcess]:
+    one = ServiceProcess(mongo.database)
     await one.create_indexes()
     yield one
     await one.close()
 
 
-async def told(world: World, user: str, count: int) -> None:
-    sender = await world.person()
-    assert [None] * count == await world.notifications.notify([world.draft(user, sender) for _ in range(count)])
+async def told(process: ServiceProcess, user: str, count: int) -> None:
+    sender = await process.add_user()
+    assert [None] * count == await process.notifications.notify([process.request(user, sender) for _ in range(count)])
 
 
 async def age(mongo: Mongo, user: str, up_to: int) -> None:
@@ -46,73 +46,73 @@ async def age(mongo: Mongo, user: str, up_to: int) -> None:
         await collection.insert_one(document | {"_id": old, "created_at": LONG_AGO})
 
 
-async def retire_all(world: World) -> int:
+async def expire_all(process: ServiceProcess) -> int:
     total = 0
-    while deleted := await world.notifications.retire(KEPT_SINCE):
+    while deleted := await process.notifications.expire(KEPT_SINCE):
         total += deleted
     return total
 
 
 class TestNotifications:
     async def test_the_old_ones_go_and_the_others_stay(
-        self, world: World, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+        self, process: ServiceProcess, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Of each user, in batches."""
         monkeypatch.setattr(store, "BATCH", 3)
-        anna, ben = await world.person(), await world.person()
-        await told(world, anna, 5)
-        await told(world, ben, 4)
+        anna, ben = await process.add_user(), await process.add_user()
+        await told(process, anna, 5)
+        await told(process, ben, 4)
         await age(mongo, anna, 3)
         await age(mongo, ben, 4)
-        assert 7 == await retire_all(world)
-        page = await world.notifications.page(anna, limit=10, before=None, unread=False)
+        assert 7 == await expire_all(process)
+        page = await process.notifications.page(anna, limit=10, before=None, unread=False)
         assert ([5, 4], None) == ([item.seq for item in page.items], page.next)
-        assert [] == (await world.notifications.page(ben, limit=10, before=None, unread=False)).items
+        assert [] == (await process.notifications.page(ben, limit=10, before=None, unread=False)).items
 
-    async def test_numbers_go_on_where_they_were(self, world: World, mongo: Mongo) -> None:
+    async def test_numbers_go_on_where_they_were(self, process: ServiceProcess, mongo: Mongo) -> None:
         """For a process that knows of none of those deleted as for the one that made them."""
-        user = await world.person()
-        await told(world, user, 4)
+        user = await process.add_user()
+        await told(process, user, 4)
         await age(mongo, user, 4)
-        await retire_all(world)
-        other = World(mongo.database)
+        await expire_all(process)
+        other = ServiceProcess(mongo.database)
         await told(other, user, 1)
-        await told(world, user, 1)
+        await told(process, user, 1)
         await other.close()
-        page = await world.notifications.page(user, limit=10, before=None, unread=False)
+        page = await process.notifications.page(user, limit=10, before=None, unread=False)
         assert [6, 5] == [item.seq for item in page.items]
 
     async def test_a_process_does_not_count_on_a_number_it_has_known_for_long(
-        self, world: World, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+        self, process: ServiceProcess, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What followed it may have come and gone, and left the index free."""
-        user = await world.person()
-        await told(world, user, 1)
-        other = World(mongo.database)
+        user = await process.add_user()
+        await told(process, user, 1)
+        other = ServiceProcess(mongo.database)
         await told(other, user, 3)
         await age(mongo, user, 4)
-        await retire_all(other)
+        await expire_all(other)
         await other.close()
         monkeypatch.setattr(sequenced_log, "LAST_NUMBER_TTL", 0.0)
-        await told(world, user, 1)
-        assert 5 == (await world.notifications.inbox(user)).last_seq
+        await told(process, user, 1)
+        assert 5 == (await process.notifications.inbox(user)).last_seq
 
-    async def test_what_is_gone_is_not_unread(self, world: World, mongo: Mongo) -> None:
+    async def test_what_is_gone_is_not_unread(self, process: ServiceProcess, mongo: Mongo) -> None:
         """Whatever of it was read one by one; and who is there is told."""
-        user = await world.person()
-        await told(world, user, 6)
-        page = await world.notifications.page(user, limit=10, before=None, unread=False)
+        user = await process.add_user()
+        await told(process, user, 6)
+        page = await process.notifications.page(user, limit=10, before=None, unread=False)
         for place in (1, 4):  # numbers 5 and 2
-            await world.notifications.mark(user, page.items[place].data.notification_id)
-        assert 4 == await world.notifications.unread_count(user)
+            await process.notifications.mark(user, page.items[place].data.notification_id)
+        assert 4 == await process.notifications.unread_count(user)
         await age(mongo, user, 3)
-        stream = EventStream(world.registry, identity(user), FEED)
-        world.registry.add(stream)
-        await retire_all(world)
-        assert 2 == await world.notifications.unread_count(user)
+        stream = EventStream(process.registry, identity(user), FEED)
+        process.registry.add(stream)
+        await expire_all(process)
+        assert 2 == await process.notifications.unread_count(user)
         (event,) = [event for event in queued(stream) if event.type == "unread_count"]
         assert b'"unread_count":2' in event.text
-        unread = await world.notifications.page(user, limit=10, before=None, unread=True)
+        unread = await process.notifications.page(user, limit=10, before=None, unread=True)
         assert [6, 4] == [item.seq for item in unread.items]
 
     @pytest.mark.parametrize(
@@ -120,15 +120,15 @@ class TestNotifications:
         [(0, [], "no_longer_kept"), (2, [], "no_longer_kept"), (3, [4, 5], None), (5, [], None), (6, [], "unknown_id")],
     )
     async def test_resuming_from_before_what_is_kept_is_a_reset(
-        self, world: World, mongo: Mongo, seen: int, missed: list[int], lost: str | None
+        self, process: ServiceProcess, mongo: Mongo, seen: int, missed: list[int], lost: str | None
     ) -> None:
         """From what is still there on, it is as ever."""
-        user = await world.person()
-        await told(world, user, 5)
+        user = await process.add_user()
+        await told(process, user, 5)
         await age(mongo, user, 3)
-        await retire_all(world)
-        past = await world.notifications.past(user, seen)
-        assert (missed, lost) == ([event.number for event in past.missed], past.lost)
+        await expire_all(process)
+        replay = await process.notifications.replay(user, seen)
+        assert (missed, lost) == ([event.number for event in replay.missed], replay.reset_reason)
 
 
 class TestSessions:
@@ -141,10 +141,10 @@ class TestSessions:
             ends = datetime.now(UTC) + timedelta(seconds=60 if place == 2 else -1)
             await sessions.add(session, user, f"refresh {place}", ends, "a browser")
         await sessions.revoke(ids[0], user)
-        await sessions.sweep()
+        await sessions.delete_expired()
         left = await mongo.database["sessions"].find().to_list(None)
         assert [ids[2]] == [str(document["_id"]) for document in left]
-        assert 0 == await sessions.sweep()
+        assert 0 == await sessions.delete_expired()
 
 
 async def test_a_server_keeps_what_it_was_told_to_keep(run: Run, datastores: Datastores) -> None:
@@ -152,16 +152,16 @@ async def test_a_server_keeps_what_it_was_told_to_keep(run: Run, datastores: Dat
     uri = datastores.database(f"retention_{new_id()}")
     mongo = Mongo(uri)
     user, sender = new_id(), new_id()
-    world = World(mongo.database)
-    await world.create_indexes()
-    await told(world, user, 2)
+    process = ServiceProcess(mongo.database)
+    await process.create_indexes()
+    await told(process, user, 2)
     await age(mongo, user, 1)
     await SessionStore(mongo.database).add(new_id(), sender, "spent", datetime.now(UTC) - timedelta(days=1), "")
     run(MONGODB_URI=uri, NOTIFICATION_RETENTION_DAYS="99")
     async with asyncio.timeout(20):
         while [1, 0] != [await mongo.database[name].count_documents({}) for name in ("notifications", "sessions")]:
             await asyncio.sleep(0.05)
-    await world.close()
+    await process.close()
     mongo.close()
     await drop(uri)
 

@@ -19,7 +19,7 @@ class ProfileService:
 
     async def existing(self, user_ids: Iterable[str]) -> set[str]:
         """Those of `user_ids` that are somebody's."""
-        return await self._users.living(user_ids)
+        return await self._users.active(user_ids)
 
     async def profile(self, user_id: str) -> Profile:
         """Raises NotFound."""

@@ -21,47 +21,47 @@ from service.realtime.registry import Registry
 
 log = structlog.get_logger()
 
-KIND = "revoke"
+BUS_KIND = "revoke"
 
-LOOK = 2.0
+POLL_INTERVAL = 2.0
 """Seconds between two looks at the database."""
-OVERLAP = timedelta(seconds=60)
+POLL_OVERLAP = timedelta(seconds=60)
 """How far a look reaches back behind the one before: longer than the clocks of the database's servers differ, than a
-write takes to be seen, and than the blacklist's lease."""
-APART = timedelta(hours=1)
+write takes to be seen, and than the denylist's lease."""
+CLOCK_TOLERANCE = timedelta(hours=1)
 """What the clocks of two processes may differ by: one may take a token for good that much longer than the other, which
 issued it or ended its session, would. So an entry outlives it by that."""
-NOTICE = timedelta(seconds=CLOCK_SKEW)
+CLOCK_WARNING = timedelta(seconds=CLOCK_SKEW)
 """A clock that is further than this from the database's is told of: tokens are refused for it."""
 
 
 class Revocation:
-    """MongoDB has the last word, and is written first. The bus and the blacklist carry its word faster, and may fail.
+    """MongoDB has the last word, and is written first. The bus and the denylist carry its word faster, and may fail.
 
-    So every process looks at MongoDB every `LOOK` seconds for sessions that have ended: it closes their connections,
-    which a lost message may have left open, and enters them in the blacklist, which a lost write may have left out.
-    A process that has seen Redis fail, or has just started, asks MongoDB about every token until a look that reaches
-    back over the life of an access token has filled the blacklist again. All of this goes by MongoDB's clock.
+    So every process looks at MongoDB every `POLL_INTERVAL` seconds for sessions that have ended: it closes their
+    connections, which a lost message may have left open, and enters them in the denylist, which a lost write may have left
+    out. A process that has seen Redis fail, or has just started, asks MongoDB about every token until a look that reaches
+    back over the life of an access token has filled the denylist again. All of this goes by MongoDB's clock.
     """
 
     def __init__(
-        self, sessions: SessionStore, blacklist: Denylist, bus: Bus, registry: Registry, *, access_ttl: int
+        self, sessions: SessionStore, denylist: Denylist, bus: Bus, registry: Registry, *, access_ttl: int
     ) -> None:
-        """`access_ttl`: seconds that an access token lives; an entry in the blacklist `APART` longer."""
+        """`access_ttl`: seconds that an access token lives; an entry in the denylist `CLOCK_TOLERANCE` longer."""
         self._sessions = sessions
-        self._blacklist = blacklist
+        self._denylist = denylist
         self._bus = bus
         self._registry = registry
-        self._memory = timedelta(seconds=access_ttl) + APART
+        self._memory = timedelta(seconds=access_ttl) + CLOCK_TOLERANCE
         # After a restart everybody comes back at once: those who come while one question is out share the next one.
         self._checks: Batcher[Identity, None] = Batcher(self._check_all)
-        self._looked: datetime | None = None
-        self._clock_apart = False
+        self._last_poll: datetime | None = None
+        self._clock_skewed = False
         self._task: asyncio.Task[None] | None = None
-        bus.on(KIND, self._hear)
+        bus.on(BUS_KIND, self._on_message)
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(run_forever(self._watch, "revocation"))
+        self._task = asyncio.create_task(run_forever(self._step, "revocation"))
 
     async def close(self) -> None:
         await cancel_and_wait(self._task)
@@ -72,14 +72,14 @@ class Revocation:
         await self._checks.submit(bearer)
 
     async def check_session(self, session_id: str) -> None:
-        """As `check`, of a token that outlives what the blacklist remembers: MongoDB is asked."""
-        if not await self._sessions.alive([session_id]):
+        """As `check`, of a token that outlives what the denylist remembers: MongoDB is asked."""
+        if not await self._sessions.active([session_id]):
             raise TokenRevoked
 
     async def announce(self, session_ids: Collection[str], *token_ids: str) -> None:
         """These sessions have ended in MongoDB, and with them these tokens of theirs: let it be so everywhere.
 
-        Whoever joins looks at the blacklist *after* they have joined. So it is told once the entry is there: a
+        Whoever joins looks at the denylist *after* they have joined. So it is told once the entry is there: a
         connection that came too late to be told finds it.
         """
         if not session_ids:
@@ -87,31 +87,31 @@ class Revocation:
         # A Redis that hangs does not hold up what can be done here.
         self._close_connections(session_ids)
         seconds = self._memory.total_seconds()
-        await self._blacklist.add(dict.fromkeys((*session_ids, *token_ids), seconds))
-        self._bus.publish(KIND, {"session_ids": list(session_ids)})
+        await self._denylist.add(dict.fromkeys((*session_ids, *token_ids), seconds))
+        self._bus.publish(BUS_KIND, {"session_ids": list(session_ids)})
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """One look at the database. Raises Unavailable, and then the next one reaches back as far."""
         started = await self._sessions.clock()
         self._compare(started)
-        await self._blacklist.renew()
-        failures = self._blacklist.failures
-        filling = not self._blacklist.whole and await self._blacklist.answers()
-        since = started - self._memory if filling or self._looked is None else self._looked
-        async for ended in self._sessions.revoked_since(since - OVERLAP):
+        await self._denylist.renew_marker()
+        failures = self._denylist.failures
+        filling = not self._denylist.is_complete and await self._denylist.is_reachable()
+        since = started - self._memory if filling or self._last_poll is None else self._last_poll
+        async for ended in self._sessions.revoked_since(since - POLL_OVERLAP):
             self._close_connections(ended)
             until = {one: moment + self._memory for one, moment in ended.items()}
-            await self._blacklist.add({one: (end - started).total_seconds() for one, end in until.items()})
-        self._looked = started
+            await self._denylist.add({one: (end - started).total_seconds() for one, end in until.items()})
+        self._last_poll = started
         if filling:
-            await self._blacklist.complete(failures)
+            await self._denylist.mark_complete(failures)
 
     async def _check_all(self, bearers: Sequence[Identity]) -> list[Exception | None]:
-        entries = await self._blacklist.holds(
+        entries = await self._denylist.contains(
             [one for bearer in bearers for one in (bearer.session_id, bearer.token_id)]
         )
         if entries is None:
-            alive = await self._sessions.alive(bearer.session_id for bearer in bearers)
+            alive = await self._sessions.active(bearer.session_id for bearer in bearers)
             revoked = [bearer.session_id not in alive for bearer in bearers]
         else:
             revoked = [any(pair) for pair in zip(entries[::2], entries[1::2], strict=True)]
@@ -120,15 +120,17 @@ class Revocation:
     def _compare(self, moment: datetime) -> None:
         """Say in the log when this process's clock begins to differ from the database's."""
         apart = now() - moment
-        if (abs(apart) > NOTICE) is not self._clock_apart:
-            self._clock_apart = not self._clock_apart
-            log.warning("clock_apart" if self._clock_apart else "clock_right", seconds=apart.total_seconds())
+        if (abs(apart) > CLOCK_WARNING) is not self._clock_skewed:
+            self._clock_skewed = not self._clock_skewed
+            log.warning(
+                "clock_skew_detected" if self._clock_skewed else "clock_skew_resolved", seconds=apart.total_seconds()
+            )
 
-    async def _watch(self) -> None:
-        await self.look()
-        await asyncio.sleep(LOOK)
+    async def _step(self) -> None:
+        await self.poll()
+        await asyncio.sleep(POLL_INTERVAL)
 
-    def _hear(self, head: dict[str, Any], _: bytes) -> None:
+    def _on_message(self, head: dict[str, Any], _: bytes) -> None:
         self._close_connections(head["session_ids"])
 
     def _close_connections(self, session_ids: Collection[str]) -> None:

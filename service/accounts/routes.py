@@ -28,7 +28,7 @@ MAX_USER_AGENT = 256
 
 
 def blueprint(
-    service: AccountService, people: ProfileService, tickets: Tickets, auth: Authentication, limits: RateLimits
+    service: AccountService, profiles: ProfileService, tickets: Tickets, auth: Authentication, limits: RateLimits
 ) -> Blueprint:
     bp = Blueprint("accounts", url_prefix="/api/v1")
 
@@ -119,7 +119,7 @@ def blueprint(
     @bp.get("/users/me")
     @endpoint("Read one's profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
     async def me(request: Request, caller: Identity) -> HTTPResponse:
-        return json_response(await people.profile(caller.user_id))
+        return json_response(await profiles.profile(caller.user_id))
 
     @bp.patch("/users/me")
     @endpoint(
@@ -133,7 +133,7 @@ def blueprint(
     )
     async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:
         """What is left out stays as it is; an `avatar` of null takes the picture away."""
-        return json_response(await people.change_profile(caller.user_id, body))
+        return json_response(await profiles.change_profile(caller.user_id, body))
 
     @bp.get("/users")
     @endpoint(
@@ -146,12 +146,12 @@ def blueprint(
     )
     async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
         """By the beginning of their username or display name."""
-        return json_response(models.UsersFound(items=await people.search(query.query, query.limit)))
+        return json_response(models.UsersFound(items=await profiles.search(query.query, query.limit)))
 
     @bp.get("/users/<user_id:str>")
     @endpoint("Read a profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
     async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
-        return json_response(await people.profile(path_id(user_id)))
+        return json_response(await profiles.profile(path_id(user_id)))
 
     return bp
 

@@ -112,7 +112,7 @@ class AccountService:
         if latest is None or latest.password_version != user.password_version:
             await self._end_session(session_id, user.id)
             raise BadCredentials
-        await self._revocation.announce(await self._sessions.revoke_beyond(user.id, MAX_SESSIONS))
+        await self._revocation.announce(await self._sessions.revoke_excess(user.id, MAX_SESSIONS))
         return self._answer(latest.profile, access, refresh)
 
     async def _end_session(self, session_id: str, user_id: str, *token_ids: str) -> bool:

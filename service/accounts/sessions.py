@@ -15,10 +15,10 @@ from service.datastores.mongo import Collection, Database, Document, unavailable
 
 BATCH = 500
 
-LIVE = {"revoked_at": None}
+NOT_REVOKED = {"revoked_at": None}
 """A session that has not ended has no `revoked_at`, which keeps it out of the index of those that have."""
 
-ENDED = {"$currentDate": {"revoked_at": True}}
+SET_REVOKED = {"$currentDate": {"revoked_at": True}}
 """By the database's clock: those of two processes may differ, and then one would look for it in another minute."""
 
 
@@ -65,16 +65,21 @@ class SessionStore:
     async def rotate(self, session_id: str, user_id: str, spent_id: str, fresh_id: str, expires_at: datetime) -> bool:
         """Put the refresh token `fresh_id` in place of `spent_id`, in one step: of two who try, one is told True."""
         moment = now()
-        current = {**_which(session_id, user_id), "refresh": _hash(spent_id), "expires_at": {"$gt": moment}, **LIVE}
+        current = {
+            **_which(session_id, user_id),
+            "refresh": _hash(spent_id),
+            "expires_at": {"$gt": moment},
+            **NOT_REVOKED,
+        }
         changes = {"refresh": _hash(fresh_id), "last_used_at": moment, "expires_at": expires_at}
         async with unavailable():
             result = await self._sessions.update_one(current, {"$set": changes})
         return bool(result.modified_count)
 
-    async def alive(self, session_ids: Iterable[str]) -> set[str]:
+    async def active(self, session_ids: Iterable[str]) -> set[str]:
         """Those of `session_ids` that have not ended."""
         ids = {ObjectId(session_id) for session_id in session_ids}
-        found = await find_by_ids(self._sessions, ids, {"_id": True}, {"expires_at": {"$gt": now()}, **LIVE})
+        found = await find_by_ids(self._sessions, ids, {"_id": True}, {"expires_at": {"$gt": now()}, **NOT_REVOKED})
         return {str(one["_id"]) for one in found}
 
     async def of_user(self, user_id: str, limit: int) -> list[Session]:
@@ -88,7 +93,7 @@ class SessionStore:
     async def revoke(self, session_id: str, user_id: str) -> bool:
         """End one session of this user; False where there is none to end."""
         async with unavailable():
-            result = await self._sessions.update_one({**_which(session_id, user_id), **LIVE}, ENDED)
+            result = await self._sessions.update_one({**_which(session_id, user_id), **NOT_REVOKED}, SET_REVOKED)
         return bool(result.modified_count)
 
     async def revoke_others(self, user_id: str, keep: str) -> list[str]:
@@ -97,18 +102,18 @@ class SessionStore:
             found = await self._live(user_id).to_list(None)
         return await self._revoke_all(one["_id"] for one in found if str(one["_id"]) != keep)
 
-    async def revoke_beyond(self, user_id: str, limit: int) -> list[str]:
+    async def revoke_excess(self, user_id: str, limit: int) -> list[str]:
         """End those of this user's sessions that are not among the `limit` last used; which those were."""
         async with unavailable():
             found = await self._live(user_id).skip(limit).to_list(None)
         return await self._revoke_all(one["_id"] for one in found)
 
-    async def forget_devices(self, user_id: str) -> None:
+    async def erase_user_agents(self, user_id: str) -> None:
         """Of this user's sessions keep nothing but that they have ended, as long as that matters."""
         async with unavailable():
             await self._sessions.update_many({"user_id": ObjectId(user_id)}, {"$set": {"user_agent": ""}})
 
-    async def sweep(self) -> int:
+    async def delete_expired(self) -> int:
         """Delete some of the sessions of which no token is good any more; how many. MongoDB does so itself, by the
         index on `expires_at`; the embedded server does not."""
         async with unavailable():
@@ -134,14 +139,14 @@ class SessionStore:
 
     def _live(self, user_id: str) -> Any:
         """A cursor, last used first."""
-        which = {"user_id": ObjectId(user_id), "expires_at": {"$gt": now()}, **LIVE}
+        which = {"user_id": ObjectId(user_id), "expires_at": {"$gt": now()}, **NOT_REVOKED}
         return self._sessions.find(which).sort([("last_used_at", DESCENDING), ("_id", DESCENDING)])
 
     async def _revoke_all(self, ids: Iterable[ObjectId]) -> list[str]:
         ended = list(ids)
         if ended:
             async with unavailable():
-                await self._sessions.update_many({"_id": {"$in": ended}, **LIVE}, ENDED)
+                await self._sessions.update_many({"_id": {"$in": ended}, **NOT_REVOKED}, SET_REVOKED)
         return [str(one) for one in ended]
 
 

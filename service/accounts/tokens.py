@@ -55,7 +55,7 @@ class Issued(NamedTuple):
 
 
 class Tokens:
-    """Issues and decodes. A token lives `ttl[scope]` seconds, never longer: the blacklist counts on it."""
+    """Issues and decodes. A token lives `ttl[scope]` seconds, never longer: the denylist counts on it."""
 
     def __init__(self, secret: str, *, access_ttl: int, refresh_ttl: int, also: Sequence[str] = ()) -> None:
         """`secret` signs. What one of `also` has signed is ours as well: the secrets of before, or of soon."""

@@ -24,9 +24,9 @@ SEARCHED: dict[str, list[tuple[str, int]]] = {
 }
 """The fields that a search looks in, in turn, and the index that each is walked by."""
 
-LIVING = {"deleted_at": None}
+ACTIVE = {"deleted_at": None}
 """Of whoever is not being deleted, and has not been, there is no such time."""
-NOBODY = "Deleted user"
+DELETED_USER_NAME = "Deleted user"
 """What is left of a name beside what others have had to do with it."""
 
 PUBLIC = {"username": True, "display_name": True, "avatar": True}
@@ -80,25 +80,25 @@ class UserStore:
 
     async def by_username(self, username: str) -> User | None:
         """One who is being deleted is not found any more."""
-        return await self._find({"username": username, **LIVING})
+        return await self._find({"username": username, **ACTIVE})
 
-    async def lock(self, username: str) -> str | None:
+    async def begin_deletion(self, username: str) -> str | None:
         """Begin to delete: nobody signs in any more, and there is no profile. The id; None where there is no such user.
 
-        Repeatable until `release` has given the name away.
+        Repeatable until `finish_deletion` has given the name away.
         """
         async with unavailable():
             document = await self._users.find_one({"username": username}, {"_id": True})
             if document is None:
                 return None
-            changes = {"display_name": NOBODY, "avatar": None, "password_hash": "", "deleted_at": now()}
+            changes = {"display_name": DELETED_USER_NAME, "avatar": None, "password_hash": "", "deleted_at": now()}
             await self._users.update_one(
-                {"_id": document["_id"], **LIVING},
+                {"_id": document["_id"], **ACTIVE},
                 {"$set": changes, "$unset": {"display_folded": ""}, "$inc": {"password_version": 1}},
             )
         return str(document["_id"])
 
-    async def release(self, user_id: str) -> None:
+    async def finish_deletion(self, user_id: str) -> None:
         """The end of deleting: the name is free, and whose it was is not known."""
         async with unavailable():
             await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": {"username": f"deleted_{user_id}"}})
@@ -133,11 +133,11 @@ class UserStore:
         documents = await find_by_ids(self._users, ids, PUBLIC)
         return {profile.id: profile for profile in map(_profile, documents)}
 
-    async def living(self, user_ids: Iterable[str]) -> set[str]:
+    async def active(self, user_ids: Iterable[str]) -> set[str]:
         """Those of `user_ids` that are somebody's, and not about to be nobody's."""
         ids = [ObjectId(user_id) for user_id in set(user_ids)]
         async with unavailable():
-            documents = await self._users.find({"_id": {"$in": ids}, **LIVING}, {"_id": True}).to_list(len(ids) or 1)
+            documents = await self._users.find({"_id": {"$in": ids}, **ACTIVE}, {"_id": True}).to_list(len(ids) or 1)
         return {str(document["_id"]) for document in documents}
 
     async def search(self, prefix: str, limit: int) -> list[Profile]:
@@ -146,7 +146,7 @@ class UserStore:
         first = fold(prefix)
         found: dict[str, Profile] = {}
         for name, index in SEARCHED.items():
-            within = {name: {"$gte": first, "$lt": first + LAST_CHARACTER}, **LIVING}
+            within = {name: {"$gte": first, "$lt": first + LAST_CHARACTER}, **ACTIVE}
             async with unavailable():
                 documents = await self._users.find(within, PUBLIC).sort(index).limit(limit).to_list(limit)
             for profile in map(_profile, documents):

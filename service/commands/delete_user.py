@@ -119,12 +119,12 @@ class Deletion:
         started = now()
         # As a server does: were this process killed, others would see to what it stored and had not told yet.
         await self._chat.start()
-        user_id = await self._stores.users.lock(username)
+        user_id = await self._stores.users.begin_deletion(username)
         if user_id is None:
             raise CannotDelete("there is no user of that name")
         seen = await self._seen(user_id)
         await self._revocation.announce(await self._stores.sessions.revoke_others(user_id, keep=""))
-        await self._stores.sessions.forget_devices(user_id)
+        await self._stores.sessions.erase_user_agents(user_id)
         groups = await self._erasure.leave(user_id)
         messages = await self._erasure.erase(user_id)
         posts = await self._stores.posts.erase(user_id)
@@ -136,9 +136,9 @@ class Deletion:
         posts += await self._stores.posts.erase(user_id, since)
         await self._forget_comments(user_id, since)
         notifications = await self._stores.notifications.delete_all(user_id)
-        await self._stores.inboxes.forget(user_id)
+        await self._stores.inboxes.delete(user_id)
         await self._stores.last_seen.forget(user_id)
-        await self._stores.users.release(user_id)
+        await self._stores.users.finish_deletion(user_id)
         return Deleted(groups, messages, posts, comments, notifications)
 
     async def close(self) -> None:
@@ -148,7 +148,7 @@ class Deletion:
     async def _forget_comments(self, user_id: str, since: datetime | None = None) -> int:
         emptied = 0
         async for comment_ids in self._stores.comments.erase(user_id, since):
-            await self._stores.notifications.forget_previews(comment_ids)
+            await self._stores.notifications.erase_previews(comment_ids)
             emptied += len(comment_ids)
         return emptied
 

@@ -27,7 +27,7 @@ class UnreadState(BaseModel):
     seq: int
 
 
-class Lost(BaseModel):
+class ResetReason(BaseModel):
     reason: str
 
 
@@ -35,7 +35,7 @@ class TokenExpiry(BaseModel):
     token_expires_at: str
 
 
-class ComeBack(BaseModel):
+class Reconnect(BaseModel):
     reconnect_after_ms: int
 
 
@@ -48,9 +48,9 @@ class Authenticated(BaseModel):
 NAMED: list[tuple[str, type[BaseModel], str]] = [
     ("hello", NotificationHello, "The first: where the user's notifications stand."),
     ("unread_count", UnreadState, "How many are unread has changed."),
-    ("reset", Lost, "Notifications may have been missed: fetch the list."),
+    ("reset", ResetReason, "Notifications may have been missed: fetch the list."),
     ("token_expiring", TokenExpiry, "The token ends in a minute: come back, or authenticate, with a fresh one."),
-    ("draining", ComeBack, "The server stops: come back then."),
+    ("draining", Reconnect, "The server stops: come back then."),
 ]
 
 NOTIFICATION = Message("notification", Notification, "One more, durable, in the order of seq; see its `type`.")

@@ -39,7 +39,7 @@ class Inbox(NamedTuple):
     def has_read(self, seq: int) -> bool:
         return seq <= self.read_up_to or seq in self.read_above
 
-    def reaching(self, seq: int) -> "Inbox":
+    def with_last_seq(self, seq: int) -> "Inbox":
         """The same where `seq` is known to exist."""
         return self._replace(last_seq=max(self.last_seq, seq))
 
@@ -88,7 +88,7 @@ class InboxStore:
     async def mark(self, user_id: str, seq: int) -> Inbox:
         """Count the existing notification `seq` as read. Raises Unavailable.
 
-        Past MAX_ABOVE marks above an unread one, the oldest unread ones, up to the first mark, are counted as read
+        Replay MAX_ABOVE marks above an unread one, the oldest unread ones, up to the first mark, are counted as read
         too: who reads ten thousand and leaves one lying has left it for good.
         """
         change = {"$addToSet": {"read_above": seq}, "$max": {"last_seq": seq}}
@@ -103,7 +103,7 @@ class InboxStore:
         await self._change({"_id": ObjectId(user_id)}, change)
         return await self._compacted(user_id)
 
-    async def forget(self, user_id: str) -> None:
+    async def delete(self, user_id: str) -> None:
         """Raises Unavailable."""
         async with unavailable():
             await self._inboxes.delete_one({"_id": ObjectId(user_id)})

@@ -17,7 +17,7 @@ MAX_SEQ = 2**53 - 1
 """The largest integer that every client's JSON keeps exact."""
 
 
-class Draft(NamedTuple):
+class NotificationRequest(NamedTuple):
     """That `user_id` is to be told of a comment. `content` is the comment's, of which a preview is kept; `sender` is
     its author, as others see them now."""
 

@@ -11,7 +11,7 @@ from service.common.times import now
 from service.datastores.mongo import Database, Document, unavailable
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
-from service.notifications.models import Draft
+from service.notifications.models import NotificationRequest
 
 PREVIEW = 140
 """Characters of a comment that its notification shows."""
@@ -43,7 +43,7 @@ class NotificationStore:
             # One notification for one person and one comment, however often it is paid.
             await self._notifications.create_index([("comment_id", 1), ("user_id", 1)], unique=True)
 
-    def append(self, draft: Draft) -> asyncio.Future[Appended]:
+    def append(self, draft: NotificationRequest) -> asyncio.Future[Appended]:
         """Give `draft` the next number of its user; where it has been given one before, find that."""
         return self._append.append(
             {
@@ -77,7 +77,7 @@ class NotificationStore:
             )
         return document
 
-    async def forget_previews(self, comment_ids: Collection[ObjectId]) -> None:
+    async def erase_previews(self, comment_ids: Collection[ObjectId]) -> None:
         """What these comments said is no longer shown. Raises Unavailable."""
         async with unavailable():
             await self._notifications.update_many(

@@ -6,19 +6,19 @@ from service.realtime.connection import Connection
 from service.realtime.event import Event
 from service.telemetry.metrics import Metrics
 
-UNKNOWN = -1
+UNKNOWN_ID = -1
 """The number of an id that is none of ours."""
 MAX_DIGITS = 16
 
 
-def seen_of(id: str | None) -> int | None:
+def parse_last_event_id(id: str | None) -> int | None:
     """The number that a client has seen, from its `Last-Event-ID`; None where it names none."""
     if not id:
         return None
-    return int(id) if id.isascii() and id.isdigit() and len(id) <= MAX_DIGITS else UNKNOWN
+    return int(id) if id.isascii() and id.isdigit() and len(id) <= MAX_DIGITS else UNKNOWN_ID
 
 
-async def join(
+async def go_live(
     connection: Connection, service: NotificationService, seen: int | None, heartbeat: float, metrics: Metrics
 ) -> None:
     """Say hello, then what came after `seen`, and go live. `heartbeat`: seconds between two signs of life of ours.
@@ -26,16 +26,16 @@ async def join(
     The connection is registered. What it is told here and what reaches it meanwhile, or later from a process that
     stored it before, overlap: the numbers tell. Raises Unavailable.
     """
-    past = await service.past(connection.user_id, seen)
+    replay = await service.replay(connection.user_id, seen)
     hello = {
-        "seq": past.inbox.last_seq,
-        "unread_count": past.inbox.unread,
+        "seq": replay.inbox.last_seq,
+        "unread_count": replay.inbox.unread,
         "heartbeat_interval": int(heartbeat),
         "token_expires_at": connection.token_expires_at,
     }
     first = [Event("hello", hello, feed=FEED)]
     if seen is not None:
-        metrics.resumed(FEED, not past.lost)
-    if past.lost:
-        first.append(connection.notice("reset", {"reason": past.lost}))
-    connection.open([*first, *past.missed], after=past.inbox.last_seq)
+        metrics.resumed(FEED, not replay.reset_reason)
+    if replay.reset_reason:
+        first.append(connection.notice("reset", {"reason": replay.reset_reason}))
+    connection.open([*first, *replay.missed], after=replay.inbox.last_seq)

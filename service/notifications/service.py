@@ -14,10 +14,10 @@ from service.datastores.sequenced_log import Appended
 from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.models import (
     FEED,
-    Draft,
     Notification,
     NotificationData,
     NotificationPage,
+    NotificationRequest,
     Sender,
 )
 from service.notifications.notification_store import NotificationStore
@@ -31,12 +31,12 @@ MAX_MISSED = 1000
 """A client further behind is served better by the list, page by page."""
 
 
-class Past(NamedTuple):
+class Replay(NamedTuple):
     """`missed`: the events since what the client has seen; `lost`: why they are not there, where they are not."""
 
     inbox: Inbox
     missed: list[Event]
-    lost: str | None = None
+    reset_reason: str | None = None
 
 
 class NotificationService:
@@ -49,11 +49,11 @@ class NotificationService:
         self._inboxes = inboxes
         self._profiles = profiles
         self._dispatcher = dispatcher
-        self._reached: dict[ObjectId, int] = {}
+        self._pending_hints: dict[ObjectId, int] = {}
         """The users told since hints were kept, and the numbers of their last notifications."""
         dispatcher.set_backfill(TOPIC, self.fill)
 
-    async def notify(self, drafts: Sequence[Draft]) -> list[Exception | None]:
+    async def notify(self, drafts: Sequence[NotificationRequest]) -> list[Exception | None]:
         """Store each of `drafts` and tell its user; for each the exception that kept it from being stored, if any.
         Raises Unavailable where that cannot be said of all.
 
@@ -68,18 +68,18 @@ class NotificationService:
         inboxes = await self._inboxes.inboxes({str(result.document["user_id"]) for result in appended})
         for result in appended:
             user_id = str(result.document["user_id"])
-            inboxes[user_id] = inboxes[user_id].reaching(result.document["seq"])
+            inboxes[user_id] = inboxes[user_id].with_last_seq(result.document["seq"])
         for result in appended:
             self._tell(result, inboxes[str(result.document["user_id"])], profiles)
         for user_id, inbox in inboxes.items():
             self._tell_unread(user_id, inbox)
-            self._reached[ObjectId(user_id)] = inbox.last_seq
+            self._pending_hints[ObjectId(user_id)] = inbox.last_seq
         return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
 
-    async def keep_hints(self) -> None:
+    async def flush_hints(self) -> None:
         """Raise the numbers that inboxes remember to what has been told since the last time. Whoever notifies sees to
         it later, and nobody waits: whoever shows an inbox reads what lies above its number. Raises Unavailable."""
-        reached, self._reached = self._reached, {}
+        reached, self._pending_hints = self._pending_hints, {}
         if reached:
             await self._inboxes.raise_last(reached)
 
@@ -116,7 +116,7 @@ class NotificationService:
             return 0
         return await self._marked(user_id, await self._inboxes.mark_up_to(user_id, min(seq, inbox.last_seq)))
 
-    async def retire(self, before: datetime) -> int:
+    async def expire(self, before: datetime) -> int:
         """Delete some of the notifications made before then; how many. To their users they count as read."""
         old = await self._store.older(before)
         reached: dict[str, int] = {}
@@ -136,23 +136,23 @@ class NotificationService:
         """How far the user has read, and the number of the last notification there is."""
         return await self._with_last(user_id, await self._inboxes.inbox(user_id))
 
-    async def past(self, user_id: str, seen: int | None) -> Past:
+    async def replay(self, user_id: str, seen: int | None) -> Replay:
         """What a connection that joins has to be told of; one that has `seen` up to there, or (None) wants only news.
 
-        The connection is registered already: everything later than this past reaches it.
+        The connection is registered already: everything later than this replay reaches it.
         """
         inbox = await self.inbox(user_id)
         self._dispatcher.set_position(topic_of(user_id), inbox.last_seq)
         if seen is None:
-            return Past(inbox, [])
+            return Replay(inbox, [])
         if not 0 <= seen <= inbox.last_seq:
-            return Past(inbox, [], "unknown_id")
+            return Replay(inbox, [], "unknown_id")
         if inbox.last_seq - seen > MAX_MISSED:
-            return Past(inbox, [], "too_far_behind")
+            return Replay(inbox, [], "too_far_behind")
         missed = await self._between(user_id, seen + 1, inbox)
         if len(missed) != inbox.last_seq - seen:
-            return Past(inbox, [], "no_longer_kept")
-        return Past(inbox, missed)
+            return Replay(inbox, [], "no_longer_kept")
+        return Replay(inbox, missed)
 
     async def fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         """The `Filler` of the topics of notifications; up to FILL at a time."""
@@ -165,7 +165,7 @@ class NotificationService:
         return [event_of(user_id, notification) for notification in await self._shown(found, inbox)]
 
     async def _with_last(self, user_id: str, inbox: Inbox) -> Inbox:
-        return inbox.reaching(await self._store.last(user_id, inbox.last_seq))
+        return inbox.with_last_seq(await self._store.last(user_id, inbox.last_seq))
 
     async def _marked(self, user_id: str, inbox: Inbox) -> int:
         inbox = await self._with_last(user_id, inbox)

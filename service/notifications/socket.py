@@ -11,7 +11,7 @@ from service.http.endpoint import connection
 from service.http.limits import RateLimits
 from service.notifications.frames import FRAMES
 from service.notifications.models import FEED
-from service.notifications.replay import join, seen_of
+from service.notifications.replay import go_live, parse_last_event_id
 from service.notifications.service import NotificationService
 from service.realtime.websocket import PING_INTERVAL, WebSocket
 from service.telemetry.metrics import Metrics
@@ -46,6 +46,6 @@ def add(
 
         async def begin(socket: WebSocket) -> None:
             FrameHandler(socket, FRAMES, verifier, limits, tracing)
-            await join(socket, service, seen_of(query.last_seq), PING_INTERVAL, metrics)
+            await go_live(socket, service, parse_last_event_id(query.last_seq), PING_INTERVAL, metrics)
 
         return await upgrade.to_socket(request, FEED, begin)

@@ -7,7 +7,7 @@ from service.common.models import ConnectionQuery
 from service.edge.connection_opener import ConnectionOpener
 from service.http.endpoint import connection
 from service.notifications.models import FEED
-from service.notifications.replay import join, seen_of
+from service.notifications.replay import go_live, parse_last_event_id
 from service.notifications.service import NotificationService
 from service.realtime.event_stream import COMMENT_INTERVAL, EventStream
 from service.telemetry.metrics import Metrics
@@ -31,9 +31,9 @@ def add(bp: Blueprint, service: NotificationService, upgrade: ConnectionOpener, 
     async def follow(request: Request, *, query: StreamQuery) -> HTTPResponse:
         """Server-sent events. With `Last-Event-ID`, or `?last_event_id=`, those since are sent first."""
         # The header is the browser's, when it reconnects by itself: later than the URL that it keeps using.
-        seen = seen_of(request.headers.get("last-event-id") or query.last_event_id)
+        seen = parse_last_event_id(request.headers.get("last-event-id") or query.last_event_id)
 
         async def begin(stream: EventStream) -> None:
-            await join(stream, service, seen, COMMENT_INTERVAL, metrics)
+            await go_live(stream, service, seen, COMMENT_INTERVAL, metrics)
 
         return await upgrade.to_stream(request, FEED, begin)

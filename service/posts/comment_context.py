@@ -22,7 +22,7 @@ class CommentContext(NamedTuple):
     parent_author: ObjectId | None
 
 
-class Place(NamedTuple):
+class CommentTarget(NamedTuple):
     """Where a comment is or is to be, and whose it is."""
 
     post_id: ObjectId
@@ -30,27 +30,27 @@ class Place(NamedTuple):
     author_id: ObjectId
 
 
-class Ground(NamedTuple):
+class ContextData(NamedTuple):
     """What was found of the posts, the parents and the authors that were asked for."""
 
     posts: Mapping[ObjectId, ObjectId | None]
     parents: Mapping[ObjectId, Parent]
     profiles: Mapping[str, Profile]
 
-    def footing(self, place: Place) -> CommentContext:
+    def context_of(self, place: CommentTarget) -> CommentContext:
         parent = self.parents.get(place.parent_id) if place.parent_id else None
         author = profile_of(str(place.author_id), self.profiles)
         return CommentContext(author, self.posts.get(place.post_id), parent.author_id if parent else None)
 
-    def bears(self, place: Place) -> CommentContext | Exception:
-        """The footing of a comment that is to be there, or why it cannot be."""
+    def validate(self, place: CommentTarget) -> CommentContext | Exception:
+        """The context of a comment that is to be there, or why it cannot be."""
         if place.post_id not in self.posts:
             return NotFound()
         if place.parent_id:
             parent = self.parents.get(place.parent_id)
             if parent is None or parent.post_id != place.post_id:
                 return ValidationFailed.of("parent_id", "The post has no such comment.")
-        return self.footing(place)
+        return self.context_of(place)
 
 
 class CommentContextLoader:
@@ -61,29 +61,29 @@ class CommentContextLoader:
         self._comments = comments
         self._profiles = profiles
         # Those who come while one look is out share the next one.
-        self._looks: Batcher[Place, CommentContext] = Batcher(self._look, timeout=BATCH_TIMEOUT)
+        self._loads: Batcher[CommentTarget, CommentContext] = Batcher(self._load, timeout=BATCH_TIMEOUT)
 
-    def of(self, author_id: str, post_id: str, parent_id: str | None) -> asyncio.Future[CommentContext]:
+    def load(self, author_id: str, post_id: str, parent_id: str | None) -> asyncio.Future[CommentContext]:
         """For a comment that is to be. Raises Unavailable, here or from the future; the future also NotFound, for the
         post, and ValidationFailed, for `parent_id`."""
         parent = ObjectId(parent_id) if parent_id else None
-        return self._looks.submit(Place(ObjectId(post_id), parent, ObjectId(author_id)))
+        return self._loads.submit(CommentTarget(ObjectId(post_id), parent, ObjectId(author_id)))
 
-    async def of_stored(self, comments: Iterable[Document]) -> list[CommentContext]:
+    async def load_stored(self, comments: Iterable[Document]) -> list[CommentContext]:
         """Of each of these. Raises Unavailable."""
-        places = [Place(comment["post_id"], comment["parent_id"], comment["author_id"]) for comment in comments]
+        places = [CommentTarget(comment["post_id"], comment["parent_id"], comment["author_id"]) for comment in comments]
         ground = await self._read(places)
-        return [ground.footing(place) for place in places]
+        return [ground.context_of(place) for place in places]
 
     async def close(self) -> None:
-        await self._looks.close()
+        await self._loads.close()
 
-    async def _look(self, places: Sequence[Place]) -> list[CommentContext | Exception]:
+    async def _load(self, places: Sequence[CommentTarget]) -> list[CommentContext | Exception]:
         ground = await self._read(places)
-        return [ground.bears(place) for place in places]
+        return [ground.validate(place) for place in places]
 
-    async def _read(self, places: Sequence[Place]) -> Ground:
-        return Ground(
+    async def _read(self, places: Sequence[CommentTarget]) -> ContextData:
+        return ContextData(
             *await asyncio.gather(
                 self._posts.authors({place.post_id for place in places}),
                 self._comments.parents({place.parent_id for place in places if place.parent_id}),

@@ -13,7 +13,7 @@ from service.datastores.mongo import Database, Document, unavailable
 from service.datastores.scan import scan
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.posts.models import NewComment
-from service.posts.post_store import LIVING, PostStore, author_of
+from service.posts.post_store import NOT_ERASED, PostStore, author_of
 
 
 class Parent(NamedTuple):
@@ -90,11 +90,11 @@ class CommentStore:
             ids = [document["_id"] for document in batch]
             async with unavailable():
                 await self._comments.update_many(
-                    {"_id": {"$in": ids}, **LIVING}, {"$set": {"content": "", "erased": True}}
+                    {"_id": {"$in": ids}, **NOT_ERASED}, {"$set": {"content": "", "erased": True}}
                 )
             yield ids
 
-    async def owed(self, after: ObjectId | None, limit: int) -> list[Document]:
+    async def pending(self, after: ObjectId | None, limit: int) -> list[Document]:
         """The `limit` oldest comments with something owed, of those later than `after`. Raises Unavailable."""
         where: Document = {"owed": True}
         if after:
@@ -103,7 +103,7 @@ class CommentStore:
             found: list[Document] = await self._comments.find(where).sort("_id", 1).limit(limit).to_list(limit)
         return found
 
-    async def settle(self, comment_ids: Sequence[ObjectId]) -> None:
+    async def mark_done(self, comment_ids: Sequence[ObjectId]) -> None:
         """Nothing is owed for these any more. Raises Unavailable."""
         async with unavailable():
             await self._comments.update_many({"_id": {"$in": list(comment_ids)}}, {"$unset": {"owed": ""}})

@@ -15,7 +15,7 @@ from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, count_failure, run_forever
 from service.datastores.batcher import Batcher
 from service.datastores.mongo import Document
-from service.notifications.models import Draft, Kind
+from service.notifications.models import Kind, NotificationRequest
 from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContext, CommentContextLoader
 from service.posts.comment_store import CommentStore
@@ -23,10 +23,10 @@ from service.posts.post_store import PostStore
 
 log = structlog.get_logger()
 
-MAX_FRESH = 1000
+MAX_QUEUED = 1000
 """Comments that may wait in memory; what comes beyond is found in the database."""
 BATCH = 64
-SWEEP_INTERVAL = 30.0
+RECOVERY_INTERVAL = 30.0
 """Seconds between two looks for what some process left when it died: the longest that a notification is late then."""
 PAUSE = 0.25
 """Seconds that the marks of what is paid are left to gather. To clear one costs the database as much as to store the
@@ -41,11 +41,11 @@ class PendingComment(NamedTuple):
 
     comment: Document
     context: CommentContext
-    counting: asyncio.Future[None] | None = None
+    count_update: asyncio.Future[None] | None = None
 
     @property
-    def counted(self) -> bool:
-        counting = self.counting
+    def is_counted(self) -> bool:
+        counting = self.count_update
         return counting is not None and not counting.cancelled() and counting.exception() is None
 
 
@@ -64,7 +64,7 @@ class NotificationOutbox:
         contexts: CommentContextLoader,
         notifications: NotificationService,
         *,
-        interval: float = SWEEP_INTERVAL,
+        interval: float = RECOVERY_INTERVAL,
     ) -> None:
         self._comments = comments
         self._posts = posts
@@ -72,33 +72,33 @@ class NotificationOutbox:
         self._notifications = notifications
         self._interval = interval
         self._counts: Batcher[Document, None] = Batcher(self._count, timeout=COUNT_TIMEOUT)
-        self._fresh: deque[PendingComment] = deque()
-        self._paid: list[PendingComment] = []
+        self._queue: deque[PendingComment] = deque()
+        self._done: list[PendingComment] = []
         """No more than are paid within PAUSE and one write."""
-        self._poked = asyncio.Event()
-        self._next_sweep = 0.0
-        self._next_settlement = 0.0
+        self._wake = asyncio.Event()
+        self._next_recovery = 0.0
+        self._next_marking = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(run_forever(self._step, "debts"))
+        self._task = asyncio.create_task(run_forever(self._step, "notification_outbox"))
 
     async def close(self) -> None:
         """Stop at once: what is still owed stands in the database."""
         await cancel_and_wait(self._task)
         await self._counts.close()
 
-    async def owe(self, comment: Document, context: CommentContext) -> None:
+    async def enqueue(self, comment: Document, context: CommentContext) -> None:
         """Pay for `comment`, which is stored, soon. Returns once its post's count has it, or cannot have it just now.
         Never fails."""
         counting = None
         with suppress(Unavailable):
             counting = self._counts.submit(comment)
-        if len(self._fresh) < MAX_FRESH:
-            self._fresh.append(PendingComment(comment, context, counting))
+        if len(self._queue) < MAX_QUEUED:
+            self._queue.append(PendingComment(comment, context, counting))
         else:
-            self._next_sweep = 0.0
-        self._poked.set()
+            self._next_recovery = 0.0
+        self._wake.set()
         if counting:
             with suppress(Unavailable, PyMongoError):
                 await counting
@@ -106,63 +106,63 @@ class NotificationOutbox:
     async def _step(self) -> None:
         now = asyncio.get_running_loop().time()
         try:
-            if now >= self._next_sweep:
+            if now >= self._next_recovery:
                 # Between processes the sweeps spread out, so that they seldom pay the same.
-                self._next_sweep = now + random.uniform(0.75, 1.25) * self._interval  # noqa: S311
-                await self._sweep()
-            elif self._paid and now >= self._next_settlement:
-                await self._settle()
-            elif self._fresh:
-                await self._pay([self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))])
+                self._next_recovery = now + random.uniform(0.75, 1.25) * self._interval  # noqa: S311
+                await self._recover()
+            elif self._done and now >= self._next_marking:
+                await self._mark_done()
+            elif self._queue:
+                await self._dispatch([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
             else:
-                self._poked.clear()
-                due = min(self._next_sweep, self._next_settlement) if self._paid else self._next_sweep
+                self._wake.clear()
+                due = min(self._next_recovery, self._next_marking) if self._done else self._next_recovery
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._poked.wait(), due - now)
+                    await asyncio.wait_for(self._wake.wait(), due - now)
         except Exception:
-            self._next_sweep = 0.0
+            self._next_recovery = 0.0
             raise
 
-    async def _sweep(self) -> None:
+    async def _recover(self) -> None:
         """Pay for every comment that is marked; what waits in memory is among them."""
-        await self._settle()
-        self._fresh.clear()
+        await self._mark_done()
+        self._queue.clear()
         last: ObjectId | None = None
         failure: Exception | None = None
-        while batch := await self._comments.owed(last, BATCH):
+        while batch := await self._comments.pending(last, BATCH):
             last = batch[-1]["_id"]
-            contexts = await self._contexts.of_stored(batch)
+            contexts = await self._contexts.load_stored(batch)
             try:
-                await self._pay([PendingComment(*pair) for pair in zip(batch, contexts, strict=True)])
+                await self._dispatch([PendingComment(*pair) for pair in zip(batch, contexts, strict=True)])
             except DispatchFailed as error:
                 # One that cannot be paid must not keep the others from being paid.
                 failure = error
-            await self._settle()
+            await self._mark_done()
         if failure:
             raise failure
 
-    async def _pay(self, pending: Sequence[PendingComment]) -> None:
+    async def _dispatch(self, pending: Sequence[PendingComment]) -> None:
         """Raises DispatchFailed where some could not be paid; the others are. Raises Unavailable."""
-        drafts = [draft for each in pending for draft in drafts_of(each.comment, each.context)]
+        drafts = [draft for each in pending for draft in requests_of(each.comment, each.context)]
         outcomes = await self._notifications.notify(drafts)
         unpaid = {draft.comment_id: outcome for draft, outcome in zip(drafts, outcomes, strict=True) if outcome}
-        if not self._paid:
-            self._next_settlement = asyncio.get_running_loop().time() + PAUSE
-        self._paid += [each for each in pending if str(each.comment["_id"]) not in unpaid]
+        if not self._done:
+            self._next_marking = asyncio.get_running_loop().time() + PAUSE
+        self._done += [each for each in pending if str(each.comment["_id"]) not in unpaid]
         if unpaid:
             raise DispatchFailed from next(iter(unpaid.values()))
 
-    async def _settle(self) -> None:
+    async def _mark_done(self) -> None:
         """Clear the marks of what is paid, once it is counted, too. Raises Unavailable; then they are swept."""
-        paid, self._paid = self._paid, []
+        paid, self._done = self._done, []
         if not paid:
             return
-        await self._notifications.keep_hints()
-        if counting := [each.counting for each in paid if each.counting]:
+        await self._notifications.flush_hints()
+        if counting := [each.count_update for each in paid if each.count_update]:
             await asyncio.wait(counting)
-        if uncounted := [each.comment for each in paid if not each.counted]:
+        if uncounted := [each.comment for each in paid if not each.is_counted]:
             await self._posts.raise_comment_counts(_reached(uncounted))
-        await self._comments.settle([each.comment["_id"] for each in paid])
+        await self._comments.mark_done([each.comment["_id"] for each in paid])
 
     async def _count(self, comments: Sequence[Document]) -> list[None]:
         try:
@@ -186,10 +186,10 @@ def _reached(comments: Iterable[Document]) -> dict[ObjectId, int]:
     return reached
 
 
-def drafts_of(comment: Document, context: CommentContext) -> list[Draft]:
+def requests_of(comment: Document, context: CommentContext) -> list[NotificationRequest]:
     """The notifications of `comment`."""
     return [
-        Draft(
+        NotificationRequest(
             type=kind,
             user_id=str(user),
             sender=context.author,
@@ -197,11 +197,11 @@ def drafts_of(comment: Document, context: CommentContext) -> list[Draft]:
             comment_id=str(comment["_id"]),
             content=comment["content"],
         )
-        for user, kind in receivers(comment["author_id"], context.post_author, context.parent_author).items()
+        for user, kind in recipients(comment["author_id"], context.post_author, context.parent_author).items()
     ]
 
 
-def receivers(author: ObjectId, post_author: ObjectId | None, parent_author: ObjectId | None) -> dict[ObjectId, Kind]:
+def recipients(author: ObjectId, post_author: ObjectId | None, parent_author: ObjectId | None) -> dict[ObjectId, Kind]:
     """Whom a comment by `author` notifies, and of what: of a reply rather than a comment, and nobody of their own."""
     told: dict[ObjectId, Kind] = {}
     if post_author:

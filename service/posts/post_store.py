@@ -19,7 +19,7 @@ END = datetime(9999, 1, 1, tzinfo=UTC)
 """Not this moment: the clock of the process that stored the latest post may be ahead of ours."""
 
 
-LIVING = {"erased": None}
+NOT_ERASED = {"erased": None}
 
 
 class PostStore:
@@ -88,7 +88,7 @@ class PostStore:
         """
         erased = 0
         mine = {"author_id": ObjectId(author_id)}
-        async for batch in scan(self._posts, {**mine, **LIVING}, {"_id": 1}, since):
+        async for batch in scan(self._posts, {**mine, **NOT_ERASED}, {"_id": 1}, since):
             which = {"_id": {"$in": [document["_id"] for document in batch]}}
             async with unavailable():
                 await self._posts.delete_many({**which, "comment_count": 0})

@@ -56,11 +56,11 @@ class PostService:
 
         Raises NotFound for the post, ValidationFailed for `parent_id`, NonceReused.
         """
-        footing = await self._contexts.of(author_id, post_id, new.parent_id)
+        context = await self._contexts.load(author_id, post_id, new.parent_id)
         document, is_new = await self._comments.append(author_id, post_id, new)
-        comment = _comment(document, footing.author)
+        comment = _comment(document, context.author)
         if is_new:
-            await self._outbox.owe(document, footing)
+            await self._outbox.enqueue(document, context)
         elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
             raise NonceReused
         return comment, is_new

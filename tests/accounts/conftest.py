@@ -12,20 +12,20 @@ from service.accounts.models import Register, SignedIn
 from service.accounts.tokens import ACCESS
 from service.common.identity import Identity
 from service.datastores.mongo import Mongo
+from tests.accounts.accounts_process import AccountsProcess, build_process
 from tests.accounts.door import Door
-from tests.accounts.parts import Process, process
 
 PASSWORD = "correct horse"
 
 
 @pytest.fixture
-async def here(mongo: Mongo, redis: Redis) -> AsyncIterator[Process]:
-    """A process whose blacklist is whole; it looks at the database only when a test says so."""
-    one = process(mongo, redis)
+async def here(mongo: Mongo, redis: Redis) -> AsyncIterator[AccountsProcess]:
+    """A process whose denylist is whole; it looks at the database only when a test says so."""
+    one = build_process(mongo, redis)
     await one.users.create_indexes()
     await one.sessions.create_indexes()
-    await one.revocation.look()
-    assert one.blacklist.whole
+    await one.revocation.poll()
+    assert one.denylist.is_complete
     yield one
     await one.passwords.close()
 
@@ -59,12 +59,12 @@ def no_mongo(closed_port: int) -> Iterator[Mongo]:
 
 
 @pytest.fixture
-async def an(here: Process) -> SignedIn:
+async def an(here: AccountsProcess) -> SignedIn:
     """An, who has just registered."""
     return await here.accounts.register(Register(username="an.nguyen", password=PASSWORD), "a browser")
 
 
 @pytest.fixture
-async def caller(here: Process, an: SignedIn) -> Identity:
+async def caller(here: AccountsProcess, an: SignedIn) -> Identity:
     """An, as her access token says."""
     return await here.verifier.verify_scoped_token(an.access_token, ACCESS)

@@ -16,7 +16,7 @@ from websockets.frames import Opcode
 from config.settings import Settings
 from service.accounts.denylist import PREFIX
 from service.accounts.models import Login, SignedIn
-from service.accounts.revocation import KIND
+from service.accounts.revocation import BUS_KIND
 from service.accounts.tokens import ACCESS
 from service.accounts.verifier import CredentialVerifier
 from service.common.encoding import dumps
@@ -33,8 +33,8 @@ from service.realtime.bus import LocalBus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
+from tests.accounts.accounts_process import AccountsProcess, build_process
 from tests.accounts.conftest import PASSWORD
-from tests.accounts.parts import Process, process
 from tests.http.conftest import build
 from tests.realtime.wire import HANDSHAKE, wired
 from tests.rest import RestClient, serving
@@ -58,12 +58,12 @@ class Between(RateLimits):
 class Two(NamedTuple):
     """The process that people join, and the one on which their sessions end."""
 
-    joined: Process
-    ending: Process
+    joined: AccountsProcess
+    ending: AccountsProcess
 
 
 @asynccontextmanager
-async def gate(one: Process, before: End, during: End) -> AsyncIterator[RestClient]:
+async def gate(one: AccountsProcess, before: End, during: End) -> AsyncIterator[RestClient]:
     """A socket and a stream of `one`. `before` is called before the joining, `during` before the hello."""
     limits = Between(before)
     bound = ConnectionLimit(one.registry.connections, False)
@@ -101,18 +101,18 @@ def where(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["Redis up", "Redis down"])
 async def two(
-    request: pytest.FixtureRequest, where: str, mongo: Mongo, redis: Redis, no_redis: Redis, here: Process
+    request: pytest.FixtureRequest, where: str, mongo: Mongo, redis: Redis, no_redis: Redis, here: AccountsProcess
 ) -> AsyncIterator[Two]:
     client = redis if request.param == "Redis up" else no_redis
     bus = LocalBus()
-    joined = process(mongo, client, bus=bus)
+    joined = build_process(mongo, client, bus=bus)
     if where == "here":
         two = Two(joined, joined)
     else:
-        two = Two(joined, process(mongo, client, bus=bus if where == "there" else None))
+        two = Two(joined, build_process(mongo, client, bus=bus if where == "there" else None))
     for each in two:
-        await each.revocation.look()
-    assert joined.blacklist.whole is (request.param == "Redis up")
+        await each.revocation.poll()
+    assert joined.denylist.is_complete is (request.param == "Redis up")
     yield two
     for each in two:
         await each.passwords.close()
@@ -155,19 +155,21 @@ async def test_a_session_that_ends_while_the_past_is_read(two: Two, an: SignedIn
 async def test_the_end_is_told_once_it_can_be_found(
     mongo: Mongo, redis: Redis, settings: Settings, caller: Identity
 ) -> None:
-    """Who hears of it later than they joined finds it on the blacklist: the entry is there before the message."""
+    """Who hears of it later than they joined finds it on the denylist: the entry is there before the message."""
     bus = LocalBus()
-    one = process(mongo, redis, bus=bus)
+    one = build_process(mongo, redis, bus=bus)
     there: list[object] = []
     assert settings.redis_url
     with BlockingRedis.from_url(settings.redis_url) as looking:
-        bus.on(KIND, lambda head, _: there.append([looking.exists(PREFIX + each) for each in head["session_ids"]]))
+        bus.on(BUS_KIND, lambda head, _: there.append([looking.exists(PREFIX + each) for each in head["session_ids"]]))
         await one.accounts.logout(caller)
     assert [[1]] == there
     await one.passwords.close()
 
 
-async def test_a_hanging_redis_does_not_keep_connections_here(here: Process, caller: Identity, redis: Redis) -> None:
+async def test_a_hanging_redis_does_not_keep_connections_here(
+    here: AccountsProcess, caller: Identity, redis: Redis
+) -> None:
     """They are closed before anyone waits for it."""
     connection = here.connect(caller)
     await redis.client_pause(1500)

@@ -11,7 +11,7 @@ import pytest
 from service.accounts.tokens import ACCESS, REFRESH, Tokens
 from service.common.errors import TokenExpired, TokenInvalid
 from service.common.ids import new_id
-from tests.accounts.parts import SECRET
+from tests.accounts.accounts_process import SECRET
 
 USER, SESSION = new_id(), new_id()
 FORMER, OLDEST = "a former secret" + 64 * "-", "the secret before it" + 64 * "-"

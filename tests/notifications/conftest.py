@@ -12,17 +12,17 @@ from service.app import create_app
 from service.commands.release import release
 from service.datastores.mongo import Mongo
 from tests.conftest import SECRET, Datastores, drop
-from tests.notifications.world import World
+from tests.notifications.service_process import ServiceProcess
 from tests.rest import RestClient, forget_documents, serving
 
 
 @pytest.fixture
-async def processes(mongo: Mongo) -> AsyncIterator[Callable[[], World]]:
+async def start_process(mongo: Mongo) -> AsyncIterator[Callable[[], ServiceProcess]]:
     """Starts processes that share one database."""
-    started: list[World] = []
+    started: list[ServiceProcess] = []
 
-    def start() -> World:
-        started.append(World(mongo.database))
+    def start() -> ServiceProcess:
+        started.append(ServiceProcess(mongo.database))
         return started[-1]
 
     await start().create_indexes()
@@ -32,8 +32,8 @@ async def processes(mongo: Mongo) -> AsyncIterator[Callable[[], World]]:
 
 
 @pytest.fixture
-def world(processes: Callable[[], World]) -> World:
-    return processes()
+def process(start_process: Callable[[], ServiceProcess]) -> ServiceProcess:
+    return start_process()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.datastores.mongo import Mongo
 from service.notifications import inbox_store as inboxes
 from service.notifications.inbox_store import Inbox, InboxStore
-from tests.notifications.world import new_id
+from tests.notifications.service_process import new_id
 
 LAST = 12
 

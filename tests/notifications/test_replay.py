@@ -8,18 +8,18 @@ import pytest
 
 from service.common.identity import Identity
 from service.notifications.models import FEED
-from service.notifications.replay import UNKNOWN, join, seen_of
-from service.notifications.service import Past
+from service.notifications.replay import UNKNOWN_ID, go_live, parse_last_event_id
+from service.notifications.service import Replay
 from service.realtime.event_stream import EventStream
 from service.telemetry.metrics import Metrics
-from tests.notifications.world import World, new_id, numbered
+from tests.notifications.service_process import ServiceProcess, new_id, numbered
 
 
-async def joined(world: World, user_id: str, seen: int | None) -> EventStream:
+async def joined(process: ServiceProcess, user_id: str, seen: int | None) -> EventStream:
     """A connection that has joined, and that nobody reads."""
-    connection = EventStream(world.registry, Identity(user_id, new_id(), new_id(), 2e9), FEED)
-    with world.registry.joining(connection):
-        await join(connection, world.notifications, seen, 20.0, Metrics())
+    connection = EventStream(process.registry, Identity(user_id, new_id(), new_id(), 2e9), FEED)
+    with process.registry.joining(connection):
+        await go_live(connection, process.notifications, seen, 20.0, Metrics())
     return connection
 
 
@@ -30,54 +30,54 @@ async def joined(world: World, user_id: str, seen: int | None) -> EventStream:
         ("", None),
         ("0", 0),
         ("17", 17),
-        ("-1", UNKNOWN),
-        ("x", UNKNOWN),
-        ("1" * 17, UNKNOWN),
-        ("²", UNKNOWN),
+        ("-1", UNKNOWN_ID),
+        ("x", UNKNOWN_ID),
+        ("1" * 17, UNKNOWN_ID),
+        ("²", UNKNOWN_ID),
     ],
 )
 def test_id_names_a_number_or_is_unknown(id: str | None, seen: int | None) -> None:
     """Whatever a client sends for an id, it is a number, none, or unknown."""
-    assert seen == seen_of(id)
+    assert seen == parse_last_event_id(id)
 
 
-async def test_what_was_replayed_is_not_sent_again(processes: Callable[[], World]) -> None:
+async def test_what_was_replayed_is_not_sent_again(start_process: Callable[[], ServiceProcess]) -> None:
     """A process stores a notification and is slow to tell; who joins in between has it from the database already."""
-    world, slow = processes(), processes()
-    user, sender = await world.person(), await world.person()
-    early = await joined(world, user, None)
-    draft = slow.draft(user, sender)
-    await slow.store.append(draft)
-    late = await joined(world, user, 0)
+    process, slow = start_process(), start_process()
+    user, sender = await process.add_user(), await process.add_user()
+    early = await joined(process, user, None)
+    request = slow.request(user, sender)
+    await slow.store.append(request)
+    late = await joined(process, user, 0)
     assert [1] == [event.number for event in numbered(late)]
-    await world.notifications.notify([draft])
+    await process.notifications.notify([request])
     async with asyncio.timeout(5):
         while not numbered(early):
             await asyncio.sleep(0.01)
-    await world.notifications.notify([world.draft(user, sender)])
+    await process.notifications.notify([process.request(user, sender)])
     assert [1, 2] == [event.number for event in numbered(early)]
     assert [1, 2] == [event.number for event in numbered(late)]
 
 
-async def test_what_comes_while_the_past_is_read_follows_it(world: World) -> None:
+async def test_what_comes_while_the_past_is_read_follows_it(process: ServiceProcess) -> None:
     """Notifications pour in while many connections join: each has every number once, in order."""
-    user, sender = await world.person(), await world.person()
-    await world.notifications.notify([world.draft(user, sender) for _ in range(3)])
+    user, sender = await process.add_user(), await process.add_user()
+    await process.notifications.notify([process.request(user, sender) for _ in range(3)])
 
     async def pour() -> None:
         for _ in range(30):
-            await world.notifications.notify([world.draft(user, sender)])
+            await process.notifications.notify([process.request(user, sender)])
 
-    connections, _ = await asyncio.gather(asyncio.gather(*[joined(world, user, 1) for _ in range(10)]), pour())
+    connections, _ = await asyncio.gather(asyncio.gather(*[joined(process, user, 1) for _ in range(10)]), pour())
     for connection in connections:
         assert list(range(2, 34)) == [event.number for event in numbered(connection)]
 
 
-async def test_a_connection_does_not_keep_the_past_it_was_sent(world: World) -> None:
+async def test_a_connection_does_not_keep_the_past_it_was_sent(process: ServiceProcess) -> None:
     """It may have been a thousand events, and connections last."""
-    user, sender = await world.person(), await world.person()
-    await world.notifications.notify([world.draft(user, sender)])
-    connection = await joined(world, user, 0)
+    user, sender = await process.add_user(), await process.add_user()
+    await process.notifications.notify([process.request(user, sender)])
+    connection = await joined(process, user, 0)
     connection.queue.clear()
     gc.collect()
-    assert not [each for each in gc.get_objects() if type(each) is Past]
+    assert not [each for each in gc.get_objects() if type(each) is Replay]

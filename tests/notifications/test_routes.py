@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from tests.notifications.visitor import Visitor
-from tests.notifications.world import new_id
+from tests.notifications.api_user import ApiUser
+from tests.notifications.service_process import new_id
 from tests.rest import RestClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def notified(client: RestClient, count: int) -> Visitor:
+async def notified(client: RestClient, count: int) -> ApiUser:
     """Someone with so many unread notifications."""
-    author, reader = await Visitor.register(client, "Author"), await Visitor.register(client, "Reader")
+    author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
     post = await author.post()
     for number in range(1, count + 1):
         await reader.comment(post, f"Comment {number}")
@@ -46,22 +46,22 @@ async def test_list_of_notifications(client: RestClient) -> None:
 )
 async def test_bad_query_is_refused(client: RestClient, query: str) -> None:
     """Nothing out of bounds, and nothing unknown."""
-    visitor = await Visitor.register(client)
-    assert "validation_failed" == (await visitor.call("get", f"/notifications?{query}", 422))["code"]
+    user = await ApiUser.register(client)
+    assert "validation_failed" == (await user.call("get", f"/notifications?{query}", 422))["code"]
 
 
 @pytest.mark.parametrize("body", [{}, {"up_to_seq": 0}, {"up_to_seq": "1"}, {"up_to_seq": 2**63}, {"up_to_seq": 1.5}])
 async def test_bad_mark_is_refused(client: RestClient, body: dict[str, Any]) -> None:
     """A number is a number, and one that there can be."""
-    visitor = await Visitor.register(client)
-    assert "validation_failed" == (await visitor.call("put", "/notifications/read", 422, json=body))["code"]
+    user = await ApiUser.register(client)
+    assert "validation_failed" == (await user.call("put", "/notifications/read", 422, json=body))["code"]
 
 
 async def test_notification_that_is_not_there(client: RestClient) -> None:
     """Neither an unknown id nor what is no id is found."""
-    visitor = await Visitor.register(client)
+    user = await ApiUser.register(client)
     for notification_id in (new_id(), "x" * 24, "7"):
-        await visitor.call("put", f"/notifications/{notification_id}/read", 404)
+        await user.call("put", f"/notifications/{notification_id}/read", 404)
 
 
 async def test_stranger_is_told_to_sign_in(client: RestClient) -> None:

@@ -6,23 +6,23 @@ import pytest
 import pytest_asyncio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.notifications.visitor import Socket, Visitor
+from tests.notifications.api_user import ApiUser, Socket
 from tests.rest import RestClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def author(client: RestClient) -> Visitor:
-    return await Visitor.register(client, "Author")
+async def author(client: RestClient) -> ApiUser:
+    return await ApiUser.register(client, "Author")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def reader(client: RestClient) -> Visitor:
-    return await Visitor.register(client, "Reader")
+async def reader(client: RestClient) -> ApiUser:
+    return await ApiUser.register(client, "Reader")
 
 
-async def test_socket_carries_what_the_stream_carries(author: Visitor, reader: Visitor) -> None:
+async def test_socket_carries_what_the_stream_carries(author: ApiUser, reader: ApiUser) -> None:
     """Hello, the notification as it is, the count of the unread."""
     post = await author.post()
     async with author.socket() as socket:
@@ -36,7 +36,7 @@ async def test_socket_carries_what_the_stream_carries(author: Visitor, reader: V
         assert {"type": "unread_count", "unread_count": 1, "seq": 1} == await socket.next()
 
 
-async def test_socket_resumes_after_the_last_seq(author: Visitor, reader: Visitor) -> None:
+async def test_socket_resumes_after_the_last_seq(author: ApiUser, reader: ApiUser) -> None:
     """What came since comes first; an unknown number is a reset."""
     post = await author.post()
     async with author.socket() as socket:
@@ -51,7 +51,7 @@ async def test_socket_resumes_after_the_last_seq(author: Visitor, reader: Visito
         assert {"type": "reset", "reason": "unknown_id"} == await socket.next()
 
 
-async def test_socket_answers_each_frame_and_stays_open(author: Visitor, reader: Visitor) -> None:
+async def test_socket_answers_each_frame_and_stays_open(author: ApiUser, reader: ApiUser) -> None:
     """Ping, a fresh token, and all kinds of mistakes."""
     async with author.socket() as socket:
         hello = await socket.next()
@@ -76,7 +76,7 @@ async def test_socket_answers_each_frame_and_stays_open(author: Visitor, reader:
         assert "pong" == (await socket.ask(type="ping"))["type"]
 
 
-async def test_tokens_are_taken_one_at_a_time(author: Visitor) -> None:
+async def test_tokens_are_taken_one_at_a_time(author: ApiUser) -> None:
     """Every frame is answered, also those that come faster than a token can be checked."""
     async with author.socket() as socket:
         await socket.next()
@@ -94,7 +94,7 @@ async def closed_with(socket: Socket) -> tuple[int, str]:
     return caught.value.rcvd.code, caught.value.rcvd.reason
 
 
-async def test_bad_credentials_close_the_socket_with_a_reason(author: Visitor) -> None:
+async def test_bad_credentials_close_the_socket_with_a_reason(author: ApiUser) -> None:
     """A browser's script cannot read the answer to a failed upgrade, but it can read a close frame."""
     async with author.socket(token="nonsense") as socket:
         assert (1008, "token_invalid") == await closed_with(socket)
@@ -102,7 +102,7 @@ async def test_bad_credentials_close_the_socket_with_a_reason(author: Visitor) -
         assert (1008, "token_missing") == await closed_with(socket)
 
 
-async def test_signing_out_closes_the_socket(author: Visitor) -> None:
+async def test_signing_out_closes_the_socket(author: ApiUser) -> None:
     """A revoked session's socket does not go on."""
     async with author.socket() as socket:
         await socket.next()
@@ -110,12 +110,12 @@ async def test_signing_out_closes_the_socket(author: Visitor) -> None:
         assert (1008, "token_revoked") == await closed_with(socket)
 
 
-async def test_request_that_is_no_upgrade_is_told_so(author: Visitor) -> None:
+async def test_request_that_is_no_upgrade_is_told_so(author: ApiUser) -> None:
     """Plain GET: 426."""
     await author.call("get", "/ws/notifications", 426)
 
 
-async def test_foreign_page_is_refused(client: RestClient, author: Visitor) -> None:
+async def test_foreign_page_is_refused(client: RestClient, author: ApiUser) -> None:
     """A page of another origin gets no socket: 403 before the upgrade."""
     from websockets.asyncio.client import connect
 

@@ -7,23 +7,23 @@ import pytest
 import pytest_asyncio
 
 from service.notifications import service
-from tests.notifications.visitor import EventSource, Told, Visitor
+from tests.notifications.api_user import ApiUser, EventSource, ServerSentEvent
 from tests.rest import RestClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def author(client: RestClient) -> Visitor:
-    return await Visitor.register(client, "Author")
+async def author(client: RestClient) -> ApiUser:
+    return await ApiUser.register(client, "Author")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def reader(client: RestClient) -> Visitor:
-    return await Visitor.register(client, "Reader")
+async def reader(client: RestClient) -> ApiUser:
+    return await ApiUser.register(client, "Reader")
 
 
-async def next_notification(stream: EventSource) -> Told:
+async def next_notification(stream: EventSource) -> ServerSentEvent:
     """The next unnamed event; counts of the unread come in between."""
     while (told := await stream.next()).name == "unread_count":
         pass
@@ -31,13 +31,13 @@ async def next_notification(stream: EventSource) -> Told:
     return told
 
 
-async def stored(author: Visitor, count: int) -> None:
+async def stored(author: ApiUser, count: int) -> None:
     async with asyncio.timeout(10):
         while count != (await author.call("get", "/notifications/unread_count", 200))["unread_count"]:
             await asyncio.sleep(0.02)
 
 
-async def test_stream_begins_with_hello_and_goes_on_live(author: Visitor, reader: Visitor) -> None:
+async def test_stream_begins_with_hello_and_goes_on_live(author: ApiUser, reader: ApiUser) -> None:
     """The head that proxies heed, the state of things, and then each notification as it happens."""
     post = await author.post()
     async with author.stream() as stream:
@@ -54,13 +54,13 @@ async def test_stream_begins_with_hello_and_goes_on_live(author: Visitor, reader
         told = await stream.next()
         assert ("1", "message", "NEW_COMMENT", 1) == (told.id, told.name, told.data["type"], told.data["seq"])
         assert (comment["id"], "Hello there") == (told.data["data"]["comment_id"], told.data["data"]["preview"])
-        assert Told(None, "unread_count", {"unread_count": 1, "seq": 1}) == await stream.next()
+        assert ServerSentEvent(None, "unread_count", {"unread_count": 1, "seq": 1}) == await stream.next()
         await author.call("put", "/notifications/read", 200, json={"up_to_seq": 1})
-        assert Told(None, "unread_count", {"unread_count": 0, "seq": 1}) == await stream.next()
+        assert ServerSentEvent(None, "unread_count", {"unread_count": 0, "seq": 1}) == await stream.next()
 
 
 @pytest.mark.parametrize("way", ["header", "query"])
-async def test_stream_resumes_after_the_last_event_id(author: Visitor, reader: Visitor, way: str) -> None:
+async def test_stream_resumes_after_the_last_event_id(author: ApiUser, reader: ApiUser, way: str) -> None:
     """Everything after the id comes first, in order, then what is new, and nothing twice."""
     post = await author.post()
     for _ in range(5):
@@ -76,7 +76,7 @@ async def test_stream_resumes_after_the_last_event_id(author: Visitor, reader: V
         assert ["3", "4", "5", "6", "7"] == [(await next_notification(stream)).id for _ in range(5)]
 
 
-async def test_stream_without_an_id_is_live_only(author: Visitor, reader: Visitor) -> None:
+async def test_stream_without_an_id_is_live_only(author: ApiUser, reader: ApiUser) -> None:
     """What was before is in the list, not on the stream."""
     post = await author.post()
     await reader.comment(post)
@@ -88,17 +88,17 @@ async def test_stream_without_an_id_is_live_only(author: Visitor, reader: Visito
 
 
 @pytest.mark.parametrize("id", ["x", "-1", "99", "9" * 40, "1.5", "٣"])
-async def test_unknown_id_is_reset(author: Visitor, reader: Visitor, id: str) -> None:
+async def test_unknown_id_is_reset(author: ApiUser, reader: ApiUser, id: str) -> None:
     """An id that is none of ours: the client is told to fetch the list, and the stream is live."""
     post = await author.post()
     async with author.stream(last_event_id=id) as stream:
         assert "hello" == (await stream.next()).name
-        assert Told(None, "reset", {"reason": "unknown_id"}) == await stream.next()
+        assert ServerSentEvent(None, "reset", {"reason": "unknown_id"}) == await stream.next()
         await reader.comment(post)
         assert "1" == (await stream.next()).id
 
 
-async def test_one_too_far_behind_is_reset(author: Visitor, reader: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_too_far_behind_is_reset(author: ApiUser, reader: ApiUser, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the bound all of it is sent; beyond it, the client is told to fetch the list."""
     monkeypatch.setattr(service, "MAX_MISSED", 3)
     post = await author.post()
@@ -107,7 +107,7 @@ async def test_one_too_far_behind_is_reset(author: Visitor, reader: Visitor, mon
     await stored(author, 4)
     async with author.stream(last_event_id="0") as stream:
         await stream.next()
-        assert Told(None, "reset", {"reason": "too_far_behind"}) == await stream.next()
+        assert ServerSentEvent(None, "reset", {"reason": "too_far_behind"}) == await stream.next()
         await reader.comment(post)
         # The count of the ones before may still be on its way.
         while (told := await stream.next()).name == "unread_count":
@@ -118,7 +118,7 @@ async def test_one_too_far_behind_is_reset(author: Visitor, reader: Visitor, mon
         assert ["3", "4", "5"] == [(await stream.next()).id for _ in range(3)]
 
 
-async def test_streams_that_join_under_way_miss_nothing_and_get_nothing_twice(author: Visitor, reader: Visitor) -> None:
+async def test_streams_that_join_under_way_miss_nothing_and_get_nothing_twice(author: ApiUser, reader: ApiUser) -> None:
     """Streams resume again and again while notifications pour in: each sees an unbroken run of numbers."""
     post = await author.post()
     total = 40
@@ -142,7 +142,7 @@ async def test_streams_that_join_under_way_miss_nothing_and_get_nothing_twice(au
     assert [list(range(total + 1))] * 3 == followed
 
 
-async def test_bad_credentials_are_401(client: RestClient, author: Visitor) -> None:
+async def test_bad_credentials_are_401(client: RestClient, author: ApiUser) -> None:
     """A script's EventSource ends there, and the client makes a new one with a new ticket."""
     async with author.stream(token="nonsense") as stream:
         assert 401 == stream.response.status_code
@@ -157,13 +157,13 @@ async def test_bad_credentials_are_401(client: RestClient, author: Visitor) -> N
             assert 401 == response.status_code
 
 
-async def test_foreign_page_is_refused(author: Visitor) -> None:
+async def test_foreign_page_is_refused(author: ApiUser) -> None:
     """A page of another origin opens no stream, whatever token it got hold of."""
     async with author.stream({"Origin": "https://evil.example"}) as stream:
         assert 403 == stream.response.status_code
 
 
-async def test_signing_out_ends_the_stream(author: Visitor) -> None:
+async def test_signing_out_ends_the_stream(author: ApiUser) -> None:
     """A revoked session's stream does not go on."""
     async with author.stream() as stream:
         await stream.next()

@@ -1,5 +1,5 @@
 """The fixtures of notifications are those of posts."""
 
-from tests.notifications.conftest import client, processes, world
+from tests.notifications.conftest import client, process, start_process
 
-__all__ = ["client", "processes", "world"]
+__all__ = ["client", "process", "start_process"]

@@ -9,7 +9,7 @@ from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.posts.models import NewPost
 from service.posts.post_store import PostStore
-from tests.notifications.world import World, new_id
+from tests.notifications.service_process import ServiceProcess, new_id
 
 AGES = [0, 0, 0, 30, 61, 61, 4000, 90_000, 40 * 86_400, 900 * 86_400, 900 * 86_400, 6000 * 86_400]
 """Seconds: some within a millisecond of each other, some years apart."""
@@ -38,18 +38,18 @@ async def test_post_of_a_process_whose_clock_is_ahead_is_listed(mongo: Mongo) ->
     assert [ahead["_id"]] == [post["_id"] for post in await store.latest(10, None, now())]
 
 
-async def test_page_has_a_cursor_only_where_more_follows(world: World) -> None:
+async def test_page_has_a_cursor_only_where_more_follows(process: ServiceProcess) -> None:
     """`next` is null on the last page, also where it is full."""
-    author = await world.person()
-    made = [(await world.posts.create(author, NewPost(content="Post"))).id for _ in range(4)][::-1]
-    first = await world.posts.page(limit=2, before=None)
+    author = await process.add_user()
+    made = [(await process.posts.create(author, NewPost(content="Post"))).id for _ in range(4)][::-1]
+    first = await process.posts.page(limit=2, before=None)
     assert (made[:2], made[1]) == ([item.id for item in first.items], first.next)
-    second = await world.posts.page(limit=2, before=first.next)
+    second = await process.posts.page(limit=2, before=first.next)
     assert (made[2:], None) == ([item.id for item in second.items], second.next)
 
 
-async def test_cursor_of_no_page_is_refused(world: World) -> None:
+async def test_cursor_of_no_page_is_refused(process: ServiceProcess) -> None:
     """An id that is no post's is not quietly taken for the end."""
     with pytest.raises(ValidationFailed) as caught:
-        await world.posts.page(limit=2, before=new_id())
+        await process.posts.page(limit=2, before=new_id())
     assert "before" == caught.value.fields[0].field

@@ -77,7 +77,7 @@ async def test_it_groups_by_labels_that_there_are() -> None:
     metrics.overflowed("chat", "bytes")
     metrics.datastore_failed("redis", TimeoutError())
     metrics.committed("messages", 1)
-    metrics.task_failed("debts")
+    metrics.task_failed("notification_outbox")
     metrics.watch(State({"chat": lambda: 1}, lambda: True, lambda: 0.0))
     await metrics.start()
     text = (await metrics.exposition()).decode()

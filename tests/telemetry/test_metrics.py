@@ -98,7 +98,7 @@ class TestOneProcess:
         metrics.committed("messages", 50)
         metrics.datastore_failed("redis", TimeoutError())
         metrics.overflowed("chat", "bytes")
-        metrics.task_failed("debts")
+        metrics.task_failed("notification_outbox")
         metrics.ack_seconds.observe(0.004)
         metrics.bus_gaps.inc()
         found = await scrape(metrics)
@@ -112,7 +112,7 @@ class TestOneProcess:
             'loa_commit_batch_bucket{collection="messages",le="64.0"}',
             'loa_datastore_errors_total{kind="TimeoutError",store="redis"}',
             'loa_queue_overflows_total{cause="bytes",feed="chat"}',
-            'loa_task_failures_total{task="debts"}',
+            'loa_task_failures_total{task="notification_outbox"}',
             'loa_ack_seconds_bucket{le="0.005"}',
             "loa_bus_gaps_total",
         ):
@@ -152,11 +152,11 @@ class TestOneProcess:
 
         metrics = Metrics()
         await metrics.start()
-        await retry_until_done(step, "debts", 0.01)
+        await retry_until_done(step, "notification_outbox", 0.01)
         await metrics.close()
         failures = iter([OSError()])
-        await retry_until_done(step, "debts", 0.01)
-        assert 2.0 == (await scrape(metrics))['loa_task_failures_total{task="debts"}']
+        await retry_until_done(step, "notification_outbox", 0.01)
+        assert 2.0 == (await scrape(metrics))['loa_task_failures_total{task="notification_outbox"}']
 
     async def test_tells_how_many_tasks_there_are(self) -> None:
         """At the moment of the scrape."""

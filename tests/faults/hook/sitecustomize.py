@@ -31,7 +31,7 @@ POINTS = {
     "before-publish": ("service.realtime.dispatcher", "Dispatcher.publish", "before", "a_message"),
     "before-ack": ("service.edge.frame_handler", "FrameHandler.acknowledge", "before", "anything"),
     "before-notification": ("service.notifications.service", "NotificationService.notify", "before", "anything"),
-    "after-notification": ("service.posts.comment_store", "CommentStore.settle", "before", "anything"),
+    "after-notification": ("service.posts.comment_store", "CommentStore.mark_done", "before", "anything"),
     "in-drain": ("service.realtime.connection", "Connection.drain", "before", "anything"),
 }
 

@@ -37,18 +37,18 @@ class LiveConnection(Connection):
 
 
 @dataclass
-class Process:
+class AccountsProcess:
     users: UserStore
     sessions: SessionStore
     passwords: Passwords
     tokens: Tokens
     registry: Registry
-    blacklist: Denylist
+    denylist: Denylist
     revocation: Revocation
     tickets: Tickets
     verifier: CredentialVerifier
     accounts: AccountService
-    people: ProfileService
+    profiles: ProfileService
 
     def connect(self, caller: Identity) -> LiveConnection:
         connection = LiveConnection(self.registry, caller, "chat")
@@ -56,26 +56,28 @@ class Process:
         return connection
 
 
-def process(mongo: Mongo, redis: Redis, *, passwords: Passwords | None = None, bus: LocalBus | None = None) -> Process:
+def build_process(
+    mongo: Mongo, redis: Redis, *, passwords: Passwords | None = None, bus: LocalBus | None = None
+) -> AccountsProcess:
     """One process. Without a `bus` that it shares with others, every message to them is lost on the way."""
     users = UserStore(mongo.database)
     sessions = SessionStore(mongo.database)
     passwords = passwords or Passwords(time_cost=1, memory_cost=64)
     tokens = Tokens(SECRET, access_ttl=ACCESS_TTL, refresh_ttl=REFRESH_TTL)
     registry = Registry(TimerWheel())
-    blacklist = Denylist(redis)
-    revocation = Revocation(sessions, blacklist, bus or LocalBus(), registry, access_ttl=ACCESS_TTL)
+    denylist = Denylist(redis)
+    revocation = Revocation(sessions, denylist, bus or LocalBus(), registry, access_ttl=ACCESS_TTL)
     tickets = Tickets(redis)
-    return Process(
+    return AccountsProcess(
         users=users,
         sessions=sessions,
         passwords=passwords,
         tokens=tokens,
         registry=registry,
-        blacklist=blacklist,
+        denylist=denylist,
         revocation=revocation,
         tickets=tickets,
         verifier=CredentialVerifier(tokens, revocation, tickets),
         accounts=AccountService(users, sessions, passwords, tokens, revocation),
-        people=ProfileService(users),
+        profiles=ProfileService(users),
     )

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.notifications.world import names
+from tests.notifications.service_process import names
 from tests.rest import RestClient
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
-class Told(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """One server-sent event; `name` is "message" where it has none, as in a browser."""
 
     id: str | None
@@ -31,10 +31,10 @@ class EventSource:
         self.retry: int | None = None
         self._lines = response.aiter_lines()
 
-    async def next(self) -> Told:
+    async def next(self) -> ServerSentEvent:
         """The next event. Raises StopAsyncIteration at the end of the stream."""
         id, name, data = None, "message", []
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 line = await anext(self._lines)
                 field, _, value = line.partition(": ")
@@ -48,7 +48,7 @@ class EventSource:
                     case "retry":
                         self.retry = int(value)
                     case "" if data:
-                        return Told(id, name, json.loads("\n".join(data)))
+                        return ServerSentEvent(id, name, json.loads("\n".join(data)))
 
 
 class Socket:
@@ -56,7 +56,7 @@ class Socket:
         self.connection = connection
 
     async def next(self) -> Any:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return json.loads(await self.connection.recv())
 
     async def ask(self, **frame: Any) -> Any:
@@ -64,7 +64,7 @@ class Socket:
         return await self.next()
 
 
-class Visitor:
+class ApiUser:
     def __init__(self, client: RestClient, signed_in: dict[str, Any]) -> None:
         self._client = client
         self.id: str = signed_in["user"]["id"]
@@ -73,7 +73,7 @@ class Visitor:
         self._headers = {"Authorization": f"Bearer {self.token}"}
 
     @classmethod
-    async def register(cls, client: RestClient, display_name: str = "Someone") -> "Visitor":
+    async def register(cls, client: RestClient, display_name: str = "Someone") -> "ApiUser":
         body = {"username": f"visitor{next(names)}", "password": "correct horse", "display_name": display_name}
         answer = await client.post("/api/v1/auth/register", json=body)
         assert 201 == answer.status_code
@@ -98,7 +98,7 @@ class Visitor:
     async def stream(self, headers: dict[str, str] | None = None, **query: str) -> AsyncIterator[EventSource]:
         url = self._client.url("/api/v1/notifications/stream")
         async with (
-            httpx.AsyncClient(timeout=PATIENCE) as http,
+            httpx.AsyncClient(timeout=TIMEOUT) as http,
             http.stream("GET", url, params={"token": self.token} | query, headers=headers) as response,
         ):
             yield EventSource(response)

@@ -9,7 +9,7 @@ from service.common.identity import Identity
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
 from service.notifications.inbox_store import InboxStore
-from service.notifications.models import FEED, Draft
+from service.notifications.models import FEED, NotificationRequest
 from service.notifications.notification_store import NotificationStore
 from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContextLoader
@@ -29,7 +29,7 @@ from tests.realtime.wire import queued
 names = count(1)
 
 
-class World:
+class ServiceProcess:
     """`told`: where notifications are kept, if not where everything else is."""
 
     def __init__(self, database: Database, told: Database | None = None) -> None:
@@ -57,15 +57,17 @@ class World:
         await self.store.close()
         await self.dispatcher.close()
 
-    async def person(self, display_name: str = "Someone") -> str:
+    async def add_user(self, display_name: str = "Someone") -> str:
         """A new account's id."""
         return (await self.users.add(f"person{next(names)}", display_name, "")).id
 
-    def draft(self, user_id: str, sender_id: str, display_name: str = "Someone", **fields: str) -> Draft:
+    def request(
+        self, user_id: str, sender_id: str, display_name: str = "Someone", **fields: str
+    ) -> NotificationRequest:
         """Of a comment that nobody has been told of, unless `fields` say which."""
         values = {"type": "NEW_COMMENT", "post_id": new_id(), "comment_id": new_id(), "content": "Hello", **fields}
         sender = Profile(id=sender_id, username="", display_name=display_name)
-        return Draft(user_id=user_id, sender=sender, **values)  # type: ignore[arg-type]
+        return NotificationRequest(user_id=user_id, sender=sender, **values)  # type: ignore[arg-type]
 
     async def post(self, author_id: str, content: str = "A post") -> str:
         return (await self.posts.create(author_id, NewPost(content=content))).id
