@@ -1,4 +1,4 @@
-"""The denylist: the tokens and sessions in Redis that must not open anything, and whether Redis can be believed."""
+"""The denylist: revoked tokens and sessions in Redis, and whether Redis can be trusted to have all of them."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,20 @@ log = structlog.get_logger()
 PREFIX = f"{TAG}:revoked:"
 MARKER = PREFIX + "complete"
 
-LEASE = 30
-"""Seconds that the mark outlives its last renewal. A Redis that comes back from an older snapshot comes without it."""
+MARKER_TTL = 30
+"""Seconds that the completeness marker outlives its last renewal. A Redis that was restored from an older snapshot
+does not have it."""
 REDIS_TIMEOUT = 1.0
-"""Seconds that Redis has to answer. MongoDB can be asked in its place, so nobody need wait longer."""
+"""Seconds that Redis has to reply. MongoDB can answer the same questions, so there is no reason to wait longer."""
 
 
 class Denylist:
-    """The fast half of revocation: it can say *revoked*, and *not revoked* only while it is known to be complete.
+    """Fast revocation lookups. A negative answer is only given while the list is known to be complete.
 
-    It is complete when every session that ended within the life of an access token has its entry. The mark in Redis
-    says so to all processes, and goes with Redis's data if those go. `is_complete` says that this process, too,
-    knows of no entry that is missing; the first failure ends that, and only `mark_complete` brings it back. While it is not
-    whole, Redis is not asked, so that one that hangs holds up nobody.
+    The list is complete if every session revoked within the lifetime of an access token has an entry. The marker in
+    Redis states this for all processes, and is lost together with Redis's data. `is_complete` adds that this process
+    knows of no missing entry: the first failure clears it, and only `mark_complete` sets it again. While it is False,
+    Redis is not queried, so a Redis that hangs delays nobody.
     """
 
     def __init__(self, redis: "Redis") -> None:
@@ -36,38 +37,38 @@ class Denylist:
 
     @property
     def failures(self) -> int:
-        """How many times an entry may have been missed: for `mark_complete`."""
+        """How many times an entry may have been missed. An input of `mark_complete`."""
         return self._failures
 
     async def contains(self, ids: Sequence[str]) -> list[bool] | None:
-        """Whether each of these sessions and tokens is on it. None: it cannot say."""
+        """For each session or token id, whether it is revoked. None if the denylist cannot tell."""
         if not self.is_complete:
             return None
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
-                mark, *entries = await cast(Any, self._redis.mget([MARKER, *(PREFIX + one for one in ids)]))
+                marker, *entries = await cast(Any, self._redis.mget([MARKER, *(PREFIX + id for id in ids)]))
         except OUTAGE as error:
-            self._failed(error)
+            self._record_failure(error)
             return None
-        if mark is None:
-            self._failed(None)
+        if marker is None:
+            self._record_failure(None)
             return None
         return [entry is not None for entry in entries]
 
     async def add(self, ids: Mapping[str, float]) -> None:
-        """Enter each of these ids for so many seconds. Where Redis does not take them, the denylist is not whole."""
+        """Add each id for the given number of seconds. If Redis fails, the denylist becomes incomplete."""
         pipeline = self._redis.pipeline(transaction=False)
-        for one, seconds in ids.items():
+        for id, seconds in ids.items():
             if (milliseconds := int(seconds * 1000)) > 0:
-                pipeline.set(PREFIX + one, 1, px=milliseconds)
+                pipeline.set(PREFIX + id, 1, px=milliseconds)
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 await pipeline.execute()
         except OUTAGE as error:
-            self._failed(error)
+            self._record_failure(error)
 
     async def is_reachable(self) -> bool:
-        """Whether Redis is there."""
+        """Whether Redis replies."""
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 await ping(self._redis)
@@ -76,32 +77,35 @@ class Denylist:
         return True
 
     async def renew_marker(self) -> None:
-        """Keep the mark for another while, if it is there."""
+        """Extend the marker's TTL. A missing marker is not created: the denylist becomes incomplete instead."""
         if self.is_complete:
             try:
                 async with asyncio.timeout(REDIS_TIMEOUT):
-                    marked = await self._redis.set(MARKER, 1, ex=LEASE, xx=True)
+                    renewed = await self._redis.set(MARKER, 1, ex=MARKER_TTL, xx=True)
             except OUTAGE as error:
-                self._failed(error)
+                self._record_failure(error)
             else:
-                if not marked:
-                    self._failed(None)
+                if not renewed:
+                    self._record_failure(None)
 
     async def mark_complete(self, failures: int) -> None:
-        """Every entry has been added since `failures` was read: believe Redis again, unless one failed meanwhile."""
+        """Declare the denylist complete, unless a failure was recorded since the caller read `failures`.
+
+        Called once every entry has been added after `failures` was read.
+        """
         if failures != self._failures:
             return
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
-                await self._redis.set(MARKER, 1, ex=LEASE)
+                await self._redis.set(MARKER, 1, ex=MARKER_TTL)
         except OUTAGE as error:
-            self._failed(error)
+            self._record_failure(error)
             return
         self.is_complete = failures == self._failures
         if self.is_complete:
             log.info("denylist_complete")
 
-    def _failed(self, error: BaseException | None) -> None:
+    def _record_failure(self, error: BaseException | None) -> None:
         self._failures += 1
         if self.is_complete:
             self.is_complete = False

@@ -1,7 +1,7 @@
-"""Revocation: sessions that have ended open nothing any more, and what they had open is closed, on every process."""
+"""Revocation: the tokens of a revoked session are refused and its connections closed, on every process."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,36 +24,48 @@ log = structlog.get_logger()
 BUS_KIND = "revoke"
 
 POLL_INTERVAL = 2.0
-"""Seconds between two looks at the database."""
+"""Seconds between two polls of the database."""
 POLL_OVERLAP = timedelta(seconds=60)
-"""How far a look reaches back behind the one before: longer than the clocks of the database's servers differ, than a
-write takes to be seen, and than the denylist's lease."""
+"""How far a poll reaches back before the start of the previous one. Longer than the clock difference between the
+database's servers, the delay until a write is visible, and the TTL of the denylist's marker."""
 CLOCK_TOLERANCE = timedelta(hours=1)
-"""What the clocks of two processes may differ by: one may take a token for good that much longer than the other, which
-issued it or ended its session, would. So an entry outlives it by that."""
+"""Allowed clock difference between two processes. A process whose clock is behind accepts a token that much longer than
+the process that issued it or revoked its session, so a denylist entry outlives the token by this."""
 CLOCK_WARNING = timedelta(seconds=CLOCK_SKEW)
-"""A clock that is further than this from the database's is told of: tokens are refused for it."""
+"""A larger difference between the clocks of this process and the database is logged: tokens may be refused."""
 
 
 class Revocation:
-    """MongoDB has the last word, and is written first. The bus and the denylist carry its word faster, and may fail.
+    """Revokes sessions and checks access tokens. MongoDB is authoritative and is written first.
 
-    So every process looks at MongoDB every `POLL_INTERVAL` seconds for sessions that have ended: it closes their
-    connections, which a lost message may have left open, and enters them in the denylist, which a lost write may have left
-    out. A process that has seen Redis fail, or has just started, asks MongoDB about every token until a look that reaches
-    back over the life of an access token has filled the denylist again. All of this goes by MongoDB's clock.
+    The bus and the denylist spread a revocation faster, and either may fail. Every process therefore polls MongoDB
+    every `POLL_INTERVAL` seconds for revoked sessions: it closes their connections, in case a bus message was lost, and
+    adds them to the denylist, in case a Redis write was lost. A process that has just started, or has seen Redis fail,
+    checks every token in MongoDB until a poll that covers the lifetime of an access token has completed the denylist.
+    All of this uses MongoDB's clock.
     """
 
     def __init__(
-        self, sessions: SessionStore, denylist: Denylist, bus: Bus, registry: Registry, *, access_ttl: int
+        self,
+        sessions: SessionStore,
+        denylist: Denylist,
+        bus: Bus,
+        registry: Registry,
+        *,
+        access_ttl: int,
+        clock: Callable[[], datetime] = now,
     ) -> None:
-        """`access_ttl`: seconds that an access token lives; an entry in the denylist `CLOCK_TOLERANCE` longer."""
+        """`access_ttl`: lifetime of an access token in seconds. A denylist entry lasts `CLOCK_TOLERANCE` longer.
+
+        `clock` is only compared with the database's, for the log.
+        """
         self._sessions = sessions
         self._denylist = denylist
         self._bus = bus
         self._registry = registry
-        self._memory = timedelta(seconds=access_ttl) + CLOCK_TOLERANCE
-        # After a restart everybody comes back at once: those who come while one question is out share the next one.
+        self._clock = clock
+        self._entry_ttl = timedelta(seconds=access_ttl) + CLOCK_TOLERANCE
+        # After a restart all clients reconnect at once: checks that arrive during a query share the next one.
         self._checks: Batcher[Identity, None] = Batcher(self._check_all)
         self._last_poll: datetime | None = None
         self._clock_skewed = False
@@ -68,63 +80,65 @@ class Revocation:
         await self._checks.close()
 
     async def check(self, bearer: Identity) -> None:
-        """Of an access token's bearer. Raises TokenRevoked; Unavailable where neither Redis nor MongoDB can say."""
+        """Check the bearer of an access token.
+
+        Raises TokenRevoked, or Unavailable if neither Redis nor MongoDB can tell.
+        """
         await self._checks.submit(bearer)
 
     async def check_session(self, session_id: str) -> None:
-        """As `check`, of a token that outlives what the denylist remembers: MongoDB is asked."""
+        """Check a session in MongoDB, for tokens that outlive a denylist entry. Raises TokenRevoked, Unavailable."""
         if not await self._sessions.active([session_id]):
             raise TokenRevoked
 
     async def announce(self, session_ids: Collection[str], *token_ids: str) -> None:
-        """These sessions have ended in MongoDB, and with them these tokens of theirs: let it be so everywhere.
+        """Spread the revocation of sessions that are revoked in MongoDB, and of these tokens of theirs.
 
-        Whoever joins looks at the denylist *after* they have joined. So it is told once the entry is there: a
-        connection that came too late to be told finds it.
+        The bus message follows the denylist entry. A connection checks the denylist *after* it has registered, so one
+        that registers too late for the message finds the entry.
         """
         if not session_ids:
             return
-        # A Redis that hangs does not hold up what can be done here.
+        # First, so that a Redis that hangs does not delay it.
         self._close_connections(session_ids)
-        seconds = self._memory.total_seconds()
+        seconds = self._entry_ttl.total_seconds()
         await self._denylist.add(dict.fromkeys((*session_ids, *token_ids), seconds))
         self._bus.publish(BUS_KIND, {"session_ids": list(session_ids)})
 
     async def poll(self) -> None:
-        """One look at the database. Raises Unavailable, and then the next one reaches back as far."""
+        """Read the sessions revoked since the last poll. Raises Unavailable; the next poll then reaches back as far."""
         started = await self._sessions.clock()
-        self._compare(started)
+        self._compare_clocks(started)
         await self._denylist.renew_marker()
         failures = self._denylist.failures
-        filling = not self._denylist.is_complete and await self._denylist.is_reachable()
-        since = started - self._memory if filling or self._last_poll is None else self._last_poll
-        async for ended in self._sessions.revoked_since(since - POLL_OVERLAP):
-            self._close_connections(ended)
-            until = {one: moment + self._memory for one, moment in ended.items()}
-            await self._denylist.add({one: (end - started).total_seconds() for one, end in until.items()})
+        completing = not self._denylist.is_complete and await self._denylist.is_reachable()
+        since = started - self._entry_ttl if completing or self._last_poll is None else self._last_poll
+        async for revoked in self._sessions.revoked_since(since - POLL_OVERLAP):
+            self._close_connections(revoked)
+            expiry = {id: revoked_at + self._entry_ttl for id, revoked_at in revoked.items()}
+            await self._denylist.add({id: (end - started).total_seconds() for id, end in expiry.items()})
         self._last_poll = started
-        if filling:
+        if completing:
             await self._denylist.mark_complete(failures)
 
     async def _check_all(self, bearers: Sequence[Identity]) -> list[Exception | None]:
         entries = await self._denylist.contains(
-            [one for bearer in bearers for one in (bearer.session_id, bearer.token_id)]
+            [id for bearer in bearers for id in (bearer.session_id, bearer.token_id)]
         )
         if entries is None:
-            alive = await self._sessions.active(bearer.session_id for bearer in bearers)
-            revoked = [bearer.session_id not in alive for bearer in bearers]
+            active = await self._sessions.active(bearer.session_id for bearer in bearers)
+            revoked = [bearer.session_id not in active for bearer in bearers]
         else:
             revoked = [any(pair) for pair in zip(entries[::2], entries[1::2], strict=True)]
-        return [TokenRevoked() if one else None for one in revoked]
+        return [TokenRevoked() if is_revoked else None for is_revoked in revoked]
 
-    def _compare(self, moment: datetime) -> None:
-        """Say in the log when this process's clock begins to differ from the database's."""
-        apart = now() - moment
-        if (abs(apart) > CLOCK_WARNING) is not self._clock_skewed:
+    def _compare_clocks(self, database_time: datetime) -> None:
+        """Log when the difference between the two clocks begins and ceases to exceed `CLOCK_WARNING`."""
+        difference = self._clock() - database_time
+        if (abs(difference) > CLOCK_WARNING) is not self._clock_skewed:
             self._clock_skewed = not self._clock_skewed
-            log.warning(
-                "clock_skew_detected" if self._clock_skewed else "clock_skew_resolved", seconds=apart.total_seconds()
-            )
+            event = "clock_skew_detected" if self._clock_skewed else "clock_skew_resolved"
+            log.warning(event, seconds=difference.total_seconds())
 
     async def _step(self) -> None:
         await self.poll()
@@ -134,5 +148,5 @@ class Revocation:
         self._close_connections(head["session_ids"])
 
     def _close_connections(self, session_ids: Collection[str]) -> None:
-        ended = frozenset(session_ids)
-        self._registry.close_where(lambda connection: connection.session_id in ended, *TOKEN_REVOKED)
+        revoked = frozenset(session_ids)
+        self._registry.close_where(lambda connection: connection.session_id in revoked, *TOKEN_REVOKED)
