@@ -3,7 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
-from service.accounts.denylist import MARKER_TTL, MARKER, PREFIX, Denylist
+from service.accounts.denylist import MARKER, MARKER_TTL, PREFIX, Denylist
 from tests.accounts.door import Door
 
 
