@@ -9,16 +9,19 @@ import pytest
 
 from tests.running import ROOT
 
-PIN = re.compile(r"([A-Za-z0-9._-]+)==(\d[\w.]*)")
+PIN = re.compile(r"([A-Za-z0-9._-]+)==(\d[\w.]*)(?: ; python_version < \"3\.\d+\")?")
+FILES = ("requirements.txt", "tests/requirements.txt")
+PROOF = {"pytest", "sanic-testing", "playwright", "schemathesis", "hypothesis", "mypy", "ruff"}
 FLOORS = {"PyJWT": (2, 13), "ujson": (5, 12, 1), "pymongo": (4, 18, 1), "redis": (4, 5, 4)}
 """The first versions without a hole that is known: PyJWT's checks of keys and headers, ujson's memory, pymongo's
 reading of what it is sent, and redis's connections that answered one caller with what another had asked."""
 
 
-def pins() -> dict[str, str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    found = [PIN.fullmatch(line) for line in lines if line.strip() and not line.startswith("#")]
-    assert all(found), "every line of requirements.txt is name==version"
+def pins(*files: str) -> dict[str, str]:
+    """The packages that `files` (none: all of them) pin, and their versions."""
+    lines = [line for file in files or FILES for line in (ROOT / file).read_text().splitlines()]
+    found = [PIN.fullmatch(line) for line in lines if line.strip() and not line.startswith(("#", "-r "))]
+    assert all(found), "every line is name==version"
     return {match[1]: match[2] for match in found if match}
 
 
@@ -42,6 +45,11 @@ def test_no_version_has_a_known_hole(name: str) -> None:
 def test_what_is_installed_is_what_is_pinned() -> None:
     """The tests ran on just these."""
     assert {} == {name: version(name) for name, pinned in pins().items() if version(name) != pinned}
+
+
+def test_production_installs_no_test_tool() -> None:
+    assert not PROOF & pins("requirements.txt").keys()
+    assert pins("tests/requirements.txt").keys() >= PROOF
 
 
 def test_an_audit_that_could_not_look_does_not_pass() -> None:
