@@ -1,4 +1,4 @@
-"""The server that the attacks share, and the people on it."""
+"""The servers and fixtures that the attacks share."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,32 +12,32 @@ from tests.protocol.patience import Patience
 from tests.protocol.servers import serving
 from tests.protocol.world import World
 from tests.running import Server
-from tests.security.scene import Scene
-from tests.security.slowloris import trickle
-from tests.security.surface import Surface
+from tests.security.attack_surface import AttackSurface
+from tests.security.scenario import Scenario
+from tests.security.slowloris import send_slowly
 
 __all__ = ["anna", "ben", "contract", "world"]
 
 STRICT_REDIS = 5
-"""A Redis database that nobody else uses."""
+"""Number of a Redis database that nothing else uses."""
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One worker, without rate limits. Afterwards its log is searched for secrets."""
+    """One worker without rate limits. After the tests its log is searched for secrets."""
     with serving(tmp_path_factory.mktemp("security"), STATUS_TOKEN=STATUS_TOKEN) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def strict_redis(datastores: Datastores) -> str:
-    """Where `direct` and `proxied` count what their clients do."""
+    """The Redis database in which `direct` and `proxied` count requests."""
     return datastores.redis_database(STRICT_REDIS)
 
 
 @pytest.fixture(scope="session")
 def direct(datastores: Datastores, strict_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """With rate limits, and as far as it knows with nothing in front of it."""
+    """A server with rate limits and without a configured proxy."""
     uri = datastores.database(f"direct_{uuid4().hex}")
     variables = {"RATE_LIMITS": "on", "MONGODB_URI": uri, "REDIS_URL": strict_redis}
     with serving(tmp_path_factory.mktemp("direct"), **variables) as server:
@@ -46,7 +46,7 @@ def direct(datastores: Datastores, strict_redis: str, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def proxied(datastores: Datastores, strict_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """With rate limits, behind one proxy, as on Heroku: it writes the last entry of X-Forwarded-For."""
+    """A server with rate limits behind one proxy, as on Heroku: the proxy writes the last entry of X-Forwarded-For."""
     uri = datastores.database(f"proxied_{uuid4().hex}")
     variables = {"RATE_LIMITS": "on", "DYNO": "web.1", "MONGODB_URI": uri, "REDIS_URL": strict_redis}
     with serving(tmp_path_factory.mktemp("proxied"), **variables) as server:
@@ -55,21 +55,22 @@ def proxied(datastores: Datastores, strict_redis: str, tmp_path_factory: pytest.
 
 @pytest.fixture(scope="session", autouse=True)
 def slow_clients(request: pytest.FixtureRequest) -> Iterator[Patience | None]:
-    """What test_slow_clients.py waits for, begun before all other tests, so that nobody waits for it alone."""
+    """Run the scenarios of test_slow_clients.py in the background from the start of the session, so that their waiting
+    time overlaps with the other tests."""
     if not any(item.path.name == "test_slow_clients.py" for item in request.session.items):
         yield None
         return
     server: Server = request.getfixturevalue("server")
-    with Patience({phase: partial(trickle, server, phase) for phase in ("head", "body")}) as plays:
-        yield plays
+    with Patience({phase: partial(send_slowly, server, phase) for phase in ("head", "body")}) as scenarios:
+        yield scenarios
 
 
 @pytest.fixture(scope="session")
-def surface(server: Server) -> Surface:
-    """All that a client can send, as the server's own documents say."""
-    return Surface.of(server)
+def attack_surface(server: Server) -> AttackSurface:
+    """Every operation and frame in the server's OpenAPI and AsyncAPI documents."""
+    return AttackSurface.fetch(server)
 
 
 @pytest.fixture
-async def scene(world: World) -> Scene:
-    return await Scene.of(world)
+async def scenario(world: World) -> Scenario:
+    return await Scenario.create(world)

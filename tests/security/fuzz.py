@@ -1,7 +1,7 @@
-"""Fuzzing: whatever comes in, something sensible goes out. `python -m tests.security.fuzz --minutes 10`.
+"""Fuzzing: no input may cause an exception or an undocumented answer. `python -m tests.security.fuzz --minutes 10`.
 
-Three targets: the frames of a socket, in whatever pieces; what is said in them; every call of the OpenAPI document, on
-a real server. Each round has another seed, which is told where something is found.
+There are three targets: the bytes of a WebSocket, split in any way; the text inside its frames; and every operation of
+the OpenAPI document on a real server. Each round uses another seed, which is printed when a round finds something.
 """
 
 import argparse
@@ -55,19 +55,20 @@ HANDSHAKE = {
     "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
     "Sec-WebSocket-Version": "13",
 }
-ENDLESS = "/api/v1/notifications/stream"
-"""Its answer has no end; it is tried without a right to it."""
-ENDS_SESSION = ("/api/v1/auth/logout", "/api/v1/auth/password", "/api/v1/auth/sessions/{session_id}")
+EVENT_STREAM = "/api/v1/notifications/stream"
+"""Its response never ends, so it is only requested without a valid token."""
+SESSION_ENDING = ("/api/v1/auth/logout", "/api/v1/auth/password", "/api/v1/auth/sessions/{session_id}")
 IN_PATH = re.compile(r"\{(\w+)\}")
-WAIT = 20.0
-CLOSE, GOING = 0x88, 1001
-"""The first byte of a close frame, and the code with which a socket that is still open is closed here in the end."""
+TIMEOUT = 20.0
+CLOSE, GOING_AWAY = 0x88, 1001
+"""The first byte of a close frame, and the code with which this module closes a socket that is still open."""
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
 
 class Effort(NamedTuple):
-    """How much to try: so many examples of each kind, from this seed; the same ones each time where it is None."""
+    """How much to try: the number of examples of each kind, and the seed. Without a seed the examples are always the
+    same."""
 
     examples: int
     seed: int | None = None
@@ -84,7 +85,7 @@ class Effort(NamedTuple):
         return settings(test if self.seed is None else seed(self.seed)(test))
 
 
-# What a client may put on the wire: frames as they should be, frames that are not, and noise.
+# What a client may put on the wire: valid frames, invalid frames, and random bytes.
 PAYLOADS = st.one_of(
     st.binary(max_size=60),
     st.text(max_size=30).map(lambda text: text.encode()),
@@ -101,33 +102,34 @@ CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 
 
 def fuzz_socket(effort: Effort) -> None:
-    """The same bytes in any pieces are the same messages and the same end or none, and never an exception."""
+    """However the bytes are split, the socket parses the same messages, closes with the same code and raises
+    nothing."""
     with asyncio.Runner() as runner:
         failures: list[Any] = []
         runner.get_loop().set_exception_handler(lambda _, context: failures.append(context))
 
         @effort
         @given(STREAMS, CUTS)
-        def pieces_do_not_matter(data: bytes, sizes: list[int]) -> None:
-            whole = runner.run(_received([data]))
-            in_pieces = runner.run(_received(_cut(data, sizes)))
+        def split_changes_nothing(data: bytes, sizes: list[int]) -> None:
+            whole = runner.run(_receive([data]))
+            in_pieces = runner.run(_receive(_split(data, sizes)))
             assert whole == in_pieces
             assert not failures, failures
 
-        pieces_do_not_matter()
+        split_changes_nothing()
 
 
-def _cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
-    pieces, place, count = [], 0, 0
-    while place < len(data):
+def _split(data: bytes, sizes: Sequence[int]) -> list[bytes]:
+    pieces, start, count = [], 0, 0
+    while start < len(data):
         size = sizes[count % len(sizes)]
-        pieces.append(data[place : place + size])
-        place, count = place + size, count + 1
+        pieces.append(data[start : start + size])
+        start, count = start + size, count + 1
     return pieces
 
 
-async def _received(pieces: Sequence[bytes]) -> tuple[list[str], int]:
-    """What a socket takes `pieces` for, and the code with which they end it."""
+async def _receive(pieces: Sequence[bytes]) -> tuple[list[str], int]:
+    """The messages that a socket parses from `pieces`, and the code with which it closes."""
     ours, theirs = socket.socketpair()
     with theirs:
         caller = Identity("0" * 24, "0" * 24, "token", time.time() + 900)
@@ -141,7 +143,7 @@ async def _received(pieces: Sequence[bytes]) -> tuple[list[str], int]:
                 websocket.data_received(piece)
         while websocket.unread and not transport.is_closing():
             await asyncio.sleep(0)
-        websocket.close(GOING, "end")
+        websocket.close(GOING_AWAY, "end")
         transport.close()
         await asyncio.sleep(0)
         answer = b""
@@ -151,7 +153,8 @@ async def _received(pieces: Sequence[bytes]) -> tuple[list[str], int]:
 
 
 def _close_code(frames: bytes) -> int:
-    """That of what a server wrote, pongs and at last a close; GOING where the client broke no rule, 0 without one."""
+    """Return the code of the close frame after any pongs: GOING_AWAY if the client broke no rule, 0 without a close
+    frame."""
     while frames:
         size = 2 + frames[1]
         if frames[0] == CLOSE:
@@ -160,7 +163,7 @@ def _close_code(frames: bytes) -> int:
     return 0
 
 
-# What a client may say: JSON of any shape, that which nearly is one of our frames, and text that is no JSON.
+# What a client may send: JSON of any shape, JSON that is almost a valid frame, and text that is not JSON.
 NAMES = sorted(
     {name for model in ClientFrame.__subclasses__() for name in model.model_fields} | {"surprise", "$gt", ""}
 )
@@ -177,7 +180,7 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-SAID = st.one_of(
+JSON_VALUES = st.one_of(
     VALUES,
     st.builds(
         lambda type_, fields: {"type": type_, **fields},
@@ -186,30 +189,30 @@ SAID = st.one_of(
     ),
 )
 TEXTS = st.one_of(
-    SAID.map(json.dumps),
+    JSON_VALUES.map(json.dumps),
     st.text(),
-    st.builds(lambda said, place: json.dumps(said)[:place], SAID, st.integers(0, 60)),
+    st.builds(lambda value, end: json.dumps(value)[:end], JSON_VALUES, st.integers(0, 60)),
     st.integers(1, 30_000).map(lambda depth: "[" * depth),
 )
 
 
 def fuzz_frames(effort: Effort) -> None:
-    """Any text is one of our frames, or is refused in words that can be sent back."""
+    """Any text is parsed as a frame, or rejected with an error that can be encoded and sent back."""
 
     @effort
     @given(TEXTS)
-    def said_or_refused(text: str) -> None:
+    def parsed_or_rejected(text: str) -> None:
         try:
-            said = parse(text, FRAMES)
+            parsed = parse(text, FRAMES)
         except (MalformedJson, ValidationFailed) as error:
             problems = [field._asdict() for field in getattr(error, "fields", ())]
             fields = {"ref": error.ref, "code": "refused", "detail": error.detail, "errors": problems}
             assert Event("error", fields, feed="chat").frame
         else:
-            assert said.type in TYPES
-            assert Event("ack", {"ref": said.ref}, feed="chat").frame
+            assert parsed.type in TYPES
+            assert Event("ack", {"ref": parsed.ref}, feed="chat").frame
 
-    said_or_refused()
+    parsed_or_rejected()
 
 
 class Api:
@@ -223,41 +226,41 @@ class Api:
         self.account = {"username": f"fuzz{time.time_ns():x}", "password": "correct horse"}
         self.statuses: Counter[int] = Counter()
         self._sign_in("register")
-        self.ids = self._things()
+        self.ids = self._create_objects()
 
     @property
     def operations(self) -> list[Any]:
         return [found.ok() for found in self.schema.get_all_operations()]
 
     def fuzz(self, operation: Any, effort: Effort) -> None:
-        """Cases that its schema allows and cases that it does not: no 5xx, and every answer as it is described."""
+        """Send valid and invalid requests: no answer is a 5xx, and every answer matches its description."""
 
         @effort
         @given(st.data())
         def answers_as_described(data: st.DataObject) -> None:
             mode = data.draw(st.sampled_from(list(schemathesis.GenerationMode)))
-            # Half of the ids lead somewhere, or everything behind them would stay untried.
+            # Half of the ids exist; otherwise everything behind the id check would stay untested.
             known = {name: self.ids[name] for name in IN_PATH.findall(operation.path) if name in self.ids}
             ids = {"path_parameters": known} if known and data.draw(st.booleans()) else {}
             case = data.draw(operation.as_strategy(generation_mode=mode, **ids))
-            if operation.path in ENDS_SESSION:
+            if operation.path in SESSION_ENDING:
                 self._sign_in("login")
-            headers = {} if operation.path == ENDLESS else {"Authorization": f"Bearer {self.token}"}
+            headers = {} if operation.path == EVENT_STREAM else {"Authorization": f"Bearer {self.token}"}
             answer = case.call_and_validate(
-                base_url=self.server.url, session=self.session, headers=headers, checks=CHECKS, timeout=WAIT
+                base_url=self.server.url, session=self.session, headers=headers, checks=CHECKS, timeout=TIMEOUT
             )
             self.statuses[answer.status_code] += 1
 
         try:
             answers_as_described()
         finally:
-            if operation.path in ENDS_SESSION:
+            if operation.path in SESSION_ENDING:
                 self.account = {**self.account, "username": f"fuzz{time.time_ns():x}"}
                 self._sign_in("register")
-                self.ids = self._things()
+                self.ids = self._create_objects()
 
-    def _things(self) -> dict[str, str]:
-        """Something of one's own for each id that a path can have."""
+    def _create_objects(self) -> dict[str, str]:
+        """Create one object for each id that a path can contain."""
         other = {**self.account, "username": f"other{time.time_ns():x}"}
         friend = self._post("/auth/register", other)["user"]["id"]
         group = self._post("/conversations", {"participant_ids": [friend], "title": "A group"})["id"]
@@ -271,18 +274,18 @@ class Api:
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"}
-        answer = self.session.post(f"{self.server.url}/api/v1{path}", json=body, headers=headers, timeout=WAIT)
+        answer = self.session.post(f"{self.server.url}/api/v1{path}", json=body, headers=headers, timeout=TIMEOUT)
         assert answer.ok, answer.text
         return answer.json()
 
     def _sign_in(self, how: str) -> None:
-        answer = self.session.post(f"{self.server.url}/api/v1/auth/{how}", json=self.account, timeout=WAIT)
+        answer = self.session.post(f"{self.server.url}/api/v1/auth/{how}", json=self.account, timeout=TIMEOUT)
         assert answer.ok, answer.text
         self.token = answer.json()["access_token"]
 
 
 def fuzz_api(server: Server, effort: Effort) -> Counter[int]:
-    """Every call of the document, by turns; how many answers there were of each status."""
+    """Fuzz every operation of the document. Return the number of answers by status."""
     api = Api(server)
     for operation in api.operations:
         api.fuzz(operation, effort)
@@ -304,8 +307,8 @@ def main() -> int:
             fuzz_frames(Effort(2000, number))
             statuses += fuzz_api(server, Effort(10, number))
             socket_examples, frame_examples, rounds = socket_examples + 500, frame_examples + 2000, rounds + 1
-            tried = f"{socket_examples} streams of bytes, {frame_examples} texts, {statuses.total()} requests"
-            print(f"round {rounds}: {tried}; nothing found", flush=True)
+            summary = f"{socket_examples} byte streams, {frame_examples} texts, {statuses.total()} requests"
+            print(f"round {rounds}: {summary}; no problem found", flush=True)
         print("answers by status:", dict(sorted(statuses.items())), flush=True)
     return 0
 

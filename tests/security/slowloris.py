@@ -1,4 +1,4 @@
-"""A client that sends a byte a second, so that no timeout which begins anew with each of them ever ends."""
+"""A client that sends one byte a second, so that a timeout which restarts with every byte would never fire."""
 
 import asyncio
 import time
@@ -9,27 +9,27 @@ from service.http.request_deadlines import INTERVAL, LIMITS
 from tests.protocol.world import API
 from tests.running import Server
 
-DROP = 1.0
+BYTE_INTERVAL = 1.0
 """Seconds between two bytes."""
-SLACK = 15.0
-"""Seconds for a machine that is busy with other tests."""
+TOLERANCE = 15.0
+"""Seconds of tolerance for a machine that is busy with other tests."""
 HEAD = f"GET {API}/users/me HTTP/1.1\r\nHost: x\r\nX-Slow: "
 BODY = f"POST {API}/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
 
 
-async def trickle(server: Server, phase: str) -> None:
-    """Be slow with the head or with the body, until the server has had enough: that is neither early nor late."""
-    place = urlsplit(server.url)
+async def send_slowly(server: Server, phase: str) -> None:
+    """Send the head or the body slowly until the server answers 408, neither too early nor too late."""
+    address = urlsplit(server.url)
     limit = LIMITS["head" if phase == "head" else "body"]
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    begun = time.monotonic()
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    started = time.monotonic()
     writer.write((HEAD if phase == "head" else BODY).encode())
-    said = asyncio.create_task(reader.read(65536))
-    while not said.done():
-        assert time.monotonic() - begun < limit + 2 * INTERVAL + SLACK, "it is still listened to"
+    response = asyncio.create_task(reader.read(65536))
+    while not response.done():
+        assert time.monotonic() - started < limit + 2 * INTERVAL + TOLERANCE, "the connection is still open"
         writer.write(b"a")
-        await asyncio.wait([said], timeout=DROP)
-    assert time.monotonic() - begun >= limit - INTERVAL, "it was not given its time"
+        await asyncio.wait([response], timeout=BYTE_INTERVAL)
+    assert time.monotonic() - started >= limit - INTERVAL, "the connection was closed too early"
     with suppress(ConnectionResetError):
-        assert (await said).startswith(b"HTTP/1.1 408 ")
+        assert (await response).startswith(b"HTTP/1.1 408 ")
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""The headers of every answer of every route: what a browser may make of it, keep of it, and tell of it."""
+"""The security headers of every response of every route."""
 
 import httpx
 import pytest
@@ -7,8 +7,8 @@ from tests.conftest import STATUS_TOKEN
 from tests.protocol.stream import Refused
 from tests.protocol.world import API, World
 from tests.running import Server
-from tests.security.scene import Scene
-from tests.security.surface import Surface
+from tests.security.attack_surface import AttackSurface
+from tests.security.scenario import Scenario
 
 PAGES = [
     "/",
@@ -25,36 +25,36 @@ BEHIND_TLS = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
 
 
 def check(answer: httpx.Response) -> None:
-    """What every answer has, whatever it is."""
-    headers, place = answer.headers, f"{answer.request.method} {answer.request.url.path} {answer.status_code}"
-    assert "nosniff" == headers.get("X-Content-Type-Options"), place
-    assert "no-referrer" == headers.get("Referrer-Policy"), place
+    """Assert the headers that every response must have."""
+    headers, request_line = answer.headers, f"{answer.request.method} {answer.request.url.path} {answer.status_code}"
+    assert "nosniff" == headers.get("X-Content-Type-Options"), request_line
+    assert "no-referrer" == headers.get("Referrer-Policy"), request_line
     policy = headers.get("Content-Security-Policy", "")
-    assert "frame-ancestors 'none'" in policy, place
-    assert "unsafe-eval" not in policy, place
-    assert "script-src 'unsafe-inline'" not in policy, place
-    assert "Server" not in headers, place
-    assert "Set-Cookie" not in headers, place
-    assert "Access-Control-Allow-Origin" not in headers, place
+    assert "frame-ancestors 'none'" in policy, request_line
+    assert "unsafe-eval" not in policy, request_line
+    assert "script-src 'unsafe-inline'" not in policy, request_line
+    assert "Server" not in headers, request_line
+    assert "Set-Cookie" not in headers, request_line
+    assert "Access-Control-Allow-Origin" not in headers, request_line
     if answer.request.url.path.startswith(API):
-        assert "no-store" == headers.get("Cache-Control"), place
-        assert policy == "default-src 'none'; frame-ancestors 'none'", place
+        assert "no-store" == headers.get("Cache-Control"), request_line
+        assert policy == "default-src 'none'; frame-ancestors 'none'", request_line
 
 
-async def test_of_every_call(scene: Scene, surface: Surface) -> None:
-    """An answer and a refusal of each call, signed in and not."""
-    for call in surface.requests:
-        if not call.path.startswith("/auth/"):
-            check(await scene.make(scene.eve, call))
-        for method in (call.method, "TRACE"):
-            check(await scene.world.http.request(method, API + call.url(scene.values)))
-    for call in [call for call in surface.calls if call.live]:
-        check(await scene.world.http.get(API + call.path))
-    check(await scene.world.http.get(API + "/nothing"))
+async def test_every_api_response_has_the_security_headers(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """Covers a response and an error of each operation, signed in and not."""
+    for operation in attack_surface.rest_operations:
+        if not operation.path.startswith("/auth/"):
+            check(await scenario.request(scenario.eve, operation))
+        for method in (operation.method, "TRACE"):
+            check(await scenario.world.http.request(method, API + operation.url(scenario.values)))
+    for operation in [operation for operation in attack_surface.operations if operation.streaming]:
+        check(await scenario.world.http.get(API + operation.path))
+    check(await scenario.world.http.get(API + "/nothing"))
 
 
-async def test_of_every_page(world: World) -> None:
-    """What is not the API's. The operator's numbers are kept by nobody."""
+async def test_every_page_has_the_security_headers(world: World) -> None:
+    """Covers the pages outside the API. The operator's metrics must not be stored by caches."""
     for path in [*PAGES, "/nothing", "/client/nothing.js", "/status/nothing.js"]:
         check(await world.http.get(path))
     check(await world.http.get("/status/metrics.json"))
@@ -63,8 +63,8 @@ async def test_of_every_page(world: World) -> None:
     assert (200, "no-store") == (numbers.status_code, numbers.headers["Cache-Control"])
 
 
-async def test_of_the_stream(world: World) -> None:
-    """An event stream is written by a hand of our own; it has them too, and it is not stored either."""
+async def test_the_event_stream_has_the_security_headers(world: World) -> None:
+    """Event streams bypass the framework's response; they have the headers, too, and are not cached."""
     anna = await world.person()
     headers = (await anna.stream()).response.headers
     assert "nosniff" == headers["X-Content-Type-Options"]
@@ -75,8 +75,8 @@ async def test_of_the_stream(world: World) -> None:
     assert "no-store" == refused.value.response.headers["Cache-Control"]
 
 
-async def test_the_app_runs_no_script_but_its_own(world: World) -> None:
-    """Its page takes scripts from this server alone, makes no markup of strings, and sends forms nowhere else."""
+async def test_the_app_csp_allows_only_its_own_scripts(world: World) -> None:
+    """The page loads scripts only from this server, makes no markup of strings and submits forms nowhere else."""
     policy = (await world.http.get("/")).headers["Content-Security-Policy"]
     directives = {part.split()[0]: part.split()[1:] for part in policy.split(";")}
     assert ["'self'"] == directives["default-src"]
@@ -85,8 +85,8 @@ async def test_the_app_runs_no_script_but_its_own(world: World) -> None:
     assert ["'none'"] == directives["trusted-types"] == directives["object-src"] == directives["base-uri"]
 
 
-async def test_behind_tls_browsers_are_told_to_stay_there(proxied: Server) -> None:
-    """HSTS where the proxy of ours says https; not over http, where it means nothing."""
+async def test_hsts_is_sent_behind_a_tls_proxy(proxied: Server) -> None:
+    """HSTS is sent if the configured proxy reports https; over http it has no meaning."""
     async with httpx.AsyncClient(base_url=proxied.url) as http:
         for path in [*PAGES, API + "/users/me", API + "/nothing"]:
             answer = await http.get(path, headers=BEHIND_TLS)
@@ -94,7 +94,7 @@ async def test_behind_tls_browsers_are_told_to_stay_there(proxied: Server) -> No
             assert "Strict-Transport-Security" not in (await http.get(path)).headers, path
 
 
-async def test_nobody_but_the_proxy_says_so(world: World) -> None:
-    """Where no proxy is configured, the header is a client's own invention."""
+async def test_hsts_is_not_sent_without_a_configured_proxy(world: World) -> None:
+    """Without a configured proxy the client invented the header."""
     answer = await world.http.get("/", headers=BEHIND_TLS)
     assert "Strict-Transport-Security" not in answer.headers

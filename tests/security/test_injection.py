@@ -1,4 +1,4 @@
-"""What is not what it should be, in every field of every call and frame that the documents know: refused, no harm."""
+"""Invalid values in every field of every operation and frame of the documents are rejected without an effect."""
 
 import json
 from collections.abc import Iterator
@@ -8,86 +8,97 @@ import pytest
 
 from tests.protocol.doors import DOORS, Door
 from tests.protocol.world import World
-from tests.security.scene import Scene, in_order
-from tests.security.surface import Field, Surface
+from tests.security.attack_surface import AttackSurface, Field
+from tests.security.scenario import Scenario, in_safe_order
 
 Json = Any
 
 NUL = "nul\0byte"
 SURROGATE = "half \ud800 pair"
 HUGE = "x" * 20_000
-VALUES: list[Json] = [
+INVALID_VALUES: list[Json] = [
     *({"$gt": ""}, {"$ne": None}, {"$where": "1"}, {"$regex": ".*"}, {"a.b": 1}),
     *(None, True, 1, -1, 1.5, 2**63, 10**400, "", "x", HUGE, NUL, SURROGATE),
     *([], ["x"], [1], [None], [{"$gt": ""}], [["x"]], [NUL], [SURROGATE], ["0" * 24] * 2100),
 ]
 NOT_TEXT: list[Json] = [NUL, SURROGATE, [SURROGATE]]
-PIECES = ["%00", "$ne", "%7B%22%24gt%22%3A%22%22%7D", "%ED%A0%80", "%FF", "..%2F..", "x" * 300, "[object%20Object]"]
+INVALID_SEGMENTS = [
+    "%00",
+    "$ne",
+    "%7B%22%24gt%22%3A%22%22%7D",
+    "%ED%A0%80",
+    "%FF",
+    "..%2F..",
+    "x" * 300,
+    "[object%20Object]",
+]
 ECHOED = "ref"
-"""It comes back as it was and is kept nowhere, so it may hold anything that JSON can say and UTF-8 can hold."""
+"""It is returned unchanged and not stored, so it may hold anything that JSON and UTF-8 can encode."""
 
 
-def wrong(field: Field) -> Iterator[Json]:
-    """The values that `field` must refuse: those that its schema does, and what is no text."""
-    for value in VALUES:
+def invalid_values(field: Field) -> Iterator[Json]:
+    """The values that `field` must reject: those that its schema forbids, and those that are not valid text."""
+    for value in INVALID_VALUES:
         if not field.allows(value) or value in NOT_TEXT:
             yield value
 
 
-async def test_what_is_right_passes(scene: Scene, surface: Surface) -> None:
-    """The requests that all attacks vary are themselves right: what is refused is refused for its one wrong field."""
+async def test_valid_requests_pass(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """The unmodified requests succeed, so in the tests below only the one changed field causes the rejection."""
     failed = []
-    for call in in_order(surface.requests):
-        answer = await scene.make(scene.anna, call)
+    for operation in in_safe_order(attack_surface.rest_operations):
+        answer = await scenario.request(scenario.anna, operation)
         if not answer.is_success:
-            failed.append((str(call), answer.status_code, answer.text))
+            failed.append((str(operation), answer.status_code, answer.text))
     assert [] == failed
-    assert len(surface.requests) > 30
+    assert len(attack_surface.rest_operations) > 30
 
 
-async def test_every_field_of_every_body(scene: Scene, surface: Surface) -> None:
-    """An operator, another type, too much, a NUL, half a character: 422 that names the field, and nothing changes."""
+async def test_invalid_values_in_bodies_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """An operator, a wrong type, a value out of range, a NUL or half a surrogate pair: 422 that names the field, and
+    nothing changes."""
     tried, failed = 0, []
-    before = await scene.everything(surface)
-    for call in [call for call in surface.requests if call.body]:
-        right = scene.body(call)
-        for field in call.body:
-            for value in wrong(field):
-                answer = await scene.make(scene.anna, call, {**right, field.name: value})
+    before = await scenario.readable_state(attack_surface)
+    for operation in [operation for operation in attack_surface.rest_operations if operation.body]:
+        valid = scenario.body(operation)
+        for field in operation.body:
+            for value in invalid_values(field):
+                answer = await scenario.request(scenario.anna, operation, {**valid, field.name: value})
                 tried += 1
                 problem = answer.json()
                 named = [error["field"].partition(".")[0] for error in problem.get("errors", ())]
                 good = (answer.status_code, field.name in named) == (422, True)
                 if value in NOT_TEXT:
-                    # Half a character spoils the whole body; a NUL in a password is just a wrong one.
+                    # Half a surrogate pair makes the whole body invalid; a NUL in a password is just a wrong password.
                     good = answer.status_code in (401, 422)
                 if not good:
-                    failed.append((str(call), field.name, str(value)[:30], answer.status_code, named))
+                    failed.append((str(operation), field.name, str(value)[:30], answer.status_code, named))
     assert [] == failed
-    assert before == await scene.everything(surface)
+    assert before == await scenario.readable_state(attack_surface)
     assert tried > 300
 
 
-async def test_every_piece_of_every_path(scene: Scene, surface: Surface) -> None:
-    """What is no id is not there; what is no emoji is refused."""
+async def test_invalid_path_segments_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """An invalid id returns 404; an invalid emoji is rejected."""
     failed = []
-    before = await scene.everything(surface)
-    for call in surface.requests:
-        for field in call.in_path:
-            for piece in PIECES:
-                answer = await scene.make(scene.anna, call, **{field.name: piece})
+    before = await scenario.readable_state(attack_surface)
+    for operation in attack_surface.rest_operations:
+        for field in operation.in_path:
+            for segment in INVALID_SEGMENTS:
+                answer = await scenario.request(scenario.anna, operation, **{field.name: segment})
                 if answer.status_code not in ((404,) if field.is_id else (404, 422)):
-                    failed.append((str(call), field.name, piece, answer.status_code))
+                    failed.append((str(operation), field.name, segment, answer.status_code))
     assert [] == failed
-    assert before == await scene.everything(surface)
+    assert before == await scenario.readable_state(attack_surface)
 
 
-async def test_every_parameter_of_every_query(scene: Scene, surface: Surface) -> None:
-    """Operators in the form of other frameworks, twice the same, and what its schema refuses: 422. Text stays text."""
+async def test_invalid_query_parameters_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """Operators in the notation of other frameworks, repeated parameters and values that the schema forbids return 422.
+    Operators in text are searched for as text."""
     failed = []
-    for call in surface.requests:
-        right, url = scene.query(call), call.url(scene.values)
-        for field in call.in_query:
+    for operation in attack_surface.rest_operations:
+        right, url = scenario.query(operation), operation.url(scenario.values)
+        for field in operation.in_query:
             attempts: list[tuple[list[tuple[str, str]], bool]] = [
                 ([(f"{field.name}[$ne]", "x")], True),
                 ([(f"{field.name}[]", "x")], True),
@@ -98,34 +109,34 @@ async def test_every_parameter_of_every_query(scene: Scene, surface: Surface) ->
             attempts.append(([(field.name, "9" * 5001)], True))
             for pairs, refused in attempts:
                 others = [(name, value) for name, value in right.items() if name != field.name]
-                answer = await scene.anna.call(call.method, url, params=others + pairs)
+                answer = await scenario.anna.call(operation.method, url, params=others + pairs)
                 found = answer.json().get("items", ()) if answer.is_success else []
                 if answer.status_code != 422 and (refused or answer.status_code != 200 or found):
-                    failed.append((str(call), pairs, answer.status_code, answer.text[:200]))
+                    failed.append((str(operation), pairs, answer.status_code, answer.text[:200]))
     assert [] == failed
 
 
-async def test_every_field_of_every_frame(scene: Scene, surface: Surface) -> None:
-    """On the sockets: one `error` that names the field, the socket stays, nothing changes."""
-    sockets = {"chat": await scene.anna.chat(), "notification_socket": await scene.anna.notification_socket()}
-    before = await scene.everything(surface)
+async def test_invalid_values_in_frames_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """On the WebSockets: one `error` that names the field; the socket stays open and nothing changes."""
+    sockets = {"chat": await scenario.anna.chat(), "notification_socket": await scenario.anna.notification_socket()}
+    before = await scenario.readable_state(attack_surface)
     tried, failed = 0, []
-    for frame in surface.frames:
+    for frame in attack_surface.frames:
         socket = sockets[frame.channel]
-        right = scene.frame(frame)
+        valid = scenario.frame(frame)
         for field in frame.fields:
-            for value in wrong(field):
+            for value in invalid_values(field):
                 tried += 1
-                said = {"type": frame.type, "ref": f"r{tried}", **right, field.name: value}
+                message = {"type": frame.type, "ref": f"r{tried}", **valid, field.name: value}
                 if field.name == ECHOED and value == NUL:
                     continue
-                await socket.raw(json.dumps(said))
-                ref = said["ref"] if isinstance(said["ref"], str) and len(said["ref"]) <= 64 else None
+                await socket.raw(json.dumps(message))
+                ref = message["ref"] if isinstance(message["ref"], str) and len(message["ref"]) <= 64 else None
                 answer = await socket.spec_for(ref if ref != SURROGATE else None)
                 named = [error["field"].partition(".")[0] for error in answer.get("errors", ())]
                 refused = (answer["type"], answer.get("code")) == ("error", "validation_failed")
                 if value in NOT_TEXT:
-                    # A token of it is just a wrong one.
+                    # As a token such a value is just an invalid token.
                     refused = answer["type"] == "error" and answer["code"] in ("validation_failed", "token_invalid")
                 elif field.name not in named:
                     refused = False
@@ -135,12 +146,12 @@ async def test_every_field_of_every_frame(scene: Scene, surface: Surface) -> Non
     assert tried > 150
     for socket in sockets.values():
         await socket.fence()
-    assert before == await scene.everything(surface)
+    assert before == await scenario.readable_state(attack_surface)
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-async def test_every_credential(world: World, door: Door) -> None:
-    """An operator in the name of a credential is none; one in the value is a wrong one."""
+async def test_operators_in_credentials_are_rejected(world: World, door: Door) -> None:
+    """An operator in the name of a credential is ignored; an operator in the value makes an invalid token."""
     missing = ["token[$ne]", "ticket[$gt]", "token[]", "ticket.0"]
     assert {"token_missing"} == {await door(world, {name: "x"}) for name in missing}
     values = ['{"$gt":""}', "[$ne]", "a.b.c", "x" * 5000]

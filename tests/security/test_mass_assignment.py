@@ -1,11 +1,11 @@
-"""Nobody writes what is not theirs to write: a field that a body does not have is refused, whatever it is called."""
+"""Clients cannot set fields that a request does not have: unknown fields are rejected, whatever their name."""
 
 import json
 
-from tests.security.scene import Scene
-from tests.security.surface import Surface
+from tests.security.attack_surface import AttackSurface
+from tests.security.scenario import Scenario
 
-WISHES = {
+PRIVILEGE_FIELDS = {
     "_id",
     "role",
     "roles",
@@ -17,53 +17,53 @@ WISHES = {
     "password_hash",
     "password_version",
 }
-TRICKS = {"__proto__", "constructor", "$set", "$where", "user.id", "created_at", "deleted", ""}
+SPECIAL_FIELDS = {"__proto__", "constructor", "$set", "$where", "user.id", "created_at", "deleted", ""}
 
-TOLD = 15
-"""So many at once: a refusal names the first twenty."""
+FIELDS_PER_REQUEST = 15
+"""Unknown fields per request: an error names the first twenty."""
 
 
-async def test_in_every_body(scene: Scene, surface: Surface) -> None:
-    """Each name that any answer of the API has, and what attackers hope for: 422 that names it, nothing changes."""
+async def test_unknown_body_fields_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """Every property name of the API and common attack names: 422 that names the field, and nothing changes."""
     failed = []
-    before = await scene.everything(surface)
-    for call in [call for call in surface.requests if call.body]:
-        right = scene.body(call)
-        names = sorted((surface.names | WISHES | TRICKS) - set(right))
-        for few in (names[place : place + TOLD] for place in range(0, len(names), TOLD)):
-            answer = await scene.make(scene.anna, call, {**right, **dict.fromkeys(few, scene.eve.id)})
+    before = await scenario.readable_state(attack_surface)
+    for operation in [operation for operation in attack_surface.rest_operations if operation.body]:
+        valid = scenario.body(operation)
+        names = sorted((attack_surface.names | PRIVILEGE_FIELDS | SPECIAL_FIELDS) - set(valid))
+        for few in (names[start : start + FIELDS_PER_REQUEST] for start in range(0, len(names), FIELDS_PER_REQUEST)):
+            answer = await scenario.request(scenario.anna, operation, {**valid, **dict.fromkeys(few, scenario.eve.id)})
             named = {error["field"] for error in answer.json().get("errors", ())}
             if answer.status_code != 422 or {name or "body" for name in few} - named:
-                failed.append((str(call), few, answer.status_code, named))
+                failed.append((str(operation), few, answer.status_code, named))
     assert [] == failed
-    assert before == await scene.everything(surface)
+    assert before == await scenario.readable_state(attack_surface)
 
 
-async def test_in_every_frame(scene: Scene, surface: Surface) -> None:
-    """On the sockets, too."""
-    sockets = {"chat": await scene.anna.chat(), "notification_socket": await scene.anna.notification_socket()}
-    before = await scene.everything(surface)
+async def test_unknown_frame_fields_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """The same on the WebSockets."""
+    sockets = {"chat": await scenario.anna.chat(), "notification_socket": await scenario.anna.notification_socket()}
+    before = await scenario.readable_state(attack_surface)
     failed = []
-    for frame in surface.frames:
-        right = scene.frame(frame)
+    for frame in attack_surface.frames:
+        valid = scenario.frame(frame)
         fields = {field.name for field in frame.fields}
-        for name in sorted((surface.names | WISHES | TRICKS) - fields):
-            said = {"type": frame.type, "ref": "r", **right, name: scene.eve.id}
-            await sockets[frame.channel].raw(json.dumps(said))
+        for name in sorted((attack_surface.names | PRIVILEGE_FIELDS | SPECIAL_FIELDS) - fields):
+            message = {"type": frame.type, "ref": "r", **valid, name: scenario.eve.id}
+            await sockets[frame.channel].raw(json.dumps(message))
             answer = await sockets[frame.channel].spec_for("r")
             if answer.get("code") != "validation_failed":
                 failed.append((frame.type, name, answer))
     assert [] == failed
-    assert before == await scene.everything(surface)
+    assert before == await scenario.readable_state(attack_surface)
 
 
-async def test_in_every_query(scene: Scene, surface: Surface) -> None:
-    """A parameter that is not there is not looked past: nobody believes that it did something."""
+async def test_unknown_query_parameters_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
+    """Unknown query parameters are rejected, so that no client believes that they had an effect."""
     failed = []
-    for call in [call for call in surface.requests if call.in_query]:
+    for operation in [operation for operation in attack_surface.rest_operations if operation.in_query]:
         for name in ("user_id", "sender_id", "as", "surprise", "$where"):
-            params = {**scene.query(call), name: scene.eve.id}
-            answer = await scene.anna.call(call.method, call.url(scene.values), params=params)
+            params = {**scenario.query(operation), name: scenario.eve.id}
+            answer = await scenario.anna.call(operation.method, operation.url(scenario.values), params=params)
             if answer.status_code != 422:
-                failed.append((str(call), name, answer.status_code))
+                failed.append((str(operation), name, answer.status_code))
     assert [] == failed

@@ -1,4 +1,4 @@
-"""A busy run with faults in it, and all that it wrote: nothing that anyone keeps secret or has said is in there."""
+"""A busy server with failing datastores writes no secret and no user content to logs, errors or metrics."""
 
 import asyncio
 import json
@@ -15,21 +15,22 @@ from tests.protocol.servers import served
 from tests.protocol.stream import Refused
 from tests.protocol.wire import HANG_UP, OUT_OF_DISK_SPACE, Wire
 from tests.protocol.world import API, CONTENT_MARK, PASSWORD_MARK, Person, World, words
-from tests.security.scene import Scene, in_order
-from tests.security.surface import Surface
+from tests.security.attack_surface import AttackSurface
+from tests.security.scenario import Scenario, in_safe_order
 
 
-class Run:
-    """What clients of one server have sent that nobody else may see, and what came back as errors."""
+class Recorder:
+    """The secrets and contents that clients have sent to one server, and its error responses."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.secrets: set[str] = {SECRET, PASSWORD_MARK, CONTENT_MARK}
         self.errors: list[str] = []
-        world.http.event_hooks = {"response": [self._look]}
+        world.http.event_hooks = {"response": [self._record]}
 
-    async def _look(self, answer: httpx.Response) -> None:
-        """Note each credential and each content on its way, and each error; not the rest, which is the caller's own."""
+    async def _record(self, answer: httpx.Response) -> None:
+        """Record every credential and content sent, and every error response; successful responses may contain their
+        own data."""
         request = answer.request
         self.secrets |= set(_secrets(request.content.decode(errors="replace")))
         self.secrets |= {value for name, value in request.url.params.items() if name in ("token", "ticket") and value}
@@ -45,17 +46,17 @@ class Run:
 
 
 def _secrets(text: str) -> Iterator[str]:
-    """The values, in any JSON, of the fields that are secret or somebody's words."""
+    """The values of secret or user-written fields in any JSON."""
     names = "(?:current_|new_)?password|(?:access_|refresh_)?token|ticket|content|preview|display_name"
     for match in re.finditer(rf'"(?:{names})"\s*:\s*"((?:[^"\\]|\\.)+)"', text):
         yield json.loads(f'"{match[1]}"')
 
 
-async def _live(scene: Scene, person: Person) -> None:
-    """Sockets and streams, with every kind of credential, good and bad, in the header and in the URL."""
-    world = scene.world
+async def _use_connections(scenario: Scenario, person: Person) -> None:
+    """Use WebSockets and streams with every kind of credential, valid and invalid, in the header and in the URL."""
+    world = scenario.world
     chat = await person.chat()
-    await chat.ask("send_message", conversation_id=scene.values["conversation_id"], content=words())
+    await chat.ask("send_message", conversation_id=scenario.values["conversation_id"], content=words())
     await chat.refused("validation_failed", "send_message", content=words(), conversation_id={"$gt": words()})
     await chat.refused("token_invalid", "authenticate", token=PASSWORD_MARK + person.token)
     await chat.ask("authenticate", token=person.token)
@@ -77,8 +78,8 @@ async def _live(scene: Scene, person: Person) -> None:
             await world.http.get(API + path, params={"token": person.token, "q": words()}, headers=headers)
 
 
-async def _hang_up(world: World, person: Person) -> None:
-    """In the middle of a head, of a body, and of an answer, each with a token in the URL."""
+async def _disconnect(world: World, person: Person) -> None:
+    """Disconnect during a head, a body and a response, each with a token in the URL."""
     host, _, port = world.server.url.removeprefix("http://").partition(":")
     url = f"{API}/users/me?token={person.token}"
     for sent in (
@@ -96,50 +97,57 @@ async def _hang_up(world: World, person: Person) -> None:
             writer.transport.abort()
 
 
-async def test_nothing_that_was_written_gives_anything_away(
-    datastores: Datastores, surface: Surface, tmp_path: Path
+async def test_logs_errors_and_metrics_contain_no_secrets(
+    datastores: Datastores, attack_surface: AttackSurface, tmp_path: Path
 ) -> None:
-    """Every call, right and wrong; sockets, streams, hang-ups; a full disk, a database that hangs up; all at DEBUG."""
+    """Runs every operation with valid and invalid input, WebSockets, streams, disconnects, a full disk and a database
+    that drops connections, all at log level DEBUG."""
     async with (
         Wire(datastores.database("secrets")) as wire,
         served(tmp_path, MONGODB_URI=wire.url, LOG_LEVEL="DEBUG") as server,
-        World(server, _Anything()) as world,  # type: ignore[arg-type]
+        World(server, _AnyContract()) as world,  # type: ignore[arg-type]
     ):
-        run = Run(world)
-        scene = await Scene.of(world)
-        run.secrets |= {scene.anna.password, scene.ben.password, scene.eve.password}
-        await _live(scene, scene.ben)
-        await _hang_up(world, scene.ben)
-        for call in in_order(surface.requests):
-            for who in (scene.eve, scene.anna):
-                await scene.make(who, call)
-                if call.body:
-                    await scene.make(who, call, {**scene.body(call), "surprise": words()})
+        recorder = Recorder(world)
+        scenario = await Scenario.create(world)
+        recorder.secrets |= {scenario.anna.password, scenario.ben.password, scenario.eve.password}
+        await _use_connections(scenario, scenario.ben)
+        await _disconnect(world, scenario.ben)
+        for operation in in_safe_order(attack_surface.rest_operations):
+            for who in (scenario.eve, scenario.anna):
+                await scenario.request(who, operation)
+                if operation.body:
+                    await scenario.request(who, operation, {**scenario.body(operation), "surprise": words()})
         wire.code, wire.fails = OUT_OF_DISK_SPACE, "e"
-        for call in surface.requests:
-            await scene.make(scene.ben, call)
+        for operation in attack_surface.rest_operations:
+            await scenario.request(scenario.ben, operation)
         wire.code = HANG_UP
-        await asyncio.gather(*(scene.make(scene.ben, call) for call in surface.requests if not call.reads))
+        await asyncio.gather(
+            *(
+                scenario.request(scenario.ben, operation)
+                for operation in attack_surface.rest_operations
+                if not operation.is_read
+            )
+        )
         wire.fails = ""
         metrics = (await world.http.get("/metrics")).text
-        assert len(run.secrets) > 30
-        assert len(run.errors) > 50
-    written = {"log": server.text, "metrics": metrics, "errors": "\n".join(run.errors)}
-    assert wire.refused > 10, "a database that fails belongs to a busy run"
-    for place, text in written.items():
-        found = [secret for secret in run.secrets if len(secret) > 7 and secret in text]
-        assert [] == found, place
+        assert len(recorder.secrets) > 30
+        assert len(recorder.errors) > 50
+    written = {"log": server.text, "metrics": metrics, "errors": "\n".join(recorder.errors)}
+    assert wire.refused > 10, "the run must include a failing database"
+    for source, text in written.items():
+        found = [secret for secret in recorder.secrets if len(secret) > 7 and secret in text]
+        assert [] == found, source
 
 
-class _Anything:
-    """For a run in which nothing is right: what the answers look like is asked elsewhere."""
+class _AnyContract:
+    """A contract that accepts everything: other tests check the responses."""
 
     def check_answer(self, answer: object) -> None: ...
 
     def check_event(self, channel: str, name: str, payload: object) -> None: ...
 
 
-def test_the_search_would_find_them() -> None:
-    """What is looked for is what is in the JSON, and every kind of it."""
-    said = {"password": "a" * 8, "content": 'b "quoted" \n', "nested": [{"ticket": "c"}], "user_id": "d"}
-    assert {"a" * 8, 'b "quoted" \n', "c"} == set(_secrets(json.dumps(said)))
+def test_secrets_are_extracted_from_json() -> None:
+    """Every kind of secret in a JSON text is found."""
+    document = {"password": "a" * 8, "content": 'b "quoted" \n', "nested": [{"ticket": "c"}], "user_id": "d"}
+    assert {"a" * 8, 'b "quoted" \n', "c"} == set(_secrets(json.dumps(document)))

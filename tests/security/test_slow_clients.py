@@ -1,4 +1,4 @@
-"""Slowloris against the real server, with its real limits; the plays run beside the other tests of this folder."""
+"""Slowloris against a real server with its real limits; the scenarios run beside the other tests of this folder."""
 
 import pytest
 
@@ -6,6 +6,6 @@ from tests.protocol.patience import Patience
 
 
 @pytest.mark.parametrize("phase", ["head", "body"])
-def test_a_trickle_comes_to_an_end(slow_clients: Patience, phase: str) -> None:
-    """A byte every second does not keep a connection beyond the time that a head, or a body, may take."""
+def test_a_slow_head_or_body_is_answered_with_408(slow_clients: Patience, phase: str) -> None:
+    """A client that sends one byte a second gets a 408 when the time limit of the head or body ends."""
     slow_clients.outcome(phase)

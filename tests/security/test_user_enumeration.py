@@ -1,4 +1,4 @@
-"""Who exists is not told by the work that a refusal takes."""
+"""The time that a failed login takes does not reveal whether the user exists."""
 
 import pytest
 from redis.asyncio import Redis
@@ -11,8 +11,8 @@ from tests.accounts.accounts_process import build_process
 
 
 @pytest.mark.parametrize("name", ["somebody", "nobody"])
-async def test_a_password_is_hashed_for_every_name(mongo: Mongo, redis: Redis, name: str) -> None:
-    """Where no hash can be made, no name is refused without one: there is no shorter way for those that nobody has."""
+async def test_a_password_is_hashed_even_for_unknown_usernames(mongo: Mongo, redis: Redis, name: str) -> None:
+    """When no password can be hashed, every login fails: there is no shortcut for unknown usernames."""
     open_ = build_process(mongo, redis)
     await open_.accounts.register(Register(username="somebody", password="correct horse"), "a browser")
     busy = build_process(mongo, redis, passwords=Passwords(time_cost=1, memory_cost=64, max_waiting=0))

@@ -1,4 +1,4 @@
-"""`.github/SECURITY.md` names tests, and they are there."""
+"""The tests and files that `.github/SECURITY.md` names exist."""
 
 import ast
 import re
@@ -15,27 +15,27 @@ def functions_in(path: str) -> set[str]:
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-def test_every_test_that_is_named_is_there() -> None:
-    """One that is renamed or goes takes its row with it."""
+def test_every_named_test_exists() -> None:
+    """A renamed or removed test must be updated in the policy."""
     named = NAMED.findall(POLICY.read_text())
     assert len(named) > 50
     assert [] == [f"{path}::{name}" for path, name in named if name not in functions_in(path)]
 
 
 def test_every_threat_has_a_test() -> None:
-    """A row without one is a wish."""
+    """Every row names at least one test."""
     rows = [line for line in POLICY.read_text().splitlines() if ROW.match(line) and "threat" not in line]
     assert len(rows) > 20
     assert [] == [row for row in rows if not NAMED.search(row)]
 
 
-def test_every_file_that_is_named_is_there() -> None:
-    """What stops a threat is where it is said to be."""
+def test_every_named_file_exists() -> None:
+    """The files that implement a countermeasure exist."""
     named = re.findall(r"`((?:service|config)/[\w/.]*)`", POLICY.read_text())
     assert len(named) > 10
     assert [] == [path for path in named if not (ROOT / path).exists()]
 
 
-def test_the_readme_leads_there() -> None:
-    """Who looks for it finds it."""
+def test_the_readme_links_to_the_policy() -> None:
+    """The README links to the policy."""
     assert "(.github/SECURITY.md)" in (ROOT / "README.md").read_text()

@@ -1,4 +1,5 @@
-"""All that a client can send, read from the documents that the server publishes: what is new there is attacked too."""
+"""Everything that a client can send, read from the server's own documents: new operations are attacked
+automatically."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -27,15 +28,15 @@ class Field(NamedTuple):
 
     @property
     def is_id(self) -> bool:
-        return any(choice.get("pattern") == ID for choice in _choices(self.schema))
+        return any(choice.get("pattern") == ID for choice in _alternatives(self.schema))
 
     @property
     def is_list_of_ids(self) -> bool:
-        return any(choice.get("items", {}).get("pattern") == ID for choice in _choices(self.schema))
+        return any(choice.get("items", {}).get("pattern") == ID for choice in _alternatives(self.schema))
 
     def example(self) -> Json:
-        """A value that its schema allows, for a field that a scene knows nothing of."""
-        schema = next(_choices(self.schema))
+        """Return a value that the schema allows, for a field without a value in the scenario."""
+        schema = next(_alternatives(self.schema))
         if "const" in schema or "enum" in schema:
             return schema.get("const", schema.get("enum", [None])[0])
         match schema.get("type"):
@@ -51,23 +52,24 @@ class Field(NamedTuple):
         return {}
 
 
-class Call(NamedTuple):
-    """One operation of the OpenAPI document; `path` as in there, without the prefix of all."""
+class Operation(NamedTuple):
+    """One operation of the OpenAPI document. `path` lacks the common prefix; `streaming`: a WebSocket or event
+    stream."""
 
     method: str
     path: str
     in_path: list[Field]
     in_query: list[Field]
     body: list[Field]
-    signed_in: bool
-    live: bool
+    requires_token: bool
+    streaming: bool
     statuses: frozenset[int]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
     @property
-    def reads(self) -> bool:
+    def is_read(self) -> bool:
         return self.method == "GET"
 
     def url(self, values: Mapping[str, Json]) -> str:
@@ -75,69 +77,73 @@ class Call(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """One kind of frame that a client may send on a socket."""
+    """One type of frame that a client may send on a WebSocket."""
 
     channel: str
     type: str
     fields: list[Field]
 
 
-class Surface(NamedTuple):
-    calls: list[Call]
+class AttackSurface(NamedTuple):
+    operations: list[Operation]
     frames: list[Frame]
     names: frozenset[str]
-    """Every name of a property that either document knows, coming in or going out."""
+    """The names of all properties in both documents, of requests and responses."""
 
     @classmethod
-    def of(cls, server: Server) -> "Surface":
-        openapi, asyncapi = (_fetch(server, path) for path in ("/docs/openapi.json", "/asyncapi.json"))
-        calls = [
-            _call(path.removeprefix(PREFIX), method.upper(), operation, openapi)
+    def fetch(cls, server: Server) -> "AttackSurface":
+        openapi, asyncapi = (_fetch_document(server, path) for path in ("/docs/openapi.json", "/asyncapi.json"))
+        operations = [
+            _parse_operation(path.removeprefix(PREFIX), method.upper(), operation, openapi)
             for path, methods in openapi["paths"].items()
             for method, operation in methods.items()
             if path.startswith(PREFIX)
         ]
         frames = [
-            Frame(*key.split(".received."), _fields(message["payload"], asyncapi))
+            Frame(*key.split(".received."), _parse_fields(message["payload"], asyncapi))
             for key, message in asyncapi["components"]["messages"].items()
             if ".received." in key
         ]
-        names = frozenset(_names(openapi["components"])) | frozenset(_names(asyncapi["components"]["schemas"]))
-        return cls(calls, frames, names)
+        names = frozenset(_property_names(openapi["components"])) | frozenset(
+            _property_names(asyncapi["components"]["schemas"])
+        )
+        return cls(operations, frames, names)
 
     @property
-    def requests(self) -> list[Call]:
-        """The calls that have one answer: all but sockets and streams."""
-        return [call for call in self.calls if not call.live]
+    def rest_operations(self) -> list[Operation]:
+        """All operations except WebSockets and event streams."""
+        return [operation for operation in self.operations if not operation.streaming]
 
 
-def _fetch(server: Server, path: str) -> Json:
+def _fetch_document(server: Server, path: str) -> Json:
     with urlopen(server.url + path, timeout=10) as answer:
         return json.load(answer)
 
 
-def _call(path: str, method: str, operation: Json, document: Json) -> Call:
+def _parse_operation(path: str, method: str, operation: Json, document: Json) -> Operation:
     parameters: dict[str, list[Field]] = {"path": [], "query": []}
     for one in operation.get("parameters", ()):
         field = Field(one["name"], _exact(one["schema"]), one.get("required", False))
         parameters[one["in"]].append(field)
     content = operation.get("requestBody", {}).get("content", {}).get("application/json")
     responses = operation["responses"]
-    live = "101" in responses or any("text/event-stream" in answer.get("content", {}) for answer in responses.values())
-    return Call(
+    streaming = "101" in responses or any(
+        "text/event-stream" in answer.get("content", {}) for answer in responses.values()
+    )
+    return Operation(
         method,
         path,
         parameters["path"],
         parameters["query"],
-        _fields(content["schema"], document) if content else [],
+        _parse_fields(content["schema"], document) if content else [],
         bool(operation.get("security")),
-        live,
+        streaming,
         frozenset(int(status) for status in responses),
     )
 
 
-def _fields(schema: Json, document: Json) -> list[Field]:
-    """Those of an object; each with all that its schema refers to."""
+def _parse_fields(schema: Json, document: Json) -> list[Field]:
+    """Parse the fields of an object schema; each field's schema includes the components that it refers to."""
     while "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     components = {"components": {"schemas": document["components"]["schemas"]}}
@@ -148,21 +154,21 @@ def _fields(schema: Json, document: Json) -> list[Field]:
     ]
 
 
-def _choices(schema: Json) -> Iterator[Json]:
-    """The forms that a value may have, but for null."""
+def _alternatives(schema: Json) -> Iterator[Json]:
+    """The alternatives of a schema except null."""
     several = schema.get("anyOf")
     if not several:
         yield schema
     for choice in several or ():
         if choice.get("type") != "null":
-            yield from _choices(choice)
+            yield from _alternatives(choice)
 
 
-def _names(schema: Json) -> Iterator[str]:
+def _property_names(schema: Json) -> Iterator[str]:
     if isinstance(schema, dict):
         if isinstance(schema.get("properties"), dict):
             yield from schema["properties"]
         schema = list(schema.values())
     if isinstance(schema, list):
         for part in schema:
-            yield from _names(part)
+            yield from _property_names(part)

@@ -1,4 +1,4 @@
-"""People with something to take from them, and for every field of the API a value that is right for them."""
+"""Users with private data, and a valid value for every field of the API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,24 +7,24 @@ from uuid import uuid4
 import httpx
 
 from tests.protocol.world import PASSWORD_MARK, Person, World, words
-from tests.security.surface import Call, Field, Frame, Surface
+from tests.security.attack_surface import AttackSurface, Field, Frame, Operation
 
 Json = Any
 
 LAST = ("/auth/refresh", "/auth/password", "/auth/logout")
-"""The calls that change what the others need, in this order."""
+"""The operations that invalidate what the others need, in this order."""
 
 
-class Scene:
-    """Anna and Ben talk in a group; Ben has commented on her post, which she was told of; Eve is a stranger to both."""
+class Scenario:
+    """Anna and Ben share a group; Ben has commented on her post, and she was notified. Eve shares nothing with them."""
 
     def __init__(self, world: World, anna: Person, ben: Person, eve: Person, values: dict[str, Json]) -> None:
         self.world, self.anna, self.ben, self.eve = world, anna, ben, eve
         self.values = values
-        """By the name of a field or parameter: what Anna would send."""
+        """What Anna would send, by the name of the field or parameter."""
 
     @classmethod
-    async def of(cls, world: World) -> "Scene":
+    async def create(cls, world: World) -> "Scenario":
         anna, ben, eve = await world.people(3)
         group = await anna.talk(ben, title="A group")
         message = await anna.say(group)
@@ -70,43 +70,45 @@ class Scene:
             known = ",".join(known)
         return known if known is not None and field.allows(known) else field.example()
 
-    def body(self, call: Call) -> dict[str, Json]:
-        """A body that is right; a sign-in is Anna's own."""
-        body = {field.name: self.value(field) for field in call.body}
-        if call.path == "/auth/login":
+    def body(self, operation: Operation) -> dict[str, Json]:
+        """A valid body; a login uses Anna's own credentials."""
+        body = {field.name: self.value(field) for field in operation.body}
+        if operation.path == "/auth/login":
             body |= {"username": self.anna.username, "password": self.anna.password}
         return body
 
     def frame(self, frame: Frame) -> dict[str, Json]:
         return {field.name: self.value(field) for field in frame.fields if field.name not in ("type", "ref")}
 
-    def query(self, call: Call) -> dict[str, str]:
-        """The parameters that a call cannot do without."""
-        return {field.name: str(self.value(field)) for field in call.in_query if field.required}
+    def query(self, operation: Operation) -> dict[str, str]:
+        """The required query parameters."""
+        return {field.name: str(self.value(field)) for field in operation.in_query if field.required}
 
-    async def make(self, who: Person, call: Call, body: Json = None, **changes: Json) -> httpx.Response:
-        """Have `who` do it as Anna would, but for `body` and for `changes` of what is in the path."""
-        body = self.body(call) if body is None and call.body else body
-        url = call.url({**self.values, **changes})
-        return await who.call(call.method, url, body, params=self.query(call))
+    async def request(self, who: Person, operation: Operation, body: Json = None, **changes: Json) -> httpx.Response:
+        """Send the operation as `who` with Anna's values. `body` replaces the body, `changes` replace path
+        parameters."""
+        body = self.body(operation) if body is None and operation.body else body
+        url = operation.url({**self.values, **changes})
+        return await who.call(operation.method, url, body, params=self.query(operation))
 
-    async def everything(self, surface: Surface) -> Mapping[str, Json]:
-        """All that Anna and Ben can read."""
+    async def readable_state(self, attack_surface: AttackSurface) -> Mapping[str, Json]:
+        """The status and content of everything that Anna and Ben can read."""
         found = {}
         for who in (self.anna, self.ben):
-            for call in surface.requests:
-                if call.reads:
-                    answer = await self.make(who, call)
-                    found[f"{who.username} {call}"] = answer.status_code, answer.content
+            for operation in attack_surface.rest_operations:
+                if operation.is_read:
+                    answer = await self.request(who, operation)
+                    found[f"{who.username} {operation}"] = answer.status_code, answer.content
         return found
 
 
-def in_order(calls: list[Call]) -> list[Call]:
-    """So that each finds what it needs: readers first, then those that take away, small things first."""
+def in_safe_order(operations: list[Operation]) -> list[Operation]:
+    """Sort operations so that each finds the objects that it needs: reads first, deletions last, nested objects
+    first."""
     methods = ("GET", "PUT", "POST", "PATCH", "DELETE")
 
-    def place(call: Call) -> tuple[int, int, int]:
-        last = LAST.index(call.path) if call.path in LAST else -1
-        return last, methods.index(call.method), -call.path.count("/")
+    def position(operation: Operation) -> tuple[int, int, int]:
+        last = LAST.index(operation.path) if operation.path in LAST else -1
+        return last, methods.index(operation.method), -operation.path.count("/")
 
-    return sorted(calls, key=place)
+    return sorted(operations, key=position)

@@ -1,0 +1,63 @@
+"""A client that disconnects during its request: a stored change is published all the same."""
+
+import asyncio
+import json
+from urllib.parse import urlsplit
+
+from tests.protocol.inbox import Frame
+from tests.protocol.world import API, Person, World
+
+ATTEMPTS = 25
+DELAY_STEP = 0.0008
+"""Seconds. Each request is aborted a little later than the one before, so that some are hit between store and
+publish."""
+
+
+async def send_and_disconnect(person: Person, method: str, path: str, body: object, after: float) -> None:
+    """Send a complete request, wait `after` seconds, and reset the connection."""
+    address = urlsplit(person.world.server.url)
+    content = json.dumps(body).encode()
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(
+        f"{method} {API}{path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {person.token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        + content
+    )
+    await asyncio.wait([asyncio.create_task(reader.read(1))], timeout=after)
+    writer.transport.abort()
+
+
+async def test_a_stored_change_is_published_after_the_client_disconnects(world: World) -> None:
+    """If a rename was stored, every member receives the new title."""
+    anna, ben = await world.people(2)
+    group = await anna.talk(ben, title="At first")
+    socket = await ben.chat()
+    stored = 0
+    for count in range(ATTEMPTS):
+        title = f"Title {count}"
+        await send_and_disconnect(anna, "PATCH", f"/conversations/{group}", {"title": title}, count * DELAY_STEP)
+        if (await ben.get(f"/conversations/{group}"))["title"] == title:
+            stored += 1
+
+            def has_title(event: Frame, title: str = title) -> bool:
+                return bool(event["data"]["title"] == title)
+
+            event = await socket.event("conversation_updated", has_title)
+            assert group == event["conversation_id"]
+    assert stored, "no change was stored before its client disconnected"
+
+
+async def test_a_stored_comment_is_notified_after_the_client_disconnects(world: World) -> None:
+    """Every stored comment leads to a notification, although its author disconnected."""
+    anna, ben = await world.people(2)
+    post = await anna.publish()
+    stream = await anna.stream()
+    for count in range(ATTEMPTS):
+        body = {"content": f"comment {count}"}
+        await send_and_disconnect(ben, "POST", f"/posts/{post}/comments", body, count * DELAY_STEP)
+    comments = (await anna.get(f"/posts/{post}/comments", limit=100))["items"]
+    for _ in comments:
+        await stream.notification()
+    assert {comment["id"] for comment in comments} <= {
+        event["data"]["comment_id"] for event in stream.seen if event["type"] == "NEW_COMMENT"
+    }

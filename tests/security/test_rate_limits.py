@@ -1,0 +1,165 @@
+"""Rate limits by address and by user, which no header can bypass."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from service.common.errors import RateLimited
+from service.edge.frame_handler import MAX_FRAMES
+from service.http.limits import READING, REFRESH, WRITING, RateLimit, RateLimits
+from tests.protocol.contract import Contract
+from tests.protocol.test_frames import frame
+from tests.protocol.world import API, World
+from tests.running import Server
+from tests.security.attack_surface import AttackSurface
+from tests.security.scenario import Scenario
+
+LOGIN_LIMIT = 30
+REQUESTS = 20
+AT_ONCE = 100
+OWN_RULE = {"/auth/password", "/auth/ticket", "/conversations/{conversation_id}/messages"}
+"""Write operations with a rule of their own."""
+FREE = {"POST /auth/logout", "DELETE /auth/sessions/{session_id}"}
+"""Operations that end a session are never limited: the thief of a session must not keep its owner from ending it."""
+HEADERS = {
+    "X-Forwarded-For": "203.0.113.{n}, 203.0.113.8",
+    "X-Real-IP": "203.0.113.{n}",
+    "Forwarded": "for=203.0.113.{n}",
+    "Client-IP": "203.0.113.{n}",
+    "True-Client-IP": "203.0.113.{n}",
+    "CF-Connecting-IP": "203.0.113.{n}",
+}
+
+Spend = Callable[[RateLimit, str], Awaitable[None]]
+"""`spend(limit, key)`: use up the limit as another process of the same deployment would."""
+
+
+@pytest.fixture
+async def spend(strict_redis: str) -> AsyncIterator[Spend]:
+    limits = RateLimits(strict_redis, True)
+
+    async def until_refused(limit: RateLimit, key: str) -> None:
+        with suppress(RateLimited):
+            while True:
+                await limits.check(limit, key)
+
+    yield until_refused
+    await limits.close()
+
+
+@pytest.fixture
+async def strict(direct: Server, contract: Contract) -> AsyncIterator[World]:
+    async with World(direct, contract) as world:
+        yield world
+
+
+async def refresh(server: Server, header: str = "", value: str = "") -> int:
+    """Refresh with an invalid token and return the status: 401, or 429 once the address has used up its limit."""
+    headers = {header: value} if header else {}
+    async with httpx.AsyncClient(base_url=server.url + API, timeout=20) as http:
+        return (await http.post("/auth/refresh", json={"refresh_token": "garbage"}, headers=headers)).status_code
+
+
+async def test_forwarding_headers_are_ignored_without_a_proxy(direct: Server, spend: Spend) -> None:
+    """Without a configured proxy the address is the peer's, whatever the request's headers say."""
+    assert 401 == await refresh(direct)
+    await spend(REFRESH, "127.0.0.1")
+    assert 429 == await refresh(direct)
+    for header, value in HEADERS.items():
+        assert {429} == {await refresh(direct, header, value.format(n=n)) for n in range(1, 5)}, header
+
+
+async def test_behind_a_proxy_only_its_own_forwarded_entry_counts(proxied: Server, spend: Spend) -> None:
+    """The right-most entry is the client's address; entries that the client itself adds before it change nothing."""
+    assert 401 == await refresh(proxied, "X-Forwarded-For", "192.0.2.1")
+    await spend(REFRESH, "192.0.2.1")
+    for n in range(1, REQUESTS):
+        assert 429 == await refresh(proxied, "X-Forwarded-For", f"198.51.100.{n}, 192.0.2.1")
+    assert 401 == await refresh(proxied, "X-Forwarded-For", "192.0.2.1, 192.0.2.2"), (
+        "another address must not be limited"
+    )
+
+
+async def test_a_user_over_the_write_limit_gets_429_on_every_write(
+    strict: World, attack_surface: AttackSurface, spend: Spend
+) -> None:
+    """Every write returns 429 before the handler runs, and reads still work."""
+    scenario = await Scenario.create(strict)
+    before = await scenario.readable_state(attack_surface)
+    await spend(WRITING, scenario.anna.id)
+    tried = 0
+    for operation in [
+        operation for operation in attack_surface.rest_operations if not operation.is_read and operation.requires_token
+    ]:
+        if str(operation) not in FREE and operation.path not in OWN_RULE:
+            answer = await scenario.request(scenario.anna, operation)
+            assert 429 == answer.status_code, f"{operation} has no limit: {answer.status_code}"
+            assert int(answer.headers["Retry-After"]) > 0
+            tried += 1
+    assert tried > 10
+    assert before == await scenario.readable_state(attack_surface)
+    await scenario.ben.put(f"/conversations/{scenario.values['conversation_id']}/read", {"seq": 2})
+    await scenario.anna.post("/auth/logout")
+
+
+async def test_a_user_over_the_read_limit_gets_429_on_every_read(
+    strict: World, attack_surface: AttackSurface, spend: Spend
+) -> None:
+    """The same for reads; writes still work."""
+    anna = await strict.person()
+    await spend(READING, anna.id)
+    ids = {field.name: anna.id for operation in attack_surface.rest_operations for field in operation.in_path}
+    for operation in [operation for operation in attack_surface.rest_operations if operation.is_read]:
+        assert 429 == (await anna.call("GET", operation.url(ids))).status_code, f"{operation} has no limit"
+    await anna.post("/posts", {"content": "still here"})
+
+
+async def test_a_socket_over_the_frame_limit_closes_with_1008(strict: World) -> None:
+    """A socket that sends too many frames, valid or not, is closed; other sockets are unaffected."""
+    anna, ben = await strict.people(2)
+    other = await ben.chat()
+    for text, answer in (('{"type": "ping"}', "pong"), ("no frame", "error")):
+        socket = await anna.chat()
+        for _ in range(MAX_FRAMES // AT_ONCE):
+            await asyncio.gather(*(socket.raw(text) for _ in range(AT_ONCE)))
+            await socket.events(answer, AT_ONCE)
+        await socket.raw(text)
+        assert (1008, "rate_limited") == await socket.closed()
+    await other.fence()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [frame(0x89, b"x")],
+        [frame(0x8A, b"x")],
+        [frame(0x01, b"{}"), *[frame(0x00)] * 200, frame(0x80)],
+    ],
+    ids=["pings", "pongs", "pieces"],
+)
+async def test_control_frames_and_fragments_count_toward_the_frame_limit(strict: World, frames: list[bytes]) -> None:
+    """Pings, pongs and fragments cost processing time, too, so they count toward the limit."""
+    anna, ben = await strict.people(2)
+    other, socket = await ben.chat(), await anna.chat()
+    socket.websocket.transport.write(b"".join(frames) * (MAX_FRAMES // len(frames) + 1))
+    assert (1008, "rate_limited") == await socket.closed()
+    await other.fence()
+
+
+async def test_login_answers_do_not_reveal_whether_a_user_exists(strict: World) -> None:
+    """Failed logins get the same answers, and as many, for existing and unknown usernames."""
+    anna = await strict.person()
+    results = []
+    for name in (anna.username, f"not_{anna.username[:20]}"):
+        body = {"username": name, "password": "wrong password"}
+        answers = [await strict.call("POST", "/auth/login", json=body) for _ in range(LOGIN_LIMIT + 2)]
+        varying = {"x-request-id", "date", "retry-after"}
+        headers = [{k: v for k, v in answer.headers.items() if k not in varying} for answer in answers]
+        results.append(
+            [(answer.status_code, answer.content, kept) for answer, kept in zip(answers, headers, strict=True)]
+        )
+    assert results[0] == results[1]
+    assert [401] * LOGIN_LIMIT + [429] * 2 == [status for status, _, _ in results[0]]
