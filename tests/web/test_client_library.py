@@ -1,4 +1,4 @@
-"""The browser's library: its own tests and its types, under node, and the library against the real server."""
+"""Runs the tests of the browser client library under node: unit tests, types, and against a real server."""
 
 import os
 import re
@@ -12,11 +12,11 @@ from tests.conftest import SECRET
 from tests.running import running
 
 HERE = Path(__file__).parent
-LEAST_NODE = 20
+MIN_NODE_VERSION = 20
 
 
-def _node() -> int:
-    """The major version of node; 0 where there is none."""
+def _node_version() -> int:
+    """Returns the major version of node; 0 if node or npm is not installed."""
     node = shutil.which("node")
     if node is None or shutil.which("npm") is None:
         return 0
@@ -26,8 +26,8 @@ def _node() -> int:
 
 
 def run(*command: str, **environment: str) -> None:
-    """Fails with all that `command` has printed."""
-    done = subprocess.run(
+    """Runs `command` in this folder; fails with its output if it fails."""
+    completed = subprocess.run(
         command,
         check=False,
         cwd=HERE,
@@ -38,39 +38,37 @@ def run(*command: str, **environment: str) -> None:
         text=True,
         timeout=600,
     )
-    assert done.returncode == 0, done.stdout
+    assert completed.returncode == 0, completed.stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _packages() -> None:
-    """The packages that package-lock.json names, and no others."""
-    if (found := _node()) < LEAST_NODE:
-        missing = f"needs node {LEAST_NODE} or later, with npm; found {found or 'none'}"
+    """Installs exactly the packages of package-lock.json."""
+    if (version := _node_version()) < MIN_NODE_VERSION:
+        reason = f"needs node {MIN_NODE_VERSION} or later, with npm; found {version or 'none'}"
         if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+            pytest.fail(reason)
+        pytest.skip(reason)
     run("npm", "ci")
 
 
-def test_does_what_its_tests_say() -> None:
-    """Its own tests pass."""
+def test_unit_tests_pass() -> None:
     run("npm", "test")
 
 
-def test_is_typed() -> None:
-    """The types in its comments are whole, and hold."""
+def test_types_in_comments_are_complete_and_consistent() -> None:
     run("npm", "run", "types")
 
 
-def test_works_with_the_server(tmp_path: Path) -> None:
-    """It speaks the protocol as the server does, not only as its own tests do."""
+def test_works_with_a_real_server(tmp_path: Path) -> None:
+    """The unit tests use fake servers, which could differ from the real one."""
     environment = {"DATA_DIR": str(tmp_path / "data"), "JWT_SECRET": SECRET, "ACCESS_TOKEN_TTL": "64"}
     with running(environment, tmp_path / "server.log") as server:
         run("npm", "run", "live", LOA_URL=server.url)
 
 
-def test_needs_nothing_at_run_time() -> None:
-    """A page imports the library and nothing else: no module of it names another package."""
+def test_has_no_runtime_dependencies() -> None:
+    """Every module imports only modules of the library."""
     library = HERE.parent.parent / "service" / "web" / "client"
     imports = [
         specifier

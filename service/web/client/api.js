@@ -1,4 +1,4 @@
-/** The server's REST calls, one thin function each. They reject with a LoaError. */
+/** The server's REST calls, one method each. All reject with a LoaError. */
 
 /**
  * @typedef {import("./types.js").Profile} Profile
@@ -24,7 +24,7 @@ export class Api {
     this.#session = session;
   }
 
-  // People.
+  // Users.
 
   /** @returns {Promise<Profile>} */
   me() {
@@ -48,7 +48,7 @@ export class Api {
   }
 
   /**
-   * By the beginning of their username or display name.
+   * Finds users whose username or display name starts with `query`.
    * @param {string} query
    * @param {number} [limit]
    * @returns {Promise<Page<Profile>>}
@@ -91,7 +91,7 @@ export class Api {
   // Conversations and messages.
 
   /**
-   * Latest activity first.
+   * Returns a page of the user's conversations, latest activity first.
    * @param {{limit?: number, before?: string | null}} [page]
    * @returns {Promise<Page<Conversation, string>>}
    */
@@ -108,7 +108,7 @@ export class Api {
   }
 
   /**
-   * With one other person and no title: the direct conversation of the two.
+   * Creates a conversation. With one participant and no title, returns the direct conversation with that user.
    * @param {string[]} participantIds
    * @param {string | null} [title]
    * @returns {Promise<Conversation>}
@@ -136,7 +136,7 @@ export class Api {
   }
 
   /**
-   * Take someone out of a group, or leave it.
+   * Removes a participant from a group; with the user's own id, leaves it.
    * @param {string} id
    * @param {string} userId
    * @returns {Promise<null>}
@@ -146,9 +146,9 @@ export class Api {
   }
 
   /**
-   * A page of history, ascending `seq`.
+   * Returns a page of history, in ascending order of `seq`.
    * @param {string} id
-   * @param {{before?: number, limit?: number}} [page] `before`: a `seq`; without it the newest page
+   * @param {{before?: number, limit?: number}} [page] `before`: a `seq`, exclusive; by default the latest page
    * @returns {Promise<Page<Message>>}
    */
   messages(id, page = {}) {
@@ -156,7 +156,7 @@ export class Api {
   }
 
   /**
-   * What has changed since `afterRev`, ascending `rev`.
+   * Returns the messages changed after `afterRev`, in ascending order of `rev`.
    * @param {string} id
    * @param {number} afterRev
    * @param {number} [limit]
@@ -167,10 +167,10 @@ export class Api {
   }
 
   /**
-   * For a page without a socket; `ChatSocket.send` survives a lost connection.
+   * Sends a message without a socket. Prefer `ChatSocket.send`, which survives a lost connection.
    * @param {string} id
    * @param {string} content
-   * @param {{nonce?: string, replyTo?: string | null}} [more] with the same `nonce` it may be repeated
+   * @param {{nonce?: string, replyTo?: string | null}} [more] `nonce`: makes the call idempotent
    * @returns {Promise<Message>}
    */
   sendMessage(id, content, { nonce, replyTo } = {}) {
@@ -190,7 +190,7 @@ export class Api {
   /**
    * @param {string} id
    * @param {string} messageId
-   * @returns {Promise<Message>} the tombstone that stays
+   * @returns {Promise<Message>} the tombstone
    */
   deleteMessage(id, messageId) {
     return this.#call("DELETE", `/conversations/${id}/messages/${messageId}`);
@@ -219,7 +219,7 @@ export class Api {
   // Posts and comments.
 
   /**
-   * Newest first.
+   * Returns a page of posts, newest first.
    * @param {{limit?: number, before?: string | null}} [page]
    * @returns {Promise<Page<Post, string>>}
    */
@@ -244,7 +244,7 @@ export class Api {
   }
 
   /**
-   * Oldest first.
+   * Returns a page of comments, oldest first.
    * @param {string} postId
    * @param {{limit?: number, after?: number}} [page]
    * @returns {Promise<Page<Comment>>}
@@ -256,7 +256,7 @@ export class Api {
   /**
    * @param {string} postId
    * @param {string} content
-   * @param {{parentId?: string | null, nonce?: string}} [more] with the same `nonce` it may be repeated
+   * @param {{parentId?: string | null, nonce?: string}} [more] `nonce`: makes the call idempotent
    * @returns {Promise<Comment>}
    */
   comment(postId, content, { parentId, nonce } = {}) {
@@ -266,8 +266,8 @@ export class Api {
   // Notifications.
 
   /**
-   * Newest first.
-   * @param {{limit?: number, before?: number, unread?: 1}} [page] `before`: a `seq`
+   * Returns a page of notifications, newest first.
+   * @param {{limit?: number, before?: number, unread?: 1}} [page] `before`: a `seq`, exclusive; `unread`: only unread
    * @returns {Promise<Page<Notification>>}
    */
   notifications(page = {}) {
@@ -288,7 +288,7 @@ export class Api {
   }
 
   /**
-   * All up to this `seq`.
+   * Marks all notifications up to this `seq` as read.
    * @param {number} seq
    * @returns {Promise<{unread_count: number}>}
    */
@@ -299,12 +299,12 @@ export class Api {
   /**
    * @param {string} method
    * @param {string} path
-   * @param {{query?: Record<string, string | number | null | undefined>, body?: unknown}} [parts]
+   * @param {{query?: Record<string, string | number | null | undefined>, body?: unknown}} [options]
    * @returns {Promise<any>}
    */
   async #call(method, path, { query = {}, body } = {}) {
-    const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
-    const search = given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, `${value}`]))}` : "";
+    const params = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+    const search = params.length ? `?${new URLSearchParams(params.map(([name, value]) => [name, `${value}`]))}` : "";
     /** @type {RequestInit} */
     const init = { method };
     if (body !== undefined) {

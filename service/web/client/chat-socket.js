@@ -1,75 +1,76 @@
-/** The chat, both ways, over one socket that comes back by itself. */
+/** The chat over a WebSocket that reconnects by itself. */
 
-import { verdict } from "./closing.js";
+import { closeAction } from "./close-codes.js";
 import { Emitter } from "./emitter.js";
 import { LoaError } from "./errors.js";
-import { Link } from "./link.js";
+import { KeyedSerializer } from "./keyed-serializer.js";
 import { Outbox } from "./outbox.js";
-import { Revs } from "./revs.js";
+import { Reconnector } from "./reconnector.js";
+import { RevisionTracker } from "./revision-tracker.js";
+import { SocketConnection } from "./socket-connection.js";
 import { browserStorage } from "./storage.js";
-import { Sync } from "./sync.js";
-import { Turns } from "./turns.js";
-import { Upkeep } from "./upkeep.js";
+import { SyncRunner } from "./sync.js";
 
 /**
  * @typedef {import("./types.js").Message} Message
  * @typedef {import("./types.js").ChatEvent} ChatEvent
  * @typedef {import("./sync.js").GetChanges} GetChanges
- * @typedef {(options?: {fresh?: boolean}) => Promise<string>} GetToken `fresh`: not the one that was given last. It
- *   rejects with a LoaError that `needsSignIn` where a person has to sign in; any other failure is taken to pass
+ * @typedef {(options?: {fresh?: boolean}) => Promise<string>} GetToken returns an access token; with `fresh`, not the
+ *   one it returned last. Rejects with a LoaError that `needsSignIn` if the user has to sign in; after any other error
+ *   the socket retries
  */
 
 const PATH = "/api/v1/ws/chat";
-/** Milliseconds to stay away at least after `rate_limited`; the server counts by the minute. */
-const SLOW = 10_000;
-/** Milliseconds between two signs that one is typing; the others show each for five seconds. */
-const TYPING_PAUSE = 3000;
+/** Milliseconds to wait at least after `rate_limited`; the server counts per minute. */
+const RATE_LIMIT_DELAY = 10_000;
+/** Milliseconds between two `typing` frames; the other participants show each for five seconds. */
+const TYPING_INTERVAL = 3000;
 const MAX_WATCHED = 200;
 
 /**
- * One for the page. Guarantees to its subscribers: the messages of a conversation come in the order of their `rev`,
- * none twice, and none is missing from where the conversation is followed on, whatever becomes of the connection. And
- * to the sender: the messages of a conversation are stored in the order of `send`, each once.
+ * Create one per page. Guarantees to subscribers, across reconnects: the changes of a conversation arrive in the order
+ * of `rev`, each once, and none is missing from the point where tracking of the conversation began. Guarantee to the
+ * sender: the messages of a conversation are stored in the order of the `send` calls, each once.
  */
 export class ChatSocket {
   /** @type {Emitter<ChatEvent>} */
   #emitter = new Emitter();
-  #upkeep;
+  #reconnector;
   #outbox;
   #url;
   #WebSocket;
   #getChanges;
   /** @type {GetToken | null} */
   #getToken = null;
-  /** Stands for the attempt under way, until another takes its place. */
-  #dialling = {};
-  /** @type {Link | null} */
-  #link = null;
-  /** The link, once it has said hello. @type {Link | null} */
+  /** Identifies the current connection attempt; replaced to cancel it. */
+  #attempt = {};
+  /** @type {SocketConnection | null} */
+  #connection = null;
+  /** The same connection, after its hello. @type {SocketConnection | null} */
   #online = null;
-  #turns = new Turns();
+  #serializer = new KeyedSerializer();
   /** Whether a fresh token was tried since the last hello. */
-  #refreshed = false;
+  #triedFreshToken = false;
   /** @type {string | null} */
   #userId = null;
-  #revs = new Revs();
+  #tracker = new RevisionTracker();
   #sync;
-  /** Marks that the server has not confirmed yet, by conversation. @type {Map<string, number>} */
-  #reads = new Map();
+  /** Read marks that the server has not confirmed yet, by conversation. @type {Map<string, number>} */
+  #unconfirmedReads = new Map();
   /** @type {string[] | null} */
-  #watched = null;
-  /** When one last said to be typing, by conversation. @type {Map<string, number>} */
-  #typed = new Map();
+  #watchedIds = null;
+  /** When `typing` was last sent, by conversation. @type {Map<string, number>} */
+  #typingSentAt = new Map();
 
   /**
    * @param {{
    *   server?: string,
    *   WebSocket?: typeof globalThis.WebSocket,
-   *   sessionStorage?: import("./storage.js").KeyValues,
+   *   sessionStorage?: import("./storage.js").KeyValueStorage,
    *   window?: Window | undefined,
    *   getChanges?: GetChanges,
-   * }} [options] `server`: its origin, where it is not the page's own; `getChanges`: `Api.changes`, which spares the
-   *   socket long answers
+   * }} [options] `server`: its origin, by default the page's; `getChanges`: `Api.changes`, so that the rest of a long
+   *   sync answer is fetched over REST and does not block the socket
    */
   constructor({
     server = globalThis.location?.origin ?? "",
@@ -83,28 +84,27 @@ export class ChatSocket {
     this.#outbox = new Outbox(sessionStorage);
     this.#getChanges = getChanges;
     this.#sync = this.#newSync();
-    this.#upkeep = new Upkeep(window, {
-      dial: () => this.#dial(),
-      wake: () => this.#online?.probe(),
-      changed: (data) => this.#emit({ type: "status", data }),
+    this.#reconnector = new Reconnector(window, {
+      connect: () => this.#open(),
+      onWake: () => this.#online?.checkAlive(),
+      onStateChange: (data) => this.#emit({ type: "status", data }),
     });
   }
 
-  /** Where the connection stands. */
   get connectionState() {
-    return this.#upkeep.state;
+    return this.#reconnector.state;
   }
 
   get status() {
-    return this.#upkeep.status;
+    return this.#reconnector.status;
   }
 
-  /** When it tries again, in milliseconds since the epoch; null where nothing is due. */
+  /** When the next attempt is due, in milliseconds since the epoch; null if none is scheduled. */
   get retryAt() {
     return this.connectionState.retryAt;
   }
 
-  /** One's messages that are not stored yet, in their order. */
+  /** The user's messages that are not stored yet, in the order of sending. */
   get pending() {
     return this.#outbox.pending;
   }
@@ -118,28 +118,28 @@ export class ChatSocket {
   }
 
   /**
-   * Connect, and stay connected until `disconnect`, or until a person has to sign in (status `signed-out`).
-   * @param {GetToken} getToken `Session.getToken`, or one's own
-   * @param {{userId?: string | undefined}} [options] with it, what waits to be sent is known before the server's hello
+   * Connects, and reconnects until `disconnect` is called or the user has to sign in (status `signed-out`).
+   * @param {GetToken} getToken for example `Session.getToken`
+   * @param {{userId?: string | undefined}} [options] `userId`: makes `pending` available before the server's hello
    */
   connect(getToken, { userId } = {}) {
     this.disconnect();
     this.#getToken = getToken;
-    this.#upkeep.begin();
-    if (userId) this.#recognise(userId);
-    this.#dial();
+    this.#reconnector.start();
+    if (userId) this.#setUser(userId);
+    this.#open();
   }
 
   disconnect() {
-    this.#end("idle");
+    this.#stop("idle");
   }
 
   /**
-   * Send a message, now or as soon as there is a connection; also after a reload of the page.
+   * Sends a message, now or as soon as there is a connection; if the page is reloaded first, after the reload.
    * @param {string} conversationId
    * @param {string} content
-   * @param {{replyTo?: string | null}} [options]
-   * @returns {Promise<Message>} the message once it is stored; rejects with the LoaError that refused it
+   * @param {{replyTo?: string | null}} [options] `replyTo`: a message id
+   * @returns {Promise<Message>} resolves when the message is stored; rejects with a LoaError if it was rejected
    */
   send(conversationId, content, { replyTo = null } = {}) {
     let added;
@@ -148,159 +148,160 @@ export class ChatSocket {
     } catch (error) {
       return Promise.reject(error);
     }
-    this.#typed.delete(conversationId);
+    this.#typingSentAt.delete(conversationId);
     this.#emit({ type: "pending", conversation_id: conversationId, data: added.pending });
-    this.#post(conversationId);
-    // Who does not wait for it is told of a refusal by the `failed` event.
+    this.#sendPending(conversationId);
+    // No unhandled rejection if the caller ignores the promise: the `failed` event reports the error, too.
     added.stored.catch(() => {});
     return added.stored;
   }
 
   /**
-   * Say how far one has read. The server is told when there is a connection, and a mark never moves back.
+   * Marks the messages up to `seq` as read, now or as soon as there is a connection. A read mark never moves back.
    * @param {string} conversationId
    * @param {number} seq
    */
   markRead(conversationId, seq) {
-    if (seq <= (this.#reads.get(conversationId) ?? 0)) return;
-    this.#reads.set(conversationId, seq);
-    this.#mark(conversationId);
+    if (seq <= (this.#unconfirmedReads.get(conversationId) ?? 0)) return;
+    this.#unconfirmedReads.set(conversationId, seq);
+    this.#sendRead(conversationId);
   }
 
   /**
-   * Say that one is typing; may be called with every key. Without a connection it is of no interest.
+   * Reports that the user is typing. May be called on every key press: it sends at most one frame per
+   * `TYPING_INTERVAL`, and none while offline.
    * @param {string} conversationId
    */
   typing(conversationId) {
     const now = Date.now();
-    if (!this.#online || now - (this.#typed.get(conversationId) ?? 0) < TYPING_PAUSE) return;
-    this.#typed.set(conversationId, now);
+    if (!this.#online || now - (this.#typingSentAt.get(conversationId) ?? 0) < TYPING_INTERVAL) return;
+    this.#typingSentAt.set(conversationId, now);
     this.#online.request({ type: "typing", conversation_id: conversationId }).catch(() => {});
   }
 
   /**
-   * Follow who of these is online, in place of those before.
-   * @param {string[]} userIds at most 200
+   * Subscribes to the presence of these users, replacing the previous list.
+   * @param {string[]} userIds at most 200; throws a RangeError if there are more
    */
   watchPresence(userIds) {
     const watched = [...new Set(userIds)];
-    if (watched.length > MAX_WATCHED) throw new RangeError(`At most ${MAX_WATCHED} people can be watched.`);
-    this.#watched = watched;
-    this.#watch();
+    if (watched.length > MAX_WATCHED) throw new RangeError(`At most ${MAX_WATCHED} users can be watched.`);
+    this.#watchedIds = watched;
+    this.#sendWatchPresence();
   }
 
   /**
-   * What was loaded of a conversation is as of its `last_rev`; what is later is to be handed on. For a conversation
-   * that was loaded before the server's `hello`, or that is not among those it lists.
+   * Declares that a conversation was loaded as of its `last_rev`; all later changes are then delivered. Call it for a
+   * conversation that was loaded before the server's `hello`, or that the `hello` does not list.
    * @param {{id: string, last_rev: number, last_seq: number}} conversation
    */
   setBaseline(conversation) {
-    this.#revs.hold(conversation);
-    this.#catchUp();
+    this.#tracker.setBaseline(conversation);
+    this.#syncIfBehind();
   }
 
-  // The connection's life.
+  // Connecting and disconnecting.
 
-  /** @param {boolean} [fresh] */
-  async #dial(fresh = false) {
+  /** @param {boolean} [fresh] whether to ask for a fresh token */
+  async #open(fresh = false) {
     const getToken = this.#getToken;
     if (!getToken) return;
-    this.#upkeep.connecting();
-    const dialling = (this.#dialling = {});
+    this.#reconnector.onConnecting();
+    const attempt = (this.#attempt = {});
     /** @type {string} */
     let token;
     try {
       token = await getToken({ fresh });
     } catch (error) {
-      if (dialling === this.#dialling) this.#tokenless(error);
+      if (attempt === this.#attempt) this.#onTokenError(error);
       return;
     }
-    if (dialling !== this.#dialling) return;
+    if (attempt !== this.#attempt) return;
     const socket = new this.#WebSocket(`${this.#url}?token=${encodeURIComponent(token)}`);
-    const link = new Link(
+    const connection = new SocketConnection(
       socket,
-      (frame) => this.#hear(link, frame),
-      (code, reason) => this.#closed(code, reason),
+      (frame) => this.#onFrame(connection, frame),
+      (code, reason) => this.#onClose(code, reason),
     );
-    this.#link = link;
+    this.#connection = connection;
   }
 
   /** @param {unknown} error */
-  #tokenless(error) {
-    if (this.#upkeep.refused(error)) this.#end("signed-out", /** @type {LoaError} */ (error).code);
+  #onTokenError(error) {
+    if (this.#reconnector.onCredentialError(error)) this.#stop("signed-out", /** @type {LoaError} */ (error).code);
   }
 
   /**
    * @param {number} code
    * @param {string} reason
    */
-  #closed(code, reason) {
-    this.#hangUp();
-    switch (verdict(code, reason)) {
-      case "refresh":
-        if (this.#refreshed) return this.#end("signed-out", reason);
-        this.#refreshed = true;
-        return void this.#dial(true);
+  #onClose(code, reason) {
+    this.#closeConnection();
+    switch (closeAction(code, reason)) {
+      case "refresh-token":
+        if (this.#triedFreshToken) return this.#stop("signed-out", reason);
+        this.#triedFreshToken = true;
+        return void this.#open(true);
       case "sign-in":
-        return this.#end("signed-out", reason);
-      case "stop":
-        return this.#end("failed", reason || `${code}`);
-      case "slow":
-        return this.#upkeep.backOff(reason, SLOW);
-      case "back-off":
-        return this.#upkeep.backOff(reason || null);
+        return this.#stop("signed-out", reason);
+      case "fail":
+        return this.#stop("failed", reason || `${code}`);
+      case "reconnect-slowly":
+        return this.#reconnector.scheduleRetry(reason, RATE_LIMIT_DELAY);
+      case "reconnect":
+        return this.#reconnector.scheduleRetry(reason || null);
     }
   }
 
-  #hangUp() {
-    this.#dialling = {};
-    this.#link?.drop();
-    this.#link = this.#online = null;
-    this.#turns = new Turns();
+  #closeConnection() {
+    this.#attempt = {};
+    this.#connection?.close();
+    this.#connection = this.#online = null;
+    this.#serializer = new KeyedSerializer();
   }
 
   /**
-   * Nothing more will be tried.
+   * Closes the connection and stops reconnecting.
    * @param {import("./types.js").Status} status
    * @param {string | null} [code]
    */
-  #end(status, code = null) {
+  #stop(status, code = null) {
     this.#getToken = null;
-    this.#refreshed = false;
-    this.#hangUp();
-    this.#upkeep.end(status, code);
+    this.#triedFreshToken = false;
+    this.#closeConnection();
+    this.#reconnector.stop(status, code);
   }
 
-  // What the server says.
+  // Receiving.
 
   /**
-   * @param {Link} link
+   * @param {SocketConnection} connection
    * @param {import("./types.js").Frame} frame
    */
-  #hear(link, frame) {
+  #onFrame(connection, frame) {
     switch (frame.type) {
       case "hello":
-        return this.#greet(link, frame);
+        return this.#onHello(connection, frame);
       case "new_message":
       case "message_updated":
-        return this.#take(frame);
+        return this.#onMessage(frame);
       case "sync":
-        return this.#sync.take(frame);
+        return this.#sync.onFrame(frame);
       case "reset":
-        this.#revs.doubt();
+        this.#tracker.markStale();
         this.#emit(frame);
-        return this.#catchUp();
+        return this.#syncIfBehind();
       case "token_expiring":
-        return this.#renew();
+        return this.#renewToken();
       case "draining":
-        this.#upkeep.reconnectAfter = frame.data.reconnect_after_ms;
+        this.#reconnector.reconnectAfter = frame.data.reconnect_after_ms;
         return this.#emit(frame);
       case "conversation_updated":
-        this.#revs.reach(frame.conversation_id, frame.data.last_rev, frame.data.last_seq);
+        this.#tracker.announce(frame.conversation_id, frame.data.last_rev, frame.data.last_seq);
         this.#emit(frame);
-        return this.#catchUp();
+        return this.#syncIfBehind();
       case "conversation_removed":
-        this.#revs.forget(frame.conversation_id);
+        this.#tracker.forget(frame.conversation_id);
         return this.#emit(frame);
       case "read":
       case "typing":
@@ -311,52 +312,52 @@ export class ChatSocket {
   }
 
   /**
-   * @param {Link} link
+   * @param {SocketConnection} connection
    * @param {import("./types.js").Hello} hello
    */
-  #greet(link, hello) {
-    this.#online = link;
-    this.#refreshed = false;
-    this.#recognise(hello.user_id);
-    this.#revs.doubt(hello.conversations.map(({ conversation_id }) => conversation_id));
+  #onHello(connection, hello) {
+    this.#online = connection;
+    this.#triedFreshToken = false;
+    this.#setUser(hello.user_id);
+    this.#tracker.markStale(hello.conversations.map(({ conversation_id }) => conversation_id));
     for (const { conversation_id, last_rev, last_seq } of hello.conversations) {
-      this.#revs.reach(conversation_id, last_rev, last_seq);
+      this.#tracker.announce(conversation_id, last_rev, last_seq);
     }
-    this.#upkeep.online();
+    this.#reconnector.onConnected();
     this.#emit(hello);
-    this.#catchUp();
-    for (const id of new Set(this.pending.map(({ conversation_id }) => conversation_id))) this.#post(id);
-    for (const id of this.#reads.keys()) this.#mark(id);
-    this.#watch();
+    this.#syncIfBehind();
+    for (const id of new Set(this.pending.map(({ conversation_id }) => conversation_id))) this.#sendPending(id);
+    for (const id of this.#unconfirmedReads.keys()) this.#sendRead(id);
+    this.#sendWatchPresence();
   }
 
-  /** @param {string} userId */
-  #recognise(userId) {
+  /** Discards the state of another user, and restores the pending messages of this one. @param {string} userId */
+  #setUser(userId) {
     if (this.#userId && this.#userId !== userId) {
-      this.#revs = new Revs();
+      this.#tracker = new RevisionTracker();
       this.#sync = this.#newSync();
-      this.#reads.clear();
-      this.#typed.clear();
-      this.#watched = null;
+      this.#unconfirmedReads.clear();
+      this.#typingSentAt.clear();
+      this.#watchedIds = null;
     }
     this.#userId = userId;
-    for (const data of this.#outbox.open(userId)) {
+    for (const data of this.#outbox.setUser(userId)) {
       this.#emit({ type: "pending", conversation_id: data.conversation_id, data });
     }
   }
 
   #newSync() {
-    return new Sync(this.#revs, (events) => this.#handOn(events), this.#getChanges);
+    return new SyncRunner(this.#tracker, (events) => this.#emitAll(events), this.#getChanges);
   }
 
   /** @param {import("./types.js").MessageEvent} event */
-  #take(event) {
-    this.#handOn(this.#revs.take(event));
-    this.#catchUp();
+  #onMessage(event) {
+    this.#emitAll(this.#tracker.receive(event));
+    this.#syncIfBehind();
   }
 
   /** @param {import("./types.js").MessageEvent[]} events */
-  #handOn(events) {
+  #emitAll(events) {
     for (const event of events) this.#emit(event);
   }
 
@@ -365,81 +366,86 @@ export class ChatSocket {
     this.#emitter.emit(event);
   }
 
-  // What is said to the server: one thing of a kind at a time, for as long as the connection lasts.
+  // Sending.
 
   /**
-   * @param {string} kind
-   * @param {(link: Link) => Promise<void>} job
+   * Runs `job` on the current connection, one at a time per key. Does nothing while offline: `#onHello` starts all jobs
+   * again.
+   * @param {string} key
+   * @param {(connection: SocketConnection) => Promise<void>} job
    */
-  #turn(kind, job) {
-    const link = this.#online;
-    if (!link) return;
-    this.#turns
-      .take(kind, () => job(link))
+  #runSerialized(key, job) {
+    const connection = this.#online;
+    if (!connection) return;
+    this.#serializer
+      .run(key, () => job(connection))
       .catch((error) => {
-        // The connection is gone, and hello takes it up again; or the server will not have it.
+        // Either the connection is lost, and `#onHello` starts the job again, or the server has rejected the request.
         if (!(error instanceof LoaError)) throw error;
       });
   }
 
-  #catchUp() {
-    if (this.#sync.due) this.#turn("sync", (link) => this.#sync.run(link));
+  #syncIfBehind() {
+    if (this.#sync.isNeeded) this.#runSerialized("sync", (connection) => this.#sync.run(connection));
   }
 
   /** @param {string} conversationId */
-  #post(conversationId) {
-    this.#turn(`send ${conversationId}`, async (link) => {
+  #sendPending(conversationId) {
+    this.#runSerialized(`send ${conversationId}`, async (connection) => {
       for (let pending; (pending = this.#outbox.next(conversationId)); ) {
         const { nonce, content, reply_to } = pending;
         const frame = { type: "send_message", conversation_id: conversationId, content, nonce, reply_to };
         try {
           /** @type {Message} */
-          const data = await link.insist(frame);
-          this.#take({ type: "new_message", conversation_id: conversationId, data });
+          const data = await connection.requestWithRetry(frame);
+          this.#onMessage({ type: "new_message", conversation_id: conversationId, data });
           this.#emit({ type: "sent", conversation_id: conversationId, data });
-          this.#outbox.stored(nonce, data);
+          this.#outbox.resolve(nonce, data);
         } catch (error) {
-          if (!(error instanceof LoaError) || !link.open) throw error;
+          if (!(error instanceof LoaError) || !connection.isOpen) throw error;
           this.#emit({ type: "failed", conversation_id: conversationId, data: { nonce, error } });
-          this.#outbox.refused(nonce, error);
+          this.#outbox.reject(nonce, error);
         }
       }
     });
   }
 
   /** @param {string} conversationId */
-  #mark(conversationId) {
-    this.#turn(`read ${conversationId}`, async (link) => {
-      const seq = this.#reads.get(conversationId);
+  #sendRead(conversationId) {
+    this.#runSerialized(`read ${conversationId}`, async (connection) => {
+      const seq = this.#unconfirmedReads.get(conversationId);
       if (seq === undefined) return;
       try {
-        await link.insist({ type: "read", conversation_id: conversationId, seq });
+        await connection.requestWithRetry({ type: "read", conversation_id: conversationId, seq });
       } catch (error) {
-        if (!link.open) throw error;
+        if (!connection.isOpen) throw error;
       }
-      if (this.#reads.get(conversationId) === seq) this.#reads.delete(conversationId);
+      if (this.#unconfirmedReads.get(conversationId) === seq) this.#unconfirmedReads.delete(conversationId);
     });
   }
 
-  #watch() {
-    if (this.#watched) this.#turn("watch", (link) => link.insist({ type: "watch_presence", user_ids: this.#watched }));
+  #sendWatchPresence() {
+    if (!this.#watchedIds) return;
+    this.#runSerialized("watch", (connection) =>
+      connection.requestWithRetry({ type: "watch_presence", user_ids: this.#watchedIds }),
+    );
   }
 
-  #renew() {
+  #renewToken() {
     const getToken = this.#getToken;
-    if (!getToken || !this.#upkeep.renewable) return;
-    this.#turn("renew", async (link) => {
+    if (!getToken || !this.#reconnector.shouldRenew) return;
+    this.#runSerialized("renew", async (connection) => {
       /** @type {string} */
       let token;
       try {
-        token = await link.patiently(() => getToken({ fresh: true }));
+        token = await connection.retry(() => getToken({ fresh: true }));
       } catch (error) {
-        // Anything else shows when the token has expired and the server closes the connection.
-        if (link.open && error instanceof LoaError && error.needsSignIn) this.#end("signed-out", error.code);
+        // Other errors can be ignored here: when the token expires, the server closes the connection.
+        if (connection.isOpen && error instanceof LoaError && error.needsSignIn) this.#stop("signed-out", error.code);
         return;
       }
-      await link.insist({ type: "authenticate", token });
-      this.#upkeep.renewed();
+      await connection.requestWithRetry({ type: "authenticate", token });
+      this.#reconnector.onCredentialRenewed();
     });
   }
 }

@@ -1,62 +1,74 @@
 /**
- * How what happens in the chat changes what is known of it.
+ * The reducer of the chat state.
  *
- * Everything that lasts is merged so that order and repetition do not matter: of a message the form with the larger
- * `rev` wins, read marks and numbers only rise. So whoever was told the same things, in whatever order, knows the same.
+ * All lasting state is merged so that the order and repetition of events do not matter: of two versions of a message
+ * the one with the larger `rev` wins; read marks and sequence numbers only increase. Clients that received the same
+ * events, in whatever order, therefore end in the same state.
  */
 
 /**
  * @typedef {import("./types.js").Message} Message
  * @typedef {import("./types.js").Conversation} Conversation
  * @typedef {import("./types.js").ConversationState} ConversationState
- * @typedef {import("./types.js").Pending} Pending
+ * @typedef {import("./types.js").PendingMessage} PendingMessage
  * @typedef {import("./types.js").ChatEvent} ChatEvent
  * @typedef {import("./types.js").State} State
  */
 
-/** Messages in a page of history, and of a conversation that is not on the screen. */
-export const PAGE = 50;
-/** Messages held of one that is; who scrolls up further loads those that went again. */
-const MAX_HELD = 2000;
+/** Messages per page of history, and the messages kept of a conversation that is not open. */
+export const PAGE_SIZE = 50;
+/** Messages kept of an open conversation. Older ones are loaded again when the user scrolls back to them. */
+const MAX_MESSAGES = 2000;
 
 /**
- * The state after `event`.
+ * Returns the state after `event`.
  * @param {State} state
  * @param {ChatEvent} event
  * @returns {State}
  */
-export function foldChat(state, event) {
+export function reduceChat(state, event) {
   switch (event.type) {
     case "status":
       return { ...state, chat: event.data };
     case "hello":
-      return event.conversations.reduce(
-        (known, { conversation_id, last_seq, last_read_seq }) =>
-          conversation_id in known.conversations
-            ? change(known, conversation_id, (it) => marked(stretched(it, last_seq), event.user_id, last_read_seq))
-            : known,
-        state,
-      );
+      return event.conversations
+        .filter(({ conversation_id }) => conversation_id in state.conversations)
+        .reduce((reduced, { conversation_id, last_seq, last_read_seq }) => {
+          const update = (/** @type {ConversationState} */ conversation) =>
+            withReadMark(withLastSeq(conversation, last_seq), event.user_id, last_read_seq);
+          return updateConversation(reduced, conversation_id, update);
+        }, state);
     case "new_message":
     case "message_updated":
-      return change(state, event.conversation_id, (it) => withMessage(it, event.data, state.userId, event.type));
+      return updateConversation(state, event.conversation_id, (conversation) =>
+        withMessage(conversation, event.data, state.userId, event.type),
+      );
     case "sent":
-      return change(state, event.conversation_id, (it) => withMessage(it, event.data, state.userId));
+      return updateConversation(state, event.conversation_id, (conversation) =>
+        withMessage(conversation, event.data, state.userId),
+      );
     case "pending":
-      return change(state, event.conversation_id, (it) => {
-        return { ...it, pending: [...without(it, event.data), event.data] };
+      return updateConversation(state, event.conversation_id, (conversation) => {
+        return { ...conversation, pending: [...pendingExcept(conversation, event.data), event.data] };
       });
     case "failed": {
       const { nonce, error } = event.data;
-      const fail = (/** @type {Pending} */ one) => (one.nonce === nonce ? { ...one, error } : one);
-      return change(state, event.conversation_id, (it) => ({ ...it, pending: it.pending.map(fail) }));
+      return updateConversation(state, event.conversation_id, (conversation) => {
+        const pending = conversation.pending.map((message) => {
+          return message.nonce === nonce ? { ...message, error } : message;
+        });
+        return { ...conversation, pending };
+      });
     }
     case "read":
-      return change(state, event.conversation_id, (it) => marked(it, event.data.user_id, event.data.seq));
+      return updateConversation(state, event.conversation_id, (conversation) =>
+        withReadMark(conversation, event.data.user_id, event.data.seq),
+      );
     case "typing": {
       const until = Date.now() + event.data.expires_in * 1000;
-      const writing = { [event.data.user_id]: until };
-      return change(state, event.conversation_id, (it) => ({ ...it, typing: { ...it.typing, ...writing } }));
+      return updateConversation(state, event.conversation_id, (conversation) => {
+        return { ...conversation, typing: { ...conversation.typing, [event.data.user_id]: until } };
+      });
     }
     case "presence": {
       const { user_id, online, last_seen } = event.data;
@@ -76,94 +88,102 @@ export function foldChat(state, event) {
 }
 
 /**
- * The state once a conversation is known as `details` say.
+ * Sets the details of a conversation.
  * @param {State} state
  * @param {Conversation} details
  * @returns {State}
  */
 export function withDetails(state, details) {
-  const met = Object.fromEntries(details.participants.map((profile) => [profile.id, profile]));
-  const known = { ...state, people: { ...state.people, ...met } };
-  return change(known, details.id, (it) => {
-    // What comes from now on is held; what was before is history, to be loaded.
-    const from = it.from === Infinity ? details.last_seq + 1 : it.from;
-    const last = details.last_message ? later(it.lastMessage, details.last_message) : it.lastMessage;
-    const told = { ...stretched(it, details.last_seq), details, from, lastMessage: last };
-    return marked(told, state.userId, details.last_read_seq);
+  const profiles = Object.fromEntries(details.participants.map((profile) => [profile.id, profile]));
+  const withPeople = { ...state, people: { ...state.people, ...profiles } };
+  return updateConversation(withPeople, details.id, (conversation) => {
+    // Later messages are kept from now on; earlier ones are history, which is loaded on demand.
+    const loadedFrom = conversation.loadedFrom === Infinity ? details.last_seq + 1 : conversation.loadedFrom;
+    const lastMessage = details.last_message
+      ? latest(conversation.lastMessage, details.last_message)
+      : conversation.lastMessage;
+    const updated = { ...withLastSeq(conversation, details.last_seq), details, loadedFrom, lastMessage };
+    return withReadMark(updated, state.userId, details.last_read_seq);
   });
 }
 
 /**
- * The state with a page of history, `messages` ascending, which ends where `before` begins.
+ * Adds a page of history.
  * @param {State} state
  * @param {string} id
- * @param {Message[]} messages
- * @param {number} before
+ * @param {Message[]} messages ascending
+ * @param {number} before the page contains the messages up to this seq, exclusive
  * @returns {State}
  */
 export function withHistory(state, id, messages, before) {
-  return change(state, id, (it) => {
-    // Meanwhile the oldest were let go: the page no longer touches what is held.
-    if (before < it.from) return it;
-    const from = messages.length ? messages[0].seq : 1;
-    const longer = { ...it, from: Math.min(it.from, from) };
-    return messages.reduce((held, message) => withMessage(held, message, null), longer);
+  return updateConversation(state, id, (conversation) => {
+    // The oldest messages were dropped while the page was loading: it would leave a gap.
+    if (before < conversation.loadedFrom) return conversation;
+    const first = messages.length ? messages[0].seq : 1;
+    const extended = { ...conversation, loadedFrom: Math.min(conversation.loadedFrom, first) };
+    return messages.reduce((merged, message) => withMessage(merged, message, null), extended);
   });
 }
 
 /**
+ * Marks a conversation as open (shown on the screen) or closed.
  * @param {State} state
  * @param {string} id
- * @param {boolean} opened whether it is on the screen
+ * @param {boolean} isOpen
  */
-export function withOpened(state, id, opened) {
-  return change(state, id, (it) => (opened ? { ...it, opened } : trimmed({ ...it, opened })));
+export function withOpen(state, id, isOpen) {
+  return updateConversation(state, id, (conversation) => {
+    return isOpen ? { ...conversation, isOpen } : trimmed({ ...conversation, isOpen });
+  });
 }
 
 /**
+ * Removes a pending message that has failed.
  * @param {State} state
  * @param {string} id
- * @param {string} nonce of a message that has failed
+ * @param {string} nonce
  */
 export function withoutPending(state, id, nonce) {
-  return change(state, id, (it) => ({ ...it, pending: it.pending.filter((one) => one.nonce !== nonce) }));
+  return updateConversation(state, id, (conversation) => {
+    return { ...conversation, pending: conversation.pending.filter((message) => message.nonce !== nonce) };
+  });
 }
 
-/** Without those who have stopped typing by now. @param {State} state @param {number} now */
-export function withoutIdle(state, now) {
-  return Object.values(state.conversations).reduce((known, { id, typing }) => {
-    const writing = Object.entries(typing).filter(([, until]) => until > now);
-    if (writing.length === Object.keys(typing).length) return known;
-    return change(known, id, (it) => ({ ...it, typing: Object.fromEntries(writing) }));
+/** Removes the typing indicators that have expired at `now`. @param {State} state @param {number} now */
+export function withoutExpiredTyping(state, now) {
+  return Object.values(state.conversations).reduce((reduced, { id, typing }) => {
+    const active = Object.entries(typing).filter(([, until]) => until > now);
+    if (active.length === Object.keys(typing).length) return reduced;
+    return updateConversation(reduced, id, (conversation) => ({ ...conversation, typing: Object.fromEntries(active) }));
   }, state);
 }
 
 /**
  * @param {State} state
  * @param {string} id
- * @param {(conversation: ConversationState) => ConversationState} changed
+ * @param {(conversation: ConversationState) => ConversationState} update
  * @returns {State}
  */
-function change(state, id, changed) {
-  const before = state.conversations[id] ?? unknown(id);
-  const after = changed(before);
+function updateConversation(state, id, update) {
+  const before = state.conversations[id] ?? emptyConversation(id);
+  const after = update(before);
   if (after === before) return state;
-  const read = (state.userId && after.reads[state.userId]) || 0;
-  const counted = { ...after, unreadCount: Math.max(0, after.lastSeq - read), hasOlder: after.from > 1 };
+  const lastRead = (state.userId && after.reads[state.userId]) || 0;
+  const unreadCount = Math.max(0, after.lastSeq - lastRead);
+  const counted = { ...after, unreadCount, hasOlder: after.loadedFrom > 1 };
   return { ...state, conversations: { ...state.conversations, [id]: counted } };
 }
 
 /**
- * A conversation of which nothing has been told yet.
  * @param {string} id
  * @returns {ConversationState}
  */
-function unknown(id) {
+function emptyConversation(id) {
   return {
     id,
     details: null,
     messages: [],
-    from: Infinity,
+    loadedFrom: Infinity,
     hasOlder: true,
     pending: [],
     lastMessage: null,
@@ -171,30 +191,31 @@ function unknown(id) {
     unreadCount: 0,
     reads: {},
     typing: {},
-    opened: false,
+    isOpen: false,
   };
 }
 
 /**
- * @param {ConversationState} it
+ * @param {ConversationState} conversation
  * @param {Message} message
- * @param {string | null} me
- * @param {string} [type] of the event that brought it
+ * @param {string | null} userId of the signed-in user
+ * @param {string} [type] of the event that carried the message; absent for history and for the reply to `send_message`
  * @returns {ConversationState}
  */
-function withMessage(it, message, me, type) {
-  // Of a conversation that nobody has told us of, what comes new is held.
-  const from = it.from === Infinity && type === "new_message" ? message.seq : it.from;
-  const { [message.sender_id]: _, ...typing } = it.typing;
-  const said = {
-    ...marked(stretched(it, message.seq), message.sender_id, message.seq),
-    from,
-    lastMessage: later(it.lastMessage, message),
-    messages: message.seq < from ? it.messages : inserted(it.messages, message),
-    pending: message.sender_id === me ? without(it, message) : it.pending,
-    typing: type === "new_message" ? typing : it.typing,
+function withMessage(conversation, message, userId, type) {
+  // Messages of a conversation whose details are not known yet are kept from the first new one on.
+  const isFirst = conversation.loadedFrom === Infinity && type === "new_message";
+  const loadedFrom = isFirst ? message.seq : conversation.loadedFrom;
+  const { [message.sender_id]: _, ...typing } = conversation.typing;
+  const updated = {
+    ...withReadMark(withLastSeq(conversation, message.seq), message.sender_id, message.seq),
+    loadedFrom,
+    lastMessage: latest(conversation.lastMessage, message),
+    messages: message.seq < loadedFrom ? conversation.messages : inserted(conversation.messages, message),
+    pending: message.sender_id === userId ? pendingExcept(conversation, message) : conversation.pending,
+    typing: type === "new_message" ? typing : conversation.typing,
   };
-  return type ? trimmed(said) : said;
+  return type ? trimmed(updated) : updated;
 }
 
 /**
@@ -202,42 +223,45 @@ function withMessage(it, message, me, type) {
  * @param {Message} message
  */
 function inserted(messages, message) {
-  let place = messages.length;
-  while (place > 0 && messages[place - 1].seq > message.seq) place--;
-  const there = messages[place - 1];
-  if (there?.seq !== message.seq) return messages.toSpliced(place, 0, message);
-  return message.rev > there.rev ? messages.with(place - 1, message) : messages;
+  let index = messages.length;
+  while (index > 0 && messages[index - 1].seq > message.seq) index--;
+  const existing = messages[index - 1];
+  if (existing?.seq !== message.seq) return messages.toSpliced(index, 0, message);
+  return message.rev > existing.rev ? messages.with(index - 1, message) : messages;
 }
 
 /**
- * Of two messages the later one, and of two forms of the same.
- * @param {Message | null} one
- * @param {Message} other
+ * Returns the message with the larger seq; of two versions of the same message, the one with the larger rev.
+ * @param {Message | null} current
+ * @param {Message} message
  */
-function later(one, other) {
-  if (!one || other.seq > one.seq) return other;
-  return other.seq === one.seq && other.rev > one.rev ? other : one;
+function latest(current, message) {
+  if (!current || message.seq > current.seq) return message;
+  return message.seq === current.seq && message.rev > current.rev ? message : current;
 }
 
-/** @param {ConversationState} it @param {number} lastSeq */
-function stretched(it, lastSeq) {
-  return lastSeq > it.lastSeq ? { ...it, lastSeq } : it;
+/** @param {ConversationState} conversation @param {number} lastSeq */
+function withLastSeq(conversation, lastSeq) {
+  return lastSeq > conversation.lastSeq ? { ...conversation, lastSeq } : conversation;
 }
 
-/** @param {ConversationState} it @param {string | null} userId @param {number} seq */
-function marked(it, userId, seq) {
-  if (!userId || seq <= (it.reads[userId] ?? 0)) return it;
-  return { ...it, reads: { ...it.reads, [userId]: seq } };
+/** @param {ConversationState} conversation @param {string | null} userId @param {number} seq */
+function withReadMark(conversation, userId, seq) {
+  if (!userId || seq <= (conversation.reads[userId] ?? 0)) return conversation;
+  return { ...conversation, reads: { ...conversation.reads, [userId]: seq } };
 }
 
-/** @param {ConversationState} it @param {{nonce: string | null}} message */
-function without(it, { nonce }) {
-  return it.pending.some((one) => one.nonce === nonce) ? it.pending.filter((one) => one.nonce !== nonce) : it.pending;
+/** @param {ConversationState} conversation @param {{nonce: string | null}} message */
+function pendingExcept({ pending }, { nonce }) {
+  return pending.some((message) => message.nonce === nonce)
+    ? pending.filter((message) => message.nonce !== nonce)
+    : pending;
 }
 
-/** @param {ConversationState} it */
-function trimmed(it) {
-  const from = (it.messages.at(-1)?.seq ?? 0) + 1 - (it.opened ? MAX_HELD : PAGE);
-  if (from <= it.from) return it;
-  return { ...it, from, messages: it.messages.filter(({ seq }) => seq >= from) };
+/** Drops the oldest messages beyond the limit. @param {ConversationState} conversation */
+function trimmed(conversation) {
+  const limit = conversation.isOpen ? MAX_MESSAGES : PAGE_SIZE;
+  const loadedFrom = (conversation.messages.at(-1)?.seq ?? 0) + 1 - limit;
+  if (loadedFrom <= conversation.loadedFrom) return conversation;
+  return { ...conversation, loadedFrom, messages: conversation.messages.filter(({ seq }) => seq >= loadedFrom) };
 }

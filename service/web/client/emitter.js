@@ -1,5 +1,6 @@
 /**
- * Tells subscribers of events, in order. One that throws does not keep the others from hearing.
+ * Calls its subscribers synchronously, in the order of subscription. If a subscriber throws, the error is reported and
+ * the remaining subscribers are still called.
  * @template T
  */
 export class Emitter {
@@ -11,10 +12,10 @@ export class Emitter {
    * @returns {() => void} unsubscribes
    */
   subscribe(handler) {
-    // A wrapper, so that one function may subscribe twice and leave once.
-    const own = (/** @type {T} */ event) => handler(event);
-    this.#handlers.add(own);
-    return () => void this.#handlers.delete(own);
+    // The wrapper makes each subscription distinct: a function that subscribed twice can unsubscribe once.
+    const wrapper = (/** @type {T} */ event) => handler(event);
+    this.#handlers.add(wrapper);
+    return () => void this.#handlers.delete(wrapper);
   }
 
   /** @param {T} event */
@@ -29,7 +30,7 @@ export class Emitter {
   }
 }
 
-/** As an error that nobody has caught, to the console and to whatever watches the page. @param {unknown} error */
+/** Reports an error as an uncaught one: to the console and to `window.onerror` listeners. @param {unknown} error */
 function report(error) {
   if (globalThis.reportError) globalThis.reportError(error);
   else console.error(error);

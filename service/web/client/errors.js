@@ -1,63 +1,67 @@
-/** What can go wrong, by the server's stable codes; `network`, `disconnected`, `outbox_full` are the client's own. */
+/**
+ * Errors, identified by the server's stable codes. The client adds its own: `network`, `disconnected`, `outbox_full`,
+ * `no_credential`.
+ */
 
-/** @typedef {{field: string, message: string}} FieldProblem */
+/** @typedef {{field: string, message: string}} FieldError */
 
-/** It can only be cured by a person who signs in. */
-const SIGN_IN = new Set(["token_missing", "token_invalid", "token_expired", "token_revoked"]);
+/** Codes after which the user has to sign in again. */
+const SIGN_IN_CODES = new Set(["token_missing", "token_invalid", "token_expired", "token_revoked"]);
 
-/** It passes: the same again, later, may be done. */
-const PASSING = new Set(["rate_limited", "unavailable", "network", "disconnected"]);
+/** Codes of temporary failures: the same request may succeed later. */
+const RETRYABLE_CODES = new Set(["rate_limited", "unavailable", "network", "disconnected"]);
 
-/** The one error of this library. `detail` (also `message`) is for a person, `code` for programs. */
+/** The only error class of this library. `code` is for programs, `detail` (also `message`) for people. */
 export class LoaError extends Error {
   /**
    * @param {string} code
    * @param {string} detail
-   * @param {{status?: number, retryAfter?: number | null, errors?: FieldProblem[] | null}} [more]
+   * @param {{status?: number, retryAfter?: number | null, errors?: FieldError[] | null}} [more]
    */
   constructor(code, detail, { status = 0, retryAfter = null, errors = null } = {}) {
     super(detail);
     this.name = "LoaError";
     this.code = code;
     this.detail = detail;
-    /** The HTTP status, 0 where there is none. */
+    /** The HTTP status; 0 if the error did not come from an HTTP response. */
     this.status = status;
-    /** Seconds to wait before trying again, null where the server has not said. */
+    /** Seconds to wait before retrying; null if the server did not say. */
     this.retryAfter = retryAfter;
-    /** Of `validation_failed`, field by field. */
+    /** The invalid fields of a `validation_failed` error; otherwise empty. */
     this.errors = errors ?? [];
   }
 
-  /** Whether somebody has to sign in before it can work. */
+  /** Whether the user has to sign in before the request can succeed. */
   get needsSignIn() {
-    return SIGN_IN.has(this.code);
+    return SIGN_IN_CODES.has(this.code);
   }
 
-  /** Whether the same again, later, may be done. */
+  /** Whether the same request may succeed later. */
   get retryable() {
-    return PASSING.has(this.code);
+    return RETRYABLE_CODES.has(this.code);
   }
 
   /**
-   * From an HTTP answer that is not 2xx: a problem document (RFC 9457), or what a proxy on the way has made of it.
+   * Builds the error for an HTTP response that is not 2xx. The body is a problem document (RFC 9457), or anything else
+   * if a proxy answered instead of the server.
    * @param {Response} response
    */
-  static async of(response) {
+  static async fromResponse(response) {
     const problem = await response.json().catch(() => ({}));
     const code = response.status >= 500 ? "unavailable" : "http_error";
-    const wait = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+    const retryAfter = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
     return new LoaError(problem.code ?? code, problem.detail ?? `The server answered ${response.status}.`, {
       status: response.status,
-      retryAfter: Number.isNaN(wait) ? null : wait,
+      retryAfter: Number.isNaN(retryAfter) ? null : retryAfter,
       errors: problem.errors,
     });
   }
 
   /**
-   * From an `error` frame.
-   * @param {import("./types.js").Refusal} frame
+   * Builds the error for an `error` frame.
+   * @param {import("./types.js").ErrorFrame} frame
    */
-  static ofFrame(frame) {
+  static fromFrame(frame) {
     return new LoaError(frame.code, frame.detail, { retryAfter: frame.retry_after ?? null, errors: frame.errors });
   }
 }

@@ -1,4 +1,4 @@
-/** Loa in the browser: chat and notifications in real time. See `Loa` for all of it at once. */
+/** The Loa client library for browsers: realtime chat and notifications. `Loa` combines all parts. */
 
 export { Api } from "./api.js";
 export { ChatSocket } from "./chat-socket.js";

@@ -1,4 +1,4 @@
-/** Everything tied together, for a page that wants chat and the bell without further ado. */
+/** All parts of the library wired together. */
 
 import { Api } from "./api.js";
 import { ChatSocket } from "./chat-socket.js";
@@ -7,19 +7,20 @@ import { Session } from "./session.js";
 import { Store } from "./store.js";
 
 /**
- * Once it is started, whoever signs in, in this tab or another, is connected, and whoever signs out is not.
+ * After `start`, the chat socket and the notification stream are connected while a user is signed in, in this tab or
+ * in another one of the same browser.
  *
- * `session` is who it is, `store` what to render, `socket` and `api` what to do.
+ * `session` holds the signed-in user, `store` the state to render; `socket` and `api` carry out actions.
  */
 export class Loa {
   /** @type {(() => void)[]} */
-  #leaves = [];
+  #unsubscribers = [];
 
   /**
    * @param {NonNullable<ConstructorParameters<typeof Session>[0]>
    *   & NonNullable<ConstructorParameters<typeof ChatSocket>[0]>
-   *   & NonNullable<ConstructorParameters<typeof NotificationStream>[0]>} [options] `server`: its origin, where it is
-   *   not the page's own; the others stand in for what the browser has
+   *   & NonNullable<ConstructorParameters<typeof NotificationStream>[0]>} [options] `server`: its origin, by default
+   *   the page's; the other options replace browser APIs, for example in tests
    */
   constructor(options = {}) {
     this.session = new Session(options);
@@ -29,20 +30,22 @@ export class Loa {
     this.store = new Store({ socket: this.socket, stream: this.stream, api: this.api });
   }
 
+  /** Connects now if a user is signed in, and whenever a user signs in later. Idempotent. */
   start() {
-    if (this.#leaves.length) return;
-    this.#leaves = [
+    if (this.#unsubscribers.length) return;
+    this.#unsubscribers = [
       this.session.subscribe((event) => (event.type === "signed-in" ? this.#connect() : this.#disconnect())),
-      // The server has said so, and knows better than the tokens that are kept.
-      this.socket.subscribe((event) => this.#heed(event)),
-      this.stream.subscribe((event) => this.#heed(event)),
+      // If the server rejects the credentials, the stored tokens are useless although they have not expired.
+      this.socket.subscribe((event) => this.#onConnectionEvent(event)),
+      this.stream.subscribe((event) => this.#onConnectionEvent(event)),
     ];
     if (this.session.user) this.#connect();
   }
 
+  /** Disconnects and clears the store. The user stays signed in. */
   stop() {
-    for (const leave of this.#leaves) leave();
-    this.#leaves = [];
+    for (const unsubscribe of this.#unsubscribers) unsubscribe();
+    this.#unsubscribers = [];
     this.#disconnect();
   }
 
@@ -60,7 +63,7 @@ export class Loa {
   }
 
   /** @param {import("./types.js").ChatEvent | import("./types.js").StreamEvent} event */
-  #heed(event) {
+  #onConnectionEvent(event) {
     if (event.type === "status" && event.data.status === "signed-out") this.session.end(event.data.code);
   }
 }

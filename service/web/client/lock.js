@@ -1,28 +1,29 @@
-/** One at a time, among all tabs of the browser. */
+/** A mutex shared by all tabs of a browser. */
 
 import { load, save } from "./storage.js";
 
-/** Milliseconds for which a tab may hold a lease; one that was closed while it held it blocks the others no longer. */
-const LEASE = 20_000;
-/** Milliseconds after which a write to the storage has reached every tab. */
-const SETTLING = 50;
+/** Milliseconds after which a lease expires, so that a tab closed while holding it does not block the others. */
+const LEASE_DURATION = 20_000;
+/** Milliseconds after which a write to the storage is visible in every tab. */
+const PROPAGATION_DELAY = 50;
 
 /**
- * Run `task` while no other tab runs one of the same `name`, and return what it returns.
+ * Runs `task` while no other tab runs a task under the same lock `name`, and returns its result.
  *
- * Web Locks exist only on pages served over TLS or from this machine. Elsewhere a lease in the storage has to do:
- * whoever finds it free writes their mark, waits until the others must see it, and holds it if it is still theirs.
+ * Web Locks exist only in secure contexts (TLS or localhost). Without them, a lease in the storage is used: a tab that
+ * finds no valid lease writes its own, waits until all tabs see the write, and holds the lock if the lease is still its
+ * own.
  *
  * @template T
  * @param {string} name
  * @param {() => Promise<T>} task
- * @param {{locks?: LockManager, storage: import("./storage.js").KeyValues}} platform
+ * @param {{locks?: LockManager, storage: import("./storage.js").KeyValueStorage}} platform
  * @returns {Promise<T>}
  */
-export async function exclusively(name, task, { locks, storage }) {
+export async function withLock(name, task, { locks, storage }) {
   if (locks) return locks.request(name, task);
   const owner = `${Math.random()}`;
-  while (!(await acquired(name, owner, storage))) await sleep(SETTLING * (1 + Math.random()));
+  while (!(await tryAcquire(name, owner, storage))) await sleep(PROPAGATION_DELAY * (1 + Math.random()));
   try {
     return await task();
   } finally {
@@ -33,13 +34,13 @@ export async function exclusively(name, task, { locks, storage }) {
 /**
  * @param {string} name
  * @param {string} owner
- * @param {import("./storage.js").KeyValues} storage
+ * @param {import("./storage.js").KeyValueStorage} storage
  */
-async function acquired(name, owner, storage) {
-  const held = load(storage, name);
-  if (held && held.until > Date.now()) return false;
-  save(storage, name, { owner, until: Date.now() + LEASE });
-  await sleep(SETTLING);
+async function tryAcquire(name, owner, storage) {
+  const lease = load(storage, name);
+  if (lease && lease.until > Date.now()) return false;
+  save(storage, name, { owner, until: Date.now() + LEASE_DURATION });
+  await sleep(PROPAGATION_DELAY);
   return load(storage, name)?.owner === owner;
 }
 

@@ -1,32 +1,33 @@
-/** How what happens on the notification stream changes what is known of it. Merged as the chat's state is. */
+/** The reducer of the notification state. Like the chat's, its results do not depend on the order of events. */
 
-import { merge, reach, unread } from "./unread.js";
+import { advanceTo, mergeCount, unreadCount } from "./unread.js";
 
 /**
  * @typedef {import("./types.js").Notification} Notification
  * @typedef {import("./types.js").NotificationsState} NotificationsState
  */
 
-/** Notifications held; those that went are loaded again by who scrolls so far. */
-const MAX_HELD = 300;
+/** Notifications kept in memory. Older ones are dropped, and loaded again when the user scrolls back to them. */
+const MAX_ITEMS = 300;
 
 /** @type {NotificationsState} */
 export const EMPTY = { items: [], unreadCount: 0, hasOlder: false, seq: 0, readCount: 0 };
 
 /**
+ * Returns the state after `event`.
  * @param {NotificationsState} state
  * @param {import("./types.js").StreamEvent} event
  * @returns {NotificationsState}
  */
-export function foldNotifications(state, event) {
+export function reduceNotifications(state, event) {
   switch (event.type) {
     case "hello":
     case "unread_count":
-      return counted(state, merge(countOf(state), event.data));
+      return withCounter(state, mergeCount(counterOf(state), event.data));
     case "notification":
-      return counted(
-        { ...state, items: merged(state.items, [event.data]).slice(0, MAX_HELD) },
-        reach(countOf(state), event.data.seq),
+      return withCounter(
+        { ...state, items: mergeItems(state.items, [event.data]).slice(0, MAX_ITEMS) },
+        advanceTo(counterOf(state), event.data.seq),
       );
     default:
       return state;
@@ -34,58 +35,59 @@ export function foldNotifications(state, event) {
 }
 
 /**
- * With a page of the list.
+ * Adds a page of the list.
  * @param {NotificationsState} state
  * @param {import("./types.js").Page<Notification>} page
  * @returns {NotificationsState}
  */
 export function withPage(state, { items: page }) {
-  const items = merged(state.items, page);
-  return counted({ ...state, items }, reach(countOf(state), items[0]?.seq ?? 0));
+  const items = mergeItems(state.items, page);
+  return withCounter({ ...state, items }, advanceTo(counterOf(state), items[0]?.seq ?? 0));
 }
 
 /**
- * With these marked as read.
+ * Marks the notifications that match as read.
  * @param {NotificationsState} state
- * @param {(notification: Notification) => boolean} which
+ * @param {(notification: Notification) => boolean} matches
  * @returns {NotificationsState}
  */
-export function withRead(state, which) {
+export function withRead(state, matches) {
   let changed = 0;
-  const items = state.items.map((one) => {
-    if (one.data.read || !which(one)) return one;
+  const items = state.items.map((item) => {
+    if (item.data.read || !matches(item)) return item;
     changed++;
-    return { ...one, data: { ...one.data, read: true } };
+    return { ...item, data: { ...item.data, read: true } };
   });
   return changed ? { ...state, items } : state;
 }
 
 /** @param {NotificationsState} state */
-function countOf({ seq, readCount }) {
+function counterOf({ seq, readCount }) {
   return { seq, read: readCount };
 }
 
 /**
  * @param {NotificationsState} state
- * @param {import("./unread.js").Count} count
+ * @param {import("./unread.js").UnreadCounter} counter
  * @returns {NotificationsState}
  */
-function counted(state, count) {
-  const unreadCount = unread(count);
-  const hasOlder = (state.items.at(-1)?.seq ?? count.seq + 1) > 1;
-  const known = { ...state, seq: count.seq, readCount: count.read, unreadCount, hasOlder };
-  return unreadCount ? known : withRead(known, ({ seq }) => seq <= count.seq);
+function withCounter(state, counter) {
+  const unread = unreadCount(counter);
+  const hasOlder = (state.items.at(-1)?.seq ?? counter.seq + 1) > 1;
+  const counted = { ...state, seq: counter.seq, readCount: counter.read, unreadCount: unread, hasOlder };
+  return unread ? counted : withRead(counted, ({ seq }) => seq <= counter.seq);
 }
 
 /**
- * Newest first, each once. What was read stays read, and what lies beyond a hole is let go: it can be loaded again.
- * @param {Notification[]} held
- * @param {Notification[]} more
+ * Merges two lists, newest first and without duplicates. A notification that was read stays read. Items below a gap are
+ * dropped, since they can be loaded again.
+ * @param {Notification[]} existing
+ * @param {Notification[]} added
  */
-function merged(held, more) {
-  const bySeq = new Map(held.map((one) => [one.seq, one]));
-  for (const one of more) if (!bySeq.get(one.seq)?.data.read) bySeq.set(one.seq, one);
-  const items = [...bySeq.values()].sort((one, other) => other.seq - one.seq);
-  const hole = items.findIndex(({ seq }, place) => seq !== items[0].seq - place);
-  return hole < 0 ? items : items.slice(0, hole);
+function mergeItems(existing, added) {
+  const bySeq = new Map(existing.map((item) => [item.seq, item]));
+  for (const item of added) if (!bySeq.get(item.seq)?.data.read) bySeq.set(item.seq, item);
+  const items = [...bySeq.values()].sort((a, b) => b.seq - a.seq);
+  const gap = items.findIndex(({ seq }, index) => seq !== items[0].seq - index);
+  return gap < 0 ? items : items.slice(0, gap);
 }

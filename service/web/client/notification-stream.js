@@ -1,73 +1,78 @@
-/** The notifications, over one event stream for all tabs of the browser. */
+/** The notifications, over one event stream (SSE) for all tabs of the browser. */
 
 import { Emitter } from "./emitter.js";
-import { Feed } from "./feed.js";
+import { Reconnector } from "./reconnector.js";
 import { browserStorage, load, save } from "./storage.js";
-import { Tabs } from "./tabs.js";
-import { merge, NONE, reach, unread } from "./unread.js";
-import { Upkeep } from "./upkeep.js";
+import { StreamConnection } from "./stream-connection.js";
+import { TabElection } from "./tab-election.js";
+import { advanceTo, mergeCount, unreadCount, ZERO } from "./unread.js";
 
 /**
  * @typedef {import("./types.js").StreamEvent} StreamEvent
  * @typedef {import("./types.js").StreamHello} StreamHello
  * @typedef {import("./types.js").ConnectionState} ConnectionState
- * @typedef {() => Promise<string>} GetTicket it rejects as ChatSocket's `GetToken` does
+ * @typedef {() => Promise<string>} GetTicket rejects like `GetToken` of ChatSocket
  */
 
 /**
- * What tabs tell each other. The leader: what the stream says, and to a new tab how things are. The others: that they
- * are new, that they miss what came after `seq`, that the stream may have died while nobody looked.
- * @typedef {{kind: "event", event: StreamEvent} | {kind: "welcome", hello: StreamHello["data"], standby: ConnectionState}
+ * The messages between tabs. From the leader: an event of the stream (`event`), and the current state for a new tab
+ * (`welcome`; its key `standby` is the connection state). To the leader: a tab has opened (`new`), a tab misses the
+ * notifications after `seq` (`behind`), the page woke up and the stream may be dead (`wake`). Tabs with different
+ * versions of the library may be open at the same time, so the format must not change.
+ * @typedef {{kind: "event", event: StreamEvent}
+ *   | {kind: "welcome", hello: StreamHello["data"], standby: ConnectionState}
  *   | {kind: "new"} | {kind: "behind", seq: number} | {kind: "wake"}} TabMessage
  */
 
 const PATH = "/api/v1/notifications/stream";
-/** Milliseconds in which what is on its way comes; a tab that still misses something then has to ask. */
-const ON_ITS_WAY = 3000;
+/** Milliseconds to wait for a missing notification, which may still be under way, before requesting it. */
+const GAP_WAIT = 3000;
 
 /**
- * One for the page. Guarantees to its subscribers: every notification later than the last that this browser was told
- * of, in the order of `seq`, none twice, whichever tabs are closed on the way; where that is too long ago a `reset`,
- * after which the list has to be fetched.
+ * Create one per page. Guarantees to subscribers, whichever tabs are closed in the meantime: every notification after
+ * the last one that this browser received, in the order of `seq`, each once. If that one is too old for the server, a
+ * `reset` is emitted instead, after which the list has to be fetched again.
  *
- * Browsers keep no more than six connections to a server over HTTP/1.1: a stream in each tab would use them all up.
+ * The tabs share one stream because browsers open at most six connections to a server over HTTP/1.1: one stream per tab
+ * would use them up.
  */
 export class NotificationStream {
   /** @type {Emitter<StreamEvent>} */
   #emitter = new Emitter();
-  #upkeep;
+  #reconnector;
   #url;
   #platform;
   #storage;
   /** @type {GetTicket | null} */
   #getTicket = null;
-  /** @type {Tabs<TabMessage> | null} */
+  /** @type {TabElection<TabMessage> | null} */
   #tabs = null;
-  #leads = false;
-  #key = "";
-  /** The last notification that this tab was told of; null where it cannot say. @type {number | null} */
-  #seq = null;
+  #isLeader = false;
+  /** The name of the storage key, of the lock and of the channel between tabs. */
+  #name = "";
+  /** The last notification that this tab received; null if unknown. @type {number | null} */
+  #lastSeq = null;
   /** The last hello. @type {StreamHello["data"] | null} */
   #hello = null;
-  #count = NONE;
-  /** Stands for the attempt under way, until another takes its place. */
-  #opening = {};
-  /** @type {Feed | null} */
-  #feed = null;
+  #counter = ZERO;
+  /** Identifies the current connection attempt; replaced to cancel it. */
+  #attempt = {};
+  /** @type {StreamConnection | null} */
+  #connection = null;
   /** The last notification that is known to exist. */
-  #known = 0;
+  #highestSeq = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #missing;
+  #gapTimer;
 
   /**
    * @param {{
    *   server?: string,
    *   EventSource?: typeof globalThis.EventSource,
-   *   localStorage?: import("./storage.js").KeyValues,
+   *   localStorage?: import("./storage.js").KeyValueStorage,
    *   locks?: LockManager | undefined,
    *   BroadcastChannel?: typeof globalThis.BroadcastChannel | undefined,
    *   window?: Window | undefined,
-   * }} [options] `server`: its origin, where it is not the page's own
+   * }} [options] `server`: its origin, by default the page's
    */
   constructor({
     server = globalThis.location?.origin ?? "",
@@ -80,30 +85,30 @@ export class NotificationStream {
     this.#url = server + PATH;
     this.#platform = { EventSource, locks, BroadcastChannel };
     this.#storage = localStorage;
-    this.#upkeep = new Upkeep(window, {
-      dial: () => this.#open(),
-      wake: () => this.#wake(),
-      changed: (standby) => this.#announce({ type: "status", data: standby }),
+    this.#reconnector = new Reconnector(window, {
+      connect: () => this.#open(),
+      onWake: () => this.#onWake(),
+      onStateChange: (data) => this.#onStateChange(data),
     });
   }
 
-  /** Where the connection stands, whichever tab holds it. */
+  /** The state of the connection, whichever tab holds it. */
   get connectionState() {
-    return this.#upkeep.state;
+    return this.#reconnector.state;
   }
 
   get status() {
-    return this.#upkeep.status;
+    return this.#reconnector.status;
   }
 
-  /** When it tries again, in milliseconds since the epoch; null where nothing is due. */
+  /** When the next attempt is due, in milliseconds since the epoch; null if none is scheduled. */
   get retryAt() {
     return this.connectionState.retryAt;
   }
 
-  /** How many notifications are unread; null before it is known. */
+  /** The number of unread notifications; null before it is known. */
   get unreadCount() {
-    return this.#hello && unread(this.#count);
+    return this.#hello && unreadCount(this.#counter);
   }
 
   /**
@@ -115,213 +120,224 @@ export class NotificationStream {
   }
 
   /**
-   * Be told, until `disconnect`, or until a person has to sign in (status `signed-out`).
-   * @param {GetTicket} getTicket `Session.getTicket`, or one's own
-   * @param {{userId?: string}} [options] whose notifications they are: what is remembered and shared is theirs
+   * Connects, and reconnects until `disconnect` is called or the user has to sign in (status `signed-out`).
+   * @param {GetTicket} getTicket for example `Session.getTicket`
+   * @param {{userId?: string}} [options] `userId`: whose notifications these are; storage and tabs are separated by it
    */
   connect(getTicket, { userId = "" } = {}) {
     this.disconnect();
     const name = `loa:notifications:${userId}`;
-    if (this.#key !== name) {
-      this.#key = name;
-      this.#seq = null;
-      this.#known = 0;
-      this.#count = NONE;
+    if (this.#name !== name) {
+      this.#name = name;
+      this.#lastSeq = null;
+      this.#highestSeq = 0;
+      this.#counter = ZERO;
     }
     this.#getTicket = getTicket;
-    this.#upkeep.begin();
-    this.#upkeep.connecting();
-    const tab = { lead: () => this.#lead(), hear: (/** @type {TabMessage} */ message) => this.#hearTab(message) };
-    this.#tabs = new Tabs(name, tab, this.#platform);
+    this.#reconnector.start();
+    this.#reconnector.onConnecting();
+    const tab = {
+      onElected: () => this.#onElected(),
+      onMessage: (/** @type {TabMessage} */ message) => this.#onTabMessage(message),
+    };
+    this.#tabs = new TabElection(name, tab, this.#platform);
     this.#tabs.post({ kind: "new" });
   }
 
   disconnect() {
-    this.#end("idle");
+    this.#stop("idle");
   }
 
-  // The stream's life, in the tab that leads.
+  // The connection, in the leading tab.
 
-  #lead() {
-    this.#leads = true;
-    // What this tab was told last; where it is new, what the browser was.
-    this.#seq ??= load(this.#storage, this.#key);
-    this.#open(this.#seq);
+  #onElected() {
+    this.#isLeader = true;
+    // A tab that has not received anything yet continues where the previous leader stopped.
+    this.#lastSeq ??= load(this.#storage, this.#name);
+    this.#open(this.#lastSeq);
   }
 
-  /** @param {number | null} [after] the last notification that is not wanted again */
-  async #open(after = this.#seq) {
+  /** @param {number | null} [after] the server replays the notifications after this one */
+  async #open(after = this.#lastSeq) {
     const getTicket = this.#getTicket;
     if (!getTicket) return;
-    this.#close();
-    this.#upkeep.connecting();
-    const opening = (this.#opening = {});
+    this.#closeConnection();
+    this.#reconnector.onConnecting();
+    const attempt = (this.#attempt = {});
     /** @type {string} */
     let ticket;
     try {
       ticket = await getTicket();
     } catch (error) {
-      const needsSignIn = opening === this.#opening && this.#upkeep.refused(error);
-      if (needsSignIn) this.#end("signed-out", /** @type {import("./errors.js").LoaError} */ (error).code);
+      const needsSignIn = attempt === this.#attempt && this.#reconnector.onCredentialError(error);
+      if (needsSignIn) this.#stop("signed-out", /** @type {import("./errors.js").LoaError} */ (error).code);
       return;
     }
-    if (opening !== this.#opening) return;
+    if (attempt !== this.#attempt) return;
     const query = new URLSearchParams({ ticket });
     if (after !== null) query.set("last_event_id", `${after}`);
     const source = new this.#platform.EventSource(`${this.#url}?${query}`);
-    const feed = new Feed(
+    const connection = new StreamConnection(
       source,
-      (event) => feed === this.#feed && this.#hear(event),
-      (why) => this.#lost(why),
+      (event) => connection === this.#connection && this.#onServerEvent(event),
+      (code) => this.#onLost(code),
     );
-    this.#feed = feed;
+    this.#connection = connection;
   }
 
-  /** @param {import("./feed.js").FeedEvent} event */
-  #hear(event) {
-    if (event.type === "token_expiring") return this.#renew();
-    if (event.type === "draining") this.#upkeep.reconnectAfter = event.data.reconnect_after_ms;
-    if (event.type === "hello") this.#upkeep.online();
+  /** @param {import("./stream-connection.js").ServerEvent} event */
+  #onServerEvent(event) {
+    if (event.type === "token_expiring") return this.#renewTicket();
+    if (event.type === "draining") this.#reconnector.reconnectAfter = event.data.reconnect_after_ms;
+    if (event.type === "hello") this.#reconnector.onConnected();
     this.#tabs?.post({ kind: "event", event });
-    this.#take(event);
+    this.#onEvent(event);
   }
 
-  /** The ticket's token expires, and with it the stream ends: go on with another. */
-  #renew() {
-    if (this.#upkeep.renewable) this.#open();
+  /** The server ends the stream when the ticket's token expires: continues with a new stream before that. */
+  #renewTicket() {
+    if (this.#reconnector.shouldRenew) this.#open();
   }
 
-  /** @param {string} why */
-  #lost(why) {
-    this.#close();
-    this.#upkeep.backOff(why);
+  /** @param {string} code */
+  #onLost(code) {
+    this.#closeConnection();
+    this.#reconnector.scheduleRetry(code);
   }
 
-  #close() {
-    this.#opening = {};
-    this.#feed?.close();
-    this.#feed = null;
+  #closeConnection() {
+    this.#attempt = {};
+    this.#connection?.close();
+    this.#connection = null;
   }
 
-  #wake() {
-    if (!this.#leads) this.#tabs?.post({ kind: "wake" });
-    // A stream cannot be asked whether it lives, but a new one goes on where it was.
-    else if (this.#feed?.doubtful) this.#open();
+  #onWake() {
+    if (!this.#isLeader) this.#tabs?.post({ kind: "wake" });
+    // An event stream cannot be pinged. A new stream loses nothing, because it continues after the last notification.
+    else if (this.#connection?.stale) this.#open();
   }
 
   /**
+   * Closes the connection and stops reconnecting.
    * @param {import("./types.js").Status} status
    * @param {string | null} [code]
    */
-  #end(status, code = null) {
-    // Where only this tab goes, another leads next; where the person does, it is over for all.
-    if (status === "idle") this.#leads = false;
+  #stop(status, code = null) {
+    // If only this tab disconnects, the others are not notified: one of them becomes the leader and reports its own
+    // state. A sign-out ends the streams of all tabs.
+    if (status === "idle") this.#isLeader = false;
     this.#getTicket = null;
     this.#hello = null;
-    this.#close();
-    clearTimeout(this.#missing);
-    this.#missing = undefined;
-    this.#upkeep.end(status, code);
-    this.#leads = false;
-    this.#tabs?.leave();
+    this.#closeConnection();
+    clearTimeout(this.#gapTimer);
+    this.#gapTimer = undefined;
+    this.#reconnector.stop(status, code);
+    this.#isLeader = false;
+    this.#tabs?.close();
     this.#tabs = null;
   }
 
-  // Between the tabs.
+  // Between tabs.
 
   /** @param {TabMessage} message */
-  #hearTab(message) {
+  #onTabMessage(message) {
     switch (message.kind) {
       case "event":
-        return this.#take(message.event);
+        return this.#onEvent(message.event);
       case "welcome":
         if (this.#hello) return;
-        this.#follow(message.standby);
-        return this.#take({ type: "hello", data: message.hello });
+        this.#mirrorLeader(message.standby);
+        return this.#onEvent({ type: "hello", data: message.hello });
       case "new":
-        if (!this.#leads || !this.#hello) return;
-        return this.#tabs?.post({ kind: "welcome", hello: this.#currently(this.#hello), standby: this.connectionState });
+        if (!this.#isLeader || !this.#hello) return;
+        return this.#tabs?.post({
+          kind: "welcome",
+          hello: this.#currentHello(this.#hello),
+          standby: this.connectionState,
+        });
       case "behind":
-        if (this.#leads && this.#feed) this.#open(message.seq);
+        if (this.#isLeader && this.#connection) this.#open(message.seq);
         return;
       case "wake":
-        if (this.#leads) this.#upkeep.wake();
+        if (this.#isLeader) this.#reconnector.wake();
     }
   }
 
-  /** @param {StreamHello["data"]} hello */
-  #currently(hello) {
-    return { ...hello, seq: this.#seq ?? hello.seq, unread_count: unread(this.#count) };
+  /** Updates a hello with what was received after it. @param {StreamHello["data"]} hello */
+  #currentHello(hello) {
+    return { ...hello, seq: this.#lastSeq ?? hello.seq, unread_count: unreadCount(this.#counter) };
   }
 
-  /** What the leader's connection does. @param {ConnectionState} standby */
-  #follow(standby) {
-    if (standby.status === "signed-out") this.#end(standby.status, standby.code);
-    else this.#upkeep.follow(standby);
+  /** @param {ConnectionState} state */
+  #mirrorLeader(state) {
+    if (state.status === "signed-out") this.#stop(state.status, state.code);
+    else this.#reconnector.mirror(state);
   }
 
-  /** Tell one's own subscribers, and from the leader those of the other tabs. @param {StreamEvent} event */
-  #announce(event) {
-    if (this.#leads) this.#tabs?.post({ kind: "event", event });
+  /** Emits the state; the leader also sends it to the other tabs. @param {ConnectionState} data */
+  #onStateChange(data) {
+    /** @type {StreamEvent} */
+    const event = { type: "status", data };
+    if (this.#isLeader) this.#tabs?.post({ kind: "event", event });
     this.#emitter.emit(event);
   }
 
-  // What a tab is told, be it by the stream or by the leader.
+  // Events, from the stream or from the leader.
 
   /** @param {StreamEvent} event */
-  #take(event) {
+  #onEvent(event) {
     switch (event.type) {
       case "status":
-        return this.#follow(event.data);
+        return this.#mirrorLeader(event.data);
       case "hello":
         this.#hello = event.data;
-        this.#count = merge(this.#count, event.data);
-        this.#seq ??= event.data.seq;
-        this.#remember();
-        this.#expect(event.data.seq);
+        this.#counter = mergeCount(this.#counter, event.data);
+        this.#lastSeq ??= event.data.seq;
+        this.#saveLastSeq();
+        this.#expectUpTo(event.data.seq);
         break;
       case "reset":
-        this.#seq = this.#known = this.#hello?.seq ?? 0;
-        this.#count = this.#hello ? merge(NONE, this.#hello) : NONE;
-        this.#remember();
+        this.#lastSeq = this.#highestSeq = this.#hello?.seq ?? 0;
+        this.#counter = this.#hello ? mergeCount(ZERO, this.#hello) : ZERO;
+        this.#saveLastSeq();
         break;
       case "unread_count":
-        this.#count = merge(this.#count, event.data);
+        this.#counter = mergeCount(this.#counter, event.data);
         break;
       case "notification":
-        if (!this.#isNext(event.data.seq)) return;
-        this.#count = reach(this.#count, event.data.seq);
-        this.#remember();
+        if (!this.#acceptsNext(event.data.seq)) return;
+        this.#counter = advanceTo(this.#counter, event.data.seq);
+        this.#saveLastSeq();
     }
     this.#emitter.emit(event);
   }
 
-  /** Whether this one is to be handed on. @param {number} seq */
-  #isNext(seq) {
-    const next = (this.#seq ?? seq - 1) + 1;
-    if (seq === next) this.#seq = seq;
-    if (seq > next) this.#expect(seq);
+  /** Advances `#lastSeq` if `seq` is the next one; returns whether it was. @param {number} seq */
+  #acceptsNext(seq) {
+    const next = (this.#lastSeq ?? seq - 1) + 1;
+    if (seq === next) this.#lastSeq = seq;
+    if (seq > next) this.#expectUpTo(seq);
     return seq === next;
   }
 
-  /** There is this notification; where it does not come, it was lost between the tabs. @param {number} seq */
-  #expect(seq) {
-    this.#known = Math.max(this.#known, seq);
-    const before = this.#seq ?? seq;
-    if (before < seq) this.#missing ??= setTimeout(() => this.#ask(before), ON_ITS_WAY);
+  /** Starts the gap timer if notifications up to `seq` exist that this tab has not received. @param {number} seq */
+  #expectUpTo(seq) {
+    this.#highestSeq = Math.max(this.#highestSeq, seq);
+    const lastSeq = this.#lastSeq ?? seq;
+    if (lastSeq < seq) this.#gapTimer ??= setTimeout(() => this.#onGapTimeout(lastSeq), GAP_WAIT);
   }
 
-  /** @param {number} before what was the last a while ago */
-  #ask(before) {
-    this.#missing = undefined;
-    const now = this.#seq ?? before;
-    if (now >= this.#known) return;
-    if (now > before) this.#expect(this.#known);
-    else if (this.#leads) this.#lost("missed");
-    else this.#tabs?.post({ kind: "behind", seq: now });
+  /** @param {number} before the last notification when the timer was started */
+  #onGapTimeout(before) {
+    this.#gapTimer = undefined;
+    const lastSeq = this.#lastSeq ?? before;
+    if (lastSeq >= this.#highestSeq) return;
+    if (lastSeq > before) this.#expectUpTo(this.#highestSeq);
+    else if (this.#isLeader) this.#onLost("missed");
+    else this.#tabs?.post({ kind: "behind", seq: lastSeq });
   }
 
-  #remember() {
-    if (this.#leads) save(this.#storage, this.#key, this.#seq);
+  #saveLastSeq() {
+    if (this.#isLeader) save(this.#storage, this.#name, this.#lastSeq);
   }
 }

@@ -1,70 +1,71 @@
-/** The messages that were sent and are not stored yet. */
+/** The user's messages that the server has not stored yet. */
 
 import { LoaError } from "./errors.js";
 import { load, save } from "./storage.js";
 
-/** Messages that wait at once: more than anyone types while a train is in a tunnel, and 400 KB at most. */
-const MAX_WAITING = 100;
-/** Characters, as the server counts them: whole ones, where JavaScript's `length` counts halves of emoji. */
-const MAX_CONTENT = 4000;
+/** Messages that may wait at once: enough for a longer time offline, and at most 400 KB. */
+const MAX_PENDING = 100;
+/** Code points, as the server counts them; JavaScript's `length` counts UTF-16 code units, two for most emoji. */
+const MAX_CONTENT_LENGTH = 4000;
 
 /**
  * @typedef {import("./types.js").Message} Message
- * @typedef {import("./types.js").Pending} Pending
- * @typedef {{pending: Pending, resolve: (message: Message) => void, reject: (error: LoaError) => void}} Waiting
+ * @typedef {import("./types.js").PendingMessage} PendingMessage
+ * @typedef {{pending: PendingMessage, resolve: (message: Message) => void, reject: (error: LoaError) => void}} Entry
  */
 
 /**
- * Keeps each message until the server has stored or refused it, also over a reload of its tab. Each has a nonce, by
- * which the server knows one that it has seen before: so it may be sent any number of times.
+ * Keeps each message until the server has stored or rejected it, even if the tab is reloaded. Each message has a nonce
+ * by which the server recognises repetitions, so it may be sent any number of times.
  *
- * What one person wrote is not sent by another who signs in in the same tab.
+ * Messages are kept per user: if another user signs in in the same tab, the messages of the first are not sent.
  */
 export class Outbox {
   #storage;
   /** @type {string | null} */
   #userId = null;
-  /** @type {Map<string, Waiting>} */
-  #waiting = new Map();
+  /** By nonce, in the order of writing. @type {Map<string, Entry>} */
+  #entries = new Map();
 
-  /** @param {import("./storage.js").KeyValues} storage the tab's */
+  /** @param {import("./storage.js").KeyValueStorage} storage the tab's session storage */
   constructor(storage) {
     this.#storage = storage;
   }
 
   /**
-   * It is this person who writes. Returns what they had written before the tab was reloaded.
+   * Sets the author of the messages. Returns the messages that this user wrote before the tab was reloaded.
    * @param {string} userId
-   * @returns {Pending[]}
+   * @returns {PendingMessage[]}
    */
-  open(userId) {
+  setUser(userId) {
     if (userId === this.#userId) return [];
-    if (this.#userId) this.#leave();
+    if (this.#userId) this.#rejectAll();
     this.#userId = userId;
-    /** @type {Pending[]} */
+    /** @type {PendingMessage[]} */
     const restored = (load(this.#storage, this.#key) ?? []).filter(
-      (/** @type {Pending} */ { nonce }) => !this.#waiting.has(nonce),
+      (/** @type {PendingMessage} */ { nonce }) => !this.#entries.has(nonce),
     );
-    const written = [...this.#waiting];
-    this.#waiting = new Map([...restored.map(restore), ...written]);
+    const added = [...this.#entries];
+    this.#entries = new Map([...restored.map(restoredEntry), ...added]);
     this.#save();
     return restored;
   }
 
   /**
+   * Adds a message. Throws `validation_failed` or `outbox_full`.
    * @param {string} conversationId
    * @param {string} content
    * @param {string | null} replyTo
-   * @returns {{pending: Pending, stored: Promise<Message>}} Throws `validation_failed`, `outbox_full`.
+   * @returns {{pending: PendingMessage, stored: Promise<Message>}}
    */
   add(conversationId, content, replyTo) {
     content = content.trim();
-    // What the server would refuse must not wait for a connection to be refused.
-    if (!content || [...content].length > MAX_CONTENT) {
-      throw new LoaError("validation_failed", `A message has 1 to ${MAX_CONTENT} characters.`);
+    // Validated here because a message written offline would otherwise be rejected only after the reconnect.
+    if (!content || [...content].length > MAX_CONTENT_LENGTH) {
+      throw new LoaError("validation_failed", `A message has 1 to ${MAX_CONTENT_LENGTH} characters.`);
     }
-    if (this.#waiting.size >= MAX_WAITING) throw new LoaError("outbox_full", "Too many messages wait to be sent.");
-    /** @type {Pending} */
+    if (this.#entries.size >= MAX_PENDING) throw new LoaError("outbox_full", "Too many messages wait to be sent.");
+    /** @type {PendingMessage} */
     const pending = {
       nonce: newNonce(),
       conversation_id: conversationId,
@@ -74,18 +75,18 @@ export class Outbox {
       error: null,
     };
     /** @type {Promise<Message>} */
-    const stored = new Promise((resolve, reject) => this.#waiting.set(pending.nonce, { pending, resolve, reject }));
+    const stored = new Promise((resolve, reject) => this.#entries.set(pending.nonce, { pending, resolve, reject }));
     this.#save();
     return { pending, stored };
   }
 
-  /** What waits, in the order of writing. */
+  /** All pending messages, in the order of writing. */
   get pending() {
-    return [...this.#waiting.values()].map(({ pending }) => pending);
+    return [...this.#entries.values()].map(({ pending }) => pending);
   }
 
   /**
-   * The message of this conversation that is to be sent next.
+   * Returns the next message to send in this conversation, if any.
    * @param {string} conversationId
    */
   next(conversationId) {
@@ -93,34 +94,36 @@ export class Outbox {
   }
 
   /**
+   * Removes a message that the server has stored.
    * @param {string} nonce
    * @param {Message} message
    */
-  stored(nonce, message) {
-    this.#take(nonce)?.resolve(message);
+  resolve(nonce, message) {
+    this.#remove(nonce)?.resolve(message);
   }
 
   /**
+   * Removes a message that the server has rejected.
    * @param {string} nonce
    * @param {LoaError} error
    */
-  refused(nonce, error) {
-    this.#take(nonce)?.reject(error);
+  reject(nonce, error) {
+    this.#remove(nonce)?.reject(error);
   }
 
   /** @param {string} nonce */
-  #take(nonce) {
-    const waiting = this.#waiting.get(nonce);
-    this.#waiting.delete(nonce);
+  #remove(nonce) {
+    const entry = this.#entries.get(nonce);
+    this.#entries.delete(nonce);
     this.#save();
-    return waiting;
+    return entry;
   }
 
-  /** Someone else has signed in. What was written stays in the storage until its author is back. */
-  #leave() {
-    const waiting = [...this.#waiting.values()];
-    this.#waiting.clear();
-    for (const { reject } of waiting) reject(new LoaError("disconnected", "Someone else has signed in."));
+  /** Called when another user signs in. The messages stay in the storage until their author signs in again. */
+  #rejectAll() {
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    for (const { reject } of entries) reject(new LoaError("disconnected", "Another user has signed in."));
   }
 
   get #key() {
@@ -128,20 +131,20 @@ export class Outbox {
   }
 
   #save() {
-    if (this.#userId) save(this.#storage, this.#key, this.#waiting.size ? this.pending : null);
+    if (this.#userId) save(this.#storage, this.#key, this.#entries.size ? this.pending : null);
   }
 }
 
 /**
- * @param {Pending} pending
- * @returns {[string, Waiting]} whoever waited for it went with the page
+ * @param {PendingMessage} pending
+ * @returns {[string, Entry]} without callbacks: the caller of `send` is gone with the page
  */
-function restore(pending) {
+function restoredEntry(pending) {
   return [pending.nonce, { pending, resolve: () => {}, reject: () => {} }];
 }
 
 function newNonce() {
-  // Not randomUUID, which is missing on pages that were not served over TLS.
+  // `crypto.randomUUID` is missing on pages that were not served over TLS.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,31 +1,33 @@
-/** Who is signed in in this browser, and the tokens that show it. */
+/** The signed-in user and their tokens. */
 
 import { Emitter } from "./emitter.js";
 import { LoaError } from "./errors.js";
-import { exclusively } from "./lock.js";
+import { withLock } from "./lock.js";
 import { browserStorage, load, save } from "./storage.js";
 
-/** @typedef {import("./types.js").SignedIn} SignedIn */
+/** @typedef {import("./types.js").AuthResponse} AuthResponse */
 /** @typedef {import("./types.js").Profile} Profile */
 /**
- * @typedef {{user: Profile, access_token: string, refresh_token: string, issued_at: number, expires_at: number}} Kept
  * Times are in milliseconds since the epoch, by this device's clock.
+ * @typedef {{user: Profile, access_token: string, refresh_token: string, issued_at: number, expires_at: number}}
+ *   StoredSession
  */
 /** @typedef {{type: "signed-in", user: Profile} | {type: "signed-out", code: string | null}} SessionEvent */
 
-const KEY = "loa:session";
-const LOCK = "loa:refresh";
+const STORAGE_KEY = "loa:session";
+const REFRESH_LOCK = "loa:refresh";
 /**
- * Milliseconds that a token has to be good for when it is handed out: a connection is told a minute ahead that its
- * token expires, and one opened with less than that would be told at once.
+ * Milliseconds for which a token must be valid when it is handed out. The server announces the expiry of a connection's
+ * token a minute ahead; a connection opened with less than that would receive the announcement at once.
  */
-const MARGIN = 70_000;
+const MIN_VALIDITY = 70_000;
 
 /**
- * One for the page; all tabs of the browser share what it keeps.
+ * The session, shared by all tabs of the browser through local storage. Create one per page.
  *
- * A refresh token is good once, and shown twice it ends the session (two hold it: one has stolen it). So tabs refresh
- * one at a time, and whoever waited takes what the one before has got.
+ * A refresh token is valid once; if it is used twice, the server ends the session, because one of the two holders may
+ * have stolen it. Tabs therefore refresh one at a time, and a tab that waited uses the tokens that the previous tab has
+ * stored.
  */
 export class Session {
   /** @type {Emitter<SessionEvent>} */
@@ -34,17 +36,17 @@ export class Session {
   #fetch;
   #locks;
   #storage;
-  /** The access token that was handed out last: the one that will not do any more when a fresh one is asked for. */
-  #given = "";
+  /** The access token that `getToken` returned last. A request for a fresh token must not return it again. */
+  #lastToken = "";
 
   /**
    * @param {{
    *   server?: string,
    *   fetch?: typeof globalThis.fetch,
-   *   localStorage?: import("./storage.js").KeyValues,
+   *   localStorage?: import("./storage.js").KeyValueStorage,
    *   locks?: LockManager | undefined,
    *   window?: Window | undefined,
-   * }} [options] `server`: its origin, where it is not the page's own
+   * }} [options] `server`: its origin, by default the page's
    */
   constructor({
     server = globalThis.location?.origin ?? "",
@@ -58,17 +60,17 @@ export class Session {
     this.#storage = localStorage;
     this.#locks = locks;
     window?.addEventListener("storage", ({ key, oldValue, newValue }) => {
-      if (key === KEY || key === null) this.#changedElsewhere(oldValue, newValue);
+      if (key === STORAGE_KEY || key === null) this.#onStorageChange(oldValue, newValue);
     });
-    // They are handed on as functions.
+    // Bound because they are passed as callbacks.
     this.getToken = this.getToken.bind(this);
     this.getTicket = this.getTicket.bind(this);
     this.fetch = this.fetch.bind(this);
   }
 
-  /** The signed-in person's profile, null where nobody is. */
+  /** The profile of the signed-in user; null if nobody is signed in. */
   get user() {
-    return this.#kept?.user ?? null;
+    return this.#stored?.user ?? null;
   }
 
   /**
@@ -80,12 +82,13 @@ export class Session {
   }
 
   /**
+   * Creates an account and signs in.
    * @param {string} username
    * @param {string} password
    * @param {string} [displayName]
    */
   register(username, password, displayName) {
-    return this.#begin("/api/v1/auth/register", { username, password, display_name: displayName });
+    return this.#signIn("/api/v1/auth/register", { username, password, display_name: displayName });
   }
 
   /**
@@ -93,16 +96,16 @@ export class Session {
    * @param {string} password
    */
   login(username, password) {
-    return this.#begin("/api/v1/auth/login", { username, password });
+    return this.#signIn("/api/v1/auth/login", { username, password });
   }
 
-  /** Ends the session here, and on the server if that can be reached. */
+  /** Signs out here, and ends the session on the server if it can be reached. */
   async logout() {
     try {
       const token = await this.getToken();
-      // First here: to be told by the server that one is signed out would be no news.
+      // Before the request: otherwise the server would close the connections first, as if the session were revoked.
       this.end();
-      await this.#ask("/api/v1/auth/logout", { method: "POST", keepalive: true }, token);
+      await this.#request("/api/v1/auth/logout", { method: "POST", keepalive: true }, token);
     } catch (error) {
       this.end();
       if (!(error instanceof LoaError && (error.needsSignIn || error.retryable))) throw error;
@@ -110,31 +113,31 @@ export class Session {
   }
 
   /**
-   * Forget the tokens, here and in the other tabs.
+   * Removes the tokens, in all tabs. Does not call the server.
    * @param {string | null} [code] why
    */
   end(code = null) {
-    if (!this.#kept) return;
-    save(this.#storage, KEY, null);
+    if (!this.#stored) return;
+    save(this.#storage, STORAGE_KEY, null);
     this.#emitter.emit({ type: "signed-out", code });
   }
 
   /**
-   * A good access token. `fresh`: not the one that was given last, but one that this or another tab has got since.
-   * Rejects with a LoaError; with `needsSignIn`, the session is over.
-   * @param {{fresh?: boolean}} [options]
+   * Returns a valid access token, refreshed if it expires soon. Rejects with a LoaError; if it `needsSignIn`, the
+   * session is over.
+   * @param {{fresh?: boolean}} [options] `fresh`: do not return the token that was returned last
    * @returns {Promise<string>}
    */
   async getToken({ fresh = false } = {}) {
-    const kept = this.#kept;
-    if (!kept) throw new LoaError("token_missing", "Nobody is signed in.");
-    const stale = fresh && kept.access_token === this.#given;
-    const token = stale || expiring(kept) ? await this.#refresh(kept.access_token) : kept.access_token;
-    this.#given = token;
+    const stored = this.#stored;
+    if (!stored) throw new LoaError("token_missing", "Nobody is signed in.");
+    const rejected = fresh && stored.access_token === this.#lastToken;
+    const token = rejected || expiresSoon(stored) ? await this.#refresh(stored.access_token) : stored.access_token;
+    this.#lastToken = token;
     return token;
   }
 
-  /** For the URL of one socket or stream: good once, for half a minute. */
+  /** Returns a ticket for the URL of a socket or stream; it is valid once and for 30 seconds. */
   async getTicket() {
     const response = await this.fetch("/api/v1/auth/ticket", { method: "POST" });
     /** @type {{ticket: string}} */
@@ -143,73 +146,74 @@ export class Session {
   }
 
   /**
-   * The platform's `fetch` for a path of the server, signed in: it refreshes an expired token once, and turns every
-   * answer that is not 2xx into a LoaError.
-   * @param {string} path
+   * Like the browser's `fetch`, with the access token. Refreshes an expired token once, and rejects with a LoaError if
+   * the response is not 2xx.
+   * @param {string} path on the server
    * @param {RequestInit} [init]
    */
   async fetch(path, init = {}) {
     const token = await this.getToken();
     try {
-      return await this.#ask(path, init, token);
+      return await this.#request(path, init, token);
     } catch (error) {
       if (!(error instanceof LoaError && error.status === 401 && error.needsSignIn)) throw error;
-      if (error.code === "token_expired") return this.#ask(path, init, await this.#refresh(token));
-      if (this.#kept?.access_token === token) this.end(error.code);
+      if (error.code === "token_expired") return this.#request(path, init, await this.#refresh(token));
+      if (this.#stored?.access_token === token) this.end(error.code);
       throw error;
     }
   }
 
-  /** @returns {Kept | null} */
-  get #kept() {
-    return load(this.#storage, KEY);
+  /** @returns {StoredSession | null} */
+  get #stored() {
+    return load(this.#storage, STORAGE_KEY);
   }
 
   /**
    * @param {string} path
    * @param {Record<string, string | undefined>} body
    */
-  async #begin(path, body) {
-    const { user } = this.#keep(await this.#post(path, body));
+  async #signIn(path, body) {
+    const { user } = this.#store(await this.#post(path, body));
     this.#emitter.emit({ type: "signed-in", user });
     return user;
   }
 
-  /** @param {string} refused the access token that will not do */
-  #refresh(refused) {
+  /** Returns an access token other than `rejected`. @param {string} rejected */
+  #refresh(rejected) {
     const task = async () => {
-      const kept = this.#kept;
-      if (!kept) throw new LoaError("token_missing", "Nobody is signed in.");
-      if (kept.access_token !== refused && !expiring(kept)) return kept.access_token;
+      const stored = this.#stored;
+      if (!stored) throw new LoaError("token_missing", "Nobody is signed in.");
+      if (stored.access_token !== rejected && !expiresSoon(stored)) return stored.access_token;
       try {
-        return this.#keep(await this.#post("/api/v1/auth/refresh", { refresh_token: kept.refresh_token })).access_token;
+        const response = await this.#post("/api/v1/auth/refresh", { refresh_token: stored.refresh_token });
+        return this.#store(response).access_token;
       } catch (error) {
         if (error instanceof LoaError && error.needsSignIn) this.end(error.code);
         throw error;
       }
     };
-    return exclusively(LOCK, task, { locks: this.#locks, storage: this.#storage });
+    return withLock(REFRESH_LOCK, task, { locks: this.#locks, storage: this.#storage });
   }
 
   /**
-   * @param {SignedIn} answer
-   * @returns {Kept}
+   * @param {AuthResponse} response
+   * @returns {StoredSession}
    */
-  #keep({ user, access_token, refresh_token, expires_in }) {
+  #store({ user, access_token, refresh_token, expires_in }) {
     const issued_at = Date.now();
-    const kept = { user, access_token, refresh_token, issued_at, expires_at: issued_at + expires_in * 1000 };
-    save(this.#storage, KEY, kept);
-    return kept;
+    const session = { user, access_token, refresh_token, issued_at, expires_at: issued_at + expires_in * 1000 };
+    save(this.#storage, STORAGE_KEY, session);
+    return session;
   }
 
   /**
    * @param {string} path
    * @param {unknown} body
-   * @returns {Promise<SignedIn>}
+   * @returns {Promise<AuthResponse>}
    */
   async #post(path, body) {
     const headers = { "Content-Type": "application/json" };
-    return (await this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+    return (await this.#request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
   }
 
   /**
@@ -217,33 +221,34 @@ export class Session {
    * @param {RequestInit} init
    * @param {string} [token]
    */
-  async #ask(path, init, token) {
+  async #request(path, init, token) {
     const headers = new Headers(init.headers);
     if (token) headers.set("Authorization", `Bearer ${token}`);
-    // Called as a function of its own: the browser's `fetch` refuses to be a method of anything but the window.
+    // Called as a plain function: the browser's `fetch` throws if `this` is anything but the window.
     const fetch = this.#fetch;
     const response = await fetch(this.#server + path, { ...init, headers }).catch((error) => {
       if (init.signal?.aborted) throw error;
       throw new LoaError("network", "The server cannot be reached.");
     });
-    if (!response.ok) throw await LoaError.of(response);
+    if (!response.ok) throw await LoaError.fromResponse(response);
     return response;
   }
 
   /**
-   * Another tab has signed in, out, or refreshed.
-   * @param {string | null} before
-   * @param {string | null} after
+   * Called when another tab has signed in, signed out or refreshed the token.
+   * @param {string | null} oldValue
+   * @param {string | null} newValue
    */
-  #changedElsewhere(before, after) {
-    const [was, is] = [before, after].map((text) => /** @type {Kept | null} */ (text && JSON.parse(text)));
-    if (is && is.user.id !== was?.user.id) this.#emitter.emit({ type: "signed-in", user: is.user });
-    if (!is) this.#emitter.emit({ type: "signed-out", code: null });
+  #onStorageChange(oldValue, newValue) {
+    const [before, after] = [oldValue, newValue].map((text) => {
+      return /** @type {StoredSession | null} */ (text && JSON.parse(text));
+    });
+    if (after && after.user.id !== before?.user.id) this.#emitter.emit({ type: "signed-in", user: after.user });
+    if (!after) this.#emitter.emit({ type: "signed-out", code: null });
   }
 }
 
-/** @param {Kept} kept */
-function expiring(kept) {
-  const left = kept.expires_at - Date.now();
-  return left < Math.min(MARGIN, (kept.expires_at - kept.issued_at) / 2);
+/** @param {StoredSession} session */
+function expiresSoon({ issued_at, expires_at }) {
+  return expires_at - Date.now() < Math.min(MIN_VALIDITY, (expires_at - issued_at) / 2);
 }

@@ -1,25 +1,26 @@
-/** The browser's storages; where they are missing or forbidden, one that lasts as long as the page. */
+/** The browser's key-value storages, with an in-memory fallback. */
 
-/** @typedef {Pick<Storage, "getItem" | "setItem" | "removeItem">} KeyValues */
+/** @typedef {Pick<Storage, "getItem" | "setItem" | "removeItem">} KeyValueStorage */
 
 /**
+ * Returns the named storage, or one in memory if the browser's is missing, forbidden or full.
  * @param {"localStorage" | "sessionStorage"} name
- * @returns {KeyValues}
+ * @returns {KeyValueStorage}
  */
 export function browserStorage(name) {
   try {
-    // Reading the property throws where the person has forbidden storage, writing where there is no room for any.
+    // Reading the property throws if the user has forbidden storage; writing throws if there is no space.
     const storage = globalThis[name];
     storage.setItem("loa:probe", "");
     storage.removeItem("loa:probe");
     return storage;
   } catch {
-    return memory();
+    return memoryStorage();
   }
 }
 
-/** @returns {KeyValues} */
-function memory() {
+/** @returns {KeyValueStorage} */
+function memoryStorage() {
   /** @type {Map<string, string>} */
   const values = new Map();
   return {
@@ -30,8 +31,8 @@ function memory() {
 }
 
 /**
- * What was stored as JSON under `key`; null where there is nothing, or nothing readable.
- * @param {KeyValues} storage
+ * Returns the JSON value stored under `key`; null if there is none, or if it is not valid JSON.
+ * @param {KeyValueStorage} storage
  * @param {string} key
  * @returns {any}
  */
@@ -44,8 +45,9 @@ export function load(storage, key) {
 }
 
 /**
- * Store `value` as JSON, or remove it where it is null. A full storage is no reason to fail: it only helps a reload.
- * @param {KeyValues} storage
+ * Stores `value` as JSON under `key`; removes the key if the value is null. A failing write (storage full) is ignored:
+ * stored values only help after a reload.
+ * @param {KeyValueStorage} storage
  * @param {string} key
  * @param {unknown} value
  */
@@ -54,6 +56,6 @@ export function save(storage, key, value) {
     if (value === null) storage.removeItem(key);
     else storage.setItem(key, JSON.stringify(value));
   } catch {
-    // Nothing to be done.
+    // See above.
   }
 }

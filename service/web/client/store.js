@@ -1,9 +1,17 @@
-/** Everything a view renders, kept current. */
+/** The state that views render. */
 
-import { foldChat, PAGE, withDetails, withHistory, withOpened, withoutIdle, withoutPending } from "./chat-state.js";
+import {
+  PAGE_SIZE,
+  reduceChat,
+  withDetails,
+  withHistory,
+  withOpen,
+  withoutExpiredTyping,
+  withoutPending,
+} from "./chat-state.js";
 import { Emitter } from "./emitter.js";
 import { LoaError } from "./errors.js";
-import { EMPTY, foldNotifications, withPage, withRead } from "./notification-state.js";
+import { EMPTY, reduceNotifications, withPage, withRead } from "./notification-state.js";
 
 /**
  * @typedef {import("./types.js").State} State
@@ -11,10 +19,10 @@ import { EMPTY, foldNotifications, withPage, withRead } from "./notification-sta
  * @typedef {import("./types.js").StreamEvent} StreamEvent
  */
 
-/** Conversations, or notifications, in a page of their list. */
-const LIST = 30;
-/** Seconds between two tries to fetch what could not be had, where the server has not said. */
-const PATIENCE = 5;
+/** Conversations, or notifications, per page of their list. */
+const LIST_PAGE_SIZE = 30;
+/** Seconds before a failed request is retried, if the server names no delay. */
+const RETRY_DELAY = 5;
 
 /** @type {State} */
 const INITIAL = {
@@ -31,35 +39,37 @@ const INITIAL = {
 };
 
 /**
- * Folds the chat socket and the notification stream into one state, and fetches what they do not carry.
+ * Reduces the events of the chat socket and the notification stream to one state, and fetches over REST what the events
+ * do not carry.
  *
- * Each state is a new object that never changes, so views compare by identity; `subscribe` and `getSnapshot` are what
- * React's `useSyncExternalStore` takes. Subscribers are told once for all that changes together.
+ * States are immutable, so views can compare them by identity. `subscribe` and `getSnapshot` have the signatures that
+ * React's `useSyncExternalStore` expects. Subscribers are called once for all changes of one task (in a microtask).
  */
 export class Store {
   /** @type {Emitter<State>} */
   #emitter = new Emitter();
   #state = INITIAL;
-  #telling = false;
+  #emitScheduled = false;
   #socket;
   #stream;
   #api;
-  #leaves;
-  /** What is being fetched, by what it is. @type {Map<string, Promise<void>>} */
-  #fetching = new Map();
-  /** Cut short when the person changes: what is fetched is no longer theirs. */
-  #sitting = new AbortController();
+  #unsubscribers;
+  /** Running requests, by what they fetch. @type {Map<string, Promise<void>>} */
+  #inflight = new Map();
+  /** Aborted when the user changes, because the results belong to the previous user. */
+  #abort = new AbortController();
   /** The cursor of the next page of conversations. @type {string | null} */
-  #next = null;
+  #nextCursor = null;
   /**
-   * Conversations told of since the last hello. What was fetched meanwhile knows less of them than the event did.
+   * Conversations whose details were fetched, or set by an event, since the last hello. The response to a request that
+   * was sent before may be older and must not overwrite them.
    * @type {Set<string>}
    */
-  #current = new Set();
-  /** One's own marks under way, whose echo is no news. */
-  #marking = 0;
+  #fetchedSinceHello = new Set();
+  /** The number of running requests that mark notifications as read; their own echo needs no reload. */
+  #runningMarks = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #typing;
+  #typingTimer;
 
   /**
    * @param {{
@@ -72,12 +82,12 @@ export class Store {
     this.#socket = socket;
     this.#stream = stream;
     this.#api = api;
-    this.#leaves = [
-      socket.subscribe((event) => this.#hearChat(event)),
-      stream.subscribe((event) => this.#hearStream(event)),
+    this.#unsubscribers = [
+      socket.subscribe((event) => this.#onChatEvent(event)),
+      stream.subscribe((event) => this.#onStreamEvent(event)),
     ];
-    this.#begin(null);
-    // They are handed on as functions.
+    this.#reset(null);
+    // Bound because they are passed as callbacks.
     this.subscribe = this.subscribe.bind(this);
     this.getSnapshot = this.getSnapshot.bind(this);
   }
@@ -94,81 +104,81 @@ export class Store {
     return this.#emitter.subscribe(handler);
   }
 
-  /** Forget everything: nobody is signed in any longer. */
+  /** Resets the state, for example after a sign-out. */
   clear() {
-    this.#begin(null);
+    this.#reset(null);
   }
 
-  /** Hear no more of the socket and the stream. */
+  /** Unsubscribes from the socket and the stream, and cancels all requests and timers. */
   close() {
-    for (const leave of this.#leaves) leave();
-    this.#sitting.abort();
-    clearTimeout(this.#typing);
+    for (const unsubscribe of this.#unsubscribers) unsubscribe();
+    this.#abort.abort();
+    clearTimeout(this.#typingTimer);
   }
 
-  // What a view asks for.
+  // Actions of views.
 
   /**
-   * The conversation is on the screen: load its latest messages and hold on to them.
+   * Call when a conversation is shown: loads its latest messages, and keeps more of them in memory.
    * @param {string} conversationId
    */
   openConversation(conversationId) {
-    this.#set(withOpened(this.#state, conversationId, true));
-    return this.#complete(conversationId);
+    this.#set(withOpen(this.#state, conversationId, true));
+    return this.#loadMissing(conversationId);
   }
 
-  /** It is no longer. @param {string} conversationId */
+  /** Call when a conversation is no longer shown. @param {string} conversationId */
   closeConversation(conversationId) {
-    this.#set(withOpened(this.#state, conversationId, false));
+    this.#set(withOpen(this.#state, conversationId, false));
   }
 
-  /** The page of messages before those held. @param {string} conversationId */
+  /** Loads the page of messages before the loaded ones. @param {string} conversationId */
   loadOlder(conversationId) {
-    return this.#fetch(`history:${conversationId}`, async (signal) => {
-      const { from, hasOlder } = this.#state.conversations[conversationId] ?? {};
-      if (!hasOlder || from === Infinity) return;
-      const { items } = await this.#api.messages(conversationId, { before: from, limit: PAGE });
-      if (!signal.aborted) this.#set(withHistory(this.#state, conversationId, items, from));
+    return this.#fetchOnce(`history:${conversationId}`, async (signal) => {
+      const { loadedFrom, hasOlder } = this.#state.conversations[conversationId] ?? {};
+      if (!hasOlder || loadedFrom === Infinity) return;
+      const { items } = await this.#api.messages(conversationId, { before: loadedFrom, limit: PAGE_SIZE });
+      if (!signal.aborted) this.#set(withHistory(this.#state, conversationId, items, loadedFrom));
     });
   }
 
-  /** The next page of conversations. */
+  /** Loads the next page of conversations. */
   loadMoreConversations() {
-    return this.#fetchConversations(this.#next);
+    return this.#fetchConversations(this.#nextCursor);
   }
 
-  /** The page of notifications before those held. */
+  /** Loads the page of notifications before the loaded ones. */
   loadOlderNotifications() {
     const { items, hasOlder } = this.#state.notifications;
     return hasOlder ? this.#fetchNotifications(items.at(-1)?.seq) : Promise.resolve();
   }
 
-  /** All messages of the conversation have been read. @param {string} conversationId */
+  /** Marks all messages of a conversation as read. @param {string} conversationId */
   markRead(conversationId) {
     const { userId, conversations } = this.#state;
     const { lastSeq, unreadCount } = conversations[conversationId] ?? {};
     if (!userId || !unreadCount) return;
     const data = { user_id: userId, seq: lastSeq };
-    this.#set(foldChat(this.#state, { type: "read", conversation_id: conversationId, data }));
+    this.#set(reduceChat(this.#state, { type: "read", conversation_id: conversationId, data }));
     this.#socket.markRead(conversationId, lastSeq);
   }
 
   /** @param {string} notificationId */
   markNotificationRead(notificationId) {
-    return this.#mark(
+    return this.#markNotifications(
       () => this.#api.readNotification(notificationId),
       ({ data }) => data.notification_id === notificationId,
     );
   }
 
-  /** All that there are. */
+  /** Marks all notifications as read. */
   async markNotificationsRead() {
     const last = this.#state.notifications.seq;
-    if (last) await this.#mark(() => this.#api.readNotifications(last), ({ seq }) => seq <= last);
+    if (last) await this.#markNotifications(() => this.#api.readNotifications(last), ({ seq }) => seq <= last);
   }
 
   /**
-   * Take a message that has failed off the list.
+   * Removes a pending message that has failed.
    * @param {string} conversationId
    * @param {string} nonce
    */
@@ -176,104 +186,109 @@ export class Store {
     this.#set(withoutPending(this.#state, conversationId, nonce));
   }
 
-  // What happens.
+  // Events.
 
   /** @param {string | null} userId */
-  #begin(userId) {
-    this.#sitting.abort();
-    this.#sitting = new AbortController();
-    this.#fetching.clear();
-    this.#current = new Set();
-    this.#next = null;
-    this.#set({ ...INITIAL, userId, chat: this.#socket.connectionState, stream: this.#stream.connectionState });
+  #reset(userId) {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    this.#inflight.clear();
+    this.#fetchedSinceHello = new Set();
+    this.#nextCursor = null;
+    const { connectionState: chat } = this.#socket;
+    const { connectionState: stream } = this.#stream;
+    this.#set({ ...INITIAL, userId, chat, stream });
     for (const data of this.#socket.pending) {
-      this.#set(foldChat(this.#state, { type: "pending", conversation_id: data.conversation_id, data }));
+      this.#set(reduceChat(this.#state, { type: "pending", conversation_id: data.conversation_id, data }));
     }
   }
 
   /** @param {ChatEvent} event */
-  #hearChat(event) {
+  #onChatEvent(event) {
     if (event.type === "hello" && event.user_id !== this.#state.userId) {
-      if (this.#state.userId) this.#begin(event.user_id);
+      if (this.#state.userId) this.#reset(event.user_id);
       else this.#set({ ...this.#state, userId: event.user_id });
     }
-    this.#set(foldChat(this.#state, event));
+    this.#set(reduceChat(this.#state, event));
     switch (event.type) {
       case "hello":
       case "reset":
-        this.#current = new Set();
-        this.#fetching.clear();
-        return quietly(this.#refresh());
+        this.#fetchedSinceHello = new Set();
+        this.#inflight.clear();
+        return ignoreRejections(this.#refresh());
       case "conversation_updated":
       case "conversation_removed":
-        return void this.#current.add(event.conversation_id);
+        return void this.#fetchedSinceHello.add(event.conversation_id);
       case "typing":
-        return this.#expectIdle();
+        return this.#scheduleTypingExpiry();
       case "new_message":
       case "message_updated":
-      case "pending":
-        if (!this.#state.conversations[event.conversation_id]?.details) quietly(this.#complete(event.conversation_id));
+      case "pending": {
+        const id = event.conversation_id;
+        if (!this.#state.conversations[id]?.details) ignoreRejections(this.#loadMissing(id));
+      }
     }
   }
 
   /** @param {StreamEvent} event */
-  #hearStream(event) {
+  #onStreamEvent(event) {
     if (event.type === "status") return this.#set({ ...this.#state, stream: event.data });
     const before = this.#state.notifications;
-    const notifications = foldNotifications(before, event);
+    const notifications = reduceNotifications(before, event);
     this.#set({ ...this.#state, notifications });
-    const readElsewhere = notifications.readCount > before.readCount && notifications.unreadCount && !this.#marking;
-    if (event.type === "hello" || event.type === "reset" || readElsewhere) quietly(this.#fetchNotifications());
+    const readElsewhere =
+      notifications.readCount > before.readCount && notifications.unreadCount && !this.#runningMarks;
+    if (event.type === "hello" || event.type === "reset" || readElsewhere) ignoreRejections(this.#fetchNotifications());
   }
 
-  /** After a break: names and participants may have changed, which no sync tells. */
+  /** Reloads the details after a reconnect: titles and participants may have changed, which `sync` does not report. */
   async #refresh() {
     await this.#fetchConversations(null);
-    for (const { id, details, opened } of Object.values(this.#state.conversations)) {
-      if (opened || !details) quietly(this.#complete(id));
+    for (const { id, details, isOpen } of Object.values(this.#state.conversations)) {
+      if (isOpen || !details) ignoreRejections(this.#loadMissing(id));
     }
   }
 
-  #expectIdle() {
-    clearTimeout(this.#typing);
-    const ends = Object.values(this.#state.conversations).flatMap(({ typing }) => Object.values(typing));
-    if (!ends.length) return;
-    this.#typing = setTimeout(() => {
-      this.#set(withoutIdle(this.#state, Date.now()));
-      this.#expectIdle();
-    }, Math.min(...ends) - Date.now());
+  #scheduleTypingExpiry() {
+    clearTimeout(this.#typingTimer);
+    const expiries = Object.values(this.#state.conversations).flatMap(({ typing }) => Object.values(typing));
+    if (!expiries.length) return;
+    this.#typingTimer = setTimeout(() => {
+      this.#set(withoutExpiredTyping(this.#state, Date.now()));
+      this.#scheduleTypingExpiry();
+    }, Math.min(...expiries) - Date.now());
   }
 
-  // What has to be fetched.
+  // Requests.
 
   /**
-   * What a view of the conversation needs: its details, and if it is on the screen a page of messages.
+   * Loads the details of a conversation unless they are current, and a page of messages if it is open.
    * @param {string} id
    */
-  async #complete(id) {
-    if (!this.#current.has(id)) await this.#fetchDetails(id);
-    const { opened, messages } = this.#state.conversations[id] ?? {};
-    if (opened && messages.length < PAGE) await this.loadOlder(id);
+  async #loadMissing(id) {
+    if (!this.#fetchedSinceHello.has(id)) await this.#fetchDetails(id);
+    const { isOpen, messages } = this.#state.conversations[id] ?? {};
+    if (isOpen && messages.length < PAGE_SIZE) await this.loadOlder(id);
   }
 
   /** @param {string | null} before */
   #fetchConversations(before) {
-    return this.#fetch(`conversations:${before}`, async () => {
-      const current = this.#current;
-      const { items, next } = await this.#api.conversations({ limit: LIST, before });
-      if (current !== this.#current) return;
-      this.#next = next;
-      const state = items.reduce((known, details) => this.#withDetails(known, details), this.#state);
+    return this.#fetchOnce(`conversations:${before}`, async () => {
+      const fetchedSinceHello = this.#fetchedSinceHello;
+      const { items, next } = await this.#api.conversations({ limit: LIST_PAGE_SIZE, before });
+      if (fetchedSinceHello !== this.#fetchedSinceHello) return;
+      this.#nextCursor = next;
+      const state = items.reduce((reduced, details) => this.#withFetchedDetails(reduced, details), this.#state);
       this.#set({ ...state, hasMoreConversations: next !== null });
     });
   }
 
   /** @param {string} id */
   #fetchDetails(id) {
-    return this.#fetch(`details:${id}`, async () => {
-      const current = this.#current;
+    return this.#fetchOnce(`details:${id}`, async () => {
+      const fetchedSinceHello = this.#fetchedSinceHello;
       const details = await this.#api.conversation(id);
-      if (current === this.#current) this.#set(this.#withDetails(this.#state, details));
+      if (fetchedSinceHello === this.#fetchedSinceHello) this.#set(this.#withFetchedDetails(this.#state, details));
     });
   }
 
@@ -281,61 +296,62 @@ export class Store {
    * @param {State} state
    * @param {import("./types.js").Conversation} details
    */
-  #withDetails(state, details) {
-    if (this.#current.has(details.id)) return state;
-    this.#current.add(details.id);
+  #withFetchedDetails(state, details) {
+    if (this.#fetchedSinceHello.has(details.id)) return state;
+    this.#fetchedSinceHello.add(details.id);
     this.#socket.setBaseline(details);
     return withDetails(state, details);
   }
 
   /** @param {number} [before] */
   #fetchNotifications(before) {
-    return this.#fetch(`notifications:${before}`, async (signal) => {
-      const page = await this.#api.notifications({ limit: LIST, before });
+    return this.#fetchOnce(`notifications:${before}`, async (signal) => {
+      const page = await this.#api.notifications({ limit: LIST_PAGE_SIZE, before });
       if (!signal.aborted) this.#set({ ...this.#state, notifications: withPage(this.#state.notifications, page) });
     });
   }
 
   /**
-   * @param {() => Promise<unknown>} mark
-   * @param {(notification: import("./types.js").Notification) => boolean} which
+   * @param {() => Promise<unknown>} request
+   * @param {(notification: import("./types.js").Notification) => boolean} matches
    */
-  async #mark(mark, which) {
-    this.#marking++;
+  async #markNotifications(request, matches) {
+    this.#runningMarks++;
     try {
-      await mark();
-      this.#set({ ...this.#state, notifications: withRead(this.#state.notifications, which) });
+      await request();
+      this.#set({ ...this.#state, notifications: withRead(this.#state.notifications, matches) });
     } finally {
-      this.#marking--;
+      this.#runningMarks--;
     }
   }
 
   /**
-   * Fetch something, once however often it is asked for meanwhile, and patiently. Rejects with what will not pass.
-   * @param {string} what
-   * @param {(signal: AbortSignal) => Promise<void>} task nobody wants its result once `signal` is aborted
+   * Runs `task`, with retries, unless the same is being fetched already; then returns the running promise. Rejects with
+   * an error that is not retryable.
+   * @param {string} key
+   * @param {(signal: AbortSignal) => Promise<void>} task must discard its result if `signal` is aborted
    * @returns {Promise<void>}
    */
-  #fetch(what, task) {
-    const underWay = this.#fetching.get(what);
-    if (underWay) return underWay;
-    const fetching = this.#patiently(task).finally(() => {
-      if (this.#fetching.get(what) === fetching) this.#fetching.delete(what);
+  #fetchOnce(key, task) {
+    const running = this.#inflight.get(key);
+    if (running) return running;
+    const promise = this.#retry(task).finally(() => {
+      if (this.#inflight.get(key) === promise) this.#inflight.delete(key);
     });
-    this.#fetching.set(what, fetching);
-    return fetching;
+    this.#inflight.set(key, promise);
+    return promise;
   }
 
   /** @param {(signal: AbortSignal) => Promise<void>} task */
-  async #patiently(task) {
-    const { signal } = this.#sitting;
+  async #retry(task) {
+    const { signal } = this.#abort;
     while (!signal.aborted) {
       try {
         return await task(signal);
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof LoaError && error.retryable)) throw error;
-        await sleep((error.retryAfter ?? PATIENCE) * 1000 * (1 + Math.random()), signal);
+        await sleep((error.retryAfter ?? RETRY_DELAY) * 1000 * (1 + Math.random()), signal);
       }
     }
   }
@@ -344,52 +360,56 @@ export class Store {
   #set(state) {
     const before = this.#state;
     if (state === before) return;
-    const moved = state.conversations !== before.conversations;
-    this.#state = moved ? { ...state, conversationIds: ordered(state, before.conversationIds) } : state;
-    if (this.#telling) return;
-    this.#telling = true;
+    const reorder = state.conversations !== before.conversations;
+    this.#state = reorder ? { ...state, conversationIds: sortedIds(state, before.conversationIds) } : state;
+    if (this.#emitScheduled) return;
+    this.#emitScheduled = true;
     queueMicrotask(() => {
-      this.#telling = false;
+      this.#emitScheduled = false;
       this.#emitter.emit(this.#state);
     });
   }
 }
 
 /**
- * The ids of the conversations whose details are known, latest activity first; `before` itself where it still holds.
+ * Returns the ids of the conversations whose details are known, latest activity first; `before` itself if it is equal.
  * @param {State} state
  * @param {string[]} before
  */
-function ordered({ conversations }, before) {
-  const known = Object.values(conversations).flatMap(({ id, details, lastMessage }) => {
+function sortedIds({ conversations }, before) {
+  const listed = Object.values(conversations).flatMap(({ id, details, lastMessage }) => {
     if (!details) return [];
-    const said = lastMessage?.created_at ?? "";
-    return [{ id, at: said > details.last_activity_at ? said : details.last_activity_at }];
+    const sentAt = lastMessage?.created_at ?? "";
+    return [{ id, at: sentAt > details.last_activity_at ? sentAt : details.last_activity_at }];
   });
-  const ids = known.sort((one, other) => (one.at < other.at ? 1 : one.at > other.at ? -1 : 0)).map(({ id }) => id);
-  return ids.length === before.length && ids.every((id, place) => id === before[place]) ? before : ids;
+  const ids = listed.sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0)).map(({ id }) => id);
+  return ids.length === before.length && ids.every((id, index) => id === before[index]) ? before : ids;
 }
 
-/** What the server refuses, as a conversation one has left, is simply not there. @param {Promise<void>} fetching */
-function quietly(fetching) {
-  fetching.catch((error) => {
+/**
+ * Ignores the server's errors in a background request: if the user has left a conversation, for example, there is
+ * nothing to show.
+ * @param {Promise<void>} promise
+ */
+function ignoreRejections(promise) {
+  promise.catch((error) => {
     if (!(error instanceof LoaError)) throw error;
   });
 }
 
 /**
  * @param {number} milliseconds
- * @param {AbortSignal} signal ends it early
+ * @param {AbortSignal} signal ends the sleep early
  * @returns {Promise<void>}
  */
 function sleep(milliseconds, signal) {
   return new Promise((resolve) => {
-    const end = () => {
+    const wake = () => {
       clearTimeout(timer);
-      signal.removeEventListener("abort", end);
+      signal.removeEventListener("abort", wake);
       resolve();
     };
-    const timer = setTimeout(end, milliseconds);
-    signal.addEventListener("abort", end);
+    const timer = setTimeout(wake, milliseconds);
+    signal.addEventListener("abort", wake);
   });
 }

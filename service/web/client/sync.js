@@ -1,82 +1,86 @@
-/** Getting what was missed. */
+/** Fetches the changes that were missed. */
 
 /**
  * @typedef {import("./types.js").Message} Message
  * @typedef {import("./types.js").MessageEvent} MessageEvent
+ * @typedef {import("./socket-connection.js").SocketConnection} SocketConnection
  * @typedef {(conversationId: string, afterRev: number) => Promise<import("./types.js").Page<Message>>} GetChanges
  */
 
-/** Conversations in one request: 45 bytes each, well below the 64 KiB that a frame may have. */
-const AT_ONCE = 500;
-/** Milliseconds to wait after an answer that has filled no gap: what was announced cannot be read yet. */
-const PAUSE = 1000;
-const MAX_PAUSE = 20_000;
+/** Conversations in one request: 45 bytes each, well below the limit of 64 KiB per frame. */
+const MAX_CONVERSATIONS = 500;
+/**
+ * Milliseconds to wait after a sync that filled no gap: the announced changes cannot be read yet. The delay doubles up
+ * to the maximum.
+ */
+const RETRY_DELAY = 1000;
+const MAX_RETRY_DELAY = 20_000;
 
-/** Asks for what the conversations that are behind have missed, until none is. */
-export class Sync {
-  #revs;
-  #handOn;
+/** Requests the missed changes of all conversations that are behind, until none is. */
+export class SyncRunner {
+  #tracker;
+  #deliver;
   #getChanges;
-  /** Conversations of which the server has sent only the beginning. @type {Set<string>} */
-  #unfinished = new Set();
+  /** Conversations of which the server has sent only the first part. @type {Set<string>} */
+  #incomplete = new Set();
 
   /**
-   * @param {import("./revs.js").Revs} revs
-   * @param {(events: MessageEvent[]) => void} handOn
-   * @param {GetChanges | undefined} getChanges for the rest of long answers; without it the socket is asked again
+   * @param {import("./revision-tracker.js").RevisionTracker} tracker
+   * @param {(events: MessageEvent[]) => void} deliver
+   * @param {GetChanges | undefined} getChanges fetches the rest of long answers; without it, `sync` is repeated
    */
-  constructor(revs, handOn, getChanges) {
-    this.#revs = revs;
-    this.#handOn = handOn;
+  constructor(tracker, deliver, getChanges) {
+    this.#tracker = tracker;
+    this.#deliver = deliver;
     this.#getChanges = getChanges;
   }
 
-  /** Whether there is anything to ask for. */
-  get due() {
-    return Object.keys(this.#revs.behind(1)).length > 0;
+  /** Whether any conversation is behind. */
+  get isNeeded() {
+    return Object.keys(this.#tracker.behind(1)).length > 0;
   }
 
-  /** Over `link`. Rejects where the link ends before. @param {import("./link.js").Link} link */
-  async run(link) {
-    this.#unfinished.clear();
-    for (let pause = PAUSE; this.due; ) {
-      const behind = this.#revs.behind(AT_ONCE);
-      await link.insist({ type: "sync", conversations: behind });
-      await this.#finish(link);
-      const still = this.#revs.behind(Infinity);
-      if (Object.keys(behind).some((id) => still[id] !== behind[id])) continue;
-      await link.pause(pause);
-      pause = Math.min(2 * pause, MAX_PAUSE);
+  /** Syncs until none is behind. Rejects if the connection ends first. @param {SocketConnection} connection */
+  async run(connection) {
+    this.#incomplete.clear();
+    for (let delay = RETRY_DELAY; this.isNeeded; ) {
+      const requested = this.#tracker.behind(MAX_CONVERSATIONS);
+      await connection.requestWithRetry({ type: "sync", conversations: requested });
+      await this.#fetchIncomplete(connection);
+      const stillBehind = this.#tracker.behind(Infinity);
+      if (Object.keys(requested).some((id) => stillBehind[id] !== requested[id])) continue;
+      await connection.sleep(delay);
+      delay = Math.min(2 * delay, MAX_RETRY_DELAY);
     }
   }
 
-  /** The server's answer for one conversation. @param {import("./types.js").Sync} answer */
-  take({ conversation_id, data: { messages, last_rev, complete } }) {
-    // One that is not complete reaches as far as its last message.
-    this.#handOn(this.#revs.fill(conversation_id, messages, complete ? last_rev : 0));
+  /** Handles a `sync` frame: the changes of one conversation. @param {import("./types.js").Sync} frame */
+  onFrame({ conversation_id, data: { messages, last_rev, complete } }) {
+    // An incomplete answer reaches only as far as its last message.
+    this.#deliver(this.#tracker.backfill(conversation_id, messages, complete ? last_rev : 0));
     if (complete) return;
-    this.#revs.reach(conversation_id, last_rev, 0);
-    this.#unfinished.add(conversation_id);
+    this.#tracker.announce(conversation_id, last_rev, 0);
+    this.#incomplete.add(conversation_id);
   }
 
-  /** @param {import("./link.js").Link} link */
-  async #finish(link) {
-    const unfinished = [...this.#unfinished];
-    this.#unfinished.clear();
-    if (this.#getChanges) for (const id of unfinished) await this.#page(link, id, this.#getChanges);
+  /** @param {SocketConnection} connection */
+  async #fetchIncomplete(connection) {
+    const ids = [...this.#incomplete];
+    this.#incomplete.clear();
+    if (this.#getChanges) for (const id of ids) await this.#fetchPages(connection, id, this.#getChanges);
   }
 
   /**
-   * @param {import("./link.js").Link} link
+   * @param {SocketConnection} connection
    * @param {string} id
    * @param {GetChanges} getChanges
    */
-  async #page(link, id, getChanges) {
-    for (let after; (after = this.#revs.at(id)) !== undefined; ) {
+  async #fetchPages(connection, id, getChanges) {
+    for (let after; (after = this.#tracker.deliveredRev(id)) !== undefined; ) {
       const rev = after;
-      const { items, next } = await link.patiently(() => getChanges(id, rev));
-      this.#handOn(this.#revs.fill(id, items, 0));
-      if (next === null || this.#revs.at(id) === rev) return;
+      const { items, next } = await connection.retry(() => getChanges(id, rev));
+      this.#deliver(this.#tracker.backfill(id, items, 0));
+      if (next === null || this.#tracker.deliveredRev(id) === rev) return;
     }
   }
 }

@@ -1,26 +1,26 @@
 /**
- * What goes over the wire, as the server's documents (/docs, /asyncapi.json) describe it, and what the client adds.
- * Only types: names with an underscore are the server's, names in camel case the client's.
+ * The types of the wire format, which the server documents at /docs and /asyncapi.json, and of the client's state.
+ * Names in snake_case are the server's, names in camelCase the client's.
  */
 
 /** @typedef {{id: string, username: string, display_name: string, avatar: string | null}} Profile */
 
-/** @typedef {{user: Profile, access_token: string, refresh_token: string, expires_in: number}} SignedIn */
+/** @typedef {{user: Profile, access_token: string, refresh_token: string, expires_in: number}} AuthResponse */
 
 /**
  * @typedef {object} Message
  * @property {string} id
  * @property {string} conversation_id
- * @property {number} seq its place: 1, 2, 3 … without holes; it never changes
- * @property {number} rev the conversation's number of this message's last change
+ * @property {number} seq the position in the conversation: 1, 2, 3 … without gaps; never changes
+ * @property {number} rev the revision of this message's last change, counted per conversation
  * @property {string} sender_id
- * @property {string} content empty where `deleted`
+ * @property {string} content empty if `deleted`
  * @property {string | null} nonce
  * @property {string | null} reply_to
  * @property {string} created_at
  * @property {string | null} edited_at
  * @property {boolean} deleted
- * @property {Record<string, string[]>} reactions the users' ids by emoji
+ * @property {Record<string, string[]>} reactions user ids by emoji
  */
 
 /**
@@ -29,7 +29,7 @@
  * @property {"direct" | "group"} kind
  * @property {string | null} title
  * @property {string[]} participant_ids
- * @property {Profile[]} participants the first ones' profiles, enough for a title and a picture
+ * @property {Profile[]} participants profiles of the first participants, enough for a title and a picture
  * @property {string} owner_id
  * @property {string} created_at
  * @property {string} last_activity_at
@@ -40,14 +40,14 @@
  * @property {number} unread_count
  */
 
-/** @typedef {{conversation_id: string, last_seq: number, last_rev: number, last_read_seq: number}} Standing */
+/** @typedef {{conversation_id: string, last_seq: number, last_rev: number, last_read_seq: number}} ConversationHead */
 
 /** @typedef {{online: boolean, last_seen: string | null}} Presence */
 
 /**
  * @typedef {object} Notification
  * @property {"NEW_COMMENT" | "NEW_REPLY"} type
- * @property {number} seq counts one user's notifications 1, 2, 3 … without holes
+ * @property {number} seq numbers the notifications of one user: 1, 2, 3 … without gaps
  * @property {{
  *   notification_id: string,
  *   sender: {id: string, display_name: string, avatar: string | null},
@@ -76,8 +76,8 @@
  */
 
 /**
- * Where a connection stands. `idle`: nobody asked for it; `offline`: it tries again at `retryAt`; `signed-out`: it
- * needs a person; `failed`: the server refused what this client does, and would again.
+ * The status of a connection. `idle`: `connect` was not called; `offline`: the next attempt is due at `retryAt`;
+ * `signed-out`: the user has to sign in; `failed`: the server rejected what this client sent, and would do so again.
  * @typedef {"idle" | "connecting" | "online" | "offline" | "signed-out" | "failed"} Status
  */
 
@@ -85,12 +85,12 @@
  * @typedef {object} ConnectionState
  * @property {Status} status
  * @property {number | null} retryAt milliseconds since the epoch
- * @property {string | null} code why, where there is a reason
+ * @property {string | null} code the reason for the status, if there is one
  */
 
 /**
- * A message of one's own that is not stored yet. With `error` it never will be.
- * @typedef {object} Pending
+ * A message of the user that is not stored yet. If `error` is set, the server has rejected it.
+ * @typedef {object} PendingMessage
  * @property {string} nonce
  * @property {string} conversation_id
  * @property {string} content
@@ -100,9 +100,9 @@
  */
 
 /**
- * What the chat server says.
+ * The frames that the chat server sends.
  * @typedef {{type: "hello", connection_id: string, user_id: string, server_time: string, heartbeat_interval: number,
- *   max_message_bytes: number, token_expires_at: string, conversations: Standing[]}} Hello
+ *   max_message_bytes: number, token_expires_at: string, conversations: ConversationHead[]}} Hello
  * @typedef {{type: "new_message" | "message_updated", conversation_id: string, data: Message}} MessageEvent
  * @typedef {{type: "read", conversation_id: string, data: {user_id: string, seq: number}}} ReadEvent
  * @typedef {{type: "typing", conversation_id: string, data: {user_id: string, expires_in: number}}} TypingEvent
@@ -117,16 +117,16 @@
  * @typedef {{type: "announcement", data: {message: string}}} Announcement
  * @typedef {{type: "ack" | "pong", ref: string | null, data?: any}} Ack
  * @typedef {{type: "error", ref: string | null, code: string, detail: string, retry_after?: number | null,
- *   errors?: import("./errors.js").FieldProblem[] | null}} Refusal
+ *   errors?: import("./errors.js").FieldError[] | null}} ErrorFrame
  * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ConversationUpdated | ConversationRemoved
- *   | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | Refusal} Frame
+ *   | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
  */
 
 /**
- * What the subscribers of a ChatSocket hear: the server's events, messages in the order of their `rev` and none twice,
- * and the client's own about the connection and the outbox.
+ * The events of a ChatSocket: those of the server, with messages in the order of `rev` and each once, and those of the
+ * client about the connection and the outbox.
  * @typedef {{type: "status", data: ConnectionState}} StatusEvent
- * @typedef {{type: "pending", conversation_id: string, data: Pending}} PendingEvent
+ * @typedef {{type: "pending", conversation_id: string, data: PendingMessage}} PendingEvent
  * @typedef {{type: "sent", conversation_id: string, data: Message}} SentEvent
  * @typedef {{type: "failed", conversation_id: string,
  *   data: {nonce: string, error: import("./errors.js").LoaError}}} FailedEvent
@@ -135,7 +135,7 @@
  */
 
 /**
- * What the subscribers of a NotificationStream hear. After a `reset` the list has to be fetched again.
+ * The events of a NotificationStream. After a `reset` the list has to be fetched again.
  * @typedef {{type: "hello",
  *   data: {seq: number, unread_count: number, heartbeat_interval: number, token_expires_at: string}}} StreamHello
  * @typedef {{type: "notification", data: Notification}} NotificationEvent
@@ -144,44 +144,44 @@
  */
 
 /**
- * One conversation, as a view needs it.
+ * The state of one conversation.
  * @typedef {object} ConversationState
  * @property {string} id
- * @property {Conversation | null} details title, participants …, as last told; null until they are known
- * @property {Message[]} messages ascending `seq`, without holes: the latest, back to where one has loaded
- * @property {number} from the `seq` from which on `messages` is complete
- * @property {boolean} hasOlder whether there are more before them
- * @property {Pending[]} pending one's own that are not stored yet, in their order
+ * @property {Conversation | null} details title, participants and so on; null until they are known
+ * @property {Message[]} messages the loaded ones, in ascending order of `seq` and without gaps, up to the latest
+ * @property {number} loadedFrom the `seq` from which on `messages` is complete
+ * @property {boolean} hasOlder whether there are earlier messages
+ * @property {PendingMessage[]} pending the user's messages that are not stored yet, in the order of sending
  * @property {Message | null} lastMessage
  * @property {number} lastSeq
  * @property {number} unreadCount
- * @property {Record<string, number>} reads how far each has read, by user id
- * @property {Record<string, number>} typing until when each is writing (milliseconds since the epoch), by user id
- * @property {boolean} opened
+ * @property {Record<string, number>} reads the last read `seq`, by user id
+ * @property {Record<string, number>} typing when the typing indicator expires (milliseconds since epoch), by user id
+ * @property {boolean} isOpen whether it is shown on the screen
  */
 
 /**
  * @typedef {object} NotificationsState
- * @property {Notification[]} items newest first, without holes
+ * @property {Notification[]} items the loaded ones, newest first and without gaps
  * @property {number} unreadCount
  * @property {boolean} hasOlder
- * @property {number} seq the last there is
- * @property {number} readCount how many were ever read: like `seq` it never falls, which makes it mergeable
+ * @property {number} seq of the last notification
+ * @property {number} readCount how many have ever been read; like `seq` it never decreases, which makes it mergeable
  */
 
 /**
- * Everything a view renders. A new object with each change; parts that have not changed stay the same objects.
+ * The state that views render. Immutable: each change creates a new object, which shares its unchanged parts.
  * @typedef {object} State
  * @property {string | null} userId
  * @property {ConnectionState} chat
  * @property {ConnectionState} stream
  * @property {Record<string, ConversationState>} conversations
- * @property {string[]} conversationIds those with details, latest activity first
+ * @property {string[]} conversationIds of the conversations with details, latest activity first
  * @property {boolean} hasMoreConversations
  * @property {Record<string, Presence>} presence by user id
- * @property {Record<string, Profile>} people everyone met so far, by user id
+ * @property {Record<string, Profile>} people the known profiles, by user id
  * @property {NotificationsState} notifications
- * @property {string | null} announcement the operator's last word
+ * @property {string | null} announcement the operator's last announcement
  */
 
 export {};

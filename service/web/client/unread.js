@@ -1,34 +1,35 @@
-/** How many notifications are unread. */
+/** The count of unread notifications, mergeable from events that arrive out of order. */
 
 /**
- * `seq`: the last there is; `read`: how many of them were ever read. Neither ever falls, so of two states that come in
- * the wrong order the truth is the larger of each.
- * @typedef {{seq: number, read: number}} Count
+ * `seq`: the number of the last notification; `read`: how many notifications have ever been read. Neither ever
+ * decreases, so two states are merged by taking the maximum of each, whatever their order of arrival.
+ * @typedef {{seq: number, read: number}} UnreadCounter
  */
 
-/** @type {Count} */
-export const NONE = { seq: 0, read: 0 };
+/** @type {UnreadCounter} */
+export const ZERO = { seq: 0, read: 0 };
 
 /**
- * @param {Count} count
- * @param {{seq: number, unread_count: number}} told
- * @returns {Count}
+ * Merges a count that the server reported.
+ * @param {UnreadCounter} counter
+ * @param {{seq: number, unread_count: number}} reported
+ * @returns {UnreadCounter}
  */
-export function merge(count, { seq, unread_count }) {
-  return { seq: Math.max(count.seq, seq), read: Math.max(count.read, seq - unread_count) };
+export function mergeCount(counter, { seq, unread_count }) {
+  return { seq: Math.max(counter.seq, seq), read: Math.max(counter.read, seq - unread_count) };
 }
 
 /**
- * There is a notification with this number.
- * @param {Count} count
+ * Advances the counter to at least the notification number `seq`.
+ * @param {UnreadCounter} counter
  * @param {number} seq
- * @returns {Count}
+ * @returns {UnreadCounter}
  */
-export function reach(count, seq) {
-  return { ...count, seq: Math.max(count.seq, seq) };
+export function advanceTo(counter, seq) {
+  return { ...counter, seq: Math.max(counter.seq, seq) };
 }
 
-/** @param {Count} count */
-export function unread({ seq, read }) {
+/** @param {UnreadCounter} counter */
+export function unreadCount({ seq, read }) {
   return Math.max(0, seq - read);
 }

@@ -1,20 +1,20 @@
 /**
- * Call `handler` whenever the browser has the network back, or someone looks at the page again: what was lost may work
- * now, and what seems to work may have died in the meantime.
+ * Calls `handler` when the browser is online again or the page becomes visible: a failed connection may work now, and a
+ * connection that seems to work may have died in the meantime.
  * @param {Window | undefined} window
  * @param {() => void} handler
- * @returns {() => void} ends it
+ * @returns {() => void} removes the listeners
  */
 export function onWake(window, handler) {
   if (!window) return () => {};
   const { document } = window;
-  const seen = () => {
+  const onVisibilityChange = () => {
     if (document.visibilityState === "visible") handler();
   };
   window.addEventListener("online", handler);
-  document.addEventListener("visibilitychange", seen);
+  document.addEventListener("visibilitychange", onVisibilityChange);
   return () => {
     window.removeEventListener("online", handler);
-    document.removeEventListener("visibilitychange", seen);
+    document.removeEventListener("visibilitychange", onVisibilityChange);
   };
 }

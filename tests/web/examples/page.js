@@ -1,4 +1,4 @@
-/** Chat and the bell in a plain page: ten lines, of which the README shows the same. */
+/** A plain page that shows the latest conversation and the unread count. The README shows the same code. */
 
 export async function page(Loa, options, { bell, list, form }) {
   const loa = new Loa(options);

@@ -1,4 +1,4 @@
-/** The hook for React. Whatever it picks out of the state is rendered anew when, and only when, it changes. */
+/** The React hook of the README. A component that uses it renders again only if the selected part changes. */
 
 import { useSyncExternalStore } from "react";
 

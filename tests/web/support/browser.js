@@ -1,46 +1,49 @@
-/** The parts of a browser that Node 20 lacks, as far as the library uses them; WebSocket, EventSource, DOM are real. */
+/**
+ * Substitutes for the browser APIs that the library uses and Node 20 lacks. WebSocket, EventSource and the DOM are real
+ * implementations.
+ */
 
 import { JSDOM } from "jsdom";
 
-/** `localStorage` or `sessionStorage`: jsdom's own, behind one origin. */
-export function storage() {
+/** A `localStorage` or `sessionStorage` (jsdom's). */
+export function createStorage() {
   return new JSDOM("", { url: "http://localhost/" }).window.localStorage;
 }
 
 /**
- * One storage as several tabs see it whose processes are not in step: what another has written shows a little later.
- * Returns a function that makes a tab's view.
+ * A storage shared by several tabs, in which a tab sees the writes of the others after a delay of up to `lag`
+ * milliseconds. Returns a function that creates the view of one tab.
  */
-export function laggingStorage(t, lag = 10) {
-  const truth = storage();
+export function createLaggingStorage(t, lag = 10) {
+  const shared = createStorage();
   return () => {
     let view = new Map();
-    const look = () => (view = new Map(Object.keys(truth).map((key) => [key, truth.getItem(key)])));
-    const looking = setInterval(look, lag);
-    t.after(() => clearInterval(looking));
+    const refresh = () => (view = new Map(Object.keys(shared).map((key) => [key, shared.getItem(key)])));
+    const timer = setInterval(refresh, lag);
+    t.after(() => clearInterval(timer));
     return {
       getItem: (key) => view.get(key) ?? null,
-      setItem: (key, value) => (truth.setItem(key, value), view.set(key, value)),
-      removeItem: (key) => (truth.removeItem(key), view.delete(key)),
+      setItem: (key, value) => (shared.setItem(key, value), view.set(key, value)),
+      removeItem: (key) => (shared.removeItem(key), view.delete(key)),
     };
   };
 }
 
-/** A window to be woken: `online()` and `look()` are what the browser would do. */
-export function page() {
+/** A window with functions that fire the events on which the client wakes up. */
+export function createPage() {
   const { window } = new JSDOM("", { url: "http://localhost/", pretendToBeVisual: true });
   return {
     window,
-    online: () => window.dispatchEvent(new window.Event("online")),
-    look: () => window.document.dispatchEvent(new window.Event("visibilitychange")),
+    goOnline: () => window.dispatchEvent(new window.Event("online")),
+    becomeVisible: () => window.document.dispatchEvent(new window.Event("visibilitychange")),
   };
 }
 
 /**
- * Exclusive Web Locks (W3C), shared by all "tabs" that are given the same object: a request waits for its turn, may be
- * aborted while it waits, and holds the lock until its callback's promise is settled.
+ * Exclusive Web Locks (W3C), shared by all tabs that are given the same object. A request waits for its turn, may be
+ * aborted while it waits, and holds the lock until the promise of its callback is settled.
  */
-export function locks() {
+export function createLocks() {
   const queues = new Map();
   return {
     async request(name, ...rest) {
@@ -49,31 +52,31 @@ export function locks() {
       signal?.throwIfAborted();
       const queue = queues.get(name) ?? [];
       queues.set(name, queue);
-      const turn = Promise.withResolvers ? Promise.withResolvers() : withResolvers();
-      queue.push(turn);
-      const leave = () => {
-        queue.splice(queue.indexOf(turn), 1);
+      const granted = Promise.withResolvers ? Promise.withResolvers() : withResolvers();
+      queue.push(granted);
+      const release = () => {
+        queue.splice(queue.indexOf(granted), 1);
         queue[0]?.resolve();
       };
-      const giveUp = () => {
-        leave();
-        turn.reject(signal.reason);
+      const onAbort = () => {
+        release();
+        granted.reject(signal.reason);
       };
-      signal?.addEventListener("abort", giveUp);
-      if (queue[0] === turn) turn.resolve();
-      await turn.promise;
-      signal?.removeEventListener("abort", giveUp);
+      signal?.addEventListener("abort", onAbort);
+      if (queue[0] === granted) granted.resolve();
+      await granted.promise;
+      signal?.removeEventListener("abort", onAbort);
       try {
         return await callback({ name, mode: "exclusive" });
       } finally {
-        leave();
+        release();
       }
     },
   };
 }
 
 function withResolvers() {
-  const turn = {};
-  turn.promise = new Promise((resolve, reject) => Object.assign(turn, { resolve, reject }));
-  return turn;
+  const deferred = {};
+  deferred.promise = new Promise((resolve, reject) => Object.assign(deferred, { resolve, reject }));
+  return deferred;
 }

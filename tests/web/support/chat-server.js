@@ -1,16 +1,16 @@
-/** A WebSocket server of which the test says every word. */
+/** A WebSocket server whose frames the test sends. */
 
 import { once } from "node:events";
 import { WebSocketServer } from "ws";
 
-import { Queue, settled } from "./until.js";
+import { Queue, flushEventLoop } from "./wait.js";
 
 export const ME = "0000000000000000000000aa";
 export const OTHER = "0000000000000000000000bb";
-export const TALK = "c00000000000000000000001";
+export const CONVERSATION = "c00000000000000000000001";
 export const GROUP = "c00000000000000000000002";
 
-export async function chatServer(t) {
+export async function startChatServer(t) {
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
   const peers = new Queue();
   server.on("connection", (socket, request) => peers.put(new Peer(socket, request)));
@@ -18,21 +18,21 @@ export async function chatServer(t) {
   t.after(async () => {
     for (const socket of server.clients) socket.terminate();
     await new Promise((resolve) => server.close(resolve));
-    // Until the clients have seen it: timers that are cleared in the next test would confuse its fake clock.
-    await settled();
+    // Let the clients notice the end: timers that they clear during the next test would disturb its fake clock.
+    await flushEventLoop();
   });
   return {
     url: `http://127.0.0.1:${server.address().port}`,
-    /** The next connection that is made. */
-    peer: () => peers.next(),
-    /** The next connection, with the server's first word said. */
-    async greeted(more) {
+    /** Waits for the next connection. */
+    nextPeer: () => peers.next(),
+    /** Waits for the next connection and sends the hello. */
+    async greetedPeer(more) {
       const peer = await peers.next();
       peer.hello(more);
       return peer;
     },
-    /** How many connections were made that nobody has looked at. */
-    get unseen() {
+    /** The number of connections that the test has not taken with `nextPeer`. */
+    get waitingPeers() {
       return peers.size;
     },
   };
@@ -40,30 +40,23 @@ export async function chatServer(t) {
 
 class Peer {
   #frames = new Queue();
-  /** What the client says of its own accord, but does not matter to a test. */
-  #ignored = new Set();
 
   constructor(socket, request) {
     this.socket = socket;
     this.query = new URL(request.url, "http://localhost").searchParams;
     this.path = new URL(request.url, "http://localhost").pathname;
     socket.on("message", (data) => {
-      const frame = JSON.parse(String(data));
-      if (!this.#ignored.has(frame.type)) this.#frames.put(frame);
+      this.#frames.put(JSON.parse(String(data)));
     });
     this.closed = once(socket, "close");
   }
 
-  ignore(...types) {
-    for (const type of types) this.#ignored.add(type);
-  }
-
-  say(frame) {
+  send(frame) {
     this.socket.send(JSON.stringify(frame));
   }
 
   hello({ conversations = [], ...more } = {}) {
-    this.say({
+    this.send({
       type: "hello",
       connection_id: "1",
       user_id: ME,
@@ -76,35 +69,35 @@ class Peer {
     });
   }
 
-  /** The next frame the client says, which has to be of this type. */
-  async hear(type) {
+  /** Waits for the client's next frame and checks its type. */
+  async receive(type) {
     const frame = await this.#frames.next();
-    if (frame.type !== type) throw new Error(`The client said ${JSON.stringify(frame)}, not ${type}.`);
+    if (frame.type !== type) throw new Error(`Expected ${type}, received ${JSON.stringify(frame)}.`);
     return frame;
   }
 
-  /** How many frames the client has said that nobody has looked at. */
-  get unheard() {
+  /** The number of received frames that the test has not taken with `receive`. */
+  get waitingFrames() {
     return this.#frames.size;
   }
 
   ack({ ref }, data) {
-    this.say({ type: "ack", ref, ...(data && { data }) });
+    this.send({ type: "ack", ref, ...(data && { data }) });
   }
 
-  refuse({ ref }, code, more = {}) {
-    this.say({ type: "error", ref, code, detail: `It is ${code}.`, ...more });
+  sendError({ ref }, code, more = {}) {
+    this.send({ type: "error", ref, code, detail: `The code is ${code}.`, ...more });
   }
 
-  /** Take a message as the server does: answer it. */
-  store({ conversation_id, content, nonce, reply_to, ref }, { seq, rev = seq }) {
+  /** Acknowledges a `send_message` frame with the stored message, and returns that. */
+  ackStored({ conversation_id, content, nonce, reply_to, ref }, { seq, rev = seq }) {
     const data = message(seq, rev, { conversation_id, sender_id: ME, content, nonce, reply_to });
     this.ack({ ref }, data);
     return data;
   }
 
-  /** Stop reading and writing, as a peer does whose network is gone: nothing is closed. */
-  vanish() {
+  /** Stops reading and writing without closing the connection, as if the network had failed. */
+  freeze() {
     this.socket._socket.pause();
     this.socket._socket.write = () => true;
   }
@@ -117,7 +110,7 @@ class Peer {
 export function message(seq, rev = seq, more = {}) {
   return {
     id: `${seq}`.padStart(24, "0"),
-    conversation_id: TALK,
+    conversation_id: CONVERSATION,
     seq,
     rev,
     sender_id: OTHER,
@@ -132,10 +125,16 @@ export function message(seq, rev = seq, more = {}) {
   };
 }
 
-export function said(data, type = "new_message") {
+export function messageEvent(data, type = "new_message") {
   return { type, conversation_id: data.conversation_id, data };
 }
 
-export function standing(last_rev, { conversation_id = TALK, last_seq = last_rev, last_read_seq = 0 } = {}) {
+/** The answer to `sync` for one conversation. */
+export function syncFrame(messages, last_rev, { complete = true } = {}) {
+  return { type: "sync", conversation_id: CONVERSATION, data: { messages, last_rev, complete } };
+}
+
+/** A conversation as the hello lists it. */
+export function head(last_rev, { conversation_id = CONVERSATION, last_seq = last_rev, last_read_seq = 0 } = {}) {
   return { conversation_id, last_seq, last_rev, last_read_seq };
 }

@@ -1,31 +1,32 @@
-/** A browser tab with the whole library in it, signed in to a server. */
+/** A browser tab that runs the whole library and is signed in to a server. */
 
 import { EventSource } from "eventsource";
 import { WebSocket } from "ws";
 
 import { Loa } from "../../../service/web/client/index.js";
-import { locks, storage } from "./browser.js";
-import { state } from "./until.js";
+import { createLocks, createStorage } from "./browser.js";
+import { untilState } from "./wait.js";
 
-/** What each tab of one browser has of its own, and what they share. */
-export function platform(shared = {}) {
+/** The browser APIs of one tab. `shared`: those that it shares with other tabs. */
+export function browserPlatform(shared = {}) {
   return {
     WebSocket,
     EventSource,
     BroadcastChannel,
     window: undefined,
-    localStorage: storage(),
-    sessionStorage: storage(),
-    locks: locks(),
+    localStorage: createStorage(),
+    sessionStorage: createStorage(),
+    locks: createLocks(),
     ...shared,
   };
 }
 
-export async function client(t, server, place, shared) {
-  const loa = new Loa({ server: server.url, ...platform(shared) });
+/** Signs in the user with this index, and resolves when the socket and the stream are online. */
+export async function signedInClient(t, server, userIndex, shared) {
+  const loa = new Loa({ server: server.url, ...browserPlatform(shared) });
   t.after(() => loa.stop());
   loa.start();
-  if (!loa.session.user) await loa.session.login(`user${place}`, "right");
-  await state(loa.store, ({ chat, stream }) => chat.status === "online" && stream.status === "online");
+  if (!loa.session.user) await loa.session.login(`user${userIndex}`, "right");
+  await untilState(loa.store, ({ chat, stream }) => chat.status === "online" && stream.status === "online");
   return loa;
 }

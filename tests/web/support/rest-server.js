@@ -1,16 +1,19 @@
-/** An HTTP server of which the test gives every answer. */
+/** An HTTP server whose responses the test defines. */
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 
-/** `answer({method, path, query, token, body})` gives `{status, body, headers}`, or nothing for 204; may be async. */
-export async function restServer(t, answer) {
+/**
+ * `handler({method, path, query, token, body})` returns `{status, body, headers}`, or nothing for 204; it may be async.
+ * Returns the server's URL.
+ */
+export async function startRestServer(t, handler) {
   const server = createServer(async (request, response) => {
     let text = "";
     for await (const chunk of request) text += chunk;
     const url = new URL(request.url, "http://localhost");
     const { status = 204, body, headers } =
-      (await answer({
+      (await handler({
         method: request.method,
         path: url.pathname.replace("/api/v1", ""),
         query: Object.fromEntries(url.searchParams),
@@ -31,5 +34,5 @@ export async function restServer(t, answer) {
 }
 
 export function problem(status, code, more = {}) {
-  return { status, body: { title: "", status, code, detail: `It is ${code}.`, ...more } };
+  return { status, body: { title: "", status, code, detail: `The code is ${code}.`, ...more } };
 }

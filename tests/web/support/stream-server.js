@@ -1,11 +1,11 @@
-/** A server of event streams of which the test says every word. */
+/** A server of event streams whose events the test sends. */
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 
-import { Queue, settled } from "./until.js";
+import { Queue, flushEventLoop } from "./wait.js";
 
-export async function streamServer(t) {
+export async function startStreamServer(t) {
   const peers = new Queue();
   const server = createServer((request, response) => peers.put(new Peer(request, response)));
   server.listen(0, "127.0.0.1");
@@ -13,20 +13,21 @@ export async function streamServer(t) {
   t.after(async () => {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
-    await settled();
+    await flushEventLoop();
   });
   return {
     url: `http://127.0.0.1:${server.address().port}`,
-    /** The next stream that is asked for. */
-    peer: () => peers.next(),
-    /** The next stream, opened, with the server's first word said. */
-    async greeted(more) {
+    /** Waits for the next request of a stream. */
+    nextPeer: () => peers.next(),
+    /** Waits for the next request, opens the stream and sends the hello. */
+    async greetedPeer(more) {
       const peer = await peers.next();
       peer.open();
       peer.hello(more);
       return peer;
     },
-    get unseen() {
+    /** The number of requests that the test has not taken with `nextPeer`. */
+    get waitingPeers() {
       return peers.size;
     },
   };
@@ -47,16 +48,16 @@ class Peer {
     this.response.write("retry: 3000\n\n");
   }
 
-  refuse(status) {
+  reject(status) {
     this.response.writeHead(status).end();
   }
 
   hello({ seq = 0, unread_count = 0 } = {}) {
     const token_expires_at = new Date(Date.now() + 900_000).toISOString();
-    this.say("hello", { seq, unread_count, heartbeat_interval: 20, token_expires_at });
+    this.send("hello", { seq, unread_count, heartbeat_interval: 20, token_expires_at });
   }
 
-  say(type, data) {
+  send(type, data) {
     this.response.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
   }
 
