@@ -1,4 +1,4 @@
-"""Group commit: while one write is under way, what arrives gathers, and the next write takes all of it."""
+"""Batching of database requests (group commit): items that arrive while one batch runs make up the next batch."""
 
 import asyncio
 from collections import deque
@@ -20,64 +20,69 @@ Result = TypeVar("Result")
 MAX_BATCH = 256
 MAX_WAITING = 8192
 BATCH_TIMEOUT = 5.0
-"""Seconds that a write may keep its submitters waiting, and those behind it: a database that is only busy takes less.
-The driver waits ten for one that is silent, and then looks for another."""
+"""Seconds after which the submitters of a batch, and those waiting behind it, get Unavailable. A database that is only
+busy takes less. The driver's own timeout for a silent server is ten seconds, after which it looks for another one."""
 TIMEOUT_PER_ITEM = 0.02
-"""Seconds more for each item: changes are made one by one."""
+"""Seconds added to the timeout for each item of the batch: `run` may handle the items one by one."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Hands items to `write` in the order of their coming, at most one call of it at a time.
+    """Runs submitted items in batches: in the order of submission, one batch at a time.
 
-    `write(items)` returns, for each item in order, its result or the exception that its submitter shall see; what it
-    raises itself, every submitter of the batch sees. An item that comes while nothing is under way waits for nothing.
-    Bounded: past `max_waiting` items a submitter is told Unavailable. So is everyone once a write takes longer than
-    `timeout`: what is in it may still be written, what waited behind it is not, and until it has ended nothing more is
-    taken in. A submitter that is cancelled does not take its item back: what has been handed in may be written.
+    Works for writes (group commit) and for reads alike. `run(items)` returns one entry for each item, in order: its
+    result, or the exception that its submitter gets. If `run` raises, every submitter of the batch gets that exception.
+    An item that is submitted while no batch runs does not wait.
+
+    The queue is bounded: if `max_waiting` items wait, `submit` raises Unavailable. If a batch runs longer than
+    `timeout`, its submitters and all waiting ones get Unavailable, and `submit` raises it until the batch has ended:
+    the requests of that batch may still succeed, the waiting items are dropped and never run. Cancelling a submitter
+    does not withdraw its item.
     """
 
     def __init__(
         self,
-        write: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
         *,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         timeout: float | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
-        """`timeout`: such as BATCH_TIMEOUT; None: without end. `on_batch` is told the size of each batch."""
-        self._write = write
+        """`timeout` in seconds (see BATCH_TIMEOUT); None means no limit. `on_batch(size)` is called for each batch."""
+        self._run = run
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._timeout = timeout
         self._on_batch = on_batch
         self._waiting: deque[tuple[Item, asyncio.Future[Result], Span | None]] = deque()
-        self._writer: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._stalled = False
-        self._name = getattr(write, "__qualname__", "write")
+        self._timed_out = False
+        self._name = getattr(run, "__qualname__", "run")
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """The future of `item`'s result. Raises Unavailable where too much waits already, while a write takes too long,
-        or after `close`."""
-        if self._stalled:
-            raise _silent()
+        """Queue `item` and return the future of its result.
+
+        Raises Unavailable if the queue is full, if the running batch has exceeded its timeout, or after `close`.
+        """
+        if self._timed_out:
+            raise _timeout_error()
         if self._closed or len(self._waiting) >= self._max_waiting:
-            raise Unavailable("Too many writes are waiting.", retry_after=1)
+            raise Unavailable("Too many requests are waiting for the database.", retry_after=1)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future, CURRENT.get()))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._drain())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run_batches())
         return future
 
-    async def _drain(self) -> None:
+    async def _run_batches(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
             if self._on_batch:
                 self._on_batch(len(batch))
-            timer = self._limit(batch)
+            timer = self._start_timer(batch)
             try:
-                results = await self._write_traced(batch)
+                results = await self._run_traced(batch)
             except asyncio.CancelledError:
                 for _, future, _ in batch:
                     future.cancel()
@@ -88,7 +93,7 @@ class Batcher(Generic[Item, Result]):
                         future.set_exception(error)
                 continue
             finally:
-                self._stalled = False
+                self._timed_out = False
                 if timer:
                     timer.cancel()
             for (_, future, _), result in zip(batch, results, strict=True):
@@ -99,50 +104,52 @@ class Batcher(Generic[Item, Result]):
                 else:
                     future.set_result(result)
 
-    def _limit(self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]) -> asyncio.TimerHandle | None:
+    def _start_timer(
+        self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]
+    ) -> asyncio.TimerHandle | None:
         if self._timeout is None:
             return None
         seconds = self._timeout + TIMEOUT_PER_ITEM * len(batch)
-        return asyncio.get_running_loop().call_later(seconds, self._give_up, batch)
+        return asyncio.get_running_loop().call_later(seconds, self._on_timeout, batch)
 
-    def _give_up(self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]) -> None:
-        """The write under way takes too long: nobody shall wait for it any more, nor behind it."""
-        self._stalled = True
-        count_failure("slow_write")
-        log.warning("write_given_up", what=self._name, batch=len(batch), behind=len(self._waiting))
+    def _on_timeout(self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]) -> None:
+        """Fail the submitters of the running batch and all waiting ones; the batch itself goes on."""
+        self._timed_out = True
+        count_failure("batch_timeout")
+        log.warning("batch_timed_out", batch=self._name, size=len(batch), waiting=len(self._waiting))
         for _, future, _ in [*batch, *self._waiting]:
             if not future.done():
-                future.set_exception(_silent())
+                future.set_exception(_timeout_error())
         self._waiting.clear()
 
-    async def _write_traced(
+    async def _run_traced(
         self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]
     ) -> Sequence[Result | Exception]:
-        """Write; where any of the items is traced, as a step of the first that is."""
+        """Run `batch`; if any item is traced, in a child span of the first traced one, with links to the others."""
         items = [item for item, _, _ in batch]
         spans = [span for _, _, span in batch if span]
         if not spans:
-            # This task began as part of something that may be traced, and is none of it any more.
+            # This task inherited the span of the submitter that started it, which is not part of this batch.
             CURRENT.set(None)
-            return await self._write(items)
+            return await self._run(items)
         first, *others = spans
         with step(first.child(self._name, {"loa.batch": len(batch)}, others)):
-            return await self._write(items)
+            return await self._run(items)
 
     async def close(self, timeout: float = 5.0) -> None:
-        """Take nothing more in, and finish what was taken within `timeout` seconds; the rest is told Unavailable."""
+        """Refuse new items and run the waiting ones for at most `timeout` seconds; the rest get Unavailable."""
         self._closed = True
-        if self._writer and not self._writer.done():
-            await asyncio.wait([self._writer], timeout=timeout)
-        await cancel_and_wait(self._writer)
+        if self._task and not self._task.done():
+            await asyncio.wait([self._task], timeout=timeout)
+        await cancel_and_wait(self._task)
         for _, future, _ in self._waiting:
             if not future.done():
                 future.set_exception(Unavailable("The server is stopping."))
         self._waiting.clear()
 
 
-def _silent() -> Unavailable:
-    """Counted as what the driver would say in the end."""
+def _timeout_error() -> Unavailable:
     error = Unavailable("The database does not answer.")
+    # The metrics count it as a failure of the database, as they would the driver's own timeout.
     error.__cause__ = NetworkTimeout()
     return error

@@ -1,4 +1,4 @@
-"""Reading documents by their ids, however many."""
+"""Reading any number of documents by their ids."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ from bson import ObjectId
 
 from service.datastores.mongo import Collection, Document, unavailable
 
-AT_ONCE = 32
-"""Ids in one read. The embedded server compares each document that it finds with each of the ids: a hundred in one read
-take it four times as long as in four, and a thousand take seconds."""
-READS = 8
-"""Under way at once: where the server is quick, most of what one read takes is its way there and back."""
+IDS_PER_READ = 32
+"""The embedded server compares each document that it finds with each of the ids: one read of a hundred ids takes four
+times as long as four smaller reads, and one of a thousand takes seconds."""
+CONCURRENT_READS = 8
+"""If the server is fast, most of the time of a read is the network round trip."""
 
 
 async def find_by_ids(
@@ -21,13 +21,14 @@ async def find_by_ids(
     fields: dict[str, Any] | None = None,
     where: Document | None = None,
 ) -> list[Document]:
-    """Those of the documents that exist, and are as `where` says. Raises Unavailable."""
-    left = list(ids)
+    """Return those of the documents that exist and match `where`, in no order. Raises Unavailable."""
+    remaining = list(ids)
     found: list[Document] = []
     async with unavailable():
-        while left:
-            some, left = left[: AT_ONCE * READS], left[AT_ONCE * READS :]
-            parts = [some[first : first + AT_ONCE] for first in range(0, len(some), AT_ONCE)]
+        while remaining:
+            chunk = remaining[: IDS_PER_READ * CONCURRENT_READS]
+            remaining = remaining[IDS_PER_READ * CONCURRENT_READS :]
+            parts = [chunk[first : first + IDS_PER_READ] for first in range(0, len(chunk), IDS_PER_READ)]
             reads = [collection.find({"_id": {"$in": part}, **(where or {})}, fields).to_list(None) for part in parts]
             for documents in await asyncio.gather(*reads):
                 found += documents

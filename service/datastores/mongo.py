@@ -1,4 +1,4 @@
-"""MongoDB. The only file that imports motor, so that its successor will change one file."""
+"""The MongoDB client. The only file that imports motor: replacing the driver will change one file."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +19,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 from pymongo.monitoring import CommandListener
+from pymongo.read_concern import ReadConcern
 
 from service.common.errors import Unavailable
 
@@ -29,13 +30,13 @@ Collection = AsyncIOMotorCollection[Document]
 Database = AsyncIOMotorDatabase[Document]
 
 SELECTION_TIMEOUT_MS = 2_000
-"""How long a call waits for a server to be there before it says 503: shorter than a client's patience."""
+"""How long a call waits for a server before it fails with Unavailable (503): less than clients wait."""
 SOCKET_TIMEOUT_MS = 10_000
 POOL_SIZE = 50
 
 
 class Mongo:
-    """The client and its database. Every write is acknowledged by a majority and journalled before it counts."""
+    """The client and its database. A write succeeds once a majority has acknowledged it and it is in the journal."""
 
     def __init__(self, uri: str, listeners: Sequence[CommandListener] = ()) -> None:
         self._client: Any = AsyncIOMotorClient(
@@ -56,12 +57,20 @@ class Mongo:
         )
 
     async def ping(self) -> None:
-        """Raises Unavailable where the database does not answer."""
+        """Raises Unavailable if the database does not answer."""
         async with unavailable():
             await self.database.command("ping")
 
     def close(self) -> None:
         self._client.close()
+
+
+def committed_reads(collection: Collection) -> Collection:
+    """Return `collection` with read concern `majority`: reads see only what a fail-over cannot roll back.
+
+    A process's own acknowledged writes are visible, for they wait for a majority, too.
+    """
+    return collection.with_options(read_concern=ReadConcern("majority"))
 
 
 MONGO_ERRORS: tuple[type[PyMongoError], ...] = (
@@ -70,7 +79,8 @@ MONGO_ERRORS: tuple[type[PyMongoError], ...] = (
     ExecutionTimeout,
     WriteConcernError,
 )
-"""What motor raises where the database is away, or cannot say that a write lasts, as against where it refuses."""
+"""What motor raises if the database cannot be reached or cannot confirm that a write is durable, as opposed to errors
+with which it refuses a request."""
 
 
 CLIENT_ERROR_CODES = frozenset(
@@ -91,16 +101,17 @@ CLIENT_ERROR_CODES = frozenset(
         10334,  # BSONObjectTooLarge
     }
 )
-"""Codes of refusals that no waiting cures (error_codes.yml in MongoDB's sources): the question was wrong, and whoever
-wrote it has to hear of it. All others are about the server: its disk is full, it is short of memory, it is asked for
-too much, it has met a fault of its own; there may be new ones with each of its releases."""
+"""Error codes that no retry cures (error_codes.yml in MongoDB's sources): the request itself was wrong, and its author
+must see the error. All other codes are about the server (disk full, out of memory, overloaded, an internal error), and
+each release may add new ones."""
 
 
 @asynccontextmanager
 async def unavailable() -> AsyncIterator[None]:
-    """Turn into Unavailable that the database is away, or that it cannot do just now what it is asked.
+    """Raise Unavailable in place of driver errors that a later retry may cure.
 
-    What its caller has to understand passes as it is: a duplicate key, and what became of each document of a bulk.
+    Errors that the caller must interpret pass unchanged: DuplicateKeyError, BulkWriteError (which says what became of
+    each document), and those with one of CLIENT_ERROR_CODES.
     """
     try:
         yield
@@ -111,15 +122,15 @@ async def unavailable() -> AsyncIterator[None]:
     except OperationFailure as error:
         if error.code in CLIENT_ERROR_CODES:
             raise
-        log.warning("database_refuses", code=error.code)
+        log.warning("database_refused", code=error.code)
         raise Unavailable("The database cannot do this just now.") from error
 
 
 async def update_all(collection: Collection, updates: Sequence[UpdateOne]) -> None:
-    """Make all of these updates, in no order. Raises Unavailable where some could not be made."""
+    """Make all of these updates, in any order. Raises Unavailable if some of them failed; the others are made."""
     try:
         async with unavailable():
             await collection.bulk_write(updates, ordered=False)
     except BulkWriteError as error:
-        log.warning("database_refuses", codes=sorted({each["code"] for each in error.details["writeErrors"]}))
+        log.warning("database_refused", codes=sorted({each["code"] for each in error.details["writeErrors"]}))
         raise Unavailable("The database cannot do this just now.") from error

@@ -1,4 +1,4 @@
-"""A walk over a whole collection, for what is too seldom to be worth an index."""
+"""A scan of a whole collection by time, for queries that are too rare to be worth an index."""
 
 import struct
 import time
@@ -10,47 +10,49 @@ from bson import ObjectId
 
 from service.datastores.mongo import Collection, Document, unavailable
 
-BATCH = 500
+MAX_BATCH = 500
 DAY = 24 * 3600
 FIRST_SPAN = 60
-QUICK = 0.25
-SLOW = 1.0
-"""Seconds that a read may take, far from the driver's limit: a span that took less than QUICK is followed by a longer
-one, one that took more than SLOW by a shorter one."""
+"""Seconds of creation time that the first read covers."""
+FAST_READ = 0.25
+SLOW_READ = 1.0
+"""Seconds that a read takes, far below the driver's timeout. After a read faster than FAST_READ the span is doubled,
+after one slower than SLOW_READ it is divided by four."""
 
 
 async def scan(
     collection: Collection, where: Document, fields: dict[str, Any], since: datetime | None = None
 ) -> AsyncIterator[list[Document]]:
-    """The documents that match `where`, made at `since` or later, latest first, in batches that are not empty.
+    """Yield the documents that match `where` and were created at `since` or later, newest first, in non-empty batches.
 
-    Goes back over the times in their ObjectIds, in spans that fit: each read is a bounded range of the one index that
-    every collection has. A batch has at most BATCH documents, or those of one second. Raises Unavailable.
+    Walks backwards through the creation times in the ObjectIds, in spans of adaptive length: each read is a bounded
+    range of `_id`, the one index that every collection has. A batch has at most MAX_BATCH documents, unless more were
+    created within one second. Raises Unavailable.
     """
     first = int(since.timestamp()) if since else 0
     present, span = int(datetime.now(UTC).timestamp()), FIRST_SPAN
-    # The clocks of those who made them may be ahead of ours.
-    until = present + DAY
-    while until > first:
-        begin = max(first, until - span) if until <= present else present
-        within = {"_id": {"$gte": _first_id(begin), "$lt": _first_id(until)}}
+    # The clocks of the processes that created the documents may be ahead of this one.
+    end = present + DAY
+    while end > first:
+        begin = max(first, end - span) if end <= present else present
+        id_range = {"_id": {"$gte": _min_id(begin), "$lt": _min_id(end)}}
         started = time.monotonic()
         async with unavailable():
-            most = BATCH + 1 if span > 1 else None
-            found: list[Document] = await collection.find({**where, **within}, fields).to_list(most)
-        took = time.monotonic() - started
-        if most and len(found) == most:
+            limit = MAX_BATCH + 1 if span > 1 else None
+            found: list[Document] = await collection.find({**where, **id_range}, fields).to_list(limit)
+        duration = time.monotonic() - started
+        if limit and len(found) == limit:
             span = max(1, span // 8)
             continue
         if found:
             yield found
-        until = begin
-        if took < QUICK:
+        end = begin
+        if duration < FAST_READ:
             span = span * 2
-        elif took > SLOW:
+        elif duration > SLOW_READ:
             span = max(1, span // 4)
 
 
-def _first_id(second: int) -> ObjectId:
-    """The least ObjectId of that Unix time."""
+def _min_id(second: int) -> ObjectId:
+    """Return the smallest ObjectId of that Unix time."""
     return ObjectId(struct.pack(">I", second) + bytes(8))

@@ -44,8 +44,8 @@ async def test_a_write_that_takes_too_long_is_given_up_by_who_waits_and_not_by_w
             assert BATCH_TIMEOUT <= await first < SLOW
             assert await refused(world.chat, conversation, "later") < BATCH_TIMEOUT / 2
             cable.delay = 0
-            assert world.chat._commits._writer
-            await world.chat._commits._writer
+            assert world.chat._commits._task
+            await world.chat._commits._task
             again, new = await world.chat.send(ADA, conversation, "Are you there?", "first")
             assert not new
             others = [(await world.chat.send(ADA, conversation, "Well?", nonce))[0] for nonce in ("behind", "later")]

@@ -1,4 +1,4 @@
-"""How Loa connects to MongoDB, and what becomes of its errors."""
+"""The MongoDB client and the translation of its errors."""
 
 import time
 
@@ -10,16 +10,16 @@ from service.common.errors import Unavailable
 from service.datastores.mongo import Mongo, unavailable, update_all
 
 
-async def test_every_test_has_an_empty_database(mongo: Mongo) -> None:
-    """Of its own; it answers, and keeps what it is given."""
+async def test_each_test_gets_an_empty_database(mongo: Mongo) -> None:
+    """It answers, and stores documents."""
     await mongo.ping()
     assert [] == await mongo.database.list_collection_names()
     await mongo.database.things.insert_one({"_id": 1})
     assert 1 == await mongo.database.things.count_documents({})
 
 
-async def test_an_absent_database_is_unavailable_within_a_few_seconds() -> None:
-    """Whoever asks is told 503, and not kept waiting."""
+async def test_unreachable_database_is_unavailable_within_seconds() -> None:
+    """Callers get Unavailable instead of waiting for the driver's default timeout."""
     mongo = Mongo("mongodb://127.0.0.1:1/loa")
     began = time.monotonic()
     with pytest.raises(Unavailable):
@@ -28,15 +28,15 @@ async def test_an_absent_database_is_unavailable_within_a_few_seconds() -> None:
     mongo.close()
 
 
-async def test_a_write_that_no_majority_has_confirmed_is_unavailable() -> None:
-    """It may last or not: nobody can say."""
+async def test_write_without_majority_confirmation_is_unavailable() -> None:
+    """The write may or may not be durable."""
     with pytest.raises(Unavailable):
         async with unavailable():
             raise WTimeoutError("waited", 64)
 
 
-async def test_a_refusal_is_no_absence(mongo: Mongo) -> None:
-    """A duplicate key is for whoever wrote it to understand."""
+async def test_duplicate_key_passes_unchanged(mongo: Mongo) -> None:
+    """The caller of the write interprets it."""
     await mongo.database.things.insert_one({"_id": 1})
     with pytest.raises(DuplicateKeyError):
         async with unavailable():
@@ -45,31 +45,31 @@ async def test_a_refusal_is_no_absence(mongo: Mongo) -> None:
 
 @pytest.mark.parametrize("kind", [OperationFailure, WriteError])
 @pytest.mark.parametrize("code", [1, 112, 146, 8000, 14031])
-async def test_a_database_that_cannot_just_now_is_unavailable(kind: type[OperationFailure], code: int) -> None:
-    """A fault of its own, a conflict, no memory, a quota, no space on its disk: trying again may help."""
+async def test_temporary_server_errors_are_unavailable(kind: type[OperationFailure], code: int) -> None:
+    """An internal error, a write conflict, out of memory, a quota, a full disk: a retry may succeed."""
     with pytest.raises(Unavailable) as refused:
         async with unavailable():
             raise kind("refused", code)
     assert refused.value.retry_after
 
 
-async def test_a_mistake_of_ours_is_not_hidden_as_an_outage(mongo: Mongo) -> None:
-    """Or clients would try for ever what can never work."""
+async def test_invalid_request_is_not_reported_as_unavailable(mongo: Mongo) -> None:
+    """Otherwise clients would retry forever what can never succeed."""
     with pytest.raises(OperationFailure, match=r"(?i)unknown operator"):
         async with unavailable():
             await mongo.database.things.find_one({"_id": {"$mistake": 1}})
 
 
-async def test_what_became_of_a_bulk_is_for_its_writer(mongo: Mongo) -> None:
-    """It says which of the documents are stored."""
+async def test_bulk_write_error_passes_unchanged(mongo: Mongo) -> None:
+    """It says which documents are stored."""
     with pytest.raises(BulkWriteError) as refused:
         async with unavailable():
             await mongo.database.things.insert_many([{"_id": 1}, {"_id": 1}])
     assert 1 == refused.value.details["nInserted"]
 
 
-async def test_updates_that_could_not_all_be_made_are_unavailable(mongo: Mongo) -> None:
-    """The others are made: whoever repeats them does no harm."""
+async def test_update_all_is_unavailable_if_some_updates_fail(mongo: Mongo) -> None:
+    """The other updates are made; repeating all of them is harmless."""
     await mongo.database.create_collection("things", validator={"n": {"$lt": 3}})
     with pytest.raises(Unavailable):
         await update_all(
@@ -78,8 +78,8 @@ async def test_updates_that_could_not_all_be_made_are_unavailable(mongo: Mongo) 
     assert [1, 2] == sorted([thing["_id"] async for thing in mongo.database.things.find()])
 
 
-async def test_a_write_counts_once_a_majority_has_it_on_disk(mongo: Mongo) -> None:
-    """Acknowledged is stored."""
+async def test_writes_wait_for_a_majority_and_its_journal(mongo: Mongo) -> None:
+    """The write concern of every collection."""
     concern = mongo.database.write_concern.document
     assert ("majority", True) == (concern["w"], concern["j"])
 
@@ -93,8 +93,8 @@ async def test_a_write_counts_once_a_majority_has_it_on_disk(mongo: Mongo) -> No
         ("mongodb://user:word@127.0.0.1:1,127.0.0.1:2/other", "other"),
     ],
 )
-async def test_the_uri_names_the_database(uri: str, name: str) -> None:
-    """Where it does not, it is called loa."""
+async def test_uri_names_the_database(uri: str, name: str) -> None:
+    """Without a name in the URI the database is called loa."""
     mongo = Mongo(uri)
     assert name == mongo.database.name
     mongo.close()
