@@ -134,20 +134,20 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         registry, auth, OriginCheck(settings.allowed_origins), limits, ConnectionLimit(registry.connections, enabled)
     )
 
-    registry.on_closed(
-        lambda connection, reason: instruments.connection_closed(connection.feed, reason, connection.queue.dropped)
+    registry.on_connection_closed(
+        lambda connection, reason: instruments.connection_closed(connection.channel, reason, connection.queue.dropped)
     )
-    registry.on_overflow(lambda connection, bound: instruments.overflowed(connection.feed, bound))
+    registry.on_queue_overflow(lambda connection, bound: instruments.overflowed(connection.channel, bound))
     dispatcher.on_published(lambda event: instruments.event_published(event.type))
     if tracing:
         dispatcher.on_published(trace_publication)
     bus.on_gap(instruments.bus_gaps.inc)
     instruments.watch(
         State(
-            {feed: lambda feed=feed: registry.count(feed) for feed in ("chat", "notifications")},  # type: ignore[misc]
+            {channel: lambda channel=channel: registry.count(channel) for channel in ("chat", "notifications")},  # type: ignore[misc]
             lambda: bus.connected,
             lambda: bus.lag,
-            lambda: bus.waiting,
+            lambda: bus.outbox_size,
             lambda: queue_stats(registry),
         )
     )
@@ -235,7 +235,7 @@ def configure(app: Sanic[Any, Any], settings: Settings) -> None:
 def trace_publication(event: Event) -> None:
     """That `event` has gone to the bus, as a step of what it comes of."""
     if span := CURRENT.get():
-        span.child(f"publish {event.type}", {"loa.topic": event.topic, "loa.number": event.number}).end()
+        span.child(f"publish {event.type}", {"loa.topic": event.topic, "loa.number": event.sequence}).end()
 
 
 async def drain(registry: Registry) -> None:
@@ -248,5 +248,5 @@ async def drain(registry: Registry) -> None:
         if place % 100 == 99:
             # Others want the loop, too.
             await asyncio.sleep(0)
-    left = await registry.emptied(DRAIN_SECONDS)
+    left = await registry.wait_until_empty(DRAIN_SECONDS)
     log.info("drained", left=left)

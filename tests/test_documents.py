@@ -329,7 +329,7 @@ class TestAsyncApi:
         ):
             found = async_document["components"]["messages"][f"chat.sent.{event.type}"]
             schema = found["payload"] | {"components": async_document["components"]}
-            jsonschema.validate(loads(event.text), schema)
+            jsonschema.validate(loads(event.json), schema)
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate({"type": event.type}, schema)
 

@@ -13,7 +13,7 @@ from service.common.times import now
 from service.datastores import sequenced_log
 from service.datastores.mongo import Mongo
 from service.notifications import notification_store as store
-from service.notifications.models import FEED
+from service.notifications.models import CHANNEL
 from service.realtime.event_stream import EventStream
 from service.retention import Retention
 from tests.conftest import Datastores, Run, drop
@@ -106,12 +106,12 @@ class TestNotifications:
             await process.notifications.mark(user, page.items[place].data.notification_id)
         assert 4 == await process.notifications.unread_count(user)
         await age(mongo, user, 3)
-        stream = EventStream(process.registry, identity(user), FEED)
-        process.registry.add(stream)
+        stream = EventStream(process.registry, identity(user), CHANNEL)
+        process.registry.register(stream)
         await expire_all(process)
         assert 2 == await process.notifications.unread_count(user)
         (event,) = [event for event in queued(stream) if event.type == "unread_count"]
-        assert b'"unread_count":2' in event.text
+        assert b'"unread_count":2' in event.json
         unread = await process.notifications.page(user, limit=10, before=None, unread=True)
         assert [6, 4] == [item.seq for item in unread.items]
 
@@ -128,7 +128,7 @@ class TestNotifications:
         await age(mongo, user, 3)
         await expire_all(process)
         replay = await process.notifications.replay(user, seen)
-        assert (missed, lost) == ([event.number for event in replay.missed], replay.reset_reason)
+        assert (missed, lost) == ([event.sequence for event in replay.missed], replay.reset_reason)
 
 
 class TestSessions:

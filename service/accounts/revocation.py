@@ -149,4 +149,4 @@ class Revocation:
 
     def _close_connections(self, session_ids: Collection[str]) -> None:
         revoked = frozenset(session_ids)
-        self._registry.close_where(lambda connection: connection.session_id in revoked, *TOKEN_REVOKED)
+        self._registry.disconnect_matching(lambda connection: connection.session_id in revoked, *TOKEN_REVOKED)

@@ -18,19 +18,19 @@ class MembershipFilter:
     overtake each other. A message that was being stored while its reader was taken out is on its way to that reader.
     """
 
-    __slots__ = ("_drop", "_known", "numbered")
+    __slots__ = ("_drop", "_known", "filters_sequenced")
 
     def __init__(self, drop: Callable[[str], None]) -> None:
         """`drop(topic)` takes out of the connection's queue what waits of it."""
-        self.numbered = False
+        self.filters_sequenced = False
         """Whether any message may come too late: there is a conversation that the user is out of."""
         self._drop = drop
         self._known: dict[str, tuple[int, bool]] = {}
 
-    def skips(self, event: Event) -> bool:
+    def rejects(self, event: Event) -> bool:
         """Whether `event`, about to be queued for the connection, comes too late for it."""
         known = self._known.get(event.topic)
-        version = None if event.number else events.version_of(event)
+        version = None if event.sequence else events.version_of(event)
         if version is None:
             return known is not None and not known[1]
         if known is not None and version < known[0]:
@@ -43,5 +43,5 @@ class MembershipFilter:
             self._drop(event.topic)
         if len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        self.numbered = not all(within for _, within in self._known.values())
+        self.filters_sequenced = not all(within for _, within in self._known.values())
         return False

@@ -321,7 +321,7 @@ class MessageService:
         if tail:
             await self._conversations.apply_counters({conversation_id: touch_of(tail)})
         rev = max([place.rev, *(document["rev"] for document in tail)])
-        self._dispatcher.announce_position(events.TOPIC + str(conversation_id), rev, events.FEED, place.participants)
+        self._dispatcher.announce_position(events.TOPIC + str(conversation_id), rev, events.CHANNEL, place.participants)
 
     async def _fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         conversation_id = ObjectId(topic.removeprefix(events.TOPIC))

@@ -71,7 +71,7 @@ def blueprint(
                 websocket, chat, membership, presence, verifier, limits, completion, metrics, tracing
             ).begin()
 
-        return await upgrade.to_socket(request, "chat", begin, wrap_notices=True)
+        return await upgrade.open_socket(request, "chat", begin, nest_notice_fields=True)
 
     return bp
 

@@ -67,22 +67,25 @@ class ChatSocket(FrameHandler[frames.Frame]):
             "token_expires_at": self.socket.token_expires_at,
             "conversations": conversations,
         }
-        self.socket.open([Event("hello", hello, feed=events.FEED)], skip=MembershipFilter(self.socket.queue.drop))
+        self.socket.go_live(
+            [Event("hello", hello, channel=events.CHANNEL)],
+            event_filter=MembershipFilter(self.socket.queue.discard_topic),
+        )
 
-    def lasts(self, frame: frames.Frame) -> bool:
+    def survives_disconnect(self, frame: frames.Frame) -> bool:
         return isinstance(frame, frames.SendMessage | frames.Read)
 
-    def left(self, undone: Sequence[str]) -> None:
-        self._completion.begin(self.finish(undone))
+    def on_peer_gone(self, undone: Sequence[str]) -> None:
+        self._completion.begin(self.finish_pending(undone))
 
-    def received(self, type: str) -> None:
+    def on_received(self, type: str) -> None:
         self._metrics.frame_received(type)
 
-    def refused(self, error: BaseException) -> None:
+    def on_error(self, error: BaseException) -> None:
         if store := datastore_of(error.__cause__):
             self._metrics.datastore_failed(store, error.__cause__ or error)
 
-    def within(self, span: Span, frame: frames.Frame) -> AbstractContextManager[None]:
+    def tracing_context(self, span: Span, frame: frames.Frame) -> AbstractContextManager[None]:
         # A message's ends with its ack.
         return begun(span) if isinstance(frame, frames.SendMessage) else step(span)
 
@@ -126,7 +129,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
             self.acknowledge(ref, future.result().shown)
             self._metrics.ack_seconds.observe(time.perf_counter() - came)
         else:
-            self.refuse(error, ref)
+            self.send_error(error, ref)
 
     async def _sync(self, frame: frames.Sync) -> None:
         await self.limits.check(rules.SEARCH, self._user_id)
@@ -135,16 +138,16 @@ class ChatSocket(FrameHandler[frames.Frame]):
             read = there.get(conversation_id)
             missed = await read() if read else None
             # One at a time: an answer waits until the client has taken the one before.
-            await self.socket.drained()
+            await self.socket.wait_until_written()
             if missed is None:
                 # Not the event of that name: this one ends nothing, for the user may be added at this moment.
-                self.say("conversation_removed", {"conversation_id": conversation_id})
+                self.send("conversation_removed", {"conversation_id": conversation_id})
                 continue
             self.socket.send(events.sync(conversation_id, missed._asdict()))
-            self._metrics.resumed(events.FEED, missed.complete)
+            self._metrics.resumed(events.CHANNEL, missed.complete)
         self.acknowledge(frame.ref)
 
     async def _watch(self, frame: frames.WatchPresence) -> None:
         await self.limits.check(rules.SEARCH, self._user_id)
-        await self._presence.follow(self.socket, frame.user_ids)
+        await self._presence.subscribe_with_snapshot(self.socket, frame.user_ids)
         self.acknowledge(frame.ref)

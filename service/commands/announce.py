@@ -27,7 +27,7 @@ async def announce(settings: Settings, text: str) -> int:
     redis = connect(url)
     try:
         bus = RedisBus(redis)
-        listeners = await bus.listeners()
+        listeners = await bus.subscriber_count()
         if not listeners:
             raise CannotAnnounce("no Loa is listening to this Redis")
         dispatcher = Dispatcher(bus, Registry(TimerWheel()))

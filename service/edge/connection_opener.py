@@ -18,11 +18,11 @@ from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
 from service.realtime.websocket import HandshakeRefused, WebSocket
 
-STRANGER = Identity("", "", "", math.inf)
+ANONYMOUS = Identity("", "", "", math.inf)
 
 
 class ConnectionOpener:
-    """Opens the sockets and streams of all feeds."""
+    """Opens the sockets and streams of all channels."""
 
     def __init__(
         self,
@@ -30,23 +30,24 @@ class ConnectionOpener:
         auth: Authentication,
         origins: OriginCheck,
         limits: RateLimits,
-        bound: ConnectionLimit,
+        connection_limit: ConnectionLimit,
     ) -> None:
         self._registry = registry
         self._auth = auth
         self._origins = origins
         self._limits = limits
-        self._bound = bound
+        self._connection_limit = connection_limit
 
-    async def to_socket(
+    async def open_socket(
         self,
         request: Request,
-        feed: str,
+        channel: str,
         begin: Callable[[WebSocket], Awaitable[None]],
         *,
-        wrap_notices: bool = False,
+        nest_notice_fields: bool = False,
     ) -> HTTPResponse:
-        """Open a socket of `feed`. `begin(socket)` reads what it needs and calls `socket.open`; it is registered then.
+        """Open a socket of `channel`. `begin(socket)` reads what it needs and calls `socket.go_live`; it is
+        registered then.
 
         A foreign origin, or what is no handshake, is answered over HTTP. A bad token or too many connections is said
         in the close frame, for that is all that a browser's script gets to read.
@@ -55,8 +56,10 @@ class ConnectionOpener:
         self._check_open()
         try:
             caller = await self._caller(request)
-            socket = WebSocket(self._registry, caller, feed, request.headers.items(), wrap_notices=wrap_notices)
-            with self._registry.joining(socket):
+            socket = WebSocket(
+                self._registry, caller, channel, request.headers.items(), nest_notice_fields=nest_notice_fields
+            )
+            with self._registry.registration(socket):
                 # A session that ended after the first look, and before it could be told so, has been missed by both.
                 await self._auth.check(caller)
                 await begin(socket)
@@ -67,15 +70,15 @@ class ConnectionOpener:
             return self._refuse(request, error)
         return HijackResponse(socket)
 
-    async def to_stream(
-        self, request: Request, feed: str, begin: Callable[[EventStream], Awaitable[None]]
+    async def open_stream(
+        self, request: Request, channel: str, begin: Callable[[EventStream], Awaitable[None]]
     ) -> HTTPResponse:
-        """Open an event stream of `feed`, as `to_socket` does a socket; every refusal is an HTTP answer."""
+        """Open an event stream of `channel`, as `open_socket` does a socket; every refusal is an HTTP answer."""
         self._origins.check(request)
         self._check_open()
         caller = await self._caller(request)
-        stream = EventStream(self._registry, caller, feed)
-        with self._registry.joining(stream):
+        stream = EventStream(self._registry, caller, channel)
+        with self._registry.registration(stream):
             await self._auth.check(caller)
             await begin(stream)
             self._check_open()
@@ -90,13 +93,13 @@ class ConnectionOpener:
         await self._limits.check(rules.CONNECTING_ADDRESS, address(request))
         caller = await self._auth.of_connection(request)
         await self._limits.check(rules.CONNECTING, caller.user_id)
-        self._bound.check(caller.user_id)
+        self._connection_limit.check(caller.user_id)
         return caller
 
     def _refuse(self, request: Request, error: LoaError) -> HTTPResponse:
         """Accept, and close at once with the error's code."""
         try:
-            socket = WebSocket(self._registry, STRANGER, "", request.headers.items())
+            socket = WebSocket(self._registry, ANONYMOUS, "", request.headers.items())
         except HandshakeRefused as refusal:
             raise SanicException(str(refusal), refusal.status, headers=refusal.headers) from None
         answer = spec_for(error)

@@ -23,9 +23,9 @@ from service.telemetry.tracing import Span, Tracing, step
 
 log = structlog.get_logger()
 
-MAX_WAITING = 64
+MAX_PENDING_FRAMES = 64
 """Frames that wait to be handled, past which the socket is not read from."""
-MAX_FRAMES, PERIOD = 3000, 10.0
+MAX_FRAMES_PER_PERIOD, FRAME_PERIOD = 3000, 10.0
 """Frames in so many seconds, of whatever kind, pings and pieces of messages among them: all that the rules let anyone
 do, several times over. They count what is asked for; this bounds the work of reading what asks for nothing, is none of
 our frames, or is refused already."""
@@ -54,116 +54,116 @@ class FrameHandler(Generic[F]):
         self._frames = frames
         self._verifier = verifier
         self._tracing = tracing
-        self._waiting: deque[str] = deque()
-        self._begun: str | None = None
+        self._pending: deque[str] = deque()
+        self._current: str | None = None
         self._handler: asyncio.Task[None] | None = None
-        self._heard = 0
-        self._heard_since = 0.0
-        socket.on_frame = self._count
-        socket.on_text = self._take
+        self._frames_in_period = 0
+        self._period_start = 0.0
+        socket.on_frame = self._on_frame
+        socket.on_text = self._on_text
         socket.on_close(self._end)
 
     async def handle(self, frame: F) -> None:
         """Do what `frame` asks and answer it. What it raises becomes the answer."""
         raise NotImplementedError
 
-    def within(self, span: Span, frame: F) -> AbstractContextManager[None]:
+    def tracing_context(self, span: Span, frame: F) -> AbstractContextManager[None]:
         """What `handle` runs in where it is traced: `span` ends with it."""
         return step(span)
 
     def acknowledge(self, ref: str | None, data: Mapping[str, Any] | None = None) -> None:
-        self.say("ack", {"ref": ref} if data is None else {"ref": ref, "data": data})
+        self.send("ack", {"ref": ref} if data is None else {"ref": ref, "data": data})
 
-    def lasts(self, frame: F) -> bool:
+    def survives_disconnect(self, frame: F) -> bool:
         """Whether `frame` is to be done although its sender has left since."""
         return False
 
-    def left(self, undone: Sequence[str]) -> None:
+    def on_peer_gone(self, pending_frames: Sequence[str]) -> None:
         """The client has left, and these frames, said before, are not done yet: for `finish`, where some may last."""
 
-    async def finish(self, undone: Sequence[str]) -> None:
+    async def finish_pending(self, pending_frames: Sequence[str]) -> None:
         """Do those of them that last. Their answers go nowhere."""
-        for text in undone:
+        for text in pending_frames:
             await self._handle(text)
 
-    def received(self, type: str) -> None:
+    def on_received(self, type: str) -> None:
         """A frame of that type has come, and is well-formed."""
 
-    def refused(self, error: BaseException) -> None:
+    def on_error(self, error: BaseException) -> None:
         """It could not be done for this reason."""
 
-    def refuse(self, error: BaseException, ref: str | None) -> None:
+    def send_error(self, error: BaseException, ref: str | None) -> None:
         detail = error.detail if isinstance(error, LoaError) else "Something went wrong on our side."
         fields: dict[str, Any] = {"ref": ref, "code": spec_for(error).code, "detail": detail}
         if isinstance(error, LoaError) and error.retry_after is not None:
             fields["retry_after"] = error.retry_after
         if isinstance(error, ValidationFailed):
             fields["errors"] = [field._asdict() for field in error.fields]
-        self.say("error", fields)
-        self.refused(error)
+        self.send("error", fields)
+        self.on_error(error)
 
-    def say(self, type: str, fields: Mapping[str, Any]) -> None:
-        self.socket.send(Event(type, fields, feed=self.socket.feed))
+    def send(self, type: str, fields: Mapping[str, Any]) -> None:
+        self.socket.send(Event(type, fields, channel=self.socket.channel))
 
-    def _take(self, text: str) -> None:
-        self._waiting.append(text)
-        if len(self._waiting) >= MAX_WAITING:
-            self.socket.pause()
+    def _on_text(self, text: str) -> None:
+        self._pending.append(text)
+        if len(self._pending) >= MAX_PENDING_FRAMES:
+            self.socket.pause_reading()
         if self._handler is None or self._handler.done():
             self._handler = asyncio.create_task(self._handle_all())
 
-    def _count(self) -> None:
+    def _on_frame(self) -> None:
         now = time.monotonic()
-        if now - self._heard_since >= PERIOD:
-            self._heard, self._heard_since = 0, now
-        self._heard += 1
-        if self.limits.enabled and self._heard > MAX_FRAMES:
+        if now - self._period_start >= FRAME_PERIOD:
+            self._frames_in_period, self._period_start = 0, now
+        self._frames_in_period += 1
+        if self.limits.enabled and self._frames_in_period > MAX_FRAMES_PER_PERIOD:
             self.socket.close(_FLOOD.close_code, _FLOOD.code)
 
     def _end(self) -> None:
-        undone = [*self._waiting] if self._begun is None else [self._begun, *self._waiting]
-        self._waiting.clear()
+        pending_frames = [*self._pending] if self._current is None else [self._current, *self._pending]
+        self._pending.clear()
         if self._handler:
             self._handler.cancel()
         # Whoever is shut out has nothing more done; whoever goes has said it in time.
-        if undone and self.socket.left:
-            self.left(undone)
+        if pending_frames and self.socket.closed_by_peer:
+            self.on_peer_gone(pending_frames)
 
     async def _handle_all(self) -> None:
-        while self._waiting:
-            text = self._begun = self._waiting.popleft()
-            if len(self._waiting) == MAX_WAITING // 2:
-                self.socket.resume()
+        while self._pending:
+            text = self._current = self._pending.popleft()
+            if len(self._pending) == MAX_PENDING_FRAMES // 2:
+                self.socket.resume_reading()
             await self._handle(text)
-            self._begun = None
-        self.socket.resume()
+            self._current = None
+        self.socket.resume_reading()
 
     async def _handle(self, text: str) -> None:
         ref: str | None = None
         try:
             frame = parse(text, self._frames)
             ref = frame.ref
-            self.received(frame.type)
+            self.on_received(frame.type)
             if isinstance(frame, Ping):
                 # It asks nothing of anybody: no trace would tell of more than that it came.
-                self.say("pong", {"ref": ref})
+                self.send("pong", {"ref": ref})
             elif self._tracing and (span := self._begin_span(self._tracing, frame)):
-                with self.within(span, frame):
+                with self.tracing_context(span, frame):
                     await self._answer(frame)
             else:
                 await self._answer(frame)
         except LoaError as error:
-            self.refuse(error, error.ref or ref)
+            self.send_error(error, error.ref or ref)
         except Exception as error:
             log.exception("frame_failed")
-            self.refuse(error, ref)
+            self.send_error(error, ref)
 
     def _begin_span(self, tracing: Tracing, frame: F) -> Span | None:
         ids = {"loa.user_id": self.socket.user_id, "loa.connection_id": self.socket.id}
         return tracing.begin(f"frame {frame.type}", ids)
 
     async def _answer(self, frame: F) -> None:
-        if self.socket.closing and not self.lasts(frame):
+        if self.socket.closing and not self.survives_disconnect(frame):
             return
         if isinstance(frame, Authenticate):
             await self._authenticate(frame)
@@ -175,7 +175,7 @@ class FrameHandler(Generic[F]):
         caller = await self._verifier.verify_scoped_token(frame.token, ACCESS)
         if caller.user_id != self.socket.user_id:
             raise TokenInvalid("The token is someone else's.")
-        self.socket.extend(caller)
+        self.socket.refresh_token(caller)
         try:
             # As with one that joins: its session may have ended just before the socket was known to be of it.
             await self._verifier.check(caller)

@@ -35,19 +35,19 @@ class HijackResponse(HTTPResponse):
             self._connection.close(*GONE)
             return
         if isinstance(self._connection, EventStream):
-            self._connection.add_headers(_lines(self))
-        early = bytes(http.recv_buffer)
+            self._connection.add_headers(_header_lines(self))
+        buffered = bytes(http.recv_buffer)
         http.recv_buffer.clear()
         protocol.connections.discard(protocol)
         protocol.transport = None
         transport.set_protocol(self._connection)
         transport.resume_reading()
         self._connection.connection_made(transport)
-        if early:
-            self._connection.data_received(early)
+        if buffered:
+            self._connection.data_received(buffered)
 
 
-OWN = {
+RESERVED_HEADERS = {
     "content-type",
     "content-length",
     "transfer-encoding",
@@ -57,8 +57,10 @@ OWN = {
 }
 
 
-def _lines(response: HTTPResponse) -> bytes:
+def _header_lines(response: HTTPResponse) -> bytes:
     """The headers that middleware has added, as they go on the wire."""
     return b"".join(
-        b"%b: %b\r\n" % (name, value) for name, value in response.processed_headers if name.decode().lower() not in OWN
+        b"%b: %b\r\n" % (name, value)
+        for name, value in response.processed_headers
+        if name.decode().lower() not in RESERVED_HEADERS
     )

@@ -9,7 +9,7 @@ from service.common.models import Input, Query
 from service.common.profiles import Profile
 from service.common.times import Time
 
-FEED = "notifications"
+CHANNEL = "notifications"
 
 Kind = Literal["NEW_COMMENT", "NEW_REPLY"]
 

@@ -1,6 +1,6 @@
 """How a connection joins the notifications of its user: what it missed, then what comes, and nothing twice."""
 
-from service.notifications.models import FEED
+from service.notifications.models import CHANNEL
 from service.notifications.service import NotificationService
 from service.realtime.connection import Connection
 from service.realtime.event import Event
@@ -33,9 +33,9 @@ async def go_live(
         "heartbeat_interval": int(heartbeat),
         "token_expires_at": connection.token_expires_at,
     }
-    first = [Event("hello", hello, feed=FEED)]
+    first = [Event("hello", hello, channel=CHANNEL)]
     if seen is not None:
-        metrics.resumed(FEED, not replay.reset_reason)
+        metrics.resumed(CHANNEL, not replay.reset_reason)
     if replay.reset_reason:
         first.append(connection.notice("reset", {"reason": replay.reset_reason}))
-    connection.open([*first, *replay.missed], after=replay.inbox.last_seq)
+    connection.go_live([*first, *replay.missed], replayed_up_to=replay.inbox.last_seq)

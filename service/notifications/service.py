@@ -13,7 +13,7 @@ from service.datastores.mongo import Document
 from service.datastores.sequenced_log import Appended
 from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.models import (
-    FEED,
+    CHANNEL,
     Notification,
     NotificationData,
     NotificationPage,
@@ -179,12 +179,12 @@ class NotificationService:
             self._dispatcher.publish(event, [user_id])
         else:
             # Whoever stored it may have died before telling anyone.
-            self._dispatcher.announce_position(topic_of(user_id), inbox.last_seq, FEED, [user_id])
+            self._dispatcher.announce_position(topic_of(user_id), inbox.last_seq, CHANNEL, [user_id])
 
     def _tell_unread(self, user_id: str, inbox: Inbox) -> None:
         body = {"unread_count": inbox.unread, "seq": inbox.last_seq}
         key = f"unread_count:{user_id}"
-        event = Event("unread_count", body, feed=FEED, policy=Policy.LATEST, key=key, rank=inbox.rank)
+        event = Event("unread_count", body, channel=CHANNEL, policy=Policy.LATEST, key=key, version=inbox.rank)
         self._dispatcher.publish(event, [user_id])
 
     async def _shown(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
@@ -202,7 +202,7 @@ def topic_of(user_id: str) -> str:
 def event_of(user_id: str, notification: Notification) -> Event:
     """The notification as its user's connections are told of it."""
     body = notification.model_dump(exclude={"type"})
-    return Event(notification.type, body, feed=FEED, topic=topic_of(user_id), number=notification.seq)
+    return Event(notification.type, body, channel=CHANNEL, topic=topic_of(user_id), sequence=notification.seq)
 
 
 def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profile]) -> Notification:

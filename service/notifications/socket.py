@@ -10,7 +10,7 @@ from service.edge.frame_handler import FrameHandler
 from service.http.endpoint import connection
 from service.http.limits import RateLimits
 from service.notifications.frames import FRAMES
-from service.notifications.models import FEED
+from service.notifications.models import CHANNEL
 from service.notifications.replay import go_live, parse_last_event_id
 from service.notifications.service import NotificationService
 from service.realtime.websocket import PING_INTERVAL, WebSocket
@@ -48,4 +48,4 @@ def add(
             FrameHandler(socket, FRAMES, verifier, limits, tracing)
             await go_live(socket, service, parse_last_event_id(query.last_seq), PING_INTERVAL, metrics)
 
-        return await upgrade.to_socket(request, FEED, begin)
+        return await upgrade.open_socket(request, CHANNEL, begin)

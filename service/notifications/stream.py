@@ -6,7 +6,7 @@ from service.common.errors import OriginNotAllowed
 from service.common.models import ConnectionQuery
 from service.edge.connection_opener import ConnectionOpener
 from service.http.endpoint import connection
-from service.notifications.models import FEED
+from service.notifications.models import CHANNEL
 from service.notifications.replay import go_live, parse_last_event_id
 from service.notifications.service import NotificationService
 from service.realtime.event_stream import COMMENT_INTERVAL, EventStream
@@ -36,4 +36,4 @@ def add(bp: Blueprint, service: NotificationService, upgrade: ConnectionOpener, 
         async def begin(stream: EventStream) -> None:
             await go_live(stream, service, seen, COMMENT_INTERVAL, metrics)
 
-        return await upgrade.to_stream(request, FEED, begin)
+        return await upgrade.open_stream(request, CHANNEL, begin)

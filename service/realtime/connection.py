@@ -23,20 +23,20 @@ CLOSE_TIMEOUT = 5.0
 """Seconds a peer has to take part in the closing before it is cut off."""
 EXPIRY_NOTICE = 60.0
 """Seconds ahead of its token's expiry that a connection is told."""
-SILENCE = 45.0
+IDLE_TIMEOUT = 45.0
 """Seconds without a sign of life after which a peer is gone."""
-UNACKNOWLEDGED = 23.0
-"""Seconds after which the kernel gives up a peer that acknowledges nothing (RFC 5482): `SILENCE` less the 20 s, and the
-ticker's one, in which an event stream sends something that is to be acknowledged."""
+TCP_USER_TIMEOUT = 23.0
+"""Seconds after which the kernel gives up a peer that acknowledges nothing (RFC 5482): `IDLE_TIMEOUT` less
+the 20 s, and the ticker's one, in which an event stream sends something that is to be acknowledged."""
 
 
-class Skip(Protocol):
+class EventFilter(Protocol):
     """Knows which events come too late for one connection."""
 
-    numbered: bool
-    """Whether that may be a numbered one, too. Only a call of `skips` may change it."""
+    filters_sequenced: bool
+    """Whether that may be a numbered one, too. Only a call of `rejects` may change it."""
 
-    def skips(self, event: Event) -> bool:
+    def rejects(self, event: Event) -> bool:
         """Whether `event`, about to be queued, is to be left out."""
         ...
 
@@ -54,51 +54,53 @@ class Connection(asyncio.Protocol):
         "_closing",
         "_dirty",
         "_drained",
+        "_expiry_announced",
         "_held",
         "_on_close",
         "_paused",
-        "_warned",
-        "after",
-        "clear",
-        "due",
+        "channel",
+        "direct_transport",
+        "event_filter",
         "expires_at",
-        "feed",
         "id",
+        "nest_notice_fields",
+        "next_tick",
         "queue",
         "registry",
+        "replayed_up_to",
         "session_id",
-        "skip",
         "token_id",
         "transport",
         "user_id",
-        "wrap_notices",
     )
 
-    def __init__(self, registry: "Registry", caller: Identity, feed: str, *, wrap_notices: bool = False) -> None:
-        """`wrap_notices`: the fields of `reset`, `draining` and the like go inside `data`, as the feed's events do."""
+    def __init__(
+        self, registry: "Registry", caller: Identity, channel: str, *, nest_notice_fields: bool = False
+    ) -> None:
+        """`nest_notice_fields`: the fields of `reset`, `draining` and the like go inside `data`, as its events do."""
         self.id = new_id()
         self.user_id = caller.user_id
         self.session_id = caller.session_id
         self.token_id = caller.token_id
         self.expires_at = caller.expires_at
-        self.feed = feed
-        self.wrap_notices = wrap_notices
+        self.channel = channel
+        self.nest_notice_fields = nest_notice_fields
         self.registry = registry
         self.queue = ConnectionQueue()
         self.transport: asyncio.Transport | None = None
-        self.clear: asyncio.Transport | None = None
+        self.direct_transport: asyncio.Transport | None = None
         """The transport, while a numbered event may be written to it straight away: nothing waits, nothing hinders."""
-        self.skip: Skip | None = None
+        self.event_filter: EventFilter | None = None
         """Asked about every event without a number, and about the numbered ones where it says so."""
-        self.after = 0
-        """Numbered events up to this one are in its past. For a feed that has one topic."""
-        self.due = 0
+        self.replayed_up_to = 0
+        """Numbered events up to this one are in its past. For a channel that has one topic."""
+        self.next_tick = 0
         self._held = True
         self._dirty = False
         self._paused = False
         self._closing: tuple[int, str] | None = None
         self._close_by = 0.0
-        self._warned = False
+        self._expiry_announced = False
         self._on_close: list[Callable[[], None]] = []
         self._drained: asyncio.Event | None = None
 
@@ -107,18 +109,22 @@ class Connection(asyncio.Protocol):
     def send(self, event: Event) -> None:
         """Queue `event`, after all that was delivered before. Where a durable one finds no room, the connection is
         closed with `slow_consumer`."""
-        self.registry.spread()
-        if not self.offer(event):
-            self.overflow()
+        self.registry.flush_pending_batches()
+        if not self.try_enqueue(event):
+            self.disconnect_slow()
 
-    def offer(self, event: Event) -> bool:
+    def try_enqueue(self, event: Event) -> bool:
         """As `send`, but for what was delivered before, and only say so (False) where a durable event finds no room."""
         if self._closing:
             return True
-        if event.number and event.number <= self.after:
+        if event.sequence and event.sequence <= self.replayed_up_to:
             return True
-        skip = self.skip
-        if skip is not None and (skip.numbered or not event.number) and skip.skips(event):
+        event_filter = self.event_filter
+        if (
+            event_filter is not None
+            and (event_filter.filters_sequenced or not event.sequence)
+            and event_filter.rejects(event)
+        ):
             return True
         if not self.queue.put(event, self.encode(event)):
             return False
@@ -126,22 +132,24 @@ class Connection(asyncio.Protocol):
             self._want_flush()
         return True
 
-    def overflow(self) -> None:
+    def disconnect_slow(self) -> None:
         """The peer reads too slowly: what waits would come too late, and it will ask for it again."""
         if self._closing:
             return
-        self.registry.overflowed(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
+        self.registry.report_overflow(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
         self.queue.clear()
         self.close(*SLOW_CONSUMER)
 
-    def open(self, first: Sequence[Event], *, after: int = 0, skip: Skip | None = None) -> None:
+    def go_live(
+        self, first: Sequence[Event], *, replayed_up_to: int = 0, event_filter: EventFilter | None = None
+    ) -> None:
         """End the hold: `first`, then what gathered meanwhile, then what comes; both but for numbered events up to
-        `after`, and what `skip` says.
+        `replayed_up_to`, and those that `event_filter` rejects.
 
         What is in `first` may yet come: it was stored when the past was read, and is still on its way here. Where the
         connection has been closed meanwhile, nothing of it is said.
         """
-        self.registry.spread()
+        self.registry.flush_pending_batches()
         # That may have been too much for it, and closed it.
         if self._closing:
             return
@@ -152,36 +160,36 @@ class Connection(asyncio.Protocol):
         self.queue.max_events, self.queue.max_bytes = 1 << 30, 1 << 30
         for event in first:
             self.queue.put(event, self.encode(event))
-        self.after = after
-        self.skip = skip
+        self.replayed_up_to = replayed_up_to
+        self.event_filter = event_filter
         self._held = False
         for event in gathered:
-            self.offer(event)
+            self.try_enqueue(event)
         self.queue.max_events, self.queue.max_bytes = room
         self._want_flush()
 
     def notice(self, type: str, fields: dict[str, Any]) -> Event:
-        """An event about this connection itself, in the shape of its feed."""
-        return Event(type, {"data": fields} if self.wrap_notices else fields, feed=self.feed)
+        """An event about this connection itself, in the shape of its channel."""
+        return Event(type, {"data": fields} if self.nest_notice_fields else fields, channel=self.channel)
 
-    def extend(self, caller: Identity) -> None:
+    def refresh_token(self, caller: Identity) -> None:
         """A fresh token of the same user and session was shown: the connection lives as long as it does."""
         self.token_id = caller.token_id
         self.session_id = caller.session_id
         self.expires_at = caller.expires_at
-        self._warned = False
+        self._expiry_announced = False
         if self.transport:
-            self.registry.timers.at(self._loop_time(), self)
+            self.registry.timers.schedule(self._loop_time(), self)
 
     def close(self, code: int, reason: str) -> None:
         """Send what waits, say why, and end. Only the first call counts."""
-        self.registry.spread()
+        self.registry.flush_pending_batches()
         # That may have been too much for it, and closed it.
         if self._closing:
             return
         self._closing = (code, reason)
-        self.clear = None
-        self.registry.discard(self)
+        self.direct_transport = None
+        self.registry.unregister(self)
         for callback in self._on_close:
             callback()
         self._on_close.clear()
@@ -206,7 +214,7 @@ class Connection(asyncio.Protocol):
     def closing(self) -> bool:
         return self._closing is not None
 
-    async def drained(self) -> None:
+    async def wait_until_written(self) -> None:
         """Wait until all that was queued has gone to the transport, for answers too long for the queue."""
         while not self._closing and (self._paused or len(self.queue)):
             self._drained = self._drained or asyncio.Event()
@@ -226,11 +234,11 @@ class Connection(asyncio.Protocol):
         """Show the peer, and the routers on the way, that the connection lives; return when to do it next."""
         raise NotImplementedError
 
-    def farewell(self, code: int, reason: str) -> bool:
+    def write_close(self, code: int, reason: str) -> bool:
         """Write the closing; False where the transport can be closed as soon as that is out."""
         raise NotImplementedError
 
-    def head(self) -> bytes:
+    def handshake_bytes(self) -> bytes:
         """The first bytes to write: the HTTP response that starts this kind."""
         raise NotImplementedError
 
@@ -241,25 +249,25 @@ class Connection(asyncio.Protocol):
         self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=HIGH_WATER)
         _tune(transport.get_extra_info("socket"))
-        transport.write(self.head())
+        transport.write(self.handshake_bytes())
         if self._closing:
             self._finish()
             return
-        self.registry.timers.at(self.tick(self._loop_time()), self)
+        self.registry.timers.schedule(self.tick(self._loop_time()), self)
         self._want_flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._closing:
-            self.registry.leaving(self, GONE.reason)
-        self.transport = self.clear = None
+            self.registry.mark_closing(self, GONE.reason)
+        self.transport = self.direct_transport = None
         self.close(*GONE)
         self.queue.clear()
-        self.registry.timers.forget(self)
-        self.registry.left(self)
+        self.registry.timers.cancel(self)
+        self.registry.mark_disconnected(self)
 
     def pause_writing(self) -> None:
         self._paused = True
-        self.clear = None
+        self.direct_transport = None
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -288,30 +296,30 @@ class Connection(asyncio.Protocol):
         if left <= 0:
             self.close(*TOKEN_EXPIRED)
             return self._close_by
-        if left <= EXPIRY_NOTICE and not self._warned:
-            self._warned = True
+        if left <= EXPIRY_NOTICE and not self._expiry_announced:
+            self._expiry_announced = True
             self.send(self.notice("token_expiring", {"token_expires_at": self.token_expires_at}))
-        return min(self.heartbeat(now), now + (left if self._warned else left - EXPIRY_NOTICE))
+        return min(self.heartbeat(now), now + (left if self._expiry_announced else left - EXPIRY_NOTICE))
 
     def _want_flush(self) -> None:
         if self._dirty or self._held or self._paused or self._closing or self.transport is None:
             return
         if self.queue.size:
             self._dirty = True
-            self.clear = None
-            self.registry.flush_soon(self)
-        elif self.skip is None or not self.skip.numbered:
-            self.clear = self.transport
+            self.direct_transport = None
+            self.registry.schedule_write(self)
+        elif self.event_filter is None or not self.event_filter.filters_sequenced:
+            self.direct_transport = self.transport
 
     def _finish(self) -> None:
         assert self.transport
         assert self._closing
-        self.registry.leaving(self, self._closing[1])
+        self.registry.mark_closing(self, self._closing[1])
         if len(self.queue) and not self._held:
             self.transport.write(self.queue.take())
         self._close_by = self._loop_time() + CLOSE_TIMEOUT
-        self.registry.timers.at(self._close_by, self)
-        if not self.farewell(*self._closing):
+        self.registry.timers.schedule(self._close_by, self)
+        if not self.write_close(*self._closing):
             self.transport.close()
 
     @staticmethod
@@ -322,4 +330,4 @@ class Connection(asyncio.Protocol):
 def _tune(sock: Any) -> None:
     """Let the kernel give up on a peer that no longer acknowledges."""
     if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT") and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED * 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TCP_USER_TIMEOUT * 1000))

@@ -35,12 +35,12 @@ class ConnectionQueue:
     def put(self, event: Event, data: bytes) -> bool:
         """Take in `event`, encoded as `data`. False where a durable one finds no room: the connection must close."""
         if event.policy is not DURABLE:
-            self._put_passing(event, data)
+            self._put_ephemeral(event, data)
             return True
         # Written out, for this is called for every event of every connection.
         size = self.size + len(data)
         if size > self.max_bytes or len(self._events) >= self.max_events:
-            self._drop_passing()
+            self._drop_ephemeral()
             size = self.size + len(data)
             if not self._fits(data, 1.0):
                 return False
@@ -58,7 +58,7 @@ class ConnectionQueue:
     def events(self) -> list[Event]:
         return list(self._events)
 
-    def drop(self, topic: str) -> None:
+    def discard_topic(self, topic: str) -> None:
         """Take out whatever waits of `topic`, durable or not: its reader is to have nothing of it any more."""
         self._keep([place for place, event in enumerate(self._events) if event.topic != topic])
 
@@ -71,7 +71,7 @@ class ConnectionQueue:
     def _fits(self, data: bytes, share: float) -> bool:
         return len(self._events) < self.max_events * share and self.size + len(data) <= self.max_bytes * share
 
-    def _put_passing(self, event: Event, data: bytes) -> None:
+    def _put_ephemeral(self, event: Event, data: bytes) -> None:
         if event.policy is Policy.LATEST:
             if self._latest is None:
                 self._latest = {}
@@ -93,7 +93,7 @@ class ConnectionQueue:
         self._data.append(data)
         self.size += len(data)
 
-    def _drop_passing(self) -> None:
+    def _drop_ephemeral(self) -> None:
         kept = [place for place, event in enumerate(self._events) if event.policy is DURABLE]
         self.dropped += len(self._events) - len(kept)
         self._keep(kept)

@@ -24,16 +24,16 @@ class Event:
 
     `type` and `body`: on a socket one JSON object, `{"type": type, **body}`; on an event stream the `body` under
     the name `type`, but for numbered events, which go unnamed, whole, and with their number as the id.
-    `feed`: only connections of that feed carry it. `topic` and `number`: its place in an order without holes
-    (number 0: it has none). `rank`: of those with the same `key` it is later than any of a lower one, and says all that
-    they do (0: it has none).
+    `channel`: only connections of that channel carry it. `topic` and `sequence`: its place in an order without holes
+    (sequence 0: it has none). `version`: which state it tells of (0: none). Of those with the same `key` none is
+    delivered after one of a higher version; without a key, the version is only for the filter of a connection.
     """
 
-    __slots__ = ("_body", "feed", "frame", "key", "number", "policy", "rank", "stream", "topic", "type")
+    __slots__ = ("_body", "channel", "key", "policy", "sequence", "sse_bytes", "topic", "type", "version", "ws_frame")
 
-    frame: bytes
+    ws_frame: bytes
     """As an unmasked WebSocket text frame (RFC 6455, 5.2)."""
-    stream: bytes
+    sse_bytes: bytes
     """As a server-sent event (WHATWG HTML, 9.2.5). JSON holds no line break, so one `data` line is enough."""
 
     def __init__(
@@ -41,20 +41,20 @@ class Event:
         type: str,
         body: Mapping[str, Any] | bytes,
         *,
-        feed: str,
+        channel: str,
         policy: Policy = Policy.DURABLE,
         topic: str = "",
-        number: int = 0,
+        sequence: int = 0,
         key: str = "",
-        rank: int = 0,
+        version: int = 0,
     ) -> None:
         self.type = type
-        self.feed = feed
+        self.channel = channel
         self.policy = policy
         self.topic = topic
-        self.number = number
+        self.sequence = sequence
         self.key = key
-        self.rank = rank
+        self.version = version
         self._body = body if isinstance(body, bytes) else dumps(body).encode()
 
     @property
@@ -63,7 +63,7 @@ class Event:
         return self._body
 
     @property
-    def text(self) -> bytes:
+    def json(self) -> bytes:
         """The whole event as one JSON object."""
         separator = b"," if len(self._body) > 2 else b""
         return b'{"type":"%b"%b%b' % (self.type.encode(), separator, self._body[1:])
@@ -71,17 +71,17 @@ class Event:
     def __getattr__(self, name: str) -> bytes:
         # Called while the slot is empty only: a thousand connections read it at the speed of C, and a property's would
         # be a call for each of them.
-        if name == "frame":
-            self.frame = text_frame(self.text)
-            return self.frame
-        if name == "stream":
-            self.stream = self._as_stream()
-            return self.stream
+        if name == "ws_frame":
+            self.ws_frame = text_frame(self.json)
+            return self.ws_frame
+        if name == "sse_bytes":
+            self.sse_bytes = self._encode_sse()
+            return self.sse_bytes
         raise AttributeError(name)
 
-    def _as_stream(self) -> bytes:
-        if self.number:
-            return b"id: %d\ndata: %b\n\n" % (self.number, self.text)
+    def _encode_sse(self) -> bytes:
+        if self.sequence:
+            return b"id: %d\ndata: %b\n\n" % (self.sequence, self.json)
         return b"event: %b\ndata: %b\n\n" % (self.type.encode(), self._body)
 
 

@@ -1,4 +1,4 @@
-"""A burst: what the same people are told within one turn of the loop, joined once for all of their connections."""
+"""A batch: what the same people are told within one turn of the loop, joined once for all of their connections."""
 
 from collections.abc import Collection
 
@@ -10,33 +10,43 @@ MAX_BYTES = 64 * 1024
 
 
 class EventBatch:
-    """`events`, in order, for the connections of the users `to` (None: all) to one feed. Never empty.
+    """`events`, in order, for the connections of the users `to` (None: all) to one channel. Never empty.
 
     It has the encodings of its events, joined on first use, under the names that an event has for its own; so what
-    encodes an event (see `Connection.encode`) encodes a burst.
+    encodes an event (see `Connection.encode`) encodes a batch.
     """
 
-    __slots__ = ("_latest", "_size", "events", "feed", "frame", "lowest", "plain", "stream", "to")
+    __slots__ = (
+        "_latest",
+        "_size",
+        "all_sequenced",
+        "channel",
+        "events",
+        "min_sequence",
+        "sse_bytes",
+        "to",
+        "ws_frame",
+    )
 
-    frame: bytes
-    stream: bytes
+    ws_frame: bytes
+    sse_bytes: bytes
 
     def __init__(self, to: Collection[str] | None, first: Event) -> None:
         self.to = to
-        self.feed = first.feed
+        self.channel = first.channel
         self.events: list[Event] = []
-        self.plain = True
+        self.all_sequenced = True
         """Whether each of them is numbered."""
-        self.lowest = NO_NUMBER
+        self.min_sequence = NO_NUMBER
         """Of their numbers, which are not in order where one came late (see `Dispatcher`)."""
         self._size = 0
         self._latest: dict[str, int] = {}
         self._add(first)
 
-    def takes(self, to: Collection[str] | None, event: Event) -> bool:
+    def try_add(self, to: Collection[str] | None, event: Event) -> bool:
         """Add `event`, where it is for the same connections and there is room; whether it was."""
         # A group's recipients are one object from event to event.
-        if event.feed != self.feed or (to is not self.to and to != self.to):
+        if event.channel != self.channel or (to is not self.to and to != self.to):
             return False
         if self._size + len(event.body) > MAX_BYTES:
             return False
@@ -45,10 +55,10 @@ class EventBatch:
 
     def _add(self, event: Event) -> None:
         self._size += len(event.body)
-        if event.number:
-            self.lowest = min(self.lowest, event.number)
+        if event.sequence:
+            self.min_sequence = min(self.min_sequence, event.sequence)
         else:
-            self.plain = False
+            self.all_sequenced = False
         if event.policy is Policy.LATEST:
             # As in a queue (see ConnectionQueue).
             place = self._latest.setdefault(event.key, len(self.events))
@@ -59,10 +69,10 @@ class EventBatch:
 
     def __getattr__(self, name: str) -> bytes:
         # Called while the slot is empty only, as in Event.
-        if name == "frame":
-            self.frame = b"".join([event.frame for event in self.events])
-            return self.frame
-        if name == "stream":
-            self.stream = b"".join([event.stream for event in self.events])
-            return self.stream
+        if name == "ws_frame":
+            self.ws_frame = b"".join([event.ws_frame for event in self.events])
+            return self.ws_frame
+        if name == "sse_bytes":
+            self.sse_bytes = b"".join([event.sse_bytes for event in self.events])
+            return self.sse_bytes
         raise AttributeError(name)

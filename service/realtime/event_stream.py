@@ -4,7 +4,7 @@ from operator import attrgetter
 
 from service.common.close_reasons import SILENT
 from service.common.identity import Identity
-from service.realtime.connection import SILENCE, Connection
+from service.realtime.connection import IDLE_TIMEOUT, Connection
 from service.realtime.registry import Registry
 
 RETRY_MS = 3000
@@ -19,10 +19,10 @@ class EventStream(Connection):
 
     __slots__ = ("_headers", "_last_flow", "_next_comment")
 
-    encode = attrgetter("stream")
+    encode = attrgetter("sse_bytes")
 
-    def __init__(self, registry: Registry, caller: Identity, feed: str) -> None:
-        super().__init__(registry, caller, feed)
+    def __init__(self, registry: Registry, caller: Identity, channel: str) -> None:
+        super().__init__(registry, caller, channel)
         self._headers = b""
         self._last_flow = 0.0
         self._next_comment = 0.0
@@ -31,7 +31,7 @@ class EventStream(Connection):
         """More lines for the response's head, each ending in CRLF."""
         self._headers = headers
 
-    def head(self) -> bytes:
+    def handshake_bytes(self) -> bytes:
         self._last_flow = self._loop_time()
         self._next_comment = self._last_flow + COMMENT_INTERVAL
         return (
@@ -50,7 +50,7 @@ class EventStream(Connection):
     def heartbeat(self, now: float) -> float:
         if not self._paused:
             self._last_flow = now
-        elif now - self._last_flow >= SILENCE:
+        elif now - self._last_flow >= IDLE_TIMEOUT:
             self.close(*SILENT)
             if self.transport:
                 self.transport.abort()
@@ -60,7 +60,7 @@ class EventStream(Connection):
                 self.transport.write(COMMENT)
         return self._next_comment
 
-    def farewell(self, code: int, reason: str) -> bool:
+    def write_close(self, code: int, reason: str) -> bool:
         return False
 
     def data_received(self, data: bytes) -> None:

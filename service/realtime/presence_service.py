@@ -49,9 +49,9 @@ class PresenceService:
         """Of each user `{online, last_seen}`; `last_seen` is null while they are online, or never were. Raises
         Unavailable where the database is asked for a time and does not answer."""
         try:
-            online = await self._online.anywhere(user_ids)
+            online = await self._online.online_globally(user_ids)
         except OUTAGE:
-            online = self._online.here(user_ids)
+            online = self._online.online_locally(user_ids)
         return await self._states(user_ids, online)
 
     async def _states(self, user_ids: Collection[str], online: set[str]) -> dict[str, dict[str, Any]]:
@@ -60,11 +60,11 @@ class PresenceService:
         return {user_id: _state(user_id in online, times.get(user_id)) for user_id in user_ids}
 
     @property
-    def watching(self) -> int:
+    def subscriber_count(self) -> int:
         """How many connections watch someone."""
         return len(self._watched)
 
-    def watch(self, connection: Connection, user_ids: Iterable[str]) -> None:
+    def subscribe(self, connection: Connection, user_ids: Iterable[str]) -> None:
         """Tell `connection` of every change of these users, in place of those it watched before."""
         if connection not in self._watched:
             connection.on_close(lambda: self._unwatch(connection))
@@ -76,10 +76,10 @@ class PresenceService:
         for user_id in self._watched[connection]:
             self._watchers.setdefault(user_id, set()).add(connection)
 
-    async def follow(self, connection: Connection, user_ids: Collection[str]) -> None:
+    async def subscribe_with_snapshot(self, connection: Connection, user_ids: Collection[str]) -> None:
         """As `watch`, and tell `connection` how it is now. Raises Unavailable."""
         # Watch before asking, so that no change falls between; one that does comes first, and is newer.
-        self.watch(connection, user_ids)
+        self.subscribe(connection, user_ids)
         with self._changes(user_ids) as changed:
             states = await self.states(list(dict.fromkeys(user_ids)))
         for user_id, state in states.items():
@@ -96,7 +96,7 @@ class PresenceService:
             for first in range(0, len(watched), MAX_BATCH):
                 batch = watched[first : first + MAX_BATCH]
                 with self._changes(batch) as changed:
-                    states = await self._states(batch, await self._online.anywhere(batch))
+                    states = await self._states(batch, await self._online.online_globally(batch))
                 for user_id in states.keys() - changed:
                     self._show(user_id, states[user_id])
         except BaseException:

@@ -66,7 +66,7 @@ class PresenceStore:
         self._in_step = asyncio.Event()
         self._in_step.set()
         self.tasks: list[asyncio.Task[None]] = []
-        registry.on_change(self._on_change)
+        registry.on_user_presence_change(self._on_change)
         bus.on("presence", self._on_presence)
         bus.on_gap(self._register_all)
 
@@ -90,13 +90,13 @@ class PresenceStore:
         except OUTAGE as error:
             log.warning("presence_not_closed", error=type(error).__name__)
 
-    def here(self, user_ids: Collection[str]) -> set[str]:
+    def online_locally(self, user_ids: Collection[str]) -> set[str]:
         """Who of these has a connection on this process."""
         return {user_id for user_id in user_ids if user_id in self._registry}
 
-    async def anywhere(self, user_ids: Collection[str]) -> set[str]:
+    async def online_globally(self, user_ids: Collection[str]) -> set[str]:
         """Who of these has one on any process. Raises one of OUTAGE."""
-        here = self.here(user_ids)
+        here = self.online_locally(user_ids)
         others = [user_id for user_id in user_ids if user_id not in here]
         if not others:
             return here
@@ -107,7 +107,7 @@ class PresenceStore:
         return here | {user_id for user_id, there in zip(others, answers, strict=True) if there}
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
-        for user_id in self.here(head["went"]):
+        for user_id in self.online_locally(head["went"]):
             # They went from there and came here, and the word of their coming may have been faster: it is said again.
             self._denied.add(user_id)
             self._on_change(user_id)
@@ -118,7 +118,7 @@ class PresenceStore:
         self._wake.set()
 
     def _register_all(self) -> None:
-        for user_id in self._registry.users():
+        for user_id in self._registry.user_ids():
             self._on_change(user_id)
 
     async def _reconcile(self) -> None:
@@ -127,7 +127,7 @@ class PresenceStore:
         await self._wake.wait()
         while self._changed:
             batch = list(self._changed)[:MAX_BATCH]
-            here = self.here(batch)
+            here = self.online_locally(batch)
             self._denied -= set(batch) - here
             for user_id in batch:
                 del self._changed[user_id]

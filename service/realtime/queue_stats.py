@@ -11,7 +11,7 @@ class QueueStats(NamedTuple):
 
     events: int = 0
     bytes: int = 0
-    deepest: int = 0
+    max_depth: int = 0
     dropped: int = 0
 
 

@@ -29,22 +29,22 @@ from service.realtime.bus import Handler, Handlers
 
 log = structlog.get_logger()
 
-CHANNEL = f"{TAG}:bus"
-MAX_WAITING = 10_000
-MAX_WAITING_BYTES = 32 * 1024 * 1024
+PUBSUB_CHANNEL = f"{TAG}:bus:2"
+MAX_OUTBOX_MESSAGES = 10_000
+MAX_OUTBOX_BYTES = 32 * 1024 * 1024
 """What may wait for a Redis that is away. Past either, the oldest goes, and the others are told of the gap."""
-MAX_BATCH = 256
+MAX_BATCH_MESSAGES = 256
 MAX_BATCH_BYTES = 256 * 1024
 """What goes into one PUBLISH, and at least one message: whoever reads it reads it whole."""
-BEAT = 2.0
+HEARTBEAT_INTERVAL = 2.0
 """Seconds after which a process sends one that is empty, for the sake of hearing itself."""
-DEAF_AFTER = 6.0
+SUBSCRIPTION_TIMEOUT = 6.0
 """Seconds without hearing even oneself after which the subscription is taken for dead: a cut cable sends no word."""
 
-RETRY = 1.0
+RECONNECT_INTERVAL = 1.0
 """Seconds between two tries to reach a Redis that is away, at most: people wait for what is said on other processes,
 and a try costs next to nothing."""
-GRACE = 2.0
+STARTUP_WAIT = 2.0
 """Seconds that starting and closing wait for a Redis that may be away."""
 
 GAP = "bus.gap"
@@ -57,13 +57,13 @@ class RedisBus:
     body, head]` and the body.
     """
 
-    def __init__(self, redis: "Redis", channel: str = CHANNEL) -> None:
+    def __init__(self, redis: "Redis", pubsub_channel: str = PUBSUB_CHANNEL) -> None:
         self.process_id = uuid.uuid4().hex
-        self._mine = self.process_id.encode() + b" "
+        self._own_prefix = self.process_id.encode() + b" "
         self.lag = 0.0
         """Seconds that what this process said last took through Redis and back."""
         self._redis = redis
-        self._channel = channel
+        self._pubsub_channel = pubsub_channel
         self._sharded: bool | None = None
         """Whether the server is a cluster; None: not known yet."""
         self._handlers = Handlers()
@@ -71,11 +71,11 @@ class RedisBus:
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
         self._overflowed = False
-        self._beats = False
+        self._heartbeat_due = False
         self._wake = asyncio.Event()
-        self._hears = asyncio.Event()
-        self._all_said = asyncio.Event()
-        self._all_said.set()
+        self._subscribed = asyncio.Event()
+        self._outbox_empty = asyncio.Event()
+        self._outbox_empty.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = False
         self._was_connected = False
@@ -85,7 +85,7 @@ class RedisBus:
         return self._connected
 
     @property
-    def waiting(self) -> int:
+    def outbox_size(self) -> int:
         """Messages that Redis has not taken yet."""
         return len(self._outbox)
 
@@ -97,27 +97,27 @@ class RedisBus:
 
     def publish(self, kind: str, head: dict[str, Any], body: bytes = b"") -> None:
         self._handlers.call(kind, head, body)
-        self._post(kind, head, body)
+        self._enqueue(kind, head, body)
 
     async def start(self) -> None:
         """Listen and send from now on. Where Redis is away, it is tried again for as long as it takes."""
         self._tasks = [
-            asyncio.create_task(run_forever(self._listen, "bus_listen", RETRY)),
-            asyncio.create_task(run_forever(self._send, "bus_send", RETRY)),
-            asyncio.create_task(run_forever(self._beat, "bus_beat")),
+            asyncio.create_task(run_forever(self._listen, "bus_listen", RECONNECT_INTERVAL)),
+            asyncio.create_task(run_forever(self._send, "bus_send", RECONNECT_INTERVAL)),
+            asyncio.create_task(run_forever(self._heartbeat, "bus_beat")),
         ]
         # A moment's grace, so that the first connections find a bus that hears; not longer, for Redis may be away.
-        await _wait(self._hears, GRACE)
+        await _wait(self._subscribed, STARTUP_WAIT)
 
     async def close(self) -> None:
-        await _wait(self._all_said, GRACE)
+        await _wait(self._outbox_empty, STARTUP_WAIT)
         for task in self._tasks:
             await cancel_and_wait(task)
 
-    async def listeners(self) -> int:
+    async def subscriber_count(self) -> int:
         """How many processes listen. Raises one of OUTAGE."""
         count = self._redis.pubsub_shardnumsub if await self._is_sharded() else self._redis.pubsub_numsub
-        ((_, listeners),) = await count(self._channel)
+        ((_, listeners),) = await count(self._pubsub_channel)
         return int(listeners)
 
     async def _is_sharded(self) -> bool:
@@ -127,51 +127,51 @@ class RedisBus:
 
     # Saying.
 
-    def _post(self, kind: str, head: dict[str, Any], body: bytes) -> None:
+    def _enqueue(self, kind: str, head: dict[str, Any], body: bytes) -> None:
         # One line, for JSON holds no line break.
         message = dumps([kind, len(body), head]).encode() + b"\n" + body
         self._outbox.append(message)
         self._outbox_bytes += len(message)
-        while len(self._outbox) > MAX_WAITING or self._outbox_bytes > MAX_WAITING_BYTES:
+        while len(self._outbox) > MAX_OUTBOX_MESSAGES or self._outbox_bytes > MAX_OUTBOX_BYTES:
             self._outbox_bytes -= len(self._outbox.popleft())
             self._overflowed = True
-        self._all_said.clear()
+        self._outbox_empty.clear()
         self._wake.set()
 
     async def _send(self) -> None:
         await self._wake.wait()
         if self._overflowed:
             self._overflowed = False
-            self._post(GAP, {}, b"")
-        while self._outbox or self._beats:
-            self._beats = False
+            self._enqueue(GAP, {}, b"")
+        while self._outbox or self._heartbeat_due:
+            self._heartbeat_due = False
             batch = self._next_batch()
             publish = self._redis.spublish if await self._is_sharded() else self._redis.publish
-            first = self._mine + f"{time.monotonic()}\n".encode()
-            await publish(self._channel, b"".join([first, *batch]))
+            first = self._own_prefix + f"{time.monotonic()}\n".encode()
+            await publish(self._pubsub_channel, b"".join([first, *batch]))
             # Only what Redis has taken leaves; a batch that failed may be said twice, which numbers sort out.
             for message in batch:
                 if self._outbox and self._outbox[0] is message:
                     self._outbox_bytes -= len(self._outbox.popleft())
         self._wake.clear()
-        self._all_said.set()
+        self._outbox_empty.set()
 
     def _next_batch(self) -> list[bytes]:
         batch: list[bytes] = []
         size = 0
-        for message in islice(self._outbox, MAX_BATCH):
+        for message in islice(self._outbox, MAX_BATCH_MESSAGES):
             size += len(message)
             if batch and size > MAX_BATCH_BYTES:
                 break
             batch.append(message)
         return batch
 
-    async def _beat(self) -> None:
+    async def _heartbeat(self) -> None:
         # What is said before anyone listens is not heard, and the lag would not be known until the next one.
-        await self._hears.wait()
-        self._beats = True
+        await self._subscribed.wait()
+        self._heartbeat_due = True
         self._wake.set()
-        await asyncio.sleep(BEAT)
+        await asyncio.sleep(HEARTBEAT_INTERVAL)
 
     # Hearing.
 
@@ -180,20 +180,20 @@ class RedisBus:
         try:
             # A server that is another now may be of the other kind.
             self._sharded = None
-            await (pubsub.ssubscribe if await self._is_sharded() else pubsub.subscribe)(self._channel)
+            await (pubsub.ssubscribe if await self._is_sharded() else pubsub.subscribe)(self._pubsub_channel)
             heard = time.monotonic()
             while True:
-                message = await pubsub.get_message(timeout=DEAF_AFTER)
+                message = await pubsub.get_message(timeout=SUBSCRIPTION_TIMEOUT)
                 if message is None:
-                    if time.monotonic() - heard >= DEAF_AFTER:
-                        log.warning("bus_deaf", seconds=DEAF_AFTER)
+                    if time.monotonic() - heard >= SUBSCRIPTION_TIMEOUT:
+                        log.warning("bus_deaf", seconds=SUBSCRIPTION_TIMEOUT)
                         return
                     continue
                 heard = time.monotonic()
                 if message["type"] in ("message", "smessage"):
-                    self._hear(message["data"])
+                    self._on_message(message["data"])
                 elif message["type"] in ("subscribe", "ssubscribe"):
-                    self._hearing()
+                    self._on_subscribed()
                 elif message["type"] == "sunsubscribe":
                     # The slot has been moved: its new node has to be found.
                     return
@@ -202,30 +202,30 @@ class RedisBus:
             self._connected = False
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    def _hearing(self) -> None:
+    def _on_subscribed(self) -> None:
         self._connected = True
-        self._hears.set()
+        self._subscribed.set()
         if self._was_connected:
             log.info("bus_back")
-            self._missed()
+            self._notify_gap()
         self._was_connected = True
 
-    def _hear(self, data: bytes) -> None:
+    def _on_message(self, data: bytes) -> None:
         start = data.index(b"\n") + 1
-        if data.startswith(self._mine):
+        if data.startswith(self._own_prefix):
             # It was heard as it was said. With one process that is all there is: not read to be thrown away.
-            self.lag = time.monotonic() - float(data[len(self._mine) : start])
+            self.lag = time.monotonic() - float(data[len(self._own_prefix) : start])
             return
         while start < len(data):
             end = data.index(b"\n", start)
             kind, size, head = loads(data[start:end])
             start = end + 1 + size
             if kind == GAP:
-                self._missed()
+                self._notify_gap()
             else:
                 self._handlers.call(kind, head, data[end + 1 : start])
 
-    def _missed(self) -> None:
+    def _notify_gap(self) -> None:
         for callback in self._gap_callbacks:
             callback()
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Timer(Protocol):
-    due: int
+    next_tick: int
     """The tick at which `tick` is wanted next; only the TimerWheel changes it."""
 
     def tick(self, now: float) -> float:
@@ -35,18 +35,18 @@ class TimerWheel:
             self._handle.cancel()
         self._buckets.clear()
 
-    def at(self, when: float, member: Timer) -> None:
-        """Call `member.tick` at `when` (the loop's time) in place of the time set for it before."""
-        self.forget(member)
-        member.due = max(int(when) + 1, self._next + 1)
-        self._buckets[member.due].add(member)
+    def schedule(self, when: float, timer: Timer) -> None:
+        """Call `timer.tick` at `when` (the loop's time) in place of the time set for it before."""
+        self.cancel(timer)
+        timer.next_tick = max(int(when) + 1, self._next + 1)
+        self._buckets[timer.next_tick].add(timer)
 
-    def forget(self, member: Timer) -> None:
-        bucket = self._buckets.get(member.due)
+    def cancel(self, timer: Timer) -> None:
+        bucket = self._buckets.get(timer.next_tick)
         if bucket is not None:
-            bucket.discard(member)
+            bucket.discard(timer)
             if not bucket:
-                del self._buckets[member.due]
+                del self._buckets[timer.next_tick]
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._handle = loop.call_later(1, self._tick, loop)
@@ -54,5 +54,5 @@ class TimerWheel:
         # A loop that was held up makes up for the seconds it missed.
         while self._next < int(now):
             self._next += 1
-            for member in self._buckets.pop(self._next, ()):
-                self.at(member.tick(now), member)
+            for timer in self._buckets.pop(self._next, ()):
+                self.schedule(timer.tick(now), timer)

@@ -27,7 +27,7 @@ from service.common.close_reasons import (
     TOO_LARGE,
 )
 from service.common.identity import Identity
-from service.realtime.connection import SILENCE, Connection
+from service.realtime.connection import IDLE_TIMEOUT, Connection
 from service.realtime.registry import Registry
 
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -36,8 +36,8 @@ MAX_FRAGMENTS = 1024
 PING_INTERVAL = 25.0
 """Seconds; well inside the 55 after which routers such as Heroku's cut a silent connection."""
 
-quiet = logging.getLogger("loa.websocket")
-quiet.setLevel(logging.ERROR)
+logger = logging.getLogger("loa.websocket")
+logger.setLevel(logging.ERROR)
 """The protocol's own account of every connection that opens and closes, which the metrics already give."""
 
 PING = b"\x89\x00"
@@ -45,10 +45,10 @@ PING = b"\x89\x00"
 REASONS = dict((PROTOCOL_ERROR, NOT_UTF8, TOO_LARGE, INTERNAL_ERROR))
 """The close reasons for what the protocol itself refuses, in the words of the other errors' codes."""
 
-PIECE = 512
+READ_CHUNK = 512
 """Bytes read at a time: 85 frames at the most, for none has less than six bytes."""
-FRAMES_A_TURN = 64
-BYTES_A_TURN = 64 * 1024
+MAX_FRAMES_PER_TURN = 64
+MAX_BYTES_PER_TURN = 64 * 1024
 """What is read of one connection in a turn of the loop ends with the piece that reaches either. The kernel hands over
 256 KB at once; as tiny frames they would take half a second of everybody's time, and five who send them all of it."""
 
@@ -58,7 +58,7 @@ class Protocol(ServerProtocol):
     what breaks the rules first, in the order of the bytes, decides, however TCP has cut them."""
 
     def __init__(self, on_frame: Callable[[Frame], None]) -> None:
-        super().__init__(state=State.OPEN, max_size=MAX_MESSAGE_BYTES, logger=quiet)
+        super().__init__(state=State.OPEN, max_size=MAX_MESSAGE_BYTES, logger=logger)
         self._on_frame = on_frame
         self.frames_read = 0
 
@@ -90,61 +90,61 @@ class WebSocket(Connection):
     """
 
     __slots__ = (
-        "_answer",
         "_at_eof",
         "_binary",
+        "_buffer",
         "_fragments",
+        "_handshake_response",
         "_last_heard",
         "_last_ping",
         "_protocol",
-        "_reading_on",
-        "_stopped",
-        "_unread",
+        "_reading_paused",
+        "_resume_scheduled",
         "on_frame",
         "on_text",
     )
 
-    encode = attrgetter("frame")
-    takes_binary = False
+    encode = attrgetter("ws_frame")
+    accepts_binary = False
 
     def __init__(
         self,
         registry: Registry,
         caller: Identity,
-        feed: str,
+        channel: str,
         handshake: Iterable[tuple[str, str]],
         *,
-        wrap_notices: bool = False,
+        nest_notice_fields: bool = False,
     ) -> None:
         """`handshake`: the headers of the upgrade request. Raises HandshakeRefused."""
-        super().__init__(registry, caller, feed, wrap_notices=wrap_notices)
+        super().__init__(registry, caller, channel, nest_notice_fields=nest_notice_fields)
         self._protocol = Protocol(self._on_frame)
-        self._answer = _accept(self._protocol, handshake).serialize()
+        self._handshake_response = _accept(self._protocol, handshake).serialize()
         self.on_frame: Callable[[], None] = _nothing
         self.on_text: Callable[[str], None] = _ignore
-        self._unread = b""
-        self._reading_on = False
+        self._buffer = b""
+        self._resume_scheduled = False
         self._at_eof = False
         self._fragments: list[bytes] = []
         self._binary = False
         self._last_heard = 0.0
         self._last_ping = 0.0
-        self._stopped = False
+        self._reading_paused = False
 
-    def head(self) -> bytes:
+    def handshake_bytes(self) -> bytes:
         self._last_heard = self._last_ping = self._loop_time()
-        answer, self._answer = self._answer, b""
+        answer, self._handshake_response = self._handshake_response, b""
         return answer
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Take in no more until `resume`: the edge has enough to do."""
-        self._stopped = True
+        self._reading_paused = True
         self._adjust_reading()
 
-    def resume(self) -> None:
-        self._stopped = False
+    def resume_reading(self) -> None:
+        self._reading_paused = False
         self._adjust_reading()
-        self._read_on_soon()
+        self._schedule_resume()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -154,31 +154,31 @@ class WebSocket(Connection):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._adjust_reading()
-        self._read_on_soon()
+        self._schedule_resume()
 
     def data_received(self, data: bytes) -> None:
         self._last_heard = self._loop_time()
-        self._unread += data
-        if not self._reading_on:
+        self._buffer += data
+        if not self._resume_scheduled:
             self._read()
 
     def eof_received(self) -> bool:
         self._at_eof = True
-        if not self._unread:
+        if not self._buffer:
             self._protocol.receive_eof()
             self._advance()
         # Or the transport would close before the rest has been read.
-        return bool(self._unread)
+        return bool(self._buffer)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._unread = b""
+        self._buffer = b""
         super().connection_lost(error)
 
     def heartbeat(self, now: float) -> float:
-        if self._stopped:
+        if self._reading_paused:
             # It is we who do not listen.
             self._last_heard = now
-        if now - self._last_heard >= SILENCE:
+        if now - self._last_heard >= IDLE_TIMEOUT:
             self.close(*SILENT)
             if self.transport:
                 self.transport.abort()
@@ -186,56 +186,61 @@ class WebSocket(Connection):
             self._last_ping = now
             if self.transport and not self._paused:
                 self.transport.write(PING)
-        return min(self._last_ping + PING_INTERVAL, self._last_heard + SILENCE)
+        return min(self._last_ping + PING_INTERVAL, self._last_heard + IDLE_TIMEOUT)
 
-    def farewell(self, code: int, reason: str) -> bool:
+    def write_close(self, code: int, reason: str) -> bool:
         if self._protocol.state is State.OPEN and code != GONE.code:
             self._protocol.send_close(code, reason)
         self._write_out()
         # The edge has no more to do, and may not be there any more to ask for the answer to be read.
-        self.resume()
+        self.resume_reading()
         # The peer answers the close frame and we end the connection then; CLOSE_TIMEOUT is for one that does not.
         return self._protocol.state is State.CLOSING
 
     @property
-    def left(self) -> bool:
+    def closed_by_peer(self) -> bool:
         """As it closes: whether the peer ends it, and not we."""
         return self.transport is None or self._protocol.state is not State.OPEN
 
     @property
-    def unread(self) -> int:
+    def buffered(self) -> int:
         """Bytes that have come and are to be read in a later turn."""
-        return len(self._unread)
+        return len(self._buffer)
 
     def _read(self) -> None:
         """As much of what has come as one connection may have read in a turn; the rest in the next."""
-        unread = memoryview(self._unread)
-        place, last = 0, self._protocol.frames_read + FRAMES_A_TURN
-        while place < len(unread) and place < BYTES_A_TURN and self._protocol.frames_read < last and self._wants_more():
-            self._protocol.receive_data(bytes(unread[place : place + PIECE]))
-            place += PIECE
-        self._unread = bytes(unread[place:])
-        if self._at_eof and not self._unread:
+        unread = memoryview(self._buffer)
+        place, last = 0, self._protocol.frames_read + MAX_FRAMES_PER_TURN
+        while (
+            place < len(unread)
+            and place < MAX_BYTES_PER_TURN
+            and self._protocol.frames_read < last
+            and self._wants_more()
+        ):
+            self._protocol.receive_data(bytes(unread[place : place + READ_CHUNK]))
+            place += READ_CHUNK
+        self._buffer = bytes(unread[place:])
+        if self._at_eof and not self._buffer:
             self._protocol.receive_eof()
         self._advance()
-        if self._unread:
+        if self._buffer:
             self._adjust_reading()
-            self._read_on_soon()
+            self._schedule_resume()
 
-    def _read_on_soon(self) -> None:
-        if self._unread and self._wants_more() and not self._reading_on:
-            self._reading_on = True
-            asyncio.get_running_loop().call_soon(self._read_on)
+    def _schedule_resume(self) -> None:
+        if self._buffer and self._wants_more() and not self._resume_scheduled:
+            self._resume_scheduled = True
+            asyncio.get_running_loop().call_soon(self._resume_read)
 
-    def _read_on(self) -> None:
-        self._reading_on = False
-        if self._unread:
+    def _resume_read(self) -> None:
+        self._resume_scheduled = False
+        if self._buffer:
             self._read()
         self._adjust_reading()
 
     def _wants_more(self) -> bool:
         # The answer to our close frame is wanted in any case.
-        return self.closing or not (self._paused or self._stopped)
+        return self.closing or not (self._paused or self._reading_paused)
 
     def _advance(self) -> None:
         if self._protocol.state is not State.OPEN and not self.closing:
@@ -250,7 +255,7 @@ class WebSocket(Connection):
             return
         if frame.opcode is not Opcode.CONT:
             self._binary = frame.opcode is Opcode.BINARY
-            if self._binary and not self.takes_binary:
+            if self._binary and not self.accepts_binary:
                 self.close(*TEXT_ONLY)
                 return
             if frame.fin:
@@ -279,7 +284,7 @@ class WebSocket(Connection):
             self.on_text(text)
 
     def on_binary(self, data: bytes) -> None:
-        """For a kind of socket that sets `takes_binary`."""
+        """For a kind of socket that sets `accepts_binary`."""
 
     def _write_out(self) -> None:
         if self.transport is None or self.transport.is_closing():
@@ -296,7 +301,7 @@ class WebSocket(Connection):
     def _adjust_reading(self) -> None:
         if self.transport is None or self.transport.is_closing():
             return
-        if self._paused or self._stopped or self._unread:
+        if self._paused or self._reading_paused or self._buffer:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()

@@ -20,7 +20,7 @@ class Waiting(Protocol):
     def bytes(self) -> int: ...
 
     @property
-    def deepest(self) -> int: ...
+    def max_depth(self) -> int: ...
 
     @property
     def dropped(self) -> int: ...
@@ -99,7 +99,7 @@ class Gauges:
             queues = self._state.queues()
             self._queue_events.set(queues.events)
             self._queue_bytes.set(queues.bytes)
-            self._queue_deepest.set(queues.deepest)
+            self._queue_deepest.set(queues.max_depth)
             dropped = self._dropped_by_closed + queues.dropped
             self._dropped.inc(max(0, dropped - self._dropped_so_far))
             self._dropped_so_far = max(dropped, self._dropped_so_far)

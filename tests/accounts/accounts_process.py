@@ -52,7 +52,7 @@ class AccountsProcess:
 
     def connect(self, caller: Identity) -> LiveConnection:
         connection = LiveConnection(self.registry, caller, "chat")
-        self.registry.add(connection)
+        self.registry.register(connection)
         return connection
 
 

@@ -72,15 +72,15 @@ async def gate(one: AccountsProcess, before: End, during: End) -> AsyncIterator[
 
     async def begin(connection: Connection) -> None:
         await during()
-        connection.open([Event("hello", {}, feed="chat")])
+        connection.go_live([Event("hello", {}, channel="chat")])
 
     @app.get("/socket")
     async def socket(request: Request) -> HTTPResponse:
-        return await upgrade.to_socket(request, "chat", begin)
+        return await upgrade.open_socket(request, "chat", begin)
 
     @app.get("/stream")
     async def stream(request: Request) -> HTTPResponse:
-        return await upgrade.to_stream(request, "chat", begin)
+        return await upgrade.open_stream(request, "chat", begin)
 
     async with serving(app) as client:
         try:
@@ -88,7 +88,7 @@ async def gate(one: AccountsProcess, before: End, during: End) -> AsyncIterator[
         finally:
             for connection in one.registry:
                 connection.close(1001, "over")
-            await one.registry.emptied(5)
+            await one.registry.wait_until_empty(5)
 
 
 async def nothing() -> None: ...
@@ -202,8 +202,8 @@ async def test_a_session_that_ends_as_a_socket_shows_its_token(two: Two, an: Sig
     late.end = lambda: two.ending.accounts.logout(fresh)
     socket = WebSocket(two.joined.registry, caller, "notifications", HANDSHAKE)
     FrameHandler(socket, FRAMES, late, RateLimits(None, False))
-    with two.joined.registry.joining(socket):
-        socket.open([])
+    with two.joined.registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
         peer.send(Opcode.TEXT, dumps({"type": "authenticate", "token": again.access_token}).encode())
         assert (1008, "token_revoked") == await peer.close_frame()

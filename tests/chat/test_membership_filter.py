@@ -9,18 +9,18 @@ from service.realtime.websocket import WebSocket
 from tests.chat.world import ADA, BOB, World
 from tests.realtime.wire import queued, web_socket
 
-HELLO = Event("hello", {}, feed=events.FEED)
+HELLO = Event("hello", {}, channel=events.CHANNEL)
 
 
 def slow(world: World, user_id: str) -> WebSocket:
     """A socket that takes nothing, so that all of it waits."""
     socket = web_socket(world.registry, user_id)
-    world.registry.add(socket)
+    world.registry.register(socket)
     return socket
 
 
 def go_live(socket: WebSocket) -> None:
-    socket.open([HELLO], skip=MembershipFilter(socket.queue.drop))
+    socket.go_live([HELLO], event_filter=MembershipFilter(socket.queue.discard_topic))
 
 
 def waiting(socket: WebSocket) -> list[str]:
@@ -76,8 +76,8 @@ def test_what_is_forgotten_is_what_was_told_longest_ago() -> None:
     standing = MembershipFilter(lambda topic: None)
     groups = [f"{number:024x}" for number in range(MAX_KNOWN + 1)]
     for group in groups[:-1]:
-        standing.skips(events.conversation_updated({"id": group}, 1))
-    standing.skips(events.conversation_removed(groups[0], 2))
-    standing.skips(events.conversation_updated({"id": groups[-1]}, 1))
-    assert standing.numbered
-    assert standing.skips(events.message("new_message", {"conversation_id": groups[0], "rev": 1}))
+        standing.rejects(events.conversation_updated({"id": group}, 1))
+    standing.rejects(events.conversation_removed(groups[0], 2))
+    standing.rejects(events.conversation_updated({"id": groups[-1]}, 1))
+    assert standing.filters_sequenced
+    assert standing.rejects(events.message("new_message", {"conversation_id": groups[0], "rev": 1}))

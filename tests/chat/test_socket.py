@@ -48,7 +48,7 @@ async def test_what_was_read_is_told_though_the_reader_hung_up(
     chat = ChatSocket(socket, world.chat, world.membership, presence, OneVerifier(), limits, completion, Metrics())
     gone = asyncio.Event()
     socket.on_close(gone.set)
-    with world.registry.joining(socket):
+    with world.registry.registration(socket):
         await chat.begin()
     async with wired(socket) as peer:
         peer.send(Opcode.TEXT, dumps({"type": "read", "conversation_id": group, "seq": 1}).encode())

@@ -61,7 +61,7 @@ class World:
         """A connection that is held, so that what it is sent can be looked at."""
         stream = EventStream(self.registry, identity(user_id), "chat")
         stream.queue.max_events = stream.queue.max_bytes = 1 << 30
-        self.registry.add(stream)
+        self.registry.register(stream)
         return stream
 
     async def conversation(self, *user_ids: str, title: str | None = None) -> str:
@@ -83,7 +83,7 @@ class World:
 
 def heard(stream: EventStream, *types: str) -> list[dict[str, Any]]:
     """What `stream` was sent, of these types or of all."""
-    events = [ujson.loads(event.text) for event in queued(stream)]
+    events = [ujson.loads(event.json) for event in queued(stream)]
     return [event for event in events if not types or event["type"] in types]
 
 

@@ -31,7 +31,7 @@ async def test_who_is_on_the_way_in_when_the_server_begins_to_stop_is_turned_awa
 
     @app.get("/live")
     async def live(request: Request) -> HTTPResponse:
-        return await (upgrade.to_stream if kind == "stream" else upgrade.to_socket)(request, "chat", begin)
+        return await (upgrade.open_stream if kind == "stream" else upgrade.open_socket)(request, "chat", begin)
 
     async with serving(app) as client:
         answer = await client.get("/live?ticket=once", headers=dict(HANDSHAKE) if kind == "socket" else {})

@@ -28,7 +28,7 @@ HOW = "one process publishes, and holds no connection itself; three others hold 
 MEMBERS = 1000
 LISTENERS = 3
 EVENTS = 500
-FEED = "load"
+CHANNEL = "load"
 PATIENCE = 60
 """Seconds for a round, which takes one or two."""
 
@@ -75,8 +75,8 @@ class Process:
 
     async def listen(self) -> None:
         """Until all of it has come; prints the milliseconds of each."""
-        stream = EventStream(self.registry, Identity(self.members[-1], new_id(), new_id(), time.time() + 3600), FEED)
-        self.registry.add(stream)
+        stream = EventStream(self.registry, Identity(self.members[-1], new_id(), new_id(), time.time() + 3600), CHANNEL)
+        self.registry.register(stream)
         await self._start()
         began = time.process_time()
         async with asyncio.timeout(PATIENCE):
@@ -88,9 +88,9 @@ class Process:
         await self._start()
         commands, began = await self._commands(), time.process_time()
         for number in range(1, EVENTS + 1):
-            event = Event("new_message", {"data": wire.text()}, feed=FEED, topic="load", number=number)
+            event = Event("new_message", {"data": wire.text()}, channel=CHANNEL, topic="load", sequence=number)
             self.dispatcher.publish(event, self.members)
-            while self.bus.waiting:
+            while self.bus.outbox_size:
                 await asyncio.sleep(0)
         seconds = time.process_time() - began
         asked = await self._commands() - commands

@@ -9,7 +9,7 @@ from service.common.identity import Identity
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
 from service.notifications.inbox_store import InboxStore
-from service.notifications.models import FEED, NotificationRequest
+from service.notifications.models import CHANNEL, NotificationRequest
 from service.notifications.notification_store import NotificationStore
 from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContextLoader
@@ -78,9 +78,9 @@ class ServiceProcess:
 
     def connect(self, user_id: str) -> EventStream:
         """A connection that nobody reads: what it is sent stays in its queue."""
-        connection = EventStream(self.registry, Identity(user_id, new_id(), new_id(), 2e9), FEED)
-        self.registry.add(connection)
-        connection.open([])
+        connection = EventStream(self.registry, Identity(user_id, new_id(), new_id(), 2e9), CHANNEL)
+        self.registry.register(connection)
+        connection.go_live([])
         return connection
 
 
@@ -90,4 +90,4 @@ def new_id() -> str:
 
 def numbered(connection: EventStream) -> list[Event]:
     """The notifications among what waits for `connection`."""
-    return [event for event in queued(connection) if event.number]
+    return [event for event in queued(connection) if event.sequence]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from service.common.identity import Identity
-from service.notifications.models import FEED
+from service.notifications.models import CHANNEL
 from service.notifications.replay import UNKNOWN_ID, go_live, parse_last_event_id
 from service.notifications.service import Replay
 from service.realtime.event_stream import EventStream
@@ -17,8 +17,8 @@ from tests.notifications.service_process import ServiceProcess, new_id, numbered
 
 async def joined(process: ServiceProcess, user_id: str, seen: int | None) -> EventStream:
     """A connection that has joined, and that nobody reads."""
-    connection = EventStream(process.registry, Identity(user_id, new_id(), new_id(), 2e9), FEED)
-    with process.registry.joining(connection):
+    connection = EventStream(process.registry, Identity(user_id, new_id(), new_id(), 2e9), CHANNEL)
+    with process.registry.registration(connection):
         await go_live(connection, process.notifications, seen, 20.0, Metrics())
     return connection
 
@@ -49,14 +49,14 @@ async def test_what_was_replayed_is_not_sent_again(start_process: Callable[[], S
     request = slow.request(user, sender)
     await slow.store.append(request)
     late = await joined(process, user, 0)
-    assert [1] == [event.number for event in numbered(late)]
+    assert [1] == [event.sequence for event in numbered(late)]
     await process.notifications.notify([request])
     async with asyncio.timeout(5):
         while not numbered(early):
             await asyncio.sleep(0.01)
     await process.notifications.notify([process.request(user, sender)])
-    assert [1, 2] == [event.number for event in numbered(early)]
-    assert [1, 2] == [event.number for event in numbered(late)]
+    assert [1, 2] == [event.sequence for event in numbered(early)]
+    assert [1, 2] == [event.sequence for event in numbered(late)]
 
 
 async def test_what_comes_while_the_past_is_read_follows_it(process: ServiceProcess) -> None:
@@ -70,7 +70,7 @@ async def test_what_comes_while_the_past_is_read_follows_it(process: ServiceProc
 
     connections, _ = await asyncio.gather(asyncio.gather(*[joined(process, user, 1) for _ in range(10)]), pour())
     for connection in connections:
-        assert list(range(2, 34)) == [event.number for event in numbered(connection)]
+        assert list(range(2, 34)) == [event.sequence for event in numbered(connection)]
 
 
 async def test_a_connection_does_not_keep_the_past_it_was_sent(process: ServiceProcess) -> None:

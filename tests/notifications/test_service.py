@@ -52,10 +52,10 @@ async def test_notification_is_stored_and_told(process: ServiceProcess) -> None:
                 "created_at": stored.model_dump()["data"]["created_at"],
                 "read": False,
             },
-        } == json.loads(first.text)
-        assert first.stream.startswith(b"id: 1\ndata: {")
+        } == json.loads(first.json)
+        assert first.sse_bytes.startswith(b"id: 1\ndata: {")
         assert {"unread_count": 1, "seq": 1} == json.loads(second.body)
-        assert second.stream.startswith(b"event: unread_count\ndata: {")
+        assert second.sse_bytes.startswith(b"event: unread_count\ndata: {")
     assert [] == queued(stranger)
 
 
@@ -65,7 +65,7 @@ async def test_notifying_again_tells_no_connection_twice(process: ServiceProcess
     connection = process.connect(user)
     requests = await notified(process, user, 3)
     assert [None] * 3 == await process.notifications.notify(requests)
-    assert [1, 2, 3] == [event.number for event in numbered(connection)]
+    assert [1, 2, 3] == [event.sequence for event in numbered(connection)]
 
 
 async def test_what_a_dead_process_stored_but_did_not_tell_is_told(start_process: Callable[[], ServiceProcess]) -> None:
@@ -82,7 +82,7 @@ async def test_what_a_dead_process_stored_but_did_not_tell_is_told(start_process
     async with asyncio.timeout(5):
         while len(numbered(connection)) < 3:
             await asyncio.sleep(0.01)
-    assert [3, 4, 5] == [event.number for event in numbered(connection)]
+    assert [3, 4, 5] == [event.sequence for event in numbered(connection)]
 
 
 async def test_page_goes_back_by_number(process: ServiceProcess) -> None:
@@ -190,6 +190,6 @@ async def test_fill_reads_what_follows(process: ServiceProcess) -> None:
     await notified(process, user, 3)
     await process.notifications.mark_up_to(user, 2)
     filled = await process.notifications.fill(f"n:{user}", 1)
-    assert [(2, [user]), (3, [user])] == [(event.number, to) for event, to in filled]
+    assert [(2, [user]), (3, [user])] == [(event.sequence, to) for event, to in filled]
     assert [True, False] == [json.loads(event.body)["data"]["read"] for event, _ in filled]
     assert [] == await process.notifications.fill(f"n:{user}", 3)

@@ -70,7 +70,7 @@ async def test_comment_and_reply_are_told_to_whom_they_concern(mongo: Mongo, pro
         (item.type, item.data.sender.display_name) for item in await notifications(process, reader)
     ]
     assert [] == await notifications(process, third)
-    assert [1, 2, 3] == [event.number for event in numbered(connection)]
+    assert [1, 2, 3] == [event.sequence for event in numbered(connection)]
 
 
 async def test_comments_that_wait_together_cost_as_many_commands_as_one(datastores: Datastores) -> None:

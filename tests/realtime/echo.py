@@ -18,7 +18,7 @@ DAY = 86_400
 class Echo(WebSocket):
     """Sends back what comes, text as text and bytes as bytes."""
 
-    takes_binary = True
+    accepts_binary = True
 
     def on_binary(self, data: bytes) -> None:
         frame = bytearray(text_frame(data))
@@ -40,8 +40,8 @@ def create_app(registry: Registry) -> Sanic:
         caller = Identity("someone", "session", "token", time.time() + DAY)
         connection = Echo(registry, caller, "echo", request.headers.items())
         connection.on_text = connection.echo
-        with registry.joining(connection):
-            connection.open([])
+        with registry.registration(connection):
+            connection.go_live([])
         return HijackResponse(connection)
 
     @app.before_server_start

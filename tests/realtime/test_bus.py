@@ -171,7 +171,7 @@ async def test_a_redis_that_is_back_is_found_within_a_second(
         here.publish("greeting", {"n": 1})
         await asyncio.sleep(0.5)
         await proxy.mend()
-        async with asyncio.timeout(redis_bus.RETRY + 2):
+        async with asyncio.timeout(redis_bus.RECONNECT_INTERVAL + 2):
             await gaps.wait()
             await heard.reaches(1)
         await here.close()
@@ -182,8 +182,8 @@ async def test_whoever_hears_nothing_any_more_looks_for_another_connection(
     datastores: Datastores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pulled cable sends no word; what others ask of Redis meanwhile is answered."""
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 0.4)
-    monkeypatch.setattr(redis_bus, "BEAT", 0.1)
+    monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 0.4)
+    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.1)
     async with Proxy(datastores.redis_url) as proxy:
         redis = connect(proxy.url)
         bus, gaps = RedisBus(redis), asyncio.Event()
@@ -206,10 +206,10 @@ async def test_publishing_never_blocks_and_is_bounded_while_redis_is_away() -> N
     bus = RedisBus(nowhere)
     heard = Heard(bus)
     task = asyncio.create_task(bus.start())
-    for n in range(redis_bus.MAX_WAITING + 500):
+    for n in range(redis_bus.MAX_OUTBOX_MESSAGES + 500):
         bus.publish("greeting", {"n": n})
-    assert len(heard.messages) == redis_bus.MAX_WAITING + 500
-    assert bus.waiting <= redis_bus.MAX_WAITING
+    assert len(heard.messages) == redis_bus.MAX_OUTBOX_MESSAGES + 500
+    assert bus.outbox_size <= redis_bus.MAX_OUTBOX_MESSAGES
     assert not bus.connected
     await task
     await bus.close()
@@ -220,7 +220,7 @@ async def test_whoever_drops_messages_tells_the_others_of_the_gap(
     processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than the outbox holds were said before Redis could be told."""
-    monkeypatch.setattr("service.realtime.redis_bus.MAX_WAITING", 100)
+    monkeypatch.setattr("service.realtime.redis_bus.MAX_OUTBOX_MESSAGES", 100)
     one, two = processes(), processes()
     heard, gaps = Heard(two), asyncio.Event()
     two.on_gap(gaps.set)
@@ -237,7 +237,7 @@ async def test_a_process_measures_its_own_way_through_redis(
     processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of what comes back to it, that is all it looks at."""
-    monkeypatch.setattr(redis_bus, "BEAT", 0.05)
+    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.05)
     bus = processes()
     heard = Heard(bus)
     await bus.start()
@@ -256,8 +256,8 @@ async def test_a_message_is_one_command_however_many_it_is_for(speaking: "Speaki
 
 async def test_what_is_said_together_is_one_command(speaking: "Speaking") -> None:
     """Up to a number of messages; and up to a number of bytes, for whoever hears it reads all of it at once."""
-    assert 1 == await speaking.commands([({"n": n}, b"line\nbreak") for n in range(redis_bus.MAX_BATCH)])
-    assert 2 == await speaking.commands([({"n": n}, b"") for n in range(redis_bus.MAX_BATCH + 1)])
+    assert 1 == await speaking.commands([({"n": n}, b"line\nbreak") for n in range(redis_bus.MAX_BATCH_MESSAGES)])
+    assert 2 == await speaking.commands([({"n": n}, b"") for n in range(redis_bus.MAX_BATCH_MESSAGES + 1)])
     assert 2 == await speaking.commands([({"n": n}, b"x" * (redis_bus.MAX_BATCH_BYTES // 3)) for n in range(4)])
     assert 1 == await speaking.commands([({}, b"x" * 2 * redis_bus.MAX_BATCH_BYTES)])
 
@@ -298,7 +298,7 @@ class Speaking:
 
 @pytest.fixture
 async def speaking(processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch) -> Speaking:
-    monkeypatch.setattr(redis_bus, "BEAT", 1000)
+    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 1000)
     speaking = Speaking(server, [processes() for _ in range(3)])
     await speaking.start()
     return speaking

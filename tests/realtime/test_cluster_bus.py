@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from service.datastores.redis import connect
 from service.realtime import redis_bus
-from service.realtime.redis_bus import CHANNEL, RedisBus
+from service.realtime.redis_bus import PUBSUB_CHANNEL, RedisBus
 from tests.cluster import Cluster, Node, cluster
 from tests.realtime.test_bus import Heard
 
@@ -40,7 +40,7 @@ class Stage:
         self._said = 0
 
     async def owner(self) -> Node:
-        return await self.cluster.owner(CHANNEL)
+        return await self.cluster.owner(PUBSUB_CHANNEL)
 
     async def speak(self) -> None:
         """Each says something, and hears the other."""
@@ -75,11 +75,11 @@ async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_a_slot_that_is_moved_takes_the_bus_along(stage: Stage) -> None:
     """What was said on the new node before everybody was there may be missed, and they are told so."""
     old = await stage.owner()
-    await stage.cluster.move(CHANNEL, (await stage.cluster.others(CHANNEL))[0])
+    await stage.cluster.move(PUBSUB_CHANNEL, (await stage.cluster.others(PUBSUB_CHANNEL))[0])
     await stage.told_of_a_gap()
     await stage.speak()
-    assert [(CHANNEL.encode(), 0)] == await old.redis.pubsub_shardnumsub(CHANNEL)
-    assert 2 == await stage.one.bus.listeners()
+    assert [(PUBSUB_CHANNEL.encode(), 0)] == await old.redis.pubsub_shardnumsub(PUBSUB_CHANNEL)
+    assert 2 == await stage.one.bus.subscriber_count()
 
 
 async def test_a_node_that_is_killed_and_comes_back_brings_the_bus_back(stage: Stage) -> None:
@@ -107,8 +107,8 @@ async def test_a_replica_takes_the_bus_over(stage: Stage) -> None:
 @pytest.mark.parametrize("stage", [3], indirect=True)
 async def test_a_node_that_hangs_loses_the_bus_to_its_replica(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing says so but that nobody hears even themselves any more."""
-    monkeypatch.setattr(redis_bus, "DEAF_AFTER", 3.0)
-    monkeypatch.setattr(redis_bus, "BEAT", 0.3)
+    monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 3.0)
+    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.3)
     (await stage.owner()).freeze()
     await stage.told_of_a_gap()
     await stage.speak()
@@ -118,7 +118,7 @@ async def test_another_node_that_goes_does_not_concern_the_bus(stage: Stage) -> 
     """Where the cluster goes on with the slots that it has."""
     for node in stage.cluster.nodes:
         await node.redis.config_set("cluster-require-full-coverage", "no")
-    other = (await stage.cluster.others(CHANNEL))[0]
+    other = (await stage.cluster.others(PUBSUB_CHANNEL))[0]
     await other.kill()
     await stage.speak()
     assert not stage.one.gap.is_set()

@@ -8,7 +8,7 @@ import pytest
 import ujson
 from websockets.frames import Opcode
 
-from service.realtime.connection import SILENCE
+from service.realtime.connection import IDLE_TIMEOUT
 from service.realtime.event import Event, Policy
 from service.realtime.event_stream import COMMENT_INTERVAL
 from service.realtime.registry import Registry
@@ -16,8 +16,8 @@ from service.realtime.websocket import PING_INTERVAL
 from tests.realtime.wire import event_stream, identity, web_socket, wired
 
 
-def event(number: int, policy: Policy = Policy.DURABLE, size: int = 0, feed: str = "chat") -> Event:
-    return Event("new", {"n": number, "pad": "." * size}, feed=feed, policy=policy, topic="t", number=number)
+def event(number: int, policy: Policy = Policy.DURABLE, size: int = 0, channel: str = "chat") -> Event:
+    return Event("new", {"n": number, "pad": "." * size}, channel=channel, policy=policy, topic="t", sequence=number)
 
 
 def number(text: str) -> int:
@@ -27,10 +27,10 @@ def number(text: str) -> int:
 async def test_what_comes_while_the_past_is_read_follows_it_without_repetition(registry: Registry) -> None:
     """First what `open` is given, then what gathered and is not skipped, then what comes."""
     socket = web_socket(registry)
-    with registry.joining(socket):
+    with registry.registration(socket):
         registry.deliver(["ada"], event(2))
         registry.deliver(["ada"], event(3))
-        socket.open([event(1), event(2)], after=2)
+        socket.go_live([event(1), event(2)], replayed_up_to=2)
     async with wired(socket) as peer:
         registry.deliver(["ada"], event(4))
         assert [number(await peer.text()) for _ in range(4)] == [1, 2, 3, 4]
@@ -39,29 +39,29 @@ async def test_what_comes_while_the_past_is_read_follows_it_without_repetition(r
 async def test_a_connection_whose_past_cannot_be_read_is_gone_from_the_registry(registry: Registry) -> None:
     """Nothing is left of it."""
     socket = web_socket(registry)
-    with pytest.raises(RuntimeError), registry.joining(socket):
+    with pytest.raises(RuntimeError), registry.registration(socket):
         raise RuntimeError
-    assert (len(registry), registry.users()) == (0, [])
+    assert (len(registry), registry.user_ids()) == (0, [])
 
 
 async def test_a_silent_peer_is_given_up_and_a_silent_stream_is_not(registry: Registry) -> None:
     """Each heartbeat is well within a router's patience, and one that nobody acknowledges ends it within 45 seconds."""
     stream = event_stream(registry)
-    with registry.joining(stream):
-        stream.open([])
+    with registry.registration(stream):
+        stream.go_live([])
     async with wired(stream):
         assert stream.transport
         sock = stream.transport.get_extra_info("socket")
         given_up = sock.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) / 1000
-        assert 0 < COMMENT_INTERVAL + 1 + given_up <= SILENCE
+        assert 0 < COMMENT_INTERVAL + 1 + given_up <= IDLE_TIMEOUT
     assert 2 * max(COMMENT_INTERVAL, PING_INTERVAL) < 55
 
 
 async def test_events_of_one_turn_leave_in_one_write(registry: Registry) -> None:
     """Fifty events, one write, and no task woken."""
     socket = web_socket(registry)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
         assert socket.transport
         writes: list[bytes] = []
@@ -76,7 +76,7 @@ async def test_events_of_one_turn_leave_in_one_write(registry: Registry) -> None
                 write(data)
 
         transport = socket.transport
-        socket.transport = socket.clear = Counting()  # type: ignore[assignment]
+        socket.transport = socket.direct_transport = Counting()  # type: ignore[assignment]
         tasks = len(asyncio.all_tasks())
         for n in range(50):
             registry.deliver(["ada"], event(n + 1))
@@ -89,8 +89,8 @@ async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_harms_no_oth
     """Its queue is bounded; the good one gets everything meanwhile."""
     slow, good = web_socket(registry), web_socket(registry)
     for socket in (slow, good):
-        with registry.joining(socket):
-            socket.open([])
+        with registry.registration(socket):
+            socket.go_live([])
     async with wired(slow, receive_buffer=4096) as slow_peer, wired(good) as good_peer:
         for n in range(400):
             registry.deliver(["ada"], event(n + 1, size=8000))
@@ -106,8 +106,8 @@ async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_harms_no_oth
 async def test_ephemeral_events_are_dropped_for_a_slow_reader_which_stays(registry: Registry) -> None:
     """It misses that someone types, not that someone said something."""
     socket = web_socket(registry)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket, receive_buffer=4096) as peer:
         for n in range(300):
             registry.deliver(["ada"], event(n + 1, Policy.EPHEMERAL, size=8000))
@@ -125,13 +125,13 @@ async def test_ephemeral_events_are_dropped_for_a_slow_reader_which_stays(regist
 async def test_an_answer_longer_than_the_queue_waits_for_the_reader(registry: Registry) -> None:
     """`drained` holds the asker back until the client has taken what was sent."""
     socket = web_socket(registry)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket, receive_buffer=4096) as peer:
 
         async def answer() -> None:
             for n in range(60):
-                await socket.drained()
+                await socket.wait_until_written()
                 socket.send(event(n + 1, size=60_000))
 
         task = asyncio.create_task(answer())
@@ -143,8 +143,8 @@ async def test_an_answer_longer_than_the_queue_waits_for_the_reader(registry: Re
 async def test_a_socket_is_told_before_its_token_ends_and_closed_when_it_does(registry: Registry) -> None:
     """A second of life is less than the notice, which therefore comes at once."""
     socket = web_socket(registry, seconds=1)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
         assert ujson.loads(await peer.text())["type"] == "token_expiring"
         assert await peer.close_frame() == (1008, "token_expired")
@@ -153,12 +153,12 @@ async def test_a_socket_is_told_before_its_token_ends_and_closed_when_it_does(re
 async def test_a_fresh_token_keeps_a_connection(registry: Registry) -> None:
     """The end of the first one passes, and the connection still carries."""
     socket = web_socket(registry, seconds=1)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
         assert ujson.loads(await peer.text())["type"] == "token_expiring"
         first_end = socket.expires_at
-        socket.extend(identity(seconds=100))
+        socket.refresh_token(identity(seconds=100))
         while time.time() < first_end + 1.5:
             await asyncio.wait_for(_tick(registry), 5)
         registry.deliver(["ada"], event(1))
@@ -170,24 +170,24 @@ async def _tick(registry: Registry) -> None:
     reached = asyncio.Event()
 
     class Once:
-        due = 0
+        next_tick = 0
 
         def tick(self, now: float) -> float:
             reached.set()
             return now + 1000
 
     once = Once()
-    registry.timers.at(asyncio.get_running_loop().time(), once)
+    registry.timers.schedule(asyncio.get_running_loop().time(), once)
     await reached.wait()
-    registry.timers.forget(once)
+    registry.timers.cancel(once)
 
 
 async def test_draining_tells_when_to_come_back_and_closes(registry: Registry) -> None:
     """The socket with 1012, the stream with a `retry` and an end."""
     socket, stream = web_socket(registry), event_stream(registry)
     for connection in (socket, stream):
-        with registry.joining(connection):
-            connection.open([])
+        with registry.registration(connection):
+            connection.go_live([])
     async with wired(socket) as socket_peer, wired(stream) as stream_peer:
         socket.drain(1234)
         stream.drain(4321)
@@ -202,22 +202,22 @@ async def test_a_peer_that_vanishes_is_gone_from_the_registry(registry: Registry
     """An abrupt end is an end."""
     socket = web_socket(registry)
     closed = asyncio.Event()
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
         socket.on_close(closed.set)
         peer.writer.transport.abort()
         await asyncio.wait_for(closed.wait(), 5)
         assert "ada" not in registry
-        assert await registry.emptied(5) == 0
+        assert await registry.wait_until_empty(5) == 0
 
 
 async def test_closing_twice_is_closing_once(registry: Registry) -> None:
     """The first reason stands, and the callbacks run once."""
     socket = web_socket(registry)
     calls: list[int] = []
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
         socket.on_close(lambda: calls.append(1))
         socket.close(1008, "token_revoked")
@@ -231,9 +231,9 @@ async def test_who_overflows_as_it_is_closed_is_closed_once(registry: Registry) 
     """What was delivered in this turn is queued first, and where that is too much, it is the reason."""
     socket = web_socket(registry)
     reasons: list[str] = []
-    registry.on_closed(lambda _, reason: reasons.append(reason))
-    with registry.joining(socket):
-        socket.open([])
+    registry.on_connection_closed(lambda _, reason: reasons.append(reason))
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
         for n in range(socket.queue.max_events + 1):
             registry.deliver(["ada"], event(n + 1))
@@ -245,10 +245,10 @@ async def test_who_overflows_as_it_is_closed_is_closed_once(registry: Registry) 
 async def test_who_overflows_as_it_opens_is_told_nothing(registry: Registry) -> None:
     """Its past is no use to it: it comes again."""
     socket = web_socket(registry)
-    with registry.joining(socket):
+    with registry.registration(socket):
         for n in range(socket.queue.max_events + 1):
             registry.deliver(["ada"], event(n + 1))
-        socket.open([event(0)])
+        socket.go_live([event(0)])
     async with wired(socket) as peer:
         assert (await peer.frame()).opcode is Opcode.CLOSE
         assert peer.closed_with() == (1013, "slow_consumer")
@@ -270,19 +270,19 @@ async def test_a_peer_that_does_not_answer_the_close_is_cut_off(
     """The end does not depend on its good will."""
     monkeypatch.setattr("service.realtime.connection.CLOSE_TIMEOUT", 0.5)
     socket = web_socket(registry)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
         socket.close(1008, "token_revoked")
         await peer.eof()
-        assert await registry.emptied(5) == 0
+        assert await registry.wait_until_empty(5) == 0
 
 
 async def test_a_stream_starts_with_its_headers_and_retry(registry: Registry) -> None:
     """As PROTOCOL asks."""
     stream = event_stream(registry)
-    with registry.joining(stream):
-        stream.open([Event("hello", {"seq": 0}, feed="notifications")])
+    with registry.registration(stream):
+        stream.go_live([Event("hello", {"seq": 0}, channel="notifications")])
     async with wired(stream) as peer:
         head = await asyncio.wait_for(peer.reader.readuntil(b"\r\n\r\n"), 5)
         assert b"Content-Type: text/event-stream\r\n" in head

@@ -11,7 +11,7 @@ MAX_BYTES = 100
 
 
 def event(policy: Policy, key: str = "", size: int = 5) -> tuple[Event, bytes]:
-    return Event("x", {}, feed="chat", policy=policy, key=key), b"." * size
+    return Event("x", {}, channel="chat", policy=policy, key=key), b"." * size
 
 
 policies = st.sampled_from(list(Policy))
@@ -72,14 +72,14 @@ def test_a_topic_that_is_dropped_leaves_the_others_as_if_it_had_never_been(
     """Their order, the account of bytes, and which is the latest of its key."""
     queue, without = ConnectionQueue(), ConnectionQueue()
     events = [
-        (Event("x", {}, feed="chat", policy=policy, key=f"{topic}:{key}", topic=topic), b"." * size)
+        (Event("x", {}, channel="chat", policy=policy, key=f"{topic}:{key}", topic=topic), b"." * size)
         for policy, key, topic, size in items
     ]
     for event, data in events:
         queue.put(event, data)
         if event.topic != "t":
             without.put(event, data)
-    queue.drop("t")
+    queue.discard_topic("t")
     for event, data in events:
         if event.topic != "t":
             queue.put(event, data)

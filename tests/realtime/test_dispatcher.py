@@ -21,7 +21,7 @@ TOPIC = "t:1"
 
 
 def event(number: int) -> Event:
-    return Event("new", {"n": number}, feed="chat", topic=TOPIC, number=number)
+    return Event("new", {"n": number}, channel="chat", topic=TOPIC, sequence=number)
 
 
 class World:
@@ -38,7 +38,7 @@ class World:
         # Held, so what it was sent stays in its queue to be looked at.
         self.listener = EventStream(self.registry, identity("ada"), "chat")
         self.listener.queue.max_events = 1 << 30
-        self.registry.add(self.listener)
+        self.registry.register(self.listener)
 
     async def fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         self.fills += 1
@@ -47,15 +47,15 @@ class World:
         return [(event(number), ["ada"]) for number in self.stored if number > after]
 
     def got(self) -> list[int]:
-        return [sent.number for sent in queued(self.listener) if sent.number]
+        return [sent.sequence for sent in queued(self.listener) if sent.sequence]
 
     def resets(self) -> int:
         return sum(sent.type == "reset" for sent in queued(self.listener))
 
     async def settled(self) -> None:
         async with asyncio.timeout(10):
-            while self.dispatcher.gaps:
-                await asyncio.wait(self.dispatcher.gaps)
+            while self.dispatcher.gap_tasks:
+                await asyncio.wait(self.dispatcher.gap_tasks)
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ async def test_nothing_comes_after_what_has_a_higher_rank(world: World) -> None:
     """Of those with the same key; the same one may come again."""
 
     def state(key: str, rank: int) -> Event:
-        return Event("state", {"rank": rank}, feed="chat", key=key, rank=rank)
+        return Event("state", {"rank": rank}, channel="chat", key=key, version=rank)
 
     for key, rank in (("a", 2), ("a", 1), ("b", 1), ("a", 2), ("b", 3), ("b", 2), ("a", 3)):
         world.dispatcher.publish(state(key, rank), ["ada"])
-    assert [(sent.key, sent.rank) for sent in queued(world.listener)] == [
+    assert [(sent.key, sent.version) for sent in queued(world.listener)] == [
         ("a", 2),
         ("b", 1),
         ("a", 2),
@@ -85,11 +85,11 @@ async def test_nothing_comes_after_what_has_a_higher_rank(world: World) -> None:
 
 async def test_ranks_are_remembered_for_moments(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of so many keys, however many there are."""
-    monkeypatch.setattr(module, "MAX_RANKED", 2)
+    monkeypatch.setattr(module, "MAX_VERSIONED_KEYS", 2)
     for key in ("a", "b", "c", "a"):
-        world.dispatcher.publish(Event("state", {}, feed="chat", key=key, rank=2), ["ada"])
+        world.dispatcher.publish(Event("state", {}, channel="chat", key=key, version=2), ["ada"])
     for key in ("a", "c", "b"):
-        world.dispatcher.publish(Event("state", {}, feed="chat", key=key, rank=1), ["ada"])
+        world.dispatcher.publish(Event("state", {}, channel="chat", key=key, version=1), ["ada"])
     assert ["a", "b", "c", "a", "b"] == [sent.key for sent in queued(world.listener)]
 
 
@@ -166,7 +166,7 @@ async def test_word_that_a_topic_has_gone_on_makes_the_rest_be_read(world: World
     await world.settled()
     assert world.got() == [2, 3]
     world.dispatcher.announce_position(TOPIC, 3, "chat", ["ada"])
-    assert not world.dispatcher.gaps
+    assert not world.dispatcher.gap_tasks
     assert world.resets() == 0
 
 
@@ -224,7 +224,7 @@ async def test_what_was_delivered_has_been_heard_of(world: World) -> None:
 async def test_after_a_gap_of_the_bus_everyone_is_told_to_look(world: World) -> None:
     """What follows is in order and comes once: what was lost is read, and what was only late is not told again."""
     world.dispatcher.publish(event(1), ["ada"])
-    world.dispatcher.after_gap()
+    world.dispatcher.on_bus_resync()
     world.stored = [1, 2, 3, 4, 5]
     for late in (5, 3, 1, 4):
         world.dispatcher.publish(event(late), ["ada"])
@@ -237,7 +237,7 @@ async def test_topics_are_forgotten_before_they_are_too_many(world: World, monke
     """The one that was quiet the longest goes first."""
     monkeypatch.setattr(module, "MAX_TOPICS", 2)
     for topic in ("t:a", "t:b", "t:a", "t:c"):
-        sent = Event("new", {}, feed="chat", topic=topic, number=1)
+        sent = Event("new", {}, channel="chat", topic=topic, sequence=1)
         world.dispatcher.publish(sent, ["ada"])
     assert list(world.dispatcher.topics) == ["t:a", "t:c"]
 
@@ -278,15 +278,15 @@ async def test_who_is_not_among_many_any_more_gets_nothing_more(world: World) ->
 
 async def test_an_event_for_nobody_reaches_nobody(world: World) -> None:
     """Not everybody, which is said in another way."""
-    world.dispatcher.publish(Event("typing", {}, feed="chat"), [])
+    world.dispatcher.publish(Event("typing", {}, channel="chat"), [])
     assert not queued(world.listener)
 
 
 async def test_recipients_are_remembered_within_a_bound(world: World) -> None:
     """However many groups there are; those of a few people are not."""
-    module._remembered.cache_clear()
-    for group in range(module.MAX_REMEMBERED + 10):
+    module._parse_recipients_cached.cache_clear()
+    for group in range(module.CACHE_SIZE + 10):
         world.dispatcher.publish(event(1), [f"{group:012x}{number:012x}" for number in range(100)])
         world.dispatcher.publish(event(1), [f"{group:012x}{number:012x}" for number in range(10)])
-    info = module._remembered.cache_info()
-    assert (module.MAX_REMEMBERED, module.MAX_REMEMBERED + 10) == (info.currsize, info.misses)
+    info = module._parse_recipients_cached.cache_info()
+    assert (module.CACHE_SIZE, module.CACHE_SIZE + 10) == (info.currsize, info.misses)

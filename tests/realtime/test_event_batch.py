@@ -34,7 +34,7 @@ class Counting:
 
 
 def event(number: int, size: int = 0, policy: Policy = Policy.DURABLE) -> Event:
-    return Event("new", {"n": number, "pad": "." * size}, feed="chat", policy=policy, topic="t", number=number)
+    return Event("new", {"n": number, "pad": "." * size}, channel="chat", policy=policy, topic="t", sequence=number)
 
 
 def count(socket: WebSocket) -> Counting:
@@ -42,12 +42,12 @@ def count(socket: WebSocket) -> Counting:
     assert socket.transport
     counting = Counting(socket.transport)
     socket.transport = counting  # type: ignore[assignment]
-    socket.clear = counting if socket.clear else None  # type: ignore[assignment]
+    socket.direct_transport = counting if socket.direct_transport else None  # type: ignore[assignment]
     return counting
 
 
 def count_of(unread: int) -> Event:
-    return Event("unread_count", {"n": unread}, feed="chat", policy=Policy.LATEST, key="unread_count")
+    return Event("unread_count", {"n": unread}, channel="chat", policy=Policy.LATEST, key="unread_count")
 
 
 async def texts(peer: Peer, count: int) -> list[int]:
@@ -83,7 +83,7 @@ async def _play(turns: list[list[Doing]]) -> None:
             for what, which, size in turn:
                 number += 1
                 if what == "send":
-                    sockets[which].send(Event("answer", {"n": number}, feed="chat"))
+                    sockets[which].send(Event("answer", {"n": number}, channel="chat"))
                     told = [USERS[which]]
                 else:
                     policy = Policy.DURABLE if what == "deliver" else Policy.EPHEMERAL
@@ -99,8 +99,8 @@ async def _play(turns: list[list[Doing]]) -> None:
 
 async def _opened(registry: Registry, user: str) -> WebSocket:
     socket = web_socket(registry, user)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     return socket
 
 
@@ -126,18 +126,18 @@ async def test_what_was_delivered_before_is_for_who_was_there(registry: Registry
     leaving, coming = await _opened(registry, "ada"), web_socket(registry)
     async with wired(leaving) as peer:
         registry.deliver(["ada"], event(1))
-        registry.add(coming)
+        registry.register(coming)
         registry.deliver(["ada"], event(2))
         leaving.close(1000, "bye")
         assert await texts(peer, 2) == [1, 2]
-        assert [each.number for each in queued(coming)] == [2]
+        assert [each.sequence for each in queued(coming)] == [2]
 
 
 async def test_who_comes_too_late_is_not_written_to_straight(registry: Registry) -> None:
     """A connection that has had the numbers up to 5 as its past has the 6 next, in whichever turn the others come."""
     late = web_socket(registry)
-    with registry.joining(late):
-        late.open([event(5)], after=5)
+    with registry.registration(late):
+        late.go_live([event(5)], replayed_up_to=5)
     async with wired(late) as peer:
         for number in (4, 5, 6, 3, 7):
             registry.deliver(["ada"], event(number))
@@ -155,7 +155,7 @@ async def test_a_reader_that_has_stopped_is_not_written_to_straight(registry: Re
     socket = await _opened(registry, "ada")
     async with wired(socket, receive_buffer=4096) as peer:
         number = 0
-        while socket.clear:
+        while socket.direct_transport:
             number += 1
             registry.deliver(["ada"], event(number, 16_000))
             await asyncio.sleep(0)
@@ -173,8 +173,8 @@ async def test_a_reader_that_has_stopped_is_not_written_to_straight(registry: Re
 async def test_of_what_replaces_itself_the_latest_is_told(registry: Registry) -> None:
     """Whether it is written straight or waits in a queue: in the place of the first, with the rest in order."""
     ready, asked = await _opened(registry, "ada"), web_socket(registry, "ada")
-    with registry.joining(asked):
-        asked.open([], skip=Asking())
+    with registry.registration(asked):
+        asked.go_live([], event_filter=Asking())
     async with wired(ready) as peer, wired(asked) as other:
         counters = [count(ready), count(asked)]
         for said in (event(11), count_of(1), event(12), count_of(2)):
@@ -187,18 +187,18 @@ async def test_of_what_replaces_itself_the_latest_is_told(registry: Registry) ->
 class Asking:
     """Leaves out the events without a number that tell of more than 5 unread."""
 
-    numbered = False
+    filters_sequenced = False
 
-    def skips(self, event: Event) -> bool:
-        assert not event.number
+    def rejects(self, event: Event) -> bool:
+        assert not event.sequence
         return bool(ujson.loads(event.body)["n"] > 5)
 
 
 async def test_who_picks_is_asked_about_each_event_without_a_number(registry: Registry) -> None:
     """And about no other, while none of those is left out."""
     socket = web_socket(registry)
-    with registry.joining(socket):
-        socket.open([], skip=Asking())
+    with registry.registration(socket):
+        socket.go_live([], event_filter=Asking())
     async with wired(socket) as peer:
         for number, said in enumerate((count_of(6), count_of(5), count_of(7)), 1):
             registry.deliver(["ada"], said)
@@ -209,13 +209,13 @@ async def test_who_picks_is_asked_about_each_event_without_a_number(registry: Re
 
 def test_a_burst_takes_what_is_for_the_same_connections_while_there_is_room() -> None:
     """Otherwise the next one begins."""
-    burst = EventBatch(["ada"], event(1))
-    assert burst.takes(["ada"], event(2))
-    assert not burst.takes(["bob"], event(3))
-    assert not burst.takes(None, event(3))
-    assert not burst.takes(["ada"], Event("new", {}, feed="notifications", number=3))
-    assert not burst.takes(["ada"], event(3, MAX_BYTES))
-    assert burst.plain
-    assert burst.takes(["ada"], count_of(3))
-    assert not burst.plain
-    assert [each.number for each in burst.events] == [1, 2, 0]
+    batch = EventBatch(["ada"], event(1))
+    assert batch.try_add(["ada"], event(2))
+    assert not batch.try_add(["bob"], event(3))
+    assert not batch.try_add(None, event(3))
+    assert not batch.try_add(["ada"], Event("new", {}, channel="notifications", sequence=3))
+    assert not batch.try_add(["ada"], event(3, MAX_BYTES))
+    assert batch.all_sequenced
+    assert batch.try_add(["ada"], count_of(3))
+    assert not batch.all_sequenced
+    assert [each.sequence for each in batch.events] == [1, 2, 0]

@@ -51,7 +51,7 @@ class Process:
 
     def connect(self, user_id: str) -> EventStream:
         stream = EventStream(self.registry, identity(user_id), "chat")
-        self.registry.add(stream)
+        self.registry.register(stream)
         return stream
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
@@ -121,7 +121,7 @@ async def test_many_who_come_or_go_at_once_are_few_messages(
     await one.hears(ADA, True)
     await two.hears(ADA, True)
     crowd = [f"{number:024x}" for number in range(250)]
-    one.presence.watch(watcher, [crowd[0], crowd[-1]])
+    one.presence.subscribe(watcher, [crowd[0], crowd[-1]])
     said = one.messages
     streams = [two.connect(user_id) for user_id in crowd]
     assert {(user_id, True) for user_id in crowd} == {await asyncio.wait_for(one.told.get(), 10) for _ in crowd}
@@ -279,15 +279,15 @@ async def test_a_watcher_is_told_of_those_it_watches_and_of_no_others(processes:
     one, two = await processes(), await processes()
     watcher = one.connect(BOB)
     await one.hears(BOB, True)
-    one.presence.watch(watcher, ["cccccccccccccccccccccccc"])
-    one.presence.watch(watcher, [ADA])
+    one.presence.subscribe(watcher, ["cccccccccccccccccccccccc"])
+    one.presence.subscribe(watcher, [ADA])
     two.connect("cccccccccccccccccccccccc")
     two.connect(ADA)
     heard = {await asyncio.wait_for(one.told.get(), 10) for _ in range(2)}
     assert len(heard) == 2
     assert [event.key for event in queued(watcher)] == [f"presence:{ADA}"]
     watcher.close(1000, "bye")
-    assert one.presence.watching == 0
+    assert one.presence.subscriber_count == 0
 
 
 async def test_a_change_is_not_followed_by_what_was_before_it(
@@ -306,7 +306,9 @@ async def test_a_change_is_not_followed_by_what_was_before_it(
     monkeypatch.setattr(store, "look_up", look_up_slowly)
     watcher = process.connect(BOB)
     await process.hears(BOB, True)
-    following = asyncio.create_task(process.presence.follow(watcher, [ADA, "cccccccccccccccccccccccc"]))
+    following = asyncio.create_task(
+        process.presence.subscribe_with_snapshot(watcher, [ADA, "cccccccccccccccccccccccc"])
+    )
     await asyncio.wait_for(asked.wait(), 5)
     process.connect(ADA)
     await process.hears(ADA, True)
@@ -321,7 +323,7 @@ async def test_after_a_gap_watchers_are_told_how_it_is(processes: Callable[[], A
     process = await processes()
     watcher = process.connect(BOB)
     await process.hears(BOB, True)
-    await process.presence.follow(watcher, [ADA])
+    await process.presence.subscribe_with_snapshot(watcher, [ADA])
     process.bus._handlers._by_kind["presence"].remove(process.presence._on_presence)
     process.connect(ADA)
     await process.hears(ADA, True)
@@ -330,7 +332,7 @@ async def test_after_a_gap_watchers_are_told_how_it_is(processes: Callable[[], A
         return [loads(event.body)["data"]["online"] for event in queued(watcher) if event.key][-1]
 
     assert not last()
-    process.bus._missed()
+    process.bus._notify_gap()
     async with asyncio.timeout(5):
         while not last():
             await asyncio.sleep(0.01)

@@ -14,12 +14,12 @@ def streams(registry: Registry) -> list[EventStream]:
     """Three that nobody reads yet."""
     streams = [event_stream(registry, f"user{number}") for number in range(3)]
     for stream in streams:
-        registry.add(stream)
+        registry.register(stream)
     return streams
 
 
 def said(number: int, policy: Policy = Policy.DURABLE) -> Event:
-    return Event("said", {"n": number}, feed="notifications", policy=policy)
+    return Event("said", {"n": number}, channel="notifications", policy=policy)
 
 
 async def test_load_is_what_waits_for_all(registry: Registry, streams: list[EventStream]) -> None:
@@ -31,7 +31,7 @@ async def test_load_is_what_waits_for_all(registry: Registry, streams: list[Even
     streams[0].queue.max_events = 0
     streams[0].send(said(0, Policy.EPHEMERAL))
     found = queue_stats(registry)
-    assert (3, 2, 1) == (found.events, found.deepest, found.dropped)
+    assert (3, 2, 1) == (found.events, found.max_depth, found.dropped)
     assert sum(stream.queue.size for stream in streams) == found.bytes > 0
 
 
@@ -41,11 +41,11 @@ async def test_an_overflow_tells_which_bound_it_was(
 ) -> None:
     """Once for each connection, whether an event was meant for it alone or for many."""
     told: list[tuple[object, str]] = []
-    registry.on_overflow(lambda connection, bound: told.append((connection, bound)))
+    registry.on_queue_overflow(lambda connection, bound: told.append((connection, bound)))
     setattr(streams[0].queue, limit, 1)
     for number in range(3):
         registry.deliver(None, said(number))
-        registry.spread()
+        registry.flush_pending_batches()
     assert [(streams[0], bound)] == told
     setattr(streams[1].queue, limit, 2)
     streams[1].send(said(4))

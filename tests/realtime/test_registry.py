@@ -15,7 +15,7 @@ from service.realtime.timer_wheel import TimerWheel
 from tests.realtime.wire import identity, web_socket, wired
 
 USERS = ["ada", "bob", "cay"]
-FEEDS = ["chat", "notifications"]
+CHANNELS = ["chat", "notifications"]
 
 
 class RegistryMachine(RuleBasedStateMachine):
@@ -28,17 +28,17 @@ class RegistryMachine(RuleBasedStateMachine):
         self.registry = Registry(TimerWheel())
         self.runner = asyncio.Runner()
         self.changes: list[str] = []
-        self.registry.on_change(self.changes.append)
+        self.registry.on_user_presence_change(self.changes.append)
         self.live: set[EventStream] = set()
         self.got: dict[EventStream, list[Event]] = {}
         self.closed: list[EventStream] = []
 
-    @rule(target=connections, user=st.sampled_from(USERS), feed=st.sampled_from(FEEDS))
-    def join(self, user: str, feed: str) -> EventStream:
-        stream = EventStream(self.registry, identity(user), feed)
+    @rule(target=connections, user=st.sampled_from(USERS), channel=st.sampled_from(CHANNELS))
+    def join(self, user: str, channel: str) -> EventStream:
+        stream = EventStream(self.registry, identity(user), channel)
         was_there = user in self.registry
         before = len(self.changes)
-        with self.registry.joining(stream):
+        with self.registry.registration(stream):
             self.live.add(stream)
         self.got[stream] = []
         stream.on_close(lambda: self.closed.append(stream))
@@ -54,10 +54,12 @@ class RegistryMachine(RuleBasedStateMachine):
         self.live.discard(stream)
         assert len(self.changes) == before + (was_live and stream.user_id not in others)
 
-    @rule(users=st.none() | st.lists(st.sampled_from([*USERS, "nobody"]), unique=True), feed=st.sampled_from(FEEDS))
-    def deliver(self, users: list[str] | None, feed: str) -> None:
-        event = Event("x", {}, feed=feed)
-        reached = {s for s in self.live if s.feed == feed and (users is None or s.user_id in users)}
+    @rule(
+        users=st.none() | st.lists(st.sampled_from([*USERS, "nobody"]), unique=True), channel=st.sampled_from(CHANNELS)
+    )
+    def deliver(self, users: list[str] | None, channel: str) -> None:
+        event = Event("x", {}, channel=channel)
+        reached = {s for s in self.live if s.channel == channel and (users is None or s.user_id in users)}
         self.runner.run(self.turn(users, event))
         for stream in reached:
             self.got[stream].append(event)
@@ -72,16 +74,16 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule(user=st.sampled_from(USERS))
     def close_everyone_of(self, user: str) -> None:
         gone = {stream for stream in self.live if stream.user_id == user}
-        assert self.registry.close_where(lambda c: c.user_id == user, 1008, "token_revoked") == len(gone)
+        assert self.registry.disconnect_matching(lambda c: c.user_id == user, 1008, "token_revoked") == len(gone)
         self.live -= gone
 
     @invariant()
     def agrees(self) -> None:
         assert set(self.registry) == self.live
         assert len(self.registry) == len(self.live)
-        assert set(self.registry.users()) == {stream.user_id for stream in self.live}
-        for feed in FEEDS:
-            assert self.registry.count(feed) == sum(stream.feed == feed for stream in self.live)
+        assert set(self.registry.user_ids()) == {stream.user_id for stream in self.live}
+        for channel in CHANNELS:
+            assert self.registry.count(channel) == sum(stream.channel == channel for stream in self.live)
 
     @invariant()
     def each_got_its_own_in_order_and_closed_once(self) -> None:
@@ -97,22 +99,22 @@ TestRegistry.settings = settings(max_examples=60, stateful_step_count=30, deadli
 async def test_waiting_for_the_last_connection_ends_with_it(registry: Registry) -> None:
     """Also where it never got as far as a transport; and not before its transport has gone, where it has one."""
     held, socket = web_socket(registry), web_socket(registry)
-    registry.add(held)
-    with registry.joining(socket):
-        socket.open([])
+    registry.register(held)
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
-        waiting = asyncio.create_task(registry.emptied(5))
+        waiting = asyncio.create_task(registry.wait_until_empty(5))
         await asyncio.sleep(0)
         socket.close(1012, "restart")
-        registry.discard(held)
+        registry.unregister(held)
         assert await peer.close_frame() == (1012, "restart")
         assert not waiting.done()
-        registry.add(held)
+        registry.register(held)
         peer.writer.close()
         while socket.transport:
             await asyncio.sleep(0.01)
         assert not waiting.done()
-        registry.discard(held)
+        registry.unregister(held)
         async with asyncio.timeout(1):
             assert await waiting == 0
 
@@ -120,11 +122,11 @@ async def test_waiting_for_the_last_connection_ends_with_it(registry: Registry) 
 async def test_who_is_shut_out_is_told_nothing_more(registry: Registry) -> None:
     """Not even what was waiting: it was meant for someone who was still let in."""
     socket = web_socket(registry)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket) as peer:
-        registry.deliver(["ada"], Event("new", {}, feed="chat"))
-        assert 1 == registry.close_where(lambda connection: connection is socket, 1008, "token_revoked")
+        registry.deliver(["ada"], Event("new", {}, channel="chat"))
+        assert 1 == registry.disconnect_matching(lambda connection: connection is socket, 1008, "token_revoked")
         frame = await peer.frame()
         assert (Opcode.CLOSE, 1008) == (frame.opcode, int.from_bytes(frame.data[:2]))
 
@@ -132,13 +134,13 @@ async def test_who_is_shut_out_is_told_nothing_more(registry: Registry) -> None:
 async def test_what_is_said_because_a_connection_overflowed_is_told(registry: Registry) -> None:
     """In the same turn, after what was delivered before."""
     slow, other = web_socket(registry), web_socket(registry, "bob")
-    registry.add(slow)
-    with registry.joining(other):
-        other.open([])
-    slow.on_close(lambda: registry.deliver(["bob"], Event("gone", {}, feed="chat")))
+    registry.register(slow)
+    with registry.registration(other):
+        other.go_live([])
+    slow.on_close(lambda: registry.deliver(["bob"], Event("gone", {}, channel="chat")))
     async with wired(other) as peer:
         for number in range(1, slow.queue.max_events + 2):
-            registry.deliver(["ada"], Event("new", {}, feed="chat", number=number))
-        registry.deliver(["bob"], Event("before", {}, feed="chat"))
+            registry.deliver(["ada"], Event("new", {}, channel="chat", sequence=number))
+        registry.deliver(["bob"], Event("before", {}, channel="chat"))
         assert [ujson.loads(await peer.text())["type"] for _ in range(2)] == ["before", "gone"]
         assert slow.closing

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from service.realtime.connection import CLOSE_TIMEOUT, SILENCE
+from service.realtime.connection import CLOSE_TIMEOUT, IDLE_TIMEOUT
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from service.realtime.websocket import (
-    BYTES_A_TURN,
-    FRAMES_A_TURN,
+    MAX_BYTES_PER_TURN,
     MAX_FRAGMENTS,
+    MAX_FRAMES_PER_TURN,
     MAX_MESSAGE_BYTES,
-    PIECE,
+    READ_CHUNK,
     HandshakeRefused,
     WebSocket,
 )
@@ -56,8 +56,8 @@ async def opened(registry: Registry) -> tuple[WebSocket, "asyncio.Queue[str]"]:
     socket = web_socket(registry)
     texts: asyncio.Queue[str] = asyncio.Queue()
     socket.on_text = texts.put_nowait
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     return socket, texts
 
 
@@ -130,12 +130,12 @@ async def test_a_socket_that_is_not_to_be_read_is_not_read(registry: Registry) -
     """`pause` holds the peer back, `resume` lets it go on."""
     socket, texts = await opened(registry)
     async with wired(socket) as peer:
-        socket.pause()
+        socket.pause_reading()
         peer.send(Opcode.TEXT, b"later")
         await peer.writer.drain()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(texts.get(), 0.2)
-        socket.resume()
+        socket.resume_reading()
         assert await texts.get() == "later"
 
 
@@ -149,7 +149,7 @@ async def test_the_answer_to_the_close_is_read_though_nothing_else_was_to_be(
     told = asyncio.Event()
 
     def take(text: str) -> None:
-        socket.pause()
+        socket.pause_reading()
         if at_once:
             socket.close(1008, "rate_limited")
         told.set()
@@ -169,12 +169,12 @@ async def test_a_silent_peer_is_pinged_and_then_dropped(registry: Registry, monk
     """In seconds here, for what takes 25 and 45."""
     monkeypatch.setattr("service.realtime.websocket.PING_INTERVAL", 1.5)
     # The ticker may be two seconds late for the ping: it counts whole ones.
-    monkeypatch.setattr("service.realtime.websocket.SILENCE", 4.5)
+    monkeypatch.setattr("service.realtime.websocket.IDLE_TIMEOUT", 4.5)
     socket, _ = await opened(registry)
     async with wired(socket) as peer:
         assert (await peer.frame()).opcode is Opcode.PING
         await peer.eof()
-        assert await registry.emptied(5) == 0
+        assert await registry.wait_until_empty(5) == 0
 
 
 async def test_a_close_of_the_client_is_answered_and_ends_the_connection(registry: Registry) -> None:
@@ -184,7 +184,7 @@ async def test_a_close_of_the_client_is_answered_and_ends_the_connection(registr
         peer.send(Opcode.CLOSE, b"\x03\xe8bye")
         assert await peer.close_frame() == (1000, "bye")
         await peer.eof()
-        assert await registry.emptied(5) == 0
+        assert await registry.wait_until_empty(5) == 0
 
 
 @pytest.mark.parametrize(
@@ -210,15 +210,15 @@ async def test_what_is_no_handshake_is_refused(name: str, value: str | None, sta
 async def test_a_peer_that_is_not_listened_to_is_not_silent(registry: Registry) -> None:
     """While what it said before is being handled, which takes long where a datastore is away."""
     socket = web_socket(registry)
-    with registry.joining(socket):
-        socket.open([])
+    with registry.registration(socket):
+        socket.go_live([])
     async with wired(socket):
-        later = asyncio.get_running_loop().time() + 2 * SILENCE
-        socket.pause()
+        later = asyncio.get_running_loop().time() + 2 * IDLE_TIMEOUT
+        socket.pause_reading()
         socket.heartbeat(later)
         assert not socket.closing
-        socket.resume()
-        socket.heartbeat(later + SILENCE)
+        socket.resume_reading()
+        socket.heartbeat(later + IDLE_TIMEOUT)
         assert socket.closing
 
 
@@ -242,19 +242,19 @@ async def test_of_tiny_frames_few_are_read_in_a_turn_of_the_loop(registry: Regis
         while sum(frames) < 5000:
             frames.append(0)
             await asyncio.sleep(0)
-    assert max(frames) <= FRAMES_A_TURN + PIECE // SMALLEST
-    assert 0 == socket.unread
+    assert max(frames) <= MAX_FRAMES_PER_TURN + READ_CHUNK // SMALLEST
+    assert 0 == socket.buffered
 
 
 async def test_of_long_messages_so_many_bytes_are_read_in_a_turn(registry: Registry) -> None:
     """Four that came together are read in as many turns, whole."""
     socket, texts = await opened(registry)
-    long = Frame(Opcode.TEXT, b"x" * (BYTES_A_TURN - 1000)).serialize(mask=True)
+    long = Frame(Opcode.TEXT, b"x" * (MAX_BYTES_PER_TURN - 1000)).serialize(mask=True)
     async with wired(socket):
         socket.data_received(long * 4)
-        assert 4 * len(long) - BYTES_A_TURN - PIECE <= socket.unread
+        assert 4 * len(long) - MAX_BYTES_PER_TURN - READ_CHUNK <= socket.buffered
         for _ in range(4):
-            assert BYTES_A_TURN - 1000 == len(await asyncio.wait_for(texts.get(), 5))
+            assert MAX_BYTES_PER_TURN - 1000 == len(await asyncio.wait_for(texts.get(), 5))
 
 
 async def test_who_has_enough_to_do_is_handed_no_more_than_a_piece(registry: Registry) -> None:
@@ -263,14 +263,14 @@ async def test_who_has_enough_to_do_is_handed_no_more_than_a_piece(registry: Reg
 
     def take(text: str) -> None:
         texts.put_nowait(text)
-        socket.pause()
+        socket.pause_reading()
 
     socket.on_text = take
     async with wired(socket):
         socket.data_received(Frame(Opcode.TEXT, b"x").serialize(mask=True) * 1000)
-        assert texts.qsize() <= PIECE // SMALLEST
+        assert texts.qsize() <= READ_CHUNK // SMALLEST
         for _ in range(1000):
-            socket.resume()
+            socket.resume_reading()
             await asyncio.wait_for(texts.get(), 5)
 
 

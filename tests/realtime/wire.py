@@ -33,8 +33,8 @@ def identity(user_id: str = "ada", session_id: str = "session", seconds: float =
     return Identity(user_id, session_id, "token", time.time() + seconds)
 
 
-def web_socket(registry: Registry, user_id: str = "ada", feed: str = "chat", seconds: float = 3600) -> WebSocket:
-    return WebSocket(registry, identity(user_id, seconds=seconds), feed, HANDSHAKE, wrap_notices=True)
+def web_socket(registry: Registry, user_id: str = "ada", channel: str = "chat", seconds: float = 3600) -> WebSocket:
+    return WebSocket(registry, identity(user_id, seconds=seconds), channel, HANDSHAKE, nest_notice_fields=True)
 
 
 def event_stream(registry: Registry, user_id: str = "ada", seconds: float = 3600) -> EventStream:
@@ -43,7 +43,7 @@ def event_stream(registry: Registry, user_id: str = "ada", seconds: float = 3600
 
 def queued(connection: Connection) -> list[Event]:
     """What waits for `connection`, with what has been delivered in this turn of the loop."""
-    connection.registry.spread()
+    connection.registry.flush_pending_batches()
     return connection.queue.events()
 
 
@@ -56,8 +56,8 @@ async def running_registry() -> AsyncIterator[Registry]:
         if connection.transport:
             connection.transport.abort()
         else:
-            registry.discard(connection)  # nobody would tell of its end
-    await registry.emptied(5)
+            registry.unregister(connection)  # nobody would tell of its end
+    await registry.wait_until_empty(5)
     registry.timers.close()
 
 

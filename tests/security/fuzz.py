@@ -136,12 +136,12 @@ async def _receive(pieces: Sequence[bytes]) -> tuple[list[str], int]:
         websocket = WebSocket(Registry(TimerWheel()), caller, "fuzz", HANDSHAKE.items())
         texts: list[str] = []
         websocket.on_text = texts.append
-        websocket.open([])
+        websocket.go_live([])
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: websocket, ours)
         for piece in pieces:
             if not transport.is_closing():
                 websocket.data_received(piece)
-        while websocket.unread and not transport.is_closing():
+        while websocket.buffered and not transport.is_closing():
             await asyncio.sleep(0)
         websocket.close(GOING_AWAY, "end")
         transport.close()
@@ -207,10 +207,10 @@ def fuzz_frames(effort: Effort) -> None:
         except (MalformedJson, ValidationFailed) as error:
             problems = [field._asdict() for field in getattr(error, "fields", ())]
             fields = {"ref": error.ref, "code": "refused", "detail": error.detail, "errors": problems}
-            assert Event("error", fields, feed="chat").frame
+            assert Event("error", fields, channel="chat").ws_frame
         else:
             assert parsed.type in TYPES
-            assert Event("ack", {"ref": parsed.ref}, feed="chat").frame
+            assert Event("ack", {"ref": parsed.ref}, channel="chat").ws_frame
 
     parsed_or_rejected()
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.common.errors import RateLimited
-from service.edge.frame_handler import MAX_FRAMES
+from service.edge.frame_handler import MAX_FRAMES_PER_PERIOD
 from service.http.limits import READING, REFRESH, WRITING, RateLimit, RateLimits
 from tests.protocol.contract import Contract
 from tests.protocol.test_frames import frame
@@ -123,7 +123,7 @@ async def test_a_socket_over_the_frame_limit_closes_with_1008(strict: World) -> 
     other = await ben.chat()
     for text, answer in (('{"type": "ping"}', "pong"), ("no frame", "error")):
         socket = await anna.chat()
-        for _ in range(MAX_FRAMES // AT_ONCE):
+        for _ in range(MAX_FRAMES_PER_PERIOD // AT_ONCE):
             await asyncio.gather(*(socket.raw(text) for _ in range(AT_ONCE)))
             await socket.events(answer, AT_ONCE)
         await socket.raw(text)
@@ -144,7 +144,7 @@ async def test_control_frames_and_fragments_count_toward_the_frame_limit(strict:
     """Pings, pongs and fragments cost processing time, too, so they count toward the limit."""
     anna, ben = await strict.people(2)
     other, socket = await ben.chat(), await anna.chat()
-    socket.websocket.transport.write(b"".join(frames) * (MAX_FRAMES // len(frames) + 1))
+    socket.websocket.transport.write(b"".join(frames) * (MAX_FRAMES_PER_PERIOD // len(frames) + 1))
     assert (1008, "rate_limited") == await socket.closed()
     await other.fence()
 

@@ -172,7 +172,7 @@ class TestOneProcess:
 
     async def test_adds_up_what_waits_for_the_connections(self) -> None:
         """And counts what was dropped once, whether its connection is still there or not."""
-        queues = QueueStats(events=5, bytes=700, deepest=4, dropped=3)
+        queues = QueueStats(events=5, bytes=700, max_depth=4, dropped=3)
         metrics = Metrics()
         metrics.watch(State({}, lambda: True, lambda: 0.0, lambda: 9, lambda: queues))
         await metrics.start()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from service.realtime.connection import SILENCE
+from service.realtime.connection import IDLE_TIMEOUT
 from tests.faults import leaks
 from tests.faults.network import FarProxy, network
 from tests.faults.stage import Stage
@@ -38,7 +38,7 @@ async def run(stage: Stage, *, clients: int = 20) -> None:
         stage.front.url = near_url
         began = time.monotonic()
         gone = {}
-        while time.monotonic() < began + SILENCE + 30 and (len(gone) < 2):
+        while time.monotonic() < began + IDLE_TIMEOUT + 30 and (len(gone) < 2):
             if "connections" not in gone and leaks.clients(server) <= there:
                 gone["connections"] = time.monotonic() - began
             if "presence" not in gone and not any(online.get(person.id) for person in people):
@@ -47,7 +47,7 @@ async def run(stage: Stage, *, clients: int = 20) -> None:
         for what, seconds in gone.items():
             stage.account.note(f"{what} gone after", f"{seconds:.1f} s")
         assert gone.keys() == {"connections", "presence"}, (gone, leaks.clients(server), there)
-        assert max(gone.values()) <= SILENCE + LATE, gone
+        assert max(gone.values()) <= IDLE_TIMEOUT + LATE, gone
         await stage.leave([*sockets, *streams])
     await stage.audit_messages(group, near)
     await stage.verify()
