@@ -1,6 +1,7 @@
-/** The examples of the README: a plain page and a React hook. */
+/** The examples of the library's README: a plain page and a React hook. */
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { JSDOM } from "jsdom";
 
@@ -15,6 +16,16 @@ const [ANN, BOB] = [0, 1].map((index) => user(index).id);
 test("index.js exports the public API", () => {
   const names = ["Api", "ChatSocket", "Loa", "LoaError", "NotificationStream", "Session", "Store"];
   assert.deepEqual(Object.keys(library).sort(), names);
+});
+
+test("the README shows the code of the examples", async () => {
+  const read = (path) => readFile(new URL(path, import.meta.url), "utf8");
+  const page = (await read("examples/page.js")).replaceAll(/^  /gm, "");
+  const subscription = page.slice(page.indexOf("loa.store.subscribe"), page.indexOf("loa.start()"));
+  const hook = await read("examples/use-loa.js");
+  const documentation = await read("../../service/web/client/README.md");
+  assert.ok(documentation.includes(subscription));
+  assert.ok(documentation.includes(hook.slice(hook.indexOf("export function"))));
 });
 
 test("the plain page shows messages and the unread count, and sends", async (t) => {

@@ -13,7 +13,7 @@ const server = process.env.LOA_URL;
 const password = "correct horse battery";
 let userCount = 0;
 
-/** Signs in a new user, or `username` on another device, and resolves when the client is online. */
+/** Sign in a new user, or `username` on another device, and resolve when the client is online. */
 async function createUser(t, username) {
   const sockets = [];
   class RecordedWebSocket extends WebSocket {

@@ -48,7 +48,7 @@ async function startAuthServer(t, { expires_in = 900 } = {}) {
   return auth;
 }
 
-/** Returns a function that opens a tab; the tabs of one browser share storage and locks. */
+/** Return a function that opens a tab; the tabs of one browser share storage and locks. */
 function createBrowser(auth, shared = { localStorage: createStorage(), locks: createLocks() }) {
   return (more = {}) => new Session({ server: auth.url, window: undefined, ...shared, ...more });
 }
@@ -105,7 +105,7 @@ test("short-lived tokens are not refreshed on every call", async (t) => {
   assert.equal(auth.refreshes, 0);
 });
 
-/** Asks for a fresh token in all tabs at once, and checks that the refresh token was used once. */
+/** Ask for a fresh token in all tabs at once, and check that the refresh token was used once. */
 async function refreshInAllTabs(auth, tabs) {
   await tabs[0].login("ann", "right");
   for (const session of tabs) {

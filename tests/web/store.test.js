@@ -22,7 +22,7 @@ async function startConversation(t, { sent = 0 } = {}) {
   const ann = await signedInClient(t, server, 0);
   await untilState(ann.store, ({ conversationIds }) => conversationIds.length === 1);
   const conversation = () => ann.store.getSnapshot().conversations[id];
-  /** Waits until the conversation's state matches. */
+  /** Wait until the conversation's state matches. */
   const until = (matches) => untilState(ann.store, ({ conversations }) => matches(conversations[id]));
   return { server, id, ann, conversation, until };
 }
@@ -158,7 +158,7 @@ test("a message in a conversation that is not loaded adds it to the list", async
   assert.deepEqual(contents(store.getSnapshot().conversations[ids[0]]), ["hello"]);
 });
 
-/** Holds back the responses to one call. `requested` resolves when it arrives; `release` sends the responses. */
+/** Hold back the responses to one call. `requested` resolves when it arrives; `release` sends the responses. */
 function holdResponses(server, call) {
   const held = [];
   const requested = new Promise((resolve) => {

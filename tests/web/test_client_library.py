@@ -16,7 +16,7 @@ MIN_NODE_VERSION = 20
 
 
 def _node_version() -> int:
-    """Returns the major version of node; 0 if node or npm is not installed."""
+    """Return the major version of node; 0 if node or npm is not installed."""
     node = shutil.which("node")
     if node is None or shutil.which("npm") is None:
         return 0
@@ -26,7 +26,7 @@ def _node_version() -> int:
 
 
 def run(*command: str, **environment: str) -> None:
-    """Runs `command` in this folder; fails with its output if it fails."""
+    """Run `command` in this folder; fail with its output if it fails."""
     completed = subprocess.run(
         command,
         check=False,
@@ -43,7 +43,7 @@ def run(*command: str, **environment: str) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _packages() -> None:
-    """Installs exactly the packages of package-lock.json."""
+    """Install exactly the packages of package-lock.json."""
     if (version := _node_version()) < MIN_NODE_VERSION:
         reason = f"needs node {MIN_NODE_VERSION} or later, with npm; found {version or 'none'}"
         if os.environ.get("CI"):

@@ -48,7 +48,7 @@ export class Api {
   }
 
   /**
-   * Finds users whose username or display name starts with `query`.
+   * Find users whose username or display name starts with `query`.
    * @param {string} query
    * @param {number} [limit]
    * @returns {Promise<Page<Profile>>}
@@ -91,7 +91,7 @@ export class Api {
   // Conversations and messages.
 
   /**
-   * Returns a page of the user's conversations, latest activity first.
+   * Return a page of the user's conversations, latest activity first.
    * @param {{limit?: number, before?: string | null}} [page]
    * @returns {Promise<Page<Conversation, string>>}
    */
@@ -108,7 +108,7 @@ export class Api {
   }
 
   /**
-   * Creates a conversation. With one participant and no title, returns the direct conversation with that user.
+   * Create a conversation. With one participant and no title, return the direct conversation with that user.
    * @param {string[]} participantIds
    * @param {string | null} [title]
    * @returns {Promise<Conversation>}
@@ -136,7 +136,7 @@ export class Api {
   }
 
   /**
-   * Removes a participant from a group; with the user's own id, leaves it.
+   * Remove a participant from a group; with the user's own id, leave it.
    * @param {string} id
    * @param {string} userId
    * @returns {Promise<null>}
@@ -146,7 +146,7 @@ export class Api {
   }
 
   /**
-   * Returns a page of history, in ascending order of `seq`.
+   * Return a page of history, in ascending order of `seq`.
    * @param {string} id
    * @param {{before?: number, limit?: number}} [page] `before`: a `seq`, exclusive; by default the latest page
    * @returns {Promise<Page<Message>>}
@@ -156,7 +156,7 @@ export class Api {
   }
 
   /**
-   * Returns the messages changed after `afterRev`, in ascending order of `rev`.
+   * Return the messages changed after `afterRev`, in ascending order of `rev`.
    * @param {string} id
    * @param {number} afterRev
    * @param {number} [limit]
@@ -167,7 +167,7 @@ export class Api {
   }
 
   /**
-   * Sends a message without a socket. Prefer `ChatSocket.send`, which survives a lost connection.
+   * Send a message without a socket. Prefer `ChatSocket.send`, which survives a lost connection.
    * @param {string} id
    * @param {string} content
    * @param {{nonce?: string, replyTo?: string | null}} [more] `nonce`: makes the call idempotent
@@ -219,7 +219,7 @@ export class Api {
   // Posts and comments.
 
   /**
-   * Returns a page of posts, newest first.
+   * Return a page of posts, newest first.
    * @param {{limit?: number, before?: string | null}} [page]
    * @returns {Promise<Page<Post, string>>}
    */
@@ -244,7 +244,7 @@ export class Api {
   }
 
   /**
-   * Returns a page of comments, oldest first.
+   * Return a page of comments, oldest first.
    * @param {string} postId
    * @param {{limit?: number, after?: number}} [page]
    * @returns {Promise<Page<Comment>>}
@@ -266,7 +266,7 @@ export class Api {
   // Notifications.
 
   /**
-   * Returns a page of notifications, newest first.
+   * Return a page of notifications, newest first.
    * @param {{limit?: number, before?: number, unread?: 1}} [page] `before`: a `seq`, exclusive; `unread`: only unread
    * @returns {Promise<Page<Notification>>}
    */
@@ -288,7 +288,7 @@ export class Api {
   }
 
   /**
-   * Marks all notifications up to this `seq` as read.
+   * Mark all notifications up to this `seq` as read.
    * @param {number} seq
    * @returns {Promise<{unread_count: number}>}
    */

@@ -25,7 +25,7 @@ export class Backoff {
     this.#attempt = attempt;
   }
 
-  /** Schedules the next attempt after `minDelay` milliseconds plus a random delay. */
+  /** Schedule the next attempt after `minDelay` milliseconds plus a random delay. */
   schedule(minDelay = 0) {
     if (this.#connectedAt && Date.now() - this.#connectedAt >= STABLE_AFTER) this.#failures = 0;
     const bound = Math.min(MAX_DELAY, INITIAL_DELAY * 2 ** this.#failures++);
@@ -33,23 +33,23 @@ export class Backoff {
     this.#skippable = minDelay === 0;
   }
 
-  /** Schedules the next attempt after a delay set by the server. @param {number} milliseconds */
+  /** Schedule the next attempt after a delay set by the server. @param {number} milliseconds */
   scheduleExactly(milliseconds) {
     this.#start(milliseconds);
     this.#skippable = false;
   }
 
-  /** Makes a scheduled attempt at once, unless the server asked for the delay. */
+  /** Make a scheduled attempt at once, unless the server asked for the delay. */
   skipDelay() {
     if (this.retryAt !== null && this.#skippable) this.#start(0);
   }
 
-  /** Notes that the connection is established. */
+  /** Note that the connection is established. */
   onConnected() {
     this.#connectedAt = Date.now();
   }
 
-  /** Cancels a scheduled attempt and resets the failure count. */
+  /** Cancel a scheduled attempt and reset the failure count. */
   reset() {
     clearTimeout(this.#timer);
     this.retryAt = null;

@@ -118,7 +118,7 @@ export class ChatSocket {
   }
 
   /**
-   * Connects, and reconnects until `disconnect` is called or the user has to sign in (status `signed-out`).
+   * Connect, and reconnect until `disconnect` is called or the user has to sign in (status `signed-out`).
    * @param {GetToken} getToken for example `Session.getToken`
    * @param {{userId?: string | undefined}} [options] `userId`: makes `pending` available before the server's hello
    */
@@ -135,7 +135,7 @@ export class ChatSocket {
   }
 
   /**
-   * Sends a message, now or as soon as there is a connection; if the page is reloaded first, after the reload.
+   * Send a message, now or as soon as there is a connection; if the page is reloaded first, after the reload.
    * @param {string} conversationId
    * @param {string} content
    * @param {{replyTo?: string | null}} [options] `replyTo`: a message id
@@ -157,7 +157,7 @@ export class ChatSocket {
   }
 
   /**
-   * Marks the messages up to `seq` as read, now or as soon as there is a connection. A read mark never moves back.
+   * Mark the messages up to `seq` as read, now or as soon as there is a connection. A read mark never moves back.
    * @param {string} conversationId
    * @param {number} seq
    */
@@ -168,7 +168,7 @@ export class ChatSocket {
   }
 
   /**
-   * Reports that the user is typing. May be called on every key press: it sends at most one frame per
+   * Report that the user is typing. May be called on every key press: it sends at most one frame per
    * `TYPING_INTERVAL`, and none while offline.
    * @param {string} conversationId
    */
@@ -180,7 +180,7 @@ export class ChatSocket {
   }
 
   /**
-   * Subscribes to the presence of these users, replacing the previous list.
+   * Subscribe to the presence of these users, replacing the previous list.
    * @param {string[]} userIds at most 200; throws a RangeError if there are more
    */
   watchPresence(userIds) {
@@ -191,7 +191,7 @@ export class ChatSocket {
   }
 
   /**
-   * Declares that a conversation was loaded as of its `last_rev`; all later changes are then delivered. Call it for a
+   * Declare that a conversation was loaded as of its `last_rev`; all later changes are then delivered. Call it for a
    * conversation that was loaded before the server's `hello`, or that the `hello` does not list.
    * @param {{id: string, last_rev: number, last_seq: number}} conversation
    */
@@ -261,7 +261,7 @@ export class ChatSocket {
   }
 
   /**
-   * Closes the connection and stops reconnecting.
+   * Close the connection and stop reconnecting.
    * @param {import("./types.js").Status} status
    * @param {string | null} [code]
    */
@@ -331,7 +331,7 @@ export class ChatSocket {
     this.#sendWatchPresence();
   }
 
-  /** Discards the state of another user, and restores the pending messages of this one. @param {string} userId */
+  /** Discard the state of another user, and restore the pending messages of this one. @param {string} userId */
   #setUser(userId) {
     if (this.#userId && this.#userId !== userId) {
       this.#tracker = new RevisionTracker();
@@ -369,7 +369,7 @@ export class ChatSocket {
   // Sending.
 
   /**
-   * Runs `job` on the current connection, one at a time per key. Does nothing while offline: `#onHello` starts all jobs
+   * Run `job` on the current connection, one at a time per key. Does nothing while offline: `#onHello` starts all jobs
    * again.
    * @param {string} key
    * @param {(connection: SocketConnection) => Promise<void>} job

@@ -21,7 +21,7 @@ export const PAGE_SIZE = 50;
 const MAX_MESSAGES = 2000;
 
 /**
- * Returns the state after `event`.
+ * Return the state after `event`.
  * @param {State} state
  * @param {ChatEvent} event
  * @returns {State}
@@ -88,7 +88,7 @@ export function reduceChat(state, event) {
 }
 
 /**
- * Sets the details of a conversation.
+ * Set the details of a conversation.
  * @param {State} state
  * @param {Conversation} details
  * @returns {State}
@@ -108,7 +108,7 @@ export function withDetails(state, details) {
 }
 
 /**
- * Adds a page of history.
+ * Add a page of history.
  * @param {State} state
  * @param {string} id
  * @param {Message[]} messages ascending
@@ -126,7 +126,7 @@ export function withHistory(state, id, messages, before) {
 }
 
 /**
- * Marks a conversation as open (shown on the screen) or closed.
+ * Mark a conversation as open (shown on the screen) or closed.
  * @param {State} state
  * @param {string} id
  * @param {boolean} isOpen
@@ -138,7 +138,7 @@ export function withOpen(state, id, isOpen) {
 }
 
 /**
- * Removes a pending message that has failed.
+ * Remove a pending message that has failed.
  * @param {State} state
  * @param {string} id
  * @param {string} nonce
@@ -149,7 +149,7 @@ export function withoutPending(state, id, nonce) {
   });
 }
 
-/** Removes the typing indicators that have expired at `now`. @param {State} state @param {number} now */
+/** Remove the typing indicators that have expired at `now`. @param {State} state @param {number} now */
 export function withoutExpiredTyping(state, now) {
   return Object.values(state.conversations).reduce((reduced, { id, typing }) => {
     const active = Object.entries(typing).filter(([, until]) => until > now);
@@ -231,7 +231,7 @@ function inserted(messages, message) {
 }
 
 /**
- * Returns the message with the larger seq; of two versions of the same message, the one with the larger rev.
+ * Return the message with the larger seq; of two versions of the same message, the one with the larger rev.
  * @param {Message | null} current
  * @param {Message} message
  */
@@ -258,7 +258,7 @@ function pendingExcept({ pending }, { nonce }) {
     : pending;
 }
 
-/** Drops the oldest messages beyond the limit. @param {ConversationState} conversation */
+/** Drop the oldest messages beyond the limit. @param {ConversationState} conversation */
 function trimmed(conversation) {
   const limit = conversation.isOpen ? MAX_MESSAGES : PAGE_SIZE;
   const loadedFrom = (conversation.messages.at(-1)?.seq ?? 0) + 1 - limit;

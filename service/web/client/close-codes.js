@@ -13,7 +13,7 @@ const POLICY_VIOLATION = 1008;
 const POLICY_ACTIONS = { token_missing: "sign-in", token_revoked: "sign-in", rate_limited: "reconnect-slowly" };
 
 /**
- * Returns what to do after a close frame:
+ * Return what to do after a close frame:
  * - `refresh-token`: reconnect once with a fresh access token;
  * - `sign-in`: stop, the user has to sign in;
  * - `reconnect-slowly`: reconnect after a longer delay;

@@ -30,7 +30,7 @@ export class Emitter {
   }
 }
 
-/** Reports an error as an uncaught one: to the console and to `window.onerror` listeners. @param {unknown} error */
+/** Report an error as an uncaught one: to the console and to `window.onerror` listeners. @param {unknown} error */
 function report(error) {
   if (globalThis.reportError) globalThis.reportError(error);
   else console.error(error);

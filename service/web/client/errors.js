@@ -42,7 +42,7 @@ export class LoaError extends Error {
   }
 
   /**
-   * Builds the error for an HTTP response that is not 2xx. The body is a problem document (RFC 9457), or anything else
+   * Build the error for an HTTP response that is not 2xx. The body is a problem document (RFC 9457), or anything else
    * if a proxy answered instead of the server.
    * @param {Response} response
    */
@@ -58,7 +58,7 @@ export class LoaError extends Error {
   }
 
   /**
-   * Builds the error for an `error` frame.
+   * Build the error for an `error` frame.
    * @param {import("./types.js").ErrorFrame} frame
    */
   static fromFrame(frame) {

@@ -7,7 +7,7 @@ export class KeyedSerializer {
   #running = new Map();
 
   /**
-   * Runs `job`, or marks the running job of this key to be run again. Rejects with the error of `job`.
+   * Run `job`, or mark the running job of this key to be run again. Rejects with the error of `job`.
    * @param {string} key
    * @param {() => Promise<void>} job
    */

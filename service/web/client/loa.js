@@ -30,7 +30,7 @@ export class Loa {
     this.store = new Store({ socket: this.socket, stream: this.stream, api: this.api });
   }
 
-  /** Connects now if a user is signed in, and whenever a user signs in later. Idempotent. */
+  /** Connect now if a user is signed in, and whenever a user signs in later. Idempotent. */
   start() {
     if (this.#unsubscribers.length) return;
     this.#unsubscribers = [
@@ -42,7 +42,7 @@ export class Loa {
     if (this.session.user) this.#connect();
   }
 
-  /** Disconnects and clears the store. The user stays signed in. */
+  /** Disconnect and clear the store. The user stays signed in. */
   stop() {
     for (const unsubscribe of this.#unsubscribers) unsubscribe();
     this.#unsubscribers = [];

@@ -8,7 +8,7 @@ const LEASE_DURATION = 20_000;
 const PROPAGATION_DELAY = 50;
 
 /**
- * Runs `task` while no other tab runs a task under the same lock `name`, and returns its result.
+ * Run `task` while no other tab runs a task under the same lock `name`, and return its result.
  *
  * Web Locks exist only in secure contexts (TLS or localhost). Without them, a lease in the storage is used: a tab that
  * finds no valid lease writes its own, waits until all tabs see the write, and holds the lock if the lease is still its

@@ -14,7 +14,7 @@ const MAX_ITEMS = 300;
 export const EMPTY = { items: [], unreadCount: 0, hasOlder: false, seq: 0, readCount: 0 };
 
 /**
- * Returns the state after `event`.
+ * Return the state after `event`.
  * @param {NotificationsState} state
  * @param {import("./types.js").StreamEvent} event
  * @returns {NotificationsState}
@@ -35,7 +35,7 @@ export function reduceNotifications(state, event) {
 }
 
 /**
- * Adds a page of the list.
+ * Add a page of the list.
  * @param {NotificationsState} state
  * @param {import("./types.js").Page<Notification>} page
  * @returns {NotificationsState}
@@ -46,7 +46,7 @@ export function withPage(state, { items: page }) {
 }
 
 /**
- * Marks the notifications that match as read.
+ * Mark the notifications that match as read.
  * @param {NotificationsState} state
  * @param {(notification: Notification) => boolean} matches
  * @returns {NotificationsState}
@@ -79,7 +79,7 @@ function withCounter(state, counter) {
 }
 
 /**
- * Merges two lists, newest first and without duplicates. A notification that was read stays read. Items below a gap are
+ * Merge two lists, newest first and without duplicates. A notification that was read stays read. Items below a gap are
  * dropped, since they can be loaded again.
  * @param {Notification[]} existing
  * @param {Notification[]} added

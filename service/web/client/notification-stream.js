@@ -120,7 +120,7 @@ export class NotificationStream {
   }
 
   /**
-   * Connects, and reconnects until `disconnect` is called or the user has to sign in (status `signed-out`).
+   * Connect, and reconnect until `disconnect` is called or the user has to sign in (status `signed-out`).
    * @param {GetTicket} getTicket for example `Session.getTicket`
    * @param {{userId?: string}} [options] `userId`: whose notifications these are; storage and tabs are separated by it
    */
@@ -218,7 +218,7 @@ export class NotificationStream {
   }
 
   /**
-   * Closes the connection and stops reconnecting.
+   * Close the connection and stop reconnecting.
    * @param {import("./types.js").Status} status
    * @param {string | null} [code]
    */
@@ -263,7 +263,7 @@ export class NotificationStream {
     }
   }
 
-  /** Updates a hello with what was received after it. @param {StreamHello["data"]} hello */
+  /** Update a hello with what was received after it. @param {StreamHello["data"]} hello */
   #currentHello(hello) {
     return { ...hello, seq: this.#lastSeq ?? hello.seq, unread_count: unreadCount(this.#counter) };
   }
@@ -274,7 +274,7 @@ export class NotificationStream {
     else this.#reconnector.mirror(state);
   }
 
-  /** Emits the state; the leader also sends it to the other tabs. @param {ConnectionState} data */
+  /** Emit the state; the leader also sends it to the other tabs. @param {ConnectionState} data */
   #onStateChange(data) {
     /** @type {StreamEvent} */
     const event = { type: "status", data };
@@ -312,7 +312,7 @@ export class NotificationStream {
     this.#emitter.emit(event);
   }
 
-  /** Advances `#lastSeq` if `seq` is the next one; returns whether it was. @param {number} seq */
+  /** Advance `#lastSeq` if `seq` is the next one; return whether it was. @param {number} seq */
   #acceptsNext(seq) {
     const next = (this.#lastSeq ?? seq - 1) + 1;
     if (seq === next) this.#lastSeq = seq;
@@ -320,7 +320,7 @@ export class NotificationStream {
     return seq === next;
   }
 
-  /** Starts the gap timer if notifications up to `seq` exist that this tab has not received. @param {number} seq */
+  /** Start the gap timer if notifications up to `seq` exist that this tab has not received. @param {number} seq */
   #expectUpTo(seq) {
     this.#highestSeq = Math.max(this.#highestSeq, seq);
     const lastSeq = this.#lastSeq ?? seq;

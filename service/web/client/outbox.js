@@ -33,7 +33,7 @@ export class Outbox {
   }
 
   /**
-   * Sets the author of the messages. Returns the messages that this user wrote before the tab was reloaded.
+   * Set the author of the messages, and return the messages that this user wrote before the tab was reloaded.
    * @param {string} userId
    * @returns {PendingMessage[]}
    */
@@ -52,7 +52,7 @@ export class Outbox {
   }
 
   /**
-   * Adds a message. Throws `validation_failed` or `outbox_full`.
+   * Add a message. Throws `validation_failed` or `outbox_full`.
    * @param {string} conversationId
    * @param {string} content
    * @param {string | null} replyTo
@@ -86,7 +86,7 @@ export class Outbox {
   }
 
   /**
-   * Returns the next message to send in this conversation, if any.
+   * Return the next message to send in this conversation, if any.
    * @param {string} conversationId
    */
   next(conversationId) {
@@ -94,7 +94,7 @@ export class Outbox {
   }
 
   /**
-   * Removes a message that the server has stored.
+   * Remove a message that the server has stored.
    * @param {string} nonce
    * @param {Message} message
    */
@@ -103,7 +103,7 @@ export class Outbox {
   }
 
   /**
-   * Removes a message that the server has rejected.
+   * Remove a message that the server has rejected.
    * @param {string} nonce
    * @param {LoaError} error
    */

@@ -45,12 +45,12 @@ export class Reconnector {
     return this.state.status;
   }
 
-  /** Starts listening for the page to wake up. */
+  /** Start listening for the page to wake up. */
   start() {
     this.#removeWakeListeners = onWake(this.#window, () => this.wake());
   }
 
-  /** Retries a failed connection at once, and lets the owner check an established one. */
+  /** Retry a failed connection at once, and let the owner check an established one. */
   wake() {
     this.#backoff.skipDelay();
     this.#onWake();
@@ -77,7 +77,7 @@ export class Reconnector {
   }
 
   /**
-   * Schedules the next connection attempt.
+   * Schedule the next connection attempt.
    * @param {string | null} code why the connection failed
    * @param {number} [minDelay] milliseconds
    */
@@ -90,7 +90,7 @@ export class Reconnector {
   }
 
   /**
-   * Handles a failure to obtain a token or ticket: schedules a retry, unless the user has to sign in.
+   * Handle a failure to obtain a token or ticket: schedule a retry, unless the user has to sign in.
    * @param {unknown} error
    * @returns {boolean} whether the user has to sign in
    */
@@ -101,7 +101,7 @@ export class Reconnector {
   }
 
   /**
-   * Cancels all attempts.
+   * Cancel all attempts.
    * @param {Status} status the final status
    * @param {string | null} [code]
    */
@@ -112,7 +112,7 @@ export class Reconnector {
     this.#setState(status, null, code);
   }
 
-  /** Takes over the state of a connection that another tab holds. @param {ConnectionState} state */
+  /** Take over the state of a connection that another tab holds. @param {ConnectionState} state */
   mirror({ status, retryAt, code }) {
     this.#setState(status, retryAt, code);
   }

@@ -35,7 +35,7 @@ export class RevisionTracker {
   #positions = new Map();
 
   /**
-   * Declares that the conversation was loaded as of `last_rev`, so that all later changes must be delivered. Only the
+   * Declare that the conversation was loaded as of `last_rev`, so that all later changes must be delivered. Only the
    * first call has an effect: later changes are then delivered, or will be.
    * @param {{id: string, last_rev: number, last_seq: number}} conversation
    */
@@ -50,7 +50,7 @@ export class RevisionTracker {
   }
 
   /**
-   * Notes that changes up to `rev` exist.
+   * Note that changes up to `rev` exist.
    * @param {string} id
    * @param {number} rev
    * @param {number} seq of the last message
@@ -60,7 +60,7 @@ export class RevisionTracker {
     position.lastKnownRev = Math.max(position.lastKnownRev, rev);
   }
 
-  /** Marks all conversations except these as stale: changes may have been missed. @param {Iterable<string>} [except] */
+  /** Mark all conversations except these as stale: changes may have been missed. @param {Iterable<string>} [except] */
   markStale(except = []) {
     const upToDate = new Set(except);
     for (const [id, position] of this.#positions) if (!upToDate.has(id)) position.stale = true;
@@ -71,13 +71,13 @@ export class RevisionTracker {
     this.#positions.delete(id);
   }
 
-  /** Returns the rev of the last change delivered; undefined if the conversation is not tracked. @param {string} id */
+  /** Return the rev of the last change delivered; undefined if the conversation is not tracked. @param {string} id */
   deliveredRev(id) {
     return this.#positions.get(id)?.rev;
   }
 
   /**
-   * Returns the conversations that have a gap or are stale, with the rev up to which they are complete.
+   * Return the conversations that have a gap or are stale, with the rev up to which they are complete.
    * @param {number} limit how many conversations at most
    */
   behind(limit) {
@@ -93,7 +93,7 @@ export class RevisionTracker {
   }
 
   /**
-   * Takes an event from the server and returns the events that can be delivered now.
+   * Take an event from the server and return the events that can be delivered now.
    * @param {MessageEvent} event
    * @returns {MessageEvent[]}
    */
@@ -108,7 +108,7 @@ export class RevisionTracker {
   }
 
   /**
-   * Fills a gap and returns the events that can be delivered now.
+   * Fill a gap and return the events that can be delivered now.
    * @param {string} id
    * @param {Message[]} messages all messages changed after the last delivered rev and up to `lastRev`, by ascending rev
    * @param {number} lastRev
@@ -156,7 +156,7 @@ export class RevisionTracker {
   }
 
   /**
-   * Returns the position in the conversation; starts tracking at `rev` and `seq` if there is none.
+   * Return the position in the conversation; start tracking at `rev` and `seq` if there is none.
    * @param {string} id
    * @param {number} rev
    * @param {number} seq

@@ -82,7 +82,7 @@ export class Session {
   }
 
   /**
-   * Creates an account and signs in.
+   * Create an account and sign in.
    * @param {string} username
    * @param {string} password
    * @param {string} [displayName]
@@ -99,7 +99,7 @@ export class Session {
     return this.#signIn("/api/v1/auth/login", { username, password });
   }
 
-  /** Signs out here, and ends the session on the server if it can be reached. */
+  /** Sign out here, and end the session on the server if it can be reached. */
   async logout() {
     try {
       const token = await this.getToken();
@@ -113,7 +113,7 @@ export class Session {
   }
 
   /**
-   * Removes the tokens, in all tabs. Does not call the server.
+   * Remove the tokens, in all tabs. Does not call the server.
    * @param {string | null} [code] why
    */
   end(code = null) {
@@ -123,7 +123,7 @@ export class Session {
   }
 
   /**
-   * Returns a valid access token, refreshed if it expires soon. Rejects with a LoaError; if it `needsSignIn`, the
+   * Return a valid access token, refreshed if it expires soon. Rejects with a LoaError; if it `needsSignIn`, the
    * session is over.
    * @param {{fresh?: boolean}} [options] `fresh`: do not return the token that was returned last
    * @returns {Promise<string>}
@@ -137,7 +137,7 @@ export class Session {
     return token;
   }
 
-  /** Returns a ticket for the URL of a socket or stream; it is valid once and for 30 seconds. */
+  /** Return a ticket for the URL of a socket or stream; it is valid once and for 30 seconds. */
   async getTicket() {
     const response = await this.fetch("/api/v1/auth/ticket", { method: "POST" });
     /** @type {{ticket: string}} */
@@ -178,7 +178,7 @@ export class Session {
     return user;
   }
 
-  /** Returns an access token other than `rejected`. @param {string} rejected */
+  /** Return an access token other than `rejected`. @param {string} rejected */
   #refresh(rejected) {
     const task = async () => {
       const stored = this.#stored;

@@ -52,7 +52,7 @@ export class SocketConnection {
   }
 
   /**
-   * Sends a frame and waits for its reply. Rejects with the server's error, `too_large`, or `disconnected`.
+   * Send a frame and wait for its reply. Rejects with the server's error, `too_large`, or `disconnected`.
    * @param {{type: string} & Record<string, unknown>} frame
    * @returns {Promise<any>} the data of the `ack`
    */
@@ -80,7 +80,7 @@ export class SocketConnection {
   }
 
   /**
-   * Runs `task` until it succeeds, fails with an error that is not retryable, or the connection ends.
+   * Run `task` until it succeeds, fails with an error that is not retryable, or the connection ends.
    * @template T
    * @param {() => Promise<T>} task
    * @returns {Promise<T>}
@@ -96,7 +96,7 @@ export class SocketConnection {
     }
   }
 
-  /** Waits. Rejects with `disconnected` as soon as the connection ends. @param {number} milliseconds */
+  /** Wait. Rejects with `disconnected` as soon as the connection ends. @param {number} milliseconds */
   sleep(milliseconds) {
     /** @type {Promise<void>} */
     const slept = new Promise((resolve, reject) => {
@@ -112,7 +112,7 @@ export class SocketConnection {
     return slept;
   }
 
-  /** Sends a ping and ends the connection if nothing arrives within `PING_TIMEOUT`. Does nothing before `hello`. */
+  /** Send a ping and end the connection if nothing arrives within `PING_TIMEOUT`. Does nothing before `hello`. */
   checkAlive() {
     if (!this.#heartbeatInterval) return;
     this.#receivedSinceCheck = false;
@@ -120,7 +120,7 @@ export class SocketConnection {
     this.#startWatchdog(PING_TIMEOUT, () => this.#onLost(1006, "silent"));
   }
 
-  /** Closes the connection without calling `onClose`. */
+  /** Close the connection without calling `onClose`. */
   close() {
     this.#dispose();
   }
@@ -149,7 +149,7 @@ export class SocketConnection {
   }
 
   /**
-   * Calls `onSilence` if no frame arrives within `milliseconds`; otherwise watches for another heartbeat interval.
+   * Call `onSilence` if no frame arrives within `milliseconds`; otherwise watch for another heartbeat interval.
    * @param {number} milliseconds
    * @param {() => void} onSilence
    */

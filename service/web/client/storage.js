@@ -3,7 +3,7 @@
 /** @typedef {Pick<Storage, "getItem" | "setItem" | "removeItem">} KeyValueStorage */
 
 /**
- * Returns the named storage, or one in memory if the browser's is missing, forbidden or full.
+ * Return the named storage, or one in memory if the browser's is missing, forbidden or full.
  * @param {"localStorage" | "sessionStorage"} name
  * @returns {KeyValueStorage}
  */
@@ -31,7 +31,7 @@ function memoryStorage() {
 }
 
 /**
- * Returns the JSON value stored under `key`; null if there is none, or if it is not valid JSON.
+ * Return the JSON value stored under `key`; null if there is none, or if it is not valid JSON.
  * @param {KeyValueStorage} storage
  * @param {string} key
  * @returns {any}
@@ -45,7 +45,7 @@ export function load(storage, key) {
 }
 
 /**
- * Stores `value` as JSON under `key`; removes the key if the value is null. A failing write (storage full) is ignored:
+ * Store `value` as JSON under `key`; remove the key if the value is null. A failing write (storage full) is ignored:
  * stored values only help after a reload.
  * @param {KeyValueStorage} storage
  * @param {string} key

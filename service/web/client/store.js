@@ -104,12 +104,12 @@ export class Store {
     return this.#emitter.subscribe(handler);
   }
 
-  /** Resets the state, for example after a sign-out. */
+  /** Reset the state, for example after a sign-out. */
   clear() {
     this.#reset(null);
   }
 
-  /** Unsubscribes from the socket and the stream, and cancels all requests and timers. */
+  /** Unsubscribe from the socket and the stream, and cancel all requests and timers. */
   close() {
     for (const unsubscribe of this.#unsubscribers) unsubscribe();
     this.#abort.abort();
@@ -132,7 +132,7 @@ export class Store {
     this.#set(withOpen(this.#state, conversationId, false));
   }
 
-  /** Loads the page of messages before the loaded ones. @param {string} conversationId */
+  /** Load the page of messages before the loaded ones. @param {string} conversationId */
   loadOlder(conversationId) {
     return this.#fetchOnce(`history:${conversationId}`, async (signal) => {
       const { loadedFrom, hasOlder } = this.#state.conversations[conversationId] ?? {};
@@ -142,18 +142,18 @@ export class Store {
     });
   }
 
-  /** Loads the next page of conversations. */
+  /** Load the next page of conversations. */
   loadMoreConversations() {
     return this.#fetchConversations(this.#nextCursor);
   }
 
-  /** Loads the page of notifications before the loaded ones. */
+  /** Load the page of notifications before the loaded ones. */
   loadOlderNotifications() {
     const { items, hasOlder } = this.#state.notifications;
     return hasOlder ? this.#fetchNotifications(items.at(-1)?.seq) : Promise.resolve();
   }
 
-  /** Marks all messages of a conversation as read. @param {string} conversationId */
+  /** Mark all messages of a conversation as read. @param {string} conversationId */
   markRead(conversationId) {
     const { userId, conversations } = this.#state;
     const { lastSeq, unreadCount } = conversations[conversationId] ?? {};
@@ -171,14 +171,14 @@ export class Store {
     );
   }
 
-  /** Marks all notifications as read. */
+  /** Mark all notifications as read. */
   async markNotificationsRead() {
     const last = this.#state.notifications.seq;
     if (last) await this.#markNotifications(() => this.#api.readNotifications(last), ({ seq }) => seq <= last);
   }
 
   /**
-   * Removes a pending message that has failed.
+   * Remove a pending message that has failed.
    * @param {string} conversationId
    * @param {string} nonce
    */
@@ -241,7 +241,7 @@ export class Store {
     if (event.type === "hello" || event.type === "reset" || readElsewhere) ignoreRejections(this.#fetchNotifications());
   }
 
-  /** Reloads the details after a reconnect: titles and participants may have changed, which `sync` does not report. */
+  /** Reload the details after a reconnect: titles and participants may have changed, which `sync` does not report. */
   async #refresh() {
     await this.#fetchConversations(null);
     for (const { id, details, isOpen } of Object.values(this.#state.conversations)) {
@@ -262,7 +262,7 @@ export class Store {
   // Requests.
 
   /**
-   * Loads the details of a conversation unless they are current, and a page of messages if it is open.
+   * Load the details of a conversation unless they are current, and a page of messages if it is open.
    * @param {string} id
    */
   async #loadMissing(id) {
@@ -326,7 +326,7 @@ export class Store {
   }
 
   /**
-   * Runs `task`, with retries, unless the same is being fetched already; then returns the running promise. Rejects with
+   * Run `task`, with retries, unless the same is being fetched already; then return the running promise. Rejects with
    * an error that is not retryable.
    * @param {string} key
    * @param {(signal: AbortSignal) => Promise<void>} task must discard its result if `signal` is aborted
@@ -372,7 +372,7 @@ export class Store {
 }
 
 /**
- * Returns the ids of the conversations whose details are known, latest activity first; `before` itself if it is equal.
+ * Return the ids of the conversations whose details are known, latest activity first; `before` itself if it is equal.
  * @param {State} state
  * @param {string[]} before
  */
@@ -387,7 +387,7 @@ function sortedIds({ conversations }, before) {
 }
 
 /**
- * Ignores the server's errors in a background request: if the user has left a conversation, for example, there is
+ * Ignore the server's errors in a background request: if the user has left a conversation, for example, there is
  * nothing to show.
  * @param {Promise<void>} promise
  */

@@ -49,7 +49,7 @@ export class StreamConnection {
     return Date.now() - this.#lastEventAt > FRESH_TIME;
   }
 
-  /** Closes the connection without calling `onLost`. */
+  /** Close the connection without calling `onLost`. */
   close() {
     clearTimeout(this.#watchdog);
     this.#source.onerror = null;

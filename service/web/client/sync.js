@@ -40,7 +40,7 @@ export class SyncRunner {
     return Object.keys(this.#tracker.behind(1)).length > 0;
   }
 
-  /** Syncs until none is behind. Rejects if the connection ends first. @param {SocketConnection} connection */
+  /** Sync until none is behind. Rejects if the connection ends first. @param {SocketConnection} connection */
   async run(connection) {
     this.#incomplete.clear();
     for (let delay = RETRY_DELAY; this.isNeeded; ) {
@@ -54,7 +54,7 @@ export class SyncRunner {
     }
   }
 
-  /** Handles a `sync` frame: the changes of one conversation. @param {import("./types.js").Sync} frame */
+  /** Handle a `sync` frame: the changes of one conversation. @param {import("./types.js").Sync} frame */
   onFrame({ conversation_id, data: { messages, last_rev, complete } }) {
     // An incomplete answer reaches only as far as its last message.
     this.#deliver(this.#tracker.backfill(conversation_id, messages, complete ? last_rev : 0));

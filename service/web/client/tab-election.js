@@ -40,7 +40,7 @@ export class TabElection {
     this.#channel?.postMessage(message);
   }
 
-  /** Leaves the election. If this tab is the leader, another tab is elected. */
+  /** Leave the election. If this tab is the leader, another tab is elected. */
   close() {
     this.#channel?.close();
     this.#channel = null;

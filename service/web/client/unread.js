@@ -10,7 +10,7 @@
 export const ZERO = { seq: 0, read: 0 };
 
 /**
- * Merges a count that the server reported.
+ * Merge a count that the server reported.
  * @param {UnreadCounter} counter
  * @param {{seq: number, unread_count: number}} reported
  * @returns {UnreadCounter}
@@ -20,7 +20,7 @@ export function mergeCount(counter, { seq, unread_count }) {
 }
 
 /**
- * Advances the counter to at least the notification number `seq`.
+ * Advance the counter to at least the notification number `seq`.
  * @param {UnreadCounter} counter
  * @param {number} seq
  * @returns {UnreadCounter}

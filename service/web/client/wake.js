@@ -1,5 +1,5 @@
 /**
- * Calls `handler` when the browser is online again or the page becomes visible: a failed connection may work now, and a
+ * Call `handler` when the browser is online again or the page becomes visible: a failed connection may work now, and a
  * connection that seems to work may have died in the meantime.
  * @param {Window | undefined} window
  * @param {() => void} handler

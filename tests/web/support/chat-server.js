@@ -23,9 +23,9 @@ export async function startChatServer(t) {
   });
   return {
     url: `http://127.0.0.1:${server.address().port}`,
-    /** Waits for the next connection. */
+    /** Wait for the next connection. */
     nextPeer: () => peers.next(),
-    /** Waits for the next connection and sends the hello. */
+    /** Wait for the next connection and send the hello. */
     async greetedPeer(more) {
       const peer = await peers.next();
       peer.hello(more);
@@ -69,7 +69,7 @@ class Peer {
     });
   }
 
-  /** Waits for the client's next frame and checks its type. */
+  /** Wait for the client's next frame and check its type. */
   async receive(type) {
     const frame = await this.#frames.next();
     if (frame.type !== type) throw new Error(`Expected ${type}, received ${JSON.stringify(frame)}.`);
@@ -89,14 +89,14 @@ class Peer {
     this.send({ type: "error", ref, code, detail: `The code is ${code}.`, ...more });
   }
 
-  /** Acknowledges a `send_message` frame with the stored message, and returns that. */
+  /** Acknowledge a `send_message` frame with the stored message, and return that. */
   ackStored({ conversation_id, content, nonce, reply_to, ref }, { seq, rev = seq }) {
     const data = message(seq, rev, { conversation_id, sender_id: ME, content, nonce, reply_to });
     this.ack({ ref }, data);
     return data;
   }
 
-  /** Stops reading and writing without closing the connection, as if the network had failed. */
+  /** Stop reading and writing without closing the connection, as if the network had failed. */
   freeze() {
     this.socket._socket.pause();
     this.socket._socket.write = () => true;

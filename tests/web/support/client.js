@@ -21,7 +21,7 @@ export function browserPlatform(shared = {}) {
   };
 }
 
-/** Signs in the user with this index, and resolves when the socket and the stream are online. */
+/** Sign in the user with this index, and resolve when the socket and the stream are online. */
 export async function signedInClient(t, server, userIndex, shared) {
   const loa = new Loa({ server: server.url, ...browserPlatform(shared) });
   t.after(() => loa.stop());

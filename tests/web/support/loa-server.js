@@ -19,7 +19,7 @@ export function user(index) {
   return { id, username: `user${index}`, display_name: `User ${index}`, avatar: null };
 }
 
-/** Starts a server with `users` users, who can sign in with any password. */
+/** Start a server with `users` users, who can sign in with any password. */
 export async function startLoaServer(t, { users = 3 } = {}) {
   const loa = new FakeLoa(Array.from({ length: users }, (_, index) => user(index)));
   const server = createServer((request, response) => loa.onRequest(request, response));
@@ -125,7 +125,7 @@ class FakeLoa {
     this.#sendUnreadCount(userId);
   }
 
-  /** Closes all sockets, or those of one user. */
+  /** Close all sockets, or those of one user. */
   closeSockets(code, reason, userId) {
     for (const connection of [...this.connections]) {
       if (!userId || connection.userId === userId) connection.socket.close(code, reason);
@@ -281,7 +281,7 @@ class Connection {
     this.socket.send(JSON.stringify(frame));
   }
 
-  /** Sends an event over the faulty network. */
+  /** Send an event over the faulty network. */
   sendEvent(frame) {
     const fault = this.loa.networkFault(this, frame);
     if (fault === "disconnect") {

@@ -17,9 +17,9 @@ export async function startStreamServer(t) {
   });
   return {
     url: `http://127.0.0.1:${server.address().port}`,
-    /** Waits for the next request of a stream. */
+    /** Wait for the next request of a stream. */
     nextPeer: () => peers.next(),
-    /** Waits for the next request, opens the stream and sends the hello. */
+    /** Wait for the next request, open the stream and send the hello. */
     async greetedPeer(more) {
       const peer = await peers.next();
       peer.open();

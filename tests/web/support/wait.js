@@ -1,7 +1,7 @@
 /** Helpers that wait for events instead of sleeping. */
 
 /**
- * Resolves with the first event that `matches`. Call it before the action that causes the event.
+ * Resolve with the first event that `matches`. Call it before the action that causes the event.
  * @template T
  * @param {{subscribe(handler: (event: T) => void): () => void}} source
  * @param {(event: T) => unknown} matches
@@ -17,19 +17,19 @@ export function nextEvent(source, matches) {
   });
 }
 
-/** Resolves with the state of a store as soon as it `matches`. */
+/** Resolve with the state of a store as soon as it `matches`. */
 export function untilState(store, matches) {
   const state = store.getSnapshot();
   return matches(state) ? Promise.resolve(state) : nextEvent(store, matches);
 }
 
-/** Resolves as soon as the socket or stream has this status. */
+/** Resolve as soon as the socket or stream has this status. */
 export async function untilStatus(source, status) {
   if (source.status === status) return;
   await nextEvent(source, ({ type, data }) => type === "status" && data.status === status);
 }
 
-/** Runs the event loop for some turns: data written to a loopback socket is read within a few of them. */
+/** Run the event loop for some turns: data written to a loopback socket is read within a few of them. */
 export async function flushEventLoop(turns = 20) {
   for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
