@@ -52,9 +52,9 @@ from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from service.retention import Retention, Sweep
 from service.stores import Stores
-from service.telemetry.gauges import State
+from service.telemetry.gauges import GaugeSources
 from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import CURRENT, Tracing
+from service.telemetry.tracing import CURRENT_SPAN, Tracing
 from service.web.routes import blueprint as web_routes
 from service.web.status.routes import blueprint as status_routes
 
@@ -86,7 +86,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     mongo = Mongo(settings.mongodb_uri, [MongoCommandSpans()] if tracing else ())
     redis = connect(settings.redis_url, traced=tracing is not None)
     instruments = Metrics()
-    stores = Stores.build(mongo.database, instruments.committed)
+    stores = Stores.build(mongo.database, instruments.batch_committed)
 
     timers = TimerWheel()
     registry = Registry(timers)
@@ -111,7 +111,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         stores.messages,
         stores.writers,
         dispatcher,
-        partial(instruments.committed, "messages"),
+        partial(instruments.batch_committed, "messages"),
     )
     membership = ConversationService(stores.conversations, stores.messages, profiles, dispatcher, chat.flush_counters)
     online = PresenceStore(registry, bus, redis, stores.last_seen)
@@ -137,13 +137,13 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     registry.on_connection_closed(
         lambda connection, reason: instruments.connection_closed(connection.channel, reason, connection.queue.dropped)
     )
-    registry.on_queue_overflow(lambda connection, bound: instruments.overflowed(connection.channel, bound))
+    registry.on_queue_overflow(lambda connection, bound: instruments.queue_overflowed(connection.channel, bound))
     dispatcher.on_published(lambda event: instruments.event_published(event.type))
     if tracing:
         dispatcher.on_published(trace_publication)
     bus.on_gap(instruments.bus_gaps.inc)
-    instruments.watch(
-        State(
+    instruments.set_gauge_sources(
+        GaugeSources(
             {channel: lambda channel=channel: registry.count(channel) for channel in ("chat", "notifications")},  # type: ignore[misc]
             lambda: bus.connected,
             lambda: bus.lag,
@@ -234,8 +234,8 @@ def configure(app: Sanic[Any, Any], settings: Settings) -> None:
 
 def trace_publication(event: Event) -> None:
     """That `event` has gone to the bus, as a step of what it comes of."""
-    if span := CURRENT.get():
-        span.child(f"publish {event.type}", {"loa.topic": event.topic, "loa.number": event.sequence}).end()
+    if span := CURRENT_SPAN.get():
+        span.start_child(f"publish {event.type}", {"loa.topic": event.topic, "loa.number": event.sequence}).end()
 
 
 async def drain(registry: Registry) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import structlog
 from redis.asyncio import Redis
 
-from service.datastores.redis import OUTAGE, TAG, ping
+from service.datastores.redis import REDIS_ERRORS, TAG, ping
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ class Denylist:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 marker, *entries = await cast(Any, self._redis.mget([MARKER, *(PREFIX + id for id in ids)]))
-        except OUTAGE as error:
+        except REDIS_ERRORS as error:
             self._record_failure(error)
             return None
         if marker is None:
@@ -64,7 +64,7 @@ class Denylist:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 await pipeline.execute()
-        except OUTAGE as error:
+        except REDIS_ERRORS as error:
             self._record_failure(error)
 
     async def is_reachable(self) -> bool:
@@ -72,7 +72,7 @@ class Denylist:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 await ping(self._redis)
-        except OUTAGE:
+        except REDIS_ERRORS:
             return False
         return True
 
@@ -82,7 +82,7 @@ class Denylist:
             try:
                 async with asyncio.timeout(REDIS_TIMEOUT):
                     renewed = await self._redis.set(MARKER, 1, ex=MARKER_TTL, xx=True)
-            except OUTAGE as error:
+            except REDIS_ERRORS as error:
                 self._record_failure(error)
             else:
                 if not renewed:
@@ -98,7 +98,7 @@ class Denylist:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 await self._redis.set(MARKER, 1, ex=MARKER_TTL)
-        except OUTAGE as error:
+        except REDIS_ERRORS as error:
             self._record_failure(error)
             return
         self.is_complete = failures == self._failures

@@ -12,7 +12,7 @@ from service.accounts.denylist import REDIS_TIMEOUT
 from service.common.encoding import dumps, loads
 from service.common.errors import TokenExpired, TokenInvalid, Unavailable
 from service.common.identity import Identity
-from service.datastores.redis import OUTAGE, TAG
+from service.datastores.redis import REDIS_ERRORS, TAG
 
 PREFIX = f"{TAG}:ticket:"
 TTL = 30
@@ -50,5 +50,5 @@ class Tickets:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 return cast(bytes | None, await command)
-        except OUTAGE as error:
+        except REDIS_ERRORS as error:
             raise Unavailable("Tickets cannot be had just now.") from error

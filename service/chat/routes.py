@@ -66,9 +66,9 @@ def blueprint(
         """What it carries is in `/asyncapi.json`."""
 
         async def begin(websocket: WebSocket) -> None:
-            completion: ShieldedTasks = request.app.ctx.completion
+            shielded_tasks: ShieldedTasks = request.app.ctx.shielded_tasks
             await ChatSocket(
-                websocket, chat, membership, presence, verifier, limits, completion, metrics, tracing
+                websocket, chat, membership, presence, verifier, limits, shielded_tasks, metrics, tracing
             ).begin()
 
         return await upgrade.open_socket(request, "chat", begin, nest_notice_fields=True)

@@ -15,13 +15,13 @@ from service.common.times import iso, now
 from service.edge.frame_handler import FrameHandler
 from service.http import limits as rules
 from service.http.limits import RateLimits
-from service.http.request_log import datastore_of
+from service.http.request_log import unavailable_datastore
 from service.http.shielded_tasks import ShieldedTasks
 from service.realtime.event import Event
 from service.realtime.presence_service import PresenceService
 from service.realtime.websocket import MAX_MESSAGE_BYTES, PING_INTERVAL, WebSocket
 from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import CURRENT, Span, Tracing, begun, step
+from service.telemetry.tracing import CURRENT_SPAN, Span, Tracing, use_span
 
 MAX_UNDER_WAY = 128
 """Messages of one socket that are being stored at once."""
@@ -42,7 +42,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
         presence: PresenceService,
         verifier: Verifier,
         limits: RateLimits,
-        completion: ShieldedTasks,
+        shielded_tasks: ShieldedTasks,
         metrics: Metrics,
         tracing: Tracing | None = None,
     ) -> None:
@@ -50,7 +50,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
         self._chat = chat
         self._membership = membership
         self._presence = presence
-        self._completion = completion
+        self._shielded_tasks = shielded_tasks
         self._metrics = metrics
         self._user_id = socket.user_id
         self._under_way: set[asyncio.Future[Stored]] = set()
@@ -76,18 +76,18 @@ class ChatSocket(FrameHandler[frames.Frame]):
         return isinstance(frame, frames.SendMessage | frames.Read)
 
     def on_peer_gone(self, undone: Sequence[str]) -> None:
-        self._completion.begin(self.finish_pending(undone))
+        self._shielded_tasks.spawn(self.finish_pending(undone))
 
     def on_received(self, type: str) -> None:
         self._metrics.frame_received(type)
 
     def on_error(self, error: BaseException) -> None:
-        if store := datastore_of(error.__cause__):
+        if store := unavailable_datastore(error.__cause__):
             self._metrics.datastore_failed(store, error.__cause__ or error)
 
     def tracing_context(self, span: Span, frame: frames.Frame) -> AbstractContextManager[None]:
         # A message's ends with its ack.
-        return begun(span) if isinstance(frame, frames.SendMessage) else step(span)
+        return use_span(span, end_on_exit=not isinstance(frame, frames.SendMessage))
 
     async def handle(self, frame: frames.Frame) -> None:
         match frame:
@@ -101,7 +101,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
                 await self.limits.check(rules.WRITING, self._user_id)
                 # A client says what it has read as it goes: it is stored and told, though nobody waits for the ack.
                 reading = self._membership.read(self._user_id, frame.conversation_id, frame.seq)
-                state = await self._completion.finish(reading)
+                state = await self._shielded_tasks.run(reading)
                 self.acknowledge(frame.ref, state)
             case frames.Sync():
                 await self._sync(frame)
@@ -115,7 +115,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         stored = self._chat.submit(self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to)
         self._under_way.add(stored)
-        span = CURRENT.get()
+        span = CURRENT_SPAN.get()
         stored.add_done_callback(lambda future: self._stored(future, frame.ref, came, span))
 
     def _stored(self, future: "asyncio.Future[Stored]", ref: str | None, came: float, span: Span | None = None) -> None:

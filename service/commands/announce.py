@@ -3,7 +3,7 @@
 from config.settings import Settings
 from service.chat.events import announcement
 from service.datastores.data_directory import DataDirectory
-from service.datastores.redis import OUTAGE, connect
+from service.datastores.redis import REDIS_ERRORS, connect
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
@@ -35,7 +35,7 @@ async def announce(settings: Settings, text: str) -> int:
         dispatcher.publish(announcement(text), None)
         await bus.close()
         return listeners
-    except OUTAGE as error:
+    except REDIS_ERRORS as error:
         variable = "REDIS_URL" if settings.redis_url else "DATA_DIR"
         raise CannotAnnounce(f"{variable}: Redis cannot be reached ({type(error).__name__})") from error
     finally:

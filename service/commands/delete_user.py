@@ -20,7 +20,7 @@ from service.common.errors import Unavailable
 from service.common.times import now
 from service.datastores.data_directory import DataDirectory
 from service.datastores.mongo import Mongo
-from service.datastores.redis import OUTAGE, connect, ping
+from service.datastores.redis import REDIS_ERRORS, connect, ping
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
@@ -78,7 +78,7 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
         finally:
             await deletion.close()
             await bus.close()
-    except OUTAGE as error:
+    except REDIS_ERRORS as error:
         raise CannotDelete(f"Redis cannot be reached ({type(error).__name__}); run it again") from error
     except PyMongoError as error:
         raise CannotDelete(f"MongoDB refuses it ({type(error).__name__}); run it again") from error

@@ -10,7 +10,7 @@ from pymongo.errors import NetworkTimeout
 
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, count_failure
-from service.telemetry.tracing import CURRENT, Span, step
+from service.telemetry.tracing import CURRENT_SPAN, Span, use_span
 
 log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ class Batcher(Generic[Item, Result]):
         if self._closed or len(self._waiting) >= self._max_waiting:
             raise Unavailable("Too many requests are waiting for the database.", retry_after=1)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future, CURRENT.get()))
+        self._waiting.append((item, future, CURRENT_SPAN.get()))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run_batches())
         return future
@@ -130,10 +130,10 @@ class Batcher(Generic[Item, Result]):
         spans = [span for _, _, span in batch if span]
         if not spans:
             # This task inherited the span of the submitter that started it, which is not part of this batch.
-            CURRENT.set(None)
+            CURRENT_SPAN.set(None)
             return await self._run(items)
         first, *others = spans
-        with step(first.child(self._name, {"loa.batch": len(batch)}, others)):
+        with use_span(first.start_child(self._name, {"loa.batch": len(batch)}, others)):
             return await self._run(items)
 
     async def close(self, timeout: float = 5.0) -> None:

@@ -1,25 +1,25 @@
-"""The commands of the driver as spans of whatever they are for."""
+"""MongoDB commands as spans of the current trace."""
 
 from typing import Any
 
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from service.telemetry.tracing import CURRENT, Span
+from service.telemetry.tracing import CURRENT_SPAN, Span
 
 
 class MongoCommandSpans(CommandListener):
-    """A span for each command that belongs to a trace: its name and collection, and nothing of what it says."""
+    """Records each command within a trace as a span with its name and collection, but without its content."""
 
     def __init__(self) -> None:
         self._open: dict[int, Span] = {}
 
     def started(self, event: CommandStartedEvent) -> None:
-        if parent := CURRENT.get():
+        if parent := CURRENT_SPAN.get():
             collection: Any = event.command.get(event.command_name)
             attributes = {"db.system.name": "mongodb", "db.operation.name": event.command_name}
             if isinstance(collection, str):
                 attributes["db.collection.name"] = collection
-            self._open[event.request_id] = parent.child(f"mongodb {event.command_name}", attributes)
+            self._open[event.request_id] = parent.start_child(f"mongodb {event.command_name}", attributes)
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         if span := self._open.pop(event.request_id, None):

@@ -1,4 +1,4 @@
-"""Redis. The only file that knows how to connect to it."""
+"""Connections to Redis; the only module that creates them."""
 
 from typing import Any
 
@@ -12,27 +12,28 @@ from config.settings import redis_nodes
 from service.datastores.cluster import Address, NodeConnection, Nodes, TLSNodeConnection
 from service.datastores.redis_tracing import TracedRedis
 
-OUTAGE = (RedisError, OSError, TimeoutError, RuntimeError)
-"""What a command raises where Redis is away. RuntimeError is uvloop's word where a connection was reset while it lay
-idle: its transport is closed, and redis-py writes to it all the same."""
+REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What a command raises if Redis is unavailable. uvloop raises RuntimeError if a connection was reset while idle: its
+transport is closed, and redis-py writes to it nevertheless."""
 TIMEOUT = 2.0
-"""Seconds to connect, to wait for an answer, and to wait for a free connection. Everything that asks Redis can do
-without it, so it is not worth a long wait."""
+"""Seconds to connect, to wait for a reply, and to wait for a free connection. Every caller can do without Redis, so it
+is not worth a long wait."""
 POOL_SIZE = 50
 DEFAULT_HOST, DEFAULT_PORT = "localhost", 6379
 HEALTH_CHECK_INTERVAL = 15
-"""Seconds of idleness after which a connection is tried before use: a router may have dropped it in silence."""
+"""Seconds of idleness after which a connection is checked before use: a router may have dropped it silently."""
 
 TAG = "{loa}"
-"""In every key and channel that a client of `connect` uses: of a cluster's slots, what is in the braces picks one."""
+"""Prefix of every key and channel of a `connect` client. A cluster hashes only the part in braces, so all of them are
+in one slot."""
 
 
 def connect(url: str, *, traced: bool = False) -> Redis:
-    """A client for `url`, see `place`; it connects at its first command. Answers are bytes.
-    `traced`: its commands are spans.
+    """Return a client for `url` (see `pool_options`) that connects with its first command and returns bytes.
+    `traced`: record its commands as spans.
 
-    A command that meets a dead connection is tried once more on a new one, which is what a restarted Redis needs, and
-    then fails with one of OUTAGE: whoever calls says what happens without Redis.
+    A command on a dead connection is repeated once on a new one, which covers a restart of Redis; after that it raises
+    one of REDIS_ERRORS.
     """
     options = {
         "socket_timeout": TIMEOUT,
@@ -41,25 +42,27 @@ def connect(url: str, *, traced: bool = False) -> Redis:
         "retry": Retry(NoBackoff(), 1),
         "retry_on_error": [RuntimeError],
     }
-    pool = BlockingConnectionPool(**{"max_connections": POOL_SIZE, "timeout": TIMEOUT, **options, **place(url, TAG)})
+    pool = BlockingConnectionPool(
+        **{"max_connections": POOL_SIZE, "timeout": TIMEOUT, **options, **pool_options(url, TAG)}
+    )
     return (TracedRedis if traced else Redis).from_pool(pool)
 
 
-def place(url: str, tag: str) -> dict[str, Any]:
-    """What a pool of connections has to know to find the server of `url`: `redis://`, `rediss://`, `unix://`.
+def pool_options(url: str, tag: str) -> dict[str, Any]:
+    """Return the arguments with which a connection pool reaches `url`: `redis://`, `rediss://` or `unix://`.
 
-    Where that is a node of a cluster, or several of them, separated by commas, connections lead to the one that serves
-    the slot of `tag`, which is in all keys.
+    If `url` names a node of a cluster, or several nodes separated by commas, connections lead to the node that serves
+    the slot of `tag`; all keys have to contain it.
 
-    `rediss://` encrypts without checking the certificate, for Heroku's Redis shows a self-signed one and its manual
-    asks for just that. Where the server's certificate can be checked, `?ssl_cert_reqs=required` in the URL demands it.
+    `rediss://` encrypts without verifying the certificate, because Heroku's Redis presents a self-signed one and its
+    manual asks for this. `?ssl_cert_reqs=required` in the URL enforces verification.
     """
-    named: list[dict[str, Any]] = [dict(parse_url(node)) for node in redis_nodes(url)]
-    options = named[0]
+    nodes: list[dict[str, Any]] = [dict(parse_url(node)) for node in redis_nodes(url)]
+    options = nodes[0]
     if options.get("connection_class") is UnixDomainSocketConnection:
         return options
     tls = options.get("connection_class") is SSLConnection
-    addresses = [Address(one.get("host", DEFAULT_HOST), one.get("port", DEFAULT_PORT)) for one in named]
+    addresses = [Address(node.get("host", DEFAULT_HOST), node.get("port", DEFAULT_PORT)) for node in nodes]
     return {
         **({"ssl_cert_reqs": "none"} if tls else {}),
         **options,
@@ -69,14 +72,14 @@ def place(url: str, tag: str) -> dict[str, Any]:
 
 
 async def ping(redis: "Redis") -> None:
-    """Raises one of OUTAGE where nothing can be asked of it: a node that has lost its cluster still answers a PING."""
+    """Raise one of REDIS_ERRORS if Redis cannot serve commands. A node cut off from its cluster still answers PING."""
     await redis.exists(TAG)
 
 
 async def is_cluster(redis: "Redis") -> bool:
-    """Raises one of OUTAGE."""
+    """Return whether the server is a cluster node. Raises one of REDIS_ERRORS."""
     try:
         return bool((await redis.info("cluster")).get("cluster_enabled"))
     except ResponseError:
-        # Some providers forbid the question: theirs look like one server.
+        # Some providers forbid INFO; their servers look like a single one.
         return False

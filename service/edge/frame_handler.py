@@ -19,7 +19,7 @@ from service.http.errors import spec_for
 from service.http.limits import RateLimits
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
-from service.telemetry.tracing import Span, Tracing, step
+from service.telemetry.tracing import Span, Tracing, use_span
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class FrameHandler(Generic[F]):
 
     def tracing_context(self, span: Span, frame: F) -> AbstractContextManager[None]:
         """What `handle` runs in where it is traced: `span` ends with it."""
-        return step(span)
+        return use_span(span)
 
     def acknowledge(self, ref: str | None, data: Mapping[str, Any] | None = None) -> None:
         self.send("ack", {"ref": ref} if data is None else {"ref": ref, "data": data})
@@ -160,7 +160,7 @@ class FrameHandler(Generic[F]):
 
     def _begin_span(self, tracing: Tracing, frame: F) -> Span | None:
         ids = {"loa.user_id": self.socket.user_id, "loa.connection_id": self.socket.id}
-        return tracing.begin(f"frame {frame.type}", ids)
+        return tracing.start_trace(f"frame {frame.type}", ids)
 
     async def _answer(self, frame: F) -> None:
         if self.socket.closing and not self.survives_disconnect(frame):

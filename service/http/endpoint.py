@@ -28,7 +28,7 @@ from service.http.errors import ERRORS, Problem, UnsupportedMediaType
 from service.http.limits import RateLimit, limited
 from service.http.query import reads_query
 from service.http.schemas import REF, component, properties
-from service.http.shielded_tasks import completes
+from service.http.shielded_tasks import shielded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,7 +70,7 @@ def endpoint(
         refusals |= {domain.ValidationFailed}
 
     def decorate(handler: F) -> F:
-        checked: Any = completes(limited(handler, limit) if isinstance(limit, RateLimit) else handler)
+        checked: Any = shielded(limited(handler, limit) if isinstance(limit, RateLimit) else handler)
         if query:
             checked = reads_query(checked, query)
         if body:

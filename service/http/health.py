@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.common.errors import Unavailable
-from service.datastores.redis import OUTAGE
+from service.datastores.redis import REDIS_ERRORS
 from service.http.endpoint import endpoint, json_response
 
 PING_TIMEOUT = 1.0
@@ -56,6 +56,6 @@ async def _answers(store: Ping) -> bool:
     try:
         async with asyncio.timeout(PING_TIMEOUT):
             await store()
-    except (Unavailable, *OUTAGE):
+    except (Unavailable, *REDIS_ERRORS):
         return False
     return True

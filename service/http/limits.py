@@ -17,8 +17,8 @@ from redis.backoff import NoBackoff
 from sanic import Request
 
 from service.common.errors import RateLimited
-from service.datastores.redis import OUTAGE, place
-from service.datastores.redis_tracing import command
+from service.datastores.redis import REDIS_ERRORS, pool_options
+from service.datastores.redis_tracing import command_span
 
 log = structlog.get_logger()
 
@@ -107,9 +107,9 @@ class RateLimits:
         if self._shared and self._redis_available():
             try:
                 # The library has its own client, which the tracing of ours does not see; it counts with a script.
-                with command("EVALSHA"):
+                with command_span("EVALSHA"):
                     wait = await self._hit_with(self._shared, item, limit.name, *keys)
-            except OUTAGE as error:
+            except REDIS_ERRORS as error:
                 self._redis_retry_at = time.monotonic() + REDIS_COOLDOWN
                 log.warning("rate_limits_not_shared", error=type(error).__name__, seconds=REDIS_COOLDOWN)
             else:
@@ -187,7 +187,7 @@ def _pool(redis_url: str) -> ConnectionPool:
         # No retry here: `REDIS_COOLDOWN` decides when Redis is tried again.
         "retry": Retry(NoBackoff(), 0),
     }
-    return ConnectionPool(**{"max_connections": MAX_REDIS_CONNECTIONS, **options, **place(redis_url, TAG)})
+    return ConnectionPool(**{"max_connections": MAX_REDIS_CONNECTIONS, **options, **pool_options(redis_url, TAG)})
 
 
 def _storage(pool: ConnectionPool) -> RedisStorage:

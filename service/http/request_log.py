@@ -1,4 +1,4 @@
-"""Each request is one line in the log and one count in the metrics, and has one name that client and log share."""
+"""Each request is one log line and one count in the metrics, and has an id that client and log share."""
 
 import re
 import time
@@ -12,33 +12,34 @@ from sanic.response import BaseHTTPResponse
 
 from service.datastores.mongo import MONGO_ERRORS
 from service.telemetry.metrics import OTHER, Metrics
-from service.telemetry.tracing import CURRENT, Tracing
+from service.telemetry.tracing import CURRENT_SPAN, Tracing
 
 log = structlog.get_logger()
 
 HEADER = "X-Request-ID"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")
-"""What a client or router may name a request: nothing that a log or a header would have to escape."""
+"""Ids that are accepted from a client or router: no character needs escaping in a log or header."""
 MAX_PATH = 200
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked every few seconds by machines: worth a line only to who looks for it."""
+"""Requested by machines every few seconds; logged at DEBUG."""
 
-FIRST = 100
-"""Before all other middleware on the way in; on the way out -FIRST is after all other."""
+OUTERMOST = 100
+"""Middleware priority: with it request middleware runs before all other, with -OUTERMOST response middleware after."""
 
 
 def install(app: Sanic[Any, Any], metrics: Metrics, tracing: Tracing | None = None) -> None:
-    def trace(request: Request) -> None:
+    def start_trace(request: Request) -> None:
         assert tracing
-        # The task serves one connection: the span of the request before is not this one's.
-        request.ctx.span = span = tracing.begin(f"HTTP {request.method}", {"http.request.method": request.method})
-        CURRENT.set(span)
+        # The task serves all requests of a connection: a span of the previous request must not be the parent.
+        attributes = {"http.request.method": request.method}
+        request.ctx.span = span = tracing.start_trace(f"HTTP {request.method}", attributes)
+        CURRENT_SPAN.set(span)
 
-    def report(request: Request, response: BaseHTTPResponse) -> None:
+    def log_request(request: Request, response: BaseHTTPResponse) -> None:
         route = request.uri_template
-        seconds = time.perf_counter() - getattr(request.ctx, "begun", time.perf_counter())
-        metrics.answered(request.method, route, response.status, seconds)
-        # The route and not the URL: its query may hold a token.
+        seconds = time.perf_counter() - getattr(request.ctx, "started_at", time.perf_counter())
+        metrics.request_finished(request.method, route, response.status, seconds)
+        # The route instead of the URL: a query may contain a token.
         fields: dict[str, Any] = {
             "method": request.method,
             "path": route or request.path[:MAX_PATH],
@@ -50,39 +51,45 @@ def install(app: Sanic[Any, Any], metrics: Metrics, tracing: Tracing | None = No
             fields["user_id"] = user_id
         if code := getattr(request.ctx, "code", None):
             fields["code"] = code
-            if store := datastore_of(request.ctx.cause):
+            if store := unavailable_datastore(request.ctx.cause):
                 metrics.datastore_failed(store, request.ctx.cause)
-                fields["away"] = store
+                fields["unavailable"] = store
         if span := getattr(request.ctx, "span", None):
-            span.note({"http.route": fields["path"] if route else OTHER, "http.response.status_code": response.status})
-            span.note({"loa.request_id": request.ctx.request_id, "loa.user_id": fields.get("user_id", "")})
+            span.set_attributes(
+                {
+                    "http.route": fields["path"] if route else OTHER,
+                    "http.response.status_code": response.status,
+                    "loa.request_id": request.ctx.request_id,
+                    "loa.user_id": fields.get("user_id", ""),
+                }
+            )
             span.end(fields.get("code"))
-            CURRENT.set(None)
+            CURRENT_SPAN.set(None)
         (log.debug if request.path in PROBES else log.info)("request", **fields)
 
-    app.register_middleware(begin, "request", priority=FIRST)
+    app.register_middleware(start, "request", priority=OUTERMOST)
     if tracing:
-        app.register_middleware(trace, "request", priority=FIRST)
-    app.register_middleware(name, "response", priority=FIRST)
-    app.register_middleware(report, "response", priority=-FIRST)
+        app.register_middleware(start_trace, "request", priority=OUTERMOST)
+    app.register_middleware(add_request_id, "response", priority=OUTERMOST)
+    app.register_middleware(log_request, "response", priority=-OUTERMOST)
 
 
-def begin(request: Request) -> None:
-    """Name the request, and put the name on every line that is logged on the way."""
-    said = str(request.headers.getone(HEADER, ""))
-    request.ctx.request_id = said if REQUEST_ID.fullmatch(said) else uuid.uuid4().hex
-    request.ctx.begun = time.perf_counter()
-    # The task serves one connection, and the request before this one on it left its name here.
+def start(request: Request) -> None:
+    """Choose the request's id and add it to every log line that is written for the request."""
+    client_id = str(request.headers.getone(HEADER, ""))
+    request.ctx.request_id = client_id if REQUEST_ID.fullmatch(client_id) else uuid.uuid4().hex
+    request.ctx.started_at = time.perf_counter()
+    # The task serves all requests of a connection: the previous request left its id here.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=request.ctx.request_id)
 
 
-def name(request: Request, response: BaseHTTPResponse) -> None:
+def add_request_id(request: Request, response: BaseHTTPResponse) -> None:
     response.headers[HEADER] = getattr(request.ctx, "request_id", "")
 
 
-def datastore_of(error: BaseException | None) -> str | None:
-    """Which datastore it is that `error` found away."""
+def unavailable_datastore(error: BaseException | None) -> str | None:
+    """Return which datastore `error` says is unavailable: "mongodb", "redis" or None."""
     if isinstance(error, MONGO_ERRORS):
         return "mongodb"
     return "redis" if isinstance(error, RedisError) else None

@@ -1,7 +1,8 @@
-"""What changes something runs to its end, though its client has hung up: else a change could be stored and not told.
+"""Requests that change state run to their end even if the client disconnects: a change must not be stored but not
+published.
 
-Sanic cancels a handler with its connection, and a socket's frame is given up with the socket. Here the change is a task
-of its own, which the request or the frame only waits for, or nobody.
+Sanic cancels a handler together with its connection, and a frame is abandoned together with its socket. Here the change
+runs in a task of its own; the request or frame only waits for it.
 """
 
 import asyncio
@@ -17,62 +18,62 @@ from service.common.tasks import count_failure
 
 log = structlog.get_logger()
 
-READS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""The safe methods (RFC 9110, 9.2.1): nobody misses what they would have answered."""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""RFC 9110, 9.2.1. Cancelling them loses nothing but a response that nobody reads."""
 
 
 class ShieldedTasks:
-    """Owns the handlers that are under way. There are no more of them than the rate limits let in."""
+    """Owns the running tasks. Their number is bounded by the rate limits."""
 
     def __init__(self) -> None:
-        self._under_way: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
-    def begin(self, work: Awaitable[Any]) -> None:
-        """Do `work`, for which nobody waits."""
-        self._start(work).add_done_callback(_report)
+    def spawn(self, work: Awaitable[Any]) -> None:
+        """Run `work` in the background."""
+        self._start(work).add_done_callback(_log_failure)
 
-    async def finish(self, work: Awaitable[Any]) -> Any:
-        """The result of `work`, which goes on though the waiting for it is cancelled."""
+    async def run(self, work: Awaitable[Any]) -> Any:
+        """Run `work` and return its result. If the caller is cancelled, `work` continues in the background."""
         task = self._start(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_report)
+            task.add_done_callback(_log_failure)
             raise
 
     def _start(self, work: Awaitable[Any]) -> "asyncio.Future[Any]":
         task = asyncio.ensure_future(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
     async def close(self) -> None:
-        """Wait for those that nobody waits for any more. The datastores' own timeouts bound how long that takes."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        """Wait for all tasks. The timeouts of the datastores bound how long that takes."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
 
 def install(app: Sanic[Any, Any]) -> ShieldedTasks:
-    """For the endpoints of `app`. Whoever installs it closes it, before what the handlers stand on."""
-    app.ctx.completion = ShieldedTasks()
-    return app.ctx.completion  # type: ignore[no-any-return]
+    """Add the ShieldedTasks that the endpoints of `app` use. The caller closes them before what the handlers need."""
+    app.ctx.shielded_tasks = ShieldedTasks()
+    return app.ctx.shielded_tasks  # type: ignore[no-any-return]
 
 
-def completes(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """`handler(request, …)`, run to its end where the request's method is not a safe one."""
+def shielded(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Wrap `handler(request, …)` so that it runs to its end unless the request's method is safe."""
 
     @wraps(handler)
-    async def complete(request: Request, *args: Any, **kwargs: Any) -> Any:
-        if request.method in READS:
+    async def run(request: Request, *args: Any, **kwargs: Any) -> Any:
+        if request.method in SAFE_METHODS:
             return await handler(request, *args, **kwargs)
-        completion: ShieldedTasks = request.app.ctx.completion
-        return await completion.finish(handler(request, *args, **kwargs))
+        tasks: ShieldedTasks = request.app.ctx.shielded_tasks
+        return await tasks.run(handler(request, *args, **kwargs))
 
-    return complete
+    return run
 
 
-def _report(task: "asyncio.Future[Any]") -> None:
-    """A refusal was for a client that has gone; a fault of ours is for the log, whoever is there."""
+def _log_failure(task: "asyncio.Future[Any]") -> None:
+    """Log an unexpected error. A domain error was meant for the client, which has disconnected."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, LoaError):
         count_failure("request")

@@ -101,7 +101,7 @@ class Supervisor:
 
                 settings, servers = await stack.enter_async_context(embedded(settings, directory, say))
                 self._children += servers
-            stack.enter_context(multiprocess.shared())
+            stack.enter_context(multiprocess.share_metrics())
             environment = environment_of(settings, opened[0].getsockname()[1])
             await release(environment)
             workers = [Worker(number, say, each, environment) for number, each in enumerate(opened, 1)]

@@ -83,7 +83,7 @@ async def serving(settings: Settings, opened: socket.socket) -> AsyncIterator[No
     server.close()
     await _finish(server.connections)
     await server.after_stop()
-    multiprocess.forget_this_process()
+    multiprocess.remove_this_process()
 
 
 async def _finish(connections: Collection[HttpProtocol]) -> None:

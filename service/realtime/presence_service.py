@@ -7,7 +7,7 @@ from typing import Any
 
 from service.common.tasks import cancel_and_wait, run_forever
 from service.common.times import iso
-from service.datastores.redis import OUTAGE
+from service.datastores.redis import REDIS_ERRORS
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
@@ -50,7 +50,7 @@ class PresenceService:
         Unavailable where the database is asked for a time and does not answer."""
         try:
             online = await self._online.online_globally(user_ids)
-        except OUTAGE:
+        except REDIS_ERRORS:
             online = self._online.online_locally(user_ids)
         return await self._states(user_ids, online)
 

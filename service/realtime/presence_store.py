@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, count_failure, run_forever
 from service.common.times import iso, now
-from service.datastores.redis import OUTAGE, TAG
+from service.datastores.redis import REDIS_ERRORS, TAG
 from service.realtime.bus import Bus
 from service.realtime.registry import Registry
 
@@ -87,7 +87,7 @@ class PresenceStore:
         try:
             async with asyncio.timeout(GRACE):
                 await self._bury(self._bus.process_id)
-        except OUTAGE as error:
+        except REDIS_ERRORS as error:
             log.warning("presence_not_closed", error=type(error).__name__)
 
     def online_locally(self, user_ids: Collection[str]) -> set[str]:
@@ -95,7 +95,7 @@ class PresenceStore:
         return {user_id for user_id in user_ids if user_id in self._registry}
 
     async def online_globally(self, user_ids: Collection[str]) -> set[str]:
-        """Who of these has one on any process. Raises one of OUTAGE."""
+        """Who of these has one on any process. Raises one of REDIS_ERRORS."""
         here = self.online_locally(user_ids)
         others = [user_id for user_id in user_ids if user_id not in here]
         if not others:

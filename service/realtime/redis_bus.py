@@ -115,7 +115,7 @@ class RedisBus:
             await cancel_and_wait(task)
 
     async def subscriber_count(self) -> int:
-        """How many processes listen. Raises one of OUTAGE."""
+        """How many processes listen. Raises one of REDIS_ERRORS."""
         count = self._redis.pubsub_shardnumsub if await self._is_sharded() else self._redis.pubsub_numsub
         ((_, listeners),) = await count(self._pubsub_channel)
         return int(listeners)

@@ -1,4 +1,4 @@
-"""The metrics that are a state and not a count: looked at now and then, not kept up to date."""
+"""Gauges: metrics that are read from the running process every few seconds instead of being kept up to date."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 INTERVAL = 5.0
-"""Seconds between looks; scrapes come every 15 or so."""
+"""Seconds between updates; Prometheus scrapes about every 15."""
 
 
-class Waiting(Protocol):
+class QueueTotals(Protocol):
     """See `service.realtime.queue_stats.QueueStats`."""
 
     @property
@@ -26,85 +26,88 @@ class Waiting(Protocol):
     def dropped(self) -> int: ...
 
 
-class State(NamedTuple):
-    """Whom to ask. `connections`: by feed; `bus_lag`: in seconds; `bus_waiting`: messages; `queues`: of all
-    connections."""
+class GaugeSources(NamedTuple):
+    """Functions that return the current values. `connections`: by feed; `bus_lag`: in seconds; `bus_waiting`: in
+    messages; `queues`: totals over all connections."""
 
     connections: Mapping[str, Callable[[], int]]
     bus_connected: Callable[[], bool]
     bus_lag: Callable[[], float]
     bus_waiting: Callable[[], int] = int
-    queues: Callable[[], Waiting] | None = None
+    queues: Callable[[], QueueTotals] | None = None
 
 
 class Gauges:
-    """Of several processes: the sum of their connections and queues, and the worst of their buses."""
+    """Across processes, connections and queues are summed; of the bus, the worst process counts."""
 
-    def __init__(self, state: State, registry: CollectorRegistry) -> None:
-        self._state = state
+    def __init__(self, sources: GaugeSources, registry: CollectorRegistry) -> None:
+        self._sources = sources
         self._connections = Gauge(
-            "loa_connections", "Live connections.", ["feed"], registry=registry, multiprocess_mode="livesum"
+            "loa_connections", "Open connections.", ["feed"], registry=registry, multiprocess_mode="livesum"
         )
         self._tasks = Gauge(
             "loa_tasks",
-            "Tasks of the loop: some for the process, and one for each request or frame that is being worked on.",
+            "Tasks of the event loop: a few per process, and one per request or frame being handled.",
             registry=registry,
             multiprocess_mode="livesum",
         )
         self._bus_connected = Gauge(
             "loa_bus_connected",
-            "1 where every process hears the others.",
+            "1 if every process is subscribed to the bus.",
             registry=registry,
             multiprocess_mode="livemin",
         )
         self._bus_lag = Gauge(
             "loa_bus_lag_seconds",
-            "How long a message takes through the bus and back.",
+            "Round-trip time of a message through the bus.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._bus_waiting = Gauge(
-            "loa_bus_waiting", "Messages that Redis has not taken.", registry=registry, multiprocess_mode="livesum"
+            "loa_bus_waiting",
+            "Messages that Redis has not accepted yet.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self._queue_events = Gauge(
-            "loa_queue_events", "Events that wait for slow readers.", registry=registry, multiprocess_mode="livesum"
+            "loa_queue_events", "Events queued for slow clients.", registry=registry, multiprocess_mode="livesum"
         )
         self._queue_bytes = Gauge(
-            "loa_queue_bytes", "Bytes that wait for slow readers.", registry=registry, multiprocess_mode="livesum"
+            "loa_queue_bytes", "Bytes queued for slow clients.", registry=registry, multiprocess_mode="livesum"
         )
-        self._queue_deepest = Gauge(
+        self._queue_max_depth = Gauge(
             "loa_queue_deepest_events",
-            "Events that wait for the slowest.",
+            "Events in the longest queue of a connection.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._dropped = Counter(
-            "loa_events_dropped", "Ephemeral events that found no room in a queue.", registry=registry
+            "loa_events_dropped", "Ephemeral events dropped because a queue was full.", registry=registry
         )
         self._dropped_by_closed = 0
         self._dropped_so_far = 0
 
-    def closed(self, dropped: int) -> None:
-        """A connection has gone, of whose queue so many events were dropped."""
+    def connection_closed(self, dropped: int) -> None:
+        """Keep the number of events that the queue of a closed connection dropped."""
         self._dropped_by_closed += dropped
 
-    def sample(self) -> None:
-        for feed, count in self._state.connections.items():
+    def update(self) -> None:
+        for feed, count in self._sources.connections.items():
             self._connections.labels(feed).set(count())
         self._tasks.set(len(asyncio.all_tasks()))
-        self._bus_connected.set(self._state.bus_connected())
-        self._bus_lag.set(self._state.bus_lag())
-        self._bus_waiting.set(self._state.bus_waiting())
-        if self._state.queues:
-            queues = self._state.queues()
+        self._bus_connected.set(self._sources.bus_connected())
+        self._bus_lag.set(self._sources.bus_lag())
+        self._bus_waiting.set(self._sources.bus_waiting())
+        if self._sources.queues:
+            queues = self._sources.queues()
             self._queue_events.set(queues.events)
             self._queue_bytes.set(queues.bytes)
-            self._queue_deepest.set(queues.max_depth)
+            self._queue_max_depth.set(queues.max_depth)
             dropped = self._dropped_by_closed + queues.dropped
             self._dropped.inc(max(0, dropped - self._dropped_so_far))
             self._dropped_so_far = max(dropped, self._dropped_so_far)
 
-    async def sample_forever(self) -> None:
+    async def update_forever(self) -> None:
         while True:
-            self.sample()
+            self.update()
             await asyncio.sleep(INTERVAL)

@@ -1,4 +1,4 @@
-"""What Loa counts, for Prometheus."""
+"""Loa's Prometheus metrics."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,8 +7,9 @@ from typing import NamedTuple, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
 from service.common import tasks
+from service.common.close_reasons import CLOSE_REASONS, CLOSED_BY_PEER
 from service.telemetry import multiprocess
-from service.telemetry.gauges import Gauges, State
+from service.telemetry.gauges import Gauges, GaugeSources
 
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
@@ -21,30 +22,25 @@ EVENTS = frozenset(
     }
 )
 REASONS = frozenset(
-    {
-        *("closed", "gone", "silent", "restart", "internal_error", "slow_consumer", "overloaded", "rate_limited"),
-        *("token_missing", "token_invalid", "token_expired", "token_revoked", "unavailable"),
-        *("protocol_error", "not_utf8", "text_only", "too_large"),
-    }
+    {CLOSED_BY_PEER, *(reason for _, reason in CLOSE_REASONS), "token_missing", "token_invalid", "rate_limited"}
 )
-KINDS = frozenset(
+ERROR_KINDS = frozenset(
     {
         *("AutoReconnect", "ConnectionFailure", "NetworkTimeout", "NotPrimaryError", "ServerSelectionTimeoutError"),
         *("WaitQueueTimeoutError", "ExecutionTimeout", "WriteConcernError"),
         *("ConnectionError", "TimeoutError", "BusyLoadingError", "ReadOnlyError", "OutOfMemoryError"),
     }
 )
-"""What the drivers raise where a datastore is away: each is another cause, and another thing to do."""
+"""Exceptions that the drivers raise if a datastore is unavailable. Each has its own cause and remedy."""
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-
-Read = TypeVar("Read")
+T = TypeVar("T")
 
 
 class Sample(NamedTuple):
-    """`metric` is what it belongs to: of `loa_ack_seconds_count` that is `loa_ack_seconds`."""
+    """One value. `metric` is the metric it belongs to: `loa_ack_seconds` for the sample `loa_ack_seconds_count`."""
 
     metric: str
     name: str
@@ -53,58 +49,65 @@ class Sample(NamedTuple):
 
 
 class Metrics:
-    """The instruments, by name. Labels come from fixed sets: whatever else a client sends is counted as "other".
+    """All metrics of this process. Label values come from fixed sets; anything else counts as "other", so that clients
+    cannot create series.
 
-    Each costs a microsecond or two, so it is called once for an event or a batch and never for a delivery. What is a
-    state and not an event is looked at now and then instead (`watch`), which costs the path of a message nothing.
+    Recording costs one or two microseconds, so it is done once per event or batch, never per delivery. Gauges are read
+    periodically instead (`set_gauge_sources`) and cost the message path nothing.
     """
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        # Memory, processor time and open files of this process; they are left out where several are added up.
+        # Memory, CPU time and open files of this process. Metrics summed over several processes lack them.
         ProcessCollector(registry=registry)
-        self._state: State | None = None
+        self._gauge_sources: GaugeSources | None = None
         self._gauges: Gauges | None = None
-        self._sampler: asyncio.Task[None] | None = None
+        self._gauge_updates: asyncio.Task[None] | None = None
         self._requests = Counter(
             "loa_http_requests", "HTTP requests answered.", ["method", "route", "status"], registry=registry
         )
         self._latency = Histogram(
             "loa_http_request_seconds",
-            "From the end of a request's head to the beginning of its answer.",
+            "Seconds from the end of a request's headers to the start of its response.",
             ["method", "route"],
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        # Looked up by label here, once, for the library takes as long for that as for counting.
+        # The label look-up takes the library as long as counting, so it is done once, here.
         frames = Counter("loa_frames", "Frames received on chat sockets.", ["type"], registry=registry)
         self._frames = {type: frames.labels(type) for type in (*FRAMES, OTHER)}
         events = Counter("loa_events", "Events published.", ["type"], registry=registry)
         self._events = {type: events.labels(type) for type in (*EVENTS, OTHER)}
-        self._closed = Counter("loa_connections_closed", "Connections ended.", ["feed", "reason"], registry=registry)
-        self._resumes = Counter("loa_resumes", "Connections that came back.", ["feed", "outcome"], registry=registry)
+        self._closed = Counter("loa_connections_closed", "Connections closed.", ["feed", "reason"], registry=registry)
+        self._resumes = Counter(
+            "loa_resumes", "Reconnections that asked for missed events.", ["feed", "outcome"], registry=registry
+        )
         self._overflows = Counter(
-            "loa_queue_overflows", "Queues that a durable event found full.", ["feed", "cause"], registry=registry
+            "loa_queue_overflows",
+            "Connections closed because a durable event did not fit into the queue.",
+            ["feed", "cause"],
+            registry=registry,
         )
         self._errors = Counter(
-            "loa_datastore_errors", "Requests and frames that found it away.", ["store", "kind"], registry=registry
+            "loa_datastore_errors",
+            "Requests and frames that failed because a datastore was unavailable.",
+            ["store", "kind"],
+            registry=registry,
         )
-        self._task_failures = Counter(
-            "loa_task_failures", "Failures in the background, where nobody waits.", ["task"], registry=registry
-        )
+        self._task_failures = Counter("loa_task_failures", "Failures of background tasks.", ["task"], registry=registry)
         self._batches = Histogram(
-            "loa_commit_batch", "Appends in one write.", ["collection"], buckets=SIZES, registry=registry
+            "loa_commit_batch", "Documents in one write.", ["collection"], buckets=BATCH_BUCKETS, registry=registry
         )
         self.ack_seconds = Histogram(
             "loa_ack_seconds",
-            "From a message's frame to its ack, durably stored.",
-            buckets=SECONDS,
+            "Seconds from receiving a message on a socket to its ack, after it was stored.",
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.bus_gaps = Counter("loa_bus_gaps", "Times that others may not have been heard.", registry=registry)
+        self.bus_gaps = Counter("loa_bus_gaps", "Times that messages on the bus may have been lost.", registry=registry)
 
-    def answered(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """`route`: the template of the path; None where no route was meant."""
+    def request_finished(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        """Count a request. `route`: the path template; None if no route matched."""
         method = method if method in METHODS else OTHER
         route = route or OTHER
         self._requests.labels(method, route, str(status)).inc()
@@ -117,60 +120,61 @@ class Metrics:
         (self._events.get(type) or self._events[OTHER]).inc()
 
     def connection_closed(self, feed: str, reason: str, dropped: int = 0) -> None:
-        """`slow_consumer` is a queue that overflowed; `dropped`: ephemeral events that it had no room for."""
+        """Count a closed connection. `dropped`: ephemeral events that its queue dropped."""
         self._closed.labels(feed, reason if reason in REASONS else OTHER).inc()
         if self._gauges and dropped:
-            self._gauges.closed(dropped)
+            self._gauges.connection_closed(dropped)
 
-    def overflowed(self, feed: str, cause: str) -> None:
-        """`cause`: which bound of the queue it was, "events" or "bytes"."""
+    def queue_overflowed(self, feed: str, cause: str) -> None:
+        """Count a full queue. `cause`: the limit that was reached, "events" or "bytes"."""
         self._overflows.labels(feed, cause).inc()
 
     def resumed(self, feed: str, ok: bool) -> None:
-        """A connection asked for what it missed, and got it (`ok`) or a `reset`."""
+        """Count a connection that asked for missed events and received them (`ok`) or a `reset`."""
         self._resumes.labels(feed, "ok" if ok else "reset").inc()
 
-    def committed(self, collection: str, batch: int) -> None:
+    def batch_committed(self, collection: str, batch: int) -> None:
+        """Record the number of documents in one write."""
         self._batches.labels(collection).observe(batch)
 
     def datastore_failed(self, store: str, error: BaseException) -> None:
-        """`store`: "mongodb" or "redis"."""
+        """Count an outage that a request or frame met. `store`: "mongodb" or "redis"."""
         kind = type(error).__name__
-        self._errors.labels(store, kind if kind in KINDS else OTHER).inc()
+        self._errors.labels(store, kind if kind in ERROR_KINDS else OTHER).inc()
 
     def task_failed(self, name: str) -> None:
-        """`name`: see `tasks.count_failure`."""
+        """Count a failed background task. `name`: see `tasks.count_failure`."""
         self._task_failures.labels(name).inc()
 
-    def watch(self, state: State) -> None:
-        """From `start` on, look at `state` every few seconds and at each scrape."""
-        self._state = state
+    def set_gauge_sources(self, sources: GaugeSources) -> None:
+        """From `start` on, read the gauges from `sources` every few seconds and at each scrape."""
+        self._gauge_sources = sources
 
     async def start(self) -> None:
         tasks.on_failure(self.task_failed)
-        # Not before: the process that only starts the workers makes an app too, and its gauges would count as well.
-        if self._state:
-            self._gauges = Gauges(self._state, self._registry)
-            self._sampler = asyncio.create_task(self._gauges.sample_forever())
+        # Not earlier: the process that starts the workers creates an app, too, and its gauges would be counted.
+        if self._gauge_sources:
+            self._gauges = Gauges(self._gauge_sources, self._registry)
+            self._gauge_updates = asyncio.create_task(self._gauges.update_forever())
 
     async def close(self) -> None:
         tasks.remove_on_failure(self.task_failed)
-        await tasks.cancel_and_wait(self._sampler)
-        multiprocess.forget_this_process()
+        await tasks.cancel_and_wait(self._gauge_updates)
+        multiprocess.remove_this_process()
 
     async def exposition(self) -> bytes:
-        """Everything, of all the processes that share their metrics, in Prometheus's text format."""
+        """Return the metrics of all processes that share theirs, in Prometheus's text format."""
         return await self._read(generate_latest)
 
     async def samples(self) -> list[Sample]:
-        """Our own, of all those processes, as numbers."""
+        """Return Loa's own metrics of all processes that share theirs, as numbers."""
         return await self._read(_samples)
 
-    async def _read(self, form: Callable[[CollectorRegistry], Read]) -> Read:
+    async def _read(self, render: Callable[[CollectorRegistry], T]) -> T:
         if self._gauges:
-            self._gauges.sample()
-        # Reading the files of many workers takes a while, in which this process can do something else.
-        return await asyncio.to_thread(lambda: multiprocess.read(form) or form(self._registry))
+            self._gauges.update()
+        # Reading the files of many workers takes a while and would block the event loop.
+        return await asyncio.to_thread(lambda: multiprocess.read(render) or render(self._registry))
 
 
 def _samples(registry: CollectorRegistry) -> list[Sample]:

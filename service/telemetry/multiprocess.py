@@ -1,7 +1,8 @@
-"""Metrics of several processes behind one socket: a scrape reaches one of them and shall tell of all.
+"""Metrics of several worker processes behind one port: a scrape reaches one process and has to report all of them.
 
-prometheus-client has each process keep its values in files of a common directory, named by an environment variable;
-whoever is asked reads them all. Counters of a process that has ended stay, for a sum must not fall; its gauges go.
+prometheus-client lets each process write its values to files in a directory named by an environment variable; the
+process that is scraped reads all of them. Counters of an ended process are kept, because a sum must not fall; its
+gauges are removed.
 """
 
 # mypy: allow-untyped-calls
@@ -20,24 +21,24 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-Read = TypeVar("Read")
+T = TypeVar("T")
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-ATTEMPTS = 20
-PAUSE = 0.05
-"""Seconds between attempts to read what another process is writing."""
-PREFIX = "loa-metrics-"
-OWNED = re.compile(PREFIX + r"(\d+)-.*")
+READ_ATTEMPTS = 20
+READ_PAUSE = 0.05
+"""Seconds between attempts to read a file that another process is writing."""
+DIRECTORY_PREFIX = "loa-metrics-"
+DIRECTORY_NAME = re.compile(DIRECTORY_PREFIX + r"(\d+)-.*")
 LIVE_GAUGE = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
 
 
 @contextmanager
-def shared() -> Iterator[None]:
-    """For the process that starts the workers, around all their lives: they, and this one, share their metrics."""
-    _sweep()
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as directory:
+def share_metrics() -> Iterator[None]:
+    """Let this process and all that it starts within the block share their metrics."""
+    _remove_stale_directories()
+    with tempfile.TemporaryDirectory(prefix=f"{DIRECTORY_PREFIX}{os.getpid()}-") as directory:
         os.environ[VARIABLE] = directory
-        # prometheus-client looks at the variable when it is imported, which it is by now.
+        # prometheus-client reads the variable when it is imported, which has happened already.
         values.ValueClass = values.get_value_class()
         try:
             yield
@@ -46,39 +47,39 @@ def shared() -> Iterator[None]:
             values.ValueClass = values.get_value_class()
 
 
-def read(form: Callable[[CollectorRegistry], Read]) -> Read | None:
-    """The metrics of all processes in that form; None where each has its own. Blocks while it reads their files."""
+def read(render: Callable[[CollectorRegistry], T]) -> T | None:
+    """Return `render(registry)` of the shared metrics; None if they are not shared. Blocks while reading files."""
     if not (directory := os.environ.get(VARIABLE)):
         return None
-    # One that was killed could not take its gauges along.
+    # A process that was killed could not remove its gauges.
     for file in Path(directory).iterdir():
-        if (match := LIVE_GAUGE.fullmatch(file.name)) and not _lives(int(match[1])):
+        if (match := LIVE_GAUGE.fullmatch(file.name)) and not _is_running(int(match[1])):
             mark_process_dead(int(match[1]), directory)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, directory)
-    for _ in range(ATTEMPTS):
+    for _ in range(READ_ATTEMPTS):
         try:
-            return form(registry)
+            return render(registry)
         except (struct.error, FileNotFoundError):
-            # A process that is just starting has made its file and not written to it yet.
-            time.sleep(PAUSE)
-    return form(registry)
+            # A starting process has created its file and not written to it yet.
+            time.sleep(READ_PAUSE)
+    return render(registry)
 
 
-def forget_this_process() -> None:
-    """Take this process's gauges away: it has nothing live any more."""
+def remove_this_process() -> None:
+    """Remove the gauges of this process, which is about to end."""
     if directory := os.environ.get(VARIABLE):
         mark_process_dead(os.getpid(), directory)
 
 
-def _sweep() -> None:
-    """Take away what one that was killed could not."""
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if (match := OWNED.fullmatch(path.name)) and not _lives(int(match[1])):
+def _remove_stale_directories() -> None:
+    """Remove the directories of killed servers."""
+    for path in Path(tempfile.gettempdir()).glob(f"{DIRECTORY_PREFIX}*"):
+        if (match := DIRECTORY_NAME.fullmatch(path.name)) and not _is_running(int(match[1])):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

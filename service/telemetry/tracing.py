@@ -1,7 +1,7 @@
-"""Traces, from socket to datastore: sent by OpenTelemetry where it is told where to, and otherwise not there.
+"""Traces from socket to datastore, exported by OpenTelemetry if an endpoint is configured.
 
-Spans carry names and ids, and nothing that anyone wrote or signs in with. Which span something belongs to goes along in
-a context variable: where nobody traces it is None, and looking at it is all that tracing costs.
+Spans carry names and ids, never content or credentials. A context variable holds the span that the running code belongs
+to; without tracing it is always None, and reading it is the only cost.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
 
-NAME = "loa"
-LAST_WORDS = 3.0
-"""Seconds that the end of a process waits for the last spans to be taken."""
+SERVICE_NAME = "loa"
+SHUTDOWN_TIMEOUT = 3.0
+"""Seconds that a stopping process waits for the last spans to be exported."""
 
 Attributes = Mapping[str, str | int | float | bool]
-"""By the names of OpenTelemetry's semantic conventions, and of our own, which begin with `loa.`."""
+"""Named by OpenTelemetry's semantic conventions; our own names begin with `loa.`."""
 
 
 class Span:
-    """One step of something, under way. `end` may come from another task than its beginning."""
+    """A span that has started. It may be ended by another task than the one that started it."""
 
     __slots__ = ("_span", "_tracer")
 
@@ -32,8 +32,8 @@ class Span:
         self._tracer = tracer
         self._span = span
 
-    def child(self, name: str, attributes: Attributes | None = None, links: "Sequence[Span]" = ()) -> "Span":
-        """A step of this one. `links`: spans of others that it also works for."""
+    def start_child(self, name: str, attributes: Attributes | None = None, links: "Sequence[Span]" = ()) -> "Span":
+        """Start a child span. `links`: spans of other traces that it works for, too."""
         from opentelemetry import trace
 
         span = self._tracer.start_span(
@@ -44,11 +44,11 @@ class Span:
         )
         return Span(self._tracer, span)
 
-    def note(self, attributes: Attributes) -> None:
+    def set_attributes(self, attributes: Attributes) -> None:
         self._span.set_attributes(attributes)
 
     def end(self, error: BaseException | str | None = None) -> None:
-        """`error`: what it failed with; only its kind is kept."""
+        """End the span. `error`: an error code, or an exception, of which only the class name is recorded."""
         if error is not None:
             from opentelemetry.trace import StatusCode
 
@@ -57,72 +57,56 @@ class Span:
         self._span.end()
 
 
-CURRENT: ContextVar[Span | None] = ContextVar("loa_span", default=None)
+CURRENT_SPAN: ContextVar[Span | None] = ContextVar("loa_span", default=None)
 
 
 @contextmanager
-def inside(span: Span) -> Iterator[None]:
-    """What runs in the block belongs to `span`, which goes on after it."""
-    token = CURRENT.set(span)
+def use_span(span: Span, *, end_on_exit: bool = True) -> Iterator[None]:
+    """Make `span` the current one within the block and end it afterwards.
+
+    With `end_on_exit=False` only an exception ends it; otherwise the caller ends it later.
+    """
+    token = CURRENT_SPAN.set(span)
     try:
         yield
-    finally:
-        CURRENT.reset(token)
-
-
-@contextmanager
-def step(span: Span) -> Iterator[None]:
-    """`inside`, and `span` ends with the block."""
-    error: BaseException | None = None
-    try:
-        with inside(span):
-            yield
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        span.end(error)
-
-
-@contextmanager
-def begun(span: Span) -> Iterator[None]:
-    """As `step`, but where nothing fails in the block `span` goes on, and is ended by who answers later."""
-    try:
-        with inside(span):
-            yield
     except BaseException as error:
         span.end(error)
         raise
+    else:
+        if end_on_exit:
+            span.end()
+    finally:
+        CURRENT_SPAN.reset(token)
 
 
 class Tracing:
-    """Where traces begin. It is told where to send them, and how, by OpenTelemetry's own variables (`OTEL_…`)."""
+    """Starts traces. OpenTelemetry's own environment variables (`OTEL_…`) say where and how to export them."""
 
     def __init__(self) -> None:
         self._provider: TracerProvider | None = None
         self._tracer: trace.Tracer | None = None
 
     async def start(self) -> None:
-        # Not before: it starts a thread, and whoever does not trace needs none of this.
+        # Imported here because the exporter starts a thread and a process without tracing needs none of this.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        named = Resource({"service.name": NAME}).merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=named)
+        resource = Resource({"service.name": SERVICE_NAME}).merge(OTELResourceDetector().detect())
+        self._provider = TracerProvider(resource=resource)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = self._provider.get_tracer(NAME)
+        self._tracer = self._provider.get_tracer(SERVICE_NAME)
 
     async def close(self) -> None:
         if self._provider:
-            # A thread that nobody waits for: its own patience with a receiver that is away is longer than ours.
-            ending = threading.Thread(target=self._provider.shutdown, name="tracing", daemon=True)
-            ending.start()
-            await asyncio.to_thread(ending.join, LAST_WORDS)
+            # A daemon thread: if the collector is unreachable, the provider's own timeout is longer than ours.
+            shutdown = threading.Thread(target=self._provider.shutdown, name="tracing", daemon=True)
+            shutdown.start()
+            await asyncio.to_thread(shutdown.join, SHUTDOWN_TIMEOUT)
 
-    def begin(self, name: str, attributes: Attributes | None = None) -> Span | None:
-        """The first span of a trace; None before `start`."""
+    def start_trace(self, name: str, attributes: Attributes | None = None) -> Span | None:
+        """Start the root span of a new trace. Returns None before `start`."""
         if self._tracer is None:
             return None
         from opentelemetry.context import Context

@@ -39,13 +39,13 @@ async def test_what_was_read_is_told_though_the_reader_hung_up(
 
     monkeypatch.setattr(world.conversations, "read", stop_after)
     device, other = world.listen(ADA), world.listen(BOB)
-    completion = ShieldedTasks()
+    shielded_tasks = ShieldedTasks()
     last_seen = LastSeenStore(mongo.database)
     online = PresenceStore(world.registry, world.bus, redis, last_seen)
     presence = PresenceService(online, world.bus, last_seen, events.presence)
     limits = RateLimits(None, False)
     socket = web_socket(world.registry, ADA)
-    chat = ChatSocket(socket, world.chat, world.membership, presence, OneVerifier(), limits, completion, Metrics())
+    chat = ChatSocket(socket, world.chat, world.membership, presence, OneVerifier(), limits, shielded_tasks, Metrics())
     gone = asyncio.Event()
     socket.on_close(gone.set)
     with world.registry.registration(socket):
@@ -56,7 +56,7 @@ async def test_what_was_read_is_told_though_the_reader_hung_up(
         peer.writer.transport.abort()
         await gone.wait()
         let.set()
-        await completion.close()
+        await shielded_tasks.close()
     for stream in (device, other):
         (told,) = heard(stream, "read")
         assert {"user_id": ADA, "seq": 1} == told["data"]

@@ -13,9 +13,8 @@ from sanic.response import empty
 from service.common.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
 from service.common.identity import Identity
 from service.common.models import ConnectionQuery, Input, Query
-from service.http import error_handler, headers
+from service.http import error_handler, headers, shielded_tasks
 from service.http import sanic_ext_setup as extensions
-from service.http import shielded_tasks as completion
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.endpoint import connection, endpoint, json_response
@@ -88,7 +87,7 @@ def build(
     forget_documents()
     app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
-    completion.install(app)
+    shielded_tasks.install(app)
     limits = app.ctx.rate_limits = RateLimits(None, rate_limits)
     auth = Authentication(OneVerifier(), limits)
     extensions.install(app, allowed_origins)

@@ -102,7 +102,7 @@ class TestLine:
             capsys.readouterr()
             await client.get("/api/v1/act")
             (line,) = lines(capsys)
-            assert (503, "unavailable", store) == (line["status"], line["code"], line["away"])
+            assert (503, "unavailable", store) == (line["status"], line["code"], line["unavailable"])
             kind = type(cause).__name__
             counted = f'loa_datastore_errors_total{{kind="{kind}",store="{store}"}} 1.0'
             assert counted in (await client.get("/metrics")).text

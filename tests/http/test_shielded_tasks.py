@@ -9,8 +9,7 @@ from sanic import Blueprint, HTTPResponse, Request, Sanic
 from structlog.testing import capture_logs
 
 from service.common.errors import NotFound
-from service.http import error_handler
-from service.http import shielded_tasks as completion
+from service.http import error_handler, shielded_tasks
 from service.http.endpoint import endpoint, json_response
 from tests.rest import RestClient, forget_documents, serving
 
@@ -23,8 +22,8 @@ class Slow:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.fault: Exception | None = None
         forget_documents()
-        self.app: Sanic[Any, Any] = Sanic(f"completion-{id(self)}", configure_logging=False)
-        self.under_way = completion.install(self.app)
+        self.app: Sanic[Any, Any] = Sanic(f"shielded-tasks-{id(self)}", configure_logging=False)
+        self.under_way = shielded_tasks.install(self.app)
         error_handler.install(self.app)
         bp = Blueprint("slow")
 

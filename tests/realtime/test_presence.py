@@ -14,7 +14,7 @@ from service.chat.last_seen import LastSeenStore
 from service.common.encoding import loads
 from service.common.tasks import cancel_and_wait
 from service.datastores.mongo import Mongo
-from service.datastores.redis import OUTAGE, TAG, connect
+from service.datastores.redis import REDIS_ERRORS, TAG, connect
 from service.realtime.event_stream import EventStream
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PROCESSES, PresenceStore
@@ -224,7 +224,7 @@ async def test_who_went_with_a_process_is_told_though_the_one_that_found_it_dead
         process = Process(far, mongo)
         await process.bus.start()
         proxy.loses = b"SREM"
-        with pytest.raises(OUTAGE):
+        with pytest.raises(REDIS_ERRORS):
             await process.online._bury(dead.bus.process_id)
         assert not await redis.exists(f"{TAG}:presence:user:{ADA}")
         proxy.loses = b""

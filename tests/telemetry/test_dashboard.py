@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.realtime.queue_stats import QueueStats
-from service.telemetry.gauges import State
+from service.telemetry.gauges import GaugeSources
 from service.telemetry.metrics import Metrics
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "config/grafana/loa.json").read_text())
@@ -24,7 +24,7 @@ def expressions() -> Iterator[str]:
 async def exposed() -> dict[str, str]:
     """The metrics of a server, and the type of each."""
     metrics = Metrics()
-    metrics.watch(State({}, lambda: True, lambda: 0.0, lambda: 0, QueueStats))
+    metrics.set_gauge_sources(GaugeSources({}, lambda: True, lambda: 0.0, lambda: 0, QueueStats))
     await metrics.start()
     text = (await metrics.exposition()).decode()
     await metrics.close()
@@ -69,16 +69,16 @@ def test_every_panel_is_a_question_with_an_answer() -> None:
 async def test_it_groups_by_labels_that_there_are() -> None:
     """A label that is not there would put all series into one."""
     metrics = Metrics()
-    metrics.answered("GET", "/", 200, 0.1)
+    metrics.request_finished("GET", "/", 200, 0.1)
     metrics.connection_closed("chat", "gone")
     metrics.resumed("chat", ok=True)
     metrics.frame_received("ping")
     metrics.event_published("typing")
-    metrics.overflowed("chat", "bytes")
+    metrics.queue_overflowed("chat", "bytes")
     metrics.datastore_failed("redis", TimeoutError())
-    metrics.committed("messages", 1)
+    metrics.batch_committed("messages", 1)
     metrics.task_failed("notification_outbox")
-    metrics.watch(State({"chat": lambda: 1}, lambda: True, lambda: 0.0))
+    metrics.set_gauge_sources(GaugeSources({"chat": lambda: 1}, lambda: True, lambda: 0.0))
     await metrics.start()
     text = (await metrics.exposition()).decode()
     await metrics.close()

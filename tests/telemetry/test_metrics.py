@@ -13,20 +13,20 @@ from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, retry_until_done
 from service.realtime.queue_stats import QueueStats
 from service.telemetry import multiprocess
-from service.telemetry.gauges import State
+from service.telemetry.gauges import GaugeSources
 from service.telemetry.metrics import Metrics
 
 WORKER = """
 import asyncio, sys
-from service.telemetry.gauges import State
+from service.telemetry.gauges import GaugeSources
 from service.telemetry.metrics import Metrics
 
 async def work(number):
     metrics = Metrics()
-    metrics.watch(State({"chat": lambda: number}, lambda: number != 2, lambda: number / 10))
+    metrics.set_gauge_sources(GaugeSources({"chat": lambda: number}, lambda: number != 2, lambda: number / 10))
     await metrics.start()
     for _ in range(number):
-        metrics.answered("GET", "/", 200, 0.01)
+        metrics.request_finished("GET", "/", 200, 0.01)
     await metrics.exposition()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
@@ -71,7 +71,7 @@ class Workers:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    with multiprocess.shared():
+    with multiprocess.share_metrics():
         workers = Workers([1, 2, 3])
         yield workers
         workers.close()
@@ -90,14 +90,14 @@ class TestOneProcess:
     async def test_counts_what_it_is_told(self) -> None:
         """Each instrument under its name."""
         metrics = Metrics()
-        metrics.answered("GET", "/", 200, 0.02)
+        metrics.request_finished("GET", "/", 200, 0.02)
         metrics.frame_received("ping")
         metrics.event_published("new_message")
         metrics.connection_closed("chat", "slow_consumer")
         metrics.resumed("notifications", ok=False)
-        metrics.committed("messages", 50)
+        metrics.batch_committed("messages", 50)
         metrics.datastore_failed("redis", TimeoutError())
-        metrics.overflowed("chat", "bytes")
+        metrics.queue_overflowed("chat", "bytes")
         metrics.task_failed("notification_outbox")
         metrics.ack_seconds.observe(0.004)
         metrics.bus_gaps.inc()
@@ -126,7 +126,7 @@ class TestOneProcess:
             metrics.frame_received(f"type{number}")
             metrics.event_published(f"type{number}")
             metrics.connection_closed("chat", f"reason{number}")
-            metrics.answered(f"METHOD{number}", None, 404, 0)
+            metrics.request_finished(f"METHOD{number}", None, 404, 0)
             metrics.datastore_failed("redis", type(f"Error{number}", (Exception,), {})())
         # A counter has two series and a histogram one for each bucket and three more.
         assert len(await scrape(metrics)) - before < 30
@@ -135,7 +135,7 @@ class TestOneProcess:
         """A scrape shows the present, not what was sampled a while ago."""
         open_ones = 1
         metrics = Metrics()
-        metrics.watch(State({"chat": lambda: open_ones}, lambda: True, lambda: 0.5))
+        metrics.set_gauge_sources(GaugeSources({"chat": lambda: open_ones}, lambda: True, lambda: 0.5))
         await metrics.start()
         open_ones = 7
         found = await scrape(metrics)
@@ -161,7 +161,7 @@ class TestOneProcess:
     async def test_tells_how_many_tasks_there_are(self) -> None:
         """At the moment of the scrape."""
         metrics = Metrics()
-        metrics.watch(State({}, lambda: True, lambda: 0.0))
+        metrics.set_gauge_sources(GaugeSources({}, lambda: True, lambda: 0.0))
         await metrics.start()
         before = (await scrape(metrics))["loa_tasks"]
         tasks = [asyncio.create_task(asyncio.Event().wait()) for _ in range(5)]
@@ -174,7 +174,7 @@ class TestOneProcess:
         """And counts what was dropped once, whether its connection is still there or not."""
         queues = QueueStats(events=5, bytes=700, max_depth=4, dropped=3)
         metrics = Metrics()
-        metrics.watch(State({}, lambda: True, lambda: 0.0, lambda: 9, lambda: queues))
+        metrics.set_gauge_sources(GaugeSources({}, lambda: True, lambda: 0.0, lambda: 9, lambda: queues))
         await metrics.start()
         found = await scrape(metrics)
         names = ("loa_queue_events", "loa_queue_bytes", "loa_queue_deepest_events", "loa_bus_waiting")
@@ -190,7 +190,7 @@ class TestOneProcess:
     async def test_leaves_no_task(self) -> None:
         """What is started is ended."""
         metrics = Metrics()
-        metrics.watch(State({}, lambda: True, lambda: 0.0))
+        metrics.set_gauge_sources(GaugeSources({}, lambda: True, lambda: 0.0))
         await metrics.start()
         await metrics.close()
         assert {asyncio.current_task()} == asyncio.all_tasks()
@@ -198,7 +198,7 @@ class TestOneProcess:
     async def test_is_apart_from_another_in_the_process(self) -> None:
         """Two apps in one process do not count together, nor fight over names."""
         one, two = Metrics(), Metrics()
-        one.answered("GET", "/", 200, 0)
+        one.request_finished("GET", "/", 200, 0)
         assert REQUESTS not in await scrape(two)
 
 
@@ -221,30 +221,30 @@ class TestSeveralProcesses:
         file = Path(os.environ[multiprocess.VARIABLE]) / "counter_1.db"
         file.touch()
         scraping = asyncio.create_task(scrape(Metrics()))
-        await asyncio.sleep(2 * multiprocess.PAUSE)
+        await asyncio.sleep(2 * multiprocess.READ_PAUSE)
         file.unlink()
         assert 6.0 == (await scraping)[REQUESTS]
 
     def test_leave_nothing_behind(self) -> None:
         """The common files are private while they are there, and gone afterwards."""
-        with multiprocess.shared():
+        with multiprocess.share_metrics():
             directory = Path(os.environ[multiprocess.VARIABLE])
             assert 0o700 == directory.stat().st_mode & 0o777
-            Metrics().answered("GET", "/", 200, 0)
+            Metrics().request_finished("GET", "/", 200, 0)
             assert list(directory.iterdir())
         assert not directory.exists()
         assert multiprocess.VARIABLE not in os.environ
-        Metrics().answered("GET", "/", 200, 0)
+        Metrics().request_finished("GET", "/", 200, 0)
 
     def test_take_away_what_a_killed_one_left(self) -> None:
         """By kill -9 a directory stays behind; the next start finds it."""
         code = (
             "import os, signal\nfrom service.telemetry import multiprocess\n"
-            "with multiprocess.shared():\n"
+            "with multiprocess.share_metrics():\n"
             "    print(os.environ[multiprocess.VARIABLE], flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"
         )
         killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         left = Path(killed.stdout.strip())
         assert left.is_dir()
-        with multiprocess.shared():
+        with multiprocess.share_metrics():
             assert not left.exists()

@@ -48,7 +48,7 @@ async def test_a_message_is_followed_from_its_frame_to_the_database_and_the_bus(
 
         posts = {attributes(span).get("http.route"): span for span in receiver.roots("HTTP POST")}
         said = posts["/api/v1/conversations/<conversation_id:str>/messages"]
-        assert ["MessageService._write"] == [name for name in receiver.under(said) if name.startswith("Chat")]
+        assert ["MessageService._write"] == [name for name in receiver.under(said) if name.startswith("MessageService")]
         assert (201, anna.id) == (
             attributes(said)["http.response.status_code"],
             attributes(said)["loa.user_id"],
