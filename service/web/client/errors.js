@@ -25,7 +25,7 @@ export class LoaError extends Error {
     this.detail = detail;
     /** The HTTP status; 0 if the error did not come from an HTTP response. */
     this.status = status;
-    /** Seconds to wait before retrying; null if the server did not say. */
+    /** Seconds to wait before retrying; null if the server named no delay. */
     this.retryAfter = retryAfter;
     /** The invalid fields of a `validation_failed` error; otherwise empty. */
     this.errors = errors ?? [];

@@ -28,7 +28,7 @@ export class SocketConnection {
   #sleepers = new Set();
   #lastRef = 0;
   #receivedSinceCheck = false;
-  /** Milliseconds; 0 until the server has said hello. */
+  /** Milliseconds; 0 before the hello. */
   #heartbeatInterval = 0;
   #maxBytes = Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -10,8 +10,8 @@ const OPEN_TIMEOUT = 15_000;
  * time. The server's heartbeats do not count: they are comments, which the browser does not pass on.
  */
 const IDLE_TIMEOUT = 15 * 60_000;
-/** Milliseconds after an event during which the stream is assumed to be alive, even if the page has just woken up. */
-const FRESH_TIME = 10_000;
+/** Milliseconds after the last event until the stream may be dead. Before that, it is kept when the page wakes up. */
+const STALE_AFTER = 10_000;
 
 /**
  * Passes on the events of an EventSource until the first error. It does not use EventSource's own reconnect, which
@@ -46,7 +46,7 @@ export class StreamConnection {
 
   /** Whether the last event is so old that the connection may have died unnoticed. */
   get stale() {
-    return Date.now() - this.#lastEventAt > FRESH_TIME;
+    return Date.now() - this.#lastEventAt > STALE_AFTER;
   }
 
   /** Close the connection without calling `onLost`. */

@@ -2,7 +2,7 @@
 
 /**
  * `seq`: the number of the last notification; `read`: how many notifications have ever been read. Neither ever
- * decreases, so two states are merged by taking the maximum of each, whatever their order of arrival.
+ * decreases, so two states are merged by taking the maximum of each, in any order.
  * @typedef {{seq: number, read: number}} UnreadCounter
  */
 

@@ -1,6 +1,6 @@
 /**
- * A small in-memory Loa server that speaks the real one's protocol over REST, socket and stream, with a network whose
- * faults the test controls.
+ * A small in-memory Loa server with the real server's protocol over REST, socket and stream. The test controls the
+ * faults of its network.
  */
 
 import { once } from "node:events";
