@@ -132,11 +132,11 @@ class App:
     def message(self, text: str) -> Locator:
         """The message with exactly these words."""
         exactly = re.compile(f"^{re.escape(text)}$")
-        return self.messages.filter(has=self.page.locator(".written").filter(has_text=exactly))
+        return self.messages.filter(has=self.page.locator(".user-text").filter(has_text=exactly))
 
     async def texts(self) -> list[str]:
         """What the messages say, from the top."""
-        return await self.page.locator(".message .written").all_inner_texts()
+        return await self.page.locator(".message .user-text").all_inner_texts()
 
     async def choose(self, text: str, action: str) -> None:
         """An entry of the menu of the message that says `text`."""

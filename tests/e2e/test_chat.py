@@ -42,14 +42,14 @@ async def test_shows_who_is_typing_and_who_is_there(enter: Enter, register: Regi
     here, there = await enter(an), await enter(binh)
     await here.open("Bình")
     await there.open("An")
-    await expect(here.page.locator(".pane .state")).to_have_text("Online")
+    await expect(here.page.locator(".pane .presence")).to_have_text("Online")
     await there.composer.press_sequentially("Hm")
-    await expect(here.page.locator(".typing-line")).to_have_text("Bình is typing…")
+    await expect(here.page.locator(".typing-indicator")).to_have_text("Bình is typing…")
     await there.composer.press("Enter")
     await expect(here.message("Hm")).to_be_visible()
-    await expect(here.page.locator(".typing-line")).to_have_text("")
+    await expect(here.page.locator(".typing-indicator")).to_have_text("")
     await there.page.context.close()
-    await expect(here.page.locator(".pane .state")).to_contain_text("Last seen")
+    await expect(here.page.locator(".pane .presence")).to_contain_text("Last seen")
 
 
 async def test_edits_answers_reacts_and_deletes(enter: Enter, register: Register) -> None:
@@ -113,7 +113,7 @@ async def test_keeps_a_readers_place(enter: Enter, register: Register) -> None:
     await expect(here.message("Look below")).not_to_be_in_viewport()
     await pill.click()
     await expect(here.message("Look below")).to_be_in_viewport()
-    await expect(here.page.locator(".to-bottom button")).to_have_count(0)
+    await expect(here.page.locator(".scroll-to-bottom button")).to_have_count(0)
 
     binh.say(conversation, "Now it follows")
     await expect(here.message("Now it follows")).to_be_in_viewport()
@@ -128,7 +128,7 @@ async def test_begins_at_what_is_new(enter: Enter, register: Register) -> None:
         binh.say(conversation, f"News {number}")
     here = await enter(an)
     await here.open("Bình")
-    await expect(here.page.locator(".fresh-line")).to_be_in_viewport()
+    await expect(here.page.locator(".unread-divider")).to_be_in_viewport()
     await expect(here.message("News 0")).to_be_in_viewport()
     await expect(here.message("News 29")).not_to_be_in_viewport()
 

@@ -34,8 +34,8 @@ async def test_hostile_text_is_shown_as_it_was_typed(enter: Enter, register: Reg
     assert [line for text in HOSTILE for line in (text, f"Answer to {text}")] == await here.texts()
     await expect(here.toasts.last).to_contain_text(HOSTILE[-1])
     await here.visit(f"/#/posts/{post}")
-    await expect(here.page.locator(".comment .written")).to_have_text(HOSTILE)
-    await expect(here.page.locator(".post .written")).to_have_text("\n".join(HOSTILE), use_inner_text=True)
+    await expect(here.page.locator(".comment .user-text")).to_have_text(HOSTILE)
+    await expect(here.page.locator(".post .user-text")).to_have_text("\n".join(HOSTILE), use_inner_text=True)
     assert await here.page.evaluate("window.pwned") is None
     made = (
         "script:not([src='/app/main.js']), iframe, [onerror], [onload], [onmouseover], [srcdoc], [href^='javascript:']"

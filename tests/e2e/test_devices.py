@@ -59,7 +59,7 @@ async def test_six_tabs_share_one_stream(enter: Enter, register: Register) -> No
     await asyncio.gather(*writing)
     for tab in tabs[1:]:
         await expect(tab.bell).to_have_accessible_name("Activity, 8 unread")
-        previews = tab.page.locator(".notice .preview")
+        previews = tab.page.locator(".notification .preview")
         await expect(previews).to_have_count(8)
         assert {f"Comment {number}" for number in range(8)} == set(await previews.all_text_contents())
     assert 2 == len(streams)

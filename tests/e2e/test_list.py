@@ -39,7 +39,7 @@ BUILD = """async (count) => {
       for (const { target, addedNodes } of watcher.takeRecords()) {
         for (const node of [target, ...addedNodes]) {
           const row = (node.closest ? node : node.parentElement)?.closest("li");
-          if (row) rows.add(row.querySelector(".written").textContent);
+          if (row) rows.add(row.querySelector(".user-text").textContent);
         }
       }
       watcher.disconnect();

@@ -1,23 +1,24 @@
-/** A person's picture, or their initials on a colour that is always theirs. */
+/** Avatars: a user's image, or their initials on a colour derived from their id. */
 
-import { el, fill } from "./dom.js";
+import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 
+/** The CSS classes `colour-0` to `colour-7`. */
 const COLOURS = 8;
 
-/** `profile`: {id, display_name, avatar}. Hidden from screen readers: a name stands beside it. */
+/** `profile`: {id, display_name, avatar}. Hidden from screen readers: the name is always next to it. */
 export function avatar(profile, size = "medium") {
   const element = el(`span.avatar.${size}.colour-${colourOf(profile.id)}`, { "aria-hidden": "true" });
   const letters = initials(profile.display_name);
   if (!profile.avatar) {
-    fill(element, letters);
+    setChildren(element, letters);
     return element;
   }
-  const fallBack = () => fill(element, letters);
-  // No referrer: whoever hosts the picture need not learn who looks at it, and from where.
-  fill(
+  const showInitials = () => setChildren(element, letters);
+  // No referrer: the image's host must not learn who views it, or on which page.
+  setChildren(
     element,
-    el("img", { src: profile.avatar, alt: "", referrerpolicy: "no-referrer", loading: "lazy", onerror: fallBack }),
+    el("img", { src: profile.avatar, alt: "", referrerpolicy: "no-referrer", loading: "lazy", onerror: showInitials }),
   );
   return element;
 }
@@ -26,7 +27,7 @@ export function groupAvatar(id, size = "medium") {
   return el(`span.avatar.${size}.colour-${colourOf(id)}`, { "aria-hidden": "true" }, icon("people"));
 }
 
-/** The first letters of the first and the last word: of a Vietnamese name, of the family's and the given one. */
+/** Return the first letters of the first and the last word: of a Vietnamese name, of family and given name. */
 function initials(name) {
   const words = name.trim().split(/\s+/u);
   const letters = words.length > 1 ? [words[0], words.at(-1)] : [words[0]];
@@ -39,7 +40,7 @@ function firstLetter(word) {
 }
 
 function colourOf(id) {
-  let sum = 0;
-  for (const character of id) sum = (sum * 31 + character.codePointAt(0)) % 4099;
-  return sum % COLOURS;
+  let hash = 0;
+  for (const character of id) hash = (hash * 31 + character.codePointAt(0)) % 4099;
+  return hash % COLOURS;
 }

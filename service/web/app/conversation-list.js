@@ -1,84 +1,86 @@
-/** One's conversations, latest activity first. */
+/** The list of the user's conversations, most recently active first. */
 
-import { conversationAvatar, conversationName, otherOf } from "./conversation-name.js";
-import { el, fill, KeyedList, set } from "./dom.js";
+import { conversationAvatar, conversationName, otherParticipant } from "./conversation-labels.js";
+import { el, KeyedList, setAttr, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
-import { number, t } from "./i18n.js";
-import { gist, nameOf } from "./message-bubble.js";
-import { moreButton } from "./paging.js";
-import { shortly } from "./time.js";
-import { typingText } from "./typing-line.js";
+import { formatNumber, t } from "./i18n.js";
+import { loadMoreButton } from "./load-more.js";
+import { nameOf, previewText } from "./message-bubble.js";
+import { shortDateTime } from "./time-format.js";
+import { typingText } from "./typing-indicator.js";
 
 export class ConversationList {
   element;
   #app;
-  #filter;
+  #search;
   #rows;
-  #none = el("div", { role: "status" });
-  #more;
+  #emptyState = el("div", { role: "status" });
+  #loadMore;
   #state;
   #items = new Map();
-  #current = null;
+  #currentId = null;
 
-  /** `startChat()`: choose people for a new one. */
-  constructor(app, startChat) {
+  constructor(app, onNewChat) {
     this.#app = app;
-    this.#filter = el("input.input", {
+    this.#search = el("input.input", {
       type: "search",
-      "aria-label": t("chats.filter"),
-      placeholder: t("chats.filter"),
-      oninput: () => this.#draw(),
+      "aria-label": t("chats.search"),
+      placeholder: t("chats.search"),
+      oninput: () => this.#render(),
     });
     const list = el("ul", { role: "list", "aria-label": t("chats.title") });
     this.#rows = new KeyedList(list, {
       key: ({ id }) => id,
-      create: ({ id }) => row(id),
-      update: (element, item) => this.#update(element.firstChild, item),
+      create: ({ id }) => createRow(id),
+      update: (element, item) => this.#updateRow(element.firstChild, item),
     });
-    this.#more = moreButton(() => app.store.loadMoreConversations());
-    const compose = el(
+    this.#loadMore = loadMoreButton(() => app.store.loadMoreConversations());
+    const newChat = el(
       "button.icon-button",
-      { type: "button", title: t("chats.new"), "aria-label": t("chats.new"), onclick: startChat },
+      { type: "button", title: t("chats.new"), "aria-label": t("chats.new"), onclick: onNewChat },
       icon("compose"),
     );
     this.element = el(
       "nav.conversations",
       { "aria-label": t("chats.title") },
-      el("header", {}, el("h1", {}, t("chats.title")), compose),
-      el("div.search", {}, icon("search"), this.#filter),
-      el("div.scroll", {}, list, this.#none, this.#more.element),
+      el("header", {}, el("h1", {}, t("chats.title")), newChat),
+      el("div.search", {}, icon("search"), this.#search),
+      el("div.scroll", {}, list, this.#emptyState, this.#loadMore.element),
     );
   }
 
   close() {
-    this.#more.close();
+    this.#loadMore.close();
   }
 
-  /** `current`: the id of the one that is open, null where none is. */
-  render(state, current) {
+  /** `currentId`: the id of the open conversation, or null. */
+  render(state, currentId) {
     this.#state = state;
-    this.#current = current;
-    this.#draw();
+    this.#currentId = currentId;
+    this.#render();
   }
 
-  #draw() {
+  #render() {
     const state = this.#state;
-    const wanted = this.#filter.value.trim().toLocaleLowerCase();
+    const query = this.#search.value.trim().toLocaleLowerCase();
     const all = state.conversationIds.map((id) => state.conversations[id]);
-    const shown = wanted ? all.filter(({ details }) => this.#name(details).toLocaleLowerCase().includes(wanted)) : all;
-    this.#rows.render(shown.map((conversation) => this.#item(conversation, state)));
-    this.#more.hasMore(state.hasMoreConversations);
-    fill(this.#none, shown.length === 0 && !state.hasMoreConversations && (wanted ? NO_MATCH() : NONE()));
+    const matches = query ? all.filter(({ details }) => this.#name(details).toLocaleLowerCase().includes(query)) : all;
+    this.#rows.render(matches.map((conversation) => this.#item(conversation, state)));
+    this.#loadMore.setHasMore(state.hasMoreConversations);
+    setChildren(
+      this.#emptyState,
+      matches.length === 0 && !state.hasMoreConversations && (query ? noMatch() : noConversations()),
+    );
   }
 
   #name(details) {
     return conversationName(details, this.#app.me.id);
   }
 
-  /** What a row shows, and nothing else, so that it is drawn again only when that changes. */
+  /** Return what a row shows; the same object while that does not change, so that the row is not rendered again. */
   #item(conversation, state) {
     const { id, details, unreadCount, typing } = conversation;
-    const other = otherOf(details, this.#app.me.id);
+    const other = otherParticipant(details, this.#app.me.id);
     const item = {
       id,
       details,
@@ -86,7 +88,7 @@ export class ConversationList {
       last: conversation.pending.at(-1) ?? conversation.lastMessage,
       online: Boolean(other && state.presence[other.id]?.online),
       typing: typingText(typing, state.people),
-      current: id === this.#current,
+      current: id === this.#currentId,
     };
     const known = this.#items.get(id);
     if (known && Object.keys(item).every((name) => known[name] === item[name])) return known;
@@ -94,34 +96,54 @@ export class ConversationList {
     return item;
   }
 
-  #update(link, { details, unreadCount, last, online, typing, current }) {
+  #updateRow(link, { details, unreadCount, last, online, typing, current }) {
     const { me } = this.#app;
-    set(link, "aria-current", current ? "page" : null);
+    setAttr(link, "aria-current", current ? "page" : null);
     link.classList.toggle("unread", unreadCount > 0);
-    fill(
+    setChildren(
       link,
-      el("span.with-dot", {}, conversationAvatar(details, me.id), online && el("span.dot")),
-      el("span.name.line", {}, this.#name(details), online && el("span.unseen", {}, ` (${t("pane.online")})`)),
-      last ? el("time", { datetime: last.created_at }, shortly(last.created_at)) : el("span"),
-      el(typing ? "span.last.line.typing" : "span.last.line", {}, typing || this.#lastWords(details, last)),
+      el("span.avatar-with-status", {}, conversationAvatar(details, me.id), online && el("span.online-dot")),
+      el(
+        "span.name.ellipsis",
+        {},
+        this.#name(details),
+        online && el("span.visually-hidden", {}, ` (${t("conversation.online")})`),
+      ),
+      last ? el("time", { datetime: last.created_at }, shortDateTime(last.created_at)) : el("span"),
+      el(typing ? "span.preview.ellipsis.typing" : "span.preview.ellipsis", {}, typing || this.#preview(details, last)),
       unreadCount > 0 &&
-        el("span.badge", {}, number(unreadCount), el("span.unseen", {}, ` ${t("nav.unread", { count: unreadCount })}`)),
+        el(
+          "span.badge",
+          {},
+          formatNumber(unreadCount),
+          el("span.visually-hidden", {}, ` ${t("nav.unread", { count: unreadCount })}`),
+        ),
     );
   }
 
-  #lastWords(details, last) {
+  #preview(details, last) {
     if (!last) return t("chats.empty");
-    const text = gist(last);
+    const text = previewText(last);
     if (!last.sender_id || last.sender_id === this.#app.me.id) return t("chats.you_said", { text });
     if (details.kind === "direct") return text;
     return t("chats.someone_said", { name: nameOf(this.#state.people[last.sender_id]), text });
   }
 }
 
-function row(id) {
+function createRow(id) {
   return el("li", {}, el("a.conversation", { href: `#/c/${id}` }));
 }
 
-const NO_MATCH = () => el("p.empty", {}, t("chats.no_match"));
-const NONE = () =>
-  el("div.empty", {}, icon("chats"), el("p", {}, t("chats.none")), el("p.small", {}, t("chats.none.hint")));
+function noMatch() {
+  return el("p.empty-state", {}, t("chats.no_match"));
+}
+
+function noConversations() {
+  return el(
+    "div.empty-state",
+    {},
+    icon("chats"),
+    el("p", {}, t("chats.none")),
+    el("p.small", {}, t("chats.none.hint")),
+  );
+}

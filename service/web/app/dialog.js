@@ -1,10 +1,13 @@
-/** A modal dialog: the browser keeps the focus in it, closes it on Escape, and gives the focus back. */
+/** Modal dialogs. The browser traps the focus, closes them on Escape, and gives the focus back. */
 
-import { el, fill } from "./dom.js";
+import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 
-/** Show `body`, with `actions` below it. Returns {close(), closed}: `closed` is a promise of the end. */
+/**
+ * Show `body`, with the buttons `actions` below it. Returns {close(), closed, setTitle(text)}; `closed` is a promise
+ * that resolves when the dialog closes.
+ */
 export function showDialog(title, body, actions = []) {
   const heading = el("h2", { id: "dialog-title", tabindex: "-1" }, title);
   const dialog = el(
@@ -19,34 +22,34 @@ export function showDialog(title, body, actions = []) {
     el("div.body.scroll", {}, body),
     actions.length > 0 && el("footer", {}, actions),
   );
-  // A press on the veil is one on the dialog itself: all that is seen of it has an element of its own. Not a click,
-  // which also ends the selecting of text in a field.
+  // Only a press on the backdrop has the dialog itself as its target: child elements cover the rest. `pointerdown`
+  // rather than `click`, because selecting text in a field may end with a click on the backdrop.
   dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
   const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  // Whoever goes elsewhere, by the back button of a phone above all, does not take it along.
+  // Navigation closes the dialog, above all the back button of a phone.
   addEventListener("hashchange", () => dialog.close(), { once: true });
   closed.then(() => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
   if (!body.querySelector?.("[autofocus]")) heading.focus();
-  return { close: () => dialog.close(), closed, setTitle: (text) => fill(heading, text) };
+  return { close: () => dialog.close(), closed, setTitle: (text) => setChildren(heading, text) };
 }
 
-/** Ask before what cannot be taken back. A promise of yes or no. */
-export async function confirm(question, yes) {
-  let answer = false;
+/** Ask for confirmation of an action that cannot be undone. Resolves to a boolean. */
+export async function confirm(question, confirmLabel) {
+  let confirmed = false;
   const finish = (value) => () => {
-    answer = value;
+    confirmed = value;
     dialog.close();
   };
   const dialog = showDialog(question, el("div"), [
     el("button.button", { type: "button", onclick: finish(false) }, t("cancel")),
-    el("button.button.danger", { type: "button", onclick: finish(true) }, yes),
+    el("button.button.danger", { type: "button", onclick: finish(true) }, confirmLabel),
   ]);
   await dialog.closed;
-  return answer;
+  return confirmed;
 }
 
-export function closeButton(close) {
-  return el("button.icon-button", { type: "button", "aria-label": t("close"), onclick: close }, icon("close"));
+export function closeButton(onClose) {
+  return el("button.icon-button", { type: "button", "aria-label": t("close"), onclick: onClose }, icon("close"));
 }

@@ -1,10 +1,10 @@
-/** Elements made by code: text stays text, and nothing is ever parsed as HTML. */
+/** Builds DOM elements. Text is only ever inserted as text nodes, never parsed as HTML. */
 
 /**
- * `el("button.primary", {type: "button", onclick: save, "aria-label": "…"}, "Save")`
+ * Create an element: `el("button.primary", {type: "button", onclick: save, "aria-label": "…"}, "Save")`
  *
- * Attributes that are null, undefined or false are left out; `on…` is a listener. Children: nodes, text, lists of them;
- * what is null or false is left out.
+ * Attributes that are null, undefined or false are left out; `on…` attributes are event listeners. Children are nodes,
+ * strings, or arrays of them; null, undefined and false are left out.
  */
 export function el(selector, attributes = {}, ...children) {
   const [tag, ...classes] = selector.split(".");
@@ -12,91 +12,93 @@ export function el(selector, attributes = {}, ...children) {
   if (classes.length) element.className = classes.join(" ");
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else set(element, name, value);
+    else setAttr(element, name, value);
   }
-  element.append(...nodes(children));
+  element.append(...flatten(children));
   return element;
 }
 
-/** Set an attribute, or take it away: see `el`. */
-export function set(element, name, value) {
+/** Set an attribute, or remove it if `value` is null, undefined or false. */
+export function setAttr(element, name, value) {
   if (value === null || value === undefined || value === false) element.removeAttribute(name);
   else element.setAttribute(name, value === true ? "" : value);
 }
 
-/** Replace the text of `element`, if it is another one: what has not changed is not announced again. */
+/** Set the text of `element` if it differs: a live region would announce unchanged text again. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Replace what is in `element`. */
-export function fill(element, ...children) {
-  element.replaceChildren(...nodes(children));
+/** Replace the children of `element`; `children` as for `el`. */
+export function setChildren(element, ...children) {
+  element.replaceChildren(...flatten(children));
 }
 
-function nodes(children) {
+function flatten(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
 /**
- * A list in the page that follows a list of items: only what is new, gone, moved or changed is touched.
+ * Keyed rendering of a list: only elements of items that were added, removed, moved or changed are touched.
  *
- * `key(item)`: the same for the same thing. `create(item)`: its element. `update(element, item, before)`: called for a
- * new element, too, and whenever `item` is not the object that it was (`before`).
+ * `key(item)` identifies an item. `create(item)` returns its element. `update(element, item, previous)` is called for a
+ * new element and whenever `item` is another object than `previous`.
  */
 export class KeyedList {
   #container;
   #options;
   #items = [];
-  #shown = new Map();
+  #entries = new Map();
 
   constructor(container, options) {
     this.#container = container;
     this.#options = options;
   }
 
-  /** The element of the item with this key, if it is shown. */
+  /** Return the element of the item with this key, or undefined. */
   element(key) {
-    return this.#shown.get(key)?.element;
+    return this.#entries.get(key)?.element;
   }
 
   render(items) {
     const { key, create, update } = this.#options;
-    const same = this.#unchanged(items);
-    const rest = items.slice(same);
+    const unchanged = this.#countUnchanged(items);
+    const rest = items.slice(unchanged);
     const focused = this.#container.contains(document.activeElement) ? document.activeElement : null;
-    this.#remove(this.#items.slice(same), new Set(rest.map(key)));
-    let place = same ? this.#shown.get(key(items[same - 1])).element.nextSibling : this.#container.firstChild;
+    this.#remove(this.#items.slice(unchanged), new Set(rest.map(key)));
+    let next = unchanged
+      ? this.#entries.get(key(items[unchanged - 1])).element.nextSibling
+      : this.#container.firstChild;
     this.#items = items;
     for (const item of rest) {
-      let view = this.#shown.get(key(item));
-      if (!view) {
-        view = { element: create(item), item: undefined };
-        this.#shown.set(key(item), view);
+      let entry = this.#entries.get(key(item));
+      if (!entry) {
+        entry = { element: create(item), item: undefined };
+        this.#entries.set(key(item), entry);
       }
-      if (view.item !== item) {
-        update(view.element, item, view.item);
-        view.item = item;
+      if (entry.item !== item) {
+        update(entry.element, item, entry.item);
+        entry.item = item;
       }
-      if (view.element === place) place = place.nextSibling;
-      else this.#container.insertBefore(view.element, place);
+      if (entry.element === next) next = next.nextSibling;
+      else this.#container.insertBefore(entry.element, next);
     }
-    // A moved element loses the focus, and with it a keyboard its place.
+    // An element that is moved loses the focus: keyboard users would have to start over.
     if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   }
 
-  /** How many items, from the first, are the objects that they were. */
-  #unchanged(items) {
-    let same = 0;
-    while (same < items.length && items[same] === this.#items[same]) same += 1;
-    return same;
+  /** Return how many items, from the first, are the same objects as before. */
+  #countUnchanged(items) {
+    let count = 0;
+    while (count < items.length && items[count] === this.#items[count]) count += 1;
+    return count;
   }
 
-  #remove(items, kept) {
+  #remove(items, keptKeys) {
     for (const key of items.map(this.#options.key)) {
-      if (kept.has(key)) continue;
-      this.#shown.get(key).element.remove();
-      this.#shown.delete(key);
+      if (keptKeys.has(key)) continue;
+      this.#entries.get(key).element.remove();
+      this.#entries.delete(key);
     }
   }
 }

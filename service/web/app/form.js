@@ -1,30 +1,30 @@
-/** Forms: labelled fields, what is wrong with each said beside it, and one submission at a time. */
+/** Forms: labelled fields with an error message each, and one submission at a time. */
 
-import { el, set, setText } from "./dom.js";
+import { el, setAttr, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
 
-let fields = 0;
+let fieldCount = 0;
 
-/** One labelled input. `good(value)`: whether it may be sent; what is wrong with it is the message `problem.<name>`. */
+/** A labelled input. Its error message is `invalid.<name>`. */
 export class Field {
   element;
   input;
   name;
-  #good;
-  #problem;
+  #isValid;
+  #error;
 
-  /** `hint`: the name of a message; `attributes` are the input's: type, autocomplete, value … */
-  constructor(name, good, { hint = null, ...attributes } = {}) {
+  /** `isValid(value)`: checked before submission. `hint`: a message key. `attributes`: of the input. */
+  constructor(name, isValid, { hint = null, ...attributes } = {}) {
     this.name = name;
-    this.#good = good;
-    const id = `field-${(fields += 1)}`;
-    this.#problem = el("p.problem", { id: `${id}-problem` });
+    this.#isValid = isValid;
+    const id = `field-${(fieldCount += 1)}`;
+    this.#error = el("p.error", { id: `${id}-error` });
     this.input = el("input.input", {
       id,
       name,
-      "aria-describedby": `${id}-hint ${id}-problem`,
+      "aria-describedby": `${id}-hint ${id}-error`,
       autocapitalize: "none",
-      oninput: () => this.show(""),
+      oninput: () => this.setError(""),
       ...attributes,
     });
     this.element = el(
@@ -33,7 +33,7 @@ export class Field {
       el("label", { for: id }, t(`field.${name}`)),
       this.input,
       el("p.hint", { id: `${id}-hint`, hidden: !hint }, hint && t(hint)),
-      this.#problem,
+      this.#error,
     );
   }
 
@@ -41,69 +41,72 @@ export class Field {
     return this.input.value;
   }
 
-  /** Say what is wrong; nothing is, where there is no `problem`. */
-  show(problem) {
-    setText(this.#problem, problem);
-    set(this.input, "aria-invalid", problem ? "true" : null);
+  /** Show an error message at the field; an empty one clears it. */
+  setError(message) {
+    setText(this.#error, message);
+    setAttr(this.input, "aria-invalid", message ? "true" : null);
   }
 
-  /** Whether its value may be sent; if not, it says why. */
-  check() {
-    const good = this.#good(this.value);
-    this.show(good ? "" : t(`problem.${this.name}`));
-    return good;
+  /** Return whether the value is valid, and show or clear the error message. */
+  validate() {
+    const valid = this.#isValid(this.value);
+    this.setError(valid ? "" : t(`invalid.${this.name}`));
+    return valid;
   }
 }
 
 /**
- * A form of `fields`. `send(values)` is what it is for; where it rejects, the form says why and stays as it is.
- * `children` stand between the fields and the button.
+ * Create a form of `fields`. `submit(values)` returns a promise; if it rejects, the form shows the error and keeps the
+ * values. `children` are placed between the fields and the button.
  */
-export function form(fields, action, send, children = []) {
-  const problem = el("p.problem", { role: "alert" });
-  const button = el("button.button.primary", { type: "submit" }, action);
+export function createForm(fields, submitLabel, submit, children = []) {
+  const errorLine = el("p.error", { role: "alert" });
+  const button = el("button.button.primary", { type: "submit" }, submitLabel);
 
-  async function submit(event) {
+  async function onSubmit(event) {
     event.preventDefault();
-    setText(problem, "");
-    const wrong = fields.filter((field) => !field.check());
-    if (wrong.length > 0) {
-      wrong[0].input.focus();
+    setText(errorLine, "");
+    const invalid = fields.filter((field) => !field.validate());
+    if (invalid.length > 0) {
+      invalid[0].input.focus();
       return;
     }
     button.disabled = true;
     try {
-      await send(Object.fromEntries(fields.map((field) => [field.name, field.value])));
+      await submit(Object.fromEntries(fields.map((field) => [field.name, field.value])));
     } catch (error) {
-      complain(error);
+      showError(error);
     } finally {
       button.disabled = false;
     }
   }
 
-  function complain(error) {
-    const named = (error.errors ?? []).map((one) => fields.find((field) => field.name === one.field)).filter(Boolean);
-    for (const field of named) field.show(t(`problem.${field.name}`));
-    if (named.length > 0) named[0].input.focus();
-    else setText(problem, errorText(error));
+  /** Show an error at the fields that it names; if it names none, above the button. */
+  function showError(error) {
+    const invalid = (error.errors ?? [])
+      .map((fieldError) => fields.find((field) => field.name === fieldError.field))
+      .filter(Boolean);
+    for (const field of invalid) field.setError(t(`invalid.${field.name}`));
+    if (invalid.length > 0) invalid[0].input.focus();
+    else setText(errorLine, errorText(error));
   }
 
   return el(
     "form.form",
-    { novalidate: true, onsubmit: submit },
+    { novalidate: true, onsubmit: onSubmit },
     fields.map((field) => field.element),
     children,
-    problem,
+    errorLine,
     button,
   );
 }
 
-/** A textarea that is as high as its text, up to what its style allows. */
-export function growing(textarea) {
-  const grow = () => {
+/** Keep a textarea as high as its text, up to its CSS `max-height`. Returns a function that updates the height. */
+export function autoGrow(textarea) {
+  const resize = () => {
     textarea.style.height = "auto";
     textarea.style.height = `${textarea.scrollHeight + textarea.offsetHeight - textarea.clientHeight}px`;
   };
-  textarea.addEventListener("input", grow);
-  return grow;
+  textarea.addEventListener("input", resize);
+  return resize;
 }

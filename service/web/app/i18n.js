@@ -1,44 +1,47 @@
-/** What the page says, in the browser's language. */
+/** The user interface's texts, in the browser's language. */
 
 const LANGUAGES = ["en", "vi"];
+const DEFAULT_LANGUAGE = "en";
 
 let messages = {};
-let plurals = new Intl.PluralRules("en");
+let pluralRules = new Intl.PluralRules(DEFAULT_LANGUAGE);
 
-/** The language of the page as a BCP 47 tag, for `Intl`: the browser's own variant of it. */
-export let locale = "en";
+/** The page's BCP 47 language tag for `Intl`, with the browser's region: "en-GB". */
+export let locale = DEFAULT_LANGUAGE;
 
-/** Choose the first of `wanted` that there is, and load its messages. */
-export async function useLanguage(wanted = navigator.languages) {
+/** Load the messages of the first of `preferred` that is supported; English if none is. */
+export async function loadMessages(preferred = navigator.languages) {
   const base = (tag) => tag.split("-")[0].toLowerCase();
-  locale = wanted.find((tag) => LANGUAGES.includes(base(tag))) ?? "en";
-  plurals = new Intl.PluralRules(locale);
+  locale = preferred.find((tag) => LANGUAGES.includes(base(tag))) ?? DEFAULT_LANGUAGE;
+  pluralRules = new Intl.PluralRules(locale);
   document.documentElement.lang = locale;
   messages = await (await fetch(`/app/messages/${base(locale)}.json`)).json();
 }
 
 /**
- * The message of that name. `{word}` in it is replaced by `words.word`; where it has plural forms, `words.count` says
- * which of them.
+ * Return the message for `key`, with each `{name}` replaced by `params.name`. If the message has plural forms,
+ * `params.count` selects one. Throws if there is no such message.
  */
-export function t(name, words = {}) {
-  let message = messages[name];
-  if (message === undefined) throw new Error(`There is no message ${name}.`);
-  if (typeof message === "object") message = message[plurals.select(words.count)] ?? message.other;
-  return message.replace(/\{(\w+)\}/g, (_, word) => (word === "count" ? number(words.count) : words[word]));
+export function t(key, params = {}) {
+  let message = messages[key];
+  if (message === undefined) throw new Error(`Missing message: ${key}`);
+  if (typeof message === "object") message = message[pluralRules.select(params.count)] ?? message.other;
+  return message.replace(/\{(\w+)\}/g, (_, name) => (name === "count" ? formatNumber(params.count) : params[name]));
 }
 
-/** The message for an error's code; one that speaks of no cause where there is none for it. */
+/** Return the message for an error's code; a general one if there is none for the code. */
 export function errorText(error) {
-  const name = `error.${error?.code ?? "unknown"}`;
-  return t(messages[name] ? name : "error.unknown");
+  if (error?.code === "rate_limited" && error.retryAfter)
+    return t("error.rate_limited_for", { count: Math.ceil(error.retryAfter) });
+  const key = `error.${error?.code ?? "unknown"}`;
+  return t(messages[key] ? key : "error.unknown");
 }
 
-export function number(value) {
+export function formatNumber(value) {
   return new Intl.NumberFormat(locale).format(value);
 }
 
-/** "An, Bình and Chi" */
-export function listOf(names) {
+/** Return for example "An, Bình and Chi". */
+export function formatList(names) {
   return new Intl.ListFormat(locale, { type: "conjunction" }).format(names);
 }

@@ -1,9 +1,9 @@
-/** The pictures. They say nothing that a label beside them does not. */
+/** Icons. They are decorative: there is always a label next to them, or on the button. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Each one line on 24 × 24; how it is drawn is said by the style of `.icon`. */
-const LINES = {
+/** Paths on a 24 × 24 grid; the CSS class `.icon` sets stroke and fill. */
+const PATHS = {
   chats:
     "M20 11.5c0 4.1-3.6 7.5-8 7.5-1 0-2-.2-2.9-.5L4.5 20l1.3-3.7A7.2 7.2 0 0 1 4 11.5C4 7.4 7.6 4 12 4s8 3.4 8 7.5Z",
   posts:
@@ -42,7 +42,7 @@ export function icon(name) {
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", LINES[name]);
+  path.setAttribute("d", PATHS[name]);
   svg.append(path);
   return svg;
 }

@@ -1,23 +1,23 @@
-/** The page: the door for who is not signed in, the app for who is. */
+/** Entry point: shows the sign-in page or, with a session, the app. */
 
 import { Loa } from "/client/index.js";
-import { fill } from "./dom.js";
-import { useLanguage } from "./i18n.js";
-import { Shell } from "./shell.js";
-import { signIn } from "./sign-in.js";
+import { AppShell } from "./app-shell.js";
+import { setChildren } from "./dom.js";
+import { loadMessages } from "./i18n.js";
+import { signInPage } from "./sign-in-page.js";
 
 const loa = new Loa();
 const root = document.getElementById("app");
 let shell = null;
 
-function show(ended = null) {
+function render(signOutCode = null) {
   const { user } = loa.session;
   shell?.close();
-  shell = user && new Shell(loa, user);
-  fill(root, shell?.element ?? signIn(loa.session, ended));
+  shell = user && new AppShell(loa, user);
+  setChildren(root, shell?.element ?? signInPage(loa.session, signOutCode));
 }
 
-await useLanguage();
+await loadMessages();
 loa.start();
-loa.session.subscribe((event) => show(event.type === "signed-out" ? event.code : null));
-show();
+loa.session.subscribe((event) => render(event.type === "signed-out" ? event.code : null));
+render();

@@ -1,20 +1,21 @@
-/** A menu beside what opened it: arrows move in it, Escape or a press elsewhere closes it. */
+/** A popup menu: arrow keys move within it, Escape or a press outside closes it. */
 
 import { el } from "./dom.js";
 import { icon } from "./icon.js";
 
+/** Pixels between the opener and the menu, and at least to the window's edge. */
 const GAP = 4;
 
 /**
- * `items`: [{label, icon, danger?, act}], what is false is left out; `first`: buttons in a row above them, [{label,
- * text, pressed, act}]. `label` names the menu.
+ * `items`: [{label, icon, danger?, action}]; falsy entries are left out. `toggles`: a row of toggle buttons above them,
+ * [{label, text, pressed, action}]. `label`: the menu's accessible name. The opener gets the focus back.
  */
-export function openMenu(opener, label, items, first = []) {
-  const choose = (act) => () => {
+export function openMenu(opener, label, items, toggles = []) {
+  const choose = (action) => () => {
     menu.hidePopover();
-    act();
+    action();
   };
-  const row = first.map(({ label, text, pressed, act }) =>
+  const toggleButtons = toggles.map(({ label, text, pressed, action }) =>
     el(
       "button",
       {
@@ -22,17 +23,17 @@ export function openMenu(opener, label, items, first = []) {
         role: "menuitemcheckbox",
         "aria-checked": String(pressed),
         "aria-label": label,
-        onclick: choose(act),
+        onclick: choose(action),
       },
       text,
     ),
   );
-  const rest = items
+  const itemButtons = items
     .filter(Boolean)
     .map((item) =>
       el(
         item.danger ? "button.danger" : "button",
-        { type: "button", role: "menuitem", onclick: choose(item.act) },
+        { type: "button", role: "menuitem", onclick: choose(item.action) },
         icon(item.icon),
         item.label,
       ),
@@ -40,10 +41,10 @@ export function openMenu(opener, label, items, first = []) {
   const menu = el(
     "div.menu",
     { role: "menu", "aria-label": label, popover: "auto" },
-    row.length > 0 && el("div.reactions-row", { role: "group" }, row),
-    rest,
+    toggleButtons.length > 0 && el("div.reactions-row", { role: "group" }, toggleButtons),
+    itemButtons,
   );
-  menu.addEventListener("keydown", (event) => move(event, [...row, ...rest]));
+  menu.addEventListener("keydown", (event) => onKeyDown(event, [...toggleButtons, ...itemButtons]));
   menu.addEventListener("toggle", (event) => {
     if (event.newState === "open") return;
     const hadFocus = menu.contains(document.activeElement) || document.activeElement === document.body;
@@ -52,14 +53,14 @@ export function openMenu(opener, label, items, first = []) {
   });
   document.body.append(menu);
   menu.showPopover();
-  place(menu, opener);
-  (row[0] ?? rest[0]).focus();
+  position(menu, opener);
+  (toggleButtons[0] ?? itemButtons[0]).focus();
 }
 
-function move(event, buttons) {
+function onKeyDown(event, buttons) {
   const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
-  const at = buttons.indexOf(document.activeElement);
-  if (event.key in steps) buttons.at((at + steps[event.key]) % buttons.length).focus();
+  const index = buttons.indexOf(document.activeElement);
+  if (event.key in steps) buttons.at((index + steps[event.key]) % buttons.length).focus();
   else if (event.key === "Home") buttons[0].focus();
   else if (event.key === "End") buttons.at(-1).focus();
   else if (event.key === "Tab") event.currentTarget.hidePopover();
@@ -67,13 +68,13 @@ function move(event, buttons) {
   event.preventDefault();
 }
 
-/** Below the opener, or above it, and in any case in the window. */
-function place(menu, opener) {
-  const from = opener.getBoundingClientRect();
+/** Place the menu below the opener if it fits there, else above; always within the window. */
+function position(menu, opener) {
+  const anchor = opener.getBoundingClientRect();
   const { width, height } = menu.getBoundingClientRect();
-  const below = from.bottom + GAP + height <= innerHeight;
-  const top = below ? from.bottom + GAP : Math.max(GAP, from.top - GAP - height);
-  const left = from.left + from.width / 2 < innerWidth / 2 ? from.left : from.right - width;
+  const fitsBelow = anchor.bottom + GAP + height <= innerHeight;
+  const top = fitsBelow ? anchor.bottom + GAP : Math.max(GAP, anchor.top - GAP - height);
+  const left = anchor.left + anchor.width / 2 < innerWidth / 2 ? anchor.left : anchor.right - width;
   menu.style.top = `${top}px`;
   menu.style.left = `${Math.min(Math.max(GAP, left), innerWidth - width - GAP)}px`;
 }

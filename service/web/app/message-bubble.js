@@ -1,89 +1,95 @@
-/** One message in the list. */
+/** The element of one message. */
 
 import { avatar } from "./avatar.js";
-import { el, fill, KeyedList, set, setText } from "./dom.js";
+import { el, KeyedList, setAttr, setChildren, setText } from "./dom.js";
 import { icon } from "./icon.js";
-import { listOf, number, t } from "./i18n.js";
-import { richText } from "./rich-text.js";
-import { fully, timeOfDay } from "./time.js";
+import { formatList, formatNumber, t } from "./i18n.js";
+import { linkify } from "./linkify.js";
+import { fullDateTime, timeOfDay } from "./time-format.js";
 
 const ONLY_EMOJI = /^(?:\p{Extended_Pictographic}[\u{fe0f}\u{200d}\u{1f3fb}-\u{1f3ff}]*){1,6}$/u;
 
-/** An empty message's element. `actions`: see MessageList. */
-export function createMessage(row, actions) {
+/** Create a message's element, without contents. `actions`: see MessageList. */
+export function createMessageElement(row, actions) {
   const parts = {
-    portrait: el("span.portrait"),
+    avatar: el("span.avatar-slot"),
     sender: el("span.sender"),
     bubble: el("div.bubble"),
     reactions: el("div.reactions"),
     meta: el("div.meta"),
-    tools: el("div.tools"),
+    buttons: el("div.message-actions"),
   };
   const element = el(
     "li.message",
     { tabindex: "-1" },
-    !row.mine && parts.portrait,
+    !row.mine && parts.avatar,
     el("div.column", {}, parts.sender, parts.bubble, parts.reactions, parts.meta),
-    parts.tools,
+    parts.buttons,
   );
   element.classList.add(row.mine ? "mine" : "theirs");
-  parts.chips = reactionChips(parts.reactions, () => element.row, actions);
-  fill(
-    parts.tools,
-    tools(() => element.row, actions),
+  parts.reactionList = reactionList(parts.reactions, () => element.row, actions);
+  setChildren(
+    parts.buttons,
+    actionButtons(() => element.row, actions),
   );
   element.parts = parts;
   return element;
 }
 
-/** Draw `row` in `element`; `before` is what it shows. */
-export function updateMessage(element, row, before, actions) {
+/** Render `row` into `element`; `previous` is the row rendered before, undefined for a new element. */
+export function updateMessageElement(element, row, previous, actions) {
   const { message } = row;
-  const { portrait, sender, bubble, chips, meta, tools } = element.parts;
+  const { avatar: avatarSlot, sender, bubble, reactionList, meta, buttons } = element.parts;
   element.row = row;
-  const classes = { first: row.first, last: row.last, pending: row.pending && !message.error, failed: message.error };
+  const classes = {
+    "group-start": row.firstInGroup,
+    "group-end": row.lastInGroup,
+    pending: row.pending && !message.error,
+    failed: message.error,
+    deleted: message.deleted,
+    emoji: !message.reply_to && ONLY_EMOJI.test(message.content),
+  };
   for (const [name, on] of Object.entries(classes)) element.classList.toggle(name, Boolean(on));
-  element.classList.toggle("deleted", Boolean(message.deleted));
-  element.classList.toggle("emoji", !message.reply_to && ONLY_EMOJI.test(message.content));
-  if (!row.mine) fill(portrait, row.last && row.sender && avatar(row.sender, "small"));
+  if (!row.mine) setChildren(avatarSlot, row.lastInGroup && row.sender && avatar(row.sender, "small"));
   setText(sender, row.mine ? t("message.you") : nameOf(row.sender));
-  sender.classList.toggle("unseen", row.mine || !row.first || !actions.isGroup());
-  if (message !== before?.message || row.quoted !== before.quoted) fill(bubble, contents(row, actions));
-  chips.render(Object.entries(message.reactions ?? {}).map(([emoji, users]) => ({ emoji, users })));
-  if (meta.status !== row.status || message !== before?.message) fill(meta, below(row, actions));
+  sender.classList.toggle("visually-hidden", row.mine || !row.firstInGroup || !actions.isGroup());
+  if (message !== previous?.message || row.quoted !== previous.quoted)
+    setChildren(bubble, bubbleContents(row, actions));
+  reactionList.render(Object.entries(message.reactions ?? {}).map(([emoji, users]) => ({ emoji, users })));
+  if (meta.status !== row.status || message !== previous?.message) setChildren(meta, metaContents(row, actions));
   meta.status = row.status;
-  set(tools, "hidden", row.pending || message.deleted);
+  setAttr(buttons, "hidden", row.pending || message.deleted);
 }
 
 export function nameOf(profile) {
-  return profile?.display_name ?? t("message.unknown");
+  return profile?.display_name ?? t("message.unknown_sender");
 }
 
-/** The words of a message in one line, for a quote or a list. */
-export function gist(message) {
+/** Return a message's text for a quote or a list. */
+export function previewText(message) {
   return message.deleted ? t("message.deleted") : message.content;
 }
 
-function contents({ message, quoted }, actions) {
+function bubbleContents({ message, quoted }, actions) {
   if (message.deleted) return t("message.deleted");
   return [
     message.reply_to && quote(message, quoted, actions),
-    el("span.written", {}, richText(message.content)),
-    message.edited_at && el("span.edited", { title: fully(message.edited_at) }, t("message.edited")),
+    el("span.user-text", {}, linkify(message.content)),
+    message.edited_at && el("span.edited", { title: fullDateTime(message.edited_at) }, t("message.edited")),
   ];
 }
 
 function quote(message, quoted, actions) {
   return el(
     "button.quote",
-    { type: "button", tabindex: "-1", title: t("message.go_to"), onclick: () => actions.goTo(message.reply_to) },
-    quoted && el("span.of", {}, actions.nameOf(quoted.sender_id)),
-    el("span.words.line", {}, quoted ? gist(quoted) : t("message.earlier")),
+    { type: "button", tabindex: "-1", title: t("message.go_to_quoted"), onclick: () => actions.goTo(message.reply_to) },
+    quoted && el("span.author", {}, actions.nameOf(quoted.sender_id)),
+    el("span.text.ellipsis", {}, quoted ? previewText(quoted) : t("message.quoted_not_loaded")),
   );
 }
 
-/** When it was said, and how far it has come. */
-function below({ message, status }, actions) {
+/** The time of the message and its delivery status; after a failure, buttons to retry and discard. */
+function metaContents({ message, status }, actions) {
   if (status === "failed") {
     return [
       t("message.failed"),
@@ -93,56 +99,58 @@ function below({ message, status }, actions) {
   }
   const time = el(
     "time",
-    { datetime: message.created_at, title: fully(message.created_at) },
+    { datetime: message.created_at, title: fullDateTime(message.created_at) },
     timeOfDay(message.created_at),
   );
-  return [time, STATUSES[status]?.() ?? (status ? readBy(status, actions.isGroup()) : null)];
+  return [time, STATUS_ICONS[status]?.() ?? (status ? readStatus(status, actions.isGroup()) : null)];
 }
 
-const STATUSES = {
-  sending: () => el("span.waits", { title: t("message.sending") }, icon("clock"), unseen(t("message.sending"))),
-  sent: () => el("span.waits", { title: t("message.sent") }, icon("check"), unseen(t("message.sent"))),
+const STATUS_ICONS = {
+  sending: () =>
+    el("span.delivery-status", { title: t("message.sending") }, icon("clock"), hiddenText(t("message.sending"))),
+  sent: () => el("span.delivery-status", { title: t("message.sent") }, icon("check"), hiddenText(t("message.sent"))),
 };
 
-function readBy(count, isGroup) {
-  if (!isGroup) return el("span.read", { title: t("message.read") }, icon("checks"), unseen(t("message.read")));
+function readStatus(count, isGroup) {
+  if (!isGroup) return el("span.read", { title: t("message.read") }, icon("checks"), hiddenText(t("message.read")));
   return el(
     "span.read",
     { title: t("message.read_by", { count }) },
     icon("checks"),
-    el("span", { "aria-hidden": "true" }, number(count)),
-    unseen(t("message.read_by", { count })),
+    el("span", { "aria-hidden": "true" }, formatNumber(count)),
+    hiddenText(t("message.read_by", { count })),
   );
 }
 
-function unseen(text) {
-  return el("span.unseen", {}, text);
+function hiddenText(text) {
+  return el("span.visually-hidden", {}, text);
 }
 
-function reactionChips(container, row, actions) {
+function reactionList(container, row, actions) {
   return new KeyedList(container, {
     key: ({ emoji }) => emoji,
-    create: ({ emoji }) => el("button", { type: "button", tabindex: "-1", onclick: () => actions.react(row(), emoji) }),
+    create: ({ emoji }) =>
+      el("button", { type: "button", tabindex: "-1", onclick: () => actions.toggleReaction(row().message, emoji) }),
     update(button, { emoji, users }) {
-      const names = t("message.reacted", { emoji, names: listOf(users.map(actions.nameOf)) });
-      set(button, "aria-pressed", String(users.includes(actions.me)));
-      set(button, "aria-label", names);
-      set(button, "title", names);
-      fill(button, el("span", {}, emoji), el("span", {}, number(users.length)));
+      const label = t("message.reacted", { emoji, names: formatList(users.map(actions.nameOf)) });
+      setAttr(button, "aria-pressed", String(users.includes(actions.me)));
+      setAttr(button, "aria-label", label);
+      setAttr(button, "title", label);
+      setChildren(button, el("span", {}, emoji), el("span", {}, formatNumber(users.length)));
     },
   });
 }
 
-/** For a pointer; by keyboard, Enter on the message opens the same menu. */
-function tools(row, actions) {
-  const tool = (name, label, act) =>
+/** Buttons for pointers. With the keyboard, Enter on the message opens the same menu. */
+function actionButtons(row, actions) {
+  const button = (name, label, onClick) =>
     el(
       `button.icon-button.${name}`,
-      { type: "button", tabindex: "-1", title: label, "aria-label": label, onclick: act },
+      { type: "button", tabindex: "-1", title: label, "aria-label": label, onclick: onClick },
       icon(name),
     );
   return [
-    tool("reply", t("message.reply"), () => actions.reply(row().message)),
-    tool("more", t("message.actions"), (event) => actions.openMenu(event.currentTarget, row())),
+    button("reply", t("message.reply"), () => actions.reply(row().message)),
+    button("more", t("message.actions"), (event) => actions.openMenu(event.currentTarget, row())),
   ];
 }

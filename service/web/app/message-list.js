@@ -1,185 +1,195 @@
-/** The list of messages: it follows at the bottom, keeps its place elsewhere, and loads what is older on the way up. */
+/** The scrolling list of messages: it follows new messages at the bottom and loads older ones near the top. */
 
-import { el, fill, KeyedList } from "./dom.js";
+import { el, KeyedList, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
-import { createMessage, updateMessage } from "./message-bubble.js";
+import { createMessageElement, updateMessageElement } from "./message-bubble.js";
 import { MessageRows } from "./message-rows.js";
-import { ScrollKeeper } from "./scroll-keeper.js";
-import { dayName } from "./time.js";
+import { ScrollAnchor } from "./scroll-anchor.js";
+import { dayLabel } from "./time-format.js";
 
-const AHEAD = "600px";
-/** How far above the window the older messages begin to be loaded: they are there before one sees that they were not. */
+/** Older messages are loaded when their end is this close above the viewport, before the reader gets there. */
+const PRELOAD_MARGIN = "600px";
 
 /**
  * `actions`: {me, isGroup(), nameOf(userId), reply(message), edit(message), remove(message), copy(message),
- * react(row, emoji), retry(message), discard(message), goTo(messageId), openMenu(opener, row), loadOlder(): Promise,
- * onSeen(): the reader has seen it all}.
+ * toggleReaction(message, emoji), retry(message), discard(message), goTo(messageId), openMenu(opener, row),
+ * loadOlder(): Promise, onAllSeen(): the last message is in view}.
  */
 export class MessageList {
   element;
-  pill;
+  /** The button that scrolls to the latest messages, and tells how many are new. */
+  scrollButton;
   #actions;
   #rows;
   #list;
-  #keyed;
-  #keeper;
-  #top;
-  #topWatcher;
-  #freshAfter = null;
-  #opened = false;
+  #keyedList;
+  #anchor;
+  #historyStart;
+  #historyObserver;
+  /** The unread divider stands after the message with this `seq`; null for none. */
+  #unreadAfter = null;
+  #loaded = false;
   #newCount = 0;
-  #inTabOrder = null;
-  #conversation = null;
+  /** The one message with tabindex 0. */
+  #tabStop = null;
+  #rendered = null;
 
   constructor(actions) {
     this.#actions = actions;
     this.#rows = new MessageRows(actions.me);
-    this.#top = el("div.beginning.muted.small");
-    this.#list = el("ol", { role: "list", "aria-label": t("pane.messages"), onkeydown: (event) => this.#onKey(event) });
-    this.element = el("div.messages.scroll", {}, this.#top, this.#list);
-    this.pill = el("div.to-bottom");
-    this.#keyed = new KeyedList(this.#list, {
-      key: (row) => row.key,
-      create: (row) => this.#create(row),
-      update: (element, row, before) => row.kind === "message" && updateMessage(element, row, before, actions),
+    this.#historyStart = el("div.history-start.muted.small");
+    this.#list = el("ol", {
+      role: "list",
+      "aria-label": t("conversation.messages"),
+      onkeydown: (event) => this.#onKeyDown(event),
     });
-    this.#keeper = new ScrollKeeper(this.element, this.#list, () => this.#onMove());
-    this.#topWatcher = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), {
+    this.element = el("div.messages.scroll", {}, this.#historyStart, this.#list);
+    this.scrollButton = el("div.scroll-to-bottom");
+    this.#keyedList = new KeyedList(this.#list, {
+      key: (row) => row.key,
+      create: (row) => this.#createRow(row),
+      update: (element, row, previous) =>
+        row.kind === "message" && updateMessageElement(element, row, previous, actions),
+    });
+    this.#anchor = new ScrollAnchor(this.element, this.#list, () => this.#onScroll());
+    this.#historyObserver = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), {
       root: this.element,
-      rootMargin: `${AHEAD} 0px 0px`,
+      rootMargin: `${PRELOAD_MARGIN} 0px 0px`,
     });
   }
 
   close() {
-    this.#keeper.close();
-    this.#topWatcher.disconnect();
+    this.#anchor.close();
+    this.#historyObserver.disconnect();
   }
 
-  /** Show the conversation as it is now. */
-  render(conversation, people) {
-    if (conversation === this.#conversation?.state && people === this.#conversation.people) return;
-    if (!this.#opened) this.#freshAfter = freshAfter(conversation, this.#actions.me);
+  /** Show the conversation's current state. `profiles`: by user id. */
+  render(conversation, profiles) {
+    if (conversation === this.#rendered?.conversation && profiles === this.#rendered.profiles) return;
+    if (!this.#loaded) this.#unreadAfter = lastReadSeq(conversation, this.#actions.me);
     this.#countNew(conversation);
-    this.#conversation = { state: conversation, people };
-    this.#keeper.keep(() => {
-      this.#keyed.render(this.#rows.of(conversation, people, this.#freshAfter));
-      fill(this.#top, conversation.hasOlder ? t("loading") : t("pane.beginning"));
+    this.#rendered = { conversation, profiles };
+    this.#anchor.preserve(() => {
+      this.#keyedList.render(this.#rows.build(conversation, profiles, this.#unreadAfter));
+      setChildren(this.#historyStart, conversation.hasOlder ? t("loading") : t("conversation.start"));
     });
-    this.#letOneBeFocused();
-    this.#onMove();
+    this.#updateTabStop();
+    this.#onScroll();
   }
 
-  /** The first messages are there: begin at what is new, if that fills more than the window, else at the end. */
-  begin() {
-    this.#opened = true;
-    this.#keeper.toBottom();
-    const fresh = this.#keyed.element("fresh");
-    if (fresh && fresh.getBoundingClientRect().top < this.element.getBoundingClientRect().top) {
-      this.#keeper.to(fresh, "start");
+  /**
+   * Call once the first page of messages is loaded: scrolls to the unread divider if the unread messages do not fit into
+   * the viewport, else to the bottom.
+   */
+  onLoaded() {
+    this.#loaded = true;
+    this.#anchor.scrollToBottom();
+    const divider = this.#keyedList.element("unread");
+    if (divider && divider.getBoundingClientRect().top < this.element.getBoundingClientRect().top) {
+      this.#anchor.scrollTo(divider, "start");
     }
-    this.#topWatcher.observe(this.#top);
-    this.#onMove();
+    this.#historyObserver.observe(this.#historyStart);
+    this.#onScroll();
   }
 
-  /** One's own message has been written: what came before it is not new any longer, and it is looked at. */
-  wrote() {
-    this.#freshAfter = null;
-    this.#keeper.toBottom();
+  /** Call when the user sends a message: removes the unread divider and scrolls to the bottom. */
+  onOwnMessage() {
+    this.#unreadAfter = null;
+    this.#anchor.scrollToBottom();
   }
 
-  /** Show a message and point it out; false if it is not loaded. */
-  show(messageId) {
+  /** Scroll to a message and highlight it; returns false if it is not loaded. */
+  scrollToMessage(messageId) {
     const row = [...this.#list.children].find((element) => element.row?.message.id === messageId);
     if (!row) return false;
-    this.#keeper.to(row, "center");
-    row.classList.remove("found");
-    // Read a layout value, so that the animation begins anew for a second look.
+    this.#anchor.scrollTo(row, "center");
+    row.classList.remove("highlighted");
+    // Reading a layout property restarts the animation if the message was highlighted before.
     void row.offsetWidth;
-    row.classList.add("found");
+    row.classList.add("highlighted");
     this.#focus(row);
     return true;
   }
 
-  /** Tell whether everything has been seen. */
-  noteSeen() {
-    if (this.#opened && this.#keeper.follows) this.#actions.onSeen();
+  /** Call `actions.onAllSeen` if the last message is in view. */
+  reportSeen() {
+    if (this.#loaded && this.#anchor.atBottom) this.#actions.onAllSeen();
   }
 
-  #create(row) {
-    if (row.kind === "message") return createMessage(row, this.#actions);
-    const text = row.kind === "day" ? dayName(row.date) : t("pane.fresh");
-    return el(row.kind === "day" ? "li.day" : "li.fresh-line", {}, el("span", {}, text));
+  #createRow(row) {
+    if (row.kind === "message") return createMessageElement(row, this.#actions);
+    const text = row.kind === "day" ? dayLabel(row.date) : t("conversation.unread_divider");
+    return el(row.kind === "day" ? "li.day" : "li.unread-divider", {}, el("span", {}, text));
   }
 
   async #loadOlder() {
-    if (!this.#conversation.state.hasOlder) return;
+    if (!this.#rendered.conversation.hasOlder) return;
     await this.#actions.loadOlder();
-    // It only speaks when it comes into view: ask again, in case it has never left.
-    this.#topWatcher.unobserve(this.#top);
-    this.#topWatcher.observe(this.#top);
+    // The observer reports only changes: observe again, in case the element is still in view.
+    this.#historyObserver.unobserve(this.#historyStart);
+    this.#historyObserver.observe(this.#historyStart);
   }
 
   #countNew(conversation) {
-    const known = this.#conversation?.state.lastSeq;
-    if (!this.#opened || this.#keeper.follows || known === undefined) return;
-    const isNew = (message) => message.seq > known && message.sender_id !== this.#actions.me;
-    this.#newCount += conversation.messages.slice(-(conversation.lastSeq - known) || Infinity).filter(isNew).length;
+    const lastSeq = this.#rendered?.conversation.lastSeq;
+    if (!this.#loaded || this.#anchor.atBottom || lastSeq === undefined) return;
+    const isNew = (message) => message.seq > lastSeq && message.sender_id !== this.#actions.me;
+    this.#newCount += conversation.messages.slice(-(conversation.lastSeq - lastSeq) || Infinity).filter(isNew).length;
   }
 
-  #onMove() {
-    if (this.#keeper.follows) this.#newCount = 0;
-    this.noteSeen();
-    const far = !this.#keeper.follows && this.#keeper.below > this.element.clientHeight / 2;
-    const shown = this.#newCount > 0 ? this.#newCount : far ? 0 : null;
-    if (shown === this.pill.shown) return;
-    this.pill.shown = shown;
-    fill(this.pill, shown !== null && this.#pillButton(shown));
+  #onScroll() {
+    if (this.#anchor.atBottom) this.#newCount = 0;
+    this.reportSeen();
+    const farFromBottom = !this.#anchor.atBottom && this.#anchor.distanceToBottom > this.element.clientHeight / 2;
+    const count = this.#newCount > 0 ? this.#newCount : farFromBottom ? 0 : null;
+    if (count === this.scrollButton.count) return;
+    this.scrollButton.count = count;
+    setChildren(this.scrollButton, count !== null && this.#createScrollButton(count));
   }
 
-  #pillButton(count) {
-    const label = count ? t("pane.new_messages", { count }) : t("pane.to_bottom");
+  #createScrollButton(count) {
+    const label = count ? t("conversation.new_messages", { count }) : t("conversation.scroll_to_bottom");
     return el(
-      count ? "button.button.fresh" : "button.button",
-      { type: "button", "aria-label": label, onclick: () => this.#keeper.toBottom({ smooth: true }) },
+      count ? "button.button.new-messages" : "button.button",
+      { type: "button", "aria-label": label, onclick: () => this.#anchor.scrollToBottom({ smooth: true }) },
       count > 0 && label,
       icon("down"),
     );
   }
 
-  /** Of all messages one is in the order of Tab: the one that has the focus, or the latest. */
-  #letOneBeFocused() {
+  /** Roving tabindex: only the focused message, or else the latest, is in the tab order. */
+  #updateTabStop() {
     const last = this.#list.lastElementChild;
-    if (last?.row && !this.#list.contains(document.activeElement)) this.#letBeFocused(last);
+    if (last?.row && !this.#list.contains(document.activeElement)) this.#setTabStop(last);
   }
 
-  #letBeFocused(row) {
-    if (row === this.#inTabOrder) return;
-    if (this.#inTabOrder) this.#inTabOrder.tabIndex = -1;
-    this.#inTabOrder = row;
+  #setTabStop(row) {
+    if (row === this.#tabStop) return;
+    if (this.#tabStop) this.#tabStop.tabIndex = -1;
+    this.#tabStop = row;
     row.tabIndex = 0;
   }
 
   #focus(row) {
-    this.#letBeFocused(row);
+    this.#setTabStop(row);
     row.focus({ preventScroll: true });
   }
 
-  #onKey(event) {
-    const at = event.target.closest("li.message");
-    if (event.target !== at) return;
-    const next = { ArrowUp: () => sibling(at, "previous"), ArrowDown: () => sibling(at, "next") }[event.key];
-    if (next) {
-      const row = next();
-      if (row) {
-        this.#focus(row);
-        row.scrollIntoView({ block: "nearest" });
+  #onKeyDown(event) {
+    const row = event.target.closest("li.message");
+    if (event.target !== row) return;
+    if (event.key === "ArrowUp" || event.key === "ArrowDown") {
+      const neighbour = siblingMessage(row, event.key === "ArrowUp" ? "previous" : "next");
+      if (neighbour) {
+        this.#focus(neighbour);
+        neighbour.scrollIntoView({ block: "nearest" });
       }
     } else if (event.key === "End") {
-      this.#keeper.toBottom();
+      this.#anchor.scrollToBottom();
       this.#focus(this.#list.lastElementChild);
     } else if (event.key === "Enter" || event.key === " ") {
-      this.#actions.openMenu(at, at.row);
+      this.#actions.openMenu(row, row.row);
     } else {
       return;
     }
@@ -187,13 +197,15 @@ export class MessageList {
   }
 }
 
-function sibling(row, way) {
-  let next = row[`${way}ElementSibling`];
-  while (next && !next.row) next = next[`${way}ElementSibling`];
-  return next;
+/** `direction`: "previous" or "next". Day labels and the unread divider are skipped. */
+function siblingMessage(row, direction) {
+  let sibling = row[`${direction}ElementSibling`];
+  while (sibling && !sibling.row) sibling = sibling[`${direction}ElementSibling`];
+  return sibling;
 }
 
-function freshAfter(conversation, me) {
+/** Return the `seq` of the last message that the user has read; null if there are no unread messages. */
+function lastReadSeq(conversation, me) {
   const read = conversation.reads[me] ?? conversation.details?.last_read_seq ?? 0;
   return conversation.unreadCount > 0 ? read : null;
 }

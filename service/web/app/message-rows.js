@@ -1,90 +1,92 @@
-/** What stands in the list of messages: the messages, and the days and the mark of what is new between them. */
+/** Computes the rows of the message list: the messages, a label for each day, and the unread divider. */
 
-import { dayOf } from "./time.js";
+import { startOfDay } from "./time-format.js";
 
-const GROUP = 5 * 60_000;
-/** Milliseconds between two messages of one person that still read as one breath. */
+/** Milliseconds. Consecutive messages of one sender are a group if they are less than this apart. */
+const GROUP_WINDOW = 5 * 60_000;
+
+const UNREAD_DIVIDER = { key: "unread", kind: "unread" };
 
 /**
- * Rows of a conversation: {key, kind: "day" | "fresh" | "message", …}. A message's row is {message, mine, pending,
- * first, last, sender, quoted, status}; `first` and `last` of what one person has said in one breath; `quoted`: the
- * message replied to, null where there is none, undefined where it is not loaded; `status` of one's own: "sending",
- * "failed", "sent", or the number of people who have read it.
+ * Builds rows {key, kind: "day" | "unread" | "message", …}. A message row is {message, mine, pending, firstInGroup,
+ * lastInGroup, sender, quoted, status}. `quoted` is the message replied to: null if it is no reply, undefined if it is
+ * not loaded. `status` is set for the user's own messages: "sending", "failed", "sent", or the number of readers.
  *
- * A row that has not changed is the object that it was, so that only what has changed is drawn again.
+ * A row that has not changed is the same object as before, so that only changed rows are rendered.
  */
 export class MessageRows {
   #rows = new WeakMap();
-  #stamps = new WeakMap();
+  #timestamps = new WeakMap();
   #days = new Map();
+  /** The last result; `starts[i]` is the index of the first row that belongs to message `i`. */
   #last = { all: [], rows: [], starts: [], context: [] };
   #me;
 
-  /** `me`: one's own user id. */
+  /** `me`: the signed-in user's id. */
   constructor(me) {
     this.#me = me;
   }
 
-  /** `freshAfter`: the `seq` after which the mark stands, null where there is none. */
-  of(conversation, people, freshAfter) {
+  /** `unreadAfter`: the `seq` of the message before the unread divider; null for no divider. */
+  build(conversation, profiles, unreadAfter) {
     const all = [...conversation.messages, ...conversation.pending];
-    const context = [people, conversation.reads, freshAfter];
-    const same = this.#unchanged(all, context);
-    const rows = this.#last.rows.slice(0, this.#last.starts[same] ?? this.#last.rows.length);
-    const starts = this.#last.starts.slice(0, same);
+    const context = [profiles, conversation.reads, unreadAfter];
+    const unchanged = this.#countUnchanged(all, context);
+    const rows = this.#last.rows.slice(0, this.#last.starts[unchanged] ?? this.#last.rows.length);
+    const starts = this.#last.starts.slice(0, unchanged);
     const byId = new Map(conversation.messages.map((message) => [message.id, message]));
     const reads = Object.entries(conversation.reads)
       .filter(([id]) => id !== this.#me)
       .map(([, seq]) => seq);
-    for (let at = same; at < all.length; at += 1) {
-      const [before, message, next] = [all[at - 1], all[at], all[at + 1]];
-      const newDay = !before || this.#stamp(before).day !== this.#stamp(message).day;
-      const fresh = freshAfter !== null && message.seq === freshAfter + 1;
+    for (let index = unchanged; index < all.length; index += 1) {
+      const [previous, message, next] = [all[index - 1], all[index], all[index + 1]];
+      const newDay = !previous || this.#timestamp(previous).day !== this.#timestamp(message).day;
+      const firstUnread = unreadAfter !== null && message.seq === unreadAfter + 1;
       starts.push(rows.length);
-      if (newDay) rows.push(this.#day(message));
-      if (fresh) rows.push(FRESH);
-      const first = newDay || fresh || !this.#continues(before, message);
-      const last = !next || !this.#continues(message, next);
-      rows.push(this.#message({ message, first, last, people, byId, reads }));
+      if (newDay) rows.push(this.#dayRow(message));
+      if (firstUnread) rows.push(UNREAD_DIVIDER);
+      const firstInGroup = newDay || firstUnread || !this.#sameGroup(previous, message);
+      const lastInGroup = !next || !this.#sameGroup(message, next);
+      rows.push(this.#messageRow({ message, firstInGroup, lastInGroup, profiles, byId, reads }));
     }
     this.#last = { all, rows, starts, context };
     return rows;
   }
 
-  /** Of how many messages, from the top, the rows are as they were: each depends on its neighbours, too. */
-  #unchanged(all, context) {
+  /** Return for how many messages, from the top, the rows can be reused. A row also depends on the next message. */
+  #countUnchanged(all, context) {
     const last = this.#last;
-    if (!context.every((value, at) => value === last.context[at])) return 0;
-    let same = 0;
-    while (same < all.length && all[same] === last.all[same]) same += 1;
-    return Math.max(0, same - 1);
+    if (!context.every((value, index) => value === last.context[index])) return 0;
+    let count = 0;
+    while (count < all.length && all[count] === last.all[count]) count += 1;
+    return Math.max(0, count - 1);
   }
 
-  #continues(message, next) {
+  #sameGroup(message, next) {
     if (this.#senderOf(next) !== this.#senderOf(message)) return false;
-    const [then, now] = [this.#stamp(message), this.#stamp(next)];
-    return now.time - then.time < GROUP && now.day === then.day;
+    const [first, second] = [this.#timestamp(message), this.#timestamp(next)];
+    return second.time - first.time < GROUP_WINDOW && second.day === first.day;
   }
 
   #senderOf(message) {
     return message.sender_id ?? this.#me;
   }
 
-  #message({ message, first, last, people, byId, reads }) {
+  #messageRow({ message, firstInGroup, lastInGroup, profiles, byId, reads }) {
     const mine = this.#senderOf(message) === this.#me;
     const pending = message.id === undefined;
     const row = {
-      // One's own keeps its place in the page from the moment it is written.
+      // By nonce, the user's own message keeps its element when it is acknowledged.
       key: (mine && message.nonce) || message.id,
       kind: "message",
       message,
       mine,
       pending,
-      first,
-      last,
-      sender: people[this.#senderOf(message)],
+      firstInGroup,
+      lastInGroup,
+      sender: profiles[this.#senderOf(message)],
       quoted: message.reply_to ? byId.get(message.reply_to) : null,
-      status: mine ? statusOf(message, pending, last, reads) : null,
+      status: mine ? statusOf(message, pending, lastInGroup, reads) : null,
     };
     const known = this.#rows.get(message);
     if (known && Object.keys(row).every((name) => row[name] === known[name])) return known;
@@ -92,27 +94,25 @@ export class MessageRows {
     return row;
   }
 
-  /** Reading a date takes longer than all the rest here, and every message is asked each time. */
-  #stamp(message) {
-    let stamp = this.#stamps.get(message);
-    if (!stamp) {
-      stamp = { time: Date.parse(message.created_at), day: dayOf(message.created_at) };
-      this.#stamps.set(message, stamp);
+  /** Parse `created_at`, once per message: it is the slowest step here, and is needed on every render. */
+  #timestamp(message) {
+    let timestamp = this.#timestamps.get(message);
+    if (!timestamp) {
+      timestamp = { time: Date.parse(message.created_at), day: startOfDay(message.created_at) };
+      this.#timestamps.set(message, timestamp);
     }
-    return stamp;
+    return timestamp;
   }
 
-  #day(message) {
-    const { day } = this.#stamp(message);
+  #dayRow(message) {
+    const { day } = this.#timestamp(message);
     if (!this.#days.has(day)) this.#days.set(day, { key: `day ${day}`, kind: "day", date: message.created_at });
     return this.#days.get(day);
   }
 }
 
-const FRESH = { key: "fresh", kind: "fresh" };
-
-function statusOf(message, pending, last, reads) {
+function statusOf(message, pending, lastInGroup, reads) {
   if (pending) return message.error ? "failed" : "sending";
-  if (!last) return null;
+  if (!lastInGroup) return null;
   return reads.filter((seq) => seq >= message.seq).length || "sent";
 }

@@ -1,16 +1,16 @@
-/** A post. */
+/** The card of a post. */
 
 import { avatar } from "./avatar.js";
 import { el } from "./dom.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
-import { richText } from "./rich-text.js";
-import { agoElement } from "./time.js";
+import { linkify } from "./linkify.js";
+import { relativeTimeElement } from "./time-format.js";
 
-/** In a feed its words and its comments lead to it; `alone` it is shown whole. */
-export function postCard(post, { alone = false } = {}) {
+/** `withCommentLink`: whether the card links to the post's page. */
+export function postCard(post, { withCommentLink = true } = {}) {
   const { author } = post;
-  const count = t("posts.comments", { count: post.comment_count });
+  const commentCount = t("posts.comments", { count: post.comment_count });
   return el(
     "article.card.post",
     { "aria-label": t("post.title", { name: author.display_name }) },
@@ -18,9 +18,10 @@ export function postCard(post, { alone = false } = {}) {
       "header.byline",
       {},
       avatar(author),
-      el("div", {}, el("p.name", {}, author.display_name), el("p", {}, agoElement(post.created_at))),
+      el("div", {}, el("p.name", {}, author.display_name), el("p", {}, relativeTimeElement(post.created_at))),
     ),
-    el("p.written", {}, post.content ? richText(post.content) : t("posts.deleted")),
-    !alone && el("footer", {}, el("a.button.plain", { href: `#/posts/${post.id}` }, icon("comment"), count)),
+    el("p.user-text", {}, post.content ? linkify(post.content) : t("posts.deleted")),
+    withCommentLink &&
+      el("footer", {}, el("a.button.plain", { href: `#/posts/${post.id}` }, icon("comment"), commentCount)),
   );
 }

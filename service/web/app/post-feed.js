@@ -1,67 +1,66 @@
-/** The posts of everyone, newest first. */
+/** The feed of all posts, newest first. */
 
-import { el, fill, KeyedList } from "./dom.js";
+import { el, KeyedList, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
-import { moreButton } from "./paging.js";
+import { loadMoreButton } from "./load-more.js";
 import { postCard } from "./post-card.js";
-import { writer } from "./writer.js";
+import { postComposer } from "./post-composer.js";
 
 export class PostFeed {
   element;
   #api;
   #posts = [];
-  #next = null;
-  #list;
+  #nextCursor = null;
   #cards;
-  #state = el("div", { role: "status" });
-  #more = moreButton(() => this.#load());
+  #status = el("div", { role: "status" });
+  #loadMore = loadMoreButton(() => this.#load());
 
   constructor({ api, me }) {
     this.#api = api;
-    this.#list = el("section.feed", { "aria-label": t("posts.title") });
-    this.#cards = new KeyedList(this.#list, { key: ({ id }) => id, create: (post) => postCard(post), update() {} });
-    const write = writer({
+    const list = el("section.feed", { "aria-label": t("posts.title") });
+    this.#cards = new KeyedList(list, { key: ({ id }) => id, create: (post) => postCard(post), update() {} });
+    const composer = postComposer({
       me,
       label: t("posts.write"),
       placeholder: t("posts.placeholder"),
-      action: t("posts.publish"),
+      submitLabel: t("posts.publish"),
       send: (content) => this.#publish(content),
     });
     this.element = el(
       "main.page.scroll",
       { id: "content" },
       el(
-        "div.inner",
+        "div.page-content",
         {},
         el("header", {}, el("h1", { tabindex: "-1" }, t("posts.title"))),
-        el("section.card", { "aria-label": t("posts.write") }, write.element),
-        this.#list,
-        this.#state,
-        this.#more.element,
+        el("section.card", { "aria-label": t("posts.write") }, composer.element),
+        list,
+        this.#status,
+        this.#loadMore.element,
       ),
     );
-    this.#begin();
+    this.#loadFirst();
   }
 
   close() {
-    this.#more.close();
+    this.#loadMore.close();
   }
 
-  async #begin() {
-    fill(this.#state, el("p.muted", {}, t("loading")));
+  async #loadFirst() {
+    setChildren(this.#status, el("p.muted", {}, t("loading")));
     try {
       await this.#load();
     } catch (error) {
-      const again = el("button.button", { type: "button", onclick: () => this.#begin() }, t("try_again"));
-      fill(this.#state, el("div.empty", {}, errorText(error), again));
+      const retry = el("button.button", { type: "button", onclick: () => this.#loadFirst() }, t("try_again"));
+      setChildren(this.#status, el("div.empty-state", {}, errorText(error), retry));
     }
   }
 
   async #load() {
-    const { items, next } = await this.#api.posts({ before: this.#next });
+    const { items, next } = await this.#api.posts({ before: this.#nextCursor });
     this.#posts = [...this.#posts, ...items];
-    this.#next = next;
+    this.#nextCursor = next;
     this.#render();
   }
 
@@ -72,14 +71,14 @@ export class PostFeed {
 
   #render() {
     this.#cards.render(this.#posts);
-    this.#more.hasMore(this.#next !== null);
-    const none = el(
-      "div.empty",
+    this.#loadMore.setHasMore(this.#nextCursor !== null);
+    const emptyState = el(
+      "div.empty-state",
       {},
       icon("posts"),
       el("p", {}, t("posts.none")),
       el("p.small", {}, t("posts.none.hint")),
     );
-    fill(this.#state, this.#posts.length === 0 && none);
+    setChildren(this.#status, this.#posts.length === 0 && emptyState);
   }
 }

@@ -1,118 +1,119 @@
-/** One post, and what is said below it. */
+/** The page of one post with its comments. */
 
-import { Comments } from "./comments.js";
-import { el, fill } from "./dom.js";
+import { CommentStore } from "./comment-store.js";
+import { CommentThread } from "./comment-thread.js";
+import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
-import { moreButton } from "./paging.js";
+import { loadMoreButton } from "./load-more.js";
 import { postCard } from "./post-card.js";
-import { Thread } from "./thread.js";
-import { writer } from "./writer.js";
+import { postComposer } from "./post-composer.js";
 
 export class PostPage {
   element;
   #api;
   #me;
-  #id;
+  #postId;
   #comments;
   #thread;
-  #inner;
-  #ready;
-  #none = el("p.muted", { hidden: true }, t("comments.none"));
+  #content;
+  #loaded;
+  #emptyState = el("p.muted", { hidden: true }, t("comments.none"));
+  /** Nonces of comments that were not yet sent successfully, by parent and content. */
   #nonces = new Map();
-  #more = moreButton(() => this.#load());
+  #loadMore = loadMoreButton(() => this.#loadNext());
 
   constructor({ api, me }, postId) {
     this.#api = api;
     this.#me = me;
-    this.#id = postId;
-    this.#comments = new Comments(api, postId);
-    this.#thread = new Thread(me, (content, parentId) => this.#send(content, parentId));
-    this.#inner = el("div.inner", {}, el("p.muted", { role: "status" }, t("loading")));
-    this.element = el("main.page.scroll", { id: "content" }, this.#inner);
-    this.#ready = this.#begin();
+    this.#postId = postId;
+    this.#comments = new CommentStore(api, postId);
+    this.#thread = new CommentThread(me, (content, parentId) => this.#send(content, parentId));
+    this.#content = el("div.page-content", {}, el("p.muted", { role: "status" }, t("loading")));
+    this.element = el("main.page.scroll", { id: "content" }, this.#content);
+    this.#loaded = this.#load();
   }
 
   close() {
-    this.#more.close();
+    this.#loadMore.close();
   }
 
-  /** Show this comment, loading as far as it takes. */
-  async show(commentId) {
-    await this.#ready;
+  /** Scroll to a comment, loading pages of comments until it is there. */
+  async showComment(commentId) {
+    await this.#loaded;
     if (await this.#comments.find(commentId)) {
       this.#render();
-      this.#thread.show(commentId);
+      this.#thread.scrollTo(commentId);
     }
   }
 
-  /** Someone has commented, or may have: show what has come since. */
+  /** Load new comments. */
   async refresh() {
-    await this.#ready;
+    await this.#loaded;
     try {
       await this.#comments.refresh();
       this.#render();
     } catch {
-      // Whoever asks has been told nothing, and the next to comment brings it along.
+      // Not requested by the user, so there is no error to show; the next notification refreshes again.
     }
   }
 
-  async #begin() {
+  async #load() {
     try {
-      const [post] = await Promise.all([this.#api.post(this.#id), this.#comments.load()]);
-      this.#draw(post);
+      const [post] = await Promise.all([this.#api.post(this.#postId), this.#comments.load()]);
+      this.#renderPost(post);
       this.#render();
     } catch (error) {
-      const text = error.code === "not_found" ? t("post.gone") : errorText(error);
-      fill(this.#inner, back(), el("div.empty", {}, icon("posts"), el("p", {}, text)));
+      const text = error.code === "not_found" ? t("post.not_found") : errorText(error);
+      setChildren(this.#content, backLink(), el("div.empty-state", {}, icon("posts"), el("p", {}, text)));
     }
   }
 
-  #draw(post) {
-    const write = writer({
+  #renderPost(post) {
+    const composer = postComposer({
       me: this.#me,
       label: t("comments.write"),
-      action: t("comments.send"),
+      submitLabel: t("comments.send"),
       send: (content) => this.#send(content, null),
     });
-    const heading = el("h1.unseen", { tabindex: "-1" }, t("post.title", { name: post.author.display_name }));
-    fill(
-      this.#inner,
-      el("header", {}, back(), heading),
-      postCard(post, { alone: true }),
+    const heading = el("h1.visually-hidden", { tabindex: "-1" }, t("post.title", { name: post.author.display_name }));
+    setChildren(
+      this.#content,
+      el("header", {}, backLink(), heading),
+      postCard(post, { withCommentLink: false }),
       el(
         "section.card",
         { "aria-labelledby": "comments" },
         el("h2", { id: "comments" }, t("comments.title")),
-        this.#none,
+        this.#emptyState,
         this.#thread.element,
-        this.#more.element,
-        write.element,
+        this.#loadMore.element,
+        composer.element,
       ),
     );
   }
 
   #render() {
     this.#thread.render(this.#comments.items);
-    this.#none.hidden = this.#comments.items.length > 0;
-    this.#more.hasMore(this.#comments.hasMore);
+    this.#emptyState.hidden = this.#comments.items.length > 0;
+    this.#loadMore.setHasMore(this.#comments.hasMore);
   }
 
-  async #load() {
+  async #loadNext() {
     await this.#comments.load();
     this.#render();
   }
 
-  /** The same words to the same place keep their nonce until they have arrived: trying again makes no second comment. */
+  /** Post a comment. A retry of the same comment uses the same nonce, so that it is not created twice. */
   async #send(content, parentId) {
-    const what = `${parentId} ${content}`;
-    if (!this.#nonces.has(what)) this.#nonces.set(what, crypto.randomUUID());
-    await this.#comments.send(content, parentId, this.#nonces.get(what));
-    this.#nonces.delete(what);
+    const key = `${parentId} ${content}`;
+    if (!this.#nonces.has(key)) this.#nonces.set(key, crypto.randomUUID());
+    await this.#comments.send(content, parentId, this.#nonces.get(key));
+    this.#nonces.delete(key);
     this.#render();
   }
 }
 
-function back() {
+function backLink() {
   return el("a.button.plain", { href: "#/posts" }, icon("back"), t("posts.title"));
 }

@@ -1,38 +1,45 @@
-/** Words at the edge of the page that go again by themselves. */
+/** Toasts: short messages at the edge of the page that disappear by themselves. */
 
 import { closeButton } from "./dialog.js";
 import { el } from "./dom.js";
 
-const SECONDS = 8;
+/** Milliseconds that a toast is shown. */
+const DURATION = 8000;
 
 const region = el("div.toasts", { role: "status", "aria-live": "polite" });
 
-/** Where the toasts are; it has to be in the page before the first of them, or that one would not be read out. */
+/**
+ * Return the container of the toasts. It must be in the document before the first toast, or screen readers would not
+ * announce that one.
+ */
 export function toastRegion() {
   return region;
 }
 
-/** `before`: a picture; `content`: a paragraph or a link. It waits for as long as it is pointed at or in focus. */
-export function showToast(before, content) {
+export function showToast(text) {
+  showRichToast(null, el("p", {}, text));
+}
+
+/**
+ * Show a toast with an element in front of `content`, which is a paragraph or a link. The toast stays while it is
+ * hovered or focused.
+ */
+export function showRichToast(leading, content) {
   const toast = el(
     "div.toast",
     {},
-    before,
+    leading,
     content,
     closeButton(() => toast.remove()),
   );
   let timer;
-  const wait = () => {
-    timer = setTimeout(() => toast.remove(), SECONDS * 1000);
+  const startTimer = () => {
+    timer = setTimeout(() => toast.remove(), DURATION);
   };
-  const stay = () => clearTimeout(timer);
-  for (const event of ["pointerenter", "focusin"]) toast.addEventListener(event, stay);
-  for (const event of ["pointerleave", "focusout"]) toast.addEventListener(event, wait);
+  const stopTimer = () => clearTimeout(timer);
+  for (const event of ["pointerenter", "focusin"]) toast.addEventListener(event, stopTimer);
+  for (const event of ["pointerleave", "focusout"]) toast.addEventListener(event, startTimer);
   if (content.localName === "a") content.addEventListener("click", () => toast.remove());
   region.append(toast);
-  wait();
-}
-
-export function say(text) {
-  showToast(null, el("p", {}, text));
+  startTimer();
 }

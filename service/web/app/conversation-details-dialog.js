@@ -1,22 +1,22 @@
-/** Who is in a conversation, and what its people can change of it. */
+/** The details of a conversation: its participants and, for a group, what participants can change. */
 
 import { avatar } from "./avatar.js";
-import { conversationName, personPresence } from "./conversation-name.js";
+import { conversationName, presenceText } from "./conversation-labels.js";
 import { confirm, showDialog } from "./dialog.js";
-import { el, fill, KeyedList } from "./dom.js";
-import { Field, form } from "./form.js";
+import { el, KeyedList, setChildren } from "./dom.js";
+import { createForm, Field } from "./form.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
-import { addPeople } from "./new-chat.js";
-import { say } from "./toast.js";
+import { openAddPeopleDialog } from "./new-chat-dialog.js";
+import { showToast } from "./toast.js";
 
-export function openDetails(app, conversationId) {
+export function openConversationDetails(app, conversationId) {
   const { api, store, me } = app;
   const list = el("ul.rows", { role: "list", "aria-label": t("details.people") });
-  const people = new KeyedList(list, {
+  const participants = new KeyedList(list, {
     key: ({ profile }) => profile.id,
     create: () => el("li.row"),
-    update: (element, row) => fill(element, contents(row)),
+    update: (element, row) => setChildren(element, rowContents(row)),
   });
   const details = () => store.getSnapshot().conversations[conversationId]?.details;
   const isGroup = details().kind === "group";
@@ -27,7 +27,7 @@ export function openDetails(app, conversationId) {
     isGroup
       ? [
           el("button.button.danger", { type: "button", onclick: () => leave() }, t("details.leave")),
-          el("button.button", { type: "button", onclick: () => add() }, t("details.add")),
+          el("button.button", { type: "button", onclick: () => addPeople() }, t("details.add")),
         ]
       : [],
   );
@@ -36,35 +36,35 @@ export function openDetails(app, conversationId) {
   render();
 
   function render() {
-    const now = details();
-    if (!now) {
+    const current = details();
+    if (!current) {
       dialog.close();
       return;
     }
-    dialog.setTitle(conversationName(now, me.id));
-    const { people: known, presence } = store.getSnapshot();
-    const mayRemove = isGroup && now.owner_id === me.id;
-    people.render(
-      now.participant_ids
-        .filter((id) => known[id])
+    dialog.setTitle(conversationName(current, me.id));
+    const { people: profiles, presence } = store.getSnapshot();
+    const canRemove = isGroup && current.owner_id === me.id;
+    participants.render(
+      current.participant_ids
+        .filter((id) => profiles[id])
         .map((id) => ({
-          profile: known[id],
-          state: id === me.id ? "" : personPresence(presence[id]),
-          owner: isGroup && id === now.owner_id,
-          removable: mayRemove && id !== me.id,
+          profile: profiles[id],
+          presence: id === me.id ? "" : presenceText(presence[id]),
+          isOwner: isGroup && id === current.owner_id,
+          removable: canRemove && id !== me.id,
         })),
     );
   }
 
-  function contents({ profile, state, owner, removable }) {
-    const about = [owner && t("details.owner"), state].filter(Boolean).join(" · ");
+  function rowContents({ profile, presence, isOwner, removable }) {
+    const info = [isOwner && t("details.owner"), presence].filter(Boolean).join(" · ");
     return [
       avatar(profile, "small"),
       el(
         "div.grow",
         {},
-        el("p.line", {}, profile.display_name),
-        el("p.muted.small.line", {}, about || `@${profile.username}`),
+        el("p.ellipsis", {}, profile.display_name),
+        el("p.muted.small.ellipsis", {}, info || `@${profile.username}`),
       ),
       removable &&
         el(
@@ -84,21 +84,21 @@ export function openDetails(app, conversationId) {
       value: details().title ?? "",
       autocapitalize: "sentences",
     });
-    return form([field], t("details.rename"), async ({ title }) => {
+    return createForm([field], t("details.rename"), async ({ title }) => {
       await api.renameConversation(conversationId, title.trim());
-      say(t("saved"));
+      showToast(t("saved"));
     });
   }
 
-  function add() {
-    addPeople(api, details().participant_ids, (ids) => api.addParticipants(conversationId, ids));
+  function addPeople() {
+    openAddPeopleDialog(api, details().participant_ids, (ids) => api.addParticipants(conversationId, ids));
   }
 
   async function remove(userId) {
     try {
       await api.removeParticipant(conversationId, userId);
     } catch (error) {
-      say(errorText(error));
+      showToast(errorText(error));
     }
   }
 

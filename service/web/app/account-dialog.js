@@ -1,18 +1,18 @@
-/** Oneself: profile, password, devices, and the way out. */
+/** The account dialog: profile, devices, password and signing out. */
 
+import { LoaError } from "/client/index.js";
 import { avatar } from "./avatar.js";
-import { devices } from "./devices.js";
+import { deviceList } from "./device-list.js";
 import { showDialog } from "./dialog.js";
 import { el } from "./dom.js";
-import { Field, form } from "./form.js";
+import { createForm, Field } from "./form.js";
 import { icon } from "./icon.js";
-import { LoaError } from "/client/index.js";
 import { t } from "./i18n.js";
-import { go } from "./route.js";
-import { say } from "./toast.js";
+import { navigate } from "./router.js";
+import { showToast } from "./toast.js";
 
-/** `onProfile(profile)`: one has changed it. */
-export function openAccount({ api, session, me }, onProfile) {
+/** `onProfileChange(profile)` is called with the user's saved profile. */
+export function openAccountDialog({ api, session, me }, onProfileChange) {
   const body = el(
     "div.account",
     {},
@@ -22,14 +22,14 @@ export function openAccount({ api, session, me }, onProfile) {
       avatar(me, "large"),
       el("div", {}, el("h3", {}, me.display_name), el("p.muted", {}, `@${me.username}`)),
     ),
-    section("account.profile", profileForm(api, me, onProfile)),
-    section("account.sessions", devices(api)),
+    section("account.profile", profileForm(api, me, onProfileChange)),
+    section("account.sessions", deviceList(api)),
     section("account.password", passwordForm(api, me)),
   );
   const signOut = async () => {
     dialog.close();
-    // Whoever signs in next need not begin where this one was.
-    go("#/");
+    // The next user to sign in in this tab starts at the chat list, not at this user's conversation.
+    navigate("#/");
     await session.logout();
   };
   const dialog = showDialog(t("account.title"), body, [
@@ -37,25 +37,25 @@ export function openAccount({ api, session, me }, onProfile) {
   ]);
 }
 
-function section(name, content) {
-  return el("section", { "aria-label": t(name) }, el("h3", {}, t(name)), content);
+function section(titleKey, content) {
+  return el("section", { "aria-label": t(titleKey) }, el("h3", {}, t(titleKey)), content);
 }
 
-function profileForm(api, me, onProfile) {
+function profileForm(api, me, onProfileChange) {
   const fields = [
     new Field("display_name", (value) => value.trim() !== "" && value.length <= 64, {
       value: me.display_name,
       autocomplete: "name",
     }),
-    new Field("avatar", (value) => value === "" || isWebAddress(value), {
+    new Field("avatar", (value) => value === "" || isHttpUrl(value), {
       hint: "field.avatar.hint",
       type: "url",
       value: me.avatar ?? "",
     }),
   ];
-  return form(fields, t("save"), async ({ display_name, avatar }) => {
-    onProfile(await api.updateMe({ display_name: display_name.trim(), avatar: avatar || null }));
-    say(t("saved"));
+  return createForm(fields, t("save"), async ({ display_name, avatar }) => {
+    onProfileChange(await api.updateMe({ display_name: display_name.trim(), avatar: avatar || null }));
+    showToast(t("saved"));
   });
 }
 
@@ -68,25 +68,26 @@ function passwordForm(api, me) {
       autocomplete: "new-password",
     }),
   ];
-  const element = form(fields, t("account.password.change"), async ({ current_password, new_password }) => {
+  const element = createForm(fields, t("account.password.change"), async ({ current_password, new_password }) => {
     try {
       await api.changePassword(current_password, new_password);
     } catch (error) {
       if (error.code !== "bad_credentials") throw error;
+      // Show the error at the field.
       throw new LoaError("validation_failed", error.detail, {
         errors: [{ field: "current_password", message: error.detail }],
       });
     }
     element.reset();
-    say(t("account.password.changed"));
+    showToast(t("account.password.changed"));
   });
-  // For the browser's keeper of passwords, which wants to know whose it is.
+  // Password managers need the username that the passwords belong to.
   element.prepend(
     el("input", { type: "text", autocomplete: "username", value: me.username, hidden: true, readonly: true }),
   );
   return element;
 }
 
-function isWebAddress(text) {
+function isHttpUrl(text) {
   return URL.canParse(text) && ["http:", "https:"].includes(new URL(text).protocol);
 }

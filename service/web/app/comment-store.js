@@ -1,43 +1,46 @@
-/** The comments of one post: what of them is loaded, oldest first. */
+/** The loaded comments of one post, oldest first. */
 
-export class Comments {
+const PAGE_SIZE = 100;
+
+export class CommentStore {
   items = [];
   hasMore = false;
   #api;
   #postId;
-  #page = null;
-  #next = null;
+  /** The cursors of the page loaded last and of the next one. */
+  #lastCursor = null;
+  #nextCursor = null;
 
   constructor(api, postId) {
     this.#api = api;
     this.#postId = postId;
   }
 
-  /** One page more. */
+  /** Load the next page. */
   async load() {
-    this.#page = this.#next;
-    const { items, next } = await this.#api.comments(this.#postId, { limit: 100, after: this.#page });
+    this.#lastCursor = this.#nextCursor;
+    const { items, next } = await this.#api.comments(this.#postId, { limit: PAGE_SIZE, after: this.#lastCursor });
     this.#add(items);
-    this.#next = next;
+    this.#nextCursor = next;
     this.hasMore = next !== null;
   }
 
-  /** What has come since. */
+  /** Load comments that were added after the last page, unless there are older ones to load first. */
   async refresh() {
     if (this.hasMore) return;
-    this.#next = this.#page;
+    this.#nextCursor = this.#lastCursor;
     await this.load();
     while (this.hasMore) await this.load();
   }
 
-  /** Load as far as the comment; whether there is one. */
+  /** Load pages until the comment is among them. Resolves to whether it exists. */
   async find(id) {
     while (this.hasMore && !this.#has(id)) await this.load();
     if (!this.#has(id)) await this.refresh();
     return this.#has(id);
   }
 
-  /** Send one; again with the same `nonce` does not make another. */
+  /** Post a comment. Sending it again with the same `nonce` does not create another. */
   async send(content, parentId, nonce) {
     const comment = await this.#api.comment(this.#postId, content, { parentId, nonce });
     this.#add([comment]);

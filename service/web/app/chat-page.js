@@ -1,0 +1,111 @@
+/** The chat page: the list of conversations and, beside it, the open one. */
+
+import { ConversationList } from "./conversation-list.js";
+import { ConversationView } from "./conversation-view.js";
+import { el, setChildren } from "./dom.js";
+import { icon } from "./icon.js";
+import { errorText, t } from "./i18n.js";
+import { openNewChatDialog } from "./new-chat-dialog.js";
+import { replaceRoute } from "./router.js";
+import { showToast } from "./toast.js";
+
+/** Users whose presence is watched at once. */
+const MAX_WATCHED = 200;
+const MAX_WATCHED_PER_CONVERSATION = 20;
+
+export class ChatPage {
+  element;
+  #app;
+  #list;
+  #view = null;
+  #viewContainer = el("div.pane-container");
+  /** The id of the open conversation. */
+  #currentId = null;
+  #watched = "";
+  #abort = new AbortController();
+
+  constructor(app) {
+    this.#app = app;
+    this.#list = new ConversationList(app, () => openNewChatDialog(app));
+    this.element = el("div.chat", {}, this.#list.element, this.#viewContainer);
+    this.#showPlaceholder();
+    const { signal } = this.#abort;
+    addEventListener("focus", () => this.#view?.reportSeen(), { signal });
+    document.addEventListener("visibilitychange", () => this.#view?.reportSeen(), { signal });
+  }
+
+  close() {
+    this.#abort.abort();
+    this.#closeView();
+    this.#list.close();
+  }
+
+  /** Open a conversation; null closes the open one. */
+  open(conversationId) {
+    if (conversationId === this.#currentId) return;
+    this.#closeView();
+    this.#currentId = conversationId;
+    this.#showPlaceholder();
+    if (conversationId) this.#load(conversationId);
+  }
+
+  async #load(conversationId) {
+    const { store } = this.#app;
+    try {
+      await store.openConversation(conversationId);
+    } catch (error) {
+      // The user is not, or no longer, a participant.
+      showToast(errorText(error));
+      if (conversationId === this.#currentId) replaceRoute("#/");
+      return;
+    }
+    if (conversationId !== this.#currentId) return;
+    this.render(store.getSnapshot());
+    this.#view?.onLoaded();
+  }
+
+  render(state) {
+    this.#list.render(state, this.#currentId);
+    this.#watchPresence(state);
+    const conversation = state.conversations[this.#currentId];
+    if (this.#view && !conversation?.details) {
+      // The user has left the conversation or was removed from it.
+      replaceRoute("#/");
+    } else if (!this.#view && conversation?.details) {
+      this.#view = new ConversationView(this.#app, this.#currentId, state);
+      setChildren(this.#viewContainer, this.#view.element);
+      this.#view.render(state);
+      this.#view.focus();
+    } else {
+      this.#view?.render(state);
+    }
+  }
+
+  #closeView() {
+    if (this.#currentId) this.#app.store.closeConversation(this.#currentId);
+    this.#view?.close();
+    this.#view = null;
+  }
+
+  #showPlaceholder() {
+    setChildren(
+      this.#viewContainer,
+      el("main.pane", { id: "content" }, el("div.empty-state", {}, icon("chats"), el("p", {}, t("chats.choose")))),
+    );
+  }
+
+  /** Watch the presence of the participants of the open conversation and of those in the list. */
+  #watchPresence({ conversationIds, conversations }) {
+    const ids = new Set();
+    for (const id of [this.#currentId, ...conversationIds]) {
+      const participants = conversations[id]?.details?.participant_ids.slice(0, MAX_WATCHED_PER_CONVERSATION) ?? [];
+      for (const userId of participants) {
+        if (userId !== this.#app.me.id && ids.size < MAX_WATCHED) ids.add(userId);
+      }
+    }
+    const key = [...ids].sort().join();
+    if (key === this.#watched) return;
+    this.#watched = key;
+    this.#app.socket.watchPresence([...ids]);
+  }
+}

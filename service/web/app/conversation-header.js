@@ -1,0 +1,46 @@
+/** The header of an open conversation: its name, who is online, and the button for its details. */
+
+import { conversationAvatar, conversationName, conversationPresence } from "./conversation-labels.js";
+import { el, setChildren, setText } from "./dom.js";
+import { icon } from "./icon.js";
+import { t } from "./i18n.js";
+
+export class ConversationHeader {
+  element;
+  #me;
+  #heading = el("h2.ellipsis", { tabindex: "-1" });
+  #presence = el("p.presence.ellipsis");
+  #avatar = el("span");
+  #rendered = {};
+
+  constructor(me, onOpenDetails) {
+    this.#me = me;
+    const label = t("conversation.details");
+    this.element = el(
+      "header",
+      {},
+      el("a.icon-button.back", { href: "#/", "aria-label": t("back") }, icon("back")),
+      this.#avatar,
+      el("div.grow", {}, this.#heading, this.#presence),
+      el(
+        "button.icon-button",
+        { type: "button", "aria-label": label, title: label, onclick: onOpenDetails },
+        icon("info"),
+      ),
+    );
+  }
+
+  focus() {
+    this.#heading.focus();
+  }
+
+  render(details, presence) {
+    if (details === this.#rendered.details && presence === this.#rendered.presence) return;
+    if (details !== this.#rendered.details) {
+      setText(this.#heading, conversationName(details, this.#me.id));
+      setChildren(this.#avatar, conversationAvatar(details, this.#me.id));
+    }
+    setText(this.#presence, conversationPresence(details, this.#me.id, presence));
+    this.#rendered = { details, presence };
+  }
+}

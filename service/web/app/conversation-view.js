@@ -1,0 +1,193 @@
+/** One open conversation: header, messages and composer. */
+
+import { openConversationDetails } from "./conversation-details-dialog.js";
+import { ConversationHeader } from "./conversation-header.js";
+import { conversationName } from "./conversation-labels.js";
+import { confirm } from "./dialog.js";
+import { el, setText } from "./dom.js";
+import { errorText, t } from "./i18n.js";
+import { nameOf, previewText } from "./message-bubble.js";
+import { MessageComposer } from "./message-composer.js";
+import { MessageList } from "./message-list.js";
+import { openMessageMenu } from "./message-menu.js";
+import { ProfileLoader } from "./profile-loader.js";
+import { showToast } from "./toast.js";
+import { TypingIndicator } from "./typing-indicator.js";
+
+/** Pages of history that may be loaded to reach a quoted message. */
+const MAX_PAGES_TO_QUOTED = 20;
+/** Of more new messages at once, as after a reconnection, a screen reader reads only the last ones. */
+const MAX_READ_ALOUD = 5;
+
+export class ConversationView {
+  element;
+  id;
+  #app;
+  #header;
+  #list;
+  #composer;
+  #typing = new TypingIndicator();
+  #liveRegion = el("p.visually-hidden", { role: "log", "aria-live": "polite" });
+  #profileLoader;
+  #messages;
+  #state;
+
+  constructor(app, conversationId, state) {
+    this.#app = app;
+    this.id = conversationId;
+    this.#state = state;
+    this.#profileLoader = new ProfileLoader(app.api, () => this.render(this.#state));
+    const actions = this.#actions();
+    const { details } = this.#conversation;
+    this.#header = new ConversationHeader(app.me, () => openConversationDetails(app, conversationId));
+    this.#list = new MessageList(actions);
+    this.#list.element.classList.toggle("direct", details.kind === "direct");
+    this.#composer = new MessageComposer(conversationId, conversationName(details, app.me.id), app.drafts, {
+      nameOf: actions.nameOf,
+      send: (content, replyTo) => this.#send(content, replyTo),
+      edit: (message, content) => this.#try(() => app.api.editMessage(conversationId, message.id, content)),
+      typing: () => app.socket.typing(conversationId),
+      lastOwnMessage: () =>
+        this.#conversation.messages.findLast(({ sender_id, deleted }) => sender_id === app.me.id && !deleted),
+    });
+    this.element = el(
+      "main.pane",
+      { id: "content", "aria-label": t("nav.chats") },
+      this.#header.element,
+      this.#list.element,
+      el("div.pane-footer", {}, this.#list.scrollButton, this.#typing.element, this.#composer.element),
+      this.#liveRegion,
+    );
+  }
+
+  close() {
+    this.#list.close();
+  }
+
+  /** Focus the composer. On a touch device focus the heading: the on-screen keyboard would cover the messages. */
+  focus() {
+    if (matchMedia("(hover: none)").matches) this.#header.focus();
+    else this.#composer.focus();
+  }
+
+  /** Call once the first page of messages is loaded. */
+  onLoaded() {
+    this.#list.onLoaded();
+  }
+
+  render(state) {
+    const before = this.#conversation;
+    this.#state = state;
+    const { details, typing, messages } = this.#conversation;
+    if (messages !== this.#messages) this.#profileLoader.loadMissing(messages, state.people);
+    this.#messages = messages;
+    this.#header.render(details, state.presence);
+    this.#typing.render(typing, this.#profiles);
+    this.#list.render(this.#conversation, this.#profiles);
+    this.#readAloud(before);
+  }
+
+  /** Call when the window becomes visible or gets the focus. */
+  reportSeen() {
+    this.#list.reportSeen();
+  }
+
+  get #conversation() {
+    return this.#state.conversations[this.id];
+  }
+
+  get #profiles() {
+    return this.#profileLoader.mergeInto(this.#state.people);
+  }
+
+  /** Put the other participants' messages that are newer than `before` into the live region. */
+  #readAloud(before) {
+    const isNew = ({ seq, sender_id, deleted }) => seq > before.lastSeq && sender_id !== this.#app.me.id && !deleted;
+    const newMessages = this.#conversation.messages.slice(-MAX_READ_ALOUD).filter(isNew);
+    if (newMessages.length === 0) return;
+    const toSpeech = (message) =>
+      t("conversation.new_message_from", {
+        name: nameOf(this.#profiles[message.sender_id]),
+        text: previewText(message),
+      });
+    setText(this.#liveRegion, newMessages.map(toSpeech).join("\n"));
+  }
+
+  #actions() {
+    const { store, me } = this.#app;
+    const actions = {
+      me: me.id,
+      isGroup: () => this.#conversation.details.kind === "group",
+      nameOf: (userId) => (userId === me.id ? t("message.you") : nameOf(this.#profiles[userId])),
+      reply: (message) => this.#composer.startReply(message),
+      edit: (message) => this.#composer.startEdit(message),
+      remove: (message) => this.#remove(message),
+      copy: (message) => this.#copy(message),
+      toggleReaction: (message, emoji) => this.#toggleReaction(message, emoji),
+      retry: (message) => this.#retry(message),
+      discard: ({ nonce }) => store.dismiss(this.id, nonce),
+      goTo: (messageId) => this.#goTo(messageId),
+      openMenu: (opener, row) => openMessageMenu(opener, row, actions),
+      loadOlder: () => this.#try(() => store.loadOlder(this.id)),
+      onAllSeen: () => this.#markRead(),
+    };
+    return actions;
+  }
+
+  #send(content, replyTo) {
+    this.#list.onOwnMessage();
+    // Other errors are shown at the message itself.
+    this.#app.socket
+      .send(this.id, content, { replyTo })
+      .catch((error) => error.code === "outbox_full" && showToast(errorText(error)));
+  }
+
+  #retry({ nonce, content, reply_to }) {
+    this.#app.store.dismiss(this.id, nonce);
+    this.#send(content, reply_to);
+  }
+
+  #markRead() {
+    if (!document.hidden && document.hasFocus()) this.#app.store.markRead(this.id);
+  }
+
+  #toggleReaction(message, emoji) {
+    const { api, me } = this.#app;
+    const reacted = message.reactions[emoji]?.includes(me.id);
+    this.#try(() => (reacted ? api.unreact(this.id, message.id, emoji) : api.react(this.id, message.id, emoji)));
+  }
+
+  async #remove(message) {
+    if (await confirm(t("message.delete.question"), t("message.delete"))) {
+      await this.#try(() => this.#app.api.deleteMessage(this.id, message.id));
+    }
+  }
+
+  #copy({ content }) {
+    return this.#try(async () => {
+      await navigator.clipboard.writeText(content);
+      showToast(t("message.copied"));
+    });
+  }
+
+  /** Scroll to a message, loading older pages until it is there. */
+  async #goTo(messageId) {
+    for (
+      let page = 0;
+      page < MAX_PAGES_TO_QUOTED && !this.#list.scrollToMessage(messageId) && this.#conversation.hasOlder;
+      page += 1
+    ) {
+      await this.#app.store.loadOlder(this.id);
+      this.render(this.#app.store.getSnapshot());
+    }
+  }
+
+  /** Run `action`; if it rejects, show the error as a toast. */
+  async #try(action) {
+    try {
+      return await action();
+    } catch (error) {
+      showToast(errorText(error));
+    }
+  }
+}

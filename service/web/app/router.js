@@ -1,0 +1,31 @@
+/** Hash-based routing: the URL's fragment names the current view, so links, the back button and reloading work. */
+
+/**
+ * Return {section: "chats", conversationId} or {section: "posts", postId, commentId}; an id that is not in the URL is
+ * null.
+ */
+export function currentRoute() {
+  const [path, fragment = ""] = location.hash.slice(1).split("#");
+  const [, name, id = null] = path.split("/");
+  if (name === "posts")
+    return { section: name, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
+  return { section: "chats", conversationId: name === "c" ? id : null };
+}
+
+export function linkToConversation(id) {
+  return `#/c/${id}`;
+}
+
+export function linkToComment(postId, commentId) {
+  return `#/posts/${postId}#comment-${commentId}`;
+}
+
+export function navigate(link) {
+  location.hash = link;
+}
+
+/** Go to `link` without a history entry for the current view, which no longer exists. */
+export function replaceRoute(link) {
+  history.replaceState(null, "", link);
+  dispatchEvent(new HashChangeEvent("hashchange"));
+}

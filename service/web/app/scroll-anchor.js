@@ -1,0 +1,95 @@
+/**
+ * Scroll anchoring for a list that grows at both ends. At the bottom, the list follows new rows; elsewhere, the rows in
+ * view stay where they are while others are added above or below.
+ */
+
+/** Pixels from the bottom that still count as the bottom: a message's status line, and rounding when zoomed. */
+const BOTTOM_TOLERANCE = 40;
+
+export class ScrollAnchor {
+  #container;
+  #list;
+  #atBottom = true;
+  #scrollTop = 0;
+  #resizeObserver;
+
+  /** `container` scrolls, `list` holds the rows; `onScroll` is called after each scroll event. */
+  constructor(container, list, onScroll) {
+    this.#container = container;
+    this.#list = list;
+    container.addEventListener(
+      "scroll",
+      () => {
+        this.#onScroll();
+        onScroll();
+      },
+      { passive: true },
+    );
+    // The height changes with the window, a phone's on-screen keyboard and the composer.
+    this.#resizeObserver = new ResizeObserver(() => this.#atBottom && this.#jumpToBottom());
+    this.#resizeObserver.observe(container);
+  }
+
+  close() {
+    this.#resizeObserver.disconnect();
+  }
+
+  /** Whether the bottom is in view, or a smooth scroll to it is under way. */
+  get atBottom() {
+    return this.#atBottom;
+  }
+
+  /** Pixels of the list below the viewport. */
+  get distanceToBottom() {
+    return this.#container.scrollHeight - this.#container.scrollTop - this.#container.clientHeight;
+  }
+
+  /** Call `change`, which modifies the list, and keep the scroll position. */
+  preserve(change) {
+    const anchor = this.#atBottom ? null : this.#firstVisibleRow();
+    // Anchor its lower edge: if the row itself changes height, it grows out of view.
+    const before = anchor?.getBoundingClientRect().bottom;
+    change();
+    if (this.#atBottom) this.#jumpToBottom();
+    else if (anchor?.isConnected) this.#container.scrollTop += anchor.getBoundingClientRect().bottom - before;
+  }
+
+  scrollToBottom({ smooth = false } = {}) {
+    this.#atBottom = true;
+    if (smooth) this.#container.scrollTo({ top: this.#container.scrollHeight, behavior: "smooth" });
+    else this.#jumpToBottom();
+  }
+
+  /** Scroll to `row`; `block` is "start" or "center", as for `scrollIntoView`. */
+  scrollTo(row, block) {
+    this.#atBottom = false;
+    row.scrollIntoView({ block });
+    this.#onScroll();
+  }
+
+  /** Binary search: there may be thousands of rows. */
+  #firstVisibleRow() {
+    const top = this.#container.getBoundingClientRect().top;
+    const rows = this.#list.children;
+    let [low, high] = [0, rows.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (rows[middle].getBoundingClientRect().bottom > top) high = middle;
+      else low = middle + 1;
+    }
+    return rows[low] ?? null;
+  }
+
+  #jumpToBottom() {
+    this.#container.scrollTop = this.#container.scrollHeight;
+    this.#scrollTop = this.#container.scrollTop;
+  }
+
+  /** Only scrolling up leaves the bottom: a smooth scroll down takes a while, and messages may arrive meanwhile. */
+  #onScroll() {
+    const { scrollTop } = this.#container;
+    if (this.distanceToBottom <= BOTTOM_TOLERANCE) this.#atBottom = true;
+    else if (scrollTop < this.#scrollTop) this.#atBottom = false;
+    this.#scrollTop = scrollTop;
+  }
+}
