@@ -1,4 +1,4 @@
-"""The browser's side of Loa: the page at `/`, and the modules, styles and pictures that it is made of."""
+"""Serves the browser app: the page at `/` and its static files."""
 
 import gzip
 import hashlib
@@ -13,10 +13,10 @@ from service.common.errors import NotFound
 ROOT = Path(__file__).parent
 FOLDERS = ("app", "client")
 PAGE = "app/index.html"
-MODULES = b"<!-- modules -->"
-"""Here the page names all its modules, so that they come at once: one imports another, which imports another."""
+MODULES_PLACEHOLDER = b"<!-- modules -->"
+"""Replaced by preload links for all modules: nested imports would otherwise load one level after the other."""
 
-TYPES = {
+CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -25,14 +25,14 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
-"""What is served; a file of another kind in these folders is not."""
+"""By file extension. Other files in the folders are not served."""
 
-POLICY = "; ".join(
+CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
-        # Avatars are where their owners have put them.
+        # Avatars are hosted anywhere: users enter their URLs.
         "img-src 'self' https: http: data:",
-        # Content is text: not even a mistake of ours can turn a string into markup or script.
+        # Trusted Types: no string can become markup or script, not even by a bug in the app.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
         "object-src 'none'",
@@ -42,57 +42,57 @@ POLICY = "; ".join(
     )
 )
 HEADERS = {
-    # Always ask, which costs one 304: after a deployment nobody runs yesterday's module beside today's.
+    # Revalidate always, which costs one 304: after a deployment, no page may mix old and new modules.
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
 
 class Asset(NamedTuple):
-    """A file as it is sent. `packed` is its gzip form, which every browser takes."""
+    """A static file, plain and compressed with gzip."""
 
     content_type: str
     plain: bytes
-    packed: bytes
+    gzipped: bytes
     digest: str
 
     @classmethod
-    def of(cls, content_type: str, plain: bytes) -> "Asset":
+    def build(cls, content_type: str, plain: bytes) -> "Asset":
         return cls(content_type, plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:32])
 
-    def answer(self, request: Request) -> HTTPResponse:
-        """The file, or 304 where the client has it already."""
-        pack = "gzip" in request.headers.get("accept-encoding", "")
-        # One for each form: an entity tag names the bytes that are sent.
-        tag = f'"{self.digest}-gzip"' if pack else f'"{self.digest}"'
-        headers = {**HEADERS, "ETag": tag}
-        if tag in (known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")):
+    def respond(self, request: Request) -> HTTPResponse:
+        """Return the file, or 304 if the client has the current version."""
+        use_gzip = "gzip" in request.headers.get("accept-encoding", "")
+        # An entity tag identifies the bytes sent, so each encoding has its own (RFC 9110, 8.8.3).
+        etag = f'"{self.digest}-gzip"' if use_gzip else f'"{self.digest}"'
+        headers = {**HEADERS, "ETag": etag}
+        if etag in (known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")):
             return HTTPResponse(status=304, headers=headers)
-        if pack:
+        if use_gzip:
             headers["Content-Encoding"] = "gzip"
-        body = self.packed if pack else self.plain
+        body = self.gzipped if use_gzip else self.plain
         return HTTPResponse(body, headers=headers, content_type=self.content_type)
 
 
 def blueprint() -> Blueprint:
-    """All files are read here, once: what is not in this table is not there, so no path leads anywhere else."""
+    """Build the blueprint. All files are read into memory here, so no request path can lead to another file."""
     files = {
         file.relative_to(ROOT).as_posix(): file.read_bytes()
         for folder in FOLDERS
         for file in sorted((ROOT / folder).rglob("*"))
-        if file.suffix in TYPES
+        if file.suffix in CONTENT_TYPES
     }
     modules = "".join(f'<link rel="modulepreload" href="/{path}" />' for path in files if path.endswith(".js"))
-    files[PAGE] = files[PAGE].replace(MODULES, modules.encode())
-    assets = {path: Asset.of(TYPES[Path(path).suffix], plain) for path, plain in files.items()}
+    files[PAGE] = files[PAGE].replace(MODULES_PLACEHOLDER, modules.encode())
+    assets = {path: Asset.build(CONTENT_TYPES[Path(path).suffix], plain) for path, plain in files.items()}
     bp = Blueprint("web")
 
     @bp.get("/")
     @openapi.exclude()
     async def page(request: Request) -> HTTPResponse:
-        return assets[PAGE].answer(request)
+        return assets[PAGE].respond(request)
 
     @bp.get("/<folder:(?:app|client)>/<path:path>")
     @openapi.exclude()
@@ -100,6 +100,6 @@ def blueprint() -> Blueprint:
         asset = assets.get(f"{folder}/{path}")
         if asset is None:
             raise NotFound
-        return asset.answer(request)
+        return asset.respond(request)
 
     return bp

@@ -1,4 +1,4 @@
-"""The page's own routes, behind the headers and errors that every answer has."""
+"""A Sanic app with only the web routes, plus the common headers and error handlers."""
 
 from collections.abc import AsyncIterator
 from itertools import count
@@ -12,13 +12,13 @@ from service.http import sanic_ext_setup as extensions
 from service.web.routes import blueprint
 from tests.rest import RestClient, forget_documents, serving
 
-numbers = count()
+app_numbers = count()
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[RestClient]:
     forget_documents()
-    app: Sanic[Any, Any] = Sanic(f"web-test-{next(numbers)}", configure_logging=False)
+    app: Sanic[Any, Any] = Sanic(f"web-test-{next(app_numbers)}", configure_logging=False)
     extensions.install(app, ())
     error_handler.install(app)
     headers.install(app)

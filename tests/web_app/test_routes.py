@@ -1,4 +1,4 @@
-"""What the browser is given, and what it is not."""
+"""The browser app's page and static files."""
 
 import asyncio
 import gzip
@@ -12,7 +12,7 @@ from service.web.routes import FOLDERS, ROOT
 from tests.rest import RestClient
 
 FILES = ["/app/main.js", "/app/css/tokens.css", "/app/icon.svg", "/app/messages/vi.json", "/client/package.json"]
-PLAIN = {"Accept-Encoding": "identity"}
+UNCOMPRESSED = {"Accept-Encoding": "identity"}
 
 
 def policy(response: httpx.Response) -> dict[str, str]:
@@ -21,21 +21,20 @@ def policy(response: httpx.Response) -> dict[str, str]:
 
 
 class TestPage:
-    async def test_is_html(self, client: RestClient) -> None:
-        """The address of the site alone is enough."""
+    async def test_root_serves_the_page(self, client: RestClient) -> None:
         response = await client.get("/")
         assert 200 == response.status_code
         assert "text/html; charset=utf-8" == response.headers["content-type"]
         assert "<title>Loa</title>" in response.text
 
-    async def test_names_all_its_modules(self, client: RestClient) -> None:
-        """They come at once, and not each after the one that imports it."""
-        named = set(re.findall(r'<link rel="modulepreload" href="/([^"]+)" />', (await client.get("/")).text))
-        there = {file.relative_to(ROOT).as_posix() for folder in FOLDERS for file in (ROOT / folder).rglob("*.js")}
-        assert there == named
+    async def test_preloads_every_module(self, client: RestClient) -> None:
+        """Otherwise the browser would discover nested imports one level after the other."""
+        preloaded = set(re.findall(r'<link rel="modulepreload" href="/([^"]+)" />', (await client.get("/")).text))
+        existing = {file.relative_to(ROOT).as_posix() for folder in FOLDERS for file in (ROOT / folder).rglob("*.js")}
+        assert existing == preloaded
 
-    async def test_runs_only_what_is_ours(self, client: RestClient) -> None:
-        """No inline script or style, no frame, no base, no form to elsewhere, and no string becomes markup."""
+    async def test_content_security_policy_allows_only_own_scripts(self, client: RestClient) -> None:
+        """It also forbids inline code, frames, `<base>`, foreign form targets, and markup from strings."""
         directives = policy(await client.get("/"))
         assert "'self'" == directives["default-src"]
         assert "'self' https: http: data:" == directives["img-src"]
@@ -45,7 +44,7 @@ class TestPage:
         assert "unsafe" not in str(directives)
 
     async def test_has_no_inline_script_or_style(self) -> None:
-        """The policy would stop them, and the page with them."""
+        """The content security policy would block them."""
         page = (ROOT / "app/index.html").read_text()
         assert "<style" not in page
         assert " style=" not in page
@@ -54,7 +53,7 @@ class TestPage:
 
 class TestFile:
     @pytest.mark.parametrize(
-        ("path", "kind"),
+        ("path", "content_type"),
         [
             ("/app/main.js", "text/javascript; charset=utf-8"),
             ("/app/css/tokens.css", "text/css; charset=utf-8"),
@@ -63,46 +62,44 @@ class TestFile:
             ("/app/loa.webmanifest", "application/manifest+json"),
         ],
     )
-    async def test_says_what_it_is(self, client: RestClient, path: str, kind: str) -> None:
-        """A browser that may not guess runs no module that does not say that it is one."""
+    async def test_has_a_content_type(self, client: RestClient, path: str, content_type: str) -> None:
+        """With `nosniff`, a browser runs a module only if it has a JavaScript content type."""
         response = await client.get(path)
-        assert (200, kind) == (response.status_code, response.headers["content-type"])
+        assert (200, content_type) == (response.status_code, response.headers["content-type"])
         assert "nosniff" == response.headers["x-content-type-options"]
 
     @pytest.mark.parametrize("path", FILES)
-    async def test_is_sent_as_it_is(self, client: RestClient, path: str) -> None:
-        """Byte for byte, packed or not."""
-        wanted = (ROOT / path.lstrip("/")).read_bytes()
-        assert wanted == (await client.get(path, headers=PLAIN)).content
-        packed = await client.get(path, headers={"Accept-Encoding": "gzip, br"})
-        assert "gzip" == packed.headers["content-encoding"]
-        assert wanted == packed.content
-        assert int(packed.headers["content-length"]) == len(gzip.compress(wanted, mtime=0))
+    async def test_content_is_unchanged_with_and_without_gzip(self, client: RestClient, path: str) -> None:
+        expected = (ROOT / path.lstrip("/")).read_bytes()
+        assert expected == (await client.get(path, headers=UNCOMPRESSED)).content
+        gzipped = await client.get(path, headers={"Accept-Encoding": "gzip, br"})
+        assert "gzip" == gzipped.headers["content-encoding"]
+        assert expected == gzipped.content
+        assert int(gzipped.headers["content-length"]) == len(gzip.compress(expected, mtime=0))
 
-    async def test_is_asked_for_again_and_not_sent_again(self, client: RestClient) -> None:
-        """After a deployment nobody runs an old module beside a new one; without one it costs a 304."""
+    async def test_is_revalidated_with_its_etag(self, client: RestClient) -> None:
+        """A page never mixes modules of two deployments; an unchanged file costs a 304."""
         first = await client.get("/app/main.js")
         assert "no-cache" == first.headers["cache-control"]
-        tag = first.headers["etag"]
-        for known in (tag, f"W/{tag}", f'"other", {tag}'):
-            again = await client.get("/app/main.js", headers={"If-None-Match": known})
-            assert (304, b"", tag) == (again.status_code, again.content, again.headers["etag"])
+        etag = first.headers["etag"]
+        for value in (etag, f"W/{etag}", f'"other", {etag}'):
+            again = await client.get("/app/main.js", headers={"If-None-Match": value})
+            assert (304, b"", etag) == (again.status_code, again.content, again.headers["etag"])
         assert 200 == (await client.get("/app/main.js", headers={"If-None-Match": '"other"'})).status_code
 
-    async def test_has_a_tag_for_each_form(self, client: RestClient) -> None:
-        """A cache must not take the packed bytes for the plain ones."""
-        packed = await client.get("/app/main.js", headers={"Accept-Encoding": "gzip"})
-        plain = await client.get("/app/main.js", headers=PLAIN)
-        assert packed.headers["etag"] != plain.headers["etag"]
+    async def test_has_an_etag_per_encoding(self, client: RestClient) -> None:
+        """A cache must not mistake the compressed bytes for the plain ones."""
+        gzipped = await client.get("/app/main.js", headers={"Accept-Encoding": "gzip"})
+        plain = await client.get("/app/main.js", headers=UNCOMPRESSED)
+        assert gzipped.headers["etag"] != plain.headers["etag"]
         assert "Accept-Encoding" == plain.headers["vary"]
 
     @pytest.mark.parametrize("path", ["/", "/app/main.js"])
-    async def test_has_a_head(self, client: RestClient, path: str) -> None:
-        """The same headers, and nothing after them."""
-        whole, head = await client.get(path), await client.head(path)
+    async def test_head_returns_the_headers_of_get(self, client: RestClient, path: str) -> None:
+        get, head = await client.get(path), await client.head(path)
         assert (200, b"") == (head.status_code, head.content)
         for name in ("content-type", "etag", "cache-control", "content-security-policy"):
-            assert whole.headers[name] == head.headers[name]
+            assert get.headers[name] == head.headers[name]
 
     @pytest.mark.parametrize(
         "path",
@@ -122,15 +119,14 @@ class TestFile:
             "/web/routes.py",
         ],
     )
-    async def test_is_one_of_those_known(self, client: RestClient, path: str) -> None:
-        """Whatever way a path takes, it leads to no other file. It is written to the wire as it is."""
+    async def test_other_paths_are_not_found(self, client: RestClient, path: str) -> None:
+        """Path traversal reaches no other file. The request is sent raw: an HTTP client would normalise the path."""
         with socket.create_connection((client.host, client.port)) as connection:
             connection.setblocking(False)
             head = await exchange(connection, f"GET {path} HTTP/1.1\r\nHost: loa\r\nConnection: close\r\n\r\n")
         assert head.split(b" ")[1] in (b"404", b"400")
 
-    async def test_is_not_in_the_document(self, client: RestClient) -> None:
-        """The API's description is of the API."""
+    async def test_routes_are_not_in_the_openapi_document(self, client: RestClient) -> None:
         assert {} == (await client.get("/docs/openapi.json")).json()["paths"]
 
 

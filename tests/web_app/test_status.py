@@ -1,4 +1,4 @@
-"""The operator's status page: who gets what of it."""
+"""The status page: access and headers."""
 
 import httpx
 import pytest
@@ -16,8 +16,8 @@ def authorization(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_without_a_token_set_there_is_no_such_page(settings: Settings, mongo: Mongo) -> None:
-    """Nor a part of it, whatever is shown."""
+async def test_page_does_not_exist_unless_a_token_is_set(settings: Settings, mongo: Mongo) -> None:
+    """Nor do its files, with whatever token a request has."""
     forget_documents()
     async with serving(create_app(settings=settings)) as client:
         for path in PATHS:
@@ -26,28 +26,28 @@ async def test_without_a_token_set_there_is_no_such_page(settings: Settings, mon
 
 
 @pytest.fixture
-def guarded(settings: Settings, mongo: Mongo) -> Settings:
+def settings_with_token(settings: Settings, mongo: Mongo) -> Settings:
     return settings.model_copy(update={"status_token": TOKEN})
 
 
-async def test_it_shows_its_numbers_to_who_has_the_token(guarded: Settings) -> None:
-    """Those of the metrics, and never stored on the way."""
+async def test_metrics_require_the_token(settings_with_token: Settings) -> None:
+    """The page and its files are public; the metrics are never cached."""
     forget_documents()
-    async with serving(create_app(settings=guarded)) as client:
+    async with serving(create_app(settings=settings_with_token)) as client:
         await client.get("/healthz")
-        answer = await client.get("/status/metrics.json", headers=authorization(TOKEN))
-        assert (200, "no-store") == (answer.status_code, answer.headers["cache-control"])
-        samples = answer.json()["samples"]
-        counted = {"method": "GET", "route": "/healthz", "status": "200"}
+        response = await client.get("/status/metrics.json", headers=authorization(TOKEN))
+        assert (200, "no-store") == (response.status_code, response.headers["cache-control"])
+        samples = response.json()["samples"]
+        labels = {"method": "GET", "route": "/healthz", "status": "200"}
         assert {
             "metric": "loa_http_requests",
             "name": "loa_http_requests_total",
-            "labels": counted,
+            "labels": labels,
             "value": 1.0,
         } in samples
         assert [1.0] == [sample["value"] for sample in samples if sample["name"] == "loa_bus_connected"]
 
-        refused = [
+        rejected = [
             await client.get("/status/metrics.json"),
             await client.get(f"/status/metrics.json?token={TOKEN}"),
             *[
@@ -55,16 +55,16 @@ async def test_it_shows_its_numbers_to_who_has_the_token(guarded: Settings) -> N
                 for token in (TOKEN[:-1].encode(), TOKEN.encode() + b"x", TOKEN.upper().encode(), b"\xe1\xba\xbf")
             ],
         ]
-        codes = [(answer.status_code, answer.json()["code"]) for answer in refused]
+        codes = [(response.status_code, response.json()["code"]) for response in rejected]
         assert [(401, "token_missing")] * 2 + [(401, "token_invalid")] * 4 == codes
 
-        await check_parts(client)
+        await check_files(client)
         assert 404 == (await client.get("/status/routes.py")).status_code
         assert 404 == (await client.get("/status/..%2Froutes.py")).status_code
 
 
-async def check_parts(client: RestClient) -> None:
-    """The page runs only what is ours, from files, and names nothing that is not there."""
+async def check_files(client: RestClient) -> None:
+    """Assert that the page has a strict content security policy, no inline code, and that its files exist."""
     page: httpx.Response = await client.get("/status")
     policy = page.headers["content-security-policy"]
     assert "default-src 'self'" in policy
@@ -74,14 +74,14 @@ async def check_parts(client: RestClient) -> None:
     assert "<style" not in page.text
     assert " style=" not in page.text
     assert page.text.count("<script") == page.text.count('<script type="module" src=') == 1
-    for part in ("status.js", "chart.js", "samples.js", "status.css"):
-        assert 200 == (await client.get(f"/status/{part}")).status_code
+    for name in ("status.js", "chart.js", "samples.js", "status.css"):
+        assert 200 == (await client.get(f"/status/{name}")).status_code
 
 
-async def test_guessing_is_slowed_down(guarded: Settings) -> None:
-    """Per address; who has the token is not kept out by it."""
+async def test_guessing_the_token_is_rate_limited(settings_with_token: Settings) -> None:
+    """Requests with the right token are not limited."""
     forget_documents()
-    async with serving(create_app(settings=guarded)) as client:
+    async with serving(create_app(settings=settings_with_token)) as client:
         statuses = {
             (await client.get("/status/metrics.json", headers=authorization(f"guess-number-{n}"))).status_code
             for n in range(250)

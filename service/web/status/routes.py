@@ -1,4 +1,4 @@
-"""The operator's status page: what the metrics say now, as charts. Without a token set it does not exist."""
+"""The status page for operators: charts of the current metrics. Enabled by setting a token."""
 
 import hmac
 from pathlib import Path
@@ -12,44 +12,46 @@ from service.http import limits as rules
 from service.http.authentication import bearer
 from service.http.limits import RateLimits, address
 from service.telemetry.metrics import Metrics
-from service.web.routes import TYPES, Asset
+from service.web.routes import CONTENT_TYPES, Asset
 
 PAGE = Path(__file__).parent / "page"
-PRIVATE = {"Cache-Control": "no-store"}
-QUIET = frozenset({"loa_http_request_seconds"})
-"""Metrics of a thousand series, which the page does not show."""
+NO_STORE = {"Cache-Control": "no-store"}
+EXCLUDED_METRICS = frozenset({"loa_http_request_seconds"})
+"""Not shown on the page, and about a thousand series."""
 
 
 def blueprint(metrics: Metrics, limits: RateLimits, token: str) -> Blueprint:
-    """`/status` with its parts, for everyone who can reach the server, and its numbers, for who has the `token`."""
+    """Build the blueprint for `/status`. The page is public; the metrics require `token` as bearer token."""
     assets = {
-        file.name: Asset.of(TYPES[file.suffix], file.read_bytes()) for file in PAGE.iterdir() if file.suffix in TYPES
+        file.name: Asset.build(CONTENT_TYPES[file.suffix], file.read_bytes())
+        for file in PAGE.iterdir()
+        if file.suffix in CONTENT_TYPES
     }
     bp = Blueprint("status", url_prefix="/status")
 
     @bp.get("")
     @openapi.exclude()
     async def page(request: Request) -> HTTPResponse:
-        return assets["index.html"].answer(request)
+        return assets["index.html"].respond(request)
 
     @bp.get("/<name:str>")
     @openapi.exclude()
-    async def part(request: Request, name: str) -> HTTPResponse:
+    async def file(request: Request, name: str) -> HTTPResponse:
         if name not in assets or name == "index.html":
             raise NotFound
-        return assets[name].answer(request)
+        return assets[name].respond(request)
 
     @bp.get("/metrics.json")
     @openapi.exclude()
-    async def numbers(request: Request) -> HTTPResponse:
-        shown = bearer(request)
-        if shown is None:
+    async def metrics_json(request: Request) -> HTTPResponse:
+        given = bearer(request)
+        if given is None:
             raise TokenMissing
-        # By bytes: of text that is not ASCII it would rather raise.
-        if not hmac.compare_digest(shown.encode(), token.encode()):
+        # Compare bytes: `compare_digest` raises TypeError for non-ASCII strings.
+        if not hmac.compare_digest(given.encode(), token.encode()):
             await limits.check(rules.SIGN_IN_ADDRESS, address(request))
             raise TokenInvalid
-        samples = [sample._asdict() for sample in await metrics.samples() if sample.metric not in QUIET]
-        return json({"samples": samples}, headers=PRIVATE)
+        samples = [sample._asdict() for sample in await metrics.samples() if sample.metric not in EXCLUDED_METRICS]
+        return json({"samples": samples}, headers=NO_STORE)
 
     return bp

@@ -1,38 +1,38 @@
-/** A chart: a few lines over the last minutes, and beside each name its latest value. */
+/** A line chart of the last minutes, with a legend that shows each line's latest value. */
 
 const SVG = "http://www.w3.org/2000/svg";
-const POINTS = 150;
+const MAX_POINTS = 150;
 const WIDTH = 300;
 const HEIGHT = 100;
-/** Lines that can be told apart. Where there is more to show, what moves comes first, and the rest is the last one. */
-const LINES = 6;
+/** More lines could not be told apart. Series that are not zero come first; the last line sums up the others. */
+const MAX_LINES = 6;
 
-function el(name, text = "") {
+function createElement(name, text = "") {
   const element = document.createElement(name);
   element.textContent = text;
   return element;
 }
 
-/** Three digits are enough. */
-function short(value) {
+/** Format a value with three significant digits: "12.3k". */
+function formatValue(value) {
   if (value >= 1e6) return `${(value / 1e6).toPrecision(3)}M`;
   if (value >= 1e4) return `${(value / 1e3).toPrecision(3)}k`;
   return String(Number(value.toPrecision(3)));
 }
 
 export class Chart {
-  element = el("figure");
+  element = createElement("figure");
   #unit;
-  #top = el("span");
+  #maximum = createElement("span");
   #svg = document.createElementNS(SVG, "svg");
-  #legend = el("ul");
+  #legend = createElement("ul");
   #lines = new Map();
 
   constructor(title, unit) {
     this.#unit = unit;
-    this.#top.className = "top";
-    const caption = el("figcaption", title);
-    caption.append(this.#top);
+    this.#maximum.className = "maximum";
+    const caption = createElement("figcaption", title);
+    caption.append(this.#maximum);
     this.#svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     this.#svg.setAttribute("preserveAspectRatio", "none");
     this.#svg.setAttribute("role", "img");
@@ -40,31 +40,31 @@ export class Chart {
     this.element.append(caption, this.#svg, this.#legend);
   }
 
-  /** The values of this moment, by name; a line that has none any more is at zero. */
+  /** Add one point to each line. `values`: by series name; a series that is missing counts as zero. */
   push(values) {
-    const wanted = new Map();
-    const many = values.size >= LINES;
+    const points = new Map();
+    const tooMany = values.size >= MAX_LINES;
     for (const [name, value] of values) {
-      if (many && !value && !this.#lines.has(name)) continue;
-      const line = this.#lines.has(name) || this.#lines.size + wanted.size < LINES - 1 ? name : "others";
-      if (!this.#lines.has(line)) this.#lines.set(line, this.#line(line));
-      wanted.set(line, (wanted.get(line) ?? 0) + value);
+      if (tooMany && !value && !this.#lines.has(name)) continue;
+      const line = this.#lines.has(name) || this.#lines.size + points.size < MAX_LINES - 1 ? name : "others";
+      if (!this.#lines.has(line)) this.#lines.set(line, this.#createLine(line));
+      points.set(line, (points.get(line) ?? 0) + value);
     }
     for (const [name, line] of this.#lines) {
-      line.values.push(wanted.get(name) ?? 0);
-      if (line.values.length > POINTS) line.values.shift();
-      line.label.textContent = `${name} ${short(line.values.at(-1))}`;
+      line.values.push(points.get(name) ?? 0);
+      if (line.values.length > MAX_POINTS) line.values.shift();
+      line.label.textContent = `${name} ${formatValue(line.values.at(-1))}`;
     }
     this.#draw();
   }
 
-  #line(name) {
-    const number = this.#lines.size;
+  #createLine(name) {
+    const index = this.#lines.size;
     const shape = document.createElementNS(SVG, "polyline");
-    const label = el("li");
-    shape.setAttribute("class", `series-${number}`);
+    const label = createElement("li");
+    shape.setAttribute("class", `series-${index}`);
     shape.setAttribute("data-name", name);
-    label.className = `series-${number}`;
+    label.className = `series-${index}`;
     this.#svg.append(shape);
     this.#legend.append(label);
     const length = Math.max(0, ...[...this.#lines.values()].map(({ values }) => values.length - 1));
@@ -73,15 +73,15 @@ export class Chart {
 
   #draw() {
     const lines = [...this.#lines.values()];
-    const top = Math.max(...lines.flatMap(({ values }) => values), 0);
-    this.#top.textContent = `up to ${short(top)} ${this.#unit}`;
+    const maximum = Math.max(...lines.flatMap(({ values }) => values), 0);
+    this.#maximum.textContent = `max. ${formatValue(maximum)} ${this.#unit}`;
     for (const { shape, values } of lines) {
-      const first = POINTS - values.length;
-      const at = (value, place) => [
-        (((first + place) * WIDTH) / (POINTS - 1)).toFixed(1),
-        (HEIGHT - (top ? (value / top) * (HEIGHT - 4) : 0) - 2).toFixed(1),
+      const first = MAX_POINTS - values.length;
+      const toPoint = (value, index) => [
+        (((first + index) * WIDTH) / (MAX_POINTS - 1)).toFixed(1),
+        (HEIGHT - (maximum ? (value / maximum) * (HEIGHT - 4) : 0) - 2).toFixed(1),
       ];
-      shape.setAttribute("points", values.map((value, place) => at(value, place).join(",")).join(" "));
+      shape.setAttribute("points", values.map((value, index) => toPoint(value, index).join(",")).join(" "));
     }
   }
 }

@@ -1,119 +1,124 @@
-/** The status page: asks for the token, keeps it to itself, and draws what the metrics say every two seconds. */
+/** The status page: asks for the token, then polls the metrics and draws them as charts. */
 
 import { Chart } from "./chart.js";
 import { Samples } from "./samples.js";
 
-const INTERVAL = 2000;
+/** Milliseconds. */
+const POLL_INTERVAL = 2000;
 
-const milliseconds = (seconds) => seconds * 1000;
-const scaled = (values, scale) => new Map([...values].map(([name, value]) => [name, scale(value)]));
+const toMilliseconds = (seconds) => seconds * 1000;
+const mapValues = (values, transform) => new Map([...values].map(([name, value]) => [name, transform(value)]));
 
-/** Of each chart: its title, its unit, and its values from the samples of `now` and of the time `before`. */
+/** For each chart: title, unit, and its values, computed from the current and the `previous` samples. */
 const CHARTS = [
   ["Connections", "", (now) => now.sums("loa_connections", "feed")],
   [
-    "Acks",
+    "Ack latency",
     "ms",
-    (now, before) =>
+    (now, previous) =>
       new Map([
-        ["half", milliseconds(now.quantile(before, "loa_ack_seconds", 0.5))],
-        ["99 of 100", milliseconds(now.quantile(before, "loa_ack_seconds", 0.99))],
+        ["p50", toMilliseconds(now.quantile(previous, "loa_ack_seconds", 0.5))],
+        ["p99", toMilliseconds(now.quantile(previous, "loa_ack_seconds", 0.99))],
       ]),
   ],
-  ["Events published", "a second", (now, before) => now.rates(before, "loa_events_total", "type")],
-  ["Frames received", "a second", (now, before) => now.rates(before, "loa_frames_total", "type")],
-  ["HTTP answers", "a second", (now, before) => now.rates(before, "loa_http_requests_total", "status")],
+  ["Events published", "per second", (now, previous) => now.rates(previous, "loa_events_total", "type")],
+  ["Frames received", "per second", (now, previous) => now.rates(previous, "loa_frames_total", "type")],
+  ["HTTP responses", "per second", (now, previous) => now.rates(previous, "loa_http_requests_total", "status")],
   [
-    "Waiting for slow readers",
+    "Queued events",
     "events",
     (now) =>
       new Map([
         ...now.sums("loa_queue_events", null, "all"),
-        ...now.sums("loa_queue_deepest_events", null, "the longest queue"),
+        ...now.sums("loa_queue_deepest_events", null, "longest queue"),
       ]),
   ],
   [
-    "Queues that overflowed",
-    "a second",
-    (now, before) =>
+    "Queue overflows",
+    "per second",
+    (now, previous) =>
       new Map([
-        ...now.rates(before, "loa_queue_overflows_total", "cause"),
-        ...now.rates(before, "loa_events_dropped_total", null, "dropped"),
+        ...now.rates(previous, "loa_queue_overflows_total", "cause"),
+        ...now.rates(previous, "loa_events_dropped_total", null, "dropped"),
       ]),
   ],
-  ["Connections ended", "a second", (now, before) => now.rates(before, "loa_connections_closed_total", "reason")],
-  ["Connections that came back", "a second", (now, before) => now.rates(before, "loa_resumes_total", "outcome")],
-  ["Lag of the bus", "ms", (now) => scaled(now.sums("loa_bus_lag_seconds", null, "lag"), milliseconds)],
   [
-    "Waiting for Redis",
+    "Connections closed",
+    "per second",
+    (now, previous) => now.rates(previous, "loa_connections_closed_total", "reason"),
+  ],
+  ["Resumed connections", "per second", (now, previous) => now.rates(previous, "loa_resumes_total", "outcome")],
+  ["Bus lag", "ms", (now) => mapValues(now.sums("loa_bus_lag_seconds", null, "lag"), toMilliseconds)],
+  [
+    "Redis outbox",
     "",
-    (now, before) =>
+    (now, previous) =>
       new Map([
         ...now.sums("loa_bus_waiting", null, "messages"),
-        ...now.rates(before, "loa_bus_gaps_total", null, "gaps a second"),
+        ...now.rates(previous, "loa_bus_gaps_total", null, "gaps per second"),
       ]),
   ],
-  ["Datastore errors", "a second", (now, before) => now.rates(before, "loa_datastore_errors_total", "kind")],
-  ["Appends in one write", "", (now, before) => now.means(before, "loa_commit_batch", "collection")],
+  ["Datastore errors", "per second", (now, previous) => now.rates(previous, "loa_datastore_errors_total", "kind")],
+  ["Appends per batch", "", (now, previous) => now.means(previous, "loa_commit_batch", "collection")],
 ];
 
-const door = document.getElementById("door");
-const field = document.getElementById("token");
+const tokenForm = document.getElementById("token-form");
+const tokenInput = document.getElementById("token");
 const main = document.getElementById("charts");
-const state = document.getElementById("state");
+const statusLine = document.getElementById("status");
 
 const charts = CHARTS.map(([title, unit, values]) => ({ chart: new Chart(title, unit), values }));
 main.append(...charts.map(({ chart }) => chart.element));
 
-let before = null;
+let previous = null;
 
-function say(text, bad = false) {
-  state.textContent = text;
-  state.classList.toggle("bad", bad);
+function showStatus(text, isError = false) {
+  statusLine.textContent = text;
+  statusLine.classList.toggle("error", isError);
 }
 
-function close(why) {
+function showTokenForm(error) {
   main.hidden = true;
-  door.hidden = false;
-  before = null;
-  say(why, true);
-  field.focus();
+  tokenForm.hidden = false;
+  previous = null;
+  showStatus(error, true);
+  tokenInput.focus();
 }
 
-/** One look; whether to look again. */
-async function look(token) {
+/** Fetch and draw the metrics once. Resolves to false if the token is invalid; rejects if the server fails. */
+async function poll(token) {
   const headers = { Authorization: `Bearer ${token}` };
-  const answer = await fetch("/status/metrics.json", { headers, cache: "no-store", credentials: "omit" });
-  if (answer.status === 401) {
-    close("That is not the token");
+  const response = await fetch("/status/metrics.json", { headers, cache: "no-store", credentials: "omit" });
+  if (response.status === 401) {
+    showTokenForm("Invalid token");
     return false;
   }
-  if (!answer.ok) throw new Error(String(answer.status));
-  const now = new Samples((await answer.json()).samples, performance.now());
-  door.hidden = true;
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  const now = new Samples((await response.json()).samples, performance.now());
+  tokenForm.hidden = true;
   main.hidden = false;
-  for (const { chart, values } of charts) chart.push(values(now, before ?? now));
-  before = now;
-  const heard = [...now.sums("loa_bus_connected", null, "").values()].every((value) => value === 1);
-  say(heard ? "Live" : "Redis cannot be heard", !heard);
+  for (const { chart, values } of charts) chart.push(values(now, previous ?? now));
+  previous = now;
+  const busConnected = [...now.sums("loa_bus_connected", null, "").values()].every((value) => value === 1);
+  showStatus(busConnected ? "Live" : "Not subscribed to Redis", !busConnected);
   return true;
 }
 
-async function follow(token) {
+async function pollForever(token) {
   for (;;) {
     try {
-      if (!(await look(token))) return;
+      if (!(await poll(token))) return;
     } catch {
-      say("The server does not answer", true);
+      showStatus("Server unreachable", true);
     }
-    await new Promise((resolve) => setTimeout(resolve, INTERVAL));
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
   }
 }
 
-door.addEventListener("submit", (event) => {
+tokenForm.addEventListener("submit", (event) => {
   event.preventDefault();
-  const token = field.value;
-  // Not kept in the page, where it could be read: only here, as long as the page lives.
-  field.value = "";
-  follow(token);
+  const token = tokenInput.value;
+  // Do not leave the token in the document.
+  tokenInput.value = "";
+  pollForever(token);
 });
