@@ -1,4 +1,4 @@
-"""Open pages while the connection, the server or the token goes."""
+"""Open pages that lose the connection, the server, or their token's validity."""
 
 import asyncio
 from collections import Counter
@@ -6,93 +6,100 @@ from collections import Counter
 from playwright.async_api import Request, expect
 
 from tests.conftest import Run
-from tests.e2e.conftest import Enter, Register
+from tests.e2e.conftest import CreateUser, OpenApp
 from tests.rest import free_port
 
-WORDS = 5
+MESSAGES_PER_PHASE = 5
+TOKEN_TTL = 4
+"""Seconds."""
 
 
-async def test_says_so_quietly_and_sends_later(enter: Enter, register: Register) -> None:
-    """Offline, what one writes waits in its place; back online it is sent, once."""
-    an, binh = register("An"), register("Bình")
-    conversation = an.converse(binh)
-    here = await enter(an)
-    await here.open("Bình")
-    await here.write("Before")
-    await expect(here.message("Before")).to_contain_text("Sent")
-    await expect(here.banner).to_be_hidden()
-    await here.page.context.set_offline(True)
-    await expect(here.banner).to_contain_text("You are offline.")
-    await here.write("Meanwhile")
-    await expect(here.message("Meanwhile")).to_contain_text("Sending")
-    await here.page.context.set_offline(False)
-    await expect(here.message("Meanwhile")).to_contain_text("Sent")
-    await expect(here.banner).to_be_hidden()
-    assert ["Before", "Meanwhile"] == [
-        message["content"] for message in binh.get(f"/conversations/{conversation}/messages")
+async def test_messages_written_offline_are_sent_once_after_reconnecting(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    app = await open_app(an)
+    await app.open_conversation("Bình")
+    await app.send("Online")
+    await expect(app.message("Online")).to_contain_text("Sent")
+    await expect(app.banner).to_be_hidden()
+    await app.page.context.set_offline(True)
+    await expect(app.banner).to_contain_text("You are offline.")
+    await app.send("Offline")
+    await expect(app.message("Offline")).to_contain_text("Sending")
+    await app.page.context.set_offline(False)
+    await expect(app.message("Offline")).to_contain_text("Sent")
+    await expect(app.banner).to_be_hidden()
+    assert ["Online", "Offline"] == [
+        message["content"] for message in binh.list(f"/conversations/{conversation}/messages")
     ]
 
 
-async def test_a_killed_server_loses_and_doubles_nothing(enter: Enter, register: Register, run: Run) -> None:
-    """Both write on while it is away; when it is back, each message is there once, in one order for both."""
+async def test_killing_the_server_neither_loses_nor_duplicates_messages(
+    open_app: OpenApp, create_user: CreateUser, run: Run
+) -> None:
+    """Two users write before and while the server is down; after its restart, both see each message once, in order."""
     port = str(free_port())
     server = run(PORT=port, RATE_LIMITS="off")
-    an, binh = register("An", server), register("Bình", server)
-    conversation = an.converse(binh)
-    pages = [await enter(person, server.url) for person in (an, binh)]
-    await pages[0].open("Bình")
-    await pages[1].open("An")
-    for number in range(WORDS):
-        for page, who in zip(pages, "AB", strict=True):
-            await page.write(f"{who} before {number}")
-    # Some of these are acknowledged, and some are not: nobody waits for it.
+    an, binh = create_user("An", server), create_user("Bình", server)
+    conversation = an.create_conversation(binh)
+    apps = [await open_app(user) for user in (an, binh)]
+    await apps[0].open_conversation("Bình")
+    await apps[1].open_conversation("An")
+    for number in range(MESSAGES_PER_PHASE):
+        for app, author in zip(apps, "AB", strict=True):
+            await app.send(f"{author} before {number}")
+    # Do not wait for acknowledgements: some of these messages must still be pending.
     await asyncio.to_thread(server.kill)
-    for number in range(WORDS):
-        for page, who in zip(pages, "AB", strict=True):
-            await page.write(f"{who} meanwhile {number}")
-    for page in pages:
-        await expect(page.banner).to_contain_text("Reconnecting…")
-        await expect(page.messages.last).to_contain_text("Sending")
-    again = await asyncio.to_thread(run, PORT=port, RATE_LIMITS="off")
-    assert server.url == again.url
+    for number in range(MESSAGES_PER_PHASE):
+        for app, author in zip(apps, "AB", strict=True):
+            await app.send(f"{author} during {number}")
+    for app in apps:
+        await expect(app.banner).to_contain_text("Reconnecting…")
+        await expect(app.messages.last).to_contain_text("Sending")
+    restarted = await asyncio.to_thread(run, PORT=port, RATE_LIMITS="off")
+    assert server.url == restarted.url
 
-    wanted = Counter(
-        f"{who} {when} {number}" for who in "AB" for when in ("before", "meanwhile") for number in range(WORDS)
+    expected = Counter(
+        f"{author} {phase} {number}"
+        for author in "AB"
+        for phase in ("before", "during")
+        for number in range(MESSAGES_PER_PHASE)
     )
-    for page in pages:
-        await expect(page.messages).to_have_count(wanted.total(), timeout=60_000)
-        await expect(page.page.locator(".message.pending")).to_have_count(0)
-        await expect(page.banner).to_be_hidden()
-    stored = [message["content"] for message in an.get(f"/conversations/{conversation}/messages")]
-    assert wanted == Counter(stored)
-    for page in pages:
-        assert stored == await page.texts()
-    for who in "AB":
-        own = [text for text in stored if text.startswith(who)]
+    for app in apps:
+        await expect(app.messages).to_have_count(expected.total(), timeout=60_000)
+        await expect(app.page.locator(".message.pending")).to_have_count(0)
+        await expect(app.banner).to_be_hidden()
+    stored = [message["content"] for message in an.list(f"/conversations/{conversation}/messages")]
+    assert expected == Counter(stored)
+    for app in apps:
+        assert stored == await app.message_texts()
+    for author in "AB":
+        own = [text for text in stored if text.startswith(author)]
         assert sorted(own) == own
 
 
-async def test_an_expiring_token_is_no_ones_business(enter: Enter, register: Register, run: Run) -> None:
-    """A page that stays open longer than its token is not disturbed, and does not ask for a new one all the time."""
-    seconds = 4
-    server = run(ACCESS_TOKEN_TTL=str(seconds), RATE_LIMITS="off")
-    an, binh = register("An", server), register("Bình", server)
-    conversation = an.converse(binh)
-    here = await enter(an, server.url)
-    await here.open("Bình")
-    refreshed: list[Request] = []
-    here.page.on("request", lambda request: refreshed.append(request) if "/auth/refresh" in request.url else None)
-    async with here.page.expect_request("**/auth/refresh", timeout=3000 * seconds):
-        pass
-    async with here.page.expect_request("**/auth/refresh", timeout=3000 * seconds):
-        pass
-    binh = binh.again()
-    binh.say(conversation, "Still there?")
-    await expect(here.message("Still there?")).to_be_visible()
-    await here.write("Of course")
-    await expect(here.message("Of course")).to_contain_text("Sent")
-    post = here.page.get_by_role("link", name="Posts")
-    await post.click()
-    await expect(here.page.get_by_role("heading", name="Posts")).to_be_visible()
-    await expect(here.banner).to_be_hidden()
-    assert len(refreshed) < 12
+async def test_an_expiring_token_is_refreshed_in_the_background(
+    open_app: OpenApp, create_user: CreateUser, run: Run
+) -> None:
+    """The page keeps working, and refreshes the token only as often as necessary."""
+    server = run(ACCESS_TOKEN_TTL=str(TOKEN_TTL), RATE_LIMITS="off")
+    an, binh = create_user("An", server), create_user("Bình", server)
+    conversation = an.create_conversation(binh)
+    app = await open_app(an)
+    await app.open_conversation("Bình")
+    refreshes: list[Request] = []
+    app.page.on("request", lambda request: refreshes.append(request) if "/auth/refresh" in request.url else None)
+    for _ in range(2):
+        async with app.page.expect_request("**/auth/refresh", timeout=3000 * TOKEN_TTL):
+            pass
+    binh.sign_in()
+    binh.send_message(conversation, "Still there?")
+    await expect(app.message("Still there?")).to_be_visible()
+    await app.send("Of course")
+    await expect(app.message("Of course")).to_contain_text("Sent")
+    await app.page.get_by_role("link", name="Posts").click()
+    await expect(app.page.get_by_role("heading", name="Posts")).to_be_visible()
+    await expect(app.banner).to_be_hidden()
+    assert len(refreshes) < 12

@@ -1,11 +1,10 @@
-"""What people write is text, whatever it says."""
+"""User-written content is shown as plain text."""
 
-import pytest
 from playwright.async_api import expect
 
-from tests.e2e.conftest import Enter, Register
+from tests.e2e.conftest import CreateUser, OpenApp
 
-HOSTILE = [
+INJECTIONS = [
     "<script>window.pwned = 1</script>",
     "<img src=x onerror='window.pwned = 1'>",
     "<svg/onload=window.pwned=1>",
@@ -17,51 +16,52 @@ HOSTILE = [
     "{{constructor.constructor('pwned=1')()}} ${pwned=1}",
     "</span></li><a href='javascript:pwned=1'>x</a>",
 ]
+LINKS = {
+    "see https://example.org/a_(b)?q=1#c.": ["https://example.org/a_(b)?q=1#c"],
+    "(https://example.org/x), and http://example.org!": ["https://example.org/x", "http://example.org"],
+    "javascript:alert(1) ftp://example.org mailto:a@example.org www.example.org": [],
+    "https://": [],
+}
+"""The links expected in a text."""
 
 
-async def test_hostile_text_is_shown_as_it_was_typed(enter: Enter, register: Register) -> None:
-    """In messages, quotes, titles, names, posts, comments, notifications and toasts; nothing of it runs or is made."""
-    an, binh = register("An"), register("<img src=x onerror=pwned=1>")
-    group = binh.converse(an, register("Chi"), title="<script>pwned=1</script>")
-    post = an.post("/posts", content="\n".join(HOSTILE))["id"]
-    here = await enter(an)
-    for text in HOSTILE:
-        said = binh.say(group, text)
-        binh.say(group, f"Answer to {text}", reply_to=said["id"])
-        binh.post(f"/posts/{post}/comments", content=text)
-    await here.open("<script>pwned=1</script>")
-    await expect(here.message(f"Answer to {HOSTILE[-1]}")).to_be_visible()
-    assert [line for text in HOSTILE for line in (text, f"Answer to {text}")] == await here.texts()
-    await expect(here.toasts.last).to_contain_text(HOSTILE[-1])
-    await here.visit(f"/#/posts/{post}")
-    await expect(here.page.locator(".comment .user-text")).to_have_text(HOSTILE)
-    await expect(here.page.locator(".post .user-text")).to_have_text("\n".join(HOSTILE), use_inner_text=True)
-    assert await here.page.evaluate("window.pwned") is None
-    made = (
+async def test_injected_markup_is_shown_as_text(open_app: OpenApp, create_user: CreateUser) -> None:
+    """In messages, quotes, titles, names, posts, comments, notifications and toasts."""
+    an, binh = create_user("An"), create_user("<img src=x onerror=pwned=1>")
+    group = binh.create_conversation(an, create_user("Chi"), title="<script>pwned=1</script>")
+    post = an.post("/posts", content="\n".join(INJECTIONS))["id"]
+    app = await open_app(an)
+    for text in INJECTIONS:
+        message = binh.send_message(group, text)
+        binh.send_message(group, f"Reply to {text}", reply_to=message["id"])
+        binh.comment(post, text)
+    await app.open_conversation("<script>pwned=1</script>")
+    await expect(app.message(f"Reply to {INJECTIONS[-1]}")).to_be_visible()
+    assert [line for text in INJECTIONS for line in (text, f"Reply to {text}")] == await app.message_texts()
+    await expect(app.toasts.last).to_contain_text(INJECTIONS[-1])
+    await app.goto(f"/#/posts/{post}")
+    await expect(app.page.locator(".comment .user-text")).to_have_text(INJECTIONS)
+    await expect(app.page.locator(".post .user-text")).to_have_text("\n".join(INJECTIONS), use_inner_text=True)
+    assert await app.page.evaluate("window.pwned") is None
+    injected = (
         "script:not([src='/app/main.js']), iframe, [onerror], [onload], [onmouseover], [srcdoc], [href^='javascript:']"
     )
-    await expect(here.page.locator(made)).to_have_count(0)
-    await expect(here.page.locator(".comment img, .message img")).to_have_count(0)
+    await expect(app.page.locator(injected)).to_have_count(0)
+    await expect(app.page.locator(".comment img, .message img")).to_have_count(0)
 
 
-@pytest.mark.parametrize(
-    ("text", "links"),
-    [
-        ("see https://example.org/a_(b)?q=1#c.", ["https://example.org/a_(b)?q=1#c"]),
-        ("(https://example.org/x), and http://example.org!", ["https://example.org/x", "http://example.org"]),
-        ("javascript:alert(1) ftp://example.org mailto:a@example.org www.example.org", []),
-        ("https://", []),
-    ],
-)
-async def test_web_addresses_become_links(enter: Enter, register: Register, text: str, links: list[str]) -> None:
-    """Only http and https, without what ends the sentence; and the page behind them learns nothing of this one."""
-    an, binh = register("An"), register("Bình")
-    an.say(an.converse(binh), text)
-    here = await enter(an)
-    await here.open("Bình")
-    await expect(here.message(text)).to_be_visible()
-    found = here.message(text).locator("a")
-    assert links == [await link.get_attribute("href") for link in await found.all()]
-    for link in await found.all():
-        assert "noopener noreferrer nofollow" == await link.get_attribute("rel")
-        assert "_blank" == await link.get_attribute("target")
+async def test_http_urls_become_links(open_app: OpenApp, create_user: CreateUser) -> None:
+    """Without the punctuation after them; the linked page gets neither a referrer nor an opener."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    for text in LINKS:
+        an.send_message(conversation, text)
+    app = await open_app(an)
+    await app.open_conversation("Bình")
+    for text, urls in LINKS.items():
+        await expect(app.message(text)).to_be_visible()
+        links = await app.message(text).locator("a").all()
+        assert urls == [await link.get_attribute("href") for link in links]
+        for link in links:
+            assert "noopener noreferrer nofollow" == await link.get_attribute("rel")
+            assert "_blank" == await link.get_attribute("target")

@@ -1,34 +1,34 @@
-"""English and Vietnamese."""
+"""The app in English and Vietnamese."""
 
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.conftest import Enter, Register
+from tests.e2e.conftest import CreateUser, OpenApp
+from tests.e2e.user import PASSWORD
 
 
 @pytest.mark.parametrize(
     ("locale", "language", "title"),
     [("vi-VN", "vi-VN", "Đăng nhập"), ("en-US", "en-US", "Sign in"), ("fr-FR", "en", "Sign in")],
 )
-async def test_speaks_the_browsers_language(enter: Enter, locale: str, language: str, title: str) -> None:
-    """The first that it has; English where it has none."""
-    app = await enter(locale=locale)
+async def test_the_browsers_language_is_used(open_app: OpenApp, locale: str, language: str, title: str) -> None:
+    """English is used if the browser's language is not supported."""
+    app = await open_app(locale=locale)
     await expect(app.page.get_by_role("heading", name=title)).to_be_visible()
     assert language == await app.page.evaluate("document.documentElement.lang")
 
 
-async def test_is_vietnamese_throughout(enter: Enter, register: Register) -> None:
-    """Labels, counts, times and what is told; nobody meets an English word on the way."""
-    an, binh = register("An"), register("Bình")
-    conversation = an.converse(binh)
-    binh.say(conversation, "Chào An")
-    app = await enter(locale="vi-VN")
+async def test_labels_counts_times_and_errors_are_vietnamese(open_app: OpenApp, create_user: CreateUser) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    binh.send_message(conversation, "Chào An")
+    app = await open_app(locale="vi-VN")
     page = app.page
     await page.get_by_label("Tên đăng nhập").fill(an.username)
     await page.get_by_label("Mật khẩu").fill("sai mật khẩu")
     await page.get_by_role("button", name="Đăng nhập").click()
     await expect(page.get_by_role("alert")).to_have_text("Sai tên đăng nhập hoặc mật khẩu.")
-    await page.get_by_label("Mật khẩu").fill("correct horse battery")
+    await page.get_by_label("Mật khẩu").fill(PASSWORD)
     await page.get_by_role("button", name="Đăng nhập").click()
     row = page.get_by_role("navigation", name="Trò chuyện").get_by_role("link").filter(has_text="Bình")
     await expect(row).to_contain_text("1 chưa đọc")

@@ -1,7 +1,7 @@
-"""Every screen in both themes, on a desktop and on a phone: nothing that axe finds serious, and a picture of it.
+"""Accessibility of every screen (axe), in both themes, on a desktop and on a phone; and the screenshots for the README.
 
-Some of the pictures are kept, in `screenshots`, for the README: where there is none yet, or where SCREENSHOTS is set.
-Otherwise every run would change them by the time of day that they show.
+A screenshot is written to `screenshots` only if it is missing or SCREENSHOTS is set: it contains the time of day, so
+every run would change it.
 """
 
 import os
@@ -13,13 +13,13 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
-from tests.e2e.app import App
-from tests.e2e.conftest import Enter, Register
-from tests.e2e.world import World, populate
+from tests.e2e.app_page import AppPage
+from tests.e2e.conftest import CreateUser, OpenApp
+from tests.e2e.sample_data import SampleData, create_sample_data
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-KEPT = ("chats", "conversation", "post", "activity")
-MAX_BYTES = 200_000
+SCREENSHOT_SCREENS = ("chats", "conversation", "post", "activity")
+MAX_SCREENSHOT_BYTES = 200_000
 
 DEVICES: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},
@@ -33,96 +33,97 @@ DEVICES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def world(register: Register) -> World:
-    return populate(register)
+def sample_data(create_user: CreateUser) -> SampleData:
+    return create_sample_data(create_user)
 
 
 @pytest.fixture(params=[f"{theme}-{device}" for device in DEVICES for theme in ("light", "dark")])
-def look(request: pytest.FixtureRequest) -> str:
+def variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def screen(look: str, enter: Enter) -> "Screen":
-    theme, device = look.split("-")
-    return Screen(await enter(color_scheme=theme, reduced_motion="reduce", **DEVICES[device]), look)
+async def inspector(variant: str, open_app: OpenApp) -> "ScreenInspector":
+    theme, device = variant.split("-")
+    return ScreenInspector(await open_app(color_scheme=theme, reduced_motion="reduce", **DEVICES[device]), variant)
 
 
-class Screen:
-    def __init__(self, app: App, look: str) -> None:
+class ScreenInspector:
+    def __init__(self, app: AppPage, variant: str) -> None:
         self.app = app
-        self.look = look
+        self.variant = variant
 
     async def inspect(self, name: str) -> None:
-        """Look at what is on the screen, by axe and, where it is one of those that are kept, by camera."""
+        """Check the current screen with axe and, if it is one of SCREENSHOT_SCREENS, take its screenshot."""
         results = (await Axe().run(self.app.page)).response
-        found = [
-            f"{name} {self.look}: {violation['id']}: {violation['help']}: {node['html'][:200]} {node['any']}"
+        serious = [
+            f"{name} {self.variant}: {violation['id']}: {violation['help']}: {node['html'][:200]} {node['any']}"
             for violation in results["violations"]
             if violation["impact"] in ("serious", "critical")
             for node in violation["nodes"]
         ]
-        assert not found, "\n".join(found)
-        if name in KEPT:
-            picture = await self.app.page.screenshot()
-            assert len(picture) < MAX_BYTES
-            file = SCREENSHOTS / f"{name}-{self.look}.png"
+        assert not serious, "\n".join(serious)
+        if name in SCREENSHOT_SCREENS:
+            screenshot = await self.app.page.screenshot()
+            assert len(screenshot) < MAX_SCREENSHOT_BYTES
+            file = SCREENSHOTS / f"{name}-{self.variant}.png"
             if "SCREENSHOTS" in os.environ or not file.exists():
-                file.write_bytes(picture)
+                file.write_bytes(screenshot)
 
 
-async def test_every_screen(screen: Screen, enter: Enter, world: World) -> None:
-    """From the door through all of the app."""
-    app, page = screen.app, screen.app.page
-    await screen.inspect("sign-in")
+async def test_screens_have_no_serious_accessibility_violations(
+    inspector: ScreenInspector, open_app: OpenApp, sample_data: SampleData
+) -> None:
+    app, page = inspector.app, inspector.app.page
+    await inspector.inspect("sign-in")
     await page.get_by_role("button", name="Create an account").click()
     await page.get_by_role("button", name="Create account").click()
-    await screen.inspect("register")
+    await inspector.inspect("register")
     await page.get_by_role("button", name="Sign in").click()
-    other = await enter(world.other)
-    await app.sign_in(world.me)
+    other = await open_app(sample_data.other)
+    await app.sign_in(sample_data.me)
 
-    await expect(app.conversation("Trần Minh").locator(".online-dot")).to_be_visible()
-    await screen.inspect("chats")
-    await app.open("Trần Minh")
-    await other.open("Nguyễn Thuỳ Linh")
+    await expect(app.conversation_row("Trần Minh").locator(".online-dot")).to_be_visible()
+    await inspector.inspect("chats")
+    await app.open_conversation("Trần Minh")
+    await other.open_conversation("Nguyễn Thuỳ Linh")
     await other.composer.fill("Me too")
     await expect(page.locator(".typing-indicator")).to_have_text("Trần Minh is typing…")
     await expect(app.message("👍")).to_contain_text("Read")
-    await screen.inspect("conversation")
+    await inspector.inspect("conversation")
     await app.message("Lunch at half past twelve?").get_by_role("button", name="Message actions").click()
-    await screen.inspect("menu")
+    await inspector.inspect("menu")
     await page.get_by_role("menuitem", name="Reply").click()
-    await screen.inspect("reply")
-    await app.visit(f"/#/c/{world.group}")
+    await inspector.inspect("reply")
+    await app.goto(f"/#/c/{sample_data.group}")
     await expect(app.message("Yes please 🙌")).to_be_visible()
-    await screen.inspect("group")
+    await inspector.inspect("group")
     await page.get_by_role("button", name="Details").click()
-    await screen.inspect("details")
-    await app.visit("/#/")
+    await inspector.inspect("details")
+    await app.goto("/#/")
     await page.get_by_role("button", name="New chat").click()
     await page.get_by_role("searchbox", name="Search people").fill("trần")
     await page.get_by_role("checkbox").first.check()
-    await screen.inspect("new-chat")
+    await inspector.inspect("new-chat")
     await page.get_by_role("button", name="Close").click()
 
-    await app.visit("/#/posts")
+    await app.goto("/#/posts")
     await expect(page.get_by_role("article").first).to_be_visible()
-    await screen.inspect("posts")
-    await app.visit(f"/#/posts/{world.post}")
+    await inspector.inspect("posts")
+    await app.goto(f"/#/posts/{sample_data.post}")
     await expect(page.locator(".comment").first).to_be_visible()
-    await screen.inspect("post")
+    await inspector.inspect("post")
     await app.bell.click()
     await expect(page.locator(".notification").first).to_be_visible()
-    await screen.inspect("activity")
+    await inspector.inspect("activity")
     await page.get_by_role("button", name="Close").click()
     await page.get_by_role("button", name="You").click()
     await expect(page.get_by_text("This device")).to_be_visible()
-    await screen.inspect("account")
+    await inspector.inspect("account")
     await page.get_by_role("button", name="Close").click()
 
-    world.other.post(f"/posts/{world.post}/comments", content="One more thing…")
+    sample_data.other.comment(sample_data.post, "One more thing…")
     await expect(app.toasts).to_be_visible()
     await page.context.set_offline(True)
     await expect(app.banner).to_be_visible()
-    await screen.inspect("toast-and-banner")
+    await inspector.inspect("toast-and-banner")

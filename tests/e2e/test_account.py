@@ -1,0 +1,83 @@
+"""Registration, signing in and out, devices and the profile."""
+
+from playwright.async_api import expect
+
+from tests.e2e.conftest import CreateUser, OpenApp
+from tests.e2e.user import PASSWORD
+
+
+async def test_registration_signs_in_and_the_session_survives_a_reload(open_app: OpenApp) -> None:
+    app = await open_app()
+    await app.page.get_by_role("button", name="Create an account").click()
+    await app.page.get_by_label("Name", exact=True).fill("Linh")
+    await app.page.get_by_label("Username").fill("Linh.Registers")
+    await app.page.get_by_label("Password").fill(PASSWORD)
+    await app.page.get_by_role("button", name="Create account").click()
+    await expect(app.page.get_by_text("No chats yet")).to_be_visible()
+    await app.page.reload()
+    await expect(app.page.get_by_text("No chats yet")).to_be_visible()
+
+
+async def test_invalid_fields_show_an_error_and_get_the_focus(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The page checks what it can before the request; the rest is shown from the server's response."""
+    taken = create_user("Minh")
+    app = await open_app()
+    await app.page.get_by_role("button", name="Create an account").click()
+    await app.page.get_by_label("Username").fill("a b")
+    await app.page.get_by_label("Password").fill("short")
+    await app.page.get_by_role("button", name="Create account").click()
+    await expect(app.page.get_by_label("Username")).to_be_focused()
+    await expect(app.page.get_by_label("Username")).to_have_attribute("aria-invalid", "true")
+    await expect(app.page.get_by_text("Use 8 to 128 characters.")).to_be_visible()
+    await app.page.get_by_label("Username").fill(taken.username)
+    await app.page.get_by_label("Password").fill(PASSWORD)
+    await app.page.get_by_role("button", name="Create account").click()
+    await expect(app.page.get_by_role("alert")).to_have_text("This username is already taken.")
+
+
+async def test_sign_in_rejects_a_wrong_password_and_accepts_the_right_one(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    """The error does not tell whether the username exists."""
+    user = create_user("Minh")
+    app = await open_app()
+    await app.page.get_by_label("Username").fill(user.username)
+    await app.page.get_by_label("Password").fill("something else")
+    await app.page.get_by_role("button", name="Sign in").click()
+    await expect(app.page.get_by_role("alert")).to_have_text("Incorrect username or password.")
+    await app.sign_in(user)
+
+
+async def test_signing_out_applies_to_every_tab(open_app: OpenApp, create_user: CreateUser) -> None:
+    app = await open_app(create_user("An"))
+    other_tab = await app.open_tab()
+    await app.sign_out()
+    for tab in (app, other_tab):
+        await expect(tab.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+async def test_signing_out_another_device_takes_effect_at_once(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The other device shows the reason."""
+    user = create_user("An")
+    other_device, app = await open_app(user), await open_app(user)
+    await app.page.get_by_role("button", name="You").click()
+    devices = app.page.get_by_role("region", name="Devices").get_by_role("listitem")
+    await expect(devices).to_have_count(2)
+    await devices.get_by_role("button").click()
+    await expect(other_device.page.get_by_text("You were signed out.")).to_be_visible()
+    await expect(app.nav_bar).to_be_visible()
+
+
+async def test_the_profile_can_be_changed(open_app: OpenApp, create_user: CreateUser) -> None:
+    """If the picture does not load, the initials are shown."""
+    app = await open_app(create_user("An"))
+    await app.page.get_by_role("button", name="You").click()
+    profile = app.page.get_by_role("region", name="Profile")
+    await profile.get_by_label("Name").fill("Bình Trần")
+    await profile.get_by_label("Picture").fill("javascript:alert(1)")
+    await profile.get_by_role("button", name="Save").click()
+    await expect(profile.get_by_text("Enter an http:// or https:// link to an image.")).to_be_visible()
+    await profile.get_by_label("Picture").fill("http://127.0.0.1:9/none.png")
+    await profile.get_by_role("button", name="Save").click()
+    await expect(app.page.get_by_text("Saved.")).to_be_visible()
+    await expect(app.nav_bar.locator(".avatar")).to_have_text("BT")

@@ -1,0 +1,81 @@
+"""A registered user, and the API calls that tests make on the user's behalf."""
+
+import json
+import time
+from itertools import count
+from typing import Any
+
+import httpx
+from playwright.async_api import StorageState
+
+from tests.running import Server
+
+PASSWORD = "correct horse battery"
+SESSION_KEY = "loa:session"
+"""Where `service/web/client/session.js` keeps the session in `localStorage`."""
+
+user_numbers = count(1)
+
+
+class User:
+    """A user with an account on `server`. Calls raise `httpx.HTTPStatusError` for an error response."""
+
+    def __init__(self, http: httpx.Client, server: Server, name: str, session: dict[str, Any]) -> None:
+        self.name = name
+        self.server = server
+        self.id: str = session["user"]["id"]
+        self.username: str = session["user"]["username"]
+        self._http = http
+        self._session = session
+        self._session_in_use = False
+
+    @classmethod
+    def register(cls, http: httpx.Client, server: Server, name: str) -> "User":
+        username = f"user{next(user_numbers)}.{server.process.pid}"
+        body = {"username": username, "password": PASSWORD, "display_name": name}
+        response = http.post(f"{server.url}/api/v1/auth/register", json=body).raise_for_status()
+        return cls(http, server, name, response.json())
+
+    def sign_in(self) -> None:
+        """Start another session; further calls use its token."""
+        self._session = self.post("/auth/login", username=self.username, password=PASSWORD)
+
+    def browser_session(self) -> StorageState:
+        """Return the storage of a browser that is signed in: each call with a session of its own, like a device."""
+        if self._session_in_use:
+            self.sign_in()
+        self._session_in_use = True
+        issued_at = round(time.time() * 1000)
+        expires_at = issued_at + self._session["expires_in"] * 1000
+        kept = {name: self._session[name] for name in ("user", "access_token", "refresh_token")}
+        value = json.dumps({**kept, "issued_at": issued_at, "expires_at": expires_at})
+        return {
+            "cookies": [],
+            "origins": [{"origin": self.server.url, "localStorage": [{"name": SESSION_KEY, "value": value}]}],
+        }
+
+    def post(self, path: str, **body: object) -> Any:
+        return self._request("POST", path, body)
+
+    def put(self, path: str) -> Any:
+        return self._request("PUT", path)
+
+    def list(self, path: str) -> Any:
+        """Return the items of a list resource."""
+        return self._request("GET", path)["items"]
+
+    def create_conversation(self, *others: "User", title: str | None = None) -> str:
+        """Create a conversation and return its id."""
+        ids = [other.id for other in others]
+        return str(self.post("/conversations", participant_ids=ids, title=title)["id"])
+
+    def send_message(self, conversation_id: str, content: str, **fields: object) -> Any:
+        return self.post(f"/conversations/{conversation_id}/messages", content=content, **fields)
+
+    def comment(self, post_id: str, content: str, **fields: object) -> Any:
+        return self.post(f"/posts/{post_id}/comments", content=content, **fields)
+
+    def _request(self, method: str, path: str, body: object = None) -> Any:
+        headers = {"Authorization": f"Bearer {self._session['access_token']}"}
+        url = f"{self.server.url}/api/v1{path}"
+        return self._http.request(method, url, headers=headers, json=body).raise_for_status().json()
