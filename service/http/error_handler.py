@@ -28,7 +28,7 @@ def handle(request: Request, exception: BaseException) -> HTTPResponse:
     `request.ctx` then has its `code` and the `cause`, for those who log and count.
     """
     error = _translate(exception)
-    if isinstance(error, SanicException) and 400 <= error.status_code < 500:
+    if isinstance(error, SanicException) and (400 <= error.status_code < 500 or error.status_code == 501):
         reason = phrase(error.status_code)
         code = reason.lower().replace(" ", "_").replace("-", "_")
         # Not the exception's own sentence: it quotes the request.

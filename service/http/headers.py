@@ -1,5 +1,8 @@
 """Headers that every answer carries, so that a browser makes no more of it than it is."""
 
+import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from sanic import Request, Sanic
@@ -19,6 +22,7 @@ HSTS = f"max-age={365 * 24 * 3600}"
 def add(request: Request, response: BaseHTTPResponse) -> None:
     """What a handler has set itself stays as it is."""
     headers = response.headers
+    headers.setdefault("Date", _date(int(time.time())))
     headers.setdefault("X-Content-Type-Options", "nosniff")
     # The URL of a socket or stream may hold a token.
     headers.setdefault("Referrer-Policy", "no-referrer")
@@ -30,6 +34,12 @@ def add(request: Request, response: BaseHTTPResponse) -> None:
     if request.path.startswith("/api/"):
         # What the API answers is for its caller alone, tokens above all.
         headers.setdefault("Cache-Control", "no-store")
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    """RFC 9110, 6.6.1: an origin server with a clock sends the time of the answer."""
+    return formatdate(second, usegmt=True)
 
 
 def install(app: Sanic[Any, Any]) -> None:

@@ -17,12 +17,15 @@ from contextlib import asynccontextmanager
 
 import structlog
 import uvloop
+from sanic.application.state import ApplicationServerInfo
+from sanic.http.constants import HTTP
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from config.settings import Settings
 from service.app import create_app
 from service.common.tasks import cancel_and_wait
 from service.http.request_deadlines import RequestDeadlines
+from service.http.strict_protocol import StrictHttpProtocol
 from service.processes.supervisor import BACKLOG
 from service.telemetry import logs, multiprocess
 
@@ -66,7 +69,16 @@ async def _run(settings: Settings, opened: socket.socket, report: socket.socket)
 async def serving(settings: Settings, opened: socket.socket) -> AsyncIterator[None]:
     """The app, serving on `opened` while the block runs; afterwards it drains, and is gone when this ends."""
     app = create_app(settings=settings)
-    server = await app.create_server(sock=opened, backlog=BACKLOG, asyncio_server_kwargs={"start_serving": False})
+    # Sanic fills this in when it serves by itself; without it, every answer has an empty Alt-Svc header.
+    host, port = opened.getsockname()[:2]
+    served = {"version": HTTP.VERSION_1, "host": host, "port": port, "sock": None, "unix": None, "ssl": None}
+    app.state.server_info.append(ApplicationServerInfo(settings=served))
+    server = await app.create_server(
+        sock=opened,
+        protocol=StrictHttpProtocol,
+        backlog=BACKLOG,
+        asyncio_server_kwargs={"start_serving": False},
+    )
     assert server is not None
     await server.startup()
     await server.before_start()
