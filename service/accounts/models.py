@@ -1,4 +1,4 @@
-"""What goes into accounts and comes out of them."""
+"""Request and response models of accounts."""
 
 import unicodedata
 from typing import Annotated, Any, Literal
@@ -11,69 +11,72 @@ from service.common.profiles import Profile
 from service.common.times import Time
 
 MAX_PASSWORD = 128
-"""Characters. Hashing has to read them all, so somebody has to say when it is enough."""
+"""Characters. Hashing reads the whole password, so its length must be bounded."""
 MAX_NAME = 64
 MAX_URL = 2048
 MAX_TOKEN = 4096
-"""Bytes. Ours have about 300; what is longer is not worth decoding."""
+"""Bytes. Loa's tokens have about 300; a longer one is rejected without decoding it."""
 
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""They reorder the text around a name, so that it can pass for another. The joiners of emoji are let through."""
+"""Bidirectional controls reorder the surrounding text, so a name could imitate another. Emoji joiners are allowed."""
 
 _HTTP_URL = TypeAdapter(HttpUrl)
 
 
 def _fold_username(value: object) -> object:
-    """Only ASCII is folded: the case folding of Unicode would turn letters that are refused into ones that are not."""
+    """Fold ASCII only: Unicode case folding turns some letters that are not allowed into allowed ones."""
     return value.lower() if isinstance(value, str) and value.isascii() else value
 
 
-def _without_nul(value: str) -> str:
+def _check_no_nul(value: str) -> str:
     if "\0" in value:
-        raise ValueError("It holds a NUL character")
+        raise ValueError("Contains a NUL character")
     return value
 
 
-def _displayable(value: str) -> str:
+def _check_visible(value: str) -> str:
     categories = [unicodedata.category(character) for character in value]
     if not BIDI_CONTROLS.isdisjoint(value) or not {"Cc", "Zl", "Zp"}.isdisjoint(categories):
-        raise ValueError("It holds control characters")
+        raise ValueError("Contains control characters")
     if all(category[0] in "CMZ" for category in categories):
-        raise ValueError("It holds nothing that can be seen")
+        raise ValueError("Contains no visible character")
     return value
 
 
-def _web_address(value: str) -> str:
-    """`value` as it is, where a browser would fetch it over HTTP and read the same host in it as we do."""
+def _check_web_url(value: str) -> str:
+    """Return `value` unchanged if browsers fetch it over HTTP and see the same host in it as this parser.
+
+    Raises ValueError otherwise.
+    """
     if any(character.isspace() or not character.isprintable() or character in '"<>\\^`{|}' for character in value):
-        raise ValueError("It holds characters that no URL has")
+        raise ValueError("Contains characters that are not allowed in a URL")
     try:
         parts = urlsplit(value)
         _HTTP_URL.validate_python(value)
     except ValueError:
-        raise ValueError("It is not a URL") from None
+        raise ValueError("Not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("It is not an http:// or https:// URL")
+        raise ValueError("Not an http:// or https:// URL")
     if "@" in parts.netloc:
-        raise ValueError("It names a user, which whoever sees it would sign in as")
+        raise ValueError("Contains credentials, which every viewer's browser would send")
     return value
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    """What is left out has no value, whatever the model's field says."""
+def _remove_default(schema: dict[str, Any]) -> None:
+    """Remove the field's default from its JSON schema: an omitted field is not changed."""
     del schema["default"]
 
 
 Username = Annotated[
     str, StringConstraints(min_length=3, max_length=32, pattern="^[a-z0-9_.]+$"), BeforeValidator(_fold_username)
 ]
-NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=MAX_PASSWORD), AfterValidator(_without_nul)]
+NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=MAX_PASSWORD), AfterValidator(_check_no_nul)]
 DisplayName = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME), AfterValidator(_displayable)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME), AfterValidator(_check_visible)
 ]
-Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(_web_address)]
+Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(_check_web_url)]
 
-# What is only compared need not be well formed: a name that nobody can have gets the answer of one that nobody has.
+# Signing in only compares: an impossible username is answered like one that nobody has taken.
 AnyUsername = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), BeforeValidator(_fold_username)]
 AnyPassword = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSWORD)]
 
@@ -99,9 +102,9 @@ class PasswordChange(Input):
 
 
 class ProfileChange(Input):
-    """What is left out stays as it is; an `avatar` of null takes the picture away."""
+    """Omitted fields are not changed. An `avatar` of null removes the picture."""
 
-    display_name: DisplayName = Field("", json_schema_extra=_without_default)
+    display_name: DisplayName = Field("", json_schema_extra=_remove_default)
     avatar: Avatar | None = None
 
 
@@ -111,7 +114,7 @@ class UserSearch(Query):
 
 
 class SignedIn(BaseModel):
-    """A pair of tokens. `expires_in`: seconds until the access token does."""
+    """A pair of tokens. `expires_in`: seconds until the access token expires."""
 
     user: Profile
     access_token: str = Field(repr=False)
@@ -121,7 +124,7 @@ class SignedIn(BaseModel):
 
 
 class SessionView(BaseModel):
-    """One of a person's devices. `last_used_at` moves when it refreshes its tokens; `current`: it is the asking one."""
+    """A session, one per sign-in. `last_used_at` is set by each token refresh. `current`: it made this request."""
 
     id: str
     created_at: Time
@@ -141,7 +144,7 @@ class UsersFound(BaseModel):
 
 
 class Ticket(BaseModel):
-    """Good once as `?ticket=`, for `expires_in` seconds."""
+    """Can be used once as `?ticket=`, within `expires_in` seconds."""
 
     ticket: str = Field(repr=False)
     expires_in: int

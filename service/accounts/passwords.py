@@ -1,4 +1,4 @@
-"""Passwords: Argon2id, on threads of its own, a few at a time."""
+"""Password hashing: Argon2id, on a small thread pool."""
 
 import asyncio
 import secrets
@@ -16,15 +16,15 @@ Result = TypeVar("Result")
 
 TIME_COST = 2
 MEMORY_COST = 19 * 1024
-"""KiB. With two passes and one lane, what OWASP asks for: some 30 ms, and small enough for a machine of 512 MB."""
+"""KiB. With two passes and one lane this is OWASP's minimum: about 30 ms, and small enough for a machine of 512 MB."""
 THREADS = 2
-"""At once: each takes a core and the memory above, and the event loop wants a core too."""
+"""Concurrent hashes. Each takes one core and `MEMORY_COST`, and the event loop needs a core too."""
 MAX_WAITING = 256
-"""Some four seconds of work. Whoever comes later would wait longer than people do."""
+"""About four seconds of work. A later caller would wait longer than users do."""
 
 
 class Passwords:
-    """Hashes and verifies off the event loop. Beyond `max_waiting` calls at a time it says Unavailable."""
+    """Hashes and verifies passwords off the event loop. Raises Unavailable if `max_waiting` calls are in progress."""
 
     def __init__(
         self, time_cost: int = TIME_COST, memory_cost: int = MEMORY_COST, max_waiting: int = MAX_WAITING
@@ -33,18 +33,23 @@ class Passwords:
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="passwords")
         self._max_waiting = max_waiting
         self._waiting = 0
-        self._nobodys = self._hasher.hash(secrets.token_hex())
+        self._decoy_hash = self._hasher.hash(secrets.token_hex())
 
     async def hash(self, password: str) -> str:
-        return await self._run(lambda: self._hasher.hash(_normal(password)))
+        """Return the encoded hash, with its salt and parameters."""
+        return await self._run(lambda: self._hasher.hash(_normalise(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether `password` is the one. Without a hash it is not, after as much work: who exists stays untold."""
-        matches = await self._run(lambda: self._matches(password_hash or self._nobodys, _normal(password)))
+        """Whether `password` matches the hash.
+
+        Returns False if `password_hash` is None, after the same work as for a wrong password: the duration does not
+        reveal whether the user exists.
+        """
+        matches = await self._run(lambda: self._matches(password_hash or self._decoy_hash, _normalise(password)))
         return matches and password_hash is not None
 
     def outdated(self, password_hash: str) -> bool:
-        """Whether it was made with other parameters than today's."""
+        """Whether the hash was made with parameters other than the current ones."""
         return self._hasher.check_needs_rehash(password_hash)
 
     async def close(self) -> None:
@@ -66,6 +71,7 @@ class Passwords:
             self._waiting -= 1
 
 
-def _normal(password: str) -> str:
-    """One keyboard writes `ế` as one character, another as three: the same password (RFC 8265, 4.2)."""
+def _normalise(password: str) -> str:
+    """Return the NFC form (RFC 8265, section 4.2): keyboards differ in whether they compose `ế` from one character or
+    three."""
     return unicodedata.normalize("NFC", password)

@@ -1,4 +1,4 @@
-"""People, as others see them: their profiles."""
+"""Public profiles: reading, changing and searching them."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from service.common.profiles import Profile
 
 
 class ProfileService:
-    """See `service.common.profiles.Profiles`. All methods raise Unavailable where the database is away."""
+    """Implements `service.common.profiles.Profiles`. All methods raise Unavailable if the database is unavailable."""
 
     def __init__(self, users: UserStore) -> None:
         self._users = users
@@ -18,18 +18,17 @@ class ProfileService:
         return await self._users.profiles(user_ids)
 
     async def existing(self, user_ids: Iterable[str]) -> set[str]:
-        """Those of `user_ids` that are somebody's."""
         return await self._users.active(user_ids)
 
     async def profile(self, user_id: str) -> Profile:
-        """Raises NotFound."""
+        """Return one profile. Raises NotFound."""
         profiles = await self._users.profiles([user_id])
         if user_id not in profiles:
             raise NotFound
         return profiles[user_id]
 
     async def change_profile(self, user_id: str, change: ProfileChange) -> Profile:
-        """Change what is set in `change`, and only that. Raises NotFound."""
+        """Apply the fields that are set in `change`, and return the new profile. Raises NotFound."""
         changes = change.model_dump(exclude_unset=True)
         if not changes:
             return await self.profile(user_id)

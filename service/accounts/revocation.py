@@ -107,7 +107,7 @@ class Revocation:
 
     async def poll(self) -> None:
         """Read the sessions revoked since the last poll. Raises Unavailable; the next poll then reaches back as far."""
-        started = await self._sessions.clock()
+        started = await self._sessions.database_time()
         self._compare_clocks(started)
         await self._denylist.renew_marker()
         failures = self._denylist.failures

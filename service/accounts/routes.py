@@ -1,4 +1,4 @@
-"""The HTTP edge of accounts: `/auth` and `/users`."""
+"""HTTP routes of accounts: `/auth` and `/users`."""
 
 from sanic import Blueprint, HTTPResponse, Request
 
@@ -24,7 +24,7 @@ from service.http.limits import (
 )
 
 MAX_USER_AGENT = 256
-"""Characters: enough to know one's own device by."""
+"""Characters: enough for users to recognise their device."""
 
 
 def blueprint(
@@ -42,7 +42,7 @@ def blueprint(
         errors=(errors.UsernameTaken,),
     )
     async def register(request: Request, *, body: models.Register) -> HTTPResponse:
-        """Makes an account and signs in. Without a `display_name` it is the username."""
+        """Creates an account and signs in. `display_name` defaults to the username."""
         return json_response(await service.register(body, _user_agent(request)), 201)
 
     @bp.post("/auth/login")
@@ -55,7 +55,7 @@ def blueprint(
         errors=(errors.BadCredentials,),
     )
     async def login(request: Request, *, body: models.Login) -> HTTPResponse:
-        """Begins a session of its own on each device. The answer does not tell a wrong name from a wrong password."""
+        """Begins a new session. The response does not reveal whether the username or the password was wrong."""
         # The limit per account needs the username of the body; the one per address is checked before it.
         await limits.check(SIGN_IN, body.username)
         return json_response(await service.login(body, _user_agent(request)))
@@ -70,7 +70,7 @@ def blueprint(
         errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked),
     )
     async def refresh(request: Request, *, body: models.Refresh) -> HTTPResponse:
-        """A new pair; the old refresh token is spent. A spent one shown again revokes the whole session."""
+        """Returns a new pair of tokens. A refresh token can be used once; using it again revokes the session."""
         return json_response(await service.refresh(body.refresh_token))
 
     @bp.post("/auth/logout")
@@ -97,33 +97,33 @@ def blueprint(
         return json_response()
 
     @bp.get("/auth/sessions")
-    @endpoint("List one's devices", tag="auth", auth=auth, answers={200: models.Sessions})
+    @endpoint("List the caller's sessions", tag="auth", auth=auth, answers={200: models.Sessions})
     async def sessions(request: Request, caller: Identity) -> HTTPResponse:
-        """The caller's live sessions, last used first."""
+        """The active sessions, the most recently used first."""
         return json_response(models.Sessions(items=await service.sessions(caller)))
 
     @bp.delete("/auth/sessions/<session_id:str>")
     # No limit: a user can always end a session.
     @endpoint("End a session", tag="auth", auth=auth, limit=None, answers={204: None}, errors=(errors.NotFound,))
     async def end_session(request: Request, caller: Identity, session_id: str) -> HTTPResponse:
-        """Signs one of the caller's devices out."""
+        """Revokes one of the caller's sessions."""
         await service.end_session(caller, path_id(session_id))
         return json_response()
 
     @bp.post("/auth/ticket")
     @endpoint("Get a ticket", tag="auth", auth=auth, limit=TICKET, answers={200: models.Ticket})
     async def ticket(request: Request, caller: Identity) -> HTTPResponse:
-        """For the URL of one socket or stream: it is good once, for a short while."""
+        """A short-lived single-use credential for the URL of a socket or stream."""
         return json_response(models.Ticket(ticket=await tickets.issue(caller), expires_in=TTL))
 
     @bp.get("/users/me")
-    @endpoint("Read one's profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
+    @endpoint("Read the caller's profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
     async def me(request: Request, caller: Identity) -> HTTPResponse:
         return json_response(await profiles.profile(caller.user_id))
 
     @bp.patch("/users/me")
     @endpoint(
-        "Change one's profile",
+        "Change the caller's profile",
         tag="users",
         auth=auth,
         limit=WRITING,
@@ -132,12 +132,12 @@ def blueprint(
         errors=(errors.NotFound,),
     )
     async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:
-        """What is left out stays as it is; an `avatar` of null takes the picture away."""
+        """Omitted fields are not changed. An `avatar` of null removes the picture."""
         return json_response(await profiles.change_profile(caller.user_id, body))
 
     @bp.get("/users")
     @endpoint(
-        "Find people",
+        "Search users",
         tag="users",
         auth=auth,
         limit=SEARCH,
@@ -145,11 +145,11 @@ def blueprint(
         answers={200: models.UsersFound},
     )
     async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
-        """By the beginning of their username or display name."""
+        """Finds users whose username or display name begins with `query`, ignoring case."""
         return json_response(models.UsersFound(items=await profiles.search(query.query, query.limit)))
 
     @bp.get("/users/<user_id:str>")
-    @endpoint("Read a profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
+    @endpoint("Read a user's profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
     async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
         return json_response(await profiles.profile(path_id(user_id)))
 
@@ -157,6 +157,6 @@ def blueprint(
 
 
 def _user_agent(request: Request) -> str:
-    """As the client says, but for what no device is called: it comes back to its owner's screen."""
-    said = str(request.headers.getone("user-agent", ""))
-    return "".join(character for character in said[:MAX_USER_AGENT] if character.isprintable())
+    """Return the `User-Agent`, truncated and without unprintable characters: clients display it."""
+    header = str(request.headers.getone("user-agent", ""))
+    return "".join(character for character in header[:MAX_USER_AGENT] if character.isprintable())

@@ -1,7 +1,7 @@
-"""The store of sessions: one for each sign-in, and the last word on which of them have ended."""
+"""The store of sessions: one per sign-in. It is authoritative for which sessions are revoked."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,10 +16,10 @@ from service.datastores.mongo import Collection, Database, Document, unavailable
 BATCH = 500
 
 NOT_REVOKED = {"revoked_at": None}
-"""A session that has not ended has no `revoked_at`, which keeps it out of the index of those that have."""
+"""A session that is not revoked has no `revoked_at`, so the partial index of revoked sessions does not contain it."""
 
 SET_REVOKED = {"$currentDate": {"revoked_at": True}}
-"""By the database's clock: those of two processes may differ, and then one would look for it in another minute."""
+"""Uses the database's clock. With the clocks of the processes, which may differ, a poll could miss a revocation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,15 @@ class Session:
 
 
 class SessionStore:
-    """A session ends once and for ever. All methods raise Unavailable where the database is away.
+    """Stores sessions. A revoked session stays revoked. All methods raise Unavailable if the database is unavailable.
 
-    Of the refresh token only the hash of its id is kept, so that the database alone cannot tell which one is good.
+    Only a hash of the refresh token's id is stored, so the contents of the database do not give away a valid id.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], datetime] = now) -> None:
         self._database = database
         self._sessions: Collection = database["sessions"]
+        self._clock = clock
 
     async def create_indexes(self) -> None:
         async with unavailable():
@@ -49,13 +50,14 @@ class SessionStore:
             await self._sessions.create_index("revoked_at", partialFilterExpression={"revoked_at": {"$exists": True}})
 
     async def add(self, session_id: str, user_id: str, refresh_id: str, expires_at: datetime, user_agent: str) -> None:
-        moment = now()
+        """Store a new session. `refresh_id` is the id of its refresh token."""
+        created_at = self._clock()
         document = {
             "_id": ObjectId(session_id),
             "user_id": ObjectId(user_id),
             "refresh": _hash(refresh_id),
-            "created_at": moment,
-            "last_used_at": moment,
+            "created_at": created_at,
+            "last_used_at": created_at,
             "expires_at": expires_at,
             "user_agent": user_agent,
         }
@@ -63,94 +65,102 @@ class SessionStore:
             await self._sessions.insert_one(document)
 
     async def rotate(self, session_id: str, user_id: str, spent_id: str, fresh_id: str, expires_at: datetime) -> bool:
-        """Put the refresh token `fresh_id` in place of `spent_id`, in one step: of two who try, one is told True."""
-        moment = now()
+        """Atomically replace the refresh token `spent_id` with `fresh_id`.
+
+        Returns False if `spent_id` is not the current refresh token of an active session. Of several concurrent calls
+        with the same `spent_id`, one returns True.
+        """
+        used_at = self._clock()
         current = {
-            **_which(session_id, user_id),
+            **_key(session_id, user_id),
             "refresh": _hash(spent_id),
-            "expires_at": {"$gt": moment},
+            "expires_at": {"$gt": used_at},
             **NOT_REVOKED,
         }
-        changes = {"refresh": _hash(fresh_id), "last_used_at": moment, "expires_at": expires_at}
+        changes = {"refresh": _hash(fresh_id), "last_used_at": used_at, "expires_at": expires_at}
         async with unavailable():
             result = await self._sessions.update_one(current, {"$set": changes})
         return bool(result.modified_count)
 
     async def active(self, session_ids: Iterable[str]) -> set[str]:
-        """Those of `session_ids` that have not ended."""
+        """Return those of `session_ids` that are neither revoked nor expired."""
         ids = {ObjectId(session_id) for session_id in session_ids}
-        found = await find_by_ids(self._sessions, ids, {"_id": True}, {"expires_at": {"$gt": now()}, **NOT_REVOKED})
-        return {str(one["_id"]) for one in found}
+        where = {"expires_at": {"$gt": self._clock()}, **NOT_REVOKED}
+        documents = await find_by_ids(self._sessions, ids, {"_id": True}, where)
+        return {str(document["_id"]) for document in documents}
 
     async def of_user(self, user_id: str, limit: int) -> list[Session]:
-        """The live ones, last used first, at most `limit`."""
+        """Return at most `limit` active sessions, the most recently used first."""
         async with unavailable():
-            documents = await self._live(user_id).limit(limit).to_list(limit)
+            documents = await self._find_active(user_id).limit(limit).to_list(limit)
         return [
-            Session(str(one["_id"]), one["created_at"], one["last_used_at"], one["user_agent"]) for one in documents
+            Session(str(document["_id"]), document["created_at"], document["last_used_at"], document["user_agent"])
+            for document in documents
         ]
 
     async def revoke(self, session_id: str, user_id: str) -> bool:
-        """End one session of this user; False where there is none to end."""
+        """Revoke a session of this user. Returns False if the user has no such session that is not revoked."""
         async with unavailable():
-            result = await self._sessions.update_one({**_which(session_id, user_id), **NOT_REVOKED}, SET_REVOKED)
+            result = await self._sessions.update_one({**_key(session_id, user_id), **NOT_REVOKED}, SET_REVOKED)
         return bool(result.modified_count)
 
     async def revoke_others(self, user_id: str, keep: str) -> list[str]:
-        """End every session of this user but `keep`; which those were."""
+        """Revoke every active session of this user except `keep`. Returns the ids of the revoked sessions."""
         async with unavailable():
-            found = await self._live(user_id).to_list(None)
-        return await self._revoke_all(one["_id"] for one in found if str(one["_id"]) != keep)
+            documents = await self._find_active(user_id).to_list(None)
+        return await self._revoke_all(document["_id"] for document in documents if str(document["_id"]) != keep)
 
     async def revoke_excess(self, user_id: str, limit: int) -> list[str]:
-        """End those of this user's sessions that are not among the `limit` last used; which those were."""
+        """Revoke all but the `limit` most recently used sessions of this user. Returns the ids of the revoked ones."""
         async with unavailable():
-            found = await self._live(user_id).skip(limit).to_list(None)
-        return await self._revoke_all(one["_id"] for one in found)
+            documents = await self._find_active(user_id).skip(limit).to_list(None)
+        return await self._revoke_all(document["_id"] for document in documents)
 
     async def erase_user_agents(self, user_id: str) -> None:
-        """Of this user's sessions keep nothing but that they have ended, as long as that matters."""
+        """Erase the personal data in this user's sessions. That they are revoked stays stored until they expire."""
         async with unavailable():
             await self._sessions.update_many({"user_id": ObjectId(user_id)}, {"$set": {"user_agent": ""}})
 
     async def delete_expired(self) -> int:
-        """Delete some of the sessions of which no token is good any more; how many. MongoDB does so itself, by the
-        index on `expires_at`; the embedded server does not."""
-        async with unavailable():
-            found = await self._sessions.find({"expires_at": {"$lt": now()}}, {"_id": True}).to_list(BATCH)
-            if found:
-                await self._sessions.delete_many({"_id": {"$in": [one["_id"] for one in found]}})
-        return len(found)
+        """Delete up to `BATCH` expired sessions and return their number.
 
-    async def clock(self) -> datetime:
-        """What time it is for the database, which says when sessions ended."""
+        MongoDB does this itself, by the TTL index on `expires_at`; the embedded server does not.
+        """
+        async with unavailable():
+            expired = {"expires_at": {"$lt": self._clock()}}
+            documents = await self._sessions.find(expired, {"_id": True}).to_list(BATCH)
+            if documents:
+                await self._sessions.delete_many({"_id": {"$in": [document["_id"] for document in documents]}})
+        return len(documents)
+
+    async def database_time(self) -> datetime:
+        """Return the database's time, which `revoked_at` is set from."""
         async with unavailable():
             answer = await self._database.command("hello")
-        moment: datetime = answer["localTime"]
-        return moment.replace(tzinfo=UTC)
+        local_time: datetime = answer["localTime"]
+        return local_time.replace(tzinfo=UTC)
 
     async def revoked_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
-        """The sessions that ended at `moment` of the database's clock or later, and when: in batches, for there may be
-        many."""
+        """Yield the sessions revoked at `moment` (database time) or later, in batches of `{session id: revoked_at}`."""
         async with unavailable():
             cursor = self._sessions.find({"revoked_at": {"$gte": moment}}, {"revoked_at": True}, batch_size=BATCH)
             while batch := await cursor.to_list(BATCH):
-                yield {str(one["_id"]): one["revoked_at"] for one in batch}
+                yield {str(document["_id"]): document["revoked_at"] for document in batch}
 
-    def _live(self, user_id: str) -> Any:
-        """A cursor, last used first."""
-        which = {"user_id": ObjectId(user_id), "expires_at": {"$gt": now()}, **NOT_REVOKED}
-        return self._sessions.find(which).sort([("last_used_at", DESCENDING), ("_id", DESCENDING)])
+    def _find_active(self, user_id: str) -> Any:
+        """Return a cursor, the most recently used session first."""
+        where = {"user_id": ObjectId(user_id), "expires_at": {"$gt": self._clock()}, **NOT_REVOKED}
+        return self._sessions.find(where).sort([("last_used_at", DESCENDING), ("_id", DESCENDING)])
 
     async def _revoke_all(self, ids: Iterable[ObjectId]) -> list[str]:
-        ended = list(ids)
-        if ended:
+        revoked = list(ids)
+        if revoked:
             async with unavailable():
-                await self._sessions.update_many({"_id": {"$in": ended}, **NOT_REVOKED}, SET_REVOKED)
-        return [str(one) for one in ended]
+                await self._sessions.update_many({"_id": {"$in": revoked}, **NOT_REVOKED}, SET_REVOKED)
+        return [str(id) for id in revoked]
 
 
-def _which(session_id: str, user_id: str) -> Document:
+def _key(session_id: str, user_id: str) -> Document:
     return {"_id": ObjectId(session_id), "user_id": ObjectId(user_id)}
 
 

@@ -1,4 +1,4 @@
-"""Tickets: a signed-in person's pass to one socket or stream, for URLs, which are logged where headers are not."""
+"""Tickets: single-use credentials for the URL of one socket or stream. URLs are logged; headers are not."""
 
 import asyncio
 import re
@@ -16,39 +16,42 @@ from service.datastores.redis import REDIS_ERRORS, TAG
 
 PREFIX = f"{TAG}:ticket:"
 TTL = 30
-"""Seconds: from the answer to the connecting that follows it, over a bad network."""
+"""Seconds: enough for a client on a bad network to receive the ticket and connect."""
 
-SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
+FORMAT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Tickets:
-    """Kept in Redis alone: without it there are none, and clients show their token instead."""
+    """Issues and redeems tickets. They are stored in Redis only: without Redis, clients use their token instead."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
 
     async def issue(self, bearer: Identity) -> str:
-        """A ticket that stands for `bearer`, once, for `TTL` seconds. Raises Unavailable."""
+        """Return a ticket that can be redeemed once for `bearer`, within `TTL` seconds. Raises Unavailable."""
         ticket = secrets.token_urlsafe(32)
-        await self._ask(self._redis.set(PREFIX + ticket, dumps(list(bearer)), ex=TTL))
+        await self._execute(self._redis.set(PREFIX + ticket, dumps(list(bearer)), ex=TTL))
         return ticket
 
     async def redeem(self, ticket: str) -> Identity:
-        """Whom it stands for; reading and spending it are one step. Raises TokenInvalid, TokenExpired, Unavailable."""
-        if not SHAPE.fullmatch(ticket):
+        """Atomically read and delete the ticket, and return its bearer.
+
+        Raises TokenInvalid, Unavailable, or TokenExpired if the token it was issued for has expired.
+        """
+        if not FORMAT.fullmatch(ticket):
             raise TokenInvalid
-        kept = await self._ask(self._redis.getdel(PREFIX + ticket))
-        if kept is None:
-            raise TokenInvalid("The ticket is unknown, spent or too old.")
-        bearer = Identity(*loads(kept))
+        stored = await self._execute(self._redis.getdel(PREFIX + ticket))
+        if stored is None:
+            raise TokenInvalid("The ticket is unknown, already used or expired.")
+        bearer = Identity(*loads(stored))
         if bearer.expires_at <= time.time():
             raise TokenExpired
         return bearer
 
     @staticmethod
-    async def _ask(command: Any) -> bytes | None:
+    async def _execute(command: Any) -> bytes | None:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 return cast(bytes | None, await command)
         except REDIS_ERRORS as error:
-            raise Unavailable("Tickets cannot be had just now.") from error
+            raise Unavailable("Tickets are temporarily unavailable.") from error

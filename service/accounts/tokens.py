@@ -1,8 +1,8 @@
-"""Tokens: what is in the JWTs that Loa issues, and which ones it takes for its own."""
+"""Tokens: the claims of the JWTs that Loa issues, and the validation of those it receives."""
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jwt
@@ -20,7 +20,7 @@ ACCESS = "access_token"
 REFRESH = "refresh_token"
 
 CLOCK_SKEW = 5
-"""Seconds that the clocks of two of our machines may differ by: a fresh token of one is no forgery to the other."""
+"""Seconds that the clocks of two servers may differ by before one refuses the fresh tokens of the other."""
 
 SIGNATURE_ONLY: Options = {
     "verify_exp": False,
@@ -31,11 +31,12 @@ SIGNATURE_ONLY: Options = {
     "verify_sub": False,
     "verify_jti": False,
 }
-"""The claims are read by `Claims`: to the library 1.5 and "1" are times as well, and no claim is required."""
+"""PyJWT verifies only the signature; `Claims` validates the claims. PyJWT accepts 1.5 and "1" as times, and requires no
+claim."""
 
 
 class Claims(BaseModel, strict=True, extra="forbid", frozen=True):
-    """All that our tokens say, and no more: a claim that is not ours could change the meaning of those that are."""
+    """The claims of a token: exactly these. An additional claim could change the meaning of the others."""
 
     sub: Id
     sid: Id
@@ -47,7 +48,7 @@ class Claims(BaseModel, strict=True, extra="forbid", frozen=True):
 
 
 class Issued(NamedTuple):
-    """`expires_at` is a Unix time in seconds."""
+    """An issued token. `id` is its `jti`; `expires_at` is a Unix time in seconds."""
 
     text: str
     id: str
@@ -55,16 +56,28 @@ class Issued(NamedTuple):
 
 
 class Tokens:
-    """Issues and decodes. A token lives `ttl[scope]` seconds, never longer: the denylist counts on it."""
+    """Issues and decodes tokens. No token lives longer than `ttl[scope]` seconds: the denylist relies on it."""
 
-    def __init__(self, secret: str, *, access_ttl: int, refresh_ttl: int, also: Sequence[str] = ()) -> None:
-        """`secret` signs. What one of `also` has signed is ours as well: the secrets of before, or of soon."""
+    def __init__(
+        self,
+        secret: str,
+        *,
+        access_ttl: int,
+        refresh_ttl: int,
+        also: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`secret` signs. Tokens signed with one of `also`, the previous or the next secrets, are accepted too.
+
+        `clock` returns the Unix time in seconds.
+        """
         self._secret = secret
         self._accepted = (secret, *also)
+        self._clock = clock
         self.ttl = {ACCESS: access_ttl, REFRESH: refresh_ttl}
 
     def issue(self, scope: str, user_id: str, session_id: str) -> Issued:
-        issued_at = int(time.time())
+        issued_at = int(self._clock())
         token_id = secrets.token_urlsafe(16)
         expires_at = issued_at + self.ttl[scope]
         claims = {
@@ -79,25 +92,28 @@ class Tokens:
         return Issued(jwt.encode(claims, self._secret, ALGORITHM), token_id, expires_at)
 
     def decode(self, token: str, scope: str) -> Claims:
-        """What `token` says. Raises TokenInvalid for one that is not ours, or not for `scope`; TokenExpired."""
+        """Validate `token` and return its claims.
+
+        Raises TokenInvalid if Loa did not issue it for `scope`, TokenExpired if it has expired.
+        """
         if len(token) > MAX_TOKEN or not token.isascii():
             raise TokenInvalid
         try:
-            decoded = self._verified(token)
+            decoded = self._verify_signature(token)
             claims = Claims.model_validate(decoded["payload"])
         except (jwt.PyJWTError, ValidationError):
-            # No `from`: pydantic's report quotes what it refuses.
+            # No `from`: pydantic's error message quotes the rejected value.
             raise TokenInvalid from None
-        # A header of ours names no key and no extension (`kid`, `jku`, `crit`), so one that does is not ours.
-        now = time.time()
+        # Loa's headers name no key and no extension (`kid`, `jku`, `crit`), so a token whose header does is forged.
+        now = self._clock()
         if decoded["header"] != HEADER or claims.scope != scope or claims.iat > now + CLOCK_SKEW:
             raise TokenInvalid
         if claims.exp <= now:
             raise TokenExpired
         return claims
 
-    def _verified(self, token: str) -> dict[str, Any]:
-        """Header and payload, once one of the secrets turns out to have signed them. Raises jwt.PyJWTError."""
+    def _verify_signature(self, token: str) -> dict[str, Any]:
+        """Return header and payload if one of the accepted secrets signed `token`. Raises jwt.PyJWTError otherwise."""
         for secret in self._accepted[:-1]:
             try:
                 return jwt.decode_complete(token, secret, [ALGORITHM], SIGNATURE_ONLY)

@@ -1,4 +1,4 @@
-"""The store of people: their names, and how to know them again."""
+"""The store of users: names, profiles and password hashes."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -16,25 +16,25 @@ from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
 
 LAST_CHARACTER = "\U0010ffff"
-"""No text sorts behind a prefix followed by it, for it is in none."""
+"""The last code point, a noncharacter: `prefix + LAST_CHARACTER` sorts after every text that begins with `prefix`."""
 
-SEARCHED: dict[str, list[tuple[str, int]]] = {
+SEARCH_INDEXES: dict[str, list[tuple[str, int]]] = {
     "username": [("username", ASCENDING)],
     "display_folded": [("display_folded", ASCENDING), ("_id", ASCENDING)],
 }
-"""The fields that a search looks in, in turn, and the index that each is walked by."""
+"""The fields that a search reads, in this order, each with the index that it uses."""
 
 ACTIVE = {"deleted_at": None}
-"""Of whoever is not being deleted, and has not been, there is no such time."""
+"""Users whose deletion has begun have a `deleted_at`."""
 DELETED_USER_NAME = "Deleted user"
-"""What is left of a name beside what others have had to do with it."""
+"""The display name of a deleted user in conversations and comments of others."""
 
-PUBLIC = {"username": True, "display_name": True, "avatar": True}
+PROFILE_FIELDS = {"username": True, "display_name": True, "avatar": True}
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """`password_version` counts the changes of the password, not those of its hash."""
+    """`password_version` counts changes of the password. A rehash of the same password does not count."""
 
     profile: Profile
     password_hash: str = field(repr=False)
@@ -46,18 +46,18 @@ class User:
 
 
 class UserStore:
-    """Usernames are unique. All methods raise Unavailable where the database is away."""
+    """Stores users. Usernames are unique. All methods raise Unavailable if the database is unavailable."""
 
     def __init__(self, database: Database) -> None:
         self._users: Collection = database["users"]
 
     async def create_indexes(self) -> None:
         async with unavailable():
-            await self._users.create_index(SEARCHED["username"], unique=True)
-            await self._users.create_index(SEARCHED["display_folded"])
+            await self._users.create_index(SEARCH_INDEXES["username"], unique=True)
+            await self._users.create_index(SEARCH_INDEXES["display_folded"])
 
     async def add(self, username: str, display_name: str, password_hash: str) -> User:
-        """Raises UsernameTaken: of two at once, the unique index lets one through."""
+        """Store a new user. Raises UsernameTaken; the unique index decides between concurrent calls."""
         document = {
             "_id": ObjectId(),
             "username": username,
@@ -76,16 +76,17 @@ class UserStore:
         return _user(document)
 
     async def get(self, user_id: str) -> User | None:
+        """Return the user, or None."""
         return await self._find({"_id": ObjectId(user_id)})
 
     async def by_username(self, username: str) -> User | None:
-        """One who is being deleted is not found any more."""
+        """Return the user, or None. A user whose deletion has begun is not found."""
         return await self._find({"username": username, **ACTIVE})
 
     async def begin_deletion(self, username: str) -> str | None:
-        """Begin to delete: nobody signs in any more, and there is no profile. The id; None where there is no such user.
+        """Erase the profile and the password, so that the user cannot sign in. Returns the id, or None if not found.
 
-        Repeatable until `finish_deletion` has given the name away.
+        Can be repeated until `finish_deletion` has freed the username.
         """
         async with unavailable():
             document = await self._users.find_one({"username": username}, {"_id": True})
@@ -99,20 +100,21 @@ class UserStore:
         return str(document["_id"])
 
     async def finish_deletion(self, user_id: str) -> None:
-        """The end of deleting: the name is free, and whose it was is not known."""
+        """Free the username. Nothing that identifies the user remains."""
         async with unavailable():
             await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": {"username": f"deleted_{user_id}"}})
 
     async def change_profile(self, user_id: str, changes: dict[str, Any]) -> User | None:
+        """Set these fields. Returns the changed user, or None if not found."""
         if "display_name" in changes:
             changes = {**changes, "display_folded": fold(changes["display_name"])}
         async with unavailable():
-            # Not find_one_and_update, for which the embedded server reads the whole collection.
+            # Not find_one_and_update: the embedded server reads the whole collection for it.
             await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": changes})
         return await self.get(user_id)
 
     async def change_password(self, user: User, password_hash: str) -> bool:
-        """False where the password is no longer the one of `user`: somebody else has just changed it."""
+        """Store a new password. Returns False if the password has been changed since `user` was read."""
         async with unavailable():
             result = await self._users.update_one(
                 {"_id": ObjectId(user.id), "password_version": user.password_version},
@@ -121,7 +123,7 @@ class UserStore:
         return bool(result.modified_count)
 
     async def rehash(self, user: User, password_hash: str) -> None:
-        """Keep the same password under a better hash, unless it has changed meanwhile."""
+        """Replace the hash of the same password, unless the password has been changed since `user` was read."""
         async with unavailable():
             await self._users.update_one(
                 {"_id": ObjectId(user.id), "password_version": user.password_version},
@@ -129,38 +131,41 @@ class UserStore:
             )
 
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
+        """Return the profiles of those of `user_ids` that exist or have existed."""
         ids = {ObjectId(user_id) for user_id in user_ids}
-        documents = await find_by_ids(self._users, ids, PUBLIC)
+        documents = await find_by_ids(self._users, ids, PROFILE_FIELDS)
         return {profile.id: profile for profile in map(_profile, documents)}
 
     async def active(self, user_ids: Iterable[str]) -> set[str]:
-        """Those of `user_ids` that are somebody's, and not about to be nobody's."""
+        """Return those of `user_ids` that exist and whose deletion has not begun."""
         ids = [ObjectId(user_id) for user_id in set(user_ids)]
         async with unavailable():
             documents = await self._users.find({"_id": {"$in": ids}, **ACTIVE}, {"_id": True}).to_list(len(ids) or 1)
         return {str(document["_id"]) for document in documents}
 
     async def search(self, prefix: str, limit: int) -> list[Profile]:
-        """Those whose username begins with `prefix`, by it; then those whose display name does, by that. Case does not
-        matter. At most `limit`."""
-        first = fold(prefix)
+        """Return at most `limit` profiles whose username or display name begins with `prefix`, ignoring case.
+
+        Matches by username come first, ordered by it; then matches by display name, ordered by that.
+        """
+        folded = fold(prefix)
         found: dict[str, Profile] = {}
-        for name, index in SEARCHED.items():
-            within = {name: {"$gte": first, "$lt": first + LAST_CHARACTER}, **ACTIVE}
+        for name, index in SEARCH_INDEXES.items():
+            where = {name: {"$gte": folded, "$lt": folded + LAST_CHARACTER}, **ACTIVE}
             async with unavailable():
-                documents = await self._users.find(within, PUBLIC).sort(index).limit(limit).to_list(limit)
+                documents = await self._users.find(where, PROFILE_FIELDS).sort(index).limit(limit).to_list(limit)
             for profile in map(_profile, documents):
                 found.setdefault(profile.id, profile)
         return list(found.values())[:limit]
 
-    async def _find(self, which: Document) -> User | None:
+    async def _find(self, where: Document) -> User | None:
         async with unavailable():
-            document = await self._users.find_one(which)
+            document = await self._users.find_one(where)
         return _user(document) if document else None
 
 
 def fold(text: str) -> str:
-    """What names are compared by: case and the ways of writing the same character do not count."""
+    """Return the form in which names are compared: case-folded and NFKC-normalised."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 

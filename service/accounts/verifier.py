@@ -1,4 +1,4 @@
-"""The one place where a credential becomes an Identity, for HTTP, WebSocket and event stream alike."""
+"""Verification of credentials: the only place that turns one into an Identity, for HTTP, WebSocket and event stream."""
 
 from service.accounts.revocation import Revocation
 from service.accounts.tickets import Tickets
@@ -8,7 +8,7 @@ from service.common.identity import Identity
 
 
 class CredentialVerifier:
-    """See `service.common.identity.Verifier`."""
+    """Implements `service.common.identity.Verifier`."""
 
     def __init__(self, tokens: Tokens, revocation: Revocation, tickets: Tickets) -> None:
         self._tokens = tokens
@@ -30,7 +30,8 @@ class CredentialVerifier:
         await self._revocation.check(bearer)
 
     async def redeem_ticket(self, ticket: str) -> Identity:
-        """Raises TokenExpired, TokenRevoked too, of the token that the ticket was had for; Unavailable."""
+        """As the protocol says. Also raises TokenExpired or TokenRevoked for the token that the ticket was issued for,
+        and Unavailable."""
         bearer = await self._tickets.redeem(ticket)
         await self.check(bearer)
         return bearer

@@ -1,6 +1,9 @@
-"""The parts of accounts, put together as in one process of a deployment."""
+"""The account services of one process."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
@@ -15,6 +18,7 @@ from service.accounts.tokens import Tokens
 from service.accounts.users import UserStore
 from service.accounts.verifier import CredentialVerifier
 from service.common.identity import Identity
+from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.realtime.bus import LocalBus
 from service.realtime.connection import Connection
@@ -26,8 +30,8 @@ ACCESS_TTL = 900
 REFRESH_TTL = 30 * 24 * 3600
 
 
-class LiveConnection(Connection):
-    """A connection that has not got its transport yet, and tells how it was closed."""
+class RecordingConnection(Connection):
+    """A connection without a transport that records how it was closed."""
 
     closed: tuple[int, str] | None = None
 
@@ -36,8 +40,32 @@ class LiveConnection(Connection):
         super().close(code, reason)
 
 
+class Clock:
+    """The current time plus an offset."""
+
+    def __init__(self) -> None:
+        self._offset = timedelta(0)
+
+    def now(self) -> datetime:
+        return now() + self._offset
+
+    def time(self) -> float:
+        """Unix time in seconds."""
+        return self.now().timestamp()
+
+    @contextmanager
+    def shifted(self, offset: timedelta) -> Iterator[None]:
+        """Within the block, the clock differs from the real time by `offset`."""
+        self._offset = offset
+        try:
+            yield
+        finally:
+            self._offset = timedelta(0)
+
+
 @dataclass
 class AccountsProcess:
+    clock: Clock
     users: UserStore
     sessions: SessionStore
     passwords: Passwords
@@ -50,8 +78,8 @@ class AccountsProcess:
     accounts: AccountService
     profiles: ProfileService
 
-    def connect(self, caller: Identity) -> LiveConnection:
-        connection = LiveConnection(self.registry, caller, "chat")
+    def connect(self, caller: Identity) -> RecordingConnection:
+        connection = RecordingConnection(self.registry, caller, "chat")
         self.registry.register(connection)
         return connection
 
@@ -59,16 +87,19 @@ class AccountsProcess:
 def build_process(
     mongo: Mongo, redis: Redis, *, passwords: Passwords | None = None, bus: LocalBus | None = None
 ) -> AccountsProcess:
-    """One process. Without a `bus` that it shares with others, every message to them is lost on the way."""
+    """Build the services of a process. Its bus messages reach only processes built with the same `bus`."""
+    clock = Clock()
     users = UserStore(mongo.database)
-    sessions = SessionStore(mongo.database)
+    sessions = SessionStore(mongo.database, clock=clock.now)
+    # Cheap parameters: most tests need a user, not a strong hash.
     passwords = passwords or Passwords(time_cost=1, memory_cost=64)
-    tokens = Tokens(SECRET, access_ttl=ACCESS_TTL, refresh_ttl=REFRESH_TTL)
+    tokens = Tokens(SECRET, access_ttl=ACCESS_TTL, refresh_ttl=REFRESH_TTL, clock=clock.time)
     registry = Registry(TimerWheel())
     denylist = Denylist(redis)
-    revocation = Revocation(sessions, denylist, bus or LocalBus(), registry, access_ttl=ACCESS_TTL)
+    revocation = Revocation(sessions, denylist, bus or LocalBus(), registry, access_ttl=ACCESS_TTL, clock=clock.now)
     tickets = Tickets(redis)
     return AccountsProcess(
+        clock=clock,
         users=users,
         sessions=sessions,
         passwords=passwords,

@@ -1,4 +1,4 @@
-"""One process with its datastores, and datastores that are away."""
+"""Fixtures: a process with its datastores, and clients of datastores that are unavailable."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -8,37 +8,48 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from config.settings import Settings
 from service.accounts.models import Register, SignedIn
 from service.accounts.tokens import ACCESS
 from service.common.identity import Identity
 from service.datastores.mongo import Mongo
 from tests.accounts.accounts_process import AccountsProcess, build_process
-from tests.accounts.door import Door
+from tests.proxy import Proxy
 
+USERNAME = "an.nguyen"
 PASSWORD = "correct horse"
 
 
 @pytest.fixture
-async def here(mongo: Mongo, redis: Redis) -> AsyncIterator[AccountsProcess]:
-    """A process whose denylist is whole; it looks at the database only when a test says so."""
-    one = build_process(mongo, redis)
-    await one.users.create_indexes()
-    await one.sessions.create_indexes()
-    await one.revocation.poll()
-    assert one.denylist.is_complete
-    yield one
-    await one.passwords.close()
+async def process(mongo: Mongo, redis: Redis) -> AsyncIterator[AccountsProcess]:
+    """A process whose denylist is complete. It polls the database only when a test calls `poll`."""
+    process = build_process(mongo, redis)
+    await process.users.create_indexes()
+    await process.sessions.create_indexes()
+    await process.revocation.poll()
+    assert process.denylist.is_complete
+    yield process
+    await process.passwords.close()
 
 
 @pytest.fixture
-async def door(redis: Redis) -> AsyncIterator[Door]:
-    async with Door(redis) as one:
-        yield one
+async def redis_proxy(settings: Settings, redis: Redis) -> AsyncIterator[Proxy]:
+    """A proxy of Redis that the test can cut and mend."""
+    assert settings.redis_url
+    async with Proxy(settings.redis_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def proxied_redis(redis_proxy: Proxy) -> AsyncIterator[Redis]:
+    """A client that connects through `redis_proxy` and does not retry."""
+    async with Redis.from_url(redis_proxy.url, retry=Retry(NoBackoff(), 0)) as client:
+        yield client
 
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that refuses: it is bound, so that nobody else takes it, and does not listen."""
+    """A port that refuses connections: it is bound, so that no other program takes it, but does not listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -46,6 +57,7 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture
 async def no_redis(closed_port: int) -> AsyncIterator[Redis]:
+    """A client of a Redis that is unavailable."""
     client = Redis(host="127.0.0.1", port=closed_port, retry=Retry(NoBackoff(), 0))
     yield client
     await client.aclose()
@@ -53,18 +65,19 @@ async def no_redis(closed_port: int) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def no_mongo(closed_port: int) -> Iterator[Mongo]:
+    """A client of a MongoDB that is unavailable."""
     client = Mongo(f"mongodb://127.0.0.1:{closed_port}/nowhere")
     yield client
     client.close()
 
 
 @pytest.fixture
-async def an(here: AccountsProcess) -> SignedIn:
-    """An, who has just registered."""
-    return await here.accounts.register(Register(username="an.nguyen", password=PASSWORD), "a browser")
+async def signed_in(process: AccountsProcess) -> SignedIn:
+    """A user who has just registered, with USERNAME and PASSWORD."""
+    return await process.accounts.register(Register(username=USERNAME, password=PASSWORD), "a browser")
 
 
 @pytest.fixture
-async def caller(here: AccountsProcess, an: SignedIn) -> Identity:
-    """An, as her access token says."""
-    return await here.verifier.verify_scoped_token(an.access_token, ACCESS)
+async def caller(process: AccountsProcess, signed_in: SignedIn) -> Identity:
+    """The identity in the access token of `signed_in`."""
+    return await process.verifier.verify_scoped_token(signed_in.access_token, ACCESS)

@@ -1,31 +1,31 @@
-"""The denylist says *not revoked* only while it knows that nothing is missing from it."""
+"""The denylist gives negative answers only while it is known to be complete."""
 
 import pytest
 from redis.asyncio import Redis
 
 from service.accounts.denylist import MARKER, MARKER_TTL, PREFIX, Denylist
-from tests.accounts.door import Door
+from tests.proxy import Proxy
 
 
-async def filled(denylist: Denylist) -> Denylist:
+async def complete(denylist: Denylist) -> Denylist:
     await denylist.mark_complete(denylist.failures)
     return denylist
 
 
 @pytest.fixture
 async def denylist(redis: Redis) -> Denylist:
-    return await filled(Denylist(redis))
+    return await complete(Denylist(redis))
 
 
-async def test_at_first_it_cannot_say(redis: Redis) -> None:
-    """Nobody has filled it, as far as this process knows."""
+async def test_a_new_denylist_cannot_tell(redis: Redis) -> None:
+    """It does not know whether any process has completed it."""
     denylist = Denylist(redis)
     assert await denylist.contains(["session", "token"]) is None
-    assert [False, False] == await (await filled(denylist)).contains(["session", "token"])
+    assert [False, False] == await (await complete(denylist)).contains(["session", "token"])
 
 
-async def test_what_is_entered_is_held(denylist: Denylist) -> None:
-    """By the id of a session or by that of a token, each answered in its place."""
+async def test_added_ids_are_contained(denylist: Denylist) -> None:
+    """Session and token ids are looked up independently; the results keep the order of the ids."""
     await denylist.add({"session": 60.0})
     assert [True, False] == await denylist.contains(["session", "token"])
     assert [False, True] == await denylist.contains(["another session", "session"])
@@ -33,26 +33,26 @@ async def test_what_is_entered_is_held(denylist: Denylist) -> None:
     assert [True, True] == await denylist.contains(["session", "token"])
 
 
-async def test_an_entry_lasts_as_long_as_it_was_said_to(denylist: Denylist, redis: Redis) -> None:
-    """And no longer; what has no time left is not entered at all."""
-    await denylist.add({"one": 60.0, "other": 0.5, "over": 0.0, "long over": -5.0})
+async def test_entries_expire_after_the_given_time(denylist: Denylist, redis: Redis) -> None:
+    """An id without remaining time is not added."""
+    await denylist.add({"one": 60.0, "other": 0.5, "expired": 0.0, "long expired": -5.0})
     assert 59_000 < await redis.pttl(PREFIX + "one") <= 60_000
     assert 0 < await redis.pttl(PREFIX + "other") <= 500
     assert denylist.is_complete
     assert {f"{PREFIX}one".encode(), f"{PREFIX}other".encode(), MARKER.encode()} == set(await redis.keys())
 
 
-async def test_a_redis_that_came_back_empty_is_not_believed(denylist: Denylist, redis: Redis) -> None:
-    """Its data went, and the mark with it."""
+async def test_the_denylist_is_incomplete_after_redis_lost_its_data(denylist: Denylist, redis: Redis) -> None:
+    """The marker is lost together with the entries."""
     await denylist.add({"session": 60.0})
     await redis.flushall()
     assert await denylist.contains(["session", "token"]) is None
     assert not denylist.is_complete
-    assert [False, False] == await (await filled(denylist)).contains(["session", "token"])
+    assert [False, False] == await (await complete(denylist)).contains(["session", "token"])
 
 
-async def test_the_mark_lasts_for_its_lease_and_is_renewed(denylist: Denylist, redis: Redis) -> None:
-    """A Redis that was away for longer comes back without it, whatever else it kept."""
+async def test_the_marker_expires_unless_renewed(denylist: Denylist, redis: Redis) -> None:
+    """A Redis that was down for longer returns without the marker, whatever else it kept."""
     assert 0 < await redis.ttl(MARKER) <= MARKER_TTL
     await redis.expire(MARKER, 5)
     await denylist.renew_marker()
@@ -60,8 +60,8 @@ async def test_the_mark_lasts_for_its_lease_and_is_renewed(denylist: Denylist, r
     assert denylist.is_complete
 
 
-async def test_a_mark_that_went_is_not_renewed(denylist: Denylist, redis: Redis) -> None:
-    """To renew is not to say that it is complete."""
+async def test_a_missing_marker_is_not_renewed(denylist: Denylist, redis: Redis) -> None:
+    """Renewing does not declare the denylist complete."""
     await redis.delete(MARKER)
     await denylist.renew_marker()
     assert not denylist.is_complete
@@ -70,43 +70,46 @@ async def test_a_mark_that_went_is_not_renewed(denylist: Denylist, redis: Redis)
     assert 0 == await redis.exists(MARKER)
 
 
-async def test_a_redis_that_is_away_is_not_believed_when_it_is_back(redis: Redis, door: Door) -> None:
-    """An entry may have been missed, by this process or by another, until it is filled again."""
-    denylist = await filled(Denylist(door.client))
-    await door.cut()
+async def test_the_denylist_stays_incomplete_after_an_outage(
+    redis: Redis, redis_proxy: Proxy, proxied_redis: Redis
+) -> None:
+    """This process or another may have missed an entry, until the denylist is completed again."""
+    denylist = await complete(Denylist(proxied_redis))
+    redis_proxy.cut()
     assert await denylist.contains(["session", "token"]) is None
     assert not await denylist.is_reachable()
-    await door.open()
+    await redis_proxy.mend()
     assert await denylist.is_reachable()
     assert await denylist.contains(["session", "token"]) is None
-    assert [False, False] == await (await filled(denylist)).contains(["session", "token"])
+    assert [False, False] == await (await complete(denylist)).contains(["session", "token"])
 
 
-async def test_an_entry_that_did_not_arrive_ends_the_belief(door: Door) -> None:
-    """Without an error to the caller: MongoDB knows, and is asked from now on."""
-    denylist = await filled(Denylist(door.client))
-    await door.cut()
+async def test_a_failed_add_makes_the_denylist_incomplete(redis_proxy: Proxy, proxied_redis: Redis) -> None:
+    """The caller sees no error: MongoDB has the revocation and is queried from now on."""
+    denylist = await complete(Denylist(proxied_redis))
+    redis_proxy.cut()
     await denylist.add({"session": 60.0})
-    await door.open()
+    await redis_proxy.mend()
     assert not denylist.is_complete
     assert await denylist.contains(["session", "token"]) is None
 
 
-async def test_an_entry_missed_while_it_was_filled_keeps_it_incomplete(door: Door) -> None:
-    """Whoever fills it has read the database before that entry was there."""
-    denylist = await filled(Denylist(door.client))
+async def test_a_failure_while_completing_keeps_the_denylist_incomplete(
+    redis_proxy: Proxy, proxied_redis: Redis
+) -> None:
+    """The process that completes it may have read the database before the missed entry was written."""
+    denylist = await complete(Denylist(proxied_redis))
     failures = denylist.failures
-    await door.cut()
+    redis_proxy.cut()
     await denylist.add({"session": 60.0})
-    await door.open()
+    await redis_proxy.mend()
     await denylist.mark_complete(failures)
     assert not denylist.is_complete
     await denylist.mark_complete(denylist.failures)
     assert denylist.is_complete
 
 
-async def test_with_redis_away_it_does_not_become_whole(no_redis: Redis) -> None:
-    """However often it is tried."""
+async def test_the_denylist_cannot_be_completed_without_redis(no_redis: Redis) -> None:
     denylist = Denylist(no_redis)
     await denylist.mark_complete(denylist.failures)
     assert not denylist.is_complete

@@ -1,4 +1,4 @@
-"""What may come into accounts, and what is refused at the door."""
+"""Validation of the request models of accounts."""
 
 from typing import Any
 
@@ -10,14 +10,13 @@ from service.accounts.models import Login, PasswordChange, ProfileChange, Refres
 GOOD = {"username": "an.nguyen", "password": "correct horse"}
 
 
-def test_a_username_is_folded_before_it_is_checked() -> None:
-    """`An.Nguyen` and `an.nguyen` are one name."""
+def test_a_username_is_lowercased_before_validation() -> None:
     assert "an.nguyen_2" == Register.model_validate(GOOD | {"username": "An.NGUYEN_2"}).username
 
 
 @pytest.mark.parametrize("username", ["abc", "a" * 32, "0.9", "___"])
-def test_a_username_at_its_bounds_is_accepted(username: str) -> None:
-    """3 and 32 characters of a-z, 0-9, _ and . are fine."""
+def test_a_username_within_its_bounds_is_accepted(username: str) -> None:
+    """3 to 32 characters of a-z, 0-9, _ and . are allowed."""
     assert username == Register.model_validate(GOOD | {"username": username}).username
 
 
@@ -25,21 +24,21 @@ def test_a_username_at_its_bounds_is_accepted(username: str) -> None:
     "username",
     ["ab", "a" * 33, "", "an nguyen", "an-nguyen", "an@x.vn", "ánh", "\u212aim", "abc\n", "abc\0", "\ud800abc", " abc"],
 )
-def test_a_username_of_other_characters_is_refused(username: str) -> None:
-    """The Kelvin sign among them, which Unicode would fold to a `k`."""
+def test_a_username_with_other_characters_is_rejected(username: str) -> None:
+    """Among them the Kelvin sign, which Unicode case folding turns into a `k`."""
     with pytest.raises(ValidationError):
         Register.model_validate(GOOD | {"username": username})
 
 
 @pytest.mark.parametrize("password", ["a" * 8, "a" * 128, "mật khẩu dài", "        "])
 def test_a_password_within_its_bounds_is_accepted(password: str) -> None:
-    """8 to 128 characters of any kind, and none of them is trimmed."""
+    """8 to 128 characters of any kind; whitespace is not trimmed."""
     assert password == Register.model_validate(GOOD | {"password": password}).password
 
 
 @pytest.mark.parametrize("password", ["a" * 7, "a" * 129, "", "eight\0chars", "eight chars\udc80"])
-def test_a_password_out_of_bounds_is_refused(password: str) -> None:
-    """Too short, too long, with a NUL, or with half a character."""
+def test_a_password_out_of_bounds_is_rejected(password: str) -> None:
+    """Too short, too long, with a NUL, or with half of a surrogate pair."""
     with pytest.raises(ValidationError):
         Register.model_validate(GOOD | {"password": password})
     with pytest.raises(ValidationError):
@@ -48,7 +47,7 @@ def test_a_password_out_of_bounds_is_refused(password: str) -> None:
 
 @pytest.mark.parametrize("name", ["A", " Ánh Nguyễn ", "x" * 64, "👩‍👩‍👧", "משה", "  " + "x" * 64 + "\n"])
 def test_a_display_name_is_trimmed(name: str) -> None:
-    """1 to 64 characters are what is left after trimming, joiners of emoji included."""
+    """1 to 64 characters remain after trimming. Emoji joiners are allowed."""
     assert name.strip() == Register.model_validate(GOOD | {"display_name": name}).display_name
     assert name.strip() == ProfileChange.model_validate({"display_name": name}).display_name
 
@@ -56,8 +55,8 @@ def test_a_display_name_is_trimmed(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "   ", "x" * 65, "a\nb", "a\0b", "a\x1bb", "\u200b", "a\u202eb", "a\u2028b", "\udfff"]
 )
-def test_a_display_name_that_cannot_be_shown_is_refused(name: str) -> None:
-    """Control characters, characters that turn the text around, and nothing to see at all."""
+def test_a_display_name_that_cannot_be_displayed_is_rejected(name: str) -> None:
+    """Control characters, bidirectional controls, and names without a visible character."""
     with pytest.raises(ValidationError):
         Register.model_validate(GOOD | {"display_name": name})
     with pytest.raises(ValidationError):
@@ -73,8 +72,7 @@ def test_a_display_name_that_cannot_be_shown_is_refused(name: str) -> None:
         "HTTPS://EXAMPLE.ORG/a",
     ],
 )
-def test_an_avatar_stays_as_it_was_written(avatar: str) -> None:
-    """An http(s) URL is kept to the letter."""
+def test_an_avatar_url_is_kept_unchanged(avatar: str) -> None:
     assert avatar == ProfileChange.model_validate({"avatar": avatar}).avatar
 
 
@@ -102,14 +100,14 @@ def test_an_avatar_stays_as_it_was_written(avatar: str) -> None:
         "https://example.org/" + "a" * 2048,
     ],
 )
-def test_an_avatar_that_is_no_web_address_is_refused(avatar: str) -> None:
-    """Other schemes, no host, hidden users, and what would break out of an attribute."""
+def test_an_avatar_that_is_not_a_web_url_is_rejected(avatar: str) -> None:
+    """Other schemes, no host, credentials, and characters that would end an HTML attribute."""
     with pytest.raises(ValidationError):
         ProfileChange.model_validate({"avatar": avatar})
 
 
-def test_an_avatar_can_be_taken_away_but_a_name_cannot() -> None:
-    """Null is a value of `avatar` only; what is left out is not set."""
+def test_null_removes_an_avatar_but_not_a_display_name() -> None:
+    """An omitted field is not set."""
     assert {"avatar": None} == ProfileChange.model_validate({"avatar": None}).model_dump(exclude_unset=True)
     assert {} == ProfileChange.model_validate({}).model_dump(exclude_unset=True)
     with pytest.raises(ValidationError):
@@ -129,8 +127,8 @@ def test_an_avatar_can_be_taken_away_but_a_name_cannot() -> None:
         (PasswordChange, {"current_password": "x", "new_password": "x" * 8}, "new_password"),
     ],
 )
-def test_an_operator_in_place_of_a_text_is_refused(model: Any, good: dict[str, Any], field: str, value: Any) -> None:
-    """What reaches a query is a string and nothing else."""
+def test_a_value_that_is_not_a_string_is_rejected(model: Any, good: dict[str, Any], field: str, value: Any) -> None:
+    """No operator object can reach a database query."""
     model.model_validate(good)
     with pytest.raises(ValidationError):
         model.model_validate(good | {field: value})
@@ -147,41 +145,38 @@ def test_an_operator_in_place_of_a_text_is_refused(model: Any, good: dict[str, A
         (UserSearch, {"query": "an"}),
     ],
 )
-def test_an_unknown_field_is_refused(model: Any, good: dict[str, Any]) -> None:
-    """A field that is not ours is a mistake, or `password_hash`."""
+def test_an_unknown_field_is_rejected(model: Any, good: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         model.model_validate(good | {"password_hash": "x"})
 
 
-def test_signing_in_takes_names_that_nobody_can_have() -> None:
-    """They get the answer of names that nobody has; so do passwords that nobody can have."""
+def test_login_accepts_usernames_that_cannot_be_registered() -> None:
+    """They get the same response as usernames that nobody has."""
     assert "x" == Login(username="X", password="y").username
 
 
 @pytest.mark.parametrize("field", ["username", "password"])
-def test_signing_in_takes_nothing_endless(field: str) -> None:
-    """What would only be hashed and thrown away is refused before."""
+def test_login_limits_the_length_of_its_fields(field: str) -> None:
+    """A password that is too long is rejected before it is hashed."""
     with pytest.raises(ValidationError):
         Login.model_validate(GOOD | {field: "x" * 129})
 
 
 @pytest.mark.parametrize("limit", ["0", "51", "-1", "x", "1.5"])
-def test_a_search_has_a_bounded_page(limit: str) -> None:
-    """1 to 50."""
+def test_a_search_limit_is_between_1_and_50(limit: str) -> None:
     assert 50 == UserSearch.model_validate({"query": "an", "limit": "50"}).limit
     with pytest.raises(ValidationError):
         UserSearch.model_validate({"query": "an", "limit": limit})
 
 
 @pytest.mark.parametrize("query", ["", "  ", "x" * 65, "\ud800"])
-def test_a_search_has_a_bounded_query(query: str) -> None:
-    """1 to 64 characters after trimming."""
+def test_a_search_query_has_1_to_64_characters_after_trimming(query: str) -> None:
     with pytest.raises(ValidationError):
         UserSearch.model_validate({"query": query})
 
 
-def test_secrets_are_not_in_what_is_printed() -> None:
-    """A model that ends up in a traceback shows no password and no token."""
+def test_the_repr_of_a_model_omits_secrets() -> None:
+    """A model in a traceback reveals no password and no token."""
     shown = repr(
         [
             Register(username="abc", password="correct horse"),

@@ -1,4 +1,4 @@
-"""A session that ends in the moment in which its socket or stream joins: it is told nothing, and does not stay."""
+"""A session that is revoked while its socket or stream connects: the connection receives nothing and is closed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,9 +24,8 @@ from service.common.identity import Identity
 from service.datastores.mongo import Mongo
 from service.edge.connection_opener import ConnectionOpener
 from service.edge.frame_handler import FrameHandler
-from service.http import limits as rules
 from service.http.authentication import Authentication
-from service.http.limits import ConnectionLimit, RateLimits
+from service.http.limits import CONNECTING, ConnectionLimit, RateLimit, RateLimits
 from service.http.origin import OriginCheck
 from service.notifications.frames import FRAMES
 from service.realtime.bus import LocalBus
@@ -34,175 +33,210 @@ from service.realtime.connection import Connection
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
 from tests.accounts.accounts_process import AccountsProcess, build_process
-from tests.accounts.conftest import PASSWORD
+from tests.accounts.conftest import PASSWORD, USERNAME
 from tests.http.conftest import build
 from tests.realtime.wire import HANDSHAKE, wired
 from tests.rest import RestClient, serving
 
-End = Callable[[], Awaitable[None]]
+Revoke = Callable[[], Awaitable[None]]
 
 
-class Between(RateLimits):
-    """The rule of connecting is looked at between the check of the token and the joining: there `end` is called."""
+class RevokingRateLimits(RateLimits):
+    """Calls `revoke` at the rate limit of connections, which is between the token check and the registration."""
 
-    def __init__(self, end: End) -> None:
+    def __init__(self, revoke: Revoke) -> None:
         super().__init__(None, False)
-        self._end = end
+        self._revoke = revoke
 
-    async def check(self, limit: rules.RateLimit, *keys: str) -> None:
+    async def check(self, limit: RateLimit, *keys: str) -> None:
         await super().check(limit, *keys)
-        if limit is rules.CONNECTING:
-            await self._end()
+        if limit is CONNECTING:
+            await self._revoke()
 
 
-class Two(NamedTuple):
-    """The process that people join, and the one on which their sessions end."""
+class RevokingVerifier(CredentialVerifier):
+    """Verifies a token, then calls `revoke` before it returns the identity."""
 
-    joined: AccountsProcess
-    ending: AccountsProcess
+    revoke: Revoke
+
+    async def verify_scoped_token(self, token: str | None, scope: str) -> Identity:
+        bearer = await super().verify_scoped_token(token, scope)
+        await self.revoke()
+        return bearer
+
+
+class Processes(NamedTuple):
+    """The process that clients connect to and the process that revokes their sessions; the same one or two."""
+
+    connecting: AccountsProcess
+    revoking: AccountsProcess
 
 
 @asynccontextmanager
-async def gate(one: AccountsProcess, before: End, during: End) -> AsyncIterator[RestClient]:
-    """A socket and a stream of `one`. `before` is called before the joining, `during` before the hello."""
-    limits = Between(before)
-    bound = ConnectionLimit(one.registry.connections, False)
-    upgrade = ConnectionOpener(one.registry, Authentication(one.verifier, limits), OriginCheck(()), limits, bound)
+async def serve_connections(
+    process: AccountsProcess, before_registration: Revoke, before_hello: Revoke
+) -> AsyncIterator[RestClient]:
+    """Serve `/socket` and `/stream`, with callbacks before the registration and before the hello."""
+    limits = RevokingRateLimits(before_registration)
+    connection_limit = ConnectionLimit(process.registry.connections, False)
+    opener = ConnectionOpener(
+        process.registry, Authentication(process.verifier, limits), OriginCheck(()), limits, connection_limit
+    )
     app = build()
 
     async def begin(connection: Connection) -> None:
-        await during()
+        await before_hello()
         connection.go_live([Event("hello", {}, channel="chat")])
 
     @app.get("/socket")
     async def socket(request: Request) -> HTTPResponse:
-        return await upgrade.open_socket(request, "chat", begin)
+        return await opener.open_socket(request, "chat", begin)
 
     @app.get("/stream")
     async def stream(request: Request) -> HTTPResponse:
-        return await upgrade.open_stream(request, "chat", begin)
+        return await opener.open_stream(request, "chat", begin)
 
     async with serving(app) as client:
         try:
             yield client
         finally:
-            for connection in one.registry:
+            for connection in process.registry:
                 connection.close(1001, "over")
-            await one.registry.wait_until_empty(5)
+            await process.registry.wait_until_empty(5)
 
 
-async def nothing() -> None: ...
+async def do_nothing() -> None: ...
 
 
-@pytest.fixture(params=["here", "there", "there, and the message is lost"])
-def where(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["same process", "other process", "other process, bus message lost"])
+def revoked_on(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(params=["Redis up", "Redis down"])
-async def two(
-    request: pytest.FixtureRequest, where: str, mongo: Mongo, redis: Redis, no_redis: Redis, here: AccountsProcess
-) -> AsyncIterator[Two]:
-    client = redis if request.param == "Redis up" else no_redis
+async def processes(
+    request: pytest.FixtureRequest,
+    revoked_on: str,
+    mongo: Mongo,
+    redis: Redis,
+    no_redis: Redis,
+    process: AccountsProcess,
+) -> AsyncIterator[Processes]:
+    redis_client = redis if request.param == "Redis up" else no_redis
     bus = LocalBus()
-    joined = build_process(mongo, client, bus=bus)
-    if where == "here":
-        two = Two(joined, joined)
+    connecting = build_process(mongo, redis_client, bus=bus)
+    if revoked_on == "same process":
+        processes = Processes(connecting, connecting)
     else:
-        two = Two(joined, build_process(mongo, client, bus=bus if where == "there" else None))
-    for each in two:
+        shared_bus = bus if revoked_on == "other process" else None
+        processes = Processes(connecting, build_process(mongo, redis_client, bus=shared_bus))
+    for each in processes:
         await each.revocation.poll()
-    assert joined.denylist.is_complete is (request.param == "Redis up")
-    yield two
-    for each in two:
+    assert connecting.denylist.is_complete is (request.param == "Redis up")
+    yield processes
+    for each in processes:
         await each.passwords.close()
 
 
-async def heard(client: RestClient, token: str) -> tuple[list[str], int, str]:
-    """What a socket is told before it is closed, and how it is."""
-    said: list[str] = []
+async def receive_until_closed(client: RestClient, token: str) -> tuple[list[str], int, str]:
+    """Return the frames that a socket receives, and the code and reason of its close frame."""
+    frames: list[str] = []
     async with connect(f"{client.url('/socket', 'ws')}?token={token}", proxy=None) as socket:
         try:
             while True:
-                said.append(str(await asyncio.wait_for(socket.recv(), 5)))
+                frames.append(str(await asyncio.wait_for(socket.recv(), 5)))
         except ConnectionClosed:
             assert socket.close_code
-            return said, socket.close_code, socket.close_reason or ""
+            return frames, socket.close_code, socket.close_reason or ""
 
 
-async def test_a_socket_whose_session_ends_as_it_joins(two: Two, an: SignedIn, caller: Identity) -> None:
-    """Between the look at its token and its joining: it hears no hello, but why."""
-    async with gate(two.joined, lambda: two.ending.accounts.logout(caller), nothing) as client:
-        assert ([], 1008, "token_revoked") == await heard(client, an.access_token)
-        assert 0 == len(two.joined.registry)
+async def test_a_socket_of_a_session_revoked_while_it_connects_is_closed(
+    processes: Processes, signed_in: SignedIn, caller: Identity
+) -> None:
+    """The session is revoked between the token check and the registration. The socket receives no hello."""
+
+    async def revoke() -> None:
+        await processes.revoking.accounts.logout(caller)
+
+    async with serve_connections(processes.connecting, revoke, do_nothing) as client:
+        assert ([], 1008, "token_revoked") == await receive_until_closed(client, signed_in.access_token)
+        assert 0 == len(processes.connecting.registry)
 
 
-async def test_a_stream_whose_session_ends_as_it_joins(two: Two, an: SignedIn, caller: Identity) -> None:
-    """It is answered like any whose token is revoked."""
-    async with gate(two.joined, lambda: two.ending.accounts.logout(caller), nothing) as client:
-        answer = await client.get(f"/stream?token={an.access_token}")
-        assert (401, "token_revoked") == (answer.status_code, answer.json()["code"])
-        assert 0 == len(two.joined.registry)
+async def test_a_stream_of_a_session_revoked_while_it_connects_is_refused(
+    processes: Processes, signed_in: SignedIn, caller: Identity
+) -> None:
+    """The response is the same as for any revoked token."""
+
+    async def revoke() -> None:
+        await processes.revoking.accounts.logout(caller)
+
+    async with serve_connections(processes.connecting, revoke, do_nothing) as client:
+        response = await client.get(f"/stream?token={signed_in.access_token}")
+        assert (401, "token_revoked") == (response.status_code, response.json()["code"])
+        assert 0 == len(processes.connecting.registry)
 
 
-@pytest.mark.parametrize("where", ["here", "there"], indirect=True)
-async def test_a_session_that_ends_while_the_past_is_read(two: Two, an: SignedIn, caller: Identity) -> None:
-    """The connection is told like any other, and what it was about to hear is not said."""
-    async with gate(two.joined, nothing, lambda: two.ending.accounts.logout(caller)) as client:
-        assert ([], 1008, "token_revoked") == await heard(client, an.access_token)
+@pytest.mark.parametrize("revoked_on", ["same process", "other process"], indirect=True)
+async def test_a_socket_of_a_session_revoked_before_its_hello_is_closed(
+    processes: Processes, signed_in: SignedIn, caller: Identity
+) -> None:
+    """The connection is registered, so the revocation reaches it, and the prepared hello is not sent."""
+
+    async def revoke() -> None:
+        await processes.revoking.accounts.logout(caller)
+
+    async with serve_connections(processes.connecting, do_nothing, revoke) as client:
+        assert ([], 1008, "token_revoked") == await receive_until_closed(client, signed_in.access_token)
 
 
-async def test_the_end_is_told_once_it_can_be_found(
+async def test_the_denylist_entry_precedes_the_bus_message(
     mongo: Mongo, redis: Redis, settings: Settings, caller: Identity
 ) -> None:
-    """Who hears of it later than they joined finds it on the denylist: the entry is there before the message."""
+    """A connection that registers too late for the message finds the entry."""
     bus = LocalBus()
-    one = build_process(mongo, redis, bus=bus)
-    there: list[object] = []
+    process = build_process(mongo, redis, bus=bus)
+    entries: list[int] = []
     assert settings.redis_url
-    with BlockingRedis.from_url(settings.redis_url) as looking:
-        bus.on(BUS_KIND, lambda head, _: there.append([looking.exists(PREFIX + each) for each in head["session_ids"]]))
-        await one.accounts.logout(caller)
-    assert [[1]] == there
-    await one.passwords.close()
+    with BlockingRedis.from_url(settings.redis_url) as observer:
+        bus.on(BUS_KIND, lambda head, _: entries.extend(observer.exists(PREFIX + id) for id in head["session_ids"]))
+        await process.accounts.logout(caller)
+    assert [1] == entries
+    await process.passwords.close()
 
 
-async def test_a_hanging_redis_does_not_keep_connections_here(
-    here: AccountsProcess, caller: Identity, redis: Redis
+async def test_a_hanging_redis_does_not_delay_the_closing_of_connections(
+    process: AccountsProcess, caller: Identity, redis: Redis
 ) -> None:
-    """They are closed before anyone waits for it."""
-    connection = here.connect(caller)
+    """The connections of this process are closed before `announce` first waits."""
+    connection = process.connect(caller)
     await redis.client_pause(1500)
-    ending = asyncio.create_task(here.revocation.announce([caller.session_id]))
+    announcing = asyncio.create_task(process.revocation.announce([caller.session_id]))
     try:
-        # Up to where it begins to wait.
+        # The task runs until it waits for Redis.
         await asyncio.sleep(0)
         assert (1008, "token_revoked") == connection.closed
     finally:
         await redis.client_unpause()
-        await ending
+        await announcing
 
 
-class Late(CredentialVerifier):
-    """Verifies, and calls `end` before it says so."""
+async def test_a_session_revoked_while_a_socket_authenticates_with_it_closes_the_socket(
+    processes: Processes, caller: Identity
+) -> None:
+    """The socket belonged to another session until then, so the revocation did not reach it."""
+    again = await processes.connecting.accounts.login(Login(username=USERNAME, password=PASSWORD), "")
+    fresh = await processes.connecting.verifier.verify_scoped_token(again.access_token, ACCESS)
 
-    end: End = staticmethod(nothing)
+    async def revoke() -> None:
+        await processes.revoking.accounts.logout(fresh)
 
-    async def verify_scoped_token(self, token: str | None, scope: str) -> Identity:
-        bearer = await super().verify_scoped_token(token, scope)
-        await self.end()
-        return bearer
-
-
-async def test_a_session_that_ends_as_a_socket_shows_its_token(two: Two, an: SignedIn, caller: Identity) -> None:
-    """The socket was of another session until then, so nobody would have told it."""
-    again = await two.joined.accounts.login(Login(username="an.nguyen", password=PASSWORD), "")
-    fresh = await two.joined.verifier.verify_scoped_token(again.access_token, ACCESS)
-    late = Late(two.joined.tokens, two.joined.revocation, two.joined.tickets)
-    late.end = lambda: two.ending.accounts.logout(fresh)
-    socket = WebSocket(two.joined.registry, caller, "notifications", HANDSHAKE)
-    FrameHandler(socket, FRAMES, late, RateLimits(None, False))
-    with two.joined.registry.registration(socket):
+    connecting = processes.connecting
+    verifier = RevokingVerifier(connecting.tokens, connecting.revocation, connecting.tickets)
+    verifier.revoke = revoke  # type: ignore[method-assign]
+    socket = WebSocket(connecting.registry, caller, "notifications", HANDSHAKE)
+    FrameHandler(socket, FRAMES, verifier, RateLimits(None, False))
+    with connecting.registry.registration(socket):
         socket.go_live([])
     async with wired(socket) as peer:
         peer.send(Opcode.TEXT, dumps({"type": "authenticate", "token": again.access_token}).encode())
