@@ -1,40 +1,41 @@
-"""Break it on purpose, against real processes, and account for every message.
+"""Fault injection: break real server processes on purpose, and account for every message.
 
-`python -m tests.faults --list` tells the faults; `python -m tests.faults NAME [size=value ...] [--seed N]` runs one by
-itself and prints its account: what was sent, acknowledged, received, lost and doubled. `--quick` takes the small sizes
-that pytest runs; without it the sizes are those of the fault's own defaults.
+`python -m tests.faults --list` lists the faults; `python -m tests.faults NAME [size=value ...] [--seed N]` runs one and
+prints its ledger: what was sent, acknowledged, received, lost and duplicated. `--quick` uses the small sizes that
+pytest runs; the default sizes are those of the fault's own parameters. `README.md` explains the output.
 
-A fault is one module of `tests/faults/catalogue/`, named as the fault is:
+A fault is a module of `tests/faults/catalogue/` with the fault's name:
 
-    \"\"\"What is broken, in one line: it is what --list prints.\"\"\"
+    \"\"\"What is broken, in one line; --list prints it.\"\"\"
 
-    QUICK = [{"writers": 4}]    # the sizes of each run in pytest; [] where it takes too long for that
+    QUICK = [{"writers": 4}]    # the sizes of each run in pytest; [] if the fault takes too long for pytest
 
-    async def run(stage: Stage, *, writers: int = 50) -> None:
-        await stage.serve(WEB_CONCURRENCY="2")
-        people = await stage.people(writers)
-        group = await stage.group(people)
-        clients = await stage.sockets(people)
-        await stage.watch_leaks()
-        async with talk(clients, group):
-            ...break something, with choices from stage.random alone...
-        await stage.verify()
+    async def run(env: FaultEnvironment, *, writers: int = 50) -> None:
+        await env.start_server(WEB_CONCURRENCY="2")
+        users = await env.create_users(writers)
+        group = await env.create_group(users)
+        clients = await env.connect_sockets(users)
+        await env.record_baseline()
+        async with message_traffic(clients, group):
+            ...break something; take random choices from env.random only...
+        await env.check_messages(group, clients)
+        await env.verify()
 
-What stands ready:
+The helpers:
 
-- `Stage`: embedded datastores of this run's own (`stage.datastores.mongo` and `.redis` are `Child`ren with a `pid`, to
-  stop, kill and start; `mongodb_uri` and `redis_url` may be given to `serve`, such as a proxy's), servers, people,
-  groups, posts, clients. All of it ends with the run.
-- `ChatClient`: a device on the chat socket. It comes back by itself, waits as it is told, `sync`s where `hello` or a
-  `reset` says that it missed something, and says again, with the nonce, what was not acknowledged.
+- `FaultEnvironment`: embedded datastores of this run (`env.datastores.mongo` and `.redis` are `Child`ren with a `pid`
+  that can be stopped, killed and started; `start_server` accepts another `MONGODB_URI` or `REDIS_URL`, such as a
+  proxy's), servers, users, groups, posts and clients. Everything ends with the run.
+- `ChatClient`: a device on the chat WebSocket. It reconnects by itself after the announced delay, sends `sync` if `hello`
+  or a `reset` shows that it missed something, and resends unacknowledged messages with the same nonce.
 - `StreamClient`: a device on the notification stream, which resumes with `Last-Event-ID` and fetches after a `reset`.
-- `writers.talk`, `writers.comment`: numbered messages and comments for as long as a block runs.
-- `Crowd`: what most runs begin and end with: people in a group who talk, the author of a post on which they comment,
-  and the audits of both.
-- `Account`: what became of each. `stage.verify()` holds it against the REST API and every client, and fails where
-  something acknowledged cannot be read once, where a client misses something or has it twice, or was not told that it
-  missed something; then it holds the servers' descriptors, connections and memory against what `watch_leaks` saw.
-- `account.note("what", value)` adds a line to what is printed.
+- `message_traffic`, `comment_traffic`: numbered messages and comments for as long as a block runs.
+- `Workload`: the usual setup: users who write in a group, and an author on whose post they comment.
+- `Ledger`: what became of each message. `env.check_messages` and `env.check_notifications` compare it with the REST
+  API and every client; `env.verify()` fails if an acknowledged message cannot be read exactly once, or if a client
+  missed or repeated something without being told, and then compares the servers' descriptors, connections and memory
+  with the state that `record_baseline` recorded.
+- `ledger.note("name", value)` adds a line to the output.
 
-What this machine lacks (no faketime, no nginx) is told by raising `Missing("what")`: pytest skips.
+A fault raises `RequirementMissing("what")` if the machine lacks something (faketime, nginx); pytest then skips it.
 """

@@ -1,48 +1,49 @@
-"""What both kinds of client have in common: they come back, after as long as they are told or have learnt to wait."""
+"""The base of both clients: reconnecting after the delay that the server announced, or with backoff."""
 
 import asyncio
 import random
 
-from tests.faults.front import LONGEST_PAUSE, Front
-from tests.faults.people import Person
-from tests.faults.waiting import Changes
+from tests.faults.api_client import MAX_DELAY, ApiClient
+from tests.faults.change_notifier import ChangeNotifier
+from tests.faults.users import User
 
-FIRST_PAUSE = 0.05
+INITIAL_BACKOFF = 0.05
 
 
 class Client:
-    """One device of `person`. `start` it, `leave` in the end; in between it connects again whenever it is cut off."""
+    """One device of `user`. `start` connects it, `stop` ends it; in between it reconnects whenever it is
+    disconnected."""
 
-    def __init__(self, person: Person, front: Front, random: random.Random) -> None:
-        self.person = person
-        self.front = front
-        self.account = front.account
+    def __init__(self, user: User, api: ApiClient, random: random.Random) -> None:
+        self.user = user
+        self.api = api
+        self.ledger = api.ledger
         self.connections = 0
-        """How many times it has been let in."""
-        self.barred = ""
-        """Why it does not come back: what the server has said that lasts."""
-        self.told_to_wait: list[int] = []
-        """The `reconnect_after_ms` of each farewell."""
+        """The number of successful connections."""
+        self.terminal_reason = ""
+        """Why the client does not reconnect: the reason of a final rejection."""
+        self.reconnect_delays: list[int] = []
+        """The `reconnect_after_ms` of each `draining` event."""
         self.online = False
         self.port = 0
-        """Our own, of the connection there is."""
-        self.held_back = asyncio.Event()
-        """While it is clear, the client does not come back: its network has gone, too."""
-        self.held_back.set()
-        self.changes = Changes()
+        """The local port of the current connection."""
+        self.may_reconnect = asyncio.Event()
+        """While it is clear, the client does not reconnect: its network is down, too."""
+        self.may_reconnect.set()
+        self.changes = ChangeNotifier()
         self._random = random
-        self._pause = FIRST_PAUSE
-        self._wait_ms: int | None = None
+        self._backoff = INITIAL_BACKOFF
+        self._reconnect_after_ms: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Come online, and stay so until `leave`."""
-        self._task = asyncio.create_task(self._live())
-        await self.changes.until(lambda: self.online or self.barred, f"{self.person.username} is let in")
-        assert not self.barred, self.barred
+        """Connect, and stay connected until `stop`."""
+        self._task = asyncio.create_task(self._run())
+        await self.changes.wait_until(lambda: self.online or self.terminal_reason, f"{self.user.username} connects")
+        assert not self.terminal_reason, self.terminal_reason
 
-    async def leave(self) -> None:
-        """Close from our side, and do not come back."""
+    async def stop(self) -> None:
+        """Disconnect, and do not reconnect."""
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -51,40 +52,40 @@ class Client:
                 self._task.result()
 
     async def connect(self) -> None:
-        """One connection, from its opening to its end. What ends it is not told by an exception."""
+        """Run one connection from opening to end. The end of a connection is not reported by an exception."""
         raise NotImplementedError
 
-    async def _live(self) -> None:
+    async def _run(self) -> None:
         try:
-            while not self.barred:
-                self._wait_ms = None
+            while not self.terminal_reason:
+                self._reconnect_after_ms = None
                 try:
                     await self.connect()
                 finally:
                     self.online = False
-                    self.changes.tell()
-                if not self.barred:
-                    await asyncio.sleep(self._next_pause())
-                    await self.held_back.wait()
+                    self.changes.notify()
+                if not self.terminal_reason:
+                    await asyncio.sleep(self._next_delay())
+                    await self.may_reconnect.wait()
         except Exception as error:
-            # Whoever waits for this client would wait for ever.
-            self.barred = f"the client gave up: {error!r}"
-            self.account.wrong.append(self.barred)
-            self.changes.tell()
+            # Without this, tasks that wait for this client would wait for ever.
+            self.terminal_reason = f"the client gave up: {error!r}"
+            self.ledger.violations.append(self.terminal_reason)
+            self.changes.notify()
             raise
 
-    def let_in(self) -> None:
+    def on_connected(self) -> None:
         self.connections += 1
-        self._pause = FIRST_PAUSE
+        self._backoff = INITIAL_BACKOFF
         self.online = True
-        self.changes.tell()
+        self.changes.notify()
 
-    def told_to_go(self, reconnect_after_ms: int) -> None:
-        self._wait_ms = reconnect_after_ms
-        self.told_to_wait.append(reconnect_after_ms)
+    def on_draining(self, reconnect_after_ms: int) -> None:
+        self._reconnect_after_ms = reconnect_after_ms
+        self.reconnect_delays.append(reconnect_after_ms)
 
-    def _next_pause(self) -> float:
-        if self._wait_ms is not None:
-            return self._wait_ms / 1000
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
-        return self._random.uniform(self._pause / 2, self._pause)
+    def _next_delay(self) -> float:
+        if self._reconnect_after_ms is not None:
+            return self._reconnect_after_ms / 1000
+        self._backoff = min(self._backoff * 2, MAX_DELAY)
+        return self._random.uniform(self._backoff / 2, self._backoff)

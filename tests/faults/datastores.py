@@ -1,4 +1,4 @@
-"""The datastores of a run: embedded servers of its own, each of which can be stopped, killed and started again."""
+"""The datastores of a run: embedded servers that can be stopped, killed and started again."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from service.datastores.embedded import embedded
 
 @dataclass
 class Datastores:
-    """`redis` and `mongo`: `await child.start()` starts one again that was killed."""
+    """After a kill, `await child.start()` starts `redis` or `mongo` again."""
 
     mongodb_uri: str
     redis_url: str
@@ -23,7 +23,7 @@ class Datastores:
     redis: Child
 
     def pid(self, name: Literal["mongo", "redis"]) -> int:
-        """As it runs now."""
+        """The current process id."""
         pid = {"mongo": self.mongo, "redis": self.redis}[name].pid
         assert pid is not None
         return pid
@@ -31,7 +31,7 @@ class Datastores:
 
 @asynccontextmanager
 async def datastores(directory: Path) -> AsyncIterator[Datastores]:
-    """Running for as long as the block does, with their files in `directory`. To be entered in the main thread."""
+    """Run the datastores with their files in `directory` until the block ends. Must be entered in the main thread."""
     with DataDirectory(directory) as held:
         async with embedded(Settings(jwt_secret="x" * 32), held, print) as (found, (mongo, redis)):
             assert found.mongodb_uri
@@ -39,4 +39,4 @@ async def datastores(directory: Path) -> AsyncIterator[Datastores]:
             try:
                 yield Datastores(found.mongodb_uri, found.redis_url, mongo, redis)
             finally:
-                await asyncio.sleep(0)  # what was cancelled lets go of its connections first
+                await asyncio.sleep(0)  # cancelled tasks release their connections first

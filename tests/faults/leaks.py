@@ -1,4 +1,4 @@
-"""What a server holds: descriptors, connections, tasks, queues, memory. Afterwards it has to be what it was before."""
+"""Leak detection: a server's descriptors, connections, tasks, queues and memory must return to the baseline."""
 
 import asyncio
 import os
@@ -7,56 +7,56 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.front import Front
-from tests.faults.waiting import PATIENCE
+from tests.faults.api_client import ApiClient
+from tests.faults.change_notifier import WAIT_TIMEOUT
 from tests.running import Server, eventually
 
 DATASTORE_CONNECTIONS = 120
-"""Descriptors of each worker that may come to stay: the pools of MongoDB and of Redis fill up under load."""
+"""Additional descriptors per worker that may remain: the connection pools of MongoDB and Redis fill up under load."""
 MEMORY_SHARE = 1.35
 MEMORY_SLACK = 24 << 20
-"""Bytes of each worker beside the share: what the allocator keeps, and pools and caches that fill up once."""
+"""Bytes per worker on top of MEMORY_SHARE: what the allocator keeps, and pools and caches that fill up once."""
 PASSING_TASKS = 2
-"""Tasks of each worker that come and go while it is idle: whoever waits with a limit of time has one more for it."""
+"""Tasks per worker that come and go while it is idle: each wait with a timeout adds one."""
 LIVE_STATES = ("01", "04", "05", "08", "09")
-"""Of TCP, in /proc/net/tcp: established, on the way to the end, but not yet only remembered (TIME_WAIT)."""
+"""TCP states in /proc/net/tcp: established or closing, but not TIME_WAIT."""
 
 
-class Census(NamedTuple):
-    """What the workers have counted themselves, by `hook/sitecustomize.py`: in all of them together."""
+class WorkerCounts(NamedTuple):
+    """Sums of what the workers counted themselves by `hook/sitecustomize.py`."""
 
     tasks: int
     connections: int
     queued: int
 
 
-class Holding(NamedTuple):
-    """Of all of a server's workers together; `clients`: connections that the kernel has; `memory`: resident bytes."""
+class ResourceUsage(NamedTuple):
+    """Sums over all workers of a server. `connections`: as the kernel counts them; `memory`: resident bytes."""
 
     workers: int
     descriptors: int
-    clients: int
+    connections: int
     memory: int
-    census: Census
+    counts: WorkerCounts
 
 
-def holding(server: Server, folder: Path) -> Holding:
-    """`folder`: where the workers write what they count."""
+def measure_usage(server: Server, folder: Path) -> ResourceUsage:
+    """Measure the server's resources. `folder`: where the workers write their counts."""
     pids = server.workers
     descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
-    counted = census(server, folder)  # it frees what can be freed
-    return Holding(len(pids), descriptors, clients(server), memory(server), counted)
+    counted = count_in_workers(server, folder)  # it also frees unused memory
+    return ResourceUsage(len(pids), descriptors, open_connections(server), resident_memory(server), counted)
 
 
-def memory(server: Server) -> int:
-    """Resident bytes of its workers."""
+def resident_memory(server: Server) -> int:
+    """Return the resident bytes of the server's workers."""
     return sum(
         int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") for pid in server.workers
     )
 
 
-def clients(server: Server) -> int:
-    """Connections to its port, seen from its side, that are not over: the kernel's word."""
+def open_connections(server: Server) -> int:
+    """Return the number of open connections to the server's port, as the kernel counts them."""
     port = int(server.url.rpartition(":")[2])
     found = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
@@ -65,31 +65,32 @@ def clients(server: Server) -> int:
     return found
 
 
-def census(server: Server, folder: Path) -> Census:
-    """Ask each worker, and wait until all have counted."""
+def count_in_workers(server: Server, folder: Path) -> WorkerCounts:
+    """Ask each worker for its counts and wait until all have answered."""
     pids = server.workers
     for pid in pids:
         (folder / str(pid)).unlink(missing_ok=True)
         os.kill(pid, signal.SIGUSR2)
     eventually(lambda: all((folder / str(pid)).exists() for pid in pids))
     counts = [[int(number) for number in (folder / str(pid)).read_text().split()] for pid in pids]
-    return Census(*(sum(column) for column in zip(*counts, strict=True)))
+    return WorkerCounts(*(sum(column) for column in zip(*counts, strict=True)))
 
 
-async def check(server: Server, front: Front, before: Holding, folder: Path) -> Holding:
-    """All clients have left: nothing of them is left. What is held now. Raises AssertionError."""
-    await front.hang_up()
-    await asyncio.to_thread(eventually, lambda: clients(server) == 0, PATIENCE)
+async def check_for_leaks(server: Server, api: ApiClient, before: ResourceUsage, folder: Path) -> ResourceUsage:
+    """Check that nothing is left of the clients, which have all disconnected. Returns the current usage; raises
+    AssertionError."""
+    await api.close_idle_connections()
+    await asyncio.to_thread(eventually, lambda: open_connections(server) == 0, WAIT_TIMEOUT)
 
-    # The last of them may still be on its way out, and a task tells Redis of those who have gone.
-    now = await asyncio.to_thread(census, server, folder)
-    deadline = time.monotonic() + PATIENCE
-    most = before.census.tasks + PASSING_TASKS * before.workers
+    # The last connections may still be closing, and a task announces to Redis which users have left.
+    now = await asyncio.to_thread(count_in_workers, server, folder)
+    deadline = time.monotonic() + WAIT_TIMEOUT
+    most = before.counts.tasks + PASSING_TASKS * before.workers
     while now.connections or now.queued or now.tasks > most:
-        assert time.monotonic() < deadline, f"left behind: {now}, and before it was {before.census}"
+        assert time.monotonic() < deadline, f"left over: {now}; the baseline was {before.counts}"
         await asyncio.sleep(0.2)
-        now = await asyncio.to_thread(census, server, folder)
-    after = holding(server, folder)
+        now = await asyncio.to_thread(count_in_workers, server, folder)
+    after = measure_usage(server, folder)
     assert after.descriptors <= before.descriptors + DATASTORE_CONNECTIONS * after.workers, (before, after)
     assert after.memory <= before.memory * MEMORY_SHARE + MEMORY_SLACK * after.workers, (before, after)
     return after

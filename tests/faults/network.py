@@ -1,4 +1,5 @@
-"""A network of its own, whose cable can be pulled: the kernel's, so that not even an acknowledgement comes through."""
+"""A network namespace that can be disconnected: the kernel drops everything, so not even a TCP acknowledgement gets
+through."""
 
 import asyncio
 import ctypes
@@ -10,25 +11,25 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-from tests.faults.catalogue import Missing
+from tests.faults.catalogue import RequirementMissing
 from tests.proxy import Proxy
 
 CLONE_NEWNET = 0x40000000
 
 
-class Network:
-    """A namespace that is joined to ours by a cable; `host`: our address, as seen from there."""
+class NetworkNamespace:
+    """A network namespace connected to ours by a veth pair. `host` is our address as seen from inside."""
 
     def __init__(self) -> None:
         tag = secrets.token_hex(3)
         self._name, self._here, self._there = f"loa-{tag}", f"loa-a{tag}", f"loa-b{tag}"
-        # 198.18.0.0/15 is for measurements of networks (RFC 2544): nobody's machine is there.
+        # 198.18.0.0/15 is reserved for network benchmarks (RFC 2544), so no real machine uses it.
         self._net = f"198.18.{secrets.randbelow(256)}"
         self.host = f"{self._net}.1"
         self._thread = ThreadPoolExecutor(1)
 
-    async def lay(self) -> None:
-        """Raises Missing where this is not allowed."""
+    async def create(self) -> None:
+        """Create the namespace. Raises RequirementMissing if this is not permitted."""
         try:
             _ip("netns", "add", self._name)
             _ip("link", "add", self._here, "type", "veth", "peer", "name", self._there, "netns", self._name)
@@ -38,15 +39,15 @@ class Network:
             _ip("-n", self._name, "link", "set", self._there, "up")
         except (FileNotFoundError, subprocess.CalledProcessError):
             self.remove()
-            raise Missing("the right to make a network namespace") from None
+            raise RequirementMissing("permission to create a network namespace") from None
         await asyncio.get_running_loop().run_in_executor(self._thread, self._enter)
 
     async def connect(self, address: tuple[str, int]) -> socket.socket:
-        """A connection from over there."""
+        """Open a connection from inside the namespace."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, socket.create_connection, address)
 
-    def pull(self) -> None:
-        """From now on nothing comes through, and nobody is told."""
+    def disconnect(self) -> None:
+        """Drop all packets from now on, without telling either end."""
         _ip("-n", self._name, "addr", "flush", "dev", self._there)
 
     def remove(self) -> None:
@@ -55,35 +56,36 @@ class Network:
             subprocess.run(["ip", *command], capture_output=True, check=False)
 
     def _enter(self) -> None:
-        """Of a thread alone: the sockets that it makes are over there, whoever uses them."""
+        """Enter the namespace in this thread only: the sockets that it creates are inside, whichever thread uses
+        them."""
         descriptor = os.open(f"/run/netns/{self._name}", os.O_RDONLY)
         try:
             if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
-                raise Missing("setns")
+                raise RequirementMissing("setns")
         finally:
             os.close(descriptor)
 
 
-class FarProxy(Proxy):
-    """A proxy that reaches the server from over there."""
+class NamespaceProxy(Proxy):
+    """A proxy that connects to the server from inside the namespace."""
 
-    def __init__(self, url: str, network: Network) -> None:
+    def __init__(self, url: str, namespace: NetworkNamespace) -> None:
         super().__init__(url)
-        self._network = network
+        self._namespace = namespace
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        sock = await self._network.connect((self._parts.hostname or "", self._parts.port or 0))
+        sock = await self._namespace.connect((self._parts.hostname or "", self._parts.port or 0))
         return await asyncio.open_connection(sock=sock)
 
 
 @asynccontextmanager
-async def network() -> AsyncIterator[Network]:
-    laid = Network()
-    await laid.lay()
+async def network_namespace() -> AsyncIterator[NetworkNamespace]:
+    namespace = NetworkNamespace()
+    await namespace.create()
     try:
-        yield laid
+        yield namespace
     finally:
-        laid.remove()
+        namespace.remove()
 
 
 def _ip(*arguments: str) -> None:

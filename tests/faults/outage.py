@@ -1,4 +1,4 @@
-"""The ways in which a datastore goes away, and comes back when the block ends."""
+"""Outages of a datastore, which end with the block."""
 
 import os
 import signal
@@ -6,26 +6,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.faults.stage import Stage
+from tests.faults.environment import FaultEnvironment
 from tests.proxy import Proxy
 from tests.running import alive, eventually
 
-WAYS = ("killed", "stopped", "silent", "reset")
-"""By kill -9 and started again; by SIGSTOP; a cable that is pulled, of which nobody is told; every connection there is
-reset, after which others pass."""
+OUTAGES = ("killed", "stopped", "silent", "reset")
+"""Killed by SIGKILL and started again; stopped by SIGSTOP; silent, like an unplugged cable; or all connections are
+reset once and new ones work."""
 
 
 @asynccontextmanager
-async def outage(stage: Stage, name: str, how: str, proxy: Proxy) -> AsyncIterator[None]:
-    """`name`: "mongo" or "redis", to which `proxy` leads."""
+async def outage(env: FaultEnvironment, name: str, how: str, proxy: Proxy) -> AsyncIterator[None]:
+    """Take down the datastore `name` ("mongo" or "redis"), to which `proxy` leads."""
     if how == "killed":
-        pid = stage.datastores.pid(name)
+        pid = env.datastores.pid(name)
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: not alive(pid))
         yield
-        await (stage.datastores.mongo if name == "mongo" else stage.datastores.redis).start()
+        await (env.datastores.mongo if name == "mongo" else env.datastores.redis).start()
     elif how == "stopped":
-        pid = stage.datastores.pid(name)
+        pid = env.datastores.pid(name)
         os.kill(pid, signal.SIGSTOP)
         try:
             eventually(lambda: " T " in Path(f"/proc/{pid}/stat").read_text())

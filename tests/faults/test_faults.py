@@ -1,4 +1,4 @@
-"""Every fault that is quickly made, in its small size. The seed is one of many: a failure names it."""
+"""Runs every fault with small sizes. The seed is arbitrary; a failure prints it."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.faults import catalogue
-from tests.faults.catalogue import Missing
-from tests.faults.stage import Stage
+from tests.faults.catalogue import RequirementMissing
+from tests.faults.environment import FaultEnvironment
 
 SEED = 5
 
@@ -23,12 +23,12 @@ def runs() -> list[Any]:
 
 @pytest.mark.parametrize(("name", "sizes"), runs())
 async def test_fault(name: str, sizes: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing acknowledged is lost, nothing comes twice, nobody misses anything in silence, nothing is left behind."""
-    stage = Stage(tmp_path, SEED)
+    """Nothing acknowledged is lost, nothing is duplicated, no gap is silent, and nothing is left behind."""
+    env = FaultEnvironment(tmp_path, SEED)
     try:
-        async with stage:
-            await catalogue.find(name).run(stage, **sizes)
-    except Missing as missing:
+        async with env:
+            await catalogue.find(name).run(env, **sizes)
+    except RequirementMissing as missing:
         pytest.skip(str(missing))
     finally:
-        print(stage.account.table())
+        print(env.ledger.table())

@@ -1,4 +1,4 @@
-"""The faults, one in each module of this package; see `tests.faults`."""
+"""The faults, one module each; see `tests.faults`."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -7,15 +7,15 @@ from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
 
-class Missing(Exception):
-    """This machine lacks what the fault is made with. The message says what."""
+class RequirementMissing(Exception):
+    """The machine lacks something that the fault needs. The message says what."""
 
 
 class Fault(NamedTuple):
-    """`sizes`: its parameters and their full values; `quick`: the values for each run in pytest."""
+    """`sizes` are its parameters and their full values; `quick` has the values for each run in pytest."""
 
     name: str
-    what: str
+    description: str
     run: Callable[..., Awaitable[None]]
     sizes: Mapping[str, Any]
     quick: Sequence[Mapping[str, Any]]
@@ -26,9 +26,9 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Fault:
-    """Raises ModuleNotFoundError where there is none of that name."""
+    """Return the fault of that name. Raises ModuleNotFoundError."""
     module = import_module(f"{__name__}.{name.replace('-', '_')}")
     parameters = inspect.signature(module.run).parameters.values()
-    sizes = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
-    what = (inspect.getdoc(module) or "").partition("\n")[0]
-    return Fault(name, what, module.run, sizes, module.QUICK)
+    sizes = {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    description = (inspect.getdoc(module) or "").partition("\n")[0]
+    return Fault(name, description, module.run, sizes, module.QUICK)

@@ -1,4 +1,4 @@
-"""A worker, or the whole server, dies at a named point: around the insert, the publish, the ack, in a drain."""
+"""A worker, or the whole server, is killed at a named point: around the insert, the publish, the ack, in a drain."""
 
 import asyncio
 import os
@@ -7,59 +7,59 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.faults.client import Client
-from tests.faults.crowd import Crowd
-from tests.faults.spread import worker_of
-from tests.faults.stage import Stage
-from tests.faults.trap import POINTS, Trap
+from tests.faults.environment import FaultEnvironment
+from tests.faults.kill_point import POINTS, KillPoint
+from tests.faults.workers import worker_of
+from tests.faults.workload import Workload
 from tests.running import Server, alive, eventually
 
 QUICK = [{"clients": 4, "points": 3, "servers": 0}]
-BACK = 30.0
+REPLACEMENT_TIMEOUT = 30.0
 
 
-async def run(stage: Stage, *, clients: int = 20, workers: int = 2, points: int = 7, servers: int = 7) -> None:
-    """At as many as `points` of them a worker dies, and at as many as `servers` of them the whole server."""
-    trap = Trap(stage.directory)
-    environment = {"WEB_CONCURRENCY": str(workers), **trap.environment}
-    server = await stage.serve(**environment)
-    crowd = await Crowd.gather(stage, clients, streams=3)
-    everybody = [*crowd.sockets, *crowd.streams]
-    deaths = [(point, "worker") for point in stage.random.sample(POINTS, points)]
-    deaths += [(point, "server") for point in stage.random.sample(POINTS, servers)]
-    async with crowd.talking(commenters=3):
-        for point, victim in stage.random.sample(deaths, len(deaths)):
+async def run(env: FaultEnvironment, *, clients: int = 20, workers: int = 2, points: int = 7, servers: int = 7) -> None:
+    """Kill a worker at `points` of the points, and the whole server at `servers` of them."""
+    kill_point = KillPoint(env.directory)
+    environment = {"WEB_CONCURRENCY": str(workers), **kill_point.environment}
+    server = await env.start_server(**environment)
+    workload = await Workload.start(env, clients, streams=3)
+    all_clients = [*workload.sockets, *workload.streams]
+    deaths = [(point, "worker") for point in env.random.sample(POINTS, points)]
+    deaths += [(point, "server") for point in env.random.sample(POINTS, servers)]
+    async with workload.traffic(commenters=3):
+        for point, victim in env.random.sample(deaths, len(deaths)):
             before = server.workers
-            trap.arm(point, victim, passes=2 if point == "in-drain" else stage.random.randrange(4))
+            kill_point.arm(point, victim, skip=2 if point == "in-drain" else env.random.randrange(4))
             if point == "in-drain":
-                await everybody_connected(everybody)
-                # The one that has the most to say goodbye to, so that there is a middle.
-                at = Counter(worker_of(server, client) for client in everybody)
-                os.kill(server.pid if victim == "server" else at.most_common(1)[0][0], signal.SIGTERM)
-            await asyncio.to_thread(trap.wait)
+                await wait_until_connected(all_clients)
+                # The worker with the most connections, so that it is killed in the middle of the drain.
+                clients_by_worker = Counter(worker_of(server, client) for client in all_clients)
+                os.kill(server.pid if victim == "server" else clients_by_worker.most_common(1)[0][0], signal.SIGTERM)
+            await asyncio.to_thread(kill_point.wait_until_hit)
             if victim == "server":
                 await asyncio.to_thread(server.process.wait)
-                await asyncio.to_thread(gone, server, before)
-                server = await stage.restart(server, **environment)
+                await asyncio.to_thread(wait_until_gone, server, before)
+                server = await env.restart_server(server, **environment)
             else:
-                await asyncio.to_thread(replaced, server, before)
-            stage.account.note(f"{victim} killed", point)
-    await crowd.verify()
+                await asyncio.to_thread(wait_until_replaced, server, before)
+            env.ledger.note(f"{victim} killed", point)
+    await workload.verify()
 
 
-async def everybody_connected(clients: Sequence[Client]) -> None:
+async def wait_until_connected(clients: Sequence[Client]) -> None:
     for client in clients:
-        await client.changes.until(lambda client=client: client.online, "everybody is connected")
+        await client.changes.wait_until(lambda client=client: client.online, "all clients are connected")
 
 
-def replaced(server: Server, before: list[int]) -> None:
-    """One of the workers has gone, and as many as before serve."""
+def wait_until_replaced(server: Server, before: list[int]) -> None:
+    """Wait until the worker has been replaced."""
 
-    def back() -> bool:
+    def is_replaced() -> bool:
         text, now = server.text, server.workers
         return now != before and len(now) == len(before) and text.count("runs again") >= text.count("ended (")
 
-    eventually(back, BACK)
+    eventually(is_replaced, REPLACEMENT_TIMEOUT)
 
 
-def gone(server: Server, workers: list[int]) -> None:
-    eventually(lambda: not any(alive(pid) for pid in workers), BACK)
+def wait_until_gone(server: Server, workers: list[int]) -> None:
+    eventually(lambda: not any(alive(pid) for pid in workers), REPLACEMENT_TIMEOUT)

@@ -1,4 +1,4 @@
-"""The disk under the embedded database is full: a clear error, no ack, and it goes on when there is space again."""
+"""The disk of the embedded database is full: a clear error, no ack, and writes work again once there is space."""
 
 import asyncio
 import errno
@@ -11,63 +11,68 @@ from pathlib import Path
 from service.common.tasks import cancel_and_wait
 from service.datastores.data_directory import DataDirectory
 from service.datastores.embedded import MongoServer
-from tests.faults.catalogue import Missing
-from tests.faults.crowd import Crowd
-from tests.faults.stage import Stage
-from tests.faults.writers import talk
+from tests.faults.catalogue import RequirementMissing
+from tests.faults.environment import FaultEnvironment
+from tests.faults.traffic import message_traffic
+from tests.faults.workload import Workload
 
 QUICK = [{"seconds": 1}]
-NOTICED = 30.0
-"""Seconds until somebody is refused: there may be room in files that the database has made long before."""
-BACK = 40.0
-"""Seconds until it is stored again; a database that has ended is started again, after a pause that grows to ten."""
+ERROR_TIMEOUT = 30.0
+"""Seconds until a write fails: the database may have space left in files that it allocated earlier."""
+RECOVERY_TIMEOUT = 40.0
+"""Seconds until writes work: a database that exited is started again after a delay that grows to ten seconds."""
 STOP_LIMIT = 3.0
-PIECE = 64 * 1024
-LONG = "\N{PARTY POPPER}" * 3900
-"""16 KB."""
+CHUNK = 64 * 1024
+LONG_TEXT = "\N{PARTY POPPER}" * 3900
+"""A message of 16 KB."""
 
 
-async def run(stage: Stage, *, megabytes: int = 96, clients: int = 6, seconds: int = 10) -> None:
-    """`megabytes` of disk, full for so many `seconds` after it was noticed."""
-    disk = stage.directory / "disk"
-    await stage.enter(_mounted(disk, megabytes))
-    mongo = await stage.enter(_database(disk / "data"))
-    stage.datastores.mongodb_uri = mongo.uri
-    server = await stage.serve()
-    crowd = await Crowd.gather(stage, clients)
-    refused = stage.account.refused
-    # Of long messages: a file that has room is soon full.
-    async with talk(crowd.sockets[:2], crowd.group, 0.01, LONG), crowd.commenting(pause=0.05):
+async def run(env: FaultEnvironment, *, megabytes: int = 96, clients: int = 6, seconds: int = 10) -> None:
+    """Use a disk of `megabytes`, and keep it full for `seconds` after the first error."""
+    disk = env.directory / "disk"
+    await env.enter(_mounted_disk(disk, megabytes))
+    mongo = await env.enter(_database(disk / "data"))
+    env.datastores.mongodb_uri = mongo.uri
+    server = await env.start_server()
+    workload = await Workload.start(env, clients)
+    refused = env.ledger.refusals
+    # Long messages fill the remaining space quickly.
+    async with (
+        message_traffic(workload.sockets[:2], workload.group, 0.01, LONG_TEXT),
+        workload.comment_traffic(pause=0.05),
+    ):
         await asyncio.sleep(0.5)
-        with _full(disk / "ballast"):
+        with _full_disk(disk / "ballast"):
             began = time.monotonic()
-            await crowd.sockets[0].changes.until(lambda: refused["unavailable"] and refused["503"], "refused", NOTICED)
-            stage.account.note("refused after", f"{time.monotonic() - began:.1f} s")
+            await workload.sockets[0].changes.wait_until(
+                lambda: refused["unavailable"] and refused["503"], "refused", ERROR_TIMEOUT
+            )
+            env.ledger.note("first errors after", f"{time.monotonic() - began:.1f} s")
             await asyncio.sleep(seconds)
-            before = len(stage.account.messages.acknowledged)
+            acknowledged = len(env.ledger.messages.acknowledged)
             assert 200 == await asyncio.to_thread(server.status, "/healthz")
-        back = time.monotonic()
-        await crowd.sockets[0].changes.until(
-            lambda: len(stage.account.messages.acknowledged) > before, "it is stored again", BACK
+        recovered_at = time.monotonic()
+        await workload.sockets[0].changes.wait_until(
+            lambda: len(env.ledger.messages.acknowledged) > acknowledged, "a message is stored again", RECOVERY_TIMEOUT
         )
-        stage.account.note("stored again after", f"{time.monotonic() - back:.1f} s")
+        env.ledger.note("stored again after", f"{time.monotonic() - recovered_at:.1f} s")
         await asyncio.sleep(1)
-    assert not stage.account.ended, stage.account.ended
-    mongo.kill()  # what was acknowledged is on the disk, and not only in the database's mind
-    await crowd.verify()
+    assert not env.ledger.closes, env.ledger.closes
+    mongo.kill()  # acknowledged messages must be on the disk, not only in the database's memory
+    await workload.verify()
 
 
 @asynccontextmanager
-async def _mounted(folder: Path, megabytes: int) -> AsyncIterator[None]:
-    """A disk of that size, in memory."""
+async def _mounted_disk(folder: Path, megabytes: int) -> AsyncIterator[None]:
+    """Mount a disk of that size, in memory."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError:
-        raise Missing("mount") from None
+        raise RequirementMissing("mount") from None
     if done.returncode:
-        raise Missing("the right to mount a disk of a certain size")
+        raise RequirementMissing("permission to mount a tmpfs")
     try:
         yield
     finally:
@@ -76,7 +81,7 @@ async def _mounted(folder: Path, megabytes: int) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _database(folder: Path) -> AsyncIterator[MongoServer]:
-    """The embedded one, kept running as the service keeps it."""
+    """Run the embedded database and restart it when it ends, as the service does."""
     with DataDirectory(folder) as directory:
         server = MongoServer(directory, print)
         await server.start()
@@ -89,11 +94,11 @@ async def _database(folder: Path) -> AsyncIterator[MongoServer]:
 
 
 @contextmanager
-def _full(ballast: Path) -> Iterator[None]:
-    """Take all the space there is on the disk of that file, for as long as the block runs."""
+def _full_disk(ballast: Path) -> Iterator[None]:
+    """Fill the disk with a file `ballast` until the block ends."""
     try:
         with ballast.open("wb", buffering=0) as file:
-            while file.write(b"\0" * PIECE) == PIECE:
+            while file.write(b"\0" * CHUNK) == CHUNK:
                 pass
     except OSError as error:
         if error.errno != errno.ENOSPC:

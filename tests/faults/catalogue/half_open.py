@@ -1,53 +1,53 @@
-"""A peer's network goes without a word: within 45 s it is gone from the server, its connections and its presence."""
+"""A client's network disappears silently: within 45 s its connection is closed and its user is offline."""
 
 import asyncio
 import time
 
 from service.realtime.connection import IDLE_TIMEOUT
 from tests.faults import leaks
-from tests.faults.network import FarProxy, network
-from tests.faults.stage import Stage
-from tests.faults.writers import talk
+from tests.faults.environment import FaultEnvironment
+from tests.faults.network import NamespaceProxy, network_namespace
+from tests.faults.traffic import message_traffic
 
 QUICK: list[dict[str, int]] = []
-"""It takes its 45 seconds."""
-LATE = 3.0
-"""Seconds for a timer that looks once a second, and for word of it to get round."""
+"""It takes 45 seconds."""
+TOLERANCE = 3.0
+"""Seconds of tolerance: a timer runs once a second, and the presence event takes time to arrive."""
 
 
-async def run(stage: Stage, *, clients: int = 20) -> None:
-    far = await stage.enter(network())
-    server = await stage.serve(HOST=far.host, WEB_CONCURRENCY="2")
-    people = await stage.people(clients)
-    watcher, talker = await stage.people(2)
-    group = await stage.group([watcher, talker, *people])
-    near = await stage.sockets([watcher, talker])
-    await near[0].watch(people)
-    await stage.watch_leaks()
-    there = leaks.clients(server)
-    proxy = await stage.enter(FarProxy(server.url, far))
-    near_url, stage.front.url = server.url, proxy.url
-    sockets, streams = await stage.sockets(people), await stage.streams(people)
-    online = near[0].presence
-    await near[0].changes.until(lambda: all(online.get(person.id) for person in people), "all are online")
-    async with talk(near[1:], group, pause=0.5):
+async def run(env: FaultEnvironment, *, clients: int = 20) -> None:
+    namespace = await env.enter(network_namespace())
+    server = await env.start_server(HOST=namespace.host, WEB_CONCURRENCY="2")
+    users = await env.create_users(clients)
+    watcher, talker = await env.create_users(2)
+    group = await env.create_group([watcher, talker, *users])
+    server_clients = await env.connect_sockets([watcher, talker])
+    await server_clients[0].watch_presence(users)
+    await env.record_baseline()
+    baseline = leaks.open_connections(server)
+    proxy = await env.enter(NamespaceProxy(server.url, namespace))
+    near_url, env.api.url = server.url, proxy.url
+    sockets, streams = await env.connect_sockets(users), await env.connect_streams(users)
+    online = server_clients[0].presence
+    await server_clients[0].changes.wait_until(lambda: all(online.get(user.id) for user in users), "all are online")
+    async with message_traffic(server_clients[1:], group, pause=0.5):
         await asyncio.sleep(1)
         for client in (*sockets, *streams):
-            client.held_back.clear()
-        far.pull()
-        stage.front.url = near_url
+            client.may_reconnect.clear()
+        namespace.disconnect()
+        env.api.url = near_url
         began = time.monotonic()
-        gone = {}
-        while time.monotonic() < began + IDLE_TIMEOUT + 30 and (len(gone) < 2):
-            if "connections" not in gone and leaks.clients(server) <= there:
-                gone["connections"] = time.monotonic() - began
-            if "presence" not in gone and not any(online.get(person.id) for person in people):
-                gone["presence"] = time.monotonic() - began
+        gone_after: dict[str, float] = {}
+        while time.monotonic() < began + IDLE_TIMEOUT + 30 and (len(gone_after) < 2):
+            if "connections" not in gone_after and leaks.open_connections(server) <= baseline:
+                gone_after["connections"] = time.monotonic() - began
+            if "presence" not in gone_after and not any(online.get(user.id) for user in users):
+                gone_after["presence"] = time.monotonic() - began
             await asyncio.sleep(0.25)
-        for what, seconds in gone.items():
-            stage.account.note(f"{what} gone after", f"{seconds:.1f} s")
-        assert gone.keys() == {"connections", "presence"}, (gone, leaks.clients(server), there)
-        assert max(gone.values()) <= IDLE_TIMEOUT + LATE, gone
-        await stage.leave([*sockets, *streams])
-    await stage.audit_messages(group, near)
-    await stage.verify()
+        for what, seconds in gone_after.items():
+            env.ledger.note(f"{what} gone after", f"{seconds:.1f} s")
+        assert gone_after.keys() == {"connections", "presence"}, (gone_after, leaks.open_connections(server), baseline)
+        assert max(gone_after.values()) <= IDLE_TIMEOUT + TOLERANCE, gone_after
+        await env.stop_clients([*sockets, *streams])
+    await env.check_messages(group, server_clients)
+    await env.verify()

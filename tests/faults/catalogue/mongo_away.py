@@ -1,65 +1,68 @@
-"""MongoDB goes (killed, stopped, silent, reset) and comes back: 503, no ack that is not stored, connections stay."""
+"""MongoDB is away (killed, stopped, silent, reset) and returns: 503, only stored messages are acked, connections
+stay."""
 
 import asyncio
 import time
 
-from tests.faults.crowd import Crowd
+from tests.faults.environment import FaultEnvironment
 from tests.faults.outage import outage
-from tests.faults.stage import Stage
+from tests.faults.workload import Workload
 from tests.proxy import Proxy
 
 QUICK = [{"how": "killed", "clients": 8, "seconds": 4}]
-STEADY = 1.5
-"""Seconds after which whatever was stored before has been acknowledged: a comment waits for its post's count, too, but
-not for as long as the driver looks for a server."""
-TOLD = {"killed": 5.0, "stopped": 25.0, "silent": 25.0}
-"""Seconds until it is answered with a 503: a connection that is silent is waited for, and tried once more."""
-WRITERS_TOLD = 8.0
-"""Seconds until who says something is answered with `unavailable`, however the database is away."""
-BACK = 15.0
-"""Seconds until it is stored again, whatever had to be waited for."""
+SETTLE_TIME = 1.5
+"""Seconds after which everything stored before the outage has been acknowledged: a comment also waits for its post's
+counter, but not as long as the driver's server selection."""
+REFUSAL_TIMEOUTS = {"killed": 5.0, "stopped": 25.0, "silent": 25.0}
+"""Seconds until the first 503: the driver waits for a silent connection and retries once."""
+WRITER_REFUSAL_TIMEOUT = 8.0
+"""Seconds until a sender gets `unavailable`, for every kind of outage."""
+RECOVERY_TIMEOUT = 15.0
+"""Seconds until messages are stored again after the outage."""
 
 
-async def run(stage: Stage, *, how: str = "stopped", clients: int = 40, seconds: int = 30) -> None:
-    """`seconds` that it is away; in between, whether it is stored is known to nobody but MongoDB."""
-    proxy = await stage.enter(Proxy(stage.datastores.mongodb_uri))
-    server = await stage.serve(MONGODB_URI=proxy.url, WEB_CONCURRENCY="2")
-    crowd = await Crowd.gather(stage, clients)
-    async with crowd.talking(pause=0.05):
+async def run(env: FaultEnvironment, *, how: str = "stopped", clients: int = 40, seconds: int = 30) -> None:
+    """`seconds`: the length of the outage."""
+    proxy = await env.enter(Proxy(env.datastores.mongodb_uri))
+    server = await env.start_server(MONGODB_URI=proxy.url, WEB_CONCURRENCY="2")
+    workload = await Workload.start(env, clients)
+    async with workload.traffic(pause=0.05):
         await asyncio.sleep(1)
-        async with outage(stage, "mongo", how, proxy):
+        async with outage(env, "mongo", how, proxy):
             began = time.monotonic()
-            if how in TOLD:
-                await nothing_is_stored(stage, began, how, seconds)
+            if how in REFUSAL_TIMEOUTS:
+                await assert_nothing_acknowledged(env, began, how, seconds)
                 assert 200 == await asyncio.to_thread(server.status, "/healthz")
                 assert 503 == await asyncio.to_thread(server.status, "/readyz")
-        back = time.monotonic()
-        before = acknowledged(stage)
-        await crowd.sockets[0].changes.until(lambda: acknowledged(stage) > before, "it is stored again", BACK)
-        stage.account.note("stored again after", f"{time.monotonic() - back:.1f} s")
+        restored_at = time.monotonic()
+        before = count_acknowledged(env)
+        await workload.sockets[0].changes.wait_until(
+            lambda: count_acknowledged(env) > before, "a message is stored again", RECOVERY_TIMEOUT
+        )
+        env.ledger.note("stored again after", f"{time.monotonic() - restored_at:.1f} s")
         await asyncio.sleep(max(1, seconds / 10))
-    assert not stage.account.ended, stage.account.ended
-    await crowd.verify()
+    assert not env.ledger.closes, env.ledger.closes
+    await workload.verify()
 
 
-async def nothing_is_stored(stage: Stage, began: float, how: str, seconds: int) -> None:
-    """Nothing is acknowledged while MongoDB is away; whoever has been refused was told when to come back."""
-    await asyncio.sleep(STEADY)
-    before = acknowledged(stage)
-    limits = {"unavailable": WRITERS_TOLD, "503": TOLD[how]}
-    told: dict[str, float] = {}
+async def assert_nothing_acknowledged(env: FaultEnvironment, began: float, how: str, seconds: int) -> None:
+    """Check that nothing is acknowledged while MongoDB is away, and that errors come in time."""
+    await asyncio.sleep(SETTLE_TIME)
+    before = count_acknowledged(env)
+    limits = {"unavailable": WRITER_REFUSAL_TIMEOUT, "503": REFUSAL_TIMEOUTS[how]}
+    first_refusals: dict[str, float] = {}
     while time.monotonic() < began + seconds:
-        for refusal in limits.keys() - told.keys():
-            if stage.account.refused[refusal]:
-                told[refusal] = time.monotonic() - began
-        more = acknowledged(stage) - before
-        assert not more, f"{more} acknowledged after {time.monotonic() - began:.1f} s of nothing that could be stored"
+        for refusal in limits.keys() - first_refusals.keys():
+            if env.ledger.refusals[refusal]:
+                first_refusals[refusal] = time.monotonic() - began
+        more = count_acknowledged(env) - before
+        assert not more, f"{more} acknowledged after {time.monotonic() - began:.1f} s without a database"
         await asyncio.sleep(0.05)
     for refusal, limit in limits.items():
-        if refusal in told:
-            stage.account.note(f"the first {refusal} after", f"{told[refusal]:.1f} s")
-        assert told.get(refusal, seconds) < limit, f"nobody has been told {refusal}"
+        if refusal in first_refusals:
+            env.ledger.note(f"the first {refusal} after", f"{first_refusals[refusal]:.1f} s")
+        assert first_refusals.get(refusal, seconds) < limit, f"no {refusal} in time"
 
 
-def acknowledged(stage: Stage) -> int:
-    return len(stage.account.messages.acknowledged) + len(stage.account.notifications.acknowledged)
+def count_acknowledged(env: FaultEnvironment) -> int:
+    return len(env.ledger.messages.acknowledged) + len(env.ledger.notifications.acknowledged)

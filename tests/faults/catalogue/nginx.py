@@ -1,4 +1,4 @@
-"""nginx in between, with buffering on and a patience of 55 s: the stream flows, the socket too, and nothing is cut."""
+"""nginx with buffering and a 55 s timeout in between: events arrive at once and no connection is cut."""
 
 import asyncio
 import os
@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 
 from service.common.child_process import die_with_parent
 from service.datastores.embedded import free_port
-from tests.faults.catalogue import Missing
-from tests.faults.stage import Stage
-from tests.faults.writers import one_comment
+from tests.faults.catalogue import RequirementMissing
+from tests.faults.environment import FaultEnvironment
+from tests.faults.traffic import write_comment
 
 QUICK = [{"silence": 0}]
-PATIENCE = 55
-"""Seconds without a byte after which Heroku's router cuts a connection, and nginx here."""
-FLOWS = 3.0
-"""Seconds in which what is said is there: a buffer that waits until it is full would hold it for ever."""
+PROXY_TIMEOUT = 55
+"""Seconds without traffic after which Heroku's router, and nginx here, cuts a connection."""
+DELIVERY_TIMEOUT = 3.0
+"""Seconds within which an event must arrive: a buffer that waits until it is full would hold it for ever."""
 CONFIGURATION = """
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
@@ -38,7 +38,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location / {{
-            proxy_pass http://{there};
+            proxy_pass http://{upstream};
             proxy_http_version 1.1;
             proxy_set_header Host $host;
             proxy_set_header Upgrade $http_upgrade;
@@ -47,51 +47,55 @@ http {{
             chunked_transfer_encoding off;  # the client of these tests reads no chunks
             gzip on;
             gzip_types *;
-            proxy_read_timeout {patience}s;
-            proxy_send_timeout {patience}s;
+            proxy_read_timeout {timeout}s;
+            proxy_send_timeout {timeout}s;
         }}
     }}
 }}
 """
 
 
-async def run(stage: Stage, *, silence: int = 130) -> None:
-    """`silence`: seconds in which nobody says anything."""
-    server = await stage.serve()
-    direct = stage.front.url
-    author, other = await stage.people(2)
-    group, post = await stage.group([author, other]), await stage.post(author)
-    await stage.watch_leaks()
-    stage.front.url = await stage.enter(_nginx(stage.directory / "nginx", urlsplit(server.url).netloc))
-    sockets = await stage.sockets([author, other])
-    streams = await stage.streams([author])
+async def run(env: FaultEnvironment, *, silence: int = 130) -> None:
+    """`silence`: seconds without any message."""
+    server = await env.start_server()
+    direct = env.api.url
+    author, other = await env.create_users(2)
+    group, post = await env.create_group([author, other]), await env.create_post(author)
+    await env.record_baseline()
+    env.api.url = await env.enter(_nginx(env.directory / "nginx", urlsplit(server.url).netloc))
+    sockets = await env.connect_sockets([author, other])
+    streams = await env.connect_streams([author])
     for number in (1, 2):
         began = time.monotonic()
-        await one_comment(stage.front, other, post, number)
-        await streams[0].changes.until(lambda number=number: streams[0].seq >= number, "the notification", FLOWS)
-        message = await sockets[0].say(group, f"number {number}")
-        await sockets[1].changes.until(lambda: sockets[1].rev(group) >= message["rev"], "the message", FLOWS)  # noqa: B023
-        stage.account.note("through nginx after", f"{(time.monotonic() - began) * 1000:.0f} ms")
+        await write_comment(env.api, other, post, number)
+        await streams[0].changes.wait_until(
+            lambda number=number: streams[0].seq >= number, "the notification", DELIVERY_TIMEOUT
+        )
+        message = await sockets[0].send(group, f"number {number}")
+        await sockets[1].changes.wait_until(
+            lambda rev=message["rev"]: sockets[1].rev(group) >= rev, "the message", DELIVERY_TIMEOUT
+        )
+        env.ledger.note("through nginx after", f"{(time.monotonic() - began) * 1000:.0f} ms")
         if number == 1:
             await asyncio.sleep(silence)
-    assert not stage.account.ended, stage.account.ended
-    assert [1, 1, 1] == [client.connections for client in (*sockets, *streams)], "nobody had to come back"
-    await stage.audit_messages(group, sockets)
-    await stage.audit_notifications(author, [post], streams)
-    stage.front.url = direct
-    await stage.verify()
+    assert not env.ledger.closes, env.ledger.closes
+    assert [1, 1, 1] == [client.connections for client in (*sockets, *streams)], "no client had to reconnect"
+    await env.check_messages(group, sockets)
+    await env.check_notifications(author, [post], streams)
+    env.api.url = direct
+    await env.verify()
 
 
 @asynccontextmanager
-async def _nginx(folder: Path, there: str) -> AsyncIterator[str]:
-    """Its URL. Raises Missing."""
+async def _nginx(folder: Path, upstream: str) -> AsyncIterator[str]:
+    """Run nginx in front of `upstream` and yield its URL. Raises RequirementMissing."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
     if program is None:
-        raise Missing("nginx")
+        raise RequirementMissing("nginx")
     folder.mkdir()
     port = free_port()
     configuration = folder / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, there=there, timeout=PATIENCE))
+    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, upstream=upstream, timeout=PROXY_TIMEOUT))
     process = await asyncio.create_subprocess_exec(
         *(program, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "error.log")),
         preexec_fn=die_with_parent(),

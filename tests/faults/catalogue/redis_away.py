@@ -1,4 +1,4 @@
-"""Redis goes (killed, stopped, silent, reset, its subscribers killed) and comes back: local delivery, then a reset."""
+"""Redis is away (killed, stopped, silent, reset, subscribers killed) and returns: local delivery, then a reset."""
 
 import asyncio
 import time
@@ -6,121 +6,133 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from service.datastores.redis import connect
-from tests.faults.chat import ChatClient
+from tests.faults.chat_client import ChatClient
+from tests.faults.environment import FaultEnvironment
 from tests.faults.outage import outage
-from tests.faults.people import Person
-from tests.faults.spread import on_each_worker, worker_of
-from tests.faults.stage import Stage
-from tests.faults.writers import talk
+from tests.faults.traffic import message_traffic
+from tests.faults.users import User
+from tests.faults.workers import connect_to_each_worker, worker_of
 from tests.proxy import Proxy
 from tests.running import Server
 
 QUICK = [{"how": "killed", "clients": 8, "seconds": 1}]
-LOCAL = 2.0
-"""Seconds in which a message is at those who are on the sender's worker: Redis has nothing to do with it."""
-REVOKED = 6.0
-"""Seconds in which a session that has ended is at an end everywhere without Redis: each worker looks every two."""
-RESET = {"killed": 6.0, "reset": 6.0, "subscribers": 6.0, "stopped": 20.0, "silent": 20.0}
-"""Seconds after its return in which everybody is told. Of a silence it takes some to be sure."""
-BRIEF = ("reset", "subscribers")
-"""Over in a moment: what is said afterwards may go everywhere again."""
-PRESENCE = 15.0
+LOCAL_TIMEOUT = 2.0
+"""Seconds within which a message reaches the clients on the sender's worker, which does not need Redis."""
+REVOCATION_TIMEOUT = 6.0
+"""Seconds within which the end of a session takes effect on every worker without Redis: each polls every two
+seconds."""
+RESET_TIMEOUTS = {"killed": 6.0, "reset": 6.0, "subscribers": 6.0, "stopped": 20.0, "silent": 20.0}
+"""Seconds after Redis returns within which every client gets a reset. Detecting a silent connection takes longer."""
+INSTANT_OUTAGES = ("reset", "subscribers")
+"""Outages that end at once: later messages may be delivered everywhere again."""
+PRESENCE_TIMEOUT = 15.0
 
 
-async def run(stage: Stage, *, how: str = "stopped", clients: int = 40, seconds: int = 10) -> None:
-    """`seconds` of talk before, during and after."""
-    proxy = await stage.enter(Proxy(stage.datastores.redis_url))
-    server = await stage.serve(REDIS_URL=proxy.url, WEB_CONCURRENCY="2")
-    people = await stage.people(clients)
-    watcher, leaver, comer, before, during = await stage.people(5)
-    group = await stage.group([*people, watcher])
-    sockets = [*await stage.sockets(people), *await on_each_worker(stage, server, [watcher], stage.sockets)]
-    watchers = sockets[len(people) :]
+async def run(env: FaultEnvironment, *, how: str = "stopped", clients: int = 40, seconds: int = 10) -> None:
+    """Send messages for `seconds` before, during and after the outage."""
+    proxy = await env.enter(Proxy(env.datastores.redis_url))
+    server = await env.start_server(REDIS_URL=proxy.url, WEB_CONCURRENCY="2")
+    users = await env.create_users(clients)
+    watching_user, leaving_user, arriving_user, revoked_before, revoked_during = await env.create_users(5)
+    group = await env.create_group([*users, watching_user])
+    sockets = [
+        *await env.connect_sockets(users),
+        *await connect_to_each_worker(env, server, [watching_user], env.connect_sockets),
+    ]
+    watchers = sockets[len(users) :]
     for client in watchers:
-        await client.watch([leaver, comer])
-    (leaving,) = await stage.sockets([leaver])
-    ended = await on_each_worker(stage, server, [during], stage.sockets)
-    await stage.front.call("POST", "/auth/logout", before)
-    await refused(stage, before)
-    await until_presence(watchers, leaver, True)
-    await stage.watch_leaks()
-    async with talk(sockets, group, pause=0.1):
+        await client.watch_presence([leaving_user, arriving_user])
+    (leaving_socket,) = await env.connect_sockets([leaving_user])
+    revoked_sockets = await connect_to_each_worker(env, server, [revoked_during], env.connect_sockets)
+    await env.api.call("POST", "/auth/logout", revoked_before)
+    await assert_revoked(env, revoked_before)
+    await wait_for_presence(watchers, leaving_user, True)
+    await env.record_baseline()
+    async with message_traffic(sockets, group, pause=0.1):
         await asyncio.sleep(seconds)
-        resets = stage.account.resets["bus_interrupted"]
-        async with broken(stage, how, proxy):
+        resets = env.ledger.resets["bus_interrupted"]
+        async with redis_outage(env, how, proxy):
             began = time.monotonic()
-            await stage.leave([leaving])
-            await stage.sockets([comer])
-            await refused(stage, before)
-            await stage.front.call("POST", "/auth/logout", during)
-            for client in ended:
-                await client.changes.until(lambda client=client: client.barred, "its session has ended", REVOKED)
-            await refused(stage, during)
+            await env.stop_clients([leaving_socket])
+            await env.connect_sockets([arriving_user])
+            await assert_revoked(env, revoked_before)
+            await env.api.call("POST", "/auth/logout", revoked_during)
+            for client in revoked_sockets:
+                await client.changes.wait_until(
+                    lambda client=client: client.terminal_reason, "its session has ended", REVOCATION_TIMEOUT
+                )
+            await assert_revoked(env, revoked_during)
             slowest = 0.0
             while time.monotonic() < began + seconds:
-                slowest = max(slowest, await locally(server, sockets, group))
+                slowest = max(slowest, await local_delivery_time(server, sockets, group))
                 await asyncio.sleep(0.2)
-            stage.account.note("local dispatcher, at worst", f"{slowest * 1000:.0f} ms")
-            if how in BRIEF:
-                await all_told(stage, sockets, resets, began, how)
-        back = time.monotonic()
-        if how not in BRIEF:
-            await all_told(stage, sockets, resets, back, how)
-        await until_presence(watchers, leaver, False)
-        await until_presence(watchers, comer, True)
-        stage.account.note("presence is right after", f"{time.monotonic() - back:.1f} s")
-        await refused(stage, before, during)
+            env.ledger.note("slowest local delivery", f"{slowest * 1000:.0f} ms")
+            if how in INSTANT_OUTAGES:
+                await wait_for_resets(env, sockets, resets, began, how)
+        restored_at = time.monotonic()
+        if how not in INSTANT_OUTAGES:
+            await wait_for_resets(env, sockets, resets, restored_at, how)
+        await wait_for_presence(watchers, leaving_user, False)
+        await wait_for_presence(watchers, arriving_user, True)
+        env.ledger.note("presence is correct after", f"{time.monotonic() - restored_at:.1f} s")
+        await assert_revoked(env, revoked_before, revoked_during)
         await asyncio.sleep(seconds)
-    await stage.audit_messages(group, sockets)
-    await stage.verify()
+    await env.check_messages(group, sockets)
+    await env.verify()
 
 
 @asynccontextmanager
-async def broken(stage: Stage, how: str, proxy: Proxy) -> AsyncIterator[None]:
+async def redis_outage(env: FaultEnvironment, how: str, proxy: Proxy) -> AsyncIterator[None]:
     if how != "subscribers":
-        async with outage(stage, "redis", how, proxy):
+        async with outage(env, "redis", how, proxy):
             yield
         return
-    redis = connect(stage.datastores.redis_url)
+    redis = connect(env.datastores.redis_url)
     try:
-        assert await redis.client_kill_filter(_type="pubsub") == 2, "one of each worker"
+        assert await redis.client_kill_filter(_type="pubsub") == 2, "one subscriber per worker"
     finally:
         await redis.aclose()
     yield
 
 
-async def refused(stage: Stage, *people: Person) -> None:
-    """Their tokens open nothing, whichever worker is asked."""
+async def assert_revoked(env: FaultEnvironment, *users: User) -> None:
+    """Check that the users' tokens are rejected, whichever worker answers."""
     for _ in range(4):
-        for person in people:
-            await stage.front.hang_up()  # the next connection may be another worker's
-            answer = await stage.front.request("GET", "/users/me", person)
+        for user in users:
+            await env.api.close_idle_connections()  # the next connection may reach another worker
+            answer = await env.api.request("GET", "/users/me", user)
             assert (401, "token_revoked") == (answer.status_code, answer.json()["code"])
 
 
-async def locally(server: Server, sockets: Sequence[ChatClient], group: str) -> float:
-    """Seconds until what one has said, and has been told is stored, is at another on the same worker."""
+async def local_delivery_time(server: Server, sockets: Sequence[ChatClient], group: str) -> float:
+    """Return the seconds from an ack to the delivery to other clients on the same worker."""
     online = [client for client in sockets if client.online]
     worker = worker_of(server, online[0])
-    here = [client for client in online if worker_of(server, client) == worker]
-    message = await here[0].say(group, "to those who are near")
+    local_clients = [client for client in online if worker_of(server, client) == worker]
+    message = await local_clients[0].send(group, "to clients on the same worker")
     began = time.monotonic()
-    for other in here[1:]:
-        await other.changes.until(lambda other=other: other.rev(group) >= message["rev"], "it is here", LOCAL)
+    for other in local_clients[1:]:
+        await other.changes.wait_until(
+            lambda other=other: other.rev(group) >= message["rev"], "local delivery", LOCAL_TIMEOUT
+        )
     return time.monotonic() - began
 
 
-async def all_told(stage: Stage, sockets: Sequence[ChatClient], before: int, since: float, how: str) -> None:
-    """Everybody is told that they may have missed something."""
-    resets = stage.account.resets
-    await sockets[0].changes.until(
-        lambda: resets["bus_interrupted"] >= before + len(sockets), "everybody is told", RESET[how]
+async def wait_for_resets(
+    env: FaultEnvironment, sockets: Sequence[ChatClient], resets_before: int, started_at: float, how: str
+) -> None:
+    """Wait until every client has been told that it may have missed something."""
+    resets = env.ledger.resets
+    await sockets[0].changes.wait_until(
+        lambda: resets["bus_interrupted"] >= resets_before + len(sockets),
+        "every client gets a reset",
+        RESET_TIMEOUTS[how],
     )
-    stage.account.note("everybody was told after", f"{time.monotonic() - since:.1f} s")
+    env.ledger.note("all clients got a reset after", f"{time.monotonic() - started_at:.1f} s")
 
 
-async def until_presence(watchers: Sequence[ChatClient], person: Person, online: bool) -> None:
+async def wait_for_presence(watchers: Sequence[ChatClient], user: User, online: bool) -> None:
     for client in watchers:
-        await client.changes.until(
-            lambda client=client: client.presence.get(person.id) is online, f"online: {online}", PRESENCE
+        await client.changes.wait_until(
+            lambda client=client: client.presence.get(user.id) is online, f"online: {online}", PRESENCE_TIMEOUT
         )

@@ -1,4 +1,4 @@
-"""Removed from a group, session ended, password changed while events are queued: nothing is delivered any more."""
+"""A user is removed, signed out, or changes the password while events are queued: nothing is delivered afterwards."""
 
 import asyncio
 import os
@@ -7,146 +7,160 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from tests.faults.chat import ChatClient
+from tests.faults.chat_client import ChatClient
 from tests.faults.client import Client
-from tests.faults.people import Person
-from tests.faults.spread import on_each_worker
-from tests.faults.stage import Stage
-from tests.faults.stream import StreamClient
-from tests.faults.writers import one_comment
+from tests.faults.environment import FaultEnvironment
+from tests.faults.stream_client import StreamClient
+from tests.faults.traffic import write_comment
+from tests.faults.users import User
+from tests.faults.workers import connect_to_each_worker
 from tests.protocol.processes import unsent
 from tests.running import Server
 
 QUICK = [{"ways": "session", "after": 5}]
-NARROW = 4096
+RECEIVE_BUFFER = 4096
 BATCH = 10
-QUEUED = 20
-"""Messages of 16 KB that wait in the server for the one who is put out, beside those that the kernel has taken: a third
-of what a queue holds."""
-LONG = "\N{PARTY POPPER}" * 3900
-HEARD = {"up": 1.0, "down": 4.0}
-"""Seconds in which it has to hold on every worker: by the bus, or without it by the look at the database every two."""
+QUEUED_MESSAGES = 20
+"""Messages of 16 KB that are queued in the server for the revoked user, in addition to those in the kernel's buffers: a
+third of what a queue holds."""
+LONG_TEXT = "\N{PARTY POPPER}" * 3900
+EFFECT_TIMEOUTS = {"up": 1.0, "down": 4.0}
+"""Seconds until the revocation works on every worker: by the bus, or without Redis by polling the database every two
+seconds."""
 PASSWORD = "correct horse battery"
 
 
-async def run(stage: Stage, *, ways: str = "removed,session,password", workers: int = 2, after: int = 20) -> None:
-    """`after`: messages that are said on every worker once it holds."""
-    server = await stage.serve(WEB_CONCURRENCY=str(workers))
-    await stage.watch_leaks()
-    talking: list[tuple[str, list[ChatClient]]] = []
+async def run(
+    env: FaultEnvironment, *, ways: str = "removed,session,password", workers: int = 2, after: int = 20
+) -> None:
+    """`after`: messages sent on every worker once the revocation works."""
+    server = await env.start_server(WEB_CONCURRENCY=str(workers))
+    await env.record_baseline()
+    groups: list[tuple[str, list[ChatClient]]] = []
     for redis in ("up", "down"):
         if redis == "down":
-            os.kill(stage.datastores.pid("redis"), signal.SIGKILL)
+            os.kill(env.datastores.pid("redis"), signal.SIGKILL)
         for how in ways.split(","):
-            talking.append(await put_out(stage, server, how, redis, after))
-    await stage.datastores.redis.start()
-    for group, talkers in talking:
-        await stage.audit_messages(group, talkers)
-    await stage.verify()
+            groups.append(await revoke_one_user(env, server, how, redis, after))
+    await env.datastores.redis.start()
+    for group, remaining_sockets in groups:
+        await env.check_messages(group, remaining_sockets)
+    await env.verify()
 
 
-async def put_out(stage: Stage, server: Server, how: str, redis: str, after: int) -> tuple[str, list[ChatClient]]:
-    """One whole case, from a new victim on; the group of it, and those who are still in it."""
-    victim, password = await registered(stage)
-    owner, *others = await stage.people(4)
-    group = await stage.group([owner, victim, *others])
-    post = await stage.post(victim)
-    talkers = await on_each_worker(stage, server, [owner, *others], stage.sockets)
-    narrow = partial(stage.sockets, receive_buffer=NARROW)
-    theirs: Sequence[ChatClient] = await on_each_worker(stage, server, [victim], narrow)
-    streams: Sequence[StreamClient] = await on_each_worker(stage, server, [victim], stage.streams)
-    for client in theirs:
+async def revoke_one_user(
+    env: FaultEnvironment, server: Server, how: str, redis: str, after: int
+) -> tuple[str, list[ChatClient]]:
+    """Run one case with a new user. Returns the group and its remaining clients."""
+    victim, password = await register(env)
+    owner, *others = await env.create_users(4)
+    group = await env.create_group([owner, victim, *others])
+    post = await env.create_post(victim)
+    remaining_sockets = await connect_to_each_worker(env, server, [owner, *others], env.connect_sockets)
+    connect_slow_socket = partial(env.connect_sockets, receive_buffer=RECEIVE_BUFFER)
+    victim_sockets: Sequence[ChatClient] = await connect_to_each_worker(env, server, [victim], connect_slow_socket)
+    streams: Sequence[StreamClient] = await connect_to_each_worker(env, server, [victim], env.connect_streams)
+    for client in victim_sockets:
         client.stop_reading()
-    queued = await fill(stage, talkers, theirs, group)
+    queued = await fill_queues(env, remaining_sockets, victim_sockets, group)
     if how == "removed":
-        await stage.front.call("DELETE", f"/conversations/{group}/participants/{victim.id}", owner)
+        await env.api.call("DELETE", f"/conversations/{group}/participants/{victim.id}", owner)
     elif how == "session":
-        await stage.front.call("POST", "/auth/logout", victim)
+        await env.api.call("POST", "/auth/logout", victim)
     else:
-        await change_password(stage, victim, password)
-    answered = time.monotonic()
-    said: dict[str, float] = {}
-    comments: dict[str, float] = {}
+        await change_password(env, victim, password)
+    revoked_at = time.monotonic()
+    sent_at: dict[str, float] = {}
+    commented_at: dict[str, float] = {}
     number = 0
-    while number < after or time.monotonic() < answered + HEARD[redis]:
+    while number < after or time.monotonic() < revoked_at + EFFECT_TIMEOUTS[redis]:
         number += 1
-        for talker in talkers:
-            content = f"after {number} {talker.person.username}"
-            said[content] = time.monotonic()
-            await talker.say(group, content)
+        for sender in remaining_sockets:
+            content = f"after {number} {sender.user.username}"
+            sent_at[content] = time.monotonic()
+            await sender.send(group, content)
         if how != "removed":
-            comments[f"{others[0].username} comments {number}"] = time.monotonic()
-            await one_comment(stage.front, others[0], post, number)
+            commented_at[f"{others[0].username} comments {number}"] = time.monotonic()
+            await write_comment(env.api, others[0], post, number)
         await asyncio.sleep(0.02)
-    for client in theirs:
-        client.read_again()
+    for client in victim_sockets:
+        client.resume_reading()
     if how == "removed":
-        for client in theirs:
+        for client in victim_sockets:
             if redis == "up":
-                await client.changes.until(lambda client=client: group in client.removed, "it is told")
+                await client.changes.wait_until(
+                    lambda client=client: group in client.removed, "the removal is delivered"
+                )
     else:
-        for one in (*theirs, *streams):
-            await one.changes.until(lambda one=one: one.barred, f"it is closed after {how}")
-    heard = [
-        said[beginning] - answered
-        for client in theirs
-        for beginning in client.held[group].messages.values()
-        if beginning in said
+        for one in (*victim_sockets, *streams):
+            await one.changes.wait_until(lambda one=one: one.terminal_reason, f"the connection is closed after {how}")
+    late_messages = [
+        sent_at[beginning] - revoked_at
+        for client in victim_sockets
+        for beginning in client.replicas[group].messages.values()
+        if beginning in sent_at
     ]
-    told = [
-        comments[notification["data"]["preview"]] - answered
+    late_comments = [
+        commented_at[notification["data"]["preview"]] - revoked_at
         for stream in streams
         for notification in stream.notifications.values()
-        if notification["data"]["preview"] in comments
+        if notification["data"]["preview"] in commented_at
     ]
-    note(stage, f"{how}, Redis {redis}: delivered afterwards", heard + told, HEARD[redis])
+    record_late_deliveries(
+        env, f"{how}, Redis {redis}: delivered afterwards", late_messages + late_comments, EFFECT_TIMEOUTS[redis]
+    )
     if how != "removed" or redis == "up":
-        held = [set(client.held[group].messages) for client in theirs]
-        assert not any(queued <= each for each in held), f"what waited was delivered after {how}"
-    gone: list[Client] = [*theirs, *streams]
-    await stage.leave(gone)
-    return group, talkers
+        held = [set(client.replicas[group].messages) for client in victim_sockets]
+        assert not any(queued <= each for each in held), f"queued messages were delivered after {how}"
+    clients: list[Client] = [*victim_sockets, *streams]
+    await env.stop_clients(clients)
+    return group, remaining_sockets
 
 
-async def fill(stage: Stage, talkers: Sequence[ChatClient], readers: Sequence[ChatClient], group: str) -> set[str]:
-    """Say so much that the kernel takes no more for `readers`, and then what has to wait in the server: its ids."""
+async def fill_queues(
+    env: FaultEnvironment, remaining_sockets: Sequence[ChatClient], readers: Sequence[ChatClient], group: str
+) -> set[str]:
+    """Send until the kernel accepts no more data for `readers`, then what must queue in the server. Returns these
+    ids."""
 
-    async def say(count: int) -> set[str]:
-        saying = [talkers[number % len(talkers)].say(group, LONG) for number in range(count)]
+    async def send(count: int) -> set[str]:
+        saying = [remaining_sockets[number % len(remaining_sockets)].send(group, LONG_TEXT) for number in range(count)]
         messages = await asyncio.gather(*saying)
         last = max(message["rev"] for message in messages)
-        for talker in talkers:
-            # Without Redis a worker learns of what was said on another from the numbers of its own messages.
-            await talker.say(group, "by the way")
-        for talker in talkers:
-            await talker.changes.until(lambda talker=talker: talker.rev(group) >= last, "its worker knows of it")
+        for sender in remaining_sockets:
+            # Without Redis a worker learns of messages on another worker from the numbers of its own messages.
+            await sender.send(group, "a short message")
+        for sender in remaining_sockets:
+            await sender.changes.wait_until(
+                lambda sender=sender: sender.rev(group) >= last, "the message reached its worker"
+            )
         return {message["id"] for message in messages}
 
-    port = stage.front.address[1]
-    taken = -1
-    while (now := min(unsent(port, reader.port) for reader in readers)) > taken:
-        taken = now
-        await say(BATCH)
-    return await say(QUEUED)
+    port = env.api.address[1]
+    unsent_before = -1
+    while (now := min(unsent(port, reader.port) for reader in readers)) > unsent_before:
+        unsent_before = now
+        await send(BATCH)
+    return await send(QUEUED_MESSAGES)
 
 
-def note(stage: Stage, what: str, late: list[float], limit: float) -> None:
-    last = f", the last said {max(late):.2f} s after the answer" if late else ""
-    stage.account.note(what, f"{len(late)}{last}")
+def record_late_deliveries(env: FaultEnvironment, what: str, late: list[float], limit: float) -> None:
+    last = f", the last one sent {max(late):.2f} s after the response" if late else ""
+    env.ledger.note(what, f"{len(late)}{last}")
     if late and max(late) > limit:
-        stage.account.wrong.append(f"{what}: {max(late):.2f} s after the answer")
+        env.ledger.violations.append(f"{what}: {max(late):.2f} s after the response")
 
 
-async def registered(stage: Stage) -> tuple[Person, str]:
-    """Someone who has a password."""
-    name = f"v{stage.random.getrandbits(60):015x}"
-    answer = await stage.front.call("POST", "/auth/register", json={"username": name, "password": PASSWORD})
-    return Person(answer["user"]["id"], name, answer["access_token"], ""), PASSWORD
+async def register(env: FaultEnvironment) -> tuple[User, str]:
+    """Register a user with a password."""
+    name = f"v{env.random.getrandbits(60):015x}"
+    answer = await env.api.call("POST", "/auth/register", json={"username": name, "password": PASSWORD})
+    return User(answer["user"]["id"], name, answer["access_token"], ""), PASSWORD
 
 
-async def change_password(stage: Stage, victim: Person, password: str) -> None:
-    """On another device: that one stays signed in, the first does not."""
-    answer = await stage.front.call("POST", "/auth/login", json={"username": victim.username, "password": password})
+async def change_password(env: FaultEnvironment, victim: User, password: str) -> None:
+    """Change the password on another device, which stays signed in; the first one does not."""
+    answer = await env.api.call("POST", "/auth/login", json={"username": victim.username, "password": password})
     device = victim._replace(token=answer["access_token"])
     body = {"current_password": password, "new_password": password + "!"}
-    await stage.front.call("POST", "/auth/password", device, json=body)
+    await env.api.call("POST", "/auth/password", device, json=body)

@@ -1,4 +1,4 @@
-"""Thousands of connections say nothing, or half a request's head: they are let go, and who is signed in is served."""
+"""Thousands of connections send nothing, or half a request head: they are closed, and signed-in users are served."""
 
 import asyncio
 import time
@@ -6,79 +6,83 @@ from collections.abc import Iterator
 from itertools import cycle
 
 from service.http.request_deadlines import LIMITS, MAX_IDLE
-from tests.faults.stage import Stage
-from tests.faults.writers import talk
+from tests.faults.environment import FaultEnvironment
+from tests.faults.traffic import message_traffic
 
 QUICK: list[dict[str, int]] = []
-"""None: it waits for the limits twice over. `tests/security` opens fewer, once."""
+"""None: the run waits for the time limits twice. `tests/security` opens fewer connections, once."""
 ADDRESSES = [f"127.0.0.{number}" for number in range(2, 10)]
-"""Whom they come from: one address has 28,000 ports for one server."""
+"""Source addresses: one address has about 28,000 ports for one server."""
 AT_ONCE = 200
-HALF = b"GET /api/v1/users/me HTTP/1.1\r\nHost: loa\r\nX-Slow: "
-GRACE = 15.0
-"""Seconds that the busy server may take beyond the limits: a look at all of them every second, and the closing."""
+PARTIAL_HEAD = b"GET /api/v1/users/me HTTP/1.1\r\nHost: loa\r\nX-Slow: "
+TOLERANCE = 15.0
+"""Seconds of tolerance beyond the limits: connections are checked once a second, and closing takes time."""
 
 
-class Stranger(asyncio.Protocol):
-    """Says `words`, never anything more, and notes that it has been let go."""
+class SilentConnection(asyncio.Protocol):
+    """Sends `data`, nothing more, and records that it has been closed."""
 
-    def __init__(self, words: bytes, gone: "set[Stranger]") -> None:
-        self._words = words
-        self._gone = gone
+    def __init__(self, data: bytes, closed: "set[SilentConnection]") -> None:
+        self._data = data
+        self._closed = closed
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        if self._words:
-            self.transport.write(self._words)
+        if self._data:
+            self.transport.write(self._data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._gone.add(self)
+        self._closed.add(self)
 
 
-async def run(stage: Stage, *, strangers: int = 10_000, clients: int = 20) -> None:
-    """As many `strangers` of each kind, while as many `clients` talk."""
-    await stage.serve()
-    people = await stage.people(clients)
-    group = await stage.group(people)
-    talkers = await stage.sockets(people)
-    async with talk(talkers, group):
-        # What so many at once need, the process keeps for the next: what is looked for is what grows with each time.
-        await come_and_go(stage, strangers)
-        await stage.watch_leaks()
-        await come_and_go(stage, strangers)
-    await stage.audit_messages(group, talkers)
-    await stage.verify()
+async def run(env: FaultEnvironment, *, strangers: int = 10_000, clients: int = 20) -> None:
+    """Open `strangers` connections of each kind while `clients` send messages."""
+    await env.start_server()
+    users = await env.create_users(clients)
+    group = await env.create_group(users)
+    sockets = await env.connect_sockets(users)
+    async with message_traffic(sockets, group):
+        # The process keeps the memory that so many connections need; a leak is what grows with each repetition.
+        await open_and_wait(env, strangers)
+        await env.record_baseline()
+        await open_and_wait(env, strangers)
+    await env.check_messages(group, sockets)
+    await env.verify()
 
 
-async def come_and_go(stage: Stage, strangers: int) -> None:
-    """As many of each kind, until those have been let go that are too many or too slow."""
-    for kind, words, kept, limit in (
+async def open_and_wait(env: FaultEnvironment, strangers: int) -> None:
+    """Open `count` connections of each kind and wait until the server has closed those beyond the limits."""
+    for kind, data, kept, limit in (
         ("silent", b"", MAX_IDLE, LIMITS["idle"]),
-        ("half a head", HALF, 0, LIMITS["head"]),
+        ("half a request head", PARTIAL_HEAD, 0, LIMITS["head"]),
     ):
         began = time.monotonic()
-        gone: set[Stranger] = set()
-        there = await arrive(stage, words, strangers, gone)
-        stage.account.note(f"{kind}: connected", f"{len(there)} in {time.monotonic() - began:.1f} s")
-        deadline = time.monotonic() + limit + GRACE
-        while len(there) - len(gone) > kept:
-            assert time.monotonic() < deadline, f"{kind}: {len(there) - len(gone)} are kept"
+        closed: set[SilentConnection] = set()
+        connections = await open_connections(env, data, strangers, closed)
+        env.ledger.note(f"{kind}: connected", f"{len(connections)} in {time.monotonic() - began:.1f} s")
+        deadline = time.monotonic() + limit + TOLERANCE
+        while len(connections) - len(closed) > kept:
+            assert time.monotonic() < deadline, f"{kind}: {len(connections) - len(closed)} are still open"
             await asyncio.sleep(0.1)
-        stage.account.note(f"{kind}: let go", f"{len(gone)}, the last after {time.monotonic() - began:.1f} s")
-        for one in there - gone:
-            one.transport.abort()
+        env.ledger.note(f"{kind}: closed", f"{len(closed)}, the last after {time.monotonic() - began:.1f} s")
+        for connection in connections - closed:
+            connection.transport.abort()
 
 
-async def arrive(stage: Stage, words: bytes, count: int, gone: set[Stranger]) -> set[Stranger]:
-    """`count` of them, from all the addresses in turn."""
+async def open_connections(
+    env: FaultEnvironment, data: bytes, count: int, closed: set[SilentConnection]
+) -> set[SilentConnection]:
+    """Open `count` connections from all source addresses in turn."""
     loop = asyncio.get_running_loop()
     sources: Iterator[str] = cycle(ADDRESSES)
-    there: set[Stranger] = set()
-    while len(there) < count:
-        some = [
-            loop.create_connection(lambda: Stranger(words, gone), *stage.front.address, local_addr=(next(sources), 0))
-            for _ in range(min(AT_ONCE, count - len(there)))
+    connections: set[SilentConnection] = set()
+    while len(connections) < count:
+        batch = [
+            loop.create_connection(
+                lambda: SilentConnection(data, closed), *env.api.address, local_addr=(next(sources), 0)
+            )
+            for _ in range(min(AT_ONCE, count - len(connections)))
         ]
-        there.update(one for _, one in await asyncio.gather(*some))
-    return there
+        connections.update(connection for _, connection in await asyncio.gather(*batch))
+    return connections

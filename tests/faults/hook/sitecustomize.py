@@ -1,12 +1,12 @@
-"""What a run sets into the workers: every Python with this folder on PYTHONPATH runs it first, and Loa knows nothing.
+"""Instrumentation of the workers. Every Python process with this folder on PYTHONPATH runs it; Loa knows nothing of it.
 
-On SIGUSR2 a worker counts its tasks, connections and queued events into a file of the folder that FAULTS_CENSUS names.
+On SIGUSR2 a worker writes the number of its tasks, connections and queued events to a file in FAULTS_COUNTS_DIR.
 
-Where FAULTS_TRAP names a file, the methods below are wrapped; one that is reached while the file says its name ends
-the process by SIGKILL, and with "server" in the file its parent, too. See `tests/faults/trap.py`.
+If FAULTS_KILL_POINT names a file, the methods below are wrapped. When a worker reaches the kill point named in that
+file, it kills itself with SIGKILL, and its parent, too, if the file says "server". See `tests/faults/kill_point.py`.
 
-Under libfaketime, too, Python needs a word: its `sleep` waits for a moment of the monotonic clock, which that library
-does not leave in peace, and would fail.
+Under libfaketime this module also replaces `time.sleep`: Python's version waits for a point on the monotonic clock,
+which that library changes, and would fail.
 """
 
 import asyncio
@@ -22,54 +22,54 @@ import sys
 import time
 from importlib import import_module
 
-TRAP = os.environ.get("FAULTS_TRAP", "")
-CENSUS = os.environ.get("FAULTS_CENSUS", "")
+KILL_POINT_FILE = os.environ.get("FAULTS_KILL_POINT", "")
+COUNTS_DIRECTORY = os.environ.get("FAULTS_COUNTS_DIR", "")
 
 POINTS = {
-    "before-insert": ("motor.motor_asyncio", "AsyncIOMotorCollection.insert_many", "before", "of_messages"),
-    "after-insert": ("motor.motor_asyncio", "AsyncIOMotorCollection.insert_many", "after", "of_messages"),
-    "before-publish": ("service.realtime.dispatcher", "Dispatcher.publish", "before", "a_message"),
-    "before-ack": ("service.edge.frame_handler", "FrameHandler.acknowledge", "before", "anything"),
-    "before-notification": ("service.notifications.service", "NotificationService.notify", "before", "anything"),
-    "after-notification": ("service.posts.comment_store", "CommentStore.mark_done", "before", "anything"),
-    "in-drain": ("service.realtime.connection", "Connection.drain", "before", "anything"),
+    "before-insert": ("motor.motor_asyncio", "AsyncIOMotorCollection.insert_many", "before", "is_messages_collection"),
+    "after-insert": ("motor.motor_asyncio", "AsyncIOMotorCollection.insert_many", "after", "is_messages_collection"),
+    "before-publish": ("service.realtime.dispatcher", "Dispatcher.publish", "before", "is_new_message"),
+    "before-ack": ("service.edge.frame_handler", "FrameHandler.acknowledge", "before", "always"),
+    "before-notification": ("service.notifications.service", "NotificationService.notify", "before", "always"),
+    "after-notification": ("service.posts.comment_store", "CommentStore.mark_done", "before", "always"),
+    "in-drain": ("service.realtime.connection", "Connection.drain", "before", "always"),
 }
 
 
-def of_messages(collection, *_, **__):
+def is_messages_collection(collection, *_, **__):
     return collection.name == "messages"
 
 
-def a_message(_, event, *__, **___):
+def is_new_message(_, event, *__, **___):
     return event.type == "new_message"
 
 
-def anything(*_, **__):
+def always(*_, **__):
     return True
 
 
-class Trap:
-    """What the file says: the point, how many times it may be passed before, and who dies."""
+class KillPoint:
+    """The content of the file: the kill point, how often it may be passed before, and who is killed."""
 
     def __init__(self):
         self._token = ""
-        self._left = 0
+        self._skips_left = 0
 
-    def spring(self, point):
+    def reach(self, point):
         try:
-            with open(TRAP) as file:
-                armed, left, victim, token = file.read().split()
+            with open(KILL_POINT_FILE) as file:
+                armed_point, skips, victim, token = file.read().split()
         except (OSError, ValueError):
             return
-        if armed != point:
+        if armed_point != point:
             return
         if token != self._token:
-            self._token, self._left = token, int(left)
-        if self._left:
-            self._left -= 1
+            self._token, self._skips_left = token, int(skips)
+        if self._skips_left:
+            self._skips_left -= 1
             return
         try:
-            os.unlink(TRAP)  # of several workers that come here, one dies
+            os.unlink(KILL_POINT_FILE)  # of several workers that reach this line, only one is killed
         except FileNotFoundError:
             return
         if victim == "server":
@@ -77,58 +77,59 @@ class Trap:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wrap(point, trap):
+def wrap(point, kill_point):
     module, path, when, name = POINTS[point]
     owner, method = path.split(".")
     owner = getattr(import_module(module), owner)
-    real = getattr(owner, method)
-    concerns = globals()[name]
+    original = getattr(owner, method)
+    matches = globals()[name]
 
-    # A method that only returns an awaitable, as motor's do, is wrapped as one that is to be awaited.
-    if inspect.iscoroutinefunction(real) or when == "after" or module.startswith("motor"):
+    # Methods that only return an awaitable, as motor's do, are wrapped like coroutine functions.
+    if inspect.iscoroutinefunction(original) or when == "after" or module.startswith("motor"):
 
-        @functools.wraps(real)
+        @functools.wraps(original)
         async def wrapped(*args, **kwargs):
-            if when == "before" and concerns(*args, **kwargs):
-                trap.spring(point)
-            result = await real(*args, **kwargs)
-            if when == "after" and concerns(*args, **kwargs):
-                trap.spring(point)
+            if when == "before" and matches(*args, **kwargs):
+                kill_point.reach(point)
+            result = await original(*args, **kwargs)
+            if when == "after" and matches(*args, **kwargs):
+                kill_point.reach(point)
             return result
 
     else:
 
-        @functools.wraps(real)
+        @functools.wraps(original)
         def wrapped(*args, **kwargs):
-            if concerns(*args, **kwargs):
-                trap.spring(point)
-            return real(*args, **kwargs)
+            if matches(*args, **kwargs):
+                kill_point.reach(point)
+            return original(*args, **kwargs)
 
     setattr(owner, method, wrapped)
 
 
-def count(*_):
-    """Runs between two steps of the loop's thread, wherever that is."""
+def write_counts(*_):
+    """Signal handler. It runs between two bytecode instructions of the thread of the event loop."""
     gc.collect()
     with contextlib.suppress(AttributeError):
-        # Of what is free the allocator keeps much for later; what is left to see then is what is held.
+        # The allocator keeps much of the freed memory for later; after this, the resident memory is what is really in
+        # use.
         ctypes.CDLL(None).malloc_trim(0)
-    connection = import_module("service.realtime.connection").Connection
-    connections = [one for one in gc.get_objects() if isinstance(one, connection)]
+    connection_class = import_module("service.realtime.connection").Connection
+    connections = [connection for connection in gc.get_objects() if isinstance(connection, connection_class)]
     tasks = len(asyncio.all_tasks(asyncio.get_running_loop()))
-    census = os.path.join(CENSUS, str(os.getpid()))
-    with open(census + ".new", "w") as file:
-        file.write(f"{tasks} {len(connections)} {sum(len(one.queue) for one in connections)}")
-    os.replace(census + ".new", census)
+    path = os.path.join(COUNTS_DIRECTORY, str(os.getpid()))
+    with open(path + ".new", "w") as file:
+        file.write(f"{tasks} {len(connections)} {sum(len(connection.queue) for connection in connections)}")
+    os.replace(path + ".new", path)
 
 
 if "FAKETIME" in os.environ:
     time.sleep = lambda seconds: select.select([], [], [], max(seconds, 0)) and None
 
-if CENSUS and "worker" in sys.orig_argv:
-    signal.signal(signal.SIGUSR2, count)
+if COUNTS_DIRECTORY and "worker" in sys.orig_argv:
+    signal.signal(signal.SIGUSR2, write_counts)
 
-if TRAP and "worker" in sys.orig_argv:
-    the_trap = Trap()
-    for each in POINTS:
-        wrap(each, the_trap)
+if KILL_POINT_FILE and "worker" in sys.orig_argv:
+    the_kill_point = KillPoint()
+    for point in POINTS:
+        wrap(point, the_kill_point)
