@@ -26,8 +26,8 @@ The helpers:
 - `FaultEnvironment`: embedded datastores of this run (`env.datastores.mongo` and `.redis` are `Child`ren with a `pid`
   that can be stopped, killed and started; `start_server` accepts another `MONGODB_URI` or `REDIS_URL`, such as a
   proxy's), servers, users, groups, posts and clients. Everything ends with the run.
-- `ChatClient`: a device on the chat WebSocket. It reconnects by itself after the announced delay, sends `sync` if `hello`
-  or a `reset` shows that it missed something, and resends unacknowledged messages with the same nonce.
+- `ChatClient`: a device on the chat WebSocket. It reconnects by itself after the announced delay, sends `sync` if
+  `hello` or a `reset` shows that it missed something, and resends unacknowledged messages with the same nonce.
 - `StreamClient`: a device on the notification stream, which resumes with `Last-Event-ID` and fetches after a `reset`.
 - `message_traffic`, `comment_traffic`: numbered messages and comments for as long as a block runs.
 - `Workload`: the usual setup: users who write in a group, and an author on whose post they comment.

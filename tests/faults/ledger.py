@@ -61,7 +61,7 @@ class Ledger:
             if deliveries.sent or deliveries.received:
                 values = [getattr(deliveries, column) for column in columns]
                 rows.append([name, *(str(value if isinstance(value, int) else len(value)) for value in values)])
-        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         text = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         for title, counter in (("ended", self.closes), ("refused", self.refusals), ("reset", self.resets)):
             if counter:

@@ -66,9 +66,9 @@ async def run(
 def check_reconnect_delays(env: FaultEnvironment, clients: Sequence[Client], workers: int) -> None:
     """Check that each client was told once when to reconnect, and that never too many share one second."""
     assert all(len(client.reconnect_delays) == 1 for client in clients), "each client is told exactly once"
-    told = sorted(client.reconnect_delays[0] for client in clients)
-    seconds = Counter(delay // 1000 for delay in told)
+    delays = sorted(client.reconnect_delays[0] for client in clients)
+    seconds = Counter(delay // 1000 for delay in delays)
     most = max(seconds.values())
-    env.ledger.note("told to reconnect after", f"{told[0]} to {told[-1]} ms, at most {most} within one second")
+    env.ledger.note("told to reconnect after", f"{delays[0]} to {delays[-1]} ms, at most {most} within one second")
     assert most <= MAX_RECONNECTS_PER_SECOND * workers
-    assert len(set(told)) > len(told) / 4, "the delays must be spread out"
+    assert len(set(delays)) > len(delays) / 4, "the delays must be spread out"
