@@ -1,4 +1,4 @@
-"""The bus: what one process says, every process hears."""
+"""The bus: carries messages between all processes of a deployment."""
 
 import uuid
 from collections.abc import Callable
@@ -11,39 +11,42 @@ from service.common.tasks import count_failure
 log = structlog.get_logger()
 
 Handler = Callable[[dict[str, Any], bytes], None]
-"""Called with a message's head and body, synchronously: it must not block, and what it raises goes to the log."""
+"""Called synchronously with a message's head and body. It must not block; its exceptions are logged."""
 
 
 class Bus(Protocol):
     """Carries messages of named kinds between all processes of a deployment.
 
-    Guarantees: `publish` never blocks and never raises; the publishing process hears its own message at once, and
-    whatever becomes of the others; each process hears the messages of one publisher in the order of their
-    publication; a message may be lost only where `on_gap` is called afterwards on the processes that may have
-    missed it. Not guaranteed: an order between different publishers.
+    Guarantees:
+    - `publish` never blocks and never raises.
+    - The publishing process handles its own message at once, whether or not the others ever receive it.
+    - Each process handles the messages of one publisher in the order in which they were published.
+    - If a process may have missed messages, its `on_gap` callbacks are called afterwards.
+
+    Not guaranteed: an order between the messages of different publishers.
     """
 
     process_id: str
 
     @property
     def connected(self) -> bool:
-        """Whether the other processes can be heard just now."""
+        """Whether messages of the other processes arrive at present."""
         ...
 
     def publish(self, kind: str, head: dict[str, Any], body: bytes = b"") -> None: ...
 
     def on(self, kind: str, handler: Handler) -> None:
-        """Hear the messages of `kind`. Before `start`."""
+        """Call `handler` for each message of `kind`. To be called before `start`."""
         ...
 
     def on_gap(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever messages of others may have been missed, once they can be heard again."""
+        """Call `callback` whenever messages of others may have been missed, once they arrive again."""
         ...
 
     async def start(self) -> None: ...
 
     async def close(self) -> None:
-        """Say what is still to be said, within a second or two, and hear nothing more."""
+        """Send what is still in the outbox, within a second or two, and stop receiving."""
         ...
 
 
@@ -65,7 +68,7 @@ class LocalBus:
         self._handlers.add(kind, handler)
 
     def on_gap(self, callback: Callable[[], None]) -> None:
-        """Nothing is missed in here."""
+        """Do nothing: within one process no message is missed."""
 
     async def start(self) -> None:
         pass
@@ -75,7 +78,7 @@ class LocalBus:
 
 
 class Handlers:
-    """Who hears what, for either bus."""
+    """The handlers of a bus, by kind of message."""
 
     def __init__(self) -> None:
         self._by_kind: dict[str, list[Handler]] = {}
@@ -88,6 +91,6 @@ class Handlers:
             try:
                 handler(head, body)
             except Exception:
-                # One listener's fault is not the publisher's, whose message is stored, nor the next listener's.
+                # Neither the publisher, whose message is stored, nor the other handlers may fail with this one.
                 count_failure("bus_handler")
                 log.exception("bus_handler_failed", kind=kind)

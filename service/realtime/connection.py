@@ -1,72 +1,124 @@
-"""A live connection: a bounded queue in front of a bare transport. Sockets and event streams are its two kinds."""
+"""A live connection: a bounded queue in front of a transport. Base of WebSocket and EventStream."""
 
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
+
+import structlog
 
 from service.common.close_reasons import GONE, RESTART, SLOW_CONSUMER, TOKEN_EXPIRED
 from service.common.identity import Identity
 from service.common.ids import new_id
+from service.common.tasks import count_failure
 from service.common.times import iso
 from service.realtime.connection_queue import ConnectionQueue
 from service.realtime.event import Event
+from service.realtime.timer_wheel import TimerWheel
 
-if TYPE_CHECKING:
-    from service.realtime.registry import Registry
+log = structlog.get_logger()
 
-HIGH_WATER = 64 * 1024
-"""Bytes that may wait inside the transport; past it, what comes waits in the queue, where it is bounded."""
+WRITE_HIGH_WATER = 64 * 1024
+"""Bytes that the transport may buffer; beyond that, events wait in the connection's queue, which is bounded."""
 CLOSE_TIMEOUT = 5.0
-"""Seconds a peer has to take part in the closing before it is cut off."""
+"""Seconds a peer has to complete the closing handshake before its connection is aborted."""
 EXPIRY_NOTICE = 60.0
-"""Seconds ahead of its token's expiry that a connection is told."""
+"""Seconds before its token expires that a connection is sent `token_expiring`."""
 IDLE_TIMEOUT = 45.0
-"""Seconds without a sign of life after which a peer is gone."""
+"""Seconds without any data from a peer (WebSocket), or to it (event stream), after which it counts as gone."""
 TCP_USER_TIMEOUT = 23.0
-"""Seconds after which the kernel gives up a peer that acknowledges nothing (RFC 5482): `IDLE_TIMEOUT` less
-the 20 s, and the ticker's one, in which an event stream sends something that is to be acknowledged."""
+"""Seconds after which the kernel drops a connection whose peer acknowledges nothing (RFC 5482). It is `IDLE_TIMEOUT`
+less the time until an event stream sends something to acknowledge: a comment every 20 s, 1 s late at most."""
+
+
+class ConnectionState(Enum):
+    BUFFERING = "buffering"
+    """Registered, while the edge reads what the client missed: events are queued, nothing is written."""
+    LIVE = "live"
+    """Events are written as they come."""
+    CLOSING = "closing"
+    """`close` has been called: nothing more is queued; the closing handshake or the end of the transport is awaited."""
+    CLOSED = "closed"
+    """The transport is gone."""
+
+
+LIVE = ConnectionState.LIVE
 
 
 class EventFilter(Protocol):
-    """Knows which events come too late for one connection."""
+    """Decides which events arrive too late for one connection."""
 
     filters_sequenced: bool
-    """Whether that may be a numbered one, too. Only a call of `rejects` may change it."""
+    """Whether `rejects` may reject events with a sequence number, too. Only a call of `rejects` may change it."""
 
     def rejects(self, event: Event) -> bool:
-        """Whether `event`, about to be queued, is to be left out."""
+        """Return whether to leave out `event`. Called for each event right before it would be queued."""
         ...
 
 
-class Connection(asyncio.Protocol):
-    """Base of WebSocket and EventStream, and the asyncio protocol of their transport.
+class WriteScheduler(Protocol):
+    """What connections need of the FanOut."""
 
-    Life: made by an edge, *held* while the edge reads what it missed (events gather), `open`ed with those first, given
-    its transport by `HijackResponse`, closed once. Nothing here awaits and nothing needs a task: bytes leave in one
-    write a turn of the loop, and time comes from the registry's ticker.
+    def flush_pending_batches(self) -> None:
+        """Queue all events delivered so far."""
+        ...
+
+    def schedule_write(self, connection: "Connection") -> None:
+        """Call `connection.flush` at the end of this turn of the event loop."""
+        ...
+
+
+class ConnectionHost(Protocol):
+    """What connections need of the Registry."""
+
+    timers: TimerWheel
+
+    @property
+    def fan_out(self) -> WriteScheduler: ...
+
+    def unregister(self, connection: "Connection") -> None: ...
+
+    def mark_closing(self, connection: "Connection", reason: str) -> None: ...
+
+    def mark_disconnected(self, connection: "Connection") -> None: ...
+
+    def report_overflow(self, connection: "Connection", bound: str) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection to one channel, and the asyncio protocol of its transport.
+
+    Life: created by an edge and registered (BUFFERING); `go_live` is called with what the client missed (LIVE); the
+    `HijackResponse` then gives it its transport; it is closed once, with a reason (CLOSING), by whichever side; the
+    transport ends (CLOSED). No method awaits except `wait_until_written`, and no connection needs a task: queued events
+    are written once for each turn of the event loop, and timing is the TimerWheel's.
+
+    `direct_transport` is the fast path of the fan-out. It is the transport while an event may be written to it at once,
+    and otherwise None. Only `_update_write_path` sets it.
     """
 
     __slots__ = (
-        "_close_by",
-        "_closing",
-        "_dirty",
-        "_drained",
+        "_abort_at",
+        "_all_written",
+        "_close_reason",
         "_expiry_announced",
-        "_held",
+        "_fan_out",
+        "_flush_scheduled",
         "_on_close",
-        "_paused",
+        "_state",
+        "_writing_paused",
         "channel",
         "direct_transport",
         "event_filter",
         "expires_at",
+        "host",
         "id",
         "nest_notice_fields",
         "next_tick",
         "queue",
-        "registry",
         "replayed_up_to",
         "session_id",
         "token_id",
@@ -75,9 +127,10 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, registry: "Registry", caller: Identity, channel: str, *, nest_notice_fields: bool = False
+        self, host: ConnectionHost, caller: Identity, channel: str, *, nest_notice_fields: bool = False
     ) -> None:
-        """`nest_notice_fields`: the fields of `reset`, `draining` and the like go inside `data`, as its events do."""
+        """`nest_notice_fields`: put the fields of notices (`reset`, `draining` …) into `data`, as the channel's events
+        have them."""
         self.id = new_id()
         self.user_id = caller.user_id
         self.session_id = caller.session_id
@@ -85,37 +138,187 @@ class Connection(asyncio.Protocol):
         self.expires_at = caller.expires_at
         self.channel = channel
         self.nest_notice_fields = nest_notice_fields
-        self.registry = registry
+        self.host = host
         self.queue = ConnectionQueue()
         self.transport: asyncio.Transport | None = None
         self.direct_transport: asyncio.Transport | None = None
-        """The transport, while a numbered event may be written to it straight away: nothing waits, nothing hinders."""
         self.event_filter: EventFilter | None = None
-        """Asked about every event without a number, and about the numbered ones where it says so."""
+        """Called for each event without a sequence number, and with one if it `filters_sequenced`."""
         self.replayed_up_to = 0
-        """Numbered events up to this one are in its past. For a channel that has one topic."""
+        """Events up to this sequence number have been replayed. For channels with one topic for each user."""
         self.next_tick = 0
-        self._held = True
-        self._dirty = False
-        self._paused = False
-        self._closing: tuple[int, str] | None = None
-        self._close_by = 0.0
+        self._fan_out = host.fan_out
+        self._state = ConnectionState.BUFFERING
+        self._flush_scheduled = False
+        self._writing_paused = False
+        self._close_reason: tuple[int, str] = GONE
+        self._abort_at = 0.0
         self._expiry_announced = False
         self._on_close: list[Callable[[], None]] = []
-        self._drained: asyncio.Event | None = None
+        self._all_written: asyncio.Event | None = None
 
-    # What an edge or the registry calls.
+    # Called by edges and services.
 
     def send(self, event: Event) -> None:
-        """Queue `event`, after all that was delivered before. Where a durable one finds no room, the connection is
-        closed with `slow_consumer`."""
-        self.registry.flush_pending_batches()
+        """Queue `event` after all events delivered so far. If it is durable and does not fit, close the connection with
+        `slow_consumer`."""
+        self._fan_out.flush_pending_batches()
         if not self.try_enqueue(event):
             self.disconnect_slow()
 
+    def go_live(
+        self, first: Sequence[Event], *, replayed_up_to: int = 0, event_filter: EventFilter | None = None
+    ) -> None:
+        """End the buffering: queue `first`, then the events buffered meanwhile; from now on, write.
+
+        Leaves out events with a sequence number up to `replayed_up_to`, and those that `event_filter` rejects: an event
+        of `first` may still arrive, if it was stored before the edge read it and is still on its way to this process.
+        Does nothing if the connection has been closed meanwhile.
+        """
+        self._fan_out.flush_pending_batches()
+        # The flush may have closed the connection, if there was too much for its queue.
+        if self.closing:
+            return
+        buffered = self.queue.events()
+        self.queue.clear()
+        # The client asked for this much: the bounds are for what it did not ask for.
+        bounds = self.queue.max_events, self.queue.max_bytes
+        self.queue.max_events, self.queue.max_bytes = 1 << 30, 1 << 30
+        for event in first:
+            self.queue.put(event, self.encode(event))
+        self.replayed_up_to = replayed_up_to
+        self.event_filter = event_filter
+        self._state = LIVE
+        for event in buffered:
+            self.try_enqueue(event)
+        self.queue.max_events, self.queue.max_bytes = bounds
+        self._update_write_path()
+
+    def notice(self, type: str, fields: dict[str, Any]) -> Event:
+        """Return an event about this connection itself, in the shape of its channel's events."""
+        return Event(type, {"data": fields} if self.nest_notice_fields else fields, channel=self.channel)
+
+    def refresh_token(self, caller: Identity) -> None:
+        """Extend the connection's life to that of a fresh token of the same user."""
+        self.token_id = caller.token_id
+        self.session_id = caller.session_id
+        self.expires_at = caller.expires_at
+        self._expiry_announced = False
+        if self.transport:
+            self.host.timers.schedule(self._loop_time(), self)
+
+    def close(self, code: int, reason: str) -> None:
+        """Write what is queued, then the close code and reason, and end the connection. Later calls do nothing.
+
+        Nothing queued is written if the connection was not live yet.
+        """
+        self._fan_out.flush_pending_batches()
+        # The flush may have closed the connection, if there was too much for its queue.
+        if self.closing:
+            return
+        if self._state is ConnectionState.BUFFERING:
+            self.queue.clear()
+        self._state = ConnectionState.CLOSING
+        self._close_reason = (code, reason)
+        self._update_write_path()
+        self.host.unregister(self)
+        for callback in self._on_close:
+            try:
+                callback()
+            except Exception:
+                count_failure("on_close")
+                log.exception("on_close_failed", connection_id=self.id)
+        self._on_close.clear()
+        if self._all_written:
+            self._all_written.set()
+        if self.transport:
+            self._start_closing()
+
+    def drain(self, reconnect_after_ms: int) -> None:
+        """Tell the client when to reconnect, and close: the server stops."""
+        self.send(self.notice("draining", {"reconnect_after_ms": reconnect_after_ms}))
+        self.close(*RESTART)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when either side closes the connection; at once if it is closed already."""
+        if self.closing:
+            callback()
+        else:
+            self._on_close.append(callback)
+
+    @property
+    def closing(self) -> bool:
+        """Whether `close` has been called."""
+        return self._state is ConnectionState.CLOSING or self._state is ConnectionState.CLOSED
+
+    async def wait_until_written(self) -> None:
+        """Wait until the transport has taken all that was queued. For answers that are longer than the queue."""
+        while not self.closing and (self._writing_paused or len(self.queue)):
+            self._all_written = self._all_written or asyncio.Event()
+            self._all_written.clear()
+            await self._all_written.wait()
+
+    @property
+    def token_expires_at(self) -> str:
+        return iso(datetime.fromtimestamp(self.expires_at, UTC))
+
+    # Defined by the subclasses.
+
+    encode: ClassVar["attrgetter[bytes]"]
+    """`encode(event)` returns the event, or a whole EventBatch, in the bytes of this kind of connection."""
+
+    def heartbeat(self, now: float) -> float:
+        """Send the peer and the routers on the way a sign of life if one is due; return when the next one is due."""
+        raise NotImplementedError
+
+    def write_close(self, code: int, reason: str) -> bool:
+        """Write the end of the stream. Return whether the peer ends the transport; if not, it is closed at once."""
+        raise NotImplementedError
+
+    def handshake_bytes(self) -> bytes:
+        """Return the first bytes to write: the HTTP response that starts this kind of connection."""
+        raise NotImplementedError
+
+    # Called by the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have the methods of asyncio.Transport but are no subclasses of it.
+        self.transport = transport = cast(asyncio.Transport, transport)
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        _set_tcp_user_timeout(transport.get_extra_info("socket"))
+        transport.write(self.handshake_bytes())
+        if self.closing:
+            self._start_closing()
+            return
+        self.host.timers.schedule(self.tick(self._loop_time()), self)
+        self._update_write_path()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.closing:
+            self.host.mark_closing(self, GONE.reason)
+        self.transport = None
+        self._update_write_path()
+        self.close(*GONE)
+        self._state = ConnectionState.CLOSED
+        self.queue.clear()
+        self.host.timers.cancel(self)
+        self.host.mark_disconnected(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        self._update_write_path()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._update_write_path()
+        if self._all_written and not len(self.queue):
+            self._all_written.set()
+
+    # Called by the registry, the fan-out and the timer wheel.
+
     def try_enqueue(self, event: Event) -> bool:
-        """As `send`, but for what was delivered before, and only say so (False) where a durable event finds no room."""
-        if self._closing:
+        """Queue `event` without flushing pending batches first. Return False if it is durable and does not fit."""
+        if self._state is not LIVE and self.closing:
             return True
         if event.sequence and event.sequence <= self.replayed_up_to:
             return True
@@ -128,198 +331,68 @@ class Connection(asyncio.Protocol):
             return True
         if not self.queue.put(event, self.encode(event)):
             return False
-        if not self._dirty:
-            self._want_flush()
+        if not self._flush_scheduled:
+            self._update_write_path()
         return True
 
     def disconnect_slow(self) -> None:
-        """The peer reads too slowly: what waits would come too late, and it will ask for it again."""
-        if self._closing:
+        """Drop what is queued and close: the peer reads too slowly, and fetches what it missed when it reconnects."""
+        if self.closing:
             return
-        self.registry.report_overflow(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
+        self.host.report_overflow(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
         self.queue.clear()
         self.close(*SLOW_CONSUMER)
 
-    def go_live(
-        self, first: Sequence[Event], *, replayed_up_to: int = 0, event_filter: EventFilter | None = None
-    ) -> None:
-        """End the hold: `first`, then what gathered meanwhile, then what comes; both but for numbered events up to
-        `replayed_up_to`, and those that `event_filter` rejects.
-
-        What is in `first` may yet come: it was stored when the past was read, and is still on its way here. Where the
-        connection has been closed meanwhile, nothing of it is said.
-        """
-        self.registry.flush_pending_batches()
-        # That may have been too much for it, and closed it.
-        if self._closing:
-            return
-        gathered = self.queue.events()
-        self.queue.clear()
-        # What the connection asked for is as long as it is: the bound is for what it did not ask for.
-        room = self.queue.max_events, self.queue.max_bytes
-        self.queue.max_events, self.queue.max_bytes = 1 << 30, 1 << 30
-        for event in first:
-            self.queue.put(event, self.encode(event))
-        self.replayed_up_to = replayed_up_to
-        self.event_filter = event_filter
-        self._held = False
-        for event in gathered:
-            self.try_enqueue(event)
-        self.queue.max_events, self.queue.max_bytes = room
-        self._want_flush()
-
-    def notice(self, type: str, fields: dict[str, Any]) -> Event:
-        """An event about this connection itself, in the shape of its channel."""
-        return Event(type, {"data": fields} if self.nest_notice_fields else fields, channel=self.channel)
-
-    def refresh_token(self, caller: Identity) -> None:
-        """A fresh token of the same user and session was shown: the connection lives as long as it does."""
-        self.token_id = caller.token_id
-        self.session_id = caller.session_id
-        self.expires_at = caller.expires_at
-        self._expiry_announced = False
-        if self.transport:
-            self.registry.timers.schedule(self._loop_time(), self)
-
-    def close(self, code: int, reason: str) -> None:
-        """Send what waits, say why, and end. Only the first call counts."""
-        self.registry.flush_pending_batches()
-        # That may have been too much for it, and closed it.
-        if self._closing:
-            return
-        self._closing = (code, reason)
-        self.direct_transport = None
-        self.registry.unregister(self)
-        for callback in self._on_close:
-            callback()
-        self._on_close.clear()
-        if self._drained:
-            self._drained.set()
-        if self.transport:
-            self._finish()
-
-    def drain(self, reconnect_after_ms: int) -> None:
-        """The server is going: say when to come back, and close."""
-        self.send(self.notice("draining", {"reconnect_after_ms": reconnect_after_ms}))
-        self.close(*RESTART)
-
-    def on_close(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once when the connection closes, whoever closes it; at once where it is closed already."""
-        if self._closing:
-            callback()
-        else:
-            self._on_close.append(callback)
-
-    @property
-    def closing(self) -> bool:
-        return self._closing is not None
-
-    async def wait_until_written(self) -> None:
-        """Wait until all that was queued has gone to the transport, for answers too long for the queue."""
-        while not self._closing and (self._paused or len(self.queue)):
-            self._drained = self._drained or asyncio.Event()
-            self._drained.clear()
-            await self._drained.wait()
-
-    @property
-    def token_expires_at(self) -> str:
-        return iso(datetime.fromtimestamp(self.expires_at, UTC))
-
-    # What the kinds define.
-
-    encode: ClassVar["attrgetter[bytes]"]
-    """An event in the bytes of this kind."""
-
-    def heartbeat(self, now: float) -> float:
-        """Show the peer, and the routers on the way, that the connection lives; return when to do it next."""
-        raise NotImplementedError
-
-    def write_close(self, code: int, reason: str) -> bool:
-        """Write the closing; False where the transport can be closed as soon as that is out."""
-        raise NotImplementedError
-
-    def handshake_bytes(self) -> bytes:
-        """The first bytes to write: the HTTP response that starts this kind."""
-        raise NotImplementedError
-
-    # What the transport calls.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports have the methods but not the base class.
-        self.transport = transport = cast(asyncio.Transport, transport)
-        transport.set_write_buffer_limits(high=HIGH_WATER)
-        _tune(transport.get_extra_info("socket"))
-        transport.write(self.handshake_bytes())
-        if self._closing:
-            self._finish()
-            return
-        self.registry.timers.schedule(self.tick(self._loop_time()), self)
-        self._want_flush()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self._closing:
-            self.registry.mark_closing(self, GONE.reason)
-        self.transport = self.direct_transport = None
-        self.close(*GONE)
-        self.queue.clear()
-        self.registry.timers.cancel(self)
-        self.registry.mark_disconnected(self)
-
-    def pause_writing(self) -> None:
-        self._paused = True
-        self.direct_transport = None
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._want_flush()
-        if self._drained and not len(self.queue):
-            self._drained.set()
-
-    # What the registry and its ticker call.
-
     def flush(self) -> None:
-        """Hand all that waits to the transport, in one write."""
-        self._dirty = False
-        if self.transport is not None and not self._paused and self.queue.size:
+        """Hand all queued events to the transport, in one write."""
+        self._flush_scheduled = False
+        if self.transport is not None and not self._writing_paused and self.queue.size:
             self.transport.write(self.queue.take())
-            if self._drained and not self._paused:
-                self._drained.set()
-        self._want_flush()
+            if self._all_written and not self._writing_paused:
+                self._all_written.set()
+        self._update_write_path()
 
     def tick(self, now: float) -> float:
-        """See `Timer`: heartbeat, expiry, and the end of a closing that takes too long."""
-        if self._closing:
-            if now >= self._close_by and self.transport:
+        """See `Timer`: send heartbeats, announce and enforce the token's expiry, abort a closing that hangs."""
+        if self.closing:
+            if now >= self._abort_at and self.transport:
                 self.transport.abort()
-            return self._close_by + CLOSE_TIMEOUT
-        left = self.expires_at - datetime.now(UTC).timestamp()
-        if left <= 0:
+            return self._abort_at + CLOSE_TIMEOUT
+        seconds_left = self.expires_at - datetime.now(UTC).timestamp()
+        if seconds_left <= 0:
             self.close(*TOKEN_EXPIRED)
-            return self._close_by
-        if left <= EXPIRY_NOTICE and not self._expiry_announced:
+            return self._abort_at
+        if seconds_left <= EXPIRY_NOTICE and not self._expiry_announced:
             self._expiry_announced = True
             self.send(self.notice("token_expiring", {"token_expires_at": self.token_expires_at}))
-        return min(self.heartbeat(now), now + (left if self._expiry_announced else left - EXPIRY_NOTICE))
+        next_expiry_check = seconds_left if self._expiry_announced else seconds_left - EXPIRY_NOTICE
+        return min(self.heartbeat(now), now + next_expiry_check)
 
-    def _want_flush(self) -> None:
-        if self._dirty or self._held or self._paused or self._closing or self.transport is None:
+    def _update_write_path(self) -> None:
+        """Decide how the next event leaves: directly, or through the queue. Schedules a flush if events are queued."""
+        if self._flush_scheduled:
+            # `direct_transport` is None until the flush.
             return
-        if self.queue.size:
-            self._dirty = True
+        if self._state is not LIVE or self._writing_paused or self.transport is None:
             self.direct_transport = None
-            self.registry.schedule_write(self)
+        elif self.queue.size:
+            self.direct_transport = None
+            self._flush_scheduled = True
+            self._fan_out.schedule_write(self)
         elif self.event_filter is None or not self.event_filter.filters_sequenced:
             self.direct_transport = self.transport
+        else:
+            self.direct_transport = None
 
-    def _finish(self) -> None:
+    def _start_closing(self) -> None:
         assert self.transport
-        assert self._closing
-        self.registry.mark_closing(self, self._closing[1])
-        if len(self.queue) and not self._held:
+        self.host.mark_closing(self, self._close_reason[1])
+        # First of all: if a write fails, the timer still aborts the connection.
+        self._abort_at = self._loop_time() + CLOSE_TIMEOUT
+        self.host.timers.schedule(self._abort_at, self)
+        if len(self.queue):
             self.transport.write(self.queue.take())
-        self._close_by = self._loop_time() + CLOSE_TIMEOUT
-        self.registry.timers.schedule(self._close_by, self)
-        if not self.write_close(*self._closing):
+        if not self.write_close(*self._close_reason):
             self.transport.close()
 
     @staticmethod
@@ -327,7 +400,6 @@ class Connection(asyncio.Protocol):
         return asyncio.get_running_loop().time()
 
 
-def _tune(sock: Any) -> None:
-    """Let the kernel give up on a peer that no longer acknowledges."""
+def _set_tcp_user_timeout(sock: Any) -> None:
     if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT") and sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TCP_USER_TIMEOUT * 1000))

@@ -1,4 +1,5 @@
-"""Dispatcher: an event goes to all its recipients, on every process, and within a topic in the order of its numbers."""
+"""The dispatcher: publishes events to all processes, and delivers the events of a topic in the order of their sequence
+numbers."""
 
 import asyncio
 from collections import OrderedDict
@@ -16,34 +17,34 @@ from service.realtime.registry import Registry
 log = structlog.get_logger()
 
 Recipients = Collection[str] | None
+"""User ids; None: all users."""
 Backfill = Callable[[str, int], Awaitable[list[tuple[Event, list[str]]]]]
-"""`filler(topic, after)`: from the database, in order, the numbered events of `topic` later than `after`, and to whom
-each goes; an empty list where there are none."""
+"""`backfill(topic, after)`: reads the events of `topic` with a sequence number above `after` from the database, and
+returns them in order, each with its recipients. An empty list means that there are none."""
 
 SEPARATOR = ","
-"""Between the ids of recipients, which have none in them: a thousand are joined in a fraction of the time that JSON
+"""Separates the ids of recipients, none of which contains it. Joining a thousand takes a fraction of the time that JSON
 takes for them."""
 CACHE_MIN_BYTES = 50 * 25
-"""Bytes of recipients from which on the same ones again are looked up, and not split anew: a group's are the same from
-event to event."""
+"""From this length on, the parsed recipients of an event are cached: a group's are the same from event to event."""
 CACHE_SIZE = 64
-"""Groups' recipients: 9 MB where each has a thousand."""
+"""Groups of recipients in the cache: 9 MB if each has a thousand members."""
 MAX_VERSIONED_KEYS = 4096
-"""Of this many keys the highest version is known. What comes too late is late by moments."""
+"""Keys whose latest version is remembered. Events that arrive out of order are late by moments, so few are needed."""
 MAX_TOPICS = 100_000
-"""Of this many topics the last number is known; of one that is forgotten the next event is taken as it comes."""
+"""Topics whose position is remembered. After one has been forgotten, its next event is delivered as it comes."""
 GAP_WAIT = 0.1
-"""Seconds that a missing number is waited for before the database is asked: it is usually just on its way."""
+"""Seconds to wait for a missing event before reading it from the database: it is usually about to arrive."""
 MAX_ATTEMPTS = 3
-MAX_FILLS = 8
-"""Reads of the database for one gap; one that is wider is answered with a `reset`."""
+MAX_BACKFILL_READS = 8
+"""Reads of the database for one gap; a wider gap is answered with a `reset`."""
 
 
 class Topic:
-    """What this process knows of one order: of the numbers from `first`, those up to `last` have been delivered here.
+    """The position of one topic on this process: events from `tracked_from` to `last` have been delivered here.
 
-    `expected` is the highest that is known to exist; what came too early is `held`. Where it is not `tracked`, nobody
-    here has been told of it yet: there is no order to keep, and only the highest number is of interest.
+    `expected` is the highest sequence number known to exist. `reorder_buffer` has the events that arrived too early. A
+    topic that is not `tracked` has had no recipient here: only its highest sequence number matters.
     """
 
     __slots__ = ("expected", "last", "reorder_buffer", "tracked", "tracked_from")
@@ -57,30 +58,32 @@ class Topic:
 
 
 class Dispatcher:
-    """Publishes events on the bus and puts those that come from it on the queues of the registry.
+    """Publishes events on the bus, and delivers those that arrive from it through the registry's fan-out.
 
-    Two processes may publish the numbers 5 and 6 of one topic in either order, and the bus may lose one. So an event
-    whose number is not the next waits until the missing ones have come, or have been read from the database; one that
-    came before is dropped. A topic that nobody here has seen begins where it is first seen.
+    Two processes may publish the sequence numbers 5 and 6 of one topic in either order, and the bus may lose either. So
+    an event that is not the next of its topic waits until the missing ones have arrived or have been read from the
+    database. An event whose number has been delivered already is dropped. Tracking of a topic begins with the first
+    event of it that has a recipient on this process.
 
-    One process, too, may publish two states of the same thing the other way round. Of those that have a key and a
-    version none comes after a higher one.
+    Events without a sequence number may overtake each other, too. Of those with the same key and a version, none is
+    delivered after one with a higher version.
     """
 
     def __init__(self, bus: Bus, registry: Registry) -> None:
         self._bus = bus
         self._registry = registry
+        self._fan_out = registry.fan_out
         self.topics: OrderedDict[str, Topic] = OrderedDict()
         self._latest_versions: OrderedDict[str, int] = OrderedDict()
-        self._fillers: dict[str, Backfill] = {}
-        self._published: list[Callable[[Event], None]] = []
-        self._gaps: dict[str, asyncio.Task[None]] = {}
-        bus.on("event", self._receive)
+        self._backfills: dict[str, Backfill] = {}
+        self._published_callbacks: list[Callable[[Event], None]] = []
+        self._gap_tasks: dict[str, asyncio.Task[None]] = {}
+        bus.on("event", self._on_event)
         bus.on("position", self._on_position)
         bus.on_gap(self.on_bus_resync)
 
-    def publish(self, event: Event, to: Collection[str] | None) -> None:
-        """Send `event` to every connection of the users `to` (None: everyone), on every process. Never blocks."""
+    def publish(self, event: Event, recipients: Collection[str] | None) -> None:
+        """Send `event` to the connections of these users (None: all users), on every process. Never blocks."""
         head = {
             "channel": event.channel,
             "type": event.type,
@@ -88,50 +91,66 @@ class Dispatcher:
             "topic": event.topic,
             "sequence": event.sequence,
             "key": event.key,
-            "all": to is None,
+            "all": recipients is None,
         }
         if event.version:
             head["version"] = event.version
-        self._bus.publish("event", head, _pack(to or ()) + event.body)
-        for callback in self._published:
+        self._bus.publish("event", head, _encode_recipients(recipients or ()) + event.body)
+        for callback in self._published_callbacks:
             callback(event)
 
     def on_published(self, callback: Callable[[Event], None]) -> None:
         """Call `callback(event)` for every event that this process publishes."""
-        self._published.append(callback)
+        self._published_callbacks.append(callback)
 
-    def set_backfill(self, prefix: str, filler: Backfill) -> None:
-        """Ask `filler` for the missing events of the topics whose names begin with `prefix`."""
-        self._fillers[prefix] = filler
+    def set_backfill(self, prefix: str, backfill: Backfill) -> None:
+        """Read missing events of topics whose name begins with `prefix` with `backfill`."""
+        self._backfills[prefix] = backfill
 
-    def set_position(self, topic: str, number: int) -> None:
-        """Everything of `topic` up to `number` is known to be stored: a connection that joins has it in its past."""
+    def set_position(self, topic: str, sequence: int) -> None:
+        """Note that all events of `topic` up to `sequence` are stored: a connection that joins now replays them.
+
+        Does nothing if the topic is tracked already.
+        """
         known = self.topics.get(topic)
         if known is None or not known.tracked:
-            self._track(topic, number)
+            self._track(topic, sequence)
 
     def last_known(self, topic: str) -> int:
-        """The last number of `topic` that this process knows to be stored; 0 where it knows of none."""
+        """Return the highest sequence number of `topic` that this process knows to be stored; 0 if it knows none."""
         known = self.topics.get(topic)
         return max(known.last, known.expected) if known else 0
 
-    def announce_position(self, topic: str, number: int, channel: str, to: Collection[str]) -> None:
-        """Tell every process that `topic` has got to `number`, in case nobody has: who is behind reads the rest. Where
-        `topic` is unknown, the connections of `to` to `channel` are told to look for themselves."""
-        self._bus.publish("position", {"topic": topic, "sequence": number, "channel": channel}, _pack(to))
+    def announce_position(self, topic: str, sequence: int, channel: str, recipients: Collection[str]) -> None:
+        """Tell every process that `topic` has reached `sequence`, in case the event itself was not published.
+
+        A process that tracks the topic reads the events it lacks from the database. Any other process sends the
+        recipients' connections to `channel` a `reset`.
+        """
+        head = {"topic": topic, "sequence": sequence, "channel": channel}
+        self._bus.publish("position", head, _encode_recipients(recipients))
 
     @property
     def gap_tasks(self) -> list["asyncio.Task[None]"]:
-        """What is under way to find out missing numbers."""
-        return list(self._gaps.values())
+        """The running tasks that read missing events."""
+        return list(self._gap_tasks.values())
 
     async def close(self) -> None:
         for task in self.gap_tasks:
             await cancel_and_wait(task)
-        self._gaps.clear()
+        self._gap_tasks.clear()
 
-    def _receive(self, head: dict[str, Any], body: bytes) -> None:
-        recipients, content = _unpack(body)
+    def on_bus_resync(self) -> None:
+        """Send every connection here a `reset`: messages of other processes may have been lost without a trace.
+
+        The topics stay tracked. The other processes now publish what they could not publish during the outage, in any
+        order, and a part of it has been read from the database before. So each topic continues from its own position,
+        and missing events are read.
+        """
+        self._registry.send_notice(None, None, "reset", {"reason": "bus_interrupted"})
+
+    def _on_event(self, head: dict[str, Any], body: bytes) -> None:
+        user_ids, content = _split_body(body)
         event = Event(
             head["type"],
             content,
@@ -142,14 +161,14 @@ class Dispatcher:
             key=head["key"],
             version=head.get("version", 0),
         )
-        to: Recipients = None if head["all"] else recipients
+        recipients: Recipients = None if head["all"] else user_ids
         if event.sequence:
-            self._deliver_in_order(event, to)
-        elif not (event.key and event.version) or self._is_latest(event):
-            self._registry.deliver(to, event)
+            self._deliver_in_order(event, recipients)
+        elif not (event.version and event.key) or self._is_latest(event):
+            self._fan_out.deliver(recipients, event)
 
     def _is_latest(self, event: Event) -> bool:
-        """Whether nothing later of its key has been here."""
+        """Return whether no event with the same key and a higher version has been delivered."""
         if event.version < self._latest_versions.get(event.key, 0):
             return False
         self._latest_versions[event.key] = event.version
@@ -158,112 +177,107 @@ class Dispatcher:
             self._latest_versions.popitem(last=False)
         return True
 
-    def _deliver_in_order(self, event: Event, to: Recipients) -> None:
+    def _deliver_in_order(self, event: Event, recipients: Recipients) -> None:
         topic = self.topics.get(event.topic)
         if topic is None or not topic.tracked:
-            if not self._anyone_of(to):
+            if not self._has_local_recipient(recipients):
                 self._record(event.topic, event.sequence)
                 return
             topic = self._track(event.topic, event.sequence - 1)
         self.topics.move_to_end(event.topic)
         if event.sequence == topic.last + 1:
             topic.last = event.sequence
-            self._registry.deliver(to, event)
-            self._release(topic)
+            self._fan_out.deliver(recipients, event)
+            self._deliver_reordered(topic)
         elif event.sequence > topic.last:
-            topic.reorder_buffer[event.sequence] = (event, to)
+            topic.reorder_buffer[event.sequence] = (event, recipients)
             self._expect(event.topic, topic, event.sequence)
         elif event.sequence < topic.tracked_from:
-            # It overtook nobody: this process began to follow the topic while it was on its way.
-            self._registry.deliver(to, event)
+            # Not a repetition: the event was on its way when this process began to track the topic.
+            self._fan_out.deliver(recipients, event)
 
     def _on_position(self, head: dict[str, Any], body: bytes) -> None:
-        to, _ = _unpack(body)
+        recipients, _ = _split_body(body)
         topic = self.topics.get(head["topic"])
         if topic is not None and topic.tracked:
             if head["sequence"] > topic.last:
                 self._expect(head["topic"], topic, head["sequence"])
-        elif self._anyone_of(to):
-            # Nobody knows how much of it they have been told.
+        elif self._has_local_recipient(recipients):
+            # Unknown how many events of the topic the recipients have been sent.
             self._track(head["topic"], head["sequence"])
-            self._registry.send_notice(to, head["channel"], "reset", {"reason": "events_missed"})
+            self._registry.send_notice(recipients, head["channel"], "reset", {"reason": "events_missed"})
         else:
             self._record(head["topic"], head["sequence"])
 
-    def _expect(self, name: str, topic: Topic, number: int) -> None:
-        topic.expected = max(topic.expected, number)
-        if name not in self._gaps:
-            self._gaps[name] = asyncio.create_task(self._close_gap(name, topic))
+    def _expect(self, name: str, topic: Topic, sequence: int) -> None:
+        """Note that events up to `sequence` exist; start a task that reads those that do not arrive."""
+        topic.expected = max(topic.expected, sequence)
+        if name not in self._gap_tasks:
+            self._gap_tasks[name] = asyncio.create_task(self._close_gap(name, topic))
 
-    def _release(self, topic: Topic) -> None:
+    def _deliver_reordered(self, topic: Topic) -> None:
+        """Deliver the buffered events that follow `topic.last` without a gap."""
         while topic.reorder_buffer and (item := topic.reorder_buffer.pop(topic.last + 1, None)):
             topic.last += 1
-            self._registry.deliver(item[1], item[0])
+            self._fan_out.deliver(item[1], item[0])
 
     async def _close_gap(self, name: str, topic: Topic) -> None:
-        """Wait a moment for the missing numbers; then read them."""
+        """Give the missing events a moment to arrive, then read them."""
         try:
             await asyncio.sleep(GAP_WAIT)
-            await self._fill_all(name, topic)
+            await self._backfill_with_retries(name, topic)
         finally:
-            # At once, not in a callback: what is expected between the two would be left to a task that has ended.
-            del self._gaps[name]
+            # Here rather than in a done callback, which runs later: an event expected in between would rely on a task
+            # that has ended.
+            del self._gap_tasks[name]
 
-    async def _fill_all(self, name: str, topic: Topic) -> None:
+    async def _backfill_with_retries(self, name: str, topic: Topic) -> None:
         for attempt in range(MAX_ATTEMPTS):
             try:
-                for _ in range(MAX_FILLS):
+                for _ in range(MAX_BACKFILL_READS):
                     if topic.last >= topic.expected:
                         return
-                    await self._fill(name, topic)
+                    await self._backfill_once(name, topic)
                 break
             except Exception as error:
-                count_failure("fill_gap")
-                log.warning("gap_not_filled", attempt=attempt, error=type(error).__name__)
+                count_failure("backfill")
+                log.warning("backfill_failed", attempt=attempt, error=type(error).__name__)
                 await asyncio.sleep(GAP_WAIT * 2**attempt)
         if topic.last < topic.expected:
-            self._give_up(topic)
+            self._abandon_gap(topic)
 
-    async def _fill(self, name: str, topic: Topic) -> None:
-        filler = next(filler for prefix, filler in self._fillers.items() if name.startswith(prefix))
+    async def _backfill_once(self, name: str, topic: Topic) -> None:
+        backfill = next(backfill for prefix, backfill in self._backfills.items() if name.startswith(prefix))
         expected = topic.expected
-        found = await filler(name, topic.last)
-        for event, to in found:
+        found = await backfill(name, topic.last)
+        for event, recipients in found:
             if event.sequence > topic.last:
                 topic.last = event.sequence
-                self._registry.deliver(to, event)
+                self._fan_out.deliver(recipients, event)
         if not found:
-            # What was announced has been changed since, and is on its way under its new number.
+            # The message that had this number has been changed since, and arrives under its new number.
             topic.last = max(topic.last, expected)
-        for number in [number for number in topic.reorder_buffer if number <= topic.last]:
-            del topic.reorder_buffer[number]
-        self._release(topic)
+        for sequence in [sequence for sequence in topic.reorder_buffer if sequence <= topic.last]:
+            del topic.reorder_buffer[sequence]
+        self._deliver_reordered(topic)
 
-    def _give_up(self, topic: Topic) -> None:
-        """Deliver what there is, and tell whom it concerns that something is missing."""
-        held = sorted(topic.reorder_buffer.items())
+    def _abandon_gap(self, topic: Topic) -> None:
+        """Send a `reset` to the recipients of the events that did arrive, then deliver those events."""
+        buffered = sorted(topic.reorder_buffer.items())
         topic.reorder_buffer.clear()
         topic.last = topic.expected
-        if not held:
+        if not buffered:
             self._registry.send_notice(None, None, "reset", {"reason": "events_missed"})
-        for _, (event, to) in held:
-            self._registry.send_notice(to, event.channel, "reset", {"reason": "events_missed"})
-            self._registry.deliver(to, event)
+        for _, (event, recipients) in buffered:
+            self._registry.send_notice(recipients, event.channel, "reset", {"reason": "events_missed"})
+            self._fan_out.deliver(recipients, event)
 
-    def on_bus_resync(self) -> None:
-        """What others said may be lost without a trace: every connection here is told to look for itself.
+    def _has_local_recipient(self, recipients: Recipients) -> bool:
+        return recipients is None or self._registry.has_any(recipients)
 
-        The topics stay known: what others could not say meanwhile they say now, in whatever order, and part of it has
-        been read from the database before. So each goes on from its own last number, and what is missing is read.
-        """
-        self._registry.send_notice(None, None, "reset", {"reason": "bus_interrupted"})
-
-    def _anyone_of(self, to: Recipients) -> bool:
-        return to is None or self._registry.has_any(to)
-
-    def _record(self, name: str, number: int) -> None:
-        """There is this number, though nobody here is to be told."""
-        self._track(name, max(number, self.last_known(name)), tracked=False)
+    def _record(self, name: str, sequence: int) -> None:
+        """Note that the topic has reached `sequence`, without tracking it: no recipient is here."""
+        self._track(name, max(sequence, self.last_known(name)), tracked=False)
 
     def _track(self, name: str, last: int, *, tracked: bool = True) -> Topic:
         topic = self.topics[name] = Topic(last, tracked=tracked)
@@ -273,12 +287,13 @@ class Dispatcher:
         return topic
 
 
-def _pack(to: Collection[str]) -> bytes:
-    """The recipients in one line, before what they are to get."""
-    return SEPARATOR.join(to).encode() + b"\n"
+def _encode_recipients(recipients: Collection[str]) -> bytes:
+    """Return the recipients as one line, which precedes the event's own body in the body of a bus message."""
+    return SEPARATOR.join(recipients).encode() + b"\n"
 
 
-def _unpack(body: bytes) -> tuple[frozenset[str], bytes]:
+def _split_body(body: bytes) -> tuple[frozenset[str], bytes]:
+    """Return the recipients and the event's own body of a bus message."""
     line, _, content = body.partition(b"\n")
     return (_parse_recipients_cached if len(line) > CACHE_MIN_BYTES else _parse_recipients)(line), content
 

@@ -1,4 +1,4 @@
-"""An event: what one connection or a thousand are told, encoded once for each kind of transport."""
+"""Events: what connections are sent, encoded once for each kind of transport."""
 
 import struct
 from collections.abc import Mapping
@@ -9,32 +9,35 @@ from service.common.encoding import dumps
 
 
 class Policy(Enum):
-    """What a full queue does with an event."""
+    """What a connection's queue does with an event if it is full."""
 
     DURABLE = "durable"
-    """Never dropped: where it finds no room, the connection is closed with a reason and resumes."""
+    """Never dropped: if the queue is full, the connection is closed with a reason, and the client resumes."""
     EPHEMERAL = "ephemeral"
-    """Dropped where it finds no room."""
+    """Dropped if the queue is full."""
     LATEST = "latest"
-    """Takes the place of the one with the same `key` that still waits; dropped where it finds no room."""
+    """Replaces a queued event with the same `key`; dropped if the queue is full."""
 
 
 class Event:
-    """Immutable, and encoded on first use: as many connections as carry it share the same bytes.
+    """An immutable event. Each encoding is made on first use and shared by all connections that carry the event.
 
-    `type` and `body`: on a socket one JSON object, `{"type": type, **body}`; on an event stream the `body` under
-    the name `type`, but for numbered events, which go unnamed, whole, and with their number as the id.
-    `channel`: only connections of that channel carry it. `topic` and `sequence`: its place in an order without holes
-    (sequence 0: it has none). `version`: which state it tells of (0: none). Of those with the same `key` none is
-    delivered after one of a higher version; without a key, the version is only for the filter of a connection.
+    - `type`, `body`: on a WebSocket one JSON object, `{"type": type, **body}`. On an event stream an event named
+      `type` with `body` as its data; an event with a sequence number has no name, the whole object as its data and the
+      sequence number as its id.
+    - `channel`: only connections to this channel carry the event.
+    - `topic`, `sequence`: the position in an order without gaps (sequence 0: not part of one).
+    - `key`: what the event describes the state of. See `Policy.LATEST` and `version`.
+    - `version`: which state the event describes (0: unknown). An event with a key is not delivered after one with the
+      same key and a higher version. Without a key, the version only concerns the connection's `EventFilter`.
     """
 
     __slots__ = ("_body", "channel", "key", "policy", "sequence", "sse_bytes", "topic", "type", "version", "ws_frame")
 
     ws_frame: bytes
-    """As an unmasked WebSocket text frame (RFC 6455, 5.2)."""
+    """The event as an unmasked WebSocket text frame (RFC 6455, 5.2)."""
     sse_bytes: bytes
-    """As a server-sent event (WHATWG HTML, 9.2.5). JSON holds no line break, so one `data` line is enough."""
+    """The event as a server-sent event (WHATWG HTML, 9.2.5). JSON contains no line break: one `data` line is enough."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Event:
         key: str = "",
         version: int = 0,
     ) -> None:
+        """`body`: the fields other than `type`, or the same as encoded JSON."""
         self.type = type
         self.channel = channel
         self.policy = policy
@@ -59,7 +63,7 @@ class Event:
 
     @property
     def body(self) -> bytes:
-        """The JSON object of all fields but `type`."""
+        """The JSON object of all fields except `type`."""
         return self._body
 
     @property
@@ -69,8 +73,8 @@ class Event:
         return b'{"type":"%b"%b%b' % (self.type.encode(), separator, self._body[1:])
 
     def __getattr__(self, name: str) -> bytes:
-        # Called while the slot is empty only: a thousand connections read it at the speed of C, and a property's would
-        # be a call for each of them.
+        # Only called while the slot is empty. A thousand connections then read the slot without a function call, which
+        # a property would cost each of them.
         if name == "ws_frame":
             self.ws_frame = text_frame(self.json)
             return self.ws_frame
@@ -86,6 +90,7 @@ class Event:
 
 
 def text_frame(payload: bytes) -> bytes:
+    """Return `payload` as one unmasked WebSocket text frame (RFC 6455, 5.2)."""
     size = len(payload)
     if size < 126:
         return b"\x81%c%b" % (size, payload)

@@ -1,52 +1,53 @@
-"""A batch: what the same people are told within one turn of the loop, joined once for all of their connections."""
+"""Batches of events that the same recipients get within one turn of the event loop."""
 
 from collections.abc import Collection
 
 from service.realtime.event import Event, Policy
 
-NO_NUMBER = 1 << 62
+NO_SEQUENCE = 1 << 62
+"""Higher than any sequence number: the minimum of none."""
 MAX_BYTES = 64 * 1024
-"""More than this is more than a transport takes at once, and is to wait where it is bounded."""
+"""A transport does not take more at once; the rest has to wait in the connections' queues, where it is bounded."""
 
 
 class EventBatch:
-    """`events`, in order, for the connections of the users `to` (None: all) to one channel. Never empty.
+    """`events`, in order, for the connections of `recipients` (user ids; None: all users) to one channel. Never empty.
 
-    It has the encodings of its events, joined on first use, under the names that an event has for its own; so what
-    encodes an event (see `Connection.encode`) encodes a batch.
+    A batch has the encodings of an event under the same names: those of its events, joined on first use. So a
+    connection encodes a batch as it encodes an event (see `Connection.encode`).
     """
 
     __slots__ = (
-        "_latest",
+        "_index_by_key",
         "_size",
         "all_sequenced",
         "channel",
         "events",
         "min_sequence",
+        "recipients",
         "sse_bytes",
-        "to",
         "ws_frame",
     )
 
     ws_frame: bytes
     sse_bytes: bytes
 
-    def __init__(self, to: Collection[str] | None, first: Event) -> None:
-        self.to = to
+    def __init__(self, recipients: Collection[str] | None, first: Event) -> None:
+        self.recipients = recipients
         self.channel = first.channel
         self.events: list[Event] = []
         self.all_sequenced = True
-        """Whether each of them is numbered."""
-        self.min_sequence = NO_NUMBER
-        """Of their numbers, which are not in order where one came late (see `Dispatcher`)."""
+        """Whether each event has a sequence number."""
+        self.min_sequence = NO_SEQUENCE
+        """The lowest sequence number. Not always the first event's: a late event may follow (see `Dispatcher`)."""
         self._size = 0
-        self._latest: dict[str, int] = {}
+        self._index_by_key: dict[str, int] = {}
         self._add(first)
 
-    def try_add(self, to: Collection[str] | None, event: Event) -> bool:
-        """Add `event`, where it is for the same connections and there is room; whether it was."""
-        # A group's recipients are one object from event to event.
-        if event.channel != self.channel or (to is not self.to and to != self.to):
+    def try_add(self, recipients: Collection[str] | None, event: Event) -> bool:
+        """Add `event` and return True if it is for the same connections and there is room; otherwise return False."""
+        # The recipients of a group are one object from event to event.
+        if event.channel != self.channel or (recipients is not self.recipients and recipients != self.recipients):
             return False
         if self._size + len(event.body) > MAX_BYTES:
             return False
@@ -60,15 +61,15 @@ class EventBatch:
         else:
             self.all_sequenced = False
         if event.policy is Policy.LATEST:
-            # As in a queue (see ConnectionQueue).
-            place = self._latest.setdefault(event.key, len(self.events))
-            if place < len(self.events):
-                self.events[place] = event
+            # As in a ConnectionQueue.
+            index = self._index_by_key.setdefault(event.key, len(self.events))
+            if index < len(self.events):
+                self.events[index] = event
                 return
         self.events.append(event)
 
     def __getattr__(self, name: str) -> bytes:
-        # Called while the slot is empty only, as in Event.
+        # Only called while the slot is empty, as in Event.
         if name == "ws_frame":
             self.ws_frame = b"".join([event.ws_frame for event in self.events])
             return self.ws_frame

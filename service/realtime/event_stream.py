@@ -1,39 +1,38 @@
-"""An event stream (server-sent events, WHATWG HTML 9.2): the same connection, with nothing coming in."""
+"""Event streams (server-sent events, WHATWG HTML 9.2): connections on which the client sends nothing."""
 
 from operator import attrgetter
 
 from service.common.close_reasons import SILENT
 from service.common.identity import Identity
-from service.realtime.connection import IDLE_TIMEOUT, Connection
-from service.realtime.registry import Registry
+from service.realtime.connection import IDLE_TIMEOUT, LIVE, Connection, ConnectionHost
 
 RETRY_MS = 3000
 COMMENT_INTERVAL = 20.0
-"""Seconds; well inside the 55 after which routers such as Heroku's cut a silent connection."""
+"""Seconds; well below the 55 after which routers such as Heroku's drop a silent connection."""
 
 COMMENT = b": \n\n"
 
 
 class EventStream(Connection):
-    """The response has no length and no chunks: it lasts as long as the connection does (RFC 9112, 6.3)."""
+    """An HTTP response without a length and without chunks: it lasts as long as the connection (RFC 9112, 6.3)."""
 
-    __slots__ = ("_headers", "_last_flow", "_next_comment")
+    __slots__ = ("_headers", "_last_progress", "_next_comment")
 
     encode = attrgetter("sse_bytes")
 
-    def __init__(self, registry: Registry, caller: Identity, channel: str) -> None:
-        super().__init__(registry, caller, channel)
+    def __init__(self, host: ConnectionHost, caller: Identity, channel: str) -> None:
+        super().__init__(host, caller, channel)
         self._headers = b""
-        self._last_flow = 0.0
+        self._last_progress = 0.0
         self._next_comment = 0.0
 
     def add_headers(self, headers: bytes) -> None:
-        """More lines for the response's head, each ending in CRLF."""
+        """Add lines to the head of the response, each ending in CRLF."""
         self._headers = headers
 
     def handshake_bytes(self) -> bytes:
-        self._last_flow = self._loop_time()
-        self._next_comment = self._last_flow + COMMENT_INTERVAL
+        self._last_progress = self._loop_time()
+        self._next_comment = self._last_progress + COMMENT_INTERVAL
         return (
             b"HTTP/1.1 200 OK\r\n"
             b"Content-Type: text/event-stream\r\n"
@@ -43,25 +42,26 @@ class EventStream(Connection):
         )
 
     def drain(self, reconnect_after_ms: int) -> None:
-        if not self.closing and self.transport and not self._held:
+        if self._state is LIVE and self.transport:
             self.transport.write(self.queue.take() + b"retry: %d\n\n" % reconnect_after_ms)
         super().drain(reconnect_after_ms)
 
     def heartbeat(self, now: float) -> float:
-        if not self._paused:
-            self._last_flow = now
-        elif now - self._last_flow >= IDLE_TIMEOUT:
+        if not self._writing_paused:
+            self._last_progress = now
+        elif now - self._last_progress >= IDLE_TIMEOUT:
             self.close(*SILENT)
             if self.transport:
                 self.transport.abort()
         if now >= self._next_comment - 1:
             self._next_comment = now + COMMENT_INTERVAL
-            if self.transport and not self._paused:
+            if self.transport and not self._writing_paused:
                 self.transport.write(COMMENT)
         return self._next_comment
 
     def write_close(self, code: int, reason: str) -> bool:
+        """An event stream has no closing handshake: it just ends."""
         return False
 
     def data_received(self, data: bytes) -> None:
-        """An event stream's client has nothing more to say; what it says all the same is not kept."""
+        """Ignore `data`: the client of an event stream has nothing more to send."""

@@ -1,7 +1,7 @@
-"""A WebSocket (RFC 6455) on a bare transport: the frames are read by the sans-I/O protocol of `websockets`.
+"""A WebSocket connection (RFC 6455) on a bare transport. Frames are parsed by the sans-I/O protocol of `websockets`.
 
-Why not Sanic's own: text that is not UTF-8 is dropped in silence there, messages of one client can be handled out of
-order, a client that stops reading is never let go, and a connection costs three tasks.
+Sanic's own WebSocket is not used: it silently drops text that is not UTF-8, may handle the messages of one client out
+of order, never disconnects a client that stops reading, and needs three tasks for each connection.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from operator import attrgetter
 
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request as Handshake
-from websockets.http11 import Response as HandshakeAnswer
+from websockets.http11 import Request as HandshakeRequest
+from websockets.http11 import Response as HandshakeResponse
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -27,35 +27,37 @@ from service.common.close_reasons import (
     TOO_LARGE,
 )
 from service.common.identity import Identity
-from service.realtime.connection import IDLE_TIMEOUT, Connection
-from service.realtime.registry import Registry
+from service.realtime.connection import IDLE_TIMEOUT, Connection, ConnectionHost
 
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_FRAGMENTS = 1024
-"""A message in more pieces than this is not a message but an attempt to make us keep pieces."""
+"""A message in more fragments than this only serves to make the server store fragments."""
 PING_INTERVAL = 25.0
-"""Seconds; well inside the 55 after which routers such as Heroku's cut a silent connection."""
+"""Seconds; well below the 55 after which routers such as Heroku's drop a silent connection."""
 
 logger = logging.getLogger("loa.websocket")
 logger.setLevel(logging.ERROR)
-"""The protocol's own account of every connection that opens and closes, which the metrics already give."""
+"""The protocol logs each connection that opens and closes; the metrics already count them."""
 
 PING = b"\x89\x00"
 
-REASONS = dict((PROTOCOL_ERROR, NOT_UTF8, TOO_LARGE, INTERNAL_ERROR))
-"""The close reasons for what the protocol itself refuses, in the words of the other errors' codes."""
+PROTOCOL_CLOSE_REASONS = dict((PROTOCOL_ERROR, NOT_UTF8, TOO_LARGE, INTERNAL_ERROR))
+"""The reason for each code with which the protocol itself closes, in the style of the other close reasons."""
 
 READ_CHUNK = 512
-"""Bytes read at a time: 85 frames at the most, for none has less than six bytes."""
+"""Bytes parsed at a time: 85 frames at most, because a client's frame has at least six bytes."""
 MAX_FRAMES_PER_TURN = 64
 MAX_BYTES_PER_TURN = 64 * 1024
-"""What is read of one connection in a turn of the loop ends with the piece that reaches either. The kernel hands over
-256 KB at once; as tiny frames they would take half a second of everybody's time, and five who send them all of it."""
+"""Limits of what is parsed for one connection in one turn of the event loop; the chunk that reaches either is the last.
+The kernel hands over up to 256 KB at once. As tiny frames, parsing them would block the loop for half a second, and
+five such clients would block it all the time."""
 
 
 class Protocol(ServerProtocol):
-    """Ends a connection with a stable code for its reason, instead of a sentence, and hands over each frame at once:
-    what breaks the rules first, in the order of the bytes, decides, however TCP has cut them."""
+    """Reports each frame at once, and closes with a stable reason code instead of a sentence.
+
+    The first violation in the order of the bytes determines the close code, however TCP has segmented them.
+    """
 
     def __init__(self, on_frame: Callable[[Frame], None]) -> None:
         super().__init__(state=State.OPEN, max_size=MAX_MESSAGE_BYTES, logger=logger)
@@ -63,7 +65,7 @@ class Protocol(ServerProtocol):
         self.frames_read = 0
 
     def fail(self, code: int, reason: str = "") -> None:
-        super().fail(code, REASONS.get(code, reason))
+        super().fail(code, PROTOCOL_CLOSE_REASONS.get(code, reason))
 
     def recv_frame(self, frame: Frame) -> None:
         super().recv_frame(frame)
@@ -73,7 +75,7 @@ class Protocol(ServerProtocol):
 
 
 class HandshakeRefused(Exception):
-    """The upgrade request breaks RFC 6455, 4.2.1. `status` is 400, or 426 where it is no upgrade at all."""
+    """The upgrade request violates RFC 6455, 4.2.1. `status` is 400, or 426 if the request asks for no upgrade."""
 
     def __init__(self, status: int, headers: dict[str, str]) -> None:
         super().__init__("The request is not a WebSocket handshake.")
@@ -82,11 +84,13 @@ class HandshakeRefused(Exception):
 
 
 class WebSocket(Connection):
-    """Text messages go to `on_text`, in order and synchronously; everything else the protocol asks for is done here.
-    `on_frame` is called for every frame of whatever kind, before it is looked at.
+    """A WebSocket whose edge gets its text messages.
 
-    Reading stops while the peer does not read, and while the edge asks for it (`pause`, `resume`), so that neither
-    answers nor requests pile up without bound.
+    Calls `on_frame` for every frame of any kind, before it is handled, and `on_text` for each text message, in order
+    and synchronously. Pings, the closing handshake and protocol errors are handled here.
+
+    Reading pauses while the peer does not read, and between `pause_reading` and `resume_reading`, so that neither
+    responses nor requests accumulate without bound.
     """
 
     __slots__ = (
@@ -95,8 +99,8 @@ class WebSocket(Connection):
         "_buffer",
         "_fragments",
         "_handshake_response",
-        "_last_heard",
         "_last_ping",
+        "_last_received",
         "_protocol",
         "_reading_paused",
         "_resume_scheduled",
@@ -109,7 +113,7 @@ class WebSocket(Connection):
 
     def __init__(
         self,
-        registry: Registry,
+        host: ConnectionHost,
         caller: Identity,
         channel: str,
         handshake: Iterable[tuple[str, str]],
@@ -117,27 +121,27 @@ class WebSocket(Connection):
         nest_notice_fields: bool = False,
     ) -> None:
         """`handshake`: the headers of the upgrade request. Raises HandshakeRefused."""
-        super().__init__(registry, caller, channel, nest_notice_fields=nest_notice_fields)
+        super().__init__(host, caller, channel, nest_notice_fields=nest_notice_fields)
         self._protocol = Protocol(self._on_frame)
         self._handshake_response = _accept(self._protocol, handshake).serialize()
-        self.on_frame: Callable[[], None] = _nothing
-        self.on_text: Callable[[str], None] = _ignore
+        self.on_frame: Callable[[], None] = _ignore_frame
+        self.on_text: Callable[[str], None] = _ignore_text
         self._buffer = b""
         self._resume_scheduled = False
         self._at_eof = False
         self._fragments: list[bytes] = []
         self._binary = False
-        self._last_heard = 0.0
+        self._last_received = 0.0
         self._last_ping = 0.0
         self._reading_paused = False
 
     def handshake_bytes(self) -> bytes:
-        self._last_heard = self._last_ping = self._loop_time()
-        answer, self._handshake_response = self._handshake_response, b""
-        return answer
+        self._last_received = self._last_ping = self._loop_time()
+        response, self._handshake_response = self._handshake_response, b""
+        return response
 
     def pause_reading(self) -> None:
-        """Take in no more until `resume`: the edge has enough to do."""
+        """Handle no more frames until `resume_reading`: the edge has enough pending ones."""
         self._reading_paused = True
         self._adjust_reading()
 
@@ -148,7 +152,7 @@ class WebSocket(Connection):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        # Or a peer that pings and does not read would fill our memory with pongs.
+        # Otherwise a peer that sends pings and does not read would fill the memory with pongs.
         self._adjust_reading()
 
     def resume_writing(self) -> None:
@@ -157,7 +161,7 @@ class WebSocket(Connection):
         self._schedule_resume()
 
     def data_received(self, data: bytes) -> None:
-        self._last_heard = self._loop_time()
+        self._last_received = self._loop_time()
         self._buffer += data
         if not self._resume_scheduled:
             self._read()
@@ -167,7 +171,7 @@ class WebSocket(Connection):
         if not self._buffer:
             self._protocol.receive_eof()
             self._advance()
-        # Or the transport would close before the rest has been read.
+        # True keeps the transport open until the rest has been read.
         return bool(self._buffer)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -176,50 +180,49 @@ class WebSocket(Connection):
 
     def heartbeat(self, now: float) -> float:
         if self._reading_paused:
-            # It is we who do not listen.
-            self._last_heard = now
-        if now - self._last_heard >= IDLE_TIMEOUT:
+            # The peer is not idle: the server does not read.
+            self._last_received = now
+        if now - self._last_received >= IDLE_TIMEOUT:
             self.close(*SILENT)
             if self.transport:
                 self.transport.abort()
         elif now - self._last_ping >= PING_INTERVAL - 1:
             self._last_ping = now
-            if self.transport and not self._paused:
+            if self.transport and not self._writing_paused:
                 self.transport.write(PING)
-        return min(self._last_ping + PING_INTERVAL, self._last_heard + IDLE_TIMEOUT)
+        return min(self._last_ping + PING_INTERVAL, self._last_received + IDLE_TIMEOUT)
 
     def write_close(self, code: int, reason: str) -> bool:
         if self._protocol.state is State.OPEN and code != GONE.code:
             self._protocol.send_close(code, reason)
-        self._write_out()
-        # The edge has no more to do, and may not be there any more to ask for the answer to be read.
+        self._write_protocol_data()
+        # The peer's close frame has to be read, and the edge that paused reading may no longer be there to resume it.
         self.resume_reading()
-        # The peer answers the close frame and we end the connection then; CLOSE_TIMEOUT is for one that does not.
+        # The peer answers the close frame, which ends the connection; CLOSE_TIMEOUT is for a peer that does not.
         return self._protocol.state is State.CLOSING
 
     @property
     def closed_by_peer(self) -> bool:
-        """As it closes: whether the peer ends it, and not we."""
+        """Whether the peer ended the connection, rather than the server. For `on_close` callbacks."""
         return self.transport is None or self._protocol.state is not State.OPEN
 
     @property
     def buffered(self) -> int:
-        """Bytes that have come and are to be read in a later turn."""
+        """The number of bytes received that will be parsed in a later turn."""
         return len(self._buffer)
 
     def _read(self) -> None:
-        """As much of what has come as one connection may have read in a turn; the rest in the next."""
-        unread = memoryview(self._buffer)
-        place, last = 0, self._protocol.frames_read + MAX_FRAMES_PER_TURN
+        """Parse as many received bytes as one connection may in one turn; schedule the rest for the next turn."""
+        data = memoryview(self._buffer)
+        offset, last_frame = 0, self._protocol.frames_read + MAX_FRAMES_PER_TURN
         while (
-            place < len(unread)
-            and place < MAX_BYTES_PER_TURN
-            and self._protocol.frames_read < last
-            and self._wants_more()
+            offset < min(len(data), MAX_BYTES_PER_TURN)
+            and self._protocol.frames_read < last_frame
+            and self._reading_wanted()
         ):
-            self._protocol.receive_data(bytes(unread[place : place + READ_CHUNK]))
-            place += READ_CHUNK
-        self._buffer = bytes(unread[place:])
+            self._protocol.receive_data(bytes(data[offset : offset + READ_CHUNK]))
+            offset += READ_CHUNK
+        self._buffer = bytes(data[offset:])
         if self._at_eof and not self._buffer:
             self._protocol.receive_eof()
         self._advance()
@@ -228,7 +231,7 @@ class WebSocket(Connection):
             self._schedule_resume()
 
     def _schedule_resume(self) -> None:
-        if self._buffer and self._wants_more() and not self._resume_scheduled:
+        if self._buffer and self._reading_wanted() and not self._resume_scheduled:
             self._resume_scheduled = True
             asyncio.get_running_loop().call_soon(self._resume_read)
 
@@ -238,15 +241,15 @@ class WebSocket(Connection):
             self._read()
         self._adjust_reading()
 
-    def _wants_more(self) -> bool:
-        # The answer to our close frame is wanted in any case.
-        return self.closing or not (self._paused or self._reading_paused)
+    def _reading_wanted(self) -> bool:
+        # The peer's answer to the close frame is read in any case.
+        return self.closing or not (self._writing_paused or self._reading_paused)
 
     def _advance(self) -> None:
         if self._protocol.state is not State.OPEN and not self.closing:
             code = self._protocol.close_sent.code if self._protocol.close_sent else GONE.code
             self.close(code, CLOSED_BY_PEER)
-        self._write_out()
+        self._write_protocol_data()
 
     def _on_frame(self, frame: Frame) -> None:
         if not self.closing:
@@ -270,9 +273,9 @@ class WebSocket(Connection):
             self._on_message(message)
 
     def _on_message(self, data: bytes) -> None:
-        # Pongs first: they answer what came before.
+        # Pongs first: they answer pings received before this message.
         if self._protocol.writes:
-            self._write_out()
+            self._write_protocol_data()
         if self._binary:
             self.on_binary(data)
             return
@@ -284,9 +287,10 @@ class WebSocket(Connection):
             self.on_text(text)
 
     def on_binary(self, data: bytes) -> None:
-        """For a kind of socket that sets `accepts_binary`."""
+        """Handle a binary message. For subclasses that set `accepts_binary`."""
 
-    def _write_out(self) -> None:
+    def _write_protocol_data(self) -> None:
+        """Write what the protocol has to send: pongs and the close frame. Then end the transport if it says so."""
         if self.transport is None or self.transport.is_closing():
             return
         for data in self._protocol.data_to_send():
@@ -295,31 +299,31 @@ class WebSocket(Connection):
             elif self._protocol.close_rcvd:
                 self.transport.close()
             elif self.transport.can_write_eof():
-                # Closing at once, with something unread, could reset the connection and lose our close frame.
+                # Closing at once, with unread data, could reset the TCP connection, and the close frame would be lost.
                 self.transport.write_eof()
 
     def _adjust_reading(self) -> None:
         if self.transport is None or self.transport.is_closing():
             return
-        if self._paused or self._reading_paused or self._buffer:
+        if self._writing_paused or self._reading_paused or self._buffer:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
 
 
-def _accept(protocol: ServerProtocol, handshake: Iterable[tuple[str, str]]) -> HandshakeAnswer:
-    answer = protocol.accept(Handshake("/", Headers(handshake)))
-    if answer.status_code != 101:
-        keep = {
-            name: value for name, value in answer.headers.raw_items() if name in ("Upgrade", "Sec-WebSocket-Version")
+def _accept(protocol: ServerProtocol, handshake: Iterable[tuple[str, str]]) -> HandshakeResponse:
+    response = protocol.accept(HandshakeRequest("/", Headers(handshake)))
+    if response.status_code != 101:
+        headers = {
+            name: value for name, value in response.headers.raw_items() if name in ("Upgrade", "Sec-WebSocket-Version")
         }
-        raise HandshakeRefused(answer.status_code, keep)
-    return answer
+        raise HandshakeRefused(response.status_code, headers)
+    return response
 
 
-def _ignore(text: str) -> None:
+def _ignore_frame() -> None:
     pass
 
 
-def _nothing() -> None:
+def _ignore_text(text: str) -> None:
     pass

@@ -28,11 +28,11 @@ async def test_what_comes_while_the_past_is_read_follows_it_without_repetition(r
     """First what `open` is given, then what gathered and is not skipped, then what comes."""
     socket = web_socket(registry)
     with registry.registration(socket):
-        registry.deliver(["ada"], event(2))
-        registry.deliver(["ada"], event(3))
+        registry.fan_out.deliver(["ada"], event(2))
+        registry.fan_out.deliver(["ada"], event(3))
         socket.go_live([event(1), event(2)], replayed_up_to=2)
     async with wired(socket) as peer:
-        registry.deliver(["ada"], event(4))
+        registry.fan_out.deliver(["ada"], event(4))
         assert [number(await peer.text()) for _ in range(4)] == [1, 2, 3, 4]
 
 
@@ -79,7 +79,7 @@ async def test_events_of_one_turn_leave_in_one_write(registry: Registry) -> None
         socket.transport = socket.direct_transport = Counting()  # type: ignore[assignment]
         tasks = len(asyncio.all_tasks())
         for n in range(50):
-            registry.deliver(["ada"], event(n + 1))
+            registry.fan_out.deliver(["ada"], event(n + 1))
         assert len(asyncio.all_tasks()) == tasks
         assert [number(await peer.text()) for _ in range(50)] == list(range(1, 51))
         assert len(writes) == 1
@@ -93,7 +93,7 @@ async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_harms_no_oth
             socket.go_live([])
     async with wired(slow, receive_buffer=4096) as slow_peer, wired(good) as good_peer:
         for n in range(400):
-            registry.deliver(["ada"], event(n + 1, size=8000))
+            registry.fan_out.deliver(["ada"], event(n + 1, size=8000))
             assert number(await good_peer.text()) == n + 1
             assert slow.queue.size <= slow.queue.max_bytes
         assert slow.closing
@@ -110,9 +110,9 @@ async def test_ephemeral_events_are_dropped_for_a_slow_reader_which_stays(regist
         socket.go_live([])
     async with wired(socket, receive_buffer=4096) as peer:
         for n in range(300):
-            registry.deliver(["ada"], event(n + 1, Policy.EPHEMERAL, size=8000))
+            registry.fan_out.deliver(["ada"], event(n + 1, Policy.EPHEMERAL, size=8000))
             await asyncio.sleep(0)
-        registry.deliver(["ada"], event(1000))
+        registry.fan_out.deliver(["ada"], event(1000))
         numbers = [number(await peer.text())]
         while numbers[-1] != 1000:
             numbers.append(number(await peer.text()))
@@ -161,7 +161,7 @@ async def test_a_fresh_token_keeps_a_connection(registry: Registry) -> None:
         socket.refresh_token(identity(seconds=100))
         while time.time() < first_end + 1.5:
             await asyncio.wait_for(_tick(registry), 5)
-        registry.deliver(["ada"], event(1))
+        registry.fan_out.deliver(["ada"], event(1))
         assert number(await peer.text()) == 1
 
 
@@ -236,7 +236,7 @@ async def test_who_overflows_as_it_is_closed_is_closed_once(registry: Registry) 
         socket.go_live([])
     async with wired(socket) as peer:
         for n in range(socket.queue.max_events + 1):
-            registry.deliver(["ada"], event(n + 1))
+            registry.fan_out.deliver(["ada"], event(n + 1))
         socket.close(1012, "restart")
         assert await peer.close_frame() == (1013, "slow_consumer")
         assert reasons == ["slow_consumer"]
@@ -247,7 +247,7 @@ async def test_who_overflows_as_it_opens_is_told_nothing(registry: Registry) -> 
     socket = web_socket(registry)
     with registry.registration(socket):
         for n in range(socket.queue.max_events + 1):
-            registry.deliver(["ada"], event(n + 1))
+            registry.fan_out.deliver(["ada"], event(n + 1))
         socket.go_live([event(0)])
     async with wired(socket) as peer:
         assert (await peer.frame()).opcode is Opcode.CLOSE

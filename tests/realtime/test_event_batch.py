@@ -87,7 +87,7 @@ async def _play(turns: list[list[Doing]]) -> None:
                     told = [USERS[which]]
                 else:
                     policy = Policy.DURABLE if what == "deliver" else Policy.EPHEMERAL
-                    registry.deliver(GROUPS[which], event(number, size, policy))
+                    registry.fan_out.deliver(GROUPS[which], event(number, size, policy))
                     told = GROUPS[which] or USERS
                 for user in told:
                     expected[user].append(number)
@@ -115,7 +115,7 @@ async def test_what_many_are_told_in_one_turn_is_joined_once(registry: Registry)
             counting = count(socket)
             counting.write = written[-1].append  # type: ignore[method-assign]
         for number in range(1, MANY + 1):
-            registry.deliver(USERS, event(number))
+            registry.fan_out.deliver(USERS, event(number))
         await asyncio.sleep(0)
         assert [len(each) for each in written] == [1] * len(USERS)
         assert len({id(each[0]) for each in written}) == 1
@@ -125,9 +125,9 @@ async def test_what_was_delivered_before_is_for_who_was_there(registry: Registry
     """Not for who comes in the same turn; and who leaves in it still has it."""
     leaving, coming = await _opened(registry, "ada"), web_socket(registry)
     async with wired(leaving) as peer:
-        registry.deliver(["ada"], event(1))
+        registry.fan_out.deliver(["ada"], event(1))
         registry.register(coming)
-        registry.deliver(["ada"], event(2))
+        registry.fan_out.deliver(["ada"], event(2))
         leaving.close(1000, "bye")
         assert await texts(peer, 2) == [1, 2]
         assert [each.sequence for each in queued(coming)] == [2]
@@ -140,13 +140,13 @@ async def test_who_comes_too_late_is_not_written_to_straight(registry: Registry)
         late.go_live([event(5)], replayed_up_to=5)
     async with wired(late) as peer:
         for number in (4, 5, 6, 3, 7):
-            registry.deliver(["ada"], event(number))
+            registry.fan_out.deliver(["ada"], event(number))
             await asyncio.sleep(0)
         for numbers in ((5, 8), (9, 5)):
             for number in numbers:
-                registry.deliver(["ada"], event(number))
+                registry.fan_out.deliver(["ada"], event(number))
             await asyncio.sleep(0)
-        registry.deliver(["ada"], event(10))
+        registry.fan_out.deliver(["ada"], event(10))
         assert await texts(peer, 6) == [5, 6, 7, 8, 9, 10]
 
 
@@ -157,16 +157,16 @@ async def test_a_reader_that_has_stopped_is_not_written_to_straight(registry: Re
         number = 0
         while socket.direct_transport:
             number += 1
-            registry.deliver(["ada"], event(number, 16_000))
+            registry.fan_out.deliver(["ada"], event(number, 16_000))
             await asyncio.sleep(0)
         counting = count(socket)
         for _ in range(3):
             number += 1
-            registry.deliver(["ada"], event(number))
+            registry.fan_out.deliver(["ada"], event(number))
             await asyncio.sleep(0)
         assert (counting.writes, len(socket.queue)) == (0, 3)
         assert await texts(peer, number) == list(range(1, number + 1))
-        registry.deliver(["ada"], event(number + 1))
+        registry.fan_out.deliver(["ada"], event(number + 1))
         assert await texts(peer, 1) == [number + 1]
 
 
@@ -178,7 +178,7 @@ async def test_of_what_replaces_itself_the_latest_is_told(registry: Registry) ->
     async with wired(ready) as peer, wired(asked) as other:
         counters = [count(ready), count(asked)]
         for said in (event(11), count_of(1), event(12), count_of(2)):
-            registry.deliver(["ada"], said)
+            registry.fan_out.deliver(["ada"], said)
         await asyncio.sleep(0)
         assert await texts(peer, 3) == await texts(other, 3) == [11, 2, 12]
         assert [counter.writes for counter in counters] == [1, 1]
@@ -201,8 +201,8 @@ async def test_who_picks_is_asked_about_each_event_without_a_number(registry: Re
         socket.go_live([], event_filter=Asking())
     async with wired(socket) as peer:
         for number, said in enumerate((count_of(6), count_of(5), count_of(7)), 1):
-            registry.deliver(["ada"], said)
-            registry.deliver(["ada"], event(10 * number))
+            registry.fan_out.deliver(["ada"], said)
+            registry.fan_out.deliver(["ada"], event(10 * number))
             await asyncio.sleep(0)
         assert await texts(peer, 4) == [10, 5, 20, 30]
 

@@ -44,8 +44,8 @@ async def test_an_overflow_tells_which_bound_it_was(
     registry.on_queue_overflow(lambda connection, bound: told.append((connection, bound)))
     setattr(streams[0].queue, limit, 1)
     for number in range(3):
-        registry.deliver(None, said(number))
-        registry.flush_pending_batches()
+        registry.fan_out.deliver(None, said(number))
+        registry.fan_out.flush_pending_batches()
     assert [(streams[0], bound)] == told
     setattr(streams[1].queue, limit, 2)
     streams[1].send(said(4))

@@ -65,7 +65,7 @@ class RegistryMachine(RuleBasedStateMachine):
             self.got[stream].append(event)
 
     async def turn(self, users: list[str] | None, event: Event) -> None:
-        self.registry.deliver(users, event)
+        self.registry.fan_out.deliver(users, event)
         await asyncio.sleep(0)
 
     def teardown(self) -> None:
@@ -125,7 +125,7 @@ async def test_who_is_shut_out_is_told_nothing_more(registry: Registry) -> None:
     with registry.registration(socket):
         socket.go_live([])
     async with wired(socket) as peer:
-        registry.deliver(["ada"], Event("new", {}, channel="chat"))
+        registry.fan_out.deliver(["ada"], Event("new", {}, channel="chat"))
         assert 1 == registry.disconnect_matching(lambda connection: connection is socket, 1008, "token_revoked")
         frame = await peer.frame()
         assert (Opcode.CLOSE, 1008) == (frame.opcode, int.from_bytes(frame.data[:2]))
@@ -137,10 +137,10 @@ async def test_what_is_said_because_a_connection_overflowed_is_told(registry: Re
     registry.register(slow)
     with registry.registration(other):
         other.go_live([])
-    slow.on_close(lambda: registry.deliver(["bob"], Event("gone", {}, channel="chat")))
+    slow.on_close(lambda: registry.fan_out.deliver(["bob"], Event("gone", {}, channel="chat")))
     async with wired(other) as peer:
         for number in range(1, slow.queue.max_events + 2):
-            registry.deliver(["ada"], Event("new", {}, channel="chat", sequence=number))
-        registry.deliver(["bob"], Event("before", {}, channel="chat"))
+            registry.fan_out.deliver(["ada"], Event("new", {}, channel="chat", sequence=number))
+        registry.fan_out.deliver(["bob"], Event("before", {}, channel="chat"))
         assert [ujson.loads(await peer.text())["type"] for _ in range(2)] == ["before", "gone"]
         assert slow.closing

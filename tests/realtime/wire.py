@@ -43,7 +43,7 @@ def event_stream(registry: Registry, user_id: str = "ada", seconds: float = 3600
 
 def queued(connection: Connection) -> list[Event]:
     """What waits for `connection`, with what has been delivered in this turn of the loop."""
-    connection.registry.flush_pending_batches()
+    connection.host.fan_out.flush_pending_batches()
     return connection.queue.events()
 
 
