@@ -167,6 +167,17 @@ class TestOpenApi:
         assert [] == found
 
 
+CLOSE_REASON = {
+    "type": "object",
+    "required": ["code", "reason", "reconnect"],
+    "additionalProperties": False,
+    "properties": {
+        "code": {"type": "integer", "minimum": 1002, "maximum": 1013},
+        "reason": {"type": "string"},
+        "reconnect": {"enum": ["back_off", "refresh", "sign_in", "never"]},
+    },
+}
+
 # The structure of AsyncAPI 3.0.0 as far as we use it: https://www.asyncapi.com/docs/reference/specification/v3.0.0
 REFERENCE = {
     "type": "object",
@@ -197,6 +208,8 @@ STRUCTURE: Document = {
                     "address": {"type": "string", "pattern": "^/api/v1/"},
                     "description": {"type": "string"},
                     "messages": {"type": "object", "additionalProperties": REFERENCE},
+                    # Specification extensions begin with x-.
+                    "x-close-reasons": {"type": "array", "minItems": 10, "items": CLOSE_REASON},
                     "bindings": {"type": "object", "propertyNames": {"enum": ["ws"]}},
                 },
             },

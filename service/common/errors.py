@@ -1,12 +1,12 @@
-"""What can go wrong, in the domain's own words; `service/http/errors.py` says what a client sees of it.
+"""Domain errors. `service/http/errors.py` maps each to an HTTP status, an error code and a WebSocket close code.
 
 LoaError
 ├── MalformedJson
 ├── TokenError ─ TokenMissing, TokenInvalid, TokenExpired, TokenRevoked
 ├── BadCredentials
 ├── OriginNotAllowed
-├── Forbidden          you may see it, but not do this
-├── NotFound           it is not there, or not for you to see
+├── Forbidden          the caller may see the object, but not do this
+├── NotFound           the object does not exist, or the caller may not see it
 ├── UsernameTaken
 ├── NonceReused
 ├── TooLarge
@@ -15,27 +15,28 @@ LoaError
 └── Unavailable        with `retry_after`
 """
 
+import math
 from typing import NamedTuple
 
 
 class FieldError(NamedTuple):
-    """One thing wrong with one field; `field` is its path, `a.b.0`."""
+    """A problem with one field. `field` is its path, such as `a.b.0`."""
 
     field: str
     message: str
 
 
 class LoaError(Exception):
-    """Base of all. `detail` is for a person; `retry_after` is in seconds where trying again can help."""
+    """Base class. `detail` is a sentence for a person; `retry_after` is in seconds, or None if retrying cannot help."""
 
-    detail = "Something went wrong."
+    detail = "The request failed."
 
     def __init__(self, detail: str | None = None, *, retry_after: float | None = None) -> None:
         super().__init__(detail or self.detail)
         self.detail = detail or self.detail
         self.retry_after = retry_after
         self.ref: str | None = None
-        """What the client called the frame that met this, where it came in one."""
+        """The `ref` of the WebSocket frame that caused the error, if known."""
 
 
 class MalformedJson(LoaError):
@@ -43,15 +44,15 @@ class MalformedJson(LoaError):
 
 
 class TokenError(LoaError):
-    """The caller could not be told from a stranger."""
+    """The caller could not be authenticated."""
 
 
 class TokenMissing(TokenError):
-    detail = "Sign in first: no token came with the request."
+    detail = "Authentication required: the request has no token."
 
 
 class TokenInvalid(TokenError):
-    detail = "The token is not valid."
+    detail = "The token is invalid."
 
 
 class TokenExpired(TokenError):
@@ -63,37 +64,37 @@ class TokenRevoked(TokenError):
 
 
 class BadCredentials(LoaError):
-    detail = "The username or the password is wrong."
+    detail = "Wrong username or password."
 
 
 class OriginNotAllowed(LoaError):
-    detail = "This origin may not connect."
+    detail = "This origin is not allowed to connect."
 
 
 class Forbidden(LoaError):
-    detail = "You may not do this."
+    detail = "You are not allowed to do this."
 
 
 class NotFound(LoaError):
-    detail = "There is no such thing."
+    detail = "Not found."
 
 
 class UsernameTaken(LoaError):
-    detail = "That username is taken."
+    detail = "This username is already taken."
 
 
 class NonceReused(LoaError):
-    detail = "That nonce was used before, for other content."
+    detail = "This nonce was already used with other content."
 
 
 class TooLarge(LoaError):
-    detail = "That is too large."
+    detail = "The request is too large."
 
 
 class ValidationFailed(LoaError):
-    """Input that breaks a rule of its model, field by field."""
+    """Input does not match its model. `fields` lists the problems."""
 
-    detail = "Some fields are not as they should be."
+    detail = "Validation failed."
 
     def __init__(self, fields: list[FieldError], detail: str | None = None) -> None:
         super().__init__(detail)
@@ -105,14 +106,18 @@ class ValidationFailed(LoaError):
 
 
 class RateLimited(LoaError):
-    detail = "Too much, too fast."
-
     def __init__(self, detail: str | None = None, *, retry_after: float = 1.0) -> None:
+        detail = detail or f"Too many requests; try again in {whole_seconds(retry_after)} s."
         super().__init__(detail, retry_after=retry_after)
 
 
 class Unavailable(LoaError):
-    detail = "The service cannot do this just now."
+    detail = "The service is temporarily unavailable."
 
     def __init__(self, detail: str | None = None, *, retry_after: float = 2.0) -> None:
         super().__init__(detail, retry_after=retry_after)
+
+
+def whole_seconds(seconds: float) -> int:
+    """Round up: Retry-After is in whole seconds (RFC 9110, 10.2.3), and a client must not come back too early."""
+    return max(1, math.ceil(seconds))

@@ -87,7 +87,7 @@ class ConnectionOpener:
     def _check_open(self) -> None:
         """Before the work, and after it: who came in between would not be among those that are told to go."""
         if self._registry.draining:
-            raise Unavailable("The server is stopping.")
+            raise Unavailable("The server is shutting down.")
 
     async def _caller(self, request: Request) -> Identity:
         await self._limits.check(rules.CONNECTING_ADDRESS, address(request))
@@ -102,6 +102,5 @@ class ConnectionOpener:
             socket = WebSocket(self._registry, ANONYMOUS, "", request.headers.items())
         except HandshakeRefused as refusal:
             raise SanicException(str(refusal), refusal.status, headers=refusal.headers) from None
-        answer = spec_for(error)
-        socket.close(answer.close_code, answer.code)
+        socket.close(*spec_for(error).close_reason)
         return HijackResponse(socket)

@@ -15,7 +15,7 @@ from service.common.identity import Verifier
 from service.edge.frames import Authenticate, ClientFrame, Ping, parse
 from service.http import limits as rules
 from service.http.authentication import ACCESS
-from service.http.errors import spec_for
+from service.http.errors import detail_of, spec_for
 from service.http.limits import RateLimits
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
@@ -30,7 +30,7 @@ MAX_FRAMES_PER_PERIOD, FRAME_PERIOD = 3000, 10.0
 do, several times over. They count what is asked for; this bounds the work of reading what asks for nothing, is none of
 our frames, or is refused already."""
 
-_FLOOD = spec_for(RateLimited())
+_FLOOD = spec_for(RateLimited()).close_reason
 
 F = TypeVar("F", bound=ClientFrame)
 
@@ -93,8 +93,7 @@ class FrameHandler(Generic[F]):
         """It could not be done for this reason."""
 
     def send_error(self, error: BaseException, ref: str | None) -> None:
-        detail = error.detail if isinstance(error, LoaError) else "Something went wrong on our side."
-        fields: dict[str, Any] = {"ref": ref, "code": spec_for(error).code, "detail": detail}
+        fields: dict[str, Any] = {"ref": ref, "code": spec_for(error).code, "detail": detail_of(error)}
         if isinstance(error, LoaError) and error.retry_after is not None:
             fields["retry_after"] = error.retry_after
         if isinstance(error, ValidationFailed):
@@ -118,7 +117,7 @@ class FrameHandler(Generic[F]):
             self._frames_in_period, self._period_start = 0, now
         self._frames_in_period += 1
         if self.limits.enabled and self._frames_in_period > MAX_FRAMES_PER_PERIOD:
-            self.socket.close(_FLOOD.close_code, _FLOOD.code)
+            self.socket.close(*_FLOOD)
 
     def _end(self) -> None:
         pending_frames = [*self._pending] if self._current is None else [self._current, *self._pending]
@@ -180,7 +179,6 @@ class FrameHandler(Generic[F]):
             # As with one that joins: its session may have ended just before the socket was known to be of it.
             await self._verifier.check(caller)
         except TokenRevoked as error:
-            answer = spec_for(error)
-            self.socket.close(answer.close_code, answer.code)
+            self.socket.close(*spec_for(error).close_reason)
             return
         self.acknowledge(frame.ref, {"token_expires_at": self.socket.token_expires_at})

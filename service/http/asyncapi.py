@@ -8,7 +8,9 @@ from pydantic.json_schema import models_json_schema
 from sanic import Blueprint, HTTPResponse, Request
 from sanic_ext import openapi
 
+from service.common.close_reasons import CLOSE_REASONS, GONE
 from service.http.endpoint import json_response
+from service.http.errors import CLOSING_ERRORS
 
 REF = "#/components/schemas/{model}"
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -119,7 +121,17 @@ def _channel(channel: Channel, schemas: _Schemas) -> dict[str, Any]:
         },
         # An event stream is an answer to an ordinary request, for which there is no channel binding.
         "bindings": {"ws": handshake} if channel.protocol == "ws" else {},
+        **({"x-close-reasons": _close_reasons()} if channel.protocol == "ws" else {}),
     }
+
+
+def _close_reasons() -> list[dict[str, Any]]:
+    """The close frames with which the server ends a socket. AsyncAPI has no field for them."""
+    return [
+        {"code": close.code, "reason": close.reason, "reconnect": reconnect}
+        for close, reconnect in sorted((CLOSE_REASONS | CLOSING_ERRORS).items())
+        if close.code != GONE.code
+    ]
 
 
 def _operations(channel: Channel) -> Iterator[tuple[str, dict[str, Any]]]:

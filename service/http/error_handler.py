@@ -1,4 +1,4 @@
-"""Sanic's error handler: every error leaves as a problem document of the table in `errors.py`."""
+"""Sanic's error handler: every error becomes a problem document with a code of the table in `errors.py`."""
 
 from asyncio import CancelledError
 from contextlib import suppress
@@ -13,7 +13,7 @@ from sanic_ext.exceptions import ValidationError as BodyNotValid
 
 from service.common import errors
 from service.common.encoding import dumps
-from service.http.errors import UNKNOWN, of_pydantic, phrase, problem, problem_of, spec_for
+from service.http.errors import INTERNAL_ERROR, of_pydantic, phrase, problem, problem_of, spec_for
 
 log = structlog.get_logger()
 
@@ -23,20 +23,17 @@ def respond(body: dict[str, Any], headers: dict[str, str] | None = None) -> HTTP
 
 
 def handle(request: Request, exception: BaseException) -> HTTPResponse:
-    """Sanic's error handler: every error leaves as a problem document.
-
-    `request.ctx` then has its `code` and the `cause`, for those who log and count.
-    """
+    """Return the response to `exception`, and store its `code` and `cause` in `request.ctx` for log and metrics."""
     error = _translate(exception)
     if isinstance(error, SanicException) and (400 <= error.status_code < 500 or error.status_code == 501):
         reason = phrase(error.status_code)
         code = reason.lower().replace(" ", "_").replace("-", "_")
-        # Not the exception's own sentence: it quotes the request.
+        # Not the exception's own message: it quotes the request.
         body, headers = problem(error.status_code, code, f"{reason}."), dict(error.headers)
         if isinstance(error, MethodNotAllowed) and "Allow" not in headers:
-            headers["Allow"] = _allowed(request)
+            headers["Allow"] = _allowed_methods(request)
     else:
-        if spec_for(error) is UNKNOWN:
+        if spec_for(error) is INTERNAL_ERROR:
             log.error("request_failed", exc_info=exception)
         body, headers = problem_of(error)
     request.ctx.code = body["code"]
@@ -46,14 +43,14 @@ def handle(request: Request, exception: BaseException) -> HTTPResponse:
 
 def install(app: Sanic[Any, Any]) -> None:
     app.error_handler.add(Exception, handle)
-    # What ends a request from outside is no Exception.
+    # A cancelled request raises CancelledError, which is not an Exception.
     app.error_handler.add(CancelledError, handle)
 
 
 def _translate(error: BaseException) -> BaseException:
-    """What Sanic, sanic-ext and pydantic refuse, in the domain's words where there is a word for it."""
+    """Translate errors of Sanic, sanic-ext and pydantic to domain errors, as far as there are equivalents."""
     if isinstance(error, CancelledError):
-        return errors.Unavailable("The request was cut short.")
+        return errors.Unavailable("The request was cancelled.")
     if isinstance(error, BodyNotValid):
         cause = error.__context__
         return of_pydantic(cause) if isinstance(cause, PydanticValidationError) else errors.ValidationFailed([])
@@ -66,8 +63,8 @@ def _translate(error: BaseException) -> BaseException:
     return error
 
 
-def _allowed(request: Request) -> str:
-    """The methods that the resource has (RFC 9110, 15.5.6). Sanic says them only of a path that never varies."""
+def _allowed_methods(request: Request) -> str:
+    """Return the methods of the resource (RFC 9110, 15.5.6). Sanic knows them only for paths without parameters."""
     allowed = []
     for method in HTTP_METHODS:
         with suppress(SanicException):

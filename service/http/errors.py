@@ -1,6 +1,9 @@
-"""The one table of errors: what a client is told of each, over HTTP, in a socket's `error` and in its close reason."""
+"""The table of errors: HTTP status, error code and WebSocket close code, and whether a client reconnects.
 
-import math
+The code is the same in an HTTP problem document, in a socket's `error` event and as a close reason. Connections that
+are closed without an error, such as those of slow consumers, use `service/common/close_reasons.py`.
+"""
+
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -8,33 +11,40 @@ from pydantic import BaseModel
 from pydantic import ValidationError as PydanticValidationError
 
 from service.common import errors
+from service.common.close_reasons import CloseReason, Reconnect
 
 MAX_FIELDS = 20
-"""Of a body with more mistakes than this, the rest is left out of the answer."""
+"""Problems that a response lists at most."""
 MAX_FIELD_NAME = 100
-"""The name of an unknown field is the client's own, and it comes back no longer than this."""
+"""Characters. The name of an unknown field is chosen by the client, so the response truncates it."""
 
 
 class UnsupportedMediaType(errors.LoaError):
-    """A body that says it is something other than JSON: only HTTP knows this one."""
+    """The Content-Type of a body is not JSON. Only HTTP has this error."""
 
     detail = "The body must be JSON, with Content-Type: application/json."
 
 
 class ErrorSpec(NamedTuple):
-    """What stands for an error: the HTTP status, the stable code, and the WebSocket close code (RFC 6455, 7.4)."""
+    """How clients see an error. `code` is stable; `close_code`: RFC 6455, 7.4; `reconnect`: what a client should do if
+    the error closes its connection."""
 
     status: int
     code: str
     close_code: int
+    reconnect: Reconnect = Reconnect.NEVER
+
+    @property
+    def close_reason(self) -> CloseReason:
+        return CloseReason(self.close_code, self.code)
 
 
 ERRORS: dict[type, ErrorSpec] = {
     errors.MalformedJson: ErrorSpec(400, "malformed_json", 1008),
-    errors.TokenMissing: ErrorSpec(401, "token_missing", 1008),
-    errors.TokenInvalid: ErrorSpec(401, "token_invalid", 1008),
-    errors.TokenExpired: ErrorSpec(401, "token_expired", 1008),
-    errors.TokenRevoked: ErrorSpec(401, "token_revoked", 1008),
+    errors.TokenMissing: ErrorSpec(401, "token_missing", 1008, Reconnect.SIGN_IN),
+    errors.TokenInvalid: ErrorSpec(401, "token_invalid", 1008, Reconnect.REFRESH),
+    errors.TokenExpired: ErrorSpec(401, "token_expired", 1008, Reconnect.REFRESH),
+    errors.TokenRevoked: ErrorSpec(401, "token_revoked", 1008, Reconnect.SIGN_IN),
     errors.BadCredentials: ErrorSpec(401, "bad_credentials", 1008),
     errors.OriginNotAllowed: ErrorSpec(403, "origin_not_allowed", 1008),
     errors.Forbidden: ErrorSpec(403, "forbidden", 1008),
@@ -44,22 +54,30 @@ ERRORS: dict[type, ErrorSpec] = {
     errors.TooLarge: ErrorSpec(413, "too_large", 1009),
     UnsupportedMediaType: ErrorSpec(415, "unsupported_media_type", 1003),
     errors.ValidationFailed: ErrorSpec(422, "validation_failed", 1008),
-    errors.RateLimited: ErrorSpec(429, "rate_limited", 1008),
-    errors.Unavailable: ErrorSpec(503, "unavailable", 1013),
+    errors.RateLimited: ErrorSpec(429, "rate_limited", 1008, Reconnect.BACK_OFF),
+    errors.Unavailable: ErrorSpec(503, "unavailable", 1013, Reconnect.BACK_OFF),
 }
 
-UNKNOWN = ErrorSpec(500, "internal_error", 1011)
+INTERNAL_ERROR = ErrorSpec(500, "internal_error", 1011, Reconnect.BACK_OFF)
+"""For every exception that is not in the table."""
+
+CLOSING_ERRORS: dict[CloseReason, Reconnect] = {
+    spec.close_reason: spec.reconnect
+    for error, spec in ERRORS.items()
+    if issubclass(error, errors.TokenError | errors.RateLimited)
+}
+"""The close reasons of the errors that end a WebSocket; all others are an `error` event, which leaves it open."""
 
 
 class FieldProblem(BaseModel):
-    """One thing wrong with one field; `field` is its path, `a.b.0`."""
+    """A problem with one field. `field` is its path, such as `a.b.0`."""
 
     field: str
     message: str
 
 
 class Problem(BaseModel):
-    """An RFC 9457 problem document. `code` is stable and for programs, `detail` is for a person."""
+    """An RFC 9457 problem document. `code` is stable and meant for programs, `detail` for a person."""
 
     title: str
     status: int
@@ -69,24 +87,30 @@ class Problem(BaseModel):
 
 
 def spec_for(error: BaseException) -> ErrorSpec:
-    """The row of the table that `error`, or the nearest of its bases, has; what has none is our own fault."""
-    for kind in type(error).__mro__:
-        if kind in ERRORS:
-            return ERRORS[kind]
-    return UNKNOWN
+    """Return the table's entry for the class of `error` or its nearest base class."""
+    for cls in type(error).__mro__:
+        if cls in ERRORS:
+            return ERRORS[cls]
+    return INTERNAL_ERROR
+
+
+def detail_of(error: BaseException) -> str:
+    """Return a sentence about `error` for a person. It says nothing about an unexpected error."""
+    return error.detail if isinstance(error, errors.LoaError) else "Internal server error."
 
 
 def of_pydantic(error: PydanticValidationError, prefix: str = "", *, tag: str = "") -> errors.ValidationFailed:
-    """A model's refusal in our words. What was sent is left out of it: it may be a password.
+    """Translate a model's error. The input is left out: it may be a password.
 
-    `tag`: the field by which the models of a union are told apart; pydantic begins each path with what it holds.
+    `prefix`: prepended to the path of each field. `tag`: the discriminator field of a union; pydantic begins each path
+    with its value.
     """
-    tags = 1 if tag else 0
+    skipped = 1 if tag else 0
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     return errors.ValidationFailed(
         [
             errors.FieldError(
-                _name(prefix + ".".join(str(part) for part in problem["loc"][tags:]) or tag or "body"),
+                _field_name(prefix + ".".join(str(part) for part in problem["loc"][skipped:]) or tag or "body"),
                 problem["msg"].removeprefix("Value error, "),
             )
             for problem in problems[:MAX_FIELDS]
@@ -95,25 +119,23 @@ def of_pydantic(error: PydanticValidationError, prefix: str = "", *, tag: str = 
 
 
 def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
-    """An RFC 9457 problem document."""
+    """Return an RFC 9457 problem document."""
     return {"title": phrase(status), "status": status, "code": code, "detail": detail, **more}
 
 
 def problem_of(error: BaseException) -> tuple[dict[str, Any], dict[str, str]]:
-    """The problem document of a domain error, and the headers that go with it."""
-    answer = spec_for(error)
-    detail = error.detail if isinstance(error, errors.LoaError) else "Something went wrong on our side."
-    body = problem(answer.status, answer.code, detail)
+    """Return the problem document and the additional headers of the response to `error`."""
+    spec = spec_for(error)
+    body = problem(spec.status, spec.code, detail_of(error))
     headers: dict[str, str] = {}
     if isinstance(error, errors.ValidationFailed):
         body["errors"] = [field._asdict() for field in error.fields]
     if isinstance(error, errors.LoaError) and error.retry_after is not None:
-        # Retry-After is in whole seconds (RFC 9110, 10.2.3); rounding down would invite too early.
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    if answer.status == 401:
-        # RFC 6750, 3.1: a token that was shown and refused is named as the reason, a missing one is not.
-        shown = isinstance(error, errors.TokenError) and not isinstance(error, errors.TokenMissing)
-        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if shown else "Bearer"
+        headers["Retry-After"] = str(errors.whole_seconds(error.retry_after))
+    if spec.status == 401:
+        # RFC 6750, 3.1: `error` is given only if the request had a token.
+        had_token = isinstance(error, errors.TokenError) and not isinstance(error, errors.TokenMissing)
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if had_token else "Bearer"
     return body, headers
 
 
@@ -124,5 +146,5 @@ def phrase(status: int) -> str:
         return "Error"
 
 
-def _name(field: str) -> str:
+def _field_name(field: str) -> str:
     return field[:MAX_FIELD_NAME].encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""`/healthz`: the process runs. `/readyz`: send it requests."""
+"""`/healthz`: the process runs. `/readyz`: the process can serve requests."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,51 +11,47 @@ from service.datastores.redis import REDIS_ERRORS
 from service.http.endpoint import endpoint, json_response
 
 PING_TIMEOUT = 1.0
-"""Seconds for a datastore to answer: a load balancer asks every few seconds, and waits not much longer than this."""
+"""Seconds for a datastore to answer. A load balancer probes every few seconds and does not wait much longer."""
 
 
 Ping = Callable[[], Awaitable[object]]
-"""Asks a datastore for something that it can answer only if it works; raises where it does not."""
+"""Sends a command that the datastore can answer only if it works; raises otherwise."""
 
 
 class Health(BaseModel):
-    """`status` is "ok"; everything else is an error answer."""
+    """`status` is "ok"; any other state is an error response."""
 
     status: str = "ok"
 
 
 def blueprint(mongo: Ping, redis: Ping, draining: Callable[[], bool]) -> Blueprint:
-    """`draining`: whether this process is about to stop."""
+    """`draining()` returns whether this process is shutting down."""
     bp = Blueprint("health")
 
     @bp.get("/healthz")
-    @endpoint("The process runs", tag="operation", answers={200: Health})
+    @endpoint("Check that the process runs", tag="operation", answers={200: Health})
     async def healthz(request: Request) -> HTTPResponse:
         return json_response(Health())
 
     @bp.get("/readyz")
-    @endpoint("The datastores answer and the process is not about to stop", tag="operation", answers={200: Health})
+    @endpoint("Check that the process can serve requests", tag="operation", answers={200: Health})
     async def readyz(request: Request) -> HTTPResponse:
+        """The datastores answer, and the process is not shutting down."""
         if draining():
-            raise Unavailable("The server is stopping.")
-        away = [
-            name
-            for name, there in zip(
-                ("MongoDB", "Redis"), await asyncio.gather(_answers(mongo), _answers(redis)), strict=True
-            )
-            if not there
-        ]
-        if away:
-            raise Unavailable(f"Away: {', '.join(away)}.")
+            raise Unavailable("The server is shutting down.")
+        reachable = await asyncio.gather(_is_reachable(mongo), _is_reachable(redis))
+        unreachable = [name for name, ok in zip(("MongoDB", "Redis"), reachable, strict=True) if not ok]
+        if unreachable:
+            raise Unavailable(f"Unavailable: {', '.join(unreachable)}.")
         return json_response(Health())
 
     return bp
 
 
-async def _answers(store: Ping) -> bool:
+async def _is_reachable(ping: Ping) -> bool:
     try:
         async with asyncio.timeout(PING_TIMEOUT):
-            await store()
+            await ping()
     except (Unavailable, *REDIS_ERRORS):
         return False
     return True

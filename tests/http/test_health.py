@@ -1,8 +1,9 @@
-"""Whether the process runs, and whether it should be sent requests."""
+"""`/healthz` and `/readyz`."""
 
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -25,7 +26,7 @@ async def ask(
 ) -> tuple[int, dict[str, object]]:
     forget_documents()
     Sanic.test_mode = True
-    app: Sanic = Sanic("health-test", configure_logging=False)
+    app: Sanic[Any, Any] = Sanic("health-test", configure_logging=False)
     error_handler.install(app)
     app.blueprint(
         health.blueprint(
@@ -44,40 +45,39 @@ async def answer(client: RestClient, path: str) -> tuple[int, dict[str, object]]
     return response.status_code, response.json()
 
 
-async def is_ill(node: Node) -> bool:
+async def is_failing(node: Node) -> bool:
     return not await is_well(node)
 
 
 class TestHealthz:
-    async def test_is_well_whatever_else_is_not(self) -> None:
-        """The process runs: killing it would not bring a database back."""
+    async def test_does_not_depend_on_the_datastores(self) -> None:
+        """Restarting the process would not bring a database back."""
         assert (200, {"status": "ok"}) == await ask("/healthz", Hanging(), Hanging(), draining=True)
 
 
 class TestReadyz:
-    async def test_is_ready_with_both(self, mongo: Mongo, redis: Redis) -> None:
-        """Both datastores answer."""
+    async def test_is_ready_if_both_datastores_answer(self, mongo: Mongo, redis: Redis) -> None:
         assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
 
     async def test_is_not_ready_while_draining(self, mongo: Mongo, redis: Redis) -> None:
-        """So that a router stops sending requests before the sockets close."""
+        """A router stops sending requests before the sockets close."""
         assert 503 == (await ask("/readyz", mongo, redis, draining=True))[0]
 
     async def test_is_not_ready_without_redis(self, mongo: Mongo) -> None:
-        """It says which one is away, and nothing of where it was looked for."""
+        """The detail names the datastore, but not its address."""
         redis = Redis(port=free_port(), retry=None)
         status, body = await ask("/readyz", mongo, redis)
         await redis.aclose()
-        assert (503, "Away: Redis.") == (status, body["detail"])
+        assert (503, "Unavailable: Redis.") == (status, body["detail"])
 
     async def test_is_not_ready_while_a_cluster_lacks_a_node(self, mongo: Mongo, tmp_path: Path) -> None:
-        """Its nodes run, and serve nobody; it is ready once they do again."""
+        """The remaining nodes run, but serve no commands until the node is back."""
         async with cluster(tmp_path / "cluster") as nodes:
             first, *_, other = nodes.nodes
             redis = connect(first.url)
             assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
             await other.kill()
-            await until(lambda: is_ill(first))
+            await until(lambda: is_failing(first))
             assert 503 == (await ask("/readyz", mongo, redis))[0]
             await other.start()
             await nodes.well()
@@ -85,14 +85,13 @@ class TestReadyz:
             await redis.aclose()
 
     async def test_is_not_ready_without_mongodb(self, redis: Redis) -> None:
-        """The same for the other."""
         mongo = Mongo(f"mongodb://127.0.0.1:{free_port()}/loa")
         status, body = await ask("/readyz", mongo, redis)
         mongo.close()
-        assert (503, "Away: MongoDB.") == (status, body["detail"])
+        assert (503, "Unavailable: MongoDB.") == (status, body["detail"])
 
-    async def test_does_not_hang_with_a_datastore(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The answer comes before whoever asks has lost patience."""
+    async def test_does_not_wait_for_a_hanging_datastore(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The response comes before a load balancer gives up."""
         monkeypatch.setattr(health, "PING_TIMEOUT", 0.05)
         async with asyncio.timeout(2):
             assert 503 == (await ask("/readyz", Hanging(), redis))[0]
