@@ -1,5 +1,6 @@
 """The settings: one frozen object, read from the environment once at the start and passed on from there."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ MAX_FORMER_SECRETS = 4
 """Each is tried on every token that none before it has signed."""
 
 DAY = 24 * 3600
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def redis_nodes(url: str) -> list[str]:
@@ -31,6 +33,22 @@ def redis_nodes(url: str) -> list[str]:
         if len(found) > 1 and not node.hostname:
             raise ValueError
     return [node.geturl() for node in found] if len(found) > 1 else [url]
+
+
+def _origin(text: str) -> str:
+    """`text` as a browser serialises it: lower case, host names in ASCII, no default port. Raises ValueError."""
+    if text.lower() == "null":
+        return "null"
+    parts = urlsplit(text.rstrip("/"))
+    try:
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError:
+        host, port = "", None
+    extra = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+    if not parts.scheme or not host or extra:
+        raise ValueError(f"{text!r} is not an origin such as https://example.org")
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS.get(parts.scheme) else "")
 
 
 class SettingsError(Exception):
@@ -54,6 +72,8 @@ class Settings(BaseSettings):
     jwt_secret: str = Field("", repr=False)
     jwt_secret_previous: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: int = Field(default_factory=lambda: 1 if "DYNO" in os.environ else 0, ge=0, le=16)
+    """Reverse proxies in front. Heroku, which sets DYNO, has one."""
     web_concurrency: int = Field(1, ge=1, le=64)
     access_token_ttl: int = Field(900, ge=1, le=DAY)
     refresh_token_ttl: int = Field(30 * DAY, ge=1, le=366 * DAY)
@@ -73,15 +93,10 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split_origins(cls, value: Any) -> Any:
-        """Accept `https://a.example, https://b.example`; refuse what no browser would send as an Origin."""
+        """Accept any serialised origin (RFC 6454, 6.2): `https://a.example:8443`, `capacitor://localhost`, `null`."""
         if not isinstance(value, str):
             return value
-        origins = tuple(part.strip().rstrip("/").lower() for part in value.split(",") if part.strip())
-        for origin in origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
-                raise ValueError(f"{origin!r} is not an origin such as https://example.org")
-        return origins
+        return tuple(_origin(part.strip()) for part in value.split(",") if part.strip())
 
     @field_validator("mongodb_uri")
     @classmethod

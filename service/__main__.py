@@ -21,6 +21,7 @@ settings, from the environment (all optional):
   JWT_SECRET          32 bytes or more; required as soon as MONGODB_URI is set
   JWT_SECRET_PREVIOUS other secrets whose tokens are good, separated by commas, at most 4
   ALLOWED_ORIGINS     other sites whose pages may connect, separated by commas
+  TRUSTED_PROXIES     reverse proxies in front, whose X-Forwarded-For, -Proto and -Host are believed: 0; 1 on Heroku
   WEB_CONCURRENCY     worker processes: 1
   ACCESS_TOKEN_TTL    seconds: 900
   REFRESH_TOKEN_TTL   seconds: 2592000, which is 30 days

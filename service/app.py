@@ -1,7 +1,6 @@
 """`create_app`: the one place that knows every part and ties them together."""
 
 import asyncio
-import os
 import random
 from datetime import timedelta
 from functools import partial
@@ -36,6 +35,7 @@ from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.limits import ConnectionLimit, RateLimits
 from service.http.origin import OriginCheck
+from service.http.proxy_headers import ProxiedRequest
 from service.notifications.routes import blueprint as notification_routes
 from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContextLoader
@@ -79,7 +79,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     """The whole service, not yet connected to anything. `settings` names both datastores."""
     assert settings.mongodb_uri
     assert settings.redis_url
-    app: Sanic[Any, Any] = Sanic("loa", configure_logging=False, dumps=dumps, loads=loads)
+    app: Sanic[Any, Any] = Sanic("loa", request_class=ProxiedRequest, configure_logging=False, dumps=dumps, loads=loads)
     configure(app, settings)
 
     tracing = Tracing() if settings.otel_exporter_otlp_endpoint else None
@@ -227,9 +227,7 @@ def configure(app: Sanic[Any, Any], settings: Settings) -> None:
         KEEP_ALIVE_TIMEOUT=95,
         GRACEFUL_SHUTDOWN_TIMEOUT=5,
     )
-    if "DYNO" in os.environ:
-        # Heroku's router is the one proxy in front; elsewhere nobody's X-Forwarded-For is believed.
-        app.config.PROXIES_COUNT = 1
+    app.config.PROXIES_COUNT = settings.trusted_proxies
 
 
 def trace_publication(event: Event) -> None:

@@ -34,7 +34,7 @@ class OriginCheck:
 def _is_own(origin: str, request: Request) -> bool:
     """Whether `origin` is where this request went: the same host and port, and no weaker a scheme.
 
-    `request.host` and `request.scheme` heed a proxy's X-Forwarded-… only where PROXIES_COUNT says that there is one.
+    `request.host` and `request.scheme` follow X-Forwarded-… only as far as trusted proxies wrote it (`proxy_headers`).
     Behind one that ends TLS without a word we see http where the page has https, which is fine; the other way round
     the page came over the open network, where anyone may have written it.
     """
@@ -43,8 +43,12 @@ def _is_own(origin: str, request: Request) -> bool:
         return False
     if page.scheme == "http" and request.scheme in ("https", "wss"):
         return False
-    place = _place(page, page.scheme)
-    return place is not None and place == _place(urlsplit(f"//{request.host.lower()}"), page.scheme)
+    asked = urlsplit(f"//{request.host.lower()}")
+    own = {_place(asked, page.scheme)}
+    if asked.hostname and ":" not in request.host.rpartition("]")[2] and (port := request.forwarded.get("port")):
+        # A proxy may pass the host on without its port and name the port beside it.
+        own.add((asked.hostname, int(port)))
+    return _place(page, page.scheme) in own - {None}
 
 
 def _place(url: SplitResult, scheme: str) -> tuple[str | None, int] | None:

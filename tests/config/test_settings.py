@@ -159,3 +159,33 @@ def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.Mo
         assert not Settings.model_fields[name.lower()].default
         del example[name]
     assert Settings() == read(monkeypatch, **example)
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("https://Example.org/", "https://example.org"),
+        ("https://site.example:8443", "https://site.example:8443"),
+        ("https://site.example:443", "https://site.example"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("null", "null"),
+    ],
+)
+def test_an_allowed_origin_is_any_serialised_origin(monkeypatch: pytest.MonkeyPatch, written: str, origin: str) -> None:
+    assert (origin,) == read(monkeypatch, ALLOWED_ORIGINS=written).allowed_origins
+
+
+@pytest.mark.parametrize(
+    "written", ["https://a/b", "https://u@a", "a.example", "https://a:99999", "https://", "https://a?b"]
+)
+def test_anything_else_is_no_origin(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    with pytest.raises(SettingsError, match="ALLOWED_ORIGINS"):
+        read(monkeypatch, ALLOWED_ORIGINS=written)
+
+
+def test_heroku_is_one_trusted_proxy_and_elsewhere_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 == read(monkeypatch).trusted_proxies
+    assert 1 == read(monkeypatch, DYNO="web.1").trusted_proxies
+    assert 2 == read(monkeypatch, DYNO="web.1", TRUSTED_PROXIES="2").trusted_proxies

@@ -8,6 +8,7 @@ from sanic.compat import Header
 
 from service.common.errors import OriginNotAllowed
 from service.http.origin import OriginCheck
+from service.http.proxy_headers import ProxiedRequest
 
 ALLOWED = ("https://front.example", "http://localhost:5173")
 
@@ -19,7 +20,7 @@ def app() -> Sanic[Any, Any]:
 
 
 def request(app: Sanic[Any, Any], headers: list[tuple[str, str]]) -> Request:
-    return Request(b"/api/v1/ws/chat", Header(headers), "1.1", "GET", None, app)  # type: ignore[arg-type]
+    return ProxiedRequest(b"/api/v1/ws/chat", Header(headers), "1.1", "GET", None, app)  # type: ignore[arg-type]
 
 
 def passes(app: Sanic[Any, Any], *headers: tuple[str, str]) -> bool:
@@ -142,4 +143,28 @@ class TestBehindProxy:
             ("x-forwarded-for", "1.2.3.4"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-port", "443"),
+        )
+
+    @pytest.mark.parametrize(
+        ("origin", "host", "port", "allowed"),
+        [
+            ("https://chat.example:8443", "chat.example", "8443", True),
+            ("https://chat.example:8443", "chat.example", "443", False),
+            # The host has its port; a container behind a mapped port names another.
+            ("https://chat.example:8443", "chat.example:8443", "443", True),
+            ("https://chat.example", "chat.example", "8443", True),
+            ("https://evil.example:8443", "chat.example", "8443", False),
+        ],
+    )
+    def test_a_port_beside_the_host_counts(
+        self, app: Sanic[Any, Any], origin: str, host: str, port: str, allowed: bool
+    ) -> None:
+        assert allowed == passes(
+            app,
+            ("origin", origin),
+            ("host", "10.0.0.7:8000"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", host),
+            ("x-forwarded-port", port),
         )
