@@ -1,4 +1,4 @@
-"""What the notification stream and socket carry, for the AsyncAPI document."""
+"""The channels of the notification stream and socket in the AsyncAPI document."""
 
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from service.notifications.stream import StreamQuery
 
 
 class NotificationHello(BaseModel):
-    """`seq` is the last notification's number; `heartbeat_interval` is in seconds."""
+    """`seq` is the number of the last notification; `heartbeat_interval` is in seconds."""
 
     seq: int
     unread_count: int
@@ -21,7 +21,7 @@ class NotificationHello(BaseModel):
 
 
 class UnreadState(BaseModel):
-    """Neither `seq` nor `seq - unread_count` ever falls: of two that arrive out of order, keep the larger of each."""
+    """Neither `seq` nor `seq - unread_count` ever decreases. If two arrive out of order, keep the larger of each."""
 
     unread_count: int
     seq: int
@@ -46,21 +46,23 @@ class Authenticated(BaseModel):
 
 
 NAMED: list[tuple[str, type[BaseModel], str]] = [
-    ("hello", NotificationHello, "The first: where the user's notifications stand."),
-    ("unread_count", UnreadState, "How many are unread has changed."),
-    ("reset", ResetReason, "Notifications may have been missed: fetch the list."),
-    ("token_expiring", TokenExpiry, "The token ends in a minute: come back, or authenticate, with a fresh one."),
-    ("draining", Reconnect, "The server stops: come back then."),
+    ("hello", NotificationHello, "The first event: the state of the user's notifications."),
+    ("unread_count", UnreadState, "The number of unread notifications has changed."),
+    ("reset", ResetReason, "The client may have missed notifications: fetch the list."),
+    ("token_expiring", TokenExpiry, "The token expires within a minute: authenticate or reconnect with a fresh one."),
+    ("draining", Reconnect, "The server is stopping: reconnect after the given time."),
 ]
 
-NOTIFICATION = Message("notification", Notification, "One more, durable, in the order of seq; see its `type`.")
+NOTIFICATION = Message(
+    "notification", Notification, "A new notification. They are durable and sent in the order of seq; see `type`."
+)
 
 
 def stream_channel() -> Channel:
     return Channel(
         "notification_stream",
         "/api/v1/notifications/stream",
-        "Server-sent events. Notifications come unnamed, their seq as the id; everything else is named, without id.",
+        "Server-sent events. Notifications are unnamed, with their seq as the id; other events have a name and no id.",
         "http",
         sent=[NOTIFICATION, *[Message(name, model, description) for name, model, description in NAMED]],
         query=StreamQuery,
@@ -71,24 +73,24 @@ def socket_channel() -> Channel:
     return Channel(
         "notification_socket",
         "/api/v1/ws/notifications",
-        "The events of the stream as text frames. Close codes are those of the chat.",
+        "The events of the stream as text frames. The close codes are those of the chat socket.",
         "ws",
         received=[
-            Message("authenticate", Authenticate, "Show a fresh token and stay connected."),
-            Message("ping", Ping, "Ask for a pong."),
+            Message("authenticate", Authenticate, "Replace the token without reconnecting."),
+            Message("ping", Ping, "Request a pong."),
         ],
         sent=[
             NOTIFICATION,
             *[Message(name, _frame(name, model), description) for name, model, description in NAMED],
-            Message("ack", Authenticated, "The token was taken."),
-            Message("error", Error, "The frame with this ref was refused; the socket stays open."),
-            Message("pong", Pong, "The answer to a ping."),
+            Message("ack", Authenticated, "The token was accepted."),
+            Message("error", Error, "The frame with this ref was rejected; the socket stays open."),
+            Message("pong", Pong, "The reply to a ping."),
         ],
         query=SocketQuery,
     )
 
 
 def _frame(name: str, model: type[BaseModel]) -> type[BaseModel]:
-    """`model` as it goes on a socket: its fields beside the type."""
+    """Return `model` as a socket frame: its fields next to `type`."""
     kind: Any = Literal[name]
     return create_model(f"{model.__name__}Frame", __base__=model, type=(kind, ...))

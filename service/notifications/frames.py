@@ -1,4 +1,4 @@
-"""What a client may say on the notification socket."""
+"""The frames that clients send on the notification socket."""
 
 from typing import Annotated
 

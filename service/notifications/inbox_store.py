@@ -1,4 +1,4 @@
-"""How far a user has read: one small document, so that marking and counting cost the same however many there are."""
+"""The read state of each user: one small document, so the cost of marking and counting does not grow."""
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -13,14 +13,14 @@ from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 
 MAX_ABOVE = 10_000
-"""Notifications marked one by one above the oldest unread one: 160 KB of document. See `InboxStore.mark`."""
+"""Limit of individually marked notifications above the oldest unread one: 160 KB of document. See `InboxStore.mark`."""
 
 
 class Inbox(NamedTuple):
-    """Read are all up to `read_up_to`, and above it those in `read_above`; `last_seq` is the last there is.
+    """The read state: all notifications up to `read_up_to` are read, and above it those in `read_above`.
 
-    Neither `last_seq` nor the number of those read ever falls, so of two states told out of order the one of the higher
-    `rank` is the later.
+    `last_seq` is the number of the last notification. Neither it nor the number of read ones ever decreases, so of two
+    states that arrive out of order the one with the higher `version` is the newer.
     """
 
     last_seq: int = 0
@@ -32,19 +32,19 @@ class Inbox(NamedTuple):
         return self.last_seq - self.read_up_to - len(self.read_above)
 
     @property
-    def rank(self) -> int:
-        """How many there are and how many of them are read, of which neither ever falls."""
+    def version(self) -> int:
+        """The sum of `last_seq` and the number of read notifications, neither of which ever decreases."""
         return self.last_seq + self.last_seq - self.unread
 
     def has_read(self, seq: int) -> bool:
         return seq <= self.read_up_to or seq in self.read_above
 
     def with_last_seq(self, seq: int) -> "Inbox":
-        """The same where `seq` is known to exist."""
+        """Return a copy whose `last_seq` is at least `seq`."""
         return self._replace(last_seq=max(self.last_seq, seq))
 
     def newest_unread(self, before: int, limit: int) -> list[int]:
-        """The `limit` latest unread numbers below `before`, latest first; walks over at most `MAX_ABOVE` others."""
+        """Return the `limit` latest unread numbers below `before`, descending. Skips at most `MAX_ABOVE` read ones."""
         below = range(min(before - 1, self.last_seq), self.read_up_to, -1)
         return list(islice((seq for seq in below if seq not in self.read_above), limit))
 
@@ -52,69 +52,70 @@ class Inbox(NamedTuple):
 class InboxStore:
     """`inboxes`: `{_id: user_id, last_seq, read_up_to, read_above}`.
 
-    `last_seq` is a hint that is raised once a notification has been told; the notifications have the last word.
-    Every change only ever raises a number or adds to a set, so changes may come twice and in any order.
+    The stored `last_seq` is a lower bound, raised after notifications were published; the notifications themselves are
+    authoritative. Every update raises a number or adds to a set, so updates can be repeated and reordered.
     """
 
     def __init__(self, database: Database) -> None:
         self._inboxes = database["inboxes"]
 
     async def create_indexes(self) -> None:
-        """The inboxes are only ever found by their user."""
+        """None are needed: inboxes are only found by `_id`."""
 
     async def inbox(self, user_id: str) -> Inbox:
-        """Raises Unavailable."""
+        """Return the user's inbox. Raises Unavailable."""
         return (await self.inboxes([user_id]))[user_id]
 
     async def inboxes(self, user_ids: Iterable[str]) -> dict[str, Inbox]:
-        """The inbox of each; of one who has none yet, an empty one. Raises Unavailable."""
+        """Return the inbox of each user, an empty one if it is not stored yet. Raises Unavailable."""
         wanted = list(user_ids)
         documents = await find_by_ids(self._inboxes, map(ObjectId, wanted))
         found = {str(document["_id"]): _inbox(document) for document in documents}
         return {user_id: found.get(user_id, Inbox()) for user_id in wanted}
 
     async def hints(self, users: Collection[ObjectId]) -> dict[ObjectId, int]:
-        """For SequencedLog: a number that each user's notifications have reached."""
+        """Return a lower bound of each user's last number: the hints of SequencedLog. Raises Unavailable."""
         inboxes = await self.inboxes([str(user) for user in users])
         return {ObjectId(user_id): inbox.last_seq for user_id, inbox in inboxes.items()}
 
-    async def raise_last(self, reached: Mapping[ObjectId, int]) -> None:
-        """These numbers exist now. Raises Unavailable."""
+    async def raise_last_seqs(self, last_seqs: Mapping[ObjectId, int]) -> None:
+        """Raise each user's stored `last_seq` to at least the given number. Raises Unavailable."""
         await update_all(
             self._inboxes,
-            [UpdateOne({"_id": user}, {"$max": {"last_seq": seq}}, upsert=True) for user, seq in reached.items()],
+            [UpdateOne({"_id": user}, {"$max": {"last_seq": seq}}, upsert=True) for user, seq in last_seqs.items()],
         )
 
     async def mark(self, user_id: str, seq: int) -> Inbox:
-        """Count the existing notification `seq` as read. Raises Unavailable.
+        """Mark the notification `seq`, which must exist, as read. Raises Unavailable.
 
-        Replay MAX_ABOVE marks above an unread one, the oldest unread ones, up to the first mark, are counted as read
-        too: who reads ten thousand and leaves one lying has left it for good.
+        Beyond MAX_ABOVE individual marks, the unread notifications below the lowest mark count as read too: after ten
+        thousand later ones, the user is not going to read them.
         """
         change = {"$addToSet": {"read_above": seq}, "$max": {"last_seq": seq}}
-        # Where it is read already the condition fails, and the insert that is tried instead meets the same `_id`.
+        # If it is already read the filter does not match, and the upsert tries to insert an existing `_id`.
         with suppress(DuplicateKeyError):
-            await self._change({"_id": ObjectId(user_id), "read_up_to": {"$not": {"$gte": seq}}}, change)
-        return await self._compacted(user_id)
+            await self._upsert({"_id": ObjectId(user_id), "read_up_to": {"$not": {"$gte": seq}}}, change)
+        return await self._compact(user_id)
 
     async def mark_up_to(self, user_id: str, seq: int) -> Inbox:
-        """Count all up to the existing notification `seq` as read. Raises Unavailable."""
+        """Mark all notifications up to `seq`, which must exist, as read. Raises Unavailable."""
         change = {"$max": {"read_up_to": seq, "last_seq": seq}, "$pull": {"read_above": {"$lte": seq}}}
-        await self._change({"_id": ObjectId(user_id)}, change)
-        return await self._compacted(user_id)
+        await self._upsert({"_id": ObjectId(user_id)}, change)
+        return await self._compact(user_id)
 
     async def delete(self, user_id: str) -> None:
-        """Raises Unavailable."""
+        """Delete the user's inbox. Raises Unavailable."""
         async with unavailable():
             await self._inboxes.delete_one({"_id": ObjectId(user_id)})
 
-    async def _compacted(self, user_id: str) -> Inbox:
+    async def _compact(self, user_id: str) -> Inbox:
+        """Return the inbox, after raising `read_up_to` over the individual marks that follow it."""
         inbox = await self.inbox(user_id)
-        end = _end_of_run(inbox)
+        end = _compacted_read_up_to(inbox)
         return inbox if end == inbox.read_up_to else await self.mark_up_to(user_id, end)
 
-    async def _change(self, where: Document, change: Document) -> None:
-        # Not find_one_and_update: the embedded database reads the whole collection for it.
+    async def _upsert(self, where: Document, change: Document) -> None:
+        # Not find_one_and_update: the embedded server reads the whole collection for it.
         async with unavailable():
             await self._inboxes.update_one(where, change, upsert=True)
 
@@ -124,8 +125,8 @@ def _inbox(document: Mapping[str, Any]) -> Inbox:
     return Inbox(max(document.get("last_seq", 0), read_up_to, *read_above), read_up_to, read_above)
 
 
-def _end_of_run(inbox: Inbox) -> int:
-    """How far all is read without a gap, once the oldest gaps are given up of a set that is too large."""
+def _compacted_read_up_to(inbox: Inbox) -> int:
+    """Return the highest number up to which all are read, ignoring the oldest gaps if there are too many marks."""
     end = inbox.read_up_to
     if len(inbox.read_above) > MAX_ABOVE:
         end = min(inbox.read_above)

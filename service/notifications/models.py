@@ -1,4 +1,4 @@
-"""What goes in and out of notifications."""
+"""Request and response models of notifications."""
 
 from typing import Literal, NamedTuple
 
@@ -14,12 +14,14 @@ CHANNEL = "notifications"
 Kind = Literal["NEW_COMMENT", "NEW_REPLY"]
 
 MAX_SEQ = 2**53 - 1
-"""The largest integer that every client's JSON keeps exact."""
+"""The largest integer that JSON parsers with double-precision numbers represent exactly."""
 
 
 class NotificationRequest(NamedTuple):
-    """That `user_id` is to be told of a comment. `content` is the comment's, of which a preview is kept; `sender` is
-    its author, as others see them now."""
+    """A notification to store: `user_id` is notified of a comment.
+
+    `content` is the comment's, from which the preview is taken. `sender` is the current profile of its author.
+    """
 
     type: Kind
     user_id: str
@@ -46,7 +48,7 @@ class NotificationData(BaseModel):
 
 
 class Notification(BaseModel):
-    """`seq` counts the notifications of one user 1, 2, 3 … without holes."""
+    """`seq` numbers the notifications of a user 1, 2, 3 … without gaps."""
 
     type: Kind
     seq: int
@@ -54,7 +56,7 @@ class Notification(BaseModel):
 
 
 class NotificationPage(BaseModel):
-    """Newest first; `next` is the `before` of the next page, null on the last."""
+    """Newest first. `next` is the `before` of the next page, null on the last page."""
 
     items: list[Notification]
     next: int | None

@@ -1,4 +1,4 @@
-"""The notifications, as they are stored: one numbered list for each user."""
+"""The store of notifications: a numbered list per user."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -13,16 +13,16 @@ from service.datastores.sequenced_log import Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
 from service.notifications.models import NotificationRequest
 
-PREVIEW = 140
-"""Characters of a comment that its notification shows."""
+PREVIEW_LENGTH = 140
+"""Characters of the comment that are stored as the preview."""
 BATCH = 500
-"""Documents deleted at a time."""
+"""Documents per delete."""
 
 
 class NotificationStore:
     """`notifications`: `{user_id, seq, type, sender_id, post_id, comment_id, preview, created_at}`.
 
-    The oldest are deleted in time, once `inboxes` knows that they have been: it keeps the count.
+    Old notifications are deleted after they have been marked as read in `inboxes`, which keeps the last number.
     """
 
     def __init__(self, database: Database, inboxes: InboxStore, on_batch: Callable[[int], None] | None = None) -> None:
@@ -40,37 +40,40 @@ class NotificationStore:
     async def create_indexes(self) -> None:
         async with unavailable():
             await self._notifications.create_index([("user_id", 1), ("seq", 1)], unique=True)
-            # One notification for one person and one comment, however often it is paid.
+            # One notification per user and comment, however often it is dispatched.
             await self._notifications.create_index([("comment_id", 1), ("user_id", 1)], unique=True)
 
-    def append(self, draft: NotificationRequest) -> asyncio.Future[Appended]:
-        """Give `draft` the next number of its user; where it has been given one before, find that."""
+    def append(self, request: NotificationRequest) -> asyncio.Future[Appended]:
+        """Store a notification with the user's next number, or find the earlier one for the same comment.
+
+        Raises Unavailable, at once or from the future.
+        """
         return self._append.append(
             {
-                "user_id": ObjectId(draft.user_id),
-                "type": draft.type,
-                "sender_id": ObjectId(draft.sender.id),
-                "post_id": ObjectId(draft.post_id),
-                "comment_id": ObjectId(draft.comment_id),
-                "preview": draft.content[:PREVIEW],
+                "user_id": ObjectId(request.user_id),
+                "type": request.type,
+                "sender_id": ObjectId(request.sender.id),
+                "post_id": ObjectId(request.post_id),
+                "comment_id": ObjectId(request.comment_id),
+                "preview": request.content[:PREVIEW_LENGTH],
                 "created_at": now(),
             }
         )
 
-    async def last(self, user_id: str, floor: int) -> int:
-        """The number of the user's last notification, of which `floor` is known to exist (or 0). Raises Unavailable."""
+    async def last_seq(self, user_id: str, floor: int) -> int:
+        """Return the user's last number, given that it is at least `floor`. Raises Unavailable."""
         return await self._append.last_number(ObjectId(user_id), floor)
 
     async def between(self, user_id: str, first: int, last: int) -> list[Document]:
-        """Those numbered from `first` to `last`, ascending. Raises Unavailable."""
+        """Return the notifications numbered `first` to `last`, ascending. Raises Unavailable."""
         return await self._numbered(user_id, {"$gte": first, "$lte": last}, last - first + 1)
 
     async def numbered(self, user_id: str, seqs: Collection[int]) -> list[Document]:
-        """Those with these numbers, ascending. Raises Unavailable."""
+        """Return the notifications with these numbers, ascending. Raises Unavailable."""
         return await self._numbered(user_id, {"$in": list(seqs)}, len(seqs))
 
     async def one(self, user_id: str, notification_id: str) -> Document | None:
-        """Raises Unavailable."""
+        """Return the user's notification with this id, or None. Raises Unavailable."""
         async with unavailable():
             document: Document | None = await self._notifications.find_one(
                 {"_id": ObjectId(notification_id), "user_id": ObjectId(user_id)}
@@ -78,14 +81,14 @@ class NotificationStore:
         return document
 
     async def erase_previews(self, comment_ids: Collection[ObjectId]) -> None:
-        """What these comments said is no longer shown. Raises Unavailable."""
+        """Erase the previews of these comments. Raises Unavailable."""
         async with unavailable():
             await self._notifications.update_many(
                 {"comment_id": {"$in": list(comment_ids)}, "preview": {"$ne": ""}}, {"$set": {"preview": ""}}
             )
 
     async def delete_all(self, user_id: str) -> int:
-        """Delete a user's notifications, in batches; how many those were. Raises Unavailable."""
+        """Delete all notifications of a user, in batches. Returns their number. Raises Unavailable."""
         deleted = 0
         while True:
             async with unavailable():
@@ -95,23 +98,23 @@ class NotificationStore:
             await self.delete([document["_id"] for document in found])
             deleted += len(found)
 
-    async def older(self, moment: datetime) -> list[Document]:
-        """Some of the notifications made before `moment`: `{_id, user_id, seq}` of each. Raises Unavailable."""
+    async def older_than(self, moment: datetime) -> list[Document]:
+        """Return `_id`, `user_id` and `seq` of up to `BATCH` notifications made before `moment`. Raises Unavailable."""
         where = {"_id": {"$lt": ObjectId.from_datetime(moment)}}
         async with unavailable():
             return await self._notifications.find(where, {"user_id": 1, "seq": 1}).to_list(BATCH)
 
     async def delete(self, ids: Collection[ObjectId]) -> None:
-        """Raises Unavailable."""
+        """Delete these notifications. Raises Unavailable."""
         async with unavailable():
             await self._notifications.delete_many({"_id": {"$in": list(ids)}})
 
     async def close(self) -> None:
         await self._append.close()
 
-    async def _numbered(self, user_id: str, seq: dict[str, Any], most: int) -> list[Document]:
-        if most <= 0:
+    async def _numbered(self, user_id: str, seq: dict[str, Any], limit: int) -> list[Document]:
+        if limit <= 0:
             return []
         async with unavailable():
-            found = await self._notifications.find({"user_id": ObjectId(user_id), "seq": seq}).to_list(most)
+            found = await self._notifications.find({"user_id": ObjectId(user_id), "seq": seq}).to_list(limit)
         return sorted(found, key=lambda document: int(document["seq"]))

@@ -1,4 +1,4 @@
-"""How a connection joins the notifications of its user: what it missed, then what comes, and nothing twice."""
+"""Replay on connecting: a connection first receives the notifications that it missed, then live ones, without gaps."""
 
 from service.notifications.models import CHANNEL
 from service.notifications.service import NotificationService
@@ -7,35 +7,36 @@ from service.realtime.event import Event
 from service.telemetry.metrics import Metrics
 
 UNKNOWN_ID = -1
-"""The number of an id that is none of ours."""
+"""Stands for a `Last-Event-ID` that Loa has not sent."""
 MAX_DIGITS = 16
 
 
 def parse_last_event_id(id: str | None) -> int | None:
-    """The number that a client has seen, from its `Last-Event-ID`; None where it names none."""
+    """Return the number in a `Last-Event-ID`, None if it is absent or empty, UNKNOWN_ID if it is not a number."""
     if not id:
         return None
     return int(id) if id.isascii() and id.isdigit() and len(id) <= MAX_DIGITS else UNKNOWN_ID
 
 
 async def go_live(
-    connection: Connection, service: NotificationService, seen: int | None, heartbeat: float, metrics: Metrics
+    connection: Connection, service: NotificationService, last_seen: int | None, heartbeat: float, metrics: Metrics
 ) -> None:
-    """Say hello, then what came after `seen`, and go live. `heartbeat`: seconds between two signs of life of ours.
+    """Send the hello and the notifications after `last_seen`, then go live. Raises Unavailable.
 
-    The connection is registered. What it is told here and what reaches it meanwhile, or later from a process that
-    stored it before, overlap: the numbers tell. Raises Unavailable.
+    `heartbeat` is the interval of the server's pings or comments in seconds. The connection must be registered
+    already. Live notifications that arrive meanwhile, or later from a process that stored them before, may be among
+    those replayed; the connection drops them by their numbers.
     """
-    replay = await service.replay(connection.user_id, seen)
+    replay = await service.replay(connection.user_id, last_seen)
     hello = {
         "seq": replay.inbox.last_seq,
         "unread_count": replay.inbox.unread,
         "heartbeat_interval": int(heartbeat),
         "token_expires_at": connection.token_expires_at,
     }
-    first = [Event("hello", hello, channel=CHANNEL)]
-    if seen is not None:
+    events = [Event("hello", hello, channel=CHANNEL)]
+    if last_seen is not None:
         metrics.resumed(CHANNEL, not replay.reset_reason)
     if replay.reset_reason:
-        first.append(connection.notice("reset", {"reason": replay.reset_reason}))
-    connection.go_live([*first, *replay.missed], replayed_up_to=replay.inbox.last_seq)
+        events.append(connection.notice("reset", {"reason": replay.reset_reason}))
+    connection.go_live([*events, *replay.missed], replayed_up_to=replay.inbox.last_seq)

@@ -1,4 +1,4 @@
-"""The HTTP edge of notifications; the live ones are in `stream.py` and `socket.py`."""
+"""HTTP routes of notifications. The stream and the socket are in `stream.py` and `socket.py`."""
 
 from sanic import Blueprint, HTTPResponse, Request
 
@@ -39,22 +39,29 @@ def blueprint(
         )
 
     @bp.get("/notifications/unread_count")
-    @endpoint("Count the unread", tag=TAG, auth=auth, answers={200: UnreadCount})
+    @endpoint("Count unread notifications", tag=TAG, auth=auth, answers={200: UnreadCount})
     async def unread_count(request: Request, caller: Identity) -> HTTPResponse:
         return json_response(UnreadCount(unread_count=await service.unread_count(caller.user_id)))
 
     @bp.put("/notifications/read")
     @endpoint(
-        "Mark all up to one as read", tag=TAG, auth=auth, limit=WRITING, body=ReadUpTo, answers={200: UnreadCount}
+        "Mark notifications up to a number as read",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        body=ReadUpTo,
+        answers={200: UnreadCount},
     )
     async def read_up_to(request: Request, caller: Identity, *, body: ReadUpTo) -> HTTPResponse:
-        """A number beyond the last one means all. The caller's other connections are told."""
+        """A number above the last one marks all. The new count is sent to the caller's connections."""
         return json_response(UnreadCount(unread_count=await service.mark_up_to(caller.user_id, body.up_to_seq)))
 
     @bp.put("/notifications/<notification_id:str>/read")
-    @endpoint("Mark one as read", tag=TAG, auth=auth, limit=WRITING, answers={200: UnreadCount}, errors=(NotFound,))
+    @endpoint(
+        "Mark a notification as read", tag=TAG, auth=auth, limit=WRITING, answers={200: UnreadCount}, errors=(NotFound,)
+    )
     async def read(request: Request, caller: Identity, notification_id: str) -> HTTPResponse:
-        """Idempotent. The caller's other connections are told."""
+        """Idempotent. The new count is sent to the caller's connections."""
         return json_response(UnreadCount(unread_count=await service.mark(caller.user_id, path_id(notification_id))))
 
     return bp

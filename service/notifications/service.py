@@ -1,4 +1,4 @@
-"""What can be done with notifications: append them, list them, mark them read, and tell whoever is connected."""
+"""Notifications: storing and publishing, listing, marking as read, and replay for reconnecting clients."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,15 +24,15 @@ from service.notifications.notification_store import NotificationStore
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event, Policy
 
-TOPIC = "n:"
-FILL = 200
-"""Notifications read at a time to close a gap in what this process was told."""
-MAX_MISSED = 1000
-"""A client further behind is served better by the list, page by page."""
+TOPIC_PREFIX = "n:"
+BACKFILL_LIMIT = 200
+"""Notifications per read that fills a gap in the events that this process received."""
+MAX_REPLAY = 1000
+"""Notifications. A client that missed more is reset, and reads the list page by page instead."""
 
 
 class Replay(NamedTuple):
-    """`missed`: the events since what the client has seen; `lost`: why they are not there, where they are not."""
+    """What a client missed. With a `reset_reason`, `missed` is empty and the client must fetch the list instead."""
 
     inbox: Inbox
     missed: list[Event]
@@ -40,7 +40,7 @@ class Replay(NamedTuple):
 
 
 class NotificationService:
-    """Persists, then publishes. All ids are 24-hex strings; every method raises Unavailable."""
+    """Stores every change before it publishes it. All ids are strings of 24 hex digits. Methods raise Unavailable."""
 
     def __init__(
         self, store: NotificationStore, inboxes: InboxStore, profiles: Profiles, dispatcher: Dispatcher
@@ -50,41 +50,43 @@ class NotificationService:
         self._profiles = profiles
         self._dispatcher = dispatcher
         self._pending_hints: dict[ObjectId, int] = {}
-        """The users told since hints were kept, and the numbers of their last notifications."""
-        dispatcher.set_backfill(TOPIC, self.fill)
+        """The last numbers of users who were notified since the last `flush_hints`."""
+        dispatcher.set_backfill(TOPIC_PREFIX, self.backfill)
 
-    async def notify(self, drafts: Sequence[NotificationRequest]) -> list[Exception | None]:
-        """Store each of `drafts` and tell its user; for each the exception that kept it from being stored, if any.
-        Raises Unavailable where that cannot be said of all.
+    async def notify(self, requests: Sequence[NotificationRequest]) -> list[Exception | None]:
+        """Store each notification and publish it to its user.
 
-        May be repeated with the same drafts, whatever became of them the first time.
+        Returns, for each request, None or the error that prevented storing it. Can be repeated with the same requests,
+        whatever the outcome of earlier calls. Raises Unavailable if the outcomes are unknown.
         """
-        if not drafts:
+        if not requests:
             return []
-        profiles = {draft.sender.id: draft.sender for draft in drafts}
-        appending = [self._store.append(draft) for draft in drafts]
-        outcomes = await asyncio.gather(*appending, return_exceptions=True)
+        profiles = {request.sender.id: request.sender for request in requests}
+        appends = [self._store.append(request) for request in requests]
+        outcomes = await asyncio.gather(*appends, return_exceptions=True)
         appended = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
         inboxes = await self._inboxes.inboxes({str(result.document["user_id"]) for result in appended})
         for result in appended:
             user_id = str(result.document["user_id"])
             inboxes[user_id] = inboxes[user_id].with_last_seq(result.document["seq"])
         for result in appended:
-            self._tell(result, inboxes[str(result.document["user_id"])], profiles)
+            self._publish(result, inboxes[str(result.document["user_id"])], profiles)
         for user_id, inbox in inboxes.items():
-            self._tell_unread(user_id, inbox)
+            self._publish_unread_count(user_id, inbox)
             self._pending_hints[ObjectId(user_id)] = inbox.last_seq
         return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
 
     async def flush_hints(self) -> None:
-        """Raise the numbers that inboxes remember to what has been told since the last time. Whoever notifies sees to
-        it later, and nobody waits: whoever shows an inbox reads what lies above its number. Raises Unavailable."""
-        reached, self._pending_hints = self._pending_hints, {}
-        if reached:
-            await self._inboxes.raise_last(reached)
+        """Store the last numbers of users who were notified since the previous call. Raises Unavailable.
+
+        Called some time after `notify`, off its path: readers of an inbox look for notifications above its number.
+        """
+        last_seqs, self._pending_hints = self._pending_hints, {}
+        if last_seqs:
+            await self._inboxes.raise_last_seqs(last_seqs)
 
     async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:
-        """The latest `limit` below `before` (None: of all), all or only those unread."""
+        """Return the `limit` latest notifications numbered below `before`, or of all if it is None. Latest first."""
         inbox = await self.inbox(user_id)
         top = min(before or inbox.last_seq + 1, inbox.last_seq + 1)
         if unread:
@@ -95,99 +97,100 @@ class NotificationService:
             first = max(1, top - limit)
             found = await self._store.between(user_id, first, top - 1)
             more = first > 1
-        items = await self._shown(found, inbox)
+        items = await self._with_senders(found, inbox)
         items.reverse()
         return NotificationPage(items=items, next=items[-1].seq if more and items else None)
 
     async def unread_count(self, user_id: str) -> int:
+        """Return the number of unread notifications."""
         return (await self.inbox(user_id)).unread
 
     async def mark(self, user_id: str, notification_id: str) -> int:
-        """Mark one as read; returns how many are unread then. Raises NotFound for one that is not this user's."""
+        """Mark a notification as read. Returns the new unread count. Raises NotFound if the user has no such one."""
         document = await self._store.one(user_id, notification_id)
         if document is None:
             raise NotFound
-        return await self._marked(user_id, await self._inboxes.mark(user_id, document["seq"]))
+        return await self._publish_marked(user_id, await self._inboxes.mark(user_id, document["seq"]))
 
     async def mark_up_to(self, user_id: str, seq: int) -> int:
-        """Mark all up to `seq`, or to the last where that comes first, as read; returns how many are unread then."""
+        """Mark all notifications up to `seq`, but at most the last one, as read. Returns the new unread count."""
         inbox = await self.inbox(user_id)
         if not inbox.last_seq:
             return 0
-        return await self._marked(user_id, await self._inboxes.mark_up_to(user_id, min(seq, inbox.last_seq)))
+        return await self._publish_marked(user_id, await self._inboxes.mark_up_to(user_id, min(seq, inbox.last_seq)))
 
     async def expire(self, before: datetime) -> int:
-        """Delete some of the notifications made before then; how many. To their users they count as read."""
-        old = await self._store.older(before)
-        reached: dict[str, int] = {}
+        """Delete a batch of notifications made before `before`, after marking them as read. Returns their number."""
+        old = await self._store.older_than(before)
+        last_seqs: dict[str, int] = {}
         for document in old:
             user_id = str(document["user_id"])
-            reached[user_id] = max(document["seq"], reached.get(user_id, 0))
-        inboxes = await self._inboxes.inboxes(reached) if reached else {}
-        for user_id, seq in reached.items():
-            # First: numbers are given out, and the unread counted, by what the inbox says of those that are gone.
+            last_seqs[user_id] = max(document["seq"], last_seqs.get(user_id, 0))
+        inboxes = await self._inboxes.inboxes(last_seqs) if last_seqs else {}
+        for user_id, seq in last_seqs.items():
+            # Before the deletion: the inbox keeps their numbers from being reused, and from being counted as unread.
             if inboxes[user_id].read_up_to < seq:
-                await self._marked(user_id, await self._inboxes.mark_up_to(user_id, seq))
+                await self._publish_marked(user_id, await self._inboxes.mark_up_to(user_id, seq))
         if old:
             await self._store.delete([document["_id"] for document in old])
         return len(old)
 
     async def inbox(self, user_id: str) -> Inbox:
-        """How far the user has read, and the number of the last notification there is."""
-        return await self._with_last(user_id, await self._inboxes.inbox(user_id))
+        """Return the user's read state, with the number of the last notification that is stored."""
+        return await self._with_stored_last_seq(user_id, await self._inboxes.inbox(user_id))
 
-    async def replay(self, user_id: str, seen: int | None) -> Replay:
-        """What a connection that joins has to be told of; one that has `seen` up to there, or (None) wants only news.
+    async def replay(self, user_id: str, last_seen: int | None) -> Replay:
+        """Return what a connection missed since the notification `last_seen`. None: it only wants new ones.
 
-        The connection is registered already: everything later than this replay reaches it.
+        The connection must be registered already, so that it receives everything published after this replay.
         """
         inbox = await self.inbox(user_id)
         self._dispatcher.set_position(topic_of(user_id), inbox.last_seq)
-        if seen is None:
+        if last_seen is None:
             return Replay(inbox, [])
-        if not 0 <= seen <= inbox.last_seq:
+        if not 0 <= last_seen <= inbox.last_seq:
             return Replay(inbox, [], "unknown_id")
-        if inbox.last_seq - seen > MAX_MISSED:
+        if inbox.last_seq - last_seen > MAX_REPLAY:
             return Replay(inbox, [], "too_far_behind")
-        missed = await self._between(user_id, seen + 1, inbox)
-        if len(missed) != inbox.last_seq - seen:
+        missed = await self._between(user_id, last_seen + 1, inbox)
+        if len(missed) != inbox.last_seq - last_seen:
             return Replay(inbox, [], "no_longer_kept")
         return Replay(inbox, missed)
 
-    async def fill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
-        """The `Filler` of the topics of notifications; up to FILL at a time."""
-        user_id = topic.removeprefix(TOPIC)
-        inbox = (await self._inboxes.inbox(user_id))._replace(last_seq=after + FILL)
+    async def backfill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
+        """Return up to BACKFILL_LIMIT events of `topic` after the number `after`. A `Backfill` of the dispatcher."""
+        user_id = topic.removeprefix(TOPIC_PREFIX)
+        inbox = (await self._inboxes.inbox(user_id))._replace(last_seq=after + BACKFILL_LIMIT)
         return [(event, [user_id]) for event in await self._between(user_id, after + 1, inbox)]
 
     async def _between(self, user_id: str, first: int, inbox: Inbox) -> list[Event]:
         found = await self._store.between(user_id, first, inbox.last_seq)
-        return [event_of(user_id, notification) for notification in await self._shown(found, inbox)]
+        return [event_of(user_id, notification) for notification in await self._with_senders(found, inbox)]
 
-    async def _with_last(self, user_id: str, inbox: Inbox) -> Inbox:
-        return inbox.with_last_seq(await self._store.last(user_id, inbox.last_seq))
+    async def _with_stored_last_seq(self, user_id: str, inbox: Inbox) -> Inbox:
+        return inbox.with_last_seq(await self._store.last_seq(user_id, inbox.last_seq))
 
-    async def _marked(self, user_id: str, inbox: Inbox) -> int:
-        inbox = await self._with_last(user_id, inbox)
-        self._tell_unread(user_id, inbox)
+    async def _publish_marked(self, user_id: str, inbox: Inbox) -> int:
+        inbox = await self._with_stored_last_seq(user_id, inbox)
+        self._publish_unread_count(user_id, inbox)
         return inbox.unread
 
-    def _tell(self, result: Appended, inbox: Inbox, profiles: Mapping[str, Profile]) -> None:
+    def _publish(self, result: Appended, inbox: Inbox, profiles: Mapping[str, Profile]) -> None:
         user_id = str(result.document["user_id"])
         if result.created:
             event = event_of(user_id, _notification(result.document, inbox, profiles))
             self._dispatcher.publish(event, [user_id])
         else:
-            # Whoever stored it may have died before telling anyone.
+            # The process that stored it may have crashed before it published the event.
             self._dispatcher.announce_position(topic_of(user_id), inbox.last_seq, CHANNEL, [user_id])
 
-    def _tell_unread(self, user_id: str, inbox: Inbox) -> None:
+    def _publish_unread_count(self, user_id: str, inbox: Inbox) -> None:
         body = {"unread_count": inbox.unread, "seq": inbox.last_seq}
         key = f"unread_count:{user_id}"
-        event = Event("unread_count", body, channel=CHANNEL, policy=Policy.LATEST, key=key, version=inbox.rank)
+        event = Event("unread_count", body, channel=CHANNEL, policy=Policy.LATEST, key=key, version=inbox.version)
         self._dispatcher.publish(event, [user_id])
 
-    async def _shown(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
+    async def _with_senders(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
         documents = list(documents)
         if not documents:
             return []
@@ -196,11 +199,11 @@ class NotificationService:
 
 
 def topic_of(user_id: str) -> str:
-    return TOPIC + user_id
+    return TOPIC_PREFIX + user_id
 
 
 def event_of(user_id: str, notification: Notification) -> Event:
-    """The notification as its user's connections are told of it."""
+    """Return the event that carries `notification` to its user's connections."""
     body = notification.model_dump(exclude={"type"})
     return Event(notification.type, body, channel=CHANNEL, topic=topic_of(user_id), sequence=notification.seq)
 

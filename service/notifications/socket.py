@@ -1,4 +1,4 @@
-"""The edge of the notification socket: the events of the stream, for clients that would rather have a WebSocket."""
+"""Route of the notification socket: the events of the stream, for clients that prefer a WebSocket."""
 
 from sanic import Blueprint, HTTPResponse, Request
 
@@ -35,14 +35,14 @@ def add(
 ) -> None:
     @bp.get("/ws/notifications")
     @connection(
-        "Follow one's notifications on a WebSocket",
+        "Receive notifications on a WebSocket",
         tag="notifications",
         kind="websocket",
         query=SocketQuery,
         errors=(OriginNotAllowed,),
     )
     async def follow_on_socket(request: Request, *, query: SocketQuery) -> HTTPResponse:
-        """With `?last_seq=` those since are sent first. What it carries is in `/asyncapi.json`."""
+        """With `?last_seq=` the missed notifications are sent first. The frames are described in `/asyncapi.json`."""
 
         async def begin(socket: WebSocket) -> None:
             FrameHandler(socket, FRAMES, verifier, limits, tracing)

@@ -1,4 +1,4 @@
-"""The edge of the notification stream: server-sent events, for the browser's own EventSource."""
+"""Route of the notification stream: server-sent events, for the browser's EventSource."""
 
 from sanic import Blueprint, HTTPResponse, Request
 
@@ -14,7 +14,7 @@ from service.telemetry.metrics import Metrics
 
 
 class StreamQuery(ConnectionQuery):
-    """`last_event_id`: for a new EventSource, which cannot be told the id that the one before has seen."""
+    """`last_event_id`: replaces the `Last-Event-ID` header, which scripts cannot set on a new EventSource."""
 
     last_event_id: str | None = None
 
@@ -22,18 +22,18 @@ class StreamQuery(ConnectionQuery):
 def add(bp: Blueprint, service: NotificationService, upgrade: ConnectionOpener, metrics: Metrics) -> None:
     @bp.get("/notifications/stream")
     @connection(
-        "Follow one's notifications",
+        "Receive notifications as an event stream",
         tag="notifications",
         kind="event-stream",
         query=StreamQuery,
         errors=(OriginNotAllowed,),
     )
     async def follow(request: Request, *, query: StreamQuery) -> HTTPResponse:
-        """Server-sent events. With `Last-Event-ID`, or `?last_event_id=`, those since are sent first."""
-        # The header is the browser's, when it reconnects by itself: later than the URL that it keeps using.
-        seen = parse_last_event_id(request.headers.get("last-event-id") or query.last_event_id)
+        """Server-sent events. With `Last-Event-ID`, or `?last_event_id=`, the missed notifications are sent first."""
+        # A browser that reconnects by itself sends the header and reuses the URL, so the header is newer.
+        last_seen = parse_last_event_id(request.headers.get("last-event-id") or query.last_event_id)
 
         async def begin(stream: EventStream) -> None:
-            await go_live(stream, service, seen, COMMENT_INTERVAL, metrics)
+            await go_live(stream, service, last_seen, COMMENT_INTERVAL, metrics)
 
         return await upgrade.open_stream(request, CHANNEL, begin)

@@ -1,4 +1,4 @@
-"""What a comment stands on: its post, its parent and its author, read at once for all who come together."""
+"""The context of a comment: the authors of the comment, its post and its parent, read together for several comments."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from service.posts.post_store import PostStore
 
 
 class CommentContext(NamedTuple):
-    """`author` is the comment's. The others are None where there is nobody, or nobody any more."""
+    """`author` is the author of the comment. The other two are None if they do not exist or have been deleted."""
 
     author: Profile
     post_author: ObjectId | None
@@ -23,7 +23,7 @@ class CommentContext(NamedTuple):
 
 
 class CommentTarget(NamedTuple):
-    """Where a comment is or is to be, and whose it is."""
+    """The post and parent that a comment belongs to, and its author."""
 
     post_id: ObjectId
     parent_id: ObjectId | None
@@ -31,62 +31,67 @@ class CommentTarget(NamedTuple):
 
 
 class ContextData(NamedTuple):
-    """What was found of the posts, the parents and the authors that were asked for."""
+    """Those of the requested posts (with their authors), parents and profiles that exist."""
 
     posts: Mapping[ObjectId, ObjectId | None]
     parents: Mapping[ObjectId, Parent]
     profiles: Mapping[str, Profile]
 
-    def context_of(self, place: CommentTarget) -> CommentContext:
-        parent = self.parents.get(place.parent_id) if place.parent_id else None
-        author = profile_of(str(place.author_id), self.profiles)
-        return CommentContext(author, self.posts.get(place.post_id), parent.author_id if parent else None)
+    def context_of(self, target: CommentTarget) -> CommentContext:
+        parent = self.parents.get(target.parent_id) if target.parent_id else None
+        author = profile_of(str(target.author_id), self.profiles)
+        return CommentContext(author, self.posts.get(target.post_id), parent.author_id if parent else None)
 
-    def validate(self, place: CommentTarget) -> CommentContext | Exception:
-        """The context of a comment that is to be there, or why it cannot be."""
-        if place.post_id not in self.posts:
+    def validate(self, target: CommentTarget) -> CommentContext | Exception:
+        """Return the context of a new comment, or the reason why it is refused."""
+        if target.post_id not in self.posts:
             return NotFound()
-        if place.parent_id:
-            parent = self.parents.get(place.parent_id)
-            if parent is None or parent.post_id != place.post_id:
+        if target.parent_id:
+            parent = self.parents.get(target.parent_id)
+            if parent is None or parent.post_id != target.post_id:
                 return ValidationFailed.of("parent_id", "The post has no such comment.")
-        return self.context_of(place)
+        return self.context_of(target)
 
 
 class CommentContextLoader:
-    """Finds out what comments stand on, as the database has it now: in three reads at most, however many they are."""
+    """Loads the current contexts of comments from the database, in at most three reads for any number of comments."""
 
     def __init__(self, posts: PostStore, comments: CommentStore, profiles: Profiles) -> None:
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
-        # Those who come while one look is out share the next one.
+        # Requests that arrive during a load share the next one.
         self._loads: Batcher[CommentTarget, CommentContext] = Batcher(self._load, timeout=BATCH_TIMEOUT)
 
     def load(self, author_id: str, post_id: str, parent_id: str | None) -> asyncio.Future[CommentContext]:
-        """For a comment that is to be. Raises Unavailable, here or from the future; the future also NotFound, for the
-        post, and ValidationFailed, for `parent_id`."""
+        """Load the context of a new comment.
+
+        Raises Unavailable, at once or from the future. The future also raises NotFound if the post does not exist, and
+        ValidationFailed if `parent_id` is not a comment of the post.
+        """
         parent = ObjectId(parent_id) if parent_id else None
         return self._loads.submit(CommentTarget(ObjectId(post_id), parent, ObjectId(author_id)))
 
     async def load_stored(self, comments: Iterable[Document]) -> list[CommentContext]:
-        """Of each of these. Raises Unavailable."""
-        places = [CommentTarget(comment["post_id"], comment["parent_id"], comment["author_id"]) for comment in comments]
-        ground = await self._read(places)
-        return [ground.context_of(place) for place in places]
+        """Load the contexts of stored comments, in the same order. Raises Unavailable."""
+        targets = [
+            CommentTarget(comment["post_id"], comment["parent_id"], comment["author_id"]) for comment in comments
+        ]
+        data = await self._read(targets)
+        return [data.context_of(target) for target in targets]
 
     async def close(self) -> None:
         await self._loads.close()
 
-    async def _load(self, places: Sequence[CommentTarget]) -> list[CommentContext | Exception]:
-        ground = await self._read(places)
-        return [ground.validate(place) for place in places]
+    async def _load(self, targets: Sequence[CommentTarget]) -> list[CommentContext | Exception]:
+        data = await self._read(targets)
+        return [data.validate(target) for target in targets]
 
-    async def _read(self, places: Sequence[CommentTarget]) -> ContextData:
+    async def _read(self, targets: Sequence[CommentTarget]) -> ContextData:
         return ContextData(
             *await asyncio.gather(
-                self._posts.authors({place.post_id for place in places}),
-                self._comments.parents({place.parent_id for place in places if place.parent_id}),
-                self._profiles.profiles({str(place.author_id) for place in places}),
+                self._posts.authors({target.post_id for target in targets}),
+                self._comments.parents({target.parent_id for target in targets if target.parent_id}),
+                self._profiles.profiles({str(target.author_id) for target in targets}),
             )
         )

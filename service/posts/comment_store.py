@@ -1,4 +1,4 @@
-"""The comments, as they are stored: one numbered list for each post."""
+"""The store of comments: a numbered list per post."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -15,9 +15,12 @@ from service.datastores.sequenced_log import Appended, SequencedLog
 from service.posts.models import NewComment
 from service.posts.post_store import NOT_ERASED, PostStore, author_of
 
+PENDING = "owed"
+"""The name of the stored field that marks a comment as pending."""
+
 
 class Parent(NamedTuple):
-    """A comment that is replied to: its post, and its author where that has not been deleted."""
+    """A comment that is replied to. `author_id` is None if its author has been deleted."""
 
     post_id: ObjectId
     author_id: ObjectId | None
@@ -26,10 +29,9 @@ class Parent(NamedTuple):
 class CommentStore:
     """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at, erased?}`.
 
-    `number` counts a post's comments 1, 2, 3 … without holes, so that the last one is how many there are: a count
-    that no repeated request and no crash can put out. `owed`: the comment's notifications and its post's
-    `comment_count` are still to be seen to; it is written with the comment, and there until that is done.
-    `erased`: its author has been deleted.
+    `number` numbers a post's comments 1, 2, 3 … without gaps, so the last number is the count. Repeated requests and
+    crashes cannot make it wrong. `owed` marks the comment as pending: its notifications and the post's `comment_count`
+    may not be done. It is written with the comment and removed once they are. `erased`: the author has been deleted.
     """
 
     def __init__(self, database: Database, posts: PostStore, on_batch: Callable[[int], None] | None = None) -> None:
@@ -53,18 +55,18 @@ class CommentStore:
                 partialFilterExpression={"nonce": {"$exists": True}},
             )
             await self._comments.create_index(
-                [("owed", 1), ("_id", 1)], partialFilterExpression={"owed": {"$exists": True}}
+                [(PENDING, 1), ("_id", 1)], partialFilterExpression={PENDING: {"$exists": True}}
             )
 
     def append(self, author_id: str, post_id: str, comment: NewComment) -> asyncio.Future[Appended]:
-        """Store `comment`, or find the one that the same author sent to the same post with the same nonce."""
+        """Store `comment`, or find the earlier one with the same author, post and nonce. Raises Unavailable."""
         document: Document = {
             "_id": ObjectId(),
             "post_id": ObjectId(post_id),
             "parent_id": ObjectId(comment.parent_id) if comment.parent_id else None,
             "author_id": ObjectId(author_id),
             "content": comment.content,
-            "owed": True,
+            PENDING: True,
             "created_at": now(),
         }
         if comment.nonce is not None:
@@ -72,20 +74,22 @@ class CommentStore:
         return self._append.append(document)
 
     async def after(self, post_id: str, number: int, limit: int) -> list[Document]:
-        """The `limit` comments of the post that follow `number`, in order. Raises Unavailable."""
+        """Return up to `limit` comments of the post after `number`, ascending. Raises Unavailable."""
         where = {"post_id": ObjectId(post_id), "number": {"$gt": number, "$lte": number + limit}}
         async with unavailable():
             found = await self._comments.find(where).to_list(limit)
         return sorted(found, key=lambda document: int(document["number"]))
 
     async def parents(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, Parent]:
-        """Those of these comments that there are. Raises Unavailable."""
+        """Return those of the comments that exist. Raises Unavailable."""
         found = await find_by_ids(self._comments, comment_ids, {"post_id": 1, "author_id": 1, "erased": 1})
         return {document["_id"]: Parent(document["post_id"], author_of(document)) for document in found}
 
     async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[ObjectId]]:
-        """Empty the comments of a user who is being deleted, from `since` on. Gives them in batches, those that were
-        empty before as well. Repeatable. Raises Unavailable."""
+        """Erase the content of a user's comments, optionally only of those since `since`.
+
+        Yields their ids in batches, including comments that were erased before. Can be repeated. Raises Unavailable.
+        """
         async for batch in scan(self._comments, {"author_id": ObjectId(author_id)}, {"_id": 1}, since):
             ids = [document["_id"] for document in batch]
             async with unavailable():
@@ -95,8 +99,8 @@ class CommentStore:
             yield ids
 
     async def pending(self, after: ObjectId | None, limit: int) -> list[Document]:
-        """The `limit` oldest comments with something owed, of those later than `after`. Raises Unavailable."""
-        where: Document = {"owed": True}
+        """Return the `limit` oldest pending comments with an id above `after`. Raises Unavailable."""
+        where: Document = {PENDING: True}
         if after:
             where["_id"] = {"$gt": after}
         async with unavailable():
@@ -104,9 +108,9 @@ class CommentStore:
         return found
 
     async def mark_done(self, comment_ids: Sequence[ObjectId]) -> None:
-        """Nothing is owed for these any more. Raises Unavailable."""
+        """Remove the pending marks of these comments. Raises Unavailable."""
         async with unavailable():
-            await self._comments.update_many({"_id": {"$in": list(comment_ids)}}, {"$unset": {"owed": ""}})
+            await self._comments.update_many({"_id": {"$in": list(comment_ids)}}, {"$unset": {PENDING: ""}})
 
     async def close(self) -> None:
         await self._append.close()

@@ -1,4 +1,4 @@
-"""What goes in and out of posts and comments."""
+"""Request and response models of posts and comments."""
 
 from pydantic import BaseModel, Field
 
@@ -9,7 +9,7 @@ from service.common.profiles import Profile
 from service.common.times import Time
 
 MAX_NUMBER = 2**53 - 1
-"""The largest integer that every client's JSON keeps exact."""
+"""The largest integer that JSON parsers with double-precision numbers represent exactly."""
 
 
 class NewPost(Input):
@@ -17,7 +17,7 @@ class NewPost(Input):
 
 
 class NewComment(Input):
-    """`parent_id`: the comment of the same post that this one replies to."""
+    """`parent_id`: the comment of the same post that this one replies to. `nonce`: makes sending it repeatable."""
 
     content: Content
     parent_id: Id | None = None
@@ -33,7 +33,7 @@ class Post(BaseModel):
 
 
 class PostPage(BaseModel):
-    """Newest first; `next` is the `before` of the next page, null on the last."""
+    """Newest first. `next` is the `before` of the next page, null on the last page."""
 
     items: list[Post]
     next: Id | None
@@ -49,21 +49,21 @@ class Comment(BaseModel):
 
 
 class CommentPage(BaseModel):
-    """Oldest first; `next` is the `after` of the next page, null on the last."""
+    """Oldest first. `next` is the `after` of the next page, null on the last page."""
 
     items: list[Comment]
     next: int | None
 
 
 class PostQuery(Query):
-    """`before`: a cursor, the `next` of another page."""
+    """`before`: a cursor, the `next` of the previous page."""
 
     limit: int = Field(30, ge=1, le=100)
     before: Id | None = None
 
 
 class CommentQuery(Query):
-    """`after`: a cursor, the `next` of another page."""
+    """`after`: a cursor, the `next` of the previous page."""
 
     limit: int = Field(30, ge=1, le=100)
     after: int = Field(0, ge=0, le=MAX_NUMBER)

@@ -1,9 +1,10 @@
-"""What comments owe: the background task that sees to their notifications, and the sweep for what a crash left."""
+"""The transactional outbox of comments: dispatches their notifications, also those that a crashed process left."""
 
 import asyncio
 import random
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -24,20 +25,24 @@ from service.posts.post_store import PostStore
 log = structlog.get_logger()
 
 MAX_QUEUED = 1000
-"""Comments that may wait in memory; what comes beyond is found in the database."""
+"""Comments in the memory queue. Further ones are read from the database."""
 BATCH = 64
 RECOVERY_INTERVAL = 30.0
-"""Seconds between two looks for what some process left when it died: the longest that a notification is late then."""
-PAUSE = 0.25
-"""Seconds that the marks of what is paid are left to gather. To clear one costs the database as much as to store the
-comment, and the next notification would wait for it."""
+"""Seconds between two recoveries of pending comments from the database. Notifications of a process that crashed are
+delayed by at most about this long."""
+MARK_DELAY = 0.25
+"""Seconds that dispatched comments are collected before they are marked done together. Marking one costs the database
+as much as storing the comment, and delays the next notification."""
 COUNT_TIMEOUT = 0.5
-"""Seconds that a comment waits for its post's count: long enough for everyone's next read to show it, and too short for
-a database that has gone since to hold up what it has stored."""
+"""Seconds that `enqueue` waits for the post's comment count. Usually enough for the author's next read to include the
+comment, and short enough that a database which has just failed does not hold up the response to a stored comment."""
 
 
 class PendingComment(NamedTuple):
-    """A comment with something owed. `counting` ends well once its post's count has it; None: nobody has tried."""
+    """A comment that is not marked done.
+
+    `count_update` completes once the post's count includes the comment, or fails. None: no update was attempted.
+    """
 
     comment: Document
     context: CommentContext
@@ -45,16 +50,16 @@ class PendingComment(NamedTuple):
 
     @property
     def is_counted(self) -> bool:
-        counting = self.count_update
-        return counting is not None and not counting.cancelled() and counting.exception() is None
+        update = self.count_update
+        return update is not None and not update.cancelled() and update.exception() is None
 
 
 class NotificationOutbox:
-    """Pays for each comment what it owes: the notifications of those it concerns, and its place in the post's count.
+    """Stores the notifications of each comment, and makes sure that the post's comment count includes it.
 
-    The mark in the comment's document is the authority. It is cleared only when all is paid, and all of it may be
-    paid twice without harm; so any process may pay at any time, and a crash costs a delay and nothing else. For the
-    same reason nobody waits for the marks of what is paid: they are cleared later, and many at a time.
+    The pending mark in the comment's document is authoritative. It is removed only after everything is done. All steps
+    are idempotent, so any process may perform them at any time, and a crash only delays them. For the same reason the
+    marks are removed later and in batches: nobody waits for it.
     """
 
     def __init__(
@@ -64,109 +69,121 @@ class NotificationOutbox:
         contexts: CommentContextLoader,
         notifications: NotificationService,
         *,
-        interval: float = RECOVERY_INTERVAL,
+        recovery_interval: float = RECOVERY_INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`recovery_interval` is in seconds; `clock` returns seconds and decides when recovery and marking are due."""
         self._comments = comments
         self._posts = posts
         self._contexts = contexts
         self._notifications = notifications
-        self._interval = interval
+        self._recovery_interval = recovery_interval
+        self._clock = clock
         self._counts: Batcher[Document, None] = Batcher(self._count, timeout=COUNT_TIMEOUT)
         self._queue: deque[PendingComment] = deque()
         self._done: list[PendingComment] = []
-        """No more than are paid within PAUSE and one write."""
+        """Dispatched but still marked: at most as many as are dispatched within MARK_DELAY and one write."""
         self._wake = asyncio.Event()
-        self._next_recovery = 0.0
-        self._next_marking = 0.0
+        self._recovery_due = 0.0
+        self._marking_due = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        self._recovery_due = self._clock()
         self._task = asyncio.create_task(run_forever(self._step, "notification_outbox"))
 
     async def close(self) -> None:
-        """Stop at once: what is still owed stands in the database."""
+        """Stop at once. Pending comments are marked in the database, so another process recovers them."""
         await cancel_and_wait(self._task)
         await self._counts.close()
 
     async def enqueue(self, comment: Document, context: CommentContext) -> None:
-        """Pay for `comment`, which is stored, soon. Returns once its post's count has it, or cannot have it just now.
-        Never fails."""
-        counting = None
+        """Queue a stored comment for dispatch.
+
+        Returns once the post's count includes it, or after about COUNT_TIMEOUT. Never raises.
+        """
+        count_update = None
         with suppress(Unavailable):
-            counting = self._counts.submit(comment)
+            count_update = self._counts.submit(comment)
         if len(self._queue) < MAX_QUEUED:
-            self._queue.append(PendingComment(comment, context, counting))
+            self._queue.append(PendingComment(comment, context, count_update))
         else:
-            self._next_recovery = 0.0
+            self._recovery_due = self._clock()
         self._wake.set()
-        if counting:
+        if count_update:
             with suppress(Unavailable, PyMongoError):
-                await counting
+                await count_update
 
     async def _step(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         try:
-            if now >= self._next_recovery:
-                # Between processes the sweeps spread out, so that they seldom pay the same.
-                self._next_recovery = now + random.uniform(0.75, 1.25) * self._interval  # noqa: S311
+            if now >= self._recovery_due:
+                # Jitter, so that several processes rarely recover the same comments at the same time.
+                self._recovery_due = now + random.uniform(0.75, 1.25) * self._recovery_interval  # noqa: S311
                 await self._recover()
-            elif self._done and now >= self._next_marking:
+            elif self._done and now >= self._marking_due:
                 await self._mark_done()
             elif self._queue:
                 await self._dispatch([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
             else:
                 self._wake.clear()
-                due = min(self._next_recovery, self._next_marking) if self._done else self._next_recovery
+                due = min(self._recovery_due, self._marking_due) if self._done else self._recovery_due
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), due - now)
         except Exception:
-            self._next_recovery = 0.0
+            self._recovery_due = self._clock()
             raise
 
     async def _recover(self) -> None:
-        """Pay for every comment that is marked; what waits in memory is among them."""
+        """Dispatch every comment that is marked pending in the database. It includes those in the queue."""
         await self._mark_done()
         self._queue.clear()
-        last: ObjectId | None = None
+        last_id: ObjectId | None = None
         failure: Exception | None = None
-        while batch := await self._comments.pending(last, BATCH):
-            last = batch[-1]["_id"]
+        while batch := await self._comments.pending(last_id, BATCH):
+            last_id = batch[-1]["_id"]
             contexts = await self._contexts.load_stored(batch)
             try:
                 await self._dispatch([PendingComment(*pair) for pair in zip(batch, contexts, strict=True)])
             except DispatchFailed as error:
-                # One that cannot be paid must not keep the others from being paid.
+                # One comment that cannot be dispatched must not hold up the others.
                 failure = error
             await self._mark_done()
         if failure:
             raise failure
 
     async def _dispatch(self, pending: Sequence[PendingComment]) -> None:
-        """Raises DispatchFailed where some could not be paid; the others are. Raises Unavailable."""
-        drafts = [draft for each in pending for draft in requests_of(each.comment, each.context)]
-        outcomes = await self._notifications.notify(drafts)
-        unpaid = {draft.comment_id: outcome for draft, outcome in zip(drafts, outcomes, strict=True) if outcome}
+        """Store the notifications of `pending`.
+
+        Raises DispatchFailed if that failed for some of them; the others are dispatched. Raises Unavailable.
+        """
+        requests = [request for each in pending for request in requests_of(each.comment, each.context)]
+        outcomes = await self._notifications.notify(requests)
+        failed = {request.comment_id: error for request, error in zip(requests, outcomes, strict=True) if error}
         if not self._done:
-            self._next_marking = asyncio.get_running_loop().time() + PAUSE
-        self._done += [each for each in pending if str(each.comment["_id"]) not in unpaid]
-        if unpaid:
-            raise DispatchFailed from next(iter(unpaid.values()))
+            self._marking_due = self._clock() + MARK_DELAY
+        self._done += [each for each in pending if str(each.comment["_id"]) not in failed]
+        if failed:
+            raise DispatchFailed from next(iter(failed.values()))
 
     async def _mark_done(self) -> None:
-        """Clear the marks of what is paid, once it is counted, too. Raises Unavailable; then they are swept."""
-        paid, self._done = self._done, []
-        if not paid:
+        """Remove the marks of dispatched comments, after making sure that they are counted.
+
+        Raises Unavailable; then they are recovered from the database.
+        """
+        done, self._done = self._done, []
+        if not done:
             return
         await self._notifications.flush_hints()
-        if counting := [each.count_update for each in paid if each.count_update]:
-            await asyncio.wait(counting)
-        if uncounted := [each.comment for each in paid if not each.is_counted]:
-            await self._posts.raise_comment_counts(_reached(uncounted))
-        await self._comments.mark_done([each.comment["_id"] for each in paid])
+        if count_updates := [each.count_update for each in done if each.count_update]:
+            await asyncio.wait(count_updates)
+        if uncounted := [each.comment for each in done if not each.is_counted]:
+            await self._posts.raise_comment_counts(_last_numbers(uncounted))
+        await self._comments.mark_done([each.comment["_id"] for each in done])
 
     async def _count(self, comments: Sequence[Document]) -> list[None]:
         try:
-            await self._posts.raise_comment_counts(_reached(comments))
+            await self._posts.raise_comment_counts(_last_numbers(comments))
         except (Unavailable, PyMongoError) as error:
             count_failure("count_comments")
             log.warning("comments_not_counted", error=type(error).__name__)
@@ -178,35 +195,38 @@ class DispatchFailed(Unavailable):
     detail = "Some notifications could not be stored."
 
 
-def _reached(comments: Iterable[Document]) -> dict[ObjectId, int]:
-    """The number of the last comment of each post."""
-    reached: dict[ObjectId, int] = {}
+def _last_numbers(comments: Iterable[Document]) -> dict[ObjectId, int]:
+    """Return the number of the last comment of each post."""
+    last: dict[ObjectId, int] = {}
     for comment in comments:
-        reached[comment["post_id"]] = max(comment["number"], reached.get(comment["post_id"], 0))
-    return reached
+        last[comment["post_id"]] = max(comment["number"], last.get(comment["post_id"], 0))
+    return last
 
 
 def requests_of(comment: Document, context: CommentContext) -> list[NotificationRequest]:
-    """The notifications of `comment`."""
+    """Return the notifications to store for `comment`."""
     return [
         NotificationRequest(
             type=kind,
-            user_id=str(user),
+            user_id=str(user_id),
             sender=context.author,
             post_id=str(comment["post_id"]),
             comment_id=str(comment["_id"]),
             content=comment["content"],
         )
-        for user, kind in recipients(comment["author_id"], context.post_author, context.parent_author).items()
+        for user_id, kind in recipients(comment["author_id"], context.post_author, context.parent_author).items()
     ]
 
 
 def recipients(author: ObjectId, post_author: ObjectId | None, parent_author: ObjectId | None) -> dict[ObjectId, Kind]:
-    """Whom a comment by `author` notifies, and of what: of a reply rather than a comment, and nobody of their own."""
-    told: dict[ObjectId, Kind] = {}
+    """Return who is notified of a comment by `author`, and of what kind.
+
+    A user who would get both kinds gets NEW_REPLY. The author gets none.
+    """
+    kinds: dict[ObjectId, Kind] = {}
     if post_author:
-        told[post_author] = "NEW_COMMENT"
+        kinds[post_author] = "NEW_COMMENT"
     if parent_author:
-        told[parent_author] = "NEW_REPLY"
-    told.pop(author, None)
-    return told
+        kinds[parent_author] = "NEW_REPLY"
+    kinds.pop(author, None)
+    return kinds

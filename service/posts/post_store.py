@@ -1,4 +1,4 @@
-"""The posts, as they are stored."""
+"""The store of posts."""
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,14 +10,13 @@ from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.scan import scan
 
-FIRST_SPAN = timedelta(minutes=1)
-SPAN_GROWTH = 8
-SPANS = 8
-"""A minute, then eight times as long each time: together four years; what is older comes at once."""
+FIRST_RANGE = timedelta(minutes=1)
+RANGE_GROWTH = 8
+RANGES = 8
+"""The first range is a minute, each further one 8 times as long: together 4 years. A last range has the rest."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9999, 1, 1, tzinfo=UTC)
-"""Not this moment: the clock of the process that stored the latest post may be ahead of ours."""
-
+"""Not the current time: the process that stored the latest post may have a clock that is ahead of this one's."""
 
 NOT_ERASED = {"erased": None}
 
@@ -25,8 +24,8 @@ NOT_ERASED = {"erased": None}
 class PostStore:
     """`posts`: `{author_id, content, comment_count, created_at, erased?}`.
 
-    `comment_count` is the number of the last comment, raised after it: only ever upwards, so as often as one likes.
-    `erased`: its author has been deleted, and it is there only for the comments of others.
+    `comment_count` is the number of the last comment. It is set after the comment is stored and never decreases, so an
+    update can be repeated. `erased`: the author has been deleted, and the post stays only for the comments of others.
     """
 
     def __init__(self, database: Database) -> None:
@@ -37,7 +36,7 @@ class PostStore:
             await self._posts.create_index([("created_at", -1), ("_id", -1)])
 
     async def insert(self, author_id: str, content: str, created_at: datetime) -> Document:
-        """Raises Unavailable."""
+        """Store a new post. Raises Unavailable."""
         document = {
             "_id": ObjectId(),
             "author_id": ObjectId(author_id),
@@ -50,24 +49,25 @@ class PostStore:
         return document
 
     async def post(self, post_id: str) -> Document | None:
-        """Raises Unavailable."""
+        """Return the post, or None. Raises Unavailable."""
         async with unavailable():
             document: Document | None = await self._posts.find_one({"_id": ObjectId(post_id)})
         return document
 
     async def latest(self, limit: int, before: Document | None, now: datetime) -> list[Document]:
-        """The `limit` latest before the post `before` (None: of all), latest first. Raises Unavailable.
+        """Return the `limit` latest posts before the post `before`, or of all if it is None. Latest first.
 
-        Looks back in growing spans of time: the embedded database reads and sorts all that a query matches.
+        Queries time ranges of growing length: the embedded database reads and sorts everything that a query matches.
+        Raises Unavailable.
         """
         moment, end, below = now, END, {}
         if before:
             moment = before["created_at"]
             end = moment + timedelta(milliseconds=1)
-            # Of the same millisecond, the ids decide.
+            # Posts of the same millisecond are ordered by id.
             below = {"$or": [{"created_at": {"$lt": moment}}, {"_id": {"$lt": before["_id"]}}]}
         found: list[Document] = []
-        for since, until in _spans(moment, end):
+        for since, until in _time_ranges(moment, end):
             where = {"created_at": {"$gte": since, "$lt": until}, **below}
             async with unavailable():
                 cursor = self._posts.find(where).sort([("created_at", -1), ("_id", -1)]).limit(limit - len(found))
@@ -77,14 +77,14 @@ class PostStore:
         return found
 
     async def authors(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId | None]:
-        """The author of each post there is; None of one whose author has been deleted. Raises Unavailable."""
+        """Return the author of each post that exists, None if the author has been deleted. Raises Unavailable."""
         found = await find_by_ids(self._posts, post_ids, {"author_id": 1, "erased": 1})
         return {document["_id"]: author_of(document) for document in found}
 
     async def erase(self, author_id: str, since: datetime | None = None) -> int:
-        """Take out the posts of a user who is being deleted, from `since` on; of those with comments leave the place.
+        """Delete a user's posts, optionally only those since `since`. Posts with comments are emptied instead.
 
-        How many those were. Repeatable. Raises Unavailable.
+        Returns the number of posts. Can be repeated. Raises Unavailable.
         """
         erased = 0
         mine = {"author_id": ObjectId(author_id)}
@@ -97,28 +97,28 @@ class PostStore:
         return erased
 
     async def comment_counts(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, int]:
-        """For SequencedLog: a number that each post's comments have reached. Raises Unavailable."""
+        """Return a lower bound of each post's last comment number: the hints of SequencedLog. Raises Unavailable."""
         async with unavailable():
             found = await self._posts.find({"_id": {"$in": list(post_ids)}}, {"comment_count": 1}).to_list(
                 len(post_ids)
             )
         return {document["_id"]: document["comment_count"] for document in found}
 
-    async def raise_comment_counts(self, reached: Mapping[ObjectId, int]) -> None:
-        """The comments of these posts have reached these numbers. Raises Unavailable."""
-        changes = [UpdateOne({"_id": post}, {"$max": {"comment_count": count}}) for post, count in reached.items()]
+    async def raise_comment_counts(self, counts: Mapping[ObjectId, int]) -> None:
+        """Raise each post's count to at least the given number. Raises Unavailable."""
+        changes = [UpdateOne({"_id": post}, {"$max": {"comment_count": count}}) for post, count in counts.items()]
         await update_all(self._posts, changes)
 
 
 def author_of(document: Document) -> ObjectId | None:
-    """Of a post or a comment: who is to be told of what becomes of it."""
+    """Return the author of a post or comment, None if the author has been deleted."""
     return None if document.get("erased") else document["author_id"]
 
 
-def _spans(moment: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Adjoining spans of time from `end` back to the beginning: the first until FIRST_SPAN before `moment`."""
-    until, since = end, moment - FIRST_SPAN
-    for growth in range(1, SPANS + 1):
+def _time_ranges(moment: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield adjacent time ranges from `end` back to BEGINNING; the first ends at FIRST_RANGE before `moment`."""
+    until, since = end, moment - FIRST_RANGE
+    for growth in range(1, RANGES + 1):
         yield since, until
-        until, since = since, since - FIRST_SPAN * SPAN_GROWTH**growth
+        until, since = since, since - FIRST_RANGE * RANGE_GROWTH**growth
     yield BEGINNING, until

@@ -1,4 +1,4 @@
-"""The HTTP edge of posts and comments."""
+"""HTTP routes of posts and comments."""
 
 from sanic import Blueprint, HTTPResponse, Request
 
@@ -52,9 +52,9 @@ def blueprint(service: PostService, auth: Authentication) -> Blueprint:
         errors=(NotFound, NonceReused),
     )
     async def comment(request: Request, caller: Identity, post_id: str, *, body: NewComment) -> HTTPResponse:
-        """Answers 200 and the first comment where the author has sent the same nonce to the post before."""
-        made, is_new = await service.comment(caller.user_id, path_id(post_id), body)
-        return json_response(made, 201 if is_new else 200)
+        """Returns 200 and the earlier comment if the author has already commented on the post with this nonce."""
+        stored, created = await service.comment(caller.user_id, path_id(post_id), body)
+        return json_response(stored, 201 if created else 200)
 
     @bp.get("/posts/<post_id:str>/comments")
     @endpoint(

@@ -1,4 +1,4 @@
-"""What can be done with posts and comments."""
+"""Posts and comments: publishing, listing and commenting."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ from service.posts.post_store import PostStore
 
 
 class PostService:
-    """All ids are 24-hex strings; every method raises Unavailable."""
+    """All ids are strings of 24 hex digits. Every method raises Unavailable."""
 
     def __init__(
         self,
@@ -31,20 +31,21 @@ class PostService:
         self._outbox = outbox
 
     async def create(self, author_id: str, new: NewPost) -> Post:
-        # The author is read first: what has been stored must not be answered with a 503.
+        """Publish a post."""
+        # The author is read first: a stored post must not be answered with a 503.
         profiles = await self._profiles.profiles([author_id])
         return _post(await self._posts.insert(author_id, new.content, now()), profiles)
 
     async def post(self, post_id: str) -> Post:
-        """Raises NotFound."""
+        """Return one post. Raises NotFound."""
         document = await self._existing(post_id)
         return _post(document, await self._authors([document]))
 
     async def page(self, *, limit: int, before: str | None) -> PostPage:
-        """The latest posts before the post `before`. Raises ValidationFailed where that is none."""
+        """Return the latest posts before the post `before`. Raises ValidationFailed if it does not exist."""
         cursor = None
         if before is not None and (cursor := await self._posts.post(before)) is None:
-            raise ValidationFailed.of("before", "This is not the cursor of a page.")
+            raise ValidationFailed.of("before", "Not the cursor of a page.")
         found = await self._posts.latest(limit + 1, cursor, now())
         shown = found[:limit]
         profiles = await self._authors(shown)
@@ -52,21 +53,22 @@ class PostService:
         return PostPage(items=items, next=items[-1].id if len(found) > limit else None)
 
     async def comment(self, author_id: str, post_id: str, new: NewComment) -> tuple[Comment, bool]:
-        """Store a comment and hand it to NotificationOutbox. If its nonce was seen: the first comment, and False.
+        """Store a comment and enqueue its notifications. Returns it and True.
 
-        Raises NotFound for the post, ValidationFailed for `parent_id`, NonceReused.
+        If the author has used the nonce on this post before, returns the earlier comment and False. Raises NotFound for
+        the post, ValidationFailed for `parent_id`, and NonceReused if the earlier comment differs.
         """
         context = await self._contexts.load(author_id, post_id, new.parent_id)
-        document, is_new = await self._comments.append(author_id, post_id, new)
+        document, created = await self._comments.append(author_id, post_id, new)
         comment = _comment(document, context.author)
-        if is_new:
+        if created:
             await self._outbox.enqueue(document, context)
         elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
             raise NonceReused
-        return comment, is_new
+        return comment, created
 
     async def comments(self, post_id: str, *, limit: int, after: int) -> CommentPage:
-        """The post's comments that follow the cursor `after`. Raises NotFound."""
+        """Return the post's comments after the cursor `after`, oldest first. Raises NotFound."""
         await self._existing(post_id)
         found = await self._comments.after(post_id, after, limit + 1)
         shown = found[:limit]

@@ -1,4 +1,4 @@
-"""A signed-in user of a served app: over HTTP, on the event stream, on the socket."""
+"""A signed-in user of a served app, over HTTP, the event stream and the socket."""
 
 import asyncio
 import json
@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.notifications.service_process import names
+from tests.notifications.service_process import user_numbers
 from tests.rest import RestClient
 
 TIMEOUT = 10.0
+"""Seconds to wait for an event or frame."""
 
 
 class ServerSentEvent(NamedTuple):
-    """One server-sent event; `name` is "message" where it has none, as in a browser."""
+    """A server-sent event. `name` is "message" if the event has none, as in a browser."""
 
     id: str | None
     name: str
@@ -24,7 +25,7 @@ class ServerSentEvent(NamedTuple):
 
 
 class EventSource:
-    """The events of one response, parsed as WHATWG HTML 9.2.6 says."""
+    """Parses the events of a response (WHATWG HTML, section 9.2.6)."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -32,7 +33,7 @@ class EventSource:
         self._lines = response.aiter_lines()
 
     async def next(self) -> ServerSentEvent:
-        """The next event. Raises StopAsyncIteration at the end of the stream."""
+        """Return the next event. Raises StopAsyncIteration at the end of the stream."""
         id, name, data = None, "message", []
         async with asyncio.timeout(TIMEOUT):
             while True:
@@ -74,25 +75,25 @@ class ApiUser:
 
     @classmethod
     async def register(cls, client: RestClient, display_name: str = "Someone") -> "ApiUser":
-        body = {"username": f"visitor{next(names)}", "password": "correct horse", "display_name": display_name}
-        answer = await client.post("/api/v1/auth/register", json=body)
-        assert 201 == answer.status_code
-        return cls(client, answer.json())
+        body = {"username": f"user{next(user_numbers)}", "password": "correct horse", "display_name": display_name}
+        response = await client.post("/api/v1/auth/register", json=body)
+        assert 201 == response.status_code
+        return cls(client, response.json())
 
     async def call(self, method: str, path: str, status: int, **arguments: Any) -> Any:
-        """The JSON that `path` answers, with the `status` that it has to have."""
+        """Send a request, check its status, and return the JSON of the response."""
         request = getattr(self._client, method)
-        answer = await request(f"/api/v1{path}", headers=self._headers, **arguments)
-        assert status == answer.status_code, answer.text
-        return answer.json() if answer.content else None
+        response = await request(f"/api/v1{path}", headers=self._headers, **arguments)
+        assert status == response.status_code, response.text
+        return response.json() if response.content else None
 
     async def post(self, content: str = "A post") -> str:
         return str((await self.call("post", "/posts", 201, json={"content": content}))["id"])
 
     async def comment(self, post_id: str, content: str = "Aye", **fields: Any) -> dict[str, Any]:
         body = {"content": content, **fields}
-        made: dict[str, Any] = await self.call("post", f"/posts/{post_id}/comments", 201, json=body)
-        return made
+        comment: dict[str, Any] = await self.call("post", f"/posts/{post_id}/comments", 201, json=body)
+        return comment
 
     @asynccontextmanager
     async def stream(self, headers: dict[str, str] | None = None, **query: str) -> AsyncIterator[EventSource]:

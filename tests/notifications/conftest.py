@@ -1,6 +1,8 @@
-"""Fixtures for what notifications and posts share."""
+"""Fixtures of the notification and post tests."""
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -8,6 +10,8 @@ import pytest_asyncio
 from sanic import Sanic
 
 from config.settings import Settings
+from service import app as app_module
+from service.accounts.passwords import Passwords
 from service.app import create_app
 from service.commands.release import release
 from service.datastores.mongo import Mongo
@@ -15,14 +19,16 @@ from tests.conftest import SECRET, Datastores, drop
 from tests.notifications.service_process import ServiceProcess
 from tests.rest import RestClient, forget_documents, serving
 
+StartProcess = Callable[..., ServiceProcess]
+
 
 @pytest.fixture
-async def start_process(mongo: Mongo) -> AsyncIterator[Callable[[], ServiceProcess]]:
-    """Starts processes that share one database."""
+async def start_process(mongo: Mongo) -> AsyncIterator[StartProcess]:
+    """Call it to start a process; all share one database. Keyword arguments go to the NotificationOutbox."""
     started: list[ServiceProcess] = []
 
-    def start() -> ServiceProcess:
-        started.append(ServiceProcess(mongo.database))
+    def start(**outbox_options: Any) -> ServiceProcess:
+        started.append(ServiceProcess(mongo.database, **outbox_options))
         return started[-1]
 
     await start().create_indexes()
@@ -32,13 +38,13 @@ async def start_process(mongo: Mongo) -> AsyncIterator[Callable[[], ServiceProce
 
 
 @pytest.fixture
-def process(start_process: Callable[[], ServiceProcess]) -> ServiceProcess:
+def process(start_process: StartProcess) -> ServiceProcess:
     return start_process()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
-    """The whole service, served for all tests of a module: putting it together takes two seconds."""
+    """A client of the whole service, which all tests of a module share: building the app takes two seconds."""
     uri = datastores.database(f"test_{uuid4().hex}")
     settings = Settings(
         host="127.0.0.1",
@@ -51,7 +57,10 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
     forget_documents()
     assert settings.mongodb_uri
     await release(settings.mongodb_uri)
-    app = create_app(settings=settings)
+    with pytest.MonkeyPatch.context() as patch:
+        # Cheap password hashing: these tests only need signed-in users.
+        patch.setattr(app_module, "Passwords", partial(Passwords, time_cost=1, memory_cost=64))
+        app = create_app(settings=settings)
     try:
         async with serving(app) as client:
             yield client

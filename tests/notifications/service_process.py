@@ -1,11 +1,11 @@
-"""One process of the social half, over a database that other processes may share."""
+"""The post and notification services of one process, over a database that other processes may share."""
 
 from itertools import count
-
-from bson import ObjectId
+from typing import Any
 
 from service.accounts.users import UserStore
 from service.common.identity import Identity
+from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
 from service.notifications.inbox_store import InboxStore
@@ -26,24 +26,30 @@ from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from tests.realtime.wire import queued
 
-names = count(1)
+user_numbers = count(1)
 
 
 class ServiceProcess:
-    """`told`: where notifications are kept, if not where everything else is."""
+    """`notifications_database`: where notifications are stored, if not in `database`. `outbox_options`: see
+    NotificationOutbox."""
 
-    def __init__(self, database: Database, told: Database | None = None) -> None:
-        told = database if told is None else told
+    def __init__(
+        self, database: Database, notifications_database: Database | None = None, **outbox_options: Any
+    ) -> None:
+        if notifications_database is None:
+            notifications_database = database
         self.registry = Registry(TimerWheel())
         self.dispatcher = Dispatcher(LocalBus(), self.registry)
         self.users = UserStore(database)
-        self.inboxes = InboxStore(told)
-        self.store = NotificationStore(told, self.inboxes)
+        self.inboxes = InboxStore(notifications_database)
+        self.store = NotificationStore(notifications_database, self.inboxes)
         self.notifications = NotificationService(self.store, self.inboxes, self.users, self.dispatcher)
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
         self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users)
-        self.outbox = NotificationOutbox(self.comment_store, self.post_store, self.contexts, self.notifications)
+        self.outbox = NotificationOutbox(
+            self.comment_store, self.post_store, self.contexts, self.notifications, **outbox_options
+        )
         self.posts = PostService(self.post_store, self.comment_store, self.users, self.contexts, self.outbox)
 
     async def create_indexes(self) -> None:
@@ -58,13 +64,13 @@ class ServiceProcess:
         await self.dispatcher.close()
 
     async def add_user(self, display_name: str = "Someone") -> str:
-        """A new account's id."""
-        return (await self.users.add(f"person{next(names)}", display_name, "")).id
+        """Store a new user, without a password, and return its id."""
+        return (await self.users.add(f"user{next(user_numbers)}", display_name, "")).id
 
     def request(
         self, user_id: str, sender_id: str, display_name: str = "Someone", **fields: str
     ) -> NotificationRequest:
-        """Of a comment that nobody has been told of, unless `fields` say which."""
+        """A request for a notification of a new comment, unless `fields` name an existing one."""
         values = {"type": "NEW_COMMENT", "post_id": new_id(), "comment_id": new_id(), "content": "Hello", **fields}
         sender = Profile(id=sender_id, username="", display_name=display_name)
         return NotificationRequest(user_id=user_id, sender=sender, **values)  # type: ignore[arg-type]
@@ -76,18 +82,19 @@ class ServiceProcess:
         new = NewComment(content=content, parent_id=parent_id)
         return (await self.posts.comment(author_id, post_id, new))[0].id
 
+    async def stored_comment(self, author_id: str, post_id: str) -> str:
+        """Store a comment without enqueueing its notifications, as a process that crashes in between does."""
+        appended = await self.comment_store.append(author_id, post_id, NewComment(content="Left"))
+        return str(appended.document["_id"])
+
     def connect(self, user_id: str) -> EventStream:
-        """A connection that nobody reads: what it is sent stays in its queue."""
+        """Register a connection without a reader: what it is sent stays in its queue."""
         connection = EventStream(self.registry, Identity(user_id, new_id(), new_id(), 2e9), CHANNEL)
         self.registry.register(connection)
         connection.go_live([])
         return connection
 
 
-def new_id() -> str:
-    return str(ObjectId())
-
-
-def numbered(connection: EventStream) -> list[Event]:
-    """The notifications among what waits for `connection`."""
+def queued_notifications(connection: EventStream) -> list[Event]:
+    """Return the notifications in the queue of `connection`."""
     return [event for event in queued(connection) if event.sequence]

@@ -1,4 +1,4 @@
-"""What is read and unread, against a plain set of numbers."""
+"""The read state, compared with a plain set of numbers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.common.ids import new_id
 from service.datastores.mongo import Mongo
 from service.notifications import inbox_store as inboxes
 from service.notifications.inbox_store import Inbox, InboxStore
-from tests.notifications.service_process import new_id
 
 LAST = 12
 
@@ -19,7 +19,7 @@ marks = st.tuples(st.sampled_from(["one", "up_to"]), st.integers(1, LAST))
 
 
 async def apply(store: InboxStore, user: str, steps: Sequence[tuple[str, int]]) -> set[int]:
-    """Do `steps`; returns what they make read."""
+    """Apply `steps`, and return the numbers that are then read."""
     read: set[int] = set()
     for kind, seq in steps:
         if kind == "one":
@@ -33,10 +33,12 @@ async def apply(store: InboxStore, user: str, steps: Sequence[tuple[str, int]]) 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(marks, max_size=15), before=st.integers(1, LAST + 3), limit=st.integers(1, LAST))
-async def test_inbox_agrees_with_a_set(mongo: Mongo, steps: list[tuple[str, int]], before: int, limit: int) -> None:
-    """Whatever is marked in whatever order: what is read, how many are not, and which, are those of a plain set."""
+async def test_the_inbox_agrees_with_a_set_of_numbers(
+    mongo: Mongo, steps: list[tuple[str, int]], before: int, limit: int
+) -> None:
+    """Read state, unread count and unread numbers, after any sequence of marks."""
     store, user = InboxStore(mongo.database), new_id()
-    await store.raise_last({ObjectId(user): LAST})
+    await store.raise_last_seqs({ObjectId(user): LAST})
     read = await apply(store, user, steps)
     inbox = await store.inbox(user)
     everything = set(range(1, LAST + 1))
@@ -49,18 +51,17 @@ async def test_inbox_agrees_with_a_set(mongo: Mongo, steps: list[tuple[str, int]
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(marks, min_size=2, max_size=12))
-async def test_marks_of_many_devices_at_once_all_count(mongo: Mongo, steps: list[tuple[str, int]]) -> None:
-    """Marks made at the same time lose nothing of each other."""
+async def test_concurrent_marks_all_count(mongo: Mongo, steps: list[tuple[str, int]]) -> None:
     store, user = InboxStore(mongo.database), new_id()
-    await store.raise_last({ObjectId(user): LAST})
+    await store.raise_last_seqs({ObjectId(user): LAST})
     read = set().union(*await asyncio.gather(*[apply(store, user, [step]) for step in steps]))
     inbox = await store.inbox(user)
     assert read == {seq for seq in range(1, LAST + 1) if inbox.has_read(seq)}
     assert LAST - len(read) == inbox.unread
 
 
-async def test_mark_makes_the_inbox_of_one_who_has_none(mongo: Mongo) -> None:
-    """The hint may have been lost with the process that owed it: a mark needs none."""
+async def test_a_mark_creates_a_missing_inbox(mongo: Mongo) -> None:
+    """The stored last number may be missing because a process crashed before it wrote it."""
     store, user = InboxStore(mongo.database), new_id()
     assert Inbox(0, 0, frozenset()) == await store.inbox(user)
     assert Inbox(3, 0, frozenset({3})) == await store.mark(user, 3)
@@ -68,8 +69,8 @@ async def test_mark_makes_the_inbox_of_one_who_has_none(mongo: Mongo) -> None:
     assert Inbox(3, 3, frozenset()) == await store.mark(user, 2)
 
 
-async def test_too_many_single_marks_give_up_the_oldest_gaps(mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The set of single marks is bounded; past the bound the oldest unread ones count as read."""
+async def test_too_many_single_marks_drop_the_oldest_gaps(mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit of single marks, the oldest unread notifications count as read."""
     monkeypatch.setattr(inboxes, "MAX_ABOVE", 3)
     store, user = InboxStore(mongo.database), new_id()
     for seq in (4, 6, 8):
@@ -79,13 +80,13 @@ async def test_too_many_single_marks_give_up_the_oldest_gaps(mongo: Mongo, monke
     assert Inbox(10, 4, frozenset({6, 8, 10})) == await store.mark(user, 2)
 
 
-async def test_states_told_out_of_order_converge(mongo: Mongo) -> None:
-    """Neither `seq` nor `seq - unread_count` ever falls, so a client may keep the larger of each."""
+async def test_seq_and_the_number_of_read_notifications_never_decrease(mongo: Mongo) -> None:
+    """So a client can keep the larger of each if two states arrive out of order."""
     store, user = InboxStore(mongo.database), new_id()
     states = [await store.inbox(user)]
     for kind, seq in (("last", 5), ("one", 4), ("one", 2), ("last", 9), ("up_to", 3), ("one", 5), ("up_to", 9)):
         if kind == "last":
-            await store.raise_last({ObjectId(user): seq})
+            await store.raise_last_seqs({ObjectId(user): seq})
         elif kind == "one":
             await store.mark(user, seq)
         else:

@@ -1,16 +1,15 @@
-"""The numbers of notifications: dense, in order, one for each comment and person."""
+"""Notification numbers: without gaps, in order, one per comment and user."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from bson import ObjectId
 
+from service.common.ids import new_id
 from service.datastores import sequenced_log
 from service.datastores.mongo import Mongo
-from tests.notifications.service_process import ServiceProcess, new_id
-
-Processes = Callable[[], ServiceProcess]
+from tests.notifications.conftest import StartProcess
+from tests.notifications.service_process import ServiceProcess
 
 
 async def seqs(mongo: Mongo, user_id: str) -> list[int]:
@@ -18,8 +17,7 @@ async def seqs(mongo: Mongo, user_id: str) -> list[int]:
     return sorted(document["seq"] for document in found)
 
 
-async def test_numbers_of_many_processes_have_no_holes(mongo: Mongo, start_process: Processes) -> None:
-    """Four processes append for the same two users at once: each user's numbers are 1, 2, 3 … and each is used once."""
+async def test_concurrent_appends_of_several_processes_leave_no_gaps(mongo: Mongo, start_process: StartProcess) -> None:
     users, sender = [new_id(), new_id()], new_id()
 
     async def append(process: ServiceProcess) -> None:
@@ -33,15 +31,14 @@ async def test_numbers_of_many_processes_have_no_holes(mongo: Mongo, start_proce
         assert list(range(1, 121)) == await seqs(mongo, user)
 
 
-async def test_numbers_follow_the_order_of_appending(process: ServiceProcess) -> None:
-    """What one process appends first has the smaller number."""
+async def test_numbers_follow_the_order_of_appends(process: ServiceProcess) -> None:
     user, sender = new_id(), new_id()
     appended = await asyncio.gather(*[process.store.append(process.request(user, sender)) for _ in range(150)])
     assert list(range(1, 151)) == [result.document["seq"] for result in appended]
 
 
-async def test_repeated_draft_is_found_and_leaves_no_hole(mongo: Mongo, process: ServiceProcess) -> None:
-    """A comment that was told of before keeps its number; what is appended with it gets the next ones."""
+async def test_a_repeated_request_keeps_its_number_and_leaves_no_gap(mongo: Mongo, process: ServiceProcess) -> None:
+    """The requests of the same batch get the next numbers."""
     user, sender = new_id(), new_id()
     old = process.request(user, sender)
     await process.store.append(old)
@@ -53,8 +50,7 @@ async def test_repeated_draft_is_found_and_leaves_no_hole(mongo: Mongo, process:
     assert [1, 2, 3, 4] == await seqs(mongo, user)
 
 
-async def test_draft_repeated_within_one_write_is_one(mongo: Mongo, process: ServiceProcess) -> None:
-    """The same comment twice in what is written together is one notification."""
+async def test_a_request_repeated_within_a_batch_is_stored_once(mongo: Mongo, process: ServiceProcess) -> None:
     user = new_id()
     request = process.request(user, new_id())
     appended = await asyncio.gather(*[process.store.append(request) for _ in range(3)])
@@ -62,8 +58,9 @@ async def test_draft_repeated_within_one_write_is_one(mongo: Mongo, process: Ser
     assert [1] == await seqs(mongo, user)
 
 
-async def test_same_drafts_from_many_processes_are_stored_once(mongo: Mongo, start_process: Processes) -> None:
-    """Four processes pay the same debts at once: each person has one notification for each comment."""
+async def test_concurrent_requests_of_several_processes_are_stored_once(
+    mongo: Mongo, start_process: StartProcess
+) -> None:
     user, sender = new_id(), new_id()
     processes = [start_process() for _ in range(4)]
     requests = [processes[0].request(user, sender) for _ in range(20)]
@@ -71,24 +68,24 @@ async def test_same_drafts_from_many_processes_are_stored_once(mongo: Mongo, sta
     assert list(range(1, 21)) == await seqs(mongo, user)
 
 
-async def test_last_is_found_above_a_hint_that_lags(
-    mongo: Mongo, start_process: Processes, monkeypatch: pytest.MonkeyPatch
+async def test_the_last_number_is_found_above_an_outdated_hint(
+    mongo: Mongo, start_process: StartProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hint that was never raised costs a longer read and nothing else."""
+    """A missing hint only costs a longer read."""
     monkeypatch.setattr(sequenced_log, "PAGE", 16)
     user, sender = new_id(), new_id()
     writer, reader = start_process(), start_process()
     await asyncio.gather(*[writer.store.append(writer.request(user, sender)) for _ in range(60)])
     await mongo.database["inboxes"].delete_many({})
-    assert 60 == await reader.store.last(user, 0)
-    assert 60 == await reader.store.last(user, 59)
-    assert 60 == await reader.store.last(user, 60)
+    assert 60 == await reader.store.last_seq(user, 0)
+    assert 60 == await reader.store.last_seq(user, 59)
+    assert 60 == await reader.store.last_seq(user, 60)
     appended = await reader.store.append(reader.request(user, sender))
     assert 61 == appended.document["seq"]
 
 
-async def test_other_person_may_be_told_of_the_same_comment(process: ServiceProcess) -> None:
-    """The key is the comment and the person, not the comment alone."""
+async def test_two_users_can_be_notified_of_the_same_comment(process: ServiceProcess) -> None:
+    """The identity is the comment and the user."""
     comment_id, sender = new_id(), new_id()
     requests = [process.request(new_id(), sender, comment_id=comment_id) for _ in range(2)]
     appended = await asyncio.gather(*[process.store.append(request) for request in requests])

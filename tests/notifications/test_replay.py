@@ -1,30 +1,31 @@
-"""Joining: what a connection missed, then what comes, and nothing twice."""
+"""Replay on connecting: missed notifications, then live ones, none twice."""
 
 import asyncio
 import gc
-from collections.abc import Callable
 
 import pytest
 
 from service.common.identity import Identity
+from service.common.ids import new_id
 from service.notifications.models import CHANNEL
 from service.notifications.replay import UNKNOWN_ID, go_live, parse_last_event_id
 from service.notifications.service import Replay
 from service.realtime.event_stream import EventStream
 from service.telemetry.metrics import Metrics
-from tests.notifications.service_process import ServiceProcess, new_id, numbered
+from tests.notifications.conftest import StartProcess
+from tests.notifications.service_process import ServiceProcess, queued_notifications
 
 
-async def joined(process: ServiceProcess, user_id: str, seen: int | None) -> EventStream:
-    """A connection that has joined, and that nobody reads."""
+async def connect(process: ServiceProcess, user_id: str, last_seen: int | None) -> EventStream:
+    """Return a live connection without a reader."""
     connection = EventStream(process.registry, Identity(user_id, new_id(), new_id(), 2e9), CHANNEL)
     with process.registry.registration(connection):
-        await go_live(connection, process.notifications, seen, 20.0, Metrics())
+        await go_live(connection, process.notifications, last_seen, 20.0, Metrics())
     return connection
 
 
 @pytest.mark.parametrize(
-    ("id", "seen"),
+    ("id", "number"),
     [
         (None, None),
         ("", None),
@@ -36,31 +37,30 @@ async def joined(process: ServiceProcess, user_id: str, seen: int | None) -> Eve
         ("²", UNKNOWN_ID),
     ],
 )
-def test_id_names_a_number_or_is_unknown(id: str | None, seen: int | None) -> None:
-    """Whatever a client sends for an id, it is a number, none, or unknown."""
-    assert seen == parse_last_event_id(id)
+def test_a_last_event_id_is_a_number_absent_or_unknown(id: str | None, number: int | None) -> None:
+    assert number == parse_last_event_id(id)
 
 
-async def test_what_was_replayed_is_not_sent_again(start_process: Callable[[], ServiceProcess]) -> None:
-    """A process stores a notification and is slow to tell; who joins in between has it from the database already."""
+async def test_a_replayed_notification_is_not_sent_again(start_process: StartProcess) -> None:
+    """A process is slow to publish a stored notification; a client that connects meanwhile has it in its replay."""
     process, slow = start_process(), start_process()
     user, sender = await process.add_user(), await process.add_user()
-    early = await joined(process, user, None)
+    early = await connect(process, user, None)
     request = slow.request(user, sender)
     await slow.store.append(request)
-    late = await joined(process, user, 0)
-    assert [1] == [event.sequence for event in numbered(late)]
+    late = await connect(process, user, 0)
+    assert [1] == [event.sequence for event in queued_notifications(late)]
     await process.notifications.notify([request])
     async with asyncio.timeout(5):
-        while not numbered(early):
+        while not queued_notifications(early):
             await asyncio.sleep(0.01)
     await process.notifications.notify([process.request(user, sender)])
-    assert [1, 2] == [event.sequence for event in numbered(early)]
-    assert [1, 2] == [event.sequence for event in numbered(late)]
+    assert [1, 2] == [event.sequence for event in queued_notifications(early)]
+    assert [1, 2] == [event.sequence for event in queued_notifications(late)]
 
 
-async def test_what_comes_while_the_past_is_read_follows_it(process: ServiceProcess) -> None:
-    """Notifications pour in while many connections join: each has every number once, in order."""
+async def test_live_notifications_during_a_replay_follow_it(process: ServiceProcess) -> None:
+    """Every connection receives every number once, in order."""
     user, sender = await process.add_user(), await process.add_user()
     await process.notifications.notify([process.request(user, sender) for _ in range(3)])
 
@@ -68,16 +68,16 @@ async def test_what_comes_while_the_past_is_read_follows_it(process: ServiceProc
         for _ in range(30):
             await process.notifications.notify([process.request(user, sender)])
 
-    connections, _ = await asyncio.gather(asyncio.gather(*[joined(process, user, 1) for _ in range(10)]), pour())
+    connections, _ = await asyncio.gather(asyncio.gather(*[connect(process, user, 1) for _ in range(10)]), pour())
     for connection in connections:
-        assert list(range(2, 34)) == [event.sequence for event in numbered(connection)]
+        assert list(range(2, 34)) == [event.sequence for event in queued_notifications(connection)]
 
 
-async def test_a_connection_does_not_keep_the_past_it_was_sent(process: ServiceProcess) -> None:
-    """It may have been a thousand events, and connections last."""
+async def test_a_connection_does_not_keep_its_replay_in_memory(process: ServiceProcess) -> None:
+    """It may have been a thousand events, and connections are long-lived."""
     user, sender = await process.add_user(), await process.add_user()
     await process.notifications.notify([process.request(user, sender)])
-    connection = await joined(process, user, 0)
+    connection = await connect(process, user, 0)
     connection.queue.clear()
     gc.collect()
     assert not [each for each in gc.get_objects() if type(each) is Replay]

@@ -1,19 +1,19 @@
-"""The HTTP edge of notifications."""
+"""HTTP routes of notifications."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
+from service.common.ids import new_id
 from tests.notifications.api_user import ApiUser
-from tests.notifications.service_process import new_id
 from tests.rest import RestClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def notified(client: RestClient, count: int) -> ApiUser:
-    """Someone with so many unread notifications."""
+    """Return a user with `count` unread notifications."""
     author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
     post = await author.post()
     for number in range(1, count + 1):
@@ -24,8 +24,8 @@ async def notified(client: RestClient, count: int) -> ApiUser:
     return author
 
 
-async def test_list_of_notifications(client: RestClient) -> None:
-    """Pages newest first, in the shape that the stream has, all or only the unread."""
+async def test_notifications_are_listed_in_pages(client: RestClient) -> None:
+    """Newest first, in the format of the stream; all of them or only unread ones."""
     author = await notified(client, 3)
     page = await author.call("get", "/notifications?limit=2", 200)
     assert ([3, 2], 2) == ([item["seq"] for item in page["items"]], page["next"])
@@ -44,28 +44,25 @@ async def test_list_of_notifications(client: RestClient) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "before=0", "before=-1", f"before={2**63}", "unread=perhaps", "page=2"]
 )
-async def test_bad_query_is_refused(client: RestClient, query: str) -> None:
-    """Nothing out of bounds, and nothing unknown."""
+async def test_an_invalid_query_is_rejected(client: RestClient, query: str) -> None:
     user = await ApiUser.register(client)
     assert "validation_failed" == (await user.call("get", f"/notifications?{query}", 422))["code"]
 
 
 @pytest.mark.parametrize("body", [{}, {"up_to_seq": 0}, {"up_to_seq": "1"}, {"up_to_seq": 2**63}, {"up_to_seq": 1.5}])
-async def test_bad_mark_is_refused(client: RestClient, body: dict[str, Any]) -> None:
-    """A number is a number, and one that there can be."""
+async def test_an_invalid_mark_is_rejected(client: RestClient, body: dict[str, Any]) -> None:
     user = await ApiUser.register(client)
     assert "validation_failed" == (await user.call("put", "/notifications/read", 422, json=body))["code"]
 
 
-async def test_notification_that_is_not_there(client: RestClient) -> None:
-    """Neither an unknown id nor what is no id is found."""
+async def test_an_unknown_notification_is_not_found(client: RestClient) -> None:
+    """The same for a malformed id."""
     user = await ApiUser.register(client)
     for notification_id in (new_id(), "x" * 24, "7"):
         await user.call("put", f"/notifications/{notification_id}/read", 404)
 
 
-async def test_stranger_is_told_to_sign_in(client: RestClient) -> None:
-    """Every route wants a token."""
+async def test_every_route_requires_a_token(client: RestClient) -> None:
     for method, path in (("get", ""), ("get", "/unread_count"), ("get", "/stream"), ("put", "/read")):
-        answer = await getattr(client, method)(f"/api/v1/notifications{path}")
-        assert (401, "token_missing") == (answer.status_code, answer.json()["code"])
+        response = await getattr(client, method)(f"/api/v1/notifications{path}")
+        assert (401, "token_missing") == (response.status_code, response.json()["code"])

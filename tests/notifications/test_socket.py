@@ -1,4 +1,4 @@
-"""The notification socket: the same events, as frames, and answers to what the client says."""
+"""The notification socket: the events of the stream as frames, and replies to client frames."""
 
 import asyncio
 
@@ -22,8 +22,8 @@ async def reader(client: RestClient) -> ApiUser:
     return await ApiUser.register(client, "Reader")
 
 
-async def test_socket_carries_what_the_stream_carries(author: ApiUser, reader: ApiUser) -> None:
-    """Hello, the notification as it is, the count of the unread."""
+async def test_a_socket_carries_the_events_of_the_stream(author: ApiUser, reader: ApiUser) -> None:
+    """The hello, the notification, and the unread count."""
     post = await author.post()
     async with author.socket() as socket:
         hello = await socket.next()
@@ -31,13 +31,13 @@ async def test_socket_carries_what_the_stream_carries(author: ApiUser, reader: A
             hello[name] for name in ("type", "seq", "unread_count", "heartbeat_interval")
         )
         await reader.comment(post, "Hello there")
-        told = await socket.next()
-        assert ("NEW_COMMENT", 1, "Hello there") == (told["type"], told["seq"], told["data"]["preview"])
+        frame = await socket.next()
+        assert ("NEW_COMMENT", 1, "Hello there") == (frame["type"], frame["seq"], frame["data"]["preview"])
         assert {"type": "unread_count", "unread_count": 1, "seq": 1} == await socket.next()
 
 
-async def test_socket_resumes_after_the_last_seq(author: ApiUser, reader: ApiUser) -> None:
-    """What came since comes first; an unknown number is a reset."""
+async def test_a_socket_resumes_after_its_last_seq(author: ApiUser, reader: ApiUser) -> None:
+    """Missed notifications come first; an unknown number is a reset."""
     post = await author.post()
     async with author.socket() as socket:
         for _ in range(3):
@@ -51,15 +51,15 @@ async def test_socket_resumes_after_the_last_seq(author: ApiUser, reader: ApiUse
         assert {"type": "reset", "reason": "unknown_id"} == await socket.next()
 
 
-async def test_socket_answers_each_frame_and_stays_open(author: ApiUser, reader: ApiUser) -> None:
-    """Ping, a fresh token, and all kinds of mistakes."""
+async def test_every_frame_is_answered_and_the_socket_stays_open(author: ApiUser, reader: ApiUser) -> None:
+    """Pings, fresh tokens and invalid frames."""
     async with author.socket() as socket:
         hello = await socket.next()
         assert {"type": "pong", "ref": "a"} == await socket.ask(type="ping", ref="a")
         fresh = await author.call("post", "/auth/refresh", 200, json={"refresh_token": author.refresh_token})
-        answer = await socket.ask(type="authenticate", token=fresh["access_token"], ref="b")
-        assert ("ack", "b") == (answer["type"], answer["ref"])
-        assert answer["data"]["token_expires_at"] >= hello["token_expires_at"]
+        reply = await socket.ask(type="authenticate", token=fresh["access_token"], ref="b")
+        assert ("ack", "b") == (reply["type"], reply["ref"])
+        assert reply["data"]["token_expires_at"] >= hello["token_expires_at"]
         for frame, code in (
             ({"type": "authenticate", "token": reader.token, "ref": "c"}, "token_invalid"),
             ({"type": "authenticate", "token": "nonsense", "ref": "c"}, "token_invalid"),
@@ -67,21 +67,21 @@ async def test_socket_answers_each_frame_and_stays_open(author: ApiUser, reader:
             ({"type": "send_message", "ref": "c"}, "validation_failed"),
             ({"ref": "c"}, "validation_failed"),
         ):
-            answer = await socket.ask(**frame)
-            assert ("error", "c", code) == (answer["type"], answer["ref"], answer["code"])
+            reply = await socket.ask(**frame)
+            assert ("error", "c", code) == (reply["type"], reply["ref"], reply["code"])
         for text, code in (("{", "malformed_json"), ("[]", "validation_failed"), ('"ping"', "validation_failed")):
             await socket.connection.send(text)
-            answer = await socket.next()
-            assert ("error", None, code) == (answer["type"], answer["ref"], answer["code"])
+            reply = await socket.next()
+            assert ("error", None, code) == (reply["type"], reply["ref"], reply["code"])
         assert "pong" == (await socket.ask(type="ping"))["type"]
 
 
-async def test_tokens_are_taken_one_at_a_time(author: ApiUser) -> None:
-    """Every frame is answered, also those that come faster than a token can be checked."""
+async def test_concurrent_authentications_are_all_answered(author: ApiUser) -> None:
+    """Including those that arrive while another token is being checked."""
     async with author.socket() as socket:
         await socket.next()
-        answers = [socket.connection.send(f'{{"type":"authenticate","token":"{author.token}"}}') for _ in range(5)]
-        await asyncio.gather(*answers)
+        sends = [socket.connection.send(f'{{"type":"authenticate","token":"{author.token}"}}') for _ in range(5)]
+        await asyncio.gather(*sends)
         kinds = [(await socket.next())["type"] for _ in range(5)]
         assert kinds.count("ack") >= 1
         assert {"ack", "error"} >= set(kinds)
@@ -95,7 +95,7 @@ async def closed_with(socket: Socket) -> tuple[int, str]:
 
 
 async def test_bad_credentials_close_the_socket_with_a_reason(author: ApiUser) -> None:
-    """A browser's script cannot read the answer to a failed upgrade, but it can read a close frame."""
+    """Scripts in browsers cannot read the response to a failed upgrade, but they can read a close frame."""
     async with author.socket(token="nonsense") as socket:
         assert (1008, "token_invalid") == await closed_with(socket)
     async with author.socket(token="") as socket:
@@ -103,20 +103,18 @@ async def test_bad_credentials_close_the_socket_with_a_reason(author: ApiUser) -
 
 
 async def test_signing_out_closes_the_socket(author: ApiUser) -> None:
-    """A revoked session's socket does not go on."""
     async with author.socket() as socket:
         await socket.next()
         await author.call("post", "/auth/logout", 204)
         assert (1008, "token_revoked") == await closed_with(socket)
 
 
-async def test_request_that_is_no_upgrade_is_told_so(author: ApiUser) -> None:
-    """Plain GET: 426."""
+async def test_a_plain_get_request_is_answered_426(author: ApiUser) -> None:
     await author.call("get", "/ws/notifications", 426)
 
 
-async def test_foreign_page_is_refused(client: RestClient, author: ApiUser) -> None:
-    """A page of another origin gets no socket: 403 before the upgrade."""
+async def test_a_foreign_origin_is_refused(client: RestClient, author: ApiUser) -> None:
+    """403 instead of the upgrade, even with a valid token."""
     from websockets.asyncio.client import connect
 
     url = client.url(f"/api/v1/ws/notifications?token={author.token}", "ws")

@@ -1,4 +1,4 @@
-"""The notification stream, as an EventSource sees it."""
+"""The notification stream, as an EventSource receives it."""
 
 import asyncio
 
@@ -24,21 +24,21 @@ async def reader(client: RestClient) -> ApiUser:
 
 
 async def next_notification(stream: EventSource) -> ServerSentEvent:
-    """The next unnamed event; counts of the unread come in between."""
-    while (told := await stream.next()).name == "unread_count":
+    """Return the next notification, skipping unread counts."""
+    while (event := await stream.next()).name == "unread_count":
         pass
-    assert "message" == told.name
-    return told
+    assert "message" == event.name
+    return event
 
 
-async def stored(author: ApiUser, count: int) -> None:
+async def wait_for_unread_count(author: ApiUser, count: int) -> None:
     async with asyncio.timeout(10):
         while count != (await author.call("get", "/notifications/unread_count", 200))["unread_count"]:
             await asyncio.sleep(0.02)
 
 
-async def test_stream_begins_with_hello_and_goes_on_live(author: ApiUser, reader: ApiUser) -> None:
-    """The head that proxies heed, the state of things, and then each notification as it happens."""
+async def test_a_stream_begins_with_a_hello_and_continues_live(author: ApiUser, reader: ApiUser) -> None:
+    """Its response headers disable caching and buffering."""
     post = await author.post()
     async with author.stream() as stream:
         assert 200 == stream.response.status_code
@@ -51,21 +51,21 @@ async def test_stream_begins_with_hello_and_goes_on_live(author: ApiUser, reader
         assert hello.data["token_expires_at"].endswith("Z")
         assert 3000 == stream.retry
         comment = await reader.comment(post, "Hello there")
-        told = await stream.next()
-        assert ("1", "message", "NEW_COMMENT", 1) == (told.id, told.name, told.data["type"], told.data["seq"])
-        assert (comment["id"], "Hello there") == (told.data["data"]["comment_id"], told.data["data"]["preview"])
+        event = await stream.next()
+        assert ("1", "message", "NEW_COMMENT", 1) == (event.id, event.name, event.data["type"], event.data["seq"])
+        assert (comment["id"], "Hello there") == (event.data["data"]["comment_id"], event.data["data"]["preview"])
         assert ServerSentEvent(None, "unread_count", {"unread_count": 1, "seq": 1}) == await stream.next()
         await author.call("put", "/notifications/read", 200, json={"up_to_seq": 1})
         assert ServerSentEvent(None, "unread_count", {"unread_count": 0, "seq": 1}) == await stream.next()
 
 
 @pytest.mark.parametrize("way", ["header", "query"])
-async def test_stream_resumes_after_the_last_event_id(author: ApiUser, reader: ApiUser, way: str) -> None:
-    """Everything after the id comes first, in order, then what is new, and nothing twice."""
+async def test_a_stream_resumes_after_its_last_event_id(author: ApiUser, reader: ApiUser, way: str) -> None:
+    """Missed notifications come first, in order, then live ones, none twice. The header wins over the query."""
     post = await author.post()
     for _ in range(5):
         await reader.comment(post)
-    await stored(author, 5)
+    await wait_for_unread_count(author, 5)
     query = {"last_event_id": "2"} if way == "query" else {"last_event_id": "5"}
     headers = {"Last-Event-ID": "2"} if way == "header" else {}
     async with author.stream(headers, **query) as stream:
@@ -76,11 +76,11 @@ async def test_stream_resumes_after_the_last_event_id(author: ApiUser, reader: A
         assert ["3", "4", "5", "6", "7"] == [(await next_notification(stream)).id for _ in range(5)]
 
 
-async def test_stream_without_an_id_is_live_only(author: ApiUser, reader: ApiUser) -> None:
-    """What was before is in the list, not on the stream."""
+async def test_a_stream_without_an_id_is_live_only(author: ApiUser, reader: ApiUser) -> None:
+    """Earlier notifications are in the list, not on the stream."""
     post = await author.post()
     await reader.comment(post)
-    await stored(author, 1)
+    await wait_for_unread_count(author, 1)
     async with author.stream() as stream:
         assert 1 == (await stream.next()).data["seq"]
         await reader.comment(post)
@@ -88,8 +88,8 @@ async def test_stream_without_an_id_is_live_only(author: ApiUser, reader: ApiUse
 
 
 @pytest.mark.parametrize("id", ["x", "-1", "99", "9" * 40, "1.5", "٣"])
-async def test_unknown_id_is_reset(author: ApiUser, reader: ApiUser, id: str) -> None:
-    """An id that is none of ours: the client is told to fetch the list, and the stream is live."""
+async def test_an_unknown_id_causes_a_reset(author: ApiUser, reader: ApiUser, id: str) -> None:
+    """The client must fetch the list; the stream is live."""
     post = await author.post()
     async with author.stream(last_event_id=id) as stream:
         assert "hello" == (await stream.next()).name
@@ -98,32 +98,34 @@ async def test_unknown_id_is_reset(author: ApiUser, reader: ApiUser, id: str) ->
         assert "1" == (await stream.next()).id
 
 
-async def test_one_too_far_behind_is_reset(author: ApiUser, reader: ApiUser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the bound all of it is sent; beyond it, the client is told to fetch the list."""
-    monkeypatch.setattr(service, "MAX_MISSED", 3)
+async def test_too_many_missed_notifications_cause_a_reset(
+    author: ApiUser, reader: ApiUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the limit they are replayed."""
+    monkeypatch.setattr(service, "MAX_REPLAY", 3)
     post = await author.post()
     for _ in range(4):
         await reader.comment(post)
-    await stored(author, 4)
+    await wait_for_unread_count(author, 4)
     async with author.stream(last_event_id="0") as stream:
         await stream.next()
         assert ServerSentEvent(None, "reset", {"reason": "too_far_behind"}) == await stream.next()
         await reader.comment(post)
-        # The count of the ones before may still be on its way.
-        while (told := await stream.next()).name == "unread_count":
+        # The unread count of earlier notifications may still arrive.
+        while (event := await stream.next()).name == "unread_count":
             pass
-        assert "5" == told.id
+        assert "5" == event.id
     async with author.stream(last_event_id="2") as stream:
         await stream.next()
         assert ["3", "4", "5"] == [(await stream.next()).id for _ in range(3)]
 
 
-async def test_streams_that_join_under_way_miss_nothing_and_get_nothing_twice(author: ApiUser, reader: ApiUser) -> None:
-    """Streams resume again and again while notifications pour in: each sees an unbroken run of numbers."""
+async def test_reconnecting_streams_receive_every_notification_once(author: ApiUser, reader: ApiUser) -> None:
+    """Streams reconnect again and again during a series of notifications."""
     post = await author.post()
     total = 40
 
-    async def pour() -> None:
+    async def comment_repeatedly() -> None:
         for _ in range(total):
             await reader.comment(post)
 
@@ -138,12 +140,12 @@ async def test_streams_that_join_under_way_miss_nothing_and_get_nothing_twice(au
                         break
         return seen
 
-    followed, *_ = await asyncio.gather(asyncio.gather(*[follow() for _ in range(3)]), pour())
+    followed, *_ = await asyncio.gather(asyncio.gather(*[follow() for _ in range(3)]), comment_repeatedly())
     assert [list(range(total + 1))] * 3 == followed
 
 
-async def test_bad_credentials_are_401(client: RestClient, author: ApiUser) -> None:
-    """A script's EventSource ends there, and the client makes a new one with a new ticket."""
+async def test_bad_credentials_are_answered_401(client: RestClient, author: ApiUser) -> None:
+    """A browser's EventSource gives up on it, and the client opens a new one with a new ticket."""
     async with author.stream(token="nonsense") as stream:
         assert 401 == stream.response.status_code
         await stream.response.aread()
@@ -157,14 +159,13 @@ async def test_bad_credentials_are_401(client: RestClient, author: ApiUser) -> N
             assert 401 == response.status_code
 
 
-async def test_foreign_page_is_refused(author: ApiUser) -> None:
-    """A page of another origin opens no stream, whatever token it got hold of."""
+async def test_a_foreign_origin_is_refused(author: ApiUser) -> None:
+    """Even with a valid token."""
     async with author.stream({"Origin": "https://evil.example"}) as stream:
         assert 403 == stream.response.status_code
 
 
 async def test_signing_out_ends_the_stream(author: ApiUser) -> None:
-    """A revoked session's stream does not go on."""
     async with author.stream() as stream:
         await stream.next()
         await author.call("post", "/auth/logout", 204)

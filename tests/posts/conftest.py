@@ -1,4 +1,4 @@
-"""The fixtures of notifications are those of posts."""
+"""The fixtures of the notification tests."""
 
 from tests.notifications.conftest import client, process, start_process
 

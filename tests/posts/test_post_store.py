@@ -1,22 +1,23 @@
-"""The list of posts: newest first, however long ago and however close together they were made."""
+"""The list of posts: newest first, whatever their age and distance."""
 
 from datetime import timedelta
 
 import pytest
 
 from service.common.errors import ValidationFailed
+from service.common.ids import new_id
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.posts.models import NewPost
 from service.posts.post_store import PostStore
-from tests.notifications.service_process import ServiceProcess, new_id
+from tests.notifications.service_process import ServiceProcess
 
 AGES = [0, 0, 0, 30, 61, 61, 4000, 90_000, 40 * 86_400, 900 * 86_400, 900 * 86_400, 6000 * 86_400]
-"""Seconds: some within a millisecond of each other, some years apart."""
+"""Seconds: some within the same millisecond, some years apart."""
 
 
-async def test_posts_are_listed_newest_first_whatever_their_age(mongo: Mongo) -> None:
-    """Page after page, each post comes once, in one order, to the very oldest."""
+async def test_posts_of_any_age_are_listed_newest_first(mongo: Mongo) -> None:
+    """Pages of any size contain every post once, down to the oldest."""
     store, author, moment = PostStore(mongo.database), new_id(), now()
     await store.create_indexes()
     made = [await store.insert(author, "Post", moment - timedelta(seconds=age)) for age in AGES]
@@ -31,15 +32,15 @@ async def test_posts_are_listed_newest_first_whatever_their_age(mongo: Mongo) ->
         assert [post["_id"] for post in expected] == seen
 
 
-async def test_post_of_a_process_whose_clock_is_ahead_is_listed(mongo: Mongo) -> None:
-    """A clock that differs must not hide what is stored."""
+async def test_a_post_with_a_future_timestamp_is_listed(mongo: Mongo) -> None:
+    """The clock of the process that stored it may be ahead."""
     store = PostStore(mongo.database)
     ahead = await store.insert(new_id(), "Post", now() + timedelta(seconds=20))
     assert [ahead["_id"]] == [post["_id"] for post in await store.latest(10, None, now())]
 
 
-async def test_page_has_a_cursor_only_where_more_follows(process: ServiceProcess) -> None:
-    """`next` is null on the last page, also where it is full."""
+async def test_only_pages_before_the_last_have_a_cursor(process: ServiceProcess) -> None:
+    """`next` is null on the last page, even if the page is full."""
     author = await process.add_user()
     made = [(await process.posts.create(author, NewPost(content="Post"))).id for _ in range(4)][::-1]
     first = await process.posts.page(limit=2, before=None)
@@ -48,8 +49,8 @@ async def test_page_has_a_cursor_only_where_more_follows(process: ServiceProcess
     assert (made[2:], None) == ([item.id for item in second.items], second.next)
 
 
-async def test_cursor_of_no_page_is_refused(process: ServiceProcess) -> None:
-    """An id that is no post's is not quietly taken for the end."""
+async def test_an_unknown_cursor_is_rejected(process: ServiceProcess) -> None:
+    """It is not mistaken for the end of the list."""
     with pytest.raises(ValidationFailed) as caught:
         await process.posts.page(limit=2, before=new_id())
     assert "before" == caught.value.fields[0].field

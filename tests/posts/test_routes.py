@@ -1,35 +1,34 @@
-"""The HTTP edge of posts and comments."""
+"""HTTP routes of posts and comments."""
 
 from typing import Any
 
 import pytest
 
+from service.common.ids import new_id
 from tests.notifications.api_user import ApiUser
-from tests.notifications.service_process import new_id
 from tests.rest import RestClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_post_and_its_comments(client: RestClient) -> None:
-    """Published, commented on, replied to, listed and counted."""
+async def test_a_post_is_published_commented_on_and_listed(client: RestClient) -> None:
     author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
-    made = await author.call("post", "/posts", 201, json={"content": " Hello "})
-    assert {"id", "author", "content", "comment_count", "created_at"} == made.keys()
-    assert ("Hello", "Author", 0) == (made["content"], made["author"]["display_name"], made["comment_count"])
-    first = await reader.comment(made["id"], "First")
+    post = await author.call("post", "/posts", 201, json={"content": " Hello "})
+    assert {"id", "author", "content", "comment_count", "created_at"} == post.keys()
+    assert ("Hello", "Author", 0) == (post["content"], post["author"]["display_name"], post["comment_count"])
+    first = await reader.comment(post["id"], "First")
     assert {"id", "post_id", "parent_id", "author", "content", "created_at"} == first.keys()
-    reply = await author.comment(made["id"], "Second", parent_id=first["id"].upper())
-    assert (made["id"], first["id"]) == (reply["post_id"], reply["parent_id"])
-    comments = await reader.call("get", f"/posts/{made['id']}/comments", 200)
+    reply = await author.comment(post["id"], "Second", parent_id=first["id"].upper())
+    assert (post["id"], first["id"]) == (reply["post_id"], reply["parent_id"])
+    comments = await reader.call("get", f"/posts/{post['id']}/comments", 200)
     assert {"items": [first, reply], "next": None} == comments
-    assert made | {"comment_count": 2} == await reader.call("get", f"/posts/{made['id']}", 200)
+    assert post | {"comment_count": 2} == await reader.call("get", f"/posts/{post['id']}", 200)
     page = await reader.call("get", "/posts?limit=1", 200)
-    assert [made | {"comment_count": 2}] == page["items"]
+    assert [post | {"comment_count": 2}] == page["items"]
 
 
-async def test_repeated_comment_is_answered_200(client: RestClient) -> None:
-    """The nonce makes it safe to send again; with other content it is a conflict."""
+async def test_a_repeated_comment_is_answered_200(client: RestClient) -> None:
+    """The nonce makes a retry safe. The same nonce with other content is a conflict."""
     author = await ApiUser.register(client)
     post = await author.post()
     body = {"content": "Once", "nonce": "n1"}
@@ -43,7 +42,7 @@ async def test_repeated_comment_is_answered_200(client: RestClient) -> None:
     "body",
     [{}, {"content": " "}, {"content": "x" * 4001}, {"content": "a\0"}, {"content": "x", "title": "y"}, [], "x"],
 )
-async def test_bad_post_is_refused(client: RestClient, body: Any) -> None:
+async def test_an_invalid_post_is_rejected(client: RestClient, body: Any) -> None:
     """422, and nothing is stored."""
     author = await ApiUser.register(client)
     before = await author.post()
@@ -54,25 +53,25 @@ async def test_bad_post_is_refused(client: RestClient, body: Any) -> None:
 @pytest.mark.parametrize(
     "fields", [{"nonce": ""}, {"nonce": "n" * 65}, {"nonce": 1}, {"parent_id": "x"}, {"parent_id": new_id()}]
 )
-async def test_bad_comment_is_refused(client: RestClient, fields: dict[str, Any]) -> None:
-    """422 that names the field, and nothing is stored."""
+async def test_an_invalid_comment_is_rejected(client: RestClient, fields: dict[str, Any]) -> None:
+    """422 with the name of the field, and nothing is stored."""
     author = await ApiUser.register(client)
     post = await author.post()
-    answer = await author.call("post", f"/posts/{post}/comments", 422, json={"content": "Aye", **fields})
-    assert list(fields) == [error["field"] for error in answer["errors"]]
+    response = await author.call("post", f"/posts/{post}/comments", 422, json={"content": "Aye", **fields})
+    assert list(fields) == [error["field"] for error in response["errors"]]
     assert [] == (await author.call("get", f"/posts/{post}/comments", 200))["items"]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "before=x", "before=0123456789abcdef01234567", "after=1"])
-async def test_bad_query_is_refused(client: RestClient, query: str) -> None:
-    """Nothing out of bounds, no cursor that is none, nothing unknown."""
+async def test_an_invalid_query_is_rejected(client: RestClient, query: str) -> None:
+    """Values out of bounds, invalid cursors and unknown parameters."""
     author = await ApiUser.register(client)
     await author.post()
     await author.call("get", f"/posts?{query}", 422)
 
 
-async def test_post_that_is_not_there(client: RestClient) -> None:
-    """404 for its comments, too, whatever the id looks like."""
+async def test_an_unknown_post_is_not_found(client: RestClient) -> None:
+    """404 for the post and its comments, the same for a malformed id."""
     author = await ApiUser.register(client)
     for post in (new_id(), "x"):
         await author.call("get", f"/posts/{post}", 404)

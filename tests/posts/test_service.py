@@ -1,16 +1,17 @@
-"""Posts and comments: what is stored, counted and listed."""
+"""Posts and comments: storing, counting and listing."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from pydantic import ValidationError
 
 from service.common.errors import NonceReused, NotFound, ValidationFailed
+from service.common.ids import new_id
 from service.datastores.mongo import Mongo
 from service.posts.models import Comment, NewComment, NewPost
 from tests.conftest import Datastores
-from tests.notifications.service_process import ServiceProcess, new_id
+from tests.notifications.conftest import StartProcess
+from tests.notifications.service_process import ServiceProcess
 from tests.recorded_commands import overheard
 
 
@@ -19,8 +20,8 @@ async def contents(process: ServiceProcess, post_id: str, **query: int) -> tuple
     return [item.content for item in page.items], page.next
 
 
-async def test_post_is_stored_with_its_author(process: ServiceProcess) -> None:
-    """What is answered is what is read again."""
+async def test_a_post_is_stored_with_its_author(process: ServiceProcess) -> None:
+    """Reading it returns the same post as publishing it."""
     author = await process.add_user("Nguyễn Văn An")
     made = await process.posts.create(author, NewPost(content="  Xin chào  "))
     assert "Xin chào" == made.content
@@ -32,20 +33,20 @@ async def test_post_is_stored_with_its_author(process: ServiceProcess) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "  \n ", "x" * 4001, "a\0b", "\ud800", 7, None])
-def test_content_that_is_none_is_refused(content: object) -> None:
-    """Nothing, too much, NUL, half a surrogate pair, or no text at all."""
+def test_invalid_content_is_rejected(content: object) -> None:
+    """Empty, too long, with a NUL, with half of a surrogate pair, or not a string."""
     for model in (NewPost, NewComment):
         with pytest.raises(ValidationError):
             model(content=content)
 
 
-def test_content_is_counted_after_trimming() -> None:
-    """Four thousand characters, of whatever size, and blanks around them."""
+def test_content_length_is_measured_after_trimming() -> None:
+    """4,000 characters, whatever their size in bytes, surrounded by whitespace."""
     assert "👍" * 4000 == NewPost(content=" " + "👍" * 4000 + "\n").content
 
 
 async def test_comments_are_paged_oldest_first(process: ServiceProcess) -> None:
-    """`next` leads on to the newest, and a new comment appears at the end."""
+    """New comments appear at the end."""
     author = await process.add_user()
     post, other = await process.post(author), await process.post(author)
     for number in range(1, 6):
@@ -60,29 +61,29 @@ async def test_comments_are_paged_oldest_first(process: ServiceProcess) -> None:
         await contents(process, new_id())
 
 
-async def test_comments_that_come_together_are_read_for_together(datastores: Datastores) -> None:
-    """Their posts, their parents and their authors are one read each, and one that is refused is refused alone."""
+async def test_concurrent_comments_share_the_reads_of_their_context(datastores: Datastores) -> None:
+    """One read each of posts, parents and authors. An invalid comment is refused alone."""
     async with overheard(datastores) as (mongo, commands):
         process = ServiceProcess(mongo.database)
         await process.create_indexes()
-        people = [await process.add_user() for _ in range(4)]
-        posts = [await process.post(people[0]) for _ in range(2)]
-        parents = [await process.comment(people[0], post) for post in posts]
+        users = [await process.add_user() for _ in range(4)]
+        posts = [await process.post(users[0]) for _ in range(2)]
+        parents = [await process.comment(users[0], post) for post in posts]
         commands.seen.clear()
-        made = await asyncio.gather(
-            *[process.comment(person, posts[n % 2], parents[n % 2]) for person in people for n in range(8)],
-            process.comment(people[0], new_id()),
-            process.comment(people[0], posts[0], parents[1]),
+        results = await asyncio.gather(
+            *[process.comment(user, posts[n % 2], parents[n % 2]) for user in users for n in range(8)],
+            process.comment(users[0], new_id()),
+            process.comment(users[0], posts[0], parents[1]),
             return_exceptions=True,
         )
-        assert [NotFound, ValidationFailed] == [type(one) for one in made if not isinstance(one, str)]
+        assert [NotFound, ValidationFailed] == [type(result) for result in results if not isinstance(result, str)]
         assert ["find comments", "find posts", "find users"] == sorted(commands.seen[:3])
         assert "insert comments" == commands.seen[3]
         await process.close()
 
 
-async def test_comment_on_what_is_not_there_is_refused(mongo: Mongo, process: ServiceProcess) -> None:
-    """No post, or a parent that is no comment of this post: an error, and nothing changes."""
+async def test_a_comment_on_an_unknown_post_or_parent_is_rejected(mongo: Mongo, process: ServiceProcess) -> None:
+    """The parent must be a comment of the same post. Nothing is stored."""
     author = await process.add_user()
     post, other = await process.post(author), await process.post(author)
     parent = await process.comment(author, other)
@@ -96,20 +97,20 @@ async def test_comment_on_what_is_not_there_is_refused(mongo: Mongo, process: Se
     assert 0 == (await process.posts.post(post)).comment_count
 
 
-async def test_repeated_nonce_is_the_same_comment(process: ServiceProcess) -> None:
-    """Sent again, the first comment comes back, and is counted once."""
+async def test_a_repeated_nonce_returns_the_same_comment(process: ServiceProcess) -> None:
+    """It is counted once."""
     author, post = await process.add_user(), ""
     post = await process.post(author)
     new = NewComment(content="Once", nonce="n1")
-    first, is_new = await process.posts.comment(author, post, new)
-    assert is_new
+    first, created = await process.posts.comment(author, post, new)
+    assert created
     assert (first, False) == await process.posts.comment(author, post, new)
     assert 1 == (await process.posts.post(post)).comment_count
     assert (["Once"], None) == await contents(process, post)
 
 
-async def test_nonce_sent_many_times_at_once_is_one_comment(start_process: Callable[[], ServiceProcess]) -> None:
-    """Retries that race each other, on several processes, agree on one comment."""
+async def test_concurrent_retries_with_one_nonce_store_one_comment(start_process: StartProcess) -> None:
+    """On several processes."""
     processes = [start_process() for _ in range(3)]
     author = await processes[0].add_user()
     post = await processes[0].post(author)
@@ -118,12 +119,12 @@ async def test_nonce_sent_many_times_at_once_is_one_comment(start_process: Calla
         *[process.posts.comment(author, post, new) for process in processes for _ in range(5)]
     )
     assert 1 == len({comment.id for comment, _ in made})
-    assert 1 == [is_new for _, is_new in made].count(True)
+    assert 1 == [created for _, created in made].count(True)
     assert 1 == (await processes[0].posts.post(post)).comment_count
 
 
-async def test_nonce_of_something_else_is_refused(process: ServiceProcess) -> None:
-    """The same nonce with other content, or another parent, is a mistake of the sender's."""
+async def test_a_nonce_reused_for_another_comment_is_rejected(process: ServiceProcess) -> None:
+    """With other content or another parent."""
     author = await process.add_user()
     post = await process.post(author)
     parent = await process.comment(author, post)
@@ -137,20 +138,20 @@ async def test_nonce_of_something_else_is_refused(process: ServiceProcess) -> No
     assert 2 == (await process.posts.post(post)).comment_count
 
 
-async def test_nonce_counts_for_one_author_and_post(process: ServiceProcess) -> None:
-    """Others, and oneself elsewhere, may use the same one; without one every comment is its own."""
+async def test_a_nonce_is_scoped_to_author_and_post(process: ServiceProcess) -> None:
+    """Without a nonce every comment is new."""
     author, other = await process.add_user(), await process.add_user()
     first, second = await process.post(author), await process.post(author)
     new = NewComment(content="Same", nonce="n1")
-    for person, post in ((author, first), (other, first), (author, second)):
-        assert (await process.posts.comment(person, post, new))[1]
+    for user, post in ((author, first), (other, first), (author, second)):
+        assert (await process.posts.comment(user, post, new))[1]
     for _ in range(2):
         assert (await process.posts.comment(author, first, NewComment(content="Same")))[1]
     assert 4 == (await process.posts.post(first)).comment_count
 
 
-async def test_count_is_right_under_comments_from_many_processes(start_process: Callable[[], ServiceProcess]) -> None:
-    """Every comment is counted once, and every reader sees them in the same order."""
+async def test_concurrent_comments_of_several_processes_are_all_counted(start_process: StartProcess) -> None:
+    """All processes list them in the same order."""
     processes = [start_process() for _ in range(3)]
     author = await processes[0].add_user()
     post = await processes[0].post(author)
