@@ -114,8 +114,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         partial(instruments.batch_committed, "messages"),
     )
     membership = ConversationService(stores.conversations, stores.messages, profiles, dispatcher, chat.flush_counters)
-    online = PresenceStore(registry, bus, redis, stores.last_seen)
-    presence = PresenceService(online, bus, stores.last_seen, events.presence)
+    presence_store = PresenceStore(registry, bus, redis, stores.last_seen)
+    presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
 
     notifications = NotificationService(stores.notifications, stores.inboxes, profiles, dispatcher)
     contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
@@ -176,7 +176,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         limits,
         bus,
         revocation,
-        online,
+        presence_store,
         presence,
         chat,
         membership,

@@ -108,8 +108,8 @@ class Deletion:
             self._chat.flush_counters,
         )
         self._erasure = ChatErasure(stores.conversations, stores.messages, self._chat, membership)
-        online = PresenceStore(registry, bus, redis, stores.last_seen)
-        self._presence = PresenceService(online, bus, stores.last_seen, events.presence)
+        presence_store = PresenceStore(registry, bus, redis, stores.last_seen)
+        self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._revocation = Revocation(
             stores.sessions, Denylist(redis), bus, registry, access_ttl=settings.access_token_ttl
         )

@@ -1,4 +1,4 @@
-"""Who is online, on whichever process: kept in Redis, in step with the registries of all processes."""
+"""Who is online, on any process: kept in Redis, synchronised with the registries of all processes."""
 
 import asyncio
 import time
@@ -21,17 +21,19 @@ log = structlog.get_logger()
 
 PROCESSES = f"{TAG}:presence:processes"
 ALIVE_SECONDS = 15
-"""A process that has not said for so long that it lives is dead, and its users are not online through it."""
-BEAT_SECONDS = 5
-RETRY_SECONDS = 1.0
-"""Between two tries while Redis is away, at most: who comes back later than the others could be taken for dead."""
+"""No heartbeat for this long: the process is dead, and its users are not online through it."""
+HEARTBEAT_INTERVAL = 5.0
+"""Seconds between two heartbeats of a process."""
+RETRY_INTERVAL = 1.0
+"""Seconds between two attempts while Redis is unavailable, at most: a process that returns later than the others could
+be taken for dead."""
 MAX_BATCH = 500
-GRACE = 2.0
-"""Seconds that closing waits for a Redis that may be away; twice."""
+CLOSE_WAIT = 2.0
+"""Seconds that closing waits for Redis, which may be unavailable; twice."""
 
 
 class LastSeen(Protocol):
-    """Where the last time of everyone's going offline is kept."""
+    """Stores when each user last went offline."""
 
     async def record(self, user_ids: Collection[str], moment: datetime) -> None: ...
 
@@ -41,13 +43,14 @@ class LastSeen(Protocol):
 class PresenceStore:
     """A user is online while any process has a connection of theirs.
 
-    In Redis: of each user the set of processes that have one, of each process the set of its users and a key that
-    lives as long as the process renews it. One task brings Redis in step with the registry, in batches; whoever finds
-    a process that is listed but not alive takes its users out. A user's first process and last one are changes, which
-    every process hears of. Without Redis, each process knows of its own users.
+    Redis has, for each user, the set of processes with a connection of theirs; for each process, the set of its users
+    and a key that expires unless its heartbeat renews it; and the set of all processes. One task of each process brings
+    Redis in sync with the registry, in batches. A process that finds a dead one in the set removes its users. When the
+    first process of a user is added or the last one removed, every process is notified over the bus. While Redis is
+    unavailable, each process only knows its own users.
 
-    What Redis was asked may be done though its answer never comes, and is then asked again, by us or by its client. So
-    what is told goes by what this process knows that Redis has confirmed, and a change may be told twice.
+    A command may succeed although its reply is lost; it is then sent again, by this class or by redis-py. So
+    notifications depend on what Redis has confirmed to this process, and a change may be published twice.
     """
 
     def __init__(self, registry: Registry, bus: Bus, redis: "Redis", last_seen: LastSeen) -> None:
@@ -56,188 +59,192 @@ class PresenceStore:
         self._redis = redis
         self._last_seen = last_seen
         self._changed: dict[str, None] = {}
-        self._denied: set[str] = set()
-        self._entered: set[str] = set()
-        """Of whom Redis has confirmed that it has them, and everybody has been told."""
-        self._beaten = 0.0
-        self._bury_from = 0.0
-        self._listed = asyncio.Event()
+        """Users whose state Redis may not have, in the order in which they changed."""
+        self._reannounce: set[str] = set()
+        """Users to publish as online again, because another process has published them as offline."""
+        self._confirmed: set[str] = set()
+        """Users whom Redis has confirmed to have, and who have been published as online."""
+        self._last_heartbeat = 0.0
+        self._reap_from = 0.0
+        self._registered = asyncio.Event()
         self._wake = asyncio.Event()
-        self._in_step = asyncio.Event()
-        self._in_step.set()
+        self._synced = asyncio.Event()
+        self._synced.set()
         self.tasks: list[asyncio.Task[None]] = []
         registry.on_user_presence_change(self._on_change)
         bus.on("presence", self._on_presence)
-        bus.on_gap(self._register_all)
+        bus.on_gap(self._mark_all_changed)
 
     async def start(self) -> None:
-        self._beaten = time.monotonic()
+        self._last_heartbeat = time.monotonic()
         self.tasks = [
-            asyncio.create_task(run_forever(self._reconcile, "presence_reconcile", RETRY_SECONDS)),
-            asyncio.create_task(run_forever(self._beat, "presence_beat", RETRY_SECONDS)),
+            asyncio.create_task(run_forever(self._reconcile, "presence_reconcile", RETRY_INTERVAL)),
+            asyncio.create_task(run_forever(self._heartbeat, "presence_heartbeat", RETRY_INTERVAL)),
         ]
 
     async def close(self) -> None:
-        """Take this process's users out, as far as Redis can be told within a moment."""
-        # A batch that Redis has taken and nobody has heard of yet would be lost: those in it are not there to take out.
+        """Remove this process and its users from Redis, if Redis answers in time."""
+        # Otherwise users whom Redis has removed already, but nobody has been notified of, would never be published.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._in_step.wait(), GRACE)
+            await asyncio.wait_for(self._synced.wait(), CLOSE_WAIT)
         for task in self.tasks:
             await cancel_and_wait(task)
         try:
-            async with asyncio.timeout(GRACE):
-                await self._bury(self._bus.process_id)
+            async with asyncio.timeout(CLOSE_WAIT):
+                await self._reap(self._bus.process_id)
         except REDIS_ERRORS as error:
             log.warning("presence_not_closed", error=type(error).__name__)
 
     def online_locally(self, user_ids: Collection[str]) -> set[str]:
-        """Who of these has a connection on this process."""
+        """Return those of these users who have a connection on this process."""
         return {user_id for user_id in user_ids if user_id in self._registry}
 
     async def online_globally(self, user_ids: Collection[str]) -> set[str]:
-        """Who of these has one on any process. Raises one of REDIS_ERRORS."""
-        here = self.online_locally(user_ids)
-        others = [user_id for user_id in user_ids if user_id not in here]
+        """Return those of these users who have a connection on any process. Raises one of REDIS_ERRORS."""
+        local = self.online_locally(user_ids)
+        others = [user_id for user_id in user_ids if user_id not in local]
         if not others:
-            return here
+            return local
         pipeline = self._redis.pipeline(transaction=False)
         for user_id in others:
             pipeline.exists(_processes_of(user_id))
-        answers = await pipeline.execute()
-        return here | {user_id for user_id, there in zip(others, answers, strict=True) if there}
+        replies = await pipeline.execute()
+        return local | {user_id for user_id, exists in zip(others, replies, strict=True) if exists}
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
-        for user_id in self.online_locally(head["went"]):
-            # They went from there and came here, and the word of their coming may have been faster: it is said again.
-            self._denied.add(user_id)
+        for user_id in self.online_locally(head["left"]):
+            # The user left the other process and joined this one, and the two messages may arrive in either order.
+            self._reannounce.add(user_id)
             self._on_change(user_id)
 
     def _on_change(self, user_id: str) -> None:
         self._changed[user_id] = None
-        self._in_step.clear()
+        self._synced.clear()
         self._wake.set()
 
-    def _register_all(self) -> None:
+    def _mark_all_changed(self) -> None:
         for user_id in self._registry.user_ids():
             self._on_change(user_id)
 
     async def _reconcile(self) -> None:
-        # Whoever is entered by a process that others do not know of yet stays online for ever if it is killed.
-        await self._listed.wait()
+        # Nobody reaps a process that is not in the set yet: if it were killed, its users would stay online for ever.
+        await self._registered.wait()
         await self._wake.wait()
         while self._changed:
             batch = list(self._changed)[:MAX_BATCH]
-            here = self.online_locally(batch)
-            self._denied -= set(batch) - here
+            local = self.online_locally(batch)
+            self._reannounce -= set(batch) - local
             for user_id in batch:
                 del self._changed[user_id]
             try:
-                await self._announce(here, set(batch) - here)
+                await self._apply(local, set(batch) - local)
             except BaseException:
                 self._changed.update(dict.fromkeys(batch))
                 raise
         self._wake.clear()
-        self._in_step.set()
+        self._synced.set()
 
-    async def _announce(self, coming: set[str], going: set[str]) -> None:
-        """Enter and take out users of this process; say whose first or last process it was."""
+    async def _apply(self, joining: set[str], leaving: set[str]) -> None:
+        """Add and remove users of this process in Redis; publish those for whom it is the first or was the last one."""
         process_id = self._bus.process_id
-        # In one piece, or two processes that come at once would each take the other for the first.
+        # A transaction, or of two processes that add a user at once, each would take the other for the first.
         pipeline = self._redis.pipeline(transaction=True)
-        for user_id in coming:
+        for user_id in joining:
             pipeline.sadd(_processes_of(user_id), process_id)
             pipeline.scard(_processes_of(user_id))
-        for user_id in going:
+        for user_id in leaving:
             pipeline.srem(_processes_of(user_id), process_id)
             pipeline.scard(_processes_of(user_id))
-        if coming:
-            pipeline.sadd(_users_of(process_id), *coming)
-        answers = await pipeline.execute()
-        changes = dict(zip([*coming, *going], zip(answers[::2], answers[1::2], strict=False), strict=False))
-        # Entered already, and not that we knew: it was done the first time, whoever has come since.
-        came = [
+        if joining:
+            pipeline.sadd(_users_of(process_id), *joining)
+        replies = await pipeline.execute()
+        # For each user, whether the set changed, and the number of processes now in it.
+        changes = dict(zip([*joining, *leaving], zip(replies[::2], replies[1::2], strict=False), strict=False))
+        # If the set has not changed although the user is not confirmed, a former attempt succeeded and its reply was
+        # lost. The user is then published, whichever other processes have been added since.
+        joined = [
             user_id
-            for user_id in coming
+            for user_id in joining
             if changes[user_id] == (1, 1)
-            or (changes[user_id][0] == 0 and user_id not in self._entered)
-            or user_id in self._denied
+            or (changes[user_id][0] == 0 and user_id not in self._confirmed)
+            or user_id in self._reannounce
         ]
-        went = [
+        left = [
             user_id
-            for user_id in going
-            if changes[user_id][1] == 0 and (changes[user_id][0] == 1 or user_id in self._entered)
+            for user_id in leaving
+            if changes[user_id][1] == 0 and (changes[user_id][0] == 1 or user_id in self._confirmed)
         ]
-        await self._tell(came, went)
-        self._denied -= coming
-        self._entered |= coming
-        self._entered -= going
-        if going:
-            # Not before they have been told: until then they are whoever's who takes over.
-            await self._redis.srem(_users_of(process_id), *going)
+        await self._publish(joined, left)
+        self._reannounce -= joining
+        self._confirmed |= joining
+        self._confirmed -= leaving
+        if leaving:
+            # Not before they have been published: until then, a process that reaps this one must still find them.
+            await self._redis.srem(_users_of(process_id), *leaving)
 
-    async def _tell(self, came: Collection[str], went: Collection[str]) -> None:
+    async def _publish(self, joined: Collection[str], left: Collection[str]) -> None:
         moment = now()
-        if went:
-            # First, so that whoever hears of it and asks is told the same.
-            await self._record(went, moment)
-        if came or went:
-            # One message for all of them: after a restart they come by the thousand.
-            self._bus.publish("presence", {"came": list(came), "went": list(went), "at": iso(moment)})
+        if left:
+            # First, so that a client that is notified and then asks gets the same time.
+            await self._record(left, moment)
+        if joined or left:
+            # One message for all: after a restart, users join by the thousand.
+            self._bus.publish("presence", {"joined": list(joined), "left": list(left), "at": iso(moment)})
 
     async def _record(self, user_ids: Collection[str], moment: datetime) -> None:
         try:
             await self._last_seen.record(user_ids, moment)
         except Unavailable:
-            # That they have gone is worth more than when.
+            # That they are offline matters more than since when.
             count_failure("record_last_seen")
             log.warning("last_seen_not_recorded", users=len(user_ids))
 
-    async def _beat(self) -> None:
-        """Say that this process lives, and bury those that do not."""
+    async def _heartbeat(self) -> None:
+        """Renew this process's key, and reap processes whose key has expired."""
         process_id = self._bus.process_id
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(_alive(process_id), 1, ex=ALIVE_SECONDS)
         pipeline.sadd(PROCESSES, process_id)
         pipeline.smembers(PROCESSES)
-        _, new, members = await pipeline.execute()
-        self._listed.set()
-        if new:
-            # The first time, or after Redis or the others have forgotten us.
-            self._register_all()
-        if self._may_bury(time.monotonic()):
+        _, added, members = await pipeline.execute()
+        self._registered.set()
+        if added:
+            # The first heartbeat; or Redis has lost its data, or another process has reaped this one.
+            self._mark_all_changed()
+        if self._may_reap(time.monotonic()):
             others = [member.decode() for member in members if member.decode() != process_id]
-            await self._bury_dead(others)
-        await asyncio.sleep(BEAT_SECONDS)
+            await self._reap_dead(others)
+        await asyncio.sleep(HEARTBEAT_INTERVAL)
 
-    def _may_bury(self, moment: float) -> bool:
-        """Not for a while after Redis was away: the others could not say that they live, either."""
-        if moment - self._beaten > 1.5 * BEAT_SECONDS:
-            self._bury_from = moment + ALIVE_SECONDS
-        self._beaten = moment
-        return moment >= self._bury_from
+    def _may_reap(self, moment: float) -> bool:
+        """Return False for a while after Redis was unavailable: the others could not send heartbeats either."""
+        if moment - self._last_heartbeat > 1.5 * HEARTBEAT_INTERVAL:
+            self._reap_from = moment + ALIVE_SECONDS
+        self._last_heartbeat = moment
+        return moment >= self._reap_from
 
-    async def _bury_dead(self, others: Sequence[str]) -> None:
+    async def _reap_dead(self, others: Sequence[str]) -> None:
         if others:
             alive = await self._redis.mget([_alive(other) for other in others])
-            for other, sign in zip(others, alive, strict=True):
-                if sign is None:
+            for other, key in zip(others, alive, strict=True):
+                if key is None:
                     log.warning("process_lost", process_id=other)
-                    await self._bury(other)
+                    await self._reap(other)
 
-    async def _bury(self, process_id: str) -> None:
-        """Take out all users of a process, and say who has gone with it. Two that do it at once do no harm."""
+    async def _reap(self, process_id: str) -> None:
+        """Remove a process and its users, and publish who is offline now. Harmless if two processes do it at once."""
         while True:
             found = await cast("Awaitable[list[bytes]]", self._redis.srandmember(_users_of(process_id), MAX_BATCH))
             if not found:
                 break
-            users = [user_id.decode() for user_id in found]
+            user_ids = [user_id.decode() for user_id in found]
             pipeline = self._redis.pipeline(transaction=False)
-            for user_id in users:
+            for user_id in user_ids:
                 pipeline.srem(_processes_of(user_id), process_id)
                 pipeline.scard(_processes_of(user_id))
-            left = (await pipeline.execute())[1::2]
-            await self._tell([], [user_id for user_id, others in zip(users, left, strict=True) if not others])
-            await self._redis.srem(_users_of(process_id), *users)
+            counts = (await pipeline.execute())[1::2]
+            await self._publish([], [user_id for user_id, count in zip(user_ids, counts, strict=True) if not count])
+            await self._redis.srem(_users_of(process_id), *user_ids)
         await self._redis.srem(PROCESSES, process_id)
         await self._redis.delete(_alive(process_id))
 

@@ -1,13 +1,12 @@
-"""The bus over Redis: one channel that every process listens to.
+"""The bus over Redis: one pub/sub channel to which every process subscribes.
 
-Why one channel and not one for each connected user: whoever connects would have to wait until Redis knows of the
-subscription, a reconnect storm would be thousands of them, and an event for a group of a thousand would be a thousand
-messages, decoded again by each process for each member. So an event is sent once, with its recipients in front, and
-each process picks out its own; and a connection costs the bus nothing. What is said while one PUBLISH is under way
-goes into the next one, together.
+Why not one channel for each connected user: a new connection would have to wait for its subscription, a reconnect storm
+would be thousands of subscriptions, and an event for a group of a thousand would be a thousand messages, decoded again
+by each process for each member. With one channel an event is published once, with its recipients, each process picks
+out its own users, and a connection costs the bus nothing. Messages that are enqueued while a PUBLISH is in flight are
+sent together in the next one.
 
-In a cluster the channel is a sharded one (SPUBLISH): the node that serves its slot carries it, and the others hear
-nothing of it.
+In a cluster the channel is a sharded one (SPUBLISH): only the node that serves its slot carries the messages.
 """
 
 import asyncio
@@ -30,38 +29,41 @@ from service.realtime.bus import Handler, Handlers
 log = structlog.get_logger()
 
 PUBSUB_CHANNEL = f"{TAG}:bus:2"
+"""Change the number with the format of the messages: during a deployment, processes of both versions are running."""
 MAX_OUTBOX_MESSAGES = 10_000
 MAX_OUTBOX_BYTES = 32 * 1024 * 1024
-"""What may wait for a Redis that is away. Past either, the oldest goes, and the others are told of the gap."""
+"""Limits of what waits for an unavailable Redis. Beyond either, the oldest message is dropped, and the other processes
+are told of the gap."""
 MAX_BATCH_MESSAGES = 256
 MAX_BATCH_BYTES = 256 * 1024
-"""What goes into one PUBLISH, and at least one message: whoever reads it reads it whole."""
+"""Limits of one PUBLISH, which has at least one message: a subscriber reads it as a whole."""
 HEARTBEAT_INTERVAL = 2.0
-"""Seconds after which a process sends one that is empty, for the sake of hearing itself."""
+"""Seconds between two publications of a process, empty if need be, so that it receives at least its own messages."""
 SUBSCRIPTION_TIMEOUT = 6.0
-"""Seconds without hearing even oneself after which the subscription is taken for dead: a cut cable sends no word."""
-
+"""Seconds without any message, even one's own, after which the subscription is renewed: TCP does not report a cut
+cable."""
 RECONNECT_INTERVAL = 1.0
-"""Seconds between two tries to reach a Redis that is away, at most: people wait for what is said on other processes,
-and a try costs next to nothing."""
+"""Seconds between two attempts to reach an unavailable Redis, at most: users wait for events of other processes, and an
+attempt costs next to nothing."""
 STARTUP_WAIT = 2.0
-"""Seconds that starting and closing wait for a Redis that may be away."""
+"""Seconds that `start` waits for the subscription, and `close` for the outbox. Redis may be unavailable."""
 
 GAP = "bus.gap"
+"""The kind of the message that reports dropped messages."""
 
 
 class RedisBus:
-    """See `Bus`. Publishing is handed to one task, which sends whatever has gathered in one PUBLISH.
+    """See `Bus`. `publish` enqueues; one task sends everything in the outbox in as few PUBLISH commands as possible.
 
-    It holds a line with the process's id and its time, and then for each message a line of JSON `[kind, bytes of the
-    body, head]` and the body.
+    Format of a publication: a line with the id of the process and the time of its clock; then, for each message, a line
+    with the JSON array `[kind, length of the body in bytes, head]`, and the body.
     """
 
     def __init__(self, redis: "Redis", pubsub_channel: str = PUBSUB_CHANNEL) -> None:
         self.process_id = uuid.uuid4().hex
         self._own_prefix = self.process_id.encode() + b" "
         self.lag = 0.0
-        """Seconds that what this process said last took through Redis and back."""
+        """Seconds that this process's last publication took through Redis and back."""
         self._redis = redis
         self._pubsub_channel = pubsub_channel
         self._sharded: bool | None = None
@@ -86,7 +88,7 @@ class RedisBus:
 
     @property
     def outbox_size(self) -> int:
-        """Messages that Redis has not taken yet."""
+        """The number of messages that Redis has not accepted yet."""
         return len(self._outbox)
 
     def on(self, kind: str, handler: Handler) -> None:
@@ -100,13 +102,13 @@ class RedisBus:
         self._enqueue(kind, head, body)
 
     async def start(self) -> None:
-        """Listen and send from now on. Where Redis is away, it is tried again for as long as it takes."""
+        """Start to send and receive. An unavailable Redis is tried again until it answers."""
         self._tasks = [
             asyncio.create_task(run_forever(self._listen, "bus_listen", RECONNECT_INTERVAL)),
             asyncio.create_task(run_forever(self._send, "bus_send", RECONNECT_INTERVAL)),
-            asyncio.create_task(run_forever(self._heartbeat, "bus_beat")),
+            asyncio.create_task(run_forever(self._heartbeat, "bus_heartbeat")),
         ]
-        # A moment's grace, so that the first connections find a bus that hears; not longer, for Redis may be away.
+        # Usually the first connections then find a connected bus.
         await _wait(self._subscribed, STARTUP_WAIT)
 
     async def close(self) -> None:
@@ -115,20 +117,20 @@ class RedisBus:
             await cancel_and_wait(task)
 
     async def subscriber_count(self) -> int:
-        """How many processes listen. Raises one of REDIS_ERRORS."""
+        """Return the number of subscribed processes. Raises one of REDIS_ERRORS."""
         count = self._redis.pubsub_shardnumsub if await self._is_sharded() else self._redis.pubsub_numsub
-        ((_, listeners),) = await count(self._pubsub_channel)
-        return int(listeners)
+        ((_, subscribers),) = await count(self._pubsub_channel)
+        return int(subscribers)
 
     async def _is_sharded(self) -> bool:
         if self._sharded is None:
             self._sharded = await is_cluster(self._redis)
         return self._sharded
 
-    # Saying.
+    # Sending.
 
     def _enqueue(self, kind: str, head: dict[str, Any], body: bytes) -> None:
-        # One line, for JSON holds no line break.
+        # JSON contains no line break: one line is enough.
         message = dumps([kind, len(body), head]).encode() + b"\n" + body
         self._outbox.append(message)
         self._outbox_bytes += len(message)
@@ -147,9 +149,9 @@ class RedisBus:
             self._heartbeat_due = False
             batch = self._next_batch()
             publish = self._redis.spublish if await self._is_sharded() else self._redis.publish
-            first = self._own_prefix + f"{time.monotonic()}\n".encode()
-            await publish(self._pubsub_channel, b"".join([first, *batch]))
-            # Only what Redis has taken leaves; a batch that failed may be said twice, which numbers sort out.
+            prefix = self._own_prefix + f"{time.monotonic()}\n".encode()
+            await publish(self._pubsub_channel, b"".join([prefix, *batch]))
+            # Only now: a batch whose PUBLISH failed is sent again, possibly twice; sequence numbers make that harmless.
             for message in batch:
                 if self._outbox and self._outbox[0] is message:
                     self._outbox_bytes -= len(self._outbox.popleft())
@@ -167,38 +169,39 @@ class RedisBus:
         return batch
 
     async def _heartbeat(self) -> None:
-        # What is said before anyone listens is not heard, and the lag would not be known until the next one.
+        # This process would not receive a heartbeat sent before it subscribed, and would not know the lag until the
+        # next one.
         await self._subscribed.wait()
         self._heartbeat_due = True
         self._wake.set()
         await asyncio.sleep(HEARTBEAT_INTERVAL)
 
-    # Hearing.
+    # Receiving.
 
     async def _listen(self) -> None:
-        pubsub = self._redis.pubsub(push_handler_func=_take)
+        pubsub = self._redis.pubsub(push_handler_func=_return_push_message)
         try:
-            # A server that is another now may be of the other kind.
+            # After a reconnect the server may be another one, of the other kind.
             self._sharded = None
             await (pubsub.ssubscribe if await self._is_sharded() else pubsub.subscribe)(self._pubsub_channel)
-            heard = time.monotonic()
+            last_received = time.monotonic()
             while True:
                 message = await pubsub.get_message(timeout=SUBSCRIPTION_TIMEOUT)
                 if message is None:
-                    if time.monotonic() - heard >= SUBSCRIPTION_TIMEOUT:
-                        log.warning("bus_deaf", seconds=SUBSCRIPTION_TIMEOUT)
+                    if time.monotonic() - last_received >= SUBSCRIPTION_TIMEOUT:
+                        log.warning("bus_subscription_timeout", seconds=SUBSCRIPTION_TIMEOUT)
                         return
                     continue
-                heard = time.monotonic()
+                last_received = time.monotonic()
                 if message["type"] in ("message", "smessage"):
                     self._on_message(message["data"])
                 elif message["type"] in ("subscribe", "ssubscribe"):
                     self._on_subscribed()
                 elif message["type"] == "sunsubscribe":
-                    # The slot has been moved: its new node has to be found.
+                    # The slot has moved: subscribe again, on its new node.
                     return
         finally:
-            # Nobody else closes it: a connection that is still read from would go back to those that others use.
+            # redis-py would return the connection, which still receives messages, to the pool that commands use.
             self._connected = False
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
@@ -206,14 +209,14 @@ class RedisBus:
         self._connected = True
         self._subscribed.set()
         if self._was_connected:
-            log.info("bus_back")
+            log.info("bus_resubscribed")
             self._notify_gap()
         self._was_connected = True
 
     def _on_message(self, data: bytes) -> None:
         start = data.index(b"\n") + 1
         if data.startswith(self._own_prefix):
-            # It was heard as it was said. With one process that is all there is: not read to be thrown away.
+            # `publish` has handled these messages already. Not decoded again: a single process has no others.
             self.lag = time.monotonic() - float(data[len(self._own_prefix) : start])
             return
         while start < len(data):
@@ -230,8 +233,8 @@ class RedisBus:
             callback()
 
 
-async def _take(message: Any) -> Any:
-    """In place of redis-py's own, which makes a text of each message for a log that nobody reads."""
+async def _return_push_message(message: Any) -> Any:
+    """Replace redis-py's own handler, which formats every message for a log that is switched off."""
     return message
 
 

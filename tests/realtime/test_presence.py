@@ -56,9 +56,9 @@ class Process:
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
         self.messages += 1
-        for user_id in head["came"]:
+        for user_id in head["joined"]:
             self.told.put_nowait((user_id, True))
-        for user_id in head["went"]:
+        for user_id in head["left"]:
             self.told.put_nowait((user_id, False))
 
     async def hears(self, user_id: str, online: bool) -> None:
@@ -141,7 +141,7 @@ async def test_a_process_that_dies_leaves_no_ghosts(
     """Another one finds it listed and not alive, and takes its users out."""
     # Who was late by half a beat buries nobody for a while: on a busy machine that is soon the case with short ones.
     monkeypatch.setattr("service.realtime.presence_store.ALIVE_SECONDS", 2)
-    monkeypatch.setattr("service.realtime.presence_store.BEAT_SECONDS", 1.0)
+    monkeypatch.setattr("service.realtime.presence_store.HEARTBEAT_INTERVAL", 1.0)
     one, two = await processes(), await processes()
     two.connect(ADA)
     two.connect(BOB)
@@ -157,13 +157,13 @@ async def test_nobody_is_entered_by_a_process_that_is_not_listed_yet(
     processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody would look for its ghosts if it died then."""
-    go, beat = asyncio.Event(), PresenceStore._beat
+    go, beat = asyncio.Event(), PresenceStore._heartbeat
 
     async def late(online: PresenceStore) -> None:
         await go.wait()
         await beat(online)
 
-    monkeypatch.setattr(PresenceStore, "_beat", late)
+    monkeypatch.setattr(PresenceStore, "_heartbeat", late)
     process = await processes()
     process.connect(ADA)
     for _ in range(50):
@@ -177,7 +177,7 @@ async def test_a_redis_that_comes_back_empty_is_filled_again(
     processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is connected is online again within a beat."""
-    monkeypatch.setattr("service.realtime.presence_store.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.realtime.presence_store.HEARTBEAT_INTERVAL", 0.2)
     one, two = await processes(), await processes()
     one.connect(ADA)
     await two.hears(ADA, True)
@@ -225,10 +225,10 @@ async def test_who_went_with_a_process_is_told_though_the_one_that_found_it_dead
         await process.bus.start()
         proxy.loses = b"SREM"
         with pytest.raises(REDIS_ERRORS):
-            await process.online._bury(dead.bus.process_id)
+            await process.online._reap(dead.bus.process_id)
         assert not await redis.exists(f"{TAG}:presence:user:{ADA}")
         proxy.loses = b""
-        await process.online._bury(dead.bus.process_id)
+        await process.online._reap(dead.bus.process_id)
         await other.hears(ADA, False)
         await process.bus.close()
         await far.aclose()
@@ -242,7 +242,7 @@ async def test_nobody_is_taken_for_dead_who_could_not_say_that_they_live(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After an outage the first to come back gives the others time to do so."""
-    monkeypatch.setattr("service.realtime.presence_store.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("service.realtime.presence_store.HEARTBEAT_INTERVAL", 0.2)
     monkeypatch.setattr("service.realtime.presence_store.ALIVE_SECONDS", 2)
     late = await processes()
     async with Proxy(datastores.redis_url) as proxy:
