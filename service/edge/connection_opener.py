@@ -1,4 +1,4 @@
-"""The way from a GET request to a socket or stream: origin, limits, sign-in, handshake, and the refusals of each."""
+"""Opens WebSockets and event streams from GET requests: origin check, rate limits, authentication and handshake."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -19,10 +19,11 @@ from service.realtime.registry import Registry
 from service.realtime.websocket import HandshakeRefused, WebSocket
 
 ANONYMOUS = Identity("", "", "", math.inf)
+"""The identity of a socket that is only opened to be closed with the reason of its refusal."""
 
 
 class ConnectionOpener:
-    """Opens the sockets and streams of all channels."""
+    """Opens the WebSockets and event streams of all channels."""
 
     def __init__(
         self,
@@ -46,24 +47,24 @@ class ConnectionOpener:
         *,
         nest_notice_fields: bool = False,
     ) -> HTTPResponse:
-        """Open a socket of `channel`. `begin(socket)` reads what it needs and calls `socket.go_live`; it is
-        registered then.
+        """Open a WebSocket to `channel`. `begin(socket)` is called once the socket is registered; it reads what to
+        replay and calls `socket.go_live`.
 
-        A foreign origin, or what is no handshake, is answered over HTTP. A bad token or too many connections is said
-        in the close frame, for that is all that a browser's script gets to read.
+        A foreign origin and an invalid handshake are answered over HTTP. An invalid token and a rate limit are reported
+        in the close frame, because that is all a script in a browser can read.
         """
         self._origins.check(request)
-        self._check_open()
+        self._check_not_draining()
         try:
-            caller = await self._caller(request)
+            caller = await self._authenticate(request)
             socket = WebSocket(
                 self._registry, caller, channel, request.headers.items(), nest_notice_fields=nest_notice_fields
             )
             with self._registry.registration(socket):
-                # A session that ended after the first look, and before it could be told so, has been missed by both.
+                # Checked again: a revocation after the first check and before the registration has closed nothing.
                 await self._auth.check(caller)
                 await begin(socket)
-                self._check_open()
+                self._check_not_draining()
         except HandshakeRefused as refusal:
             raise SanicException(str(refusal), refusal.status, headers=refusal.headers) from None
         except (TokenError, RateLimited) as error:
@@ -73,23 +74,24 @@ class ConnectionOpener:
     async def open_stream(
         self, request: Request, channel: str, begin: Callable[[EventStream], Awaitable[None]]
     ) -> HTTPResponse:
-        """Open an event stream of `channel`, as `open_socket` does a socket; every refusal is an HTTP answer."""
+        """Open an event stream of `channel`, as `open_socket` opens a WebSocket. Every refusal is an HTTP response."""
         self._origins.check(request)
-        self._check_open()
-        caller = await self._caller(request)
+        self._check_not_draining()
+        caller = await self._authenticate(request)
         stream = EventStream(self._registry, caller, channel)
         with self._registry.registration(stream):
             await self._auth.check(caller)
             await begin(stream)
-            self._check_open()
+            self._check_not_draining()
         return HijackResponse(stream)
 
-    def _check_open(self) -> None:
-        """Before the work, and after it: who came in between would not be among those that are told to go."""
+    def _check_not_draining(self) -> None:
+        """Raise Unavailable if the server is stopping. Called before and after a connection is prepared: one that
+        opened in between would not be among those that are drained."""
         if self._registry.draining:
             raise Unavailable("The server is shutting down.")
 
-    async def _caller(self, request: Request) -> Identity:
+    async def _authenticate(self, request: Request) -> Identity:
         await self._limits.check(rules.CONNECTING_ADDRESS, address(request))
         caller = await self._auth.of_connection(request)
         await self._limits.check(rules.CONNECTING, caller.user_id)
@@ -97,7 +99,7 @@ class ConnectionOpener:
         return caller
 
     def _refuse(self, request: Request, error: LoaError) -> HTTPResponse:
-        """Accept, and close at once with the error's code."""
+        """Accept the WebSocket, and close it at once with the code of `error`."""
         try:
             socket = WebSocket(self._registry, ANONYMOUS, "", request.headers.items())
         except HandshakeRefused as refusal:

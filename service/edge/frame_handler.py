@@ -1,4 +1,4 @@
-"""A client's side of a socket: its frames, one after the other, and one answer to each."""
+"""Handles the frames that a client sends on a WebSocket: one after the other, with one answer to each."""
 
 import asyncio
 import time
@@ -24,21 +24,23 @@ from service.telemetry.tracing import Span, Tracing, use_span
 log = structlog.get_logger()
 
 MAX_PENDING_FRAMES = 64
-"""Frames that wait to be handled, past which the socket is not read from."""
+"""Frames waiting to be handled. At this number, reading from the socket pauses until half of them are handled."""
 MAX_FRAMES_PER_PERIOD, FRAME_PERIOD = 3000, 10.0
-"""Frames in so many seconds, of whatever kind, pings and pieces of messages among them: all that the rules let anyone
-do, several times over. They count what is asked for; this bounds the work of reading what asks for nothing, is none of
-our frames, or is refused already."""
+"""Frames in so many seconds, of any kind, including pings and fragments: several times what the rate limits allow in
+total. Rate limits count requests; this limit bounds the work of reading frames that request nothing, are malformed, or
+are rejected by a rate limit."""
 
-_FLOOD = spec_for(RateLimited()).close_reason
+_RATE_LIMITED = spec_for(RateLimited()).close_reason
 
 F = TypeVar("F", bound=ClientFrame)
 
 
 class FrameHandler(Generic[F]):
-    """Reads frames of `frames` and has each handled before the next; `ping` and `authenticate` it handles itself.
+    """Parses the frames of a socket and calls `handle` for each, after the one before. Handles `ping` and
+    `authenticate` itself.
 
-    No task stands by for a socket that is silent. What goes wrong with a frame is its answer, and the socket stays.
+    A task only runs while there are frames to handle. If handling a frame fails, the answer is an `error` frame, and
+    the socket stays open.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class FrameHandler(Generic[F]):
         limits: RateLimits,
         tracing: Tracing | None = None,
     ) -> None:
+        """`frames`: the types of frames that clients may send on this socket."""
         self.socket = socket
         self.limits = limits
         self._frames = frames
@@ -61,38 +64,40 @@ class FrameHandler(Generic[F]):
         self._period_start = 0.0
         socket.on_frame = self._on_frame
         socket.on_text = self._on_text
-        socket.on_close(self._end)
+        socket.on_close(self._on_close)
 
     async def handle(self, frame: F) -> None:
-        """Do what `frame` asks and answer it. What it raises becomes the answer."""
+        """Handle `frame` and answer it. An exception is answered with an `error` frame."""
         raise NotImplementedError
 
     def tracing_context(self, span: Span, frame: F) -> AbstractContextManager[None]:
-        """What `handle` runs in where it is traced: `span` ends with it."""
+        """Return the context in which `handle` runs if it is traced. `span` ends with the context."""
         return use_span(span)
 
     def acknowledge(self, ref: str | None, data: Mapping[str, Any] | None = None) -> None:
+        """Send an `ack` for the frame with this `ref`."""
         self.send("ack", {"ref": ref} if data is None else {"ref": ref, "data": data})
 
     def survives_disconnect(self, frame: F) -> bool:
-        """Whether `frame` is to be done although its sender has left since."""
+        """Return whether to handle `frame` even if its sender has disconnected since."""
         return False
 
     def on_peer_gone(self, pending_frames: Sequence[str]) -> None:
-        """The client has left, and these frames, said before, are not done yet: for `finish`, where some may last."""
+        """Called if the client disconnected before these frames were handled. May pass them to `finish_pending`."""
 
     async def finish_pending(self, pending_frames: Sequence[str]) -> None:
-        """Do those of them that last. Their answers go nowhere."""
+        """Handle those of these frames that survive the disconnect. Their answers are discarded."""
         for text in pending_frames:
             await self._handle(text)
 
     def on_received(self, type: str) -> None:
-        """A frame of that type has come, and is well-formed."""
+        """Called for each well-formed frame, with its type."""
 
     def on_error(self, error: BaseException) -> None:
-        """It could not be done for this reason."""
+        """Called with each error that is sent."""
 
     def send_error(self, error: BaseException, ref: str | None) -> None:
+        """Answer the frame with this `ref` with an `error` frame."""
         fields: dict[str, Any] = {"ref": ref, "code": spec_for(error).code, "detail": detail_of(error)}
         if isinstance(error, LoaError) and error.retry_after is not None:
             fields["retry_after"] = error.retry_after
@@ -117,14 +122,14 @@ class FrameHandler(Generic[F]):
             self._frames_in_period, self._period_start = 0, now
         self._frames_in_period += 1
         if self.limits.enabled and self._frames_in_period > MAX_FRAMES_PER_PERIOD:
-            self.socket.close(*_FLOOD)
+            self.socket.close(*_RATE_LIMITED)
 
-    def _end(self) -> None:
+    def _on_close(self) -> None:
         pending_frames = [*self._pending] if self._current is None else [self._current, *self._pending]
         self._pending.clear()
         if self._handler:
             self._handler.cancel()
-        # Whoever is shut out has nothing more done; whoever goes has said it in time.
+        # If the server closed the socket, pending frames are discarded: the user may have lost access.
         if pending_frames and self.socket.closed_by_peer:
             self.on_peer_gone(pending_frames)
 
@@ -144,24 +149,24 @@ class FrameHandler(Generic[F]):
             ref = frame.ref
             self.on_received(frame.type)
             if isinstance(frame, Ping):
-                # It asks nothing of anybody: no trace would tell of more than that it came.
+                # Not traced: handling a ping has no steps.
                 self.send("pong", {"ref": ref})
-            elif self._tracing and (span := self._begin_span(self._tracing, frame)):
+            elif self._tracing and (span := self._start_span(self._tracing, frame)):
                 with self.tracing_context(span, frame):
-                    await self._answer(frame)
+                    await self._dispatch(frame)
             else:
-                await self._answer(frame)
+                await self._dispatch(frame)
         except LoaError as error:
             self.send_error(error, error.ref or ref)
         except Exception as error:
             log.exception("frame_failed")
             self.send_error(error, ref)
 
-    def _begin_span(self, tracing: Tracing, frame: F) -> Span | None:
+    def _start_span(self, tracing: Tracing, frame: F) -> Span | None:
         ids = {"loa.user_id": self.socket.user_id, "loa.connection_id": self.socket.id}
         return tracing.start_trace(f"frame {frame.type}", ids)
 
-    async def _answer(self, frame: F) -> None:
+    async def _dispatch(self, frame: F) -> None:
         if self.socket.closing and not self.survives_disconnect(frame):
             return
         if isinstance(frame, Authenticate):
@@ -176,7 +181,7 @@ class FrameHandler(Generic[F]):
             raise TokenInvalid("The token is someone else's.")
         self.socket.refresh_token(caller)
         try:
-            # As with one that joins: its session may have ended just before the socket was known to be of it.
+            # As when a connection opens: the session may have been revoked just before the socket belonged to it.
             await self._verifier.check(caller)
         except TokenRevoked as error:
             self.socket.close(*spec_for(error).close_reason)

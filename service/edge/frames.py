@@ -1,4 +1,5 @@
-"""What a client may say on any socket, how it is read (as strictly as a request body), and what answers it."""
+"""The frames that a client may send on any WebSocket, their answers, and how they are parsed: as strictly as a request
+body."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,7 +17,7 @@ F = TypeVar("F", bound="ClientFrame")
 
 
 class ClientFrame(Input):
-    """Base of all. `ref` comes back in the `ack` or `error` that answers the frame."""
+    """Base of all frames. `ref` is repeated in the `ack` or `error` frame that answers the frame."""
 
     ref: Annotated[str, StringConstraints(max_length=MAX_REF)] | None = None
     type: str
@@ -32,7 +33,7 @@ class Ping(ClientFrame):
 
 
 class Error(BaseModel):
-    """The frame that it answers has changed nothing. `retry_after` is in seconds."""
+    """The answer to a frame that failed and has changed nothing. `retry_after` is in seconds."""
 
     type: Literal["error"]
     ref: str | None
@@ -48,9 +49,9 @@ class Pong(BaseModel):
 
 
 def parse(text: str, frames: TypeAdapter[F]) -> F:
-    """One of `frames`, told apart by their `type`.
+    """Parse `text` as one of `frames`, which their `type` distinguishes.
 
-    Raises MalformedJson, ValidationFailed; the latter with the frame's `ref` as `error.ref`, where it has one.
+    Raises MalformedJson; raises ValidationFailed, with the frame's `ref` as `error.ref` if it has one.
     """
     try:
         data = loads(text)
@@ -68,5 +69,5 @@ def _ref_of(data: Any) -> str | None:
     ref = data.get("ref") if isinstance(data, dict) else None
     if not isinstance(ref, str) or len(ref) > MAX_REF:
         return None
-    # JSON can spell half of a surrogate pair, which is no text and cannot be sent back.
+    # JSON can contain half of a surrogate pair, which cannot be encoded in an answer.
     return ref if ref.encode(errors="ignore").decode() == ref else None

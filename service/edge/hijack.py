@@ -1,4 +1,4 @@
-"""The response by which a connection takes its transport over from Sanic."""
+"""The response with which a connection takes over its transport from Sanic."""
 
 from typing import Any
 
@@ -9,12 +9,23 @@ from service.common.close_reasons import GONE
 from service.realtime.connection import Connection
 from service.realtime.event_stream import EventStream
 
+RESERVED_HEADERS = {
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "cache-control",
+    "x-accel-buffering",
+}
+"""Headers that EventStream writes itself, or that do not apply to a response without a length."""
+
 
 class HijackResponse(HTTPResponse):
-    """Return it from a handler: middleware sees it as any response; then the transport is the connection's.
+    """Returned from a handler. Middleware sees it like any response; then `connection` becomes the protocol of the
+    transport.
 
-    Sanic's HTTP protocol is let go of whole: it neither counts nor times nor closes the transport afterwards, so
-    draining is the registry's job.
+    Sanic's HTTP protocol is detached: it no longer counts, times or closes the transport. So draining connections when
+    the server stops is up to the registry.
     """
 
     __slots__ = ("_connection",)
@@ -27,7 +38,7 @@ class HijackResponse(HTTPResponse):
         http: Any = self.stream
         protocol = http.protocol
         transport = protocol.transport
-        # Ends Sanic's loop over this transport's requests without an answer of its own.
+        # Ends Sanic's loop over the requests of this transport, without a response of its own.
         http.keep_alive = False
         http.stage = Stage.IDLE
         http.response_func = None
@@ -47,18 +58,8 @@ class HijackResponse(HTTPResponse):
             self._connection.data_received(buffered)
 
 
-RESERVED_HEADERS = {
-    "content-type",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "cache-control",
-    "x-accel-buffering",
-}
-
-
 def _header_lines(response: HTTPResponse) -> bytes:
-    """The headers that middleware has added, as they go on the wire."""
+    """Return the headers that middleware has added, as bytes of the response head."""
     return b"".join(
         b"%b: %b\r\n" % (name, value)
         for name, value in response.processed_headers
