@@ -1,4 +1,4 @@
-"""The command line: `python -m service`. Each command imports only what it needs, so that the parent stays small."""
+"""The command line: `python -m service`. Each command imports only what it needs: the parent process stays small."""
 
 import argparse
 import asyncio
@@ -9,37 +9,37 @@ from collections.abc import Sequence
 
 from config.settings import Settings, SettingsError
 
-WRONG_SETTINGS = 2
+INVALID_SETTINGS = 2
 INTERRUPTED = 128 + signal.SIGINT
 
 ENVIRONMENT = """\
 settings, from the environment (all optional):
-  PORT, HOST          where to listen: 8000 on 127.0.0.1; on 0.0.0.0 where PORT is set; PORT=0: any free port
+  PORT, HOST          where to listen: 8000 on 127.0.0.1; on 0.0.0.0 if PORT is set; PORT=0: any free port
   MONGODB_URI         mongodb:// or mongodb+srv://; without it an embedded server starts
   REDIS_URL           redis://, rediss:// or unix://, also of a cluster; without it an embedded server starts
   DATA_DIR            the embedded servers' files and the generated secret: .data
   JWT_SECRET          32 bytes or more; required as soon as MONGODB_URI is set
-  JWT_SECRET_PREVIOUS other secrets whose tokens are good, separated by commas, at most 4
-  ALLOWED_ORIGINS     other sites whose pages may connect, separated by commas
-  TRUSTED_PROXIES     reverse proxies in front, whose X-Forwarded-For, -Proto and -Host are believed: 0; 1 on Heroku
+  JWT_SECRET_PREVIOUS other secrets whose tokens are valid, separated by commas, at most 4
+  ALLOWED_ORIGINS     other origins whose pages may connect, separated by commas
+  TRUSTED_PROXIES     reverse proxies in front, whose X-Forwarded-For, -Proto and -Host are trusted: 0; 1 on Heroku
   WEB_CONCURRENCY     worker processes: 1
   ACCESS_TOKEN_TTL    seconds: 900
   REFRESH_TOKEN_TTL   seconds: 2592000, which is 30 days
-  NOTIFICATION_RETENTION_DAYS  days that notifications are kept: 90; 0: for ever
-  STATUS_TOKEN        what /status asks the operator for, 16 characters or more; without it there is no such page
-  OTEL_EXPORTER_OTLP_ENDPOINT  where traces go, over HTTP; how: OpenTelemetry's other variables; without it: nowhere
+  NOTIFICATION_RETENTION_DAYS  days for which notifications are kept: 90; 0: for ever
+  STATUS_TOKEN        the token that opens /status, 16 characters or more; without it there is no such page
+  OTEL_EXPORTER_OTLP_ENDPOINT  where to send traces over HTTP (see OpenTelemetry's other variables); without it: nowhere
   LOG_LEVEL           DEBUG, INFO, WARNING or ERROR: INFO
-  RATE_LIMITS         on or off: on; off also lifts the bound on connections per user, for load tests
+  RATE_LIMITS         on or off: on; off also lifts the limit on connections per user, for load tests
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. The exit code: 0, 1 for a failure, 2 for a wrong setting or argument."""
+    """Run a command. Returns the exit code: 0, 1 for a failure, 2 for an invalid setting or argument."""
     command = parser().parse_args(arguments)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
-        return fail(str(error), WRONG_SETTINGS)
+        return fail(str(error), INVALID_SETTINGS)
     match command.command:
         case "announce":
             return announce(settings, command.text)
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "release":
             return release(settings)
         case "worker":
-            return worker(settings, command.socket, command.report)
+            return worker(settings, command.listener, command.control)
         case _:
             from service.processes import supervisor
 
@@ -58,19 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m service",
-        description="Loa: chat and notifications in real time. Without a command, it serves until Ctrl-C or SIGTERM.",
+        description="Loa: realtime chat and notifications. Without a command, it serves until Ctrl-C or SIGTERM.",
         epilog=ENVIRONMENT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="")
-    announcing = commands.add_parser("announce", help="send an announcement to everyone who is connected")
+    announcing = commands.add_parser("announce", help="send an announcement to every connected user")
     announcing.add_argument("text", help="1 to 1000 characters")
-    deleting = commands.add_parser("delete-user", help="delete a user with everything that is theirs")
+    deleting = commands.add_parser("delete-user", help="delete a user with all of their data")
     deleting.add_argument("username")
-    commands.add_parser("release", help="prepare the database that MONGODB_URI names; again does no harm")
+    commands.add_parser("release", help="prepare the database at MONGODB_URI; safe to repeat")
     serving = commands.add_parser("worker")  # for the supervisor: without help, so that it is not listed
-    serving.add_argument("socket", type=int)
-    serving.add_argument("report", type=int)
+    serving.add_argument("listener", type=int)
+    serving.add_argument("control", type=int)
     return parser
 
 
@@ -110,12 +110,11 @@ def release(settings: Settings) -> int:
     return 0
 
 
-def worker(settings: Settings, opened: int, report: int) -> int:
+def worker(settings: Settings, listener: int, control: int) -> int:
     from service.processes import worker
 
-    with socket.socket(fileno=opened) as listener:
-        worker.run(settings, listener, socket.socket(fileno=report))
-    return 0
+    with socket.socket(fileno=listener) as opened, socket.socket(fileno=control) as controlled:
+        return worker.run(settings, opened, controlled)
 
 
 def fail(message: str, code: int = 1) -> int:
@@ -126,5 +125,5 @@ def fail(message: str, code: int = 1) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except KeyboardInterrupt:  # so early that nothing has been started yet
+    except KeyboardInterrupt:  # so early that nothing has started yet
         sys.exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""A child process: started, waited for until it is ready, kept running, and never outliving its parent."""
+"""A child process: started, supervised, stopped, and killed by the kernel if its parent dies."""
 
 import asyncio
 import ctypes
@@ -8,21 +8,23 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from asyncio.subprocess import Process
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from service.common.tasks import cancel_and_wait
 
 PR_SET_PDEATHSIG = 1
 
-START_LIMIT = 30.0
+START_TIMEOUT = 30.0
 """Seconds until a child that is not ready counts as failed: an embedded database may have a long journal to replay."""
-FIRST_PAUSE = 0.2
-LAST_PAUSE = 10.0
-STEADY = 10.0
-"""A child that ran this many seconds has earned a quick restart; one that ends sooner waits twice as long each time."""
+MIN_BACKOFF = 0.2
+MAX_BACKOFF = 10.0
+"""Seconds before a restart: the first value, doubled after each restart up to the second."""
+STABLE_AFTER = 10.0
+"""A child that ran for this many seconds restarts with the shortest backoff again."""
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
+"""Writes one line for the operator."""
 
 
 class ChildFailed(Exception):
@@ -30,27 +32,27 @@ class ChildFailed(Exception):
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """What a child has to run between fork and exec so that it ends with its parent, even by kill -9.
+    """Return a `preexec_fn` that makes the kernel kill the child when its parent dies, even by kill -9.
 
-    Linux alone can do this. Elsewhere the answer is None: a stop by signal still ends every child, but after a kill -9
-    of the parent its children have to be ended by hand. The kernel watches the *thread* that forks: call from one that
-    stays, such as the main thread's event loop.
+    Only Linux supports this; elsewhere the result is None: a stop by signal still ends every child, but after a
+    kill -9 of the parent the operator has to end its children. The kernel watches the *thread* that forks: call the
+    result from a thread that lives as long as the process, such as the main thread's event loop.
     """
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None).prctl  # found before the fork: after it nothing may be loaded
+    prctl = ctypes.CDLL(None).prctl  # loaded before the fork: nothing may be loaded after it
     parent = os.getpid()
 
     def prepare() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was told
+        if os.getppid() != parent:  # the parent died before prctl took effect
             os._exit(1)
 
     return prepare
 
 
 def describe(returncode: int) -> str:
-    """How a process ended, in words: `exit code 1`, `SIGKILL`."""
+    """Describe how a process ended: `exit code 1`, `SIGKILL`."""
     if returncode >= 0:
         return f"exit code {returncode}"
     with suppress(ValueError):
@@ -59,20 +61,20 @@ def describe(returncode: int) -> str:
 
 
 class Child(ABC):
-    """One process under a name. `start` it, let `keep` watch it in a task, and after that task is gone, `stop` it.
+    """A named process. `start` it, run `supervise` in a task, and `stop` it after that task has been cancelled.
 
-    `keep` gives up after `attempts` failed starts in a row; None: never.
+    `supervise` gives up after `attempts` failed starts in a row; None: never.
     """
 
-    def __init__(self, name: str, say: Say, *, attempts: int | None = None) -> None:
+    def __init__(self, name: str, log: Log, *, attempts: int | None = None) -> None:
         self.name = name
-        self._say = say
+        self._log = log
         self._attempts = attempts
         self._process: Process | None = None
 
     @property
     def pid(self) -> int | None:
-        """Of the process as it runs now; None before the first start."""
+        """The id of the current process; None before the first start."""
         return self._process.pid if self._process else None
 
     @abstractmethod
@@ -80,29 +82,38 @@ class Child(ABC):
 
     @abstractmethod
     async def _ready(self) -> None:
-        """Return as soon as the process does its work. It may wait for ever; what it raises is a failed start."""
+        """Return when the process is ready. It may wait for ever; an exception counts as a failed start."""
 
-    async def _beyond_help(self) -> None:
-        """Return where it runs, and will not do its work again before it is started anew; else wait for ever."""
+    async def _wedged(self) -> None:
+        """Return when the process runs but will not work again without a restart; else wait for ever."""
         await asyncio.Event().wait()
 
-    def _evidence(self) -> str:
-        """What a failed start left behind that explains it."""
+    def _log_tail(self) -> str:
+        """Return the end of the process's log, to explain a failed start."""
         return ""
 
     async def start(self) -> None:
-        """Start it and wait until it is ready. Raises ChildFailed; then no process is left."""
+        """Start the process and wait until it is ready. Raises ChildFailed; then no process is left."""
+        await self.spawn()
+        await self.wait_until_ready()
+
+    async def spawn(self) -> None:
+        """Start the process without waiting for it; `wait_until_ready` or `stop` must follow."""
         self._process = await self._spawn()
+
+    async def wait_until_ready(self) -> None:
+        """Wait until the spawned process is ready. Raises ChildFailed; then no process is left."""
+        assert self._process is not None
         ended = asyncio.create_task(self._process.wait())
         ready = asyncio.create_task(self._ready())
         try:
-            await asyncio.wait((ended, ready), timeout=START_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ended, ready), timeout=START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                raise ChildFailed(f"{self.name} did not start ({describe(ended.result())}){self._evidence()}")
+                raise ChildFailed(f"{self.name} did not start ({describe(ended.result())}){self._log_tail()}")
             if not ready.done():
-                raise ChildFailed(f"{self.name} was not ready within {START_LIMIT:.0f} s{self._evidence()}")
+                raise ChildFailed(f"{self.name} was not ready within {START_TIMEOUT:.0f} s{self._log_tail()}")
             if error := ready.exception():
-                raise ChildFailed(f"{self.name} did not start ({error}){self._evidence()}")
+                raise ChildFailed(f"{self.name} did not start ({error}){self._log_tail()}")
         except BaseException:
             self.kill()
             await self._process.wait()
@@ -111,72 +122,76 @@ class Child(ABC):
             await cancel_and_wait(ended)
             await cancel_and_wait(ready)
 
-    async def keep(self) -> None:
-        """Watch it for ever: where it ends, or has to be ended, say so and start it again, after a pause that grows.
+    async def supervise(self) -> None:
+        """Restart the process whenever it ends or is wedged, with a backoff, and log each restart. Never returns.
 
-        Raises ChildFailed where it will not start any more.
+        Raises ChildFailed after too many failed starts in a row.
         """
-        pause, failures = FIRST_PAUSE, 0
+        backoff, failures = MIN_BACKOFF, 0
         while True:
             began = time.monotonic()
-            returncode = await self._end()
-            if time.monotonic() - began >= STEADY:
-                pause = FIRST_PAUSE
+            returncode = await self._wait_for_end()
+            if time.monotonic() - began >= STABLE_AFTER:
+                backoff = MIN_BACKOFF
             if not failures:
-                self._say(f"{self.name} ended ({describe(returncode)}); it starts again in {pause:.1f} s")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LAST_PAUSE)
+                self._log(f"{self.name} ended ({describe(returncode)}); it starts again in {backoff:.1f} s")
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, MAX_BACKOFF)
             try:
                 await self.start()
             except ChildFailed as error:
                 failures += 1
                 if failures == self._attempts:
                     raise
-                self._say(f"{error}; it is tried again in {pause:.1f} s")
+                self._log(f"{error}; it is tried again in {backoff:.1f} s")
             else:
                 failures = 0
-                self._say(f"{self.name} runs again")
+                self._log(f"{self.name} runs again")
 
-    async def _end(self) -> int:
-        """Wait for its end, and bring it about where nothing else helps."""
+    async def _wait_for_end(self) -> int:
+        """Wait until the process ends, killing it if it is wedged. Returns its return code."""
         assert self._process is not None
         ended = asyncio.create_task(self._process.wait())
-        beyond_help = asyncio.create_task(self._beyond_help())
+        wedged = asyncio.create_task(self._wedged())
         try:
-            await asyncio.wait((ended, beyond_help), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ended, wedged), return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
-                self._say(f"{self.name} does not work any more, and is ended")
+                self._log(f"{self.name} does not work any more, and is ended")
                 self.kill()
             return await ended
         finally:
             await cancel_and_wait(ended)
-            await cancel_and_wait(beyond_help)
+            await cancel_and_wait(wedged)
 
-    async def stop(self, grace: float) -> None:
-        """Ask it to end, and wait; after `grace` seconds, kill it."""
+    async def stop(self, timeout: float) -> None:
+        """Send SIGTERM and wait for the end; after `timeout` seconds, kill the process."""
         if self._process is None:
             return
         self._signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(grace):
-                await self._process.wait()
+            async with asyncio.timeout(timeout):
+                await self._stopped(self._process)
         except TimeoutError:
             self.kill()
             await self._process.wait()
+
+    async def _stopped(self, process: Process) -> None:
+        """Wait for the end of `process`, which has been sent SIGTERM."""
+        await process.wait()
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        # Not Process.send_signal: it polls, and may thus take the exit status from the watcher that waits for it.
+        # Not Process.send_signal: it polls, and may thus reap the exit status that asyncio's child watcher waits for.
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
 
 
-async def start_all(children: Sequence[Child]) -> None:
-    """Start them side by side. Raises what the first to fail raised; the starts still under way are called off."""
-    tasks = [asyncio.create_task(child.start()) for child in children]
+async def run_all(steps: Sequence[Awaitable[None]]) -> None:
+    """Await all `steps` concurrently. Raises the first error, after the steps still running have been cancelled."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -184,6 +199,11 @@ async def start_all(children: Sequence[Child]) -> None:
             await cancel_and_wait(task)
 
 
-async def stop_all(children: Sequence[Child], grace: float) -> None:
-    """Stop them side by side; see `Child.stop`."""
-    await asyncio.gather(*(child.stop(grace) for child in children))
+async def start_all(children: Sequence[Child]) -> None:
+    """Start them concurrently. Raises the first error; the other starts are cancelled."""
+    await run_all([child.start() for child in children])
+
+
+async def stop_all(children: Sequence[Child], timeout: float) -> None:
+    """Stop them concurrently; see `Child.stop`."""
+    await asyncio.gather(*(child.stop(timeout) for child in children))

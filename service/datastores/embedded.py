@@ -1,8 +1,10 @@
-"""The embedded datastores: real servers as child processes, for each URL that is not set.
+"""The embedded datastores: real servers as child processes, one for each URL that is not set.
 
-For trying Loa out and for its tests, with nothing to install. SecantusDB speaks MongoDB's wire protocol and Valkey is
-Redis's successor; both come as wheels. Neither asks for a password: Valkey's socket is for its owner only, while
-SecantusDB, on loopback, can be reached by every account of the machine.
+They let users try Loa, and its tests run, with nothing to install. SecantusDB speaks MongoDB's wire protocol and Valkey
+is Redis's successor; both come as wheels. Neither has a password: Valkey's socket is for its owner only, while every
+account of the machine can reach SecantusDB on its loopback port.
+
+The drivers are imported only after the servers have been spawned: both take as long to load as the servers do.
 """
 
 import asyncio
@@ -16,43 +18,44 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pymongo.errors import OperationFailure, PyMongoError
-
 from config.settings import Settings
-from service.common.child_process import Child, Say, die_with_parent, start_all, stop_all
+from service.common.child_process import Child, Log, die_with_parent, start_all, stop_all
 from service.datastores.data_directory import PRIVATE_DIRECTORY, DataDirectory, DirectoryUnusable
-from service.datastores.mongo import Mongo
-from service.datastores.redis import connect
+
+if TYPE_CHECKING:
+    from service.datastores.mongo import Mongo
 
 HOST = "127.0.0.1"
 PORTS = range(20_000, 32_768)
-"""Below the range that systems take outgoing ports from: else a client that keeps trying to reach a server which is
-starting again could be given that very port, meet itself, and block the restart."""
+"""Below the ephemeral range of operating systems: a client that keeps reconnecting to a restarting server could
+otherwise be given that very port, connect to itself, and block the restart."""
 POLL_INTERVAL = 0.02
-LOOK_INTERVAL = 2.0
-LAST_REFUSAL = 3
-"""Faults of its own in a row, seconds apart, after which the embedded MongoDB is started again."""
+HEALTH_CHECK_INTERVAL = 2.0
+MAX_INTERNAL_ERRORS = 3
+"""Failed health checks in a row after which the embedded MongoDB is restarted."""
 INTERNAL_ERROR = 1
-"""MongoDB's code for what should not have happened."""
-STOP_LIMIT = 3.0
-"""Seconds to end in peace. Cutting it short costs nothing stored: both keep a log of what they acknowledged."""
-EVIDENCE_BYTES = 1000
-LONGEST_SOCKET_PATH = 100
-"""Bytes; systems allow 104 to 108, the closing NUL included."""
+"""MongoDB's error code InternalError."""
+STOP_TIMEOUT = 0.5
+"""Seconds for an orderly stop. A kill after it loses no acknowledged write: both servers keep a write-ahead log, of
+which the next start replays at most a minute: 50,000 documents took 0.4 s."""
+LOG_TAIL_BYTES = 1000
+MAX_SOCKET_PATH_BYTES = 100
+"""Operating systems allow 104 to 108, the closing NUL included."""
 MONGODB_CACHE = "256M"
 REDIS_MEMORY = "256mb"
-"""Where it is full, writes fail and Loa goes on as if Redis were away; nothing that revokes a token is evicted."""
+"""When it is full, writes fail and Loa behaves as if Redis were away; no token revocation is ever evicted."""
 
 
 def socket_path(directory: DataDirectory) -> Path:
-    """Where Valkey listens: in the data directory, or in a private short-named one where that path would be too long.
+    """Return Valkey's socket path: in the data directory, or in a private directory with a short name if too long.
 
-    Raises DirectoryUnusable where somebody else has that short name.
+    Raises DirectoryUnusable if that short name is not a private directory of this user.
     """
     path = directory.path / "redis.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
     name = sha256(os.fsencode(directory.path)).hexdigest()[:16]
     private = Path(tempfile.gettempdir(), f"loa-{name}")
@@ -64,7 +67,7 @@ def socket_path(directory: DataDirectory) -> Path:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now. Raises OSError where a hundred tries found none."""
+    """Return a loopback port that nobody listens on now. Raises OSError if a hundred tries found none."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -74,40 +77,40 @@ def free_port() -> int:
 
 
 class Server(Child):
-    """One embedded server. What it says goes to a file that each start empties."""
+    """One embedded server. Its output goes to a file that each start truncates."""
 
-    def __init__(self, name: str, say: Say, log: Path) -> None:
-        super().__init__(name, say)
-        self._log = log
+    def __init__(self, name: str, log: Log, output: Path) -> None:
+        super().__init__(name, log)
+        self._output = output
 
     async def _execute(self, *command: str, directory: Path) -> Process:
-        with self._log.open("wb") as log:
+        with self._output.open("wb") as output:
             return await asyncio.create_subprocess_exec(
                 *command,
                 cwd=directory,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,  # a terminal's Ctrl-C must not end it before the workers have drained
                 preexec_fn=die_with_parent(),
             )
 
-    def _evidence(self) -> str:
-        tail = self._log.read_bytes()[-EVIDENCE_BYTES:].decode(errors="replace").strip()
-        return f"; the end of {self._log}:\n{tail}" if tail else f"; {self._log} is empty"
+    def _log_tail(self) -> str:
+        tail = self._output.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        return f"; the end of {self._output}:\n{tail}" if tail else f"; {self._output} is empty"
 
 
 class MongoServer(Server):
-    """SecantusDB. Every start is on the port of the first."""
+    """SecantusDB. A restart uses the same port."""
 
-    def __init__(self, directory: DataDirectory, say: Say) -> None:
-        super().__init__("the embedded MongoDB", say, directory.path / "mongodb.log")
+    def __init__(self, directory: DataDirectory, log: Log) -> None:
+        super().__init__("the embedded MongoDB", log, directory.path / "mongodb.log")
         self._directory = directory
         self._port = free_port()
         self.uri = f"mongodb://{HOST}:{self._port}/loa?directConnection=true"
 
     async def _spawn(self) -> Process:
-        # An empty configuration of its own, else it would take up one that lies in the home directory.
+        # An empty configuration file, else it would read one from the home directory.
         self._directory.write("mongodb.toml", "")
         return await self._execute(
             *(sys.executable, "-P", "-m", "secantus"),
@@ -121,10 +124,10 @@ class MongoServer(Server):
         )
 
     async def _ready(self) -> None:
+        from service.datastores.mongo import Mongo
+
         while True:  # the driver's own first retry comes only after half a second
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection(HOST, self._port)
-                writer.close()
+            if await self._connect():
                 break
             await asyncio.sleep(POLL_INTERVAL)
         mongo = Mongo(self.uri)
@@ -133,20 +136,43 @@ class MongoServer(Server):
         finally:
             mongo.close()
 
-    async def _beyond_help(self) -> None:
-        # Its storage engine panics where the disk is full, and refuses all ever after, with space or without.
+    async def _connect(self) -> bool:
+        """Return whether the server accepts a connection."""
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(HOST, self._port)
+            writer.close()
+            return True
+        return False
+
+    async def _wedged(self) -> None:
+        # Workaround (SecantusDB 0.7): when the disk is full its storage engine panics, and then refuses every command
+        # until a restart, even after space has been freed.
+        from service.datastores.mongo import Mongo
+
         mongo = Mongo(self.uri)
         try:
-            refusals = 0
-            while refusals < LAST_REFUSAL:
-                await asyncio.sleep(LOOK_INTERVAL)
-                refusals = refusals + 1 if await _refuses(mongo) else 0
+            errors = 0
+            while errors < MAX_INTERNAL_ERRORS:
+                await asyncio.sleep(HEALTH_CHECK_INTERVAL)
+                errors = errors + 1 if await _has_internal_error(mongo) else 0
         finally:
             mongo.close()
 
+    async def _stopped(self, process: Process) -> None:
+        # Workaround (SecantusDB 0.7): on SIGTERM it closes its listening socket, but accept(), in another thread, does
+        # not return, and it waits two seconds for that thread. A connection makes accept() return at once. (It also
+        # misses a SIGTERM now and then, and ends only when it is killed.)
+        while process.returncode is None:
+            await self._connect()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_INTERVAL):
+                    await process.wait()
 
-async def _refuses(mongo: Mongo) -> bool:
-    """Whether the simplest of questions meets a fault of the server itself, and not one that is away or slow."""
+
+async def _has_internal_error(mongo: "Mongo") -> bool:
+    """Return whether a simple query fails with an internal error, and not because the server is away or slow."""
+    from pymongo.errors import OperationFailure, PyMongoError
+
     try:
         await mongo.database["health"].find_one()
     except OperationFailure as error:
@@ -157,10 +183,10 @@ async def _refuses(mongo: Mongo) -> bool:
 
 
 class RedisServer(Server):
-    """Valkey, on a socket that only its owner can open. Every start is on the same."""
+    """Valkey, on a socket that only its owner can open. A restart uses the same socket."""
 
-    def __init__(self, directory: DataDirectory, say: Say) -> None:
-        super().__init__("the embedded Redis", say, directory.path / "redis.log")
+    def __init__(self, directory: DataDirectory, log: Log) -> None:
+        super().__init__("the embedded Redis", log, directory.path / "redis.log")
         self._directory = directory
         self._socket = socket_path(directory)
         self.url = f"unix://{quote(str(self._socket))}"
@@ -180,55 +206,77 @@ class RedisServer(Server):
         )
 
     async def _ready(self) -> None:
+        from service.datastores.redis import connect
+
         redis = connect(self.url)
         try:
             while True:
-                with suppress(Exception):  # no socket yet, or it still reads its file
+                with suppress(Exception):  # no socket yet, or it is still loading its file
                     if await redis.ping():
                         return
                 await asyncio.sleep(POLL_INTERVAL)
         finally:
             await redis.aclose()
 
-    def forget(self) -> None:
-        """Remove the socket, and the directory that was made for it alone."""
+    def remove_socket(self) -> None:
+        """Remove the socket, and the directory if it was created for the socket alone."""
         self._socket.unlink(missing_ok=True)
         if self._socket.parent != self._directory.path:
             self._socket.parent.rmdir()
 
 
+class EmbeddedDatastores:
+    """The servers that `settings` lacks, their files in a `directory` whose lock the caller holds.
+
+    `settings` is completed with the servers' URLs and, if it is missing, the secret, before any server has started.
+    `servers` are for the caller to supervise after `start`. While they run, the files `mongodb.uri` and `redis.url` in
+    the directory tell other commands where.
+    """
+
+    def __init__(self, settings: Settings, directory: DataDirectory, log: Log) -> None:
+        """Raises DirectoryUnusable, OSError."""
+        self._directory = directory
+        self._redis: RedisServer | None = None
+        self._urls: dict[str, str] = {}
+        self.servers: list[Child] = []
+        missing: dict[str, str] = {}
+        if not settings.mongodb_uri:
+            mongo = MongoServer(directory, log)
+            self.servers.append(mongo)
+            missing["mongodb_uri"] = self._urls["mongodb.uri"] = mongo.uri
+        if not settings.redis_url:
+            self._redis = RedisServer(directory, log)
+            self.servers.append(self._redis)
+            missing["redis_url"] = self._urls["redis.url"] = self._redis.url
+        if not settings.jwt_secret:
+            missing["jwt_secret"] = directory.secret()
+        self.settings = settings.model_copy(update=missing)
+
+    async def start(self) -> None:
+        """Start the servers and wait until they are ready. Raises ChildFailed, OSError; `stop` must follow."""
+        await start_all(self.servers)
+        for name, url in self._urls.items():
+            self._directory.write(name, url)
+
+    async def stop(self) -> None:
+        await stop_all(self.servers, STOP_TIMEOUT)
+        if self._redis:
+            self._redis.remove_socket()
+        for name in self._urls:
+            self._directory.remove(name)
+
+
 @asynccontextmanager
 async def embedded(
-    settings: Settings, directory: DataDirectory, say: Say
+    settings: Settings, directory: DataDirectory, log: Log
 ) -> AsyncIterator[tuple[Settings, list[Child]]]:
-    """The servers that `settings` lacks, in a `directory` that the caller has acquired; ended when the block ends.
+    """Run the servers that `settings` lacks while the block runs: its completed settings, and the servers.
 
-    Gives the settings completed by their addresses and, where it is missing, the secret, and the servers, for the
-    caller to keep. While they run, `mongodb.uri` and `redis.url` in the directory tell other commands where.
     Raises ChildFailed, DirectoryUnusable, OSError.
     """
-    found: dict[str, str] = {}
-    addresses: dict[str, str] = {}
-    servers: list[Child] = []
-    redis: RedisServer | None = None
-    if not settings.mongodb_uri:
-        mongo = MongoServer(directory, say)
-        servers.append(mongo)
-        found["mongodb_uri"] = addresses["mongodb.uri"] = mongo.uri
-    if not settings.redis_url:
-        redis = RedisServer(directory, say)
-        servers.append(redis)
-        found["redis_url"] = addresses["redis.url"] = redis.url
-    if not settings.jwt_secret:
-        found["jwt_secret"] = directory.secret()
+    datastores = EmbeddedDatastores(settings, directory, log)
     try:
-        await start_all(servers)
-        for name, server in addresses.items():
-            directory.write(name, server)
-        yield settings.model_copy(update=found), servers
+        await datastores.start()
+        yield datastores.settings, datastores.servers
     finally:
-        await stop_all(servers, STOP_LIMIT)
-        if redis:
-            redis.forget()
-        for name in addresses:
-            directory.remove(name)
+        await datastores.stop()

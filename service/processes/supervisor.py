@@ -1,8 +1,8 @@
-"""The parent of everything that runs here: the embedded datastores, and the worker processes that serve.
+"""The parent process: starts and supervises the embedded datastores and the worker processes that serve.
 
-Why not Sanic's WorkerManager: a worker that was ended by kill -9 it does not start again; what is still draining after
-10 s it kills; its workers outlive it where it is killed itself; and they give their signals back to the default
-handlers before they drain, so that a second SIGTERM (Heroku sends one to every process) cuts the drain short.
+Why not Sanic's WorkerManager: it does not restart a worker that was killed by kill -9; it kills a worker that still
+drains after 10 s; its workers outlive it if it is killed itself; and they restore the default signal handlers before
+they drain, so that a second SIGTERM (Heroku sends one to every process) cuts the drain short.
 """
 
 import asyncio
@@ -14,75 +14,75 @@ import socket
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 from config.settings import Settings
-from service.common.child_process import Child, ChildFailed, Say, die_with_parent, start_all, stop_all
-from service.common.tasks import cancel_and_wait
+from service.common.child_process import Child, ChildFailed, Log, die_with_parent, run_all, stop_all
 from service.datastores.data_directory import DataDirectory, DirectoryUnusable
+from service.processes.control import FAILED, PREPARE, SERVE
 from service.telemetry import multiprocess
 
 BACKLOG = 1024
-"""Connections that wait to be accepted: a reconnect storm arrives faster than it is let in."""
-DRAIN_LIMIT = 25.0
-"""Seconds that the workers have to drain: Heroku kills whatever is left 30 s after its SIGTERM."""
+"""Length of the accept queue: a reconnect storm arrives faster than a worker accepts it."""
+DRAIN_TIMEOUT = 25.0
+"""Seconds that the workers have to drain: Heroku kills every process 30 s after its SIGTERM."""
 START_ATTEMPTS = 4
-"""Failed starts of one worker in a row after which all of it ends, for the platform to see and to act."""
-ONE_KEYSTROKE = 0.5
-"""Seconds within which a second SIGINT is the same Ctrl-C: from the terminal, and again from whoever passes it on."""
+"""Failed starts of one worker in a row after which the supervisor exits, for the platform to notice and react."""
+SAME_KEYSTROKE = 0.5
+"""Seconds within which a second SIGINT is the same Ctrl-C: once from the terminal, and again from a process manager
+that forwards it."""
 
-DESCRIPTORS = 65_536
-"""Open files for each process, where the system allows them: its usual default of 1,024 would be as many clients."""
+MAX_OPEN_FILES = 65_536
+"""Open files per process, if the system allows it: the usual default of 1,024 would limit the clients to as many."""
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class CannotServe(Exception):
-    """The service cannot start, or cannot go on. The message is the operator's."""
+    """The service cannot start, or cannot go on. The message is for the operator."""
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
     print(f"loa: {message}", file=sys.stderr, flush=True)
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal ends it. The exit code: 0, or 1 after a line that says why it could not go on."""
+    """Serve until a signal arrives. Returns the exit code: 0, or 1 after a line that explains the failure."""
     return asyncio.run(Supervisor(settings).run())
 
 
 class Supervisor:
-    """Starts everything in order and stops it in the reverse one, whatever ends it. Signals: see `_on_signal`."""
+    """Starts everything and, whatever the reason for stopping, stops it in reverse order. Signals: see `_on_signal`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._children: list[Child] = []
-        self._told_at = 0.0
+        self._stopping_since = 0.0
 
     async def run(self) -> int:
-        """See `run`."""
-        allow_descriptors()
+        """See the function `run`."""
+        raise_open_files_limit()
         serving = asyncio.create_task(self._serve())
-        for number in STOPS:
+        for number in STOP_SIGNALS:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-                continue  # nohup: the terminal may go
+                continue  # started by nohup: survives the terminal
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number, serving)
         try:
             await serving
         except asyncio.CancelledError:
             return 0
         except (CannotServe, ChildFailed, DirectoryUnusable) as error:
-            say(str(error))
+            log(str(error))
             return 1
         return 0
 
     def _on_signal(self, number: signal.Signals, serving: asyncio.Task[None]) -> None:
-        """The first one begins the orderly end; a second Ctrl-C ends it all at once, which loses nothing stored."""
-        if not self._told_at:
-            self._told_at = time.monotonic()
-            say("stopping; Ctrl-C again does not wait for the connections to be told")
+        """Begin an orderly stop; on a second Ctrl-C, kill every child, which loses no stored data."""
+        if not self._stopping_since:
+            self._stopping_since = time.monotonic()
+            log("stopping; press Ctrl-C again to stop without draining the connections")
             serving.cancel()
-        elif number == signal.SIGINT and time.monotonic() - self._told_at > ONE_KEYSTROKE:
+        elif number == signal.SIGINT and time.monotonic() - self._stopping_since > SAME_KEYSTROKE:
             for child in self._children:
                 child.kill()
 
@@ -92,48 +92,57 @@ class Supervisor:
             directory = DataDirectory(settings.data_dir)
             if settings.embeds:
                 stack.enter_context(directory)
-            opened = listen(settings.host, settings.port, settings.web_concurrency)
-            for each in opened:
-                stack.enter_context(each)
+            listeners = listen(settings.host, settings.port, settings.web_concurrency)
+            for listener in listeners:
+                stack.enter_context(listener)
+            datastores = None
             if settings.embeds:
-                # Imported only here: where the datastores are elsewhere, this process needs none of their drivers.
-                from service.datastores.embedded import embedded
+                # Imported only here: if the datastores are elsewhere, this process does not need the module.
+                from service.datastores.embedded import EmbeddedDatastores
 
-                settings, servers = await stack.enter_async_context(embedded(settings, directory, say))
-                self._children += servers
+                datastores = EmbeddedDatastores(settings, directory, log)
+                settings = datastores.settings
+                stack.push_async_callback(datastores.stop)
+                self._children += datastores.servers
             stack.enter_context(multiprocess.share_metrics())
-            environment = environment_of(settings, opened[0].getsockname()[1])
-            await release(environment)
-            workers = [Worker(number, say, each, environment) for number, each in enumerate(opened, 1)]
+            environment = child_environment(settings, listeners[0].getsockname()[1])
+            workers = [Worker(number, log, listener, environment) for number, listener in enumerate(listeners, 1)]
             self._children += workers
-            await stack.enter_async_context(serving(workers))
-            print(f"Loa is ready: {address(opened[0])}", flush=True)
-            await keep_all(self._children)
+            # The workers load their modules while the datastores start.
+            stack.push_async_callback(stop_all, workers, DRAIN_TIMEOUT)
+            await run_all([worker.spawn() for worker in workers])
+            if datastores:
+                await datastores.start()
+            await workers[0].prepare_database()
+            await run_all([worker.wait_until_ready() for worker in workers])
+            print(f"Loa is ready: {address(listeners[0])}", flush=True)
+            await run_all([child.supervise() for child in self._children])
 
 
-def allow_descriptors() -> None:
-    """Raise this process's limit of open files, and with it that of everything it starts, as far as it may."""
+def raise_open_files_limit() -> None:
+    """Raise the open files limit of this process, which its children inherit, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """A listening socket for each of `count` workers, on one address; port 0: any free one.
+    """Open a listening socket for each of `count` workers on one address; port 0 means any free port.
 
-    On Linux each has its own, and the kernel deals the connections out evenly: of a common socket the worker that is
-    quickest to wake takes nearly all, and WebSockets stay where they are. All of them stay open here, so that what
-    waits on one outlives its worker. Raises CannotServe, naming the variable to change.
+    On Linux each worker has its own socket (SO_REUSEPORT), and the kernel distributes the connections evenly: on a
+    shared socket the worker that wakes first accepts nearly all of them, and WebSockets stay with their worker. The
+    parent keeps all of the sockets open, so that connections waiting in an accept queue survive a worker's restart.
+    Raises CannotServe with a message that names the variable to change.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise CannotServe(f"HOST: {host}: {error.strerror}") from error
-    family, _, _, _, place = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    family, _, _, _, resolved = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     try:
-        # Alone at first: sockets that share a port would share it with those of another program, too.
-        first = socket.create_server((str(place[0]), port), family=family, backlog=BACKLOG)
+        # First without SO_REUSEPORT, which would also share the port with another program that uses the option.
+        first = socket.create_server((str(resolved[0]), port), family=family, backlog=BACKLOG)
         if count == 1 or sys.platform != "linux":
             return [first] * count
         address = first.getsockname()[:2]
@@ -144,16 +153,16 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
         raise CannotServe(f"{variable}: {host}:{port}: {os.strerror(error.errno or errno.EINVAL)}") from error
 
 
-def address(opened: socket.socket) -> str:
-    """Where to point a browser on this machine."""
-    host, port = opened.getsockname()[:2]
+def address(listener: socket.socket) -> str:
+    """Return the URL to open in a browser on this machine."""
+    host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104
         host = "127.0.0.1"
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def environment_of(settings: Settings, port: int) -> dict[str, str]:
-    """The environment for what is started here: our own, completed by what has been found out since."""
+def child_environment(settings: Settings, port: int) -> dict[str, str]:
+    """Return the environment for the workers: this process's own, with the settings found since it started."""
     return {
         **os.environ,
         "HOST": settings.host,
@@ -164,71 +173,48 @@ def environment_of(settings: Settings, port: int) -> dict[str, str]:
     }
 
 
-async def release(environment: dict[str, str]) -> None:
-    """Prepare the database, in a process of its own, which says itself what fails. Raises CannotServe."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service", "release"),
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=die_with_parent(),
-    )
-    try:
-        returncode = await process.wait()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if returncode:
-        raise CannotServe("the database could not be prepared")
-
-
 class Worker(Child):
-    """A process that serves on a socket of ours: `python -m service worker <fd of the socket> <fd of the report>`."""
+    """A process that serves on a socket of this one: `python -m service worker <listener's fd> <control's fd>`.
 
-    def __init__(self, number: int, say: Say, opened: socket.socket, environment: dict[str, str]) -> None:
-        super().__init__(f"worker {number}", say, attempts=START_ATTEMPTS)
-        self._opened = opened
+    The protocol on the control socket is described in control.py.
+    """
+
+    def __init__(self, number: int, log: Log, listener: socket.socket, environment: dict[str, str]) -> None:
+        super().__init__(f"worker {number}", log, attempts=START_ATTEMPTS)
+        self._listener = listener
         self._environment = environment
-        self._reports: socket.socket | None = None
+        self._control: socket.socket | None = None
+
+    async def prepare_database(self) -> None:
+        """Let the worker, spawned but not serving yet, prepare the database. Raises CannotServe if it fails."""
+        if await self._request(PREPARE) == FAILED:
+            raise CannotServe("the database could not be prepared")  # the worker has logged the reason
 
     async def _spawn(self) -> Process:
-        self._reports, report = socket.socketpair()
-        with report:
+        if self._control:
+            self._control.close()
+        self._control, control = socket.socketpair()
+        self._control.setblocking(False)
+        with control:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "service", "worker", str(self._opened.fileno()), str(report.fileno())),
+                *(sys.executable, "-m", "service", "worker", str(self._listener.fileno()), str(control.fileno())),
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(self._opened.fileno(), report.fileno()),
-                start_new_session=True,  # a terminal's Ctrl-C comes to the parent, which passes it on once
+                pass_fds=(self._listener.fileno(), control.fileno()),
+                start_new_session=True,  # a terminal's Ctrl-C reaches only the parent, which passes it on once
                 preexec_fn=die_with_parent(),
             )
 
     async def _ready(self) -> None:
-        reader, writer = await asyncio.open_connection(sock=self._reports)
+        if not await self._request(SERVE):
+            await asyncio.Event().wait()  # the worker has ended: its exit code, which arrives soon, explains more
+
+    async def _request(self, request: bytes) -> bytes:
+        """Send `request` and return the worker's answer; empty if the worker has ended."""
+        assert self._control is not None
+        loop = asyncio.get_running_loop()
         try:
-            if not await reader.read(1):
-                await asyncio.Event().wait()  # it has ended; its exit code, on the way, tells more than this silence
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def serving(workers: list[Worker]) -> AsyncIterator[None]:
-    """The workers, ready when the block begins; drained and gone when it has ended. Raises ChildFailed."""
-    try:
-        await start_all(workers)
-        yield
-    finally:
-        await stop_all(workers, DRAIN_LIMIT)
-
-
-async def keep_all(children: list[Child]) -> None:
-    """Keep every one of them running, for ever. Raises ChildFailed for the first that will not start any more."""
-    tasks = [asyncio.create_task(child.keep()) for child in children]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            await cancel_and_wait(task)
+            await loop.sock_sendall(self._control, request)
+            return await loop.sock_recv(self._control, 1)
+        except ConnectionError:
+            return b""

@@ -1,7 +1,7 @@
 """A worker process: one Sanic app on uvloop, serving on a socket that its parent has opened.
 
-The app is served by `create_server` on a loop of our own, and not by `Sanic.serve_single`, for the sake of the end:
-here the signals stay ours until the last connection is gone, and every step of it has a limit.
+`create_server` runs the app on this module's own loop, and not `Sanic.serve_single`, because of the shutdown: the
+signal handlers stay in place until the last connection has gone, and every step has a time limit.
 """
 
 # mypy: allow-untyped-calls
@@ -14,67 +14,106 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 import uvloop
+from sanic import Sanic
 from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from config.settings import Settings
 from service.app import create_app
+from service.commands.release import CannotRelease, release
 from service.common.tasks import cancel_and_wait
 from service.http.request_deadlines import RequestDeadlines
 from service.http.strict_protocol import StrictHttpProtocol
+from service.processes.control import DONE, FAILED, PREPARE
 from service.processes.supervisor import BACKLOG
 from service.telemetry import logs, multiprocess
 
 log = structlog.get_logger()
 
-FINISH_LIMIT = 4.0
-"""Seconds for requests under way to get their answer. With the app's own drain before, at most 20 s, it stays below the
-parent's limit."""
+FINISH_TIMEOUT = 4.0
+"""Seconds for requests in progress to be answered. Together with the app's own drain before, at most 20 s, it stays
+below the parent's DRAIN_TIMEOUT."""
 POLL_INTERVAL = 0.05
 SWITCH_INTERVAL = 0.001
-"""Seconds for which a thread may keep the interpreter while others want it, instead of Python's 0.005. The database's
-answers are read by threads of its driver: while the loop writes to a thousand connections, each answer waited for the
-whole interval, several times over."""
+"""Seconds for which a thread may keep the interpreter while others want it, instead of Python's 0.005. Threads of the
+database driver read its replies: while the loop writes to a thousand connections, each reply waited for the whole
+interval, several times over."""
 
 
-def run(settings: Settings, opened: socket.socket, report: socket.socket) -> None:
-    """Serve on `opened` until SIGTERM or SIGINT. One byte goes to `report` when it is ready."""
+def run(settings: Settings, listener: socket.socket, control: socket.socket) -> int:
+    """Serve on `listener` until SIGTERM or SIGINT, as the parent requests on `control`. Returns the exit code."""
     logs.configure(settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, opened, report))
+        return runner.run(_run(settings, listener, control))
 
 
-async def _run(settings: Settings, opened: socket.socket, report: socket.socket) -> None:
-    told = asyncio.Event()
+async def _run(settings: Settings, listener: socket.socket, control: socket.socket) -> int:
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Both may come, and come again: from the parent, from a terminal, from Heroku to every process at once.
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        # Both may arrive, and repeatedly: from the parent, from a terminal, from Heroku to every process at once.
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    control.setblocking(False)
     try:
-        async with serving(settings, opened):
-            with report:
-                report.send(b"\n")
-            await told.wait()
+        app = create_app(settings=settings)
+        request = await _next_request(control, stop)
+        if request == PREPARE:
+            if not await _prepare(settings):
+                control.send(FAILED)
+                return 1
+            control.send(DONE)
+            request = await _next_request(control, stop)
+        if not request:
+            return 0
+        async with serving(app, listener):
+            with control:
+                control.send(DONE)
+            await stop.wait()
     except Exception:
         log.exception("worker_failed")
-        # What has been started may hold up an orderly end, and nothing is worth one: what was acknowledged is stored.
+        # An orderly shutdown could hang on a part that has started, and is not needed: acknowledged data is stored.
         os._exit(1)
+    return 0
+
+
+async def _next_request(control: socket.socket, stop: asyncio.Event) -> bytes:
+    """Wait for the parent's next request. Returns empty if a signal arrives first, or if the parent has ended."""
+    loop = asyncio.get_running_loop()
+    request = asyncio.ensure_future(loop.sock_recv(control, 1))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((request, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return b"" if stop.is_set() else request.result()
+    finally:
+        await cancel_and_wait(request)
+        await cancel_and_wait(stopping)
+
+
+async def _prepare(settings: Settings) -> bool:
+    """Create the database's indexes. If that fails, prints why for the operator and returns False."""
+    assert settings.mongodb_uri
+    try:
+        await release(settings.mongodb_uri)
+    except CannotRelease as error:
+        print(f"loa: MONGODB_URI: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 @asynccontextmanager
-async def serving(settings: Settings, opened: socket.socket) -> AsyncIterator[None]:
-    """The app, serving on `opened` while the block runs; afterwards it drains, and is gone when this ends."""
-    app = create_app(settings=settings)
+async def serving(app: Sanic[Any, Any], listener: socket.socket) -> AsyncIterator[None]:
+    """Serve `app` on `listener` while the block runs; afterwards drain it and shut it down."""
     # Sanic fills this in when it serves by itself; without it, every answer has an empty Alt-Svc header.
-    host, port = opened.getsockname()[:2]
+    host, port = listener.getsockname()[:2]
     served = {"version": HTTP.VERSION_1, "host": host, "port": port, "sock": None, "unix": None, "ssl": None}
     app.state.server_info.append(ApplicationServerInfo(settings=served))
     server = await app.create_server(
-        sock=opened,
+        sock=listener,
         protocol=StrictHttpProtocol,
         backlog=BACKLOG,
         asyncio_server_kwargs={"start_serving": False},
@@ -84,23 +123,23 @@ async def serving(settings: Settings, opened: socket.socket) -> AsyncIterator[No
     await server.before_start()
     await server.start_serving()
     await server.after_start()
-    # What is here by now stays: the collector of garbage need not look at it again and again.
+    # Objects that exist by now live as long as the process: the garbage collector need not visit them again.
     gc.collect()
     gc.freeze()
     deadlines = asyncio.create_task(RequestDeadlines(server.connections).run())
     yield
     await cancel_and_wait(deadlines)
-    # The app drains. Requests are still answered meanwhile, so that a load balancer hears of it.
+    # The app drains. It still answers requests meanwhile, so that a load balancer's health checks see the drain.
     await server.before_stop()
     server.close()
-    await _finish(server.connections)
+    await _finish_requests(server.connections)
     await server.after_stop()
     multiprocess.remove_this_process()
 
 
-async def _finish(connections: Collection[HttpProtocol]) -> None:
-    """Close each connection as soon as its request has been answered; after the limit, close what is left."""
-    deadline = asyncio.get_running_loop().time() + FINISH_LIMIT
+async def _finish_requests(connections: Collection[HttpProtocol]) -> None:
+    """Close each connection as soon as its request has been answered; abort those left after FINISH_TIMEOUT."""
+    deadline = asyncio.get_running_loop().time() + FINISH_TIMEOUT
     while connections and asyncio.get_running_loop().time() < deadline:
         for connection in list(connections):
             connection.close_if_idle()

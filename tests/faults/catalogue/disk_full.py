@@ -85,11 +85,11 @@ async def _database(folder: Path) -> AsyncIterator[MongoServer]:
     with DataDirectory(folder) as directory:
         server = MongoServer(directory, print)
         await server.start()
-        keeping = asyncio.create_task(server.keep())
+        supervising = asyncio.create_task(server.supervise())
         try:
             yield server
         finally:
-            await cancel_and_wait(keeping)
+            await cancel_and_wait(supervising)
             await server.stop(STOP_LIMIT)
 
 
