@@ -1,33 +1,29 @@
-"""The append: messages and their changes take the next numbers of their conversation, from however many processes."""
+"""The append of the chat: messages and their changes take the next numbers of their conversation."""
 
-import asyncio
 import hashlib
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bson import ObjectId
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
-from service.chat.conversation_store import Place
+from service.chat.conversation_store import ConversationHead
 from service.chat.head_cache import HeadCache
-from service.chat.message_store import MessageStore, message_of
-from service.common.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
+from service.chat.message_store import REV_HISTORY, MessageStore, message_json
+from service.common.errors import LoaError, NonceReused, NotFound, ValidationFailed
 from service.common.times import now
 from service.datastores.mongo import Document, unavailable
+from service.datastores.optimistic_append import Appended, OptimisticAppend, back_off
 
-MAX_COLLISIONS = 400
-"""Numbers lost in a row to writers of other processes, after which a batch gives up: some seconds, far more than eight
-processes at one conversation need."""
-LAST_PAUSE = 0.02
-MAX_CLAIMS = 1000
-"""A rev may be forgotten once its message has changed this often: a write that is under way for so long has ended."""
+MAX_REV_HISTORY = 1000
+"""Revs of a message that stay in the unique index. A rev may leave it once its message has changed this often: a writer
+that knew of no later rev has ended by then."""
 
 
-class Draft(NamedTuple):
-    """A message to be said. `nonce` makes it the same message for ever."""
+class AppendMessage(NamedTuple):
+    """Request to store a new message. A `nonce` identifies it: repeated requests are one message."""
 
     conversation_id: ObjectId
     user_id: ObjectId
@@ -36,9 +32,12 @@ class Draft(NamedTuple):
     reply_to: ObjectId | None = None
 
 
-class Change(NamedTuple):
-    """A change of a message. `apply(document)`: the fields to set, or None where there is nothing to change; it raises
-    what the user may not do. `user_id` is None where it is the operator, who need not take part."""
+class ChangeMessage(NamedTuple):
+    """Request to change a message.
+
+    `apply(document)` returns the fields to set, or None if there is nothing to change; it raises LoaError if the user
+    may not do that. `user_id` is None for the operator, who need not be a participant.
+    """
 
     conversation_id: ObjectId
     user_id: ObjectId | None
@@ -47,114 +46,117 @@ class Change(NamedTuple):
 
 
 @dataclass
-class Stored:
-    """A message as it is stored now, and who takes part. `event` is "" where it had been stored before."""
+class StoredMessage:
+    """A message as it is stored now, and the participants of its conversation.
+
+    `event_type` is the event to publish; None if the request changed nothing, because it had been stored before.
+    """
 
     message: Document
     participants: list[str]
-    event: str
+    event_type: Literal["new_message", "message_updated"] | None
+
+    @property
+    def created(self) -> bool:
+        return self.event_type == "new_message"
 
     @cached_property
-    def shown(self) -> dict[str, Any]:
-        """The message as clients see it: it is both told and acknowledged."""
-        return message_of(self.message)
+    def as_json(self) -> dict[str, Any]:
+        """The message as clients see it. The event and the acknowledgement share this one object."""
+        return message_json(self.message)
 
 
-Outcome = Stored | Exception
+Outcome = StoredMessage | Exception
 
 
-class Append:
-    """Optimistic append: the writer takes the last number it knows plus one, and a unique index lets one have it.
+class MessageAppend:
+    """Stores messages and their changes by optimistic append (see `service/datastores/optimistic_append.py`).
 
-    Guarantees: a number exists only once its message is durable; seq and rev of a conversation have no holes; what one
-    caller hands in for a conversation is stored in that order; who takes no part writes nothing. One call at a time.
+    Guarantees: a number exists only once its message is durable; seq and rev of a conversation have no gaps; the
+    requests of one caller for one conversation are stored in their order; a user who is not a participant writes
+    nothing. Only one call of `write` may run at a time.
     """
 
-    def __init__(self, places: HeadCache, messages: MessageStore) -> None:
-        self._places = places
+    def __init__(self, heads: HeadCache, messages: MessageStore) -> None:
+        self._heads = heads
         self._messages = messages
+        self._append = OptimisticAppend(messages.collection)
 
-    async def write(self, items: Sequence[Draft | Change]) -> list[Outcome]:
-        """Store all of `items`; for each its outcome. Raises Unavailable where what became of them is not known."""
-        places = await self._places.of({item.conversation_id for item in items})
+    async def write(self, requests: Sequence[AppendMessage | ChangeMessage]) -> list[Outcome]:
+        """Store all of `requests`, first the new messages, then the changes; return the outcome of each.
+
+        A request that is not allowed gets NotFound, ValidationFailed, NonceReused or what `apply` raised. Unavailable
+        or a driver error means that the database failed or refused the request, which may have been stored all the
+        same. Raises Unavailable if nothing was attempted.
+        """
+        heads = await self._heads.load({request.conversation_id for request in requests})
         outcomes: dict[int, Outcome] = {}
-        for index, item in enumerate(items):
-            place = places.get(item.conversation_id)
-            if place is None or (item.user_id is not None and item.user_id.binary not in place.members):
+        for index, request in enumerate(requests):
+            head = heads.get(request.conversation_id)
+            if head is None or (request.user_id is not None and request.user_id.binary not in head.members):
                 outcomes[index] = NotFound()
-        await self._check_replies(items, outcomes)
-        drafts = [
-            (index, item) for index, item in enumerate(items) if index not in outcomes and isinstance(item, Draft)
-        ]
-        await self._insert(drafts, places, outcomes)
-        for index, item in enumerate(items):
-            if index not in outcomes and isinstance(item, Change):
-                outcomes[index] = await self._change(item, places[item.conversation_id])
-        return [outcomes[index] for index in range(len(items))]
+        await self._check_replies(requests, outcomes)
+        await self._insert(
+            {
+                index: request
+                for index, request in enumerate(requests)
+                if index not in outcomes and isinstance(request, AppendMessage)
+            },
+            heads,
+            outcomes,
+        )
+        database_error: Exception | None = None
+        for index, request in enumerate(requests):
+            if index in outcomes or not isinstance(request, ChangeMessage):
+                continue
+            if database_error is None:
+                try:
+                    outcomes[index] = await self._change(request, heads[request.conversation_id])
+                    continue
+                except Exception as error:
+                    # The remaining changes would wait just as long, one after the other.
+                    database_error = error
+            outcomes[index] = database_error
+        return [outcomes[index] for index in range(len(requests))]
 
-    async def _check_replies(self, items: Sequence[Draft | Change], outcomes: dict[int, Outcome]) -> None:
-        replies = {index: item for index, item in enumerate(items) if isinstance(item, Draft) and item.reply_to}
-        found = await self._messages.by_ids({item.reply_to for item in replies.values() if item.reply_to})
-        for index, item in replies.items():
-            first = found.get(item.reply_to) if item.reply_to else None
-            if index not in outcomes and (first is None or first["conversation_id"] != item.conversation_id):
+    async def _check_replies(
+        self, requests: Sequence[AppendMessage | ChangeMessage], outcomes: dict[int, Outcome]
+    ) -> None:
+        replies = {
+            index: request
+            for index, request in enumerate(requests)
+            if isinstance(request, AppendMessage) and request.reply_to
+        }
+        found = await self._messages.get_many({request.reply_to for request in replies.values() if request.reply_to})
+        for index, request in replies.items():
+            original = found.get(request.reply_to) if request.reply_to else None
+            if index not in outcomes and (original is None or original["conversation_id"] != request.conversation_id):
                 outcomes[index] = ValidationFailed.of("reply_to", "There is no such message in this conversation.")
 
     async def _insert(
-        self, drafts: Sequence[tuple[int, Draft]], places: dict[ObjectId, Place], outcomes: dict[int, Outcome]
+        self,
+        requests: Mapping[int, AppendMessage],
+        heads: Mapping[ObjectId, ConversationHead],
+        outcomes: dict[int, Outcome],
     ) -> None:
-        waiting = [(index, _document(draft)) for index, draft in drafts]
-        collisions = 0
-        while waiting:
-            _number([document for _, document in waiting], places)
-            done, refusal = await self._try([document for _, document in waiting])
-            for index, document in waiting[:done]:
-                outcomes[index] = self._settled(document, places, "new_message")
-            waiting = waiting[done:]
-            if refusal is None:
-                continue
-            index, document = waiting[0]
-            place = places[document["conversation_id"]]
-            outcome = await self._judge(document, place)
-            if outcome is not None:
-                if isinstance(outcome, Stored) and outcome.event:
-                    self._settled(outcome.message, places, outcome.event)
-                outcomes[index] = outcome
-                waiting = waiting[1:]
-            elif refusal != 11000:
-                raise Unavailable("The database refuses to store messages.")
+        documents = [_document(request) for request in requests.values()]
+        results = await self._append.append(documents, _MessageNumbering(heads, self._heads))
+        for index, document, result in zip(requests, documents, results, strict=True):
+            participants = heads[document["conversation_id"]].participants
+            if not isinstance(result, Appended):
+                outcomes[index] = result
+            elif result.created:
+                outcomes[index] = StoredMessage(result.document, participants, "new_message")
+            elif result.document["digest"] == document["digest"]:
+                outcomes[index] = StoredMessage(result.document, participants, None)
             else:
-                collisions = 0 if done else collisions + 1
-                await self._catch_up(document["conversation_id"], place, collisions)
+                outcomes[index] = NonceReused()
 
-    async def _try(self, documents: list[Document]) -> tuple[int, int | None]:
-        """How many were stored, and the code with which the next one was refused."""
-        try:
-            async with unavailable():
-                await self._messages.collection.insert_many(documents, ordered=True)
-        except BulkWriteError as error:
-            refused: list[dict[str, Any]] = error.details["writeErrors"]
-            if not refused or error.details["writeConcernErrors"]:
-                raise Unavailable("The database did not confirm the write.") from error
-            return int(refused[0]["index"]), int(refused[0]["code"])
-        return len(documents), None
-
-    async def _judge(self, document: Document, place: Place) -> Outcome | None:
-        """What a refusal means: it was stored all the same, or said before; None where its number was taken."""
-        # A write that the driver repeats after losing its connection can meet itself.
-        own = await self._messages.one(document["conversation_id"], document["_id"])
-        if own:
-            return Stored(own, place.participants, "new_message")
-        if "nonce" not in document:
-            return None
-        first = await self._messages.by_nonce(document["conversation_id"], document["sender_id"], document["nonce"])
-        if first is None:
-            return None
-        return Stored(first, place.participants, "") if first["digest"] == document["digest"] else NonceReused()
-
-    async def _change(self, change: Change, place: Place) -> Outcome:
-        for collisions in range(1, MAX_COLLISIONS + 1):
-            document = await self._messages.one(change.conversation_id, change.message_id)
+    async def _change(self, change: ChangeMessage, head: ConversationHead) -> Outcome:
+        """Apply `change` to what is stored now; retry if another writer changes the message or takes the rev first."""
+        collisions = 0
+        while True:
+            document = await self._messages.get(change.conversation_id, change.message_id)
             if document is None:
                 return NotFound()
             try:
@@ -162,64 +164,71 @@ class Append:
             except LoaError as error:
                 return error
             if fields is None:
-                return Stored(document, place.participants, "")
-            place.rev = max(place.rev, document["rev"])
-            rev = place.rev + 1
-            fields = fields | {"rev": rev, "claims": [*document["claims"], rev][-MAX_CLAIMS:]}
+                return StoredMessage(document, head.participants, None)
+            head.advance(document["seq"], document["rev"])
+            rev = head.rev + 1
+            fields = fields | {"rev": rev, REV_HISTORY: [*document[REV_HISTORY], rev][-MAX_REV_HISTORY:]}
             try:
                 async with unavailable():
                     result = await self._messages.collection.update_one(
                         {"_id": document["_id"], "rev": document["rev"]}, {"$set": fields}
                     )
             except DuplicateKeyError:
-                await self._catch_up(change.conversation_id, place, collisions)
+                collisions += 1
+                await back_off(collisions)
+                await self._heads.catch_up(change.conversation_id, head)
                 continue
             if result.matched_count:
-                place.rev = rev
-                return Stored(document | fields, place.participants, "message_updated")
-        return Unavailable("Too many are changing this message at once.")
-
-    async def _catch_up(self, conversation_id: ObjectId, place: Place, collisions: int) -> None:
-        """Learn what others have added. Raises Unavailable after too many collisions in a row."""
-        if collisions > MAX_COLLISIONS:
-            raise Unavailable("Too many are writing here at once.")
-        if collisions > 1:
-            await asyncio.sleep(random.uniform(0, min(LAST_PAUSE, 0.001 * 2**collisions)))  # noqa: S311
-        await self._places.catch_up(conversation_id, place)
-
-    @staticmethod
-    def _settled(document: Document, places: dict[ObjectId, Place], event: str) -> Stored:
-        place = places[document["conversation_id"]]
-        place.reach(document["seq"], document["rev"])
-        return Stored(document, place.participants, event)
+                head.advance(document["seq"], rev)
+                return StoredMessage(document | fields, head.participants, "message_updated")
+            collisions += 1
+            await back_off(collisions)
 
 
-def _document(draft: Draft) -> Document:
+class _MessageNumbering:
+    """The Numbering of messages: `seq` and `rev`, one step each, from the heads of their conversations."""
+
+    def __init__(self, heads: Mapping[ObjectId, ConversationHead], cache: HeadCache) -> None:
+        self._heads = heads
+        self._cache = cache
+
+    def assign(self, documents: Sequence[Document]) -> None:
+        steps: dict[ObjectId, int] = {}
+        for document in documents:
+            conversation_id = document["conversation_id"]
+            steps[conversation_id] = step = steps.get(conversation_id, 0) + 1
+            head = self._heads[conversation_id]
+            document["seq"] = head.seq + step
+            document["rev"] = head.rev + step
+            document[REV_HISTORY] = [document["rev"]]
+
+    def accept(self, document: Document) -> None:
+        self._heads[document["conversation_id"]].advance(document["seq"], document["rev"])
+
+    async def catch_up(self, document: Document) -> None:
+        conversation_id = document["conversation_id"]
+        await self._cache.catch_up(conversation_id, self._heads[conversation_id])
+
+    def identity(self, document: Document) -> Document | None:
+        if "nonce" not in document:
+            return None
+        return {name: document[name] for name in ("conversation_id", "sender_id", "nonce")}
+
+
+def _document(request: AppendMessage) -> Document:
     document: Document = {
         "_id": ObjectId(),
-        "conversation_id": draft.conversation_id,
-        "sender_id": draft.user_id,
-        "content": draft.content,
-        "reply_to": draft.reply_to,
+        "conversation_id": request.conversation_id,
+        "sender_id": request.user_id,
+        "content": request.content,
+        "reply_to": request.reply_to,
         "created_at": now(),
         "edited_at": None,
         "deleted": False,
         "reactions": {},
     }
-    if draft.nonce is not None:
-        # The content may be edited later; what the nonce stood for does not change.
-        first = f"{draft.reply_to}\n{draft.content}".encode()
-        document |= {"nonce": draft.nonce, "digest": hashlib.blake2b(first, digest_size=16).digest()}
+    if request.nonce is not None:
+        # The content may be edited later; the nonce stands for the original one.
+        original = f"{request.reply_to}\n{request.content}".encode()
+        document |= {"nonce": request.nonce, "digest": hashlib.blake2b(original, digest_size=16).digest()}
     return document
-
-
-def _number(documents: Sequence[Document], places: dict[ObjectId, Place]) -> None:
-    """Give each the numbers that come next in its conversation, as far as `places` know."""
-    ahead: dict[ObjectId, int] = {}
-    for document in documents:
-        conversation_id = document["conversation_id"]
-        ahead[conversation_id] = step = ahead.get(conversation_id, 0) + 1
-        place = places[conversation_id]
-        document["seq"] = place.seq + step
-        document["rev"] = place.rev + step
-        document["claims"] = [document["rev"]]

@@ -1,4 +1,4 @@
-"""What the chat socket carries, for the AsyncAPI document: `frames` is what comes in, this is what goes out."""
+"""The chat socket for the AsyncAPI document: models of the frames it sends; `frames` has those it receives."""
 
 from typing import Literal
 
@@ -9,10 +9,10 @@ from service.chat.models import Conversation, Message, PresenceState
 from service.common.models import ConnectionQuery
 from service.edge.frames import Authenticate, Error, Ping, Pong
 from service.http.asyncapi import Channel
-from service.http.asyncapi import Message as Described
+from service.http.asyncapi import Message as Frame
 
 
-class ConversationPlace(BaseModel):
+class ConversationHead(BaseModel):
     conversation_id: str
     last_seq: int
     last_rev: int
@@ -27,11 +27,11 @@ class Hello(BaseModel):
     heartbeat_interval: int
     max_message_bytes: int
     token_expires_at: str
-    conversations: list[ConversationPlace]
+    conversations: list[ConversationHead]
 
 
 class Ack(BaseModel):
-    """`data` is the Message of a `send_message`, and what else a frame is answered with."""
+    """`data` is the Message if the frame was a `send_message`, else the result of the frame, if it has one."""
 
     type: Literal["ack"]
     ref: str | None
@@ -76,7 +76,7 @@ class UserPresence(PresenceState):
     user_id: str
 
 
-class PresenceService(BaseModel):
+class Presence(BaseModel):
     type: Literal["presence"]
     data: UserPresence
 
@@ -131,47 +131,55 @@ class Draining(BaseModel):
     data: Reconnect
 
 
-class Words(BaseModel):
+class AnnouncementBody(BaseModel):
     message: str
 
 
 class Announcement(BaseModel):
     type: Literal["announcement"]
-    data: Words
+    data: AnnouncementBody
 
 
 def channel() -> Channel:
     return Channel(
         "chat",
         "/api/v1/ws/chat",
-        "Chat, both ways. Close codes say what to do next: 1008 sign in again, 1012 come back as told, 1013 back off.",
+        "The chat, in both directions. Close codes: 1008 sign in again; 1012 reconnect when told to; 1013 back off.",
         "ws",
         received=[
-            Described("send_message", frames.SendMessage, "Say something; the ack comes once it is stored."),
-            Described("read", frames.Read, "Say how far one has read."),
-            Described("typing", frames.Typing, "Say that one is writing."),
-            Described("sync", frames.Sync, "Ask for what was missed; a `sync` for each conversation, then the ack."),
-            Described("watch_presence", frames.WatchPresence, "Follow these users, in place of those before."),
-            Described("authenticate", Authenticate, "Show a fresh token and stay connected."),
-            Described("ping", Ping, "Ask for a pong."),
+            Frame("send_message", frames.SendMessage, "Send a message; it is acknowledged once it is stored."),
+            Frame("read", frames.Read, "Set the read mark."),
+            Frame("typing", frames.Typing, "Tell the other participants that you are typing."),
+            Frame(
+                "sync",
+                frames.Sync,
+                "Request missed messages; the answer is a `sync` for each conversation, then the ack.",
+            ),
+            Frame(
+                "watch_presence",
+                frames.WatchPresence,
+                "Subscribe to the presence of these users, instead of those before.",
+            ),
+            Frame("authenticate", Authenticate, "Replace the token of the connection with a fresh one."),
+            Frame("ping", Ping, "Request a pong."),
         ],
         sent=[
-            Described("hello", Hello, "The first, with where the 200 most recently active conversations stand."),
-            Described("ack", Ack, "The frame with this ref was done."),
-            Described("error", Error, "The frame with this ref was refused; the socket stays open."),
-            Described("pong", Pong, "The answer to a ping."),
-            Described("new_message", NewMessage, "A message was stored. Durable, in the order of rev."),
-            Described("message_updated", MessageUpdated, "A message changed. Durable, in the order of rev."),
-            Described("read", Read, "Someone has read up to there."),
-            Described("typing", Typing, "Someone is writing, for as many seconds."),
-            Described("presence", PresenceService, "Someone watched came or went."),
-            Described("conversation_updated", ConversationUpdated, "A conversation is new or has changed."),
-            Described("conversation_removed", ConversationRemoved, "One takes no part in it any longer."),
-            Described("sync", Sync, "What was missed of one conversation."),
-            Described("reset", Reset, "Events may have been missed: sync."),
-            Described("token_expiring", TokenExpiring, "The token ends in a minute: authenticate."),
-            Described("draining", Draining, "The server stops: come back then."),
-            Described("announcement", Announcement, "A word from the operator, to everyone."),
+            Frame("hello", Hello, "The first frame, with the heads of the 200 most recently active conversations."),
+            Frame("ack", Ack, "The frame with this ref succeeded."),
+            Frame("error", Error, "The frame with this ref failed; the socket stays open."),
+            Frame("pong", Pong, "The answer to a ping."),
+            Frame("new_message", NewMessage, "A message was stored. Durable, in the order of `rev`."),
+            Frame("message_updated", MessageUpdated, "A message changed. Durable, in the order of `rev`."),
+            Frame("read", Read, "A participant moved their read mark."),
+            Frame("typing", Typing, "A participant is typing; expires after `expires_in` seconds."),
+            Frame("presence", Presence, "A watched user went online or offline."),
+            Frame("conversation_updated", ConversationUpdated, "A conversation was created or has changed."),
+            Frame("conversation_removed", ConversationRemoved, "You are no longer a participant of the conversation."),
+            Frame("sync", Sync, "The missed messages of one conversation."),
+            Frame("reset", Reset, "Events may have been missed: send `sync`."),
+            Frame("token_expiring", TokenExpiring, "The token expires within a minute: send `authenticate`."),
+            Frame("draining", Draining, "The server is shutting down: reconnect after `reconnect_after_ms`."),
+            Frame("announcement", Announcement, "An announcement of the operator to all users."),
         ],
         query=ConnectionQuery,
     )

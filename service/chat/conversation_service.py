@@ -1,4 +1,4 @@
-"""The use cases of conversations: who talks to whom, under what title, and how far each has read."""
+"""The use cases of conversations: participants, title, read marks, typing."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from bson import ObjectId
 from service.chat import events
 from service.chat.conversation_store import ConversationStore, activity_of, owner_of, read_of, seq_of, version_of
 from service.chat.counter_reader import CounterReader
-from service.chat.message_store import MessageStore, message_of
+from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import Forbidden, NotFound, ValidationFailed
 from service.common.profiles import Profile, Profiles
@@ -18,17 +18,19 @@ from service.datastores.batcher import Batcher
 from service.datastores.mongo import Document
 from service.realtime.dispatcher import Dispatcher
 
-SHOWN = 20
-"""Profiles that come with a conversation: enough for a title and a picture, whatever its size."""
+MAX_PROFILES = 20
+"""Profiles included with a conversation: enough for a title and a picture, however many participants it has."""
 HELLO_LIMIT = 200
+"""Conversations in a hello."""
 HELLO_BATCH = 32
-"""Users in one read. For the embedded server twice as many are three times the work."""
-TYPING_SECONDS = 5
+"""Users in one read. On the embedded server twice as many take three times as long."""
+TYPING_EXPIRES_IN = 5
+"""Seconds."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ConversationService:
-    """Conversations as their participants see them. Every change is stored, and then told to all of them."""
+    """Conversations as their participants see them. Every change is stored, then published to all of them."""
 
     def __init__(
         self,
@@ -36,29 +38,28 @@ class ConversationService:
         messages: MessageStore,
         profiles: Profiles,
         dispatcher: Dispatcher,
-        counted: Callable[[], Awaitable[bool]],
+        flush_counters: Callable[[], Awaitable[bool]],
     ) -> None:
-        """`counted()` returns once all that was said up to now is in the order of the conversations, and whether it was
-        not before."""
-        self._freshness = CounterReader(messages, dispatcher.last_known)
-        self._counted = counted
-        # After a restart everybody comes back at once: those who come while one read is out share the next.
-        self._hellos: Batcher[str, list[dict[str, Any]]] = Batcher(self._hello_all, max_batch=HELLO_BATCH)
+        """`flush_counters()` writes the counters of all messages stored so far; it returns whether any were waiting."""
+        self._counter_reader = CounterReader(messages, dispatcher.last_known)
+        self._flush_counters = flush_counters
+        # After a restart all clients reconnect at once: those that arrive during one read share the next.
+        self._hellos: Batcher[str, list[dict[str, Any]]] = Batcher(self._read_hellos, max_batch=HELLO_BATCH)
         self._conversations = conversations
         self._messages = messages
         self._profiles = profiles
         self._dispatcher = dispatcher
 
     async def start(self) -> None:
-        """Nothing runs before it is asked for."""
+        """Nothing to start: no task runs before the first call."""
 
     async def close(self) -> None:
         await self._hellos.close()
 
     async def create(self, user_id: str, others: Sequence[str], title: str | None) -> tuple[dict[str, Any], bool]:
-        """The conversation, and whether it is new: with one other and no title, the direct one of the two.
+        """Return the conversation, and whether it was created: with one other user and no title, their direct one.
 
-        Raises ValidationFailed where someone does not exist, or where there is nobody but the caller.
+        Raises ValidationFailed if a user does not exist, or if there is none but the caller; Unavailable.
         """
         others = [other for other in dict.fromkeys(others) if other != user_id]
         if not others:
@@ -66,105 +67,116 @@ class ConversationService:
         if len(others) >= MAX_PARTICIPANTS:
             raise ValidationFailed.of("participant_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
         await self._check_exist("participant_ids", others)
-        me, them = ObjectId(user_id), [ObjectId(other) for other in others]
-        if len(them) == 1 and title is None:
-            document, new = await self._conversations.create_direct(me, them[0])
+        owner, members = ObjectId(user_id), [ObjectId(other) for other in others]
+        if len(members) == 1 and title is None:
+            document, created = await self._conversations.create_direct(owner, members[0])
         else:
-            document, new = await self._conversations.create_group(me, them, title), True
-        if new:
-            await self._tell(document)
-        return (await self._views([document], user_id))[0], new
+            document, created = await self._conversations.create_group(owner, members, title), True
+        if created:
+            await self._broadcast(document)
+        return (await self._as_json([document], user_id))[0], created
 
     async def get(self, user_id: str, conversation_id: str) -> dict[str, Any]:
-        """Raises NotFound."""
+        """Raises NotFound, Unavailable."""
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        return (await self._views([document], user_id))[0]
+        return (await self._as_json([document], user_id))[0]
 
     async def page(self, user_id: str, limit: int, before: str | None) -> tuple[list[dict[str, Any]], str | None]:
-        """Newest activity first, and the cursor of the next page. Raises ValidationFailed (`before`)."""
-        place = _parse_cursor(before) if before is not None else None
-        await self._counted()
-        documents = await self._conversations.page(ObjectId(user_id), limit + 1, place)
+        """Return a page of conversations, the most recently active first, and the cursor of the next page.
+
+        Raises ValidationFailed (`before`), Unavailable.
+        """
+        cursor = _parse_cursor(before) if before is not None else None
+        await self._flush_counters()
+        documents = await self._conversations.page(ObjectId(user_id), limit + 1, cursor)
         more = len(documents) > limit
         documents = documents[:limit]
-        return await self._views(documents, user_id), _cursor(documents[-1]) if more else None
+        return await self._as_json(documents, user_id), _cursor(documents[-1]) if more else None
 
-    async def hello(self, user_id: str) -> list[dict[str, Any]]:
-        """Where the most recently active conversations stand; from here on their events are followed in order."""
+    async def heads_for_hello(self, user_id: str) -> list[dict[str, Any]]:
+        """Return the heads of the most recently active conversations; their events are delivered in order from there.
+
+        Raises Unavailable.
+        """
         return await self._hellos.submit(user_id)
 
-    async def _hello_all(self, user_ids: Sequence[str]) -> list[list[dict[str, Any]]]:
-        people = {ObjectId(user_id) for user_id in user_ids}
-        recent = await self._conversations.recent(people, HELLO_LIMIT)
-        cut = any(len(theirs) == HELLO_LIMIT for theirs in recent.values())
-        # Among those that were left out may be one that was the most active, and was not counted yet.
-        if cut and await self._counted():
-            recent = await self._conversations.recent(people, HELLO_LIMIT)
-        documents = {document["_id"]: document for theirs in recent.values() for document in theirs}
-        await self._freshness.refresh(documents.values())
-        for theirs in recent.values():
-            theirs.sort(key=activity_of, reverse=True)
-        for document in documents.values():
+    async def _read_hellos(self, user_ids: Sequence[str]) -> list[list[dict[str, Any]]]:
+        users = {ObjectId(user_id) for user_id in user_ids}
+        recent = await self._conversations.recent(users, HELLO_LIMIT)
+        truncated = any(len(documents) == HELLO_LIMIT for documents in recent.values())
+        # A conversation that was left out may be the most active one, with counters that are not written yet.
+        if truncated and await self._flush_counters():
+            recent = await self._conversations.recent(users, HELLO_LIMIT)
+        by_id = {document["_id"]: document for documents in recent.values() for document in documents}
+        await self._counter_reader.refresh(by_id.values())
+        for documents in recent.values():
+            documents.sort(key=activity_of, reverse=True)
+        for document in by_id.values():
             self._dispatcher.set_position(events.TOPIC + str(document["_id"]), document["last_rev"])
-        return [[_number(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
+        return [[_head_json(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
 
     async def rename(self, user_id: str, conversation_id: str, title: str) -> dict[str, Any]:
-        """Raises NotFound, Forbidden for a direct conversation."""
+        """Raises NotFound, Forbidden (a direct conversation), Unavailable."""
         changed = await self._conversations.rename(ObjectId(conversation_id), ObjectId(user_id), title)
-        return await self._changed(changed, user_id, conversation_id)
+        return await self._publish_change(changed, user_id, conversation_id)
 
-    async def add(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
-        """Raises NotFound, Forbidden for a direct conversation, ValidationFailed (`user_ids`)."""
-        me = ObjectId(user_id)
+    async def add_participants(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
+        """Raises NotFound, Forbidden (a direct conversation), ValidationFailed (`user_ids`), Unavailable."""
         document = await self._get(conversation_id, user_id)
         present = {str(member) for member in document["participants"]}
         new = [member for member in dict.fromkeys(new) if member not in present]
         await self._check_exist("user_ids", new)
         if not new and document["kind"] == "group":
-            return (await self._views([document], user_id))[0]
-        changed = await self._conversations.add(document, me, [ObjectId(member) for member in new])
-        return await self._changed(changed, user_id, conversation_id)
+            return (await self._as_json([document], user_id))[0]
+        added = [ObjectId(member) for member in new]
+        changed = await self._conversations.add_participants(document, ObjectId(user_id), added)
+        return await self._publish_change(changed, user_id, conversation_id)
 
-    async def remove(self, user_id: str, conversation_id: str, member: str) -> None:
-        """Leave, or as the owner take someone out. Raises NotFound, Forbidden. A group goes on under its next owner."""
-        me, them = ObjectId(user_id), ObjectId(member)
-        changed = await self._conversations.remove(ObjectId(conversation_id), me, them)
+    async def remove_participant(self, user_id: str, conversation_id: str, member_id: str) -> None:
+        """Leave a group, or as its owner remove another participant. If the owner leaves, the next one takes over.
+
+        Raises NotFound, Forbidden, Unavailable.
+        """
+        user, member = ObjectId(user_id), ObjectId(member_id)
+        changed = await self._conversations.remove_participant(ObjectId(conversation_id), user, member)
         if changed is None:
-            document = await self._conversations.get(ObjectId(conversation_id), me)
-            if document["kind"] == "group" and them not in document["participants"]:
+            document = await self._conversations.get(ObjectId(conversation_id), user)
+            if document["kind"] == "group" and member not in document["participants"]:
                 raise NotFound
-            if owner_of(document) == me != document["owner_id"]:
-                await self._conversations.hand_over(document["_id"], document["owner_id"], me)
-                return await self.remove(user_id, conversation_id, member)
-            raise Forbidden("Only the owner can take others out of a group, and nobody leaves a direct conversation.")
-        if changed["owner_id"] == them and changed["participants"]:
-            await self._conversations.hand_over(changed["_id"], them, owner_of(changed))
-        # Whoever has taken them in again meanwhile tells them so.
-        if them not in changed["participants"]:
-            self._dispatcher.publish(events.conversation_removed(conversation_id, version_of(changed)), [member])
-        await self._tell(changed)
+            if owner_of(document) == user != document["owner_id"]:
+                # An earlier transfer was interrupted: see owner_of.
+                await self._conversations.transfer_ownership(document["_id"], document["owner_id"], user)
+                return await self.remove_participant(user_id, conversation_id, member_id)
+            raise Forbidden("Only the owner can remove others from a group, and nobody leaves a direct conversation.")
+        if changed["owner_id"] == member and changed["participants"]:
+            await self._conversations.transfer_ownership(changed["_id"], member, owner_of(changed))
+        # If the member has been added again in the meantime, that call publishes their state.
+        if member not in changed["participants"]:
+            event = events.conversation_removed(conversation_id, version_of(changed))
+            self._dispatcher.publish(event, [member_id])
+        await self._broadcast(changed)
 
-    async def read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
-        """Move the caller's read mark forward, to the last message at most. Raises NotFound."""
-        me = ObjectId(user_id)
+    async def mark_read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
+        """Move the user's read mark forward, at most to the last message. Raises NotFound, Unavailable."""
+        user = ObjectId(user_id)
         document = await self._get(conversation_id, user_id)
         seq = min(seq, seq_of(document))
-        if await self._conversations.read(document["_id"], me, seq):
-            to = [str(member) for member in document["participants"]]
-            self._dispatcher.publish(events.read(conversation_id, user_id, seq), to)
-        read = max(seq, read_of(document, me))
-        unread = max(0, seq_of(document) - read)
-        return {"conversation_id": conversation_id, "last_read_seq": read, "unread_count": unread}
+        if await self._conversations.mark_read(document["_id"], user, seq):
+            recipients = [str(member) for member in document["participants"]]
+            self._dispatcher.publish(events.read(conversation_id, user_id, seq), recipients)
+        last_read = max(seq, read_of(document, user))
+        unread = max(0, seq_of(document) - last_read)
+        return {"conversation_id": conversation_id, "last_read_seq": last_read, "unread_count": unread}
 
-    async def typing(self, user_id: str, conversation_id: str) -> None:
-        """Raises NotFound."""
+    async def publish_typing(self, user_id: str, conversation_id: str) -> None:
+        """Publish to the other participants that `user_id` is typing. Raises NotFound, Unavailable."""
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        to = [str(member) for member in document["participants"] if str(member) != user_id]
-        self._dispatcher.publish(events.typing(conversation_id, user_id, TYPING_SECONDS), to)
+        recipients = [str(member) for member in document["participants"] if str(member) != user_id]
+        self._dispatcher.publish(events.typing(conversation_id, user_id, TYPING_EXPIRES_IN), recipients)
 
     async def _get(self, conversation_id: str, user_id: str) -> Document:
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        await self._freshness.refresh([document])
+        await self._counter_reader.refresh([document])
         return document
 
     async def _check_exist(self, field: str, user_ids: Collection[str]) -> None:
@@ -172,43 +184,48 @@ class ConversationService:
         if missing := [user_id for user_id in user_ids if user_id not in known]:
             raise ValidationFailed.of(field, f"There is no user {missing[0]}.")
 
-    async def _changed(self, changed: Document | None, user_id: str, conversation_id: str) -> dict[str, Any]:
+    async def _publish_change(self, changed: Document | None, user_id: str, conversation_id: str) -> dict[str, Any]:
         if changed is None:
             await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-            raise Forbidden("A direct conversation stays as it is.")
-        await self._tell(changed)
-        return (await self._views([changed], user_id))[0]
+            raise Forbidden("A direct conversation cannot be changed.")
+        await self._broadcast(changed)
+        return (await self._as_json([changed], user_id))[0]
 
-    async def _tell(self, document: Document) -> None:
-        """Tell every participant how the conversation stands: one event for all who have read as far."""
+    async def _broadcast(self, document: Document) -> None:
+        """Publish the conversation to all participants: one event for each group of them with the same read mark."""
         if not document["participants"]:
             return
-        view = (await self._views([document], str(document["participants"][0])))[0]
-        groups: dict[int, list[str]] = {}
+        conversation = (await self._as_json([document], str(document["participants"][0])))[0]
+        by_read_mark: dict[int, list[str]] = {}
         for member in document["participants"]:
-            groups.setdefault(read_of(document, member), []).append(str(member))
-        for read, members in groups.items():
+            by_read_mark.setdefault(read_of(document, member), []).append(str(member))
+        for read, members in by_read_mark.items():
             unread = max(0, seq_of(document) - read)
-            seen = view | {"last_read_seq": read, "unread_count": unread}
-            event = events.conversation_updated(seen, version_of(document))
-            self._dispatcher.publish(event, members)
+            personal = conversation | {"last_read_seq": read, "unread_count": unread}
+            self._dispatcher.publish(events.conversation_updated(personal, version_of(document)), members)
 
-    async def _views(self, documents: Sequence[Document], user_id: str) -> list[dict[str, Any]]:
-        """As `user_id` sees them, brought up to date in place: one read for all people, one for all last messages."""
-        await self._freshness.refresh(documents)
-        shown = {str(member) for document in documents for member in _shown(document)}
-        profiles = await self._profiles.profiles(shown) if shown else {}
+    async def _as_json(self, documents: Sequence[Document], user_id: str) -> list[dict[str, Any]]:
+        """Return the conversations as `user_id` sees them: one read for all profiles, one for all last messages.
+
+        Refreshes the counters of `documents` in place.
+        """
+        await self._counter_reader.refresh(documents)
+        user_ids = {str(member) for document in documents for member in _with_profile(document)}
+        profiles = await self._profiles.profiles(user_ids) if user_ids else {}
         last_ids = [document["last"]["id"] for document in documents if document["last"]["id"]]
-        last = await self._messages.by_ids(last_ids)
-        return [_view(document, user_id, profiles, last.get(document["last"]["id"])) for document in documents]
+        last_messages = await self._messages.get_many(last_ids)
+        return [
+            _conversation_json(document, user_id, profiles, last_messages.get(document["last"]["id"]))
+            for document in documents
+        ]
 
 
-def _shown(document: Document) -> list[ObjectId]:
+def _with_profile(document: Document) -> list[ObjectId]:
     members: list[ObjectId] = document["participants"]
-    return members[:SHOWN]
+    return members[:MAX_PROFILES]
 
 
-def _number(document: Document, user_id: str) -> dict[str, Any]:
+def _head_json(document: Document, user_id: str) -> dict[str, Any]:
     return {
         "conversation_id": str(document["_id"]),
         "last_seq": seq_of(document),
@@ -217,18 +234,21 @@ def _number(document: Document, user_id: str) -> dict[str, Any]:
     }
 
 
-def _view(document: Document, user_id: str, profiles: dict[str, Profile], last: Document | None) -> dict[str, Any]:
+def _conversation_json(
+    document: Document, user_id: str, profiles: dict[str, Profile], last_message: Document | None
+) -> dict[str, Any]:
     read = read_of(document, user_id)
+    members = map(str, _with_profile(document))
     return {
         "id": str(document["_id"]),
         "kind": document["kind"],
         "title": document["title"],
         "participant_ids": [str(member) for member in document["participants"]],
-        "participants": [profiles[str(member)].model_dump() for member in _shown(document) if str(member) in profiles],
+        "participants": [profiles[member].model_dump() for member in members if member in profiles],
         "owner_id": str(owner_of(document)),
         "created_at": iso(document["created_at"]),
         "last_activity_at": iso(document["last_activity"]),
-        "last_message": message_of(last) if last else None,
+        "last_message": message_json(last_message) if last_message else None,
         "last_seq": seq_of(document),
         "last_rev": document["last_rev"],
         "last_read_seq": read,
@@ -244,7 +264,7 @@ def _cursor(document: Document) -> str:
 def _parse_cursor(cursor: str) -> tuple[datetime, ObjectId]:
     milliseconds, _, conversation_id = cursor.partition("-")
     if not (milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) <= 14):
-        raise ValidationFailed.of("before", "It is not a cursor of this list.")
+        raise ValidationFailed.of("before", "This is not a cursor of this list.")
     if not ObjectId.is_valid(conversation_id):
-        raise ValidationFailed.of("before", "It is not a cursor of this list.")
+        raise ValidationFailed.of("before", "This is not a cursor of this list.")
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC), ObjectId(conversation_id)

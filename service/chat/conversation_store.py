@@ -1,4 +1,4 @@
-"""The store of conversations: who takes part, how far each has read, and how far the messages have got."""
+"""The store of conversations: participants, read marks, and counters of messages."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,18 @@ from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable
 
-SAME_MOMENT = 50
-"""Conversations that may have been active in the very millisecond of a cursor: read once more, and left out."""
+MAX_CURSOR_TIES = 50
+"""Conversations whose last activity may be in the same millisecond as a cursor: read in addition, and filtered out."""
+MAX_SHARED_READ = 2000
+"""Conversations read at once for several users. If they have more, each user's are read alone, limited by the
+database."""
 
 
 class HeadVersion(NamedTuple):
-    """How a conversation stands: its `version` changes with its participants, the numbers are hints, never too high."""
+    """The head of a conversation without its participants; `version` changes with them.
+
+    `seq` and `rev` are hints: messages up to these numbers exist, and maybe later ones.
+    """
 
     version: int
     seq: int
@@ -28,29 +34,25 @@ class HeadVersion(NamedTuple):
 
 
 @dataclass(slots=True)
-class Place:
-    """Where the messages of a conversation have got to, and who took part as of `version`."""
+class ConversationHead:
+    """The last known numbers of a conversation, and its participants as of `version`."""
 
     version: int
     participants: list[str]
     members: frozenset[bytes]
-    """The same, for looking someone up: a list of 2,000 takes half a millisecond to look through."""
+    """The participants again, for membership tests: searching a list of 2,000 takes half a millisecond."""
     seq: int
     rev: int
 
-    def reach(self, seq: int, rev: int) -> None:
-        """There are messages up to these numbers."""
+    def advance(self, seq: int, rev: int) -> None:
+        """Note that messages up to these numbers are durable."""
         self.seq = max(self.seq, seq)
         self.rev = max(self.rev, rev)
 
 
-MANY = 2000
-"""Conversations read at once for several users; where they have more, each is read alone, and cut by the database."""
-
-
 @dataclass(slots=True)
 class CounterUpdate:
-    """What a batch of stored messages means for their conversation."""
+    """How stored messages change the counters and read marks of their conversation."""
 
     rev: int = 0
     seq: int = 0
@@ -58,16 +60,34 @@ class CounterUpdate:
     at: datetime | None = None
     reads: dict[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def from_messages(cls, messages: Iterable[Document]) -> "CounterUpdate":
+        """Merge `messages`, all of one conversation, as new ones."""
+        update = cls()
+        for message in messages:
+            update.merge(message, created=True)
+        return update
+
+    def merge(self, message: Document, *, created: bool) -> None:
+        """Add a stored message; `created` is False if it is a change of an existing one."""
+        self.rev = max(self.rev, message["rev"])
+        if not created:
+            return
+        if message["seq"] > self.seq:
+            self.seq, self.message_id, self.at = message["seq"], message["_id"], message["created_at"]
+        # Senders have read the messages before their own.
+        sender = str(message["sender_id"])
+        self.reads[sender] = max(self.reads.get(sender, 0), message["seq"])
+
 
 class ConversationStore:
     """`conversations`: one document each.
 
-    `last` ({seq, id}), `last_rev` and `last_activity` are hints: they are raised a moment after a message is stored and
-    told (see WriteBehind), and never too high. They say where to begin to look for the last number; whoever shows them
-    brings them up to date first (see CounterReader). `reads` maps a user to the seq they have read up to.
-    `participants`
-    is in the order of joining; `version` goes up with every change of it. `erased` names who of a direct conversation
-    has been deleted: it keeps them as participants, and nothing may be noted of them any more.
+    The counters `last` ({seq, id}), `last_rev` and `last_activity` are hints: they lag a moment behind the stored and
+    published messages (see WriteBehind) and are never too high. They say where to start looking for the last number;
+    CounterReader brings them up to date before they are shown. `reads` maps a user id to the seq that user has read up
+    to. `participants` is in the order of joining; `version` increases with each change of participants or title.
+    `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
     """
 
     def __init__(self, database: Database) -> None:
@@ -82,7 +102,7 @@ class ConversationStore:
         )
 
     async def create_direct(self, one: ObjectId, other: ObjectId) -> tuple[Document, bool]:
-        """The direct conversation of the two, and whether it is new."""
+        """Return the direct conversation of two users, and whether this call created it. Raises Unavailable."""
         key = ":".join(sorted((str(one), str(other))))
         document = self._blank("direct", None, [one, other]) | {"direct_key": key}
         async with unavailable():
@@ -102,7 +122,7 @@ class ConversationStore:
         return document
 
     async def get(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
-        """Raises NotFound, also where `user_id` takes no part."""
+        """Raises NotFound if there is no such conversation or `user_id` is not a participant; Unavailable."""
         async with unavailable():
             found: Document | None = await self._collection.find_one({"_id": conversation_id, "participants": user_id})
         if found is None:
@@ -110,7 +130,7 @@ class ConversationStore:
         return found
 
     async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
-        """Those of the conversations in which `user_id` takes part."""
+        """Return the counters and the user's read mark of those conversations in which `user_id` is a participant."""
         fields = {"last": 1, "last_rev": 1, f"reads.{user_id}": 1}
         found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
         return {document["_id"]: document for document in found}
@@ -122,47 +142,55 @@ class ConversationStore:
         before: tuple[datetime, ObjectId] | None = None,
         fields: dict[str, Any] | None = None,
     ) -> list[Document]:
-        """The `limit` most recently active conversations of `user_id` (before that place in the order)."""
+        """Return the `limit` most recently active conversations of `user_id`, after the cursor `before` if given."""
         wanted: Document = {"participants": user_id}
         if before:
             wanted["last_activity"] = {"$lte": before[0]}
         order = [("last_activity", DESCENDING), ("_id", DESCENDING)]
-        room = limit + SAME_MOMENT if before else limit
+        read_limit = limit + MAX_CURSOR_TIES if before else limit
         async with unavailable():
-            found: list[Document] = await self._collection.find(wanted, fields).sort(order).limit(room).to_list(room)
+            found: list[Document] = (
+                await self._collection.find(wanted, fields).sort(order).limit(read_limit).to_list(read_limit)
+            )
         if before:
             found = [document for document in found if activity_of(document) < before]
         return found[:limit]
 
     async def recent(self, user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
-        """For each of the users the numbers of their `limit` most recently active conversations, in one read where
-        that is not too much for one."""
+        """Return the counters of each user's `limit` most recently active conversations; with one read if they are not
+        too many (MAX_SHARED_READ)."""
         fields: Document = {"last": 1, "last_rev": 1, "last_activity": 1}
         fields |= {f"reads.{user_id}": 1 for user_id in user_ids}
         if len(user_ids) > 1:
             async with unavailable():
                 cursor = self._collection.find({"participants": {"$in": list(user_ids)}}, fields | {"participants": 1})
-                found: list[Document] = await cursor.limit(MANY + 1).to_list(None)
-            if len(found) <= MANY:
-                return _by_user(found, user_ids, limit)
+                found: list[Document] = await cursor.limit(MAX_SHARED_READ + 1).to_list(None)
+            if len(found) <= MAX_SHARED_READ:
+                return _group_by_user(found, user_ids, limit)
         return {user_id: await self.page(user_id, limit, fields=fields) for user_id in user_ids}
 
     async def rename(self, conversation_id: ObjectId, user_id: ObjectId, title: str) -> Document | None:
-        """The changed conversation; None where there is no such group of that user's."""
+        """Return the changed conversation, or None if it is no group of which `user_id` is a participant."""
         return await self._change_group(conversation_id, {"participants": user_id}, {"$set": {"title": title}})
 
-    async def add(self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]) -> Document | None:
-        """Add `new`, on the word of participant `user_id`. Raises ValidationFailed where it would be too many."""
-        room = MAX_PARTICIPANTS - len(new)
-        if room < 0:
+    async def add_participants(
+        self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]
+    ) -> Document | None:
+        """Add the users `new` to a group in which `user_id` is a participant.
+
+        Returns the changed conversation, or None if `user_id` may not do that. Raises ValidationFailed if it would
+        exceed MAX_PARTICIPANTS.
+        """
+        max_before = MAX_PARTICIPANTS - len(new)
+        if max_before < 0:
             raise ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
         changed = await self._change_group(
             conversation["_id"],
-            # Whoever else adds people meanwhile, there is no element beyond the room.
-            {"participants": user_id, f"participants.{room}": {"$exists": False}},
+            # Evaluated by the database together with the update: others may add participants at the same time.
+            {"participants": user_id, f"participants.{max_before}": {"$exists": False}},
             {
                 "$addToSet": {"participants": {"$each": list(new)}},
-                # What was said before they came is not unread to them.
+                # To new participants, earlier messages do not count as unread.
                 "$max": {f"reads.{member}": seq_of(conversation) for member in new},
             },
         )
@@ -170,24 +198,29 @@ class ConversationStore:
             raise ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
         return changed
 
-    async def remove(self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId) -> Document | None:
-        """Take `member` out, on the word of themselves or of the owner; None where that is not so."""
-        by_whom: Document = {"participants": {"$all": [user_id, member]}}
+    async def remove_participant(
+        self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId
+    ) -> Document | None:
+        """Remove `member` from a group, if `user_id` is that member or the owner.
+
+        Returns the changed conversation, or None if `user_id` may not do that.
+        """
+        allowed: Document = {"participants": {"$all": [user_id, member]}}
         if user_id != member:
-            by_whom["owner_id"] = user_id
+            allowed["owner_id"] = user_id
         return await self._change_group(
-            conversation_id, by_whom, {"$pull": {"participants": member}, "$unset": {f"reads.{member}": 1}}
+            conversation_id, allowed, {"$pull": {"participants": member}, "$unset": {f"reads.{member}": 1}}
         )
 
-    async def hand_over(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
-        """Make `new` the owner where `old`, who has left, still is."""
+    async def transfer_ownership(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
+        """Make participant `new` the owner, if `old` still is."""
         async with unavailable():
             await self._collection.update_one(
                 {"_id": conversation_id, "owner_id": old, "participants": new}, {"$set": {"owner_id": new}}
             )
 
-    async def read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
-        """Raise `user_id`'s read mark to `seq`; whether that moved it. Raises NotFound."""
+    async def mark_read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
+        """Raise the read mark of `user_id` to `seq`. Returns whether that changed it. Raises NotFound, Unavailable."""
         async with unavailable():
             result = await self._collection.update_one(
                 {"_id": conversation_id, "participants": user_id, "erased": {"$ne": user_id}},
@@ -198,31 +231,31 @@ class ConversationStore:
         return bool(result.modified_count)
 
     async def groups_of(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
-        """Some of the groups in which `user_id` takes part."""
+        """Return at most `limit` groups in which `user_id` is a participant. Raises Unavailable."""
         async with unavailable():
             found = await self._collection.find({"participants": user_id, "kind": "group"}, {"_id": 1}).to_list(limit)
         return [document["_id"] for document in found]
 
-    async def marked_by(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
-        """Some of the conversations in which `user_id` takes part and has a read mark."""
+    async def with_read_marks(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
+        """Return at most `limit` conversations in which `user_id` is a participant and has a read mark."""
         marked = {"participants": user_id, f"reads.{user_id}": {"$exists": True}}
         async with unavailable():
             found = await self._collection.find(marked, {"_id": 1}).to_list(limit)
         return [document["_id"] for document in found]
 
-    async def forget_reads(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> None:
-        """Take `user_id`'s read marks out of these conversations, for good: they are being deleted."""
-        those = {"_id": {"$in": list(conversation_ids)}}
+    async def erase_read_marks(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> None:
+        """Remove the read marks of a user who is being deleted, and prevent new ones. Raises Unavailable."""
+        selected = {"_id": {"$in": list(conversation_ids)}}
         async with unavailable():
-            # First, so that nothing is noted in between.
-            await self._collection.update_many(those | {"kind": "direct"}, {"$addToSet": {"erased": user_id}})
-            await self._collection.update_many(those, {"$unset": {f"reads.{user_id}": 1}})
+            # `erased` first: otherwise a read mark could be written between the two updates.
+            await self._collection.update_many(selected | {"kind": "direct"}, {"$addToSet": {"erased": user_id}})
+            await self._collection.update_many(selected, {"$unset": {f"reads.{user_id}": 1}})
 
-    async def places(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, Place]:
-        """Those of the conversations that exist. Raises Unavailable."""
-        documents = await self._numbers(conversation_ids, {"participants": 1})
+    async def heads(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, ConversationHead]:
+        """Return the heads of those conversations that exist. Raises Unavailable."""
+        documents = await self._read_heads(conversation_ids, {"participants": 1})
         return {
-            document["_id"]: Place(
+            document["_id"]: ConversationHead(
                 version_of(document),
                 [str(user_id) for user_id in document["participants"]],
                 frozenset(user_id.binary for user_id in document["participants"]),
@@ -232,38 +265,41 @@ class ConversationStore:
             for document in documents
         }
 
-    async def stands(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, HeadVersion]:
-        """As `places`, without the participants, which may be a thousand."""
-        documents = await self._numbers(conversation_ids, {})
+    async def head_versions(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, HeadVersion]:
+        """Like `heads`, without the participants, of which there may be thousands."""
+        documents = await self._read_heads(conversation_ids, {})
         return {
             document["_id"]: HeadVersion(version_of(document), seq_of(document), document["last_rev"])
             for document in documents
         }
 
-    async def _numbers(self, conversation_ids: Collection[ObjectId], fields: Document) -> list[Document]:
+    async def _read_heads(self, conversation_ids: Collection[ObjectId], fields: Document) -> list[Document]:
         return await find_by_ids(self._collection, conversation_ids, {"last": 1, "last_rev": 1, "version": 1, **fields})
 
-    async def apply_counters(self, touches: dict[ObjectId, CounterUpdate]) -> None:
-        """Raise what `touches` say, in one write; whoever was faster and further is not set back.
+    async def apply_counters(self, updates: dict[ObjectId, CounterUpdate]) -> None:
+        """Raise counters and read marks as `updates` say, in one write; none is ever lowered.
 
-        It comes late, so who said something may have gone since: they get no read mark. That is rare, and costs a
-        second write.
+        The update comes late, so a sender may have left since: former participants and deleted users get no read mark.
+        That is rare, and costs a second write. Raises Unavailable or BulkWriteError.
         """
         async with unavailable():
             result = await self._collection.bulk_write(
-                [_touch(conversation_id, touch, touch.reads) for conversation_id, touch in touches.items()],
+                [_counter_update(conversation_id, update, update.reads) for conversation_id, update in updates.items()],
                 ordered=False,
             )
-            if result.matched_count == len(touches):
+            if result.matched_count == len(updates):
                 return
-            updates = []
-            for conversation_id, touch in touches.items():
-                updates.append(_touch(conversation_id, touch, {}))
-                updates += [_touch(conversation_id, touch, {reader: seq}) for reader, seq in touch.reads.items()]
-            await self._collection.bulk_write(updates, ordered=False)
+            # Some readers are no participants any more: counters alone, then each read mark alone.
+            split = []
+            for conversation_id, update in updates.items():
+                split.append(_counter_update(conversation_id, update, {}))
+                split += [
+                    _counter_update(conversation_id, update, {reader: seq}) for reader, seq in update.reads.items()
+                ]
+            await self._collection.bulk_write(split, ordered=False)
 
     async def _change_group(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
-        # Not find_one_and_update, for which the embedded server reads the whole collection.
+        # Not find_one_and_update: the embedded server reads the whole collection for it.
         async with unavailable():
             result = await self._collection.update_one(
                 {"_id": conversation_id, "kind": "group", **wanted}, {**change, "$inc": {"version": 1}}
@@ -291,38 +327,43 @@ class ConversationStore:
         }
 
 
-def _touch(conversation_id: ObjectId, touch: CounterUpdate, reads: dict[str, int]) -> UpdateOne:
-    """Raise it to what `touch` says, with these read marks, where all of these readers take part and are not erased."""
-    highest: Document = {"last_rev": touch.rev}
-    if touch.message_id:
+def _counter_update(conversation_id: ObjectId, update: CounterUpdate, reads: dict[str, int]) -> UpdateOne:
+    """Raise the counters to those of `update`, and the read marks to `reads`, if all these readers may have one."""
+    maxima: Document = {"last_rev": update.rev}
+    if update.message_id:
         # Documents compare field by field, so the greater seq decides.
-        highest |= {"last": {"seq": touch.seq, "id": touch.message_id}, "last_activity": touch.at}
-        highest |= {f"reads.{reader}": seq for reader, seq in reads.items()}
-    wanted: Document = {"_id": conversation_id}
+        maxima |= {"last": {"seq": update.seq, "id": update.message_id}, "last_activity": update.at}
+        maxima |= {f"reads.{reader}": seq for reader, seq in reads.items()}
+    where: Document = {"_id": conversation_id}
     if reads:
         readers = [ObjectId(reader) for reader in reads]
-        wanted |= {"participants": {"$all": readers}, "erased": {"$nin": readers}}
-    return UpdateOne(wanted, {"$max": highest})
+        where |= {"participants": {"$all": readers}, "erased": {"$nin": readers}}
+    return UpdateOne(where, {"$max": maxima})
 
 
-def _by_user(found: Sequence[Document], user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
-    theirs: dict[ObjectId, list[Document]] = {user_id: [] for user_id in user_ids}
+def _group_by_user(
+    found: Sequence[Document], user_ids: Collection[ObjectId], limit: int
+) -> dict[ObjectId, list[Document]]:
+    grouped: dict[ObjectId, list[Document]] = {user_id: [] for user_id in user_ids}
     for document in sorted(found, key=activity_of, reverse=True):
-        for user_id in theirs.keys() & document["participants"]:
-            if len(theirs[user_id]) < limit:
-                theirs[user_id].append(document)
-    return theirs
+        for user_id in grouped.keys() & document["participants"]:
+            if len(grouped[user_id]) < limit:
+                grouped[user_id].append(document)
+    return grouped
 
 
 def owner_of(conversation: Document) -> ObjectId:
-    """The owner; where they have left, and nobody got to hand the group over, whoever has been in it the longest."""
+    """Return the owner; if the owner has left and the ownership was not transferred, the longest-standing participant.
+
+    That happens if the process ends between the two writes.
+    """
     owner: ObjectId = conversation["owner_id"]
     members: list[ObjectId] = conversation["participants"]
     return owner if owner in members or not members else members[0]
 
 
 def activity_of(conversation: Document) -> tuple[datetime, ObjectId]:
-    """The order of a user's conversations is that of these, the greatest first."""
+    """Return the sort key of a user's list of conversations, in which the greatest comes first."""
     return conversation["last_activity"], conversation["_id"]
 
 
@@ -332,12 +373,12 @@ def seq_of(conversation: Document) -> int:
 
 
 def version_of(conversation: Document) -> int:
-    """Counts the changes of a group's title and participants: what is told of them is told in this order."""
+    """Return how often the title or participants have changed: events about them are delivered in this order."""
     version: int = conversation.get("version", 0)
     return version
 
 
 def read_of(conversation: Document, user_id: ObjectId | str) -> int:
-    """The seq that `user_id` has read up to."""
+    """Return the seq that `user_id` has read up to."""
     seq: int = conversation.get("reads", {}).get(str(user_id), 0)
     return seq

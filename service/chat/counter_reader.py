@@ -1,41 +1,44 @@
-"""Conversations as they are now: their documents may be a moment behind their messages."""
+"""Up-to-date counters for reads: the stored ones may lag a moment behind the messages."""
 
 from collections.abc import Callable, Iterable
 
 from bson import ObjectId
 
 from service.chat import events
+from service.chat.conversation_store import CounterUpdate
 from service.chat.message_store import MessageStore
-from service.chat.write_behind import touch_of
 from service.datastores.mongo import Document
 
 
 class CounterReader:
-    """Brings the numbers of a conversation that was read up to what this process has heard of.
+    """Raises the counters of conversation documents to what this process has seen events of.
 
-    Every process hears of every message, its own among them before they are acknowledged. So whoever is told that
-    their message is stored, and looks, sees it counted.
+    Every process sees the event of every message, and of its own before it acknowledges them. So a client that reads
+    after an acknowledgement finds its message counted, although the stored counters are written later.
     """
 
-    def __init__(self, messages: MessageStore, heard: Callable[[str], int]) -> None:
-        """`heard(topic)`: the last number of which this process has been told; 0 where of none."""
+    def __init__(self, messages: MessageStore, last_known: Callable[[str], int]) -> None:
+        """`last_known(topic)` returns the last rev that this process has seen an event of, or 0."""
         self._messages = messages
-        self._heard = heard
+        self._last_known = last_known
 
     async def refresh(self, documents: Iterable[Document]) -> None:
-        """Raise `last`, `last_rev`, `last_activity` and `reads` of those that are behind, in place. They need the first
-        two. Raises Unavailable."""
-        for document in documents:
-            if self._heard(events.TOPIC + str(document["_id"])) > document["last_rev"]:
-                await self._raise(document)
+        """Update `last`, `last_rev`, `last_activity` and `reads` of documents that lag behind, in place.
 
-    async def _raise(self, document: Document) -> None:
+        The documents must have `last` and `last_rev`. Raises Unavailable.
+        """
+        for document in documents:
+            if self._last_known(events.TOPIC + str(document["_id"])) > document["last_rev"]:
+                await self._refresh_one(document)
+
+    async def _refresh_one(self, document: Document) -> None:
         conversation_id: ObjectId = document["_id"]
-        touch = touch_of(await self._messages.tail(conversation_id, document["last"]["seq"], document["last_rev"]))
-        document["last_rev"] = max(document["last_rev"], touch.rev)
-        if touch.seq > document["last"]["seq"]:
-            document["last"] = {"seq": touch.seq, "id": touch.message_id}
-            document["last_activity"] = touch.at
+        tail = await self._messages.tail(conversation_id, document["last"]["seq"], document["last_rev"])
+        update = CounterUpdate.from_messages(tail)
+        document["last_rev"] = max(document["last_rev"], update.rev)
+        if update.seq > document["last"]["seq"]:
+            document["last"] = {"seq": update.seq, "id": update.message_id}
+            document["last_activity"] = update.at
         reads: dict[str, int] = document.setdefault("reads", {})
-        for user_id, seq in touch.reads.items():
+        for user_id, seq in update.reads.items():
             reads[user_id] = max(reads.get(user_id, 0), seq)

@@ -1,4 +1,4 @@
-"""What may stand as a reaction."""
+"""Validation of reactions: a reaction is exactly one emoji."""
 
 import unicodedata
 
@@ -7,31 +7,32 @@ import regex
 from service.common.errors import ValidationFailed
 
 MAX_CODE_POINTS = 16
-"""The longest in use, families and flags of regions, have 14."""
+"""The longest emojis in use, families and flags of regions, have 14."""
 
-PICTURES = {"So", "Sm", "Me"}
-JOINERS = {"Mn", "Cf", "Sk"}
-KEYCAPS = set("#*0123456789")
-EXCLAMATIONS = set("‼⁉〰〽")
-REPLACEMENT = "\ufffd"
-"""A symbol too, but it stands where the bytes of a URL were no text."""
-ONE_CHARACTER = regex.compile(r"\X")
-"""What a reader sees as one: an extended grapheme cluster (Unicode Standard Annex 29, 3)."""
+SYMBOL_CATEGORIES = {"So", "Sm", "Me"}
+MODIFIER_CATEGORIES = {"Mn", "Cf", "Sk"}
+KEYCAP_BASES = set("#*0123456789")
+SYMBOL_PUNCTUATION = set("‼⁉〰〽")
+REPLACEMENT_CHARACTER = "\ufffd"
+"""Of category So like an emoji, but it replaces bytes of a URL that are not UTF-8."""
+GRAPHEME_CLUSTER = regex.compile(r"\X")
+"""An extended grapheme cluster, which a reader sees as one character (Unicode Standard Annex 29, section 3)."""
 
 
-def reaction(text: str) -> str:
-    """`text`, if it is one emoji: symbols and what joins and varies them. Raises ValidationFailed.
+def parse_emoji(text: str) -> str:
+    """Return `text` if it is one emoji: symbols with joiners and modifiers. Raises ValidationFailed (`emoji`).
 
-    So a reaction is never a word, and never a character that means something in a field name of the database.
+    So a reaction is never a word, and never contains a character with a meaning in field names of the database.
     """
     categories = [unicodedata.category(character) for character in text]
-    known = REPLACEMENT not in text and all(
-        category in PICTURES | JOINERS or character in KEYCAPS | EXCLAMATIONS
+    allowed = REPLACEMENT_CHARACTER not in text and all(
+        category in SYMBOL_CATEGORIES | MODIFIER_CATEGORIES or character in KEYCAP_BASES | SYMBOL_PUNCTUATION
         for character, category in zip(text, categories, strict=True)
     )
-    shown = any(
-        category in PICTURES or character in EXCLAMATIONS for character, category in zip(text, categories, strict=True)
+    has_symbol = any(
+        category in SYMBOL_CATEGORIES or character in SYMBOL_PUNCTUATION
+        for character, category in zip(text, categories, strict=True)
     )
-    if len(text) > MAX_CODE_POINTS or not known or not shown or not ONE_CHARACTER.fullmatch(text):
-        raise ValidationFailed.of("emoji", "It is not an emoji.")
+    if len(text) > MAX_CODE_POINTS or not allowed or not has_symbol or not GRAPHEME_CLUSTER.fullmatch(text):
+        raise ValidationFailed.of("emoji", "This is not an emoji.")
     return text

@@ -1,4 +1,4 @@
-"""What a user who is being deleted leaves of the chat: the places of their messages, and nothing in them."""
+"""Removal of a deleted user's data from the chat. Their messages remain as empty tombstones, which keep the numbers."""
 
 import asyncio
 from contextlib import suppress
@@ -14,64 +14,69 @@ from service.common.errors import NotFound
 from service.datastores.mongo import Document
 from service.datastores.scan import scan
 
-BATCH = 100
+MAX_BATCH = 100
 
 
 class ChatErasure:
-    """Every step may be repeated, and is told to the others as if the user had taken it themselves."""
+    """Every step is idempotent, and published to the other participants as if the user had taken it."""
 
     def __init__(
         self,
         conversations: ConversationStore,
         messages: MessageStore,
-        chat: MessageService,
-        membership: ConversationService,
+        message_service: MessageService,
+        conversation_service: ConversationService,
     ) -> None:
         self._conversations = conversations
         self._messages = messages
-        self._chat = chat
-        self._membership = membership
+        self._message_service = message_service
+        self._conversation_service = conversation_service
 
-    async def leave(self, user_id: str) -> int:
-        """Leave every group, and take back every read mark; how many groups. A direct conversation stays the other's,
-        with nobody in it. Raises Unavailable."""
+    async def leave_groups(self, user_id: str) -> int:
+        """Leave every group and erase every read mark; return the number of groups left. Raises Unavailable.
+
+        The user remains a participant of direct conversations, which stay visible to the other one.
+        """
         left = 0
-        while groups := await self._conversations.groups_of(ObjectId(user_id), BATCH):
+        while groups := await self._conversations.groups_of(ObjectId(user_id), MAX_BATCH):
             for conversation_id in groups:
-                # Whoever has just taken them out has done the same.
+                # Another participant has removed them in the meantime.
                 with suppress(NotFound):
-                    await self._membership.remove(user_id, str(conversation_id), user_id)
+                    await self._conversation_service.remove_participant(user_id, str(conversation_id), user_id)
             left += len(groups)
-        while marked := await self._conversations.marked_by(ObjectId(user_id), BATCH):
-            await self._conversations.forget_reads(marked, ObjectId(user_id))
+        while marked := await self._conversations.with_read_marks(ObjectId(user_id), MAX_BATCH):
+            await self._conversations.erase_read_marks(marked, ObjectId(user_id))
         return left
 
-    async def erase(self, user_id: str, since: datetime | None = None) -> int:
-        """Empty their messages in every conversation, and take back their reactions, where the message is from `since`
-        or later; how many messages of theirs. Raises Unavailable."""
+    async def erase_messages(self, user_id: str, since: datetime | None = None) -> int:
+        """Empty the user's messages and remove their reactions in all conversations; return the number of messages.
+
+        With `since`, only messages created at that time or later are considered. Raises Unavailable.
+        """
         erased = 0
         fields = {"conversation_id": 1, "deleted": 1}
         async for batch in scan(self._messages.collection, {"sender_id": ObjectId(user_id)}, fields, since):
-            left = [document for document in batch if not document["deleted"]]
-            await self._erase_all(user_id, left)
-            await self._messages.forget_digests([document["_id"] for document in batch])
-            # Who said something has read it, and this may have been noted after they had left.
-            said_in = {document["conversation_id"] for document in batch}
-            await self._conversations.forget_reads(said_in, ObjectId(user_id))
-            erased += len(left)
+            remaining = [document for document in batch if not document["deleted"]]
+            await self._erase_all(user_id, remaining)
+            await self._messages.erase_digests([document["_id"] for document in batch])
+            # Sending a message sets a read mark, which may have been written after the user had left.
+            conversation_ids = {document["conversation_id"] for document in batch}
+            await self._conversations.erase_read_marks(conversation_ids, ObjectId(user_id))
+            erased += len(remaining)
         fields = {"conversation_id": 1, "reactions": 1}
         async for batch in scan(self._messages.collection, {"reactions": {"$ne": {}}}, fields, since):
             await self._erase_all(
-                user_id, [one for one in batch if any(user_id in who for who in one["reactions"].values())]
+                user_id,
+                [document for document in batch if any(user_id in users for users in document["reactions"].values())],
             )
         return erased
 
     async def _erase_all(self, user_id: str, documents: list[Document]) -> None:
-        for start in range(0, len(documents), BATCH):
-            # Handed in together, they are stored and told in few commands.
+        for start in range(0, len(documents), MAX_BATCH):
+            # Submitted together, they are stored in few commands.
             await asyncio.gather(
                 *(
-                    self._chat.erase(user_id, str(document["conversation_id"]), str(document["_id"]))
-                    for document in documents[start : start + BATCH]
+                    self._message_service.erase(user_id, str(document["conversation_id"]), str(document["_id"]))
+                    for document in documents[start : start + MAX_BATCH]
                 )
             )

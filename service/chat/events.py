@@ -1,4 +1,4 @@
-"""The events of the chat, as PROTOCOL.md names them."""
+"""The events of the chat, one function for each type."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from service.realtime.event import Event, Policy
 
 CHANNEL = "chat"
 TOPIC = "c:"
-"""The order of a conversation's messages is that of their revs: the topic is this and its id."""
+"""Prefix of the topic of a conversation, followed by its id. The sequence within a topic is the rev of the messages."""
 
 
 def message(type: str, message: dict[str, Any]) -> Event:
-    """`new_message` or `message_updated`."""
+    """Return a `new_message` or `message_updated` event; `message` is its JSON form."""
     conversation_id = message["conversation_id"]
     body = {"conversation_id": conversation_id, "data": message}
     return Event(type, body, channel=CHANNEL, topic=TOPIC + conversation_id, sequence=message["rev"])
@@ -36,26 +36,26 @@ def presence(user_id: str, state: dict[str, Any]) -> Event:
 
 
 def conversation_updated(conversation: dict[str, Any], version: int) -> Event:
-    """`version`: the conversation's, which is not for clients but goes along; see membership_filter.py."""
+    """`version` is the conversation's; it is not sent to clients, MembershipFilter uses it."""
     body = {"conversation_id": conversation["id"], "data": conversation}
     return Event("conversation_updated", body, channel=CHANNEL, topic=TOPIC + conversation["id"], version=version)
 
 
 def conversation_removed(conversation_id: str, version: int) -> Event:
-    """`version`: the first in which the recipient is not."""
+    """`version` is the first one without the recipient."""
     body = {"conversation_id": conversation_id}
     return Event("conversation_removed", body, channel=CHANNEL, topic=TOPIC + conversation_id, version=version)
 
 
-def sync(conversation_id: str, missed: dict[str, Any]) -> Event:
-    """An answer, but of its conversation all the same: it is not for who has been taken out since it was read."""
+def sync(conversation_id: str, catch_up: dict[str, Any]) -> Event:
+    """The answer to a `sync` frame. It has the conversation's topic, so that it is dropped if the user is removed."""
     return Event(
-        "sync", {"conversation_id": conversation_id, "data": missed}, channel=CHANNEL, topic=TOPIC + conversation_id
+        "sync", {"conversation_id": conversation_id, "data": catch_up}, channel=CHANNEL, topic=TOPIC + conversation_id
     )
 
 
 def version_of(event: Event) -> int | None:
-    """Of which version of a conversation `event` tells; None where it tells of something else."""
+    """Return the version of the conversation that `event` announces, or None for other types of events."""
     if event.topic and event.type in ("conversation_updated", "conversation_removed"):
         return event.version
     return None

@@ -1,4 +1,4 @@
-"""What a client says on the chat socket: one model for each frame."""
+"""The frames that a client sends on the chat socket: one model for each type."""
 
 from typing import Annotated, Literal
 
@@ -33,7 +33,7 @@ class Typing(ClientFrame):
 
 
 class Sync(ClientFrame):
-    """`conversations`: of each conversation the last rev up to which the client has everything."""
+    """`conversations` maps each conversation to the rev up to which the client has all messages."""
 
     type: Literal["sync"]
     conversations: Annotated[dict[Id, Rev], Field(max_length=MAX_SYNCED)]

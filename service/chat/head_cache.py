@@ -1,4 +1,4 @@
-"""What this process remembers of the conversations that are written to: who takes part, and the last numbers."""
+"""The heads of recently written conversations, kept in this process's memory."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
@@ -6,58 +6,60 @@ from collections.abc import Callable, Collection
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversation_store import ConversationStore, Place
+from service.chat.conversation_store import ConversationHead, ConversationStore
 from service.chat.message_store import MessageStore
 
-MAX_MEMBERS = 200_000
-"""Participants remembered, of all conversations together: some thirty megabytes."""
+MAX_CACHED_PARTICIPANTS = 200_000
+"""Of all cached conversations together: some thirty megabytes. The least recently used are evicted."""
 
 
 class HeadCache:
-    """The places of conversations, for the append.
+    """Caches conversation heads for the append.
 
-    Who takes part is never taken from memory alone: each time the conversation's version is read, and memory serves
-    only where it is of that version. So a list of a thousand is read once, and not with every message. The numbers
-    need no such care: they are hints, and the append makes sure of them.
+    Participants are never taken from the cache alone: each load reads the conversation's version, and a cached head
+    counts only if it is of that version. So the list of a group of a thousand is read once, not with each message. The
+    numbers need no such check: they are hints, and the unique indexes reject a number that is taken.
     """
 
-    def __init__(self, conversations: ConversationStore, messages: MessageStore, heard: Callable[[str], int]) -> None:
-        """`heard(topic)`: the last number of which this process has been told; 0 where of none."""
+    def __init__(
+        self, conversations: ConversationStore, messages: MessageStore, last_known: Callable[[str], int]
+    ) -> None:
+        """`last_known(topic)` returns the last rev that this process has seen an event of, or 0."""
         self._conversations = conversations
         self._messages = messages
-        self._heard = heard
-        self._places: OrderedDict[ObjectId, Place] = OrderedDict()
-        self._members = 0
+        self._last_known = last_known
+        self._heads: OrderedDict[ObjectId, ConversationHead] = OrderedDict()
+        self._participants = 0
 
-    async def of(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, Place]:
-        """Those of the conversations that exist. Raises Unavailable."""
-        known = [key for key in conversation_ids if key in self._places]
-        stands = await self._conversations.stands(known) if known else {}
-        for key in known:
-            if key not in stands or stands[key].version != self._places[key].version:
-                self._forget(key)
-        missing = [key for key in conversation_ids if key not in self._places]
-        for key, place in (await self._conversations.places(missing) if missing else {}).items():
-            self._forget(key)
-            self._places[key] = place
-            self._members += len(place.participants)
-        found = {key: self._places[key] for key in conversation_ids if key in self._places}
-        for key, place in found.items():
-            self._places.move_to_end(key)
-            if key in stands:
-                place.reach(stands[key].seq, stands[key].rev)
-            if self._heard(events.TOPIC + str(key)) > place.rev:
-                await self.catch_up(key, place)
-        while self._members > MAX_MEMBERS:
-            self._forget(next(iter(self._places)))
+    async def load(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, ConversationHead]:
+        """Return the heads of those conversations that exist. Raises Unavailable."""
+        cached = [key for key in conversation_ids if key in self._heads]
+        current = await self._conversations.head_versions(cached) if cached else {}
+        for key in cached:
+            if key not in current or current[key].version != self._heads[key].version:
+                self._evict(key)
+        missing = [key for key in conversation_ids if key not in self._heads]
+        for key, head in (await self._conversations.heads(missing) if missing else {}).items():
+            self._evict(key)
+            self._heads[key] = head
+            self._participants += len(head.participants)
+        found = {key: self._heads[key] for key in conversation_ids if key in self._heads}
+        for key, head in found.items():
+            self._heads.move_to_end(key)
+            if key in current:
+                head.advance(current[key].seq, current[key].rev)
+            if self._last_known(events.TOPIC + str(key)) > head.rev:
+                await self.catch_up(key, head)
+        while self._participants > MAX_CACHED_PARTICIPANTS:
+            self._evict(next(iter(self._heads)))
         return found
 
-    async def catch_up(self, conversation_id: ObjectId, place: Place) -> None:
-        """Learn what others have added. Raises Unavailable."""
-        for document in await self._messages.tail(conversation_id, place.seq, place.rev):
-            place.reach(document["seq"], document["rev"])
+    async def catch_up(self, conversation_id: ObjectId, head: ConversationHead) -> None:
+        """Advance `head` over what other processes have stored. Raises Unavailable."""
+        for document in await self._messages.tail(conversation_id, head.seq, head.rev):
+            head.advance(document["seq"], document["rev"])
 
-    def _forget(self, key: ObjectId) -> None:
-        place = self._places.pop(key, None)
-        if place is not None:
-            self._members -= len(place.participants)
+    def _evict(self, key: ObjectId) -> None:
+        head = self._heads.pop(key, None)
+        if head is not None:
+            self._participants -= len(head.participants)

@@ -1,4 +1,4 @@
-"""When each user was last online."""
+"""The store of the times at which users were last online."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -11,25 +11,25 @@ from service.datastores.mongo import Database, unavailable, update_all
 
 
 class LastSeenStore:
-    """`last_seen`: one document a user, by user id; the later time stays."""
+    """`last_seen`: one document for each user, with the user id as its id; the latest time wins."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["last_seen"]
 
     async def create_indexes(self) -> None:
-        """The times are only ever found by their user."""
+        """None: documents are found by their ids."""
 
     async def record(self, user_ids: Collection[str], moment: datetime) -> None:
-        """Raises Unavailable."""
+        """Record that these users were online at `moment`. Raises Unavailable."""
         updates = [UpdateOne({"_id": ObjectId(user_id)}, {"$max": {"at": moment}}, upsert=True) for user_id in user_ids]
         await update_all(self._collection, updates)
 
-    async def forget(self, user_id: str) -> None:
+    async def delete(self, user_id: str) -> None:
         """Raises Unavailable."""
         async with unavailable():
             await self._collection.delete_one({"_id": ObjectId(user_id)})
 
     async def look_up(self, user_ids: Collection[str]) -> dict[str, datetime]:
-        """The times of those that have been online. Raises Unavailable."""
+        """Return the times of those users that have ever been online. Raises Unavailable."""
         found = await find_by_ids(self._collection, map(ObjectId, user_ids))
         return {str(document["_id"]): document["at"] for document in found}

@@ -1,4 +1,4 @@
-"""The store of messages: what was said, by place (`seq`) and by change (`rev`)."""
+"""The store of messages, read by position (`seq`) and by change (`rev`)."""
 
 from collections.abc import AsyncGenerator, Collection
 from datetime import datetime
@@ -9,32 +9,39 @@ from pymongo import IndexModel
 
 from service.common.times import iso
 from service.datastores.find_by_ids import find_by_ids
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Database, Document, committed_reads, unavailable
 
+REV_HISTORY = "claims"
+"""The stored field that lists every rev a message has had."""
 FIRST_WINDOW = 32
-"""How many revs a first look takes in: of long messages half a megabyte, which is more than most readers want."""
-AT_ONCE = 128
-"""Messages in one read: of the longest two megabytes. On the embedded server a read costs some 2 ms beside the 0.1 ms
-for each message, so that five of them take hardly longer than one of all."""
+"""Revs in the first window of `changes`: half a megabyte of long messages, which is more than most readers need."""
+MAX_READ = 128
+"""Messages in one read: two megabytes of the longest. On the embedded server a read costs some 2 ms beside the 0.1 ms
+for each message, so five such reads take hardly longer than one of all."""
 TAIL = 1000
+"""Numbers above the known ones that `tail` covers."""
 
 
 class MessageStore:
-    """`messages`: one document each, never taken out.
+    """`messages`: one document each, never deleted.
 
     `claims` holds every rev that the message has had. The unique index over them keeps a number taken after its
-    message has gone on to a later one: without it, a writer that had stalled could be given a number whose
-    successors are known already, and nobody who has those would ever ask for it.
+    message has moved on to a later one. Without it, a stalled writer could be given a rev whose successors clients
+    already have, and no client would ever ask for it.
+
+    Reads use read concern `majority`. Otherwise a client could see a rev that a fail-over rolls back and gives to
+    another message, which that client would then never fetch.
     """
 
     def __init__(self, database: Database) -> None:
         self.collection = database["messages"]
+        self._committed = committed_reads(self.collection)
 
     async def create_indexes(self) -> None:
         await self.collection.create_indexes(
             [
                 IndexModel([("conversation_id", 1), ("seq", 1)], unique=True),
-                IndexModel([("conversation_id", 1), ("claims", 1)], unique=True),
+                IndexModel([("conversation_id", 1), (REV_HISTORY, 1)], unique=True),
                 IndexModel([("conversation_id", 1), ("rev", 1)]),
                 IndexModel(
                     [("conversation_id", 1), ("sender_id", 1), ("nonce", 1)],
@@ -45,84 +52,83 @@ class MessageStore:
         )
 
     async def range(self, conversation_id: ObjectId, first: int, last: int) -> list[Document]:
-        """The messages with `first` ≤ seq ≤ `last`, ascending."""
+        """Return the messages with `first` ≤ seq ≤ `last`, ascending. Raises Unavailable."""
         found = await self._find({"conversation_id": conversation_id, "seq": {"$gte": first, "$lte": last}})
         return sorted(found, key=lambda document: int(document["seq"]))
 
     async def changes(self, conversation_id: ObjectId, after: int, last_rev: int) -> AsyncGenerator[Document]:
-        """The messages whose rev is above `after`, ascending by rev; `last_rev` is known to be reached.
+        """Yield the messages whose rev is above `after`, ascending by rev. Raises Unavailable.
 
-        They are read as they are asked for, a bounded number at a time. It reads ranges instead of sorting: a sort
-        would take in the whole conversation on the embedded server.
+        `last_rev` is a rev known to exist; messages above it are found as well. Reads a bounded number of messages at a
+        time, and only as the caller iterates. Reads ranges instead of sorting: on the embedded server a sort reads the
+        whole conversation.
         """
         low, width = after, FIRST_WINDOW
         while True:
             high = low + width
-            beyond = high >= last_rev
-            bound = {"$gt": low} if beyond else {"$gt": low, "$lte": high}
-            window = await self._find({"conversation_id": conversation_id, "rev": bound}, AT_ONCE + 1)
-            if len(window) > AT_ONCE:
-                # More than was to be expected, in no certain order. So many revs cannot hold more messages.
-                width, last_rev = AT_ONCE, max(last_rev, low + AT_ONCE + 1)
+            is_last = high >= last_rev
+            bounds = {"$gt": low} if is_last else {"$gt": low, "$lte": high}
+            window = await self._find({"conversation_id": conversation_id, "rev": bounds}, MAX_READ + 1)
+            if len(window) > MAX_READ:
+                # More messages than expected, in no certain order. MAX_READ revs cannot hold more than MAX_READ.
+                width, last_rev = MAX_READ, max(last_rev, low + MAX_READ + 1)
                 continue
             for document in sorted(window, key=lambda document: int(document["rev"])):
                 yield document
-            if beyond:
+            if is_last:
                 return
-            # A message that has changed leaves its old revs empty: where few were found, the next look is wider.
-            low, width = high, max(AT_ONCE, AT_ONCE * width // (2 * max(1, len(window))))
+            # A changed message leaves its old revs empty: after a window with few messages the next one is wider.
+            low, width = high, max(MAX_READ, MAX_READ * width // (2 * max(1, len(window))))
 
     async def tail(self, conversation_id: ObjectId, seq: int, rev: int) -> list[Document]:
-        """What lies above either number, of which a writer may not know; the rest of it where that is a lot."""
+        """Return the messages above `seq` and those above `rev`, each up to TAIL numbers further. Raises Unavailable.
+
+        A message may be in the list twice. The documents have only the fields that counters need.
+        """
         fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1}
         async with unavailable():
-            later = await self.collection.find(
+            by_rev = await self._committed.find(
                 {"conversation_id": conversation_id, "rev": {"$gt": rev, "$lte": rev + TAIL}}, fields
             ).to_list(None)
-            newer = await self.collection.find(
+            by_seq = await self._committed.find(
                 {"conversation_id": conversation_id, "seq": {"$gt": seq, "$lte": seq + TAIL}}, fields
             ).to_list(None)
-        return [*later, *newer]
+        return [*by_rev, *by_seq]
 
-    async def by_ids(self, message_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
-        return {document["_id"]: document for document in await find_by_ids(self.collection, message_ids)}
+    async def get_many(self, message_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
+        """Return those of the messages that exist. Raises Unavailable."""
+        return {document["_id"]: document for document in await find_by_ids(self._committed, message_ids)}
 
-    async def one(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
+    async def get(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
+        """Raises Unavailable."""
         async with unavailable():
-            found: Document | None = await self.collection.find_one(
+            found: Document | None = await self._committed.find_one(
                 {"_id": message_id, "conversation_id": conversation_id}
             )
         return found
 
-    async def by_nonce(self, conversation_id: ObjectId, sender_id: ObjectId, nonce: str) -> Document | None:
-        async with unavailable():
-            found: Document | None = await self.collection.find_one(
-                {"conversation_id": conversation_id, "sender_id": sender_id, "nonce": nonce}
-            )
-        return found
-
     async def conversations_between(self, since: datetime, until: datetime) -> list[ObjectId]:
-        """The conversations in which something was said then; ids carry the time, so it needs no index."""
+        """Return the conversations with messages created in that time; ids carry the time, so it needs no index."""
         span = {"$gte": ObjectId.from_datetime(since), "$lte": ObjectId.from_datetime(until)}
         async with unavailable():
             found: list[ObjectId] = await self.collection.distinct("conversation_id", {"_id": span})
         return found
 
-    async def forget_digests(self, message_ids: Collection[ObjectId]) -> None:
-        """What these messages said at first is not to be guessed from them; their nonces stay taken."""
+    async def erase_digests(self, message_ids: Collection[ObjectId]) -> None:
+        """Erase the digests, from which the original content could be guessed; the nonces stay taken."""
         async with unavailable():
             await self.collection.update_many(
                 {"_id": {"$in": list(message_ids)}, "digest": {"$exists": True}}, {"$set": {"digest": b""}}
             )
 
-    async def _find(self, wanted: Document, most: int = 0) -> list[Document]:
+    async def _find(self, where: Document, limit: int = 0) -> list[Document]:
         async with unavailable():
-            found: list[Document] = await self.collection.find(wanted).limit(most).to_list(None)
+            found: list[Document] = await self._committed.find(where).limit(limit).to_list(None)
         return found
 
 
-def message_of(document: Document) -> dict[str, Any]:
-    """A stored message as `models.Message` describes it; built by hand, for it is built for every message sent."""
+def message_json(document: Document) -> dict[str, Any]:
+    """Return a stored message in the form of `models.Message`. Built by hand, because every sent message needs it."""
     edited = document["edited_at"]
     reply_to = document["reply_to"]
     return {

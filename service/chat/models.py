@@ -1,4 +1,4 @@
-"""What goes in and out of the chat: conversations and messages."""
+"""The request and response models of the chat."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from service.common.models import Input, Query
 from service.common.profiles import Profile
 
 MAX_PARTICIPANTS = 2000
-"""Of one conversation; its document, which every message reads, stays below 100 KB."""
+"""Of one conversation. Its document, which every message reads, stays below 100 KB."""
 MAX_PAGE = 100
 MAX_CHANGES = 500
 
@@ -54,7 +54,7 @@ class ConversationsQuery(Query):
 
 
 class MessagesQuery(Query):
-    """Either a page of history, `before` a place, or what has changed `after_rev`."""
+    """Either a page of history `before` a seq, or the changes `after_rev`."""
 
     before: Seq | None = None
     after_rev: Rev | None = None
@@ -66,7 +66,7 @@ class PresenceQuery(Query):
 
 
 class Message(BaseModel):
-    """A message as everyone sees it. A deleted one has empty `content` and no reactions."""
+    """A message; the same for all participants. A deleted one has empty `content` and no reactions."""
 
     id: str
     conversation_id: str
@@ -83,7 +83,7 @@ class Message(BaseModel):
 
 
 class Conversation(BaseModel):
-    """A conversation as one participant sees it. `participants` holds the first profiles, for a title and a picture."""
+    """A conversation as one participant sees it. `participants` has the profiles of the first 20 participants."""
 
     id: str
     kind: Literal["direct", "group"]
@@ -106,7 +106,7 @@ class ConversationPage(BaseModel):
 
 
 class MessagePage(BaseModel):
-    """`next`: the `before` or `after_rev` of the next page; null where there is none."""
+    """`next` is the `before` or `after_rev` of the next page, or null if there is none."""
 
     items: list[Message]
     next: int | None
@@ -124,4 +124,4 @@ class PresenceState(BaseModel):
 
 
 class PresenceStates(RootModel[dict[str, PresenceState]]):
-    """By user id."""
+    """Presence states by user id."""

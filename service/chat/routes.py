@@ -1,4 +1,4 @@
-"""The HTTP edge of the chat: conversations, messages, presence, and the way to the socket."""
+"""The HTTP routes of the chat: conversations, messages, presence, and the upgrade to the chat socket."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -30,8 +30,8 @@ CHANGES_LIMIT = 200
 
 
 def blueprint(
-    chat: MessageService,
-    membership: ConversationService,
+    messages: MessageService,
+    conversations: ConversationService,
     presence: PresenceService,
     auth: Authentication,
     verifier: Verifier,
@@ -41,12 +41,12 @@ def blueprint(
     tracing: Tracing | None = None,
 ) -> Blueprint:
     bp = Blueprint("chat", url_prefix="/api/v1")
-    conversations(bp, membership, auth)
-    messages(bp, chat, membership, auth)
+    _add_conversation_routes(bp, conversations, auth)
+    _add_message_routes(bp, messages, conversations, auth)
 
     @bp.get("/presence")
     @endpoint(
-        "Who is online",
+        "Get the presence of users",
         tag=TAG,
         auth=auth,
         limit=SEARCH,
@@ -54,21 +54,21 @@ def blueprint(
         answers={200: models.PresenceStates},
     )
     async def get_presence(request: Request, caller: Identity, *, query: models.PresenceQuery) -> HTTPResponse:
-        """The state of each of at most 200 users, by id."""
-        user_ids = list(dict.fromkeys(path_id_of_list(part) for part in query.user_ids.split(",")))
+        """Returns whether each of at most 200 users is online, and when they were last seen, by user id."""
+        user_ids = list(dict.fromkeys(_user_id(part) for part in query.user_ids.split(",")))
         if len(user_ids) > MAX_WATCHED:
-            raise ValidationFailed.of("user_ids", f"At most {MAX_WATCHED} at a time.")
+            raise ValidationFailed.of("user_ids", f"At most {MAX_WATCHED} users at a time.")
         return json_response(await presence.states(user_ids))
 
     @bp.get("/ws/chat")
-    @connection("Chat on a WebSocket", tag=TAG, kind="websocket", query=ConnectionQuery, errors=(OriginNotAllowed,))
+    @connection("Open the chat socket", tag=TAG, kind="websocket", query=ConnectionQuery, errors=(OriginNotAllowed,))
     async def socket(request: Request, *, query: ConnectionQuery) -> HTTPResponse:
-        """What it carries is in `/asyncapi.json`."""
+        """A WebSocket; `/asyncapi.json` describes its frames."""
 
         async def begin(websocket: WebSocket) -> None:
             shielded_tasks: ShieldedTasks = request.app.ctx.shielded_tasks
             await ChatSocket(
-                websocket, chat, membership, presence, verifier, limits, shielded_tasks, metrics, tracing
+                websocket, messages, conversations, presence, verifier, limits, shielded_tasks, metrics, tracing
             ).begin()
 
         return await upgrade.open_socket(request, "chat", begin, nest_notice_fields=True)
@@ -76,10 +76,10 @@ def blueprint(
     return bp
 
 
-def conversations(bp: Blueprint, membership: ConversationService, auth: Authentication) -> None:
+def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, auth: Authentication) -> None:
     @bp.post("/conversations")
     @endpoint(
-        "Begin a conversation",
+        "Create a conversation",
         tag=TAG,
         auth=auth,
         limit=WRITING,
@@ -88,12 +88,12 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
     )
     async def create_conversation(request: Request, caller: Identity, *, body: models.NewConversation) -> HTTPResponse:
         """With one other participant and no title: the direct conversation of the two, 200 if it exists already."""
-        conversation, new = await membership.create(caller.user_id, body.participant_ids, body.title)
-        return json_response(conversation, 201 if new else 200)
+        conversation, created = await conversations.create(caller.user_id, body.participant_ids, body.title)
+        return json_response(conversation, 201 if created else 200)
 
     @bp.get("/conversations")
     @endpoint(
-        "List one's conversations",
+        "List your conversations",
         tag=TAG,
         auth=auth,
         query=models.ConversationsQuery,
@@ -102,14 +102,14 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
     async def list_conversations(
         request: Request, caller: Identity, *, query: models.ConversationsQuery
     ) -> HTTPResponse:
-        """Newest activity first."""
-        items, following = await membership.page(caller.user_id, query.limit, query.before)
-        return json_response({"items": items, "next": following})
+        """The most recently active first."""
+        items, next_cursor = await conversations.page(caller.user_id, query.limit, query.before)
+        return json_response({"items": items, "next": next_cursor})
 
     @bp.get("/conversations/<conversation_id:str>")
-    @endpoint("Look at a conversation", tag=TAG, auth=auth, answers={200: models.Conversation}, errors=(NotFound,))
+    @endpoint("Get a conversation", tag=TAG, auth=auth, answers={200: models.Conversation}, errors=(NotFound,))
     async def get_conversation(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
-        return json_response(await membership.get(caller.user_id, path_id(conversation_id)))
+        return json_response(await conversations.get(caller.user_id, path_id(conversation_id)))
 
     @bp.patch("/conversations/<conversation_id:str>")
     @endpoint(
@@ -124,11 +124,11 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
     async def rename_conversation(
         request: Request, caller: Identity, conversation_id: str, *, body: models.ConversationChange
     ) -> HTTPResponse:
-        return json_response(await membership.rename(caller.user_id, path_id(conversation_id), body.title))
+        return json_response(await conversations.rename(caller.user_id, path_id(conversation_id), body.title))
 
     @bp.post("/conversations/<conversation_id:str>/participants")
     @endpoint(
-        "Add people to a group",
+        "Add participants to a group",
         tag=TAG,
         auth=auth,
         limit=WRITING,
@@ -139,12 +139,14 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
     async def add_participants(
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewParticipants
     ) -> HTTPResponse:
-        """Those who are in it already stay as they are."""
-        return json_response(await membership.add(caller.user_id, path_id(conversation_id), body.user_ids))
+        """Users who are participants already are ignored."""
+        return json_response(
+            await conversations.add_participants(caller.user_id, path_id(conversation_id), body.user_ids)
+        )
 
     @bp.delete("/conversations/<conversation_id:str>/participants/<user_id:str>")
     @endpoint(
-        "Leave a group, or take someone out of it",
+        "Leave a group, or remove a participant",
         tag=TAG,
         auth=auth,
         limit=WRITING,
@@ -154,15 +156,17 @@ def conversations(bp: Blueprint, membership: ConversationService, auth: Authenti
     async def remove_participant(
         request: Request, caller: Identity, conversation_id: str, user_id: str
     ) -> HTTPResponse:
-        """The owner takes out anyone, everyone else only themselves."""
-        await membership.remove(caller.user_id, path_id(conversation_id), path_id(user_id))
+        """The owner may remove anyone, all others only themselves."""
+        await conversations.remove_participant(caller.user_id, path_id(conversation_id), path_id(user_id))
         return json_response()
 
 
-def messages(bp: Blueprint, chat: MessageService, membership: ConversationService, auth: Authentication) -> None:
+def _add_message_routes(
+    bp: Blueprint, messages: MessageService, conversations: ConversationService, auth: Authentication
+) -> None:
     @bp.get("/conversations/<conversation_id:str>/messages")
     @endpoint(
-        "Read messages",
+        "List messages",
         tag=TAG,
         auth=auth,
         query=models.MessagesQuery,
@@ -172,16 +176,20 @@ def messages(bp: Blueprint, chat: MessageService, membership: ConversationServic
     async def list_messages(
         request: Request, caller: Identity, conversation_id: str, *, query: models.MessagesQuery
     ) -> HTTPResponse:
-        """A page of history, ascending `seq`; with `after_rev`, what has changed since, ascending `rev`: fewer than
-        `limit` at a time where they are long, and `next` where there are more."""
+        """A page of history, ascending by `seq`; or, with `after_rev`, the messages changed since, ascending by `rev`.
+
+        Long messages come in pages of fewer than `limit`; `next` is set if there are more.
+        """
         conversation_id = path_id(conversation_id)
         if query.after_rev is None:
             limit = min(query.limit or HISTORY_LIMIT, models.MAX_PAGE)
-            page = await chat.history(caller.user_id, conversation_id, query.before, limit)
+            page = await messages.history(caller.user_id, conversation_id, query.before, limit)
         elif query.before is None:
-            page = await chat.changes(caller.user_id, conversation_id, query.after_rev, query.limit or CHANGES_LIMIT)
+            page = await messages.changes(
+                caller.user_id, conversation_id, query.after_rev, query.limit or CHANGES_LIMIT
+            )
         else:
-            raise ValidationFailed.of("after_rev", "Give either `before` or `after_rev`.")
+            raise ValidationFailed.of("after_rev", "Give either `before` or `after_rev`, not both.")
         return json_response(page._asdict())
 
     @bp.post("/conversations/<conversation_id:str>/messages")
@@ -197,11 +205,11 @@ def messages(bp: Blueprint, chat: MessageService, membership: ConversationServic
     async def send_message(
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewMessage
     ) -> HTTPResponse:
-        """200 and the first message where the nonce was seen before."""
-        message, new = await chat.send(
+        """If the nonce was used before, the answer is 200 and the existing message."""
+        message, created = await messages.send(
             caller.user_id, path_id(conversation_id), body.content, body.nonce, body.reply_to
         )
-        return json_response(message, 201 if new else 200)
+        return json_response(message, 201 if created else 200)
 
     @bp.patch("/conversations/<conversation_id:str>/messages/<message_id:str>")
     @endpoint(
@@ -216,7 +224,7 @@ def messages(bp: Blueprint, chat: MessageService, membership: ConversationServic
     async def edit_message(
         request: Request, caller: Identity, conversation_id: str, message_id: str, *, body: models.MessageChange
     ) -> HTTPResponse:
-        message = await chat.edit(caller.user_id, path_id(conversation_id), path_id(message_id), body.content)
+        message = await messages.edit(caller.user_id, path_id(conversation_id), path_id(message_id), body.content)
         return json_response(message)
 
     @bp.delete("/conversations/<conversation_id:str>/messages/<message_id:str>")
@@ -229,16 +237,16 @@ def messages(bp: Blueprint, chat: MessageService, membership: ConversationServic
         errors=(NotFound, Forbidden),
     )
     async def delete_message(request: Request, caller: Identity, conversation_id: str, message_id: str) -> HTTPResponse:
-        """It stays in its place as a tombstone without content, which is the answer."""
-        return json_response(await chat.delete(caller.user_id, path_id(conversation_id), path_id(message_id)))
+        """The message remains as a tombstone without content, which is the answer."""
+        return json_response(await messages.delete(caller.user_id, path_id(conversation_id), path_id(message_id)))
 
     async def react(caller: Identity, conversation_id: str, message_id: str, emoji: str, on: bool) -> dict[str, Any]:
         ids = path_id(conversation_id), path_id(message_id)
-        return await chat.react(caller.user_id, *ids, unquote(emoji), on=on)
+        return await messages.react(caller.user_id, *ids, unquote(emoji), on=on)
 
     @bp.put("/conversations/<conversation_id:str>/messages/<message_id:str>/reactions/<emoji:str>")
     @endpoint(
-        "React to a message",
+        "Add a reaction",
         tag=TAG,
         auth=auth,
         limit=WRITING,
@@ -252,7 +260,7 @@ def messages(bp: Blueprint, chat: MessageService, membership: ConversationServic
 
     @bp.delete("/conversations/<conversation_id:str>/messages/<message_id:str>/reactions/<emoji:str>")
     @endpoint(
-        "Take a reaction back",
+        "Remove a reaction",
         tag=TAG,
         auth=auth,
         limit=WRITING,
@@ -266,7 +274,7 @@ def messages(bp: Blueprint, chat: MessageService, membership: ConversationServic
 
     @bp.put("/conversations/<conversation_id:str>/read")
     @endpoint(
-        "Say how far one has read",
+        "Set the read mark",
         tag=TAG,
         auth=auth,
         limit=WRITING,
@@ -277,12 +285,12 @@ def messages(bp: Blueprint, chat: MessageService, membership: ConversationServic
     async def mark_read(
         request: Request, caller: Identity, conversation_id: str, *, body: models.ReadMark
     ) -> HTTPResponse:
-        """Never back, and never beyond the last message."""
-        return json_response(await membership.read(caller.user_id, path_id(conversation_id), body.seq))
+        """The read mark only moves forward, at most to the last message."""
+        return json_response(await conversations.mark_read(caller.user_id, path_id(conversation_id), body.seq))
 
 
-def path_id_of_list(part: str) -> str:
+def _user_id(part: str) -> str:
     try:
         return path_id(part.strip())
     except NotFound:
-        raise ValidationFailed.of("user_ids", "It is a list of user ids, separated by commas.") from None
+        raise ValidationFailed.of("user_ids", "This must be a list of user ids, separated by commas.") from None

@@ -1,4 +1,4 @@
-"""The chat socket: frames in, one answer to each, events out."""
+"""The chat socket: answers each frame of the client, and sends the events of the user's conversations."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from service.chat import events, frames
-from service.chat.append import Stored
+from service.chat.append import StoredMessage
 from service.chat.conversation_service import ConversationService
 from service.chat.membership_filter import MembershipFilter
 from service.chat.message_service import MessageService
@@ -23,22 +23,22 @@ from service.realtime.websocket import MAX_MESSAGE_BYTES, PING_INTERVAL, WebSock
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import CURRENT_SPAN, Span, Tracing, use_span
 
-MAX_UNDER_WAY = 128
-"""Messages of one socket that are being stored at once."""
+MAX_IN_FLIGHT = 128
+"""Messages of one socket that are being stored concurrently."""
 
 
 class ChatSocket(FrameHandler[frames.Frame]):
-    """One client's conversation with the chat.
+    """Handles the frames of one chat connection.
 
-    A message is only handed in when its turn comes, and acknowledged once it is stored: so those that come together
-    are stored together.
+    Frames are handled one after the other, but a message is only submitted then and acknowledged once it is stored: so
+    messages that arrive together are stored in one batch.
     """
 
     def __init__(
         self,
         socket: WebSocket,
-        chat: MessageService,
-        membership: ConversationService,
+        messages: MessageService,
+        conversations: ConversationService,
         presence: PresenceService,
         verifier: Verifier,
         limits: RateLimits,
@@ -47,17 +47,17 @@ class ChatSocket(FrameHandler[frames.Frame]):
         tracing: Tracing | None = None,
     ) -> None:
         super().__init__(socket, frames.FRAMES, verifier, limits, tracing)
-        self._chat = chat
-        self._membership = membership
+        self._messages = messages
+        self._conversations = conversations
         self._presence = presence
         self._shielded_tasks = shielded_tasks
         self._metrics = metrics
         self._user_id = socket.user_id
-        self._under_way: set[asyncio.Future[Stored]] = set()
+        self._in_flight: set[asyncio.Future[StoredMessage]] = set()
 
     async def begin(self) -> None:
-        """Read where the user's conversations stand, say hello, and go live. Raises Unavailable."""
-        conversations = await self._membership.hello(self._user_id)
+        """Send hello with the heads of the user's conversations, and go live. Raises Unavailable."""
+        heads = await self._conversations.heads_for_hello(self._user_id)
         hello = {
             "connection_id": self.socket.id,
             "user_id": self._user_id,
@@ -65,7 +65,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
             "heartbeat_interval": int(PING_INTERVAL),
             "max_message_bytes": MAX_MESSAGE_BYTES,
             "token_expires_at": self.socket.token_expires_at,
-            "conversations": conversations,
+            "conversations": heads,
         }
         self.socket.go_live(
             [Event("hello", hello, channel=events.CHANNEL)],
@@ -75,8 +75,8 @@ class ChatSocket(FrameHandler[frames.Frame]):
     def survives_disconnect(self, frame: frames.Frame) -> bool:
         return isinstance(frame, frames.SendMessage | frames.Read)
 
-    def on_peer_gone(self, undone: Sequence[str]) -> None:
-        self._shielded_tasks.spawn(self.finish_pending(undone))
+    def on_peer_gone(self, pending_frames: Sequence[str]) -> None:
+        self._shielded_tasks.spawn(self.finish_pending(pending_frames))
 
     def on_received(self, type: str) -> None:
         self._metrics.frame_received(type)
@@ -86,7 +86,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
             self._metrics.datastore_failed(store, error.__cause__ or error)
 
     def tracing_context(self, span: Span, frame: frames.Frame) -> AbstractContextManager[None]:
-        # A message's ends with its ack.
+        # The span of a message ends with its ack: see _on_stored.
         return use_span(span, end_on_exit=not isinstance(frame, frames.SendMessage))
 
     async def handle(self, frame: frames.Frame) -> None:
@@ -95,59 +95,62 @@ class ChatSocket(FrameHandler[frames.Frame]):
                 await self._send_message(frame)
             case frames.Typing():
                 await self.limits.check(rules.TYPING, self._user_id)
-                await self._membership.typing(self._user_id, frame.conversation_id)
+                await self._conversations.publish_typing(self._user_id, frame.conversation_id)
                 self.acknowledge(frame.ref)
             case frames.Read():
                 await self.limits.check(rules.WRITING, self._user_id)
-                # A client says what it has read as it goes: it is stored and told, though nobody waits for the ack.
-                reading = self._membership.read(self._user_id, frame.conversation_id, frame.seq)
+                # Clients often send this just before they disconnect: it is stored and published all the same.
+                reading = self._conversations.mark_read(self._user_id, frame.conversation_id, frame.seq)
                 state = await self._shielded_tasks.run(reading)
                 self.acknowledge(frame.ref, state)
             case frames.Sync():
                 await self._sync(frame)
             case frames.WatchPresence():
-                await self._watch(frame)
+                await self._watch_presence(frame)
 
     async def _send_message(self, frame: frames.SendMessage) -> None:
-        came = time.perf_counter()
+        received_at = time.perf_counter()
         await self.limits.check(rules.SENDING, self._user_id)
-        if len(self._under_way) >= MAX_UNDER_WAY:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-        stored = self._chat.submit(self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to)
-        self._under_way.add(stored)
+        if len(self._in_flight) >= MAX_IN_FLIGHT:
+            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+        stored = self._messages.submit(self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to)
+        self._in_flight.add(stored)
         span = CURRENT_SPAN.get()
-        stored.add_done_callback(lambda future: self._stored(future, frame.ref, came, span))
+        stored.add_done_callback(lambda future: self._on_stored(future, frame.ref, received_at, span))
 
-    def _stored(self, future: "asyncio.Future[Stored]", ref: str | None, came: float, span: Span | None = None) -> None:
-        self._under_way.discard(future)
+    def _on_stored(
+        self, future: "asyncio.Future[StoredMessage]", ref: str | None, received_at: float, span: Span | None = None
+    ) -> None:
+        self._in_flight.discard(future)
         if span:
             span.end("cancelled" if future.cancelled() else future.exception())
         if future.cancelled():
             return
         error = future.exception()
         if error is None:
-            self.acknowledge(ref, future.result().shown)
-            self._metrics.ack_seconds.observe(time.perf_counter() - came)
+            self.acknowledge(ref, future.result().as_json)
+            self._metrics.ack_seconds.observe(time.perf_counter() - received_at)
         else:
             self.send_error(error, ref)
 
     async def _sync(self, frame: frames.Sync) -> None:
         await self.limits.check(rules.SEARCH, self._user_id)
-        there = dict(await self._chat.missed(self._user_id, frame.conversations))
+        readers = dict(await self._messages.catch_up(self._user_id, frame.conversations))
         for conversation_id in frame.conversations:
-            read = there.get(conversation_id)
-            missed = await read() if read else None
-            # One at a time: an answer waits until the client has taken the one before.
+            read = readers.get(conversation_id)
+            catch_up = await read() if read else None
+            # One at a time: wait until the client has received the previous answer.
             await self.socket.wait_until_written()
-            if missed is None:
-                # Not the event of that name: this one ends nothing, for the user may be added at this moment.
+            if catch_up is None:
+                # Sent as a plain frame. As an event it would pass the MembershipFilter and drop later events of the
+                # conversation, to which the user may be added at this very moment.
                 self.send("conversation_removed", {"conversation_id": conversation_id})
                 continue
-            self.socket.send(events.sync(conversation_id, missed._asdict()))
-            self._metrics.resumed(events.CHANNEL, missed.complete)
+            self.socket.send(events.sync(conversation_id, catch_up._asdict()))
+            self._metrics.resumed(events.CHANNEL, catch_up.complete)
         self.acknowledge(frame.ref)
 
-    async def _watch(self, frame: frames.WatchPresence) -> None:
+    async def _watch_presence(self, frame: frames.WatchPresence) -> None:
         await self.limits.check(rules.SEARCH, self._user_id)
         await self._presence.subscribe_with_snapshot(self.socket, frame.user_ids)
         self.acknowledge(frame.ref)

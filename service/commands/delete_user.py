@@ -125,19 +125,19 @@ class Deletion:
         seen = await self._seen(user_id)
         await self._revocation.announce(await self._stores.sessions.revoke_others(user_id, keep=""))
         await self._stores.sessions.erase_user_agents(user_id)
-        groups = await self._erasure.leave(user_id)
-        messages = await self._erasure.erase(user_id)
+        groups = await self._erasure.leave_groups(user_id)
+        messages = await self._erasure.erase_messages(user_id)
         posts = await self._stores.posts.erase(user_id)
         comments = await self._forget_comments(user_id)
         await self._gone(user_id, seen)
         # What was on its way when the sessions ended.
         since = started - UNDER_WAY
-        messages += await self._erasure.erase(user_id, since)
+        messages += await self._erasure.erase_messages(user_id, since)
         posts += await self._stores.posts.erase(user_id, since)
         await self._forget_comments(user_id, since)
         notifications = await self._stores.notifications.delete_all(user_id)
         await self._stores.inboxes.delete(user_id)
-        await self._stores.last_seen.forget(user_id)
+        await self._stores.last_seen.delete(user_id)
         await self._stores.users.finish_deletion(user_id)
         return Deleted(groups, messages, posts, comments, notifications)
 

@@ -1,8 +1,8 @@
-"""The append: dense numbers, one order, whoever writes."""
+"""The append of the chat: dense numbers and one order for all writers."""
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -10,37 +10,63 @@ import pytest
 from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pymongo.errors import AutoReconnect, BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError, PyMongoError
 
-from service.chat.append import Append, Change, Draft, Stored
+from service.chat.append import AppendMessage, ChangeMessage, MessageAppend, StoredMessage
 from service.chat.head_cache import HeadCache
 from service.common.errors import Forbidden, NonceReused, NotFound, Unavailable, ValidationFailed
 from service.datastores.mongo import Mongo
-from tests.chat.world import ADA, BOB, CAY, World, until_heard
+from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, wait_for_events
 from tests.conftest import Datastores
 from tests.recorded_commands import overheard
 
 
 def assert_dense(messages: list[dict[str, Any]]) -> None:
-    """Seqs without holes; every rev that was ever taken was taken once, and the last is their number."""
+    """Assert that seqs and revs have no gaps, and that every rev belongs to one message."""
     assert [message["seq"] for message in messages] == list(range(1, len(messages) + 1))
-    claims = sorted(claim for message in messages for claim in message["claims"])
-    assert claims == list(range(1, len(claims) + 1))
+    revs = sorted(rev for message in messages for rev in message["claims"])
+    assert revs == list(range(1, len(revs) + 1))
     assert all(message["rev"] == message["claims"][-1] for message in messages)
 
 
-async def test_numbers_are_dense_and_orders_agree_under_many_processes(processes: Callable[..., World]) -> None:
-    """Four processes, three senders each, all at one conversation; every sender's own order is kept."""
-    worlds = [processes() for _ in range(4)]
-    conversation = await worlds[0].group(ADA, BOB, CAY)
+class Inserts:
+    """A collection whose `insert_many` is replaced."""
 
-    async def sender(world: World, user: str, name: str) -> None:
-        await asyncio.gather(*[world.chat.submit(user, conversation, f"{name} {n}") for n in range(15)])
+    def __init__(self, collection: Any, insert_many: Callable[[list[Any]], Awaitable[None]]) -> None:
+        self._collection = collection
+        self._insert_many = insert_many
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._collection, name)
+
+    async def insert_many(self, documents: list[Any], ordered: bool) -> None:
+        await self._insert_many(documents)
+
+
+def new_append(process: ChatProcess) -> MessageAppend:
+    """Return an append with an empty cache."""
+    heads = HeadCache(process.conversation_store, process.message_store, process.dispatcher.last_known)
+    return MessageAppend(heads, process.message_store)
+
+
+async def test_concurrent_processes_give_dense_numbers_in_each_senders_order(
+    start_process: Callable[..., ChatProcess],
+) -> None:
+    """Four processes with three senders each write to one conversation."""
+    processes = [start_process() for _ in range(4)]
+    conversation = await processes[0].group(ADA, BOB, CAY)
+
+    async def sender(process: ChatProcess, user: str, name: str) -> None:
+        await asyncio.gather(*[process.messages.submit(user, conversation, f"{name} {n}") for n in range(15)])
 
     await asyncio.gather(
-        *[sender(world, user, f"{place}{user}") for place, world in enumerate(worlds) for user in (ADA, BOB, CAY)]
+        *[
+            sender(process, user, f"{index}{user}")
+            for index, process in enumerate(processes)
+            for user in (ADA, BOB, CAY)
+        ]
     )
-    stored = await worlds[0].stored(conversation)
+    stored = await processes[0].stored(conversation)
     assert len(stored) == 4 * 3 * 15
     assert_dense(stored)
     for name in {message["content"].split()[0] for message in stored}:
@@ -48,131 +74,126 @@ async def test_numbers_are_dense_and_orders_agree_under_many_processes(processes
         assert own == list(range(15))
 
 
-async def test_changes_and_messages_of_many_processes_share_one_count(processes: Callable[..., World]) -> None:
-    """Edits, reactions and messages at once: no rev is given twice, and none is left out."""
-    worlds = [processes() for _ in range(3)]
-    conversation = await worlds[0].group(ADA, BOB)
-    first = [(await worlds[0].chat.send(ADA, conversation, f"m{n}"))[0]["id"] for n in range(3)]
+async def test_changes_and_messages_share_one_rev_sequence(start_process: Callable[..., ChatProcess]) -> None:
+    """Concurrent edits, reactions and messages of three processes: no rev is taken twice, none is skipped."""
+    processes = [start_process() for _ in range(3)]
+    conversation = await processes[0].group(ADA, BOB)
+    first = [(await processes[0].messages.send(ADA, conversation, f"m{n}"))[0]["id"] for n in range(3)]
 
-    async def busy(world: World, place: int) -> None:
+    async def busy(process: ChatProcess, index: int) -> None:
         for n in range(8):
-            await world.chat.edit(ADA, conversation, first[n % 3], f"edit {place} {n}")
-            await world.chat.react(BOB, conversation, first[n % 3], "👍", on=n % 2 == 0)
-            await world.chat.send(BOB, conversation, f"new {place} {n}")
+            await process.messages.edit(ADA, conversation, first[n % 3], f"edit {index} {n}")
+            await process.messages.react(BOB, conversation, first[n % 3], "👍", on=n % 2 == 0)
+            await process.messages.send(BOB, conversation, f"new {index} {n}")
 
-    await asyncio.gather(*[busy(world, place) for place, world in enumerate(worlds)])
-    stored = await worlds[0].stored(conversation)
+    await asyncio.gather(*[busy(process, index) for index, process in enumerate(processes)])
+    stored = await processes[0].stored(conversation)
     assert len(stored) == 3 + 3 * 8
     assert_dense(stored)
-    for world in worlds:
-        await world.chat.flush_counters()
-    assert (await worlds[0].membership.get(ADA, conversation))["last_rev"] == max(m["rev"] for m in stored)
+    for process in processes:
+        await process.messages.flush_counters()
+    assert (await processes[0].conversations.get(ADA, conversation))["last_rev"] == max(m["rev"] for m in stored)
 
 
-async def test_a_writer_that_slept_is_not_given_a_number_that_was_passed(processes: Callable[..., World]) -> None:
-    """Its number was taken by an edit and left again by the next; it must not come in behind them."""
-    world = processes()
-    conversation = await world.group(ADA, BOB)
-    message = (await world.chat.send(ADA, conversation, "one"))[0]
-    append = Append(HeadCache(world.conversations, world.messages, world.dispatcher.last_known), world.messages)
-    places = await world.conversations.places([ObjectId(conversation)])
+async def test_stalled_writer_does_not_get_a_passed_rev(start_process: Callable[..., ChatProcess]) -> None:
+    """The rev that it would take was taken by an edit and left by the next edit: it stays taken."""
+    process = start_process()
+    conversation = await process.group(ADA, BOB)
+    message = (await process.messages.send(ADA, conversation, "one"))[0]
+    append = new_append(process)
+    heads = await process.conversation_store.heads([ObjectId(conversation)])
     for n in range(3):
-        await world.chat.edit(ADA, conversation, message["id"], f"edit {n}")
+        await process.messages.edit(ADA, conversation, message["id"], f"edit {n}")
 
     async def stale(_: object) -> Any:
-        return places
+        return heads
 
-    world.conversations.places = stale  # type: ignore[method-assign,assignment]
-    [stored] = await append.write([Draft(ObjectId(conversation), ObjectId(BOB), "late")])
-    assert isinstance(stored, Stored)
+    process.conversation_store.heads = stale  # type: ignore[method-assign,assignment]
+    [stored] = await append.write([AppendMessage(ObjectId(conversation), ObjectId(BOB), "late")])
+    assert isinstance(stored, StoredMessage)
     assert (stored.message["seq"], stored.message["rev"]) == (2, 5)
 
 
-async def test_a_nonce_is_one_message_however_many_send_it(processes: Callable[..., World]) -> None:
-    """Fifty at once through two processes; other content under it is refused, and later edits do not matter."""
-    one, two = processes(), processes()
+async def test_nonce_identifies_one_message(start_process: Callable[..., ChatProcess]) -> None:
+    """For fifty concurrent sends through two processes, and after an edit; other content is refused."""
+    one, two = start_process(), start_process()
     conversation = await one.group(ADA, BOB)
     sent = await asyncio.gather(
-        *[world.chat.send(ADA, conversation, "hello", "n1") for world in (one, two) for _ in range(25)]
+        *[process.messages.send(ADA, conversation, "hello", "n1") for process in (one, two) for _ in range(25)]
     )
     assert len({message["id"] for message, _ in sent}) == 1
     assert sum(new for _, new in sent) == 1
     with pytest.raises(NonceReused):
-        await one.chat.send(ADA, conversation, "other", "n1")
-    await one.chat.edit(ADA, conversation, sent[0][0]["id"], "edited")
-    again, new = await two.chat.send(ADA, conversation, "hello", "n1")
+        await one.messages.send(ADA, conversation, "other", "n1")
+    await one.messages.edit(ADA, conversation, sent[0][0]["id"], "edited")
+    again, new = await two.messages.send(ADA, conversation, "hello", "n1")
     assert (again["content"], new) == ("edited", False)
     with pytest.raises(NonceReused):
-        await one.chat.send(ADA, conversation, "edited", "n1")
-    # Another sender's nonce is another nonce.
-    assert (await one.chat.send(BOB, conversation, "other", "n1"))[1]
+        await one.messages.send(ADA, conversation, "edited", "n1")
+    # Nonces of different senders are independent.
+    assert (await one.messages.send(BOB, conversation, "other", "n1"))[1]
     assert len(await one.stored(conversation)) == 2
 
 
-async def test_what_is_refused_leaves_no_hole_and_stops_no_other(world: World) -> None:
-    """A stranger, an unknown conversation, a reply to nothing, a used nonce: each alone."""
-    here, elsewhere = await world.group(ADA, BOB), await world.group(ADA, CAY)
-    other = (await world.chat.send(ADA, elsewhere, "elsewhere"))[0]["id"]
-    await world.chat.send(ADA, here, "first", "n")
+async def test_refused_messages_leave_no_gap_and_fail_alone(process: ChatProcess) -> None:
+    """A non-participant, an unknown conversation, a reply to another conversation, a reused nonce."""
+    here, elsewhere = await process.group(ADA, BOB), await process.group(ADA, CAY)
+    other = (await process.messages.send(ADA, elsewhere, "elsewhere"))[0]["id"]
+    await process.messages.send(ADA, here, "first", "n")
     outcomes = await asyncio.gather(
-        world.chat.submit(ADA, here, "good 1"),
-        world.chat.submit(CAY, here, "stranger"),
-        world.chat.submit(ADA, "f" * 24, "nowhere"),
-        world.chat.submit(ADA, here, "reply to another conversation's", None, other),
-        world.chat.submit(ADA, here, "again", "n"),
-        world.chat.submit(BOB, here, "good 2"),
+        process.messages.submit(ADA, here, "good 1"),
+        process.messages.submit(CAY, here, "stranger"),
+        process.messages.submit(ADA, "f" * 24, "nowhere"),
+        process.messages.submit(ADA, here, "reply to another conversation's", None, other),
+        process.messages.submit(ADA, here, "again", "n"),
+        process.messages.submit(BOB, here, "good 2"),
         return_exceptions=True,
     )
     kinds = [type(outcome) for outcome in outcomes]
-    assert kinds == [Stored, NotFound, NotFound, ValidationFailed, NonceReused, Stored]
-    stored = await world.stored(here)
+    assert kinds == [StoredMessage, NotFound, NotFound, ValidationFailed, NonceReused, StoredMessage]
+    stored = await process.stored(here)
     assert [message["content"] for message in stored] == ["first", "good 1", "good 2"]
     assert_dense(stored)
 
 
-async def test_a_hundred_messages_that_wait_together_cost_as_many_commands_as_one(
+async def test_batch_of_a_hundred_messages_takes_three_commands(
     datastores: Datastores,
 ) -> None:
-    """Read how the conversations stand and insert the messages; raise the conversations when they are acknowledged."""
+    """Read the head versions, insert the messages, and later write the counters."""
     async with overheard(datastores) as (mongo, commands):
-        world = World(mongo.database)
-        await world.create_indexes()
-        conversations = [await world.group(ADA, BOB) for _ in range(10)]
+        process = ChatProcess(mongo.database)
+        await process.create_indexes()
+        conversations = [await process.group(ADA, BOB) for _ in range(10)]
         for _ in range(2):
             commands.seen.clear()
-            await asyncio.gather(*[world.chat.submit(ADA, conversations[n % 10], f"m{n}") for n in range(100)])
-            await world.chat.flush_counters()
+            await asyncio.gather(*[process.messages.submit(ADA, conversations[n % 10], f"m{n}") for n in range(100)])
+            await process.messages.flush_counters()
             assert commands.seen == ["find conversations", "insert messages", "update conversations"]
-        await world.close()
+        await process.close()
 
 
-async def test_a_write_whose_answer_is_lost_is_neither_acknowledged_nor_doubled(world: World) -> None:
-    """It is told to the listeners once the database answers again, and the sender's repetition finds it."""
-    conversation = await world.group(ADA, BOB)
-    listener = world.listen(BOB)
-    await world.membership.hello(BOB)
-    await world.chat.start()
-    insert_many = world.messages.collection.insert_many
+async def test_message_whose_write_reply_is_lost_is_published_and_not_duplicated(process: ChatProcess) -> None:
+    """The sender gets Unavailable; reconciliation publishes the message, and a repeated send finds it."""
+    conversation = await process.group(ADA, BOB)
+    listener = process.listen(BOB)
+    await process.conversations.heads_for_hello(BOB)
+    await process.messages.start()
+    append = process.messages._append._append
+    collection = append._collection
 
-    async def lost(documents: list[Any], **kwargs: Any) -> Any:
-        await insert_many(documents, **kwargs)
-        raise AutoReconnect("the answer is lost")
+    async def lose_reply(documents: list[Any]) -> None:
+        await collection.insert_many(documents)
+        raise AutoReconnect("the reply is lost")
 
-    class Losing:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(collection, name)
-
-        insert_many = staticmethod(lost)
-
-    collection, world.messages.collection = world.messages.collection, Losing()  # type: ignore[assignment]
+    append._collection = Inserts(collection, lose_reply)  # type: ignore[assignment]
     with pytest.raises(Unavailable):
-        await world.chat.send(ADA, conversation, "hello", "n1")
-    world.messages.collection = collection
-    [event] = await until_heard(listener, "new_message")
+        await process.messages.send(ADA, conversation, "hello", "n1")
+    append._collection = collection
+    [event] = await wait_for_events(listener, "new_message")
     assert event["data"]["content"] == "hello"
-    message, new = await world.chat.send(ADA, conversation, "hello", "n1")
+    message, new = await process.messages.send(ADA, conversation, "hello", "n1")
     assert (message["seq"], new) == (1, False)
-    assert (await world.membership.get(BOB, conversation))["last_seq"] == 1
+    assert (await process.conversations.get(BOB, conversation))["last_seq"] == 1
 
 
 steps = st.lists(
@@ -188,39 +209,39 @@ steps = st.lists(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(steps, min_size=1, max_size=3))
-def test_any_interleaving_of_sends_and_changes_leaves_dense_numbers(
+def test_any_interleaving_of_sends_and_changes_gives_dense_numbers(
     datastores: Datastores, lanes: list[list[Any]]
 ) -> None:
-    """Several lanes of steps over two processes at once, whatever of it is refused."""
+    """Several sequences of steps run concurrently on two processes; some steps are refused."""
 
     async def run() -> None:
         mongo = Mongo(datastores.database(f"test_{uuid.uuid4().hex}"))
         try:
-            worlds = [World(mongo.database), World(mongo.database)]
-            await worlds[0].create_indexes()
-            conversation = await worlds[0].group(ADA, BOB)
-            ids = [(await worlds[0].chat.send(ADA, conversation, "first"))[0]["id"]]
+            processes = [ChatProcess(mongo.database), ChatProcess(mongo.database)]
+            await processes[0].create_indexes()
+            conversation = await processes[0].group(ADA, BOB)
+            ids = [(await processes[0].messages.send(ADA, conversation, "first"))[0]["id"]]
 
             async def lane(steps: list[Any]) -> None:
-                for what, process, user, which in steps:
-                    chat = worlds[process].chat
-                    target = ids[which % len(ids)]
+                for action, process, user, target_index in steps:
+                    messages = processes[process].messages
+                    target = ids[target_index % len(ids)]
                     with suppress(Forbidden):
-                        if what == "send":
-                            ids.append((await chat.send(user, conversation, f"m{which}"))[0]["id"])
-                        elif what == "edit":
-                            await chat.edit(user, conversation, target, f"e{which}")
-                        elif what == "delete":
-                            await chat.delete(user, conversation, target)
+                        if action == "send":
+                            ids.append((await messages.send(user, conversation, f"m{target_index}"))[0]["id"])
+                        elif action == "edit":
+                            await messages.edit(user, conversation, target, f"e{target_index}")
+                        elif action == "delete":
+                            await messages.delete(user, conversation, target)
                         else:
-                            await chat.react(user, conversation, target, "👍", on=which % 2 == 0)
+                            await messages.react(user, conversation, target, "👍", on=target_index % 2 == 0)
 
             await asyncio.gather(*[lane(steps) for steps in lanes])
-            stored = await worlds[0].stored(conversation)
+            stored = await processes[0].stored(conversation)
             assert len(stored) == len(ids)
             assert_dense(stored)
-            for world in worlds:
-                await world.close()
+            for process in processes:
+                await process.close()
         finally:
             await mongo.database.client.drop_database(mongo.database.name)
             mongo.close()
@@ -228,16 +249,16 @@ def test_any_interleaving_of_sends_and_changes_leaves_dense_numbers(
     asyncio.run(run())
 
 
-async def test_a_change_is_applied_to_what_is_stored_now(processes: Callable[..., World]) -> None:
+async def test_concurrent_changes_of_one_message_are_all_applied(start_process: Callable[..., ChatProcess]) -> None:
     """Ten reactions through two processes to one message: none overwrites another."""
-    one, two = processes(), processes()
+    one, two = start_process(), start_process()
     users = [f"{n:024x}" for n in range(1, 11)]
     conversation = await one.group(*users)
-    message = (await one.chat.send(users[0], conversation, "vote"))[0]["id"]
+    message = (await one.messages.send(users[0], conversation, "vote"))[0]["id"]
     await asyncio.gather(
         *[
-            world.chat.react(user, conversation, message, "👍", on=True)
-            for world, user in zip([one, two] * 5, users, strict=True)
+            process.messages.react(user, conversation, message, "👍", on=True)
+            for process, user in zip([one, two] * 5, users, strict=True)
         ]
     )
     [stored] = await one.stored(conversation)
@@ -245,31 +266,66 @@ async def test_a_change_is_applied_to_what_is_stored_now(processes: Callable[...
     assert stored["rev"] == 11
 
 
-async def test_a_change_of_a_message_elsewhere_is_not_found(world: World) -> None:
-    """The conversation named must be the message's own."""
-    here, elsewhere = await world.group(ADA, BOB), await world.group(ADA, CAY)
-    message = (await world.chat.send(ADA, elsewhere, "elsewhere"))[0]["id"]
-    append = Append(HeadCache(world.conversations, world.messages, world.dispatcher.last_known), world.messages)
-    change = Change(ObjectId(here), ObjectId(ADA), ObjectId(message), lambda document: {"content": "x"})
+async def test_change_requires_the_messages_own_conversation(process: ChatProcess) -> None:
+    """A message of another conversation is not found."""
+    here, elsewhere = await process.group(ADA, BOB), await process.group(ADA, CAY)
+    message = (await process.messages.send(ADA, elsewhere, "elsewhere"))[0]["id"]
+    append = new_append(process)
+    change = ChangeMessage(ObjectId(here), ObjectId(ADA), ObjectId(message), lambda document: {"content": "x"})
     assert [type(outcome) for outcome in await append.write([change])] == [NotFound]
 
 
-async def test_what_the_database_refuses_in_part_and_does_not_confirm_is_not_acknowledged(world: World) -> None:
-    """A taken number and a write concern that timed out, in one answer: what went before may not last."""
-    conversation = await world.group(ADA, BOB)
-    append = Append(HeadCache(world.conversations, world.messages, world.dispatcher.last_known), world.messages)
+async def test_unconfirmed_write_is_not_acknowledged(process: ChatProcess) -> None:
+    """A taken number and a write concern timeout in one reply: the messages before may not be durable."""
+    conversation = await process.group(ADA, BOB)
 
-    class Unconfirmed:
-        async def insert_many(self, documents: list[dict[str, Any]], ordered: bool) -> None:
-            raise BulkWriteError(
-                {
-                    "writeErrors": [{"index": 1, "code": 11000, "errmsg": "duplicate"}],
-                    "writeConcernErrors": [{"code": 64, "errmsg": "waited"}],
-                    "nInserted": 1,
-                }
-            )
+    async def time_out(documents: list[Any]) -> None:
+        raise BulkWriteError(
+            {
+                "writeErrors": [{"index": 1, "code": 11000, "errmsg": "duplicate"}],
+                "writeConcernErrors": [{"code": 64, "errmsg": "waiting for replication timed out"}],
+                "nInserted": 1,
+            }
+        )
 
-    world.messages.collection = Unconfirmed()  # type: ignore[assignment]
-    drafts = [Draft(ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(2)]
-    with pytest.raises(Unavailable):
-        await append.write(drafts)
+    append = new_append(process)
+    append._append._collection = Inserts(append._append._collection, time_out)  # type: ignore[assignment]
+    requests = [AppendMessage(ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(2)]
+    assert [Unavailable, Unavailable] == [type(outcome) for outcome in await append.write(requests)]
+
+
+async def test_messages_confirmed_before_an_outage_are_acknowledged(process: ChatProcess) -> None:
+    """The first message is confirmed, the second one's number is taken, and then the database is lost."""
+    conversation = await process.group(ADA, BOB)
+    append = new_append(process)
+    collection = append._append._collection
+
+    async def lose_connection(documents: list[Any]) -> None:
+        raise AutoReconnect("connection lost")
+
+    async def take_number(documents: list[Any]) -> None:
+        await collection.insert_many(documents[:1])
+        append._append._collection = Inserts(collection, lose_connection)  # type: ignore[assignment]
+        write_errors = [{"index": 1, "code": 11000, "errmsg": "duplicate"}]
+        raise BulkWriteError({"writeErrors": write_errors, "writeConcernErrors": [], "nInserted": 1})
+
+    append._append._collection = Inserts(collection, take_number)  # type: ignore[assignment]
+    requests = [AppendMessage(ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(3)]
+    outcomes = await append.write(requests)
+    assert [StoredMessage, Unavailable, Unavailable] == [type(outcome) for outcome in outcomes]
+
+
+async def test_message_refused_by_a_validator_fails_alone(process: ChatProcess) -> None:
+    """The other messages of its batch are stored, with adjacent numbers."""
+    conversation = await process.group(ADA, BOB)
+    await process.messages.send(ADA, conversation, "first")
+    database = process.message_store.collection.database
+    await database.command("collMod", "messages", validator={"content": {"$ne": "refused"}})
+    outcomes = await asyncio.gather(
+        *[process.messages.submit(ADA, conversation, content) for content in ("a", "refused", "b", "refused", "c")],
+        return_exceptions=True,
+    )
+    assert [StoredMessage, PyMongoError, StoredMessage, PyMongoError, StoredMessage] == list(map(type, outcomes))
+    stored = await process.stored(conversation)
+    assert ["first", "a", "b", "c"] == [message["content"] for message in stored]
+    assert_dense(stored)

@@ -1,4 +1,4 @@
-"""The store of conversations: what is raised late, about people who have gone since."""
+"""The store of conversations: late counter updates for users who have left or been deleted since."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,40 +9,40 @@ from bson import ObjectId
 from service.chat.conversation_store import CounterUpdate
 from service.common.errors import NotFound
 from service.common.times import now
-from tests.chat.world import ADA, BOB, CAY, World
+from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess
 
 LATER = now() + timedelta(hours=1)
 
 
-async def document(world: World, conversation_id: str) -> dict[str, Any]:
-    (found,) = await world.conversations.page(ObjectId(ADA), 1)
+async def document(process: ChatProcess, conversation_id: str) -> dict[str, Any]:
+    (found,) = await process.conversation_store.page(ObjectId(ADA), 1)
     assert conversation_id == str(found["_id"])
     return found
 
 
-async def test_who_has_left_gets_no_read_mark_from_what_they_said(world: World) -> None:
-    """The write behind it came later than their leaving: the numbers are raised, and the others' marks."""
-    group = await world.group(ADA, BOB, CAY)
-    other = await world.group(BOB, CAY)
-    await world.membership.remove(BOB, group, BOB)
-    said = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=LATER, reads={BOB: 6, CAY: 7})
+async def test_former_participant_gets_no_read_mark(process: ChatProcess) -> None:
+    """The counters and the read marks of other participants are written all the same."""
+    group = await process.group(ADA, BOB, CAY)
+    other = await process.group(BOB, CAY)
+    await process.conversations.remove_participant(BOB, group, BOB)
+    update = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=LATER, reads={BOB: 6, CAY: 7})
     elsewhere = CounterUpdate(rev=4, seq=3, message_id=ObjectId(), at=LATER, reads={BOB: 3})
-    await world.conversations.apply_counters({ObjectId(group): said, ObjectId(other): elsewhere})
-    left = await document(world, group)
+    await process.conversation_store.apply_counters({ObjectId(group): update, ObjectId(other): elsewhere})
+    left = await document(process, group)
     assert {CAY: 7} == left["reads"]
     assert (9, 7, LATER) == (left["last_rev"], left["last"]["seq"], left["last_activity"])
-    stays = await world.conversations.get(ObjectId(other), ObjectId(BOB))
+    stays = await process.conversation_store.get(ObjectId(other), ObjectId(BOB))
     assert ({BOB: 3}, 4) == (stays["reads"], stays["last_rev"])
 
 
-async def test_who_has_been_deleted_gets_no_read_mark(world: World) -> None:
-    """A direct conversation keeps them as its other half: neither what they said nor a late `read` is noted."""
-    direct = await world.conversation(ADA, BOB)
-    await world.conversations.read(ObjectId(direct), ObjectId(BOB), 1)
-    await world.conversations.forget_reads([ObjectId(direct)], ObjectId(BOB))
-    said = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=LATER, reads={BOB: 6, ADA: 7})
-    await world.conversations.apply_counters({ObjectId(direct): said})
+async def test_deleted_user_gets_no_read_mark(process: ChatProcess) -> None:
+    """They remain a participant of a direct conversation, but neither their messages nor a late `read` set a mark."""
+    direct = await process.conversation(ADA, BOB)
+    await process.conversation_store.mark_read(ObjectId(direct), ObjectId(BOB), 1)
+    await process.conversation_store.erase_read_marks([ObjectId(direct)], ObjectId(BOB))
+    update = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=LATER, reads={BOB: 6, ADA: 7})
+    await process.conversation_store.apply_counters({ObjectId(direct): update})
     with pytest.raises(NotFound):
-        await world.conversations.read(ObjectId(direct), ObjectId(BOB), 7)
-    stands = await document(world, direct)
-    assert ({ADA: 7}, 7) == (stands["reads"], stands["last"]["seq"])
+        await process.conversation_store.mark_read(ObjectId(direct), ObjectId(BOB), 7)
+    found = await document(process, direct)
+    assert ({ADA: 7}, 7) == (found["reads"], found["last"]["seq"])

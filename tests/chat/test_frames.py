@@ -1,17 +1,17 @@
-"""What a client may say on the chat socket."""
+"""Parsing of the frames that clients send on the chat socket."""
 
 import pytest
 import ujson
 
 from service.chat import frames
 from service.common.errors import MalformedJson, ValidationFailed
-from service.edge import frames as every
+from service.edge import frames as edge_frames
 
 CONVERSATION = "a" * 24
 
 
 def parse(text: str) -> frames.Frame:
-    return every.parse(text, frames.FRAMES)
+    return edge_frames.parse(text, frames.FRAMES)
 
 
 def frame(**fields: object) -> str:
@@ -19,16 +19,16 @@ def frame(**fields: object) -> str:
 
 
 def test_each_type_becomes_its_model() -> None:
-    """With content trimmed and ids in one spelling."""
-    said = parse(frame(type="send_message", ref="1", conversation_id=CONVERSATION.upper(), content="  hi "))
-    assert said == frames.SendMessage(type="send_message", ref="1", conversation_id=CONVERSATION, content="hi")
-    assert parse(frame(type="ping")) == every.Ping(type="ping")
+    """With trimmed content and normalised ids."""
+    message = parse(frame(type="send_message", ref="1", conversation_id=CONVERSATION.upper(), content="  hi "))
+    assert message == frames.SendMessage(type="send_message", ref="1", conversation_id=CONVERSATION, content="hi")
+    assert parse(frame(type="ping")) == edge_frames.Ping(type="ping")
     assert parse(frame(type="sync", conversations={CONVERSATION: 0})).type == "sync"
 
 
 @pytest.mark.parametrize("text", ["", "{", "nul", '{"type":"ping"', "\ud800"])
-def test_what_is_not_json_is_malformed(text: str) -> None:
-    """Whatever it was meant to be."""
+def test_invalid_json_is_malformed(text: str) -> None:
+    """Including truncated frames and lone surrogates."""
     with pytest.raises(MalformedJson):
         parse(text)
 
@@ -72,15 +72,15 @@ OPERATOR = {"$gt": ""}
         frame(type="authenticate", token=OPERATOR),
     ],
 )
-def test_what_breaks_a_rule_is_refused_with_its_field(text: str) -> None:
-    """Operators, wrong types, sizes, unknown fields."""
+def test_invalid_fields_are_refused_by_name(text: str) -> None:
+    """Database operators, wrong types, wrong sizes, unknown fields."""
     with pytest.raises(ValidationFailed) as refused:
         parse(text)
     assert refused.value.fields
 
 
-def test_a_refusal_knows_the_frame_it_answers() -> None:
-    """As far as the frame has a ref that is one."""
+def test_refusal_has_the_ref_of_its_frame() -> None:
+    """If the frame has a valid one."""
     with pytest.raises(ValidationFailed) as refused:
         parse(frame(type="bogus", ref="r1"))
     assert refused.value.ref == "r1"
@@ -90,8 +90,8 @@ def test_a_refusal_knows_the_frame_it_answers() -> None:
 
 
 @pytest.mark.parametrize("type", ["ping", "bogus"])
-def test_a_ref_that_is_no_text_does_not_come_back(type: str) -> None:
-    """Half a surrogate pair cannot be written in UTF-8: the refusal would have no answer."""
+def test_invalid_ref_is_not_returned(type: str) -> None:
+    """A lone surrogate cannot be encoded in UTF-8: sending the error would fail."""
     with pytest.raises(ValidationFailed) as refused:
         parse(frame(type=type, ref="SURROGATE").replace("SURROGATE", r"\ud800"))
     assert refused.value.ref is None

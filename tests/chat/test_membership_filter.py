@@ -1,21 +1,21 @@
-"""Who is taken out of a group has nothing of it any more: not what is still on its way, nor what waits for them."""
+"""A removed participant gets no more events of the group: neither late ones nor those still queued."""
 
 import pytest
 
 from service.chat import events
-from service.chat.membership_filter import MAX_KNOWN, MembershipFilter
+from service.chat.membership_filter import MAX_CONVERSATIONS, MembershipFilter
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
-from tests.chat.world import ADA, BOB, World
+from tests.chat.chat_process import ADA, BOB, ChatProcess
 from tests.realtime.wire import queued, web_socket
 
 HELLO = Event("hello", {}, channel=events.CHANNEL)
 
 
-def slow(world: World, user_id: str) -> WebSocket:
-    """A socket that takes nothing, so that all of it waits."""
-    socket = web_socket(world.registry, user_id)
-    world.registry.register(socket)
+def slow_socket(process: ChatProcess, user_id: str) -> WebSocket:
+    """Register a socket whose peer does not read, so that all events stay queued."""
+    socket = web_socket(process.registry, user_id)
+    process.registry.register(socket)
     return socket
 
 
@@ -23,61 +23,61 @@ def go_live(socket: WebSocket) -> None:
     socket.go_live([HELLO], event_filter=MembershipFilter(socket.queue.discard_topic))
 
 
-def waiting(socket: WebSocket) -> list[str]:
+def queued_types(socket: WebSocket) -> list[str]:
     return [event.type for event in queued(socket)]
 
 
-@pytest.mark.parametrize("held", [False, True], ids=["live", "while it joins"])
-async def test_what_waits_of_a_group_goes_before_the_removal_is_told(world: World, held: bool) -> None:
-    """Messages, changes of it, typing; of another group nothing."""
-    socket = slow(world, BOB)
-    if not held:
+@pytest.mark.parametrize("buffered", [False, True], ids=["live", "before going live"])
+async def test_queued_events_of_a_group_are_dropped_at_the_removal(process: ChatProcess, buffered: bool) -> None:
+    """Messages, updates, typing; those of another group stay."""
+    socket = slow_socket(process, BOB)
+    if not buffered:
         go_live(socket)
-    group, other = await world.group(ADA, BOB), await world.group(ADA, BOB)
+    group, other = await process.group(ADA, BOB), await process.group(ADA, BOB)
     for conversation in (group, other):
-        await world.chat.send(ADA, conversation, "Hello")
-        await world.membership.typing(ADA, conversation)
-    await world.membership.remove(ADA, group, BOB)
-    if held:
+        await process.messages.send(ADA, conversation, "Hello")
+        await process.conversations.publish_typing(ADA, conversation)
+    await process.conversations.remove_participant(ADA, group, BOB)
+    if buffered:
         go_live(socket)
-    # The other group's own, and that Bob is out of the first one.
-    assert ["hello", "conversation_updated", "new_message", "typing", "conversation_removed"] == waiting(socket)
+    # The events of the other group, and the removal from the first one.
+    assert ["hello", "conversation_updated", "new_message", "typing", "conversation_removed"] == queued_types(socket)
     (*_, message, _, removed) = socket.queue.events()
     assert (f"c:{other}", f"c:{group}") == (message.topic, removed.topic)
     assert socket.queue.size == len(socket.queue.take())
 
 
-async def test_a_sync_that_was_read_before_the_removal_is_not_said_after_it(world: World) -> None:
-    """Nor what waits of one; in again, one is told again."""
-    socket = slow(world, BOB)
+async def test_sync_answer_is_not_sent_after_the_removal(process: ChatProcess) -> None:
+    """A queued one is dropped, too; after the user is added again, sync works again."""
+    socket = slow_socket(process, BOB)
     go_live(socket)
-    group = await world.group(ADA, BOB)
+    group = await process.group(ADA, BOB)
     socket.send(events.sync(group, {}))
-    await world.membership.remove(ADA, group, BOB)
+    await process.conversations.remove_participant(ADA, group, BOB)
     socket.send(events.sync(group, {}))
-    assert ["hello", "conversation_removed"] == waiting(socket)
-    await world.membership.add(ADA, group, [BOB])
+    assert ["hello", "conversation_removed"] == queued_types(socket)
+    await process.conversations.add_participants(ADA, group, [BOB])
     socket.send(events.sync(group, {}))
-    assert ["hello", "conversation_removed", "conversation_updated", "sync"] == waiting(socket)
+    assert ["hello", "conversation_removed", "conversation_updated", "sync"] == queued_types(socket)
 
 
-async def test_a_removal_that_comes_late_takes_nothing_with_it(world: World) -> None:
-    """Bob was taken in again, and knows it: what was said since then stays."""
-    socket = slow(world, BOB)
+async def test_late_removal_is_ignored(process: ChatProcess) -> None:
+    """Bob has been added again since: queued messages stay."""
+    socket = slow_socket(process, BOB)
     go_live(socket)
-    group = await world.group(ADA, BOB)
-    await world.chat.send(ADA, group, "Welcome back")
-    world.dispatcher.publish(events.conversation_removed(group, -1), [BOB])
-    assert ["hello", "conversation_updated", "new_message"] == waiting(socket)
+    group = await process.group(ADA, BOB)
+    await process.messages.send(ADA, group, "Welcome back")
+    process.dispatcher.publish(events.conversation_removed(group, -1), [BOB])
+    assert ["hello", "conversation_updated", "new_message"] == queued_types(socket)
 
 
-def test_what_is_forgotten_is_what_was_told_longest_ago() -> None:
-    """Not a group that was known first, and left just now: what is still on its way from it comes too late."""
-    standing = MembershipFilter(lambda topic: None)
-    groups = [f"{number:024x}" for number in range(MAX_KNOWN + 1)]
+def test_least_recently_changed_membership_is_evicted() -> None:
+    """Not the one that was recorded first, but changed just now: its late messages are still rejected."""
+    membership_filter = MembershipFilter(lambda topic: None)
+    groups = [f"{number:024x}" for number in range(MAX_CONVERSATIONS + 1)]
     for group in groups[:-1]:
-        standing.rejects(events.conversation_updated({"id": group}, 1))
-    standing.rejects(events.conversation_removed(groups[0], 2))
-    standing.rejects(events.conversation_updated({"id": groups[-1]}, 1))
-    assert standing.filters_sequenced
-    assert standing.rejects(events.message("new_message", {"conversation_id": groups[0], "rev": 1}))
+        membership_filter.rejects(events.conversation_updated({"id": group}, 1))
+    membership_filter.rejects(events.conversation_removed(groups[0], 2))
+    membership_filter.rejects(events.conversation_updated({"id": groups[-1]}, 1))
+    assert membership_filter.filters_sequenced
+    assert membership_filter.rejects(events.message("new_message", {"conversation_id": groups[0], "rev": 1}))

@@ -1,4 +1,4 @@
-"""The store of messages: what was changed is read in pieces of a bounded size."""
+"""The store of messages: changes are read in windows of bounded size."""
 
 from collections.abc import AsyncIterator, Iterable
 
@@ -8,21 +8,24 @@ from pymongo import monitoring
 
 from config.settings import Settings
 from service.chat.message_service import SYNC_BYTES
-from service.chat.message_store import AT_ONCE, FIRST_WINDOW, MessageStore
+from service.chat.message_store import FIRST_WINDOW, MAX_READ, MessageStore
 from service.common.times import now
 from service.datastores.mongo import Mongo
-from tests.chat.world import ADA, BOB, World
+from tests.chat.chat_process import ADA, BOB, ChatProcess
 from tests.conftest import drop
 
 
 class Replies(monitoring.CommandListener):
-    """The documents that came with each answer of the database, and their bytes."""
+    """Counts the documents in each reply of the database, and their bytes."""
 
     def __init__(self) -> None:
         self.counts: list[int] = []
         self.bytes = 0
+        self.read_concerns: list[str | None] = []
 
-    def started(self, event: monitoring.CommandStartedEvent) -> None: ...
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command_name == "find" and event.command["find"] == "messages":
+            self.read_concerns.append(event.command.get("readConcern", {}).get("level"))
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         if event.command_name == "find" and event.reply["cursor"]["ns"].endswith(".messages"):
@@ -40,7 +43,7 @@ def replies() -> Replies:
 
 @pytest.fixture
 async def listened(settings: Settings, replies: Replies) -> AsyncIterator[Mongo]:
-    """The database, whose answers are looked at."""
+    """A client whose replies are counted."""
     assert settings.mongodb_uri
     mongo = Mongo(settings.mongodb_uri, [replies])
     await MessageStore(mongo.database).create_indexes()
@@ -50,7 +53,7 @@ async def listened(settings: Settings, replies: Replies) -> AsyncIterator[Mongo]
 
 
 async def fill(mongo: Mongo, conversation_id: ObjectId, revs: Iterable[int], content: str = "short") -> None:
-    """Messages that stand at these revs."""
+    """Store messages with these revs."""
     await MessageStore(mongo.database).collection.insert_many(
         {
             "conversation_id": conversation_id,
@@ -77,22 +80,22 @@ async def fill(mongo: Mongo, conversation_id: ObjectId, revs: Iterable[int], con
         [*range(1, 5), *range(600, 1300)],
         [*range(1, 300, 10), *range(5000, 5400), 20_000],
     ],
-    ids=["dense", "sparse", "dense after sparse", "both by turns"],
+    ids=["dense", "sparse", "dense after sparse", "dense and sparse"],
 )
-@pytest.mark.parametrize("told", [1.0, 0.0], ids=["all is known", "nothing is known"])
-async def test_changes_come_in_order_and_a_bounded_number_in_one_read(
-    listened: Mongo, replies: Replies, revs: Iterable[int], told: float
+@pytest.mark.parametrize("known", [1.0, 0.0], ids=["last rev known", "last rev unknown"])
+async def test_changes_are_ordered_and_each_read_is_bounded(
+    listened: Mongo, replies: Replies, revs: Iterable[int], known: float
 ) -> None:
-    """However the revs lie, and though more have come than one knew of."""
+    """For dense and sparse revs, and with more messages than the caller knew of."""
     conversation_id, revs = ObjectId(), list(revs)
     await fill(listened, conversation_id, revs)
-    changes = MessageStore(listened.database).changes(conversation_id, 2, int(told * max(revs)))
+    changes = MessageStore(listened.database).changes(conversation_id, 2, int(known * max(revs)))
     assert [document["rev"] async for document in changes] == [rev for rev in revs if rev > 2]
-    assert max(replies.counts) <= AT_ONCE + 1
+    assert max(replies.counts) <= MAX_READ + 1
 
 
-async def test_little_that_was_missed_is_one_read(listened: Mongo, replies: Replies) -> None:
-    """The usual case."""
+async def test_few_changes_take_one_read(listened: Mongo, replies: Replies) -> None:
+    """The usual case: FIRST_WINDOW revs or fewer."""
     conversation_id = ObjectId()
     await fill(listened, conversation_id, range(1, 200))
     changes = MessageStore(listened.database).changes(conversation_id, 199 - FIRST_WINDOW, 199)
@@ -102,17 +105,32 @@ async def test_little_that_was_missed_is_one_read(listened: Mongo, replies: Repl
 
 async def test_long_messages_are_not_read_to_be_thrown_away(listened: Mongo, replies: Replies) -> None:
     """Of a conversation of megabytes about as much is read as one answer holds, on the socket and over REST."""
-    world = World(listened.database)
-    conversation = await world.group(ADA, BOB)
+    process = ChatProcess(listened.database)
+    conversation = await process.group(ADA, BOB)
     await fill(listened, ObjectId(conversation), range(1, 201), "\N{PARTY POPPER}" * 4000)
-    await world.conversations._collection.update_one({"_id": ObjectId(conversation)}, {"$set": {"last_rev": 200}})
-    [(_, read)] = await world.chat.missed(ADA, {conversation: 0})
-    missed = await read()
-    assert (missed.complete, missed.last_rev) == (False, 200)
+    await process.conversation_store._collection.update_one(
+        {"_id": ObjectId(conversation)}, {"$set": {"last_rev": 200}}
+    )
+    [(_, read)] = await process.messages.catch_up(ADA, {conversation: 0})
+    catch_up = await read()
+    assert (catch_up.complete, catch_up.last_rev) == (False, 200)
     assert replies.bytes < 2 * SYNC_BYTES
     replies.bytes = 0
-    page = await world.chat.changes(ADA, conversation, 0, 200)
-    assert page.items == missed.messages
+    page = await process.messages.changes(ADA, conversation, 0, 200)
+    assert page.items == catch_up.messages
     assert page.next == page.items[-1]["rev"]
     assert replies.bytes < 2 * SYNC_BYTES
-    await world.close()
+    await process.close()
+
+
+async def test_reads_use_read_concern_majority(listened: Mongo, replies: Replies) -> None:
+    """A rev that a fail-over may roll back must neither be shown to a client nor counted on by a writer."""
+    conversation_id, store = ObjectId(), MessageStore(listened.database)
+    await fill(listened, conversation_id, [1, 2])
+    assert [1, 2] == [message["seq"] for message in await store.range(conversation_id, 1, 2)]
+    assert {1, 2} == {message["rev"] for message in await store.tail(conversation_id, 0, 0)}
+    assert [1, 2] == [message["rev"] async for message in store.changes(conversation_id, 0, 2)]
+    [message, _] = await store.range(conversation_id, 1, 2)
+    assert await store.get(conversation_id, message["_id"])
+    assert await store.get_many([message["_id"]])
+    assert {"majority"} == set(replies.read_concerns)

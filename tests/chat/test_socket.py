@@ -1,4 +1,4 @@
-"""What a client asked for on a socket that is gone."""
+"""Frames of a chat socket that has been closed by the client."""
 
 import asyncio
 from typing import Any
@@ -17,46 +17,48 @@ from service.http.shielded_tasks import ShieldedTasks
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
 from service.telemetry.metrics import Metrics
-from tests.chat.world import ADA, BOB, World, heard
+from tests.chat.chat_process import ADA, BOB, ChatProcess, received
 from tests.http.conftest import OneVerifier
 from tests.realtime.wire import web_socket, wired
 
 
-async def test_what_was_read_is_told_though_the_reader_hung_up(
-    world: World, mongo: Mongo, redis: Redis, monkeypatch: Any
+async def test_read_frame_is_completed_after_a_disconnect(
+    process: ChatProcess, mongo: Mongo, redis: Redis, monkeypatch: Any
 ) -> None:
-    """It had been stored, and the answer was not there yet: the reader's other device and the others hear of it."""
-    group = await world.group(ADA, BOB)
-    await world.chat.send(BOB, group, "Hello")
-    stored, let = asyncio.Event(), asyncio.Event()
-    store = world.conversations.read
+    """The client disconnects while the mark is being stored: it is published to its other devices and the others."""
+    group = await process.group(ADA, BOB)
+    await process.messages.send(BOB, group, "Hello")
+    stored, resume = asyncio.Event(), asyncio.Event()
+    store = process.conversation_store.mark_read
 
-    async def stop_after(conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
+    async def pause_after(conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
         moved = await store(conversation_id, user_id, seq)
         stored.set()
-        await let.wait()
+        await resume.wait()
         return moved
 
-    monkeypatch.setattr(world.conversations, "read", stop_after)
-    device, other = world.listen(ADA), world.listen(BOB)
+    monkeypatch.setattr(process.conversation_store, "mark_read", pause_after)
+    device, other = process.listen(ADA), process.listen(BOB)
     shielded_tasks = ShieldedTasks()
     last_seen = LastSeenStore(mongo.database)
-    presence_store = PresenceStore(world.registry, world.bus, redis, last_seen)
-    presence = PresenceService(presence_store, world.bus, last_seen, events.presence)
+    presence_store = PresenceStore(process.registry, process.bus, redis, last_seen)
+    presence = PresenceService(presence_store, process.bus, last_seen, events.presence)
     limits = RateLimits(None, False)
-    socket = web_socket(world.registry, ADA)
-    chat = ChatSocket(socket, world.chat, world.membership, presence, OneVerifier(), limits, shielded_tasks, Metrics())
-    gone = asyncio.Event()
-    socket.on_close(gone.set)
-    with world.registry.registration(socket):
-        await chat.begin()
+    socket = web_socket(process.registry, ADA)
+    handler = ChatSocket(
+        socket, process.messages, process.conversations, presence, OneVerifier(), limits, shielded_tasks, Metrics()
+    )
+    closed = asyncio.Event()
+    socket.on_close(closed.set)
+    with process.registry.registration(socket):
+        await handler.begin()
     async with wired(socket) as peer:
         peer.send(Opcode.TEXT, dumps({"type": "read", "conversation_id": group, "seq": 1}).encode())
         await stored.wait()
         peer.writer.transport.abort()
-        await gone.wait()
-        let.set()
+        await closed.wait()
+        resume.set()
         await shielded_tasks.close()
     for stream in (device, other):
-        (told,) = heard(stream, "read")
-        assert {"user_id": ADA, "seq": 1} == told["data"]
+        (event,) = received(stream, "read")
+        assert {"user_id": ADA, "seq": 1} == event["data"]

@@ -146,20 +146,20 @@ async def test_numbering_continues_after_an_outage(
     mongo: Mongo, datastores: Datastores, documents: NumberedLists
 ) -> None:
     """Appends during an outage raise Unavailable; afterwards the numbers continue where they stopped."""
-    async with Proxy(datastores.database(mongo.database.name)) as cable:
-        far = Mongo(cable.url)
+    async with Proxy(datastores.database(mongo.database.name)) as proxy:
+        remote_client = Mongo(proxy.url)
         try:
-            remote = NumberedLists(far.database)
+            remote = NumberedLists(remote_client.database)
             await remote.log.append({"list": "a"})
-            cable.cut()
+            proxy.cut()
             with pytest.raises(Unavailable):
                 await remote.log.append({"list": "a"})
             await documents.log.append({"list": "a"})
-            await cable.mend()
+            await proxy.mend()
             assert 3 == (await remote.log.append({"list": "a"})).document["number"]
         finally:
             # Closing the client waits for the server, and the proxy in between runs on this loop.
-            await asyncio.to_thread(far.close)
+            await asyncio.to_thread(remote_client.close)
 
 
 async def test_evicted_last_numbers_are_read_again(documents: NumberedLists, monkeypatch: pytest.MonkeyPatch) -> None:

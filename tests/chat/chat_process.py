@@ -1,4 +1,4 @@
-"""The chat without its edges: one process's services on real stores, and listeners that keep what they are sent."""
+"""One process's chat services on real stores, without HTTP, and connections that keep the events they receive."""
 
 import asyncio
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ from tests.realtime.wire import identity, queued
 ADA, BOB, CAY, DAN = (f"{letter * 24}" for letter in "abcd")
 
 
-class Everyone:
-    """Whoever has an id exists, but for those whose id is all zeroes."""
+class FakeProfiles:
+    """Every user id exists, except the one that is all zeroes."""
 
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
         return {
@@ -38,27 +38,27 @@ class Everyone:
         return set(await self.profiles(user_ids))
 
 
-class World:
-    """One process. Several of them on one database are as many processes."""
+class ChatProcess:
+    """The services of one process. Several instances on one database act as several processes."""
 
     def __init__(self, database: Database, bus: Bus | None = None) -> None:
-        self.conversations = ConversationStore(database)
-        self.messages = MessageStore(database)
+        self.conversation_store = ConversationStore(database)
+        self.message_store = MessageStore(database)
         self.registry = Registry(TimerWheel())
         self.bus = bus or LocalBus()
         self.dispatcher = Dispatcher(self.bus, self.registry)
-        self.writers = WriterCheckpoints(database)
-        self.chat = MessageService(self.conversations, self.messages, self.writers, self.dispatcher)
-        self.membership = ConversationService(
-            self.conversations, self.messages, Everyone(), self.dispatcher, self.chat.flush_counters
+        self.checkpoints = WriterCheckpoints(database)
+        self.messages = MessageService(self.conversation_store, self.message_store, self.checkpoints, self.dispatcher)
+        self.conversations = ConversationService(
+            self.conversation_store, self.message_store, FakeProfiles(), self.dispatcher, self.messages.flush_counters
         )
 
     async def create_indexes(self) -> None:
-        await self.conversations.create_indexes()
-        await self.messages.create_indexes()
+        await self.conversation_store.create_indexes()
+        await self.message_store.create_indexes()
 
     def listen(self, user_id: str) -> EventStream:
-        """A connection that is held, so that what it is sent can be looked at."""
+        """Register a connection that never goes live: its events stay in the queue, where tests read them."""
         stream = EventStream(self.registry, identity(user_id), "chat")
         stream.queue.max_events = stream.queue.max_bytes = 1 << 30
         self.registry.register(stream)
@@ -66,30 +66,30 @@ class World:
 
     async def conversation(self, *user_ids: str, title: str | None = None) -> str:
         first, *others = user_ids
-        conversation, _ = await self.membership.create(first, others, title)
+        conversation, _ = await self.conversations.create(first, others, title)
         return str(conversation["id"])
 
     async def group(self, *user_ids: str) -> str:
         return await self.conversation(*user_ids, title="A group")
 
     async def stored(self, conversation_id: str) -> list[dict[str, Any]]:
-        found = await self.messages.range(ObjectId(conversation_id), 1, 1 << 30)
-        return found
+        """Return the stored messages, ascending by seq."""
+        return await self.message_store.range(ObjectId(conversation_id), 1, 1 << 30)
 
     async def close(self) -> None:
-        await self.chat.close()
+        await self.messages.close()
         await self.dispatcher.close()
 
 
-def heard(stream: EventStream, *types: str) -> list[dict[str, Any]]:
-    """What `stream` was sent, of these types or of all."""
+def received(stream: EventStream, *types: str) -> list[dict[str, Any]]:
+    """Return the events that `stream` has received, of these types or of all."""
     events = [ujson.loads(event.json) for event in queued(stream)]
     return [event for event in events if not types or event["type"] in types]
 
 
-async def until_heard(stream: EventStream, type: str, count: int = 1) -> list[dict[str, Any]]:
-    """Wait until `stream` has been sent so many of a type."""
+async def wait_for_events(stream: EventStream, type: str, count: int = 1) -> list[dict[str, Any]]:
+    """Wait until `stream` has received `count` events of a type; return them."""
     async with asyncio.timeout(10):
-        while len(found := heard(stream, type)) < count:
+        while len(found := received(stream, type)) < count:
             await asyncio.sleep(0.01)
     return found
