@@ -1,4 +1,4 @@
-"""The load test at its smallest size: it measures what it says, and a server that cheats or fails does not pass."""
+"""The load test in its smallest size: it measures what it claims, and servers that fail or cheat do not pass."""
 
 import ctypes
 import json
@@ -18,11 +18,11 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.load import native, report, wire
-from tests.load.bars import reached
 from tests.load.catalog import catalog
 from tests.load.clients import Clients, RunFailed, Traffic, load_library
 from tests.load.histogram import BUCKETS, Histogram, lower_bound
 from tests.load.results import Record, Samples
+from tests.load.thresholds import evaluate
 from tests.running import ROOT
 
 COMMAND = (sys.executable, "-m", "tests.load", "all", "--smoke", "--peers", "none")
@@ -32,8 +32,8 @@ UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 needs_compiler = pytest.mark.skipif(not native.compiler(), reason="the clients are built by a C compiler")
 
 
-class Outcome:
-    """What a smoke run of everything has left behind."""
+class SmokeRun:
+    """The files and output of a smoke run of all workloads."""
 
     def __init__(self, directory: Path, printed: str) -> None:
         self.directory = directory
@@ -45,7 +45,7 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     work = tmp_path_factory.mktemp("load")
     done = subprocess.run(
         [*COMMAND, "--work", str(work), "--out", str(work / "results")],
@@ -56,25 +56,25 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return Outcome(work / "results", done.stdout)
+    return SmokeRun(work / "results", done.stdout)
 
 
 @needs_compiler
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_every_workload_measures_loa(outcome: Outcome, workload: str) -> None:
-    """Each case has numbers, and nothing in it failed."""
-    records = outcome.of(workload)
+def test_every_workload_measures_loa_without_failures(smoke_run: SmokeRun, workload: str) -> None:
+    """Each case has values, and nothing failed."""
+    records = smoke_run.of(workload)
     assert records
     for record in records:
         assert record["failures"] == []
-        assert any(spread["median"] > 0 for spread in record["metrics"].values())
+        assert any(summary["median"] > 0 for summary in record["metrics"].values())
 
 
 @needs_compiler
-def test_every_listener_is_told_every_message(outcome: Outcome) -> None:
-    """The latencies that are kept are one for each delivery, so their number is that of messages times listeners."""
+def test_every_listener_receives_every_message(smoke_run: SmokeRun) -> None:
+    """There is one latency for each delivery, so their number is messages times listeners."""
     (record,) = [
-        record for record in outcome.of("fanout") if (record["case"], record["subject"]) == ("2 in flight", "Loa")
+        record for record in smoke_run.of("fanout") if (record["case"], record["subject"]) == ("2 in flight", "Loa")
     ]
     deliveries = sum(count for _, count in record["latency_ms"])
     assert deliveries > 0
@@ -82,11 +82,11 @@ def test_every_listener_is_told_every_message(outcome: Outcome) -> None:
 
 
 @needs_compiler
-def test_the_results_are_told_and_drawn(outcome: Outcome) -> None:
-    """Tables on the screen and in a file, and charts that are well-formed."""
-    assert "**send: 4 senders**" in outcome.printed
-    assert "**send: 4 senders**" in (outcome.directory / "results.md").read_text()
-    charts = {path.stem: ElementTree.parse(path).getroot() for path in outcome.directory.glob("*.svg")}
+def test_results_are_printed_and_drawn(smoke_run: SmokeRun) -> None:
+    """Tables are printed and written to a file, and the charts are well-formed."""
+    assert "**send: 4 senders**" in smoke_run.printed
+    assert "**send: 4 senders**" in (smoke_run.directory / "results.md").read_text()
+    charts = {path.stem: ElementTree.parse(path).getroot() for path in smoke_run.directory.glob("*.svg")}
     assert set(charts) >= set(WORKLOADS)
     assert all(chart.tag == "{http://www.w3.org/2000/svg}svg" for chart in charts.values())
 
@@ -98,7 +98,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 @contextmanager
 def answering(answer: Callable[[socket.socket, bytes], None]) -> Iterator[wire.Address]:
-    """A server on which `answer(connection, data)` is called for whatever comes, until the block ends."""
+    """Run a server that calls `answer(connection, data)` for everything it receives, until the block ends."""
 
     def follow(connection: socket.socket) -> None:
         with connection:
@@ -124,7 +124,7 @@ def answering(answer: Callable[[socket.socket, bytes], None]) -> Iterator[wire.A
 
 
 def echoing(times: int) -> Callable[[socket.socket, bytes], None]:
-    """Lets everyone in, and says back so many times what it is told."""
+    """A server that accepts every handshake, and sends each message back `times` times."""
 
     def answer(connection: socket.socket, data: bytes) -> None:
         connection.sendall(UPGRADED if data.startswith(b"GET") else data * times)
@@ -132,18 +132,18 @@ def echoing(times: int) -> Callable[[socket.socket, bytes], None]:
     return answer
 
 
-def talking_to_itself(address: wire.Address) -> Traffic:
-    says = wire.frame(wire.text())
-    return Traffic([], [(wire.upgrade(address, "/"), says)] * 2, answers=True)
+def echo_traffic(address: wire.Address) -> Traffic:
+    payload = wire.frame(wire.marked_text())
+    return Traffic([], [(wire.upgrade(address, "/"), payload)] * 2, answers=True)
 
 
 def clients(library: ctypes.CDLL, address: wire.Address) -> Clients:
-    return Clients(library, address, talking_to_itself(address), lambda: None)
+    return Clients(library, address, echo_traffic(address), lambda: None)
 
 
 @needs_compiler
-def test_what_arrives_is_counted_and_timed(library: ctypes.CDLL) -> None:
-    """As many arrivals as messages, each with a latency within the time that all of it took."""
+def test_arrivals_are_counted_and_timed(library: ctypes.CDLL) -> None:
+    """There are as many arrivals as messages, and each latency is within the duration of the run."""
     with answering(echoing(1)) as address, clients(library, address) as two:
         assert two.open().opened.total == 2
         result = two.publish(0.1)
@@ -152,10 +152,10 @@ def test_what_arrives_is_counted_and_timed(library: ctypes.CDLL) -> None:
 
 
 @needs_compiler
-def test_a_message_that_comes_in_pieces_is_one_message(library: ctypes.CDLL) -> None:
-    """A mark may be cut anywhere on its way."""
+def test_a_message_in_several_parts_is_counted_once(library: ctypes.CDLL) -> None:
+    """A marker may be split anywhere."""
 
-    def drop_by_drop(connection: socket.socket, data: bytes) -> None:
+    def byte_by_byte(connection: socket.socket, data: bytes) -> None:
         if data.startswith(b"GET"):
             connection.sendall(UPGRADED)
             return
@@ -163,7 +163,7 @@ def test_a_message_that_comes_in_pieces_is_one_message(library: ctypes.CDLL) -> 
         for at in range(len(data)):
             connection.send(data[at : at + 1])
 
-    with answering(drop_by_drop) as address, clients(library, address) as two:
+    with answering(byte_by_byte) as address, clients(library, address) as two:
         two.open()
         result = two.publish(0.1)
     assert result.arrived == result.complete > 0
@@ -171,7 +171,7 @@ def test_a_message_that_comes_in_pieces_is_one_message(library: ctypes.CDLL) -> 
 
 @needs_compiler
 def test_messages_that_arrive_twice_fail_the_run(library: ctypes.CDLL) -> None:
-    """A server does not get faster by saying everything twice."""
+    """A server gains nothing by sending everything twice."""
     with answering(echoing(2)) as address, clients(library, address) as two:
         two.open()
         with pytest.raises(RunFailed, match="twice"):
@@ -179,8 +179,8 @@ def test_messages_that_arrive_twice_fail_the_run(library: ctypes.CDLL) -> None:
 
 
 @needs_compiler
-def test_a_refusal_fails_the_run_with_its_words(library: ctypes.CDLL) -> None:
-    """The status line of the answer is what whoever reads the results needs to know."""
+def test_a_rejected_handshake_fails_the_run_with_the_status_line(library: ctypes.CDLL) -> None:
+    """The error contains the status line of the response."""
 
     def refuse(connection: socket.socket, _: bytes) -> None:
         connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
@@ -191,7 +191,7 @@ def test_a_refusal_fails_the_run_with_its_words(library: ctypes.CDLL) -> None:
 
 @needs_compiler
 def test_a_lost_connection_fails_the_run(library: ctypes.CDLL) -> None:
-    """Nobody is fast by hanging up."""
+    """A server gains nothing by closing connections."""
 
     def hang_up(connection: socket.socket, data: bytes) -> None:
         if data.startswith(b"GET"):
@@ -207,7 +207,7 @@ def test_a_lost_connection_fails_the_run(library: ctypes.CDLL) -> None:
 
 @needs_compiler
 def test_an_interruption_ends_a_run(library: ctypes.CDLL) -> None:
-    """Ctrl-C reaches whoever waits for the clients, even in the middle of C."""
+    """Ctrl-C interrupts a run even while C code is running."""
 
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -216,10 +216,10 @@ def test_an_interruption_ends_a_run(library: ctypes.CDLL) -> None:
         if data.startswith(b"GET"):
             connection.sendall(UPGRADED)
 
-    # What is started in the background of a shell is told to ignore it.
+    # Processes started in the background of a shell ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with answering(silent) as address, Clients(library, address, talking_to_itself(address), interrupt) as two:
+        with answering(silent) as address, Clients(library, address, echo_traffic(address), interrupt) as two:
             two.open()
             with pytest.raises(KeyboardInterrupt):
                 two.publish(30)
@@ -227,45 +227,45 @@ def test_an_interruption_ends_a_run(library: ctypes.CDLL) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_buckets_follow_one_another_without_a_gap() -> None:
-    """Each bucket begins where the one before ends, 3 % wide at most once past the first."""
+def test_histogram_buckets_have_no_gaps() -> None:
+    """Each bucket begins where the previous one ends, and is at most 3 % wide."""
     bounds = [lower_bound(bucket) for bucket in range(BUCKETS)]
     assert bounds == sorted(set(bounds))
     assert all(high - low <= max(1, low / 32) for low, high in pairwise(bounds))
 
 
-def test_quantiles_are_those_of_the_values() -> None:
-    """Half of the values lie below the median, all of them below the end."""
+def test_quantiles_match_the_values() -> None:
+    """Half of the values lie below the median, all of them below the maximum."""
     one_ms = next(bucket for bucket in range(BUCKETS) if lower_bound(bucket + 1) > 1_000_000)
     histogram = Histogram({one_ms: 50, one_ms + 64: 50})
     assert histogram.quantile(0.5) == pytest.approx(1.0, rel=0.04)
     assert histogram.quantile(0.51) == histogram.quantile(1) == pytest.approx(4.0, rel=0.04)
 
 
-def test_a_template_has_all_places_of_its_digits() -> None:
-    """The number goes wherever the digits stand."""
+def test_a_template_finds_all_offsets_of_its_digits() -> None:
+    """The offsets of all digit placeholders are found."""
     template = wire.Template.of(b"a########b@########@")
-    assert template.places == [1, 11]
+    assert template.offsets == [1, 11]
 
 
 def records(**medians: float) -> list[Record]:
     samples = Samples("fanout")
-    for subject, median in medians.items():
-        samples.add("4 in flight", subject.replace("_", "-"), {"per_second": median})
+    for target, median in medians.items():
+        samples.add("4 in flight", target.replace("_", "-"), {"per_second": median})
     return samples.records()
 
 
-def test_bars_compare_what_was_measured() -> None:
-    """Of the peers that were there, each with its own bar; the others are not spoken of."""
-    found = reached(records(Loa=80_000, fastapi=20_000, c_loop=110_000))
-    assert {(each.bar.against, round(each.value, 2), each.met) for each in found} == {
+def test_thresholds_compare_measured_peers_only() -> None:
+    """Only peers that were measured are compared, each with its own threshold."""
+    found = evaluate(records(Loa=80_000, fastapi=20_000, c_loop=110_000))
+    assert {(each.threshold.against, round(each.value, 2), each.met) for each in found} == {
         ("fastapi", 4.0, True),
         ("c-loop", 0.73, False),
     }
 
 
-def test_a_table_gives_median_range_and_ratio() -> None:
-    """Several rounds are shown with how far they spread."""
+def test_a_table_shows_median_range_and_ratio() -> None:
+    """The range of several rounds is shown."""
     samples = Samples("fanout")
     for ours, theirs in ((300, 100), (200, 100), (400, 100)):
         samples.add("4 in flight", "Loa", {"per_second": ours})
@@ -275,9 +275,9 @@ def test_a_table_gives_median_range_and_ratio() -> None:
     assert ["ws", "100 (100–100)", "3.00"] in rows
 
 
-def test_every_peer_says_how_it_is_run(tmp_path: Path) -> None:
-    """Each takes part in something, under its name, and its program is one of ours."""
+def test_every_peer_has_a_description_and_a_workload(tmp_path: Path) -> None:
+    """Each peer takes part in a workload, under its own name, with a description."""
     for name, peer in catalog(tmp_path).items():
         assert peer.name == name
-        assert peer.how
-        assert set(peer.talks) <= {*WORKLOADS, "idle-streams"}
+        assert peer.description
+        assert set(peer.workloads) <= {*WORKLOADS, "idle-streams"}

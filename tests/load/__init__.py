@@ -1,1 +1,2 @@
-"""Load: `python -m tests.load --help`. Not collected by pytest; `tests/test_load.py` runs its smallest size."""
+"""The load test: `python -m tests.load --help`. pytest collects nothing here; `tests/test_load.py` runs the smallest
+size."""

@@ -1,4 +1,4 @@
-"""What every workload stands on: the sizes, the world, the peers to measure beside Loa, and the measuring itself."""
+"""What all workloads share: sizes, the database, the peers, and the measurement itself."""
 
 import ctypes
 import os
@@ -11,18 +11,18 @@ from typing import Any
 from tests.load import machine
 from tests.load.catalog import Peer
 from tests.load.clients import Clients, Result, Traffic
+from tests.load.database import LoadDatabase
 from tests.load.loa import loa
 from tests.load.machine import Cores
-from tests.load.native import CannotBuild
+from tests.load.native import BuildError
 from tests.load.progress import Progress
 from tests.load.results import Samples
-from tests.load.subject import CannotStart, Subject
-from tests.load.world import World
+from tests.load.target import LoadTarget, StartError
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything; each can be set on the command line. Times are in seconds."""
+    """The size of everything; each can be set on the command line. Times are in seconds."""
 
     rounds: int = 5
     seconds: float = 5.0
@@ -33,18 +33,18 @@ class Sizes:
     senders: int = 100
     idle: int = 5000
     first: int = 200
-    """Idle connections that are there before memory is first looked at."""
+    """Idle connections that are opened before memory is first measured."""
     storm: int = 2000
     early: int = 100
     connections: tuple[int, ...] = (1000, 2000, 5000, 10_000)
     messages: tuple[int, ...] = (1000, 10_000, 100_000)
-    """A million takes the embedded database a quarter of an hour to write."""
+    """A million messages take the embedded database 25 minutes to write."""
     conversations: tuple[int, ...] = (10, 200, 2000)
     pages: int = 200
 
     @classmethod
     def smoke(cls) -> "Sizes":
-        """Just enough to go through everything once."""
+        """The smallest sizes that run all of the code once."""
         return cls(
             rounds=1,
             seconds=0.3,
@@ -62,18 +62,18 @@ class Sizes:
             pages=5,
         )
 
-    def changed(self, **given: Any) -> "Sizes":
-        """With what is not None in its place."""
+    def override(self, **given: Any) -> "Sizes":
+        """Return the sizes with all given values that are not None."""
         names = {field.name for field in fields(self)}
         return replace(self, **{name: value for name, value in given.items() if name in names and value is not None})
 
 
 @dataclass
-class Bench:
-    """`work`: where programs are built and servers keep their files."""
+class BenchmarkContext:
+    """`work` is the directory for built programs and the servers' files."""
 
     sizes: Sizes
-    world: World
+    database: LoadDatabase
     peers: Sequence[Peer]
     cores: Cores
     work: Path
@@ -81,62 +81,64 @@ class Bench:
     progress: Progress
     open_files: int
     stack: ExitStack
-    """What is left there is ended with the run."""
-    _loa: Subject | None = None
+    """Everything entered here ends with the run."""
+    _loa: LoadTarget | None = None
 
-    def loa(self) -> Subject:
-        """A running Loa that the workloads share."""
+    def shared_loa(self) -> LoadTarget:
+        """Return a running Loa that the workloads share."""
         if self._loa is None:
-            self._loa = self.stack.enter_context(self.fresh_loa())
+            self._loa = self.stack.enter_context(self.start_loa())
         return self._loa
 
-    def fresh_loa(self) -> AbstractContextManager[Subject]:
-        """Another one, which nobody has connected to."""
-        return loa(self.world, self.cores, self.work)
+    def start_loa(self) -> AbstractContextManager[LoadTarget]:
+        """Start another Loa that has had no connections yet."""
+        return loa(self.database, self.cores, self.work)
 
     @contextmanager
-    def started(self, workload: str, samples: Samples) -> Iterator[list[tuple[Peer, Subject]]]:
-        """The peers of a workload, running; one that does not start is left out, with a word."""
+    def running_peers(self, workload: str, samples: Samples) -> Iterator[list[tuple[Peer, LoadTarget]]]:
+        """Run the peers of a workload. A peer that does not start is left out and reported."""
         with ExitStack() as stack:
             running = []
-            for peer in self.peers_of(workload):
+            for peer in self.peers_for(workload):
                 try:
-                    subject = stack.enter_context(self.running(peer))
-                except (CannotStart, CannotBuild) as error:
+                    target = stack.enter_context(self.run_peer(peer))
+                except (StartError, BuildError) as error:
                     samples.fail("start", peer.name, str(error))
                     self.progress.say(f"{peer.name} is left out: {error}")
                 else:
-                    running.append((peer, subject))
+                    running.append((peer, target))
             yield running
 
-    def running(self, peer: Peer) -> AbstractContextManager[Subject]:
-        """The peer as a context manager; see `Peer.running`."""
-        # Beside the world's own database, on the same server.
-        environment = {"MONGODB_URI": self.world.beside("plan")}
-        return peer.running(self.work, self.cores, environment)
+    def run_peer(self, peer: Peer) -> AbstractContextManager[LoadTarget]:
+        """Run the peer; see `Peer.run`."""
+        # A second database on the same server.
+        environment = {"MONGODB_URI": self.database.sibling_uri("plan")}
+        return peer.run(self.work, self.cores, environment)
 
-    def peers_of(self, workload: str) -> list[Peer]:
-        return [peer for peer in self.peers if workload in peer.talks]
+    def peers_for(self, workload: str) -> list[Peer]:
+        return [peer for peer in self.peers if workload in peer.workloads]
 
-    def clients(self, subject: Subject, traffic: Traffic) -> Clients:
-        return Clients(self.library, subject.address, traffic, self.progress.tick)
+    def clients(self, target: LoadTarget, traffic: Traffic) -> Clients:
+        return Clients(self.library, target.address, traffic, self.progress.tick)
 
-    def settle(self, *subjects: Subject) -> None:
-        """Wait until nothing that ran before runs on."""
-        datastores = self.world.pids
-        machine.settle(lambda: [pid for subject in subjects for pid in subject.pids()] + datastores)
+    def wait_until_idle(self, *subjects: LoadTarget) -> None:
+        """Wait until the servers and datastores have finished earlier work."""
+        datastores = self.database.pids
+        machine.wait_until_idle(lambda: [pid for target in subjects for pid in target.pids()] + datastores)
 
-    def enough_files(self, connections: int) -> bool:
-        """Whether a process may have so many connections."""
+    def allows_connections(self, connections: int) -> bool:
+        """Whether a process may open that many connections."""
         return connections + 200 <= self.open_files
 
-    def clock(self, subject: Subject) -> "Clock":
-        return Clock(subject.pids(), [os.getpid(), *self.world.pids])
+    def start_cpu_clock(self, target: LoadTarget) -> "CpuClock":
+        return CpuClock(target.pids(), [os.getpid(), *self.database.pids])
 
-    def published(self, subject: Subject, clients: Clients, **options: Any) -> tuple[dict[str, float], Result]:
-        """Warm up, publish for the bench's time (see `Clients.publish`), and say what it took."""
+    def measure_publishing(
+        self, target: LoadTarget, clients: Clients, **options: Any
+    ) -> tuple[dict[str, float], Result]:
+        """Warm up, then publish for `sizes.seconds` (see `Clients.publish`). Returns the metrics and the result."""
         clients.publish(self.sizes.warm_up, **options)
-        clock = self.clock(subject)
+        clock = self.start_cpu_clock(target)
         result = clients.publish(self.sizes.seconds, **options)
         server, load = clock.stop()
         metrics = {
@@ -145,12 +147,12 @@ class Bench:
             "cpu_us": server / result.arrived * 1e6,
             "load_busy": load / result.publishing,
         }
-        if not options.get("rate"):  # else it is as many as were asked for
+        if not options.get("rate"):  # otherwise the rate is given
             metrics["per_second"] = result.arrived / result.publishing
         return metrics, result
 
 
-class Clock:
+class CpuClock:
     """The processor time that servers and load use from now on."""
 
     def __init__(self, servers: list[int], load: list[int]) -> None:
@@ -158,6 +160,6 @@ class Clock:
         self._began = machine.cpu_seconds(servers), machine.cpu_seconds(load)
 
     def stop(self) -> tuple[float, float]:
-        """Seconds of the servers, and of the load."""
+        """Return the seconds of the servers, and of the load."""
         servers, load = self._began
         return machine.cpu_seconds(self._servers) - servers, machine.cpu_seconds(self._load) - load

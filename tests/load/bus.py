@@ -1,4 +1,4 @@
-"""`bus`: an event for a group of a thousand, on its way over Redis to three other processes."""
+"""`bus`: an event for a group of a thousand, over Redis to three other processes."""
 
 import asyncio
 import json
@@ -18,32 +18,34 @@ from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from tests.load import loa, wire
-from tests.load.bench import Bench
+from tests.load.bench import BenchmarkContext
 from tests.load.results import Record, Samples
 from tests.running import ROOT
 
 WORKLOAD = "bus"
 CASE = "an event to a group of 1,000 on four processes"
-HOW = "one process publishes, and holds no connection itself; three others hold one connection of the group each"
+DESCRIPTION = (
+    "one process publishes, and holds no connection itself; three others hold one connection of the group each"
+)
 MEMBERS = 1000
 LISTENERS = 3
 EVENTS = 500
 CHANNEL = "load"
-PATIENCE = 60
-"""Seconds for a round, which takes one or two."""
+ROUND_TIMEOUT = 60
+"""Timeout of a round in seconds; it takes one or two."""
 
 
-def run(bench: Bench) -> list[Record]:
+def run(bench: BenchmarkContext) -> list[Record]:
     samples = Samples(WORKLOAD)
     bench.progress.begin(WORKLOAD, bench.sizes.rounds)
     for number in range(1, bench.sizes.rounds + 1):
         bench.progress.step(f"{loa.NAME}, round {number} of {bench.sizes.rounds}")
-        samples.add(CASE, loa.NAME, _measure(bench.world.redis_url, new_id()), how=HOW)
+        samples.add(CASE, loa.NAME, _measure(bench.database.redis_url, new_id()), description=DESCRIPTION)
     return samples.records()
 
 
 def _measure(redis_url: str, channel: str) -> dict[str, float]:
-    """The round's metrics. The channel is its own: a Redis may serve others, too."""
+    """Measure one round. Each round has its own channel, because a Redis server may have other users."""
     command = [sys.executable, "-m", "tests.load.bus", redis_url, channel]
     with ExitStack() as stack:
 
@@ -57,14 +59,14 @@ def _measure(redis_url: str, channel: str) -> dict[str, float]:
 
         listeners = [start("listen") for _ in range(LISTENERS)]
         publisher = start("publish")
-        metrics: dict[str, float] = json.loads(publisher.communicate(timeout=PATIENCE)[0])
-        took = [float(listener.communicate(timeout=PATIENCE)[0]) for listener in listeners]
+        metrics: dict[str, float] = json.loads(publisher.communicate(timeout=ROUND_TIMEOUT)[0])
+        took = [float(listener.communicate(timeout=ROUND_TIMEOUT)[0]) for listener in listeners]
         assert [0] * LISTENERS == [listener.returncode for listener in listeners]
     return {**metrics, "receiver_ms": sum(took) / LISTENERS}
 
 
 class Process:
-    """What of a Loa an event goes through between the service and the connections."""
+    """The part of a Loa process that an event passes between the service and the connections."""
 
     def __init__(self, redis_url: str, channel: str) -> None:
         self.redis = connect(redis_url)
@@ -74,12 +76,12 @@ class Process:
         self.members = [f"{number:024x}" for number in range(MEMBERS)]
 
     async def listen(self) -> None:
-        """Until all of it has come; prints the milliseconds of each."""
+        """Receive all events, and print the milliseconds per event."""
         stream = EventStream(self.registry, Identity(self.members[-1], new_id(), new_id(), time.time() + 3600), CHANNEL)
         self.registry.register(stream)
         await self._start()
         began = time.process_time()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(ROUND_TIMEOUT):
             while len(stream.queue) < EVENTS:
                 await asyncio.sleep(0.01)
         print((time.process_time() - began) / EVENTS * 1000)
@@ -88,7 +90,7 @@ class Process:
         await self._start()
         commands, began = await self._commands(), time.process_time()
         for number in range(1, EVENTS + 1):
-            event = Event("new_message", {"data": wire.text()}, channel=CHANNEL, topic="load", sequence=number)
+            event = Event("new_message", {"data": wire.marked_text()}, channel=CHANNEL, topic="load", sequence=number)
             self.dispatcher.publish(event, self.members)
             while self.bus.outbox_size:
                 await asyncio.sleep(0)
@@ -101,7 +103,7 @@ class Process:
         print("ready", flush=True)
 
     async def _commands(self) -> int:
-        """PUBLISH commands that Redis has been given: those of a few beats are among them."""
+        """Return the number of PUBLISH commands, which includes a few heartbeats."""
         stats: dict[str, Any] = await cast(Any, self.redis.info("commandstats"))
         return int(stats.get("cmdstat_publish", {}).get("calls", 0))
 

@@ -1,4 +1,4 @@
-"""The peers: what people would use instead, each in its best ordinary configuration, and how to talk to it."""
+"""The peers: the programs that people would use instead, each in its best ordinary configuration, and their traffic."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,105 +8,104 @@ from pathlib import Path
 
 from tests.load import wire
 from tests.load.clients import Traffic
-from tests.load.kits import Compiled, Kit, Nginx, NodeModules, Own, Venv
 from tests.load.machine import Cores
-from tests.load.subject import Subject, free_port, process
+from tests.load.runtimes import Compiled, CurrentPython, Nginx, NodeModules, Runtime, Venv
+from tests.load.target import LoadTarget, free_port, run_process
 from tests.load.wire import Address
 
 PEERS = Path(__file__).parent / "peers"
 
-Talk = Callable[[Address, int, int], Traffic]
-"""`talk(address, count, others)`: a workload's traffic with `count` connections; what `others` are, each one says."""
+TrafficFactory = Callable[[Address, int, int], Traffic]
+"""`factory(address, count, others)`: the traffic of a workload with `count` connections; each factory explains
+`others`."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """`talks`: the workloads it takes part in. `command(port, directory)`: how to start it; it may write there first.
-
-    `how`: how it is run, for whoever reads the numbers.
-    """
+    """`workloads` are those in which the peer takes part. `command(port, directory)` returns the command that starts
+    it, and may write to the directory first. `description` says how it is run."""
 
     name: str
-    how: str
-    kit: Kit
+    description: str
+    runtime: Runtime
     command: Callable[[int, Path], Sequence[str]]
-    talks: Mapping[str, Talk] = field(default_factory=dict)
+    workloads: Mapping[str, TrafficFactory] = field(default_factory=dict)
 
     def traffic(self, workload: str, count: int, others: int = 0) -> Callable[[Address], Traffic]:
-        """See `Talk`."""
-        return lambda address: self.talks[workload](address, count, others)
+        """See `TrafficFactory`."""
+        return lambda address: self.workloads[workload](address, count, others)
 
     @contextmanager
-    def running(self, directory: Path, cores: Cores, environment: Mapping[str, str]) -> Iterator[Subject]:
-        """Raises CannotStart, CannotBuild."""
+    def run(self, directory: Path, cores: Cores, environment: Mapping[str, str]) -> Iterator[LoadTarget]:
+        """Run the peer until the block ends. Raises StartError, BuildError."""
         port = free_port()
-        own = directory / self.name
-        own.mkdir(parents=True, exist_ok=True)
-        command = self.command(port, own)
+        peer_directory = directory / self.name
+        peer_directory.mkdir(parents=True, exist_ok=True)
+        command = self.command(port, peer_directory)
         whole = {**os.environ, **environment}
-        with process(command, port, own / "output.log", cores, whole, own) as pids:
-            yield Subject(self.name, self.how, ("127.0.0.1", port), lambda: pids)
+        with run_process(command, port, peer_directory / "output.log", cores, whole, peer_directory) as pids:
+            yield LoadTarget(self.name, self.description, ("127.0.0.1", port), lambda: pids)
 
 
 def sockets(
     path: str,
     *,
-    says: str | None = None,
+    payload: str | None = None,
     ready: bytes = wire.HEAD_ENDS,
     after: bytes = b"",
     keepalive: bytes = wire.PONG,
-) -> Talk:
-    """`count` sockets, where what one more says, all are sent."""
+) -> TrafficFactory:
+    """`count` WebSockets that receive what one more WebSocket sends."""
 
-    def talk(address: Address, count: int, _: int) -> Traffic:
-        speaker = (wire.upgrade(address, path), wire.frame(says or wire.text()))
+    def traffic(address: Address, count: int, _: int) -> Traffic:
+        publisher = (wire.upgrade(address, path), wire.frame(payload or wire.marked_text()))
         listeners = [wire.upgrade(address, path)] * count
-        return Traffic(listeners, [speaker], ready=ready, after=after, keepalive=keepalive)
+        return Traffic(listeners, [publisher], ready=ready, after=after, keepalive=keepalive)
 
-    return talk
-
-
-def streams(path: str, publish: str) -> Talk:
-    """`count` event streams, to which `others` post."""
-
-    def talk(address: Address, count: int, others: int) -> Traffic:
-        says = wire.post(address, publish, wire.text(), kind="text/plain")
-        return Traffic([wire.stream(address, path)] * count, [(b"", says)] * others, keepalive=b"")
-
-    return talk
+    return traffic
 
 
-def rooms(path: Callable[[int, str], str]) -> Talk:
-    """`count` sockets in one room, where one more talks, and `others` that come to another room."""
+def streams(path: str, publish: str) -> TrafficFactory:
+    """`count` event streams, to which `others` connections post."""
 
-    def talk(address: Address, count: int, others: int) -> Traffic:
-        speaker = (wire.upgrade(address, path(count, "talk")), wire.frame(wire.text()))
+    def traffic(address: Address, count: int, others: int) -> Traffic:
+        payload = wire.post(address, publish, wire.marked_text(), kind="text/plain")
+        return Traffic([wire.stream(address, path)] * count, [(b"", payload)] * others, keepalive=b"")
+
+    return traffic
+
+
+def rooms(path: Callable[[int, str], str]) -> TrafficFactory:
+    """`count` WebSockets and a publisher in one room, and `others` that join another room later."""
+
+    def traffic(address: Address, count: int, others: int) -> Traffic:
+        publisher = (wire.upgrade(address, path(count, "talk")), wire.frame(wire.marked_text()))
         listeners = [wire.upgrade(address, path(index, "talk")) for index in range(count)]
         late = [wire.upgrade(address, path(count + 1 + index, "quiet")) for index in range(others)]
-        return Traffic(listeners, [speaker], late)
+        return Traffic(listeners, [publisher], late)
 
-    return talk
+    return traffic
 
 
 def senders(address: Address, count: int, _: int) -> Traffic:
-    """`count` people, each in a conversation of their own, each waiting for their acks."""
-    says = wire.frame({"ref": wire.MARK, "content": "x" * wire.TEXT_BYTES})
-    speakers = []
+    """`count` users, each in its own conversation, each waiting for its acks."""
+    payload = wire.frame({"ref": wire.MARKER, "content": "x" * wire.TEXT_BYTES})
+    publishers = []
     for index in range(count):
         path = f"/ws/chat?user={index:024x}&conversation={index:024x}"
-        speakers.append((wire.upgrade(address, path), says))
-    return Traffic([], speakers, answers=True)
+        publishers.append((wire.upgrade(address, path), payload))
+    return Traffic([], publishers, answers=True)
 
 
 def catalog(work: Path) -> dict[str, Peer]:
-    """All peers by name; their programs are, or will be, in `work`."""
-    venv, node, nginx, own = Venv(work), NodeModules(work), Nginx(work), Own()
+    """All peers by name. Their programs are installed in `work`."""
+    venv, node, nginx, current_python = Venv(work), NodeModules(work), Nginx(work), CurrentPython()
     loop = Compiled("peers/loop.c", work)
 
     def uvicorn(app: str) -> Callable[[int, Path], list[str]]:
         def command(port: int, _: Path) -> list[str]:
             options = ("--host", "127.0.0.1", "--port", str(port), "--app-dir", str(PEERS), "--log-level", "error")
-            # No ping within the length of a run: the clients answer none.
+            # No ping during a run: the clients do not answer pings.
             return [venv.python, "-m", "uvicorn", f"{app}:app", *options, "--ws-ping-interval", "3600"]
 
         return command
@@ -123,11 +122,11 @@ def catalog(work: Path) -> dict[str, Peer]:
         configuration.write_text(text.replace("MODULE", str(nginx.module())).replace("PORT", str(port)))
         return [str(nginx.program()), "-p", str(directory), "-e", "stderr", "-c", str(configuration)]
 
-    in_plan = rooms(lambda index, room: f"/ws/chat?user={index}&conversation={room}")
+    in_manager = rooms(lambda index, room: f"/ws/chat?user={index}&conversation={room}")
     in_sanic = rooms(lambda index, room: f"/{room}")
     socketio = sockets(
         "/socket.io/?EIO=4&transport=websocket",
-        says=f'42["message","{wire.text()}"]',
+        payload=f'42["message","{wire.marked_text()}"]',
         ready=b"40{",
         after=wire.frame("40"),
         keepalive=b"",
@@ -136,10 +135,10 @@ def catalog(work: Path) -> dict[str, Peer]:
     peers = [
         Peer(
             "fastapi",
-            "the plan's ConnectionManager (a `send_json` for each connection) on uvicorn with uvloop, one worker",
+            "a ConnectionManager that calls `send_json` for each connection, on uvicorn with uvloop, one worker",
             venv,
             uvicorn("fastapi_manager"),
-            {"fanout": in_plan, "idle": in_plan, "storm": in_plan},
+            {"fanout": in_manager, "idle": in_manager, "storm": in_manager},
         ),
         Peer(
             "python-socketio",
@@ -176,7 +175,7 @@ def catalog(work: Path) -> dict[str, Peer]:
         ),
         Peer(
             "c-loop",
-            "a bare loop in C: one send() for each dispatcher, and nothing else",
+            "a bare loop in C: one send() for each delivery, and nothing else",
             loop,
             lambda port, _: [loop.program(), str(port)],
             {"fanout": plain_sockets, "sse": plain_streams},
@@ -191,13 +190,13 @@ def catalog(work: Path) -> dict[str, Peer]:
         Peer(
             "sanic-ws",
             "a bare Sanic `@app.websocket`, one process, one `ws.send` after the other",
-            own,
-            lambda port, _: [own.python, str(PEERS / "sanic_websocket.py"), str(port)],
+            current_python,
+            lambda port, _: [current_python.python, str(PEERS / "sanic_websocket.py"), str(port)],
             {"fanout": in_sanic, "idle": in_sanic, "storm": in_sanic},
         ),
         Peer(
             "insert-one",
-            "the plan's send_message on FastAPI: one insert_one for each message, on Loa's database, w: majority, j",
+            "a send_message on FastAPI with one insert_one for each message, on Loa's database, w: majority, j",
             venv,
             uvicorn("insert_one"),
             {"send": senders},

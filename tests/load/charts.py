@@ -1,4 +1,4 @@
-"""Charts of the results, as SVG files that stand by themselves: bars, distributions, and curves of growth."""
+"""Charts of the results as standalone SVG files: bars, distributions, and growth curves."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ LINES = ("#e4572e", "#2e6fe4", "#2a9d62", "#8a4fd0", "#c98a00", "#0f8b9d", "#b33
 
 
 def draw(records: Sequence[Record], directory: Path) -> list[Path]:
-    """A chart or two of each workload in `records`; which files those are."""
+    """Draw one or two charts for each workload in `records`. Returns their paths."""
     made = []
     for workload in dict.fromkeys(record.workload for record in records):
         rows = [record for record in records if record.workload == workload]
@@ -38,7 +38,7 @@ def draw(records: Sequence[Record], directory: Path) -> list[Path]:
 
 
 class Panel:
-    """Shapes one below the other; `height` is what they take."""
+    """The shapes of one chart panel and its height."""
 
     def __init__(self, title: str) -> None:
         self.shapes: list[str] = []
@@ -74,28 +74,28 @@ class Panel:
 
 
 def _bars(title: str, records: list[Record]) -> Panel | None:
-    """What the case is about, the best first, with the range of the rounds."""
+    """The main metric of a case, best value first, with the range of the rounds."""
     name = next((name for name in METRICS if any(name in record.metrics for record in records)), "")
     rows = [record for record in records if name in record.metrics]
     if not rows:
         return None
     rows.sort(key=lambda record: record.metrics[name].median, reverse=not METRICS[name].less)
     panel = Panel(f"{title}: {heading(name)}")
-    most = max(record.metrics[name].high for record in rows) or 1
+    highest = max(record.metrics[name].high for record in rows) or 1
     room = WIDTH - 2 * MARGIN - NAMES - 90
     for record in rows:
-        spread, y = record.metrics[name], panel.height
-        ink = OURS if record.subject == loa.NAME else ALSO_OURS if record.subject.startswith(loa.NAME) else OTHERS
+        summary, y = record.metrics[name], panel.height
+        ink = OURS if record.target == loa.NAME else ALSO_OURS if record.target.startswith(loa.NAME) else OTHERS
         middle = y + BAR / 2
-        ours = record.subject.startswith(loa.NAME)
-        panel.text(NAMES - 10, middle + 4, record.subject, anchor="end", weight=600 if ours else 400)
-        panel.box(NAMES, y, spread.median / most * room, BAR, ink)
-        low, high = (NAMES + value / most * room for value in (spread.low, spread.high))
+        ours = record.target.startswith(loa.NAME)
+        panel.text(NAMES - 10, middle + 4, record.target, anchor="end", weight=600 if ours else 400)
+        panel.box(NAMES, y, summary.median / highest * room, BAR, ink)
+        low, high = (NAMES + value / highest * room for value in (summary.low, summary.high))
         if high - low > 1:
             panel.line(low, middle, high, middle, INK)
             for end in (low, high):
                 panel.line(end, middle - 4, end, middle + 4, INK)
-        panel.text(high + 8, middle + 4, f"{spread.median:,.{METRICS[name].digits}f}", ink=FAINT)
+        panel.text(high + 8, middle + 4, f"{summary.median:,.{METRICS[name].digits}f}", ink=FAINT)
         panel.height += BAR + GAP
     return panel
 
@@ -106,7 +106,7 @@ def heading(name: str) -> str:
 
 
 def _distribution(title: str, records: list[Record]) -> Panel | None:
-    """The share of all that had arrived within a time; the time's scale is logarithmic."""
+    """The share of messages that arrived within a time, on a logarithmic time scale."""
     rows = [record for record in records if record.latency.counts]
     if not rows:
         return None
@@ -136,13 +136,13 @@ def _distribution(title: str, records: list[Record]) -> Panel | None:
         panel.curve([(points[0][0], top + PLOT), *points], ink)
         y = top + 10 + number * 20
         panel.line(right + 16, y - 4, right + 36, y - 4, ink, 3)
-        panel.text(right + 42, y, record.subject)
+        panel.text(right + 42, y, record.target)
     panel.height += PLOT + 34
     return panel
 
 
 def _growth(title: str, records: list[Record]) -> Panel | None:
-    """A number over what grows, from nothing on, so that what stays the same looks level."""
+    """A metric over the growing size. The axis begins at 0, so that a constant value looks level."""
     rows = sorted((record for record in records if record.size and record.metrics), key=lambda record: record.size)
     name = next((name for name in ("cpu_us", "ms") if rows and name in rows[0].metrics), "")
     if not name:
@@ -150,21 +150,21 @@ def _growth(title: str, records: list[Record]) -> Panel | None:
     panel = Panel(f"{title}: {METRICS[name].heading}")
     left, right, top, plot = 70, WIDTH - 2 * MARGIN - 20, panel.height, PLOT * 0.6
     step = _round_step(max(record.metrics[name].high for record in rows))
-    most = step * STEPS
+    highest = step * STEPS
     first, last = math.log10(rows[0].size), math.log10(rows[-1].size)
 
     def place(size: int, value: float) -> tuple[float, float]:
         across = (math.log10(size) - first) / ((last - first) or 1)
-        return left + across * (right - left), top + plot * (1 - value / most)
+        return left + across * (right - left), top + plot * (1 - value / highest)
 
     for number in range(STEPS + 1):
         _, y = place(rows[0].size, step * number)
         panel.line(left, y, right, y)
         panel.text(left - 8, y + 4, f"{step * number:g}", ink=FAINT, anchor="end")
     for record in rows:
-        spread = record.metrics[name]
-        x, y = place(record.size, spread.median)
-        panel.line(x, place(record.size, spread.low)[1], x, place(record.size, spread.high)[1], OURS)
+        summary = record.metrics[name]
+        x, y = place(record.size, summary.median)
+        panel.line(x, place(record.size, summary.low)[1], x, place(record.size, summary.high)[1], OURS)
         panel.dot(x, y, OURS)
         panel.text(x, top + plot + 18, f"{record.size:,}", ink=FAINT, anchor="middle")
     panel.curve([place(record.size, record.metrics[name].median) for record in rows], OURS)
@@ -172,14 +172,14 @@ def _growth(title: str, records: list[Record]) -> Panel | None:
     return panel
 
 
-def _round_step(most: float) -> float:
-    """The least of 1, 2, 2.5, 5 and so on of which STEPS reach as far as `most`."""
-    power = 10.0 ** math.floor(math.log10(most / STEPS or 1))
-    return next(power * times for times in (1, 2, 2.5, 5, 10) if power * times * STEPS >= most)
+def _round_step(highest: float) -> float:
+    """Return the smallest of 1, 2, 2.5, 5, 10 … with which STEPS steps reach `highest`."""
+    power = 10.0 ** math.floor(math.log10(highest / STEPS or 1))
+    return next(power * times for times in (1, 2, 2.5, 5, 10) if power * times * STEPS >= highest)
 
 
 def _panels(records: list[Record], shape: Callable[[str, list[Record]], Panel | None]) -> str:
-    """The SVG of one panel for each case."""
+    """Return the SVG with one panel for each case."""
     panels, top = [], MARGIN / 2
     for case in dict.fromkeys(record.case for record in records):
         panel = shape(case, [record for record in records if record.case == case])

@@ -1,8 +1,8 @@
-/* The clients, on one core: they connect, publish, and time what arrives. Built and driven by clients.py.
+/* The clients, on one core: they connect, publish, and measure when messages arrive. Built and driven by clients.py.
  *
- * No protocol is known here. What is sent has been made before (a request, a WebSocket frame), but for eight digits
- * that number the message; and a message has arrived where those digits come in between two '@', whatever is around
- * them. So every server that is measured meets the same clients, which cost the same few instructions.
+ * This file knows no protocol. Requests and WebSocket frames are prepared by Python; only the eight digits that number a
+ * message are filled in here. A message has arrived when its digits are received between two '@', whatever surrounds
+ * them. So every server meets the same clients, which cost the same few instructions.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,17 +21,17 @@
 #include <unistd.h>
 
 #define DIGITS 8
-#define MARK (DIGITS + 2)
-#define RING (1 << 16)      /* messages under way; far more than any window */
-#define BUCKETS 2048        /* of a histogram: 32 for each doubling, so a value is right to 3 % */
+#define MARKER (DIGITS + 2)
+#define RING (1 << 16)      /* messages in flight; far more than any window */
+#define BUCKETS 2048        /* of a histogram: 32 for each doubling, so values are accurate to 3 % */
 #define BUFFER (1 << 18)
-#define MOST_HEAD (1 << 20) /* bytes in which a connection has to become ready */
-#define MOST_PLACES 4
+#define MAX_HEAD (1 << 20) /* bytes within which a connection must become ready */
+#define MAX_OFFSETS 4
 #define EVENTS 1024
-#define KEEPALIVE 15.0      /* seconds; servers take a client that says nothing for 45 s for dead */
+#define KEEPALIVE 15.0      /* seconds; servers close a client that sends nothing for 45 s */
 #define PROGRESS 0.25
 
-enum role { LISTENER, BYSTANDER, CALLER };
+enum role { LISTENER, UNCOUNTED, CALLER };
 enum state { UNUSED, CONNECTING, GREETING, READY };
 enum status { DONE, LATE, LOST, STOPPED };
 
@@ -39,43 +39,43 @@ struct connection {
     int fd;
     enum state state;
     enum role role;
-    const char *request, *ready, *after; /* Python keeps these */
+    const char *request, *ready, *after; /* owned by Python */
     int request_size, ready_size, after_size;
     char *template;
-    int template_size, places[MOST_PLACES], place_count;
+    int template_size, offsets[MAX_OFFSETS], offset_count;
     char *head;
-    int head_size, under_way, tail_size;
-    char tail[MARK];
+    int head_size, in_flight, tail_size;
+    char tail[MARKER];
     uint64_t began;
-    int64_t asked; /* the message that a CALLER waits for the answer to */
+    int64_t awaited; /* the message whose response a CALLER is waiting for */
 };
 
 struct message {
     int64_t number;
     uint64_t sent;
-    int left, speaker;
+    int left, publisher;
 };
 
 struct plan {
-    int first, count, at_once;        /* connections to open, and how many may be opening */
-    const int *speakers;              /* connections that publish, in turn */
-    int speaker_count, window, each;  /* messages under way: in all, and of one speaker */
-    int expect;                       /* listeners that each message reaches */
+    int first, count, max_opening;        /* connections to open, and how many at the same time */
+    const int *publishers;              /* connections that publish, in turn */
+    int publisher_count, window, per_publisher;  /* messages in flight: in all, and of one publisher */
+    int expect;                       /* listeners that each message must reach */
     double rate;                      /* messages a second; 0: as soon as the window allows */
-    double seconds;                   /* publish (or just listen) for so long, and until all are open */
-    double limit;                     /* seconds after which whatever is missing is missing */
+    double seconds;                   /* publish (or just listen) for this long, and until all connections are open */
+    double limit;                     /* seconds after which missing messages count as lost */
 };
 
 struct result {
     int status;
     char error[256];
-    double opening, publishing; /* seconds: first connect to last ready; first send to last arrival */
-    int64_t sent, complete, arrived, strays;
-    uint64_t latency[BUCKETS], opened[BUCKETS]; /* nanoseconds: of arrivals, and of connections getting ready */
+    double opening, publishing; /* seconds from first connect to last ready, and from first send to last arrival */
+    int64_t sent, complete, arrived, duplicates;
+    uint64_t latency[BUCKETS], opened[BUCKETS]; /* nanoseconds until a message arrived, and until a connection was ready */
 };
 
 struct load {
-    int epoll, size, most;
+    int epoll, size, capacity;
     struct sockaddr_in address;
     struct connection *connections;
     struct message *ring;
@@ -83,10 +83,10 @@ struct load {
     char *buffer;
     const char *keepalive;
     int keepalive_size;
-    /* of the run */
+    /* state of the current run */
     const struct plan *plan;
     struct result *result;
-    int opening, ready, under_way, turn;
+    int opening, ready, in_flight, turn;
     uint64_t first_open, last_ready, first_sent, last_arrival;
 };
 
@@ -97,12 +97,12 @@ static uint64_t now_ns(void) {
 }
 
 static void count(uint64_t *histogram, uint64_t value) {
-    int place = (int)value;
+    int bucket = (int)value;
     if (value >= 64) {
         int shift = 63 - __builtin_clzll(value) - 5;
-        place = shift * 32 + (int)(value >> shift);
+        bucket = shift * 32 + (int)(value >> shift);
     }
-    histogram[place < BUCKETS ? place : BUCKETS - 1]++;
+    histogram[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
 }
 
 static void fail(struct load *load, const char *what, const char *detail, int size) {
@@ -117,7 +117,7 @@ static void fail_errno(struct load *load, const char *what, int error) {
     fail(load, what, text, (int)strlen(text));
 }
 
-/* Sends all of it: what a publisher has under way is bounded, so a full buffer is a server that does not read. */
+/* Sends everything. The data in flight is bounded, so a full buffer means that the server does not read. */
 static int send_all(struct load *load, struct connection *connection, const char *data, int size) {
     while (size > 0) {
         ssize_t sent = send(connection->fd, data, (size_t)size, MSG_NOSIGNAL);
@@ -187,8 +187,8 @@ static void connected(struct load *load, int index) {
 }
 
 static void completed(struct load *load, struct message *message, uint64_t now) {
-    load->under_way--;
-    load->connections[message->speaker].under_way--;
+    load->in_flight--;
+    load->connections[message->publisher].in_flight--;
     load->result->complete++;
     load->last_arrival = now;
 }
@@ -201,7 +201,7 @@ static struct message *find(struct load *load, int64_t number) {
 static void arrived(struct load *load, int64_t number, uint64_t now) {
     struct message *message = find(load, number);
     if (!message) {
-        load->result->strays++;
+        load->result->duplicates++;
         return;
     }
     load->result->arrived++;
@@ -218,25 +218,25 @@ static int64_t number_at(const char *digits) {
     return number;
 }
 
-/* Counts the marks from `at` to `end`; what may be the beginning of one more is kept for the next time. */
+/* Counts the markers between `at` and `end`. An incomplete marker at the end is kept for the next call. */
 static void scan(struct load *load, struct connection *connection, const char *at, const char *end, uint64_t now) {
     connection->tail_size = 0;
     while (at < end && (at = memchr(at, '@', (size_t)(end - at)))) {
-        if (end - at < MARK) {
+        if (end - at < MARKER) {
             connection->tail_size = (int)(end - at);
             memcpy(connection->tail, at, (size_t)(end - at));
             return;
         }
-        int64_t number = at[MARK - 1] == '@' ? number_at(at + 1) : -1;
+        int64_t number = at[MARKER - 1] == '@' ? number_at(at + 1) : -1;
         if (number >= 0) arrived(load, number, now);
-        at += number >= 0 ? MARK : 1;
+        at += number >= 0 ? MARKER : 1;
     }
 }
 
-/* Before it is ready, all that a connection has been told is kept: what it waits for may come in pieces. */
+/* Until a connection is ready everything it received is kept, because the awaited text may arrive in parts. */
 static void greet(struct load *load, struct connection *connection, const char *data, int size, uint64_t now) {
-    if (connection->head_size + size > MOST_HEAD) {
-        fail(load, "connecting", "a long answer without what it should hold", 41);
+    if (connection->head_size + size > MAX_HEAD) {
+        fail(load, "connecting", "a long response without the expected text", 41);
         return;
     }
     int had = connection->head_size;
@@ -260,24 +260,24 @@ static void greet(struct load *load, struct connection *connection, const char *
 }
 
 static void answered(struct load *load, struct connection *connection, const char *data, int size, uint64_t now) {
-    if (size < 10 || memcmp(data, "HTTP/1.1 ", 9)) return; /* the rest of an answer */
+    if (size < 10 || memcmp(data, "HTTP/1.1 ", 9)) return; /* not the beginning of a response */
     if (data[9] != '2') {
         fail(load, "refused", data, size);
         return;
     }
-    struct message *message = find(load, connection->asked);
+    struct message *message = find(load, connection->awaited);
     if (message && --message->left == 0) completed(load, message, now);
 }
 
 static void readable(struct load *load, struct connection *connection) {
-    char *data = load->buffer + MARK;
+    char *data = load->buffer + MARKER;
     ssize_t size = recv(connection->fd, data, BUFFER, 0);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (size <= 0) {
-        char told[128];
+        char received[128];
         int kept = connection->head_size < 100 ? connection->head_size : 100;
-        snprintf(told, sizeof told, "%.*s", kept, connection->head ? connection->head : "");
-        fail(load, "the server ended a connection", told, (int)strlen(told));
+        snprintf(received, sizeof received, "%.*s", kept, connection->head ? connection->head : "");
+        fail(load, "the server ended a connection", received, (int)strlen(received));
         return;
     }
     uint64_t now = now_ns();
@@ -294,24 +294,24 @@ static void readable(struct load *load, struct connection *connection) {
 
 static int publish(struct load *load) {
     const struct plan *plan = load->plan;
-    for (int tried = 0; tried < plan->speaker_count; tried++) {
-        int speaker = plan->speakers[load->turn++ % plan->speaker_count];
-        struct connection *connection = &load->connections[speaker];
-        if (connection->state != READY || connection->under_way >= plan->each) continue;
+    for (int tried = 0; tried < plan->publisher_count; tried++) {
+        int publisher = plan->publishers[load->turn++ % plan->publisher_count];
+        struct connection *connection = &load->connections[publisher];
+        if (connection->state != READY || connection->in_flight >= plan->per_publisher) continue;
         int64_t number = load->next++ % 100000000;
         char digits[16];
         snprintf(digits, sizeof digits, "%08lld", (long long)number);
-        for (int i = 0; i < connection->place_count; i++)
-            memcpy(connection->template + connection->places[i], digits, DIGITS);
+        for (int i = 0; i < connection->offset_count; i++)
+            memcpy(connection->template + connection->offsets[i], digits, DIGITS);
         struct message *message = &load->ring[number % RING];
         message->number = number;
         message->left = plan->expect + (connection->role == CALLER);
-        message->speaker = speaker;
+        message->publisher = publisher;
         message->sent = now_ns();
         if (!load->first_sent) load->first_sent = message->sent;
-        connection->asked = number;
-        connection->under_way++;
-        load->under_way++;
+        connection->awaited = number;
+        connection->in_flight++;
+        load->in_flight++;
         load->result->sent++;
         return send_all(load, connection, connection->template, connection->template_size);
     }
@@ -324,72 +324,72 @@ static void keep_alive(struct load *load) {
             send_all(load, &load->connections[i], load->keepalive, load->keepalive_size);
 }
 
-struct load *load_new(const char *host, int port, int most, const char *keepalive, int keepalive_size) {
+struct load *load_new(const char *host, int port, int capacity, const char *keepalive, int keepalive_size) {
     struct load *load = calloc(1, sizeof *load);
     load->epoll = epoll_create1(EPOLL_CLOEXEC);
-    load->most = most;
+    load->capacity = capacity;
     load->address.sin_family = AF_INET;
     load->address.sin_port = htons((uint16_t)port);
     inet_pton(AF_INET, host, &load->address.sin_addr);
-    load->connections = calloc((size_t)most, sizeof *load->connections);
+    load->connections = calloc((size_t)capacity, sizeof *load->connections);
     load->ring = calloc(RING, sizeof *load->ring);
-    load->buffer = malloc(MARK + BUFFER);
+    load->buffer = malloc(MARKER + BUFFER);
     load->keepalive = keepalive;
     load->keepalive_size = keepalive_size;
     return load;
 }
 
-/* The number of a new connection, which a run opens: sends `request`, is ready when told `ready`, and says `after` to
- * the response's head. -1 where there is no room. */
+/* Adds a connection that a run opens, and returns its index, or -1 if there is no room. It sends `request`, sends `after`
+ * once the response head has arrived, and is ready when it has received `ready`. */
 int load_add(struct load *load, int role, const char *request, int request_size, const char *ready, int ready_size,
              const char *after, int after_size) {
-    if (load->size == load->most) return -1;
+    if (load->size == load->capacity) return -1;
     load->connections[load->size] = (struct connection){.fd = -1, .role = (enum role)role, .request = request,
         .request_size = request_size, .ready = ready, .ready_size = ready_size, .after = after, .after_size = after_size};
     return load->size++;
 }
 
-/* What the connection publishes, with the places of its digits. */
-void load_speak(struct load *load, int index, const char *template, int size, const int *places, int place_count) {
+/* Sets what the connection publishes, and the offsets of its digits. */
+void load_set_payload(struct load *load, int index, const char *template, int size, const int *offsets, int offset_count) {
     struct connection *connection = &load->connections[index];
     free(connection->template);
     connection->template = malloc((size_t)size);
     memcpy(connection->template, template, (size_t)size);
     connection->template_size = size;
-    connection->place_count = place_count < MOST_PLACES ? place_count : MOST_PLACES;
-    memcpy(connection->places, places, (size_t)connection->place_count * sizeof *places);
+    connection->offset_count = offset_count < MAX_OFFSETS ? offset_count : MAX_OFFSETS;
+    memcpy(connection->offsets, offsets, (size_t)connection->offset_count * sizeof *offsets);
 }
 
-/* Carry out `plan`. `progress(seconds)` is called now and then, and ends the run where it does not return 0. */
+/* Runs `plan`. `progress(seconds)` is called a few times a second; the run ends if it returns anything but 0. */
 void load_run(struct load *load, const struct plan *plan, struct result *result, int (*progress)(double)) {
     struct epoll_event events[EVENTS];
     memset(result, 0, sizeof *result);
     load->plan = plan;
     load->result = result;
-    load->opening = load->ready = load->under_way = load->turn = 0;
+    load->opening = load->ready = load->in_flight = load->turn = 0;
     load->first_open = load->last_ready = load->first_sent = load->last_arrival = 0;
-    for (int i = 0; i < load->size; i++) load->connections[i].under_way = 0;
+    for (int i = 0; i < load->size; i++) load->connections[i].in_flight = 0;
     int opened = 0;
     uint64_t start = now_ns();
-    double told = 0, alive = 0;
+    double last_progress = 0, last_keepalive = 0;
     while (result->status == DONE) {
         double now = (double)(now_ns() - start) / 1e9;
-        while (opened < plan->count && load->opening < plan->at_once && result->status == DONE)
+        while (opened < plan->count && load->opening < plan->max_opening && result->status == DONE)
             start_connecting(load, plan->first + opened++);
         int over = now >= plan->seconds && load->ready == plan->count;
         if (plan->rate > 0) {
             while (!over && (double)result->sent < now * plan->rate && publish(load)) {}
         } else {
-            while (!over && load->under_way < plan->window && publish(load)) {}
+            while (!over && load->in_flight < plan->window && publish(load)) {}
         }
-        if (over && load->under_way == 0) break;
+        if (over && load->in_flight == 0) break;
         if (now > plan->limit) result->status = LATE;
-        if (now - told >= PROGRESS) {
-            told = now;
+        if (now - last_progress >= PROGRESS) {
+            last_progress = now;
             if (progress(now)) result->status = STOPPED;
         }
-        if (now - alive >= KEEPALIVE) {
-            alive = now;
+        if (now - last_keepalive >= KEEPALIVE) {
+            last_keepalive = now;
             keep_alive(load);
         }
         int wait = 20;
@@ -410,7 +410,7 @@ void load_run(struct load *load, const struct plan *plan, struct result *result,
 }
 
 void load_close(struct load *load) {
-    /* A reset leaves no TIME_WAIT behind: rounds follow one another with thousands of connections each. */
+    /* A reset leaves no TIME_WAIT behind: every round opens thousands of connections. */
     struct linger reset = {1, 0};
     for (int i = 0; i < load->size; i++) {
         struct connection *connection = &load->connections[i];

@@ -1,4 +1,4 @@
-"""A histogram of times, as `clients.c` counts them: 32 buckets for each doubling, right to 3 %."""
+"""A histogram of times, with the buckets of `clients.c`: 32 for each doubling, accurate to 3 %."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ PER_DOUBLING = 32
 
 
 def lower_bound(bucket: int) -> int:
-    """Nanoseconds."""
+    """Return the lower bound of a bucket in nanoseconds."""
     if bucket < LINEAR:
         return bucket
     shift = bucket // PER_DOUBLING - 1
@@ -17,7 +17,7 @@ def lower_bound(bucket: int) -> int:
 
 
 class Histogram(NamedTuple):
-    """`counts`: of each bucket that holds something."""
+    """`counts` has the buckets that are not empty."""
 
     counts: dict[int, int]
 
@@ -38,7 +38,7 @@ class Histogram(NamedTuple):
         return sum(self.counts.values())
 
     def quantile(self, share: float) -> float:
-        """The time, in milliseconds, within which `share` of all lie; 0 where there is nothing."""
+        """Return the time in milliseconds within which `share` of all values lie; 0 without values."""
         wanted, seen = share * self.total, 0
         for bucket, count in self.counts.items():
             seen += count
@@ -47,5 +47,5 @@ class Histogram(NamedTuple):
         return 0.0
 
     def points(self) -> list[tuple[float, int]]:
-        """(milliseconds, count), ascending."""
+        """Return (milliseconds, count), ascending."""
         return [(lower_bound(bucket + 1) / 1e6, count) for bucket, count in self.counts.items()]

@@ -1,4 +1,4 @@
-"""`idle`: the memory of connections that say nothing, each server started anew for each round."""
+"""`idle`: the memory of connections that send nothing; each server is restarted for each round."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -6,36 +6,38 @@ from functools import partial
 from typing import NamedTuple
 
 from tests.load import loa, machine
-from tests.load.bench import Bench
+from tests.load.bench import BenchmarkContext
 from tests.load.clients import RunFailed, Traffic
-from tests.load.native import CannotBuild
+from tests.load.native import BuildError
 from tests.load.results import Record, Samples
-from tests.load.subject import CannotStart, Subject
+from tests.load.target import LoadTarget, StartError
 from tests.load.wire import Address
 
 WORKLOAD = "idle"
 SOCKET, STREAM = "WebSocket", "event stream"
 STREAMS = "idle-streams"
-"""What the catalog calls event streams that say nothing."""
+"""The catalog's name for idle event streams."""
 
 
 class Entry(NamedTuple):
     case: str
     name: str
-    start: Callable[[], AbstractContextManager[Subject]]
+    start: Callable[[], AbstractContextManager[LoadTarget]]
     traffic: Callable[[int], Callable[[Address], Traffic]]
-    """With so many connections."""
+    """The traffic for a number of connections."""
 
 
-def run(bench: Bench) -> list[Record]:
-    samples, world = Samples(WORKLOAD), bench.world
+def run(bench: BenchmarkContext) -> list[Record]:
+    samples, database = Samples(WORKLOAD), bench.database
     entries = [
-        Entry(SOCKET, loa.NAME, bench.fresh_loa, lambda count: lambda address: loa.group(world, address, count)),
-        Entry(STREAM, loa.NAME, bench.fresh_loa, lambda count: lambda address: loa.streams(world, address, count, 0)),
+        Entry(SOCKET, loa.NAME, bench.start_loa, lambda count: lambda address: loa.group(database, address, count)),
+        Entry(
+            STREAM, loa.NAME, bench.start_loa, lambda count: lambda address: loa.streams(database, address, count, 0)
+        ),
     ]
     for case, workload in ((SOCKET, WORKLOAD), (STREAM, STREAMS)):
-        for peer in bench.peers_of(workload):
-            start, traffic = partial(bench.running, peer), partial(peer.traffic, workload)
+        for peer in bench.peers_for(workload):
+            start, traffic = partial(bench.run_peer, peer), partial(peer.traffic, workload)
             entries.append(Entry(case, peer.name, start, traffic))
     bench.progress.begin(WORKLOAD, bench.sizes.rounds * len(entries))
     for number in range(1, bench.sizes.rounds + 1):
@@ -43,24 +45,24 @@ def run(bench: Bench) -> list[Record]:
             bench.progress.step(f"{entry.name}, {entry.case}, round {number} of {bench.sizes.rounds}")
             try:
                 _measure(bench, samples, entry)
-            except (CannotStart, CannotBuild, RunFailed) as error:
+            except (StartError, BuildError, RunFailed) as error:
                 samples.fail(entry.case, entry.name, str(error))
                 bench.progress.say(f"{entry.name}, {entry.case}: {error}")
     return samples.records()
 
 
-def _measure(bench: Bench, samples: Samples, entry: Entry) -> None:
-    """What the later ones add to what the first ones, which still pay for what is needed but once, have left."""
+def _measure(bench: BenchmarkContext, samples: Samples, entry: Entry) -> None:
+    """Measure the memory that the later connections add: the first ones also pay for what is needed only once."""
     sizes = bench.sizes
     with (
-        entry.start() as subject,
-        bench.clients(subject, entry.traffic(sizes.first)(subject.address)) as first,
-        bench.clients(subject, entry.traffic(sizes.idle)(subject.address)) as rest,
+        entry.start() as target,
+        bench.clients(target, entry.traffic(sizes.first)(target.address)) as first,
+        bench.clients(target, entry.traffic(sizes.idle)(target.address)) as rest,
     ):
         first.open()
-        bench.settle(subject)
-        before = machine.resident_bytes(subject.pids())
+        bench.wait_until_idle(target)
+        before = machine.resident_bytes(target.pids())
         rest.open()
-        bench.settle(subject)
-        grown = machine.resident_bytes(subject.pids()) - before
-    samples.add(entry.case, entry.name, {"kilobytes": grown / sizes.idle / 1024}, how=subject.how)
+        bench.wait_until_idle(target)
+        grown = machine.resident_bytes(target.pids()) - before
+    samples.add(entry.case, entry.name, {"kilobytes": grown / sizes.idle / 1024}, description=target.description)

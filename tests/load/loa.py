@@ -1,4 +1,4 @@
-"""Loa, whole: `python -m service` with one worker, as its users run it, but without rate limits."""
+"""A complete Loa: `python -m service` with one worker, as its users run it, but without rate limits."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,16 +8,16 @@ from uuid import uuid4
 
 from tests.load import wire
 from tests.load.clients import Traffic
+from tests.load.database import DAY, LoadDatabase, User
 from tests.load.machine import Cores
-from tests.load.subject import HOST, Subject
-from tests.load.wire import DIGITS, MARK, Address
-from tests.load.world import DAY, Person, World
+from tests.load.target import HOST, LoadTarget
+from tests.load.wire import MARKER, NUMBER_PLACEHOLDER, Address
 from tests.running import running
 
 NAME = "Loa"
-HOW = (
-    "`python -m service`, one worker, RATE_LIMITS=off; every connection signed in, every message stored and carried "
-    "by the bus; worker on the servers' core, datastores on the clients'"
+DESCRIPTION = (
+    "`python -m service`, one worker, RATE_LIMITS=off; every connection is signed in, every message is stored and "
+    "carried by the bus; worker on the servers' core, datastores on the clients'"
 )
 SOCKET = "/api/v1/ws/chat"
 SOCKET_READY = b'"type":"hello"'
@@ -26,12 +26,12 @@ STREAM_READY = b"event: hello"
 
 
 @contextmanager
-def loa(world: World, cores: Cores, directory: Path) -> Iterator[Subject]:
-    """A running Loa on the world's database; the worker's processor time and memory count."""
+def loa(database: LoadDatabase, cores: Cores, directory: Path) -> Iterator[LoadTarget]:
+    """Run Loa on the load database. The worker's processor time and memory are measured."""
     environment = {
-        "MONGODB_URI": world.mongodb_uri,
-        "REDIS_URL": world.redis_url,
-        "JWT_SECRET": world.secret,
+        "MONGODB_URI": database.mongodb_uri,
+        "REDIS_URL": database.redis_url,
+        "JWT_SECRET": database.secret,
         "DATA_DIR": str(directory / "loa"),
         "ACCESS_TOKEN_TTL": str(DAY),
         "WEB_CONCURRENCY": "1",
@@ -39,88 +39,89 @@ def loa(world: World, cores: Cores, directory: Path) -> Iterator[Subject]:
         "LOG_LEVEL": "WARNING",
     }
     with ExitStack() as stack:
-        with cores.of_server():
+        with cores.on_server_core():
             server = stack.enter_context(running(environment, directory / "loa.log"))
-        yield Subject(NAME, HOW, (HOST, urlsplit(server.url).port or 0), lambda: server.workers)
+        yield LoadTarget(NAME, DESCRIPTION, (HOST, urlsplit(server.url).port or 0), lambda: server.workers)
 
 
-def group(world: World, address: Address, size: int, each: int = 1) -> Traffic:
-    """A conversation of `size` people with so many sockets each; one more of the first speaks."""
-    people = world.people(size)
-    says = message(world.group(people))
+def group(database: LoadDatabase, address: Address, size: int, each: int = 1) -> Traffic:
+    """A conversation of `size` users with `each` WebSockets per user; one more WebSocket of the first user
+    publishes."""
+    users = database.users(size)
+    payload = message(database.create_group(users))
     return Traffic(
-        [socket(address, person) for person in people] * each, [(socket(address, people[0]), says)], ready=SOCKET_READY
+        [socket(address, user) for user in users] * each, [(socket(address, users[0]), payload)], ready=SOCKET_READY
     )
 
 
-def devices(world: World, address: Address, count: int) -> Traffic:
-    """One person with `count` sockets, in a conversation of two; one more of them speaks."""
-    person, other = world.people(2)
-    says = message(world.group([person, other]))
-    return Traffic([socket(address, person)] * count, [(socket(address, person), says)], ready=SOCKET_READY)
+def devices(database: LoadDatabase, address: Address, count: int) -> Traffic:
+    """One user with `count` WebSockets, in a conversation of two; one more of them publishes."""
+    user, other = database.users(2)
+    payload = message(database.create_group([user, other]))
+    return Traffic([socket(address, user)] * count, [(socket(address, user), payload)], ready=SOCKET_READY)
 
 
-def senders(world: World, address: Address, count: int) -> Traffic:
-    """As many people, each in a conversation of its own with one who is not there, each waiting for its acks."""
-    people = world.people(count + 1)
-    absent = people[-1]
-    speakers = []
-    for person in people[:-1]:
-        says = {
+def senders(database: LoadDatabase, address: Address, count: int) -> Traffic:
+    """`count` users, each in a conversation with an absent user, each waiting for its acks."""
+    users = database.users(count + 1)
+    absent = users[-1]
+    publishers = []
+    for user in users[:-1]:
+        payload = {
             "type": "send_message",
-            "ref": MARK,
-            "conversation_id": world.group([person, absent]),
+            "ref": MARKER,
+            "conversation_id": database.create_group([user, absent]),
             "content": "x" * wire.TEXT_BYTES,
             "nonce": _nonce(),
         }
-        speakers.append((socket(address, person), wire.frame(says)))
-    return Traffic([], speakers, ready=SOCKET_READY, answers=True)
+        publishers.append((socket(address, user), wire.frame(payload)))
+    return Traffic([], publishers, ready=SOCKET_READY, answers=True)
 
 
-def streams(world: World, address: Address, count: int, callers: int) -> Traffic:
-    """One author with `count` streams, whose post `callers` others comment on."""
-    author, *others = world.people(callers + 1)
-    path = f"/api/v1/posts/{world.post(author)}/comments"
-    speakers = []
-    for person in others:
-        body = f'{{"content": "{wire.text()}", "nonce": "{_nonce()}"}}'
-        speakers.append((b"", wire.post(address, path, body, wire.bearer(person.token))))
-    return Traffic([stream(address, author)] * count, speakers, ready=STREAM_READY, keepalive=b"")
+def streams(database: LoadDatabase, address: Address, count: int, callers: int) -> Traffic:
+    """One author with `count` streams; `callers` other users comment on the author's post."""
+    author, *others = database.users(callers + 1)
+    path = f"/api/v1/posts/{database.create_post(author)}/comments"
+    publishers = []
+    for user in others:
+        body = f'{{"content": "{wire.marked_text()}", "nonce": "{_nonce()}"}}'
+        publishers.append((b"", wire.post(address, path, body, wire.bearer(user.token))))
+    return Traffic([stream(address, author)] * count, publishers, ready=STREAM_READY, keepalive=b"")
 
 
-def storm(world: World, address: Address, early: int, late: int) -> Traffic:
-    """A group that talks, and many others who come."""
-    people = world.people(early + late)
-    members = people[:early]
+def storm(database: LoadDatabase, address: Address, early: int, late: int) -> Traffic:
+    """A group that sends messages, and `late` users who connect."""
+    users = database.users(early + late)
+    members = users[:early]
     return Traffic(
-        [socket(address, person) for person in members],
-        [(socket(address, members[0]), message(world.group(members)))],
-        [socket(address, person) for person in people[early:]],
+        [socket(address, user) for user in members],
+        [(socket(address, members[0]), message(database.create_group(members)))],
+        [socket(address, user) for user in users[early:]],
         ready=SOCKET_READY,
     )
 
 
 def message(conversation_id: str) -> bytes:
-    """A frame that says something there; the ref has no mark, for an ack is no delivery."""
+    """A frame that sends a message. Its ref has no marker, because an ack is not a delivery."""
     return wire.frame(
         {
             "type": "send_message",
-            "ref": DIGITS,
+            "ref": NUMBER_PLACEHOLDER,
             "conversation_id": conversation_id,
-            "content": wire.text(),
+            "content": wire.marked_text(),
             "nonce": _nonce(),
         }
     )
 
 
-def socket(address: Address, person: Person) -> bytes:
-    return wire.upgrade(address, SOCKET, wire.bearer(person.token))
+def socket(address: Address, user: User) -> bytes:
+    return wire.upgrade(address, SOCKET, wire.bearer(user.token))
 
 
-def stream(address: Address, person: Person) -> bytes:
-    return wire.stream(address, STREAM, wire.bearer(person.token))
+def stream(address: Address, user: User) -> bytes:
+    return wire.stream(address, STREAM, wire.bearer(user.token))
 
 
 def _nonce() -> str:
-    """The digits begin anew with each run, and a nonce is good once."""
-    return f"{uuid4().hex}-{DIGITS}"
+    """A unique nonce: the numbers start again with each run, and a nonce is accepted once."""
+    return f"{uuid4().hex}-{NUMBER_PLACEHOLDER}"

@@ -1,4 +1,4 @@
-"""The machine: who runs on which core, what a process has used of it, and what to call it in a report."""
+"""The machine: which process runs on which core, what processes have used, and its description for the report."""
 
 import os
 import platform
@@ -10,14 +10,14 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
-CALM = 0.05
+IDLE_SHARE = 0.05
 """The share of a core below which servers count as idle."""
-CALM_WITHIN = 10.0
-LOOK = 0.25
+IDLE_TIMEOUT = 10.0
+POLL_INTERVAL = 0.25
 
 
 class Cores:
-    """Servers on one core; clients, and the datastores, which in production are other machines, on the rest."""
+    """Servers run on one core; clients, and the datastores, which in production are other machines, on the others."""
 
     def __init__(self) -> None:
         cores = sorted(os.sched_getaffinity(0))
@@ -25,8 +25,8 @@ class Cores:
         self.load = set(cores[:-1]) or self.server
 
     @contextmanager
-    def of_server(self) -> Iterator[None]:
-        """What is started within runs where servers do."""
+    def on_server_core(self) -> Iterator[None]:
+        """Start processes within the block on the servers' core."""
         os.sched_setaffinity(0, self.server)
         try:
             yield
@@ -34,7 +34,7 @@ class Cores:
             os.sched_setaffinity(0, self.load)
 
     @contextmanager
-    def of_load(self) -> Iterator[None]:
+    def on_load_cores(self) -> Iterator[None]:
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, self.load)
         try:
@@ -44,11 +44,11 @@ class Cores:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """What these processes have used until now, of all cores. One that has ended counts as nothing."""
+    """Return the processor seconds that these processes have used on all cores; an ended process counts as 0."""
     total = 0
     for pid in pids:
         with suppress(OSError):
-            # The name, in brackets, may hold anything: what counts begins after the last one.
+            # The process name in parentheses may contain anything: the fields begin after the last one.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             total += int(fields[11]) + int(fields[12])
     return total / TICKS
@@ -59,22 +59,22 @@ def resident_bytes(pids: Iterable[int]) -> int:
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)
 
 
-def settle(pids: Callable[[], list[int]]) -> None:
-    """Wait until these processes have nothing left to do from what was before; not for ever."""
-    deadline = time.monotonic() + CALM_WITHIN
+def wait_until_idle(pids: Callable[[], list[int]]) -> None:
+    """Wait until these processes have finished earlier work, for a limited time."""
+    deadline = time.monotonic() + IDLE_TIMEOUT
     used = cpu_seconds(pids())
     while time.monotonic() < deadline:
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
         before, used = used, cpu_seconds(pids())
-        if used - before <= CALM * LOOK:
+        if used - before <= IDLE_SHARE * POLL_INTERVAL:
             return
 
 
 def allow_open_files() -> int:
-    """Raise the limit as far as it goes, for this process and what it starts; how many files that is."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
+    """Raise the limit of open files as far as possible, for this process and its children. Returns the limit."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    return hard_limit
 
 
 def description() -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""What shows that it goes on: a progress bar, or without tqdm, or without a terminal, a line for each step."""
+"""Progress display: a bar, or one line per step without tqdm or without a terminal."""
 
 import sys
 from types import TracebackType
@@ -10,11 +10,11 @@ except ImportError:
     tqdm = None
 
 REFRESH = 0.5
-"""Seconds. It is drawn on the clients' core, so not more often than a person needs."""
+"""Seconds between redraws, as rare as a person needs, because drawing uses the clients' core."""
 
 
 class Progress:
-    """`begin` a workload of so many steps, `step` for each. `tick` is for whoever is busy in between."""
+    """Call `begin` for a workload, `step` for each step, and `tick` during long steps."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -45,7 +45,7 @@ class Progress:
             self._bar.update(0)
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if self._bar is None:
             print(text, file=sys.stderr, flush=True)
         else:

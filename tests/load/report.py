@@ -1,14 +1,14 @@
-"""What a person reads of the results: tables, in Markdown, so that they can stand in a README."""
+"""Tables of the results in Markdown."""
 
 from collections.abc import Mapping, Sequence
 
 from tests.load import loa
-from tests.load.bars import SMALLEST, Reached
-from tests.load.results import METRICS, Record, Spread
+from tests.load.results import METRICS, Record, Summary
+from tests.load.thresholds import SMALLEST, ThresholdResult
 
 
 def tables(records: Sequence[Record]) -> str:
-    """One for each case, its subjects in the order of their measuring: the median and, of several rounds, the range."""
+    """One table for each case, in the order of measurement: the median and, with several rounds, the range."""
     cases = dict.fromkeys((record.workload, record.case) for record in records)
     return "\n\n".join(
         _table(workload, case, [record for record in records if (record.workload, record.case) == (workload, case)])
@@ -16,61 +16,63 @@ def tables(records: Sequence[Record]) -> str:
     )
 
 
-def whole(records: Sequence[Record], reached: Sequence[Reached], machine: Mapping[str, object], command: str) -> str:
-    """All there is to say, with the machine and the command that repeats it."""
+def full_report(
+    records: Sequence[Record], results: Sequence[ThresholdResult], machine: Mapping[str, object], command: str
+) -> str:
+    """The complete report, with the machine and the command that repeats the run."""
     where = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items())
-    parts = [f"`{command}` on: {where}.", tables(records), bars(reached) if reached else "", subjects(records)]
+    parts = [f"`{command}` on: {where}.", tables(records), thresholds(results) if results else "", targets(records)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def subjects(records: Sequence[Record]) -> str:
-    """How each was run."""
-    found = {record.subject: record.how for record in records if record.how and not record.size}
-    return "\n".join(f"- {subject}: {how}." for subject, how in found.items())
+def targets(records: Sequence[Record]) -> str:
+    """How each target was run."""
+    found = {record.target: record.description for record in records if record.description and not record.size}
+    return "\n".join(f"- {target}: {description}." for target, description in found.items())
 
 
-def bars(reached: Sequence[Reached]) -> str:
-    """Which bars were met, and by how much."""
+def thresholds(results: Sequence[ThresholdResult]) -> str:
+    """Which thresholds were met, and by how much."""
     rows = [["workload", "case", "what", "bar", "measured", ""]]
-    for each in reached:
-        bar = each.bar
-        what = METRICS[bar.metric].heading
+    for each in results:
+        threshold = each.threshold
+        what = METRICS[threshold.metric].heading
         times = ""
-        if bar.against:
-            what += f", Loa ÷ {bar.against}" if bar.against != SMALLEST else ", the largest ÷ the smallest"
+        if threshold.against:
+            what += f", Loa ÷ {threshold.against}" if threshold.against != SMALLEST else ", the largest ÷ the smallest"
             times = " ×"
-        sign = "≤" if bar.at_most else "≥"
-        bound, value = f"{sign} {bar.bound:g}{times}", f"{each.value:.2f}{times}"
-        rows.append([bar.workload, each.case, what, bound, value, "met" if each.met else "**not met**"])
+        sign = "≤" if threshold.at_most else "≥"
+        bound, value = f"{sign} {threshold.bound:g}{times}", f"{each.value:.2f}{times}"
+        rows.append([threshold.workload, each.case, what, bound, value, "met" if each.met else "**not met**"])
     return _markdown(rows)
 
 
 def _table(workload: str, case: str, records: list[Record]) -> str:
     names = [name for name in METRICS if any(name in record.metrics for record in records)]
-    ours = next((record for record in records if record.subject == loa.NAME), None)
+    ours = next((record for record in records if record.target == loa.NAME), None)
     first = names[0] if names else ""
     compares = ours is not None and len(records) > 1 and first in ours.metrics
     rows = [["", *(METRICS[name].heading for name in names), *(["Loa ÷ it"] if compares else [])]]
     for record in records:
-        row = [record.subject, *(_cell(name, record.metrics.get(name)) for name in names)]
+        row = [record.target, *(_cell(name, record.metrics.get(name)) for name in names)]
         if ours and compares:
             row.append(_ratio(ours.metrics[first], record.metrics.get(first)) if record is not ours else "")
         rows.append(row)
-    failed = [f"{record.subject} failed: {failure}" for record in records for failure in record.failures]
+    failed = [f"{record.target} failed: {failure}" for record in records for failure in record.failures]
     return "\n".join([f"**{workload}: {case}**", "", _markdown(rows), *([""] if failed else []), *failed])
 
 
-def _cell(name: str, spread: Spread | None) -> str:
-    if spread is None:
+def _cell(name: str, summary: Summary | None) -> str:
+    if summary is None:
         return "–"
     digits = METRICS[name].digits
-    text = f"{spread.median:,.{digits}f}"
-    if len(spread.rounds) > 1:
-        text += f" ({spread.low:,.{digits}f}–{spread.high:,.{digits}f})"
+    text = f"{summary.median:,.{digits}f}"
+    if len(summary.rounds) > 1:
+        text += f" ({summary.low:,.{digits}f}–{summary.high:,.{digits}f})"
     return text
 
 
-def _ratio(ours: Spread, theirs: Spread | None) -> str:
+def _ratio(ours: Summary, theirs: Summary | None) -> str:
     return f"{ours.median / theirs.median:.2f}" if theirs and theirs.median else "–"
 
 

@@ -1,4 +1,4 @@
-"""What was measured: for each case and subject the median of its rounds, how far they spread, and every one of them."""
+"""The measurements: for each case and target the median of its rounds, their range, and every round."""
 
 import statistics
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from tests.load.histogram import Histogram
 
 
 class Metric(NamedTuple):
-    """How to show a number; `digits` after the point. `less`: less of it is better."""
+    """How to print a metric: its heading, and `digits` after the point. `less`: a smaller value is better."""
 
     heading: str
     digits: int
@@ -29,11 +29,11 @@ METRICS = {
     "kilobytes": Metric("KB each", 1),
     "load_busy": Metric("load core busy", 2),
 }
-"""In the order of their columns: the first that a case has is what it is about."""
+"""In the order of the columns. The first metric that a case has is its main metric."""
 
 
-class Spread(NamedTuple):
-    """The rounds of one number."""
+class Summary(NamedTuple):
+    """The median, range and values of the rounds of one metric."""
 
     median: float
     low: float
@@ -41,20 +41,20 @@ class Spread(NamedTuple):
     rounds: list[float]
 
     @classmethod
-    def of(cls, rounds: list[float]) -> "Spread":
+    def of(cls, rounds: list[float]) -> "Summary":
         return cls(statistics.median(rounds), min(rounds), max(rounds), rounds)
 
 
 @dataclass
 class Record:
-    """One row: a subject in a case of a workload. `size`: what grows, where something does."""
+    """One row: a target in a case of a workload. `size` is set if the case measures growth."""
 
     workload: str
     case: str
-    subject: str
-    how: str = ""
+    target: str
+    description: str = ""
     size: int = 0
-    metrics: dict[str, Spread] = field(default_factory=dict)
+    metrics: dict[str, Summary] = field(default_factory=dict)
     latency: Histogram = field(default_factory=lambda: Histogram({}))
     failures: list[str] = field(default_factory=list)
 
@@ -62,17 +62,17 @@ class Record:
         return {
             "workload": self.workload,
             "case": self.case,
-            "subject": self.subject,
-            "how": self.how,
+            "subject": self.target,
+            "how": self.description,
             "size": self.size,
-            "metrics": {name: spread._asdict() for name, spread in self.metrics.items()},
+            "metrics": {name: summary._asdict() for name, summary in self.metrics.items()},
             "latency_ms": self.latency.points(),
             "failures": self.failures,
         }
 
 
 class Samples:
-    """Gathers rounds, and makes records of them, in the order in which their cases and subjects first came."""
+    """Collects rounds and returns records in the order in which their cases and targets were first added."""
 
     def __init__(self, workload: str) -> None:
         self._workload = workload
@@ -83,32 +83,32 @@ class Samples:
     def add(
         self,
         case: str,
-        subject: str,
+        target: str,
         metrics: Mapping[str, float],
         latency: Histogram | None = None,
         *,
-        how: str = "",
+        description: str = "",
         size: int = 0,
     ) -> None:
-        record = self._record(case, subject)
-        record.how, record.size = how, size
-        rounds = self._rounds.setdefault((case, subject), {})
+        record = self._record(case, target)
+        record.description, record.size = description, size
+        rounds = self._rounds.setdefault((case, target), {})
         for name, value in metrics.items():
             rounds.setdefault(name, []).append(value)
         if latency:
-            self._latencies.setdefault((case, subject), []).append(latency)
+            self._latencies.setdefault((case, target), []).append(latency)
 
-    def fail(self, case: str, subject: str, message: str) -> None:
-        self._record(case, subject).failures.append(message)
+    def fail(self, case: str, target: str, message: str) -> None:
+        self._record(case, target).failures.append(message)
 
     def records(self) -> list[Record]:
         for key, record in self._records.items():
-            record.metrics = {name: Spread.of(rounds) for name, rounds in self._rounds.get(key, {}).items()}
+            record.metrics = {name: Summary.of(rounds) for name, rounds in self._rounds.get(key, {}).items()}
             record.latency = Histogram.sum(self._latencies.get(key, []))
         return sorted(self._records.values(), key=lambda record: list(dict.fromkeys(self._cases())).index(record.case))
 
     def _cases(self) -> list[str]:
         return [case for case, _ in self._records]
 
-    def _record(self, case: str, subject: str) -> Record:
-        return self._records.setdefault((case, subject), Record(self._workload, case, subject))
+    def _record(self, case: str, target: str) -> Record:
+        return self._records.setdefault((case, target), Record(self._workload, case, target))

@@ -1,4 +1,4 @@
-"""What clients say, made beforehand: requests and frames, with eight digits to fill in that number the message."""
+"""Requests and frames of the clients, prepared in advance, with eight digits to fill in that number the message."""
 
 import json
 import struct
@@ -6,34 +6,34 @@ from typing import Any, NamedTuple
 
 Address = tuple[str, int]
 
-DIGITS = "########"
-MARK = f"@{DIGITS}@"
-"""What a message is known by wherever it arrives."""
+NUMBER_PLACEHOLDER = "########"
+MARKER = f"@{NUMBER_PLACEHOLDER}@"
+"""The marker by which a message is recognised when it arrives."""
 TEXT_BYTES = 200
 
 HEAD_ENDS = b"\r\n\r\n"
 PONG = b"\x8a\x80\0\0\0\0"
-"""A sign of life that answers no ping (RFC 6455, 5.5.3)."""
+"""An unsolicited pong as a keepalive (RFC 6455, 5.5.3)."""
 
 
 class Template(NamedTuple):
-    """Bytes to send, and where in them the digits go."""
+    """Bytes to send, and the offsets of the digits in them."""
 
     data: bytes
-    places: list[int]
+    offsets: list[int]
 
     @classmethod
     def of(cls, data: bytes) -> "Template":
-        places, at = [], data.find(DIGITS.encode())
+        offsets, at = [], data.find(NUMBER_PLACEHOLDER.encode())
         while at >= 0:
-            places.append(at)
-            at = data.find(DIGITS.encode(), at + len(DIGITS))
-        return cls(data, places)
+            offsets.append(at)
+            at = data.find(NUMBER_PLACEHOLDER.encode(), at + len(NUMBER_PLACEHOLDER))
+        return cls(data, offsets)
 
 
-def text(size: int = TEXT_BYTES) -> str:
-    """What somebody says, `size` bytes long, with a mark in it."""
-    return MARK + "x" * (size - len(MARK))
+def marked_text(size: int = TEXT_BYTES) -> str:
+    """Return a text of `size` bytes with a marker."""
+    return MARKER + "x" * (size - len(MARKER))
 
 
 def get(address: Address, path: str, *headers: str) -> bytes:
@@ -42,7 +42,7 @@ def get(address: Address, path: str, *headers: str) -> bytes:
 
 
 def upgrade(address: Address, path: str, *headers: str) -> bytes:
-    """A WebSocket handshake; its key is RFC 6455's example, for nobody here checks the answer to it."""
+    """A WebSocket handshake. Its key is RFC 6455's example; the clients do not check the response to it."""
     key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
     wanted = ("Upgrade: websocket", "Connection: Upgrade", key, "Sec-WebSocket-Version: 13")
     return get(address, path, *wanted, *headers)

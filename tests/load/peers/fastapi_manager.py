@@ -1,7 +1,7 @@
-"""The plan's chat socket on FastAPI, its ConnectionManager as it stands there but for the log lines.
+"""A chat WebSocket on FastAPI with the ConnectionManager of the project's original plan, without its log lines.
 
-Nothing is stored, and nobody's token is checked. `/ws/chat?user=<id>&conversation=<id>`: whoever connects takes part;
-what anyone says there, every participant is sent. Run by `python -m uvicorn fastapi_manager:app`.
+Nothing is stored and no token is checked. `/ws/chat?user=<id>&conversation=<id>`: whoever connects is a participant,
+and every participant receives each message. Run by `python -m uvicorn fastapi_manager:app`.
 """
 
 import logging
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 class ConnectionManager:
     def __init__(self) -> None:
-        # Key: user_id, value: the user's connections, of all tabs and devices.
+        # Maps a user_id to the user's connections of all tabs and devices.
         self.active_connections: dict[str, list[WebSocket]] = {}
 
     async def connect(self, websocket: WebSocket, user_id: str) -> None:

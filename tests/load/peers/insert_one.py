@@ -1,8 +1,9 @@
-"""The plan's `MessageService.send_message`: one `insert_one` for each message, then the conversation, then its sockets.
+"""`MessageService.send_message` of the project's original plan: one `insert_one` for each message, then the
+conversation, then its connections.
 
-On the same database as Loa, with the same write concern. `/ws/chat?user=<id>&conversation=<id>`: what comes is
-`{"ref", "content"}`, and `{"type": "ack", "ref", "data"}` answers it once it is stored. Nobody's token is checked.
-Run by `python -m uvicorn insert_one:app` with MONGODB_URI set.
+It uses the same database as Loa with the same write concern. `/ws/chat?user=<id>&conversation=<id>` receives `{"ref",
+"content"}` and sends `{"type": "ack", "ref", "data"}` once the message is stored. No token is checked. Run by `python
+-m uvicorn insert_one:app` with MONGODB_URI set.
 """
 
 import os
@@ -62,8 +63,8 @@ async def websocket_endpoint(websocket: WebSocket, user: str, conversation: str)
     await manager.connect(websocket, user)
     try:
         while True:
-            said = await websocket.receive_json()
-            data = await send_message(user, conversation, said["content"])
-            await websocket.send_json({"type": "ack", "ref": said["ref"], "data": data})
+            request = await websocket.receive_json()
+            data = await send_message(user, conversation, request["content"])
+            await websocket.send_json({"type": "ack", "ref": request["ref"], "data": data})
     except WebSocketDisconnect:
         manager.disconnect(websocket, user)

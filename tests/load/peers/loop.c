@@ -1,7 +1,8 @@
-/* As fast as one send() for each delivery can be: an epoll server that does nothing else. Run by `loop <port>`.
+/* An epoll server that makes one send() for each delivery and does nothing else: the upper limit for that method.
+ * Run by `loop <port>`.
  *
- * What a WebSocket says, every WebSocket is sent; what is posted, every event stream is sent. Nothing is checked,
- * requests are taken to come whole, and a receiver whose buffer is full is waited for.
+ * A message from a WebSocket is sent to every WebSocket; a posted body is sent to every event stream. Nothing is checked,
+ * requests are assumed to arrive in one read, and the server waits for a receiver whose buffer is full.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,13 +17,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MOST 65536
-#define SIZE 65536
+#define MAX_FDS 65536
+#define BUFFER_SIZE 65536
 
 enum kind { NEW, SOCKET, STREAM };
 
-static enum kind kinds[MOST];
-static int receivers[MOST], places[MOST], receiver_count;
+static enum kind kinds[MAX_FDS];
+static int receivers[MAX_FDS], positions[MAX_FDS], receiver_count;
 
 static const char UPGRADED[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -53,21 +54,21 @@ static void deliver(enum kind kind, const char *data, size_t size) {
 
 static void join(int fd, enum kind kind) {
     kinds[fd] = kind;
-    places[fd] = receiver_count;
+    positions[fd] = receiver_count;
     receivers[receiver_count++] = fd;
 }
 
 static void leave(int fd) {
     if (kinds[fd] != NEW) {
         int last = receivers[--receiver_count];
-        receivers[places[fd]] = last;
-        places[last] = places[fd];
+        receivers[positions[fd]] = last;
+        positions[last] = positions[fd];
     }
     kinds[fd] = NEW;
     close(fd);
 }
 
-/* The frames in `data`, each masked and of less than 64 KiB; those of text are sent on, unmasked. How much was used. */
+/* Forwards the text frames in `data`, unmasked; each is shorter than 64 KiB. Returns the bytes consumed. */
 static size_t on_frames(char *data, size_t size) {
     size_t at = 0;
     while (size - at >= 6) {
@@ -97,7 +98,7 @@ static void on_request(int fd, char *data, size_t size) {
         join(fd, SOCKET);
         send_all(fd, UPGRADED, sizeof UPGRADED - 1);
     } else if (!memcmp(data, "POST", 4)) {
-        char event[SIZE + 16];
+        char event[BUFFER_SIZE + 16];
         int length = snprintf(event, sizeof event, "data: %.*s\n\n", (int)(data + size - body), body);
         deliver(STREAM, event, (size_t)length);
         send_all(fd, POSTED, sizeof POSTED - 1);
@@ -108,8 +109,8 @@ static void on_request(int fd, char *data, size_t size) {
 }
 
 int main(int count, char **arguments) {
-    static char buffer[SIZE], rest[MOST][1024];
-    static size_t kept[MOST];
+    static char buffer[BUFFER_SIZE], rest[MAX_FDS][1024];
+    static size_t kept[MAX_FDS];
     int on = 1, listener = socket(AF_INET, SOCK_STREAM, 0), loop = epoll_create1(0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     address.sin_port = htons((uint16_t)(count > 1 ? atoi(arguments[1]) : 0));
@@ -126,7 +127,7 @@ int main(int count, char **arguments) {
             int fd = events[i].data.fd;
             if (fd == listener) {
                 fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-                if (fd < 0 || fd >= MOST) continue;
+                if (fd < 0 || fd >= MAX_FDS) continue;
                 setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
                 kept[fd] = 0;
                 event = (struct epoll_event){.events = EPOLLIN, .data.fd = fd};
@@ -134,7 +135,7 @@ int main(int count, char **arguments) {
                 continue;
             }
             memcpy(buffer, rest[fd], kept[fd]);
-            ssize_t size = recv(fd, buffer + kept[fd], SIZE - kept[fd], 0);
+            ssize_t size = recv(fd, buffer + kept[fd], BUFFER_SIZE - kept[fd], 0);
             if (size <= 0) {
                 if (size == 0 || errno != EAGAIN) leave(fd);
                 continue;

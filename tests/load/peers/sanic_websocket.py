@@ -1,6 +1,6 @@
-"""A bare Sanic `@app.websocket`: what anyone says in a room, everyone there is sent, one `ws.send` after the other.
+"""A bare Sanic `@app.websocket`: each message is sent to everyone in the room, one `ws.send` after the other.
 
-Nothing is stored, and nobody's token is checked. Run by `python sanic_websocket.py <port>`.
+Nothing is stored and no token is checked. Run by `python sanic_websocket.py <port>`.
 """
 
 import sys
@@ -9,7 +9,7 @@ from collections import defaultdict
 from sanic import Request, Sanic, Websocket
 
 app = Sanic("bare", configure_logging=False)
-# No ping within the length of a run: the clients answer none.
+# No ping during a run: the clients do not answer pings.
 app.config.update(ACCESS_LOG=False, MOTD=False, WEBSOCKET_PING_INTERVAL=3600)
 rooms: defaultdict[str, set[Websocket]] = defaultdict(set)
 

@@ -1,8 +1,8 @@
-"""python-socketio on uvicorn: what anyone says, everyone is sent. Run by `python -m uvicorn socketio_python:app`."""
+"""python-socketio on uvicorn: every message is sent to every client. Run by `python -m uvicorn socketio_python:app`."""
 
 import socketio
 
-# No ping within the length of a run: the clients answer none.
+# No ping during a run: the clients do not answer pings.
 server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"], ping_interval=3600, ping_timeout=3600)
 app = socketio.ASGIApp(server)
 

@@ -1,4 +1,4 @@
-"""sse-starlette with a queue for each stream, on uvicorn: what is posted to `/publish`, every `/stream` gets.
+"""sse-starlette with a queue for each stream, on uvicorn: each body posted to `/publish` is sent to every `/stream`.
 
 Run by `python -m uvicorn sse_starlette_queues:app`.
 """

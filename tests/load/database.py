@@ -1,4 +1,5 @@
-"""The people and conversations of a load test, put straight into the database: registering thousands takes too long."""
+"""The users and conversations of a load test, written directly to the database: registering thousands takes too
+long."""
 
 import asyncio
 import os
@@ -27,18 +28,18 @@ from tests.running import descendants
 
 DAY = 24 * 3600
 BATCH = 1000
-"""Documents in one write: a second or so of the embedded database's time."""
-AT_ONCE = 50
-"""Writes under way."""
+"""Documents in one write: about a second of the embedded database's time."""
+CONCURRENT_WRITES = 50
+"""Concurrent writes."""
 
 
-class Person(NamedTuple):
+class User(NamedTuple):
     id: ObjectId
     token: str
 
 
-class World:
-    """A database of this run's own, and what is in it. `pids`: the processes of the datastores that run for it."""
+class LoadDatabase:
+    """A database of this run, and its content. `pids` are the processes of the embedded datastores."""
 
     def __init__(self, mongodb_uri: str, redis_url: str, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         self._name = f"load_{secrets.token_hex(6)}"
@@ -50,39 +51,39 @@ class World:
         self._mongo = Mongo(self.mongodb_uri)
         self.stores = Stores.build(self._mongo.database)
         self._tokens = Tokens(self.secret, access_ttl=DAY, refresh_ttl=DAY)
-        self._people: list[Person] = []
+        self._users: list[User] = []
         run(self.stores.create_indexes())
 
-    def beside(self, what: str) -> str:
-        """The URI of another database of this run's, dropped with it."""
-        return urlsplit(self.mongodb_uri)._replace(path=f"/{self._name}_{what}").geturl()
+    def sibling_uri(self, suffix: str) -> str:
+        """The URI of another database of this run, which is dropped with it."""
+        return urlsplit(self.mongodb_uri)._replace(path=f"/{self._name}_{suffix}").geturl()
 
-    def people(self, count: int) -> list[Person]:
-        """The first `count`, each signed in; always the same ones."""
-        if count > len(self._people):
-            self.run(self._add_people(count - len(self._people)))
-        return self._people[:count]
+    def users(self, count: int) -> list[User]:
+        """Return the first `count` users, each signed in; always the same ones."""
+        if count > len(self._users):
+            self.run(self._add_users(count - len(self._users)))
+        return self._users[:count]
 
-    def group(self, people: Sequence[Person]) -> str:
-        """The id of a conversation of all of them."""
-        members = [person.id for person in people]
-        made = self.run(self.stores.conversations.create_group(members[0], members[1:], "Load"))
-        return str(made["_id"])
+    def create_group(self, users: Sequence[User]) -> str:
+        """Create a conversation of all `users`. Returns its id."""
+        members = [user.id for user in users]
+        document = self.run(self.stores.conversations.create_group(members[0], members[1:], "Load"))
+        return str(document["_id"])
 
-    def conversations(self, person: Person, other: Person, count: int) -> None:
-        """As many conversations of the two."""
+    def create_conversations(self, user: User, other: User, count: int) -> None:
+        """Create `count` conversations of the two users."""
 
         async def add() -> None:
             create = self.stores.conversations.create_group
-            for first in range(0, count, AT_ONCE):
-                numbers = range(first, min(first + AT_ONCE, count))
-                await asyncio.gather(*[create(person.id, [other.id], f"No. {number}") for number in numbers])
+            for first in range(0, count, CONCURRENT_WRITES):
+                numbers = range(first, min(first + CONCURRENT_WRITES, count))
+                await asyncio.gather(*[create(user.id, [other.id], f"No. {number}") for number in numbers])
 
         self.run(add())
 
-    def history(self, sender: Person, other: Person, count: int, tick: Callable[[], None]) -> str:
-        """The id of a conversation of the two in which so much has been said."""
-        conversation = ObjectId(self.group([sender, other]))
+    def create_history(self, sender: User, other: User, count: int, tick: Callable[[], None]) -> str:
+        """Create a conversation of the two users with `count` messages. Returns its id."""
+        conversation = ObjectId(self.create_group([sender, other]))
 
         async def add() -> None:
             for first in range(1, count + 1, BATCH):
@@ -96,13 +97,13 @@ class World:
         self.run(add())
         return str(conversation)
 
-    def post(self, author: Person) -> str:
-        """The id of a post."""
-        made = self.run(self.stores.posts.insert(str(author.id), "What do you say?", now()))
-        return str(made["_id"])
+    def create_post(self, author: User) -> str:
+        """Create a post. Returns its id."""
+        document = self.run(self.stores.posts.insert(str(author.id), "What do you say?", now()))
+        return str(document["_id"])
 
     def drop(self) -> None:
-        """Remove the databases."""
+        """Drop the databases."""
 
         async def drop() -> None:
             client = self._mongo.database.client
@@ -113,20 +114,20 @@ class World:
         try:
             self.run(drop())
         except PyMongoError as error:
-            # The numbers are good all the same.
+            # The results are valid all the same.
             print(f"load: {self._name} is left behind: {error}", file=sys.stderr)
 
     def close(self) -> None:
         self._mongo.close()
 
-    async def _add_people(self, count: int) -> None:
-        moment = now()
+    async def _add_users(self, count: int) -> None:
+        created_at = now()
         new = [ObjectId() for _ in range(count)]
         for first in range(0, count, BATCH):
-            users, sessions = [], []
-            for index, user_id in enumerate(new[first : first + BATCH], len(self._people)):
+            user_documents, session_documents = [], []
+            for index, user_id in enumerate(new[first : first + BATCH], len(self._users)):
                 name = f"person_{index}"
-                users.append(
+                user_documents.append(
                     {
                         "_id": user_id,
                         "username": name,
@@ -135,25 +136,25 @@ class World:
                         "avatar": None,
                         "password_hash": "",
                         "password_version": 0,
-                        "created_at": moment,
+                        "created_at": created_at,
                     }
                 )
                 session_id = ObjectId()
-                sessions.append(
+                session_documents.append(
                     {
                         "_id": session_id,
                         "user_id": user_id,
                         "refresh": "",
-                        "created_at": moment,
-                        "last_used_at": moment,
-                        "expires_at": moment + timedelta(days=1),
+                        "created_at": created_at,
+                        "last_used_at": created_at,
+                        "expires_at": created_at + timedelta(days=1),
                         "user_agent": "load",
                     }
                 )
                 token = self._tokens.issue(ACCESS, str(user_id), str(session_id)).text
-                self._people.append(Person(user_id, token))
-            await self._mongo.database["users"].insert_many(users)
-            await self._mongo.database["sessions"].insert_many(sessions)
+                self._users.append(User(user_id, token))
+            await self._mongo.database["users"].insert_many(user_documents)
+            await self._mongo.database["sessions"].insert_many(session_documents)
 
 
 def _message(conversation: ObjectId, sender: ObjectId, seq: int) -> dict[str, Any]:
@@ -174,8 +175,8 @@ def _message(conversation: ObjectId, sender: ObjectId, seq: int) -> dict[str, An
 
 
 @contextmanager
-def world(directory: Path, mongodb_uri: str | None, redis_url: str | None) -> Iterator[World]:
-    """A World on these datastores, or on embedded ones, for each that is not named, with their files in `directory`."""
+def load_database(directory: Path, mongodb_uri: str | None, redis_url: str | None) -> Iterator[LoadDatabase]:
+    """Yield a LoadDatabase on the given datastores, or on embedded ones with their files in `directory`."""
     settings = Settings(mongodb_uri=mongodb_uri, redis_url=redis_url, jwt_secret=secrets.token_hex(32))
     with DataDirectory(directory) as held, asyncio.Runner() as runner:
 
@@ -189,13 +190,13 @@ def world(directory: Path, mongodb_uri: str | None, redis_url: str | None) -> It
         try:
             assert found.mongodb_uri
             assert found.redis_url
-            made = World(found.mongodb_uri, found.redis_url, runner.run)
-            made.pids = pids
+            database = LoadDatabase(found.mongodb_uri, found.redis_url, runner.run)
+            database.pids = pids
             try:
-                yield made
+                yield database
             finally:
-                if mongodb_uri:  # of an embedded server, all goes with its files
-                    made.drop()
-                made.close()
+                if mongodb_uri:  # an embedded database is deleted with its files
+                    database.drop()
+                database.close()
         finally:
             runner.run(stack.aclose())

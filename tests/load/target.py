@@ -1,4 +1,4 @@
-"""What is measured: a running server, how it is connected to, and whose processor time and memory count."""
+"""The server that is measured, how clients connect to it, and whose processor time and memory count."""
 
 import os
 import signal
@@ -21,16 +21,16 @@ STOP_LIMIT = 10.0
 POLL_INTERVAL = 0.05
 
 
-class CannotStart(Exception):
-    """A server ended, or did not listen in time. The message holds the end of what it said."""
+class StartError(Exception):
+    """A server exited, or did not listen in time. The message contains the end of its output."""
 
 
 @dataclass
-class Subject:
-    """`how`: how it is run, for whoever reads the numbers."""
+class LoadTarget:
+    """`description` says how the server is run."""
 
     name: str
-    how: str
+    description: str
     address: Address
     pids: Callable[[], list[int]]
 
@@ -42,14 +42,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(
+def run_process(
     command: Sequence[str], port: int, log: Path, cores: Cores, environment: Mapping[str, str], directory: Path
 ) -> Iterator[list[int]]:
-    """Run `command`, a server, on the servers' core until the block ends; gives its pids once it listens on `port`.
+    """Run a server on the servers' core until the block ends. Yields its pids once it listens on `port`.
 
-    Raises CannotStart.
+    Raises StartError.
     """
-    with log.open("wb") as output, cores.of_server():
+    with log.open("wb") as output, cores.on_server_core():
         started = subprocess.Popen(
             command,
             cwd=directory,
@@ -83,5 +83,5 @@ def _wait_for(port: int, started: "subprocess.Popen[bytes]", log: Path) -> None:
             if probe.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(POLL_INTERVAL)
-    said = log.read_text(errors="replace").strip().splitlines()[-3:]
-    raise CannotStart(" / ".join(said) or "it did not listen in time")
+    last_lines = log.read_text(errors="replace").strip().splitlines()[-3:]
+    raise StartError(" / ".join(last_lines) or "it did not listen in time")

@@ -1,0 +1,89 @@
+"""Thresholds that Loa has to meet beside its peers: ratios or limits within one run."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tests.load import bus, fanout, growth, idle, loa, send, sse, storm
+from tests.load.results import Record
+
+SMALLEST = "the smallest"
+"""Compare with the smallest size of what grows, in place of a peer."""
+
+
+class Threshold(NamedTuple):
+    """Loa's `metric`, divided by that of `against` ("" for the plain value), must be at least, or at most, `bound`.
+
+    `case` is a case of the workload; "" stands for each of them.
+    """
+
+    workload: str
+    case: str
+    metric: str
+    against: str
+    bound: float
+    at_most: bool = False
+
+
+class ThresholdResult(NamedTuple):
+    threshold: Threshold
+    case: str
+    value: float
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.threshold.bound if self.threshold.at_most else self.value >= self.threshold.bound
+
+
+THRESHOLDS = (
+    Threshold(fanout.WORKLOAD, "4 in flight", "per_second", "fastapi", 3.5),
+    Threshold(fanout.WORKLOAD, "4 in flight", "per_second", "nchan", 1.0),
+    Threshold(fanout.WORKLOAD, "4 in flight", "per_second", "socketio", 1.6),
+    Threshold(fanout.WORKLOAD, "4 in flight", "per_second", "c-loop", 0.8),
+    Threshold(fanout.WORKLOAD, "64 in flight", "per_second", "c-loop", 1.5),
+    Threshold(fanout.WORKLOAD, "20 a second", "p99_ms", "c-loop", 2.0, at_most=True),
+    Threshold(sse.WORKLOAD, "", "per_second", "sse-starlette", 5.0),
+    Threshold(sse.WORKLOAD, "", "per_second", "nchan", 1.0),
+    Threshold(send.WORKLOAD, "", "per_second", "insert-one", 6.0),
+    Threshold(send.WORKLOAD, "", "p99_ms", "insert-one", 1.0, at_most=True),
+    Threshold(idle.WORKLOAD, "", "kilobytes", "", 8.0, at_most=True),
+    Threshold(storm.WORKLOAD, storm.CONNECTING, "per_second", "sanic-ws", 1.5),
+    Threshold(storm.WORKLOAD, storm.DELIVERY, "max_ms", "", 250.0, at_most=True),
+    Threshold(growth.WORKLOAD, growth.DELIVERY, "cpu_us", SMALLEST, 1.2, at_most=True),
+    Threshold(growth.WORKLOAD, growth.OPENING, "ms", SMALLEST, 1.5, at_most=True),
+    Threshold(growth.WORKLOAD, growth.PAGING, "ms", SMALLEST, 1.5, at_most=True),
+    Threshold(growth.WORKLOAD, growth.HELLO, "cpu_ms", "", 20.0, at_most=True),
+    # The event itself is one command; the processes' heartbeats, one every two seconds, are counted, too.
+    Threshold(bus.WORKLOAD, "", "commands", "", 1.05, at_most=True),
+    Threshold(bus.WORKLOAD, "", "cpu_ms", "", 3.0, at_most=True),
+)
+
+
+def evaluate(records: Sequence[Record]) -> list[ThresholdResult]:
+    """Evaluate the thresholds for which both sides were measured."""
+    found = []
+    for threshold in THRESHOLDS:
+        cases = dict.fromkeys(record.case for record in records if record.workload == threshold.workload)
+        for case in [threshold.case] if threshold.case else cases:
+            rows = [
+                record
+                for record in records
+                if (record.workload, record.case) == (threshold.workload, case) and threshold.metric in record.metrics
+            ]
+            value = _value(threshold, rows)
+            if value is not None:
+                found.append(ThresholdResult(threshold, case, value))
+    return found
+
+
+def _value(threshold: Threshold, rows: list[Record]) -> float | None:
+    medians = {record.target: record.metrics[threshold.metric].median for record in rows}
+    if any(record.size for record in rows):
+        sizes = sorted(rows, key=lambda record: record.size)
+        ours, theirs = medians[sizes[-1].target], medians[sizes[0].target]
+    elif loa.NAME in medians and (not threshold.against or threshold.against in medians):
+        ours, theirs = medians[loa.NAME], medians.get(threshold.against, 0.0)
+    else:
+        return None
+    if not threshold.against:
+        return ours
+    return ours / theirs if theirs else None
