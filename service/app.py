@@ -97,7 +97,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         settings.jwt_secret,
         access_ttl=settings.access_token_ttl,
         refresh_ttl=settings.refresh_token_ttl,
-        also=settings.jwt_secret_previous,
+        other_secrets=settings.jwt_secret_previous,
     )
     passwords = Passwords()
     tickets = Tickets(redis)

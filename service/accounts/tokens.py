@@ -64,15 +64,15 @@ class Tokens:
         *,
         access_ttl: int,
         refresh_ttl: int,
-        also: Sequence[str] = (),
+        other_secrets: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`secret` signs. Tokens signed with one of `also`, the previous or the next secrets, are accepted too.
+        """`secret` signs. Tokens signed with one of `other_secrets`, previous or future ones, are accepted too.
 
         `clock` returns the Unix time in seconds.
         """
         self._secret = secret
-        self._accepted = (secret, *also)
+        self._accepted = (secret, *other_secrets)
         self._clock = clock
         self.ttl = {ACCESS: access_ttl, REFRESH: refresh_ttl}
 

@@ -23,13 +23,13 @@ def blueprint(
     auth: Authentication,
     verifier: Verifier,
     limits: RateLimits,
-    upgrade: ConnectionOpener,
+    opener: ConnectionOpener,
     metrics: Metrics,
     tracing: Tracing | None = None,
 ) -> Blueprint:
     bp = Blueprint("notifications", url_prefix="/api/v1")
-    stream.add(bp, service, upgrade, metrics)
-    socket.add(bp, service, verifier, limits, upgrade, metrics, tracing)
+    stream.add(bp, service, opener, metrics)
+    socket.add(bp, service, verifier, limits, opener, metrics, tracing)
 
     @bp.get("/notifications")
     @endpoint("List notifications, newest first", tag=TAG, auth=auth, query=PageQuery, answers={200: NotificationPage})

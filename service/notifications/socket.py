@@ -29,7 +29,7 @@ def add(
     service: NotificationService,
     verifier: Verifier,
     limits: RateLimits,
-    upgrade: ConnectionOpener,
+    opener: ConnectionOpener,
     metrics: Metrics,
     tracing: Tracing | None = None,
 ) -> None:
@@ -48,4 +48,4 @@ def add(
             FrameHandler(socket, FRAMES, verifier, limits, tracing)
             await go_live(socket, service, parse_last_event_id(query.last_seq), PING_INTERVAL, metrics)
 
-        return await upgrade.open_socket(request, CHANNEL, begin)
+        return await opener.open_socket(request, CHANNEL, begin)

@@ -19,7 +19,7 @@ class StreamQuery(ConnectionQuery):
     last_event_id: str | None = None
 
 
-def add(bp: Blueprint, service: NotificationService, upgrade: ConnectionOpener, metrics: Metrics) -> None:
+def add(bp: Blueprint, service: NotificationService, opener: ConnectionOpener, metrics: Metrics) -> None:
     @bp.get("/notifications/stream")
     @connection(
         "Receive notifications as an event stream",
@@ -36,4 +36,4 @@ def add(bp: Blueprint, service: NotificationService, upgrade: ConnectionOpener, 
         async def begin(stream: EventStream) -> None:
             await go_live(stream, service, last_seen, COMMENT_INTERVAL, metrics)
 
-        return await upgrade.open_stream(request, CHANNEL, begin)
+        return await opener.open_stream(request, CHANNEL, begin)

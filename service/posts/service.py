@@ -47,9 +47,9 @@ class PostService:
         if before is not None and (cursor := await self._posts.post(before)) is None:
             raise ValidationFailed.of("before", "Not the cursor of a page.")
         found = await self._posts.latest(limit + 1, cursor, now())
-        shown = found[:limit]
-        profiles = await self._authors(shown)
-        items = [_post(document, profiles) for document in shown]
+        documents = found[:limit]
+        profiles = await self._authors(documents)
+        items = [_post(document, profiles) for document in documents]
         return PostPage(items=items, next=items[-1].id if len(found) > limit else None)
 
     async def comment(self, author_id: str, post_id: str, new: NewComment) -> tuple[Comment, bool]:
@@ -71,11 +71,11 @@ class PostService:
         """Return the post's comments after the cursor `after`, oldest first. Raises NotFound."""
         await self._existing(post_id)
         found = await self._comments.after(post_id, after, limit + 1)
-        shown = found[:limit]
-        profiles = await self._authors(shown)
+        documents = found[:limit]
+        profiles = await self._authors(documents)
         return CommentPage(
-            items=[_comment(document, _author(document, profiles)) for document in shown],
-            next=shown[-1]["number"] if len(found) > limit else None,
+            items=[_comment(document, _author(document, profiles)) for document in documents],
+            next=documents[-1]["number"] if len(found) > limit else None,
         )
 
     async def _existing(self, post_id: str) -> Document:

@@ -118,9 +118,9 @@ async def test_revoked_since_yields_later_revocations_with_their_time(process: A
     await asyncio.sleep(0.002)
     moment = now()
     await process.sessions.revoke(late, AN)
-    ended = [batch async for batch in process.sessions.revoked_since(moment)]
-    assert [{late}] == [set(batch) for batch in ended]
-    assert moment <= ended[0][late] <= now()
+    batches = [batch async for batch in process.sessions.revoked_since(moment)]
+    assert [{late}] == [set(batch) for batch in batches]
+    assert moment <= batches[0][late] <= now()
 
 
 async def test_revoked_since_yields_batches(
@@ -128,7 +128,7 @@ async def test_revoked_since_yields_batches(
 ) -> None:
     monkeypatch.setattr(sessions, "BATCH", 5)
     moment = now()
-    everyone = [{"user_id": AN, "revoked_at": moment, "expires_at": moment + timedelta(days=1)} for _ in range(12)]
-    await mongo.database["sessions"].insert_many(everyone)
+    documents = [{"user_id": AN, "revoked_at": moment, "expires_at": moment + timedelta(days=1)} for _ in range(12)]
+    await mongo.database["sessions"].insert_many(documents)
     sizes = [len(batch) async for batch in process.sessions.revoked_since(moment)]
     assert [5, 5, 2] == sizes

@@ -228,7 +228,7 @@ def test_deeply_nested_json_is_refused(tokens: Tokens) -> None:
 @pytest.fixture
 def rotated() -> Tokens:
     """Tokens after two changes of the secret."""
-    return Tokens(SECRET, access_ttl=900, refresh_ttl=3600, also=(PREVIOUS, OLDEST))
+    return Tokens(SECRET, access_ttl=900, refresh_ttl=3600, other_secrets=(PREVIOUS, OLDEST))
 
 
 @pytest.mark.parametrize("key", [SECRET, PREVIOUS, OLDEST])

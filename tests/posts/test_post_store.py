@@ -20,12 +20,12 @@ async def test_posts_of_any_age_are_listed_newest_first(mongo: Mongo) -> None:
     """Pages of any size contain every post once, down to the oldest."""
     store, author, moment = PostStore(mongo.database), new_id(), now()
     await store.create_indexes()
-    made = [await store.insert(author, "Post", moment - timedelta(seconds=age)) for age in AGES]
-    expected = sorted(made, key=lambda post: (post["created_at"], post["_id"]), reverse=True)
+    posts = [await store.insert(author, "Post", moment - timedelta(seconds=age)) for age in AGES]
+    expected = sorted(posts, key=lambda post: (post["created_at"], post["_id"]), reverse=True)
     for limit in (1, 2, 5, 12, 13):
         seen: list[object] = []
         before = None
-        while len(seen) <= len(made) and (page := await store.latest(limit, before, moment)):
+        while len(seen) <= len(posts) and (page := await store.latest(limit, before, moment)):
             assert len(page) <= limit
             seen += [post["_id"] for post in page]
             before = page[-1]
@@ -42,11 +42,11 @@ async def test_a_post_with_a_future_timestamp_is_listed(mongo: Mongo) -> None:
 async def test_only_pages_before_the_last_have_a_cursor(process: ServiceProcess) -> None:
     """`next` is null on the last page, even if the page is full."""
     author = await process.add_user()
-    made = [(await process.posts.create(author, NewPost(content="Post"))).id for _ in range(4)][::-1]
+    posts = [(await process.posts.create(author, NewPost(content="Post"))).id for _ in range(4)][::-1]
     first = await process.posts.page(limit=2, before=None)
-    assert (made[:2], made[1]) == ([item.id for item in first.items], first.next)
+    assert (posts[:2], posts[1]) == ([item.id for item in first.items], first.next)
     second = await process.posts.page(limit=2, before=first.next)
-    assert (made[2:], None) == ([item.id for item in second.items], second.next)
+    assert (posts[2:], None) == ([item.id for item in second.items], second.next)
 
 
 async def test_an_unknown_cursor_is_rejected(process: ServiceProcess) -> None:
