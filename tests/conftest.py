@@ -1,4 +1,4 @@
-"""What tests stand on: real datastores, started once, and a clean database in them for each test."""
+"""Fixtures of all tests: real datastores, started once per process, and in them an empty database for each test."""
 
 import asyncio
 import os
@@ -26,34 +26,34 @@ pytest_plugins = ["tests.xdist_schedule"]
 
 SERVER_REDIS = 1
 RUN_REDIS = 2
-"""Redis databases that the `redis` fixture, which flushes database 0, leaves alone."""
+"""Numbers of Redis databases that the `redis` fixture does not flush."""
 
 NAMED = {name: os.environ.get(name) for name in ("MONGODB_URI", "REDIS_URL")}
-"""The datastores to test on; taken from the environment before it is cleaned."""
+"""The datastores to test on, if any; read from the environment before `_clean_environment` clears it."""
 FLUSHED = 15
-"""The number of the Redis database that tests flush: the last of the usual sixteen, where nobody keeps anything."""
+"""The number of the Redis database that tests flush: the last of the usual sixteen, which is hardly ever in use."""
 SECRET = "only for the tests, and at least 32 bytes long"
 STATUS_TOKEN = "the-operator-of-the-tests"
 
 
 class Datastores(NamedTuple):
-    """Where the tests' MongoDB and Redis are. `redis_url` may be flushed at any time; see `database` for the first."""
+    """The addresses of the tests' MongoDB and Redis. Any test may flush `redis_url`."""
 
     mongodb_uri: str
     redis_url: str
 
     def database(self, name: str) -> str:
-        """The MongoDB URI with another database name in it."""
+        """Return the MongoDB URI with another database name in it."""
         return urlsplit(self.mongodb_uri)._replace(path=f"/{name}").geturl()
 
     def redis_database(self, number: int) -> str:
-        """The Redis URL with another database number in it: not flushed by the `redis` fixture."""
+        """Return the Redis URL with another database number in it, which the `redis` fixture does not flush."""
         return f"{self.redis_url.partition('?')[0]}?db={number}"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> Iterator[None]:
-    """Whatever the shell that runs the tests has set of Loa's variables is nothing to them, nor to what they start."""
+    """Remove Loa's own variables from the environment of the tests and of the processes that they start."""
     with pytest.MonkeyPatch.context() as patch:
         for field in Settings.model_fields:
             patch.delenv(field.upper(), raising=False)
@@ -63,7 +63,7 @@ def _clean_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def datastores(_clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datastores]:
-    """Embedded servers, unless MONGODB_URI and REDIS_URL name others: there, databases of the tests' own are used."""
+    """Embedded servers, or those that MONGODB_URI and REDIS_URL name, in which tests use databases of their own."""
     settings = Settings(mongodb_uri=NAMED["MONGODB_URI"], redis_url=NAMED["REDIS_URL"], jwt_secret=SECRET)
     with DataDirectory(tmp_path_factory.mktemp("datastores")) as directory, asyncio.Runner() as runner:
         stack = AsyncExitStack()
@@ -76,22 +76,27 @@ def datastores(_clean_environment: None, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis Cluster that tests share: do not kill a node of it, nor move a slot."""
+    """A Redis Cluster that tests share: do not kill a node, nor move a slot."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         yield runner.run(stack.enter_async_context(cluster(tmp_path_factory.mktemp("cluster")))).url
         runner.run(stack.aclose())
 
 
-async def drop(uri: str) -> None:
-    """Remove the database that `uri` names, which on a busy machine takes longer than a service would wait."""
+async def drop_database(uri: str) -> None:
+    """Drop the database that `uri` names; not on an embedded server, whose files are deleted after the run.
+
+    Not through the service's client: on a busy machine it takes longer than the service's timeouts.
+    """
+    if not NAMED["MONGODB_URI"]:
+        return
     with MongoClient[Any](uri) as client:
         await asyncio.to_thread(client.drop_database, client.get_default_database().name)
 
 
 @pytest.fixture
 def settings(datastores: Datastores, tmp_path: Path) -> Settings:
-    """Settings for a database of this test's own, and any free port."""
+    """Settings with a database of the test's own and any free port."""
     return Settings(
         host="127.0.0.1",
         port=0,
@@ -104,12 +109,12 @@ def settings(datastores: Datastores, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def mongo(settings: Settings) -> AsyncIterator[Mongo]:
-    """An empty database, that of `settings`; dropped afterwards."""
+    """The database of `settings`, empty."""
     assert settings.mongodb_uri
     mongo = Mongo(settings.mongodb_uri)
     yield mongo
     mongo.close()
-    await drop(settings.mongodb_uri)
+    await drop_database(settings.mongodb_uri)
 
 
 @pytest.fixture
@@ -123,12 +128,12 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 
 
 Run = Callable[..., Server]
-"""`run(WEB_CONCURRENCY="4", …)`: a server of this test's own, with these variables, on a database of its own."""
+"""`run(WEB_CONCURRENCY="4", …)` starts a server of the test's own with these variables, on a database of its own."""
 
 
 @pytest.fixture
 def run(datastores: Datastores, tmp_path: Path) -> Iterator[Run]:
-    """Starts servers, and stops them after the test. See `Run`; variables given as None are not set."""
+    """Starts servers and stops them after the test; see `Run`. A variable given as None is not set."""
     uri = datastores.database(f"run_{uuid4().hex}")
     counter = count(1)
     with ExitStack() as stack:
@@ -145,7 +150,7 @@ def run(datastores: Datastores, tmp_path: Path) -> Iterator[Run]:
             return stack.enter_context(running(given, tmp_path / f"server-{next(counter)}.log"))
 
         yield start
-    asyncio.run(drop(uri))
+    asyncio.run(drop_database(uri))
 
 
 @pytest.fixture(scope="session")
@@ -162,4 +167,4 @@ def server(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> 
     }
     with running(environment, tmp_path_factory.mktemp("server") / "server.log") as server:
         yield server
-    asyncio.run(drop(uri))
+    asyncio.run(drop_database(uri))

@@ -7,7 +7,7 @@ from uuid import uuid4
 from pymongo import monitoring
 
 from service.datastores.mongo import Mongo
-from tests.conftest import Datastores, drop
+from tests.conftest import Datastores, drop_database
 
 
 class Commands(monitoring.CommandListener):
@@ -34,4 +34,4 @@ async def overheard(datastores: Datastores) -> AsyncIterator[tuple[Mongo, Comman
         yield mongo, commands
     finally:
         mongo.close()
-        await drop(uri)
+        await drop_database(uri)

@@ -59,6 +59,7 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     return SmokeRun(work / "results", done.stdout)
 
 
+@pytest.mark.scenario
 @needs_compiler
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_workload_measures_loa_without_failures(smoke_run: SmokeRun, workload: str) -> None:
@@ -70,6 +71,7 @@ def test_every_workload_measures_loa_without_failures(smoke_run: SmokeRun, workl
         assert any(summary["median"] > 0 for summary in record["metrics"].values())
 
 
+@pytest.mark.scenario
 @needs_compiler
 def test_every_listener_receives_every_message(smoke_run: SmokeRun) -> None:
     """There is one latency for each delivery, so their number is messages times listeners."""
@@ -81,6 +83,7 @@ def test_every_listener_receives_every_message(smoke_run: SmokeRun) -> None:
     assert deliveries % 10 == 0
 
 
+@pytest.mark.scenario
 @needs_compiler
 def test_results_are_printed_and_drawn(smoke_run: SmokeRun) -> None:
     """Tables are printed and written to a file, and the charts are well-formed."""

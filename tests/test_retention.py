@@ -16,7 +16,7 @@ from service.notifications import notification_store as store
 from service.notifications.models import CHANNEL
 from service.realtime.event_stream import EventStream
 from service.retention import Retention
-from tests.conftest import Datastores, Run, drop
+from tests.conftest import Datastores, Run, drop_database
 from tests.notifications.service_process import ServiceProcess
 from tests.realtime.wire import identity, queued
 
@@ -163,7 +163,7 @@ async def test_a_server_keeps_what_it_was_told_to_keep(run: Run, datastores: Dat
             await asyncio.sleep(0.05)
     await process.close()
     mongo.close()
-    await drop(uri)
+    await drop_database(uri)
 
 
 async def test_each_sweep_goes_on_until_there_is_nothing_left() -> None:

@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from tests.running import ROOT
 from tests.soak.__main__ import MAX_LEFTOVER
 from tests.soak.resource_usage import ResourceUsage, memory_growth_rate
 
 
+@pytest.mark.scenario
 def test_a_short_soak_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """It counts its actions, draws its chart, and leaves no file open on the server."""
     chart = tmp_path / "memory.svg"

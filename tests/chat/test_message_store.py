@@ -12,7 +12,7 @@ from service.chat.message_store import FIRST_WINDOW, MAX_READ, MessageStore
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from tests.chat.chat_process import ADA, BOB, ChatProcess
-from tests.conftest import drop
+from tests.conftest import drop_database
 
 
 class Replies(monitoring.CommandListener):
@@ -49,7 +49,7 @@ async def listened(settings: Settings, replies: Replies) -> AsyncIterator[Mongo]
     await MessageStore(mongo.database).create_indexes()
     yield mongo
     mongo.close()
-    await drop(settings.mongodb_uri)
+    await drop_database(settings.mongodb_uri)
 
 
 async def fill(mongo: Mongo, conversation_id: ObjectId, revs: Iterable[int], content: str = "short") -> None:

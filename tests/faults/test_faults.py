@@ -21,6 +21,7 @@ def runs() -> list[Any]:
     ]
 
 
+@pytest.mark.scenario
 @pytest.mark.parametrize(("name", "sizes"), runs())
 async def test_fault(name: str, sizes: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing acknowledged is lost, nothing is duplicated, no gap is silent, and nothing is left behind."""

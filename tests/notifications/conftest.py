@@ -15,7 +15,7 @@ from service.accounts.passwords import Passwords
 from service.app import create_app
 from service.commands.release import release
 from service.datastores.mongo import Mongo
-from tests.conftest import SECRET, Datastores, drop
+from tests.conftest import SECRET, Datastores, drop_database
 from tests.notifications.service_process import ServiceProcess
 from tests.rest import RestClient, forget_documents, serving
 
@@ -66,4 +66,4 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
             yield client
     finally:
         Sanic.unregister_app(app)
-        await drop(uri)
+        await drop_database(uri)
