@@ -30,7 +30,17 @@ from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
 from service.datastores.redis import connect, ping
 from service.edge.connection_opener import ConnectionOpener
-from service.http import asyncapi, error_handler, headers, health, metrics, request_log, sanic_ext_setup, shielded_tasks
+from service.http import (
+    asyncapi,
+    error_handler,
+    headers,
+    health,
+    metrics,
+    openapi,
+    request_log,
+    sanic_ext_setup,
+    shielded_tasks,
+)
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.limits import ConnectionLimit, RateLimits
@@ -167,7 +177,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
         app.blueprint(status_routes(instruments, limits, settings.status_token))
     app.blueprint(health.blueprint(mongo.ping, partial(ping, redis), lambda: registry.draining))
     app.blueprint(metrics.blueprint(instruments))
-    app.blueprint(asyncapi.blueprint(asyncapi.document("Loa", sanic_ext_setup.VERSION, "", channels())))
+    app.blueprint(openapi.blueprint())
+    app.blueprint(asyncapi.blueprint(lambda: asyncapi.document(openapi.TITLE, openapi.VERSION, "", channels())))
     sanic_ext_setup.add_head_and_options(app)
 
     # In the order of starting; what is above closes after what stands on it.

@@ -14,7 +14,6 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from sanic import Sanic
-from sanic_ext.extensions.openapi.builders import OperationStore, SpecificationBuilder
 from sanic_testing.reusable import ReusableClient
 
 from config.settings import Settings
@@ -66,15 +65,8 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
 @pytest.fixture
 async def client(settings: Settings, mongo: Mongo, redis: Redis) -> AsyncIterator[RestClient]:
     """The whole service, on empty datastores. A test module imports it and names it in `__all__`."""
-    forget_documents()
     async with serving(create_app(settings=settings)) as client:
         yield client
-
-
-def forget_documents() -> None:
-    """sanic-ext keeps what it documents for the whole process: begin anew, for models that share names with others."""
-    OperationStore.reset()
-    SpecificationBuilder.reset()
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ from service.chat import events
 from service.common.encoding import loads
 from service.http import asyncapi
 from tests.conftest import SECRET, Datastores
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 Document = dict[str, Any]
 
@@ -32,7 +32,6 @@ class Documents(NamedTuple):
 @pytest.fixture(scope="module")
 def documents(datastores: Datastores) -> Documents:
     """What the whole service says of itself, asked once: no test changes it."""
-    forget_documents()
     uri = datastores.database("documents")
     app = create_app(settings=Settings(mongodb_uri=uri, redis_url=datastores.redis_url, jwt_secret=SECRET))
 

@@ -38,7 +38,7 @@ def blueprint(
         tag="auth",
         limit=REGISTRATION,
         body=models.Register,
-        answers={201: models.SignedIn},
+        responses={201: models.SignedIn},
         errors=(errors.UsernameTaken,),
     )
     async def register(request: Request, *, body: models.Register) -> HTTPResponse:
@@ -51,7 +51,7 @@ def blueprint(
         tag="auth",
         limit=SIGN_IN_ADDRESS,
         body=models.Login,
-        answers={200: models.SignedIn},
+        responses={200: models.SignedIn},
         errors=(errors.BadCredentials,),
     )
     async def login(request: Request, *, body: models.Login) -> HTTPResponse:
@@ -66,7 +66,7 @@ def blueprint(
         tag="auth",
         limit=REFRESH,
         body=models.Refresh,
-        answers={200: models.SignedIn},
+        responses={200: models.SignedIn},
         errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked),
     )
     async def refresh(request: Request, *, body: models.Refresh) -> HTTPResponse:
@@ -75,7 +75,7 @@ def blueprint(
 
     @bp.post("/auth/logout")
     # No limit: a user can always end a session.
-    @endpoint("Sign out", tag="auth", auth=auth, limit=None, answers={204: None})
+    @endpoint("Sign out", tag="auth", auth=auth, limit=None, responses={204: None})
     async def logout(request: Request, caller: Identity) -> HTTPResponse:
         """Revokes this session's tokens, and closes its sockets and streams."""
         await service.logout(caller)
@@ -88,7 +88,7 @@ def blueprint(
         auth=auth,
         limit=SIGN_IN,
         body=models.PasswordChange,
-        answers={204: None},
+        responses={204: None},
         errors=(errors.BadCredentials,),
     )
     async def change_password(request: Request, caller: Identity, *, body: models.PasswordChange) -> HTTPResponse:
@@ -97,27 +97,27 @@ def blueprint(
         return json_response()
 
     @bp.get("/auth/sessions")
-    @endpoint("List the caller's sessions", tag="auth", auth=auth, answers={200: models.Sessions})
+    @endpoint("List the caller's sessions", tag="auth", auth=auth, responses={200: models.Sessions})
     async def sessions(request: Request, caller: Identity) -> HTTPResponse:
         """The active sessions, the most recently used first."""
         return json_response(models.Sessions(items=await service.sessions(caller)))
 
     @bp.delete("/auth/sessions/<session_id:str>")
     # No limit: a user can always end a session.
-    @endpoint("End a session", tag="auth", auth=auth, limit=None, answers={204: None}, errors=(errors.NotFound,))
+    @endpoint("End a session", tag="auth", auth=auth, limit=None, responses={204: None}, errors=(errors.NotFound,))
     async def end_session(request: Request, caller: Identity, session_id: str) -> HTTPResponse:
         """Revokes one of the caller's sessions."""
         await service.end_session(caller, path_id(session_id))
         return json_response()
 
     @bp.post("/auth/ticket")
-    @endpoint("Get a ticket", tag="auth", auth=auth, limit=TICKET, answers={200: models.Ticket})
+    @endpoint("Get a ticket", tag="auth", auth=auth, limit=TICKET, responses={200: models.Ticket})
     async def ticket(request: Request, caller: Identity) -> HTTPResponse:
         """A short-lived single-use credential for the URL of a socket or stream."""
         return json_response(models.Ticket(ticket=await tickets.issue(caller), expires_in=TTL))
 
     @bp.get("/users/me")
-    @endpoint("Read the caller's profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
+    @endpoint("Read the caller's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))
     async def me(request: Request, caller: Identity) -> HTTPResponse:
         return json_response(await profiles.profile(caller.user_id))
 
@@ -128,7 +128,7 @@ def blueprint(
         auth=auth,
         limit=WRITING,
         body=models.ProfileChange,
-        answers={200: Profile},
+        responses={200: Profile},
         errors=(errors.NotFound,),
     )
     async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:
@@ -142,14 +142,14 @@ def blueprint(
         auth=auth,
         limit=SEARCH,
         query=models.UserSearch,
-        answers={200: models.UsersFound},
+        responses={200: models.UsersFound},
     )
     async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
         """Finds users whose username or display name begins with `query`, ignoring case."""
         return json_response(models.UsersFound(items=await profiles.search(query.query, query.limit)))
 
     @bp.get("/users/<user_id:str>")
-    @endpoint("Read a user's profile", tag="users", auth=auth, answers={200: Profile}, errors=(errors.NotFound,))
+    @endpoint("Read a user's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))
     async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
         return json_response(await profiles.profile(path_id(user_id)))
 

@@ -51,7 +51,7 @@ def blueprint(
         auth=auth,
         limit=SEARCH,
         query=models.PresenceQuery,
-        answers={200: models.PresenceStates},
+        responses={200: models.PresenceStates},
     )
     async def get_presence(request: Request, caller: Identity, *, query: models.PresenceQuery) -> HTTPResponse:
         """Returns whether each of at most 200 users is online, and when they were last seen, by user id."""
@@ -84,7 +84,7 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
         auth=auth,
         limit=WRITING,
         body=models.NewConversation,
-        answers={201: models.Conversation, 200: models.Conversation},
+        responses={201: models.Conversation, 200: models.Conversation},
     )
     async def create_conversation(request: Request, caller: Identity, *, body: models.NewConversation) -> HTTPResponse:
         """With one other participant and no title: the direct conversation of the two, 200 if it exists already."""
@@ -97,7 +97,7 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
         tag=TAG,
         auth=auth,
         query=models.ConversationsQuery,
-        answers={200: models.ConversationPage},
+        responses={200: models.ConversationPage},
     )
     async def list_conversations(
         request: Request, caller: Identity, *, query: models.ConversationsQuery
@@ -107,7 +107,7 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
         return json_response({"items": items, "next": next_cursor})
 
     @bp.get("/conversations/<conversation_id:str>")
-    @endpoint("Get a conversation", tag=TAG, auth=auth, answers={200: models.Conversation}, errors=(NotFound,))
+    @endpoint("Get a conversation", tag=TAG, auth=auth, responses={200: models.Conversation}, errors=(NotFound,))
     async def get_conversation(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
         return json_response(await conversations.get(caller.user_id, path_id(conversation_id)))
 
@@ -118,7 +118,7 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
         auth=auth,
         limit=WRITING,
         body=models.ConversationChange,
-        answers={200: models.Conversation},
+        responses={200: models.Conversation},
         errors=(NotFound, Forbidden),
     )
     async def rename_conversation(
@@ -133,7 +133,7 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
         auth=auth,
         limit=WRITING,
         body=models.NewParticipants,
-        answers={200: models.Conversation},
+        responses={200: models.Conversation},
         errors=(NotFound, Forbidden),
     )
     async def add_participants(
@@ -150,7 +150,7 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
         tag=TAG,
         auth=auth,
         limit=WRITING,
-        answers={204: None},
+        responses={204: None},
         errors=(NotFound, Forbidden),
     )
     async def remove_participant(
@@ -170,7 +170,7 @@ def _add_message_routes(
         tag=TAG,
         auth=auth,
         query=models.MessagesQuery,
-        answers={200: models.MessagePage},
+        responses={200: models.MessagePage},
         errors=(NotFound,),
     )
     async def list_messages(
@@ -199,7 +199,7 @@ def _add_message_routes(
         auth=auth,
         limit=SENDING,
         body=models.NewMessage,
-        answers={201: models.Message, 200: models.Message},
+        responses={201: models.Message, 200: models.Message},
         errors=(NotFound, NonceReused),
     )
     async def send_message(
@@ -218,7 +218,7 @@ def _add_message_routes(
         auth=auth,
         limit=WRITING,
         body=models.MessageChange,
-        answers={200: models.Message},
+        responses={200: models.Message},
         errors=(NotFound, Forbidden),
     )
     async def edit_message(
@@ -233,7 +233,7 @@ def _add_message_routes(
         tag=TAG,
         auth=auth,
         limit=WRITING,
-        answers={200: models.Message},
+        responses={200: models.Message},
         errors=(NotFound, Forbidden),
     )
     async def delete_message(request: Request, caller: Identity, conversation_id: str, message_id: str) -> HTTPResponse:
@@ -250,7 +250,7 @@ def _add_message_routes(
         tag=TAG,
         auth=auth,
         limit=WRITING,
-        answers={200: models.Message},
+        responses={200: models.Message},
         errors=(NotFound, Forbidden, ValidationFailed),
     )
     async def add_reaction(
@@ -264,7 +264,7 @@ def _add_message_routes(
         tag=TAG,
         auth=auth,
         limit=WRITING,
-        answers={200: models.Message},
+        responses={200: models.Message},
         errors=(NotFound, Forbidden, ValidationFailed),
     )
     async def remove_reaction(
@@ -279,7 +279,7 @@ def _add_message_routes(
         auth=auth,
         limit=WRITING,
         body=models.ReadMark,
-        answers={200: models.ReadState},
+        responses={200: models.ReadState},
         errors=(NotFound,),
     )
     async def mark_read(

@@ -1,12 +1,12 @@
-"""The AsyncAPI 3.0 document: what the sockets and the event stream carry, from the models that the code works with."""
+"""The AsyncAPI 3.0 document of the sockets and the event stream, built from the models that the code uses."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from sanic import Blueprint, HTTPResponse, Request
-from sanic_ext import openapi
 
 from service.common.close_reasons import CLOSE_REASONS, GONE
 from service.http.endpoint import json_response
@@ -22,7 +22,7 @@ SECURITY = {
 
 
 class Message(NamedTuple):
-    """`model` is the whole frame, or the data of the server-sent event."""
+    """A message. `model`: the whole frame, or the data of the server-sent event."""
 
     name: str
     model: type[BaseModel]
@@ -30,7 +30,7 @@ class Message(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """One address, with what clients say there (`received`) and what they hear (`sent`)."""
+    """An address with the messages that the server receives and sends there."""
 
     name: str
     address: str
@@ -41,13 +41,14 @@ class Channel(NamedTuple):
     query: type[BaseModel] | None = None
 
 
-def blueprint(document: dict[str, Any]) -> Blueprint:
+def blueprint(build: Callable[[], dict[str, Any]]) -> Blueprint:
+    """`build()` returns the document. It is called on the first request, because it takes a while."""
     bp = Blueprint("asyncapi")
+    cached = cache(build)
 
     @bp.get("/asyncapi.json")
-    @openapi.exclude()
     async def serve(request: Request) -> HTTPResponse:
-        return json_response(document)
+        return json_response(cached())
 
     return bp
 
@@ -80,7 +81,7 @@ Mode = Literal["validation", "serialization"]
 
 
 class _Schemas:
-    """Every model once, under a name of its own: pydantic sees to it where two share one."""
+    """The schemas of all models. If two models share a name, pydantic gives each a unique one."""
 
     def __init__(self, channels: Iterable[Channel]) -> None:
         models: list[tuple[type[BaseModel], Mode]] = [
@@ -103,7 +104,7 @@ def _messages(channel: Channel) -> Iterator[tuple[Message, Mode]]:
 
 
 def _key(channel: Channel, message: Message) -> str:
-    """`read` goes both ways, in two shapes."""
+    """A unique key: `read` exists in both directions, with different models."""
     direction = "received" if message in channel.received else "sent"
     return f"{channel.name}.{direction}.{message.name}"
 
@@ -119,7 +120,7 @@ def _channel(channel: Channel, schemas: _Schemas) -> dict[str, Any]:
             _key(channel, message): {"$ref": f"#/components/messages/{_key(channel, message)}"}
             for message, _ in _messages(channel)
         },
-        # An event stream is an answer to an ordinary request, for which there is no channel binding.
+        # An event stream is the response to an ordinary request, for which there is no channel binding.
         "bindings": {"ws": handshake} if channel.protocol == "ws" else {},
         **({"x-close-reasons": _close_reasons()} if channel.protocol == "ws" else {}),
     }
@@ -135,7 +136,7 @@ def _close_reasons() -> list[dict[str, Any]]:
 
 
 def _operations(channel: Channel) -> Iterator[tuple[str, dict[str, Any]]]:
-    """From the server's point of view, as the specification wants it."""
+    """The operations from the server's point of view, as the specification demands."""
     for action, messages in (("receive", channel.received), ("send", channel.sent)):
         if messages:
             yield (

@@ -1,12 +1,10 @@
-"""The page at /docs: the OpenAPI document as plain HTML, made here, so that it needs no script and no other host."""
+"""The OpenAPI document as an HTML page that needs no script and no other host.
+
+The pages of sanic-ext load scripts from other hosts into an origin where a client may keep tokens.
+"""
 
 from html import escape
 from typing import Any
-
-from sanic import HTTPResponse, Request
-from sanic.response import html
-from sanic_ext import openapi
-from sanic_ext.extensions.openapi.builders import SpecificationBuilder
 
 STYLE = """
 :root { color-scheme: light dark }
@@ -17,17 +15,11 @@ table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0 }
 section { border-top: 1px solid #8886 }
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-
-@openapi.exclude()
-async def page(request: Request) -> HTTPResponse:
-    document: dict[str, Any] = SpecificationBuilder().build(request.app).serialize()  # type: ignore[no-untyped-call]
-    return html(render(document), headers={"Content-Security-Policy": POLICY})
+CONSTRAINTS = ("format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems")
 
 
 def render(document: dict[str, Any]) -> str:
-    """The whole document: each operation with its parameters, body and answers, then the schemas they refer to."""
+    """Return the page: each operation with its parameters, body and responses, then the schemas they refer to."""
     title = escape(document["info"]["title"])
     operations = [
         (path, method, operation)
@@ -57,8 +49,8 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         f"<p>{escape(operation.get('description', ''))}</p><table>",
     ]
     for parameter in operation.get("parameters", ()):
-        needed = "required" if parameter.get("required") else "optional"
-        parts.append(_row(parameter["name"], f"{parameter['in']}, {needed}: {_type(parameter['schema'])}"))
+        presence = "required" if parameter.get("required") else "optional"
+        parts.append(_row(parameter["name"], f"{parameter['in']}, {presence}: {_type(parameter['schema'])}"))
     for content in operation.get("requestBody", {}).get("content", {}).values():
         parts.append(_row("body", _type(content["schema"])))
     for status, response in operation["responses"].items():
@@ -80,21 +72,18 @@ def _row(name: str, text: str) -> str:
 
 
 def _type(schema: Any) -> str:
-    """A schema in a few words; a component by a link to it."""
+    """Describe a schema in a few words; a component is a link to its section."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'
-    for several in ("allOf", "anyOf", "oneOf"):
-        if several in schema:
-            return " or ".join(_type(choice) for choice in schema[several] if choice.get("type") != "object")
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        if keyword in schema:
+            return " or ".join(_type(choice) for choice in schema[keyword] if choice.get("type") != "object")
     if "enum" in schema:
         return " | ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     if isinstance(more := schema.get("additionalProperties"), dict):
         return f"object of {_type(more)}"
-    limits = [f"{key} {escape(str(schema[key]))}" for key in LIMITS if key in schema]
-    return escape(str(schema.get("type", "anything"))) + (f" ({', '.join(limits)})" if limits else "")
-
-
-LIMITS = ("format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems")
+    constraints = [f"{key} {escape(str(schema[key]))}" for key in CONSTRAINTS if key in schema]
+    return escape(str(schema.get("type", "anything"))) + (f" ({', '.join(constraints)})" if constraints else "")

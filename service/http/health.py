@@ -29,12 +29,12 @@ def blueprint(mongo: Ping, redis: Ping, draining: Callable[[], bool]) -> Bluepri
     bp = Blueprint("health")
 
     @bp.get("/healthz")
-    @endpoint("Check that the process runs", tag="operation", answers={200: Health})
+    @endpoint("Check that the process runs", tag="operation", responses={200: Health})
     async def healthz(request: Request) -> HTTPResponse:
         return json_response(Health())
 
     @bp.get("/readyz")
-    @endpoint("Check that the process can serve requests", tag="operation", answers={200: Health})
+    @endpoint("Check that the process can serve requests", tag="operation", responses={200: Health})
     async def readyz(request: Request) -> HTTPResponse:
         """The datastores answer, and the process is not shutting down."""
         if draining():

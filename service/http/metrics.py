@@ -3,7 +3,6 @@
 from prometheus_client import CONTENT_TYPE_LATEST
 from sanic import Blueprint, HTTPResponse, Request
 from sanic.response import raw
-from sanic_ext import openapi
 
 from service.telemetry.metrics import Metrics
 
@@ -12,7 +11,6 @@ def blueprint(metrics: Metrics) -> Blueprint:
     bp = Blueprint("metrics")
 
     @bp.get("/metrics")
-    @openapi.exclude()
     async def expose(request: Request) -> HTTPResponse:
         return raw(await metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 

@@ -1,42 +1,39 @@
-"""The models as the OpenAPI document shows them: each a named component, in the dialect of OpenAPI 3.0."""
+"""Pydantic models as named components of the OpenAPI document, in the dialect of OpenAPI 3.0."""
 
 import re
-from collections.abc import Mapping
-from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel
-from sanic_ext.extensions.openapi.builders import SpecificationBuilder
 
 REF = "#/components/schemas/{model}"
 
 Mode = Literal["validation", "serialization"]
 
 
-def component(model: type[BaseModel], mode: Mode) -> dict[str, Any]:
-    """A reference to `model`'s schema, which the document then holds with all those it refers to.
+class Components:
+    """The schemas of one document, by name."""
 
-    `mode`: how it comes in ("validation") or goes out ("serialization").
-    Raises TypeError where another model of that name is there already: one of the two would go undocumented.
-    """
-    specification = SpecificationBuilder()
-    for key, wanted in _definitions(model, mode).items():
-        known = specification._components["schemas"].get(key)
-        if known is not None and known != wanted:
-            raise TypeError(f"Two different models want to be the component {key!r}: rename one of them.")
-        specification.add_component("schemas", key, wanted)
-    return {"$ref": REF.format(model=_name(model))}
+    def __init__(self) -> None:
+        self.schemas: dict[str, Any] = {}
 
+    def ref(self, model: type[BaseModel], mode: Mode) -> dict[str, Any]:
+        """Add the schemas of `model` and of all models it refers to. Return a reference to it.
 
-@cache
-def _definitions(model: type[BaseModel], mode: Mode) -> Mapping[str, Any]:
-    """The schema of `model` and of all that it refers to, by name. Each worker asks some three hundred times while it
-    starts, mostly for the one of the errors."""
-    schema = model.model_json_schema(mode=mode, ref_template=REF)
-    definitions: dict[str, Any] = schema.pop("$defs", {})
-    # A model that refers to itself is among its own definitions.
-    definitions.setdefault(_name(model), schema)
-    return {key: dialect(definition) for key, definition in definitions.items()}
+        `mode`: as a request ("validation") or as a response ("serialization"). Raises TypeError if a different model of
+        the same name has been added: one of the two would be undocumented.
+        """
+        schema = model.model_json_schema(mode=mode, ref_template=REF)
+        definitions: dict[str, Any] = schema.pop("$defs", {})
+        # A model that refers to itself is among its own definitions.
+        definitions.setdefault(_name(model), schema)
+        for name, definition in definitions.items():
+            if self.schemas.setdefault(name, to_openapi(definition)) != to_openapi(definition):
+                raise TypeError(f"Two different models have the name {name!r}: rename one of them.")
+        return self.reference(model)
+
+    @staticmethod
+    def reference(model: type[BaseModel]) -> dict[str, Any]:
+        return {"$ref": REF.format(model=_name(model))}
 
 
 def _name(model: type[BaseModel]) -> str:
@@ -44,26 +41,26 @@ def _name(model: type[BaseModel]) -> str:
 
 
 def properties(model: type[BaseModel]) -> dict[str, tuple[dict[str, Any], bool]]:
-    """Each field of a flat model: its schema, and whether it is required."""
+    """Return the schema of each field of a flat model, and whether the field is required."""
     schema = model.model_json_schema()
     return {
-        name: (dialect(field), name in schema.get("required", ()))
+        name: (to_openapi(field), name in schema.get("required", ()))
         for name, field in schema.get("properties", {}).items()
     }
 
 
-def dialect(schema: Any) -> Any:
-    """A JSON Schema of draft 2020-12, which pydantic writes, as OpenAPI 3.0 (4.7.24) has it, which sanic-ext writes."""
+def to_openapi(schema: Any) -> Any:
+    """Translate a JSON Schema of draft 2020-12, as pydantic generates it, to OpenAPI 3.0 (4.7.24)."""
     if isinstance(schema, list):
-        return [dialect(item) for item in schema]
+        return [to_openapi(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    new = {key: dialect(value) for key, value in schema.items() if key not in ("propertyNames", "default")}
+    new = {key: to_openapi(value) for key, value in schema.items() if key not in ("propertyNames", "default")}
     if "default" in schema:
         new["default"] = schema["default"]
     if isinstance(schema.get("properties"), dict):
         # A property may have the name of a keyword.
-        new["properties"] = {name: dialect(value) for name, value in schema["properties"].items()}
+        new["properties"] = {name: to_openapi(value) for name, value in schema["properties"].items()}
     if new.get("type") == "null":
         return {"nullable": True, "enum": [None]}
     if "const" in new:
@@ -74,16 +71,16 @@ def dialect(schema: Any) -> Any:
         if isinstance(limit := new.get(f"exclusive{bound}"), int | float) and not isinstance(limit, bool):
             new[bound.lower()], new[f"exclusive{bound}"] = limit, True
     if isinstance(schema.get("anyOf"), list) and {"type": "null"} in schema["anyOf"]:
-        some = [dialect(choice) for choice in schema["anyOf"] if choice != {"type": "null"}]
+        choices = [to_openapi(choice) for choice in schema["anyOf"] if choice != {"type": "null"}]
         del new["anyOf"]
         new["nullable"] = True
-        if len(some) > 1:
-            new["anyOf"] = some
-        elif "$ref" in some[0]:
-            new["allOf"] = some
+        if len(choices) > 1:
+            new["anyOf"] = choices
+        elif "$ref" in choices[0]:
+            new["allOf"] = choices
         else:
-            new = some[0] | new
+            new = choices[0] | new
     if "$ref" in new and len(new) > 1:
-        # Beside a $ref everything else is ignored.
+        # Everything beside a $ref is ignored.
         new["allOf"] = [{"$ref": new.pop("$ref")}]
     return new

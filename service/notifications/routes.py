@@ -32,14 +32,16 @@ def blueprint(
     socket.add(bp, service, verifier, limits, opener, metrics, tracing)
 
     @bp.get("/notifications")
-    @endpoint("List notifications, newest first", tag=TAG, auth=auth, query=PageQuery, answers={200: NotificationPage})
+    @endpoint(
+        "List notifications, newest first", tag=TAG, auth=auth, query=PageQuery, responses={200: NotificationPage}
+    )
     async def page(request: Request, caller: Identity, *, query: PageQuery) -> HTTPResponse:
         return json_response(
             await service.page(caller.user_id, limit=query.limit, before=query.before, unread=query.unread)
         )
 
     @bp.get("/notifications/unread_count")
-    @endpoint("Count unread notifications", tag=TAG, auth=auth, answers={200: UnreadCount})
+    @endpoint("Count unread notifications", tag=TAG, auth=auth, responses={200: UnreadCount})
     async def unread_count(request: Request, caller: Identity) -> HTTPResponse:
         return json_response(UnreadCount(unread_count=await service.unread_count(caller.user_id)))
 
@@ -50,7 +52,7 @@ def blueprint(
         auth=auth,
         limit=WRITING,
         body=ReadUpTo,
-        answers={200: UnreadCount},
+        responses={200: UnreadCount},
     )
     async def read_up_to(request: Request, caller: Identity, *, body: ReadUpTo) -> HTTPResponse:
         """A number above the last one marks all. The new count is sent to the caller's connections."""
@@ -58,7 +60,12 @@ def blueprint(
 
     @bp.put("/notifications/<notification_id:str>/read")
     @endpoint(
-        "Mark a notification as read", tag=TAG, auth=auth, limit=WRITING, answers={200: UnreadCount}, errors=(NotFound,)
+        "Mark a notification as read",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={200: UnreadCount},
+        errors=(NotFound,),
     )
     async def read(request: Request, caller: Identity, notification_id: str) -> HTTPResponse:
         """Idempotent. The new count is sent to the caller's connections."""

@@ -27,17 +27,17 @@ def blueprint(service: PostService, auth: Authentication) -> Blueprint:
     bp = Blueprint("posts", url_prefix="/api/v1")
 
     @bp.post("/posts")
-    @endpoint("Publish a post", tag=TAG, auth=auth, limit=WRITING, body=NewPost, answers={201: Post})
+    @endpoint("Publish a post", tag=TAG, auth=auth, limit=WRITING, body=NewPost, responses={201: Post})
     async def create(request: Request, caller: Identity, *, body: NewPost) -> HTTPResponse:
         return json_response(await service.create(caller.user_id, body), 201)
 
     @bp.get("/posts")
-    @endpoint("List posts, newest first", tag=TAG, auth=auth, query=PostQuery, answers={200: PostPage})
+    @endpoint("List posts, newest first", tag=TAG, auth=auth, query=PostQuery, responses={200: PostPage})
     async def page(request: Request, caller: Identity, *, query: PostQuery) -> HTTPResponse:
         return json_response(await service.page(limit=query.limit, before=query.before))
 
     @bp.get("/posts/<post_id:str>")
-    @endpoint("Read a post", tag=TAG, auth=auth, answers={200: Post}, errors=(NotFound,))
+    @endpoint("Read a post", tag=TAG, auth=auth, responses={200: Post}, errors=(NotFound,))
     async def post(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
         return json_response(await service.post(path_id(post_id)))
 
@@ -48,7 +48,7 @@ def blueprint(service: PostService, auth: Authentication) -> Blueprint:
         auth=auth,
         limit=WRITING,
         body=NewComment,
-        answers={201: Comment, 200: Comment},
+        responses={201: Comment, 200: Comment},
         errors=(NotFound, NonceReused),
     )
     async def comment(request: Request, caller: Identity, post_id: str, *, body: NewComment) -> HTTPResponse:
@@ -62,7 +62,7 @@ def blueprint(service: PostService, auth: Authentication) -> Blueprint:
         tag=TAG,
         auth=auth,
         query=CommentQuery,
-        answers={200: CommentPage},
+        responses={200: CommentPage},
         errors=(NotFound,),
     )
     async def comments(request: Request, caller: Identity, post_id: str, *, query: CommentQuery) -> HTTPResponse:

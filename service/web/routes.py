@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sanic import Blueprint, HTTPResponse, Request
-from sanic_ext import openapi
 
 from service.common.errors import NotFound
 
@@ -90,12 +89,10 @@ def blueprint() -> Blueprint:
     bp = Blueprint("web")
 
     @bp.get("/")
-    @openapi.exclude()
     async def page(request: Request) -> HTTPResponse:
         return assets[PAGE].respond(request)
 
     @bp.get("/<folder:(?:app|client)>/<path:path>")
-    @openapi.exclude()
     async def file(request: Request, folder: str, path: str) -> HTTPResponse:
         asset = assets.get(f"{folder}/{path}")
         if asset is None:

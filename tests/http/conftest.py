@@ -13,13 +13,13 @@ from sanic.response import empty
 from service.common.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
 from service.common.identity import Identity
 from service.common.models import ConnectionQuery, Input, Query
-from service.http import error_handler, headers, shielded_tasks
+from service.http import error_handler, headers, openapi, shielded_tasks
 from service.http import sanic_ext_setup as extensions
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.endpoint import connection, endpoint, json_response
 from service.http.limits import RateLimit, RateLimits
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 CALLER = Identity("a" * 24, "b" * 24, "token-id", 2_000_000_000.0)
 SIGNED_IN = {"Authorization": "Bearer good"}
@@ -84,7 +84,6 @@ def build(
     *, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], object] = nothing, rate_limits: bool = False
 ) -> Sanic[Any, Any]:
     """The app; `GET /api/v1/act` calls `act`, and awaits it where it can be awaited."""
-    forget_documents()
     app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
     shielded_tasks.install(app)
@@ -102,7 +101,7 @@ def build(
         auth=auth,
         limit=PARCELS,
         body=Parcel,
-        answers={201: Receipt},
+        responses={201: Receipt},
         errors=(NotFound,),
     )
     async def create(request: Request, caller: Identity, *, body: Parcel) -> HTTPResponse:
@@ -110,17 +109,17 @@ def build(
         return json_response(Receipt(user_id=caller.user_id, label=body.label), 201)
 
     @bp.get("")
-    @endpoint("Find parcels", tag="parcels", query=Search, answers={200: Receipt})
+    @endpoint("Find parcels", tag="parcels", query=Search, responses={200: Receipt})
     async def find(request: Request, *, query: Search) -> HTTPResponse:
         return json_response(query.model_dump())
 
     @bp.post("/anonymous")
-    @endpoint("Send a parcel anonymously", tag="parcels", limit=PARCELS, answers={204: None})
+    @endpoint("Send a parcel anonymously", tag="parcels", limit=PARCELS, responses={204: None})
     async def create_anonymously(request: Request) -> HTTPResponse:
         return json_response()
 
     @bp.delete("/<parcel_id:str>")
-    @endpoint("Lose a parcel", tag="parcels", auth=auth, limit=None, answers={204: None})
+    @endpoint("Lose a parcel", tag="parcels", auth=auth, limit=None, responses={204: None})
     async def lose(request: Request, caller: Identity, parcel_id: str) -> HTTPResponse:
         return json_response()
 
@@ -142,6 +141,7 @@ def build(
         return empty(headers={"Cache-Control": "max-age=5"})
 
     app.blueprint(bp)
+    app.blueprint(openapi.blueprint())
     return app
 
 

@@ -13,7 +13,7 @@ from service.datastores.mongo import Mongo
 from service.datastores.redis import connect, ping
 from service.http import error_handler, health
 from tests.cluster import Node, cluster, is_well, until
-from tests.rest import RestClient, forget_documents, free_port, serving
+from tests.rest import RestClient, free_port, serving
 
 
 class Hanging:
@@ -24,7 +24,6 @@ class Hanging:
 async def ask(
     path: str, mongo: Mongo | Hanging, redis: Redis | Hanging, *, draining: bool = False
 ) -> tuple[int, dict[str, object]]:
-    forget_documents()
     Sanic.test_mode = True
     app: Sanic[Any, Any] = Sanic("health-test", configure_logging=False)
     error_handler.install(app)

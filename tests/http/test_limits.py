@@ -19,7 +19,7 @@ from service.http import limits
 from service.http.limits import ConnectionLimit, RateLimit, RateLimits
 from tests.cluster import cluster
 from tests.conftest import Datastores
-from tests.rest import forget_documents, free_port
+from tests.rest import free_port
 
 SHARED = RateLimit("tests", "3/minute")
 SHORT = RateLimit("short", "2/second")
@@ -72,7 +72,6 @@ class TestRoutes:
     def test_every_route_that_changes_state_declares_its_limit(self) -> None:
         """A new route cannot be forgotten. `limit=None` is a declaration, too."""
         settings = Settings(mongodb_uri="mongodb://127.0.0.1:1", redis_url="redis://127.0.0.1:1", jwt_secret="x" * 32)
-        forget_documents()
         undeclared = [
             (method, route.path)
             for route in create_app(settings=settings).router.routes

@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page, made from the same models that check the requests."""
+"""The OpenAPI document and its page, built from the models that validate requests."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field
 
-from service.http.schemas import component, dialect
+from service.http.schemas import Components, to_openapi
 from tests.http.conftest import build
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 
 @pytest.fixture
@@ -19,11 +19,11 @@ async def document(client: RestClient) -> dict[str, Any]:
 
 class TestDocument:
     async def test_is_valid(self, document: dict[str, Any]) -> None:
-        """By the specification's own schema, with every reference resolved."""
+        """According to the schema of the specification, with all references resolved."""
         validate(document)
 
     async def test_describes_a_route(self, document: dict[str, Any]) -> None:
-        """Its words, who may call it, what goes in, and what comes out."""
+        """Summary, description, authentication, request body and response."""
         operation = document["paths"]["/api/v1/parcels"]["post"]
         assert "Send a parcel" == operation["summary"]
         assert "Longer words about it." == operation["description"]
@@ -36,8 +36,8 @@ class TestDocument:
         created = operation["responses"]["201"]["content"]["application/json"]["schema"]
         assert {"$ref": "#/components/schemas/Receipt"} == created
 
-    async def test_lists_the_codes_of_each_refusal(self, document: dict[str, Any]) -> None:
-        """Of signing in and of validation too, which no route names itself."""
+    async def test_lists_the_error_codes_of_each_status(self, document: dict[str, Any]) -> None:
+        """Those of authentication, validation and the rate limit are included."""
         responses = document["paths"]["/api/v1/parcels"]["post"]["responses"]
         codes = {
             status: response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"]
@@ -56,7 +56,7 @@ class TestDocument:
         } == codes
 
     async def test_describes_parameters(self, document: dict[str, Any]) -> None:
-        """Of the path and of the query, with their bounds."""
+        """Path and query parameters, with their constraints."""
         query = {p["name"]: p for p in document["paths"]["/api/v1/parcels"]["get"]["parameters"]}
         assert {"query", "limit", "unread"} == set(query)
         limit = query["limit"]
@@ -67,36 +67,38 @@ class TestDocument:
             limit["schema"]["maximum"],
             limit["schema"]["default"],
         )
-        (place,) = document["paths"]["/api/v1/parcels/{parcel_id}"]["delete"]["parameters"]
-        assert ("parcel_id", "path", True) == (place["name"], place["in"], place["required"])
+        (parcel_id,) = document["paths"]["/api/v1/parcels/{parcel_id}"]["delete"]["parameters"]
+        assert ("parcel_id", "path", True) == (parcel_id["name"], parcel_id["in"], parcel_id["required"])
 
-    async def test_has_no_body_where_there_is_none(self, document: dict[str, Any]) -> None:
-        """204 has no content."""
+    async def test_204_has_no_content(self, document: dict[str, Any]) -> None:
         assert not document["paths"]["/api/v1/parcels/{parcel_id}"]["delete"]["responses"]["204"].get("content")
 
+    async def test_lists_429_only_for_routes_with_a_limit(self, document: dict[str, Any]) -> None:
+        """A route may declare that it has no limit."""
+        assert "429" in document["paths"]["/api/v1/parcels/anonymous"]["post"]["responses"]
+        assert "429" not in document["paths"]["/api/v1/parcels/{parcel_id}"]["delete"]["responses"]
+
     async def test_describes_a_connection(self, document: dict[str, Any]) -> None:
-        """Its content type, and the three ways to sign in."""
+        """Its content type, and the three ways to authenticate."""
         operation = document["paths"]["/api/v1/parcels/stream"]["get"]
         assert ["text/event-stream"] == list(operation["responses"]["200"]["content"])
         assert [{"bearer": []}, {"ticket": []}, {"token": []}] == operation["security"]
         assert {"bearer", "ticket", "token"} == set(document["components"]["securitySchemes"])
 
-    async def test_says_who_it_is(self, document: dict[str, Any]) -> None:
-        """Title and version."""
+    async def test_has_title_and_version(self, document: dict[str, Any]) -> None:
         assert ("Loa", "1.0.0") == (document["info"]["title"], document["info"]["version"])
 
-    async def test_is_anew_for_each_app(self) -> None:
-        """A second app in the same process describes its own routes."""
+    async def test_two_apps_of_one_process_have_documents_of_their_own(self) -> None:
         for _ in range(2):
             async with serving(build()) as client:
                 document = (await client.get("/docs/openapi.json")).json()
                 assert "post" in document["paths"]["/api/v1/parcels"]
 
 
-class TestComponent:
-    def test_refuses_two_models_of_one_name(self) -> None:
+class TestComponents:
+    def test_rejects_two_models_of_one_name(self) -> None:
         """One of the two would be missing from the document."""
-        forget_documents()
+        components = Components()
 
         def first() -> type[BaseModel]:
             class Twin(BaseModel):
@@ -110,13 +112,13 @@ class TestComponent:
 
             return Twin
 
-        component(first(), "validation")
-        component(first(), "validation")
+        components.ref(first(), "validation")
+        components.ref(first(), "validation")
         with pytest.raises(TypeError, match="Twin"):
-            component(second(), "validation")
+            components.ref(second(), "validation")
 
 
-class TestDialect:
+class TestToOpenapi:
     @pytest.mark.parametrize(
         ("kind", "schema"),
         [
@@ -125,45 +127,43 @@ class TestDialect:
             (type(None), {"nullable": True, "enum": [None]}),
         ],
     )
-    def test_knows_no_type_null(self, kind: Any, schema: dict[str, Any]) -> None:
-        """OpenAPI 3.0 has `nullable` instead."""
+    def test_translates_the_type_null_to_nullable(self, kind: Any, schema: dict[str, Any]) -> None:
 
-        class Some(BaseModel):
+        class Model(BaseModel):
             field: kind
 
-        written = dialect(Some.model_json_schema())["properties"]["field"]
-        written.pop("title", None)
-        assert schema == written
+        translated = to_openapi(Model.model_json_schema())["properties"]["field"]
+        translated.pop("title", None)
+        assert schema == translated
 
-    def test_writes_bounds_and_examples_as_of_old(self) -> None:
-        """An exclusive bound is a flag, and there is one example."""
+    def test_translates_exclusive_bounds_and_examples(self) -> None:
+        """In OpenAPI 3.0 an exclusive bound is a flag, and there is one example."""
 
-        class Some(BaseModel):
+        class Model(BaseModel):
             field: int = Field(gt=0, lt=9, examples=[5, 6])
 
-        written = dialect(Some.model_json_schema())["properties"]["field"]
+        translated = to_openapi(Model.model_json_schema())["properties"]["field"]
         assert (0, True, 9, True, 5) == (
-            written["minimum"],
-            written["exclusiveMinimum"],
-            written["maximum"],
-            written["exclusiveMaximum"],
-            written["example"],
+            translated["minimum"],
+            translated["exclusiveMinimum"],
+            translated["maximum"],
+            translated["exclusiveMaximum"],
+            translated["example"],
         )
 
-    def test_leaves_a_property_of_any_name_alone(self) -> None:
-        """A field may be called like a keyword."""
+    def test_keeps_a_property_that_has_the_name_of_a_keyword(self) -> None:
 
-        class Some(BaseModel):
+        class Model(BaseModel):
             const: int
             default: int
             examples: list[int]
 
-        assert {"const", "default", "examples"} == set(dialect(Some.model_json_schema())["properties"])
+        assert {"const", "default", "examples"} == set(to_openapi(Model.model_json_schema())["properties"])
 
 
 class TestPage:
-    async def test_needs_nothing_else(self, client: RestClient) -> None:
-        """No script, no style and no font from anywhere, under a policy that would forbid them."""
+    async def test_loads_nothing(self, client: RestClient) -> None:
+        """No script, style or font, and a policy that forbids them."""
         response = await client.get("/docs")
         assert "text/html; charset=utf-8" == response.headers["content-type"]
         assert "default-src 'none'" in response.headers["content-security-policy"]
@@ -171,7 +171,7 @@ class TestPage:
         assert "http:" not in response.text
         assert "https:" not in response.text
 
-    async def test_tells_the_whole_document(self, client: RestClient) -> None:
+    async def test_shows_the_whole_document(self, client: RestClient) -> None:
         """Operations, their parameters and codes, and the schemas that they link to."""
         page = (await client.get("/docs")).text
         for piece in (

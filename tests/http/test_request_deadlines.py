@@ -11,7 +11,7 @@ from sanic import HTTPResponse, Request, Sanic
 
 from service.http import error_handler
 from service.http.request_deadlines import INTERVAL, LIMITS, Phase, RequestDeadlines
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 SHORT: dict[Phase, float] = {"idle": 0.2, "head": 0.4, "body": 0.4, "answer": 0.4}
 TRICKLE = 0.02
@@ -23,7 +23,6 @@ AT_MOST = 5.0
 @pytest.fixture
 async def client() -> AsyncIterator[RestClient]:
     """`POST /slow` reads its body; `GET /long` makes an answer for ever; `GET /large` has one of 40 MB."""
-    forget_documents()
     app: Sanic[Any, Any] = Sanic(f"deadlines-{time.monotonic_ns()}", configure_logging=False)
     error_handler.install(app)
 

@@ -8,7 +8,7 @@ from sanic.response import text
 from sanic.signals import SignalRouter
 
 from service.http import sanic_ext_setup as extensions
-from tests.rest import forget_documents, serving
+from tests.rest import serving
 
 ROUTES = 20
 
@@ -26,7 +26,6 @@ async def test_head_and_options_cost_the_start_little(monkeypatch: pytest.Monkey
         return text("here")
 
     monkeypatch.setattr(SignalRouter, "finalize", counted)
-    forget_documents()
     app: Sanic[Any, Any] = Sanic("extensions", configure_logging=False)
     extensions.install(app, ())
     for number in range(ROUTES):

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from service.common.errors import NotFound
 from service.http import error_handler, shielded_tasks
 from service.http.endpoint import endpoint, json_response
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 
 class Slow:
@@ -21,14 +21,13 @@ class Slow:
         self.begun, self.let = asyncio.Event(), asyncio.Event()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.fault: Exception | None = None
-        forget_documents()
         self.app: Sanic[Any, Any] = Sanic(f"shielded-tasks-{id(self)}", configure_logging=False)
         self.under_way = shielded_tasks.install(self.app)
         error_handler.install(self.app)
         bp = Blueprint("slow")
 
         @bp.route("/slow", methods=["GET", "POST"])
-        @endpoint("Take long", tag="test", answers={204: None})
+        @endpoint("Take long", tag="test", responses={204: None})
         async def act(request: Request) -> HTTPResponse:
             self.begun.set()
             try:

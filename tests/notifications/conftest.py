@@ -17,7 +17,7 @@ from service.commands.release import release
 from service.datastores.mongo import Mongo
 from tests.conftest import SECRET, Datastores, drop_database
 from tests.notifications.service_process import ServiceProcess
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 StartProcess = Callable[..., ServiceProcess]
 
@@ -54,7 +54,6 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
         jwt_secret=SECRET,
         rate_limits="off",
     )
-    forget_documents()
     assert settings.mongodb_uri
     await release(settings.mongodb_uri)
     with pytest.MonkeyPatch.context() as patch:

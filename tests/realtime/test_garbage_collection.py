@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from config.settings import Settings
 from service.app import create_app
 from service.datastores.mongo import Mongo
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 ID = "0123456789abcdef01234567"
 VALUES: list[Any] = [
@@ -25,7 +25,6 @@ PIECES = ["x", ID, "%00", "%ff", "..%2f..", "%F0%9F%91%8D", "x" * 300, "$ne", "%
 @pytest.fixture
 async def client(settings: Settings, mongo: Mongo, redis: Redis) -> AsyncIterator[RestClient]:
     """The whole service, which lets one try as often as one likes."""
-    forget_documents()
     async with serving(create_app(settings=settings.model_copy(update={"rate_limits": "off"}))) as client:
         yield client
 

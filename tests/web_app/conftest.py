@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 from sanic import Sanic
 
-from service.http import error_handler, headers
+from service.http import error_handler, headers, openapi
 from service.http import sanic_ext_setup as extensions
 from service.web.routes import blueprint
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 app_numbers = count()
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[RestClient]:
-    forget_documents()
     app: Sanic[Any, Any] = Sanic(f"web-test-{next(app_numbers)}", configure_logging=False)
     extensions.install(app, ())
     error_handler.install(app)
     headers.install(app)
     app.blueprint(blueprint())
+    app.blueprint(openapi.blueprint())
     async with serving(app) as client:
         yield client

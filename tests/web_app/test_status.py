@@ -6,7 +6,7 @@ import pytest
 from config.settings import Settings
 from service.app import create_app
 from service.datastores.mongo import Mongo
-from tests.rest import RestClient, forget_documents, serving
+from tests.rest import RestClient, serving
 
 TOKEN = "open-sesame-and-quickly"
 PATHS = ("/status", "/status/status.js", "/status/metrics.json")
@@ -18,7 +18,6 @@ def authorization(token: str) -> dict[str, str]:
 
 async def test_page_does_not_exist_unless_a_token_is_set(settings: Settings, mongo: Mongo) -> None:
     """Nor do its files, with whatever token a request has."""
-    forget_documents()
     async with serving(create_app(settings=settings)) as client:
         for path in PATHS:
             for token in ("None", TOKEN):
@@ -32,7 +31,6 @@ def settings_with_token(settings: Settings, mongo: Mongo) -> Settings:
 
 async def test_metrics_require_the_token(settings_with_token: Settings) -> None:
     """The page and its files are public; the metrics are never cached."""
-    forget_documents()
     async with serving(create_app(settings=settings_with_token)) as client:
         await client.get("/healthz")
         response = await client.get("/status/metrics.json", headers=authorization(TOKEN))
@@ -80,7 +78,6 @@ async def check_files(client: RestClient) -> None:
 
 async def test_guessing_the_token_is_rate_limited(settings_with_token: Settings) -> None:
     """Requests with the right token are not limited."""
-    forget_documents()
     async with serving(create_app(settings=settings_with_token)) as client:
         statuses = {
             (await client.get("/status/metrics.json", headers=authorization(f"guess-number-{n}"))).status_code

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from sanic import Blueprint, HTTPResponse, Request
 from sanic.response import json
-from sanic_ext import openapi
 
 from service.common.errors import NotFound, TokenInvalid, TokenMissing
 from service.http import limits as rules
@@ -30,19 +29,16 @@ def blueprint(metrics: Metrics, limits: RateLimits, token: str) -> Blueprint:
     bp = Blueprint("status", url_prefix="/status")
 
     @bp.get("")
-    @openapi.exclude()
     async def page(request: Request) -> HTTPResponse:
         return assets["index.html"].respond(request)
 
     @bp.get("/<name:str>")
-    @openapi.exclude()
     async def file(request: Request, name: str) -> HTTPResponse:
         if name not in assets or name == "index.html":
             raise NotFound
         return assets[name].respond(request)
 
     @bp.get("/metrics.json")
-    @openapi.exclude()
     async def metrics_json(request: Request) -> HTTPResponse:
         given = bearer(request)
         if given is None:

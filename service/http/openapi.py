@@ -1,0 +1,164 @@
+"""The OpenAPI 3.0 document, and `/docs`, which shows it.
+
+`@endpoint` and `@connection` attach an Operation to each handler. The document is built from them on the first request,
+because building it takes about as long as everything else that a starting worker does.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel
+from sanic import Blueprint, HTTPResponse, Request, Sanic
+from sanic.response import html
+
+from service.common import ids
+from service.common.encoding import dumps
+from service.common.errors import LoaError
+from service.http.docs import render
+from service.http.errors import ERRORS, Problem
+from service.http.schemas import Components, properties
+
+TITLE = "Loa"
+VERSION = "1.0.0"
+DESCRIPTION = """Realtime chat and notifications.
+
+Sign in with `POST /api/v1/auth/login` and send the access token as `Authorization: Bearer …`. Every error is an
+RFC 9457 problem document with a stable `code`. What the sockets and the event stream carry is in `/asyncapi.json`."""
+
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
+    "token": {"type": "apiKey", "in": "query", "name": "token"},
+}
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PATH_PARAMETER = re.compile(r"<(\w+):[^>]*>")
+UNDOCUMENTED_METHODS = frozenset({"HEAD", "OPTIONS"})
+NOT_PATH_PARAMETERS = frozenset({"request", "caller", "body", "query"})
+
+
+class Operation(NamedTuple):
+    """What the document says about a handler. `responses`: the model of each successful status, None without a body."""
+
+    summary: str
+    tag: str
+    responses: Mapping[int, type[BaseModel] | None]
+    errors: frozenset[type[LoaError]]
+    security: Sequence[str] = ()
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    kind: Literal["json", "websocket", "event-stream"] = "json"
+
+
+def blueprint() -> Blueprint:
+    bp = Blueprint("openapi", url_prefix="/docs")
+
+    @cache
+    def documents(app: Sanic[Any, Any]) -> tuple[str, str]:
+        built = document(app)
+        return dumps(built), render(built)
+
+    @bp.get("/openapi.json")
+    async def openapi_json(request: Request) -> HTTPResponse:
+        return HTTPResponse(documents(request.app)[0], content_type="application/json")
+
+    @bp.get("")
+    async def page(request: Request) -> HTTPResponse:
+        return html(documents(request.app)[1], headers={"Content-Security-Policy": PAGE_POLICY})
+
+    return bp
+
+
+def document(app: Sanic[Any, Any]) -> dict[str, Any]:
+    """Describe all routes of `app` that have an Operation. Raises TypeError if two models have the same name."""
+    components = Components()
+    components.ref(Problem, "serialization")
+    paths: dict[str, dict[str, Any]] = {}
+    tags: dict[str, None] = {}
+    for route in app.router.routes:
+        operation: Operation | None = getattr(route.handler, "operation", None)
+        if operation is None:
+            continue
+        tags[operation.tag] = None
+        path = PATH_PARAMETER.sub(r"{\1}", f"/{route.path}")
+        for method in sorted(route.methods - UNDOCUMENTED_METHODS):
+            paths.setdefault(path, {})[method.lower()] = _operation(operation, route.handler, components)
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": TITLE, "version": VERSION, "description": DESCRIPTION},
+        "tags": [{"name": tag} for tag in tags],
+        "paths": paths,
+        "components": {"schemas": components.schemas, "securitySchemes": SECURITY_SCHEMES},
+    }
+
+
+def _operation(operation: Operation, handler: Any, components: Components) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        # Several blueprints have a `create`; operation ids have to be unique.
+        "operationId": f"{operation.tag}_{handler.__name__}".lower().replace(" ", "_"),
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "responses": {**_success(operation, components), **_errors(operation)},
+    }
+    if handler.__doc__:
+        described["description"] = inspect.cleandoc(handler.__doc__)
+    if parameters := [*_path_parameters(handler), *_query_parameters(operation.query)]:
+        described["parameters"] = parameters
+    if operation.body:
+        content = {"application/json": {"schema": components.ref(operation.body, "validation")}}
+        described["requestBody"] = {"content": content, "required": True}
+    if operation.security:
+        described["security"] = [{scheme: []} for scheme in operation.security]
+    return described
+
+
+def _path_parameters(handler: Any) -> Iterator[dict[str, Any]]:
+    """The parameters of the handler that are neither the request nor checked by a decorator."""
+    for name in inspect.signature(handler).parameters:
+        if name not in NOT_PATH_PARAMETERS:
+            schema = {"pattern": ids.PATTERN} if name.endswith("_id") else {"minLength": 1, "maxLength": 64}
+            yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
+
+
+def _query_parameters(query: type[BaseModel] | None) -> Iterator[dict[str, Any]]:
+    if query:
+        for name, (schema, required) in properties(query).items():
+            yield {"name": name, "in": "query", "required": required, "schema": schema}
+
+
+def _success(operation: Operation, components: Components) -> dict[str, dict[str, Any]]:
+    if operation.kind == "websocket":
+        return {"101": {"description": "Switching Protocols"}}
+    if operation.kind == "event-stream":
+        return {"200": {"description": "OK", "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+    responses: dict[str, dict[str, Any]] = {}
+    for status, model in operation.responses.items():
+        if model is None:
+            responses[str(status)] = {"description": "No content."}
+        else:
+            responses[str(status)] = {
+                "description": inspect.cleandoc(model.__doc__) if model.__doc__ else model.__name__,
+                "content": {"application/json": {"schema": components.ref(model, "serialization")}},
+            }
+    return responses
+
+
+def _errors(operation: Operation) -> dict[str, dict[str, Any]]:
+    """One response per status, with the codes it can have."""
+    codes: dict[int, list[str]] = {}
+    if operation.kind == "websocket":
+        # The handshake itself is refused with Sanic's own codes.
+        codes = {400: ["bad_request"], 426: ["upgrade_required"]}
+    for spec in sorted({ERRORS[error] for error in operation.errors}):
+        codes.setdefault(spec.status, []).append(spec.code)
+    return {str(status): _problem(codes[status]) for status in sorted(codes)}
+
+
+def _problem(codes: list[str]) -> dict[str, Any]:
+    schema = {"allOf": [Components.reference(Problem), {"type": "object", "properties": {"code": {"enum": codes}}}]}
+    description = ", ".join(f"`{code}`" for code in codes)
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
