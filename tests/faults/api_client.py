@@ -39,8 +39,7 @@ class ApiClient:
         return parts.hostname or "", parts.port or 0
 
     async def call(self, method: str, path: str, user: User | None = None, **options: Any) -> Json:
-        """Send a request and return its JSON. Retries what a client may retry; raises AssertionError for other
-        failures."""
+        """Send a request, retry if a client may, and return the JSON. Raises AssertionError for other failures."""
         response = await self.request(method, path, user, **options)
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
         return response.json() if response.content else None

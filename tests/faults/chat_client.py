@@ -45,8 +45,7 @@ class Replica:
         self.messages: dict[str, str] = {}
         """The beginning of each content: the full texts of hundreds of clients would fill the memory."""
         self.last_live_rev = 0
-        """The last rev that arrived live on this connection: live events must have ascending revs without
-        repetition."""
+        """The last rev that arrived live on this connection: live revs must ascend without repetition."""
         self.catching_up = False
         self.buffered: dict[int, Json] = {}
 

@@ -11,8 +11,7 @@ INITIAL_BACKOFF = 0.05
 
 
 class Client:
-    """One device of `user`. `start` connects it, `stop` ends it; in between it reconnects whenever it is
-    disconnected."""
+    """One device of `user`. `start` connects it, `stop` ends it; it reconnects whenever it is disconnected."""
 
     def __init__(self, user: User, api: ApiClient, random: random.Random) -> None:
         self.user = user

@@ -10,8 +10,7 @@ from tests.faults.users import User
 
 PAGE_SIZE = 200
 SETTLE_TIMEOUT = 45.0
-"""Seconds in which everybody has everything once the fault is over: the sweep for undispatched comments runs every 30
-s."""
+"""Seconds until everybody has everything after the fault: the sweep for undispatched comments runs every 30 s."""
 
 
 async def check_messages(

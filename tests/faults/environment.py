@@ -71,8 +71,7 @@ class FaultEnvironment:
     # Servers
 
     async def start_server(self, **environment: str) -> Server:
-        """Start a server and wait until it is ready, on a free port unless `PORT` is given. New connections go to
-        it."""
+        """Start a server on a free port (or `PORT`), and wait until it is ready. New connections go to it."""
         server = self.spawn_server(**environment)
         await asyncio.to_thread(server.wait_until_ready)
         self.api.url = server.url
@@ -162,8 +161,7 @@ class FaultEnvironment:
         await delivery_checks.check_notifications(self.ledger, self.api, author, posts, streams)
 
     async def verify(self) -> None:
-        """Check the ledger, disconnect all clients, and check the server for leaks and tracebacks. Call it after the
-        other checks."""
+        """Check the ledger, disconnect all clients, and check the server for leaks and tracebacks. Call it last."""
         self.ledger.check()
         await self.stop_clients(self.clients)
         self.clients.clear()

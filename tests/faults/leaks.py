@@ -77,8 +77,7 @@ def count_in_workers(server: Server, folder: Path) -> WorkerCounts:
 
 
 async def check_for_leaks(server: Server, api: ApiClient, before: ResourceUsage, folder: Path) -> ResourceUsage:
-    """Check that nothing is left of the clients, which have all disconnected. Returns the current usage; raises
-    AssertionError."""
+    """Check that nothing is left of the clients, which have all disconnected. Raises AssertionError."""
     await api.close_idle_connections()
     await asyncio.to_thread(eventually, lambda: open_connections(server) == 0, WAIT_TIMEOUT)
 

@@ -69,8 +69,8 @@ class Ledger:
         return "\n".join([*text, *(f"{what}: {value}" for what, value in self.notes)])
 
     def check(self) -> None:
-        """Raise AssertionError if something acknowledged is lost, something is duplicated, or a client missed something
-        without being told."""
+        """Raise AssertionError if something is lost, duplicated or silently missed, or if there is another
+        violation."""
         problems = [*self.violations]
         for name, deliveries in self.by_kind.items():
             for what in ("lost", "doubled", "silent"):

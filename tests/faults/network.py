@@ -1,5 +1,4 @@
-"""A network namespace that can be disconnected: the kernel drops everything, so not even a TCP acknowledgement gets
-through."""
+"""A network namespace that can be disconnected: the kernel drops everything, even TCP acknowledgements."""
 
 import asyncio
 import ctypes
@@ -56,8 +55,7 @@ class NetworkNamespace:
             subprocess.run(["ip", *command], capture_output=True, check=False)
 
     def _enter(self) -> None:
-        """Enter the namespace in this thread only: the sockets that it creates are inside, whichever thread uses
-        them."""
+        """Enter the namespace in this thread: the sockets that it creates are inside, whichever thread uses them."""
         descriptor = os.open(f"/run/netns/{self._name}", os.O_RDONLY)
         try:
             if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):

@@ -1,2 +1,1 @@
-"""The load test: `python -m tests.load --help`. pytest collects nothing here; `tests/test_load.py` runs the smallest
-size."""
+"""The load test: `python -m tests.load --help`. `tests/test_load.py` runs its smallest size."""

@@ -72,8 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def choose(named: str | None, known: dict[str, Peer], workloads: Sequence[str], progress: Progress) -> list[Peer]:
-    """Return the peers that `named` lists, installed if needed; without a list, the peers that are already
-    installed."""
+    """Return the peers that `named` lists, installed if needed; by default those that are already installed."""
     names = list(known) if named in (None, "all") else [] if named == "none" else str(named).split(",")
     if unknown := [name for name in names if name not in known]:
         raise SystemExit(f"load: there is no peer {unknown[0]!r}; there are {', '.join(known)}")

@@ -209,8 +209,7 @@ class Clients:
 
 @contextmanager
 def _deferred_signals(interruption: list[BaseException]) -> Iterator[None]:
-    """Collect interrupting signals while C code runs: an exception raised on the way into a callback would be lost in
-    ctypes."""
+    """Collect signals while C code runs: an exception raised on the way into a callback would be lost in ctypes."""
     handled = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
     before = {number: signal.signal(number, lambda *_: interruption.append(KeyboardInterrupt())) for number in handled}
     try:

@@ -1,5 +1,4 @@
-"""The users and conversations of a load test, written directly to the database: registering thousands takes too
-long."""
+"""The users and conversations of a load test, written directly to the database: registration would take too long."""
 
 import asyncio
 import os

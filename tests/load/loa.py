@@ -45,8 +45,7 @@ def loa(database: LoadDatabase, cores: Cores, directory: Path) -> Iterator[LoadT
 
 
 def group(database: LoadDatabase, address: Address, size: int, each: int = 1) -> Traffic:
-    """A conversation of `size` users with `each` WebSockets per user; one more WebSocket of the first user
-    publishes."""
+    """A conversation of `size` users with `each` WebSockets per user; one more WebSocket publishes."""
     users = database.users(size)
     payload = message(database.create_group(users))
     return Traffic(

@@ -57,8 +57,7 @@ async def run(env: FaultEnvironment, *, clients: int = 20, seconds: int = 10, ah
 
 
 def signed_in_earlier(user: User, hours: int) -> User:
-    """Return the user with a token from before the clocks diverged: the process that is behind rejects tokens of the
-    future."""
+    """Return the user with a token that is old enough for the process whose clock is behind."""
     claims = jwt.decode(user.token, SECRET, [ALGORITHM])
     return user._replace(token=jwt.encode(claims | {"iat": claims["iat"] - 3600 * hours}, SECRET, ALGORITHM))
 

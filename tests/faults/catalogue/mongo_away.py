@@ -1,5 +1,4 @@
-"""MongoDB is away (killed, stopped, silent, reset) and returns: 503, only stored messages are acked, connections
-stay."""
+"""MongoDB is away (killed, stopped, silent, reset) and returns: 503, no ack without a write, connections stay."""
 
 import asyncio
 import time

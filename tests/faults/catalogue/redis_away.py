@@ -19,8 +19,7 @@ QUICK = [{"how": "killed", "clients": 8, "seconds": 1}]
 LOCAL_TIMEOUT = 2.0
 """Seconds within which a message reaches the clients on the sender's worker, which does not need Redis."""
 REVOCATION_TIMEOUT = 6.0
-"""Seconds within which the end of a session takes effect on every worker without Redis: each polls every two
-seconds."""
+"""Seconds until the end of a session takes effect without Redis: each worker polls every two seconds."""
 RESET_TIMEOUTS = {"killed": 6.0, "reset": 6.0, "subscribers": 6.0, "stopped": 20.0, "silent": 20.0}
 """Seconds after Redis returns within which every client gets a reset. Detecting a silent connection takes longer."""
 INSTANT_OUTAGES = ("reset", "subscribers")

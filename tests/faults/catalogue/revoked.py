@@ -25,8 +25,7 @@ QUEUED_MESSAGES = 20
 third of what a queue holds."""
 LONG_TEXT = "\N{PARTY POPPER}" * 3900
 EFFECT_TIMEOUTS = {"up": 1.0, "down": 4.0}
-"""Seconds until the revocation works on every worker: by the bus, or without Redis by polling the database every two
-seconds."""
+"""Seconds until the revocation works on every worker: by the bus, or by polling the database every two seconds."""
 PASSWORD = "correct horse battery"
 
 
@@ -120,8 +119,7 @@ async def revoke_one_user(
 async def fill_queues(
     env: FaultEnvironment, remaining_sockets: Sequence[ChatClient], readers: Sequence[ChatClient], group: str
 ) -> set[str]:
-    """Send until the kernel accepts no more data for `readers`, then what must queue in the server. Returns these
-    ids."""
+    """Send until the kernel accepts no more for `readers`, then what must queue in the server: returns these ids."""
 
     async def send(count: int) -> set[str]:
         saying = [remaining_sockets[number % len(remaining_sockets)].send(group, LONG_TEXT) for number in range(count)]
