@@ -1,4 +1,4 @@
-"""An echo endpoint on Loa's own WebSocket, for the conformance suite; `python -m tests.realtime.echo` says its port."""
+"""An echo server on Loa's WebSocket, for the conformance suite. `python -m tests.realtime.echo` prints its port."""
 
 import socket
 import time
@@ -16,7 +16,7 @@ DAY = 86_400
 
 
 class Echo(WebSocket):
-    """Sends back what comes, text as text and bytes as bytes."""
+    """Sends each message back, text as text and bytes as bytes."""
 
     accepts_binary = True
 

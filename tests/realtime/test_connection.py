@@ -1,4 +1,4 @@
-"""What both kinds of connection have in common, on real sockets."""
+"""WebSockets and event streams: their common behaviour, on real TCP sockets."""
 
 import asyncio
 import socket as sockets
@@ -24,8 +24,8 @@ def number(text: str) -> int:
     return int(ujson.loads(text)["n"])
 
 
-async def test_what_comes_while_the_past_is_read_follows_it_without_repetition(registry: Registry) -> None:
-    """First what `open` is given, then what gathered and is not skipped, then what comes."""
+async def test_events_delivered_while_buffering_follow_the_replay_without_repetition(registry: Registry) -> None:
+    """First the events passed to `go_live`, then the buffered ones above `replayed_up_to`, then new ones."""
     socket = web_socket(registry)
     with registry.registration(socket):
         registry.fan_out.deliver(["ada"], event(2))
@@ -36,29 +36,28 @@ async def test_what_comes_while_the_past_is_read_follows_it_without_repetition(r
         assert [number(await peer.text()) for _ in range(4)] == [1, 2, 3, 4]
 
 
-async def test_a_connection_whose_past_cannot_be_read_is_gone_from_the_registry(registry: Registry) -> None:
-    """Nothing is left of it."""
+async def test_a_connection_whose_replay_fails_is_unregistered(registry: Registry) -> None:
     socket = web_socket(registry)
     with pytest.raises(RuntimeError), registry.registration(socket):
         raise RuntimeError
     assert (len(registry), registry.user_ids()) == (0, [])
 
 
-async def test_a_silent_peer_is_given_up_and_a_silent_stream_is_not(registry: Registry) -> None:
-    """Each heartbeat is well within a router's patience, and one that nobody acknowledges ends it within 45 seconds."""
+async def test_heartbeats_and_timeouts_fit_together(registry: Registry) -> None:
+    """A stream whose peer acknowledges nothing ends within IDLE_TIMEOUT. Two heartbeats fit into a router's timeout."""
     stream = event_stream(registry)
     with registry.registration(stream):
         stream.go_live([])
     async with wired(stream):
         assert stream.transport
         sock = stream.transport.get_extra_info("socket")
-        given_up = sock.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) / 1000
-        assert 0 < COMMENT_INTERVAL + 1 + given_up <= IDLE_TIMEOUT
+        user_timeout = sock.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT) / 1000
+        assert 0 < COMMENT_INTERVAL + 1 + user_timeout <= IDLE_TIMEOUT
     assert 2 * max(COMMENT_INTERVAL, PING_INTERVAL) < 55
 
 
-async def test_events_of_one_turn_leave_in_one_write(registry: Registry) -> None:
-    """Fifty events, one write, and no task woken."""
+async def test_events_of_one_turn_are_written_at_once(registry: Registry) -> None:
+    """Fifty events are one write, and no task is created."""
     socket = web_socket(registry)
     with registry.registration(socket):
         socket.go_live([])
@@ -85,8 +84,8 @@ async def test_events_of_one_turn_leave_in_one_write(registry: Registry) -> None
         assert len(writes) == 1
 
 
-async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_harms_no_other(registry: Registry) -> None:
-    """Its queue is bounded; the good one gets everything meanwhile."""
+async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_delays_no_other(registry: Registry) -> None:
+    """Its queue stays bounded, and the other connection gets every event meanwhile."""
     slow, good = web_socket(registry), web_socket(registry)
     for socket in (slow, good):
         with registry.registration(socket):
@@ -99,12 +98,12 @@ async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_harms_no_oth
         assert slow.closing
         assert not good.closing
         assert registry.connections("ada") == {good}
-        # The close frame is behind what the kernel and the transport held.
+        # The close frame follows what the kernel and the transport had buffered.
         assert await slow_peer.close_frame() == (1013, "slow_consumer")
 
 
-async def test_ephemeral_events_are_dropped_for_a_slow_reader_which_stays(registry: Registry) -> None:
-    """It misses that someone types, not that someone said something."""
+async def test_ephemeral_events_are_dropped_for_a_slow_reader_which_stays_connected(registry: Registry) -> None:
+    """The durable event that follows still arrives."""
     socket = web_socket(registry)
     with registry.registration(socket):
         socket.go_live([])
@@ -122,8 +121,8 @@ async def test_ephemeral_events_are_dropped_for_a_slow_reader_which_stays(regist
         assert not socket.closing
 
 
-async def test_an_answer_longer_than_the_queue_waits_for_the_reader(registry: Registry) -> None:
-    """`drained` holds the asker back until the client has taken what was sent."""
+async def test_wait_until_written_paces_an_answer_longer_than_the_queue(registry: Registry) -> None:
+    """It waits until the client has read what was sent before."""
     socket = web_socket(registry)
     with registry.registration(socket):
         socket.go_live([])
@@ -140,8 +139,8 @@ async def test_an_answer_longer_than_the_queue_waits_for_the_reader(registry: Re
         assert not socket.closing
 
 
-async def test_a_socket_is_told_before_its_token_ends_and_closed_when_it_does(registry: Registry) -> None:
-    """A second of life is less than the notice, which therefore comes at once."""
+async def test_token_expiry_is_announced_and_closes_the_socket(registry: Registry) -> None:
+    """The token expires in one second, which is less than EXPIRY_NOTICE: the announcement comes at once."""
     socket = web_socket(registry, seconds=1)
     with registry.registration(socket):
         socket.go_live([])
@@ -150,40 +149,40 @@ async def test_a_socket_is_told_before_its_token_ends_and_closed_when_it_does(re
         assert await peer.close_frame() == (1008, "token_expired")
 
 
-async def test_a_fresh_token_keeps_a_connection(registry: Registry) -> None:
-    """The end of the first one passes, and the connection still carries."""
+async def test_a_refreshed_token_keeps_the_connection(registry: Registry) -> None:
+    """Events still arrive after the first token has expired."""
     socket = web_socket(registry, seconds=1)
     with registry.registration(socket):
         socket.go_live([])
     async with wired(socket) as peer:
         assert ujson.loads(await peer.text())["type"] == "token_expiring"
-        first_end = socket.expires_at
+        first_expiry = socket.expires_at
         socket.refresh_token(identity(seconds=100))
-        while time.time() < first_end + 1.5:
+        while time.time() < first_expiry + 1.5:
             await asyncio.wait_for(_tick(registry), 5)
         registry.fan_out.deliver(["ada"], event(1))
         assert number(await peer.text()) == 1
 
 
 async def _tick(registry: Registry) -> None:
-    """Wait for the ticker's next turn."""
-    reached = asyncio.Event()
+    """Wait until the timer wheel has run once more."""
+    ticked = asyncio.Event()
 
     class Once:
         next_tick = 0
 
         def tick(self, now: float) -> float:
-            reached.set()
+            ticked.set()
             return now + 1000
 
     once = Once()
     registry.timers.schedule(asyncio.get_running_loop().time(), once)
-    await reached.wait()
+    await ticked.wait()
     registry.timers.cancel(once)
 
 
-async def test_draining_tells_when_to_come_back_and_closes(registry: Registry) -> None:
-    """The socket with 1012, the stream with a `retry` and an end."""
+async def test_draining_announces_when_to_reconnect_and_closes(registry: Registry) -> None:
+    """The socket closes with 1012; the stream sends `retry` and ends."""
     socket, stream = web_socket(registry), event_stream(registry)
     for connection in (socket, stream):
         with registry.registration(connection):
@@ -193,13 +192,12 @@ async def test_draining_tells_when_to_come_back_and_closes(registry: Registry) -
         stream.drain(4321)
         assert ujson.loads(await socket_peer.text()) == {"type": "draining", "data": {"reconnect_after_ms": 1234}}
         assert await socket_peer.close_frame() == (1012, "restart")
-        said = await asyncio.wait_for(stream_peer.reader.read(), 5)
-        assert said.endswith(b'retry: 4321\n\nevent: draining\ndata: {"reconnect_after_ms":4321}\n\n')
+        received = await asyncio.wait_for(stream_peer.reader.read(), 5)
+        assert received.endswith(b'retry: 4321\n\nevent: draining\ndata: {"reconnect_after_ms":4321}\n\n')
         assert len(registry) == 0
 
 
-async def test_a_peer_that_vanishes_is_gone_from_the_registry(registry: Registry) -> None:
-    """An abrupt end is an end."""
+async def test_a_connection_reset_by_its_peer_is_unregistered(registry: Registry) -> None:
     socket = web_socket(registry)
     closed = asyncio.Event()
     with registry.registration(socket):
@@ -212,8 +210,8 @@ async def test_a_peer_that_vanishes_is_gone_from_the_registry(registry: Registry
         assert await registry.wait_until_empty(5) == 0
 
 
-async def test_closing_twice_is_closing_once(registry: Registry) -> None:
-    """The first reason stands, and the callbacks run once."""
+async def test_a_second_close_does_nothing(registry: Registry) -> None:
+    """The first reason counts, and each callback runs once."""
     socket = web_socket(registry)
     calls: list[int] = []
     with registry.registration(socket):
@@ -227,8 +225,8 @@ async def test_closing_twice_is_closing_once(registry: Registry) -> None:
         assert calls == [1, 2]
 
 
-async def test_who_overflows_as_it_is_closed_is_closed_once(registry: Registry) -> None:
-    """What was delivered in this turn is queued first, and where that is too much, it is the reason."""
+async def test_an_overflow_during_close_determines_the_reason(registry: Registry) -> None:
+    """`close` first queues the events of this turn. If they do not fit, the connection closes for that reason, once."""
     socket = web_socket(registry)
     reasons: list[str] = []
     registry.on_connection_closed(lambda _, reason: reasons.append(reason))
@@ -242,8 +240,8 @@ async def test_who_overflows_as_it_is_closed_is_closed_once(registry: Registry) 
         assert reasons == ["slow_consumer"]
 
 
-async def test_who_overflows_as_it_opens_is_told_nothing(registry: Registry) -> None:
-    """Its past is no use to it: it comes again."""
+async def test_an_overflow_during_go_live_discards_the_replay(registry: Registry) -> None:
+    """The client reconnects anyway, and gets the replay then."""
     socket = web_socket(registry)
     with registry.registration(socket):
         for n in range(socket.queue.max_events + 1):
@@ -254,20 +252,20 @@ async def test_who_overflows_as_it_opens_is_told_nothing(registry: Registry) -> 
         assert peer.closed_with() == (1013, "slow_consumer")
 
 
-async def test_a_connection_refused_before_it_began_is_closed_as_soon_as_it_has_a_transport(
+async def test_a_connection_closed_before_it_has_a_transport_closes_as_soon_as_it_has_one(
     registry: Registry,
 ) -> None:
-    """This is how a browser gets to read why it was turned away."""
+    """This is how a script in a browser can read why it was refused."""
     socket = web_socket(registry)
     socket.close(1008, "token_invalid")
     async with wired(socket) as peer:
         assert await peer.close_frame() == (1008, "token_invalid")
 
 
-async def test_a_peer_that_does_not_answer_the_close_is_cut_off(
+async def test_a_peer_that_does_not_answer_the_close_is_disconnected(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end does not depend on its good will."""
+    """It has CLOSE_TIMEOUT to answer."""
     monkeypatch.setattr("service.realtime.connection.CLOSE_TIMEOUT", 0.5)
     socket = web_socket(registry)
     with registry.registration(socket):
@@ -278,8 +276,7 @@ async def test_a_peer_that_does_not_answer_the_close_is_cut_off(
         assert await registry.wait_until_empty(5) == 0
 
 
-async def test_a_stream_starts_with_its_headers_and_retry(registry: Registry) -> None:
-    """As PROTOCOL asks."""
+async def test_a_stream_begins_with_its_headers_and_retry(registry: Registry) -> None:
     stream = event_stream(registry)
     with registry.registration(stream):
         stream.go_live([Event("hello", {"seq": 0}, channel="notifications")])

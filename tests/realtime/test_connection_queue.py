@@ -1,4 +1,4 @@
-"""The queue of a connection, against a plain model of it."""
+"""The queue of a connection, compared with a plain model."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,38 +20,38 @@ puts = st.tuples(policies, st.sampled_from(["a", "b"]), st.integers(1, 40))
 
 @settings(deadline=None)
 @given(st.lists(puts, max_size=60))
-def test_bounds_hold_and_durable_events_stay_in_order(items: list[tuple[Policy, str, int]]) -> None:
-    """Whatever comes, no bound is passed, nothing durable is lost without a word, and order is kept."""
+def test_the_queue_stays_bounded_and_keeps_durable_events_in_order(items: list[tuple[Policy, str, int]]) -> None:
+    """No bound is exceeded, `put` reports each durable event that does not fit, and the order is kept."""
     queue = ConnectionQueue(MAX_EVENTS, MAX_BYTES)
     durable: list[Event] = []
     for policy, key, size in items:
         put, data = event(policy, key, size)
-        taken = queue.put(put, data)
-        if policy is Policy.DURABLE and taken:
+        accepted = queue.put(put, data)
+        if policy is Policy.DURABLE and accepted:
             durable.append(put)
-        assert taken or policy is Policy.DURABLE
+        assert accepted or policy is Policy.DURABLE
         assert len(queue) <= MAX_EVENTS
         assert queue.size <= MAX_BYTES
-    assert [waiting for waiting in queue.events() if waiting.policy is Policy.DURABLE] == durable
+    assert [queued for queued in queue.events() if queued.policy is Policy.DURABLE] == durable
     size = queue.size
     assert len(queue.take()) == size
     assert (len(queue), queue.size) == (0, 0)
 
 
-def test_a_durable_event_takes_the_room_of_ephemeral_ones() -> None:
-    """They go first."""
+def test_a_durable_event_displaces_ephemeral_ones() -> None:
+    """If the queue is full, ephemeral events are dropped first."""
     queue = ConnectionQueue(MAX_EVENTS, MAX_BYTES)
     for _ in range(MAX_EVENTS):
         queue.put(*event(Policy.EPHEMERAL))
     assert len(queue) == MAX_EVENTS * EPHEMERAL_SHARE
     for _ in range(MAX_EVENTS):
         assert queue.put(*event(Policy.DURABLE))
-    assert all(waiting.policy is Policy.DURABLE for waiting in queue.events())
+    assert all(queued.policy is Policy.DURABLE for queued in queue.events())
     assert not queue.put(*event(Policy.DURABLE))
 
 
-def test_the_latest_of_a_key_takes_the_place_of_the_one_before() -> None:
-    """A slow reader is told once that someone is typing, and the newest count."""
+def test_the_latest_event_of_a_key_replaces_the_queued_one() -> None:
+    """A slow reader gets one event for each key, the newest, at the position of the first."""
     queue = ConnectionQueue(MAX_EVENTS, MAX_BYTES)
     first, _ = event(Policy.LATEST, "typing:ada")
     other, _ = event(Policy.LATEST, "typing:bob")
@@ -66,10 +66,10 @@ def test_the_latest_of_a_key_takes_the_place_of_the_one_before() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(policies, st.sampled_from("ab"), st.sampled_from("tu"), st.integers(1, 20)), max_size=40))
-def test_a_topic_that_is_dropped_leaves_the_others_as_if_it_had_never_been(
+def test_discarding_a_topic_leaves_the_queue_as_if_it_never_had_its_events(
     items: list[tuple[Policy, str, str, int]],
 ) -> None:
-    """Their order, the account of bytes, and which is the latest of its key."""
+    """The order of the others, the size, and the index of the latest event of each key."""
     queue, without = ConnectionQueue(), ConnectionQueue()
     events = [
         (Event("x", {}, channel="chat", policy=policy, key=f"{topic}:{key}", topic=topic), b"." * size)

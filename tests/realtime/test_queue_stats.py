@@ -1,4 +1,4 @@
-"""What waits, and what was too much to wait."""
+"""The totals of queued events, and overflow reports."""
 
 import pytest
 
@@ -11,42 +11,42 @@ from tests.realtime.wire import event_stream
 
 @pytest.fixture
 def streams(registry: Registry) -> list[EventStream]:
-    """Three that nobody reads yet."""
+    """Three streams without a transport: their events stay queued."""
     streams = [event_stream(registry, f"user{number}") for number in range(3)]
     for stream in streams:
         registry.register(stream)
     return streams
 
 
-def said(number: int, policy: Policy = Policy.DURABLE) -> Event:
-    return Event("said", {"n": number}, channel="notifications", policy=policy)
+def event(number: int, policy: Policy = Policy.DURABLE) -> Event:
+    return Event("new", {"n": number}, channel="notifications", policy=policy)
 
 
-async def test_load_is_what_waits_for_all(registry: Registry, streams: list[EventStream]) -> None:
-    """With the longest queue for itself, and the ephemeral events that found no room."""
+async def test_queue_stats_add_up_all_queues(registry: Registry, streams: list[EventStream]) -> None:
+    """Including the longest queue and the number of dropped ephemeral events."""
     assert QueueStats() == queue_stats(registry)
-    for place, stream in enumerate(streams):
-        for number in range(place):
-            stream.send(said(number))
+    for index, stream in enumerate(streams):
+        for number in range(index):
+            stream.send(event(number))
     streams[0].queue.max_events = 0
-    streams[0].send(said(0, Policy.EPHEMERAL))
+    streams[0].send(event(0, Policy.EPHEMERAL))
     found = queue_stats(registry)
     assert (3, 2, 1) == (found.events, found.max_depth, found.dropped)
     assert sum(stream.queue.size for stream in streams) == found.bytes > 0
 
 
 @pytest.mark.parametrize(("bound", "limit"), [("events", "max_events"), ("bytes", "max_bytes")])
-async def test_an_overflow_tells_which_bound_it_was(
+async def test_an_overflow_report_names_the_bound(
     registry: Registry, streams: list[EventStream], bound: str, limit: str
 ) -> None:
-    """Once for each connection, whether an event was meant for it alone or for many."""
-    told: list[tuple[object, str]] = []
-    registry.on_queue_overflow(lambda connection, bound: told.append((connection, bound)))
+    """Once for each connection, whether the event was sent to it alone or delivered to many."""
+    reports: list[tuple[object, str]] = []
+    registry.on_queue_overflow(lambda connection, bound: reports.append((connection, bound)))
     setattr(streams[0].queue, limit, 1)
     for number in range(3):
-        registry.fan_out.deliver(None, said(number))
+        registry.fan_out.deliver(None, event(number))
         registry.fan_out.flush_pending_batches()
-    assert [(streams[0], bound)] == told
+    assert [(streams[0], bound)] == reports
     setattr(streams[1].queue, limit, 2)
-    streams[1].send(said(4))
-    assert [bound, bound] == [cause for _, cause in told]
+    streams[1].send(event(4))
+    assert [bound, bound] == [reported for _, reported in reports]

@@ -1,4 +1,4 @@
-"""The registry, against a plain model of it."""
+"""The registry, compared with a plain model."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ CHANNELS = ["chat", "notifications"]
 
 
 class RegistryMachine(RuleBasedStateMachine):
-    """Connections come, go and are delivered to, in any order; each is held, so that what it got can be looked at."""
+    """Registers and closes connections and delivers events, in any order. No connection is live: events stay queued."""
 
     connections = Bundle("connections")
 
@@ -30,19 +30,19 @@ class RegistryMachine(RuleBasedStateMachine):
         self.changes: list[str] = []
         self.registry.on_user_presence_change(self.changes.append)
         self.live: set[EventStream] = set()
-        self.got: dict[EventStream, list[Event]] = {}
+        self.expected: dict[EventStream, list[Event]] = {}
         self.closed: list[EventStream] = []
 
     @rule(target=connections, user=st.sampled_from(USERS), channel=st.sampled_from(CHANNELS))
-    def join(self, user: str, channel: str) -> EventStream:
+    def register(self, user: str, channel: str) -> EventStream:
         stream = EventStream(self.registry, identity(user), channel)
-        was_there = user in self.registry
+        was_online = user in self.registry
         before = len(self.changes)
         with self.registry.registration(stream):
             self.live.add(stream)
-        self.got[stream] = []
+        self.expected[stream] = []
         stream.on_close(lambda: self.closed.append(stream))
-        assert len(self.changes) == before + (not was_there)
+        assert len(self.changes) == before + (not was_online)
         return stream
 
     @rule(stream=connections)
@@ -59,10 +59,10 @@ class RegistryMachine(RuleBasedStateMachine):
     )
     def deliver(self, users: list[str] | None, channel: str) -> None:
         event = Event("x", {}, channel=channel)
-        reached = {s for s in self.live if s.channel == channel and (users is None or s.user_id in users)}
+        recipients = {s for s in self.live if s.channel == channel and (users is None or s.user_id in users)}
         self.runner.run(self.turn(users, event))
-        for stream in reached:
-            self.got[stream].append(event)
+        for stream in recipients:
+            self.expected[stream].append(event)
 
     async def turn(self, users: list[str] | None, event: Event) -> None:
         self.registry.fan_out.deliver(users, event)
@@ -72,10 +72,10 @@ class RegistryMachine(RuleBasedStateMachine):
         self.runner.close()
 
     @rule(user=st.sampled_from(USERS))
-    def close_everyone_of(self, user: str) -> None:
-        gone = {stream for stream in self.live if stream.user_id == user}
-        assert self.registry.disconnect_matching(lambda c: c.user_id == user, 1008, "token_revoked") == len(gone)
-        self.live -= gone
+    def disconnect_user(self, user: str) -> None:
+        matching = {stream for stream in self.live if stream.user_id == user}
+        assert self.registry.disconnect_matching(lambda c: c.user_id == user, 1008, "token_revoked") == len(matching)
+        self.live -= matching
 
     @invariant()
     def agrees(self) -> None:
@@ -86,9 +86,9 @@ class RegistryMachine(RuleBasedStateMachine):
             assert self.registry.count(channel) == sum(stream.channel == channel for stream in self.live)
 
     @invariant()
-    def each_got_its_own_in_order_and_closed_once(self) -> None:
+    def each_has_its_events_in_order_and_closed_once(self) -> None:
         for stream in self.live:
-            assert stream.queue.events() == self.got[stream]
+            assert stream.queue.events() == self.expected[stream]
         assert len(self.closed) == len(set(self.closed))
 
 
@@ -96,31 +96,31 @@ TestRegistry = RegistryMachine.TestCase
 TestRegistry.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-async def test_waiting_for_the_last_connection_ends_with_it(registry: Registry) -> None:
-    """Also where it never got as far as a transport; and not before its transport has gone, where it has one."""
-    held, socket = web_socket(registry), web_socket(registry)
-    registry.register(held)
+async def test_wait_until_empty_waits_for_registered_and_for_closing_connections(registry: Registry) -> None:
+    """For one without a transport until it is unregistered; for one with a transport until that has ended."""
+    buffering, socket = web_socket(registry), web_socket(registry)
+    registry.register(buffering)
     with registry.registration(socket):
         socket.go_live([])
     async with wired(socket) as peer:
         waiting = asyncio.create_task(registry.wait_until_empty(5))
         await asyncio.sleep(0)
         socket.close(1012, "restart")
-        registry.unregister(held)
+        registry.unregister(buffering)
         assert await peer.close_frame() == (1012, "restart")
         assert not waiting.done()
-        registry.register(held)
+        registry.register(buffering)
         peer.writer.close()
         while socket.transport:
             await asyncio.sleep(0.01)
         assert not waiting.done()
-        registry.unregister(held)
+        registry.unregister(buffering)
         async with asyncio.timeout(1):
             assert await waiting == 0
 
 
-async def test_who_is_shut_out_is_told_nothing_more(registry: Registry) -> None:
-    """Not even what was waiting: it was meant for someone who was still let in."""
+async def test_disconnect_matching_discards_queued_events(registry: Registry) -> None:
+    """Only the close frame is written."""
     socket = web_socket(registry)
     with registry.registration(socket):
         socket.go_live([])
@@ -131,8 +131,8 @@ async def test_who_is_shut_out_is_told_nothing_more(registry: Registry) -> None:
         assert (Opcode.CLOSE, 1008) == (frame.opcode, int.from_bytes(frame.data[:2]))
 
 
-async def test_what_is_said_because_a_connection_overflowed_is_told(registry: Registry) -> None:
-    """In the same turn, after what was delivered before."""
+async def test_events_delivered_because_a_connection_overflowed_arrive(registry: Registry) -> None:
+    """In the same turn, after the events delivered before."""
     slow, other = web_socket(registry), web_socket(registry, "bob")
     registry.register(slow)
     with registry.registration(other):

@@ -1,4 +1,4 @@
-"""The WebSocket protocol on Loa's own connection."""
+"""Loa's WebSocket on real TCP sockets."""
 
 import asyncio
 import subprocess
@@ -25,14 +25,14 @@ from service.realtime.websocket import (
 )
 from tests.realtime.wire import HANDSHAKE, identity, web_socket, wired
 
-UNPASSABLE = {"7.1.5"}
-"""A close in the middle of a fragmented message: the suite wants 1000 back, the RFC's protocol error is 1002; the
-server of the `websockets` library, whose protocol this is, answers the same."""
+EXPECTED_FAILURES = {"7.1.5"}
+"""A close frame in the middle of a fragmented message: the suite expects 1000, but the RFC's code for a protocol error
+is 1002. The server of the `websockets` library, whose protocol is used here, answers the same."""
 
 
 @pytest.fixture
 def echo_port() -> Iterator[str]:
-    """The echo endpoint, in a process of its own."""
+    """The port of an echo server in a separate process."""
     process = subprocess.Popen([sys.executable, "-m", "tests.realtime.echo"], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     yield process.stdout.readline().strip()
@@ -41,18 +41,19 @@ def echo_port() -> Iterator[str]:
 
 
 def test_it_passes_the_autobahn_cases(echo_port: str, tmp_path: Path) -> None:
-    """All but those of performance (9) and of compression (12, 13), which is not offered."""
+    """All except performance (9) and compression (12, 13), which is not offered."""
     excluded = [option for case in ("9.*", "12.*", "13.*") for option in ("-x", case)]
     command = [sys.executable, "-c", "from kosoku._cli import main; main()", "-p", "4", "-o", str(tmp_path), *excluded]
     result = subprocess.run(
         [*command, f"ws://127.0.0.1:{echo_port}"], capture_output=True, text=True, timeout=300, check=False
     )
     failed = {line.split(":")[0].strip() for line in result.stdout.splitlines() if "behavior=" in line}
-    assert failed <= UNPASSABLE, result.stdout
+    assert failed <= EXPECTED_FAILURES, result.stdout
     assert "of 247 cases" in result.stdout or "247 cases" in result.stdout, result.stdout
 
 
-async def opened(registry: Registry) -> tuple[WebSocket, "asyncio.Queue[str]"]:
+async def live_socket(registry: Registry) -> tuple[WebSocket, "asyncio.Queue[str]"]:
+    """Return a live socket without a transport, and the queue of the texts that it receives."""
     socket = web_socket(registry)
     texts: asyncio.Queue[str] = asyncio.Queue()
     socket.on_text = texts.put_nowait
@@ -62,8 +63,8 @@ async def opened(registry: Registry) -> tuple[WebSocket, "asyncio.Queue[str]"]:
 
 
 async def test_texts_arrive_whole_and_in_order(registry: Registry) -> None:
-    """Fragments are put together, pings between them are answered."""
-    socket, texts = await opened(registry)
+    """Fragments are joined, and pings between them are answered."""
+    socket, texts = await live_socket(registry)
     async with wired(socket) as peer:
         peer.send(Opcode.TEXT, b"xin ", fin=False)
         peer.send(Opcode.PING, b"there?")
@@ -83,28 +84,28 @@ async def test_texts_arrive_whole_and_in_order(registry: Registry) -> None:
         (Opcode.CONT, b"of nothing", (1002, "protocol_error")),
     ],
 )
-async def test_what_breaks_the_rules_is_closed_with_its_code(
+async def test_a_protocol_violation_closes_with_its_code(
     registry: Registry, opcode: Opcode, data: bytes, answer: tuple[int, str]
 ) -> None:
-    """And with a reason that a program can read."""
-    socket, texts = await opened(registry)
+    """And with a machine-readable reason."""
+    socket, texts = await live_socket(registry)
     async with wired(socket) as peer:
         peer.send(opcode, data)
         assert await peer.close_frame() == answer
         assert texts.empty()
 
 
-async def test_a_message_of_the_greatest_size_passes(registry: Registry) -> None:
-    """64 KiB are allowed, whole or in pieces."""
-    socket, texts = await opened(registry)
+async def test_a_message_of_the_maximum_size_is_accepted(registry: Registry) -> None:
+    """64 KiB are allowed."""
+    socket, texts = await live_socket(registry)
     async with wired(socket) as peer:
         peer.send(Opcode.TEXT, b"x" * MAX_MESSAGE_BYTES)
         assert len(await texts.get()) == MAX_MESSAGE_BYTES
 
 
-async def test_a_message_in_too_many_pieces_is_refused(registry: Registry) -> None:
-    """Empty fragments weigh nothing on the wire and something in memory."""
-    socket, _ = await opened(registry)
+async def test_a_message_in_too_many_fragments_is_refused(registry: Registry) -> None:
+    """Empty fragments cost next to nothing to send, but take memory."""
+    socket, _ = await live_socket(registry)
     async with wired(socket) as peer:
         peer.send(Opcode.TEXT, b"", fin=False)
         for _ in range(MAX_FRAGMENTS):
@@ -112,23 +113,22 @@ async def test_a_message_in_too_many_pieces_is_refused(registry: Registry) -> No
         assert await peer.close_frame() == (1009, "too_large")
 
 
-async def test_a_peer_that_pings_and_does_not_read_does_not_fill_memory(registry: Registry) -> None:
-    """Its pings are no longer read once the pongs pile up."""
-    socket, _ = await opened(registry)
+async def test_a_peer_that_pings_without_reading_does_not_fill_memory(registry: Registry) -> None:
+    """Its pings are no longer read once too many pongs are buffered."""
+    socket, _ = await live_socket(registry)
     async with wired(socket, receive_buffer=4096) as peer:
         ping = b"\x89\xfd\0\0\0\0" + b"." * 125
         for _ in range(200):
             peer.writer.write(ping * 500)
             await asyncio.sleep(0)
         assert socket.transport
-        # A read of 256 KB turns into as many pongs at most.
+        # One read of 256 KB causes at most as many bytes of pongs.
         assert socket.transport.get_write_buffer_size() < 1 << 20
         assert peer.writer.transport.get_write_buffer_size() > 1 << 20
 
 
-async def test_a_socket_that_is_not_to_be_read_is_not_read(registry: Registry) -> None:
-    """`pause` holds the peer back, `resume` lets it go on."""
-    socket, texts = await opened(registry)
+async def test_pause_reading_stops_messages_until_resume_reading(registry: Registry) -> None:
+    socket, texts = await live_socket(registry)
     async with wired(socket) as peer:
         socket.pause_reading()
         peer.send(Opcode.TEXT, b"later")
@@ -141,23 +141,23 @@ async def test_a_socket_that_is_not_to_be_read_is_not_read(registry: Registry) -
 
 @pytest.mark.parametrize("more", [0, 5000])
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_the_answer_to_the_close_is_read_though_nothing_else_was_to_be(
+async def test_the_close_frame_of_the_peer_is_read_even_if_reading_was_paused(
     registry: Registry, more: int, at_once: bool
 ) -> None:
-    """Closed with more to do than it could: no reason to wait until it is cut off, and with it what it was told."""
-    socket, _ = await opened(registry)
-    told = asyncio.Event()
+    """The closing handshake completes at once, instead of ending by a timeout, which could lose the close frame."""
+    socket, _ = await live_socket(registry)
+    received = asyncio.Event()
 
     def take(text: str) -> None:
         socket.pause_reading()
         if at_once:
             socket.close(1008, "rate_limited")
-        told.set()
+        received.set()
 
     socket.on_text = take
     async with wired(socket) as peer:
         peer.writer.write(Frame(Opcode.TEXT, b"x").serialize(mask=True) * (1 + more))
-        await told.wait()
+        await received.wait()
         socket.close(1008, "rate_limited")
         assert await peer.close_frame() == (1008, "rate_limited")
         peer.send(Opcode.CLOSE, b"\x03\xf0")
@@ -165,21 +165,21 @@ async def test_the_answer_to_the_close_is_read_though_nothing_else_was_to_be(
             await peer.eof()
 
 
-async def test_a_silent_peer_is_pinged_and_then_dropped(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In seconds here, for what takes 25 and 45."""
+async def test_an_idle_peer_is_pinged_then_disconnected(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here with intervals of seconds instead of 25 and 45."""
     monkeypatch.setattr("service.realtime.websocket.PING_INTERVAL", 1.5)
-    # The ticker may be two seconds late for the ping: it counts whole ones.
+    # The timer wheel, which counts whole seconds, may be two seconds late for the ping.
     monkeypatch.setattr("service.realtime.websocket.IDLE_TIMEOUT", 4.5)
-    socket, _ = await opened(registry)
+    socket, _ = await live_socket(registry)
     async with wired(socket) as peer:
         assert (await peer.frame()).opcode is Opcode.PING
         await peer.eof()
         assert await registry.wait_until_empty(5) == 0
 
 
-async def test_a_close_of_the_client_is_answered_and_ends_the_connection(registry: Registry) -> None:
-    """With its own code."""
-    socket, _ = await opened(registry)
+async def test_a_close_frame_of_the_client_is_answered_and_ends_the_connection(registry: Registry) -> None:
+    """The answer has the client's code."""
+    socket, _ = await live_socket(registry)
     async with wired(socket) as peer:
         peer.send(Opcode.CLOSE, b"\x03\xe8bye")
         assert await peer.close_frame() == (1000, "bye")
@@ -197,8 +197,8 @@ async def test_a_close_of_the_client_is_answered_and_ends_the_connection(registr
         ("Sec-WebSocket-Version", "8", 400),
     ],
 )
-async def test_what_is_no_handshake_is_refused(name: str, value: str | None, status: int) -> None:
-    """With the status of RFC 6455."""
+async def test_an_invalid_handshake_is_refused(name: str, value: str | None, status: int) -> None:
+    """With the status that RFC 6455 names."""
     headers = [(key, known) for key, known in HANDSHAKE if key != name]
     if value is not None:
         headers.append((name, value))
@@ -207,8 +207,8 @@ async def test_what_is_no_handshake_is_refused(name: str, value: str | None, sta
     assert refused.value.status == status
 
 
-async def test_a_peer_that_is_not_listened_to_is_not_silent(registry: Registry) -> None:
-    """While what it said before is being handled, which takes long where a datastore is away."""
+async def test_a_peer_is_not_idle_while_reading_is_paused(registry: Registry) -> None:
+    """Handling its former messages may take long if a datastore is unavailable."""
     socket = web_socket(registry)
     with registry.registration(socket):
         socket.go_live([])
@@ -222,14 +222,14 @@ async def test_a_peer_that_is_not_listened_to_is_not_silent(registry: Registry) 
         assert socket.closing
 
 
-SMALLEST = 6
-"""Bytes of an empty frame of a client's."""
+MIN_FRAME_BYTES = 6
+"""The size of a client's empty frame."""
 
 
 @pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.TEXT])
-async def test_of_tiny_frames_few_are_read_in_a_turn_of_the_loop(registry: Registry, opcode: Opcode) -> None:
-    """Whoever sends thousands at once waits for their turn as others do, and all of them are read."""
-    socket, _ = await opened(registry)
+async def test_the_frames_read_in_one_turn_are_bounded(registry: Registry, opcode: Opcode) -> None:
+    """A client that sends thousands at once does not block the loop, and all of its frames are read."""
+    socket, _ = await live_socket(registry)
     frames: list[int] = [0]
 
     def count() -> None:
@@ -242,13 +242,13 @@ async def test_of_tiny_frames_few_are_read_in_a_turn_of_the_loop(registry: Regis
         while sum(frames) < 5000:
             frames.append(0)
             await asyncio.sleep(0)
-    assert max(frames) <= MAX_FRAMES_PER_TURN + READ_CHUNK // SMALLEST
+    assert max(frames) <= MAX_FRAMES_PER_TURN + READ_CHUNK // MIN_FRAME_BYTES
     assert 0 == socket.buffered
 
 
-async def test_of_long_messages_so_many_bytes_are_read_in_a_turn(registry: Registry) -> None:
-    """Four that came together are read in as many turns, whole."""
-    socket, texts = await opened(registry)
+async def test_the_bytes_read_in_one_turn_are_bounded(registry: Registry) -> None:
+    """Four long messages that arrive together are read in several turns, and each is complete."""
+    socket, texts = await live_socket(registry)
     long = Frame(Opcode.TEXT, b"x" * (MAX_BYTES_PER_TURN - 1000)).serialize(mask=True)
     async with wired(socket):
         socket.data_received(long * 4)
@@ -257,9 +257,9 @@ async def test_of_long_messages_so_many_bytes_are_read_in_a_turn(registry: Regis
             assert MAX_BYTES_PER_TURN - 1000 == len(await asyncio.wait_for(texts.get(), 5))
 
 
-async def test_who_has_enough_to_do_is_handed_no_more_than_a_piece(registry: Registry) -> None:
-    """What had come before the pause waits, too, and follows after it."""
-    socket, texts = await opened(registry)
+async def test_pause_reading_also_holds_back_what_has_arrived(registry: Registry) -> None:
+    """At most the rest of the current chunk is handed over; the rest follows after `resume_reading`."""
+    socket, texts = await live_socket(registry)
 
     def take(text: str) -> None:
         texts.put_nowait(text)
@@ -268,57 +268,57 @@ async def test_who_has_enough_to_do_is_handed_no_more_than_a_piece(registry: Reg
     socket.on_text = take
     async with wired(socket):
         socket.data_received(Frame(Opcode.TEXT, b"x").serialize(mask=True) * 1000)
-        assert texts.qsize() <= READ_CHUNK // SMALLEST
+        assert texts.qsize() <= READ_CHUNK // MIN_FRAME_BYTES
         for _ in range(1000):
             socket.resume_reading()
             await asyncio.wait_for(texts.get(), 5)
 
 
-def wire(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:
-    """As a client sends it, of a long one the beginning."""
+def client_frame(opcode: Opcode, data: bytes, fin: bool = True) -> bytes:
+    """Return the frame as a client sends it; only the beginning of a long one."""
     return Frame(opcode, data, fin).serialize(mask=True)[:80]
 
 
-RULES = {
-    "text": wire(Opcode.TEXT, b"fine"),
-    "piece": wire(Opcode.TEXT, b"fi", False),
-    "rest": wire(Opcode.CONT, b"ne"),
-    "ping": wire(Opcode.PING, b"there?"),
-    "not UTF-8": wire(Opcode.TEXT, b"\xff"),
-    "bytes": wire(Opcode.BINARY, b"bytes"),
+FRAMES = {
+    "text": client_frame(Opcode.TEXT, b"fine"),
+    "first fragment": client_frame(Opcode.TEXT, b"fi", False),
+    "last fragment": client_frame(Opcode.CONT, b"ne"),
+    "ping": client_frame(Opcode.PING, b"there?"),
+    "not UTF-8": client_frame(Opcode.TEXT, b"\xff"),
+    "bytes": client_frame(Opcode.BINARY, b"bytes"),
     "reserved bit": b"\xc1\x80\0\0\0\0",
-    "too large": wire(Opcode.TEXT, b"x" * (MAX_MESSAGE_BYTES + 1)),
-    "goodbye": wire(Opcode.CLOSE, b"\x03\xe8"),
-    "no code": wire(Opcode.CLOSE, b"\x03"),
+    "too large": client_frame(Opcode.TEXT, b"x" * (MAX_MESSAGE_BYTES + 1)),
+    "close": client_frame(Opcode.CLOSE, b"\x03\xe8"),
+    "close with half a code": client_frame(Opcode.CLOSE, b"\x03"),
 }
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(sorted(RULES)), min_size=1, max_size=4))
-def test_the_first_rule_that_is_broken_decides_wherever_the_bytes_are_cut(names: list[str]) -> None:
-    """In the order of the bytes: the same messages, and the same close, as a client that sends them one by one gets."""
-    data = b"".join(RULES[name] for name in names)
+@given(st.lists(st.sampled_from(sorted(FRAMES)), min_size=1, max_size=4))
+def test_the_first_violation_determines_the_close_code_however_the_bytes_are_split(names: list[str]) -> None:
+    """The messages and the close are the same as if the bytes arrived one by one."""
+    data = b"".join(FRAMES[name] for name in names)
 
     async def outcome(pieces: list[bytes]) -> tuple[list[str], object]:
         registry = Registry(TimerWheel())
-        socket, texts = await opened(registry)
-        ends: list[tuple[int, str]] = []
+        socket, texts = await live_socket(registry)
+        closes: list[tuple[int, str]] = []
         close = WebSocket.close
 
-        class Noting(WebSocket):
+        class Recording(WebSocket):
             __slots__ = ()
 
             def close(self, code: int, reason: str) -> None:
                 if not self.closing:
-                    ends.append((code, reason))
+                    closes.append((code, reason))
                 close(self, code, reason)
 
-        socket.__class__ = Noting
+        socket.__class__ = Recording
         for piece in pieces:
             socket.data_received(piece)
-        return [texts.get_nowait() for _ in range(texts.qsize())], ends
+        return [texts.get_nowait() for _ in range(texts.qsize())], closes
 
     with asyncio.Runner() as runner:
-        one_by_one = runner.run(outcome([data[place : place + 1] for place in range(len(data))]))
-        for cut in range(len(data)):
-            assert one_by_one == runner.run(outcome([piece for piece in (data[:cut], data[cut:]) if piece]))
+        byte_by_byte = runner.run(outcome([data[offset : offset + 1] for offset in range(len(data))]))
+        for split in range(len(data)):
+            assert byte_by_byte == runner.run(outcome([piece for piece in (data[:split], data[split:]) if piece]))

@@ -1,4 +1,4 @@
-"""A connection on a real socket, with the test at the other end of it."""
+"""Connections on real TCP sockets, with the test as the peer."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def event_stream(registry: Registry, user_id: str = "ada", seconds: float = 3600
 
 
 def queued(connection: Connection) -> list[Event]:
-    """What waits for `connection`, with what has been delivered in this turn of the loop."""
+    """Return the events queued for `connection`, including those delivered in this turn of the event loop."""
     connection.host.fan_out.flush_pending_batches()
     return connection.queue.events()
 
@@ -56,13 +56,13 @@ async def running_registry() -> AsyncIterator[Registry]:
         if connection.transport:
             connection.transport.abort()
         else:
-            registry.unregister(connection)  # nobody would tell of its end
+            registry.unregister(connection)  # without a transport, nothing else does
     await registry.wait_until_empty(5)
     registry.timers.close()
 
 
 class Peer:
-    """The client's end: bytes, and for a WebSocket its frames."""
+    """The client's end of a connection: bytes, and the frames of a WebSocket."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -72,8 +72,8 @@ class Peer:
         self._protocol.key = KEY
         self._frames: list[Frame] = []
 
-    async def shake_hands(self) -> None:
-        """Read the answer to the upgrade."""
+    async def read_handshake(self) -> None:
+        """Read the response to the upgrade request."""
         self._protocol.send_request(self._protocol.connect())
         self._protocol.key = KEY
         self._protocol.data_to_send()
@@ -82,7 +82,7 @@ class Peer:
         self._protocol.events_received()
 
     async def frame(self) -> Frame:
-        """The next frame, whatever its kind. Raises EOFError after the last."""
+        """Return the next frame of any kind. Raises EOFError after the last one."""
         while not self._frames:
             data = await asyncio.wait_for(self.reader.read(65536), 10)
             if not data:
@@ -92,7 +92,7 @@ class Peer:
         return self._frames.pop(0)
 
     async def text(self) -> str:
-        """The next text, over any pings."""
+        """Return the next text message, skipping pings."""
         while True:
             frame = await self.frame()
             if frame.opcode is Opcode.TEXT:
@@ -100,7 +100,7 @@ class Peer:
             assert frame.opcode is not Opcode.CLOSE, self.closed_with()
 
     async def close_frame(self) -> tuple[int, str]:
-        """Read on to the close frame: its code and reason."""
+        """Read up to the close frame and return its code and reason."""
         while (await self.frame()).opcode is not Opcode.CLOSE:
             pass
         return self.closed_with()
@@ -113,30 +113,30 @@ class Peer:
         self.writer.write(Frame(opcode, data, fin).serialize(mask=True))
 
     async def eof(self) -> None:
-        """Read to the end of the connection."""
+        """Read until the connection ends."""
         while await asyncio.wait_for(self.reader.read(65536), 10):
             pass
 
 
 @asynccontextmanager
 async def wired(connection: Connection, receive_buffer: int | None = None) -> AsyncIterator[Peer]:
-    """Give `connection` its transport. `receive_buffer`: bytes that the kernel keeps for a peer that does not read."""
+    """Give `connection` a transport. `receive_buffer`: bytes that the kernel buffers for a peer that does not read."""
     listening = socket.create_server(("127.0.0.1", 0))
-    theirs = socket.socket()
+    peer_socket = socket.socket()
     if receive_buffer:
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    theirs.connect(listening.getsockname())
-    ours, _ = listening.accept()
+        peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    peer_socket.connect(listening.getsockname())
+    own_socket, _ = listening.accept()
     if receive_buffer:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer)
+        own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer)
     listening.close()
-    for end in (ours, theirs):
+    for end in (own_socket, peer_socket):
         end.setblocking(False)
-    reader, writer = await asyncio.open_connection(sock=theirs, limit=1024 if receive_buffer else 2**16)
+    reader, writer = await asyncio.open_connection(sock=peer_socket, limit=1024 if receive_buffer else 2**16)
     peer = Peer(reader, writer)
-    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, own_socket)
     if isinstance(connection, WebSocket):
-        await peer.shake_hands()
+        await peer.read_handshake()
     try:
         yield peer
     finally:

@@ -1,4 +1,4 @@
-"""Whatever comes in, every route answers as its description says it can."""
+"""Every route answers any input with a status of its OpenAPI description."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -24,19 +24,19 @@ PIECES = ["x", ID, "%00", "%ff", "..%2f..", "%F0%9F%91%8D", "x" * 300, "$ne", "%
 
 @pytest.fixture
 async def client(settings: Settings, mongo: Mongo, redis: Redis) -> AsyncIterator[RestClient]:
-    """The whole service, which lets one try as often as one likes."""
+    """A client of the whole service, without rate limits."""
     async with serving(create_app(settings=settings.model_copy(update={"rate_limits": "off"}))) as client:
         yield client
 
 
 def statuses(operation: dict[str, Any]) -> set[int]:
-    """Those of its description; and a URL may turn out to be that of nothing, or of another route."""
+    """Return the statuses in the description, and those of a URL that matches no route or another one."""
     return {int(status) for status in operation["responses"]} | {404, 405}
 
 
 def assert_expected(operation: dict[str, Any], response: httpx.Response, what: object) -> None:
     assert response.status_code in statuses(operation), (response.request.method, response.url, what, response.text)
-    # Or everything after it would pass unseen.
+    # Otherwise, after a 401, everything else would pass untested.
     if "security" in operation:
         assert response.status_code != 401 or response.json()["code"] == "bad_credentials"
     if response.status_code >= 400:
@@ -59,14 +59,14 @@ async def operations(client: RestClient) -> list[tuple[str, str, dict[str, Any],
         if path.startswith("/api/")
         and not {"101"} & operation["responses"].keys()
         and "stream" not in path
-        # They would end the session that all others need.
+        # They would end the session that the other requests need.
         and path not in ("/api/v1/auth/logout", "/api/v1/auth/register", "/api/v1/auth/login")
     ]
 
 
 class TestEveryRoute:
     async def test_survives_any_body(self, client: RestClient) -> None:
-        """Each field in turn is each kind of wrong."""
+        """Each field in turn has each invalid value."""
         headers = await signed_in(client)
         for path, method, operation, schemas in await operations(client):
             content = operation.get("requestBody", {}).get("content", {}).get("application/json")
@@ -79,7 +79,7 @@ class TestEveryRoute:
                 assert_expected(operation, response, body)
 
     async def test_survives_any_path(self, client: RestClient) -> None:
-        """Ids that are none, and bytes that are no text."""
+        """Invalid ids, and bytes that are not UTF-8."""
         headers = await signed_in(client)
         for path, method, operation, _ in await operations(client):
             for piece in PIECES if "{" in path else ():
@@ -87,7 +87,7 @@ class TestEveryRoute:
                 assert_expected(operation, response, piece)
 
     async def test_survives_any_query(self, client: RestClient) -> None:
-        """Each parameter in turn is each kind of wrong."""
+        """Each parameter in turn has each invalid value."""
         headers = await signed_in(client)
         for path, method, operation, _ in await operations(client):
             for parameter in operation.get("parameters", ()):
