@@ -1,4 +1,4 @@
-"""The way to sockets and streams."""
+"""Opening WebSockets and event streams."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ from tests.rest import serving
 
 
 @pytest.mark.parametrize("kind", ["stream", "socket"])
-async def test_who_is_on_the_way_in_when_the_server_begins_to_stop_is_turned_away(kind: str) -> None:
-    """Those who are told to go have been counted: one that came after would be cut off without a word."""
+async def test_a_connection_that_opens_while_the_server_begins_to_drain_is_refused(kind: str) -> None:
+    """It would not be among the connections that are drained, and would end without a reason."""
     registry = Registry(TimerWheel())
-    bound = ConnectionLimit(registry.connections, False)
+    limit = ConnectionLimit(registry.connections, False)
     limits = RateLimits(None, False)
-    upgrade = ConnectionOpener(registry, Authentication(OneVerifier(), limits), OriginCheck(()), limits, bound)
+    opener = ConnectionOpener(registry, Authentication(OneVerifier(), limits), OriginCheck(()), limits, limit)
 
     async def begin(_: Any) -> None:
         registry.draining = True
@@ -31,7 +31,7 @@ async def test_who_is_on_the_way_in_when_the_server_begins_to_stop_is_turned_awa
 
     @app.get("/live")
     async def live(request: Request) -> HTTPResponse:
-        return await (upgrade.open_stream if kind == "stream" else upgrade.open_socket)(request, "chat", begin)
+        return await (opener.open_stream if kind == "stream" else opener.open_socket)(request, "chat", begin)
 
     async with serving(app) as client:
         answer = await client.get("/live?ticket=once", headers=dict(HANDSHAKE) if kind == "socket" else {})

@@ -1,4 +1,4 @@
-"""The contract of the bus, held by both of its implementations, and on either kind of Redis."""
+"""The contract of the bus, for both implementations and for both kinds of Redis servers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,22 +17,20 @@ from service.realtime.redis_bus import RedisBus
 from tests.conftest import Datastores
 from tests.proxy import Proxy
 
-Made = Callable[[], Bus]
 
-
-class Heard:
-    """What one process hears of a kind."""
+class Receiver:
+    """Records the messages of one kind that a process receives."""
 
     def __init__(self, bus: Bus, kind: str = "greeting") -> None:
         self.messages: list[tuple[dict[str, Any], bytes]] = []
         self._changed = asyncio.Event()
-        bus.on(kind, self._hear)
+        bus.on(kind, self._on_message)
 
-    def _hear(self, head: dict[str, Any], body: bytes) -> None:
+    def _on_message(self, head: dict[str, Any], body: bytes) -> None:
         self.messages.append((head, body))
         self._changed.set()
 
-    async def reaches(self, count: int) -> None:
+    async def wait_for(self, count: int) -> None:
         async with asyncio.timeout(10):
             while len(self.messages) < count:
                 self._changed.clear()
@@ -49,60 +47,58 @@ async def cluster(cluster_url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture(params=["local", "redis", "cluster"])
 async def bus(request: pytest.FixtureRequest, redis: Redis, cluster: Redis) -> AsyncIterator[Bus]:
-    made: dict[str, Callable[[], Bus]] = {
+    factories: dict[str, Callable[[], Bus]] = {
         "local": LocalBus,
         "redis": lambda: RedisBus(redis),
         "cluster": lambda: RedisBus(cluster),
     }
-    bus = made[request.param]()
+    bus = factories[request.param]()
     yield bus
     await bus.close()
 
 
-async def test_a_publisher_hears_itself_at_once(bus: Bus) -> None:
-    """Before it does anything else, and once."""
-    heard = Heard(bus)
+async def test_a_publisher_handles_its_own_message_at_once(bus: Bus) -> None:
+    """Within `publish`, and only once."""
+    received = Receiver(bus)
     await bus.start()
     bus.publish("greeting", {"n": 1}, b"hello")
-    assert heard.messages == [({"n": 1}, b"hello")]
+    assert received.messages == [({"n": 1}, b"hello")]
     bus.publish("greeting", {"n": 2})
-    await heard.reaches(2)
-    assert [head["n"] for head, _ in heard.messages] == [1, 2]
+    await received.wait_for(2)
+    assert [head["n"] for head, _ in received.messages] == [1, 2]
 
 
-async def test_kinds_are_kept_apart(bus: Bus) -> None:
-    """Nobody hears what they have not asked for."""
-    heard, other = Heard(bus), Heard(bus, "other")
+async def test_a_handler_only_gets_its_kind_of_messages(bus: Bus) -> None:
+    received, other = Receiver(bus), Receiver(bus, "other")
     await bus.start()
     bus.publish("greeting", {})
-    assert (len(heard.messages), len(other.messages)) == (1, 0)
+    assert (len(received.messages), len(other.messages)) == (1, 0)
 
 
-async def test_a_listener_that_fails_does_not_harm_the_others_nor_the_publisher(bus: Bus) -> None:
-    """Its message is stored already; it must not look as if it were not."""
+async def test_a_handler_that_fails_affects_neither_the_others_nor_the_publisher(bus: Bus) -> None:
+    """The message is stored already: an exception would look as if it were not."""
 
     def fail(head: dict[str, Any], body: bytes) -> None:
         raise RuntimeError
 
     bus.on("greeting", fail)
-    heard = Heard(bus)
+    received = Receiver(bus)
     await bus.start()
     bus.publish("greeting", {})
-    assert len(heard.messages) == 1
+    assert len(received.messages) == 1
 
 
-async def test_a_bus_says_whether_it_hears(bus: Bus) -> None:
-    """From its start on."""
+async def test_a_bus_is_connected_after_its_start(bus: Bus) -> None:
     await bus.start()
     assert bus.connected
 
 
-# What it takes two processes to see.
+# Tests with several processes.
 
 
 @pytest.fixture(params=["redis", "cluster"])
 def server(request: pytest.FixtureRequest) -> Redis:
-    """One server, and a cluster."""
+    """A single server, and a cluster."""
     found: Redis = request.getfixturevalue(request.param)
     return found
 
@@ -119,49 +115,49 @@ async def processes(server: Redis) -> AsyncIterator[Callable[[], RedisBus]]:
         yield make
 
 
-async def test_every_process_hears_every_other_in_the_order_of_speaking(processes: Callable[[], RedisBus]) -> None:
-    """Heads, bodies with line breaks in them, thousands at once."""
+async def test_every_process_receives_messages_in_the_order_of_publication(processes: Callable[[], RedisBus]) -> None:
+    """Thousands at once, with line breaks in their bodies."""
     one, two, three = processes(), processes(), processes()
-    hearers = [Heard(two), Heard(three)]
+    receivers = [Receiver(two), Receiver(three)]
     for bus in (one, two, three):
         await bus.start()
     for n in range(3000):
         one.publish("greeting", {"n": n}, b"line\nbreak")
-    for heard in hearers:
-        await heard.reaches(3000)
-        assert [head["n"] for head, _ in heard.messages] == list(range(3000))
-        assert heard.messages[0][1] == b"line\nbreak"
+    for received in receivers:
+        await received.wait_for(3000)
+        assert [head["n"] for head, _ in received.messages] == list(range(3000))
+        assert received.messages[0][1] == b"line\nbreak"
 
 
-async def test_what_was_said_to_a_redis_that_was_away_is_said_when_it_is_back(
+async def test_subscribers_recover_from_a_lost_connection_and_are_notified_of_the_gap(
     processes: Callable[[], RedisBus], server: Redis
 ) -> None:
-    """The connections of both are killed on the server; both find back, and are told that they may have missed some."""
+    """The server kills the connections of both subscribers; both subscribe again."""
     one, two = processes(), processes()
-    heard, gaps = Heard(two), asyncio.Event()
+    received, gaps = Receiver(two), asyncio.Event()
     two.on_gap(gaps.set)
     await one.start()
     await two.start()
     one.publish("greeting", {"n": 1})
-    await heard.reaches(1)
+    await received.wait_for(1)
     await server.client_kill_filter(_type="pubsub", skipme=True)
     await asyncio.wait_for(gaps.wait(), 10)
     one.publish("greeting", {"n": 2})
-    await heard.reaches(2)
-    assert [head["n"] for head, _ in heard.messages] == [1, 2]
+    await received.wait_for(2)
+    assert [head["n"] for head, _ in received.messages] == [1, 2]
 
 
 @pytest.mark.parametrize("server", ["redis"], indirect=True)
-async def test_a_redis_that_is_back_is_found_within_a_second(
+async def test_a_recovered_redis_is_used_within_a_second(
     datastores: Datastores, processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long it was away: what was said meanwhile is said, and what was missed is told of."""
+    """However long it was unavailable: messages from the outbox are sent, and the gap is reported."""
     monkeypatch.setattr(tasks, "FIRST_PAUSE", 60.0)
     async with Proxy(datastores.redis_url) as proxy:
         redis = connect(proxy.url)
         here, there, gaps = RedisBus(redis), processes(), asyncio.Event()
         here.on_gap(gaps.set)
-        heard = Heard(there)
+        received = Receiver(there)
         await there.start()
         await here.start()
         proxy.cut()
@@ -173,15 +169,13 @@ async def test_a_redis_that_is_back_is_found_within_a_second(
         await proxy.mend()
         async with asyncio.timeout(redis_bus.RECONNECT_INTERVAL + 2):
             await gaps.wait()
-            await heard.reaches(1)
+            await received.wait_for(1)
         await here.close()
         await redis.aclose()
 
 
-async def test_whoever_hears_nothing_any_more_looks_for_another_connection(
-    datastores: Datastores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pulled cable sends no word; what others ask of Redis meanwhile is answered."""
+async def test_a_silent_subscription_is_replaced(datastores: Datastores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TCP does not report a cut cable. Commands on other connections are answered meanwhile."""
     monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 0.4)
     monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.1)
     async with Proxy(datastores.redis_url) as proxy:
@@ -194,119 +188,119 @@ async def test_whoever_hears_nothing_any_more_looks_for_another_connection(
         async with asyncio.timeout(10):
             while not gaps.is_set():
                 with suppress(RedisError):
-                    said = [str(n).encode() for n in range(20)]
-                    assert said == await asyncio.gather(*(redis.echo(one) for one in said))
+                    values = [str(n).encode() for n in range(20)]
+                    assert values == await asyncio.gather(*(redis.echo(value) for value in values))
         await bus.close()
         await redis.aclose()
 
 
-async def test_publishing_never_blocks_and_is_bounded_while_redis_is_away() -> None:
-    """Local listeners go on hearing; what waits for the others stays within its bound."""
-    nowhere = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
-    bus = RedisBus(nowhere)
-    heard = Heard(bus)
+async def test_publishing_never_blocks_and_the_outbox_is_bounded_while_redis_is_unavailable() -> None:
+    """Local handlers still get every message."""
+    unavailable = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
+    bus = RedisBus(unavailable)
+    received = Receiver(bus)
     task = asyncio.create_task(bus.start())
     for n in range(redis_bus.MAX_OUTBOX_MESSAGES + 500):
         bus.publish("greeting", {"n": n})
-    assert len(heard.messages) == redis_bus.MAX_OUTBOX_MESSAGES + 500
+    assert len(received.messages) == redis_bus.MAX_OUTBOX_MESSAGES + 500
     assert bus.outbox_size <= redis_bus.MAX_OUTBOX_MESSAGES
     assert not bus.connected
     await task
     await bus.close()
-    await nowhere.aclose()
+    await unavailable.aclose()
 
 
-async def test_whoever_drops_messages_tells_the_others_of_the_gap(
+async def test_a_process_that_drops_messages_reports_the_gap_to_the_others(
     processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than the outbox holds were said before Redis could be told."""
+    """More messages are published than the outbox holds, before the bus is started."""
     monkeypatch.setattr("service.realtime.redis_bus.MAX_OUTBOX_MESSAGES", 100)
     one, two = processes(), processes()
-    heard, gaps = Heard(two), asyncio.Event()
+    received, gaps = Receiver(two), asyncio.Event()
     two.on_gap(gaps.set)
     await two.start()
     for n in range(300):
         one.publish("greeting", {"n": n})
     await one.start()
     await asyncio.wait_for(gaps.wait(), 10)
-    await heard.reaches(1)
-    assert heard.messages[-1][0]["n"] == 299
+    await received.wait_for(1)
+    assert received.messages[-1][0]["n"] == 299
 
 
-async def test_a_process_measures_its_own_way_through_redis(
+async def test_a_process_measures_the_lag_with_its_own_messages(
     processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of what comes back to it, that is all it looks at."""
+    """It does not handle them a second time."""
     monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.05)
     bus = processes()
-    heard = Heard(bus)
+    received = Receiver(bus)
     await bus.start()
     bus.publish("greeting", {"n": 1})
     async with asyncio.timeout(5):
         while not bus.lag:
             await asyncio.sleep(0.01)
     assert 0 < bus.lag < 5
-    assert len(heard.messages) == 1
+    assert len(received.messages) == 1
 
 
-async def test_a_message_is_one_command_however_many_it_is_for(speaking: "Speaking") -> None:
-    """A thousand recipients, three processes, one PUBLISH."""
-    assert 1 == await speaking.commands([({"to": [f"{n:024x}" for n in range(1000)]}, b"x" * 200)])
+async def test_a_message_is_one_command_for_any_number_of_recipients(group: "Processes") -> None:
+    """A thousand recipients on three processes: one PUBLISH."""
+    assert 1 == await group.commands([({"to": [f"{n:024x}" for n in range(1000)]}, b"x" * 200)])
 
 
-async def test_what_is_said_together_is_one_command(speaking: "Speaking") -> None:
-    """Up to a number of messages; and up to a number of bytes, for whoever hears it reads all of it at once."""
-    assert 1 == await speaking.commands([({"n": n}, b"line\nbreak") for n in range(redis_bus.MAX_BATCH_MESSAGES)])
-    assert 2 == await speaking.commands([({"n": n}, b"") for n in range(redis_bus.MAX_BATCH_MESSAGES + 1)])
-    assert 2 == await speaking.commands([({"n": n}, b"x" * (redis_bus.MAX_BATCH_BYTES // 3)) for n in range(4)])
-    assert 1 == await speaking.commands([({}, b"x" * 2 * redis_bus.MAX_BATCH_BYTES)])
+async def test_messages_published_together_are_one_command(group: "Processes") -> None:
+    """Up to MAX_BATCH_MESSAGES messages and MAX_BATCH_BYTES bytes."""
+    assert 1 == await group.commands([({"n": n}, b"line\nbreak") for n in range(redis_bus.MAX_BATCH_MESSAGES)])
+    assert 2 == await group.commands([({"n": n}, b"") for n in range(redis_bus.MAX_BATCH_MESSAGES + 1)])
+    assert 2 == await group.commands([({"n": n}, b"x" * (redis_bus.MAX_BATCH_BYTES // 3)) for n in range(4)])
+    assert 1 == await group.commands([({}, b"x" * 2 * redis_bus.MAX_BATCH_BYTES)])
 
 
-class Speaking:
-    """Three processes, of which the first speaks and nobody says anything else."""
+class Processes:
+    """Three processes, of which only the first publishes."""
 
     def __init__(self, server: Redis, buses: list[RedisBus]) -> None:
         self._server = server
         self._buses = buses
-        self._hearers = [Heard(bus) for bus in buses]
+        self._receivers = [Receiver(bus) for bus in buses]
 
     async def start(self) -> None:
-        """A round of greetings, so that everything that starting says has been said."""
+        """Start all, and publish once from each, so that no message of the start is still on its way."""
         for bus in self._buses:
             await bus.start()
         for bus in self._buses:
             bus.publish("greeting", {})
-            await self._all_heard()
+            await self._all_received()
             async with asyncio.timeout(5):
                 while not bus.lag:
                     await asyncio.sleep(0.01)
 
     async def commands(self, messages: list[tuple[dict[str, Any], bytes]]) -> int:
-        """In how many PUBLISHes these messages came to all, each as it was said."""
-        before = await published(self._server)
+        """Publish the messages, check that all processes receive them, and return the number of PUBLISH commands."""
+        before = await publish_count(self._server)
         for message in messages:
             self._buses[0].publish("greeting", *message)
-        await self._all_heard()
-        for heard in self._hearers:
-            assert messages == heard.messages[-len(messages) :]
-        return await published(self._server) - before
+        await self._all_received()
+        for received in self._receivers:
+            assert messages == received.messages[-len(messages) :]
+        return await publish_count(self._server) - before
 
-    async def _all_heard(self) -> None:
-        for heard in self._hearers:
-            await heard.reaches(len(self._hearers[0].messages))
+    async def _all_received(self) -> None:
+        for received in self._receivers:
+            await received.wait_for(len(self._receivers[0].messages))
 
 
 @pytest.fixture
-async def speaking(processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch) -> Speaking:
+async def group(processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch) -> Processes:
     monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 1000)
-    speaking = Speaking(server, [processes() for _ in range(3)])
-    await speaking.start()
-    return speaking
+    group = Processes(server, [processes() for _ in range(3)])
+    await group.start()
+    return group
 
 
-async def published(server: Redis) -> int:
-    """How many messages the server has been given, in whichever way, all of them in the right one for its kind."""
+async def publish_count(server: Redis) -> int:
+    """Return the number of publications, and check that all used the command for this kind of server."""
     stats = await server.info("commandstats")
-    right, wrong = ("spublish", "publish") if await is_cluster(server) else ("publish", "spublish")
-    assert f"cmdstat_{wrong}" not in stats
-    return int(stats[f"cmdstat_{right}"]["calls"])
+    expected, other = ("spublish", "publish") if await is_cluster(server) else ("publish", "spublish")
+    assert f"cmdstat_{other}" not in stats
+    return int(stats[f"cmdstat_{expected}"]["calls"])

@@ -1,4 +1,4 @@
-"""The bus, presence and what else is kept in a Redis Cluster, while its nodes go and its slots move."""
+"""The bus on a Redis Cluster whose nodes fail and whose slots move."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,16 +12,16 @@ from service.datastores.redis import connect
 from service.realtime import redis_bus
 from service.realtime.redis_bus import PUBSUB_CHANNEL, RedisBus
 from tests.cluster import Cluster, Node, cluster
-from tests.realtime.test_bus import Heard
+from tests.realtime.test_bus import Receiver
 
 
 class Process:
-    """One process's bus, what it hears, and whether it has been told of a gap."""
+    """The bus of one process, the messages it has received, and whether it was notified of a gap."""
 
     def __init__(self, url: str) -> None:
         self.redis: Redis = connect(url)
         self.bus = RedisBus(self.redis)
-        self.heard = Heard(self.bus)
+        self.received = Receiver(self.bus)
         self.gap = asyncio.Event()
         self.bus.on_gap(self.gap.set)
 
@@ -30,35 +30,35 @@ class Process:
         await self.redis.aclose()
 
 
-class Stage:
-    """A cluster, and two processes on it that hear each other."""
+class TwoProcesses:
+    """A cluster and two processes on it."""
 
     def __init__(self, cluster: Cluster, one: Process, two: Process) -> None:
         self.cluster = cluster
         self.one = one
         self.two = two
-        self._said = 0
+        self._published = 0
 
     async def owner(self) -> Node:
         return await self.cluster.owner(PUBSUB_CHANNEL)
 
-    async def speak(self) -> None:
-        """Each says something, and hears the other."""
-        for speaker, hearer in ((self.one, self.two), (self.two, self.one)):
-            self._said += 1
-            speaker.bus.publish("greeting", {"n": self._said})
+    async def exchange_messages(self) -> None:
+        """Each process publishes a message, which the other receives."""
+        for publisher, receiver in ((self.one, self.two), (self.two, self.one)):
+            self._published += 1
+            publisher.bus.publish("greeting", {"n": self._published})
             async with asyncio.timeout(10):
-                while not any(head["n"] == self._said for head, _ in hearer.heard.messages):
-                    await hearer.heard.reaches(len(hearer.heard.messages) + 1)
+                while not any(head["n"] == self._published for head, _ in receiver.received.messages):
+                    await receiver.received.wait_for(len(receiver.received.messages) + 1)
 
-    async def told_of_a_gap(self) -> None:
+    async def wait_for_gaps(self) -> None:
         async with asyncio.timeout(20):
             await self.one.gap.wait()
             await self.two.gap.wait()
 
 
 @pytest.fixture
-async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TwoProcesses]:
     async with AsyncExitStack() as stack:
         nodes = await stack.enter_async_context(cluster(tmp_path / "cluster", replicas=getattr(request, "param", 0)))
         processes = []
@@ -67,59 +67,61 @@ async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             stack.push_async_callback(process.close)
             await process.bus.start()
             processes.append(process)
-        stage = Stage(nodes, *processes)
-        await stage.speak()
-        yield stage
+        pair = TwoProcesses(nodes, *processes)
+        await pair.exchange_messages()
+        yield pair
 
 
-async def test_a_slot_that_is_moved_takes_the_bus_along(stage: Stage) -> None:
-    """What was said on the new node before everybody was there may be missed, and they are told so."""
-    old = await stage.owner()
-    await stage.cluster.move(PUBSUB_CHANNEL, (await stage.cluster.others(PUBSUB_CHANNEL))[0])
-    await stage.told_of_a_gap()
-    await stage.speak()
+async def test_the_bus_follows_a_slot_to_another_node(pair: TwoProcesses) -> None:
+    """Messages published on the new node before all have subscribed there may be missed: a gap is reported."""
+    old = await pair.owner()
+    await pair.cluster.move(PUBSUB_CHANNEL, (await pair.cluster.others(PUBSUB_CHANNEL))[0])
+    await pair.wait_for_gaps()
+    await pair.exchange_messages()
     assert [(PUBSUB_CHANNEL.encode(), 0)] == await old.redis.pubsub_shardnumsub(PUBSUB_CHANNEL)
-    assert 2 == await stage.one.bus.subscriber_count()
+    assert 2 == await pair.one.bus.subscriber_count()
 
 
-async def test_a_node_that_is_killed_and_comes_back_brings_the_bus_back(stage: Stage) -> None:
-    """Each hears itself meanwhile; when it is back, everybody is told of the gap."""
-    owner = await stage.owner()
+async def test_the_bus_recovers_when_a_killed_node_restarts(pair: TwoProcesses) -> None:
+    """Each process still handles its own messages; after the restart, all are notified of the gap."""
+    owner = await pair.owner()
     await owner.kill()
-    stage.one.bus.publish("greeting", {"n": 100})
-    assert {"n": 100} == stage.one.heard.messages[-1][0]
+    pair.one.bus.publish("greeting", {"n": 100})
+    assert {"n": 100} == pair.one.received.messages[-1][0]
     async with asyncio.timeout(10):
-        while stage.one.bus.connected or stage.two.bus.connected:
+        while pair.one.bus.connected or pair.two.bus.connected:
             await asyncio.sleep(0.01)
     await owner.start()
-    await stage.told_of_a_gap()
-    await stage.speak()
+    await pair.wait_for_gaps()
+    await pair.exchange_messages()
 
 
-@pytest.mark.parametrize("stage", [3], indirect=True)
-async def test_a_replica_takes_the_bus_over(stage: Stage) -> None:
-    """Its node does not come back."""
-    await (await stage.owner()).kill()
-    await stage.told_of_a_gap()
-    await stage.speak()
+@pytest.mark.parametrize("pair", [3], indirect=True)
+async def test_the_bus_moves_to_the_replica_of_a_killed_node(pair: TwoProcesses) -> None:
+    """The node does not restart."""
+    await (await pair.owner()).kill()
+    await pair.wait_for_gaps()
+    await pair.exchange_messages()
 
 
-@pytest.mark.parametrize("stage", [3], indirect=True)
-async def test_a_node_that_hangs_loses_the_bus_to_its_replica(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing says so but that nobody hears even themselves any more."""
+@pytest.mark.parametrize("pair", [3], indirect=True)
+async def test_the_bus_moves_to_the_replica_of_a_frozen_node(
+    pair: TwoProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the missing heartbeats reveal it."""
     monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 3.0)
     monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.3)
-    (await stage.owner()).freeze()
-    await stage.told_of_a_gap()
-    await stage.speak()
+    (await pair.owner()).freeze()
+    await pair.wait_for_gaps()
+    await pair.exchange_messages()
 
 
-async def test_another_node_that_goes_does_not_concern_the_bus(stage: Stage) -> None:
-    """Where the cluster goes on with the slots that it has."""
-    for node in stage.cluster.nodes:
+async def test_the_failure_of_another_node_does_not_affect_the_bus(pair: TwoProcesses) -> None:
+    """If the cluster keeps serving the slots that it still has."""
+    for node in pair.cluster.nodes:
         await node.redis.config_set("cluster-require-full-coverage", "no")
-    other = (await stage.cluster.others(PUBSUB_CHANNEL))[0]
+    other = (await pair.cluster.others(PUBSUB_CHANNEL))[0]
     await other.kill()
-    await stage.speak()
-    assert not stage.one.gap.is_set()
-    assert not stage.two.gap.is_set()
+    await pair.exchange_messages()
+    assert not pair.one.gap.is_set()
+    assert not pair.two.gap.is_set()
