@@ -1,4 +1,4 @@
-"""Retention: what has served its time is deleted, a batch at a time."""
+"""Retention: deletes expired documents, in batches."""
 
 import asyncio
 import random
@@ -10,36 +10,36 @@ from service.common.tasks import cancel_and_wait, run_forever
 
 log = structlog.get_logger()
 
-Sweep = Callable[[], Awaitable[int]]
-"""Deletes one batch; how many documents that were."""
+Deletion = Callable[[], Awaitable[int]]
+"""Deletes one batch of expired documents; returns their number."""
 
 INTERVAL = 3600.0
-"""Seconds between two rounds: nothing here is urgent, and nothing grows much in an hour."""
-PAUSE = 0.1
-"""Seconds between two batches, so that people's writes come in between."""
+"""Seconds between rounds. Deletion is not urgent, and little accumulates in an hour."""
+BATCH_PAUSE = 0.1
+"""Seconds between batches, so that other writes come in between."""
 
 
 class Retention:
-    """Goes through its sweeps at the start and every hour or so. Several processes that do so at once do no harm."""
+    """Runs all deletions at the start and about every hour. Several processes may do so at the same time."""
 
-    def __init__(self, sweeps: Mapping[str, Sweep], interval: float = INTERVAL) -> None:
-        self._sweeps = sweeps
+    def __init__(self, deletions: Mapping[str, Deletion], interval: float = INTERVAL) -> None:
+        self._deletions = deletions
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(run_forever(self._round, "retention"))
+        self._task = asyncio.create_task(run_forever(self._run_round, "retention"))
 
     async def close(self) -> None:
         await cancel_and_wait(self._task)
 
-    async def _round(self) -> None:
-        for name, sweep in self._sweeps.items():
+    async def _run_round(self) -> None:
+        for kind, delete_batch in self._deletions.items():
             total = 0
-            while deleted := await sweep():
+            while deleted := await delete_batch():
                 total += deleted
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(BATCH_PAUSE)
             if total:
-                log.info("swept", what=name, documents=total)
-        # Between processes the rounds spread out.
+                log.info("expired_deleted", kind=kind, documents=total)
+        # Jitter spreads the rounds of several processes.
         await asyncio.sleep(random.uniform(0.75, 1.25) * self._interval)  # noqa: S311

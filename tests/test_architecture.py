@@ -16,6 +16,7 @@ LAYERS = [
         "service.commands",
         "service.processes",
         "service.retention",
+        "service.services",
         "service.stores",
     },
     {"service.accounts", "service.chat", "service.posts", "service.web"},
@@ -34,7 +35,6 @@ SANIC_PACKAGES = {"service.app", "service.edge", "service.http", "service.proces
 EDGE_MODULES = {"asyncapi", "routes", "socket", "stream"}
 ENVIRONMENT_READERS = {
     "config.settings",
-    "service.app",
     "service.common.child_process",
     "service.processes.supervisor",
     "service.processes.worker",

@@ -1,0 +1,137 @@
+"""All services of a worker process, wired together. The web layer is added by `service/app.py`."""
+
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol
+
+from config.settings import Settings
+from service.accounts.denylist import Denylist
+from service.accounts.passwords import Passwords
+from service.accounts.profiles import ProfileService
+from service.accounts.revocation import Revocation
+from service.accounts.service import AccountService
+from service.accounts.tickets import Tickets
+from service.accounts.tokens import Tokens
+from service.accounts.verifier import CredentialVerifier
+from service.chat import events
+from service.chat.conversation_service import ConversationService
+from service.chat.message_service import MessageService
+from service.common.times import now
+from service.datastores.mongo import Mongo
+from service.datastores.mongo_tracing import MongoCommandSpans
+from service.datastores.redis import connect
+from service.notifications.service import NotificationService
+from service.posts.comment_context import CommentContextLoader
+from service.posts.notification_outbox import NotificationOutbox
+from service.posts.service import PostService
+from service.realtime.dispatcher import Dispatcher
+from service.realtime.presence_service import PresenceService
+from service.realtime.presence_store import PresenceStore
+from service.realtime.redis_bus import RedisBus
+from service.realtime.registry import Registry
+from service.realtime.timer_wheel import TimerWheel
+from service.retention import Deletion, Retention
+from service.stores import Stores
+from service.telemetry.metrics import Metrics
+
+
+class Lifecycle(Protocol):
+    """Something that is started and closed together with the server."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Services:
+    """The services by name. Nothing is connected before `start`."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, *, traced: bool) -> None:
+        """`settings` has to name both datastores. `traced`: record database and Redis commands as spans."""
+        assert settings.mongodb_uri
+        assert settings.redis_url
+        self._closing = AsyncExitStack()
+
+        self.mongo = Mongo(settings.mongodb_uri, [MongoCommandSpans()] if traced else ())
+        self.redis = connect(settings.redis_url, traced=traced)
+        self.stores = stores = Stores.build(self.mongo.database, metrics.batch_committed)
+
+        self.timers = TimerWheel()
+        self.registry = Registry(self.timers)
+        self.bus = RedisBus(self.redis)
+        self.dispatcher = Dispatcher(self.bus, self.registry)
+
+        ttl = settings.access_token_ttl
+        tokens = Tokens(
+            settings.jwt_secret,
+            access_ttl=ttl,
+            refresh_ttl=settings.refresh_token_ttl,
+            other_secrets=settings.jwt_secret_previous,
+        )
+        self.passwords = Passwords()
+        self.tickets = Tickets(self.redis)
+        self.revocation = Revocation(stores.sessions, Denylist(self.redis), self.bus, self.registry, access_ttl=ttl)
+        self.verifier = CredentialVerifier(tokens, self.revocation, self.tickets)
+        self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)
+        self.profiles = ProfileService(stores.users)
+
+        self.messages = MessageService(
+            stores.conversations,
+            stores.messages,
+            stores.writers,
+            self.dispatcher,
+            partial(metrics.batch_committed, "messages"),
+        )
+        self.conversations = ConversationService(
+            stores.conversations, stores.messages, self.profiles, self.dispatcher, self.messages.flush_counters
+        )
+        self.presence_store = PresenceStore(self.registry, self.bus, self.redis, stores.last_seen)
+        self.presence = PresenceService(self.presence_store, self.bus, stores.last_seen, events.presence)
+
+        self.notifications = NotificationService(stores.notifications, stores.inboxes, self.profiles, self.dispatcher)
+        self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles)
+        self.outbox = NotificationOutbox(stores.comments, stores.posts, self.comment_contexts, self.notifications)
+        self.posts = PostService(stores.posts, stores.comments, self.profiles, self.comment_contexts, self.outbox)
+
+        self.retention = Retention(self._deletions(settings.notification_retention_days))
+
+    async def start(self) -> None:
+        """Start everything that has a background task. `close` closes it in the reverse order."""
+        self._closing.callback(self.mongo.close)
+        self._closing.push_async_callback(self.redis.aclose)
+        self.timers.start()
+        self._closing.callback(self.timers.close)
+        resources: list[Any] = [
+            self.passwords,
+            self.stores.notifications,
+            self.stores.comments,
+            self.comment_contexts,
+            self.dispatcher,
+        ]
+        for resource in resources:
+            self._closing.push_async_callback(resource.close)
+        services: list[Lifecycle] = [
+            self.bus,
+            self.revocation,
+            self.presence_store,
+            self.presence,
+            self.messages,
+            self.conversations,
+            self.outbox,
+            self.retention,
+        ]
+        for service in services:
+            await service.start()
+            self._closing.push_async_callback(service.close)
+
+    async def close(self) -> None:
+        await self._closing.aclose()
+
+    def _deletions(self, notification_days: int) -> dict[str, Deletion]:
+        """What retention deletes. `notification_days`: 0 keeps notifications for ever."""
+        deletions: dict[str, Deletion] = {"sessions": self.stores.sessions.delete_expired}
+        if notification_days:
+            age = timedelta(days=notification_days)
+            deletions["notifications"] = lambda: self.notifications.expire(now() - age)
+        return deletions
