@@ -56,7 +56,7 @@ class CounterReconciler:
         ]
 
     def mark_dirty(self, conversation_ids: Collection[ObjectId]) -> None:
-        """Reconcile these conversations soon. Beyond MAX_DIRTY they are left to the next process that recovers."""
+        """Reconcile these conversations soon. Beyond MAX_DIRTY they are ignored: their next message corrects them."""
         for conversation_id in conversation_ids:
             if len(self._dirty) < MAX_DIRTY:
                 self._dirty.add(conversation_id)
