@@ -48,7 +48,7 @@ async def test_typing_and_presence_are_shown(open_app: OpenApp, create_user: Cre
     await binh_app.composer.press("Enter")
     await expect(an_app.message("Hm")).to_be_visible()
     await expect(an_app.page.locator(".typing-indicator")).to_have_text("")
-    await binh_app.page.context.close()
+    await binh_app.page.close()
     await expect(an_app.page.locator(".pane .presence")).to_contain_text("Last seen")
 
 

@@ -6,7 +6,6 @@ from itertools import count
 from typing import Any
 
 import httpx
-from playwright.async_api import StorageState
 
 from tests.running import Server
 
@@ -40,8 +39,12 @@ class User:
         """Start another session; further calls use its token."""
         self._session = self.post("/auth/login", username=self.username, password=PASSWORD)
 
-    def browser_session(self) -> StorageState:
-        """Return the storage of a browser that is signed in: each call with a session of its own, like a device."""
+    def sign_in_script(self) -> str:
+        """Return a script that signs in a new page before it loads, by storing a session as the app does.
+
+        Each call has a session of its own, like a device. The script runs again on each navigation of the page, but
+        stores the session only once: the app may have refreshed or removed it since.
+        """
         if self._session_in_use:
             self.sign_in()
         self._session_in_use = True
@@ -49,10 +52,12 @@ class User:
         expires_at = issued_at + self._session["expires_in"] * 1000
         kept = {name: self._session[name] for name in ("user", "access_token", "refresh_token")}
         value = json.dumps({**kept, "issued_at": issued_at, "expires_at": expires_at})
-        return {
-            "cookies": [],
-            "origins": [{"origin": self.server.url, "localStorage": [{"name": SESSION_KEY, "value": value}]}],
-        }
+        origin, key, value = map(json.dumps, (self.server.url, SESSION_KEY, value))
+        return f"""
+            if (location.origin === {origin} && !sessionStorage.getItem("signed-in")) {{
+              sessionStorage.setItem("signed-in", "yes");
+              localStorage.setItem({key}, {value});
+            }}"""
 
     def post(self, path: str, **body: object) -> Any:
         return self._request("POST", path, body)
