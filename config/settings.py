@@ -1,4 +1,4 @@
-"""The settings: one frozen object, read from the environment once at the start and passed on from there."""
+"""The settings: one frozen object, read from the environment at startup and passed to whoever needs it."""
 
 import os
 from pathlib import Path
@@ -11,19 +11,19 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 MIN_SECRET_BYTES = 32
 """RFC 7518, section 3.2: an HS256 key has at least the size of the hash."""
 
-MIN_TOKEN = 16
-"""Characters: too many to guess, even for one who may try often."""
-MAX_FORMER_SECRETS = 4
-"""Each is tried on every token that none before it has signed."""
+MIN_TOKEN_LENGTH = 16
+"""Characters: too many to guess, even with frequent attempts."""
+MAX_PREVIOUS_SECRETS = 4
+"""Each is tried in turn on a token that the current secret has not signed."""
 
 DAY = 24 * 3600
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def redis_nodes(url: str) -> list[str]:
-    """A URL for each node that a REDIS_URL names: `redis://:secret@a:6379,b:6379` names two, with one password.
+    """Return a URL for each node of a REDIS_URL: `redis://:secret@a:6379,b:6379` names two with the same password.
 
-    Raises ValueError where a port is none, or one of several has no host.
+    Raises ValueError if a port is not a number, or if one of several nodes has no host.
     """
     parts = urlsplit(url)
     user, at, nodes = parts.netloc.rpartition("@")
@@ -36,7 +36,7 @@ def redis_nodes(url: str) -> list[str]:
 
 
 def _origin(text: str) -> str:
-    """`text` as a browser serialises it: lower case, host names in ASCII, no default port. Raises ValueError."""
+    """Return `text` as browsers serialise it: lower case, host in ASCII, no default port. Raises ValueError."""
     if text.lower() == "null":
         return "null"
     parts = urlsplit(text.rstrip("/"))
@@ -52,14 +52,14 @@ def _origin(text: str) -> str:
 
 
 class SettingsError(Exception):
-    """A variable holds what it cannot. The message is one line and names it."""
+    """A variable has an invalid value. The message is one line that names the variable."""
 
 
 class Settings(BaseSettings):
-    """What an operator can set. Every field is the environment variable of its name in capitals.
+    """All settings. Each field is read from the environment variable of the same name in upper case.
 
-    A missing `mongodb_uri` or `redis_url` means: an embedded server for it, its files in `data_dir`.
-    Times are in seconds.
+    Without `mongodb_uri` or `redis_url`, an embedded server is started, whose files are in `data_dir`. Times are in
+    seconds.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -102,19 +102,20 @@ class Settings(BaseSettings):
     @classmethod
     def _check_mongodb_uri(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("mongodb://", "mongodb+srv://")):
-            raise ValueError("it begins with mongodb:// or mongodb+srv://")
+            raise ValueError("must begin with mongodb:// or mongodb+srv://")
         return value
 
     @field_validator("redis_url")
     @classmethod
     def _check_redis_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("it begins with redis://, rediss:// or unix://")
+            raise ValueError("must begin with redis://, rediss:// or unix://")
         try:
             redis_nodes(value or "")
-        except ValueError:  # its own text would quote what may be a piece of the password
+        except ValueError:
+            # The message of the original error may quote a part of the password.
             raise ValueError(
-                "a port is not a number, or a host is missing; a password with / ? # or @ in it has to be quoted"
+                "a port is not a number, or a host is missing; a password that contains / ? # or @ must be URL-encoded"
             ) from None
         return value
 
@@ -122,21 +123,23 @@ class Settings(BaseSettings):
     @classmethod
     def _check_secret(cls, value: str) -> str:
         if value and len(value.encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"a secret has at least {MIN_SECRET_BYTES} bytes")
+            raise ValueError(f"a secret must have at least {MIN_SECRET_BYTES} bytes")
         return value
 
     @field_validator("otel_exporter_otlp_endpoint")
     @classmethod
     def _check_endpoint(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
-            raise ValueError("it begins with http:// or https://")
+            raise ValueError("must begin with http:// or https://")
         return value
 
     @field_validator("status_token")
     @classmethod
     def _check_status_token(cls, value: str) -> str:
-        if value and not (MIN_TOKEN <= len(value) and value.isascii() and value.isprintable() and " " not in value):
-            raise ValueError(f"it needs {MIN_TOKEN} characters or more, of those that a header can hold")
+        if value and not (
+            MIN_TOKEN_LENGTH <= len(value) and value.isascii() and value.isprintable() and " " not in value
+        ):
+            raise ValueError(f"must have at least {MIN_TOKEN_LENGTH} characters, all printable ASCII without spaces")
         return value
 
     @field_validator("jwt_secret_previous", mode="before")
@@ -146,9 +149,9 @@ class Settings(BaseSettings):
 
     @field_validator("jwt_secret_previous")
     @classmethod
-    def _check_former_secrets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(value) > MAX_FORMER_SECRETS:
-            raise ValueError(f"it holds more than {MAX_FORMER_SECRETS} secrets")
+    def _check_previous_secrets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > MAX_PREVIOUS_SECRETS:
+            raise ValueError(f"contains more than {MAX_PREVIOUS_SECRETS} secrets")
         for secret in value:
             cls._check_secret(secret)
         return value
@@ -156,26 +159,26 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _default_host(cls, values: Any) -> Any:
-        """Where the platform hands out the port, it also connects from outside: listen everywhere."""
+        """A platform that sets PORT connects from outside, so listen on all addresses."""
         if isinstance(values, dict) and not values.get("host"):
-            handed_out = str(values.get("port") or 0).strip("0") != ""
-            values["host"] = "0.0.0.0" if handed_out else "127.0.0.1"  # noqa: S104
+            port_is_set = str(values.get("port") or 0).strip("0") != ""
+            values["host"] = "0.0.0.0" if port_is_set else "127.0.0.1"  # noqa: S104
         return values
 
     @model_validator(mode="after")
     def _require_secret(self) -> "Settings":
         if self.mongodb_uri and not self.jwt_secret:
-            raise ValueError("JWT_SECRET: it is required as soon as MONGODB_URI is set")
+            raise ValueError("JWT_SECRET: required if MONGODB_URI is set")
         return self
 
     @property
     def embeds(self) -> bool:
-        """Whether there is a datastore to embed, and so a data directory to hold."""
+        """Whether an embedded datastore is needed, and with it the data directory."""
         return not (self.mongodb_uri and self.redis_url)
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read `os.environ`. Raises SettingsError, in one line that names the variable."""
+        """Read the settings from `os.environ`. Raises SettingsError."""
         try:
             return cls()
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What every socket and stream carries, for the AsyncAPI document."""
+"""The channels of the AsyncAPI document: every socket and stream."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What people write: the text of a message, a post or a comment, and the nonce that makes sending it repeatable."""
+"""Types of user input: the text of a message, post or comment, and the nonce that makes a request idempotent."""
 
 from typing import Annotated
 
@@ -9,9 +9,9 @@ MAX_NONCE = 64
 
 
 def _without_nul(text: str) -> str:
-    """MongoDB would keep a NUL, but not every client and log that the text passes through does."""
+    """Reject NUL: MongoDB stores it, but not every client and log handles it."""
     if "\0" in text:
-        raise ValueError("It contains a NUL character.")
+        raise ValueError("Contains a NUL character")
     return text
 
 
@@ -20,7 +20,7 @@ Content = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CONTENT),
     AfterValidator(_without_nul),
 ]
-"""1–4000 characters after trimming, no NUL. Lone surrogates, which are not text, pydantic refuses by itself."""
+"""1 to 4000 characters after trimming, without NUL. Pydantic itself rejects lone surrogates."""
 
 Nonce = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NONCE), AfterValidator(_without_nul)]
-"""Chosen by the sender: the same sender, place and nonce is the same thing sent."""
+"""Chosen by the client. A request with the same sender, target and nonce is a repetition."""

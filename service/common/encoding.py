@@ -1,4 +1,4 @@
-"""JSON, in the one way that all of Loa writes and reads it."""
+"""JSON encoding and decoding for the whole service."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import ujson
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON in UTF-8's full range. `value` holds no lone surrogates: the models refuse them on the way in."""
+    """Return compact JSON without ASCII escapes. `value` must not contain lone surrogates; models reject them."""
     return ujson.dumps(value, ensure_ascii=False, escape_forward_slashes=False, separators=(",", ":"))
 
 
 def loads(text: str | bytes) -> Any:
-    """Raises ValueError for what is not JSON."""
+    """Parse JSON. Raises ValueError."""
     return ujson.loads(text)

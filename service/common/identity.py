@@ -1,10 +1,10 @@
-"""Who is calling: what a verified credential says of its bearer."""
+"""The authenticated caller, and the interface that verifies credentials."""
 
 from typing import NamedTuple, Protocol
 
 
 class Identity(NamedTuple):
-    """The bearer of a verified access token or ticket. `expires_at` is a Unix time in seconds."""
+    """The owner of a verified access token or ticket. `expires_at` is a Unix time in seconds."""
 
     user_id: str
     session_id: str
@@ -13,16 +13,18 @@ class Identity(NamedTuple):
 
 
 class Verifier(Protocol):
-    """Turns credentials into an Identity, for HTTP, WebSocket and event stream alike."""
+    """Verifies credentials for HTTP, WebSockets and event streams. Unavailable means that the revocation of a token
+    could not be checked."""
 
     async def verify_scoped_token(self, token: str | None, scope: str) -> Identity:
-        """Raises TokenMissing, TokenInvalid, TokenExpired, TokenRevoked; Unavailable where nobody can say."""
+        """Verify a token that must have `scope`. Raises TokenMissing, TokenInvalid, TokenExpired, TokenRevoked,
+        Unavailable."""
         ...
 
     async def check(self, bearer: Identity) -> None:
-        """Whether what was verified before still is good. Raises TokenRevoked; Unavailable where nobody can say."""
+        """Check that a caller verified earlier has not been revoked since. Raises TokenRevoked, Unavailable."""
         ...
 
     async def redeem_ticket(self, ticket: str) -> Identity:
-        """Spend a single-use ticket. Raises TokenInvalid for one that is unknown, spent or too old."""
+        """Redeem a single-use ticket. Raises TokenInvalid if it is unknown, used or expired."""
         ...

@@ -1,4 +1,4 @@
-"""Ids: 24 hex digits on the wire and in the services, ObjectId in the stores."""
+"""Ids: 24 hex digits in the API and the services, ObjectId in the stores."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def new_id() -> str:
 
 
 def path_id(value: str) -> str:
-    """An id from a URL's path, in its one spelling. Raises NotFound: what has no id is nowhere."""
+    """Return an id from a URL path in lower case. Raises NotFound if it is malformed: no object has such an id."""
     if not ObjectId.is_valid(value) or len(value) != 24:
         raise NotFound
     return value.lower()

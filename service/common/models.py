@@ -1,22 +1,22 @@
-"""Base classes of everything that a client sends: request bodies, query strings, frames."""
+"""Base classes of client input: request bodies, query strings, frames."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Input(BaseModel):
-    """Base of every request body: types as they are, not as they could be made to be; unknown fields refused."""
+    """Base of every request body. Values are not converted to other types; unknown fields are rejected."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Query(BaseModel):
-    """Base of every query string: numbers are read from their digits; unknown and repeated parameters refused."""
+    """Base of every query string. Numbers are parsed; unknown and repeated parameters are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ConnectionQuery(BaseModel):
-    """Base of the query string of a socket or stream. Unknown parameters pass: a proxy or library may add its own."""
+    """Base of the query string of a socket or stream. Unknown parameters pass: proxies and libraries add some."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -1,4 +1,4 @@
-"""A person as others see them, and who can be asked for it."""
+"""Public profiles, and the interface to read them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -16,15 +16,15 @@ class Profile(BaseModel):
 
 
 def profile_of(user_id: str, profiles: Mapping[str, Profile]) -> Profile:
-    """Theirs of `profiles`; an empty one where there is none."""
+    """Return the user's profile, or one with empty names if it is not in `profiles`."""
     return profiles.get(user_id) or Profile(id=user_id, username="", display_name="")
 
 
 class Profiles(Protocol):
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
-        """The profiles of those of `user_ids` that exist or have existed, in one read. Raises Unavailable."""
+        """Return the profiles of all of `user_ids` that exist or have existed, in one read. Raises Unavailable."""
         ...
 
     async def existing(self, user_ids: Iterable[str]) -> set[str]:
-        """Those of `user_ids` that are somebody's. Raises Unavailable."""
+        """Return those of `user_ids` that exist. Raises Unavailable."""
         ...

@@ -1,4 +1,4 @@
-"""Tasks that someone owns: whoever starts one keeps it, and cancels and awaits it in the end."""
+"""Background tasks. Whoever starts a task keeps a reference to it, and cancels and awaits it in the end."""
 
 import asyncio
 import random
@@ -9,56 +9,57 @@ import structlog
 
 log = structlog.get_logger()
 
-Count = Callable[[str], None]
+FailureCallback = Callable[[str], None]
 
-FIRST_PAUSE = 0.25
-LAST_PAUSE = 10.0
-
-
-_counting: list[Count] = []
-"""Of the whole process, as the log is: what fails in the background concerns nobody who waits."""
+INITIAL_BACKOFF = 0.25
+MAX_BACKOFF = 10.0
+"""Seconds."""
 
 
-def on_failure(count: Count) -> None:
-    """From now on, call `count(name)` for each failure in the background."""
-    _counting.append(count)
+_failure_callbacks: list[FailureCallback] = []
+"""Global like the log, because a failure in the background has no caller to report to."""
 
 
-def remove_on_failure(count: Count) -> None:
-    _counting.remove(count)
+def on_failure(callback: FailureCallback) -> None:
+    """Call `callback(name)` for each failure of a background task."""
+    _failure_callbacks.append(callback)
+
+
+def remove_on_failure(callback: FailureCallback) -> None:
+    _failure_callbacks.remove(callback)
 
 
 def count_failure(name: str) -> None:
-    """Something in the background failed that nobody waits for. `name` is one of few; the log says more."""
-    for count in _counting:
-        count(name)
+    """Report a failure that no caller waits for. `name` is a metric label from a fixed set; the log has the details."""
+    for callback in _failure_callbacks:
+        callback(name)
 
 
 async def cancel_and_wait(task: asyncio.Task[Any] | None) -> None:
-    """Cancel `task` and wait until it has ended; its own errors were its owner's to report."""
+    """Cancel `task` and wait until it has ended. Its exception is ignored: its owner reports it."""
     while task is not None and not task.done():
         task.cancel()
-        # Once is not always enough: a cancellation that meets redis-py while it connects gets lost in there.
+        # Repeated, because redis-py swallows a cancellation that arrives while it connects.
         await asyncio.wait([task], timeout=1.0)
 
 
-async def run_forever(step: Callable[[], Awaitable[None]], name: str, longest: float = LAST_PAUSE) -> None:
-    """Run `step` again and again. One that fails is reported, and tried again after a jittered pause that grows, up to
-    `longest` seconds."""
+async def run_forever(step: Callable[[], Awaitable[None]], name: str, max_backoff: float = MAX_BACKOFF) -> None:
+    """Call `step` repeatedly. After a failure it is counted, logged and called again with jittered exponential backoff
+    of at most `max_backoff` seconds."""
     while True:
-        await retry_until_done(step, name, longest)
+        await retry_until_done(step, name, max_backoff)
 
 
-async def retry_until_done(step: Callable[[], Awaitable[None]], name: str, longest: float = LAST_PAUSE) -> None:
-    """Run `step` until it ends without an error, with pauses as in `forever`."""
-    pause = min(FIRST_PAUSE, longest)
+async def retry_until_done(step: Callable[[], Awaitable[None]], name: str, max_backoff: float = MAX_BACKOFF) -> None:
+    """Call `step` until it succeeds, with the backoff of `run_forever`."""
+    backoff = min(INITIAL_BACKOFF, max_backoff)
     while True:
         try:
             await step()
         except Exception as error:
             count_failure(name)
-            log.warning("task_failed", task=name, error=type(error).__name__, retry_in=round(pause, 2))
-            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
-            pause = min(pause * 2, longest)
+            log.warning("task_failed", task=name, error=type(error).__name__, retry_in=round(backoff, 2))
+            await asyncio.sleep(random.uniform(backoff / 2, backoff))  # noqa: S311
+            backoff = min(backoff * 2, max_backoff)
         else:
             return

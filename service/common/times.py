@@ -1,4 +1,4 @@
-"""Times: aware datetimes in UTC inside, ISO 8601 with milliseconds and `Z` on the wire."""
+"""Times: aware datetimes in UTC in the code, ISO 8601 with milliseconds and `Z` in the API."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,7 +7,7 @@ from pydantic import PlainSerializer
 
 
 def now() -> datetime:
-    """This moment, to the millisecond: what MongoDB can store, so that what is answered is what is kept."""
+    """Return the current time in milliseconds, the precision of MongoDB: a response equals what has been stored."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 

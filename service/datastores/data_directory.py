@@ -1,4 +1,4 @@
-"""The data directory: the embedded servers' files and the generated secret, one running Loa's at a time."""
+"""The data directory: files of the embedded servers and the generated secret. One running Loa uses it at a time."""
 
 import fcntl
 import os
@@ -10,14 +10,14 @@ PRIVATE_FILE = 0o600
 
 
 class DirectoryUnusable(Exception):
-    """It is held by another process, or not ours to write. The message is one line."""
+    """The directory is locked by another process or not writable. The message is one line."""
 
 
 class DataDirectory:
-    """A directory with private files; as a context manager, held by a lock for as long as the block lasts.
+    """A directory with private files. As a context manager it is locked while the block runs.
 
-    The lock is the kernel's (`flock`) and dies with its process, whatever ends it; the lock file's content, a process
-    id, only serves the message. Children do not inherit it: Python opens files close-on-exec.
+    The kernel's lock (`flock`) is released when the process ends for any reason. The lock file contains the process id,
+    only for the error message. Child processes do not inherit the lock: Python opens files close-on-exec.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +25,7 @@ class DataDirectory:
         self._lock = -1
 
     def __enter__(self) -> "DataDirectory":
-        """Raises DirectoryUnusable."""
+        """Create and lock the directory. Raises DirectoryUnusable."""
         try:
             self.path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
@@ -43,7 +43,8 @@ class DataDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._lock)  # the file stays: without it, two processes could hold two locks of one name
+        # The file stays: if it were deleted, two processes could lock two different files of that name.
+        os.close(self._lock)
 
     def subdirectory(self, name: str) -> Path:
         path = self.path / name
@@ -51,27 +52,27 @@ class DataDirectory:
         return path
 
     def secret(self) -> str:
-        """The generated secret of this directory, 64 hex digits; made at the first call ever."""
+        """Return the secret of this directory, 64 hex digits. The first call generates it."""
         if not self.read("secret"):
             self.write("secret", secrets.token_hex(32))
         return self.read("secret")
 
     def read(self, name: str) -> str:
-        """What `write` has put there; empty where it has not."""
+        """Return the text that `write` stored, or an empty string."""
         try:
             return (self.path / name).read_text().strip()
         except OSError:
             return ""
 
     def write(self, name: str, text: str) -> None:
-        """Put a private file there, whole or not at all."""
-        draft = self.path / f"{name}.new"
-        draft.unlink(missing_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w") as file:
+        """Store a private file atomically."""
+        temporary = self.path / f"{name}.new"
+        temporary.unlink(missing_ok=True)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(self.path / name)
+        temporary.replace(self.path / name)
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)

@@ -93,7 +93,7 @@ class ConnectionOpener:
 
     async def _authenticate(self, request: Request) -> Identity:
         await self._limits.check(rules.CONNECTING_ADDRESS, address(request))
-        caller = await self._auth.of_connection(request)
+        caller = await self._auth.authenticate_connection(request)
         await self._limits.check(rules.CONNECTING, caller.user_id)
         self._connection_limit.check(caller.user_id)
         return caller

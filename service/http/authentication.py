@@ -1,4 +1,4 @@
-"""Who is calling, told from a request: the header everywhere, `?token=` and `?ticket=` on sockets and streams."""
+"""Authentication: by the Authorization header; on sockets and streams also by `?token=` or `?ticket=`."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -14,35 +14,35 @@ Handler = Callable[Concatenate[Request, P], Awaitable[HTTPResponse]]
 CallerHandler = Callable[Concatenate[Request, Identity, P], Awaitable[HTTPResponse]]
 
 ACCESS = "access_token"
-READS = ("GET", "HEAD")
+READ_METHODS = ("GET", "HEAD")
 
 
 class Authentication:
-    """Wraps handlers so that they are handed the caller's Identity, or not called at all."""
+    """Authenticates requests and passes the caller's Identity to handlers."""
 
     def __init__(self, verifier: Verifier, limits: RateLimits) -> None:
         self._verifier = verifier
         self._limits = limits
 
     def required(self, handler: CallerHandler[P]) -> Handler[P]:
-        """`handler(request, caller, …)`; without a good token the answer is 401.
+        """Wrap `handler(request, caller, …)`. Without a valid token the response is 401.
 
-        What is only read is counted here; what is written each handler counts by a rule of its own.
+        Reads are counted against their rate limit here; an endpoint that changes state declares its own.
         """
 
         @wraps(handler)
         async def authenticated(request: Request, *args: P.args, **kwargs: P.kwargs) -> HTTPResponse:
             caller = await self._verifier.verify_scoped_token(bearer(request), ACCESS)
             request.ctx.user_id = caller.user_id
-            if request.method in READS:
+            if request.method in READ_METHODS:
                 await self._limits.check(READING, caller.user_id)
             return await handler(request, caller, *args, **kwargs)
 
-        # `wraps` says to mypy that the caller is still a parameter.
+        # To mypy, `wraps` means that `caller` is still a parameter.
         return cast(Handler[P], authenticated)
 
-    async def of_connection(self, request: Request) -> Identity:
-        """The caller of a socket or stream, which a browser cannot give a header: `?ticket=` or `?token=` too."""
+    async def authenticate_connection(self, request: Request) -> Identity:
+        """Authenticate a socket or stream. A browser cannot set headers for these, hence `?ticket=` and `?token=`."""
         if ticket := _single(request, "ticket"):
             caller = await self._verifier.redeem_ticket(ticket)
         else:
@@ -51,13 +51,15 @@ class Authentication:
         return caller
 
     async def check(self, caller: Identity) -> None:
-        """Once more, now that `caller`'s connection would hear of the end of its session. Raises TokenRevoked;
-        Unavailable."""
+        """Check again that `caller` is not revoked, once its connection is registered and thus closed by a revocation.
+
+        Raises TokenRevoked, Unavailable.
+        """
         await self._verifier.check(caller)
 
 
 def bearer(request: Request) -> str | None:
-    """The token of `Authorization: Bearer …` (RFC 6750, 2.1); the scheme's case does not matter."""
+    """Return the token of `Authorization: Bearer …` (RFC 6750, 2.1). The scheme is case-insensitive."""
     scheme, _, token = str(request.headers.getone("authorization", "")).partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 

@@ -1,4 +1,4 @@
-"""The body of a request: JSON, or a clear refusal."""
+"""Parsing of JSON request bodies."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -11,11 +11,11 @@ from service.common.errors import MalformedJson, ValidationFailed
 from service.http.errors import UnsupportedMediaType
 
 MAX_BODY_BYTES = 64 * 1024
-"""As for a socket's message. The longest content, 4,000 characters all written as escapes, takes 48,000."""
+"""The same as for a socket's message. The longest content, 4,000 characters as JSON escapes, takes 48,000."""
 
 
 def reads_json(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """`handler` is called with `request.json` there. Raises UnsupportedMediaType, MalformedJson, ValidationFailed."""
+    """Wrap `handler` so that `request.json` is parsed. Raises UnsupportedMediaType, MalformedJson, ValidationFailed."""
 
     @wraps(handler)
     async def read(request: Request, *args: Any, **kwargs: Any) -> Any:
@@ -31,9 +31,9 @@ def reads_json(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
 
 
 def check_media_type(request: Request) -> None:
-    """Refuse what says it is not JSON: a form of another site can send its own three types unasked, but not JSON.
+    """Reject a body with a Content-Type other than JSON. Raises UnsupportedMediaType.
 
-    A body that says nothing passes. Raises UnsupportedMediaType.
+    Forms of other sites can send three types without a CORS preflight, but not JSON. A missing type is accepted.
     """
     kind = str(request.headers.getone("content-type", "")).partition(";")[0].strip().lower()
     if kind and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
@@ -41,13 +41,13 @@ def check_media_type(request: Request) -> None:
 
 
 def check_characters(request: Request) -> None:
-    """Refuse half of a surrogate pair, which JSON can spell and neither UTF-8 nor the database can hold.
+    """Reject lone surrogates, which JSON can express and neither UTF-8 nor the database can. Raises ValidationFailed.
 
-    Raises ValidationFailed. The models refuse it too, but not in a key.
+    Models reject them in values, but not in keys.
     """
     body = request.body.lower()
     if b"\\ud" in body or b"\xed" in body:
         try:
             dumps(request.parsed_json).encode()
         except UnicodeEncodeError:
-            raise ValidationFailed.of("body", "A string holds half of a surrogate pair.") from None
+            raise ValidationFailed.of("body", "Contains a lone surrogate") from None

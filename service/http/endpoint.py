@@ -90,8 +90,8 @@ def connection(
 ) -> Callable[[F], F]:
     """Decorate `handler(request, *, [query])`, whose response is a socket or event stream.
 
-    The handler authenticates itself (`Authentication.of_connection`), because a socket reports an authentication error
-    in its close frame. HEAD is refused: there are no headers without opening the connection.
+    The handler authenticates itself (`Authentication.authenticate_connection`), because a socket reports an
+    authentication error in its close frame. HEAD is refused: there are no headers without opening the connection.
     """
     raised = {*errors, domain.Unavailable, domain.RateLimited, domain.TooLarge}
     if query:

@@ -1,4 +1,4 @@
-"""`/metrics`, for Prometheus."""
+"""`GET /metrics` for Prometheus."""
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from sanic import Blueprint, HTTPResponse, Request

@@ -1,6 +1,6 @@
-"""Clients that take their time: each phase of a request has an end, however slowly its bytes trickle in.
+"""Deadlines for each phase of a request, against clients that send or read very slowly.
 
-Sanic's own timeouts begin anew with every byte, so one byte now and then keeps a connection for ever.
+Sanic's own timeouts restart with every byte, so that one byte now and then keeps a connection open for ever.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 log = structlog.get_logger()
 
-Phase = Literal["idle", "head", "body", "answer"]
+Phase = Literal["idle", "head", "body", "response"]
 
-LIMITS: dict[Phase, float] = {"idle": 5.0, "head": 20.0, "body": 30.0, "answer": 90.0}
-"""Seconds. A head has 8 KiB at most and a body 64 KiB: 2 KiB a second is what a phone at the edge of a network has. An
-answer is made within Sanic's 60, and the longest is read in the rest. Idle means between requests, where Sanic's
-KEEP_ALIVE_TIMEOUT holds, which no trickle prolongs: this limit is only for those who are too many, and leaves
-newcomers, a thousand at once after a restart, the time to ask for something."""
+DEADLINES: dict[Phase, float] = {"idle": 5.0, "head": 20.0, "body": 30.0, "response": 90.0}
+"""Seconds. A head has at most 8 KiB and a body 64 KiB: that is 2 KiB a second, which a phone with poor reception has. A
+handler responds within Sanic's 60 s; the rest is for reading the longest response. `idle` means between requests, where
+Sanic's KEEP_ALIVE_TIMEOUT applies, which received bytes do not extend. This deadline is only for connections beyond
+MAX_IDLE, and leaves the thousand clients that reconnect after a restart the time to send a request."""
 MAX_IDLE = 1000
-"""Connections between requests, or before the first, on one process: a proxy in front has a hundred or two. Sockets and
-streams are not among them, for those have left Sanic."""
-INTERVAL = 1.0
-"""Seconds between two looks at all connections."""
+"""Idle connections per process; a proxy in front has one or two hundred. Sockets and streams do not count: they are no
+longer among Sanic's connections."""
+CHECK_INTERVAL = 1.0
+"""Seconds between two checks of all connections."""
 
 
-class _Seen(NamedTuple):
+class _Observation(NamedTuple):
     phase: Phase
     request: Any
     since: float
@@ -37,29 +37,29 @@ class _Seen(NamedTuple):
 
 
 class RequestDeadlines:
-    """Looks at all of Sanic's connections now and then: a request costs nothing more for it."""
+    """Checks all of Sanic's connections periodically, so that a request itself costs nothing more."""
 
     def __init__(
-        self, connections: Collection[HttpProtocol], limits: dict[Phase, float] = LIMITS, max_idle: int = MAX_IDLE
+        self, connections: Collection[HttpProtocol], deadlines: dict[Phase, float] = DEADLINES, max_idle: int = MAX_IDLE
     ) -> None:
-        """`connections`: those that are open now, as Sanic's server keeps them."""
+        """`connections`: the open connections, as Sanic's server keeps them."""
         self._connections = connections
-        self._limits = limits
+        self._deadlines = deadlines
         self._max_idle = max_idle
-        self._seen: dict[HttpProtocol, _Seen] = {}
+        self._observations: dict[HttpProtocol, _Observation] = {}
 
-    async def run(self, interval: float = INTERVAL) -> None:
-        """Look, until cancelled."""
+    async def run(self, interval: float = CHECK_INTERVAL) -> None:
+        """Check every `interval` seconds until cancelled."""
         while True:
             await asyncio.sleep(interval)
-            self.look(time.monotonic())
+            self.check(time.monotonic())
 
-    def look(self, now: float) -> None:
-        """Cut what has been in one phase for too long, and of those that are idle the longest, where they are many.
+    def check(self, now: float) -> None:
+        """Abort connections that exceed the deadline of their phase and, if too many are idle, the longest idle ones.
 
-        `now`: as `time.monotonic`, which Sanic's own `_time` of the last byte is.
+        `now`: of `time.monotonic`, which Sanic also uses for `_time`, the time of the last byte.
         """
-        before, self._seen = self._seen, {}
+        previous, self._observations = self._observations, {}
         late: list[HttpProtocol] = []
         idle: list[HttpProtocol] = []
         for protocol in self._connections:
@@ -67,51 +67,56 @@ class RequestDeadlines:
             if http is None:
                 continue
             phase, received = _phase(protocol, http), len(http.recv_buffer)
-            seen = before.get(protocol)
-            if not seen or not _goes_on(seen, phase, http.request, received):
-                seen = _Seen(phase, http.request, now, received)
-            self._seen[protocol] = seen._replace(received=received)
+            observation = previous.get(protocol)
+            if not observation or not _same_phase(observation, phase, http.request, received):
+                observation = _Observation(phase, http.request, now, received)
+            self._observations[protocol] = observation._replace(received=received)
             if phase == "idle":
                 idle.append(protocol)
-            elif now - seen.since >= self._limits[phase]:
+            elif now - observation.since >= self._deadlines[phase]:
                 late.append(protocol)
         for protocol in late:
-            _cut(protocol, self._seen[protocol].phase)
+            _abort(protocol, self._observations[protocol].phase)
         idle.sort(key=lambda protocol: protocol._time)
         surplus = idle[: max(0, len(idle) - self._max_idle)]
-        surplus = [protocol for protocol in surplus if now - protocol._time >= self._limits["idle"]]
+        surplus = [protocol for protocol in surplus if now - protocol._time >= self._deadlines["idle"]]
         for protocol in surplus:
             protocol.close()
         if late or surplus:
-            log.warning("clients_cut", slow=len(late), idle=len(surplus))
+            log.warning("slow_clients_aborted", slow=len(late), idle=len(surplus))
 
 
 def _phase(protocol: HttpProtocol, http: Any) -> Phase:
     if not protocol._can_write.is_set():
-        # It is all written, as far as Sanic knows, but the client does not take it.
-        return "answer"
+        # Sanic has written everything, but the client does not read it.
+        return "response"
     if http.stage is Stage.REQUEST:
         return "head"
     if getattr(http, "request_body", None):
-        # Also after the answer, when what is left of the body is read only to be thrown away.
+        # Also after the response, while the rest of the body is read and discarded.
         return "body"
-    return "idle" if http.stage is Stage.IDLE else "answer"
+    return "idle" if http.stage is Stage.IDLE else "response"
 
 
-def _goes_on(seen: _Seen, phase: Phase, request: Any, received: int) -> bool:
-    """Whether it is still the same phase of the same request: a head has none yet, but what came of it only grows."""
-    return seen.phase == phase and seen.request is request and (phase != "head" or received >= seen.received)
+def _same_phase(observation: _Observation, phase: Phase, request: Any, received: int) -> bool:
+    """Return whether this is still the same phase of the same request. In the phase `head` there is no request object,
+    but the number of received bytes only grows."""
+    return (
+        observation.phase == phase
+        and observation.request is request
+        and (phase != "head" or received >= observation.received)
+    )
 
 
-def _cut(protocol: HttpProtocol, phase: Phase) -> None:
-    """End it as Sanic's own timeouts do: with 408 (RFC 9110, 15.5.9), or 503, where an answer can still be given."""
+def _abort(protocol: HttpProtocol, phase: Phase) -> None:
+    """End the request like Sanic's own timeouts: with 408 (RFC 9110, 15.5.9) or 503 if a response is still possible."""
     http: Any = protocol.http
     task = protocol._task
     if task is None:
         return
     if http.stage in (Stage.RESPONSE, Stage.FAILED) or not protocol._can_write.is_set():
-        # It is the reader that is slow: nothing more would arrive.
+        # The client does not read: a response would not arrive.
         protocol.abort()  # type: ignore[no-untyped-call]
         return
-    http.exception = ServiceUnavailable() if phase == "answer" else RequestTimeout()
+    http.exception = ServiceUnavailable() if phase == "response" else RequestTimeout()
     task.cancel()

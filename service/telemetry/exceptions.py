@@ -1,4 +1,4 @@
-"""An exception as it may be written down: where it came from, and nothing of what anyone sent."""
+"""Formats exceptions for the log without anything that a client sent."""
 
 import re
 import traceback
@@ -11,12 +11,12 @@ SECRETS = re.compile(r"\b(token|ticket|password|secret)=[^&\s'\"<>]+", re.IGNORE
 
 
 def scrub(text: str) -> str:
-    """`text` without the values of what looks like a credential in a URL."""
+    """Return `text` without the values of URL parameters that look like credentials."""
     return SECRETS.sub(r"\1=…", text)
 
 
 def describe(error: BaseException) -> str:
-    """The traceback of `error` and of what led to it, without local variables; the last one comes last."""
+    """Return the tracebacks of `error` and its causes, without local variables. `error` itself comes last."""
     return "\n".join(part for exception in reversed(list(_chain(error))) for part in _lines(exception))
 
 
@@ -38,7 +38,7 @@ def _lines(error: BaseException) -> Iterator[str]:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, ValidationError):
-        # Its own text quotes the input, which may be somebody's message.
+        # Its own text quotes the input, which may be a private message.
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         return f"{error.title}: " + ", ".join(
             f"{'.'.join(str(part) for part in problem['loc'])} {problem['type']}" for problem in problems[:MAX_CHAIN]

@@ -1,4 +1,4 @@
-"""The log: one line for each thing that happened, JSON for machines, colours for a terminal."""
+"""Logging: one line per event, as JSON, or coloured on a terminal."""
 
 import logging
 import sys
@@ -9,10 +9,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.telemetry.exceptions import describe, scrub
 
-QUIET = {
-    # Sanic's line for each request writes the URL with its token; ours is in service/http/request_log.py.
+LIBRARY_LEVELS = {
+    # Sanic's request log contains URLs with tokens; service/http/request_log.py replaces it.
     "sanic.access": logging.CRITICAL,
-    # Each step of its start and stop, and each client that went away.
+    # Sanic logs each step of its start and stop, and each client that disconnects.
     "sanic.root": logging.WARNING,
     "sanic.server": logging.WARNING,
     "asyncio": logging.WARNING,
@@ -20,11 +20,11 @@ QUIET = {
     "pymongo": logging.WARNING,
     "websockets": logging.WARNING,
 }
-"""Loggers of others, and the level from which what they say matters to an operator."""
+"""Loggers of libraries, and the level from which their lines matter to an operator."""
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stderr` is now, not to what it was when logging was set up."""
+    """Writes to the current `sys.stderr` instead of that at configuration time."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -35,9 +35,9 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 
 def configure(level: str) -> None:
-    """Send everything, ours and that of every library, to stderr in one form. `level`: DEBUG, INFO, WARNING or ERROR.
+    """Send the logs of Loa and all libraries to stderr in one format. `level`: DEBUG, INFO, WARNING or ERROR.
 
-    Once for each process, before the app is made (with `configure_logging=False`); again does no harm.
+    Call it in each process before the app is created with `configure_logging=False`. It may be called again.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -59,7 +59,7 @@ def configure(level: str) -> None:
         )
     )
     root = logging.getLogger()
-    # Those of a test runner or an embedding program stay.
+    # Keep the handlers of a test runner or an embedding program.
     root.handlers = [other for other in root.handlers if type(other) not in (_Stderr, logging.StreamHandler)]
     root.addHandler(handler)
     root.setLevel(level)
@@ -68,24 +68,24 @@ def configure(level: str) -> None:
         logger.handlers = []
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
-    for name, least in QUIET.items():
-        logging.getLogger(name).setLevel(max(least, logging.getLevelNamesMapping()[level]))
+    for name, minimum in LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(max(minimum, logging.getLevelNamesMapping()[level]))
 
 
 def _renderer() -> Processor:
     if sys.stderr.isatty():
         return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    # The standard library's JSON, which escapes: the log must take in text that is not UTF-8.
+    # The standard library's JSON escapes: the log has to accept text that cannot be encoded as UTF-8.
     return structlog.processors.JSONRenderer()
 
 
 def _in_order(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """When, how bad and what, before the rest."""
+    """Put timestamp, level and event first."""
     return {key: event[key] for key in ("timestamp", "level", "event") if key in event} | dict(event)
 
 
 def _exception(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """`exc_info` as the text of `exception`. Of a library's record as well, which would be formatted with its input."""
+    """Replace `exc_info` by the text `exception`, also in records of libraries, whose own text may quote input."""
     info: Any = event.pop("exc_info", None)
     if info:
         error = info if isinstance(info, BaseException) else (sys.exc_info() if info is True else info)[1]
@@ -95,6 +95,6 @@ def _exception(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
 
 
 def _scrub_message(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Sanic quotes URLs, with their query."""
+    """Remove credentials: Sanic logs URLs with their query."""
     event["event"] = scrub(str(event["event"]))
     return event

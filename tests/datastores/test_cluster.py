@@ -55,7 +55,7 @@ async def test_several_servers_that_are_no_cluster_are_refused(tmp_path: Path) -
     """What one process said to the one, another would look for on the other."""
     async with running([Node(tmp_path / str(number), clustered=False) for number in range(2)]) as (one, two):
         redis = connect(f"{one.url},127.0.0.1:{two.port}")
-        with pytest.raises(ConnectionError, match="no cluster's node"):
+        with pytest.raises(ConnectionError, match="not a cluster node"):
             await redis.ping()
         await redis.aclose()
 
@@ -150,15 +150,15 @@ def test_nodes_are_remembered_within_a_bound() -> None:
     named = Address("named", 1)
     nodes = Nodes([named], KEY)
     answer = [[slot, slot, [b"10.0.0.%d" % (slot % 200), 1000 + slot, b"id"]] for slot in range(16384)]
-    owner = nodes.learn(named, answer)
-    assert owner == nodes.likeliest
-    nodes.failed(owner)
-    assert named == nodes.likeliest
-    assert datastore.MAX_NODES == len(nodes._known)
+    owner = nodes.update(named, answer)
+    assert owner == nodes.likely_owner
+    nodes.mark_failed(owner)
+    assert named == nodes.likely_owner
+    assert datastore.MAX_NODES == len(nodes._nodes)
 
 
 @pytest.mark.parametrize("host", [None, b"", b"?"])
 def test_a_node_without_an_address_is_where_it_was_asked(host: bytes | None) -> None:
     """Such a cluster is reached by one name, whichever node answers there."""
     asked = Address("asked", 1)
-    assert Address("asked", 7000) == Nodes([asked], KEY).learn(asked, [[0, 16383, [host, 7000, b"id"]]])
+    assert Address("asked", 7000) == Nodes([asked], KEY).update(asked, [[0, 16383, [host, 7000, b"id"]]])

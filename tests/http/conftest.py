@@ -126,7 +126,7 @@ def build(
     @bp.get("/stream")
     @connection("Watch parcels", tag="parcels", kind="event-stream", query=Resume)
     async def stream(request: Request, *, query: Resume) -> HTTPResponse:
-        caller = await auth.of_connection(request)
+        caller = await auth.authenticate_connection(request)
         return json_response({"user_id": caller.user_id, "last_seq": query.last_seq})
 
     @app.get("/api/v1/act", name="act")

@@ -10,10 +10,10 @@ import pytest
 from sanic import HTTPResponse, Request, Sanic
 
 from service.http import error_handler
-from service.http.request_deadlines import INTERVAL, LIMITS, Phase, RequestDeadlines
+from service.http.request_deadlines import CHECK_INTERVAL, DEADLINES, Phase, RequestDeadlines
 from tests.rest import RestClient, serving
 
-SHORT: dict[Phase, float] = {"idle": 0.2, "head": 0.4, "body": 0.4, "answer": 0.4}
+SHORT: dict[Phase, float] = {"idle": 0.2, "head": 0.4, "body": 0.4, "response": 0.4}
 TRICKLE = 0.02
 """Seconds between two bytes: many times within each limit."""
 FEW = 5
@@ -118,7 +118,7 @@ class TestASlowClient:
         trickle.writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         server: Any = client._server
         deadline = time.monotonic() + AT_MOST
-        await asyncio.sleep(SHORT["answer"] / 2)
+        await asyncio.sleep(SHORT["response"] / 2)
         assert server.connections
         while server.connections and time.monotonic() < deadline:
             trickle.writer.write(b"a")
@@ -160,6 +160,6 @@ class TestIdleConnections:
 
 def test_the_limits_are_what_people_need() -> None:
     """Sanic's own, which tell a silent client sooner, are not longer; a look comes often enough to matter."""
-    assert LIMITS["head"] <= 30
-    assert LIMITS["body"] <= 60
-    assert INTERVAL <= min(LIMITS.values()) / 5
+    assert DEADLINES["head"] <= 30
+    assert DEADLINES["body"] <= 60
+    assert CHECK_INTERVAL <= min(DEADLINES.values()) / 5

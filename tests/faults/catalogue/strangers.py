@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 
-from service.http.request_deadlines import LIMITS, MAX_IDLE
+from service.http.request_deadlines import DEADLINES, MAX_IDLE
 from tests.faults.environment import FaultEnvironment
 from tests.faults.traffic import message_traffic
 
@@ -54,8 +54,8 @@ async def run(env: FaultEnvironment, *, strangers: int = 10_000, clients: int = 
 async def open_and_wait(env: FaultEnvironment, strangers: int) -> None:
     """Open `count` connections of each kind and wait until the server has closed those beyond the limits."""
     for kind, data, kept, limit in (
-        ("silent", b"", MAX_IDLE, LIMITS["idle"]),
-        ("half a request head", PARTIAL_HEAD, 0, LIMITS["head"]),
+        ("silent", b"", MAX_IDLE, DEADLINES["idle"]),
+        ("half a request head", PARTIAL_HEAD, 0, DEADLINES["head"]),
     ):
         began = time.monotonic()
         closed: set[SilentConnection] = set()
