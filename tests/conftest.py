@@ -20,7 +20,7 @@ from service.datastores.embedded import embedded
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
 from tests.cluster import cluster
-from tests.running import Server, running
+from tests.running import CHEAP_HASHES, Server, running
 
 pytest_plugins = ["tests.xdist_schedule"]
 
@@ -144,6 +144,7 @@ def run(datastores: Datastores, tmp_path: Path) -> Iterator[Run]:
                 "REDIS_URL": datastores.redis_database(RUN_REDIS),
                 "JWT_SECRET": SECRET,
                 "DATA_DIR": str(tmp_path / "data"),
+                **CHEAP_HASHES,
                 **environment,
             }
             given = {name: value for name, value in variables.items() if value is not None}
@@ -164,6 +165,7 @@ def server(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> 
         "RATE_LIMITS": "off",
         "WEB_CONCURRENCY": "2",
         "STATUS_TOKEN": STATUS_TOKEN,
+        **CHEAP_HASHES,
     }
     with running(environment, tmp_path_factory.mktemp("server") / "server.log") as server:
         yield server

@@ -1,13 +1,14 @@
-"""A client for an app that runs in the test's own loop, where its database and Redis clients live too.
+"""A client for an app that runs in the test's own event loop, like the fixtures' database and Redis clients.
 
-sanic-testing's clients bring a loop of their own, to which no fixture's connection belongs. Its `ReusableClient` needs
-only that replaced: here it serves the app on a real port of the running loop, so sockets and streams work as well.
+sanic-testing's clients run the app in a loop of their own, which those clients do not belong to. This subclass of its
+`ReusableClient` serves the app on a real port of the running loop, so that sockets and streams work as well.
 """
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from sanic import Sanic
 from sanic_testing.reusable import ReusableClient
 
 from config.settings import Settings
+from service.accounts.passwords import Passwords
 from service.app import create_app
 from service.datastores.mongo import Mongo
 
@@ -53,7 +55,7 @@ class RestClient(ReusableClient):
 
 @asynccontextmanager
 async def serving(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
-    """Serve `app` for as long as the block runs: `async with serving(app) as client`."""
+    """Serve `app` while the block runs: `async with serving(app) as client`."""
     client = RestClient(app)
     await client.start()
     try:
@@ -63,8 +65,14 @@ async def serving(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
 
 
 @pytest.fixture
-async def client(settings: Settings, mongo: Mongo, redis: Redis) -> AsyncIterator[RestClient]:
-    """The whole service, on empty datastores. A test module imports it and names it in `__all__`."""
+async def client(
+    settings: Settings, mongo: Mongo, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[RestClient]:
+    """The whole service, on empty datastores, with cheap password hashes.
+
+    A test module imports this fixture and names it in `__all__`.
+    """
+    monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
     async with serving(create_app(settings=settings)) as client:
         yield client
 

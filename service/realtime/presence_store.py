@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -53,11 +53,19 @@ class PresenceStore:
     notifications depend on what Redis has confirmed to this process, and a change may be published twice.
     """
 
-    def __init__(self, registry: Registry, bus: Bus, redis: "Redis", last_seen: LastSeen) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        bus: Bus,
+        redis: "Redis",
+        last_seen: LastSeen,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._registry = registry
         self._bus = bus
         self._redis = redis
         self._last_seen = last_seen
+        self._clock = clock
         self._changed: dict[str, None] = {}
         """Users whose state Redis may not have, in the order in which they changed."""
         self._reannounce: set[str] = set()
@@ -76,7 +84,7 @@ class PresenceStore:
         bus.on_gap(self._mark_all_changed)
 
     async def start(self) -> None:
-        self._last_heartbeat = time.monotonic()
+        self._last_heartbeat = self._clock()
         self.tasks = [
             asyncio.create_task(run_forever(self._reconcile, "presence_reconcile", RETRY_INTERVAL)),
             asyncio.create_task(run_forever(self._heartbeat, "presence_heartbeat", RETRY_INTERVAL)),
@@ -211,7 +219,7 @@ class PresenceStore:
         if added:
             # The first heartbeat; or Redis has lost its data, or another process has reaped this one.
             self._mark_all_changed()
-        if self._may_reap(time.monotonic()):
+        if self._may_reap(self._clock()):
             others = [member.decode() for member in members if member.decode() != process_id]
             await self._reap_dead(others)
         await asyncio.sleep(HEARTBEAT_INTERVAL)

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 from tests.conftest import SECRET
 from tests.protocol.contract import Contract
 from tests.protocol.world import CONTENT_MARK, PASSWORD_MARK
-from tests.running import Server, alive, running
+from tests.running import CHEAP_HASHES, Server, alive, running
 
 TOKEN = re.compile(r"eyJ[\w-]{8,}|(?:\btoken|ticket)=(?!\[|\*|<)[\w-]+")
 """A JWT, or a credential in a URL that is written out."""
@@ -23,7 +23,7 @@ def serving(directory: Path, **environment: str) -> Iterator[Server]:
     """A server. Afterwards: it has ended well, no child of it is left, and its log gives nothing away."""
     variables = {"DATA_DIR": str(directory / "data"), "JWT_SECRET": SECRET, "RATE_LIMITS": "off", "LOG_LEVEL": "DEBUG"}
     children: list[int] = []
-    with running({**variables, **environment}, directory / "server.log") as server:
+    with running({**CHEAP_HASHES, **variables, **environment}, directory / "server.log") as server:
         yield server
         children = server.children
     assert server.process.returncode == 0, server.text

@@ -1,6 +1,7 @@
 """Presence across several processes."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -29,11 +30,11 @@ from tests.realtime.wire import identity, queued
 class Process:
     """One process: a bus, a registry, and the changes that it is notified of."""
 
-    def __init__(self, redis: Redis, mongo: Mongo) -> None:
+    def __init__(self, redis: Redis, mongo: Mongo, clock: Callable[[], float] = time.monotonic) -> None:
         self.bus = RedisBus(redis)
         self.registry = Registry(TimerWheel())
         last_seen = LastSeenStore(mongo.database)
-        self.store = PresenceStore(self.registry, self.bus, redis, last_seen)
+        self.store = PresenceStore(self.registry, self.bus, redis, last_seen, clock)
         self.presence = PresenceService(self.store, self.bus, last_seen, events.presence)
         self.changes: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
         self.messages = 0
@@ -243,29 +244,40 @@ async def test_a_process_that_could_not_send_heartbeats_is_not_reaped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After an outage of Redis, the first process to return gives the others time to return."""
-    monkeypatch.setattr("service.realtime.presence_store.HEARTBEAT_INTERVAL", 0.2)
-    monkeypatch.setattr("service.realtime.presence_store.ALIVE_SECONDS", 2)
+    monkeypatch.setattr("service.realtime.presence_store.HEARTBEAT_INTERVAL", 0.02)
+    monkeypatch.setattr("service.realtime.presence_store.RETRY_INTERVAL", 0.1)
+    seconds = 0.0
     late = await processes()
     async with Proxy(datastores.redis_url) as proxy:
         far = connect(proxy.url)
-        first = Process(far, mongo)
+        first = Process(far, mongo, lambda: seconds)
         await first.start()
         late.connect(ADA)
         await first.expect_change(ADA, True)
         proxy.cut()
         await late.kill()
         await redis.delete(*(f"{TAG}:presence:alive:{process.bus.process_id}" for process in (first, late)))
-        await asyncio.sleep(0.5)
+        seconds += 60
         await proxy.mend()
         await wait_for_key(redis, f"{TAG}:presence:alive:{first.bus.process_id}")
-        await asyncio.sleep(1)
+        await wait_for_heartbeats(redis, first, 5)
         await late.store.start()
         await wait_for_key(redis, f"{TAG}:presence:alive:{late.bus.process_id}")
-        await asyncio.sleep(1.5)
+        await wait_for_heartbeats(redis, first, 5)
         assert first.changes.empty()
         assert [True] == await are_online(first, ADA)
         await first.close()
         await far.aclose()
+
+
+async def wait_for_heartbeats(redis: Redis, process: Process, count: int) -> None:
+    """Wait until the process has sent `count` heartbeats."""
+    key = f"{TAG}:presence:alive:{process.bus.process_id}"
+    async with asyncio.timeout(10):
+        for _ in range(count):
+            await redis.set(key, "waiting")
+            while await redis.get(key) == b"waiting":
+                await asyncio.sleep(0.01)
 
 
 async def wait_for_key(redis: Redis, key: str) -> None:
