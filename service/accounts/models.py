@@ -1,11 +1,11 @@
 """Request and response models of accounts."""
 
-import unicodedata
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, HttpUrl, StringConstraints, TypeAdapter
 
+from service.common.content import check_name, check_no_nul
 from service.common.models import Input, Query
 from service.common.profiles import Profile
 from service.common.times import Time
@@ -17,30 +17,12 @@ MAX_URL = 2048
 MAX_TOKEN = 4096
 """Bytes. Loa's tokens have about 300; a longer one is rejected without decoding it."""
 
-BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Bidirectional controls reorder the surrounding text, so a name could imitate another. Emoji joiners are allowed."""
-
 _HTTP_URL = TypeAdapter(HttpUrl)
 
 
 def _fold_username(value: object) -> object:
     """Fold ASCII only: Unicode case folding turns some letters that are not allowed into allowed ones."""
     return value.lower() if isinstance(value, str) and value.isascii() else value
-
-
-def _check_no_nul(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("Contains a NUL character")
-    return value
-
-
-def _check_visible(value: str) -> str:
-    categories = [unicodedata.category(character) for character in value]
-    if not BIDI_CONTROLS.isdisjoint(value) or not {"Cc", "Zl", "Zp"}.isdisjoint(categories):
-        raise ValueError("Contains control characters")
-    if all(category[0] in "CMZ" for category in categories):
-        raise ValueError("Contains no visible character")
-    return value
 
 
 def _check_web_url(value: str) -> str:
@@ -70,9 +52,9 @@ def _remove_default(schema: dict[str, Any]) -> None:
 Username = Annotated[
     str, StringConstraints(min_length=3, max_length=32, pattern="^[a-z0-9_.]+$"), BeforeValidator(_fold_username)
 ]
-NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=MAX_PASSWORD), AfterValidator(_check_no_nul)]
+NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=MAX_PASSWORD), AfterValidator(check_no_nul)]
 DisplayName = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME), AfterValidator(_check_visible)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME), AfterValidator(check_name)
 ]
 Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(_check_web_url)]
 

@@ -1,38 +1,36 @@
-"""Validation of reactions: a reaction is exactly one emoji."""
+"""Reactions: which text is one, and the reactions to a message as `{emoji: [user id]}`.
 
-import unicodedata
+Forms of one emoji, with and without variation selectors, are one reaction. It is stored fully qualified, but older
+messages may have other forms of it, and text that is no emoji.
+"""
 
-import regex
+from collections.abc import Mapping, Sequence
 
 from service.common.errors import ValidationFailed
+from service.common.text import reaction, without_selectors
 
-MAX_CODE_POINTS = 16
-"""The longest emojis in use, families and flags of regions, have 14."""
-
-SYMBOL_CATEGORIES = {"So", "Sm", "Me"}
-MODIFIER_CATEGORIES = {"Mn", "Cf", "Sk"}
-KEYCAP_BASES = set("#*0123456789")
-SYMBOL_PUNCTUATION = set("‼⁉〰〽")
-REPLACEMENT_CHARACTER = "\ufffd"
-"""Of category So like an emoji, but it replaces bytes of a URL that are not UTF-8."""
-GRAPHEME_CLUSTER = regex.compile(r"\X")
-"""An extended grapheme cluster, which a reader sees as one character (Unicode Standard Annex 29, section 3)."""
+Reactions = Mapping[str, Sequence[str]]
 
 
 def parse_emoji(text: str) -> str:
-    """Return `text` if it is one emoji: symbols with joiners and modifiers. Raises ValidationFailed (`emoji`).
-
-    So a reaction is never a word, and never contains a character with a meaning in field names of the database.
-    """
-    categories = [unicodedata.category(character) for character in text]
-    allowed = REPLACEMENT_CHARACTER not in text and all(
-        category in SYMBOL_CATEGORIES | MODIFIER_CATEGORIES or character in KEYCAP_BASES | SYMBOL_PUNCTUATION
-        for character, category in zip(text, categories, strict=True)
-    )
-    has_symbol = any(
-        category in SYMBOL_CATEGORIES or character in SYMBOL_PUNCTUATION
-        for character, category in zip(text, categories, strict=True)
-    )
-    if len(text) > MAX_CODE_POINTS or not allowed or not has_symbol or not GRAPHEME_CLUSTER.fullmatch(text):
+    """Return the fully qualified form of `text`. Raises ValidationFailed (`emoji`) if it is not one emoji."""
+    emoji = reaction(text)
+    if emoji is None:
         raise ValidationFailed.of("emoji", "This is not an emoji.")
-    return text
+    return emoji
+
+
+def with_reaction(reactions: Reactions, text: str, user_id: str, *, on: bool) -> dict[str, list[str]] | None:
+    """Return `reactions` after a user has added or removed the reaction `text`; None if nothing changes.
+
+    All stored forms of the emoji are merged into one. Raises ValidationFailed (`emoji`) if `text` is not one emoji,
+    unless it is a reaction from before that was checked, and is removed.
+    """
+    forms = {form for form in reactions if without_selectors(form) == without_selectors(text)}
+    emoji = text if forms and not on and reaction(text) is None else parse_emoji(text)
+    users = list(dict.fromkeys(user for form in forms for user in reactions[form]))
+    if (user_id in users) is on:
+        return None
+    users = [*users, user_id] if on else [user for user in users if user != user_id]
+    changed = {form: list(reacted) for form, reacted in reactions.items() if form not in forms}
+    return {**changed, emoji: users} if users else changed

@@ -12,7 +12,7 @@ from service.chat.append import AppendMessage, ChangeMessage, MessageAppend, Sto
 from service.chat.conversation_store import ConversationStore, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.counter_reconciler import CounterReconciler
-from service.chat.emoji import parse_emoji
+from service.chat.emoji import parse_emoji, with_reaction
 from service.chat.head_cache import HeadCache
 from service.chat.message_store import REV_HISTORY, MessageStore, message_json
 from service.chat.write_behind import WriteBehind
@@ -145,20 +145,18 @@ class MessageService:
 
         Raises NotFound, Forbidden (deleted message), ValidationFailed (`emoji`), Unavailable.
         """
-        emoji = parse_emoji(emoji)
+        if on:
+            parse_emoji(emoji)
 
         def apply(document: Document) -> Document | None:
             if document["deleted"]:
                 raise Forbidden("The message has been deleted.")
-            reactions: dict[str, list[str]] = document["reactions"]
-            users = reactions.get(emoji, [])
-            if (user_id in users) is on:
+            reactions = with_reaction(document["reactions"], emoji, user_id, on=on)
+            if reactions is None:
                 return None
-            if on and not users and len(reactions) >= MAX_EMOJIS:
+            if len(reactions) > max(MAX_EMOJIS, len(document["reactions"])):
                 raise ValidationFailed.of("emoji", f"A message has at most {MAX_EMOJIS} different reactions.")
-            users = [*users, user_id] if on else [user for user in users if user != user_id]
-            others = {other: reacted for other, reacted in reactions.items() if other != emoji}
-            return {"reactions": {**others, emoji: users} if users else others}
+            return {"reactions": reactions}
 
         return await self._change(user_id, conversation_id, message_id, apply)
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, RootModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, RootModel, StringConstraints
 
-from service.common.content import Content, Nonce
+from service.common.content import Content, Nonce, check_name
 from service.common.ids import Id
 from service.common.models import Input, Query
 from service.common.profiles import Profile
@@ -15,7 +15,7 @@ MAX_PAGE = 100
 MAX_CHANGES = 500
 
 Title = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]*$")
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(check_name)
 ]
 Seq = Annotated[int, Field(ge=1, le=2**53)]
 Rev = Annotated[int, Field(ge=0, le=2**53)]

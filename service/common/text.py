@@ -16,9 +16,29 @@ VARIATION_SELECTOR = "\ufe0f"
 GRAPHEME = regex.compile(r"\X")
 VISIBLE = regex.compile(r"[^\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{Mn}\p{Me}\p{Default_Ignorable_Code_Point}\u2800]")
 """A character with a shape of its own. Hangul fillers are ignorable; the empty Braille cell is a symbol, but blank."""
-UNSAFE_IN_NAMES = regex.compile(r"[\p{Cc}\u00ad\u061c\u200b\u2028-\u202e\u2060-\u206f\ufeff\p{Cs}]")
-"""Controls, invisible spaces, and what reverses the direction of the text around it: a name with one of them can look
-like another name. The joiners U+200C and U+200D stay: Persian and emoji need them."""
+JOINED = (
+    r"[[\p{L}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}]"
+    r"--[\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Hebrew}\p{Han}\p{Hangul}\p{Hiragana}\p{Katakana}]]"
+)
+"""What the joiners U+200C and U+200D change the shape of: emoji, and letters of Arabic and Indic scripts."""
+TAG = r"[\U000e0020-\U000e007f]"
+UNSAFE_IN_NAMES = regex.compile(
+    "(?V1)"
+    # Controls, line breaks, overrides of the direction, and what has no shape but for the exceptions below.
+    r"[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2800\ufff9-\ufffb]"
+    r"|[\p{Default_Ignorable_Code_Point}--[\u180b-\u180d\u200c-\u200f\ufe00-\ufe0f\U000e0020-\U000e007f\U000e0100-\U000e01ef]]"
+    # A joiner that joins nothing (the second rule of RFC 5892, A.1 and A.2: after a virama it may end a word).
+    rf"|(?<!{JOINED})[\u200c\u200d]|(?<!\p{{ccc=9}})[\u200c\u200d](?!{JOINED})"
+    # A variation selector after a character that has no variants.
+    r"|(?<![[\p{Emoji}\p{Han}\p{Math}\p{Mongolian}\p{Myanmar}\p{Phags_Pa}]--[0-9#*]])[\u180b-\u180d\ufe00-\ufe0f](?!\u20e3)"
+    r"|(?<!\p{Han})[\U000e0100-\U000e01ef]"
+    # Tags name a region after a black flag.
+    rf"|(?<!\U0001f3f4{TAG}*){TAG}"
+)
+"""What makes a name look like another one, or disturbs the text around it. Emoji, and names in Persian, Hindi or
+Japanese, need some invisible characters; these are allowed where they have an effect."""
+DIRECTION_MARK = regex.compile(r"[\u200e\u200f]")
+RIGHT_TO_LEFT = regex.compile(r"[\p{Bidi_Class=R}\p{Bidi_Class=AL}&&\p{L}]", regex.V1)
 WORD = regex.compile(r"[\p{L}\p{N}\p{M}_]+")
 STROKES = str.maketrans({"đ": "d", "ł": "l", "ø": "o", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe"})
 """Letters that Unicode does not decompose, though people type them without their stroke."""
@@ -31,7 +51,9 @@ def has_visible(text: str) -> bool:
 
 def is_safe_name(text: str) -> bool:
     """Whether `text` can stand beside other names: nothing in it hides, breaks the line or reverses its direction."""
-    return UNSAFE_IN_NAMES.search(text) is None
+    if UNSAFE_IN_NAMES.search(text):
+        return False
+    return not DIRECTION_MARK.search(text) or RIGHT_TO_LEFT.search(text) is not None
 
 
 def cut(text: str, limit: int) -> str:
@@ -66,7 +88,12 @@ def words(text: str) -> Iterator[str]:
 def reaction(text: str) -> str | None:
     """The fully qualified form of `text`, if it is one emoji of Unicode's `emoji-test.txt`, with or without its
     variation selectors; else None. Skin tones and hair by themselves are components and no emoji."""
-    return _emoji().get(text.replace(VARIATION_SELECTOR, ""))
+    return _emoji().get(without_selectors(text))
+
+
+def without_selectors(text: str) -> str:
+    """`text` without variation selectors: equal for all forms of one emoji."""
+    return text.replace(VARIATION_SELECTOR, "")
 
 
 @cache
@@ -76,8 +103,4 @@ def _emoji() -> dict[str, str]:
     import emoji
 
     qualified = emoji.STATUS["fully_qualified"]
-    return {
-        text.replace(VARIATION_SELECTOR, ""): text
-        for text, entry in emoji.EMOJI_DATA.items()
-        if entry["status"] == qualified
-    }
+    return {without_selectors(text): text for text, entry in emoji.EMOJI_DATA.items() if entry["status"] == qualified}

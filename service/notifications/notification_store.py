@@ -7,6 +7,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from service.common.text import cut
 from service.common.times import now
 from service.datastores.mongo import Database, Document, unavailable
 from service.datastores.sequenced_log import Appended, SequencedLog
@@ -14,7 +15,7 @@ from service.notifications.inbox_store import InboxStore
 from service.notifications.models import NotificationRequest
 
 PREVIEW_LENGTH = 140
-"""Characters of the comment that are stored as the preview."""
+"""Characters of the comment that are stored as the preview, at most: it is cut between two graphemes."""
 BATCH = 500
 """Documents per delete."""
 
@@ -55,7 +56,7 @@ class NotificationStore:
                 "sender_id": ObjectId(request.sender.id),
                 "post_id": ObjectId(request.post_id),
                 "comment_id": ObjectId(request.comment_id),
-                "preview": request.content[:PREVIEW_LENGTH],
+                "preview": cut(request.content, PREVIEW_LENGTH),
                 "created_at": now(),
             }
         )

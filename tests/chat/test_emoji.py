@@ -1,29 +1,51 @@
-"""Validation of reactions."""
+"""Reactions: which text is one, and how users add and remove them."""
 
 import pytest
 
-from service.chat.emoji import parse_emoji
+from service.chat.emoji import parse_emoji, with_reaction
 from service.common.errors import ValidationFailed
 
+HEART, PLAIN_HEART = "\u2764\ufe0f", "\u2764"
+AN, BINH = "a" * 24, "b" * 24
 
-@pytest.mark.parametrize("emoji", ["👍", "❤️", "🏳️‍🌈", "👩🏽‍🚀", "🇻🇳", "1️⃣", "#️⃣", "👨‍👩‍👧‍👦", "‼️", "☺", "↔️", "🏴󠁧󠁢󠁳󠁣󠁴󠁿"])
-def test_single_emoji_is_accepted(emoji: str) -> None:
-    """Simple ones and those joined from several code points."""
+
+@pytest.mark.parametrize("emoji", ["👍", "❤️", "🏳️‍🌈", "👩🏽‍🚀", "🇻🇳", "1️⃣", "#️⃣", "👨‍👩‍👧‍👦", "‼️", "☺️", "↔️", "🏴󠁧󠁢󠁳󠁣󠁴󠁿"])
+def test_one_emoji_is_accepted(emoji: str) -> None:
     assert parse_emoji(emoji) == emoji
 
 
-NOT_EMOJIS = ["", "a", "ok", "$gt", "a.b", "👍.x", " ", "1", "\u200d", "👍" * 20, "<b>", "\0", "é", "\ufffd"]
-
-
-@pytest.mark.parametrize("text", NOT_EMOJIS)
+@pytest.mark.parametrize("text", ["a", "$gt", "a.b", "👍.x", " ", "1", "👍" * 20, "<", "+", "\0", "👍👍", "🇻🇳🇻🇳", "❤️❤️"])
 def test_other_text_is_refused(text: str) -> None:
-    """Words, operators, field paths, empty and long text."""
     with pytest.raises(ValidationFailed):
         parse_emoji(text)
+    for on in (True, False):
+        with pytest.raises(ValidationFailed):
+            with_reaction({"👍": [AN]}, text, AN, on=on)
 
 
-@pytest.mark.parametrize("text", ["👍👍", "🇻🇳🇻🇳", "👍🏽👍", "❤️❤️", "1️⃣2️⃣", "☺☺", "‼️👍"])
-def test_two_emojis_are_refused(text: str) -> None:
-    """Together they would count as one reaction."""
+def test_a_reaction_is_added_once_and_removed_once() -> None:
+    assert with_reaction({}, "👍", AN, on=True) == {"👍": [AN]}
+    assert with_reaction({"👍": [AN]}, "👍", AN, on=True) is None
+    assert with_reaction({"👍": [AN]}, "👍", BINH, on=True) == {"👍": [AN, BINH]}
+    assert with_reaction({"👍": [AN, BINH]}, "👍", AN, on=False) == {"👍": [BINH]}
+    assert with_reaction({"👍": [BINH]}, "👍", AN, on=False) is None
+    assert with_reaction({"👍": [AN], HEART: [AN]}, "👍", AN, on=False) == {HEART: [AN]}
+
+
+@pytest.mark.parametrize("written", [HEART, PLAIN_HEART])
+def test_forms_of_one_emoji_are_one_reaction(written: str) -> None:
+    """It is stored fully qualified, and forms that were stored before are merged when somebody changes one."""
+    assert with_reaction({}, written, AN, on=True) == {HEART: [AN]}
+    stored = {PLAIN_HEART: [AN], HEART: [AN, BINH]}
+    assert with_reaction(stored, written, AN, on=True) is None
+    assert with_reaction(stored, written, AN, on=False) == {HEART: [BINH]}
+    assert with_reaction({PLAIN_HEART: [AN]}, written, BINH, on=True) == {HEART: [AN, BINH]}
+    assert with_reaction({PLAIN_HEART: [AN]}, written, AN, on=False) == {}
+
+
+def test_a_stored_reaction_that_is_no_emoji_can_only_be_removed() -> None:
+    stored = {"+": [AN, BINH]}
+    assert with_reaction(stored, "+", AN, on=False) == {"+": [BINH]}
+    assert with_reaction(stored, "👍", AN, on=True) == {"+": [AN, BINH], "👍": [AN]}
     with pytest.raises(ValidationFailed):
-        parse_emoji(text)
+        with_reaction(stored, "+", "c" * 24, on=True)

@@ -27,6 +27,7 @@ INVISIBLE = {
     "variation selector": "\ufe0f",
     "tag characters": "\U000e0061\U000e007f",
     "ideographic space": "\u3000",
+    "interlinear annotation": "\ufff9",
     "combining mark alone": "\u0301",
     "NUL and other controls": "\0\x01\x7f",
 }
@@ -44,13 +45,29 @@ def test_visible_text_shows_something(text: str) -> None:
     assert has_visible(text)
 
 
-@pytest.mark.parametrize("text", ["Ngọc Anh", "می‌خواهم", FAMILY, "O'Brien-Smith", "مرحبا Loa", "e\u0301"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Ngọc Anh", "O'Brien-Smith", "e\u0301", "한글", "श्री", "©", "☺︎", "❤️", "1️⃣"),
+        *("مرحبا Loa", "שלום (abc)\u200f", "می‌خواهم", "क्‍ष", "ന്‍", "ශ්‍රී"),
+        *(FAMILY + " Nguyễn", "🙂‍↔️", "👩🏽‍🚀", "🏳️‍🌈", "a🏴", "🏴󠁧󠁢󠁥󠁮󠁧󠁿 x", "葛\U000e0100城"),
+    ],
+)
 def test_ordinary_names_are_safe(text: str) -> None:
+    """Emoji, Persian, Indic and Japanese names need characters that are unsafe elsewhere."""
     assert is_safe_name(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["a\nb", "a\u202eb", "a\u200bb", "a\u2066b", "a\ufeffb", "a\0b", "a\u2028b", "a\u00adb"]
+    "text",
+    [
+        *("a\nb", "a\0b", "a\x7f", "a\u0085b", "a\u2028b", "\ufff9a"),
+        *("a\u202eb", "a\u2066b", "An\u061cna", "Anna\u200e", "\u200fAnna"),
+        *("a\u200bb", "a\ufeffb", "a\u00adb", "Anna\u2060", "Anna\u3164", "Anna\u115f", "Anna\u034f", "Anna\u180e"),
+        *("An\u200dna", "Anna\u200c", "\u200dAnna", "王\u200d明", "👍\u200d", "Anna\u2800", "Anna\u206a"),
+        *("Anna\ufe0f", "Anna1\ufe0f", "Anna\u180b", "Anna\U000e0100", "Anna\U000e0061", "\U000e0001a"),
+    ],
+    ids=ascii,
 )
 def test_names_that_can_pass_for_others_are_not(text: str) -> None:
     assert not is_safe_name(text)

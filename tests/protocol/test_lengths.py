@@ -1,8 +1,14 @@
 """How long and of what characters things are, at both sides of each boundary, by every way in."""
 
+import json
+from uuid import uuid4
+
+import httpx
 import pytest
 
-from tests.protocol.world import PASSWORD_MARK, Person, World, words
+from tests.protocol.world import PASSWORD_MARK, Person, World, problem, words
+
+JSON_BODY = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(("length", "fits"), [(2, False), (3, True), (32, True), (33, False)])
@@ -44,34 +50,58 @@ async def test_length_of_a_display_name(anna: Person, length: int, fits: bool) -
     assert (201 if fits else 422) == (await anna.world.call("POST", "/auth/register", json=body)).status_code
 
 
-@pytest.mark.parametrize("name", [" ", "\t\n", "a\0b"])
-async def test_a_display_name_says_something(anna: Person, name: str) -> None:
-    """Blank is no name, and NUL no character."""
-    await anna.refused(422, "validation_failed", "PATCH", "/users/me", {"display_name": name})
-
-
-CONTENTS = [
-    ("", False),
-    (" \n\t\u2003 ", False),
-    ("x", True),
+FAMILY = "👨‍👩‍👧"
+WRITTEN = [
+    # The text, and whether it is accepted as content (of messages, posts, comments) and as a name (of users, groups).
+    ("", False, False),
+    (" \n\t\u2003 ", False, False),
+    ("x", True, True),
+    ("  Nguyễn Ăn\n", True, True),
+    ("مرحبا می‌خواهم", True, True),
+    ("שלום (1)\u200f", True, True),
+    (f"{FAMILY} 🇻🇳 ❤️ 1️⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿", True, True),
+    ("e\u0301", True, True),
+    # Nothing to see.
+    ("\u200b", False, False),
+    ("\u2060", False, False),
+    ("\ufeff", False, False),
+    ("\u00ad", False, False),
+    ("\u3164", False, False),
+    ("\u2800", False, False),
+    ("\u202e", False, False),
+    ("\u200d\ufe0f", False, False),
+    ("\u0301", False, False),
+    ("\u202e\u2028\u2029\u200d", False, False),
+    # What disturbs other names is content all the same.
+    ("a\nb", True, False),
+    ("a\u202eb", True, False),
+    ("a\u2066b", True, False),
+    ("a\u200bb", True, False),
+    ("a\u2028b", True, False),
+    ("An\u200dna", True, False),
+    ("Anna\u3164", True, False),
+    ("Anna\ufe0f", True, False),
+    # What is no text, or could harm a database or client.
+    ("a\0b", False, False),
+    ("\0", False, False),
+    ("\ud800", False, False),
+    ('<script>"\\u0000"</script>', True, True),
+]
+LENGTHS = [
     ("x" * 4000, True),
     ("x" * 4001, False),
     ("🎉" * 4000, True),
     ("🎉" * 4001, False),
     (" " * 50 + "x" * 4000 + "\n" * 50, True),
-    ("a\0b", False),
-    ("\0", False),
-    ("\ud800", False),
-    ('<script>"\\u0000"</script>', True),
-    ("\u202e\u2028\u2029\u200d", True),
 ]
 
 
-async def test_content(anna: Person, ben: Person) -> None:
-    """1 to 4000 characters after trimming, no NUL: of messages by either way, of edits, posts and comments alike."""
+async def test_what_is_accepted_as_content(anna: Person, ben: Person) -> None:
+    """1 to 4000 characters after trimming, no NUL, something to see; in messages, edits, posts and comments alike."""
     direct, post, socket = await anna.talk(ben), await anna.publish(), await anna.chat()
     message = await anna.say(direct)
-    for content, fits in CONTENTS:
+    cases = [*((text, fits) for text, fits, _ in WRITTEN), *LENGTHS]
+    for content, fits in cases:
         for method, path in (
             ("POST", f"/conversations/{direct}/messages"),
             ("PATCH", f"/conversations/{direct}/messages/{message['id']}"),
@@ -79,21 +109,50 @@ async def test_content(anna: Person, ben: Person) -> None:
             ("POST", f"/posts/{post}/comments"),
         ):
             answer = await anna.call(method, path, {"content": content})
-            if fits:
-                assert answer.is_success, (path, content[:9], answer.text)
-                assert content.strip() == answer.json()["content"]
-            else:
-                # A lone surrogate is no text at all, and may be refused with the JSON that holds it.
-                assert answer.json()["code"] in ("validation_failed", "malformed_json"), (
-                    path,
-                    content[:9],
-                    answer.text,
-                )
-        answer = await socket.answer("send_message", conversation_id=direct, content=content)
-        assert ("ack" if fits else "error") == answer["type"], answer
-        assert fits is False or content.strip() == answer["data"]["content"]
-    sent = sum(2 for _, fits in CONTENTS if fits)
+            check_written(answer, "content", content, fits)
+        answered = await socket.answer("send_message", conversation_id=direct, content=content)
+        assert ("ack" if fits else "error") == answered["type"], answered
+        assert fits is False or content.strip() == answered["data"]["content"]
+    sent = sum(2 for _, fits in cases if fits)
     assert 1 + sent == (await anna.get(f"/conversations/{direct}"))["last_seq"]
+
+
+async def test_what_is_accepted_as_a_name(anna: Person, ben: Person) -> None:
+    """Titles and display names are content that stands beside other names: nothing in them hides or reverses others."""
+    group = await anna.talk(ben, title="a group")
+    for name, _, fits in WRITTEN:
+        body = {"participant_ids": [ben.id], "title": name}
+        check_written(await anna.call("POST", "/conversations", body), "title", name, fits)
+        check_written(await anna.call("PATCH", f"/conversations/{group}", {"title": name}), "title", name, fits)
+        check_written(await anna.call("PATCH", "/users/me", {"display_name": name}), "display_name", name, fits)
+        registration = {"username": f"w{uuid4().hex[:20]}", "password": PASSWORD_MARK, "display_name": name}
+        answer = await anna.world.call("POST", "/auth/register", content=json.dumps(registration), headers=JSON_BODY)
+        check_written(answer, "display_name", name, fits)
+
+
+def check_written(answer: httpx.Response, field: str, text: str, fits: bool) -> None:
+    where = (answer.request.url.path, ascii(text[:20]), answer.text[:200])
+    if fits:
+        assert answer.is_success, where
+        found = answer.json()
+        assert text.strip() == found.get("user", found)[field], where
+    elif text == "\ud800":
+        # A lone surrogate is no text at all, and may be refused with the JSON that holds it.
+        assert answer.json()["code"] in ("validation_failed", "malformed_json"), where
+    else:
+        problem(answer, 422, "validation_failed")
+        assert [field] == [error["field"] for error in answer.json()["errors"]], where
+
+
+@pytest.mark.parametrize("last", [FAMILY, "🇻🇳", "👍🏽", "e\u0301", "xx"])
+async def test_a_preview_ends_between_graphemes(anna: Person, ben: Person, last: str) -> None:
+    """It has at most 140 characters, and no half of what a reader takes for one."""
+    post = await ben.publish()
+    stream = await ben.stream()
+    for text, preview in (("x" * 139 + last + " more", "x" * 139), ("x" * (140 - len(last)) + last + " more", None)):
+        await anna.post(f"/posts/{post}/comments", {"content": text})
+        expected = preview if preview and last != "xx" else text[:140]
+        assert expected == (await stream.event("NEW_COMMENT"))["data"]["preview"]
 
 
 async def test_length_of_a_nonce(anna: Person, ben: Person) -> None:
