@@ -10,7 +10,6 @@ import pytest_asyncio
 from sanic import Sanic
 
 from config.settings import Settings
-from service import app as app_module
 from service.accounts.passwords import Passwords
 from service.app import create_app
 from service.commands.release import release
@@ -58,7 +57,7 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
     await release(settings.mongodb_uri)
     with pytest.MonkeyPatch.context() as patch:
         # Cheap password hashing: these tests only need signed-in users.
-        patch.setattr(app_module, "Passwords", partial(Passwords, time_cost=1, memory_cost=64))
+        patch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
         app = create_app(settings=settings)
     try:
         async with serving(app) as client:
