@@ -4,7 +4,7 @@ import math
 from collections.abc import Awaitable, Callable
 
 from sanic import HTTPResponse, Request
-from sanic.exceptions import SanicException
+from sanic.exceptions import BadRequest, SanicException
 
 from service.common.errors import LoaError, RateLimited, TokenError, Unavailable
 from service.common.identity import Identity
@@ -14,7 +14,7 @@ from service.http.authentication import Authentication
 from service.http.errors import spec_for
 from service.http.limits import ConnectionLimit, RateLimits, address
 from service.http.origin import OriginCheck
-from service.realtime.event_stream import EventStream
+from service.realtime.event_stream import EventStream, UnchunkedEventStream
 from service.realtime.registry import Registry
 from service.realtime.websocket import HandshakeRefused, WebSocket
 
@@ -55,6 +55,8 @@ class ConnectionOpener:
         """
         self._origins.check(request)
         self._check_not_draining()
+        if request.version != "1.1":
+            raise BadRequest("A WebSocket needs HTTP/1.1.")  # RFC 6455, 4.1
         try:
             caller = await self._authenticate(request)
             socket = WebSocket(
@@ -78,7 +80,8 @@ class ConnectionOpener:
         self._origins.check(request)
         self._check_not_draining()
         caller = await self._authenticate(request)
-        stream = EventStream(self._registry, caller, channel)
+        kind = EventStream if request.version == "1.1" else UnchunkedEventStream
+        stream = kind(self._registry, caller, channel)
         with self._registry.registration(stream):
             await self._auth.check(caller)
             await begin(stream)

@@ -1,6 +1,7 @@
 """Sanic's error handler: every error becomes a problem document with a code of the table in `errors.py`."""
 
 from asyncio import CancelledError
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,8 +19,18 @@ from service.http.errors import INTERNAL_ERROR, of_pydantic, phrase, problem, pr
 log = structlog.get_logger()
 
 
+class UpgradeRequired(HTTPResponse):
+    """A 426, whose `Upgrade` must also be named as an option of the connection (RFC 9110, 7.8 and 15.5.22)."""
+
+    @property
+    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
+        for name, value in super().processed_headers:
+            yield name, value + b", upgrade" if name.lower() == b"connection" else value
+
+
 def respond(body: dict[str, Any], headers: dict[str, str] | None = None) -> HTTPResponse:
-    return HTTPResponse(dumps(body), body["status"], headers, content_type="application/problem+json")
+    kind = UpgradeRequired if body["status"] == 426 else HTTPResponse
+    return kind(dumps(body), body["status"], headers, content_type="application/problem+json")
 
 
 def handle(request: Request, exception: BaseException) -> HTTPResponse:

@@ -39,6 +39,10 @@ class Reconnect(BaseModel):
     reconnect_after_ms: int
 
 
+class Heartbeat(BaseModel):
+    server_time: str
+
+
 class Authenticated(BaseModel):
     type: Literal["ack"]
     ref: str | None
@@ -62,9 +66,16 @@ def stream_channel() -> Channel:
     return Channel(
         "notification_stream",
         "/api/v1/notifications/stream",
-        "Server-sent events. Notifications are unnamed, with their seq as the id; other events have a name and no id.",
+        "Server-sent events. Notifications are unnamed, with their seq as the id; other events have a name. Of "
+        "these only hello has an id, if there is nothing to resume.",
         "http",
-        sent=[NOTIFICATION, *[Message(name, model, description) for name, model, description in NAMED]],
+        sent=[
+            NOTIFICATION,
+            *[Message(name, model, description) for name, model, description in NAMED],
+            Message(
+                "heartbeat", Heartbeat, "Every heartbeat_interval: a client that receives nothing for 45 s reconnects."
+            ),
+        ],
         query=StreamQuery,
     )
 

@@ -4,6 +4,7 @@ from service.notifications.models import CHANNEL
 from service.notifications.service import NotificationService
 from service.realtime.connection import Connection
 from service.realtime.event import Event
+from service.realtime.event_stream import RETRY_MS
 from service.telemetry.metrics import Metrics
 
 UNKNOWN_ID = -1
@@ -34,7 +35,12 @@ async def go_live(
         "heartbeat_interval": int(heartbeat),
         "token_expires_at": connection.token_expires_at,
     }
-    events = [Event("hello", hello, channel=CHANNEL)]
+    fields = b"retry: %d\n" % RETRY_MS
+    if not replay.missed:
+        # So that an EventSource resumes from here if it is cut before its first notification. With something to replay
+        # the id would skip what has not arrived yet.
+        fields += b"id: %d\n" % replay.inbox.last_seq
+    events = [Event("hello", hello, channel=CHANNEL, sse_fields=fields)]
     if last_seen is not None:
         metrics.resumed(CHANNEL, not replay.reset_reason)
     if replay.reset_reason:

@@ -236,8 +236,11 @@ class Connection(asyncio.Protocol):
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Tell the client when to reconnect, and close: the server stops."""
-        self.send(self.notice("draining", {"reconnect_after_ms": reconnect_after_ms}))
+        self.send(self.draining_notice(reconnect_after_ms))
         self.close(*RESTART)
+
+    def draining_notice(self, reconnect_after_ms: int) -> Event:
+        return self.notice("draining", {"reconnect_after_ms": reconnect_after_ms})
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call `callback` once when either side closes the connection; at once if it is closed already."""

@@ -32,12 +32,27 @@ class Event:
       same key and a higher version. Without a key, the version only concerns the connection's `EventFilter`.
     """
 
-    __slots__ = ("_body", "channel", "key", "policy", "sequence", "sse_bytes", "topic", "type", "version", "ws_frame")
+    __slots__ = (
+        "_body",
+        "_sse_fields",
+        "channel",
+        "key",
+        "policy",
+        "sequence",
+        "sse_bytes",
+        "sse_chunk",
+        "topic",
+        "type",
+        "version",
+        "ws_frame",
+    )
 
     ws_frame: bytes
     """The event as an unmasked WebSocket text frame (RFC 6455, 5.2)."""
     sse_bytes: bytes
     """The event as a server-sent event (WHATWG HTML, 9.2.5). JSON contains no line break: one `data` line is enough."""
+    sse_chunk: bytes
+    """`sse_bytes` as one chunk of the chunked transfer coding (RFC 9112, 7.1)."""
 
     def __init__(
         self,
@@ -50,8 +65,10 @@ class Event:
         sequence: int = 0,
         key: str = "",
         version: int = 0,
+        sse_fields: bytes = b"",
     ) -> None:
-        """`body`: the fields other than `type`, or the same as encoded JSON."""
+        """`body`: the fields other than `type`, or the same as encoded JSON. `sse_fields`: lines for an event stream
+        alone, such as `retry: 3000`, each with its line break."""
         self.type = type
         self.channel = channel
         self.policy = policy
@@ -59,6 +76,7 @@ class Event:
         self.sequence = sequence
         self.key = key
         self.version = version
+        self._sse_fields = sse_fields
         self._body = body if isinstance(body, bytes) else dumps(body).encode()
 
     @property
@@ -81,12 +99,20 @@ class Event:
         if name == "sse_bytes":
             self.sse_bytes = self._encode_sse()
             return self.sse_bytes
+        if name == "sse_chunk":
+            self.sse_chunk = chunk(self.sse_bytes)
+            return self.sse_chunk
         raise AttributeError(name)
 
     def _encode_sse(self) -> bytes:
         if self.sequence:
             return b"id: %d\ndata: %b\n\n" % (self.sequence, self.json)
-        return b"event: %b\ndata: %b\n\n" % (self.type.encode(), self._body)
+        return b"event: %b\n%bdata: %b\n\n" % (self.type.encode(), self._sse_fields, self._body)
+
+
+def chunk(data: bytes) -> bytes:
+    """Return `data`, which must not be empty, as one chunk of the chunked transfer coding (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def text_frame(payload: bytes) -> bytes:

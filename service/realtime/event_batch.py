@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from service.realtime.event import Event, Policy
+from service.realtime.event import Event, Policy, chunk
 
 NO_SEQUENCE = 1 << 62
 """Higher than any sequence number: the minimum of none."""
@@ -26,11 +26,13 @@ class EventBatch:
         "min_sequence",
         "recipients",
         "sse_bytes",
+        "sse_chunk",
         "ws_frame",
     )
 
     ws_frame: bytes
     sse_bytes: bytes
+    sse_chunk: bytes
 
     def __init__(self, recipients: Collection[str] | None, first: Event) -> None:
         self.recipients = recipients
@@ -76,4 +78,7 @@ class EventBatch:
         if name == "sse_bytes":
             self.sse_bytes = b"".join([event.sse_bytes for event in self.events])
             return self.sse_bytes
+        if name == "sse_chunk":
+            self.sse_chunk = chunk(self.sse_bytes)
+            return self.sse_chunk
         raise AttributeError(name)

@@ -39,6 +39,7 @@ logger = logging.getLogger("loa.websocket")
 logger.setLevel(logging.ERROR)
 """The protocol logs each connection that opens and closes; the metrics already count them."""
 
+WEBSOCKET_VERSION = "13"
 PING = b"\x89\x00"
 
 PROTOCOL_CLOSE_REASONS = dict((PROTOCOL_ERROR, NOT_UTF8, TOO_LARGE, INTERNAL_ERROR))
@@ -68,6 +69,9 @@ class Protocol(ServerProtocol):
         super().fail(code, PROTOCOL_CLOSE_REASONS.get(code, reason))
 
     def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            # A close may come between the fragments of a message (RFC 6455, 5.4); the library takes it for an error.
+            self.current_size = None
         super().recv_frame(frame)
         self.events.clear()
         self.frames_read += 1
@@ -312,12 +316,16 @@ class WebSocket(Connection):
 
 
 def _accept(protocol: ServerProtocol, handshake: Iterable[tuple[str, str]]) -> HandshakeResponse:
-    response = protocol.accept(HandshakeRequest("/", Headers(handshake)))
+    headers = Headers(handshake)
+    if any(version.strip() != WEBSOCKET_VERSION for version in headers.get_all("Sec-WebSocket-Version")):
+        # RFC 6455, 4.2.2: the answer names the versions that the server speaks.
+        raise HandshakeRefused(426, {"Upgrade": "websocket", "Sec-WebSocket-Version": WEBSOCKET_VERSION})
+    response = protocol.accept(HandshakeRequest("/", headers))
     if response.status_code != 101:
-        headers = {
+        kept = {
             name: value for name, value in response.headers.raw_items() if name in ("Upgrade", "Sec-WebSocket-Version")
         }
-        raise HandshakeRefused(response.status_code, headers)
+        raise HandshakeRefused(response.status_code, kept)
     return response
 
 

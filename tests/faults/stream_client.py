@@ -10,7 +10,6 @@ from tests.faults.ledger import Json
 from tests.faults.users import User
 from tests.protocol.sse import Event, Parser
 
-CHUNK = 65536
 OPEN_TIMEOUT = 30.0
 
 
@@ -64,9 +63,11 @@ class StreamClient(Client):
             self._on_refused(status, head)
             return
         parser = Parser()
-        while data := await reader.read(CHUNK):
-            for event in parser.feed(data):
+        # Chunks (RFC 9112, 7.1); the last one is empty.
+        while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+            for event in parser.feed(await reader.readexactly(size)):
                 self._on_event(event)
+            await reader.readexactly(2)
         self.ledger.closes["stream"] += 1
 
     def _on_refused(self, status: int, head: str) -> None:

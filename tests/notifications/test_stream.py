@@ -46,7 +46,7 @@ async def test_a_stream_begins_with_a_hello_and_continues_live(author: ApiUser, 
         assert "no-cache, no-transform" == stream.response.headers["cache-control"]
         assert "no" == stream.response.headers["x-accel-buffering"]
         hello = await stream.next()
-        assert (None, "hello") == (hello.id, hello.name)
+        assert ("0", "hello") == (hello.id, hello.name)
         assert (0, 0, 20) == tuple(hello.data[name] for name in ("seq", "unread_count", "heartbeat_interval"))
         assert hello.data["token_expires_at"].endswith("Z")
         assert 3000 == stream.retry

@@ -24,14 +24,15 @@ HEALING = 30.0
 
 
 async def heartbeat(world: World) -> None:
-    """A stream on which nothing happens carries a comment every 20 seconds, and nothing else."""
+    """A stream on which nothing happens carries a heartbeat every 20 seconds, and nothing else."""
     anna = await world.person()
     stream = await anna.stream()
     began = time.monotonic()
-    await stream.comment(1, within=HEARTBEAT + 2)
-    await stream.comment(2, within=HEARTBEAT + 2)
+    for _ in range(2):
+        beat = await stream.event("heartbeat", within=HEARTBEAT + 2)
+        assert is_time(beat["data"]["server_time"])
     assert time.monotonic() - began > HEARTBEAT
-    assert ["hello"] == [event["type"] for event in stream.seen]
+    assert ["hello", "heartbeat", "heartbeat"] == [event["type"] for event in stream.seen]
 
 
 async def silent_peer(world: World) -> None:

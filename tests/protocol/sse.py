@@ -29,6 +29,8 @@ class Parser:
         self.id = ""
         self.retries: list[int] = []
         self.comments: list[str] = []
+        self.blocks_without_data = 0
+        """A browser passes over them; some clients make an empty message of each."""
         self.ids: list[str] = []
         """Every id that was set, in order: those with an event of their own and any other."""
 
@@ -73,4 +75,7 @@ class Parser:
     def _dispatch(self) -> Event | None:
         type_, data = self._type or "message", self._data
         self._type, self._data = "", []
-        return Event(type_, "\n".join(data), self.id) if data else None
+        if not data:
+            self.blocks_without_data += 1
+            return None
+        return Event(type_, "\n".join(data), self.id)

@@ -24,6 +24,8 @@ class Stream(Inbox):
         self.response = response
         self.parser = Parser()
         self._contract = contract
+        self._hello_ids: list[str] = []
+        """The id that hello set, if any."""
         self._reader = asyncio.create_task(self._read())
 
     @property
@@ -35,10 +37,6 @@ class Stream(Inbox):
     def last_event_id(self) -> str:
         """What an EventSource would send to resume."""
         return self.parser.id
-
-    async def comment(self, count: int, *, within: float) -> None:
-        """Wait until so many comment lines have come."""
-        await self._until(lambda: len(self.parser.comments) >= count, "comment line", within)
 
     async def retry(self, count: int, *, within: float = 20.0) -> int:
         """Wait for the so-manieth `retry` line: its milliseconds."""
@@ -65,6 +63,7 @@ class Stream(Inbox):
             raise
 
     def _take(self, name: str, data: str, id_: str) -> None:
+        assert not self.parser.blocks_without_data
         payload: Any = json.loads(data)
         self._contract.check_event(CHANNEL, "notification" if name == "message" else name, payload)
         if name == "message":
@@ -72,8 +71,11 @@ class Stream(Inbox):
             self.put(payload)
         else:
             self.put({"type": name, "data": payload})
-        # A named event sets no id: what a browser would resume from stays the last notification's.
-        assert self.parser.ids == [str(seq) for seq in self.seqs]
+        if name == "hello":
+            self._hello_ids = list(self.parser.ids)
+            assert self._hello_ids in ([], [str(payload["seq"])])
+        # No other named event sets an id: what a browser would resume from stays the last notification's.
+        assert self.parser.ids == [*self._hello_ids, *(str(seq) for seq in self.seqs)]
 
 
 @asynccontextmanager

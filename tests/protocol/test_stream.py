@@ -44,20 +44,45 @@ async def test_headers(world: World) -> None:
     assert (0, 0, 20) == (hello["seq"], hello["unread_count"], hello["heartbeat_interval"])
     assert is_time(hello["token_expires_at"])
     assert "hello" == stream.seen[0]["type"]
-    assert "" == stream.last_event_id
+    assert "0" == stream.last_event_id
+    assert "chunked" == headers["Transfer-Encoding"]
 
 
-async def test_retry_comes_before_everything(world: World) -> None:
-    """The first line of the body is `retry: 3000`."""
+async def test_the_body_begins_with_hello_which_carries_retry_and_id(world: World) -> None:
+    """One block with data: fetch-event-source and httpx-sse make an empty message of a block without."""
     anna = await world.person()
     url = f"{world.server.url}/api/v1/notifications/stream"
     async with world.http.stream("GET", url, params={"token": anna.token}) as response:
         body = b""
         async for chunk in response.aiter_raw():
             body += chunk
-            if b"event: hello" in body:
+            if b"\n\n" in body:
                 break
-    assert body.startswith(b"retry: 3000\n")
+    assert body.startswith(b"event: hello\nretry: 3000\nid: 0\ndata: {")
+
+
+async def test_a_client_of_http_1_0_gets_the_stream_without_chunks(world: World) -> None:
+    """nginx asks so unless it is told otherwise."""
+    anna = await world.person()
+    host, port = world.server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET /api/v1/notifications/stream?token={anna.token} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    assert b"transfer-encoding" not in head.lower()
+    assert b"event: hello\n" == await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+
+
+@pytest.mark.parametrize("name", ["last_event_id", "lastEventId"])
+async def test_a_cut_before_the_first_notification_loses_nothing(world: World, name: str) -> None:
+    """A standard EventSource resumes from the id of hello."""
+    anna, ben = await world.people(2)
+    post = await notified(anna, ben, 2)
+    stream = await anna.stream()
+    await stream.leave()
+    await ben.comment(post)
+    resumed = await world.stream(query={"token": anna.token, name: stream.last_event_id})
+    assert 3 == (await resumed.notification())["seq"]
 
 
 async def test_ways_in(world: World) -> None:

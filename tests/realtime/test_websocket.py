@@ -194,7 +194,7 @@ async def test_a_close_frame_of_the_client_is_answered_and_ends_the_connection(r
         ("Connection", None, 426),
         ("Sec-WebSocket-Key", None, 400),
         ("Sec-WebSocket-Key", "short", 400),
-        ("Sec-WebSocket-Version", "8", 400),
+        ("Sec-WebSocket-Version", "8", 426),
     ],
 )
 async def test_an_invalid_handshake_is_refused(name: str, value: str | None, status: int) -> None:

@@ -44,7 +44,6 @@ http {{
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $connection_upgrade;
             proxy_buffering on;
-            chunked_transfer_encoding off;  # the client of these tests reads no chunks
             gzip on;
             gzip_types *;
             proxy_read_timeout {timeout}s;
