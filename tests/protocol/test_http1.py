@@ -102,3 +102,24 @@ def test_every_answer_has_a_date_and_no_empty_alt_svc(server: Server) -> None:
     head = exchange(server, NEXT).partition(b"\r\n\r\n")[0].lower()
     assert re.search(rb"\r\ndate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d gmt", head)
     assert b"alt-svc" not in head
+
+
+HANDSHAKE = (
+    b"GET /api/v1/ws/chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: %b\r\n"
+)
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def test_another_version_of_websocket_is_told_which_one_to_use(server: Server) -> None:
+    """RFC 6455, 4.4; RFC 9110, 7.8: `Upgrade` is also an option of the connection."""
+    answer = exchange(server, HANDSHAKE % KEY + b"Sec-WebSocket-Version: 12\r\nConnection: close\r\n\r\n", NEXT)
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    assert head.startswith(b"http/1.1 426 ")
+    assert b"\r\nsec-websocket-version: 13" in head
+    assert b"\r\nupgrade: websocket" in head
+    assert re.search(rb"\r\nconnection: [a-z-]+, upgrade(\r\n|$)", head)
+
+
+def test_http_1_0_cannot_be_upgraded(server: Server) -> None:
+    head = (HANDSHAKE % KEY).replace(b"HTTP/1.1", b"HTTP/1.0") + b"Sec-WebSocket-Version: 13\r\n\r\n"
+    assert [400] == statuses(exchange(server, head))

@@ -187,6 +187,15 @@ async def test_a_close_frame_of_the_client_is_answered_and_ends_the_connection(r
         assert await registry.wait_until_empty(5) == 0
 
 
+async def test_a_close_inside_a_fragmented_message_is_a_close(registry: Registry) -> None:
+    """RFC 6455, 5.4: control frames may stand between fragments."""
+    socket, _ = await live_socket(registry)
+    async with wired(socket) as peer:
+        peer.send(Opcode.TEXT, b"never ", fin=False)
+        peer.send(Opcode.CLOSE, b"\x03\xe8bye")
+        assert await peer.close_frame() == (1000, "bye")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "status"),
     [

@@ -1,0 +1,6 @@
+import { EventSource } from "eventsource";
+import { NAMED, report } from "./lines.js";
+
+const source = new EventSource(process.argv[2]);
+source.onmessage = ({ data, lastEventId }) => report({ ...JSON.parse(data), id: lastEventId });
+for (const type of NAMED) source.addEventListener(type, ({ data }) => report({ type, data: JSON.parse(data) }));
