@@ -1,4 +1,4 @@
-"""The whole of it: how it stops."""
+"""Shutdown of the whole app."""
 
 import asyncio
 import signal
@@ -10,8 +10,8 @@ from tests.conftest import Run
 from tests.processes.test_supervisor import register
 
 
-async def test_no_request_meets_a_part_that_has_been_closed(run: Run) -> None:
-    """Whoever gets an answer at all gets what they asked for, or hears that the server stops (503)."""
+async def test_requests_during_shutdown_succeed_or_get_503(run: Run) -> None:
+    """No request uses a service that has been closed already."""
     server = run(RATE_LIMITS="off")
     token = register(server, "an.nguyen")
     statuses: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""What the environment may say, and what is said back."""
+"""Settings: defaults, accepted values, and errors."""
 
 import re
 from pathlib import Path
@@ -17,8 +17,8 @@ def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
     return Settings.from_environment()
 
 
-def test_everything_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing has to be set: Loa listens on loopback, with embedded datastores."""
+def test_all_settings_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without settings, Loa listens on loopback with embedded datastores."""
     settings = read(monkeypatch)
     assert (8000, "127.0.0.1", 1) == (settings.port, settings.host, settings.web_concurrency)
     assert settings.embeds
@@ -33,15 +33,15 @@ def test_everything_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"PORT": ""}, "127.0.0.1"),
     ],
 )
-def test_a_platform_that_gives_the_port_connects_from_outside(
+def test_listens_on_all_addresses_if_port_is_set(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], host: str
 ) -> None:
-    """With PORT set, every address is listened on, unless HOST says which."""
+    """Unless HOST is set."""
     assert host == read(monkeypatch, **environment).host
 
 
-def test_redis_may_be_several_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one cluster, with one password, which may have commas in it."""
+def test_redis_url_may_name_several_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share one password, which may contain commas."""
     settings = read(monkeypatch, REDIS_URL="rediss://user:a,b@one:1,[::1]:2,three/0?ssl_cert_reqs=required")
     assert settings.redis_url
     assert [
@@ -52,8 +52,8 @@ def test_redis_may_be_several_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["unix:///tmp/a,b.sock"] == redis_nodes("unix:///tmp/a,b.sock")
 
 
-def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a `.env` file has them."""
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `.env` file may contain empty values."""
     settings = read(monkeypatch, MONGODB_URI="", REDIS_URL="", JWT_SECRET="", ALLOWED_ORIGINS="", LOG_LEVEL="")
     assert Settings() == settings
 
@@ -86,10 +86,10 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RATE_LIMITS", "maybe"),
     ],
 )
-def test_a_wrong_value_is_told_in_one_line_that_names_the_variable(
+def test_an_invalid_value_is_reported_in_one_line_with_the_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """And that keeps the value to itself: it may be a password."""
+    """The value is not repeated: it may be a password."""
     with pytest.raises(SettingsError) as caught:
         read(monkeypatch, **{name: value})
     message = str(caught.value)
@@ -98,14 +98,14 @@ def test_a_wrong_value_is_told_in_one_line_that_names_the_variable(
     assert "word" not in message.removeprefix(name).replace("a password", "")
 
 
-def test_a_database_of_ones_own_requires_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generated one would differ from machine to machine."""
+def test_mongodb_uri_requires_jwt_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generated secret would differ from machine to machine."""
     with pytest.raises(SettingsError, match=r"^JWT_SECRET: .*MONGODB_URI"):
         read(monkeypatch, MONGODB_URI="mongodb://localhost")
     assert SECRET == read(monkeypatch, MONGODB_URI="mongodb://localhost", JWT_SECRET=SECRET).jwt_secret
 
 
-def test_a_secret_is_measured_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_length_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eleven characters of three bytes each are enough."""
     assert read(monkeypatch, JWT_SECRET="ế" * 11).jwt_secret
 
@@ -119,39 +119,37 @@ def test_a_secret_is_measured_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"MONGODB_URI": "mongodb+srv://example.org/loa", "REDIS_URL": "rediss://h", "JWT_SECRET": SECRET}, False),
     ],
 )
-def test_one_missing_datastore_is_enough_to_embed(
+def test_embeds_if_a_datastore_is_missing(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], embeds: bool
 ) -> None:
-    """And with both at hand nothing is embedded."""
     assert embeds == read(monkeypatch, **environment).embeds
 
 
-def test_origins_are_folded_as_browsers_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In small letters, without the slash, and without blanks."""
+def test_origins_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower case, without trailing slash and spaces."""
     settings = read(monkeypatch, ALLOWED_ORIGINS=" https://Example.org/ ,http://localhost:3000,")
     assert ("https://example.org", "http://localhost:3000") == settings.allowed_origins
 
 
-def test_settings_cannot_be_changed() -> None:
-    """They are read once and passed on."""
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]
 
 
-def test_the_secret_is_not_shown() -> None:
-    """Neither in a traceback nor in a log."""
+def test_repr_hides_secrets() -> None:
+    """Neither tracebacks nor logs contain them."""
     assert SECRET not in repr(Settings(jwt_secret=SECRET, jwt_secret_previous=(SECRET,)))
     assert "open-sesame-open" not in repr(Settings(status_token="open-sesame-open"))
 
 
-def test_there_may_be_several_former_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Separated by commas; blanks around them are not theirs."""
+def test_previous_secrets_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spaces around them are removed."""
     settings = read(monkeypatch, JWT_SECRET_PREVIOUS=f" {'a' * 32} ,{'b' * 32},")
     assert ("a" * 32, "b" * 32) == settings.jwt_secret_previous
 
 
-def test_the_example_names_every_setting_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a reader uncomments there works, and changes nothing."""
+def test_the_example_file_lists_all_settings_with_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uncommenting a line changes nothing."""
     lines = (Path(__file__).parents[2] / "config" / ".env.example").read_text().splitlines()
     example = dict(line.removeprefix("#").split("=", 1) for line in lines if re.match(r"#[A-Z_]+=", line))
     assert {field.upper() for field in Settings.model_fields} == example.keys()
@@ -180,7 +178,7 @@ def test_an_allowed_origin_is_any_serialised_origin(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "written", ["https://a/b", "https://u@a", "a.example", "https://a:99999", "https://", "https://a?b"]
 )
-def test_anything_else_is_no_origin(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+def test_anything_else_is_not_an_origin(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
     with pytest.raises(SettingsError, match="ALLOWED_ORIGINS"):
         read(monkeypatch, ALLOWED_ORIGINS=written)
 

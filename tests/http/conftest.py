@@ -1,4 +1,4 @@
-"""A small app with one route of each kind, behind everything that service/http puts around a handler."""
+"""A small app with one route of each kind, behind everything that service/http adds to a handler."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from inspect import isawaitable
@@ -13,8 +13,7 @@ from sanic.response import empty
 from service.common.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
 from service.common.identity import Identity
 from service.common.models import ConnectionQuery, Input, Query
-from service.http import error_handler, headers, openapi, shielded_tasks
-from service.http import sanic_ext_setup as extensions
+from service.http import error_handler, headers, openapi, sanic_ext_setup, shielded_tasks
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.endpoint import connection, endpoint, json_response
@@ -31,7 +30,7 @@ numbers = count()
 
 
 class OneVerifier:
-    """Knows the one token `good` and the one ticket `once`."""
+    """Accepts the token `good` and the ticket `once`; the token `old` has expired."""
 
     async def verify_scoped_token(self, token: str | None, scope: str) -> Identity:
         if token is None:
@@ -43,7 +42,7 @@ class OneVerifier:
         return CALLER
 
     async def check(self, bearer: Identity) -> None:
-        """Nobody's session ends."""
+        """No session is revoked."""
 
     async def redeem_ticket(self, ticket: str) -> Identity:
         if ticket != "once":
@@ -69,7 +68,7 @@ class Resume(ConnectionQuery):
 
 
 class Receipt(BaseModel):
-    """What the post office gives for a parcel."""
+    """The response to a new parcel."""
 
     user_id: str
     label: str
@@ -83,13 +82,13 @@ def nothing() -> None: ...
 def build(
     *, allowed_origins: Sequence[str] = (ORIGIN,), act: Callable[[], object] = nothing, rate_limits: bool = False
 ) -> Sanic[Any, Any]:
-    """The app; `GET /api/v1/act` calls `act`, and awaits it where it can be awaited."""
+    """Build the app. `GET /api/v1/act` calls `act`, and awaits the result if it is awaitable."""
     app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
     shielded_tasks.install(app)
     limits = app.ctx.rate_limits = RateLimits(None, rate_limits)
     auth = Authentication(OneVerifier(), limits)
-    extensions.install(app, allowed_origins)
+    sanic_ext_setup.install(app, allowed_origins)
     error_handler.install(app)
     headers.install(app)
     bp = Blueprint("parcels", url_prefix="/api/v1/parcels")
@@ -105,7 +104,7 @@ def build(
         errors=(NotFound,),
     )
     async def create(request: Request, caller: Identity, *, body: Parcel) -> HTTPResponse:
-        """Longer words about it."""
+        """A longer description."""
         return json_response(Receipt(user_id=caller.user_id, label=body.label), 201)
 
     @bp.get("")
@@ -119,8 +118,8 @@ def build(
         return json_response()
 
     @bp.delete("/<parcel_id:str>")
-    @endpoint("Lose a parcel", tag="parcels", auth=auth, limit=None, responses={204: None})
-    async def lose(request: Request, caller: Identity, parcel_id: str) -> HTTPResponse:
+    @endpoint("Delete a parcel", tag="parcels", auth=auth, limit=None, responses={204: None})
+    async def delete(request: Request, caller: Identity, parcel_id: str) -> HTTPResponse:
         return json_response()
 
     @bp.get("/stream")

@@ -1,4 +1,4 @@
-"""Cross-origin requests: allowed for the origins that the operator names, and for nobody else."""
+"""CORS: for the configured origins only."""
 
 import pytest
 
@@ -13,8 +13,8 @@ PREFLIGHT = {
 
 
 class TestAllowedOrigin:
-    async def test_may_ask_first(self, client: RestClient) -> None:
-        """The preflight says what the request may have; no token is needed for it."""
+    async def test_preflight_needs_no_token(self, client: RestClient) -> None:
+        """The response lists the allowed headers and methods."""
         response = await client.options("/api/v1/parcels", headers=PREFLIGHT)
         assert 204 == response.status_code
         assert ORIGIN == response.headers["access-control-allow-origin"]
@@ -22,22 +22,22 @@ class TestAllowedOrigin:
         assert "POST" in response.headers["access-control-allow-methods"].split(",")
         assert "600" == response.headers["access-control-max-age"]
 
-    async def test_may_read_the_answer(self, client: RestClient) -> None:
-        """Its body, and when to come back."""
+    async def test_response_is_readable(self, client: RestClient) -> None:
+        """With its body and Retry-After."""
         response = await client.post("/api/v1/parcels", json={"label": "x"}, headers={**SIGNED_IN, "Origin": ORIGIN})
         assert ORIGIN == response.headers["access-control-allow-origin"]
         assert "origin" == response.headers["vary"].lower()
         assert "retry-after" in response.headers["access-control-expose-headers"].split(",")
 
     @pytest.mark.parametrize("path", ["/api/v1/parcels", "/nowhere"])
-    async def test_may_read_a_refusal(self, client: RestClient, path: str) -> None:
-        """Or a client could not tell 401 from a broken network."""
+    async def test_error_is_readable(self, client: RestClient, path: str) -> None:
+        """Otherwise a client could not tell a 401 from a network failure."""
         response = await client.post(path, json={}, headers={"Origin": ORIGIN})
         assert response.status_code in (401, 404)
         assert ORIGIN == response.headers["access-control-allow-origin"]
 
-    async def test_gets_no_credentials(self, client: RestClient) -> None:
-        """A browser that adds cookies of its own accord is not what we ask for."""
+    async def test_credentials_are_not_allowed(self, client: RestClient) -> None:
+        """No cookies are involved."""
         response = await client.options("/api/v1/parcels", headers=PREFLIGHT)
         assert "access-control-allow-credentials" not in response.headers
 
@@ -54,16 +54,15 @@ class TestOtherOrigin:
             "https://front.example:8443",
         ],
     )
-    async def test_is_told_nothing(self, client: RestClient, origin: str) -> None:
-        """No header of CORS, neither before nor with the answer."""
+    async def test_gets_no_cors_headers(self, client: RestClient, origin: str) -> None:
+        """Neither in a preflight nor in a response."""
         for response in (
             await client.options("/api/v1/parcels", headers=PREFLIGHT | {"Origin": origin}),
             await client.get("/api/v1/parcels", headers={"Origin": origin}),
         ):
             assert [] == [name for name in response.headers if name.startswith("access-control-allow-")]
 
-    async def test_has_no_wildcard_by_default(self) -> None:
-        """Without configured origins there is no CORS at all."""
+    async def test_no_cors_without_configured_origins(self) -> None:
         async with serving(build(allowed_origins=())) as client:
             response = await client.options("/api/v1/parcels", headers=PREFLIGHT)
         assert [] == [name for name in response.headers if name.startswith("access-control-")]

@@ -1,4 +1,4 @@
-"""What comes in through `@endpoint`: signed in, read and checked before a handler sees it."""
+"""`@endpoint` and `@connection`: authentication, validation and rate limits."""
 
 from typing import Any
 
@@ -16,9 +16,8 @@ async def post(client: RestClient, body: str | bytes, headers: dict[str, str] = 
     return response.status_code, response.json()
 
 
-class TestSigningIn:
-    async def test_hands_the_caller_to_the_handler(self, client: RestClient) -> None:
-        """The handler is given who is calling, and its model."""
+class TestAuthentication:
+    async def test_passes_caller_and_body_to_the_handler(self, client: RestClient) -> None:
         status, answer = await post(client, '{"label": "books"}')
         assert (201, CALLER.user_id, "books") == (status, answer["user_id"], answer["label"])
 
@@ -34,7 +33,7 @@ class TestSigningIn:
             ("Bearer good more", "token_invalid"),
         ],
     )
-    async def test_refuses_a_stranger_before_anything_else(
+    async def test_rejects_a_missing_or_invalid_token_before_anything_else(
         self, client: RestClient, header: str | None, code: str
     ) -> None:
         """401, whatever the body is like."""
@@ -43,41 +42,40 @@ class TestSigningIn:
         assert (401, code) == (status, answer["code"])
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-    async def test_takes_the_scheme_in_any_case(self, client: RestClient, scheme: str) -> None:
+    async def test_the_scheme_is_case_insensitive(self, client: RestClient, scheme: str) -> None:
         """RFC 9110, 11.1."""
         response = await client.delete("/api/v1/parcels/1", headers={"Authorization": f"{scheme} good"})
         assert (204, b"") == (response.status_code, response.content)
 
-    async def test_takes_no_token_from_a_url(self, client: RestClient) -> None:
-        """Only sockets and streams may be opened with one: of others the URL is logged on the way."""
+    async def test_ignores_a_token_in_the_url(self, client: RestClient) -> None:
+        """Only sockets and streams accept it there: URLs end up in logs."""
         response = await client.delete("/api/v1/parcels/1?token=good")
         assert 401 == response.status_code
 
 
 class TestConnection:
     @pytest.mark.parametrize("query", ["token=good", "ticket=once", "ticket=once&token=bad"])
-    async def test_takes_a_token_or_a_ticket_from_the_url(self, client: RestClient, query: str) -> None:
-        """A browser can give a socket or a stream no header. A ticket goes first."""
+    async def test_accepts_a_token_or_ticket_in_the_url(self, client: RestClient, query: str) -> None:
+        """A browser cannot set headers for sockets and streams. A ticket takes precedence."""
         response = await client.get(f"/api/v1/parcels/stream?{query}&last_seq=7&cache=1")
         assert {"user_id": CALLER.user_id, "last_seq": 7} == response.json()
 
-    async def test_takes_the_header_too(self, client: RestClient) -> None:
-        """Of clients that can."""
+    async def test_accepts_the_authorization_header(self, client: RestClient) -> None:
         assert 200 == (await client.get("/api/v1/parcels/stream", headers=SIGNED_IN)).status_code
 
     @pytest.mark.parametrize(("query", "code"), [("", "token_missing"), ("ticket=spent", "token_invalid")])
-    async def test_refuses_a_stranger(self, client: RestClient, query: str, code: str) -> None:
-        """A spent ticket does not fall back on a token."""
+    async def test_rejects_a_missing_token_or_used_ticket(self, client: RestClient, query: str, code: str) -> None:
+        """A used ticket does not fall back to a token."""
         response = await client.get(f"/api/v1/parcels/stream?{query}")
         assert (401, code) == (response.status_code, response.json()["code"])
 
-    async def test_refuses_a_query_of_the_wrong_kind(self, client: RestClient) -> None:
-        """Unknown parameters pass, known ones are what they should be."""
+    async def test_rejects_an_invalid_query(self, client: RestClient) -> None:
+        """Unknown parameters are ignored, known ones validated."""
         response = await client.get("/api/v1/parcels/stream?token=good&last_seq=x")
         assert (422, "last_seq") == (response.status_code, response.json()["errors"][0]["field"])
 
-    async def test_has_no_head(self, client: RestClient) -> None:
-        """A HEAD would open the connection without wanting it."""
+    async def test_rejects_head(self, client: RestClient) -> None:
+        """It would open the connection for nothing."""
         response = await client.head("/api/v1/parcels/stream?token=good")
         assert (405, "GET") == (response.status_code, response.headers["allow"])
 
@@ -106,14 +104,13 @@ class TestBody:
             ),
         ],
     )
-    async def test_refuses_what_is_not_json(self, client: RestClient, body: str | bytes) -> None:
-        """400 malformed_json: unfinished, invalid, not UTF-8, nested or long beyond reason."""
+    async def test_rejects_malformed_json(self, client: RestClient, body: str | bytes) -> None:
+        """400 malformed_json: incomplete, invalid, not UTF-8, too deeply nested, or too long a number."""
         status, answer = await post(client, body)
         assert (400, "malformed_json") == (status, answer["code"])
 
     @pytest.mark.parametrize("body", ["[]", "null", '"label"', "1", "true"])
-    async def test_refuses_what_is_no_object(self, client: RestClient, body: str) -> None:
-        """422: JSON, but not a body of ours."""
+    async def test_rejects_json_that_is_not_an_object(self, client: RestClient, body: str) -> None:
         status, answer = await post(client, body)
         assert (422, "validation_failed", "body") == (status, answer["code"], answer["errors"][0]["field"])
 
@@ -146,28 +143,30 @@ class TestBody:
             ('{"label": "x", "\\ud800": 1}', "body"),
         ],
     )
-    async def test_names_the_field_that_is_wrong(self, client: RestClient, body: str | bytes, field: str) -> None:
-        """422 with its path: types as they are, no operators, no unknown fields, no half characters."""
+    async def test_reports_the_path_of_an_invalid_field(
+        self, client: RestClient, body: str | bytes, field: str
+    ) -> None:
+        """Values are not converted; operators, unknown fields and lone surrogates are rejected."""
         status, answer = await post(client, body)
         assert (422, "validation_failed") == (status, answer["code"])
         assert [field] == [problem["field"] for problem in answer["errors"]]
         assert answer["errors"][0]["message"]
 
-    async def test_lets_whole_characters_through(self, client: RestClient) -> None:
+    async def test_accepts_surrogate_pairs(self, client: RestClient) -> None:
         """An emoji may be written as a pair of escapes, or as itself."""
         assert "😀😀" == (await post(client, '{"label": "\\ud83d\\ude00😀"}'))[1]["label"]
 
-    async def test_takes_the_last_of_two_values(self, client: RestClient) -> None:
-        """RFC 8259, 4: what most readers do. Whoever checks the body before us should not see another one."""
+    async def test_the_last_of_two_equal_keys_counts(self, client: RestClient) -> None:
+        """RFC 8259, 4: as in most parsers, so that a filter in front sees the same value."""
         assert "b" == (await post(client, '{"label": "a", "label": "b"}'))[1]["label"]
 
-    async def test_survives_deep_nesting(self, client: RestClient) -> None:
-        """A model that refers to itself ends in a refusal, not in a fault."""
+    async def test_deep_nesting_is_a_validation_error(self, client: RestClient) -> None:
+        """A model that refers to itself does not exhaust the stack."""
         status, _ = await post(client, '{"inside":' * 900 + "{}" + "}" * 900)
         assert 422 == status
 
-    async def test_takes_as_much_as_it_says(self, client: RestClient) -> None:
-        """Up to the bound the model decides; one byte beyond it is 413."""
+    async def test_a_body_may_be_as_long_as_the_limit(self, client: RestClient) -> None:
+        """One byte more is 413."""
         frame = len('{"label": ""}')
         status, _ = await post(client, '{"label": "' + "x" * (MAX_BODY_BYTES - frame) + '"}')
         assert 422 == status
@@ -183,20 +182,20 @@ class TestBody:
             "text/plain;application/json",
         ],
     )
-    async def test_refuses_the_forms_of_other_sites(self, client: RestClient, kind: str) -> None:
-        """A page elsewhere can send these without being asked whether it may."""
+    async def test_rejects_the_content_types_of_forms(self, client: RestClient, kind: str) -> None:
+        """A page of another origin can send these without a preflight."""
         status, answer = await post(client, '{"label": "x"}', SIGNED_IN | {"Content-Type": kind})
         assert (415, "unsupported_media_type") == (status, answer["code"])
 
     @pytest.mark.parametrize(
         "kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/merge-patch+json"]
     )
-    async def test_takes_every_spelling_of_json(self, client: RestClient, kind: str) -> None:
+    async def test_accepts_all_json_content_types(self, client: RestClient, kind: str) -> None:
         """Parameters, case and suffix do not matter."""
         assert 201 == (await post(client, '{"label": "x"}', SIGNED_IN | {"Content-Type": kind}))[0]
 
-    async def test_takes_a_body_that_says_nothing_of_itself(self, client: RestClient) -> None:
-        """For a client that is no browser and does not care."""
+    async def test_accepts_a_missing_content_type(self, client: RestClient) -> None:
+        """Some clients that are not browsers omit it."""
         assert 201 == (await post(client, b'{"label": "x"}', SIGNED_IN))[0]
 
 
@@ -223,13 +222,12 @@ class TestLimit:
 
 
 class TestQuery:
-    async def test_reads_numbers_and_truths(self, client: RestClient) -> None:
-        """A query string has only text; the model says what it means."""
+    async def test_parses_numbers_and_booleans(self, client: RestClient) -> None:
         response = await client.get("/api/v1/parcels?limit=5&unread=1&query=%C3%A4")
         assert {"query": "ä", "limit": 5, "unread": True} == response.json()
 
     async def test_has_defaults(self, client: RestClient) -> None:
-        """What is not said, or said without a value, is what the model says."""
+        """For missing and for empty parameters."""
         assert {"query": "", "limit": 20, "unread": False} == (await client.get("/api/v1/parcels?query=")).json()
 
     @pytest.mark.parametrize(
@@ -245,12 +243,12 @@ class TestQuery:
             ("unread=perhaps", "unread"),
         ],
     )
-    async def test_names_the_parameter_that_is_wrong(self, client: RestClient, query: str, field: str) -> None:
-        """422: repeated and unknown parameters as well."""
+    async def test_reports_an_invalid_parameter(self, client: RestClient, query: str, field: str) -> None:
+        """422, also for repeated and unknown parameters."""
         response = await client.get(f"/api/v1/parcels?{query}")
         assert (422, "validation_failed") == (response.status_code, response.json()["code"])
         assert [field] == [problem["field"] for problem in response.json()["errors"]]
 
-    async def test_makes_text_of_what_is_no_utf_8(self, client: RestClient) -> None:
-        """Bytes that are no character become the one that stands for it."""
+    async def test_replaces_invalid_utf_8(self, client: RestClient) -> None:
+        """By U+FFFD."""
         assert "\ufffd" == (await client.get("/api/v1/parcels?query=%ff")).json()["query"]

@@ -1,4 +1,4 @@
-"""How much one may do in a while."""
+"""Rate limits and the limit of connections."""
 
 import asyncio
 import time
@@ -25,8 +25,8 @@ SHARED = RateLimit("tests", "3/minute")
 SHORT = RateLimit("short", "2/second")
 
 
-async def passing(store: RateLimits, limit: RateLimit, *keys: str, times: int = 10) -> int:
-    """How many of `times` tries pass."""
+async def count_passed(store: RateLimits, limit: RateLimit, *keys: str, times: int = 10) -> int:
+    """Check the limit `times` times; return how often it passed."""
     passed = 0
     for _ in range(times):
         try:
@@ -38,7 +38,7 @@ async def passing(store: RateLimits, limit: RateLimit, *keys: str, times: int = 
 
 
 def relay_to(redis_url: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-    """What a server does that passes everything on to that Redis."""
+    """Return a connection handler that forwards everything to that Redis."""
     parts = urlsplit(redis_url)
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,14 +56,13 @@ def relay_to(redis_url: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWr
     return relay
 
 
-class TestRules:
+class TestRateLimits:
     @pytest.mark.parametrize("limit", [value for value in vars(limits).values() if isinstance(value, RateLimit)])
-    def test_can_be_read(self, limit: RateLimit) -> None:
-        """Each says at least one limit."""
+    def test_can_be_parsed(self, limit: RateLimit) -> None:
         assert limit.items
 
-    def test_have_names_of_their_own(self) -> None:
-        """Two of one name would count together."""
+    def test_have_unique_names(self) -> None:
+        """Two limits of one name would share their counters."""
         names = [value.name for value in vars(limits).values() if isinstance(value, RateLimit)]
         assert len(names) == len(set(names))
 
@@ -82,20 +81,19 @@ class TestRoutes:
 
 
 class TestShared:
-    async def test_stops_after_the_amount(self, redis: Redis, datastores: Datastores) -> None:
-        """And says when it goes on."""
+    async def test_rejects_requests_beyond_the_limit(self, redis: Redis, datastores: Datastores) -> None:
+        """With the seconds to wait."""
         store = RateLimits(datastores.redis_url, True)
-        assert 3 == await passing(store, SHARED, "alice")
+        assert 3 == await count_passed(store, SHARED, "alice")
         with pytest.raises(RateLimited) as caught:
             await store.check(SHARED, "alice")
         assert caught.value.retry_after
         assert 50 < caught.value.retry_after <= 60
         await store.close()
 
-    async def test_goes_on_when_it_said(self, redis: Redis, datastores: Datastores) -> None:
-        """Retry-After is kept."""
+    async def test_accepts_requests_after_retry_after(self, redis: Redis, datastores: Datastores) -> None:
         store = RateLimits(datastores.redis_url, True)
-        assert 2 == await passing(store, SHORT, "alice", times=3)
+        assert 2 == await count_passed(store, SHORT, "alice", times=3)
         with pytest.raises(RateLimited) as caught:
             await store.check(SHORT, "alice")
         assert caught.value.retry_after
@@ -103,34 +101,32 @@ class TestShared:
         await store.check(SHORT, "alice")
         await store.close()
 
-    async def test_counts_all_processes_together(self, redis: Redis, datastores: Datastores) -> None:
-        """Two stores are two processes; they know of each other by Redis alone."""
+    async def test_processes_share_their_counters(self, redis: Redis, datastores: Datastores) -> None:
+        """Two RateLimits are like two processes: they share only Redis."""
         one, two = RateLimits(datastores.redis_url, True), RateLimits(datastores.redis_url, True)
-        assert 3 == await passing(one, SHARED, "alice") + await passing(two, SHARED, "alice")
+        assert 3 == await count_passed(one, SHARED, "alice") + await count_passed(two, SHARED, "alice")
         await one.close()
         await two.close()
 
-    async def test_counts_each_key_and_rule_for_itself(self, redis: Redis, datastores: Datastores) -> None:
-        """Bob is not stopped by Alice, nor Alice's sign-in by her registration."""
+    async def test_keys_and_limits_are_counted_separately(self, redis: Redis, datastores: Datastores) -> None:
         store = RateLimits(datastores.redis_url, True)
-        assert 3 == await passing(store, SHARED, "alice")
-        assert 3 == await passing(store, SHARED, "bob")
-        assert 2 == await passing(store, SHORT, "alice", times=3)
+        assert 3 == await count_passed(store, SHARED, "alice")
+        assert 3 == await count_passed(store, SHARED, "bob")
+        assert 2 == await count_passed(store, SHORT, "alice", times=3)
         await store.close()
 
-    async def test_counts_together_on_a_cluster_and_apart_while_its_node_is_away(self, tmp_path: Path) -> None:
-        """Whichever node each process was told of; its own count takes over, as with any Redis that is away."""
+    async def test_a_cluster_shares_counters_until_its_node_fails(self, tmp_path: Path) -> None:
+        """While the node is down, each process counts for itself."""
         async with cluster(tmp_path / "cluster") as nodes:
             one, two = (RateLimits(node.url, True) for node in nodes.nodes[:2])
-            assert 2 == await passing(one, SHARED, "alice", times=2)
-            assert 1 == await passing(two, SHARED, "alice")
+            assert 2 == await count_passed(one, SHARED, "alice", times=2)
+            assert 1 == await count_passed(two, SHARED, "alice")
             await (await nodes.owner(limits.TAG)).kill()
-            assert 3 == await passing(one, SHARED, "alice")
+            assert 3 == await count_passed(one, SHARED, "alice")
             await one.close()
             await two.close()
 
-    async def test_keeps_its_keys_together(self, redis: Redis, datastores: Datastores) -> None:
-        """All of Loa's keys begin alike, and these go away by themselves."""
+    async def test_all_keys_have_the_prefix_and_expire(self, redis: Redis, datastores: Datastores) -> None:
         store = RateLimits(datastores.redis_url, True)
         await store.check(SHARED, "alice")
         keys = await redis.keys("*")
@@ -141,19 +137,17 @@ class TestShared:
 
 
 class TestWithoutRedis:
-    async def test_each_process_counts_for_itself(self) -> None:
-        """Nowhere to share: the limits hold all the same."""
+    async def test_without_redis_url_each_process_counts_for_itself(self) -> None:
         store = RateLimits(None, True)
-        assert 3 == await passing(store, SHARED, "alice")
+        assert 3 == await count_passed(store, SHARED, "alice")
 
-    async def test_holds_while_redis_is_away(self) -> None:
-        """An outage is no time for unlimited guessing."""
+    async def test_limits_apply_while_redis_is_down(self) -> None:
         store = RateLimits(f"redis://127.0.0.1:{free_port()}", True)
-        assert 3 == await passing(store, SHARED, "alice")
+        assert 3 == await count_passed(store, SHARED, "alice")
         await store.close()
 
-    async def test_waits_once_for_a_redis_that_hangs(self) -> None:
-        """One request pays the timeout, and the hundred after it do not."""
+    async def test_only_one_request_waits_for_a_hanging_redis(self) -> None:
+        """The next hundred do not."""
 
         async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
@@ -162,43 +156,43 @@ class TestWithoutRedis:
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         store = RateLimits(f"redis://127.0.0.1:{port}", True)
-        begun = time.monotonic()
+        started = time.monotonic()
         for number in range(100):
             await store.check(SHARED, str(number))
-        assert time.monotonic() - begun < 3 * limits.TIMEOUT
+        assert time.monotonic() - started < 3 * limits.TIMEOUT
         await store.close()
         server.close()
 
-    async def test_shares_again_when_redis_is_back(
+    async def test_counters_are_shared_again_when_redis_is_back(
         self, redis: Redis, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """After a pause the next request tries, and what was used up elsewhere counts again."""
+        """After REDIS_COOLDOWN the next request tries Redis."""
         monkeypatch.setattr(limits, "REDIS_COOLDOWN", 0.05)
         elsewhere = RateLimits(datastores.redis_url, True)
-        assert 3 == await passing(elsewhere, SHARED, "alice")
+        assert 3 == await count_passed(elsewhere, SHARED, "alice")
         port = free_port()
         store = RateLimits(f"redis://127.0.0.1:{port}?{urlsplit(datastores.redis_url).query}", True)
-        assert 3 == await passing(store, SHARED, "alice")
+        assert 3 == await count_passed(store, SHARED, "alice")
         async with await asyncio.start_server(relay_to(datastores.redis_url), "127.0.0.1", port):
             await asyncio.sleep(0.06)
-            assert 0 == await passing(store, SHARED, "alice")
+            assert 0 == await count_passed(store, SHARED, "alice")
             await store.close()
         await elsewhere.close()
 
 
 class TestOff:
-    async def test_stops_nobody(self) -> None:
+    async def test_nothing_is_limited(self) -> None:
         """RATE_LIMITS=off is for load tests."""
         store = RateLimits(None, False)
-        assert 10 == await passing(store, SHARED, "alice")
+        assert 10 == await count_passed(store, SHARED, "alice")
         ConnectionLimit(lambda user_id: range(1000), False).check("alice")
 
 
-class TestConnectionBound:
-    def test_stops_one_user_at_the_bound(self) -> None:
-        """The one that would be one too many, and nobody else."""
-        open_ones = {"alice": range(2), "bob": range(1)}
-        limit = ConnectionLimit(lambda user_id: open_ones.get(user_id, ()), True, limit=2)
+class TestConnectionLimit:
+    def test_limits_the_connections_of_one_user(self) -> None:
+        """Other users are not affected."""
+        open_connections = {"alice": range(2), "bob": range(1)}
+        limit = ConnectionLimit(lambda user_id: open_connections.get(user_id, ()), True, limit=2)
         with pytest.raises(RateLimited):
             limit.check("alice")
         limit.check("bob")
@@ -206,7 +200,7 @@ class TestConnectionBound:
 
 
 class Peer:
-    """What Sanic knows of a connection."""
+    """The attributes of a connection that Sanic reads."""
 
     client_port = 1
     ssl = False
@@ -228,35 +222,34 @@ class TestAddress:
         request.conn_info = Peer(peer)  # type: ignore[assignment]
         return limits.address(request)
 
-    def test_is_the_peer(self, app: Sanic[Any, Any]) -> None:
-        """Without a proxy, whatever the client says."""
+    def test_is_the_peer_without_a_proxy(self, app: Sanic[Any, Any]) -> None:
+        """Whatever X-Forwarded-For says."""
         assert "1.2.3.4" == self.address(app, "1.2.3.4")
         assert "1.2.3.4" == self.address(app, "1.2.3.4", "9.9.9.9")
 
-    def test_is_what_the_proxy_says(self, app: Sanic[Any, Any]) -> None:
-        """Behind one, the last entry; what the client wrote in front of it is not read."""
+    def test_is_the_last_forwarded_address_behind_a_proxy(self, app: Sanic[Any, Any]) -> None:
+        """The client itself may have written the entries before it."""
         app.config.PROXIES_COUNT = 1
         assert "1.2.3.4" == self.address(app, "10.0.0.1", "1.2.3.4")
         assert "1.2.3.4" == self.address(app, "10.0.0.1", "9.9.9.9, 8.8.8.8, 1.2.3.4")
 
-    def test_is_the_peer_where_the_proxy_says_nothing(self, app: Sanic[Any, Any]) -> None:
-        """Whoever came past the proxy is not nobody."""
+    def test_is_the_peer_if_the_proxy_sends_no_header(self, app: Sanic[Any, Any]) -> None:
         app.config.PROXIES_COUNT = 1
         assert "1.2.3.4" == self.address(app, "1.2.3.4")
 
-    def test_is_one_for_a_network_of_ipv6(self, app: Sanic[Any, Any]) -> None:
-        """Everyone with IPv6 has 2^64 addresses to change between."""
+    def test_is_the_64_bit_network_of_an_ipv6_address(self, app: Sanic[Any, Any]) -> None:
+        """A client with IPv6 can choose among 2^64 addresses."""
         app.config.PROXIES_COUNT = 1
         first = self.address(app, "::1", "2001:db8:1:2::1")
         assert "2001:db8:1:2::/64" == first
         assert first == self.address(app, "::1", "2001:db8:1:2:ffff::9")
         assert first != self.address(app, "::1", "2001:db8:1:3::1")
 
-    def test_is_one_for_both_spellings_of_ipv4(self, app: Sanic[Any, Any]) -> None:
-        """A socket of both kinds shows an IPv4 peer as IPv6."""
+    def test_is_ipv4_for_a_mapped_address(self, app: Sanic[Any, Any]) -> None:
+        """A dual-stack socket shows an IPv4 peer as IPv6."""
         assert "1.2.3.4" == self.address(app, "::ffff:1.2.3.4")
 
-    def test_is_bounded(self, app: Sanic[Any, Any]) -> None:
+    def test_is_truncated(self, app: Sanic[Any, Any]) -> None:
         """It becomes a key in Redis."""
         app.config.PROXIES_COUNT = 1
         assert 64 == len(self.address(app, "1.2.3.4", "x" * 1000))

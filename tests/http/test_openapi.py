@@ -26,7 +26,7 @@ class TestDocument:
         """Summary, description, authentication, request body and response."""
         operation = document["paths"]["/api/v1/parcels"]["post"]
         assert "Send a parcel" == operation["summary"]
-        assert "Longer words about it." == operation["description"]
+        assert "A longer description." == operation["description"]
         assert ["parcels"] == operation["tags"]
         assert [{"bearer": []}] == operation["security"]
         assert {"$ref": "#/components/schemas/Parcel"} == operation["requestBody"]["content"]["application/json"][

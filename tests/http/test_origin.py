@@ -1,4 +1,4 @@
-"""Which browsers may open a socket or a stream."""
+"""Which origins may open a socket or stream."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def passes(app: Sanic[Any, Any], *headers: tuple[str, str]) -> bool:
 
 
 class TestPlainServer:
-    """Nothing in front of it."""
+    """Without a proxy."""
 
     @pytest.mark.parametrize(
         ("origin", "host"),
@@ -43,7 +43,7 @@ class TestPlainServer:
             ("http://localhost:8000", "localhost:8000"),
             ("http://[::1]:8000", "[::1]:8000"),
             ("http://CHAT.example", "chat.EXAMPLE"),
-            # A proxy that ends TLS and says nothing of it.
+            # A proxy that terminates TLS without saying so.
             ("https://chat.example", "chat.example"),
             ("https://chat.example", "chat.example:443"),
             # Configured.
@@ -52,8 +52,8 @@ class TestPlainServer:
             ("http://localhost:5173", "localhost:8000"),
         ],
     )
-    def test_lets_its_own_pages_and_the_configured_in(self, app: Sanic[Any, Any], origin: str, host: str) -> None:
-        """The same host and port as the request, or one of the list."""
+    def test_accepts_its_own_and_configured_origins(self, app: Sanic[Any, Any], origin: str, host: str) -> None:
+        """The host and port of the request, or an origin of the list."""
         assert passes(app, ("origin", origin), ("host", host))
 
     @pytest.mark.parametrize(
@@ -78,22 +78,21 @@ class TestPlainServer:
             ("https://front.example, https://evil.example", "chat.example"),
         ],
     )
-    def test_keeps_foreign_pages_out(self, app: Sanic[Any, Any], origin: str, host: str) -> None:
-        """Another host, port or scheme; no page at all; no port that is a number."""
+    def test_rejects_other_origins(self, app: Sanic[Any, Any], origin: str, host: str) -> None:
+        """Another host, port or scheme, or something that is not an origin."""
         assert not passes(app, ("origin", origin), ("host", host))
 
-    def test_lets_in_who_is_no_browser(self, app: Sanic[Any, Any]) -> None:
-        """Only browsers send an Origin, and only their users need this protection."""
+    def test_accepts_a_request_without_origin(self, app: Sanic[Any, Any]) -> None:
+        """It does not come from a browser."""
         assert passes(app, ("host", "chat.example"))
 
-    def test_keeps_out_who_sends_two(self, app: Sanic[Any, Any]) -> None:
-        """One of them may be the right one."""
+    def test_rejects_two_origins(self, app: Sanic[Any, Any]) -> None:
         assert not passes(
             app, ("origin", "http://chat.example"), ("origin", "https://evil.example"), ("host", "chat.example")
         )
 
-    def test_does_not_believe_forwarded_headers(self, app: Sanic[Any, Any]) -> None:
-        """No proxy is configured, so whoever sends them made them up."""
+    def test_ignores_forwarded_headers(self, app: Sanic[Any, Any]) -> None:
+        """Without a trusted proxy the client itself sent them."""
         assert not passes(
             app,
             ("origin", "https://evil.example"),
@@ -104,7 +103,7 @@ class TestPlainServer:
 
 
 class TestBehindProxy:
-    """PROXIES_COUNT says that one is in front, and it says what it was asked for."""
+    """Behind one trusted proxy, which sends X-Forwarded headers."""
 
     @pytest.fixture
     def app(self, app: Sanic[Any, Any]) -> Sanic[Any, Any]:
@@ -115,16 +114,15 @@ class TestBehindProxy:
         ("origin", "scheme", "allowed"),
         [
             ("https://chat.example", "https", True),
-            # The page may have been written by anyone on the way.
+            # Anyone on the network may have modified the page.
             ("http://chat.example", "https", False),
             ("http://chat.example", "http", True),
             ("https://evil.example", "https", False),
         ],
     )
-    def test_compares_with_what_the_proxy_was_asked_for(
+    def test_compares_with_the_forwarded_host_and_scheme(
         self, app: Sanic[Any, Any], origin: str, scheme: str, allowed: bool
     ) -> None:
-        """Host and scheme are the public ones."""
         assert allowed == passes(
             app,
             ("origin", origin),
@@ -134,8 +132,8 @@ class TestBehindProxy:
             ("x-forwarded-proto", scheme),
         )
 
-    def test_falls_back_on_the_host(self, app: Sanic[Any, Any]) -> None:
-        """Heroku passes Host on and says only the scheme."""
+    def test_falls_back_to_the_host_header(self, app: Sanic[Any, Any]) -> None:
+        """Heroku keeps Host and adds only the scheme."""
         assert passes(
             app,
             ("origin", "https://chat.example"),

@@ -1,4 +1,4 @@
-"""One line, one count and one name for each request."""
+"""The log line, the metrics and the id of a request."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -11,8 +11,8 @@ from pymongo.errors import AutoReconnect
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.common.errors import Unavailable
-from service.http import metrics as exposition
-from service.http import request_log as requests
+from service.http import metrics as metrics_routes
+from service.http import request_log
 from service.telemetry import logs
 from service.telemetry.metrics import Metrics
 from tests.http.conftest import CALLER, SIGNED_IN, build
@@ -24,8 +24,8 @@ async def serving_with_telemetry(act: Callable[[], object]) -> AsyncIterator[Res
     logs.configure("INFO")
     app = build(act=act)
     metrics = Metrics()
-    requests.install(app, metrics)
-    app.blueprint(exposition.blueprint(metrics))
+    request_log.install(app, metrics)
+    app.blueprint(metrics_routes.blueprint(metrics))
     async with serving(app) as client:
         yield client
     structlog.reset_defaults()
@@ -46,10 +46,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 class TestLine:
-    async def test_says_what_was_asked_and_how_it_went(
+    async def test_has_route_status_user_and_duration(
         self, client: RestClient, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """The route's template, not the URL; who it was; how long it took."""
+        """The route template instead of the URL."""
         response = await client.delete("/api/v1/parcels/12345", headers=SIGNED_IN)
         (line,) = lines(capsys)
         assert ("request", "DELETE", "/api/v1/parcels/<parcel_id:str>", 204) == (
@@ -63,8 +63,10 @@ class TestLine:
         assert 0 <= line["ms"] < 1000
         assert 0 == line["bytes"]
 
-    async def test_never_holds_a_query_or_a_body(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
-        """Whatever a token is called, and whether the request is right or wrong."""
+    async def test_contains_neither_query_nor_body(
+        self, client: RestClient, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Of valid and invalid requests."""
         for path in ("/api/v1/parcels/stream?token=hunter2", "/nowhere?hunter2=1", "/api/v1/act?ticket=hunter2"):
             await client.get(path)
         await client.post("/api/v1/parcels", json={"label": "hunter2", "more": "hunter2"}, headers=SIGNED_IN)
@@ -72,8 +74,10 @@ class TestLine:
         assert "request_failed" in written
         assert "hunter2" not in written
 
-    async def test_of_a_fault_has_its_traceback(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
-        """Under the same name, so that whoever reports it finds it."""
+    async def test_of_an_internal_error_has_a_traceback(
+        self, client: RestClient, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Under the request id that the client sees."""
         response = await client.get("/api/v1/act")
         failed, answered = lines(capsys)
         assert ("request_failed", 500) == (failed["event"], answered["status"])
@@ -81,8 +85,7 @@ class TestLine:
         assert "test_request_log.py" in failed["exception"]
         assert "RuntimeError: It broke at ?token=…" in failed["exception"]
 
-    async def test_of_a_refusal_has_its_code(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
-        """The one that the client was told."""
+    async def test_of_an_error_has_its_code(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
         await client.delete("/api/v1/parcels/1")
         await client.put("/api/v1/parcels")
         assert [(401, "token_missing"), (405, "method_not_allowed")] == [
@@ -90,10 +93,10 @@ class TestLine:
         ]
 
     @pytest.mark.parametrize(("cause", "store"), [(AutoReconnect("x"), "mongodb"), (RedisConnectionError(), "redis")])
-    async def test_of_an_outage_says_what_is_away(
+    async def test_of_an_outage_names_the_datastore(
         self, capsys: pytest.CaptureFixture[str], cause: Exception, store: str
     ) -> None:
-        """And it is counted."""
+        """It is counted, too."""
 
         def act() -> None:
             raise Unavailable from cause
@@ -107,42 +110,44 @@ class TestLine:
             counted = f'loa_datastore_errors_total{{kind="{kind}",store="{store}"}} 1.0'
             assert counted in (await client.get("/metrics")).text
 
-    async def test_of_an_unknown_path_is_bounded(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
-        """It is the client's own text."""
+    async def test_of_an_unknown_path_is_truncated(
+        self, client: RestClient, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The client chose it."""
         await client.get("/" + "x" * 5000)
         (line,) = lines(capsys)
-        assert requests.MAX_PATH == len(line["path"])
+        assert request_log.MAX_PATH == len(line["path"])
 
-    async def test_of_one_who_probes_is_left_out(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
-        """Machines ask every few seconds."""
+    async def test_of_a_probe_is_omitted(self, client: RestClient, capsys: pytest.CaptureFixture[str]) -> None:
+        """Machines send one every few seconds."""
         await client.get("/metrics")
         assert [] == lines(capsys)
 
 
-class TestName:
+class TestRequestId:
     @pytest.mark.parametrize("name", ["a", "x" * 64, "3f2c/9_1.b:c+d=", "7d9f4a0e-1c1f-4a34-9d2a-7b1d3c5e8f10"])
-    async def test_is_the_clients(self, client: RestClient, name: str) -> None:
-        """A router or client that names its request finds it under that name."""
+    async def test_is_taken_from_the_client(self, client: RestClient, name: str) -> None:
+        """A router or client finds its request by its own id."""
         response = await client.get("/api/v1/cached", headers={"X-Request-ID": name})
         assert name == response.headers["x-request-id"]
 
     @pytest.mark.parametrize("name", ["", "x" * 65, "a b", 'a"b', "a\tb", "é", "a;b", "<b>"])
-    async def test_is_ours_where_the_clients_is_none(self, client: RestClient, name: str) -> None:
-        """What would have to be escaped, or is too long, is not taken over."""
+    async def test_is_generated_if_the_client_sends_an_invalid_one(self, client: RestClient, name: str) -> None:
+        """Too long, or with characters that need escaping."""
         response = await client.get("/api/v1/cached", headers={"X-Request-ID": name.encode("latin-1")})
         assert response.headers["x-request-id"] != name
         assert 32 == len(response.headers["x-request-id"])
 
-    async def test_does_not_stay_on_the_connection(self, client: RestClient) -> None:
-        """The next request on the same connection has another."""
+    async def test_is_not_reused_by_the_next_request(self, client: RestClient) -> None:
+        """On the same connection."""
         first = await client.get("/api/v1/cached", headers={"X-Request-ID": "mine"})
         second = await client.get("/api/v1/cached")
         assert "mine" == first.headers["x-request-id"] != second.headers["x-request-id"]
 
 
-class TestCount:
-    async def test_is_by_route_and_not_by_url(self, client: RestClient) -> None:
-        """However many ids and unknown paths there are, the labels are few."""
+class TestMetrics:
+    async def test_is_labelled_by_route(self, client: RestClient) -> None:
+        """Any number of ids and unknown paths yields few series."""
         for number in range(5):
             await client.delete(f"/api/v1/parcels/{number}", headers=SIGNED_IN)
             await client.get(f"/nowhere/{number}")

@@ -1,4 +1,4 @@
-"""A receiver of traces: OTLP over HTTP, as a collector takes them."""
+"""A trace collector: OTLP over HTTP."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Receiver:
-    """Listens on `endpoint` from `with` on. `spans`: all that came; `bodies`: how they came."""
+    """Listens on `endpoint` within a `with` block. `spans`: all received spans; `bodies`: the raw requests."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -51,8 +51,8 @@ class Receiver:
         self._thread.join()
         self._server.server_close()
 
-    def under(self, parent: Span) -> list[str]:
-        """The names of the steps of a span."""
+    def child_names(self, parent: Span) -> list[str]:
+        """Return the names of the children of a span."""
         return [span.name for span in self.children(parent)]
 
     def children(self, parent: Span) -> list[Span]:

@@ -1,4 +1,4 @@
-"""The Grafana dashboard asks for what there is, and leaves nothing out."""
+"""The Grafana dashboard shows all metrics and no others."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def expressions() -> Iterator[str]:
 
 
 async def exposed() -> dict[str, str]:
-    """The metrics of a server, and the type of each."""
+    """Return the metrics of a server with their types."""
     metrics = Metrics()
     metrics.set_gauge_sources(GaugeSources({}, lambda: True, lambda: 0.0, lambda: 0, QueueStats))
     await metrics.start()
@@ -33,30 +33,29 @@ async def exposed() -> dict[str, str]:
 
 
 def series(types: dict[str, str]) -> set[str]:
-    """What Prometheus calls them."""
+    """Return the names of the time series in Prometheus."""
     suffixes = {"histogram": ("_bucket", "_sum", "_count")}
     return {name + suffix for name, type in types.items() for suffix in suffixes.get(type, ("",))}
 
 
-async def test_every_expression_names_what_is_exposed() -> None:
-    """A metric that is renamed takes its panel along."""
+async def test_every_expression_uses_existing_metrics() -> None:
+    """Renaming a metric has to rename it here."""
     names = {name for expression in expressions() for name in NAME.findall(expression)}
     assert len(names) > 15
     assert set() == names - series(await exposed())
 
 
 async def test_every_metric_is_on_the_dashboard() -> None:
-    """What nobody looks at tells nobody anything."""
     types = await exposed()
-    asked = " ".join(expressions())
-    assert [] == [name for name in types if not re.search(rf"\b{name}(_bucket|_sum|_count)?\b", asked)]
+    queried = " ".join(expressions())
+    assert [] == [name for name in types if not re.search(rf"\b{name}(_bucket|_sum|_count)?\b", queried)]
 
 
-def test_every_panel_is_a_question_with_an_answer() -> None:
-    """It has a title, a line that says what it means, and a place of its own."""
+def test_every_panel_has_title_description_and_position() -> None:
+    """The titles of rows are questions."""
     panels: list[dict[str, Any]] = DASHBOARD["panels"]
-    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
-    assert len(set(places)) == len(panels) == len({panel["id"] for panel in panels})
+    positions = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
+    assert len(set(positions)) == len(panels) == len({panel["id"] for panel in panels})
     for panel in panels:
         assert panel["title"]
         if panel["type"] == "row":
@@ -66,8 +65,8 @@ def test_every_panel_is_a_question_with_an_answer() -> None:
             assert panel["targets"]
 
 
-async def test_it_groups_by_labels_that_there_are() -> None:
-    """A label that is not there would put all series into one."""
+async def test_it_groups_by_existing_labels() -> None:
+    """An unknown label would merge all series into one."""
     metrics = Metrics()
     metrics.request_finished("GET", "/", 200, 0.1)
     metrics.connection_closed("chat", "gone")

@@ -1,4 +1,4 @@
-"""The log: JSON for machines, and nothing in it that nobody should read."""
+"""The log's format, and what it must not contain."""
 
 import json
 import logging
@@ -24,47 +24,45 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 class TestLine:
-    def test_is_json_where_no_terminal_reads_it(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """When, how bad, what, and the rest."""
+    def test_is_json_unless_stderr_is_a_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Timestamp, level and event come first."""
         structlog.get_logger().info("started", port=8000)
         (line,) = lines(capsys)
         assert ["timestamp", "level", "event", "port"] == list(line)
         assert ("info", "started", 8000) == (line["level"], line["event"], line["port"])
         assert line["timestamp"].endswith("Z")
 
-    def test_of_a_library_has_the_same_form(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """One reader for all."""
+    def test_of_a_library_has_the_same_format(self, capsys: pytest.CaptureFixture[str]) -> None:
         logging.getLogger("sanic.root").warning("Worker %s", 3)
         (line,) = lines(capsys)
         assert ("warning", "Worker 3") == (line["level"], line["event"])
 
     def test_is_written_once(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Configuring again does not double anything."""
+        """Configuring twice does not duplicate lines."""
         logs.configure("INFO")
         logging.getLogger("sanic.error").error("once")
         structlog.get_logger().error("once")
         assert 2 == len(lines(capsys))
 
-    def test_below_the_level_is_left_out(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """LOG_LEVEL holds for all loggers."""
+    def test_below_the_level_is_omitted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """LOG_LEVEL applies to all loggers."""
         logs.configure("WARNING")
         structlog.get_logger().info("no")
         logging.getLogger("sanic.root").info("no")
         structlog.get_logger().warning("yes")
         assert ["yes"] == [line["event"] for line in lines(capsys)]
 
-    def test_of_sanics_access_log_is_left_out(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """It writes whole URLs."""
+    def test_of_sanics_access_log_is_omitted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """It contains whole URLs."""
         logging.getLogger("sanic.access").info("", extra={"request": "GET /?token=hunter2"})
         assert [] == lines(capsys)
 
-    def test_takes_in_what_is_no_text(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Half characters and line breaks do not break the line."""
+    def test_escapes_surrogates_and_control_characters(self, capsys: pytest.CaptureFixture[str]) -> None:
         structlog.get_logger().info("odd", value="\ud800\n\x1b[31m")
         assert "\ud800\n\x1b[31m" == lines(capsys)[0]["value"]
 
-    def test_carries_what_the_context_says(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Of libraries as well."""
+    def test_has_the_context_variables(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Also lines of libraries."""
         with structlog.contextvars.bound_contextvars(request_id="r1"):
             structlog.get_logger().info("ours")
             logging.getLogger("sanic.error").error("theirs")
@@ -72,8 +70,8 @@ class TestLine:
 
 
 class TestSecrets:
-    def test_of_urls_are_left_out(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Sanic quotes a whole URL where a handler of errors fails."""
+    def test_in_urls_are_removed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Sanic logs a whole URL if an error handler fails."""
         logging.getLogger("sanic.error").error("Exception for uri: %s", "'http://x/?a=1&token=hunter2&ticket=hunter2'")
         written = capsys.readouterr().err
         assert "hunter2" not in written
@@ -81,8 +79,8 @@ class TestSecrets:
 
 
 class TestException:
-    def test_says_where_it_came_from(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """And what led to it, first cause first."""
+    def test_has_tracebacks_of_itself_and_its_causes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The first cause comes first."""
         try:
             try:
                 raise KeyError("first")
@@ -96,7 +94,7 @@ class TestException:
         assert "test_logs.py:" in written
 
     def test_has_no_local_variables(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Among them are passwords."""
+        """They may contain passwords."""
         password = "hunter2"
         try:
             raise ValueError(len(password))
@@ -107,8 +105,8 @@ class TestException:
         assert 2 == written.count("ValueError: 7")
         assert "hunter2" not in written
 
-    def test_of_a_model_has_no_input(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """pydantic's own text quotes it."""
+    def test_of_a_model_does_not_quote_the_input(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Pydantic's own text does."""
 
         class Content(BaseModel):
             length: int
@@ -122,8 +120,8 @@ class TestException:
         assert 2 == written.count("ValidationError: Content: length int_parsing")
         assert "hunter2" not in written
 
-    def test_of_a_url_has_no_token(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Some exceptions say which URL they are about."""
+    def test_message_has_no_token(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Some exceptions quote a URL."""
         try:
             raise RuntimeError("GET http://x/?token=hunter2 failed")
         except RuntimeError as error:

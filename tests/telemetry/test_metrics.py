@@ -1,4 +1,4 @@
-"""What is counted, in one process and in several that share a socket."""
+"""Metrics of one process, and of several processes that share a port."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ asyncio.run(work(int(sys.argv[1])))
 
 
 class Workers:
-    """Processes that share their metrics: number n has answered n requests and holds n connections."""
+    """Processes that share their metrics. Number n has answered n requests and has n connections."""
 
     def __init__(self, numbers: list[int]) -> None:
         self.processes = {number: self._start(number) for number in numbers}
@@ -87,8 +87,7 @@ CONNECTIONS = 'loa_connections{feed="chat"}'
 
 
 class TestOneProcess:
-    async def test_counts_what_it_is_told(self) -> None:
-        """Each instrument under its name."""
+    async def test_every_metric_is_recorded(self) -> None:
         metrics = Metrics()
         metrics.request_finished("GET", "/", 200, 0.02)
         metrics.frame_received("ping")
@@ -118,8 +117,8 @@ class TestOneProcess:
         ):
             assert 1.0 == found[name], name
 
-    async def test_has_few_labels_whatever_comes(self) -> None:
-        """A client that makes up a thousand types makes one series."""
+    async def test_clients_cannot_create_series(self) -> None:
+        """Unknown label values count as other."""
         metrics = Metrics()
         before = len(await scrape(metrics))
         for number in range(1000):
@@ -131,19 +130,19 @@ class TestOneProcess:
         # A counter has two series and a histogram one for each bucket and three more.
         assert len(await scrape(metrics)) - before < 30
 
-    async def test_looks_at_states_when_asked(self) -> None:
-        """A scrape shows the present, not what was sampled a while ago."""
-        open_ones = 1
+    async def test_a_scrape_updates_the_gauges(self) -> None:
+        """It does not return values of the last periodic update."""
+        connections = 1
         metrics = Metrics()
-        metrics.set_gauge_sources(GaugeSources({"chat": lambda: open_ones}, lambda: True, lambda: 0.5))
+        metrics.set_gauge_sources(GaugeSources({"chat": lambda: connections}, lambda: True, lambda: 0.5))
         await metrics.start()
-        open_ones = 7
+        connections = 7
         found = await scrape(metrics)
         await metrics.close()
         assert (7.0, 1.0, 0.5) == (found[CONNECTIONS], found["loa_bus_connected"], found["loa_bus_lag_seconds"])
 
-    async def test_counts_what_fails_in_the_background(self) -> None:
-        """Each failure of a step, by the name of its task, for as long as the metrics run."""
+    async def test_failures_of_background_tasks_are_counted(self) -> None:
+        """By the name of the task, while the metrics are started."""
         failures = iter([OSError(), Unavailable()])
 
         async def step() -> None:
@@ -158,8 +157,7 @@ class TestOneProcess:
         await retry_until_done(step, "notification_outbox", 0.01)
         assert 2.0 == (await scrape(metrics))['loa_task_failures_total{task="notification_outbox"}']
 
-    async def test_tells_how_many_tasks_there_are(self) -> None:
-        """At the moment of the scrape."""
+    async def test_tasks_of_the_event_loop_are_counted(self) -> None:
         metrics = Metrics()
         metrics.set_gauge_sources(GaugeSources({}, lambda: True, lambda: 0.0))
         await metrics.start()
@@ -170,8 +168,8 @@ class TestOneProcess:
             await cancel_and_wait(task)
         await metrics.close()
 
-    async def test_adds_up_what_waits_for_the_connections(self) -> None:
-        """And counts what was dropped once, whether its connection is still there or not."""
+    async def test_queues_of_all_connections_are_summed(self) -> None:
+        """Dropped events are counted once, also those of closed connections."""
         queues = QueueStats(events=5, bytes=700, max_depth=4, dropped=3)
         metrics = Metrics()
         metrics.set_gauge_sources(GaugeSources({}, lambda: True, lambda: 0.0, lambda: 9, lambda: queues))
@@ -187,37 +185,35 @@ class TestOneProcess:
         assert 7.0 == (await scrape(metrics))["loa_events_dropped_total"]
         await metrics.close()
 
-    async def test_leaves_no_task(self) -> None:
-        """What is started is ended."""
+    async def test_close_ends_the_update_task(self) -> None:
         metrics = Metrics()
         metrics.set_gauge_sources(GaugeSources({}, lambda: True, lambda: 0.0))
         await metrics.start()
         await metrics.close()
         assert {asyncio.current_task()} == asyncio.all_tasks()
 
-    async def test_is_apart_from_another_in_the_process(self) -> None:
-        """Two apps in one process do not count together, nor fight over names."""
+    async def test_two_instances_in_one_process_are_independent(self) -> None:
         one, two = Metrics(), Metrics()
         one.request_finished("GET", "/", 200, 0)
         assert REQUESTS not in await scrape(two)
 
 
 class TestSeveralProcesses:
-    async def test_are_told_of_by_any(self, workers: Workers) -> None:
-        """Sums of what is counted, the worst of what is a state; the process that only started them adds nothing."""
+    async def test_a_scrape_of_any_process_covers_all(self, workers: Workers) -> None:
+        """Counters are summed, of states the worst counts; the parent process adds nothing."""
         found = await scrape(Metrics())
         assert (6.0, 6.0) == (found[REQUESTS], found[CONNECTIONS])
         assert (0.0, 0.3) == (found["loa_bus_connected"], found["loa_bus_lag_seconds"])
 
     @pytest.mark.parametrize("end", ["kill", "end"])
-    async def test_that_have_ended_keep_their_counts_and_lose_their_states(self, workers: Workers, end: str) -> None:
-        """Killed or stopped: what it did was done, and what it held is gone."""
+    async def test_an_ended_process_keeps_its_counters_and_loses_its_gauges(self, workers: Workers, end: str) -> None:
+        """Whether it was killed or stopped."""
         getattr(workers, end)(2)
         found = await scrape(Metrics())
         assert (6.0, 4.0, 1.0) == (found[REQUESTS], found[CONNECTIONS], found["loa_bus_connected"])
 
-    async def test_that_are_just_starting_do_not_break_a_scrape(self, workers: Workers) -> None:
-        """Their files are there before anything is in them."""
+    async def test_a_starting_process_does_not_break_a_scrape(self, workers: Workers) -> None:
+        """Its files exist before they have content."""
         file = Path(os.environ[multiprocess.VARIABLE]) / "counter_1.db"
         file.touch()
         scraping = asyncio.create_task(scrape(Metrics()))
@@ -225,8 +221,7 @@ class TestSeveralProcesses:
         file.unlink()
         assert 6.0 == (await scraping)[REQUESTS]
 
-    def test_leave_nothing_behind(self) -> None:
-        """The common files are private while they are there, and gone afterwards."""
+    def test_the_shared_directory_is_private_and_removed(self) -> None:
         with multiprocess.share_metrics():
             directory = Path(os.environ[multiprocess.VARIABLE])
             assert 0o700 == directory.stat().st_mode & 0o777
@@ -236,15 +231,14 @@ class TestSeveralProcesses:
         assert multiprocess.VARIABLE not in os.environ
         Metrics().request_finished("GET", "/", 200, 0)
 
-    def test_take_away_what_a_killed_one_left(self) -> None:
-        """By kill -9 a directory stays behind; the next start finds it."""
+    def test_the_directory_of_a_killed_server_is_removed_at_the_next_start(self) -> None:
         code = (
             "import os, signal\nfrom service.telemetry import multiprocess\n"
             "with multiprocess.share_metrics():\n"
             "    print(os.environ[multiprocess.VARIABLE], flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)"
         )
         killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        left = Path(killed.stdout.strip())
-        assert left.is_dir()
+        directory = Path(killed.stdout.strip())
+        assert directory.is_dir()
         with multiprocess.share_metrics():
-            assert not left.exists()
+            assert not directory.exists()

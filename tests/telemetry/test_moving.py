@@ -1,4 +1,4 @@
-"""On a real server, each thing that happens moves the metric that tells of it."""
+"""On a real server, each action changes the metric that counts it."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)")
 
 @pytest.fixture
 async def world(run: Run) -> AsyncIterator[World]:
-    """One process: of another one, a scrape shows what was there up to five seconds ago."""
+    """One process: gauges of another process are up to five seconds old in a scrape."""
     server = run(RATE_LIMITS="off")
     async with World(server, contract_of(server)) as world:
         yield world
@@ -27,8 +27,8 @@ async def scrape(world: World) -> dict[str, float]:
     return {match[1] + (match[2] or ""): float(match[3]) for match in found if match}
 
 
-async def test_what_happens_is_counted(world: World) -> None:
-    """Frames and events by kind, acks, batches of all three collections, and connections that come back and go."""
+async def test_actions_change_their_metrics(world: World) -> None:
+    """Frames, events, acks, writes of all three collections, reconnections and closed connections."""
     anna, ben = await world.people(2)
     talk = await anna.talk(ben)
     before = await scrape(world)
@@ -50,26 +50,26 @@ async def test_what_happens_is_counted(world: World) -> None:
     await bens.fence()
     after = await scrape(world)
 
-    def moved(name: str, found: dict[str, float] = after) -> float:
+    def change(name: str, found: dict[str, float] = after) -> float:
         return found.get(name, 0.0) - before.get(name, 0.0)
 
-    assert (2, 1) == tuple(moved(f'loa_connections{{feed="{feed}"}}', live) for feed in ("chat", "notifications"))
+    assert (2, 1) == tuple(change(f'loa_connections{{feed="{feed}"}}', live) for feed in ("chat", "notifications"))
     # Two pings: a fence is one.
     for type, count in {"ping": 2, "send_message": 1, "typing": 1, "sync": 1}.items():
-        assert moved(f'loa_frames_total{{type="{type}"}}') == count, type
+        assert change(f'loa_frames_total{{type="{type}"}}') == count, type
     for type in ("new_message", "typing", "NEW_COMMENT", "unread_count"):
-        assert moved(f'loa_events_total{{type="{type}"}}') == 1, type
-    assert 1 == moved("loa_ack_seconds_count")
+        assert change(f'loa_events_total{{type="{type}"}}') == 1, type
+    assert 1 == change("loa_ack_seconds_count")
     for collection in ("messages", "comments", "notifications"):
-        assert moved(f'loa_commit_batch_count{{collection="{collection}"}}') == 1, collection
-    assert 1 == moved('loa_resumes_total{feed="chat",outcome="ok"}')
+        assert change(f'loa_commit_batch_count{{collection="{collection}"}}') == 1, collection
+    assert 1 == change('loa_resumes_total{feed="chat",outcome="ok"}')
     for outcome in ("ok", "reset"):
-        assert moved(f'loa_resumes_total{{feed="notifications",outcome="{outcome}"}}') == 1
-    assert 1 == moved('loa_connections_closed_total{feed="chat",reason="closed"}')
-    assert 1 == moved('loa_http_requests_total{method="POST",route="/api/v1/posts",status="201"}')
-    assert 1 == moved('loa_http_request_seconds_count{method="POST",route="/api/v1/posts"}')
+        assert change(f'loa_resumes_total{{feed="notifications",outcome="{outcome}"}}') == 1
+    assert 1 == change('loa_connections_closed_total{feed="chat",reason="closed"}')
+    assert 1 == change('loa_http_requests_total{method="POST",route="/api/v1/posts",status="201"}')
+    assert 1 == change('loa_http_request_seconds_count{method="POST",route="/api/v1/posts"}')
     assert 1 == after["loa_bus_connected"]
-    # It is known once the process has heard itself, for which nobody here has waited.
+    # The lag is known once the process has received its own heartbeat.
     async with asyncio.timeout(10):
         while not (lag := (await scrape(world))["loa_bus_lag_seconds"]):
             pass

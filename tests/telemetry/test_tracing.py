@@ -1,4 +1,4 @@
-"""Traces, as a collector gets them from a real server."""
+"""Traces, as a collector receives them from a real server."""
 
 import sys
 import time
@@ -13,8 +13,8 @@ from tests.running import ROOT, eventually
 from tests.telemetry.receiver import Receiver, attributes
 
 
-async def test_a_message_is_followed_from_its_frame_to_the_database_and_the_bus(run: Run) -> None:
-    """One trace: frame, append, commands, publication; with ids, and nothing that anyone wrote or signs in with."""
+async def test_a_message_is_traced_from_its_frame_to_the_database_and_the_bus(run: Run) -> None:
+    """One trace with frame, write, commands and publication; with ids, without content or credentials."""
     with Receiver() as receiver:
         server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, OTEL_SERVICE_NAME="loa-of-the-test")
         async with World(server, contract_of(server)) as world:
@@ -25,7 +25,7 @@ async def test_a_message_is_followed_from_its_frame_to_the_database_and_the_bus(
             await anna.say(talk)
             await anna.refused(404, "not_found", "GET", f"/conversations/{ben.id}")
             await ben.publish()
-        # What is left is sent at the end.
+        # The last spans are exported at shutdown.
         assert 0 == server.stop()
         assert {"loa-of-the-test"} == receiver.services
 
@@ -48,7 +48,9 @@ async def test_a_message_is_followed_from_its_frame_to_the_database_and_the_bus(
 
         posts = {attributes(span).get("http.route"): span for span in receiver.roots("HTTP POST")}
         said = posts["/api/v1/conversations/<conversation_id:str>/messages"]
-        assert ["MessageService._write"] == [name for name in receiver.under(said) if name.startswith("MessageService")]
+        assert ["MessageService._write"] == [
+            name for name in receiver.child_names(said) if name.startswith("MessageService")
+        ]
         assert (201, anna.id) == (
             attributes(said)["http.response.status_code"],
             attributes(said)["loa.user_id"],
@@ -66,8 +68,8 @@ async def test_a_message_is_followed_from_its_frame_to_the_database_and_the_bus(
             assert secret.encode() not in sent
 
 
-async def test_frames_of_either_socket_are_followed_to_redis(run: Run) -> None:
-    """Limits, blacklist, presence: by the names of the commands, and what asked for them. A ping is no trace."""
+async def test_frames_of_both_sockets_are_traced_to_redis(run: Run) -> None:
+    """Rate limits, revocation and presence, by the names of the commands. A ping is not traced."""
     with Receiver() as receiver:
         server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, RATE_LIMITS="on")
         async with World(server, contract_of(server)) as world:
@@ -83,16 +85,16 @@ async def test_frames_of_either_socket_are_followed_to_redis(run: Run) -> None:
 
         taken, refused = receiver.roots("frame authenticate")
         assert anna.id == attributes(taken)["loa.user_id"]
-        assert ["redis EVALSHA", "Revocation._check_all", "Revocation._check_all"] == receiver.under(taken)
+        assert ["redis EVALSHA", "Revocation._check_all", "Revocation._check_all"] == receiver.child_names(taken)
         for check in receiver.children(taken)[1:]:
-            assert ["redis MGET"] == receiver.under(check)
+            assert ["redis MGET"] == receiver.child_names(check)
         assert ["", "TokenInvalid"] == [span.status.message for span in (taken, refused)]
         (watch,) = receiver.roots("frame watch_presence")
         (asked,) = [span for span in receiver.children(watch) if span.name == "redis PIPELINE"]
         described = {"db.system.name": "redis", "db.operation.name": "PIPELINE", "db.operation.batch.size": 2}
         assert described == attributes(asked)
         gets = {attributes(span).get("http.route"): span for span in receiver.roots("HTTP GET")}
-        assert {"redis EVALSHA", "Revocation._check_all"} <= set(receiver.under(gets["/api/v1/conversations"]))
+        assert {"redis EVALSHA", "Revocation._check_all"} <= set(receiver.child_names(gets["/api/v1/conversations"]))
         assert [] == receiver.roots("frame ping")
         assert [] == [span.name for span in receiver.spans if span.name.startswith("redis") and not span.parent_span_id]
 
@@ -101,8 +103,8 @@ async def test_frames_of_either_socket_are_followed_to_redis(run: Run) -> None:
             assert secret.encode() not in sent
 
 
-async def test_a_message_that_is_refused_before_it_is_handed_in_is_a_trace(run: Run) -> None:
-    """Its span ends, though no ack will end it."""
+async def test_a_message_that_is_rejected_before_storing_ends_its_span(run: Run) -> None:
+    """No ack will end it."""
     with Receiver() as receiver:
         server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, RATE_LIMITS="on")
         async with World(server, contract_of(server)) as world:
@@ -119,21 +121,20 @@ async def test_a_message_that_is_refused_before_it_is_handed_in_is_a_trace(run: 
 
 
 @pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1"])
-def test_nothing_of_it_is_loaded_where_nobody_asked_for_it(endpoint: str) -> None:
-    """A process that does not trace does not carry what traces are made with, but for what redis-py looks at itself."""
+def test_opentelemetry_is_not_loaded_without_tracing(endpoint: str) -> None:
+    """Except for what redis-py imports itself."""
     code = (
         "import sys; from config.settings import Settings; from service.app import create_app\n"
         f"create_app(settings=Settings(mongodb_uri='mongodb://127.0.0.1:1', redis_url='redis://127.0.0.1:1',"
         f" jwt_secret={SECRET!r}, otel_exporter_otlp_endpoint={endpoint!r}))\n"
-        "made = ('opentelemetry.sdk.trace', 'opentelemetry.exporter', 'opentelemetry.proto')\n"
-        "print([name for name in sys.modules if name.startswith(made)])"
+        "modules = ('opentelemetry.sdk.trace', 'opentelemetry.exporter', 'opentelemetry.proto')\n"
+        "print([name for name in sys.modules if name.startswith(modules)])"
     )
     found = execute([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "[]" == found.stdout.strip().splitlines()[-1]
 
 
-async def test_a_receiver_that_is_away_holds_nothing_up(run: Run) -> None:
-    """Neither requests nor the end."""
+async def test_an_unreachable_collector_delays_neither_requests_nor_shutdown(run: Run) -> None:
     server = run(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_BSP_SCHEDULE_DELAY="50")
     async with World(server, contract_of(server)) as world:
         await (await world.person()).publish()
