@@ -1,4 +1,4 @@
-"""Connections to Redis, their timeouts and their errors."""
+"""How Loa connects to Redis, and how long it waits for one that is not there."""
 
 import asyncio
 import ssl
@@ -34,26 +34,27 @@ CTW54aY5ix3cdfY835mjAiB4C+0VB2h/MHp1rUxiiQ5Ai3puEeeBB6M9w8OsNsou
 EA==
 -----END CERTIFICATE-----
 """
-"""Self-signed, for this test only, valid until 2126."""
+"""Made for this test, signed by nobody else, and valid until 2126."""
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
 async def listening(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """The port of a server that calls `serve` for each connection."""
+    """The port of a server that handles each connection by `serve`."""
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
 
-async def test_replies_are_bytes(redis: Redis) -> None:
+async def test_answers_are_bytes(redis: Redis) -> None:
+    """Nobody has to guess an encoding."""
     await redis.set("loa:test", "ế")
     assert "ế".encode() == await redis.get("loa:test")
 
 
 async def test_a_dropped_connection_is_replaced(redis: Redis, datastores: Datastores) -> None:
-    """The command that notices it is repeated once."""
+    """As after a restart of Redis: the command that finds it out is tried once more."""
     other = connect(datastores.redis_url)
     await other.ping()
     assert await redis.client_kill_filter(_type="normal", skipme=True) >= 1
@@ -61,8 +62,8 @@ async def test_a_dropped_connection_is_replaced(redis: Redis, datastores: Datast
     await other.aclose()
 
 
-def test_a_reset_connection_is_replaced_on_uvloop(datastores: Datastores) -> None:
-    """There it raises another error, and the workers use uvloop."""
+def test_a_connection_that_was_reset_is_replaced_on_uvloop_too(datastores: Datastores) -> None:
+    """There it is found out in another way, and the workers run on it."""
 
     async def ping_after_a_reset() -> bool:
         async with Proxy(datastores.redis_url) as proxy:
@@ -92,7 +93,7 @@ async def test_a_refused_connection_fails_without_a_long_backoff(monkeypatch: py
     await redis.aclose()
 
 
-async def test_a_hanging_redis_fails_after_a_few_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_redis_that_does_not_answer_is_tried_for_a_few_timeouts_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datastore, "TIMEOUT", 0.05)
     end = asyncio.Event()
     connections = 0
@@ -112,17 +113,17 @@ async def test_a_hanging_redis_fails_after_a_few_timeouts(monkeypatch: pytest.Mo
         await redis.aclose()
 
 
-async def test_a_thousand_commands_share_a_limited_pool(redis: Redis) -> None:
-    """They wait for a connection instead of failing."""
+async def test_a_thousand_commands_share_a_bounded_pool(redis: Redis) -> None:
+    """They wait for one another instead of failing."""
     await asyncio.gather(*(redis.incr("loa:test") for _ in range(1000)))
     assert b"1000" == await redis.get("loa:test")
     assert len(await redis.client_list()) <= datastore.POOL_SIZE + 10
 
 
-async def test_a_self_signed_certificate_is_accepted_unless_the_url_requires_verification(
+async def test_herokus_certificate_is_taken_unless_the_url_asks_for_a_better_one(
     datastores: Datastores, tmp_path: Path
 ) -> None:
-    """Heroku's is self-signed; `?ssl_cert_reqs=required` rejects it."""
+    """It is signed by itself; `?ssl_cert_reqs=required` refuses that."""
     (tmp_path / "certificate.pem").write_text(SELF_SIGNED)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(tmp_path / "certificate.pem")
