@@ -153,7 +153,7 @@ async def test_asyncapi(world: World) -> None:
         "sent"
     ]
     named = {"hello", "unread_count", "reset", "token_expiring", "draining", "notification"}
-    assert (set(), named) == tuple(names["notification_stream"][way] for way in ("received", "sent"))
+    assert (set(), named | {"heartbeat"}) == tuple(names["notification_stream"][way] for way in ("received", "sent"))
     assert named <= names["notification_socket"]["sent"]
     addresses = {channel["address"] for channel in document["channels"].values()}
     assert {API + "/ws/chat", API + "/notifications/stream", API + "/ws/notifications"} == addresses
