@@ -11,8 +11,8 @@ from pymongo.errors import DuplicateKeyError
 
 from service.chat.conversation_store import ConversationHead
 from service.chat.head_cache import HeadCache
-from service.chat.message_store import REV_HISTORY, MessageStore, message_json
-from service.common.errors import LoaError, NonceReused, NotFound, ValidationFailed
+from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore, message_json
+from service.common.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
 from service.common.times import now
 from service.datastores.mongo import Document, unavailable
 from service.datastores.optimistic_append import Appended, OptimisticAppend, back_off
@@ -47,14 +47,15 @@ class ChangeMessage(NamedTuple):
 
 @dataclass
 class StoredMessage:
-    """A message as it is stored now, and the participants of its conversation.
+    """A message as it is stored now.
 
     `event_type` is the event to publish; None if the request changed nothing, because it had been stored before.
+    `participants` are those of the conversation, read after the message was stored; None if they could not be read.
     """
 
     message: Document
-    participants: list[str]
     event_type: Literal["new_message", "message_updated"] | None
+    participants: list[str] | None = None
 
     @property
     def created(self) -> bool:
@@ -84,6 +85,9 @@ class MessageAppend:
 
     async def write(self, requests: Sequence[AppendMessage | ChangeMessage]) -> list[Outcome]:
         """Store all of `requests`, first the new messages, then the changes; return the outcome of each.
+
+        The participants are read before the write, to check the senders, and again after it: a user who joins meanwhile
+        receives the message, and one who is removed does not.
 
         A request that is not allowed gets NotFound, ValidationFailed, NonceReused or what `apply` raised. Unavailable
         or a driver error means that the database failed or refused the request, which may have been stored all the
@@ -117,7 +121,20 @@ class MessageAppend:
                     # The remaining changes would wait just as long, one after the other.
                     database_error = error
             outcomes[index] = database_error
+        await self._read_participants([each for each in outcomes.values() if isinstance(each, StoredMessage)])
         return [outcomes[index] for index in range(len(requests))]
+
+    async def _read_participants(self, stored: Sequence[StoredMessage]) -> None:
+        if not stored:
+            return
+        try:
+            heads = await self._heads.load({each.message["conversation_id"] for each in stored})
+        except Unavailable:
+            # The messages are stored, and the caller makes up for their events.
+            return
+        for each in stored:
+            head = heads.get(each.message["conversation_id"])
+            each.participants = head.participants if head else []
 
     async def _check_replies(
         self, requests: Sequence[AppendMessage | ChangeMessage], outcomes: dict[int, Outcome]
@@ -142,13 +159,12 @@ class MessageAppend:
         documents = [_document(request) for request in requests.values()]
         results = await self._append.append(documents, _MessageNumbering(heads, self._heads))
         for index, document, result in zip(requests, documents, results, strict=True):
-            participants = heads[document["conversation_id"]].participants
             if not isinstance(result, Appended):
                 outcomes[index] = result
             elif result.created:
-                outcomes[index] = StoredMessage(result.document, participants, "new_message")
+                outcomes[index] = StoredMessage(result.document, "new_message")
             elif result.document["digest"] == document["digest"]:
-                outcomes[index] = StoredMessage(result.document, participants, None)
+                outcomes[index] = StoredMessage(result.document, None)
             else:
                 outcomes[index] = NonceReused()
 
@@ -164,10 +180,11 @@ class MessageAppend:
             except LoaError as error:
                 return error
             if fields is None:
-                return StoredMessage(document, head.participants, None)
+                return StoredMessage(document, None)
             head.advance(document["seq"], document["rev"])
             rev = head.rev + 1
-            fields = fields | {"rev": rev, REV_HISTORY: [*document[REV_HISTORY], rev][-MAX_REV_HISTORY:]}
+            history = [*document[REV_HISTORY], rev][-MAX_REV_HISTORY:]
+            fields = fields | {"rev": rev, REV_HISTORY: history, CHANGED_AT: now()}
             try:
                 async with unavailable():
                     result = await self._messages.collection.update_one(
@@ -180,7 +197,7 @@ class MessageAppend:
                 continue
             if result.matched_count:
                 head.advance(document["seq"], rev)
-                return StoredMessage(document | fields, head.participants, "message_updated")
+                return StoredMessage(document | fields, "message_updated")
             collisions += 1
             await back_off(collisions)
 

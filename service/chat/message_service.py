@@ -257,10 +257,11 @@ class MessageService:
     async def _backfill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         """Return the events of a conversation that follow rev `after`, each with its recipients."""
         conversation_id = ObjectId(topic.removeprefix(events.TOPIC))
+        found, _ = await self._changes_since(conversation_id, after, self._dispatcher.last_known(topic), SYNC_LIMIT)
+        # The messages first: whoever was removed before one of them was stored is not among these participants.
         head = (await self._conversations.heads([conversation_id])).get(conversation_id)
         if head is None:
             return []
-        found, _ = await self._changes_since(conversation_id, after, head.rev, SYNC_LIMIT)
         return [
             (
                 events.message("new_message" if document[REV_HISTORY][0] > after else "message_updated", message),
@@ -282,18 +283,27 @@ class MessageService:
             outcomes = await self._append.write(requests)
         except BaseException:
             # Some of the batch may be stored, and nothing of it is published.
-            self._reconciler.mark_dirty([request.conversation_id for request in requests])
+            self._reconciler.mark_dirty({request.conversation_id for request in requests}, look_again=True)
             raise
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, StoredMessage):
-                if outcome.event_type:
-                    self._write_behind.add(outcome.message, created=outcome.created)
-                    event = events.message(outcome.event_type, outcome.as_json)
-                    self._dispatcher.publish(event, outcome.participants)
+                self._write_behind.add(outcome.message, created=isinstance(request, AppendMessage))
+                self._announce(outcome)
             elif isinstance(outcome, Unavailable) or not isinstance(outcome, LoaError):
                 # The request may be stored all the same.
-                self._reconciler.mark_dirty([request.conversation_id])
+                self._reconciler.mark_dirty([request.conversation_id], look_again=True)
         return outcomes
+
+    def _announce(self, stored: StoredMessage) -> None:
+        conversation_id: ObjectId = stored.message["conversation_id"]
+        if stored.participants is None:
+            self._reconciler.mark_dirty([conversation_id])
+        elif stored.event_type:
+            self._dispatcher.publish(events.message(stored.event_type, stored.as_json), stored.participants)
+        else:
+            # A repeated request: the process that stored it may have died before it published the event.
+            topic = events.TOPIC + str(conversation_id)
+            self._dispatcher.announce_position(topic, stored.message["rev"], events.CHANNEL, stored.participants)
 
 
 def _check_own(document: Document, user_id: str) -> None:

@@ -1,7 +1,7 @@
 """The store of messages, read by position (`seq`) and by change (`rev`)."""
 
 from collections.abc import AsyncGenerator, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
@@ -13,11 +13,15 @@ from service.datastores.mongo import Database, Document, committed_reads, unavai
 
 REV_HISTORY = "claims"
 """The stored field that lists every rev a message has had."""
+CHANGED_AT = "changed_at"
+"""The stored field with the time of a message's last change; a message that was never changed has none."""
 FIRST_WINDOW = 32
 """Revs in the first window of `changes`: half a megabyte of long messages, which is more than most readers need."""
 MAX_READ = 128
 """Messages in one read: two megabytes of the longest. On the embedded server a read costs some 2 ms beside the 0.1 ms
 for each message, so five such reads take hardly longer than one of all."""
+WRITTEN_STEP = timedelta(minutes=1)
+"""The time that one read for `conversations_written` covers: its result must fit into one document of 16 MB."""
 TAIL = 1000
 """Numbers above the known ones that `tail` covers."""
 
@@ -48,6 +52,8 @@ class MessageStore:
                     unique=True,
                     partialFilterExpression={"nonce": {"$exists": True}},
                 ),
+                # Sparse: sending a message does not write to it.
+                IndexModel([(CHANGED_AT, 1)], sparse=True),
             ]
         )
 
@@ -107,12 +113,20 @@ class MessageStore:
             )
         return found
 
-    async def conversations_between(self, since: datetime, until: datetime) -> list[ObjectId]:
-        """Return the conversations with messages created in that time; ids carry the time, so it needs no index."""
-        span = {"$gte": ObjectId.from_datetime(since), "$lte": ObjectId.from_datetime(until)}
-        async with unavailable():
-            found: list[ObjectId] = await self.collection.distinct("conversation_id", {"_id": span})
-        return found
+    async def conversations_written(self, since: datetime, until: datetime) -> AsyncGenerator[set[ObjectId]]:
+        """Yield the conversations with messages that were created or changed in that time, step by step.
+
+        A conversation may be in several steps. Raises Unavailable.
+        """
+        while since < until:
+            end = min(since + WRITTEN_STEP, until)
+            # Ids carry the time of creation, to the second.
+            created = {"_id": {"$gte": ObjectId.from_datetime(since), "$lte": ObjectId.from_datetime(end)}}
+            changed = {CHANGED_AT: {"$gte": since, "$lte": end}}
+            async with unavailable():
+                found = [await self.collection.distinct("conversation_id", where) for where in (created, changed)]
+            yield {*found[0], *found[1]}
+            since = end
 
     async def erase_digests(self, message_ids: Collection[ObjectId]) -> None:
         """Erase the digests, from which the original content could be guessed; the nonces stay taken."""

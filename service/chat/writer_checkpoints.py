@@ -1,6 +1,7 @@
-"""The store of writer checkpoints: which processes store messages, and until when their counters are complete."""
+"""The store of writer checkpoints: which processes store messages, and until when their work is complete."""
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from service.common.times import now
 from service.datastores.mongo import Database, Document, unavailable
@@ -12,11 +13,25 @@ DEAD_AFTER = timedelta(minutes=5)
 """A process that lives has written a checkpoint within this time."""
 
 
+class Checkpoint(NamedTuple):
+    """Everything that the process stored until `complete_until` is counted and published; at `alive_at` it ran."""
+
+    process_id: str
+    complete_until: datetime
+    alive_at: datetime
+
+    @property
+    def window(self) -> tuple[datetime, datetime]:
+        """The time in which the process may have stored what is not counted or published, if it has died."""
+        return self.complete_until - MARGIN, self.alive_at + CHECKPOINT_INTERVAL + MARGIN
+
+
 class WriterCheckpoints:
-    """`chat_writers`: for each process the time of its last checkpoint, removed at an orderly shutdown.
+    """`chat_writers`: `{at, alive_at}` for each process, removed at an orderly shutdown.
 
     A checkpoint that is left behind therefore tells, to the minute, when its process died, however long ago. Messages
-    stored then may be missing in the counters, and their events may not have been published.
+    stored then may be missing in the counters, and their events may not have been published. `at` is older than
+    `alive_at` while the process has work that it could not complete.
     """
 
     def __init__(self, database: Database) -> None:
@@ -25,27 +40,24 @@ class WriterCheckpoints:
     async def create_indexes(self) -> None:
         """None: the documents are few, and found by their ids."""
 
-    async def checkpoint(self, process_id: str) -> None:
-        """Record that all messages this process has stored are counted and published, up to MARGIN ago."""
+    async def write(self, process_id: str, complete_until: datetime) -> None:
+        """Record that all that this process has stored until then is counted and published, up to MARGIN before."""
+        fields = {"at": complete_until, "alive_at": now()}
         async with unavailable():
-            await self._collection.update_one({"_id": process_id}, {"$set": {"at": now()}}, upsert=True)
+            await self._collection.update_one({"_id": process_id}, {"$set": fields}, upsert=True)
 
     async def remove(self, process_id: str) -> None:
         """Record that this process ended and left nothing uncounted. Raises Unavailable."""
         async with unavailable():
             await self._collection.delete_one({"_id": process_id})
 
-    async def recovery_windows(self) -> list[tuple[datetime, datetime]]:
-        """Return the time windows in which messages may have been stored and not counted.
-
-        These are the time around each process's last checkpoint, and the last few minutes. Raises Unavailable.
-        """
+    async def all(self) -> list[Checkpoint]:
+        """Raises Unavailable."""
         async with unavailable():
             found: list[Document] = await self._collection.find().to_list(None)
-        ends = [document["at"] + CHECKPOINT_INTERVAL for document in found]
-        return [(end - CHECKPOINT_INTERVAL - MARGIN, end + MARGIN) for end in [*ends, now()]]
+        # Processes of an earlier version wrote no `alive_at`.
+        return [Checkpoint(each["_id"], each["at"], each.get("alive_at") or each["at"]) for each in found]
 
-    async def prune(self) -> None:
-        """Delete the checkpoints of dead processes, after their recovery windows have been handled."""
-        async with unavailable():
-            await self._collection.delete_many({"at": {"$lt": now() - DEAD_AFTER}})
+    async def dead(self) -> list[Checkpoint]:
+        """Return the checkpoints that have not been renewed for DEAD_AFTER. Raises Unavailable."""
+        return [checkpoint for checkpoint in await self.all() if checkpoint.alive_at < now() - DEAD_AFTER]

@@ -81,6 +81,20 @@ class ChatProcess:
         await self.dispatcher.close()
 
 
+def kill_before_publishing(process: ChatProcess) -> MessageService:
+    """Make the process end between storing a message and publishing it; return its message service."""
+
+    def end(*args: object) -> None:
+        raise asyncio.CancelledError
+
+    async def nothing(*args: object) -> None:
+        """A dead process writes no counters."""
+
+    process.dispatcher.publish = end  # type: ignore[method-assign]
+    process.conversation_store.apply_counters = nothing  # type: ignore[method-assign]
+    return process.messages
+
+
 def received(stream: EventStream, *types: str) -> list[dict[str, Any]]:
     """Return the events that `stream` has received, of these types or of all."""
     events = [ujson.loads(event.json) for event in queued(stream)]

@@ -156,10 +156,10 @@ async def test_refused_messages_leave_no_gap_and_fail_alone(process: ChatProcess
     assert_dense(stored)
 
 
-async def test_batch_of_a_hundred_messages_takes_three_commands(
+async def test_batch_of_a_hundred_messages_takes_four_commands(
     datastores: Datastores,
 ) -> None:
-    """Read the head versions, insert the messages, and later write the counters."""
+    """Read the versions of the heads before and after inserting the messages, and later write the counters."""
     async with overheard(datastores) as (mongo, commands):
         process = ChatProcess(mongo.database)
         await process.create_indexes()
@@ -168,7 +168,12 @@ async def test_batch_of_a_hundred_messages_takes_three_commands(
             commands.seen.clear()
             await asyncio.gather(*[process.messages.submit(ADA, conversations[n % 10], f"m{n}") for n in range(100)])
             await process.messages.flush_counters()
-            assert commands.seen == ["find conversations", "insert messages", "update conversations"]
+            assert commands.seen == [
+                "find conversations",
+                "insert messages",
+                "find conversations",
+                "update conversations",
+            ]
         await process.close()
 
 

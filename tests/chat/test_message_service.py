@@ -12,14 +12,22 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
 from service.chat import message_service as module
-from service.chat.message_service import MAX_CATCH_UPS, MAX_EMOJIS, SYNC_BYTES, MessageService
+from service.chat.message_service import MAX_CATCH_UPS, MAX_EMOJIS, SYNC_BYTES
 from service.chat.message_store import TAIL
 from service.chat.writer_checkpoints import MARGIN
 from service.common.encoding import dumps
 from service.common.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from service.common.times import now
 from service.realtime.connection_queue import MAX_BYTES
-from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, received, wait_for_events
+from tests.chat.chat_process import (
+    ADA,
+    BOB,
+    CAY,
+    ChatProcess,
+    kill_before_publishing,
+    received,
+    wait_for_events,
+)
 
 
 async def test_message_is_published_to_all_connections_of_all_participants(process: ChatProcess) -> None:
@@ -154,20 +162,6 @@ async def test_catch_up_is_limited_and_says_whether_it_is_complete(
     )
 
 
-def kill_before_publishing(process: ChatProcess) -> MessageService:
-    """Make the process end between storing a message and publishing it; return its message service."""
-
-    def end(*args: object) -> None:
-        raise asyncio.CancelledError
-
-    async def nothing(*args: object) -> None:
-        """A dead process writes no counters."""
-
-    process.dispatcher.publish = end  # type: ignore[method-assign]
-    process.conversation_store.apply_counters = nothing  # type: ignore[method-assign]
-    return process.messages
-
-
 async def test_unpublished_message_of_a_dead_process_is_published_by_the_next_to_start(
     start_process: Callable[..., ChatProcess],
 ) -> None:
@@ -254,7 +248,7 @@ async def test_acknowledged_message_of_a_dead_process_is_counted_by_the_next_to_
     """It was killed days ago, after the acknowledgement and before it had written the counters."""
     dying, starting, reading = start_process(), start_process(), start_process()
     conversation = await dying.conversation(ADA, BOB)
-    await dying.checkpoints.checkpoint("dying")
+    await dying.checkpoints.write("dying", now())
 
     async def nothing(*args: object) -> None:
         """A dead process writes no counters."""
@@ -267,14 +261,15 @@ async def test_acknowledged_message_of_a_dead_process_is_counted_by_the_next_to_
     assert document
     await dying.message_store.collection.delete_one({"_id": document["_id"]})
     await dying.message_store.collection.insert_one(document | {"_id": aged})
-    await dying.checkpoints._collection.update_one({"_id": "dying"}, {"$set": {"at": now() - days}})
+    times = {"at": now() - days, "alive_at": now() - days}
+    await dying.checkpoints._collection.update_one({"_id": "dying"}, {"$set": times})
     assert (await reading.conversations.heads_for_hello(BOB))[0]["last_rev"] == 0
     await starting.messages.start()
     async with asyncio.timeout(5):
         while (await reading.conversations.heads_for_hello(BOB))[0]["last_rev"] != 1:
             await asyncio.sleep(0.01)
         # The dead process's checkpoint is pruned, the living one's stays.
-        while len(await starting.checkpoints.recovery_windows()) != 2:
+        while len(await starting.checkpoints.all()) != 2:
             await asyncio.sleep(0.01)
 
 
@@ -345,8 +340,9 @@ async def test_recovery_finds_conversations_behind_many_messages(process: ChatPr
     busy, last = await process.conversation(ADA, BOB), await process.conversation(ADA, CAY)
     await asyncio.gather(*[process.messages.submit(ADA, busy, f"m{n}") for n in range(TAIL + 1)])
     await process.messages.send(ADA, last, "the last")
-    found = await process.message_store.conversations_between(now() - MARGIN, now() + MARGIN)
-    assert sorted(found) == sorted([ObjectId(busy), ObjectId(last)])
+    steps = [found async for found in process.message_store.conversations_written(now() - MARGIN, now() + MARGIN)]
+    assert len(steps) == 4
+    assert set().union(*steps) == {ObjectId(busy), ObjectId(last)}
 
 
 async def test_catch_up_fits_a_connection_queue(process: ChatProcess) -> None:

@@ -1,0 +1,236 @@
+"""Events that are lost between the write and the publishing: connected clients still get the database's state."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from service.chat.message_service import MessageService
+from service.chat.writer_checkpoints import DEAD_AFTER
+from service.common.errors import Unavailable
+from service.common.times import now
+from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, kill_before_publishing, received, wait_for_events
+
+Write = Callable[[MessageService, str, str], Awaitable[object]]
+
+WRITES: dict[str, Write] = {
+    "send": lambda messages, conversation, message: messages.send(ADA, conversation, "new", "nonce"),
+    "edit": lambda messages, conversation, message: messages.edit(ADA, conversation, message, "new"),
+    "delete": lambda messages, conversation, message: messages.delete(ADA, conversation, message),
+    "react": lambda messages, conversation, message: messages.react(ADA, conversation, message, "👍", on=True),
+    "react not": lambda messages, conversation, message: messages.react(ADA, conversation, message, "🎉", on=False),
+}
+
+
+async def with_old_message(process: ChatProcess) -> tuple[str, str]:
+    """Return a conversation and a message with a reaction in it, which was created an hour ago."""
+    conversation = await process.conversation(ADA, BOB)
+    sent, _ = await process.messages.send(ADA, conversation, "old")
+    await process.messages.react(ADA, conversation, sent["id"], "🎉", on=True)
+    await process.messages.flush_counters()
+    collection = process.message_store.collection
+    document = await process.message_store.get(ObjectId(conversation), ObjectId(sent["id"]))
+    assert document
+    await collection.delete_one({"_id": document["_id"]})
+    aged = ObjectId.from_datetime(now() - timedelta(hours=1))
+    times = {"changed_at": now() - timedelta(hours=1)}
+    await collection.insert_one(document | {"_id": aged} | times)
+    return conversation, str(aged)
+
+
+@pytest.fixture(params=WRITES)
+def write(request: pytest.FixtureRequest) -> Write:
+    return WRITES[request.param]
+
+
+async def test_unpublished_write_of_a_dead_process_is_found_by_its_time(
+    start_process: Callable[..., ChatProcess], write: Write
+) -> None:
+    """Not by the time at which its message was created."""
+    dying, listening = start_process(), start_process()
+    conversation, message = await with_old_message(dying)
+    listener = listening.listen(BOB)
+    await listening.conversations.heads_for_hello(BOB)
+    with pytest.raises(asyncio.CancelledError):
+        await write(kill_before_publishing(dying), conversation, message)
+    assert received(listener) == []
+    starting = start_process(listening.bus)
+    await starting.messages.start()
+    async with asyncio.timeout(10):
+        while not received(listener, "new_message", "message_updated"):
+            await asyncio.sleep(0.01)
+    [event] = received(listener, "new_message", "message_updated")
+    assert event["data"]["rev"] == 3
+
+
+async def test_repeated_write_is_announced(start_process: Callable[..., ChatProcess], write: Write) -> None:
+    """The process that stored it was killed; the client repeats it on another one, and no process starts."""
+    dying, living = start_process(), start_process()
+    conversation, message = await with_old_message(dying)
+    listener = living.listen(BOB)
+    await living.conversations.heads_for_hello(BOB)
+    with pytest.raises(asyncio.CancelledError):
+        await write(kill_before_publishing(dying), conversation, message)
+    await write(living.messages, conversation, message)
+    async with asyncio.timeout(10):
+        while not received(listener, "new_message", "message_updated"):
+            await asyncio.sleep(0.01)
+    [event] = received(listener, "new_message", "message_updated")
+    assert event["data"]["rev"] == 3
+    await living.messages.flush_counters()
+    [head] = await start_process().conversations.heads_for_hello(BOB)
+    assert head["last_rev"] == 3
+
+
+async def test_repeated_write_resets_clients_without_a_position(start_process: Callable[..., ChatProcess]) -> None:
+    """The client connected before the conversation existed, so nobody knows which events it has received."""
+    dying, living = start_process(), start_process()
+    listener = living.listen(BOB)
+    conversation = await dying.conversation(ADA, BOB)
+    with pytest.raises(asyncio.CancelledError):
+        await kill_before_publishing(dying).send(ADA, conversation, "one", "nonce")
+    await living.messages.send(ADA, conversation, "one", "nonce")
+    assert len(received(listener, "reset")) == 1
+
+
+async def test_repeated_write_is_not_delivered_twice(process: ChatProcess) -> None:
+    """The first one was published."""
+    conversation = await process.conversation(ADA, BOB)
+    listener = process.listen(BOB)
+    await process.conversations.heads_for_hello(BOB)
+    for _ in range(3):
+        await process.messages.send(ADA, conversation, "one", "nonce")
+    assert not process.dispatcher.gap_tasks
+    assert [event["type"] for event in received(listener)] == ["new_message"]
+
+
+async def test_recovery_finds_more_conversations_than_are_held_in_memory(
+    start_process: Callable[..., ChatProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is killed before it publishes a batch of messages in many conversations."""
+    monkeypatch.setattr("service.chat.counter_reconciler.MAX_DIRTY", 2)
+    dying, listening = start_process(), start_process()
+    conversations = [await dying.conversation(ADA, f"{n:024x}") for n in range(1, 6)]
+    listener = listening.listen(ADA)
+    await listening.conversations.heads_for_hello(ADA)
+    messages = kill_before_publishing(dying)
+    sent = [messages.submit(ADA, conversation, "x") for conversation in conversations]
+    await asyncio.wait(sent)
+    await start_process(listening.bus).messages.start()
+    events = await wait_for_events(listener, "new_message", 5)
+    assert {event["conversation_id"] for event in events} == set(conversations)
+
+
+async def test_writes_without_a_reply_are_recovered_beyond_those_held_in_memory(
+    process: ChatProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database stores a batch of messages in many conversations, and its reply is lost."""
+    monkeypatch.setattr("service.chat.counter_reconciler.MAX_DIRTY", 2)
+    conversations = [await process.conversation(ADA, f"{n:024x}") for n in range(1, 6)]
+    listener = process.listen(ADA)
+    await process.conversations.heads_for_hello(ADA)
+    write = process.messages._append.write
+
+    async def write_without_reply(items: Any) -> Any:
+        await write(items)
+        raise Unavailable
+
+    process.messages._append.write = write_without_reply  # type: ignore[method-assign]
+    sent = [process.messages.submit(ADA, conversation, "x") for conversation in conversations]
+    await asyncio.gather(*sent, return_exceptions=True)
+    await process.messages.start()
+    events = await wait_for_events(listener, "new_message", 5)
+    assert {event["conversation_id"] for event in events} == set(conversations)
+
+
+async def test_write_that_the_database_carries_out_late_is_found_by_a_second_look(
+    process: ChatProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver gave up on it, and the conversation was reconciled before it was stored."""
+    monkeypatch.setattr("service.chat.counter_reconciler.SECOND_LOOK_AFTER", 0.2)
+    conversation = await process.conversation(ADA, BOB)
+    listener = process.listen(BOB)
+    await process.conversations.heads_for_hello(BOB)
+    write = process.messages._append.write
+    late: list[Any] = []
+
+    async def give_up(items: Any) -> Any:
+        late.extend(items)
+        raise Unavailable
+
+    reconciled = asyncio.Event()
+    announce_position = process.dispatcher.announce_position
+
+    def announced(*args: Any) -> None:
+        announce_position(*args)
+        reconciled.set()
+
+    process.dispatcher.announce_position = announced  # type: ignore[method-assign]
+    process.messages._append.write = give_up  # type: ignore[method-assign]
+    await process.messages.start()
+    with pytest.raises(Unavailable):
+        await process.messages.send(ADA, conversation, "late")
+    async with asyncio.timeout(10):
+        await reconciled.wait()
+    await write(late)
+    assert (await wait_for_events(listener, "new_message"))[0]["data"]["content"] == "late"
+
+
+async def test_a_living_process_recovers_what_a_dead_one_left(start_process: Callable[..., ChatProcess]) -> None:
+    """Its machine died, so no process starts in its place; a minute later its checkpoint is found to be old."""
+    dying, living = start_process(), start_process()
+    conversation = await dying.conversation(ADA, BOB)
+    listener = living.listen(BOB)
+    await living.conversations.heads_for_hello(BOB)
+    with pytest.raises(asyncio.CancelledError):
+        await kill_before_publishing(dying).send(ADA, conversation, "one")
+    times = {"at": now() - timedelta(minutes=20), "alive_at": now() - DEAD_AFTER - timedelta(seconds=1)}
+    await dying.checkpoints._collection.insert_one({"_id": "dying", **times})
+    # Its last message: stored two minutes after its last checkpoint, which is as late as its window reaches.
+    [message] = await dying.stored(conversation)
+    await dying.message_store.collection.delete_one({"_id": message["_id"]})
+    stored_at = times["alive_at"] + timedelta(minutes=2)
+    await dying.message_store.collection.insert_one(message | {"_id": ObjectId.from_datetime(stored_at)})
+    await living.messages._reconciler._recover_dead()
+    await wait_for_events(listener, "new_message")
+    assert "dying" not in {checkpoint.process_id for checkpoint in await living.checkpoints.all()}
+
+
+async def test_checkpoint_stays_at_the_time_of_unfinished_work(process: ChatProcess) -> None:
+    """A process that cannot reconcile a conversation goes on storing messages, and is killed an hour later."""
+    reconciler = process.messages._reconciler
+    started = reconciler._complete_until = now() - timedelta(hours=1)
+    reconciler.mark_dirty([ObjectId()])
+    task = asyncio.create_task(reconciler._write_checkpoint())
+    async with asyncio.timeout(10):
+        while not (checkpoints := await process.checkpoints.all()):
+            await asyncio.sleep(0.01)
+    task.cancel()
+    [checkpoint] = checkpoints
+    assert abs(checkpoint.complete_until - started) < timedelta(milliseconds=2)
+    assert checkpoint.alive_at > checkpoint.complete_until
+    since, until = checkpoint.window
+    assert since < started < checkpoint.alive_at < until
+
+
+async def test_conversation_that_cannot_be_reconciled_does_not_hold_up_the_others(process: ChatProcess) -> None:
+    """Nor is it forgotten."""
+    conversations = [ObjectId(await process.conversation(ADA, other)) for other in (BOB, CAY)]
+    failing = conversations[0]
+    done: list[ObjectId] = []
+
+    async def reconcile_one(conversation_id: ObjectId) -> None:
+        if conversation_id == failing:
+            raise RuntimeError
+        done.append(conversation_id)
+
+    reconciler = process.messages._reconciler
+    reconciler._reconcile_one = reconcile_one  # type: ignore[method-assign]
+    reconciler.mark_dirty(conversations)
+    with pytest.raises(RuntimeError):
+        await reconciler._reconcile()
+    assert done == conversations[1:]
+    assert reconciler._dirty == {failing}
