@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     host: str = ""
     mongodb_uri: str | None = None
     redis_url: str | None = None
+    redis_prefix: str = Field("loa", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    """Part of the name of every key and channel: deployments that share a Redis have different ones."""
     data_dir: Path = Path(".data")
     jwt_secret: str = Field("", repr=False)
     jwt_secret_previous: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)
@@ -170,6 +172,16 @@ class Settings(BaseSettings):
         if self.mongodb_uri and not self.jwt_secret:
             raise ValueError("JWT_SECRET: required if MONGODB_URI is set")
         return self
+
+    @property
+    def redis_tag(self) -> str:
+        """The prefix of all keys and channels but those of the rate limits; a hash tag (see `pool_options`)."""
+        return f"{{{self.redis_prefix}}}"
+
+    @property
+    def redis_limits_tag(self) -> str:
+        """The prefix of the keys of the rate limits: a hash tag of their own."""
+        return f"{{{self.redis_prefix}:limits}}"
 
     @property
     def embeds(self) -> bool:

@@ -17,6 +17,7 @@ settings, from the environment (all optional):
   PORT, HOST          where to listen: 8000 on 127.0.0.1; on 0.0.0.0 if PORT is set; PORT=0: any free port
   MONGODB_URI         mongodb:// or mongodb+srv://; without it an embedded server starts
   REDIS_URL           redis://, rediss:// or unix://, also of a cluster; without it an embedded server starts
+  REDIS_PREFIX        part of the name of every Redis key and channel: loa; another for each deployment on one Redis
   DATA_DIR            the embedded servers' files and the generated secret: .data
   JWT_SECRET          32 bytes or more; required as soon as MONGODB_URI is set
   JWT_SECRET_PREVIOUS other secrets whose tokens are valid, separated by commas, at most 4

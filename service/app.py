@@ -61,7 +61,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     tracing = Tracing() if settings.otel_exporter_otlp_endpoint else None
     metrics = Metrics()
     services = Services(settings, metrics, traced=tracing is not None)
-    limits = RateLimits(settings.redis_url, enabled=settings.rate_limits == "on")
+    limits = RateLimits(settings.redis_url, settings.rate_limits == "on", settings.redis_limits_tag)
     app.ctx.rate_limits = limits
     shielded = shielded_tasks.install(app)
 
@@ -148,7 +148,14 @@ def add_routes(
     app.blueprint(web_routes())
     if settings.status_token:
         app.blueprint(status_routes(metrics, limits, settings.status_token))
-    app.blueprint(health.blueprint(services.mongo.ping, partial(ping, services.redis), lambda: registry.draining))
+    app.blueprint(
+        health.blueprint(
+            services.mongo.ping,
+            partial(ping, services.redis, settings.redis_tag),
+            lambda: services.bus.round_trips,
+            lambda: registry.draining,
+        )
+    )
     app.blueprint(metrics_routes(metrics))
     app.blueprint(openapi.blueprint())
     app.blueprint(asyncapi.blueprint(lambda: asyncapi.document(openapi.TITLE, openapi.VERSION, "", channels())))

@@ -54,12 +54,13 @@ class Services:
         self._closing = AsyncExitStack()
 
         self.mongo = Mongo(settings.mongodb_uri, [MongoCommandSpans()] if traced else ())
-        self.redis = connect(settings.redis_url, traced=traced)
+        tag = settings.redis_tag
+        self.redis = connect(settings.redis_url, tag, traced=traced)
         self.stores = stores = Stores.build(self.mongo.database, metrics.batch_committed)
 
         self.timers = TimerWheel()
         self.registry = Registry(self.timers)
-        self.bus = RedisBus(self.redis)
+        self.bus = RedisBus(self.redis, tag)
         self.dispatcher = Dispatcher(self.bus, self.registry)
 
         ttl = settings.access_token_ttl
@@ -70,8 +71,10 @@ class Services:
             other_secrets=settings.jwt_secret_previous,
         )
         self.passwords = Passwords()
-        self.tickets = Tickets(self.redis)
-        self.revocation = Revocation(stores.sessions, Denylist(self.redis), self.bus, self.registry, access_ttl=ttl)
+        self.tickets = Tickets(self.redis, tag)
+        self.revocation = Revocation(
+            stores.sessions, Denylist(self.redis, tag), self.bus, self.registry, access_ttl=ttl
+        )
         self.verifier = CredentialVerifier(tokens, self.revocation, self.tickets)
         self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)
         self.profiles = ProfileService(stores.users)
@@ -86,7 +89,7 @@ class Services:
         self.conversations = ConversationService(
             stores.conversations, stores.messages, self.profiles, self.dispatcher, self.messages.flush_counters
         )
-        self.presence_store = PresenceStore(self.registry, self.bus, self.redis, stores.last_seen)
+        self.presence_store = PresenceStore(self.registry, self.bus, self.redis, stores.last_seen, tag=tag)
         self.presence = PresenceService(self.presence_store, self.bus, stores.last_seen, events.presence)
 
         self.notifications = NotificationService(stores.notifications, stores.inboxes, self.profiles, self.dispatcher)

@@ -11,9 +11,6 @@ from service.datastores.redis import REDIS_ERRORS, TAG, ping
 
 log = structlog.get_logger()
 
-PREFIX = f"{TAG}:revoked:"
-MARKER = PREFIX + "complete"
-
 MARKER_TTL = 30
 """Seconds that the completeness marker outlives its last renewal. A Redis that was restored from an older snapshot
 does not have it."""
@@ -30,8 +27,12 @@ class Denylist:
     Redis is not queried, so a Redis that hangs delays nobody.
     """
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", tag: str = TAG) -> None:
+        """`tag`: the prefix of the keys, as in `connect`."""
         self._redis = redis
+        self._tag = tag
+        self._prefix = f"{tag}:revoked:"
+        self._marker = self._prefix + "complete"
         self._failures = 0
         self.is_complete = False
 
@@ -46,7 +47,7 @@ class Denylist:
             return None
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
-                marker, *entries = await cast(Any, self._redis.mget([MARKER, *(PREFIX + id for id in ids)]))
+                marker, *entries = await cast(Any, self._redis.mget([self._marker, *(self._prefix + id for id in ids)]))
         except REDIS_ERRORS as error:
             self._record_failure(error)
             return None
@@ -60,7 +61,7 @@ class Denylist:
         pipeline = self._redis.pipeline(transaction=False)
         for id, seconds in ids.items():
             if (milliseconds := int(seconds * 1000)) > 0:
-                pipeline.set(PREFIX + id, 1, px=milliseconds)
+                pipeline.set(self._prefix + id, 1, px=milliseconds)
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
                 await pipeline.execute()
@@ -71,7 +72,7 @@ class Denylist:
         """Whether Redis replies."""
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
-                await ping(self._redis)
+                await ping(self._redis, self._tag)
         except REDIS_ERRORS:
             return False
         return True
@@ -81,7 +82,7 @@ class Denylist:
         if self.is_complete:
             try:
                 async with asyncio.timeout(REDIS_TIMEOUT):
-                    renewed = await self._redis.set(MARKER, 1, ex=MARKER_TTL, xx=True)
+                    renewed = await self._redis.set(self._marker, 1, ex=MARKER_TTL, xx=True)
             except REDIS_ERRORS as error:
                 self._record_failure(error)
             else:
@@ -97,7 +98,7 @@ class Denylist:
             return
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
-                await self._redis.set(MARKER, 1, ex=MARKER_TTL)
+                await self._redis.set(self._marker, 1, ex=MARKER_TTL)
         except REDIS_ERRORS as error:
             self._record_failure(error)
             return

@@ -14,7 +14,6 @@ from service.common.errors import TokenExpired, TokenInvalid, Unavailable
 from service.common.identity import Identity
 from service.datastores.redis import REDIS_ERRORS, TAG
 
-PREFIX = f"{TAG}:ticket:"
 TTL = 30
 """Seconds: enough for a client on a bad network to receive the ticket and connect."""
 
@@ -24,13 +23,15 @@ FORMAT = re.compile(r"[A-Za-z0-9_-]{43}")
 class Tickets:
     """Issues and redeems tickets. They are stored in Redis only: without Redis, clients use their token instead."""
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", tag: str = TAG) -> None:
+        """`tag`: the prefix of the keys, as in `connect`."""
         self._redis = redis
+        self._prefix = f"{tag}:ticket:"
 
     async def issue(self, bearer: Identity) -> str:
         """Return a ticket that can be redeemed once for `bearer`, within `TTL` seconds. Raises Unavailable."""
         ticket = secrets.token_urlsafe(32)
-        await self._execute(self._redis.set(PREFIX + ticket, dumps(list(bearer)), ex=TTL))
+        await self._execute(self._redis.set(self._prefix + ticket, dumps(list(bearer)), ex=TTL))
         return ticket
 
     async def redeem(self, ticket: str) -> Identity:
@@ -40,7 +41,7 @@ class Tickets:
         """
         if not FORMAT.fullmatch(ticket):
             raise TokenInvalid
-        stored = await self._execute(self._redis.getdel(PREFIX + ticket))
+        stored = await self._execute(self._redis.getdel(self._prefix + ticket))
         if stored is None:
             raise TokenInvalid("The ticket is unknown, already used or expired.")
         bearer = Identity(*loads(stored))

@@ -24,9 +24,9 @@ async def announce(settings: Settings, text: str) -> int:
     url = settings.redis_url or DataDirectory(settings.data_dir).read("redis.url")
     if not url:
         raise CannotAnnounce(f"DATA_DIR: no Loa is running in {settings.data_dir}, and REDIS_URL is not set")
-    redis = connect(url)
+    redis = connect(url, settings.redis_tag)
     try:
-        bus = RedisBus(redis)
+        bus = RedisBus(redis, settings.redis_tag)
         listeners = await bus.subscriber_count()
         if not listeners:
             raise CannotAnnounce("no Loa is listening to this Redis")

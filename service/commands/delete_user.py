@@ -66,11 +66,12 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
         raise CannotDelete(
             f"DATA_DIR: no Loa is running in {settings.data_dir}, and MONGODB_URI or REDIS_URL is not set"
         )
-    mongo, redis = Mongo(uri), connect(url)
-    bus = RedisBus(redis)
+    tag = settings.redis_tag
+    mongo, redis = Mongo(uri), connect(url, tag)
+    bus = RedisBus(redis, tag)
     try:
-        # Not without it: the others' connections would not hear of what has gone.
-        await ping(redis)
+        # Without Redis, the connections of others would not be notified of the deletions.
+        await ping(redis, tag)
         await bus.start()
         deletion = Deletion(settings, Stores.build(mongo.database), bus, redis)
         try:
@@ -108,10 +109,14 @@ class Deletion:
             self._chat.flush_counters,
         )
         self._erasure = ChatErasure(stores.conversations, stores.messages, self._chat, membership)
-        presence_store = PresenceStore(registry, bus, redis, stores.last_seen)
+        presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
         self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._revocation = Revocation(
-            stores.sessions, Denylist(redis), bus, registry, access_ttl=settings.access_token_ttl
+            stores.sessions,
+            Denylist(redis, settings.redis_tag),
+            bus,
+            registry,
+            access_ttl=settings.access_token_ttl,
         )
 
     async def run(self, username: str) -> Deleted:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import UpdateOne, WriteConcern
+from pymongo import ReadPreference, UpdateOne, WriteConcern
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -36,7 +36,10 @@ POOL_SIZE = 50
 
 
 class Mongo:
-    """The client and its database. A write succeeds once a majority has acknowledged it and it is in the journal."""
+    """The client and its database. A write succeeds once a majority has acknowledged it and it is in the journal.
+
+    Reads go to the primary, for secondaries lag. Options of the URI that would change any of this have no effect.
+    """
 
     def __init__(self, uri: str, listeners: Sequence[CommandListener] = ()) -> None:
         self._client: Any = AsyncIOMotorClient(
@@ -53,7 +56,11 @@ class Mongo:
         )
         name = urlsplit(uri).path.lstrip("/") or "loa"
         self.database: Database = self._client.get_database(
-            name, write_concern=WriteConcern(w="majority", j=True, wtimeout=SOCKET_TIMEOUT_MS)
+            name,
+            read_preference=ReadPreference.PRIMARY,
+            # What has to survive a failover is read with `committed_reads`.
+            read_concern=ReadConcern("local"),
+            write_concern=WriteConcern(w="majority", j=True, wtimeout=SOCKET_TIMEOUT_MS),
         )
 
     async def ping(self) -> None:

@@ -24,13 +24,14 @@ HEALTH_CHECK_INTERVAL = 15
 """Seconds of idleness after which a connection is checked before use: a router may have dropped it silently."""
 
 TAG = "{loa}"
-"""Prefix of every key and channel of a `connect` client. A cluster hashes only the part in braces, so all of them are
-in one slot."""
+"""Prefix of every key and channel of a `connect` client, unless REDIS_PREFIX names another. A cluster hashes only the
+part in braces, so all of them are in one slot."""
 
 
-def connect(url: str, *, traced: bool = False) -> Redis:
+def connect(url: str, tag: str = TAG, *, traced: bool = False) -> Redis:
     """Return a client for `url` (see `pool_options`) that connects with its first command and returns bytes.
-    `traced`: record its commands as spans.
+
+    `tag`: the prefix of all its keys. `traced`: record its commands as spans.
 
     A command on a dead connection is repeated once on a new one, which covers a restart of Redis; after that it raises
     one of REDIS_ERRORS.
@@ -43,7 +44,7 @@ def connect(url: str, *, traced: bool = False) -> Redis:
         "retry_on_error": [RuntimeError],
     }
     pool = BlockingConnectionPool(
-        **{"max_connections": POOL_SIZE, "timeout": TIMEOUT, **options, **pool_options(url, TAG)}
+        **{"max_connections": POOL_SIZE, "timeout": TIMEOUT, **options, **pool_options(url, tag)}
     )
     return (TracedRedis if traced else Redis).from_pool(pool)
 
@@ -54,26 +55,40 @@ def pool_options(url: str, tag: str) -> dict[str, Any]:
     If `url` names a node of a cluster, or several nodes separated by commas, connections lead to the node that serves
     the slot of `tag`; all keys have to contain it.
 
-    `rediss://` encrypts without verifying the certificate, because Heroku's Redis presents a self-signed one and its
-    manual asks for this. `?ssl_cert_reqs=required` in the URL enforces verification.
+    `rediss://` verifies the server's certificate and host name, unless the URL says `?ssl_cert_reqs=none`: Heroku's
+    Redis presents a self-signed certificate, and its manual asks for this.
     """
     nodes: list[dict[str, Any]] = [dict(parse_url(node)) for node in redis_nodes(url)]
-    options = nodes[0]
+    # Loa reads bytes, whatever the URL says.
+    options = nodes[0] | {"decode_responses": False}
     if options.get("connection_class") is UnixDomainSocketConnection:
         return options
     tls = options.get("connection_class") is SSLConnection
     addresses = [Address(node.get("host", DEFAULT_HOST), node.get("port", DEFAULT_PORT)) for node in nodes]
     return {
-        **({"ssl_cert_reqs": "none"} if tls else {}),
         **options,
         "connection_class": TLSNodeConnection if tls else NodeConnection,
         "nodes": Nodes(addresses, tag),
     }
 
 
-async def ping(redis: "Redis") -> None:
-    """Raise one of REDIS_ERRORS if Redis cannot serve commands. A node cut off from its cluster still answers PING."""
-    await redis.exists(TAG)
+def verifies_certificate(url: str) -> bool:
+    """Return whether connections to `url` verify the server's certificate and host name. True without TLS."""
+    options: dict[str, Any] = dict(parse_url(redis_nodes(url)[0]))
+    return options.get("ssl_cert_reqs") != "none" and options.get("ssl_check_hostname") is not False
+
+
+def database_number(redis: "Redis") -> int:
+    """Return the number of the database that `redis` uses. Databases share their channels, but not their keys."""
+    return int(redis.connection_pool.connection_kwargs.get("db") or 0)
+
+
+async def ping(redis: "Redis", tag: str = TAG) -> None:
+    """Raise one of REDIS_ERRORS if Redis cannot serve commands. A node cut off from its cluster still answers PING.
+
+    `tag`: as in `connect`; a Redis user may be allowed these keys only.
+    """
+    await redis.exists(tag)
 
 
 async def is_cluster(redis: "Redis") -> bool:

@@ -24,8 +24,9 @@ class Health(BaseModel):
     status: str = "ok"
 
 
-def blueprint(mongo: Ping, redis: Ping, draining: Callable[[], bool]) -> Blueprint:
-    """`draining()` returns whether this process is shutting down."""
+def blueprint(mongo: Ping, redis: Ping, bus: Callable[[], bool], draining: Callable[[], bool]) -> Blueprint:
+    """`bus()` returns whether messages of this process have gone through Redis and back recently; `draining()` whether
+    this process is shutting down."""
     bp = Blueprint("health")
 
     @bp.get("/healthz")
@@ -36,11 +37,14 @@ def blueprint(mongo: Ping, redis: Ping, draining: Callable[[], bool]) -> Bluepri
     @bp.get("/readyz")
     @endpoint("Check that the process can serve requests", tag="operation", responses={200: Health})
     async def readyz(request: Request) -> HTTPResponse:
-        """The datastores answer, and the process is not shutting down."""
+        """The datastores answer, messages reach the other processes, and the process is not shutting down."""
         if draining():
             raise Unavailable("The server is shutting down.")
         reachable = await asyncio.gather(_is_reachable(mongo), _is_reachable(redis))
         unreachable = [name for name, ok in zip(("MongoDB", "Redis"), reachable, strict=True) if not ok]
+        if not bus() and "Redis" not in unreachable:
+            # Redis answers commands, but a connection is deaf: its user may lack the permission for the channel.
+            unreachable.append("Redis pub/sub")
         if unreachable:
             raise Unavailable(f"Unavailable: {', '.join(unreachable)}.")
         return json_response(Health())

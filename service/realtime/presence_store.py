@@ -19,7 +19,6 @@ from service.realtime.registry import Registry
 
 log = structlog.get_logger()
 
-PROCESSES = f"{TAG}:presence:processes"
 ALIVE_SECONDS = 15
 """No heartbeat for this long: the process is dead, and its users are not online through it."""
 HEARTBEAT_INTERVAL = 5.0
@@ -60,12 +59,17 @@ class PresenceStore:
         redis: "Redis",
         last_seen: LastSeen,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        tag: str = TAG,
     ) -> None:
+        """`tag`: the prefix of the keys, as in `connect`."""
         self._registry = registry
         self._bus = bus
         self._redis = redis
         self._last_seen = last_seen
         self._clock = clock
+        self._tag = tag
+        self._processes = f"{tag}:presence:processes"
         self._changed: dict[str, None] = {}
         """Users whose state Redis may not have, in the order in which they changed."""
         self._reannounce: set[str] = set()
@@ -115,7 +119,7 @@ class PresenceStore:
             return local
         pipeline = self._redis.pipeline(transaction=False)
         for user_id in others:
-            pipeline.exists(_processes_of(user_id))
+            pipeline.exists(self._processes_of(user_id))
         replies = await pipeline.execute()
         return local | {user_id for user_id, exists in zip(others, replies, strict=True) if exists}
 
@@ -158,13 +162,13 @@ class PresenceStore:
         # A transaction, or of two processes that add a user at once, each would take the other for the first.
         pipeline = self._redis.pipeline(transaction=True)
         for user_id in joining:
-            pipeline.sadd(_processes_of(user_id), process_id)
-            pipeline.scard(_processes_of(user_id))
+            pipeline.sadd(self._processes_of(user_id), process_id)
+            pipeline.scard(self._processes_of(user_id))
         for user_id in leaving:
-            pipeline.srem(_processes_of(user_id), process_id)
-            pipeline.scard(_processes_of(user_id))
+            pipeline.srem(self._processes_of(user_id), process_id)
+            pipeline.scard(self._processes_of(user_id))
         if joining:
-            pipeline.sadd(_users_of(process_id), *joining)
+            pipeline.sadd(self._users_of(process_id), *joining)
         replies = await pipeline.execute()
         # For each user, whether the set changed, and the number of processes now in it.
         changes = dict(zip([*joining, *leaving], zip(replies[::2], replies[1::2], strict=False), strict=False))
@@ -188,7 +192,7 @@ class PresenceStore:
         self._confirmed -= leaving
         if leaving:
             # Not before they have been published: until then, a process that reaps this one must still find them.
-            await self._redis.srem(_users_of(process_id), *leaving)
+            await self._redis.srem(self._users_of(process_id), *leaving)
 
     async def _publish(self, joined: Collection[str], left: Collection[str]) -> None:
         moment = now()
@@ -211,9 +215,9 @@ class PresenceStore:
         """Renew this process's key, and reap processes whose key has expired."""
         process_id = self._bus.process_id
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(_alive(process_id), 1, ex=ALIVE_SECONDS)
-        pipeline.sadd(PROCESSES, process_id)
-        pipeline.smembers(PROCESSES)
+        pipeline.set(self._alive(process_id), 1, ex=ALIVE_SECONDS)
+        pipeline.sadd(self._processes, process_id)
+        pipeline.smembers(self._processes)
         _, added, members = await pipeline.execute()
         self._registered.set()
         if added:
@@ -233,7 +237,7 @@ class PresenceStore:
 
     async def _reap_dead(self, others: Sequence[str]) -> None:
         if others:
-            alive = await self._redis.mget([_alive(other) for other in others])
+            alive = await self._redis.mget([self._alive(other) for other in others])
             for other, key in zip(others, alive, strict=True):
                 if key is None:
                     log.warning("process_lost", process_id=other)
@@ -242,28 +246,25 @@ class PresenceStore:
     async def _reap(self, process_id: str) -> None:
         """Remove a process and its users, and publish who is offline now. Harmless if two processes do it at once."""
         while True:
-            found = await cast("Awaitable[list[bytes]]", self._redis.srandmember(_users_of(process_id), MAX_BATCH))
+            found = await cast("Awaitable[list[bytes]]", self._redis.srandmember(self._users_of(process_id), MAX_BATCH))
             if not found:
                 break
             user_ids = [user_id.decode() for user_id in found]
             pipeline = self._redis.pipeline(transaction=False)
             for user_id in user_ids:
-                pipeline.srem(_processes_of(user_id), process_id)
-                pipeline.scard(_processes_of(user_id))
+                pipeline.srem(self._processes_of(user_id), process_id)
+                pipeline.scard(self._processes_of(user_id))
             counts = (await pipeline.execute())[1::2]
             await self._publish([], [user_id for user_id, count in zip(user_ids, counts, strict=True) if not count])
-            await self._redis.srem(_users_of(process_id), *user_ids)
-        await self._redis.srem(PROCESSES, process_id)
-        await self._redis.delete(_alive(process_id))
+            await self._redis.srem(self._users_of(process_id), *user_ids)
+        await self._redis.srem(self._processes, process_id)
+        await self._redis.delete(self._alive(process_id))
 
+    def _processes_of(self, user_id: str) -> str:
+        return f"{self._tag}:presence:user:{user_id}"
 
-def _processes_of(user_id: str) -> str:
-    return f"{TAG}:presence:user:{user_id}"
+    def _users_of(self, process_id: str) -> str:
+        return f"{self._tag}:presence:process:{process_id}"
 
-
-def _users_of(process_id: str) -> str:
-    return f"{TAG}:presence:process:{process_id}"
-
-
-def _alive(process_id: str) -> str:
-    return f"{TAG}:presence:alive:{process_id}"
+    def _alive(self, process_id: str) -> str:
+        return f"{self._tag}:presence:alive:{process_id}"

@@ -10,6 +10,7 @@ In a cluster the channel is a sharded one (SPUBLISH): only the node that serves 
 """
 
 import asyncio
+import math
 import time
 import uuid
 from collections import deque
@@ -23,13 +24,14 @@ from redis.asyncio import Redis
 
 from service.common.encoding import dumps, loads
 from service.common.tasks import cancel_and_wait, run_forever
-from service.datastores.redis import TAG, is_cluster
+from service.datastores.redis import TAG, database_number, is_cluster
 from service.realtime.bus import Handler, Handlers
 
 log = structlog.get_logger()
 
-PUBSUB_CHANNEL = f"{TAG}:bus:2"
-"""Change the number with the format of the messages: during a deployment, processes of both versions are running."""
+FORMAT = 2
+"""The number of the format of the messages. It is part of the channel's name, because processes of both versions run
+during a deployment."""
 MAX_OUTBOX_MESSAGES = 10_000
 MAX_OUTBOX_BYTES = 32 * 1024 * 1024
 """Limits of what waits for an unavailable Redis. Beyond either, the oldest message is dropped, and the other processes
@@ -41,12 +43,13 @@ HEARTBEAT_INTERVAL = 2.0
 """Seconds between two publications of a process, empty if need be, so that it receives at least its own messages."""
 SUBSCRIPTION_TIMEOUT = 6.0
 """Seconds without any message, even one's own, after which the subscription is renewed: TCP does not report a cut
-cable."""
+cable. After as many without one's own, the process is not ready."""
 RECONNECT_INTERVAL = 1.0
 """Seconds between two attempts to reach an unavailable Redis, at most: users wait for events of other processes, and an
 attempt costs next to nothing."""
 STARTUP_WAIT = 2.0
-"""Seconds that `start` waits for the subscription, and `close` for the outbox. Redis may be unavailable."""
+"""Seconds that `start` waits for its first heartbeat to return, and `close` for the outbox. Redis may be
+unavailable."""
 
 GAP = "bus.gap"
 """The kind of the message that reports dropped messages."""
@@ -59,13 +62,14 @@ class RedisBus:
     with the JSON array `[kind, length of the body in bytes, head]`, and the body.
     """
 
-    def __init__(self, redis: "Redis", pubsub_channel: str = PUBSUB_CHANNEL) -> None:
+    def __init__(self, redis: "Redis", tag: str = TAG) -> None:
+        """`tag`: as in `connect`."""
         self.process_id = uuid.uuid4().hex
         self._own_prefix = self.process_id.encode() + b" "
         self.lag = 0.0
         """Seconds that this process's last publication took through Redis and back."""
         self._redis = redis
-        self._pubsub_channel = pubsub_channel
+        self._pubsub_channel = channel_name(tag, database_number(redis))
         self._sharded: bool | None = None
         """Whether the server is a cluster; None: not known yet."""
         self._handlers = Handlers()
@@ -74,8 +78,11 @@ class RedisBus:
         self._outbox_bytes = 0
         self._overflowed = False
         self._heartbeat_due = False
+        self._last_round_trip = -math.inf
+        """When this process last received a publication of its own, by the monotonic clock."""
         self._wake = asyncio.Event()
         self._subscribed = asyncio.Event()
+        self._round_trip = asyncio.Event()
         self._outbox_empty = asyncio.Event()
         self._outbox_empty.set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -85,6 +92,11 @@ class RedisBus:
     @property
     def connected(self) -> bool:
         return self._connected
+
+    @property
+    def round_trips(self) -> bool:
+        """Whether a publication of this process has recently come back to it: it can both publish and receive."""
+        return time.monotonic() - self._last_round_trip < SUBSCRIPTION_TIMEOUT
 
     @property
     def outbox_size(self) -> int:
@@ -109,7 +121,7 @@ class RedisBus:
             asyncio.create_task(run_forever(self._heartbeat, "bus_heartbeat")),
         ]
         # Usually the first connections then find a connected bus.
-        await _wait(self._subscribed, STARTUP_WAIT)
+        await _wait(self._round_trip, STARTUP_WAIT)
 
     async def close(self) -> None:
         await _wait(self._outbox_empty, STARTUP_WAIT)
@@ -217,7 +229,9 @@ class RedisBus:
         start = data.index(b"\n") + 1
         if data.startswith(self._own_prefix):
             # `publish` has handled these messages already. Not decoded again: a single process has no others.
-            self.lag = time.monotonic() - float(data[len(self._own_prefix) : start])
+            self._last_round_trip = time.monotonic()
+            self.lag = self._last_round_trip - float(data[len(self._own_prefix) : start])
+            self._round_trip.set()
             return
         while start < len(data):
             end = data.index(b"\n", start)
@@ -231,6 +245,12 @@ class RedisBus:
     def _notify_gap(self) -> None:
         for callback in self._gap_callbacks:
             callback()
+
+
+def channel_name(tag: str, database: int) -> str:
+    """Return the pub/sub channel of a deployment. Redis shares channels between the numbered databases of a server, so
+    the number is a part of the name; 0 is left out, as in a cluster, which has no other."""
+    return f"{tag}:bus:{FORMAT}" + (f":db{database}" if database else "")
 
 
 async def _return_push_message(message: Any) -> Any:

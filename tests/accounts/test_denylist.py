@@ -3,8 +3,12 @@
 import pytest
 from redis.asyncio import Redis
 
-from service.accounts.denylist import MARKER, MARKER_TTL, PREFIX, Denylist
+from service.accounts.denylist import MARKER_TTL, Denylist
+from service.datastores.redis import TAG
 from tests.proxy import Proxy
+
+PREFIX = f"{TAG}:revoked:"
+MARKER = f"{PREFIX}complete"
 
 
 async def complete(denylist: Denylist) -> Denylist:

@@ -8,7 +8,6 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from service.accounts.denylist import PREFIX
 from service.accounts.models import Login, SignedIn
 from service.accounts.revocation import CLOCK_TOLERANCE
 from service.accounts.tokens import ACCESS
@@ -17,10 +16,13 @@ from service.common.identity import Identity
 from service.common.ids import new_id
 from service.common.times import now
 from service.datastores.mongo import Mongo
+from service.datastores.redis import TAG
 from service.realtime.bus import LocalBus
 from tests.accounts.accounts_process import ACCESS_TTL, AccountsProcess, build_process
 from tests.accounts.conftest import PASSWORD, USERNAME
 from tests.proxy import Proxy
+
+PREFIX = f"{TAG}:revoked:"
 
 LOGIN = Login(username=USERNAME, password=PASSWORD)
 ENTRY_TTL = ACCESS_TTL + int(CLOCK_TOLERANCE.total_seconds())

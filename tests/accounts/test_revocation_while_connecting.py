@@ -14,7 +14,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Opcode
 
 from config.settings import Settings
-from service.accounts.denylist import PREFIX
 from service.accounts.models import Login, SignedIn
 from service.accounts.revocation import BUS_KIND
 from service.accounts.tokens import ACCESS
@@ -22,6 +21,7 @@ from service.accounts.verifier import CredentialVerifier
 from service.common.encoding import dumps
 from service.common.identity import Identity
 from service.datastores.mongo import Mongo
+from service.datastores.redis import TAG
 from service.edge.connection_opener import ConnectionOpener
 from service.edge.frame_handler import FrameHandler
 from service.http.authentication import Authentication
@@ -37,6 +37,8 @@ from tests.accounts.conftest import PASSWORD, USERNAME
 from tests.http.conftest import build
 from tests.realtime.wire import HANDSHAKE, wired
 from tests.rest import RestClient, serving
+
+PREFIX = f"{TAG}:revoked:"
 
 Revoke = Callable[[], Awaitable[None]]
 

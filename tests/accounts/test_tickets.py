@@ -6,10 +6,13 @@ import time
 import pytest
 from redis.asyncio import Redis
 
-from service.accounts.tickets import PREFIX, TTL, Tickets
+from service.accounts.tickets import TTL, Tickets
 from service.common.errors import TokenExpired, TokenInvalid, Unavailable
 from service.common.identity import Identity
 from service.common.ids import new_id
+from service.datastores.redis import TAG
+
+PREFIX = f"{TAG}:ticket:"
 
 BEARER = Identity(new_id(), new_id(), "a" * 22, 4_000_000_000.0)
 

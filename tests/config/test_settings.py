@@ -52,6 +52,16 @@ def test_redis_url_may_name_several_nodes(monkeypatch: pytest.MonkeyPatch) -> No
     assert ["unix:///tmp/a,b.sock"] == redis_nodes("unix:///tmp/a,b.sock")
 
 
+@pytest.mark.parametrize("prefix", ["{loa}", "a:b", "a b", "a*", "", "x" * 65])
+def test_redis_prefix_is_a_plain_name(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    """It goes into hash tags and patterns of access control lists."""
+    if not prefix:
+        assert "{loa}" == read(monkeypatch, REDIS_PREFIX=prefix).redis_tag
+        return
+    with pytest.raises(SettingsError, match=r"^REDIS_PREFIX: "):
+        read(monkeypatch, REDIS_PREFIX=prefix)
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """A `.env` file may contain empty values."""
     settings = read(monkeypatch, MONGODB_URI="", REDIS_URL="", JWT_SECRET="", ALLOWED_ORIGINS="", LOG_LEVEL="")

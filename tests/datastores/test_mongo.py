@@ -7,7 +7,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WriteError, WTimeoutError
 
 from service.common.errors import Unavailable
-from service.datastores.mongo import Mongo, unavailable, update_all
+from service.datastores.mongo import Mongo, committed_reads, unavailable, update_all
 
 
 async def test_each_test_gets_an_empty_database(mongo: Mongo) -> None:
@@ -82,6 +82,27 @@ async def test_writes_wait_for_a_majority_and_its_journal(mongo: Mongo) -> None:
     """The write concern of every collection."""
     concern = mongo.database.write_concern.document
     assert ("majority", True) == (concern["w"], concern["j"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "readPreference=secondaryPreferred&readConcernLevel=available",
+        "readPreference=nearest&maxStalenessSeconds=120&readPreferenceTags=dc:east",
+        "readConcernLevel=linearizable&w=1&journal=false&wtimeoutMS=1",
+        "w=0&retryWrites=false&tz_aware=false&socketTimeoutMS=600000",
+    ],
+)
+async def test_the_uri_does_not_change_where_loa_reads_nor_what_a_write_waits_for(options: str) -> None:
+    """Such options come with the URIs that people paste."""
+    mongo = Mongo(f"mongodb://127.0.0.1:1/loa?{options}")
+    for target in (mongo.database, mongo.database.things):
+        assert "primary" == target.read_preference.mongos_mode
+        assert {"level": "local"} == target.read_concern.document
+        assert {"w": "majority", "j": True, "wtimeout": 10_000} == target.write_concern.document
+        assert target.codec_options.tz_aware
+    assert {"level": "majority"} == committed_reads(mongo.database.things).read_concern.document
+    mongo.close()
 
 
 @pytest.mark.parametrize(

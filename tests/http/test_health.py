@@ -22,14 +22,17 @@ class Hanging:
 
 
 async def ask(
-    path: str, mongo: Mongo | Hanging, redis: Redis | Hanging, *, draining: bool = False
+    path: str, mongo: Mongo | Hanging, redis: Redis | Hanging, *, bus: bool = True, draining: bool = False
 ) -> tuple[int, dict[str, object]]:
     Sanic.test_mode = True
     app: Sanic[Any, Any] = Sanic("health-test", configure_logging=False)
     error_handler.install(app)
     app.blueprint(
         health.blueprint(
-            mongo.ping, redis.ping if isinstance(redis, Hanging) else partial(ping, redis), lambda: draining
+            mongo.ping,
+            redis.ping if isinstance(redis, Hanging) else partial(ping, redis),
+            lambda: bus,
+            lambda: draining,
         )
     )
     async with serving(app) as client:
@@ -82,6 +85,10 @@ class TestReadyz:
             await nodes.well()
             assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
             await redis.aclose()
+
+    async def test_is_not_ready_while_messages_do_not_go_round(self, mongo: Mongo, redis: Redis) -> None:
+        status, body = await ask("/readyz", mongo, redis, bus=False)
+        assert (503, "Unavailable: Redis pub/sub.") == (status, body["detail"])
 
     async def test_is_not_ready_without_mongodb(self, redis: Redis) -> None:
         mongo = Mongo(f"mongodb://127.0.0.1:{free_port()}/loa")

@@ -101,6 +101,16 @@ class TestShared:
         await store.check(SHORT, "alice")
         await store.close()
 
+    async def test_a_burst_beyond_the_connection_pool_waits(
+        self, redis: Redis, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """If a full pool counted as an outage, the counters would start afresh in the memory of the process."""
+        monkeypatch.setattr(limits, "MAX_REDIS_CONNECTIONS", 2)
+        store = RateLimits(datastores.redis_url, True)
+        assert 3 == sum(await asyncio.gather(*(count_passed(store, SHARED, "alice", times=1) for _ in range(100))))
+        assert 0 == await count_passed(store, SHARED, "alice", times=1)
+        await store.close()
+
     async def test_processes_share_their_counters(self, redis: Redis, datastores: Datastores) -> None:
         """Two RateLimits are like two processes: they share only Redis."""
         one, two = RateLimits(datastores.redis_url, True), RateLimits(datastores.redis_url, True)
@@ -159,6 +169,12 @@ class TestWithoutRedis:
         started = time.monotonic()
         for number in range(100):
             await store.check(SHARED, str(number))
+        assert time.monotonic() - started < 3 * limits.TIMEOUT
+        await store.close()
+        # Nor do requests that wait for a connection meanwhile.
+        store = RateLimits(f"redis://127.0.0.1:{port}", True)
+        started = time.monotonic()
+        await asyncio.gather(*(store.check(SHARED, str(number)) for number in range(5 * limits.MAX_REDIS_CONNECTIONS)))
         assert time.monotonic() - started < 3 * limits.TIMEOUT
         await store.close()
         server.close()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from service.datastores.redis import connect, is_cluster
 from service.realtime import redis_bus
 from service.realtime.bus import Bus, LocalBus
 from service.realtime.redis_bus import RedisBus
+from tests.cluster import Node, running
 from tests.conftest import Datastores
 from tests.proxy import Proxy
 
@@ -148,11 +150,83 @@ async def test_subscribers_recover_from_a_lost_connection_and_are_notified_of_th
 
 
 @pytest.mark.parametrize("server", ["redis"], indirect=True)
+async def test_messages_do_not_reach_another_database_or_prefix(
+    datastores: Datastores, server: Redis, processes: Callable[[], RedisBus]
+) -> None:
+    """Redis shares channels between the databases of a server."""
+    other_database = connect(datastores.redis_database(14))
+    buses = {"same": processes(), "other database": RedisBus(other_database), "other prefix": RedisBus(server, "{b}")}
+    receivers = {name: Receiver(bus) for name, bus in buses.items()}
+    publisher = processes()
+    for bus in (publisher, *buses.values()):
+        await bus.start()
+        assert bus.round_trips
+    assert 2 == await publisher.subscriber_count()
+    publisher.publish("greeting", {"n": 1})
+    await receivers["same"].wait_for(1)
+    for bus in buses.values():
+        # It returns through Redis once everything that was published before has been received.
+        await wait_for_round_trip(bus)
+        await bus.close()
+    assert {"same": 1, "other database": 0, "other prefix": 0} == {
+        name: len(received.messages) for name, received in receivers.items()
+    }
+    await other_database.aclose()
+
+
+async def wait_for_round_trip(bus: RedisBus) -> None:
+    """Wait until `bus` has received a publication that it sends from now on."""
+    lag = bus.lag
+    bus.publish("ping", {})
+    async with asyncio.timeout(10):
+        while bus.lag == lag:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_user_without_permission_for_the_channel_makes_no_round_trip(tmp_path: Path) -> None:
+    """Its commands succeed. Once it has the permission, the bus recovers by itself, and reports no gap before."""
+    async with running([Node(tmp_path / "node", clustered=False)]) as (node,):
+        await node.redis.execute_command("ACL SETUSER loa on >secret ~* +@all resetchannels")
+        redis = connect(f"redis://loa:secret@127.0.0.1:{node.port}")
+        bus = RedisBus(redis)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(redis_bus, "STARTUP_WAIT", 0.1)
+            await bus.start()
+        assert await redis.ping()
+        assert not bus.round_trips
+        await node.redis.execute_command("ACL SETUSER loa allchannels")
+        async with asyncio.timeout(10):
+            while not bus.round_trips:
+                await asyncio.sleep(0.01)
+        await bus.close()
+        await redis.aclose()
+
+
+async def test_round_trips_end_with_the_subscription(datastores: Datastores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 0.4)
+    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.1)
+    async with Proxy(datastores.redis_url) as proxy:
+        redis = connect(proxy.url)
+        bus = RedisBus(redis)
+        await bus.start()
+        assert bus.round_trips
+        proxy.cut()
+        async with asyncio.timeout(10):
+            while bus.round_trips:
+                await asyncio.sleep(0.01)
+            await proxy.mend()
+            while not bus.round_trips:
+                await asyncio.sleep(0.01)
+        await bus.close()
+        await redis.aclose()
+
+
+@pytest.mark.parametrize("server", ["redis"], indirect=True)
 async def test_a_recovered_redis_is_used_within_a_second(
     datastores: Datastores, processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it was unavailable: messages from the outbox are sent, and the gap is reported."""
-    monkeypatch.setattr(tasks, "FIRST_PAUSE", 60.0)
+    monkeypatch.setattr(tasks, "INITIAL_BACKOFF", 60.0)
     async with Proxy(datastores.redis_url) as proxy:
         redis = connect(proxy.url)
         here, there, gaps = RedisBus(redis), processes(), asyncio.Event()

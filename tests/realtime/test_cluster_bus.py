@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from service.datastores.redis import connect
+from service.datastores.redis import TAG, connect
 from service.realtime import redis_bus
-from service.realtime.redis_bus import PUBSUB_CHANNEL, RedisBus
+from service.realtime.redis_bus import RedisBus, channel_name
 from tests.cluster import Cluster, Node, cluster
 from tests.realtime.test_bus import Receiver
+
+CHANNEL = channel_name(TAG, 0)
 
 
 class Process:
@@ -40,7 +42,7 @@ class TwoProcesses:
         self._published = 0
 
     async def owner(self) -> Node:
-        return await self.cluster.owner(PUBSUB_CHANNEL)
+        return await self.cluster.owner(CHANNEL)
 
     async def exchange_messages(self) -> None:
         """Each process publishes a message, which the other receives."""
@@ -75,10 +77,10 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def test_the_bus_follows_a_slot_to_another_node(pair: TwoProcesses) -> None:
     """Messages published on the new node before all have subscribed there may be missed: a gap is reported."""
     old = await pair.owner()
-    await pair.cluster.move(PUBSUB_CHANNEL, (await pair.cluster.others(PUBSUB_CHANNEL))[0])
+    await pair.cluster.move(CHANNEL, (await pair.cluster.others(CHANNEL))[0])
     await pair.wait_for_gaps()
     await pair.exchange_messages()
-    assert [(PUBSUB_CHANNEL.encode(), 0)] == await old.redis.pubsub_shardnumsub(PUBSUB_CHANNEL)
+    assert [(CHANNEL.encode(), 0)] == await old.redis.pubsub_shardnumsub(CHANNEL)
     assert 2 == await pair.one.bus.subscriber_count()
 
 
@@ -120,7 +122,7 @@ async def test_the_failure_of_another_node_does_not_affect_the_bus(pair: TwoProc
     """If the cluster keeps serving the slots that it still has."""
     for node in pair.cluster.nodes:
         await node.redis.config_set("cluster-require-full-coverage", "no")
-    other = (await pair.cluster.others(PUBSUB_CHANNEL))[0]
+    other = (await pair.cluster.others(CHANNEL))[0]
     await other.kill()
     await pair.exchange_messages()
     assert not pair.one.gap.is_set()

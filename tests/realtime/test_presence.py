@@ -18,7 +18,7 @@ from service.datastores.mongo import Mongo
 from service.datastores.redis import REDIS_ERRORS, TAG, connect
 from service.realtime.event_stream import EventStream
 from service.realtime.presence_service import PresenceService
-from service.realtime.presence_store import PROCESSES, PresenceStore
+from service.realtime.presence_store import PresenceStore
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
@@ -172,7 +172,7 @@ async def test_a_process_adds_no_users_before_it_is_registered(
         assert not await redis.exists(f"{TAG}:presence:user:{ADA}")
     proceed.set()
     await process.expect_change(ADA, True)
-    assert await redis.sismember(PROCESSES, process.bus.process_id)
+    assert await redis.sismember(f"{TAG}:presence:processes", process.bus.process_id)
 
 
 async def test_a_redis_that_lost_its_data_is_filled_again(
@@ -186,7 +186,7 @@ async def test_a_redis_that_lost_its_data_is_filled_again(
     await redis.flushdb()
     await two.expect_change(ADA, True)
     assert await are_online(two, ADA) == [True]
-    assert await redis.scard(PROCESSES) >= 1
+    assert await redis.scard(f"{TAG}:presence:processes") >= 1
 
 
 async def test_a_change_is_published_even_if_the_reply_of_redis_is_lost(

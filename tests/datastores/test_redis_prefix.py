@@ -1,0 +1,41 @@
+"""Deployments that share a Redis: the prefix is a part of every name."""
+
+import json
+
+from redis.asyncio import Redis
+from websockets.asyncio.client import connect
+
+from tests.conftest import Datastores, Run
+from tests.running import Server
+
+PREFIX = "team-a"
+
+
+async def test_every_key_and_channel_has_the_prefix(run: Run, redis: Redis, datastores: Datastores) -> None:
+    """Those of rate limits, presence, tickets and revocations, and that of the bus. `redis` empties the database."""
+    server = run(REDIS_PREFIX=PREFIX, REDIS_URL=datastores.redis_url)
+    token = sign_up(server)
+    ticket = server.post("/api/v1/auth/ticket", {}, token)["ticket"]
+    server.post("/api/v1/auth/ticket", {}, token)
+    async with connect(f"{server.websocket_url}/api/v1/ws/chat?ticket={ticket}") as socket:
+        assert "hello" == json.loads(await socket.recv())["type"]
+        while not (kinds := await found_kinds(redis)) >= {"limits", "presence", "ticket", "revoked"}:
+            pass
+    assert {"limits", "presence", "ticket", "revoked"} == kinds
+    assert [b"{team-a}:bus:2:db15"] == await redis.pubsub_channels("*team-a*")
+
+
+async def found_kinds(redis: Redis) -> set[str]:
+    """Return the kinds of the keys. Fails if one of them lacks the prefix."""
+    kinds = set()
+    for key in map(bytes.decode, await redis.keys()):
+        tag, _, name = key.partition("}:")
+        assert tag in (f"{{{PREFIX}", f"{{{PREFIX}:limits"), key
+        kinds.add("limits" if tag.endswith(":limits") else name.partition(":")[0])
+    return kinds
+
+
+def sign_up(server: Server) -> str:
+    """Register a user; return the access token."""
+    account = server.post("/api/v1/auth/register", {"username": "an.nguyen", "password": "correct horse"})
+    return str(account["access_token"])
