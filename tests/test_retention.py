@@ -16,6 +16,7 @@ from service.notifications import notification_store as store
 from service.notifications.models import CHANNEL
 from service.realtime.event_stream import EventStream
 from service.retention import Retention
+from tests.accounts.accounts_process import token_pair
 from tests.conftest import Datastores, Run, drop_database
 from tests.notifications.service_process import ServiceProcess
 from tests.realtime.wire import identity, queued
@@ -139,7 +140,7 @@ class TestSessions:
         user, ids = new_id(), [new_id() for _ in range(3)]
         for place, session in enumerate(ids):
             ends = datetime.now(UTC) + timedelta(seconds=60 if place == 2 else -1)
-            await sessions.add(session, user, f"refresh {place}", ends, "a browser")
+            await sessions.add(session, user, token_pair(expires_at=ends), "a browser")
         await sessions.revoke(ids[0], user)
         await sessions.delete_expired()
         left = await mongo.database["sessions"].find().to_list(None)
@@ -156,7 +157,8 @@ async def test_a_server_keeps_what_it_was_told_to_keep(run: Run, datastores: Dat
     await process.create_indexes()
     await told(process, user, 2)
     await age(mongo, user, 1)
-    await SessionStore(mongo.database).add(new_id(), sender, "spent", datetime.now(UTC) - timedelta(days=1), "")
+    expired = token_pair(expires_at=datetime.now(UTC) - timedelta(days=1))
+    await SessionStore(mongo.database).add(new_id(), sender, expired, "")
     run(MONGODB_URI=uri, NOTIFICATION_RETENTION_DAYS="99")
     async with asyncio.timeout(20):
         while [1, 0] != [await mongo.database[name].count_documents({}) for name in ("notifications", "sessions")]:

@@ -21,10 +21,10 @@ REDIS_TIMEOUT = 1.0
 class Denylist:
     """Fast revocation lookups. A negative answer is only given while the list is known to be complete.
 
-    The list is complete if every session revoked within the lifetime of an access token has an entry. The marker in
-    Redis states this for all processes, and is lost together with Redis's data. `is_complete` adds that this process
-    knows of no missing entry: the first failure clears it, and only `mark_complete` sets it again. While it is False,
-    Redis is not queried, so a Redis that hangs delays nobody.
+    The list is complete if every session revoked, and every token ended, within the lifetime of an access token has an
+    entry. The marker in Redis states this for all processes, and is lost together with Redis's data. `is_complete` adds
+    that this process knows of no missing entry: the first failure clears it, and only `mark_complete` sets it again.
+    While it is False, Redis is not queried, so a Redis that hangs delays nobody.
     """
 
     def __init__(self, redis: "Redis", tag: str = TAG) -> None:

@@ -1,7 +1,7 @@
 """Revocation: the tokens of a revoked session are refused and its connections closed, on every process."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ import structlog
 
 from service.accounts.denylist import Denylist
 from service.accounts.sessions import SessionStore
-from service.accounts.tokens import CLOCK_SKEW
+from service.accounts.tokens import CLOCK_SKEW, CLOCK_TOLERANCE
 from service.common.close_reasons import TOKEN_REVOKED
 from service.common.errors import TokenRevoked
 from service.common.identity import Identity
@@ -28,9 +28,6 @@ POLL_INTERVAL = 2.0
 POLL_OVERLAP = timedelta(seconds=60)
 """How far a poll reaches back before the start of the previous one. Longer than the clock difference between the
 database's servers, the delay until a write is visible, and the TTL of the denylist's marker."""
-CLOCK_TOLERANCE = timedelta(hours=1)
-"""Allowed clock difference between two processes. A process whose clock is behind accepts a token that much longer than
-the process that issued it or revoked its session, so a denylist entry outlives the token by this."""
 CLOCK_WARNING = timedelta(seconds=CLOCK_SKEW)
 """A larger difference between the clocks of this process and the database is logged: tokens may be refused."""
 
@@ -40,9 +37,10 @@ class Revocation:
 
     The bus and the denylist spread a revocation faster, and either may fail. Every process therefore polls MongoDB
     every `POLL_INTERVAL` seconds for revoked sessions: it closes their connections, in case a bus message was lost, and
-    adds them to the denylist, in case a Redis write was lost. A process that has just started, or has seen Redis fail,
-    checks every token in MongoDB until a poll that covers the lifetime of an access token has completed the denylist.
-    All of this uses MongoDB's clock.
+    adds them to the denylist, in case a Redis write was lost. So it does with the access tokens that password changes
+    have ended, but their connections stay open. A process that has just started, or has seen Redis fail, checks every
+    token in MongoDB until a poll that covers the lifetime of an access token has completed the denylist. All of this
+    uses MongoDB's clock.
     """
 
     def __init__(
@@ -105,8 +103,16 @@ class Revocation:
         await self._denylist.add(dict.fromkeys((*session_ids, *token_ids), seconds))
         self._bus.publish(BUS_KIND, {"session_ids": list(session_ids)})
 
+    async def announce_tokens(self, token_ids: Collection[str]) -> None:
+        """Spread the end of access tokens that are ended in MongoDB. Connections opened with them stay open."""
+        if token_ids:
+            await self._denylist.add(dict.fromkeys(token_ids, self._entry_ttl.total_seconds()))
+
     async def poll(self) -> None:
-        """Read the sessions revoked since the last poll. Raises Unavailable; the next poll then reaches back as far."""
+        """Read the sessions revoked and the tokens ended since the last poll.
+
+        Raises Unavailable; the next poll then reaches back as far.
+        """
         started = await self._sessions.database_time()
         self._compare_clocks(started)
         await self._denylist.renew_marker()
@@ -115,8 +121,9 @@ class Revocation:
         since = started - self._entry_ttl if completing or self._last_poll is None else self._last_poll
         async for revoked in self._sessions.revoked_since(since - POLL_OVERLAP):
             self._close_connections(revoked)
-            expiry = {id: revoked_at + self._entry_ttl for id, revoked_at in revoked.items()}
-            await self._denylist.add({id: (end - started).total_seconds() for id, end in expiry.items()})
+            await self._add_entries(revoked, started)
+        async for ended in self._sessions.tokens_ended_since(since - POLL_OVERLAP):
+            await self._add_entries(ended, started)
         self._last_poll = started
         if completing:
             await self._denylist.mark_complete(failures)
@@ -127,10 +134,14 @@ class Revocation:
         )
         if entries is None:
             active = await self._sessions.active(bearer.session_id for bearer in bearers)
-            revoked = [bearer.session_id not in active for bearer in bearers]
+            revoked = [bearer.token_id in active.get(bearer.session_id, (bearer.token_id,)) for bearer in bearers]
         else:
             revoked = [any(pair) for pair in zip(entries[::2], entries[1::2], strict=True)]
         return [TokenRevoked() if is_revoked else None for is_revoked in revoked]
+
+    async def _add_entries(self, ids: Mapping[str, datetime], started: datetime) -> None:
+        """Add ids that were revoked or ended at these times to the denylist, each for the rest of its entry's TTL."""
+        await self._denylist.add({id: (at + self._entry_ttl - started).total_seconds() for id, at in ids.items()})
 
     def _compare_clocks(self, database_time: datetime) -> None:
         """Log when the difference between the two clocks begins and ceases to exceed `CLOCK_WARNING`."""

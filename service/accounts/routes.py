@@ -67,10 +67,11 @@ def blueprint(
         limit=REFRESH,
         body=models.Refresh,
         responses={200: models.SignedIn},
-        errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked),
+        errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked, errors.RateLimited),
     )
     async def refresh(request: Request, *, body: models.Refresh) -> HTTPResponse:
-        """Returns a new pair of tokens. A refresh token can be used once; using it again revokes the session."""
+        """Returns a new pair of tokens. The old refresh token can be used again for 60 seconds, unless its successor is
+        used; after that, using it revokes the session."""
         return json_response(await service.refresh(body.refresh_token))
 
     @bp.post("/auth/logout")
@@ -88,13 +89,13 @@ def blueprint(
         auth=auth,
         limit=SIGN_IN,
         body=models.PasswordChange,
-        responses={204: None},
+        responses={200: models.SignedIn},
         errors=(errors.BadCredentials,),
     )
     async def change_password(request: Request, caller: Identity, *, body: models.PasswordChange) -> HTTPResponse:
-        """Revokes every other session of the caller."""
-        await service.change_password(caller, body)
-        return json_response()
+        """Revokes every other session of the caller and the earlier tokens of this one, and returns a new pair. The
+        connections of this session stay open."""
+        return json_response(await service.change_password(caller, body, _user_agent(request)))
 
     @bp.get("/auth/sessions")
     @endpoint("List the caller's sessions", tag="auth", auth=auth, responses={200: models.Sessions})

@@ -1,13 +1,14 @@
 """Accounts: registration, sign-in, token refresh, passwords and sessions."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import replace
 
 from service.accounts.models import Login, PasswordChange, Register, SessionView, SignedIn
 from service.accounts.passwords import Passwords
 from service.accounts.revocation import Revocation
+from service.accounts.session_tokens import RefreshTokenReused
 from service.accounts.sessions import SessionStore
-from service.accounts.tokens import ACCESS, REFRESH, Issued, Tokens
+from service.accounts.tokens import ACCESS, REFRESH, TokenPair, Tokens
 from service.accounts.users import User, UserStore
 from service.common.errors import BadCredentials, NotFound, TokenRevoked, Unavailable
 from service.common.identity import Identity
@@ -55,27 +56,30 @@ class AccountService:
         return signed_in
 
     async def refresh(self, refresh_token: str) -> SignedIn:
-        """Exchange a refresh token for a new pair of tokens. Each refresh token can be used once.
+        """Exchange a refresh token for a new pair of tokens. See SessionTokens for when it can be used again.
 
-        Raises TokenInvalid, TokenExpired, TokenRevoked.
+        Raises TokenInvalid, TokenExpired, TokenRevoked, RateLimited.
         """
-        spent = self._tokens.decode(refresh_token, REFRESH)
-        user = await self._users.get(spent.sub)
+        used = self._tokens.decode(refresh_token, REFRESH)
+        user = await self._users.get(used.sub)
         if user is None:
             raise TokenRevoked
-        access, fresh = self._issue_pair(user.id, spent.sid)
-        if not await self._sessions.rotate(spent.sid, user.id, spent.jti, fresh.id, _expiry(access, fresh)):
-            # The token was used a second time, so it has been stolen. Either use may be the thief's: revoke the session
-            # (RFC 9700, section 4.14.2).
-            await self._revoke_session(spent.sid, user.id)
-            raise TokenRevoked
-        return self._signed_in(user.profile, access, fresh)
+        pair = self._tokens.issue_pair(user.id, used.sid)
+        try:
+            await self._sessions.refresh(used.sid, user.id, used.jti, pair)
+        except RefreshTokenReused:
+            await self._revoke_session(used.sid, user.id)
+            raise TokenRevoked from None
+        return self._signed_in(user.profile, pair)
 
     async def logout(self, caller: Identity) -> None:
         await self._revoke_session(caller.session_id, caller.user_id, caller.token_id)
 
-    async def change_password(self, caller: Identity, change: PasswordChange) -> None:
-        """Change the password and revoke every other session of the caller. Raises BadCredentials."""
+    async def change_password(self, caller: Identity, change: PasswordChange, user_agent: str = "") -> SignedIn:
+        """Change the password, revoke every other session of the caller, and replace the tokens of this one.
+
+        Connections of this session stay open. Raises BadCredentials.
+        """
         user = await self._users.get(caller.user_id)
         matches = await self._passwords.verify(user.password_hash if user else None, change.current_password)
         if user is None or not matches:
@@ -88,6 +92,15 @@ class AccountService:
         await self._revoke_others(caller)
         if not changed:
             raise BadCredentials("The current password is wrong.")
+        pair = self._tokens.issue_pair(user.id, caller.session_id)
+        try:
+            ended = await self._sessions.end_tokens(caller.session_id, user.id, pair)
+        except TokenRevoked:
+            # A concurrent password change, which has failed, has revoked this session as one of the others.
+            return await self._begin_session(replace(user, password_version=user.password_version + 1), user_agent)
+        # The caller's own: a session of an earlier version does not know its access tokens.
+        await self._revocation.announce_tokens({caller.token_id, *ended})
+        return self._signed_in(user.profile, pair)
 
     async def sessions(self, caller: Identity) -> list[SessionView]:
         """Return the caller's active sessions, the most recently used first."""
@@ -109,15 +122,15 @@ class AccountService:
 
     async def _begin_session(self, user: User, user_agent: str) -> SignedIn:
         session_id = new_id()
-        access, refresh = self._issue_pair(user.id, session_id)
-        await self._sessions.add(session_id, user.id, refresh.id, _expiry(access, refresh), user_agent)
+        pair = self._tokens.issue_pair(user.id, session_id)
+        await self._sessions.add(session_id, user.id, pair, user_agent)
         # A concurrent password change revokes the sessions that it finds. It may have missed this one, so check again.
         latest = await self._users.get(user.id)
         if latest is None or latest.password_version != user.password_version:
             await self._revoke_session(session_id, user.id)
             raise BadCredentials
         await self._revocation.announce(await self._sessions.revoke_excess(user.id, MAX_SESSIONS))
-        return self._signed_in(latest.profile, access, refresh)
+        return self._signed_in(latest.profile, pair)
 
     async def _revoke_session(self, session_id: str, user_id: str, *token_ids: str) -> bool:
         revoked = await self._sessions.revoke(session_id, user_id)
@@ -128,21 +141,10 @@ class AccountService:
     async def _revoke_others(self, caller: Identity) -> None:
         await self._revocation.announce(await self._sessions.revoke_others(caller.user_id, caller.session_id))
 
-    def _issue_pair(self, user_id: str, session_id: str) -> tuple[Issued, Issued]:
-        return (
-            self._tokens.issue(ACCESS, user_id, session_id),
-            self._tokens.issue(REFRESH, user_id, session_id),
-        )
-
-    def _signed_in(self, user: Profile, access: Issued, refresh: Issued) -> SignedIn:
+    def _signed_in(self, user: Profile, pair: TokenPair) -> SignedIn:
         return SignedIn(
             user=user,
-            access_token=access.text,
-            refresh_token=refresh.text,
+            access_token=pair.access.text,
+            refresh_token=pair.refresh.text,
             expires_in=self._tokens.ttl[ACCESS],
         )
-
-
-def _expiry(*tokens: Issued) -> datetime:
-    """When the last of `tokens` expires, and with it the session."""
-    return datetime.fromtimestamp(max(token.expires_at for token in tokens), UTC)

@@ -1,7 +1,7 @@
 """The store of sessions: one per sign-in. It is authoritative for which sessions are revoked."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +9,9 @@ from typing import Any
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 
+from service.accounts.session_tokens import EPOCH, AccessToken, SessionTokens
+from service.accounts.tokens import TokenPair
+from service.common.errors import TokenRevoked, Unavailable
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
@@ -22,6 +25,10 @@ SET_REVOKED = {"$currentDate": {"revoked_at": True}}
 """Uses the database's clock. With the clocks of the processes, which may differ, a poll could miss a revocation."""
 
 
+MAX_ATTEMPTS = 100
+"""Attempts to write a change of one session's tokens. Of concurrent attempts at least one succeeds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     id: str
@@ -33,7 +40,9 @@ class Session:
 class SessionStore:
     """Stores sessions. A revoked session stays revoked. All methods raise Unavailable if the database is unavailable.
 
-    Only a hash of the refresh token's id is stored, so the contents of the database do not give away a valid id.
+    Only hashes of the refresh tokens' ids are stored, so the contents of the database do not give away a valid id. The
+    fields of a session's tokens are those of SessionTokens; `refresh` is the newest of its unused tokens, and differs
+    after each change of them.
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], datetime] = now) -> None:
@@ -47,47 +56,55 @@ class SessionStore:
             await self._sessions.create_index(
                 [("user_id", ASCENDING), ("revoked_at", ASCENDING), ("last_used_at", DESCENDING)]
             )
-            await self._sessions.create_index("revoked_at", partialFilterExpression={"revoked_at": {"$exists": True}})
+            for name in ("revoked_at", "tokens_ended_at"):
+                await self._sessions.create_index(name, partialFilterExpression={name: {"$exists": True}})
 
-    async def add(self, session_id: str, user_id: str, refresh_id: str, expires_at: datetime, user_agent: str) -> None:
-        """Store a new session. `refresh_id` is the id of its refresh token."""
+    async def add(self, session_id: str, user_id: str, pair: TokenPair, user_agent: str) -> None:
+        """Store a new session with its first pair of tokens."""
         created_at = self._clock()
+        tokens = SessionTokens(unused=(_hash(pair.refresh.id),), access=(_access(pair),))
         document = {
             "_id": ObjectId(session_id),
             "user_id": ObjectId(user_id),
-            "refresh": _hash(refresh_id),
+            **_fields(tokens),
             "created_at": created_at,
             "last_used_at": created_at,
-            "expires_at": expires_at,
+            "expires_at": pair.expires_at,
             "user_agent": user_agent,
         }
         async with unavailable():
             await self._sessions.insert_one(document)
 
-    async def rotate(self, session_id: str, user_id: str, spent_id: str, fresh_id: str, expires_at: datetime) -> bool:
-        """Atomically replace the refresh token `spent_id` with `fresh_id`.
+    async def refresh(self, session_id: str, user_id: str, used_id: str, pair: TokenPair) -> None:
+        """Exchange the refresh token `used_id` for `pair`, as SessionTokens describes.
 
-        Returns False if `spent_id` is not the current refresh token of an active session. Of several concurrent calls
-        with the same `spent_id`, one returns True.
+        Raises RefreshTokenReused, RateLimited, or TokenRevoked if the session is revoked, expired or another user's.
         """
-        used_at = self._clock()
-        current = {
-            **_key(session_id, user_id),
-            "refresh": _hash(spent_id),
-            "expires_at": {"$gt": used_at},
-            **NOT_REVOKED,
-        }
-        changes = {"refresh": _hash(fresh_id), "last_used_at": used_at, "expires_at": expires_at}
-        async with unavailable():
-            result = await self._sessions.update_one(current, {"$set": changes})
-        return bool(result.modified_count)
 
-    async def active(self, session_ids: Iterable[str]) -> set[str]:
-        """Return those of `session_ids` that are neither revoked nor expired."""
+        def change(tokens: SessionTokens, at: datetime) -> SessionTokens:
+            return tokens.refresh(_hash(used_id), _hash(pair.refresh.id), _access(pair), at)
+
+        await self._change_tokens(session_id, user_id, pair, change)
+
+    async def end_tokens(self, session_id: str, user_id: str, pair: TokenPair) -> list[str]:
+        """End all tokens of the session but `pair`. Returns the ids of the access tokens that have not expired.
+
+        Raises TokenRevoked if the session is revoked, expired or another user's.
+        """
+
+        def change(tokens: SessionTokens, at: datetime) -> SessionTokens:
+            return tokens.end_all(_hash(pair.refresh.id), _access(pair), at)
+
+        stamp = {"$currentDate": {"tokens_ended_at": True}}
+        changed = await self._change_tokens(session_id, user_id, pair, change, stamp)
+        return [token.id for token in changed.ended_access]
+
+    async def active(self, session_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return those of `session_ids` that are neither revoked nor expired, each with its ended access tokens."""
         ids = {ObjectId(session_id) for session_id in session_ids}
         where = {"expires_at": {"$gt": self._clock()}, **NOT_REVOKED}
-        documents = await find_by_ids(self._sessions, ids, {"_id": True}, where)
-        return {str(document["_id"]) for document in documents}
+        documents = await find_by_ids(self._sessions, ids, {"ended_access": True}, where)
+        return {str(document["_id"]): frozenset(_ended_access(document)) for document in documents}
 
     async def of_user(self, user_id: str, limit: int) -> list[Session]:
         """Return at most `limit` active sessions, the most recently used first."""
@@ -147,6 +164,45 @@ class SessionStore:
             while batch := await cursor.to_list(BATCH):
                 yield {str(document["_id"]): document["revoked_at"] for document in batch}
 
+    async def tokens_ended_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
+        """Yield the access tokens that were ended by themselves at `moment` (database time) or later, in batches of
+        `{token id: time}`. Tokens of revoked sessions are not among them."""
+        where = {"tokens_ended_at": {"$gte": moment}}
+        async with unavailable():
+            cursor = self._sessions.find(where, {"tokens_ended_at": True, "ended_access": True}, batch_size=BATCH)
+            while batch := await cursor.to_list(BATCH):
+                yield {id: document["tokens_ended_at"] for document in batch for id in _ended_access(document)}
+
+    async def _change_tokens(
+        self,
+        session_id: str,
+        user_id: str,
+        pair: TokenPair,
+        change: Callable[[SessionTokens, datetime], SessionTokens],
+        stamp: Document | None = None,
+    ) -> SessionTokens:
+        """Apply `change` to the session's tokens, atomically, and return the result.
+
+        Optimistic: the update applies to the state that was read, or to nothing. Not find_one_and_update: the embedded
+        server reads the whole collection for it.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            at = self._clock()
+            active = {**_key(session_id, user_id), "expires_at": {"$gt": at}, **NOT_REVOKED}
+            async with unavailable():
+                document = await self._sessions.find_one(active)
+            if document is None:
+                raise TokenRevoked
+            changed = change(_tokens(document), at)
+            fields = {**_fields(changed), "last_used_at": at, "expires_at": pair.expires_at}
+            async with unavailable():
+                result = await self._sessions.update_one(
+                    {**active, "refresh": document["refresh"]}, {"$set": fields, **(stamp or {})}
+                )
+            if result.modified_count:
+                return changed
+        raise Unavailable
+
     def _find_active(self, user_id: str) -> Any:
         """Return a cursor, the most recently used session first."""
         where = {"user_id": ObjectId(user_id), "expires_at": {"$gt": self._clock()}, **NOT_REVOKED}
@@ -166,3 +222,36 @@ def _key(session_id: str, user_id: str) -> Document:
 
 def _hash(token_id: str) -> str:
     return hashlib.sha256(token_id.encode()).hexdigest()
+
+
+def _access(pair: TokenPair) -> AccessToken:
+    return AccessToken(pair.access.id, pair.access.expires_at)
+
+
+def _fields(tokens: SessionTokens) -> Document:
+    return {
+        "refresh": tokens.unused[-1],
+        "unused": list(tokens.unused[:-1]),
+        "spent": list(tokens.spent),
+        "began_at": tokens.began_at,
+        "ended": list(tokens.ended),
+        "access": [list(token) for token in tokens.access],
+        "ended_access": [list(token) for token in tokens.ended_access],
+    }
+
+
+def _tokens(document: Document) -> SessionTokens:
+    """Sessions of earlier versions have only the field `refresh`."""
+    return SessionTokens(
+        unused=(*document.get("unused", ()), document["refresh"]),
+        spent=tuple(document.get("spent", ())),
+        began_at=document.get("began_at", EPOCH),
+        ended=tuple(document.get("ended", ())),
+        access=tuple(AccessToken(*token) for token in document.get("access", ())),
+        ended_access=tuple(AccessToken(*token) for token in document.get("ended_access", ())),
+    )
+
+
+def _ended_access(document: Document) -> Iterator[str]:
+    for id, _ in document.get("ended_access", ()):
+        yield id

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jwt
@@ -21,6 +22,10 @@ REFRESH = "refresh_token"
 
 CLOCK_SKEW = 5
 """Seconds that the clocks of two servers may differ by before one refuses the fresh tokens of the other."""
+
+CLOCK_TOLERANCE = timedelta(hours=1)
+"""Allowed clock difference between two processes. A process whose clock is behind accepts a token that much longer than
+the process that issued it or revoked its session, so a denylist entry outlives the token by this."""
 
 SIGNATURE_ONLY: Options = {
     "verify_exp": False,
@@ -53,6 +58,18 @@ class Issued(NamedTuple):
     text: str
     id: str
     expires_at: int
+
+
+class TokenPair(NamedTuple):
+    """An access token and a refresh token of one session."""
+
+    access: Issued
+    refresh: Issued
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the last of the two expires, and with it the session."""
+        return datetime.fromtimestamp(max(token.expires_at for token in self), UTC)
 
 
 class Tokens:
@@ -90,6 +107,9 @@ class Tokens:
             "iss": ISSUER,
         }
         return Issued(jwt.encode(claims, self._secret, ALGORITHM), token_id, expires_at)
+
+    def issue_pair(self, user_id: str, session_id: str) -> TokenPair:
+        return TokenPair(self.issue(ACCESS, user_id, session_id), self.issue(REFRESH, user_id, session_id))
 
     def decode(self, token: str, scope: str) -> Claims:
         """Validate `token` and return its claims.

@@ -14,7 +14,7 @@ from service.accounts.revocation import Revocation
 from service.accounts.service import AccountService
 from service.accounts.sessions import SessionStore
 from service.accounts.tickets import Tickets
-from service.accounts.tokens import Tokens
+from service.accounts.tokens import Issued, TokenPair, Tokens
 from service.accounts.users import UserStore
 from service.accounts.verifier import CredentialVerifier
 from service.common.identity import Identity
@@ -82,6 +82,14 @@ class AccountsProcess:
         connection = RecordingConnection(self.registry, caller, "chat")
         self.registry.register(connection)
         return connection
+
+
+def token_pair(
+    refresh_id: str = "first", *, expires_at: datetime | None = None, access_id: str = "access"
+) -> TokenPair:
+    """A pair for the store of sessions, which only reads ids and times."""
+    expiry = int((expires_at or now() + timedelta(days=1)).timestamp())
+    return TokenPair(Issued("", access_id, expiry), Issued("", refresh_id, expiry))
 
 
 def build_process(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 from service.accounts import service as service_module
 from service.accounts.models import Login, PasswordChange, Register, SignedIn
 from service.accounts.passwords import Passwords
+from service.accounts.session_tokens import GRACE
 from service.accounts.tokens import ACCESS, REFRESH, Tokens
 from service.common.errors import (
     BadCredentials,
@@ -29,6 +31,7 @@ from tests.accounts.conftest import PASSWORD, USERNAME
 
 LOGIN = Login(username="An.Nguyen", password=PASSWORD)
 NEW_PASSWORD = "battery staple"
+CHANGE = PasswordChange(current_password=PASSWORD, new_password=NEW_PASSWORD)
 
 
 async def unavailable(*_: object) -> bool:
@@ -150,11 +153,28 @@ async def test_a_refresh_returns_a_new_pair_for_the_same_session(process: Accoun
     assert 3 == len({one.refresh_token for one in (signed_in, second, third)})
 
 
-async def test_reusing_a_refresh_token_revokes_the_session(process: AccountsProcess, signed_in: SignedIn) -> None:
+async def test_a_refresh_whose_answer_was_lost_can_be_repeated(process: AccountsProcess, signed_in: SignedIn) -> None:
+    """For 60 seconds; every pair that was returned works."""
+    second = await process.accounts.refresh(signed_in.refresh_token)
+    with process.clock.shifted(GRACE - timedelta(seconds=1)):
+        again = await process.accounts.refresh(signed_in.refresh_token)
+        for one in (signed_in, second, again):
+            await identify(process, one)
+        third = await process.accounts.refresh(second.refresh_token)
+        await process.accounts.refresh(again.refresh_token)
+        await process.accounts.refresh(third.refresh_token)
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["after the grace", "after its successor was used"])
+async def test_reusing_a_refresh_token_revokes_the_session(
+    process: AccountsProcess, signed_in: SignedIn, late: bool
+) -> None:
     """The holder of the new pair may be the thief: its tokens are refused and its connections are closed."""
     second = await process.accounts.refresh(signed_in.refresh_token)
+    if not late:
+        second = await process.accounts.refresh(second.refresh_token)
     connection = process.connect(await identify(process, second))
-    with pytest.raises(TokenRevoked):
+    with process.clock.shifted(GRACE + timedelta(seconds=1) if late else timedelta(0)), pytest.raises(TokenRevoked):
         await process.accounts.refresh(signed_in.refresh_token)
     assert (1008, "token_revoked") == connection.closed
     for one in (signed_in, second):
@@ -164,25 +184,28 @@ async def test_reusing_a_refresh_token_revokes_the_session(process: AccountsProc
             await process.accounts.refresh(one.refresh_token)
 
 
-async def test_concurrent_refreshes_revoke_the_session(process: AccountsProcess, signed_in: SignedIn) -> None:
-    """One of them succeeds, but either may be the thief's."""
-    results = await asyncio.gather(
-        *(process.accounts.refresh(signed_in.refresh_token) for _ in range(2)), return_exceptions=True
+async def test_concurrent_refreshes_all_succeed(
+    mongo: Mongo, redis: Redis, process: AccountsProcess, signed_in: SignedIn
+) -> None:
+    """On two processes; each of the pairs can be used and refreshed."""
+    other = build_process(mongo, redis)
+    processes = [process, other] * 4
+    pairs = await asyncio.gather(*(each.accounts.refresh(signed_in.refresh_token) for each in processes))
+    assert 8 == len({pair.refresh_token for pair in pairs})
+    for pair in pairs:
+        await identify(process, pair)
+    await asyncio.gather(
+        *(each.accounts.refresh(pair.refresh_token) for each, pair in zip(processes, pairs, strict=True))
     )
-    won = [result for result in results if isinstance(result, SignedIn)]
-    assert 1 == len(won)
-    assert 1 == sum(isinstance(result, TokenRevoked) for result in results)
-    with pytest.raises(TokenRevoked):
-        await identify(process, won[0])
-    with pytest.raises(TokenRevoked):
-        await process.accounts.refresh(won[0].refresh_token)
+    await other.passwords.close()
 
 
 async def test_reusing_a_refresh_token_leaves_other_sessions_active(
     process: AccountsProcess, signed_in: SignedIn
 ) -> None:
     phone = await process.accounts.login(LOGIN, "")
-    await process.accounts.refresh(signed_in.refresh_token)
+    second = await process.accounts.refresh(signed_in.refresh_token)
+    await process.accounts.refresh(second.refresh_token)
     await error_of(process.accounts.refresh(signed_in.refresh_token))
     assert signed_in.user.id == (await identify(process, phone)).user_id
 
@@ -211,7 +234,7 @@ async def test_a_failed_refresh_does_not_use_up_the_token(
     process: AccountsProcess, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(process.sessions, "rotate", unavailable)
+        patch.setattr(process.sessions, "refresh", unavailable)
         with pytest.raises(Unavailable):
             await process.accounts.refresh(signed_in.refresh_token)
     assert await process.accounts.refresh(signed_in.refresh_token)
@@ -223,19 +246,50 @@ async def test_a_password_change_revokes_all_other_sessions(
     """Their connections are closed; those of the caller's session stay open."""
     phone = await process.accounts.login(LOGIN, "")
     mine, other = process.connect(caller), process.connect(await identify(process, phone))
-    await process.accounts.change_password(caller, PasswordChange(current_password=PASSWORD, new_password=NEW_PASSWORD))
-    assert caller == await identify(process, signed_in)
+    pair = await process.accounts.change_password(caller, CHANGE)
+    assert caller.session_id == (await identify(process, pair)).session_id
+    assert signed_in.user == pair.user
     assert mine.closed is None
     assert (1008, "token_revoked") == other.closed
     with pytest.raises(TokenRevoked):
         await identify(process, phone)
     with pytest.raises(TokenRevoked):
         await process.accounts.refresh(phone.refresh_token)
-    assert await process.accounts.refresh(signed_in.refresh_token)
+    await process.revocation.poll()
+    assert mine.closed is None
+
+
+async def test_a_password_change_ends_the_earlier_tokens_of_its_session(
+    process: AccountsProcess, signed_in: SignedIn, caller: Identity
+) -> None:
+    """Whoever has stolen one of them is out. Showing it again does not end the session of its owner."""
+    earlier = [signed_in, await process.accounts.refresh(signed_in.refresh_token)]
+    pair = await process.accounts.change_password(caller, CHANGE)
+    for one in earlier:
+        with pytest.raises(TokenRevoked):
+            await identify(process, one)
+        with pytest.raises(TokenRevoked):
+            await process.accounts.refresh(one.refresh_token)
+    await identify(process, pair)
+    await identify(process, await process.accounts.refresh(pair.refresh_token))
+
+
+async def test_tokens_that_a_password_change_ended_are_refused_without_redis(
+    mongo: Mongo, no_redis: Redis, process: AccountsProcess, signed_in: SignedIn, caller: Identity
+) -> None:
+    """MongoDB knows them, for a process that has no denylist and for one whose denylist has lost them."""
+    without_redis = build_process(mongo, no_redis)
+    pair = await without_redis.accounts.change_password(caller, CHANGE)
+    for each in (without_redis, process):
+        await process.revocation.poll()
+        with pytest.raises(TokenRevoked):
+            await identify(each, signed_in)
+        await identify(each, pair)
+    await without_redis.passwords.close()
 
 
 async def test_only_the_new_password_is_accepted_after_a_change(process: AccountsProcess, caller: Identity) -> None:
-    await process.accounts.change_password(caller, PasswordChange(current_password=PASSWORD, new_password=NEW_PASSWORD))
+    await process.accounts.change_password(caller, CHANGE)
     with pytest.raises(BadCredentials):
         await process.accounts.login(LOGIN, "")
     assert await process.accounts.login(Login(username=USERNAME, password=NEW_PASSWORD), "")
@@ -260,10 +314,13 @@ async def test_concurrent_password_changes_succeed_once(process: AccountsProcess
     callers = [await identify(process, signed_in), await identify(process, phone)]
     changes = [PasswordChange(current_password=PASSWORD, new_password=f"new password {n}") for n in range(2)]
     results = await asyncio.gather(*map(process.accounts.change_password, callers, changes), return_exceptions=True)
-    assert 1 == results.count(None)
+    (winner,) = [
+        change.new_password for change, result in zip(changes, results, strict=True) if isinstance(result, SignedIn)
+    ]
     assert 1 == sum(isinstance(result, BadCredentials) for result in results)
-    winner = changes[results.index(None)].new_password
     assert await process.accounts.login(Login(username=USERNAME, password=winner), "")
+    (pair,) = [result for result in results if isinstance(result, SignedIn)]
+    await identify(process, pair)
 
 
 async def test_a_sign_in_that_verified_the_old_password_is_refused_after_the_change(
@@ -275,9 +332,7 @@ async def test_a_sign_in_that_verified_the_old_password_is_refused_after_the_cha
     async def verify_then_change(password_hash: str | None, password: str) -> bool:
         matches = await verify(password_hash, password)
         monkeypatch.undo()
-        await process.accounts.change_password(
-            caller, PasswordChange(current_password=PASSWORD, new_password=NEW_PASSWORD)
-        )
+        await process.accounts.change_password(caller, CHANGE)
         return matches
 
     monkeypatch.setattr(process.passwords, "verify", verify_then_change)
@@ -296,7 +351,7 @@ async def test_no_sign_in_with_the_old_password_survives_a_concurrent_change(
             for _ in range(20):
                 await process.accounts.login(LOGIN, "")
 
-    change = PasswordChange(current_password=PASSWORD, new_password=NEW_PASSWORD)
+    change = CHANGE
     await asyncio.gather(*(sign_in_often() for _ in range(4)), process.accounts.change_password(caller, change))
     assert [caller.session_id] == [session.id for session in await process.accounts.sessions(caller)]
 

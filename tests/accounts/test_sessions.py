@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from service.accounts import sessions
+from service.accounts.session_tokens import RefreshTokenReused
+from service.common.errors import TokenRevoked
 from service.common.ids import new_id
 from service.common.times import now
 from service.datastores.mongo import Mongo
-from tests.accounts.accounts_process import AccountsProcess
+from tests.accounts.accounts_process import AccountsProcess, token_pair
 
 AN, BINH = new_id(), new_id()
 
@@ -18,7 +20,7 @@ async def add(
     process: AccountsProcess, user_id: str = AN, refresh: str = "first", *, expires_at: datetime | None = None
 ) -> str:
     session_id = new_id()
-    await process.sessions.add(session_id, user_id, refresh, expires_at or now() + timedelta(days=1), "a browser")
+    await process.sessions.add(session_id, user_id, token_pair(refresh, expires_at=expires_at), "a browser")
     return session_id
 
 
@@ -29,9 +31,9 @@ async def active_sessions(process: AccountsProcess, user_id: str = AN) -> set[st
 async def test_a_session_is_active_until_it_is_revoked(process: AccountsProcess) -> None:
     """A second revocation returns False."""
     one = await add(process)
-    assert {one} == await process.sessions.active([one])
+    assert {one} == (await process.sessions.active([one])).keys()
     assert await process.sessions.revoke(one, AN)
-    assert set() == await process.sessions.active([one])
+    assert {} == await process.sessions.active([one])
     assert not await process.sessions.revoke(one, AN)
     assert set() == await active_sessions(process)
 
@@ -39,57 +41,90 @@ async def test_a_session_is_active_until_it_is_revoked(process: AccountsProcess)
 async def test_an_expired_session_is_not_active(process: AccountsProcess) -> None:
     """Even before the database has deleted it."""
     one = await add(process, expires_at=now() - timedelta(seconds=1))
-    assert set() == await process.sessions.active([one])
+    assert {} == await process.sessions.active([one])
     assert set() == await active_sessions(process)
-    assert not await process.sessions.rotate(one, AN, "first", "second", now() + timedelta(days=1))
+    with pytest.raises(TokenRevoked):
+        await process.sessions.refresh(one, AN, "first", token_pair("second"))
 
 
 async def test_an_unknown_session_is_not_active(process: AccountsProcess) -> None:
     one = await add(process)
-    assert {one} == await process.sessions.active([new_id(), one, one])
+    assert {one} == (await process.sessions.active([new_id(), one, one])).keys()
 
 
 async def test_a_session_of_another_user_is_not_revoked(process: AccountsProcess) -> None:
     one = await add(process)
     assert not await process.sessions.revoke(one, BINH)
-    assert {one} == await process.sessions.active([one])
+    assert {one} == (await process.sessions.active([one])).keys()
 
 
-async def test_concurrent_rotations_of_one_token_succeed_once(process: AccountsProcess) -> None:
+async def test_concurrent_refreshes_with_one_token_all_succeed(process: AccountsProcess) -> None:
+    """Each new token can be used, even after another of them."""
     one = await add(process)
-    end = now() + timedelta(days=2)
-    results = await asyncio.gather(*(process.sessions.rotate(one, AN, "first", f"then {n}", end) for n in range(8)))
-    assert 1 == sum(results)
-    assert await process.sessions.rotate(one, AN, f"then {results.index(True)}", "last", end)
+    pairs = [token_pair(f"then {n}") for n in range(8)]
+    await asyncio.gather(*(process.sessions.refresh(one, AN, "first", pair) for pair in pairs))
+    await asyncio.gather(*(process.sessions.refresh(one, AN, pair.refresh.id, token_pair("last")) for pair in pairs))
 
 
-async def test_a_rotation_needs_the_user_the_current_token_and_an_active_session(process: AccountsProcess) -> None:
-    one, end = await add(process), now() + timedelta(days=2)
-    assert not await process.sessions.rotate(one, BINH, "first", "second", end)
-    assert not await process.sessions.rotate(one, AN, "unknown", "second", end)
-    assert not await process.sessions.rotate(new_id(), AN, "first", "second", end)
+async def test_a_refresh_needs_the_user_a_known_token_and_an_active_session(process: AccountsProcess) -> None:
+    one = await add(process)
+    with pytest.raises(TokenRevoked):
+        await process.sessions.refresh(one, BINH, "first", token_pair("second"))
+    with pytest.raises(TokenRevoked):
+        await process.sessions.refresh(new_id(), AN, "first", token_pair("second"))
+    with pytest.raises(RefreshTokenReused):
+        await process.sessions.refresh(one, AN, "unknown", token_pair("second"))
     await process.sessions.revoke(one, AN)
-    assert not await process.sessions.rotate(one, AN, "first", "second", end)
+    with pytest.raises(TokenRevoked):
+        await process.sessions.refresh(one, AN, "first", token_pair("second"))
 
 
-async def test_the_database_stores_no_token_id(process: AccountsProcess, mongo: Mongo) -> None:
-    """Only its hash, before and after a rotation."""
-    one = await add(process, refresh="an id in the clear")
-    await process.sessions.rotate(one, AN, "an id in the clear", "another id in the clear", now() + timedelta(days=2))
+async def test_a_session_of_an_earlier_version_is_refreshed(process: AccountsProcess, mongo: Mongo) -> None:
+    """Its only field about tokens is the hash of the current refresh token."""
+    one = await add(process)
+    names = ("unused", "spent", "began_at", "ended", "access", "ended_access")
+    await mongo.database["sessions"].update_one({}, {"$unset": dict.fromkeys(names, "")})
+    assert {one: frozenset()} == await process.sessions.active([one])
+    await process.sessions.refresh(one, AN, "first", token_pair("second"))
+    await process.sessions.refresh(one, AN, "first", token_pair("another"))
+    await process.sessions.refresh(one, AN, "second", token_pair("third"))
+
+
+async def test_ending_the_tokens_keeps_the_session_and_the_new_pair(process: AccountsProcess) -> None:
+    one = await add(process)
+    await process.sessions.refresh(one, AN, "first", token_pair("second", access_id="b"))
+    moment = await process.sessions.database_time()
+    ended = await process.sessions.end_tokens(one, AN, token_pair("new", access_id="c"))
+    assert ["access", "b"] == ended
+    assert {one: {"access", "b"}} == await process.sessions.active([one])
+    batches = [batch async for batch in process.sessions.tokens_ended_since(moment)]
+    assert [{"access", "b"}] == [set(batch) for batch in batches]
+    for old in ("first", "second"):
+        with pytest.raises(TokenRevoked):
+            await process.sessions.refresh(one, AN, old, token_pair("x"))
+    await process.sessions.refresh(one, AN, "new", token_pair("newer"))
+
+
+async def test_the_database_stores_no_refresh_token_id(process: AccountsProcess, mongo: Mongo) -> None:
+    """Only hashes, before and after a refresh and a password change."""
+    one = await add(process, refresh="first in the clear")
+    await process.sessions.refresh(one, AN, "first in the clear", token_pair("second in the clear"))
+    await process.sessions.refresh(one, AN, "first in the clear", token_pair("third in the clear"))
+    await process.sessions.end_tokens(one, AN, token_pair("fourth in the clear"))
     documents = await mongo.database["sessions"].find({}).to_list(None)
     assert 1 == len(documents)
     assert "in the clear" not in repr(documents)
 
 
 async def test_sessions_are_listed_by_last_use(process: AccountsProcess) -> None:
-    """A rotation counts as a use."""
+    """A refresh counts as a use."""
     first = await add(process)
     await asyncio.sleep(0.002)
     second = await add(process)
     await add(process, BINH)
     assert [second, first] == [session.id for session in await process.sessions.of_user(AN, 100)]
     await asyncio.sleep(0.002)
-    await process.sessions.rotate(first, AN, "first", "second", now() + timedelta(days=2))
+    await process.sessions.refresh(first, AN, "first", token_pair("second"))
     assert [first, second] == [session.id for session in await process.sessions.of_user(AN, 100)]
     assert 1 == len(await process.sessions.of_user(AN, 1))
 

@@ -89,7 +89,10 @@ class Scenario:
         parameters."""
         body = self.body(operation) if body is None and operation.body else body
         url = operation.url({**self.values, **changes})
-        return await who.call(operation.method, url, body, params=self.query(operation))
+        answer = await who.call(operation.method, url, body, params=self.query(operation))
+        if answer.is_success and operation.path == "/auth/password":
+            who.take_tokens(answer.json())
+        return answer
 
     async def readable_state(self, attack_surface: AttackSurface) -> Mapping[str, Json]:
         """The status and content of everything that Anna and Ben can read."""
