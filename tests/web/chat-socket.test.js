@@ -17,7 +17,7 @@ import {
   startChatServer,
   syncFrame,
 } from "./support/chat-server.js";
-import { flushEventLoop, nextEvent, untilStatus } from "./support/wait.js";
+import { flushEventLoop, nextEvent, Queue, untilStatus } from "./support/wait.js";
 
 const getToken = async () => "token";
 
@@ -165,6 +165,25 @@ test("syncs all conversations after a reset", async (t) => {
   peer.send({ type: "reset", data: { reason: "bus" } });
   const sync = await peer.receive("sync");
   assert.deepEqual(sync.conversations, { [CONVERSATION]: 1, [GROUP]: 5 });
+});
+
+test("a reset while a sync is under way is followed by another sync", async (t) => {
+  const { peer, socket, messages } = await connectedSocket(t, [head(5)]);
+  peer.send({ type: "reset", data: { reason: "bus" } });
+  const first = await peer.receive("sync");
+  const reset = nextEvent(socket, ({ type }) => type === "reset");
+  peer.send({ type: "reset", data: { reason: "bus" } });
+  await reset;
+  // Read by the server before the change 6, whose event was lost in the second interruption.
+  peer.send(syncFrame([], 5));
+  peer.ack(first);
+  const second = await peer.receive("sync");
+  assert.deepEqual(second.conversations, { [CONVERSATION]: 5 });
+  const last = nextEvent(socket, ({ type }) => type === "new_message");
+  peer.send(syncFrame([message(6)], 6));
+  peer.ack(second);
+  await last;
+  assert.deepEqual(messages(), ["new 6.6"]);
 });
 
 test("a conversation loaded before the hello is synced", async (t) => {
@@ -340,6 +359,160 @@ test("a retryable rejection is retried after the server's retry_after", async (t
   t.mock.timers.tick(2250);
   peer.ackStored(await peer.receive("send_message"), { seq: 1 });
   await sending;
+});
+
+test("a rejected message is kept with its error until it is dismissed, even after a reload", async (t) => {
+  const sessionStorage = createStorage();
+  const { server, peer, socket } = await connectedSocket(t, [head(0)], { sessionStorage });
+  const refused = socket.send(CONVERSATION, "bad");
+  peer.sendError(await peer.receive("send_message"), "forbidden");
+  await assert.rejects(refused, { code: "forbidden" });
+  socket.disconnect();
+
+  const after = new ChatSocket({ server: server.url, WebSocket, sessionStorage });
+  t.after(() => after.disconnect());
+  const pending = nextEvent(after, ({ type }) => type === "pending");
+  after.connect(getToken, { userId: ME });
+  const { data } = await pending;
+  assert.ok(data.error instanceof LoaError);
+  assert.deepEqual([data.content, data.error.code, data.error.detail], ["bad", "forbidden", "The code is forbidden."]);
+  const again = await server.greetedPeer();
+  after.send(CONVERSATION, "good");
+  assert.equal((await again.receive("send_message")).content, "good");
+  after.dismiss(after.pending[1].nonce);
+  after.dismiss(data.nonce);
+  assert.deepEqual(after.pending.map(({ content }) => content), ["good"]);
+});
+
+// Edits and deletions.
+
+/** A `changeMessage` whose calls the test answers: `next()` is the next one, with `store` and `fail`. */
+function createChanges() {
+  const calls = new Queue();
+  const changeMessage = (change) =>
+    new Promise((resolve, reject) => {
+      const { kind, content } = change;
+      const store = (rev) => resolve(message(1, rev, { content, deleted: kind === "delete" }));
+      calls.put({ change, store, fail: (code) => reject(new LoaError(code, `The code is ${code}.`)) });
+    });
+  return { changeMessage, next: () => calls.next(), calls };
+}
+
+test("edits and deletions are stored in order, and emitted", async (t) => {
+  const changes = createChanges();
+  const { socket, messages, events } = await connectedSocket(t, [head(1)], changes);
+  const stored = [socket.edit(CONVERSATION, "m1", " one "), socket.remove(CONVERSATION, "m1")];
+  const waiting = socket.pendingChanges.map(({ kind, content }) => [kind, content]);
+  assert.deepEqual(waiting, [["edit", "one"], ["delete", ""]]);
+  (await changes.next()).store(2);
+  const second = await changes.next();
+  assert.equal(changes.calls.size, 0);
+  second.store(3);
+  assert.deepEqual((await Promise.all(stored)).map(({ rev, deleted }) => [rev, deleted]), [[2, false], [3, true]]);
+  assert.deepEqual(messages(), ["updated 1.2", "updated 1.3"]);
+  const counts = events.filter(({ type }) => type === "changes").map(({ data }) => data.length);
+  assert.deepEqual(counts, [1, 2, 1, 0]);
+});
+
+test("an edit made offline waits, survives a reload, and is stored after the reconnect", async (t) => {
+  const sessionStorage = createStorage();
+  const changes = createChanges();
+  const server = await startChatServer(t);
+  const before = new ChatSocket({ server: "http://127.0.0.1:9", WebSocket, sessionStorage, ...changes });
+  before.connect(getToken, { userId: ME });
+  before.edit(CONVERSATION, "m1", "one");
+  before.remove(GROUP, "m2");
+  before.disconnect();
+  assert.equal(changes.calls.size, 0);
+
+  const after = new ChatSocket({ server: server.url, WebSocket, sessionStorage, ...changes });
+  t.after(() => after.disconnect());
+  const restored = nextEvent(after, ({ type }) => type === "changes");
+  after.connect(getToken, { userId: ME });
+  assert.deepEqual((await restored).data.map(({ message_id, content }) => [message_id, content]), [["m1", "one"]]);
+  await server.greetedPeer({ conversations: [head(1)] });
+  for (const expected of ["m1", "m2"]) {
+    const { change, store } = await changes.next();
+    assert.equal(change.message_id, expected);
+    store(2);
+  }
+  await nextEvent(after, ({ type }) => type === "changes");
+  while (after.pendingChanges.length) await flushEventLoop();
+  assert.equal(sessionStorage.length, 0);
+});
+
+test("an edit whose answer was lost is repeated", async (t) => {
+  useFakeTime(t);
+  const changes = createChanges();
+  const { socket } = await connectedSocket(t, [head(1)], changes);
+  const stored = socket.edit(CONVERSATION, "m1", "one");
+  (await changes.next()).fail("network");
+  await flushEventLoop();
+  t.mock.timers.tick(1125);
+  (await changes.next()).store(2);
+  assert.equal((await stored).content, "one");
+});
+
+test("a rejected edit is kept with its error until it is dismissed or replaced", async (t) => {
+  const sessionStorage = createStorage();
+  const changes = createChanges();
+  const { socket } = await connectedSocket(t, [head(1)], { ...changes, sessionStorage });
+  const [refused, good] = [socket.edit(CONVERSATION, "m1", "bad"), socket.edit(CONVERSATION, "m2", "good")];
+  (await changes.next()).fail("forbidden");
+  await assert.rejects(refused, { code: "forbidden" });
+  (await changes.next()).store(2);
+  await good;
+  assert.deepEqual(socket.pendingChanges.map(({ content, error }) => [content, error.code]), [["bad", "forbidden"]]);
+  const reloaded = new ChatSocket({ server: "http://127.0.0.1:9", WebSocket, sessionStorage, ...changes });
+  t.after(() => reloaded.disconnect());
+  reloaded.connect(getToken, { userId: ME });
+  assert.ok(reloaded.pendingChanges[0].error instanceof LoaError);
+  socket.edit(CONVERSATION, "m1", "better");
+  assert.deepEqual(socket.pendingChanges.map(({ content }) => content), ["better"]);
+  (await changes.next()).fail("not_found");
+  await nextEvent(socket, ({ type, data }) => type === "changes" && data[0].error);
+  socket.dismissChange(CONVERSATION, "m1");
+  assert.deepEqual(socket.pendingChanges, []);
+});
+
+test("an invalid edit is rejected locally", async (t) => {
+  const { socket } = await createSocket(t, createChanges());
+  for (const content of ["", " ", "x".repeat(4001)]) {
+    await assert.rejects(socket.edit(CONVERSATION, "m1", content), { code: "validation_failed" });
+  }
+  for (let count = 0; count < 100; count++) socket.edit(CONVERSATION, "m1", "👍".repeat(4000));
+  await assert.rejects(socket.remove(CONVERSATION, "m1"), { code: "outbox_full" });
+});
+
+test("a request without a reply ends the connection after a minute", async (t) => {
+  useFakeTime(t);
+  const { server, peer, socket } = await connectedSocket(t, [head(1)]);
+  const sending = socket.send(CONVERSATION, "hello");
+  await peer.receive("send_message");
+  for (let seconds = 0; seconds < 60; seconds += 20) {
+    const typing = nextEvent(socket, ({ type }) => type === "typing");
+    peer.send({ type: "typing", conversation_id: CONVERSATION, data: { user_id: OTHER, expires_in: 5 } });
+    await typing;
+    assert.equal(socket.status, "online");
+    t.mock.timers.tick(20_000);
+  }
+  assert.deepEqual([socket.status, socket.connectionState.code], ["offline", "no_reply"]);
+  t.mock.timers.tick(250);
+  const again = await server.greetedPeer({ conversations: [head(1)] });
+  again.ackStored(await again.receive("send_message"), { seq: 2 });
+  await sending;
+});
+
+test("a token that never comes is requested again", async (t) => {
+  useFakeTime(t);
+  const { server, socket } = await createSocket(t);
+  const requests = [() => new Promise(() => {}), async () => "second"];
+  socket.connect(() => requests.shift()());
+  t.mock.timers.tick(60_000);
+  await untilStatus(socket, "offline");
+  assert.equal(socket.connectionState.code, "network");
+  t.mock.timers.tick(250);
+  assert.equal((await server.nextPeer()).query.get("token"), "second");
 });
 
 test("an invalid message is rejected locally, online or offline", async (t) => {

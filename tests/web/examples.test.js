@@ -14,7 +14,7 @@ import { untilState } from "./support/wait.js";
 const [ANN, BOB] = [0, 1].map((index) => user(index).id);
 
 test("index.js exports the public API", () => {
-  const names = ["Api", "ChatSocket", "Loa", "LoaError", "NotificationStream", "Session", "Store"];
+  const names = ["Api", "ChatSocket", "Loa", "LoaError", "NotificationStream", "Session", "Store", "randomId"];
   assert.deepEqual(Object.keys(library).sort(), names);
 });
 

@@ -5,18 +5,18 @@ import { test } from "node:test";
 import { EventSource } from "eventsource";
 
 import { LoaError, NotificationStream } from "../../service/web/client/index.js";
-import { createLocks, createPage, createStorage } from "./support/browser.js";
+import { createPage, createStorage } from "./support/browser.js";
 import { startStreamServer } from "./support/stream-server.js";
 import { flushEventLoop, nextEvent, untilStatus } from "./support/wait.js";
 
 const ME = "0000000000000000000000aa";
 
-/** One browser, whose tabs share locks, channel and storage. */
+/** One browser, whose tabs share channel and storage. Without `BroadcastChannel`, a tab connects at once. */
 async function createBrowser(t, options = {}) {
   // Reconnect without delay: the back-off is a random fraction of its bound.
   t.mock.method(Math, "random", () => 0);
   const server = await startStreamServer(t);
-  const platform = { EventSource, BroadcastChannel, localStorage: createStorage(), locks: createLocks() };
+  const platform = { EventSource, BroadcastChannel: null, localStorage: createStorage() };
   const shared = { server: server.url, ...platform };
   let tickets = 0;
   const openTab = (own = {}) => {
@@ -29,6 +29,11 @@ async function createBrowser(t, options = {}) {
     return { stream, events, connect, seqs };
   };
   return { server, openTab };
+}
+
+/** The codes with which the connection was lost. */
+function lossCodes(events) {
+  return events.filter(({ type, data }) => type === "status" && data.status === "offline").map(({ data }) => data.code);
 }
 
 function untilNotification(stream, seq) {
@@ -205,32 +210,150 @@ test("an error that needs a sign-in stops the retries", async (t) => {
   assert.equal(server.waitingPeers, 0);
 });
 
-test("a silent stream is reopened after 15 minutes, or when the browser is online again", async (t) => {
+/** A tab with an open stream and fake time. */
+async function openStream(t, options = {}) {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
-  const browserPage = createPage();
   const { server, openTab } = await createBrowser(t);
-  const { stream, connect } = openTab({ window: browserPage.window });
-  connect();
-  const first = await server.greetedPeer();
-  await untilStatus(stream, "online");
-  browserPage.goOnline();
-  await flushEventLoop();
+  const tab = openTab(options);
+  tab.connect();
+  const peer = await server.greetedPeer({ seq: 4 });
+  await untilStatus(tab.stream, "online");
+  return { server, peer, ...tab };
+}
+
+test("a stream that is silent for 45 seconds is half-open, and is resumed with a new ticket", async (t) => {
+  const { server, peer, events } = await openStream(t);
+  t.mock.timers.tick(44_999);
+  assert.deepEqual(lossCodes(events), []);
+  t.mock.timers.tick(1);
+  assert.deepEqual(lossCodes(events), ["silent"]);
+  await peer.closed;
+  const again = await server.greetedPeer({ seq: 5 });
+  assert.deepEqual([again.ticket, again.after], ["ticket 2", "4"]);
+});
+
+test("heartbeats keep the stream, and are not emitted", async (t) => {
+  const { server, peer, stream, events } = await openStream(t);
+  for (let round = 0; round < 6; round++) {
+    t.mock.timers.tick(20_000);
+    const received = nextEvent(stream, ({ type }) => type === "unread_count");
+    peer.send("heartbeat", { server_time: new Date().toISOString() });
+    if (round === 5) peer.send("unread_count", { unread_count: 0, seq: 4 });
+    if (round === 5) await received;
+    else await flushEventLoop();
+  }
+  assert.equal(stream.status, "online");
   assert.equal(server.waitingPeers, 0);
-  t.mock.timers.tick(11_000);
-  browserPage.goOnline();
-  await first.closed;
-  const second = await server.greetedPeer();
+  assert.equal(events.some(({ type }) => type === "heartbeat"), false);
+});
+
+for (const wake of ["goOnline", "becomeVisible"]) {
+  test(`a page that wakes up (${wake}) reopens a stream whose heartbeat is overdue`, async (t) => {
+    const page = createPage();
+    const { server, peer } = await openStream(t, { window: page.window });
+    page[wake]();
+    await flushEventLoop();
+    assert.equal(server.waitingPeers, 0);
+    // A frozen page's timers do not run: only the clock goes on.
+    t.mock.timers.setTime(Date.now() + 25_000);
+    page[wake]();
+    await peer.closed;
+    assert.equal((await server.nextPeer()).after, "4");
+  });
+}
+
+test("after a wake-up, the next heartbeat is awaited for 25 seconds instead of 45", async (t) => {
+  const page = createPage();
+  const { events } = await openStream(t, { window: page.window });
+  t.mock.timers.tick(10_000);
+  page.goOnline();
+  t.mock.timers.tick(14_999);
+  assert.deepEqual(lossCodes(events), []);
+  t.mock.timers.tick(1);
+  assert.deepEqual(lossCodes(events), ["silent"]);
+});
+
+test("an opened stream without a hello times out", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const { server, openTab } = await createBrowser(t);
+  const { events, connect } = openTab();
+  connect();
+  (await server.nextPeer()).open();
+  await flushEventLoop();
+  t.mock.timers.tick(14_999);
+  assert.deepEqual(lossCodes(events), []);
+  t.mock.timers.tick(1);
+  assert.deepEqual(lossCodes(events), ["silent"]);
+});
+
+test("a ticket that never comes is requested again", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const { server, openTab } = await createBrowser(t);
+  const { stream, connect } = openTab();
+  const requests = [() => new Promise(() => {}), async () => "second"];
+  connect(() => requests.shift()());
+  t.mock.timers.tick(75_000);
+  await untilStatus(stream, "offline");
+  assert.equal(stream.connectionState.code, "network");
+  t.mock.timers.tick(0);
+  assert.equal((await server.nextPeer()).ticket, "second");
+});
+
+test("a reset in mid-stream keeps the position: each notification is emitted once", async (t) => {
+  const { server, openTab } = await createBrowser(t);
+  const { stream, connect, seqs } = openTab();
+  connect();
+  const first = await server.greetedPeer({ seq: 10 });
   await untilStatus(stream, "online");
-  const silent = nextEvent(stream, ({ type, data }) => type === "status" && data.code === "silent");
-  t.mock.timers.tick(15 * 60_000);
-  await silent;
-  await second.closed;
+  const last = untilNotification(stream, 12);
+  first.notify(11, 12);
+  await last;
+  const reset = nextEvent(stream, ({ type }) => type === "reset");
+  first.send("reset", { reason: "bus_interrupted" });
+  await reset;
+  assert.equal(stream.unreadCount, 2);
+  // Notification 13 was lost in the interruption: a new stream replays it.
+  const second = await server.greetedPeer({ seq: 14, unread_count: 4 });
+  assert.equal(second.after, "12");
+  const replayed = untilNotification(stream, 14);
+  second.notify(13, 14);
+  await replayed;
+  assert.deepEqual([seqs(), stream.unreadCount], [[11, 12, 13, 14], 4]);
+});
+
+test("a reset right after a hello that was live from the start keeps the position, too", async (t) => {
+  const { server, openTab } = await createBrowser(t);
+  const { stream, connect, seqs } = openTab();
+  connect();
+  const first = await server.greetedPeer({ seq: 10 });
+  first.send("reset", { reason: "bus_interrupted" });
+  const second = await server.greetedPeer({ seq: 11 });
+  assert.equal(second.after, "10");
+  const last = untilNotification(stream, 11);
+  second.notify(11);
+  await last;
+  assert.deepEqual(seqs(), [11]);
+});
+
+test("a reset to an earlier position is followed: the server's data was restored from a backup", async (t) => {
+  const { server, openTab } = await createBrowser(t);
+  const { stream, connect, seqs } = openTab();
+  connect();
+  (await server.greetedPeer({ seq: 50 })).end();
+  const second = await server.greetedPeer({ seq: 3, unread_count: 1 });
+  const last = untilNotification(stream, 4);
+  second.send("reset", { reason: "unknown_id" });
+  second.notify(4);
+  await last;
+  assert.deepEqual([seqs(), stream.unreadCount], [[4], 2]);
+  second.end();
+  assert.equal((await server.nextPeer()).after, "4");
 });
 
 // Tabs.
 
 test("all tabs share one stream, and each receives every notification once", async (t) => {
-  const { server, openTab } = await createBrowser(t);
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
   const tabs = [openTab(), openTab(), openTab()];
   for (const { connect } of tabs) connect();
   const peer = await server.greetedPeer({ seq: 0, unread_count: 0 });
@@ -247,7 +370,7 @@ test("all tabs share one stream, and each receives every notification once", asy
 });
 
 test("a new tab receives the current state from the leader", async (t) => {
-  const { server, openTab } = await createBrowser(t);
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
   const first = openTab();
   first.connect();
   const peer = await server.greetedPeer({ seq: 4, unread_count: 2 });
@@ -265,12 +388,21 @@ test("a new tab receives the current state from the leader", async (t) => {
   assert.equal(server.waitingPeers, 0);
 });
 
+/** Connect tabs one after the other, so that the first is the leader; resolve with its peer. */
+async function connectTabs(server, tabs, hello) {
+  const [first, ...others] = tabs;
+  first.connect();
+  const peer = await server.greetedPeer(hello);
+  await untilStatus(first.stream, "online");
+  for (const { connect } of others) connect();
+  await Promise.all(others.map(({ stream }) => untilStatus(stream, "online")));
+  return peer;
+}
+
 test("when the leader closes, another tab takes over without loss or repetition", async (t) => {
-  const { server, openTab } = await createBrowser(t);
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
   const [first, second, third] = [openTab(), openTab(), openTab()];
-  for (const { connect } of [first, second, third]) connect();
-  const one = await server.greetedPeer();
-  await Promise.all([first, second, third].map(({ stream }) => untilStatus(stream, "online")));
+  const one = await connectTabs(server, [first, second, third]);
   const received = [first, second, third].map(({ stream }) => untilNotification(stream, 2));
   one.notify(1, 2);
   await Promise.all(received);
@@ -281,29 +413,129 @@ test("when the leader closes, another tab takes over without loss or repetition"
   const receivedLater = [second, third].map(({ stream }) => untilNotification(stream, 4));
   two.notify(3, 4);
   await Promise.all(receivedLater);
+  // Whichever of the two leads: if it closes, the other one takes over; if not, nothing changes.
   second.stream.disconnect();
+  if (await Promise.race([two.closed.then(() => true), flushEventLoop(50)])) {
+    const three = await server.greetedPeer({ seq: 5 });
+    assert.equal(three.after, "4");
+  }
+  assert.deepEqual([first.seqs(), second.seqs(), third.seqs()], [[1, 2], [1, 2, 3, 4], [1, 2, 3, 4]]);
+});
+
+/** A BroadcastChannel that can be frozen, like that of a frozen tab: messages wait until it is thawed. */
+function createFreezer() {
+  const waiting = [];
+  const freezer = { frozen: false };
+  freezer.BroadcastChannel = class extends BroadcastChannel {
+    set onmessage(handler) {
+      super.onmessage = (event) => (freezer.frozen ? waiting.push(() => handler(event)) : handler(event));
+    }
+  };
+  freezer.thaw = () => {
+    freezer.frozen = false;
+    for (const deliver of waiting.splice(0)) deliver();
+  };
+  return freezer;
+}
+
+test("a frozen leader is replaced, and steps down when it wakes up", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
+  const freezer = createFreezer();
+  const page = createPage();
+  const first = openTab({ BroadcastChannel: freezer.BroadcastChannel });
+  const second = openTab({ window: page.window });
+  const one = await connectTabs(server, [first, second], { seq: 4 });
+  await flushEventLoop();
+  freezer.frozen = true;
+  page.becomeVisible();
+  t.mock.timers.tick(2000);
+  t.mock.timers.tick(200);
+  const two = await server.greetedPeer({ seq: 5 });
+  assert.equal(two.after, "4");
+  await untilStatus(second.stream, "online");
+  const missed = [first, second].map(({ stream }) => untilNotification(stream, 5));
+  two.notify(5);
+  freezer.thaw();
+  await Promise.all([one.closed, ...missed]);
+  assert.deepEqual([first.seqs(), second.seqs(), first.stream.status], [[5], [5], "online"]);
+  assert.equal(server.waitingPeers, 0);
+});
+
+test("a new tab does not wait for a frozen leader", async (t) => {
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
+  const freezer = createFreezer();
+  const first = openTab({ BroadcastChannel: freezer.BroadcastChannel });
+  await connectTabs(server, [first]);
+  freezer.frozen = true;
+  const second = openTab();
+  second.connect();
+  await server.greetedPeer();
+  await untilStatus(second.stream, "online");
+});
+
+test("of two leaders, the one that was elected first steps down", async (t) => {
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
+  const freezer = createFreezer();
+  const [first, second] = [openTab({ BroadcastChannel: freezer.BroadcastChannel }), openTab()];
+  const one = await connectTabs(server, [first]);
+  freezer.frozen = true;
+  second.connect();
+  const two = await server.greetedPeer();
+  await untilStatus(second.stream, "online");
+  freezer.thaw();
+  await one.closed;
+  const received = [first, second].map(({ stream }) => untilNotification(stream, 1));
+  two.notify(1);
+  await Promise.all(received);
+  assert.deepEqual([first.seqs(), second.seqs()], [[1], [1]]);
+});
+
+test("eight tabs that are opened at once elect one leader", async (t) => {
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
+  const tabs = Array.from({ length: 8 }, () => openTab());
+  for (const { connect } of tabs) connect();
+  await server.greetedPeer();
+  await Promise.all(tabs.map(({ stream }) => untilStatus(stream, "online")));
+  assert.equal(server.waitingPeers, 0);
+});
+
+test("a page in the back/forward cache leaves the leadership, and returns as a follower", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
+  const page = createPage();
+  const [first, second] = [openTab({ window: page.window }), openTab()];
+  const one = await connectTabs(server, [first, second], { seq: 4 });
+  page.hide();
+  await one.closed;
+  await flushEventLoop();
+  t.mock.timers.tick(200);
+  const two = await server.greetedPeer({ seq: 5 });
+  const [missed, replayed] = [first, second].map(({ stream }) => untilNotification(stream, 5));
+  two.notify(5);
+  await replayed;
+  const hello = nextEvent(first.stream, ({ type }) => type === "hello");
+  page.show();
+  // The returning tab has missed notification 5, and asks the leader for it.
+  await hello;
+  t.mock.timers.tick(3000);
   const three = await server.greetedPeer({ seq: 5 });
   assert.equal(three.after, "4");
-  const last = untilNotification(third.stream, 5);
   three.notify(5);
-  await last;
-  assert.deepEqual([first.seqs(), second.seqs(), third.seqs()], [[1, 2], [1, 2, 3, 4], [1, 2, 3, 4, 5]]);
+  await missed;
+  assert.deepEqual([first.seqs(), second.seqs()], [[5], [5]]);
 });
 
 test("a tab that missed a message of the leader recovers it", async (t) => {
   class Lossy extends BroadcastChannel {
     postMessage(message) {
-      if (message.event?.data?.seq !== 2) super.postMessage(message);
+      if (message.message?.event?.data?.seq !== 2) super.postMessage(message);
     }
   }
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const { server, openTab } = await createBrowser(t);
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
   const [first, second] = [openTab({ BroadcastChannel: Lossy }), openTab()];
-  first.connect();
-  const one = await server.greetedPeer();
-  await untilStatus(first.stream, "online");
-  second.connect();
-  await untilStatus(second.stream, "online");
+  const one = await connectTabs(server, [first, second]);
   const received = untilNotification(first.stream, 3);
   one.notify(1, 2, 3);
   await received;
@@ -313,6 +545,8 @@ test("a tab that missed a message of the leader recovers it", async (t) => {
   assert.equal(two.after, "1");
   first.stream.disconnect();
   await two.closed;
+  await flushEventLoop();
+  t.mock.timers.tick(200);
   const three = await server.greetedPeer({ seq: 3 });
   assert.equal(three.after, "1");
   const last = untilNotification(second.stream, 3);
@@ -322,7 +556,7 @@ test("a tab that missed a message of the leader recovers it", async (t) => {
 });
 
 test("the other tabs mirror the leader's connection state", async (t) => {
-  const { server, openTab } = await createBrowser(t);
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
   const [first, second] = [openTab(), openTab()];
   let rejectTicket;
   const tickets = [async () => "ticket", () => new Promise((_, reject) => (rejectTicket = reject))];
@@ -344,16 +578,14 @@ test("the other tabs mirror the leader's connection state", async (t) => {
   assert.equal(server.waitingPeers, 0);
 });
 
-for (const missing of ["locks", "BroadcastChannel"]) {
-  test(`without ${missing}, every tab opens its own stream`, async (t) => {
-    const { server, openTab } = await createBrowser(t, { [missing]: null });
-    const tabs = [openTab(), openTab()];
-    for (const { connect } of tabs) connect();
-    const peers = [await server.greetedPeer(), await server.greetedPeer()];
-    await Promise.all(tabs.map(({ stream }) => untilStatus(stream, "online")));
-    const received = tabs.map(({ stream }) => untilNotification(stream, 1));
-    for (const peer of peers) peer.notify(1);
-    await Promise.all(received);
-    assert.deepEqual(tabs.map(({ seqs }) => seqs()), [[1], [1]]);
-  });
-}
+test("without BroadcastChannel, every tab opens its own stream", async (t) => {
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel: null });
+  const tabs = [openTab(), openTab()];
+  for (const { connect } of tabs) connect();
+  const peers = [await server.greetedPeer(), await server.greetedPeer()];
+  await Promise.all(tabs.map(({ stream }) => untilStatus(stream, "online")));
+  const received = tabs.map(({ stream }) => untilNotification(stream, 1));
+  for (const peer of peers) peer.notify(1);
+  await Promise.all(received);
+  assert.deepEqual(tabs.map(({ seqs }) => seqs()), [[1], [1]]);
+});

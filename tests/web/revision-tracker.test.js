@@ -78,6 +78,18 @@ test("a history that arrives completely and in order is delivered unchanged", ()
   );
 });
 
+test("an answer dispels only the doubts that are older than its request", () => {
+  const tracker = new RevisionTracker();
+  tracker.announce(CONVERSATION, 5, 5);
+  tracker.markStale();
+  const requestedAt = tracker.doubts;
+  tracker.markStale();
+  tracker.backfill(CONVERSATION, [], 5, requestedAt);
+  assert.deepEqual(tracker.behind(10), { [CONVERSATION]: 5 });
+  tracker.backfill(CONVERSATION, [message(6)], 6, tracker.doubts);
+  assert.deepEqual(tracker.behind(10), {});
+});
+
 test("at most 2000 conversations are tracked", () => {
   const tracker = new RevisionTracker();
   for (let count = 0; count < 2500; count++) tracker.announce(`${count}`, 1, 1);

@@ -1,4 +1,4 @@
-/** Session and Api. The most important property: no refresh token is ever used twice. */
+/** Session and Api. The most important property: nobody is signed out but by a sign-out or by the server's refusal. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,15 +6,20 @@ import { test } from "node:test";
 import { Api, LoaError, Session } from "../../service/web/client/index.js";
 import { createLaggingStorage, createLocks, createPage, createStorage } from "./support/browser.js";
 import { problem, startRestServer } from "./support/rest-server.js";
+import { flushEventLoop } from "./support/wait.js";
 
 const ANN = { id: "0000000000000000000000aa", username: "ann", display_name: "Ann", avatar: null };
 const BOB = { id: "0000000000000000000000bb", username: "bob", display_name: "Bob", avatar: null };
 
-/** A server that rotates refresh tokens, and revokes the session if a token is used twice. */
+/**
+ * A server that rotates refresh tokens. A token may be used again until its successor has been used; after that, the
+ * server revokes the session. `loseAnswer`: how the answers to a refresh are lost; see `startRestServer`.
+ */
 async function startAuthServer(t, { expires_in = 900 } = {}) {
   const auth = { refreshes: 0, revoked: false, calls: [], expired: new Set(), unavailable: false };
   let pair = 0;
   let refreshToken;
+  let previousToken;
   const signedIn = (user) => {
     pair++;
     refreshToken = `refresh ${pair}`;
@@ -29,19 +34,24 @@ async function startAuthServer(t, { expires_in = 900 } = {}) {
       return { status: 200, body: signedIn(body.username === "bob" ? BOB : ANN) };
     }
     if (path === "/auth/refresh") {
-      if (body.refresh_token !== refreshToken) auth.revoked = true;
+      if (body.refresh_token === refreshToken) previousToken = refreshToken;
+      if (body.refresh_token !== previousToken) auth.revoked = true;
       if (auth.revoked) return problem(401, "token_revoked");
       auth.refreshes++;
       // Long enough for other requests with the same token to arrive, if the client sends any.
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      return { status: 200, body: signedIn(ANN) };
+      await flushEventLoop();
+      return { status: 200, body: signedIn(ANN), lost: auth.loseAnswer };
     }
+    if (path === "/auth/password") return { status: 200, body: signedIn(ANN) };
     if (!token) return problem(401, "token_missing");
     if (auth.revoked) return problem(401, "token_revoked");
     if (auth.expired.has(token)) return problem(401, "token_expired");
     if (path === "/auth/ticket") return { status: 200, body: { ticket: `ticket for ${token}`, expires_in: 30 } };
     if (path === "/slow") return { ...problem(429, "rate_limited"), headers: { "Retry-After": "7" } };
     if (path === "/wrong") return problem(422, "validation_failed", { errors: [{ field: "a", message: "Invalid." }] });
+    if (path === "/portal") return { status: 200, body: "<html>Please accept our terms</html>" };
+    if (path === "/cut") return { status: 200, body: {}, lost: "body" };
+    if (path === "/hung") return new Promise(() => {});
     if (path === "/proxy") return { status: 502, body: "<html>Bad gateway</html>" };
     if (path === "/users/me") return { status: 200, body: ANN };
   });
@@ -116,6 +126,216 @@ async function refreshInAllTabs(auth, tabs) {
   assert.deepEqual(new Set(tokens), new Set(["access 2"]));
   assert.deepEqual([auth.refreshes, auth.revoked], [1, false]);
 }
+
+for (const lost of [true, "body"]) {
+  test(`a refresh whose answer was lost (${lost}) is repeated with the same token`, async (t) => {
+    const auth = await startAuthServer(t);
+    const session = createBrowser(auth)();
+    await session.login("ann", "right");
+    await session.getToken();
+    auth.loseAnswer = lost;
+    for (let count = 0; count < 3; count++) {
+      await assert.rejects(session.getToken({ fresh: true }), { code: "network", retryable: true });
+    }
+    assert.deepEqual([auth.refreshes, session.user], [3, ANN]);
+    auth.loseAnswer = undefined;
+    assert.equal(await session.getToken({ fresh: true }), "access 5");
+    assert.equal(await session.getToken({ fresh: true }), "access 6");
+    assert.equal(auth.revoked, false);
+  });
+}
+
+/** Move the time to `before` milliseconds before the access token expires. */
+function moveToExpiry(t, before) {
+  t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 900_000 - before });
+}
+
+test("a token that expires soon is used as long as it is valid, if it cannot be refreshed", async (t) => {
+  const auth = await startAuthServer(t);
+  const session = createBrowser(auth)();
+  await session.login("ann", "right");
+  auth.unavailable = true;
+  moveToExpiry(t, 30_000);
+  assert.equal(await session.getToken(), "access 1");
+  t.mock.timers.tick(31_000);
+  await assert.rejects(session.getToken(), { code: "unavailable" });
+  assert.deepEqual(session.user, ANN);
+});
+
+for (const what of ["no JSON", "no tokens"]) {
+  test(`a refresh that is answered with ${what} keeps the session`, async (t) => {
+    const auth = await startAuthServer(t);
+    const browser = { localStorage: createStorage(), locks: createLocks() };
+    const session = createBrowser(auth, browser)();
+    await session.login("ann", "right");
+    const answer = () => new Response(what === "no JSON" ? "<html>Please accept our terms</html>" : "{}");
+    const behindPortal = createBrowser(auth, browser)({ fetch: async () => answer() });
+    await behindPortal.getToken();
+    await assert.rejects(behindPortal.getToken({ fresh: true }), { code: "unavailable", retryable: true });
+    assert.equal(await session.getToken(), "access 1");
+  });
+}
+
+test("a tab that was frozen during a refresh does not overwrite the tokens that another tab received", async (t) => {
+  const auth = await startAuthServer(t);
+  const openTab = createBrowser(auth);
+  let thaw;
+  let onAnswer;
+  const answered = new Promise((resolve) => (onAnswer = resolve));
+  const frozen = openTab({
+    // The other tab has taken the lock away.
+    locks: createLocks(),
+    fetch: async (...args) => {
+      const response = await fetch(...args);
+      if (args[0].endsWith("/auth/refresh")) await new Promise((resolve) => onAnswer((thaw = resolve)));
+      return response;
+    },
+  });
+  const active = openTab();
+  await frozen.login("ann", "right");
+  for (const session of [frozen, active]) await session.getToken();
+  const late = frozen.getToken({ fresh: true });
+  await answered;
+  assert.equal(await active.getToken({ fresh: true }), "access 3");
+  thaw();
+  assert.equal(await late, "access 3");
+  assert.equal(await active.getToken({ fresh: true }), "access 4");
+});
+
+test("a tab that holds the lock for too long does not block the others", async (t) => {
+  const auth = await startAuthServer(t);
+  const locks = createLocks();
+  const session = createBrowser(auth, { localStorage: createStorage(), locks })();
+  await session.login("ann", "right");
+  await session.getToken();
+  const stolen = assert.rejects(locks.request("loa:refresh", () => new Promise(() => {})), { name: "AbortError" });
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const token = session.getToken({ fresh: true });
+  await flushEventLoop();
+  assert.equal(auth.refreshes, 0);
+  t.mock.timers.tick(20_000);
+  t.mock.timers.reset();
+  assert.equal(await token, "access 2");
+  await stolen;
+  assert.equal(await session.getToken({ fresh: true }), "access 3");
+});
+
+test("a request that nobody answers ends after 30 seconds, and a refresh after 15", async (t) => {
+  const auth = await startAuthServer(t);
+  const openTab = createBrowser(auth);
+  const session = openTab();
+  await session.login("ann", "right");
+  await session.getToken();
+  // This `fetch` even ignores the signal.
+  const hung = openTab({ fetch: () => new Promise(() => {}) });
+  await hung.getToken();
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const states = {};
+  const watch = (name, promise) => promise.catch(({ code }) => (states[name] = code));
+  watch("call", session.fetch("/api/v1/hung"));
+  watch("refresh", hung.getToken({ fresh: true }));
+  const waiting = session.getToken({ fresh: true });
+  await flushEventLoop();
+  t.mock.timers.tick(14_999);
+  await flushEventLoop();
+  assert.deepEqual(states, {});
+  t.mock.timers.tick(1);
+  await flushEventLoop();
+  assert.deepEqual(states, { refresh: "network" });
+  assert.equal(await waiting, "access 2");
+  t.mock.timers.tick(15_000);
+  await flushEventLoop();
+  assert.deepEqual(states, { refresh: "network", call: "network" });
+});
+
+test("the end of an old session keeps the tokens of a new one", async (t) => {
+  const auth = await startAuthServer(t);
+  const openTab = createBrowser(auth);
+  const [first, second] = [openTab(), openTab()];
+  await first.login("ann", "right");
+  const token = await first.getToken();
+  const events = [];
+  first.subscribe(({ type }) => events.push(type));
+  first.end("token_revoked", { token: "another token" });
+  assert.deepEqual([first.user, events], [ANN, []]);
+  first.end("token_revoked", { token });
+  assert.deepEqual([first.user, events], [null, ["signed-out"]]);
+  assert.equal(second.user, null);
+});
+
+test("a call with a rejected token is repeated if another tab has signed in again meanwhile", async (t) => {
+  const auth = await startAuthServer(t);
+  const openTab = createBrowser(auth);
+  const active = openTab();
+  await active.login("ann", "right");
+  const thawed = openTab({
+    fetch: async (url, init) => {
+      const isOld = init.headers.get("Authorization") === "Bearer access 1";
+      if (!isOld) return fetch(url, init);
+      await active.login("ann", "right");
+      return Response.json({ code: "token_revoked", detail: "Revoked." }, { status: 401 });
+    },
+  });
+  assert.deepEqual(await (await thawed.fetch("/api/v1/users/me")).json(), ANN);
+  assert.equal(await thawed.getToken(), "access 2");
+});
+
+/** A storage in which nothing can be written once it is `full`. */
+function createLimitedStorage() {
+  const storage = createStorage();
+  const limited = {
+    full: false,
+    getItem: (key) => storage.getItem(key),
+    removeItem: (key) => storage.removeItem(key),
+    setItem(key, value) {
+      if (limited.full) throw new DOMException("Full.", "QuotaExceededError");
+      storage.setItem(key, value);
+    },
+  };
+  return limited;
+}
+
+for (const locks of [null, createLocks()]) {
+  test(`a full storage ${locks ? "with" : "without"} Web Locks keeps the user signed in`, async (t) => {
+    const auth = await startAuthServer(t);
+    const localStorage = createLimitedStorage();
+    const openTab = createBrowser(auth, { localStorage, locks });
+    const session = openTab();
+    const events = [];
+    session.subscribe(({ type }) => events.push(type));
+    await session.login("ann", "right");
+    await session.getToken();
+    localStorage.full = true;
+    for (let count = 2; count <= 4; count++) assert.equal(await session.getToken({ fresh: true }), `access ${count}`);
+    assert.deepEqual([events, session.user], [["signed-in"], ANN]);
+    localStorage.full = false;
+    assert.equal(await session.getToken({ fresh: true }), "access 5");
+    assert.equal(await openTab().getToken(), "access 5");
+    localStorage.full = true;
+    await session.logout();
+    assert.deepEqual([events, session.user, openTab().user], [["signed-in", "signed-out"], null, null]);
+  });
+}
+
+test("a sign-in or sign-out of another tab replaces tokens for which there was no space", async (t) => {
+  const auth = await startAuthServer(t);
+  const localStorage = createLimitedStorage();
+  const openTab = createBrowser(auth, { localStorage, locks: createLocks() });
+  const [first, second] = [openTab(), openTab()];
+  localStorage.full = true;
+  await first.login("ann", "right");
+  assert.deepEqual([first.user, second.user], [ANN, null]);
+  localStorage.full = false;
+  await second.login("bob", "right");
+  assert.deepEqual([first.user, await first.getToken()], [BOB, "access 2"]);
+});
+
+test("after a change of the password, the session uses the new tokens", async (t) => {
+  const session = createBrowser(await startAuthServer(t))();
+  await session.login("ann", "right");
+  await new Api(session).changePassword("right", "better");
+  assert.equal(await session.getToken(), "access 2");
+});
 
 test("ten tabs that need a fresh token at once use the refresh token once", async (t) => {
   const auth = await startAuthServer(t);
@@ -220,6 +440,9 @@ test("every failure rejects with a LoaError", async (t) => {
   const errors = [{ field: "a", message: "Invalid." }];
   await assert.rejects(session.fetch("/api/v1/wrong"), { errors, retryable: false });
   await assert.rejects(session.fetch("/api/v1/proxy"), { code: "unavailable", status: 502, retryable: true });
+  await assert.rejects(session.fetch("/api/v1/cut"), { code: "network", retryable: true });
+  const portal = { fetch: () => session.fetch("/api/v1/portal") };
+  await assert.rejects(new Api(portal).me(), { code: "unavailable", retryable: true });
   const nowhere = createBrowser({ url: "http://127.0.0.1:9" })();
   await assert.rejects(nowhere.login("ann", "right"), { code: "network", retryable: true });
 });

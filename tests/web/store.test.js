@@ -8,9 +8,10 @@ import fc from "fast-check";
 import { reduceChat } from "../../service/web/client/chat-state.js";
 import { RevisionTracker } from "../../service/web/client/revision-tracker.js";
 import { CONVERSATION, message, messageEvent, OTHER } from "./support/chat-server.js";
+import { createStorage } from "./support/browser.js";
 import { signedInClient } from "./support/client.js";
 import { startLoaServer, user } from "./support/loa-server.js";
-import { flushEventLoop, untilState } from "./support/wait.js";
+import { flushEventLoop, nextEvent, untilState } from "./support/wait.js";
 
 const [ANN, BOB, EVE] = [0, 1, 2].map((index) => user(index).id);
 
@@ -204,6 +205,49 @@ test("a response from before a reconnect does not overwrite newer state", async 
   assert.equal(ann.store.getSnapshot().conversations[id].details.title, "Later");
 });
 
+for (const [what, changes] of [["deleted", { content: "", deleted: true }], ["edited", { content: "later" }]]) {
+  test(`a message that is ${what} while its page of history is fetched stays so`, async (t) => {
+    const { server, ann, id, conversation } = await startConversation(t, { sent: 3 });
+    const { requested, release } = holdResponses(server, `GET /conversations/${id}/messages`);
+    const opening = ann.store.openConversation(id);
+    await requested;
+    const arrived = nextEvent(ann.socket, ({ type, data }) => type === "message_updated" && data.seq === 2);
+    server.updateMessage(id, 2, changes);
+    await arrived;
+    release();
+    await opening;
+    assert.deepEqual(contents(conversation()), ["1", changes.content, "3"]);
+    assert.deepEqual(conversation().messages, server.conversations.get(id).messages);
+  });
+}
+
+test("a page of history does not bring back a conversation that was removed meanwhile", async (t) => {
+  const { server, ann, id } = await startConversation(t, { sent: 3 });
+  const { requested, release } = holdResponses(server, `GET /conversations/${id}/messages`);
+  const opening = ann.store.openConversation(id);
+  await requested;
+  server.removeParticipant(id, ANN);
+  await untilState(ann.store, ({ conversations }) => !conversations[id]);
+  release();
+  await opening;
+  assert.deepEqual(ann.store.getSnapshot().conversations, {});
+});
+
+test("an edit is part of the state until it is stored, and a rejected one until it is dismissed", async (t) => {
+  const { server, ann, id, conversation, until } = await startConversation(t);
+  const { id: messageId } = await ann.socket.send(id, "first");
+  const editing = ann.socket.edit(id, messageId, "second");
+  assert.deepEqual([conversation().changes[messageId].content, contents(conversation())], ["second", ["first"]]);
+  await editing;
+  await until(({ messages, changes }) => messages[0].content === "second" && !changes[messageId]);
+  server.conversations.get(id).messages[0].sender_id = BOB;
+  await assert.rejects(ann.socket.remove(id, messageId), { code: "forbidden" });
+  await until(({ changes }) => changes[messageId].error);
+  assert.equal(conversation().changes[messageId].kind, "delete");
+  ann.store.dismissChange(id, messageId);
+  assert.deepEqual(conversation().changes, {});
+});
+
 test("changes made while offline appear after the reconnect", async (t) => {
   const { server, id, ann, conversation, until } = await startConversation(t, { sent: 2 });
   await ann.store.openConversation(id);
@@ -251,6 +295,24 @@ test("a sign-out clears the state, and the next user sees none of it", async (t)
   await ann.session.login("user2", "right");
   await untilState(ann.store, ({ userId, chat }) => userId === EVE && chat.status === "online");
   assert.deepEqual(ann.store.getSnapshot().conversations, {});
+});
+
+test("the end of an old session reconnects with the new one, in which another tab has signed in", async (t) => {
+  const { server, ann } = await startConversation(t);
+  const shared = { localStorage: createStorage() };
+  const first = await signedInClient(t, server, 1, shared);
+  const second = await signedInClient(t, server, 1, shared);
+  const signedOut = t.mock.fn();
+  for (const { session } of [first, second]) session.subscribe(signedOut);
+  // As after a sign-in of the same user in the second tab, while the first was frozen.
+  const stored = JSON.parse(shared.localStorage.getItem("loa:session"));
+  shared.localStorage.setItem("loa:session", JSON.stringify({ ...stored, access_token: `${BOB}#2` }));
+  const connecting = untilState(first.store, ({ chat }) => chat.status === "connecting");
+  server.closeSockets(1008, "token_revoked", BOB);
+  await connecting;
+  await untilState(first.store, ({ chat }) => chat.status === "online");
+  assert.deepEqual([first.session.user.id, signedOut.mock.callCount()], [BOB, 0]);
+  assert.equal(ann.session.user.id, ANN);
 });
 
 test("a session revoked on the server signs this tab out", async (t) => {

@@ -45,7 +45,7 @@ export class ConversationView {
     this.#composer = new MessageComposer(conversationId, conversationName(details, app.me.id), app.drafts, {
       nameOf: actions.nameOf,
       send: (content, replyTo) => this.#send(content, replyTo),
-      edit: (message, content) => this.#try(() => app.api.editMessage(conversationId, message.id, content)),
+      edit: (message, content) => this.#try(() => app.socket.edit(conversationId, message.id, content)),
       typing: () => app.socket.typing(conversationId),
       lastOwnMessage: () =>
         this.#conversation.messages.findLast(({ sender_id, deleted }) => sender_id === app.me.id && !deleted),
@@ -159,7 +159,7 @@ export class ConversationView {
 
   async #remove(message) {
     if (await confirm(t("message.delete.question"), t("message.delete"))) {
-      await this.#try(() => this.#app.api.deleteMessage(this.id, message.id));
+      await this.#try(() => this.#app.socket.remove(this.id, message.id));
     }
   }
 

@@ -1,5 +1,6 @@
 /** The page of one post with its comments. */
 
+import { randomId } from "/client/index.js";
 import { CommentStore } from "./comment-store.js";
 import { CommentThread } from "./comment-thread.js";
 import { el, setChildren } from "./dom.js";
@@ -107,7 +108,7 @@ export class PostPage {
   /** Post a comment. A retry of the same comment uses the same nonce, so that it is not created twice. */
   async #send(content, parentId) {
     const key = `${parentId} ${content}`;
-    if (!this.#nonces.has(key)) this.#nonces.set(key, crypto.randomUUID());
+    if (!this.#nonces.has(key)) this.#nonces.set(key, randomId());
     await this.#comments.send(content, parentId, this.#nonces.get(key));
     this.#nonces.delete(key);
     this.#render();

@@ -1,6 +1,9 @@
 /** The server's REST calls, one method each. All reject with a LoaError. */
 
+import { readJson } from "./errors.js";
+
 /**
+ * @typedef {import("./types.js").AuthResponse} AuthResponse
  * @typedef {import("./types.js").Profile} Profile
  * @typedef {import("./types.js").Message} Message
  * @typedef {import("./types.js").Conversation} Conversation
@@ -19,7 +22,12 @@
 export class Api {
   #session;
 
-  /** @param {{fetch(path: string, init?: RequestInit): Promise<Response>}} session */
+  /**
+   * @param {{
+   *   fetch(path: string, init?: RequestInit): Promise<Response>,
+   *   replaceTokens?(response: AuthResponse): void,
+   * }} session for example a Session
+   */
   constructor(session) {
     this.#session = session;
   }
@@ -66,13 +74,15 @@ export class Api {
   }
 
   /**
+   * Change the password. The session continues with the tokens of the response, and all other sessions end.
    * @param {string} currentPassword
    * @param {string} newPassword
-   * @returns {Promise<null>}
+   * @returns {Promise<void>}
    */
-  changePassword(currentPassword, newPassword) {
+  async changePassword(currentPassword, newPassword) {
     const body = { current_password: currentPassword, new_password: newPassword };
-    return this.#call("POST", "/auth/password", { body });
+    const response = await this.#call("POST", "/auth/password", { body });
+    if (response?.access_token) this.#session.replaceTokens?.(response);
   }
 
   /** @returns {Promise<Page<Device>>} */
@@ -312,6 +322,6 @@ export class Api {
       init.body = JSON.stringify(body);
     }
     const response = await this.#session.fetch(`/api/v1${path}${search}`, init);
-    return response.status === 204 ? null : response.json();
+    return response.status === 204 ? null : readJson(response);
   }
 }

@@ -1,6 +1,8 @@
 /** The chat over a WebSocket that reconnects by itself. */
 
+import { ChangeQueue } from "./change-queue.js";
 import { closeAction } from "./close-codes.js";
+import { withDeadline } from "./deadline.js";
 import { Emitter } from "./emitter.js";
 import { LoaError } from "./errors.js";
 import { KeyedSerializer } from "./keyed-serializer.js";
@@ -14,7 +16,9 @@ import { SyncRunner } from "./sync.js";
 /**
  * @typedef {import("./types.js").Message} Message
  * @typedef {import("./types.js").ChatEvent} ChatEvent
+ * @typedef {import("./types.js").PendingChange} PendingChange
  * @typedef {import("./sync.js").GetChanges} GetChanges
+ * @typedef {(change: PendingChange) => Promise<Message>} ChangeMessage
  * @typedef {(options?: {fresh?: boolean}) => Promise<string>} GetToken returns an access token; with `fresh`, not the
  *   one it returned last. Rejects with a LoaError that `needsSignIn` if the user has to sign in; after any other error
  *   the socket retries
@@ -26,22 +30,32 @@ const RATE_LIMIT_DELAY = 10_000;
 /** Milliseconds between two `typing` frames; the other participants show each for five seconds. */
 const TYPING_INTERVAL = 3000;
 const MAX_WATCHED = 200;
+/**
+ * Milliseconds to wait for a token. `Session.getToken` takes less, even if it has to wait for the refresh in another
+ * tab; this is for one that never answers.
+ */
+const TOKEN_TIMEOUT = 60_000;
 
 /**
  * Create one per page. Guarantees to subscribers, across reconnects: the changes of a conversation arrive in the order
  * of `rev`, each once, and none is missing from the point where tracking of the conversation began. Guarantee to the
- * sender: the messages of a conversation are stored in the order of the `send` calls, each once.
+ * sender: the messages of a conversation are stored in the order of the `send` calls, each once, and the edits and
+ * deletions in the order of the `edit` and `remove` calls.
  */
 export class ChatSocket {
   /** @type {Emitter<ChatEvent>} */
   #emitter = new Emitter();
   #reconnector;
   #outbox;
+  #changes;
   #url;
   #WebSocket;
   #getChanges;
+  #changeMessage;
   /** @type {GetToken | null} */
   #getToken = null;
+  /** The access token that the connection presented last; null if there is none. @type {string | null} */
+  token = null;
   /** Identifies the current connection attempt; replaced to cancel it. */
   #attempt = {};
   /** @type {SocketConnection | null} */
@@ -69,8 +83,10 @@ export class ChatSocket {
    *   sessionStorage?: import("./storage.js").KeyValueStorage,
    *   window?: Window | undefined,
    *   getChanges?: GetChanges,
+   *   changeMessage?: ChangeMessage,
    * }} [options] `server`: its origin, by default the page's; `getChanges`: `Api.changes`, so that the rest of a long
-   *   sync answer is fetched over REST and does not block the socket
+   *   sync answer is fetched over REST and does not block the socket; `changeMessage`: edits or deletes a message over
+   *   REST, for `edit` and `remove`
    */
   constructor({
     server = globalThis.location?.origin ?? "",
@@ -78,11 +94,14 @@ export class ChatSocket {
     sessionStorage = browserStorage("sessionStorage"),
     window = globalThis.window,
     getChanges,
+    changeMessage,
   } = {}) {
     this.#url = server.replace(/^http/, "ws") + PATH;
     this.#WebSocket = WebSocket;
     this.#outbox = new Outbox(sessionStorage);
+    this.#changes = new ChangeQueue(sessionStorage);
     this.#getChanges = getChanges;
+    this.#changeMessage = changeMessage;
     this.#sync = this.#newSync();
     this.#reconnector = new Reconnector(window, {
       connect: () => this.#open(),
@@ -104,9 +123,14 @@ export class ChatSocket {
     return this.connectionState.retryAt;
   }
 
-  /** The user's messages that are not stored yet, in the order of sending. */
+  /** The user's messages that are not stored yet, in the order of sending, with those that were rejected. */
   get pending() {
     return this.#outbox.pending;
+  }
+
+  /** The user's edits and deletions that are not stored yet, in order, with those that were rejected. */
+  get pendingChanges() {
+    return this.#changes.pending;
   }
 
   /**
@@ -154,6 +178,42 @@ export class ChatSocket {
     // No unhandled rejection if the caller ignores the promise: the `failed` event reports the error, too.
     added.stored.catch(() => {});
     return added.stored;
+  }
+
+  /** Drop a message that was rejected. @param {string} nonce */
+  dismiss(nonce) {
+    if (this.pending.some((message) => message.nonce === nonce && message.error)) this.#outbox.remove(nonce);
+  }
+
+  /**
+   * Edit a message, now or as soon as there is a connection; if the page is reloaded first, after the reload.
+   * @param {string} conversationId
+   * @param {string} messageId
+   * @param {string} content
+   * @returns {Promise<Message>} resolves when the edit is stored; rejects with a LoaError if it was rejected
+   */
+  edit(conversationId, messageId, content) {
+    return this.#change(conversationId, messageId, content);
+  }
+
+  /**
+   * Delete a message. Like `edit`.
+   * @param {string} conversationId
+   * @param {string} messageId
+   * @returns {Promise<Message>} resolves with the tombstone
+   */
+  remove(conversationId, messageId) {
+    return this.#change(conversationId, messageId, null);
+  }
+
+  /**
+   * Drop the edit or deletion of a message that was rejected.
+   * @param {string} conversationId
+   * @param {string} messageId
+   */
+  dismissChange(conversationId, messageId) {
+    this.#changes.dismiss(conversationId, messageId);
+    this.#emitPendingChanges(conversationId);
   }
 
   /**
@@ -208,15 +268,17 @@ export class ChatSocket {
     if (!getToken) return;
     this.#reconnector.onConnecting();
     const attempt = (this.#attempt = {});
+    this.token = null;
     /** @type {string} */
     let token;
     try {
-      token = await getToken({ fresh });
+      token = await withDeadline(TOKEN_TIMEOUT, () => getToken({ fresh }));
     } catch (error) {
       if (attempt === this.#attempt) this.#onTokenError(error);
       return;
     }
     if (attempt !== this.#attempt) return;
+    this.token = token;
     const socket = new this.#WebSocket(`${this.#url}?token=${encodeURIComponent(token)}`);
     const connection = new SocketConnection(
       socket,
@@ -326,7 +388,8 @@ export class ChatSocket {
     this.#reconnector.onConnected();
     this.#emit(hello);
     this.#syncIfBehind();
-    for (const id of new Set(this.pending.map(({ conversation_id }) => conversation_id))) this.#sendPending(id);
+    for (const id of conversationIds(this.pending)) this.#sendPending(id);
+    for (const id of conversationIds(this.pendingChanges)) this.#sendChanges(id);
     for (const id of this.#unconfirmedReads.keys()) this.#sendRead(id);
     this.#sendWatchPresence();
   }
@@ -344,6 +407,7 @@ export class ChatSocket {
     for (const data of this.#outbox.setUser(userId)) {
       this.#emit({ type: "pending", conversation_id: data.conversation_id, data });
     }
+    for (const id of conversationIds(this.#changes.setUser(userId))) this.#emitPendingChanges(id);
   }
 
   #newSync() {
@@ -403,11 +467,58 @@ export class ChatSocket {
           this.#outbox.resolve(nonce, data);
         } catch (error) {
           if (!(error instanceof LoaError) || !connection.isOpen) throw error;
-          this.#emit({ type: "failed", conversation_id: conversationId, data: { nonce, error } });
           this.#outbox.reject(nonce, error);
+          this.#emit({ type: "failed", conversation_id: conversationId, data: { nonce, error } });
         }
       }
     });
+  }
+
+  /**
+   * @param {string} conversationId
+   * @param {string} messageId
+   * @param {string | null} content null: delete the message
+   * @returns {Promise<Message>}
+   */
+  #change(conversationId, messageId, content) {
+    if (!this.#changeMessage) throw new TypeError("Without the option `changeMessage`, messages cannot be changed.");
+    let stored;
+    try {
+      stored = this.#changes.add(conversationId, messageId, content);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    this.#emitPendingChanges(conversationId);
+    this.#sendChanges(conversationId);
+    // No unhandled rejection if the caller ignores the promise: the `changes` event reports the error, too.
+    stored.catch(() => {});
+    return stored;
+  }
+
+  /** @param {string} conversationId */
+  #sendChanges(conversationId) {
+    const changeMessage = this.#changeMessage;
+    if (!changeMessage) return;
+    this.#runSerialized(`change ${conversationId}`, async (connection) => {
+      for (let change; (change = this.#changes.next(conversationId)); ) {
+        const pending = change;
+        try {
+          const data = await connection.retry(() => changeMessage(pending));
+          this.#changes.resolve(pending.nonce, data);
+          this.#onMessage({ type: "message_updated", conversation_id: conversationId, data });
+        } catch (error) {
+          // After the next sign-in of this user, the change is sent again.
+          if (!(error instanceof LoaError) || error.needsSignIn || !connection.isOpen) throw error;
+          this.#changes.reject(pending.nonce, error);
+        }
+        this.#emitPendingChanges(conversationId);
+      }
+    });
+  }
+
+  /** @param {string} conversationId */
+  #emitPendingChanges(conversationId) {
+    this.#emit({ type: "changes", conversation_id: conversationId, data: this.#changes.pendingIn(conversationId) });
   }
 
   /** @param {string} conversationId */
@@ -438,14 +549,20 @@ export class ChatSocket {
       /** @type {string} */
       let token;
       try {
-        token = await connection.retry(() => getToken({ fresh: true }));
+        token = await connection.retry(() => withDeadline(TOKEN_TIMEOUT, () => getToken({ fresh: true })));
       } catch (error) {
         // Other errors can be ignored here: when the token expires, the server closes the connection.
         if (connection.isOpen && error instanceof LoaError && error.needsSignIn) this.#stop("signed-out", error.code);
         return;
       }
       await connection.requestWithRetry({ type: "authenticate", token });
+      this.token = token;
       this.#reconnector.onCredentialRenewed();
     });
   }
+}
+
+/** @param {{conversation_id: string}[]} pending */
+function conversationIds(pending) {
+  return new Set(pending.map(({ conversation_id }) => conversation_id));
 }

@@ -60,6 +60,10 @@ export function reduceChat(state, event) {
         return { ...conversation, pending };
       });
     }
+    case "changes": {
+      const changes = Object.fromEntries(event.data.map((change) => [change.message_id, change]));
+      return updateConversation(state, event.conversation_id, (conversation) => ({ ...conversation, changes }));
+    }
     case "read":
       return updateConversation(state, event.conversation_id, (conversation) =>
         withReadMark(conversation, event.data.user_id, event.data.seq),
@@ -186,6 +190,7 @@ function emptyConversation(id) {
     loadedFrom: Infinity,
     hasOlder: true,
     pending: [],
+    changes: {},
     lastMessage: null,
     lastSeq: 0,
     unreadCount: 0,

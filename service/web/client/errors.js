@@ -1,6 +1,6 @@
 /**
  * Errors, identified by the server's stable codes. The client adds its own: `network`, `disconnected`, `outbox_full`,
- * `no_credential`.
+ * `no_credential`, `http_error`.
  */
 
 /** @typedef {{field: string, message: string}} FieldError */
@@ -63,5 +63,19 @@ export class LoaError extends Error {
    */
   static fromFrame(frame) {
     return new LoaError(frame.code, frame.detail, { retryAfter: frame.retry_after ?? null, errors: frame.errors });
+  }
+}
+
+/**
+ * Return the JSON of a response. Rejects with a LoaError if it is none: a captive portal, for example, answers every
+ * request with its own page.
+ * @param {Response} response
+ * @returns {Promise<any>}
+ */
+export async function readJson(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw new LoaError("unavailable", "The server's answer is not JSON.", { status: response.status });
   }
 }

@@ -5,5 +5,6 @@ export { ChatSocket } from "./chat-socket.js";
 export { LoaError } from "./errors.js";
 export { Loa } from "./loa.js";
 export { NotificationStream } from "./notification-stream.js";
+export { randomId } from "./random-id.js";
 export { Session } from "./session.js";
 export { Store } from "./store.js";

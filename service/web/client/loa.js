@@ -25,7 +25,12 @@ export class Loa {
   constructor(options = {}) {
     this.session = new Session(options);
     this.api = new Api(this.session);
-    this.socket = new ChatSocket({ getChanges: (id, rev) => this.api.changes(id, rev), ...options });
+    this.socket = new ChatSocket({
+      getChanges: (id, rev) => this.api.changes(id, rev),
+      changeMessage: ({ kind, conversation_id: id, message_id: messageId, content }) =>
+        kind === "edit" ? this.api.editMessage(id, messageId, content) : this.api.deleteMessage(id, messageId),
+      ...options,
+    });
     this.stream = new NotificationStream(options);
     this.store = new Store({ socket: this.socket, stream: this.stream, api: this.api });
   }
@@ -35,9 +40,10 @@ export class Loa {
     if (this.#unsubscribers.length) return;
     this.#unsubscribers = [
       this.session.subscribe((event) => (event.type === "signed-in" ? this.#connect() : this.#disconnect())),
-      // If the server rejects the credentials, the stored tokens are useless although they have not expired.
-      this.socket.subscribe((event) => this.#onConnectionEvent(event)),
-      this.stream.subscribe((event) => this.#onConnectionEvent(event)),
+      // If the server rejects the token, it is useless although it has not expired.
+      this.socket.subscribe((event) => this.#onConnectionEvent(event, this.socket.token)),
+      // The stream's tickets are fetched by `Session.fetch`, which has ended the session if the token was rejected.
+      this.stream.subscribe((event) => this.#onConnectionEvent(event, null)),
     ];
     if (this.session.user) this.#connect();
   }
@@ -62,8 +68,15 @@ export class Loa {
     this.store.clear();
   }
 
-  /** @param {import("./types.js").ChatEvent | import("./types.js").StreamEvent} event */
-  #onConnectionEvent(event) {
-    if (event.type === "status" && event.data.status === "signed-out") this.session.end(event.data.code);
+  /**
+   * @param {import("./types.js").ChatEvent | import("./types.js").StreamEvent} event
+   * @param {string | null} token the access token that the connection presented, if it did
+   */
+  #onConnectionEvent(event, token) {
+    if (event.type !== "status" || event.data.status !== "signed-out") return;
+    if (token) this.session.end(event.data.code, { token });
+    // Another tab has refreshed the token or signed in again while this connection still used the old token. Connecting
+    // waits until the connection has emitted all about its end.
+    if (this.session.user) queueMicrotask(() => this.#unsubscribers.length && this.session.user && this.#connect());
   }
 }

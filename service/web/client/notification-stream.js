@@ -1,11 +1,13 @@
 /** The notifications, over one event stream (SSE) for all tabs of the browser. */
 
+import { withDeadline } from "./deadline.js";
 import { Emitter } from "./emitter.js";
 import { Reconnector } from "./reconnector.js";
 import { browserStorage, load, save } from "./storage.js";
 import { StreamConnection } from "./stream-connection.js";
 import { TabElection } from "./tab-election.js";
 import { advanceTo, mergeCount, unreadCount, ZERO } from "./unread.js";
+import { onPageCache } from "./wake.js";
 
 /**
  * @typedef {import("./types.js").StreamEvent} StreamEvent
@@ -15,18 +17,27 @@ import { advanceTo, mergeCount, unreadCount, ZERO } from "./unread.js";
  */
 
 /**
- * The messages between tabs. From the leader: an event of the stream (`event`), and the current state for a new tab
- * (`welcome`; its key `standby` is the connection state). To the leader: a tab has opened (`new`), a tab misses the
- * notifications after `seq` (`behind`), the page woke up and the stream may be dead (`wake`). Tabs with different
- * versions of the library may be open at the same time, so the format must not change.
- * @typedef {{kind: "event", event: StreamEvent}
- *   | {kind: "welcome", hello: StreamHello["data"], standby: ConnectionState}
+ * The messages between tabs. From the leader: an event of the stream, or the state of the connection (`event`), and a
+ * hello for new tabs (`welcome`). To the leader: a tab has opened (`new`), a tab misses the notifications after `seq`
+ * (`behind`), the page woke up and the stream may be dead (`wake`). Tabs with different versions of the library may be
+ * open at the same time, so the format must not change.
+ * @typedef {{kind: "event", event: StreamEvent} | {kind: "welcome", hello: StreamHello["data"]}
  *   | {kind: "new"} | {kind: "behind", seq: number} | {kind: "wake"}} TabMessage
  */
 
 const PATH = "/api/v1/notifications/stream";
 /** Milliseconds to wait for a missing notification, which may still be under way, before requesting it. */
 const GAP_WAIT = 3000;
+/**
+ * Milliseconds within which a new stream is opened after a `reset` in mid-stream, at random: an interruption of the
+ * server's message bus resets all streams at once.
+ */
+const MAX_RESET_DELAY = 3000;
+/**
+ * Milliseconds to wait for a ticket. `Session.getTicket` takes less, even if it has to wait for the refresh in another
+ * tab; this is for one that never answers.
+ */
+const TICKET_TIMEOUT = 75_000;
 
 /**
  * Create one per page. Guarantees to subscribers, whichever tabs are closed in the meantime: every notification after
@@ -48,8 +59,9 @@ export class NotificationStream {
   /** @type {TabElection<TabMessage> | null} */
   #tabs = null;
   #isLeader = false;
-  /** The name of the storage key, of the lock and of the channel between tabs. */
-  #name = "";
+  #userId = "";
+  #window;
+  #removePageListeners = () => {};
   /** The last notification that this tab received; null if unknown. @type {number | null} */
   #lastSeq = null;
   /** The last hello. @type {StreamHello["data"] | null} */
@@ -63,13 +75,16 @@ export class NotificationStream {
   #highestSeq = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #gapTimer;
+  /** Whether the hello was the last event: a `reset` right after it answers the request to resume. */
+  #isResuming = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #resetTimer;
 
   /**
    * @param {{
    *   server?: string,
    *   EventSource?: typeof globalThis.EventSource,
    *   localStorage?: import("./storage.js").KeyValueStorage,
-   *   locks?: LockManager | undefined,
    *   BroadcastChannel?: typeof globalThis.BroadcastChannel | undefined,
    *   window?: Window | undefined,
    * }} [options] `server`: its origin, by default the page's
@@ -78,13 +93,13 @@ export class NotificationStream {
     server = globalThis.location?.origin ?? "",
     EventSource = globalThis.EventSource,
     localStorage = browserStorage("localStorage"),
-    locks = globalThis.navigator?.locks,
     BroadcastChannel = globalThis.BroadcastChannel,
     window = globalThis.window,
   } = {}) {
     this.#url = server + PATH;
-    this.#platform = { EventSource, locks, BroadcastChannel };
+    this.#platform = { EventSource, BroadcastChannel };
     this.#storage = localStorage;
+    this.#window = window;
     this.#reconnector = new Reconnector(window, {
       connect: () => this.#open(),
       onWake: () => this.#onWake(),
@@ -126,9 +141,8 @@ export class NotificationStream {
    */
   connect(getTicket, { userId = "" } = {}) {
     this.disconnect();
-    const name = `loa:notifications:${userId}`;
-    if (this.#name !== name) {
-      this.#name = name;
+    if (this.#userId !== userId) {
+      this.#userId = userId;
       this.#lastSeq = null;
       this.#highestSeq = 0;
       this.#counter = ZERO;
@@ -136,12 +150,12 @@ export class NotificationStream {
     this.#getTicket = getTicket;
     this.#reconnector.start();
     this.#reconnector.onConnecting();
-    const tab = {
-      onElected: () => this.#onElected(),
-      onMessage: (/** @type {TabMessage} */ message) => this.#onTabMessage(message),
-    };
-    this.#tabs = new TabElection(name, tab, this.#platform);
-    this.#tabs.post({ kind: "new" });
+    this.#removePageListeners = onPageCache(this.#window, {
+      // The browser freezes the page, or ends it.
+      onHide: () => this.#leaveTabs(),
+      onShow: () => this.#joinTabs(),
+    });
+    this.#joinTabs();
   }
 
   disconnect() {
@@ -153,8 +167,20 @@ export class NotificationStream {
   #onElected() {
     this.#isLeader = true;
     // A tab that has not received anything yet continues where the previous leader stopped.
-    this.#lastSeq ??= load(this.#storage, this.#name);
-    this.#open(this.#lastSeq);
+    this.#lastSeq ??= load(this.#storage, this.#storageKey);
+    this.#open();
+    // The others still have the state of the previous leader.
+    this.#tabs?.post({ kind: "event", event: { type: "status", data: this.connectionState } });
+  }
+
+  /** Called when another tab has become the leader, while this one was frozen. */
+  #onDeposed() {
+    this.#isLeader = false;
+    // What the new leader has received meanwhile may not have reached this tab.
+    this.#hello = null;
+    this.#closeConnection();
+    this.#reconnector.cancelRetry();
+    this.#tabs?.post({ kind: "new" });
   }
 
   /** @param {number | null} [after] the server replays the notifications after this one */
@@ -167,7 +193,7 @@ export class NotificationStream {
     /** @type {string} */
     let ticket;
     try {
-      ticket = await getTicket();
+      ticket = await withDeadline(TICKET_TIMEOUT, getTicket);
     } catch (error) {
       const needsSignIn = attempt === this.#attempt && this.#reconnector.onCredentialError(error);
       if (needsSignIn) this.#stop("signed-out", /** @type {import("./errors.js").LoaError} */ (error).code);
@@ -207,14 +233,16 @@ export class NotificationStream {
 
   #closeConnection() {
     this.#attempt = {};
+    clearTimeout(this.#resetTimer);
     this.#connection?.close();
     this.#connection = null;
   }
 
   #onWake() {
+    this.#tabs?.check();
     if (!this.#isLeader) this.#tabs?.post({ kind: "wake" });
     // An event stream cannot be pinged. A new stream loses nothing, because it continues after the last notification.
-    else if (this.#connection?.stale) this.#open();
+    else if (this.#connection?.checkOverdue()) this.#open();
   }
 
   /**
@@ -227,17 +255,35 @@ export class NotificationStream {
     // state. A sign-out ends the streams of all tabs.
     if (status === "idle") this.#isLeader = false;
     this.#getTicket = null;
-    this.#hello = null;
     this.#closeConnection();
     clearTimeout(this.#gapTimer);
     this.#gapTimer = undefined;
     this.#reconnector.stop(status, code);
-    this.#isLeader = false;
-    this.#tabs?.close();
-    this.#tabs = null;
+    this.#removePageListeners();
+    this.#leaveTabs();
   }
 
   // Between tabs.
+
+  #joinTabs() {
+    const tab = {
+      onElected: () => this.#onElected(),
+      onDeposed: () => this.#onDeposed(),
+      onMessage: (/** @type {TabMessage} */ message) => this.#onTabMessage(message),
+    };
+    const platform = { BroadcastChannel: this.#platform.BroadcastChannel, storage: this.#storage };
+    this.#tabs = new TabElection(`loa:tabs:${this.#userId}`, tab, platform);
+    this.#tabs.post({ kind: "new" });
+  }
+
+  #leaveTabs() {
+    this.#isLeader = false;
+    this.#hello = null;
+    this.#closeConnection();
+    this.#reconnector.cancelRetry();
+    this.#tabs?.close();
+    this.#tabs = null;
+  }
 
   /** @param {TabMessage} message */
   #onTabMessage(message) {
@@ -245,16 +291,14 @@ export class NotificationStream {
       case "event":
         return this.#onEvent(message.event);
       case "welcome":
-        if (this.#hello) return;
-        this.#mirrorLeader(message.standby);
-        return this.#onEvent({ type: "hello", data: message.hello });
+        if (!this.#hello) this.#onEvent({ type: "hello", data: message.hello });
+        this.#isResuming = false;
+        return;
       case "new":
-        if (!this.#isLeader || !this.#hello) return;
-        return this.#tabs?.post({
-          kind: "welcome",
-          hello: this.#currentHello(this.#hello),
-          standby: this.connectionState,
-        });
+        if (!this.#isLeader) return;
+        this.#tabs?.post({ kind: "event", event: { type: "status", data: this.connectionState } });
+        if (this.#hello) this.#tabs?.post({ kind: "welcome", hello: this.#currentHello(this.#hello) });
+        return;
       case "behind":
         if (this.#isLeader && this.#connection) this.#open(message.seq);
         return;
@@ -286,6 +330,8 @@ export class NotificationStream {
 
   /** @param {StreamEvent} event */
   #onEvent(event) {
+    const isResuming = this.#isResuming;
+    if (event.type !== "status") this.#isResuming = event.type === "hello";
     switch (event.type) {
       case "status":
         return this.#mirrorLeader(event.data);
@@ -297,9 +343,8 @@ export class NotificationStream {
         this.#expectUpTo(event.data.seq);
         break;
       case "reset":
-        this.#lastSeq = this.#highestSeq = this.#hello?.seq ?? 0;
-        this.#counter = this.#hello ? mergeCount(ZERO, this.#hello) : ZERO;
-        this.#saveLastSeq();
+        if (isResuming && this.#hello && this.#hello.seq !== this.#lastSeq) this.#startAt(this.#hello);
+        else if (this.#isLeader) this.#reopenAfterReset();
         break;
       case "unread_count":
         this.#counter = mergeCount(this.#counter, event.data);
@@ -310,6 +355,22 @@ export class NotificationStream {
         this.#saveLastSeq();
     }
     this.#emitter.emit(event);
+  }
+
+  /**
+   * Continue at the server's position, because it cannot resume at this client's.
+   * @param {StreamHello["data"]} hello
+   */
+  #startAt(hello) {
+    this.#lastSeq = this.#highestSeq = hello.seq;
+    this.#counter = mergeCount(ZERO, hello);
+    save(this.#storage, this.#storageKey, hello.seq);
+  }
+
+  /** The server may have missed notifications: a new stream replays them. Until then this one goes on. */
+  #reopenAfterReset() {
+    clearTimeout(this.#resetTimer);
+    this.#resetTimer = setTimeout(() => this.#open(), Math.random() * MAX_RESET_DELAY);
   }
 
   /** Advance `#lastSeq` if `seq` is the next one; return whether it was. @param {number} seq */
@@ -337,7 +398,13 @@ export class NotificationStream {
     else this.#tabs?.post({ kind: "behind", seq: lastSeq });
   }
 
+  get #storageKey() {
+    return `loa:notifications:${this.#userId}`;
+  }
+
+  /** Store the position, unless another tab, which was the leader in the meantime, is ahead. */
   #saveLastSeq() {
-    if (this.#isLeader) save(this.#storage, this.#name, this.#lastSeq);
+    if (!this.#isLeader || (load(this.#storage, this.#storageKey) ?? -1) > (this.#lastSeq ?? 0)) return;
+    save(this.#storage, this.#storageKey, this.#lastSeq);
   }
 }

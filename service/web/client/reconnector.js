@@ -56,6 +56,12 @@ export class Reconnector {
     this.#onWake();
   }
 
+  /** Cancel the scheduled attempt: another tab holds the connection now. */
+  cancelRetry() {
+    this.#backoff.reset();
+    this.reconnectAfter = null;
+  }
+
   onConnecting() {
     this.#setState("connecting");
   }
@@ -107,8 +113,7 @@ export class Reconnector {
    */
   stop(status, code = null) {
     this.#removeWakeListeners();
-    this.#backoff.reset();
-    this.reconnectAfter = null;
+    this.cancelRetry();
     this.#setState(status, null, code);
   }
 

@@ -16,7 +16,7 @@ const MAX_BUFFERED = 500;
  * @property {number} trackedFrom the rev from which on the conversation is tracked
  * @property {number} rev of the last change delivered
  * @property {number} lastKnownRev the last rev known to exist
- * @property {boolean} stale whether `lastKnownRev` may be out of date
+ * @property {number} staleSince the number of the last doubt whether `lastKnownRev` is up to date; 0 if there is none
  * @property {boolean} hasBaseline whether `setBaseline` was called
  * @property {number} contiguousSeq every message up to this seq was delivered, or existed before tracking began
  * @property {Set<number>} sparseSeqs delivered messages above `contiguousSeq`
@@ -33,6 +33,8 @@ const MAX_BUFFERED = 500;
 export class RevisionTracker {
   /** @type {Map<string, Position>} */
   #positions = new Map();
+  /** Counts the calls of `markStale`: an answer dispels only the doubts that are older than its request. */
+  doubts = 0;
 
   /**
    * Declare that the conversation was loaded as of `last_rev`, so that all later changes must be delivered. Only the
@@ -63,7 +65,8 @@ export class RevisionTracker {
   /** Mark all conversations except these as stale: changes may have been missed. @param {Iterable<string>} [except] */
   markStale(except = []) {
     const upToDate = new Set(except);
-    for (const [id, position] of this.#positions) if (!upToDate.has(id)) position.stale = true;
+    this.doubts++;
+    for (const [id, position] of this.#positions) if (!upToDate.has(id)) position.staleSince = this.doubts;
   }
 
   /** @param {string} id */
@@ -85,7 +88,7 @@ export class RevisionTracker {
     const behind = {};
     let count = 0;
     for (const [id, position] of this.#positions) {
-      if (position.lastKnownRev <= position.rev && !position.stale) continue;
+      if (position.lastKnownRev <= position.rev && !position.staleSince) continue;
       if (count++ === limit) break;
       behind[id] = position.rev;
     }
@@ -112,12 +115,14 @@ export class RevisionTracker {
    * @param {string} id
    * @param {Message[]} messages all messages changed after the last delivered rev and up to `lastRev`, by ascending rev
    * @param {number} lastRev
+   * @param {number} [doubts] the value of `doubts` when these messages were requested; by default, no doubt is
+   *   dispelled
    * @returns {MessageEvent[]}
    */
-  backfill(id, messages, lastRev) {
+  backfill(id, messages, lastRev, doubts = 0) {
     const position = this.#positions.get(id);
     if (!position) return [];
-    position.stale = false;
+    if (position.staleSince <= doubts) position.staleSince = 0;
     const delivered = [];
     for (const data of messages) {
       if (data.rev <= position.rev) continue;
@@ -174,7 +179,7 @@ export class RevisionTracker {
       trackedFrom: rev,
       rev,
       lastKnownRev: rev,
-      stale: false,
+      staleSince: 0,
       hasBaseline: false,
       contiguousSeq: seq,
       sparseSeqs: new Set(),

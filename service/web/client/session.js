@@ -1,7 +1,8 @@
 /** The signed-in user and their tokens. */
 
+import { withDeadline } from "./deadline.js";
 import { Emitter } from "./emitter.js";
-import { LoaError } from "./errors.js";
+import { LoaError, readJson } from "./errors.js";
 import { withLock } from "./lock.js";
 import { browserStorage, load, save } from "./storage.js";
 
@@ -21,13 +22,18 @@ const REFRESH_LOCK = "loa:refresh";
  * token a minute ahead; a connection opened with less than that would receive the announcement at once.
  */
 const MIN_VALIDITY = 70_000;
+/** Milliseconds until a request has to be answered completely. A login may wait that long at a busy server. */
+const REQUEST_TIMEOUT = 30_000;
+/** Milliseconds; shorter, because all tabs wait for a refresh, and shorter than the wait for the lock (`lock.js`). */
+const REFRESH_TIMEOUT = 15_000;
 
 /**
  * The session, shared by all tabs of the browser through local storage. Create one per page.
  *
- * A refresh token is valid once; if it is used twice, the server ends the session, because one of the two holders may
- * have stolen it. Tabs therefore refresh one at a time, and a tab that waited uses the tokens that the previous tab has
- * stored.
+ * A refresh token is meant to be used once. The server accepts it for another minute, unless its successor has been
+ * used; after that it ends the session, because one of two holders may have stolen it. Tabs therefore refresh one at a
+ * time, and a tab that waited uses the tokens that the previous tab has stored. If the answer to a refresh is lost, the
+ * next attempt uses the same token. Only the server's refusal ends the session; an unreachable server does not.
  */
 export class Session {
   /** @type {Emitter<SessionEvent>} */
@@ -38,6 +44,11 @@ export class Session {
   #storage;
   /** The access token that `getToken` returned last. A request for a fresh token must not return it again. */
   #lastToken = "";
+  /**
+   * The session if the storage had no space for it, and the access token that the storage still has instead.
+   * @type {{session: StoredSession, storedToken: string | undefined} | null}
+   */
+  #unsaved = null;
 
   /**
    * @param {{
@@ -115,9 +126,13 @@ export class Session {
   /**
    * Remove the tokens, in all tabs. Does not call the server.
    * @param {string | null} [code] why
+   * @param {{token?: string | null}} [options] `token`: the access token that the server has rejected. If it is not the
+   *   session's current one, another tab has refreshed it or signed in again, and the session is kept
    */
-  end(code = null) {
-    if (!this.#stored) return;
+  end(code = null, { token = null } = {}) {
+    const stored = this.#stored;
+    if (!stored || (token && token !== stored.access_token)) return;
+    this.#unsaved = null;
     save(this.#storage, STORAGE_KEY, null);
     this.#emitter.emit({ type: "signed-out", code });
   }
@@ -130,24 +145,32 @@ export class Session {
    */
   async getToken({ fresh = false } = {}) {
     const stored = this.#stored;
-    if (!stored) throw new LoaError("token_missing", "Nobody is signed in.");
-    const rejected = fresh && stored.access_token === this.#lastToken;
-    const token = rejected || expiresSoon(stored) ? await this.#refresh(stored.access_token) : stored.access_token;
-    this.#lastToken = token;
-    return token;
+    if (!stored) throw notSignedIn();
+    if (fresh && stored.access_token === this.#lastToken) this.#lastToken = await this.#refresh(stored.access_token);
+    else this.#lastToken = expiresSoon(stored) ? await this.#refreshEarly(stored) : stored.access_token;
+    return this.#lastToken;
   }
 
   /** Return a ticket for the URL of a socket or stream; it is valid once and for 30 seconds. */
   async getTicket() {
     const response = await this.fetch("/api/v1/auth/ticket", { method: "POST" });
     /** @type {{ticket: string}} */
-    const { ticket } = await response.json();
+    const { ticket } = await readJson(response);
     return ticket;
   }
 
   /**
+   * Use the tokens of this response, in all tabs: those issued before are no longer valid, as after a change of the
+   * password.
+   * @param {AuthResponse} response
+   */
+  replaceTokens(response) {
+    this.#store(response);
+  }
+
+  /**
    * Like the browser's `fetch`, with the access token. Refreshes an expired token once, and rejects with a LoaError if
-   * the response is not 2xx.
+   * the response is not 2xx, or not complete after `REQUEST_TIMEOUT`.
    * @param {string} path on the server
    * @param {RequestInit} [init]
    */
@@ -158,14 +181,20 @@ export class Session {
     } catch (error) {
       if (!(error instanceof LoaError && error.status === 401 && error.needsSignIn)) throw error;
       if (error.code === "token_expired") return this.#request(path, init, await this.#refresh(token));
-      if (this.#stored?.access_token === token) this.end(error.code);
-      throw error;
+      this.end(error.code, { token });
+      const current = this.#stored;
+      if (!current) throw error;
+      return this.#request(path, init, current.access_token);
     }
   }
 
   /** @returns {StoredSession | null} */
   get #stored() {
-    return load(this.#storage, STORAGE_KEY);
+    /** @type {StoredSession | null} */
+    const stored = load(this.#storage, STORAGE_KEY);
+    // If the stored token is another one by now, another tab has signed in, refreshed, or signed out.
+    if (this.#unsaved && stored?.access_token !== this.#unsaved.storedToken) this.#unsaved = null;
+    return this.#unsaved?.session ?? stored;
   }
 
   /**
@@ -178,21 +207,50 @@ export class Session {
     return user;
   }
 
+  /**
+   * Refresh a token that expires soon. As long as it is valid, a temporary failure does not matter.
+   * @param {StoredSession} stored
+   */
+  async #refreshEarly(stored) {
+    try {
+      return await this.#refresh(stored.access_token);
+    } catch (error) {
+      const isTemporary = error instanceof LoaError && error.retryable;
+      if (isTemporary && Date.now() < stored.expires_at && this.#stored) return stored.access_token;
+      throw error;
+    }
+  }
+
   /** Return an access token other than `rejected`. @param {string} rejected */
   #refresh(rejected) {
     const task = async () => {
       const stored = this.#stored;
-      if (!stored) throw new LoaError("token_missing", "Nobody is signed in.");
+      if (!stored) throw notSignedIn();
       if (stored.access_token !== rejected && !expiresSoon(stored)) return stored.access_token;
       try {
-        const response = await this.#post("/api/v1/auth/refresh", { refresh_token: stored.refresh_token });
-        return this.#store(response).access_token;
+        const body = { refresh_token: stored.refresh_token };
+        const response = await this.#post("/api/v1/auth/refresh", body, REFRESH_TIMEOUT);
+        return this.#replacing(stored) ?? this.#store(response).access_token;
       } catch (error) {
-        if (error instanceof LoaError && error.needsSignIn) this.end(error.code);
+        if (!(error instanceof LoaError && error.needsSignIn)) throw error;
+        const replaced = this.#replacing(stored);
+        if (replaced) return replaced;
+        this.end(error.code);
         throw error;
       }
     };
     return withLock(REFRESH_LOCK, task, { locks: this.#locks, storage: this.#storage });
+  }
+
+  /**
+   * Return the current access token if another tab has replaced this session meanwhile, which happens if this tab was
+   * frozen while it waited for the server; otherwise null. Throws if the user has signed out.
+   * @param {StoredSession} session
+   */
+  #replacing({ refresh_token }) {
+    const current = this.#stored;
+    if (!current) throw notSignedIn();
+    return current.refresh_token === refresh_token ? null : current.access_token;
   }
 
   /**
@@ -202,32 +260,45 @@ export class Session {
   #store({ user, access_token, refresh_token, expires_in }) {
     const issued_at = Date.now();
     const session = { user, access_token, refresh_token, issued_at, expires_at: issued_at + expires_in * 1000 };
-    save(this.#storage, STORAGE_KEY, session);
+    const storedToken = load(this.#storage, STORAGE_KEY)?.access_token;
+    this.#unsaved = save(this.#storage, STORAGE_KEY, session) ? null : { session, storedToken };
     return session;
   }
 
   /**
    * @param {string} path
    * @param {unknown} body
+   * @param {number} [timeout] milliseconds
    * @returns {Promise<AuthResponse>}
    */
-  async #post(path, body) {
+  async #post(path, body, timeout) {
     const headers = { "Content-Type": "application/json" };
-    return (await this.#request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+    const init = { method: "POST", headers, body: JSON.stringify(body) };
+    const response = await readJson(await this.#request(path, init, undefined, timeout));
+    if (response?.user && response.access_token && response.refresh_token) return response;
+    throw new LoaError("unavailable", "The server's answer contains no tokens.");
   }
 
   /**
    * @param {string} path
    * @param {RequestInit} init
    * @param {string} [token]
+   * @param {number} [timeout] milliseconds
    */
-  async #request(path, init, token) {
+  async #request(path, init, token, timeout = REQUEST_TIMEOUT) {
     const headers = new Headers(init.headers);
     if (token) headers.set("Authorization", `Bearer ${token}`);
     // Called as a plain function: the browser's `fetch` throws if `this` is anything but the window.
     const fetch = this.#fetch;
-    const response = await fetch(this.#server + path, { ...init, headers }).catch((error) => {
-      if (init.signal?.aborted) throw error;
+    const complete = async (/** @type {AbortSignal} */ deadline) => {
+      const signal = init.signal ? eitherSignal(init.signal, deadline) : deadline;
+      const response = await fetch(this.#server + path, { ...init, headers, signal });
+      // The connection can be lost in the middle of the body, too.
+      await response.clone().arrayBuffer();
+      return response;
+    };
+    const response = await withDeadline(timeout, complete).catch((error) => {
+      if (error instanceof LoaError || init.signal?.aborted) throw error;
       throw new LoaError("network", "The server cannot be reached.");
     });
     if (!response.ok) throw await LoaError.fromResponse(response);
@@ -251,4 +322,22 @@ export class Session {
 /** @param {StoredSession} session */
 function expiresSoon({ issued_at, expires_at }) {
   return expires_at - Date.now() < Math.min(MIN_VALIDITY, (expires_at - issued_at) / 2);
+}
+
+function notSignedIn() {
+  return new LoaError("token_missing", "Nobody is signed in.");
+}
+
+/**
+ * Return a signal that is aborted as soon as one of these is. `AbortSignal.any` is missing in Safari before 17.4.
+ * @param {AbortSignal} first
+ * @param {AbortSignal} second
+ */
+function eitherSignal(first, second) {
+  const controller = new AbortController();
+  for (const signal of [first, second]) {
+    if (signal.aborted) controller.abort(signal.reason);
+    else signal.addEventListener("abort", () => controller.abort(signal.reason), { once: true });
+  }
+  return controller.signal;
 }

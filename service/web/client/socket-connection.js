@@ -6,11 +6,21 @@ import { LoaError } from "./errors.js";
 const OPEN_TIMEOUT = 15_000;
 /** Milliseconds within which a live server answers a ping. */
 const PING_TIMEOUT = 10_000;
+/**
+ * Milliseconds after which a request counts as lost although the connection is alive. The server replies to every
+ * request, but it may be overloaded.
+ */
+const REPLY_TIMEOUT = 60_000;
 /** Seconds: the longest delay between two retries of a request, if the server names none. */
 const MAX_RETRY_DELAY = 20;
 
 /** @typedef {import("./types.js").Frame} Frame */
-/** @typedef {{resolve: (data: any) => void, reject: (error: LoaError) => void}} PendingRequest */
+/**
+ * @typedef {object} PendingRequest
+ * @property {(data: any) => void} resolve
+ * @property {(error: LoaError) => void} reject
+ * @property {ReturnType<typeof setTimeout>} timer
+ */
 
 /**
  * Sends and receives frames, matches replies with requests by `ref`, and watches whether the connection is alive.
@@ -52,7 +62,8 @@ export class SocketConnection {
   }
 
   /**
-   * Send a frame and wait for its reply. Rejects with the server's error, `too_large`, or `disconnected`.
+   * Send a frame and wait for its reply. Rejects with the server's error, `too_large`, or `disconnected`. Without a
+   * reply after `REPLY_TIMEOUT`, ends the connection: all requests can be repeated on another one.
    * @param {{type: string} & Record<string, unknown>} frame
    * @returns {Promise<any>} the data of the `ack`
    */
@@ -65,7 +76,8 @@ export class SocketConnection {
       return Promise.reject(new LoaError("too_large", "The frame is too large."));
     }
     return new Promise((resolve, reject) => {
-      this.#pendingRequests.set(ref, { resolve, reject });
+      const timer = setTimeout(() => this.#onLost(1006, "no_reply"), REPLY_TIMEOUT);
+      this.#pendingRequests.set(ref, { resolve, reject, timer });
       this.#socket.send(text);
     });
   }
@@ -143,6 +155,7 @@ export class SocketConnection {
   #onReply(frame) {
     const ref = frame.ref ?? "";
     const request = this.#pendingRequests.get(ref);
+    clearTimeout(request?.timer);
     this.#pendingRequests.delete(ref);
     if (frame.type === "error") request?.reject(LoaError.fromFrame(frame));
     else request?.resolve(frame.data);
@@ -181,7 +194,10 @@ export class SocketConnection {
     socket.onmessage = socket.onclose = null;
     socket.close();
     for (const wake of [...this.#sleepers]) wake();
-    for (const { reject } of this.#pendingRequests.values()) reject(disconnected());
+    for (const { reject, timer } of this.#pendingRequests.values()) {
+      clearTimeout(timer);
+      reject(disconnected());
+    }
     this.#pendingRequests.clear();
   }
 }

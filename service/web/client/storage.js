@@ -3,16 +3,16 @@
 /** @typedef {Pick<Storage, "getItem" | "setItem" | "removeItem">} KeyValueStorage */
 
 /**
- * Return the named storage, or one in memory if the browser's is missing, forbidden or full.
+ * Return the named storage, or one in memory if the browser's is missing or forbidden. A full storage is returned, too:
+ * what it contains can still be read.
  * @param {"localStorage" | "sessionStorage"} name
  * @returns {KeyValueStorage}
  */
 export function browserStorage(name) {
   try {
-    // Reading the property throws if the user has forbidden storage; writing throws if there is no space.
+    // Reading the property throws if the user has forbidden storage.
     const storage = globalThis[name];
-    storage.setItem("loa:probe", "");
-    storage.removeItem("loa:probe");
+    storage.getItem("loa:probe");
     return storage;
   } catch {
     return memoryStorage();
@@ -45,8 +45,8 @@ export function load(storage, key) {
 }
 
 /**
- * Store `value` as JSON under `key`; remove the key if the value is null. A failing write (storage full) is ignored:
- * stored values only help after a reload.
+ * Store `value` as JSON under `key`; remove the key if the value is null. Returns whether it was stored: a write fails
+ * if the storage is full. The previous value then remains.
  * @param {KeyValueStorage} storage
  * @param {string} key
  * @param {unknown} value
@@ -55,7 +55,8 @@ export function save(storage, key, value) {
   try {
     if (value === null) storage.removeItem(key);
     else storage.setItem(key, JSON.stringify(value));
+    return true;
   } catch {
-    // See above.
+    return false;
   }
 }

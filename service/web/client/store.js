@@ -66,6 +66,12 @@ export class Store {
    * @type {Set<string>}
    */
   #fetchedSinceHello = new Set();
+  /**
+   * The messages that arrive while a page of history is being fetched, for each such request. The page may be older,
+   * and messages that are not loaded are not part of the state.
+   * @type {Set<import("./types.js").Message[]>}
+   */
+  #arrivals = new Set();
   /** The number of running requests that mark notifications as read; their own echo needs no reload. */
   #runningMarks = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -137,8 +143,17 @@ export class Store {
     return this.#fetchOnce(`history:${conversationId}`, async (signal) => {
       const { loadedFrom, hasOlder } = this.#state.conversations[conversationId] ?? {};
       if (!hasOlder || loadedFrom === Infinity) return;
-      const { items } = await this.#api.messages(conversationId, { before: loadedFrom, limit: PAGE_SIZE });
-      if (!signal.aborted) this.#set(withHistory(this.#state, conversationId, items, loadedFrom));
+      /** @type {import("./types.js").Message[]} */
+      const arrivals = [];
+      this.#arrivals.add(arrivals);
+      try {
+        const { items } = await this.#api.messages(conversationId, { before: loadedFrom, limit: PAGE_SIZE });
+        // The user may have been removed from the conversation meanwhile.
+        if (signal.aborted || !this.#state.conversations[conversationId]) return;
+        this.#set(withHistory(this.#state, conversationId, latestVersions(items, arrivals), loadedFrom));
+      } finally {
+        this.#arrivals.delete(arrivals);
+      }
     });
   }
 
@@ -183,7 +198,17 @@ export class Store {
    * @param {string} nonce
    */
   dismiss(conversationId, nonce) {
+    this.#socket.dismiss(nonce);
     this.#set(withoutPending(this.#state, conversationId, nonce));
+  }
+
+  /**
+   * Remove a pending edit or deletion that has failed.
+   * @param {string} conversationId
+   * @param {string} messageId
+   */
+  dismissChange(conversationId, messageId) {
+    this.#socket.dismissChange(conversationId, messageId);
   }
 
   // Events.
@@ -201,6 +226,11 @@ export class Store {
     for (const data of this.#socket.pending) {
       this.#set(reduceChat(this.#state, { type: "pending", conversation_id: data.conversation_id, data }));
     }
+    const changes = this.#socket.pendingChanges;
+    for (const id of new Set(changes.map(({ conversation_id }) => conversation_id))) {
+      const data = changes.filter(({ conversation_id }) => conversation_id === id);
+      this.#set(reduceChat(this.#state, { type: "changes", conversation_id: id, data }));
+    }
   }
 
   /** @param {ChatEvent} event */
@@ -208,6 +238,9 @@ export class Store {
     if (event.type === "hello" && event.user_id !== this.#state.userId) {
       if (this.#state.userId) this.#reset(event.user_id);
       else this.#set({ ...this.#state, userId: event.user_id });
+    }
+    if (event.type === "new_message" || event.type === "message_updated") {
+      for (const arrivals of this.#arrivals) arrivals.push(event.data);
     }
     this.#set(reduceChat(this.#state, event));
     switch (event.type) {
@@ -384,6 +417,17 @@ function sortedIds({ conversations }, before) {
   });
   const ids = listed.sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0)).map(({ id }) => id);
   return ids.length === before.length && ids.every((id, index) => id === before[index]) ? before : ids;
+}
+
+/**
+ * Return the page with those messages replaced of which a later version has arrived.
+ * @param {import("./types.js").Message[]} page
+ * @param {import("./types.js").Message[]} arrivals
+ */
+function latestVersions(page, arrivals) {
+  return page.map((message) =>
+    arrivals.reduce((latest, other) => (other.id === latest.id && other.rev > latest.rev ? other : latest), message),
+  );
 }
 
 /**

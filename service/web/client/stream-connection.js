@@ -3,30 +3,30 @@
 /** @typedef {import("./types.js").StreamEvent | {type: "token_expiring"}} ServerEvent */
 
 const EVENT_NAMES = ["hello", "unread_count", "reset", "token_expiring", "draining"];
-/** Milliseconds within which the first event must arrive. A network that drops packets never reports an error. */
+/** Milliseconds within which the hello must arrive. A network that drops packets never reports an error. */
 const OPEN_TIMEOUT = 15_000;
-/**
- * Milliseconds without an event after which the stream counts as dead. A live stream sends `token_expiring` within this
- * time. The server's heartbeats do not count: they are comments, which the browser does not pass on.
- */
-const IDLE_TIMEOUT = 15 * 60_000;
-/** Milliseconds after the last event until the stream may be dead. Before that, it is kept when the page wakes up. */
-const STALE_AFTER = 10_000;
+/** Milliseconds between two heartbeats, if the hello does not tell. */
+const HEARTBEAT_INTERVAL = 20_000;
+/** Milliseconds by which a heartbeat may be late. */
+const MARGIN = 5000;
 
 /**
- * Passes on the events of an EventSource until the first error. It does not use EventSource's own reconnect, which
- * would reuse the same URL with its ticket, and a ticket is valid once.
+ * Passes on the events of an EventSource until the first error, or until the server is silent for two heartbeats: then
+ * the connection is half-open. It does not use EventSource's own reconnect, which would reuse the same URL with its
+ * ticket, and a ticket is valid once.
  */
 export class StreamConnection {
   #source;
   #onLost;
   #lastEventAt = Date.now();
+  /** Milliseconds; null before the hello. @type {number | null} */
+  #heartbeatInterval = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #watchdog;
 
   /**
    * @param {EventSource} source
-   * @param {(event: ServerEvent) => void} onEvent
+   * @param {(event: ServerEvent) => void} onEvent called with every event but heartbeats
    * @param {(code: string) => void} onLost called at most once, and not after `close`; `code`: `network` or `silent`
    */
   constructor(source, onEvent, onLost) {
@@ -34,19 +34,27 @@ export class StreamConnection {
     this.#onLost = onLost;
     /** @param {string} type @returns {(event: {data: string}) => void} */
     const listener = (type) => (event) => {
+      const data = JSON.parse(event.data);
+      if (type === "hello") this.#heartbeatInterval = data.heartbeat_interval * 1000 || HEARTBEAT_INTERVAL;
       this.#lastEventAt = Date.now();
-      this.#restartWatchdog(IDLE_TIMEOUT);
-      onEvent(/** @type {any} */ ({ type, data: JSON.parse(event.data) }));
+      if (this.#heartbeatInterval) this.#restartWatchdog(2 * this.#heartbeatInterval + MARGIN);
+      if (type !== "heartbeat") onEvent(/** @type {any} */ ({ type, data }));
     };
     source.onmessage = listener("notification");
-    for (const type of EVENT_NAMES) source.addEventListener(type, listener(type));
+    for (const type of [...EVENT_NAMES, "heartbeat"]) source.addEventListener(type, listener(type));
     source.onerror = () => this.#fail("network");
     this.#restartWatchdog(OPEN_TIMEOUT);
   }
 
-  /** Whether the last event is so old that the connection may have died unnoticed. */
-  get stale() {
-    return Date.now() - this.#lastEventAt > STALE_AFTER;
+  /**
+   * Return whether a heartbeat is overdue: the connection may be dead. If not, the next one is awaited without the
+   * tolerance for a missed one. Call it when the page wakes up, since its timers did not run while it was frozen.
+   */
+  checkOverdue() {
+    if (!this.#heartbeatInterval) return false;
+    const remaining = this.#lastEventAt + this.#heartbeatInterval + MARGIN - Date.now();
+    if (remaining > 0) this.#restartWatchdog(remaining);
+    return remaining <= 0;
   }
 
   /** Close the connection without calling `onLost`. */

@@ -100,6 +100,18 @@
  */
 
 /**
+ * An edit or a deletion of a message by the user that is not stored yet. If `error` is set, the server has rejected it.
+ * @typedef {object} PendingChange
+ * @property {string} nonce
+ * @property {"edit" | "delete"} kind
+ * @property {string} conversation_id
+ * @property {string} message_id
+ * @property {string} content the new content; empty for a deletion
+ * @property {string} created_at by this device's clock
+ * @property {import("./errors.js").LoaError | null} error
+ */
+
+/**
  * The frames that the chat server sends.
  * @typedef {{type: "hello", connection_id: string, user_id: string, server_time: string, heartbeat_interval: number,
  *   max_message_bytes: number, token_expires_at: string, conversations: ConversationHead[]}} Hello
@@ -130,8 +142,10 @@
  * @typedef {{type: "sent", conversation_id: string, data: Message}} SentEvent
  * @typedef {{type: "failed", conversation_id: string,
  *   data: {nonce: string, error: import("./errors.js").LoaError}}} FailedEvent
+ * @typedef {{type: "changes", conversation_id: string, data: PendingChange[]}} ChangesEvent all pending changes of the
+ *   conversation, whenever they have changed
  * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ConversationUpdated | ConversationRemoved
- *   | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent} ChatEvent
+ *   | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent | ChangesEvent} ChatEvent
  */
 
 /**
@@ -152,6 +166,9 @@
  * @property {number} loadedFrom the `seq` from which on `messages` is complete
  * @property {boolean} hasOlder whether there are earlier messages
  * @property {PendingMessage[]} pending the user's messages that are not stored yet, in the order of sending
+ * @property {Record<string, PendingChange>} changes the user's edits and deletions that are not stored yet, by message
+ *   id;
+ *   of several for one message, the last
  * @property {Message | null} lastMessage
  * @property {number} lastSeq
  * @property {number} unreadCount

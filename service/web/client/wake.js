@@ -18,3 +18,21 @@ export function onWake(window, handler) {
     document.removeEventListener("visibilitychange", onVisibilityChange);
   };
 }
+
+/**
+ * Call `onHide` when the user leaves the page, and `onShow` when the browser shows it again as it was (from its
+ * back/forward cache).
+ * @param {Window | undefined} window
+ * @param {{onHide: () => void, onShow: () => void}} handlers
+ * @returns {() => void} removes the listeners
+ */
+export function onPageCache(window, { onHide, onShow }) {
+  if (!window) return () => {};
+  const onPageShow = (/** @type {PageTransitionEvent} */ { persisted }) => persisted && onShow();
+  window.addEventListener("pagehide", onHide);
+  window.addEventListener("pageshow", onPageShow);
+  return () => {
+    window.removeEventListener("pagehide", onHide);
+    window.removeEventListener("pageshow", onPageShow);
+  };
+}

@@ -36,26 +36,34 @@ export function createPage() {
     window,
     goOnline: () => window.dispatchEvent(new window.Event("online")),
     becomeVisible: () => window.document.dispatchEvent(new window.Event("visibilitychange")),
+    hide: () => window.dispatchEvent(new window.Event("pagehide")),
+    show: () => window.dispatchEvent(Object.assign(new window.Event("pageshow"), { persisted: true })),
   };
 }
 
 /**
  * Exclusive Web Locks (W3C), shared by all tabs that are given the same object. A request waits for its turn, may be
- * aborted while it waits, and holds the lock until the promise of its callback is settled.
+ * aborted while it waits, and holds the lock until the promise of its callback is settled, or another request steals
+ * it.
  */
 export function createLocks() {
   const queues = new Map();
   return {
     async request(name, ...rest) {
       const callback = rest.at(-1);
-      const { signal } = rest.length > 1 ? rest[0] : {};
+      const { signal, steal = false } = rest.length > 1 ? rest[0] : {};
       signal?.throwIfAborted();
       const queue = queues.get(name) ?? [];
       queues.set(name, queue);
-      const granted = Promise.withResolvers ? Promise.withResolvers() : withResolvers();
-      queue.push(granted);
+      const granted = withResolvers();
+      const lost = withResolvers();
+      granted.lose = () => lost.reject(new DOMException("The lock was stolen.", "AbortError"));
+      if (steal) {
+        queue.shift()?.lose();
+        queue.unshift(granted);
+      } else queue.push(granted);
       const release = () => {
-        queue.splice(queue.indexOf(granted), 1);
+        if (queue.includes(granted)) queue.splice(queue.indexOf(granted), 1);
         queue[0]?.resolve();
       };
       const onAbort = () => {
@@ -67,7 +75,7 @@ export function createLocks() {
       await granted.promise;
       signal?.removeEventListener("abort", onAbort);
       try {
-        return await callback({ name, mode: "exclusive" });
+        return await Promise.race([callback({ name, mode: "exclusive" }), lost.promise]);
       } finally {
         release();
       }

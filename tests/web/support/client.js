@@ -12,7 +12,8 @@ export function browserPlatform(shared = {}) {
   return {
     WebSocket,
     EventSource,
-    BroadcastChannel,
+    // A single tab connects at once.
+    BroadcastChannel: null,
     window: undefined,
     localStorage: createStorage(),
     sessionStorage: createStorage(),

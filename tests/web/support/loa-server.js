@@ -37,6 +37,11 @@ export async function startLoaServer(t, { users = 3 } = {}) {
   return loa;
 }
 
+/** A token is the user's id; other tokens of the same user have a suffix. */
+function userOf(token) {
+  return token?.split("#")[0];
+}
+
 class FakeLoa {
   conversations = new Map();
   connections = new Set();
@@ -188,14 +193,14 @@ class FakeLoa {
 
   onConnection(socket, request) {
     const { searchParams } = new URL(request.url, "http://localhost");
-    new Connection(this, socket, searchParams.get("token"));
+    new Connection(this, socket, userOf(searchParams.get("token")));
   }
 
   async onRequest(request, response) {
     let text = "";
     for await (const chunk of request) text += chunk;
     const { pathname, searchParams } = new URL(request.url, "http://localhost");
-    const userId = request.headers.authorization?.replace("Bearer ", "") ?? searchParams.get("ticket");
+    const userId = userOf(request.headers.authorization?.replace("Bearer ", "") ?? searchParams.get("ticket"));
     const [, , , ...path] = pathname.split("/");
     this.calls.push(`${request.method} /${path.join("/")}`);
     if (path.join("/") === "notifications/stream") return this.#openStream(userId, searchParams, response);
@@ -206,7 +211,7 @@ class FakeLoa {
     response.end(JSON.stringify(body ?? {}));
   }
 
-  #respond(userId, method, [resource, id, part], query, body) {
+  #respond(userId, method, [resource, id, part, messageId], query, body) {
     if (resource === "auth" && id === "login") {
       const found = [...this.users.values()].find(({ username }) => username === body.username);
       return { user: found, access_token: found.id, refresh_token: "r", token_type: "bearer", expires_in: 900 };
@@ -217,6 +222,7 @@ class FakeLoa {
       const conversation = this.conversations.get(id);
       if (!conversation?.members.includes(userId)) return { status: 404, code: "not_found", detail: "Not found." };
       if (!part) return this.details(id, userId);
+      if (messageId) return this.#changeMessage(conversation, userId, messageId, body);
       if (query.after_rev) {
         const { items, more } = this.changes(id, Number(query.after_rev), SYNC_SIZE);
         return { items, next: more ? items.at(-1).rev : null };
@@ -235,6 +241,14 @@ class FakeLoa {
     const page = items.filter(({ seq }) => seq < before).slice(-PAGE_SIZE);
     const withRead = page.map((item) => ({ ...item, data: { ...item.data, read: read.has(item.seq) } }));
     return { items: withRead.reverse(), next: page[0]?.seq > 1 ? page[0].seq : null };
+  }
+
+  /** Edit a message; without a body, delete it. */
+  #changeMessage({ id, messages }, userId, messageId, body) {
+    const { seq, sender_id } = messages.find((message) => message.id === messageId);
+    if (sender_id !== userId) return { status: 403, code: "forbidden", detail: "Forbidden." };
+    this.updateMessage(id, seq, body ? { content: body.content } : { content: "", deleted: true });
+    return messages[seq - 1];
   }
 
   #conversationPage(userId, { before }) {
