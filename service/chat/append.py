@@ -233,13 +233,15 @@ class _MessageNumbering:
 
 
 def _document(request: AppendMessage) -> Document:
+    moment = now()
     document: Document = {
         "_id": ObjectId(),
         "conversation_id": request.conversation_id,
         "sender_id": request.user_id,
         "content": request.content,
         "reply_to": request.reply_to,
-        "created_at": now(),
+        "created_at": moment,
+        CHANGED_AT: moment,
         "edited_at": None,
         "deleted": False,
         "reactions": {},

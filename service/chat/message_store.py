@@ -14,7 +14,7 @@ from service.datastores.mongo import Database, Document, committed_reads, unavai
 REV_HISTORY = "claims"
 """The stored field that lists every rev a message has had."""
 CHANGED_AT = "changed_at"
-"""The stored field with the time of a message's last change; a message that was never changed has none."""
+"""The stored field with the time of a message's last change; at first, that of its creation."""
 FIRST_WINDOW = 32
 """Revs in the first window of `changes`: half a megabyte of long messages, which is more than most readers need."""
 MAX_READ = 128
@@ -52,8 +52,8 @@ class MessageStore:
                     unique=True,
                     partialFilterExpression={"nonce": {"$exists": True}},
                 ),
-                # Sparse: sending a message does not write to it.
-                IndexModel([(CHANGED_AT, 1)], sparse=True),
+                # Not by the time in the ids: the embedded server reads the whole collection for a range of ids.
+                IndexModel([(CHANGED_AT, 1)]),
             ]
         )
 
@@ -120,12 +120,10 @@ class MessageStore:
         """
         while since < until:
             end = min(since + WRITTEN_STEP, until)
-            # Ids carry the time of creation, to the second.
-            created = {"_id": {"$gte": ObjectId.from_datetime(since), "$lte": ObjectId.from_datetime(end)}}
-            changed = {CHANGED_AT: {"$gte": since, "$lte": end}}
             async with unavailable():
-                found = [await self.collection.distinct("conversation_id", where) for where in (created, changed)]
-            yield {*found[0], *found[1]}
+                written = {CHANGED_AT: {"$gte": since, "$lte": end}}
+                found: list[ObjectId] = await self.collection.distinct("conversation_id", written)
+            yield set(found)
             since = end
 
     async def erase_digests(self, message_ids: Collection[ObjectId]) -> None:

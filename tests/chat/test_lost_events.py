@@ -191,9 +191,8 @@ async def test_a_living_process_recovers_what_a_dead_one_left(start_process: Cal
     await dying.checkpoints._collection.insert_one({"_id": "dying", **times})
     # Its last message: stored two minutes after its last checkpoint, which is as late as its window reaches.
     [message] = await dying.stored(conversation)
-    await dying.message_store.collection.delete_one({"_id": message["_id"]})
-    stored_at = times["alive_at"] + timedelta(minutes=2)
-    await dying.message_store.collection.insert_one(message | {"_id": ObjectId.from_datetime(stored_at)})
+    stored_at = {"changed_at": times["alive_at"] + timedelta(minutes=2)}
+    await dying.message_store.collection.update_one({"_id": message["_id"]}, {"$set": stored_at})
     await living.messages._reconciler._recover_dead()
     await wait_for_events(listener, "new_message")
     assert "dying" not in {checkpoint.process_id for checkpoint in await living.checkpoints.all()}

@@ -260,7 +260,7 @@ async def test_acknowledged_message_of_a_dead_process_is_counted_by_the_next_to_
     document = await dying.message_store.get(ObjectId(conversation), ObjectId(sent["id"]))
     assert document
     await dying.message_store.collection.delete_one({"_id": document["_id"]})
-    await dying.message_store.collection.insert_one(document | {"_id": aged})
+    await dying.message_store.collection.insert_one(document | {"_id": aged, "changed_at": now() - days})
     times = {"at": now() - days, "alive_at": now() - days}
     await dying.checkpoints._collection.update_one({"_id": "dying"}, {"$set": times})
     assert (await reading.conversations.heads_for_hello(BOB))[0]["last_rev"] == 0
