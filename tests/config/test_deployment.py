@@ -38,6 +38,10 @@ def test_the_context_of_the_image_holds_everything_that_it_copies() -> None:
     assert set(sources) == {line[1:] for line in ignored if line.startswith("!")}
 
 
+def test_the_image_installs_the_lock_with_hashes() -> None:
+    assert re.search(r"^RUN .*pip install .*--require-hashes -r \S*requirements\.txt", DOCKERFILE, re.MULTILINE)
+
+
 def test_the_unit_runs_commands_that_exist() -> None:
     unit = configparser.RawConfigParser(strict=False)
     unit.read(UNIT)
