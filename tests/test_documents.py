@@ -1,4 +1,4 @@
-"""The OpenAPI and AsyncAPI documents of the whole service: nothing is missing from them, and nothing is unbounded."""
+"""The OpenAPI and AsyncAPI documents of the whole service are complete, and all input is bounded."""
 
 import asyncio
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Documents(NamedTuple):
 
 @pytest.fixture(scope="module")
 def documents(datastores: Datastores) -> Documents:
-    """What the whole service says of itself, asked once: no test changes it."""
+    """The documents of the whole service, fetched once: no test changes them."""
     uri = datastores.database("documents")
     app = create_app(settings=Settings(mongodb_uri=uri, redis_url=datastores.redis_url, jwt_secret=SECRET))
 
@@ -54,15 +54,15 @@ def async_document(documents: Documents) -> Document:
 
 
 def routes(client: RestClient) -> Iterator[str]:
-    """The routes of the API, as OpenAPI writes them."""
+    """The routes of the API in the notation of OpenAPI."""
     for route in client.app.router.routes:
-        uri = "/" + "/".join(readable(part) for part in route.parts)
+        uri = "/" + "/".join(openapi_part(part) for part in route.parts)
         if uri.startswith("/api/"):
             yield from (f"{method} {uri}" for method in route.methods & METHODS)
 
 
-def readable(part: str) -> str:
-    """`<user_id:str>` as OpenAPI writes it, `{user_id}`."""
+def openapi_part(part: str) -> str:
+    """Translate `<user_id:str>` to `{user_id}`."""
     return "{" + part[1:-1].partition(":")[0] + "}" if part.startswith("<") else part
 
 
@@ -72,16 +72,16 @@ def operations(document: Document) -> Iterator[tuple[str, Document]]:
             yield f"{method.upper()} {path}", operation
 
 
-def unbounded(schema: Document, document: Document, place: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Where in `schema` a client may send as much as it likes."""
+def unbounded(schema: Document, document: Document, path: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the paths in `schema` where a client may send input of any size."""
     if reference := schema.get("$ref"):
         if reference not in above:
             component = document["components"]["schemas"][reference.rpartition("/")[2]]
-            yield from unbounded(component, document, place, above | {reference})
+            yield from unbounded(component, document, path, above | {reference})
         return
-    for several in ("allOf", "anyOf", "oneOf"):
-        for choice in schema.get(several, ()):
-            yield from unbounded(choice, document, place, above)
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        for choice in schema.get(keyword, ()):
+            yield from unbounded(choice, document, path, above)
     bounds = {
         "integer": {"minimum", "maximum"},
         "number": {"minimum", "maximum"},
@@ -89,34 +89,34 @@ def unbounded(schema: Document, document: Document, place: str, above: frozenset
         "array": {"maxItems"},
     }.get(schema.get("type", ""), set())
     if not bounds <= schema.keys() and not {"enum", "pattern"} & schema.keys():
-        yield place
+        yield path
     for name, field in schema.get("properties", {}).items():
-        yield from unbounded(field, document, f"{place}.{name}", above)
+        yield from unbounded(field, document, f"{path}.{name}", above)
     if "items" in schema:
-        yield from unbounded(schema["items"], document, f"{place}[]", above)
+        yield from unbounded(schema["items"], document, f"{path}[]", above)
 
 
 class TestOpenApi:
     def test_is_valid(self, openapi: Document) -> None:
-        """By the specification's own schema, with every reference resolved."""
+        """According to the schema of the specification, with all references resolved."""
         validate(openapi)
 
     def test_describes_every_route(self, documents: Documents) -> None:
-        """A route of the API that somebody adds without describing it fails here."""
+        """A new route without a description fails here."""
         described = {
             name for name, operation in operations(documents.openapi) if operation.get("tags") and operation["summary"]
         }
         assert len(documents.routes) > 30
         assert set() == documents.routes - described
 
-    def test_names_every_operation_once(self, openapi: Document) -> None:
-        """Generators of clients make a function of each."""
+    def test_operation_ids_are_unique(self, openapi: Document) -> None:
+        """Client generators make a function of each."""
         names = [operation["operationId"] for _, operation in operations(openapi)]
         assert len(names) == len(set(names))
         assert all(name.replace("_", "").isalnum() for name in names)
 
-    def test_says_of_every_operation_how_it_fails(self, openapi: Document) -> None:
-        """As problem documents, with the codes that there are."""
+    def test_every_operation_lists_its_errors(self, openapi: Document) -> None:
+        """As problem documents with their codes."""
         for name, operation in operations(openapi):
             refusals = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
             assert refusals, name
@@ -125,8 +125,8 @@ class TestOpenApi:
                 assert {"$ref": "#/components/schemas/Problem"} == schema["allOf"][0], name
                 assert schema["allOf"][1]["properties"]["code"]["enum"], name
 
-    def test_says_of_every_operation_what_it_answers(self, openapi: Document) -> None:
-        """With a schema, wherever there is a body."""
+    def test_every_operation_describes_its_response(self, openapi: Document) -> None:
+        """With a schema, if there is a body."""
         for name, operation in operations(openapi):
             answers = {status: answer for status, answer in operation["responses"].items() if status < "400"}
             assert answers, name
@@ -134,8 +134,8 @@ class TestOpenApi:
                 schemas = [content["schema"] for content in answer.get("content", {}).values()]
                 assert schemas or status in ("101", "204"), name
 
-    def test_asks_for_a_token_wherever_one_is_needed(self, openapi: Document) -> None:
-        """Only registering, signing in, refreshing and the probes go without."""
+    def test_lists_the_operations_without_authentication(self, openapi: Document) -> None:
+        """Only registration, sign-in, refresh and the health checks."""
         assert {
             "POST /api/v1/auth/register",
             "POST /api/v1/auth/login",
@@ -144,24 +144,24 @@ class TestOpenApi:
             "GET /readyz",
         } == {name for name, operation in operations(openapi) if not operation.get("security")}
 
-    def test_bounds_everything_in_a_body(self, openapi: Document) -> None:
-        """No text, list or number of a request is as large as the client likes."""
+    def test_all_values_in_bodies_are_bounded(self, openapi: Document) -> None:
+        """Strings, lists and numbers."""
         found = [
-            place
+            path
             for name, operation in operations(openapi)
             for content in operation.get("requestBody", {}).get("content", {}).values()
-            for place in unbounded(content["schema"], openapi, name)
+            for path in unbounded(content["schema"], openapi, name)
         ]
         assert [] == found
 
-    def test_bounds_every_number_in_a_query(self, openapi: Document) -> None:
-        """The text of a query is bounded by the length of a URL; a number is not, and the database has 64 bits."""
+    def test_all_numbers_in_queries_are_bounded(self, openapi: Document) -> None:
+        """Strings are bounded by the length of a URL; numbers are not, and the database has 64 bits."""
         found = [
-            place
+            path
             for name, operation in operations(openapi)
             for parameter in operation.get("parameters", ())
             if parameter["schema"].get("type") == "integer"
-            for place in unbounded(parameter["schema"], openapi, f"{name} {parameter['name']}")
+            for path in unbounded(parameter["schema"], openapi, f"{name} {parameter['name']}")
         ]
         assert [] == found
 
@@ -252,7 +252,7 @@ STRUCTURE: Document = {
     },
 }
 
-# PROTOCOL.md, type by type.
+# All types of the protocol.
 RECEIVED = {"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"}
 SENT = {
     *("hello", "ack", "error", "pong", "new_message", "message_updated", "read", "typing", "presence", "sync", "reset"),
@@ -292,20 +292,19 @@ class TestAsyncApi:
         """AsyncAPI 3.0."""
         jsonschema.validate(async_document, STRUCTURE)
 
-    def test_has_no_loose_end(self, async_document: Document) -> None:
-        """Every reference leads somewhere."""
+    def test_all_references_can_be_resolved(self, async_document: Document) -> None:
         found = set(references(async_document))
         assert len(found) > 50
         for reference in found:
             assert resolve(async_document, reference) is not None
 
-    def test_has_schemas_that_are_schemas(self, async_document: Document) -> None:
-        """Each of them can be used to check a message."""
+    def test_schemas_are_valid(self, async_document: Document) -> None:
+        """Each can validate a message."""
         for schema in async_document["components"]["schemas"].values():
             jsonschema.Draft202012Validator.check_schema(schema)
 
     def test_has_every_message_of_the_protocol(self, async_document: Document) -> None:
-        """Each type of frame and event, in its direction, on its channel."""
+        """Each type of frame and event, with its direction and channel."""
         assert {"/api/v1/ws/chat", "/api/v1/ws/notifications", "/api/v1/notifications/stream"} == {
             channel["address"] for channel in async_document["channels"].values()
         }
@@ -314,8 +313,8 @@ class TestAsyncApi:
         assert STREAMED == names(async_document, "notification_stream", "send")
         assert names(async_document, "notification_socket", "send") >= STREAMED - {"heartbeat"}
 
-    def test_describes_what_the_chat_says(self, async_document: Document) -> None:
-        """The events that the code makes are those of the document."""
+    def test_chat_events_match_their_schemas(self, async_document: Document) -> None:
+        """The events that the code creates are those of the document."""
         message = {
             "id": ID,
             "conversation_id": ID,
@@ -345,7 +344,7 @@ class TestAsyncApi:
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate({"type": event.type}, schema)
 
-    def test_is_made_anew_without_a_server(self) -> None:
-        """The document is a function of the models: no app, no datastore."""
+    def test_is_built_without_app_or_datastores(self) -> None:
+        """The document depends only on the models."""
         one, two = (asyncapi.document("Loa", "1", "", channels()) for _ in range(2))
         assert one == two

@@ -1,4 +1,4 @@
-"""What has served its time goes, and nothing that counts on it is put out."""
+"""Expired documents are deleted, and what refers to them stays correct."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.notifications.service_process import ServiceProcess
 from tests.realtime.wire import identity, queued
 
 LONG_AGO = now() - timedelta(days=100)
-KEPT_SINCE = now() - timedelta(days=90)
+EXPIRY = now() - timedelta(days=90)
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ async def process(mongo: Mongo) -> AsyncIterator[ServiceProcess]:
     await one.close()
 
 
-async def told(process: ServiceProcess, user: str, count: int) -> None:
+async def notify(process: ServiceProcess, user: str, count: int) -> None:
     sender = await process.add_user()
     assert [None] * count == await process.notifications.notify([process.request(user, sender) for _ in range(count)])
 
 
 async def age(mongo: Mongo, user: str, up_to: int) -> None:
-    """Make the user's notifications up to that number a hundred days old."""
+    """Make the user's notifications up to that number 100 days old."""
     collection = mongo.database["notifications"]
     async for document in collection.find({"user_id": ObjectId(user), "seq": {"$lte": up_to}}):
         await collection.delete_one({"_id": document["_id"]})
@@ -49,20 +49,20 @@ async def age(mongo: Mongo, user: str, up_to: int) -> None:
 
 async def expire_all(process: ServiceProcess) -> int:
     total = 0
-    while deleted := await process.notifications.expire(KEPT_SINCE):
+    while deleted := await process.notifications.expire(EXPIRY):
         total += deleted
     return total
 
 
 class TestNotifications:
-    async def test_the_old_ones_go_and_the_others_stay(
+    async def test_old_ones_are_deleted_in_batches(
         self, process: ServiceProcess, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Of each user, in batches."""
+        """Of all users; newer ones stay."""
         monkeypatch.setattr(store, "BATCH", 3)
         anna, ben = await process.add_user(), await process.add_user()
-        await told(process, anna, 5)
-        await told(process, ben, 4)
+        await notify(process, anna, 5)
+        await notify(process, ben, 4)
         await age(mongo, anna, 3)
         await age(mongo, ben, 4)
         assert 7 == await expire_all(process)
@@ -70,41 +70,41 @@ class TestNotifications:
         assert ([5, 4], None) == ([item.seq for item in page.items], page.next)
         assert [] == (await process.notifications.page(ben, limit=10, before=None, unread=False)).items
 
-    async def test_numbers_go_on_where_they_were(self, process: ServiceProcess, mongo: Mongo) -> None:
-        """For a process that knows of none of those deleted as for the one that made them."""
+    async def test_sequence_numbers_continue_after_deletion(self, process: ServiceProcess, mongo: Mongo) -> None:
+        """Also in a process that has never seen the deleted ones."""
         user = await process.add_user()
-        await told(process, user, 4)
+        await notify(process, user, 4)
         await age(mongo, user, 4)
         await expire_all(process)
         other = ServiceProcess(mongo.database)
-        await told(other, user, 1)
-        await told(process, user, 1)
+        await notify(other, user, 1)
+        await notify(process, user, 1)
         await other.close()
         page = await process.notifications.page(user, limit=10, before=None, unread=False)
         assert [6, 5] == [item.seq for item in page.items]
 
-    async def test_a_process_does_not_count_on_a_number_it_has_known_for_long(
+    async def test_a_process_does_not_rely_on_an_outdated_last_number(
         self, process: ServiceProcess, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What followed it may have come and gone, and left the index free."""
+        """Later numbers may have been assigned and deleted by others, which leaves the index free."""
         user = await process.add_user()
-        await told(process, user, 1)
+        await notify(process, user, 1)
         other = ServiceProcess(mongo.database)
-        await told(other, user, 3)
+        await notify(other, user, 3)
         await age(mongo, user, 4)
         await expire_all(other)
         await other.close()
         monkeypatch.setattr(sequenced_log, "LAST_NUMBER_TTL", 0.0)
-        await told(process, user, 1)
+        await notify(process, user, 1)
         assert 5 == (await process.notifications.inbox(user)).last_seq
 
-    async def test_what_is_gone_is_not_unread(self, process: ServiceProcess, mongo: Mongo) -> None:
-        """Whatever of it was read one by one; and who is there is told."""
+    async def test_deleted_ones_no_longer_count_as_unread(self, process: ServiceProcess, mongo: Mongo) -> None:
+        """Whichever of them had been read; connected clients receive the new count."""
         user = await process.add_user()
-        await told(process, user, 6)
+        await notify(process, user, 6)
         page = await process.notifications.page(user, limit=10, before=None, unread=False)
-        for place in (1, 4):  # numbers 5 and 2
-            await process.notifications.mark(user, page.items[place].data.notification_id)
+        for index in (1, 4):  # numbers 5 and 2
+            await process.notifications.mark(user, page.items[index].data.notification_id)
         assert 4 == await process.notifications.unread_count(user)
         await age(mongo, user, 3)
         stream = EventStream(process.registry, identity(user), CHANNEL)
@@ -120,12 +120,12 @@ class TestNotifications:
         ("seen", "missed", "lost"),
         [(0, [], "no_longer_kept"), (2, [], "no_longer_kept"), (3, [4, 5], None), (5, [], None), (6, [], "unknown_id")],
     )
-    async def test_resuming_from_before_what_is_kept_is_a_reset(
+    async def test_resuming_before_the_oldest_kept_one_is_a_reset(
         self, process: ServiceProcess, mongo: Mongo, seen: int, missed: list[int], lost: str | None
     ) -> None:
-        """From what is still there on, it is as ever."""
+        """Later positions are replayed as usual."""
         user = await process.add_user()
-        await told(process, user, 5)
+        await notify(process, user, 5)
         await age(mongo, user, 3)
         await expire_all(process)
         replay = await process.notifications.replay(user, seen)
@@ -133,29 +133,28 @@ class TestNotifications:
 
 
 class TestSessions:
-    async def test_those_that_open_nothing_any_more_go(self, mongo: Mongo) -> None:
-        """Whether they have been ended or have just run out."""
+    async def test_expired_and_revoked_ones_are_deleted(self, mongo: Mongo) -> None:
         sessions = SessionStore(mongo.database)
         await sessions.create_indexes()
         user, ids = new_id(), [new_id() for _ in range(3)]
-        for place, session in enumerate(ids):
-            ends = datetime.now(UTC) + timedelta(seconds=60 if place == 2 else -1)
+        for index, session in enumerate(ids):
+            ends = datetime.now(UTC) + timedelta(seconds=60 if index == 2 else -1)
             await sessions.add(session, user, token_pair(expires_at=ends), "a browser")
         await sessions.revoke(ids[0], user)
         await sessions.delete_expired()
-        left = await mongo.database["sessions"].find().to_list(None)
-        assert [ids[2]] == [str(document["_id"]) for document in left]
+        remaining = await mongo.database["sessions"].find().to_list(None)
+        assert [ids[2]] == [str(document["_id"]) for document in remaining]
         assert 0 == await sessions.delete_expired()
 
 
-async def test_a_server_keeps_what_it_was_told_to_keep(run: Run, datastores: Datastores) -> None:
-    """From its start on; sessions, and notifications by the setting."""
+async def test_a_server_deletes_by_its_settings(run: Run, datastores: Datastores) -> None:
+    """From its start on: sessions, and notifications by NOTIFICATION_RETENTION_DAYS."""
     uri = datastores.database(f"retention_{new_id()}")
     mongo = Mongo(uri)
     user, sender = new_id(), new_id()
     process = ServiceProcess(mongo.database)
     await process.create_indexes()
-    await told(process, user, 2)
+    await notify(process, user, 2)
     await age(mongo, user, 1)
     expired = token_pair(expires_at=datetime.now(UTC) - timedelta(days=1))
     await SessionStore(mongo.database).add(new_id(), sender, expired, "")
@@ -168,26 +167,26 @@ async def test_a_server_keeps_what_it_was_told_to_keep(run: Run, datastores: Dat
     await drop_database(uri)
 
 
-async def test_each_sweep_goes_on_until_there_is_nothing_left() -> None:
-    """One that fails is tried again, and does not keep the rounds from going on."""
-    left = {"a": [2, 0, 1, 0], "b": [1, 0, 0]}
+async def test_each_deletion_is_repeated_until_nothing_is_left() -> None:
+    """A failure is retried and does not end the rounds."""
+    batches = {"a": [2, 0, 1, 0], "b": [1, 0, 0]}
     done = asyncio.Event()
     failed = False
 
-    async def sweep(name: str) -> int:
+    async def delete_batch(name: str) -> int:
         nonlocal failed
         if name == "b" and not failed:
             failed = True
             raise ConnectionError
-        if not left[name]:
+        if not batches[name]:
             done.set()
             return 0
-        return left[name].pop(0)
+        return batches[name].pop(0)
 
-    retention = Retention({"a": lambda: sweep("a"), "b": lambda: sweep("b")}, interval=0.01)
+    retention = Retention({"a": lambda: delete_batch("a"), "b": lambda: delete_batch("b")}, interval=0.01)
     await retention.start()
     async with asyncio.timeout(10):
         await done.wait()
     await retention.close()
     assert failed
-    assert [] == left["a"]
+    assert [] == batches["a"]

@@ -1,4 +1,4 @@
-"""`python -m service announce`: a word from the operator to everyone who is connected."""
+"""`python -m service announce`: sends an announcement from the operator to every connected user."""
 
 from config.settings import Settings
 from service.chat.events import announcement
@@ -13,11 +13,11 @@ MAX_CHARACTERS = 1000
 
 
 class CannotAnnounce(Exception):
-    """The text is not fit to be announced, or nobody can be reached. The message says which, in one line."""
+    """The text is too short or too long, or no server can be reached. The message says which, in one line."""
 
 
 async def announce(settings: Settings, text: str) -> int:
-    """Send `text`, 1 to 1000 characters. Returns how many worker processes hear it. Raises CannotAnnounce."""
+    """Send `text`, 1 to 1000 characters. Returns the number of workers that receive it. Raises CannotAnnounce."""
     text = text.strip()
     if not 1 <= len(text) <= MAX_CHARACTERS:
         raise CannotAnnounce(f"an announcement has 1 to {MAX_CHARACTERS} characters, and this one {len(text)}")

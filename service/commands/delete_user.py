@@ -1,4 +1,4 @@
-"""`python -m service delete-user`: a user goes, with everything that is theirs."""
+"""`python -m service delete-user`: deletes a user with all of their data."""
 
 import asyncio
 import time
@@ -29,26 +29,26 @@ from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from service.stores import Stores
 
-UNDER_WAY = timedelta(minutes=1)
-"""What was asked for before the sessions ended has ended, one way or the other, after so long."""
-OFFLINE_LIMIT = 25.0
-"""Seconds within which a user without a connection is offline to all, even if it was on a process that has died."""
+MAX_REQUEST_TIME = timedelta(minutes=1)
+"""A request that began before the sessions were revoked has ended after this time."""
+OFFLINE_TIMEOUT = 25.0
+"""Seconds after which a user without connections is offline on every process, even if one of theirs has died."""
 POLL_INTERVAL = 0.1
 
 
 class CannotDelete(Exception):
-    """There is no such user, or a datastore is away. The message says which, in one line."""
+    """There is no such user, or a datastore is unavailable. The message says which, in one line."""
 
 
-class Seen(NamedTuple):
+class PresenceState(NamedTuple):
     """Whether a user is online, and when they last went offline."""
 
     online: bool
-    last: datetime | None
+    last_seen: datetime | None
 
 
 class Deleted(NamedTuple):
-    """How much there was to delete."""
+    """The number of objects that were deleted, by kind."""
 
     groups: int
     messages: int
@@ -58,7 +58,7 @@ class Deleted(NamedTuple):
 
 
 async def delete_user(settings: Settings, username: str) -> Deleted:
-    """Delete `username` and all that is theirs. Raises CannotDelete; whatever ends it half-way, it may be run again."""
+    """Delete `username` with all of their data. Raises CannotDelete. If it is interrupted, it can be run again."""
     directory = DataDirectory(settings.data_dir)
     uri = settings.mongodb_uri or directory.read("mongodb.uri")
     url = settings.redis_url or directory.read("redis.url")
@@ -91,9 +91,10 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
 
 
 class Deletion:
-    """One user's. Who signs in goes first and the name last: until then another run finds them, and does it all again.
+    """The deletion of one user. It revokes their sessions first and frees the username last: if it is interrupted,
+    another run still finds the user, and repeats every step.
 
-    What they have said is emptied, not taken out, wherever the numbers of others count on it.
+    Messages and comments are emptied but kept if the numbering of a conversation or a thread needs them.
     """
 
     def __init__(self, settings: Settings, stores: Stores, bus: RedisBus, redis: "Redis") -> None:
@@ -120,26 +121,26 @@ class Deletion:
         )
 
     async def run(self, username: str) -> Deleted:
-        """Raises CannotDelete where there is no such user; Unavailable."""
+        """Raises CannotDelete if there is no such user; Unavailable."""
         started = now()
-        # As a server does: were this process killed, others would see to what it stored and had not told yet.
+        # If this process is killed, the servers publish what it has stored but not published, as for one of their own.
         await self._chat.start()
         user_id = await self._stores.users.begin_deletion(username)
         if user_id is None:
             raise CannotDelete("there is no user of that name")
-        seen = await self._seen(user_id)
+        presence = await self._presence_of(user_id)
         await self._revocation.announce(await self._stores.sessions.revoke_others(user_id, keep=""))
         await self._stores.sessions.erase_user_agents(user_id)
         groups = await self._erasure.leave_groups(user_id)
         messages = await self._erasure.erase_messages(user_id)
         posts = await self._stores.posts.erase(user_id)
-        comments = await self._forget_comments(user_id)
-        await self._gone(user_id, seen)
-        # What was on its way when the sessions ended.
-        since = started - UNDER_WAY
+        comments = await self._erase_comments(user_id)
+        await self._wait_until_offline(user_id, presence)
+        # Again, for the requests that were in progress when the sessions were revoked.
+        since = started - MAX_REQUEST_TIME
         messages += await self._erasure.erase_messages(user_id, since)
         posts += await self._stores.posts.erase(user_id, since)
-        await self._forget_comments(user_id, since)
+        await self._erase_comments(user_id, since)
         notifications = await self._stores.notifications.delete_all(user_id)
         await self._stores.inboxes.delete(user_id)
         await self._stores.last_seen.delete(user_id)
@@ -150,23 +151,24 @@ class Deletion:
         await self._chat.close()
         await self._dispatcher.close()
 
-    async def _forget_comments(self, user_id: str, since: datetime | None = None) -> int:
-        emptied = 0
+    async def _erase_comments(self, user_id: str, since: datetime | None = None) -> int:
+        """Empty the user's comments, and their previews in notifications. Returns the number of comments."""
+        count = 0
         async for comment_ids in self._stores.comments.erase(user_id, since):
             await self._stores.notifications.erase_previews(comment_ids)
-            emptied += len(comment_ids)
-        return emptied
+            count += len(comment_ids)
+        return count
 
-    async def _seen(self, user_id: str) -> Seen:
+    async def _presence_of(self, user_id: str) -> PresenceState:
         state = (await self._presence.states([user_id]))[user_id]
         times = await self._stores.last_seen.look_up([user_id])
-        return Seen(state["online"], times.get(user_id))
+        return PresenceState(state["online"], times.get(user_id))
 
-    async def _gone(self, user_id: str, before: Seen) -> None:
-        """Wait until no process has a connection of theirs, and the last one has noted when it went."""
-        deadline = time.monotonic() + OFFLINE_LIMIT
+    async def _wait_until_offline(self, user_id: str, before: PresenceState) -> None:
+        """Wait until no process has a connection of the user, and the last such process has recorded `last_seen`."""
+        deadline = time.monotonic() + OFFLINE_TIMEOUT
         while time.monotonic() < deadline:
-            seen = await self._seen(user_id)
-            if not seen.online and (not before.online or seen.last != before.last):
+            presence = await self._presence_of(user_id)
+            if not presence.online and (not before.online or presence.last_seen != before.last_seen):
                 return
             await asyncio.sleep(POLL_INTERVAL)

@@ -1,4 +1,4 @@
-"""`python -m service release`: prepare the database before new processes start. Needs no Sanic."""
+"""`python -m service release`: prepares the database before new processes start. Does not import Sanic."""
 
 from pymongo.errors import PyMongoError
 
@@ -8,7 +8,7 @@ from service.stores import Stores
 
 
 class CannotRelease(Exception):
-    """The database cannot be reached or refuses to be prepared. The message says why, in one line."""
+    """The database cannot be reached, or rejects a command. The message says why, in one line."""
 
 
 async def release(mongodb_uri: str) -> None:
@@ -22,6 +22,6 @@ async def release(mongodb_uri: str) -> None:
     except Unavailable as error:
         raise CannotRelease(str(error)) from error
     except (PyMongoError, ValueError) as error:
-        # Only the error's name: its text may quote a part of the URI, and with it the password.
+        # Only the error's name: its text may quote a part of the URI that contains the password.
         reason = (getattr(error, "details", None) or {}).get("codeName") or type(error).__name__
         raise CannotRelease(f"the database cannot be used: {reason}") from error

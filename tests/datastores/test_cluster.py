@@ -1,4 +1,4 @@
-"""A Redis Cluster is one server to those who use it: where its nodes go and slots move, their node is found again."""
+"""A Redis Cluster behaves like one server: after failover and slot migration the owner is found again."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,9 +19,9 @@ KEY = f"{TAG}:test"
 
 @pytest.fixture
 async def nodes(tmp_path: Path) -> AsyncIterator[Cluster]:
-    """A cluster of this test's own, of three nodes."""
-    async with cluster(tmp_path / "cluster") as made:
-        yield made
+    """A cluster of three nodes for one test."""
+    async with cluster(tmp_path / "cluster") as created:
+        yield created
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ async def client(nodes: Cluster) -> AsyncIterator[Redis]:
     await redis.aclose()
 
 
-async def test_any_node_leads_to_the_one_that_serves_the_slot(nodes: Cluster) -> None:
-    """Single commands, pipelines, transactions and scripts: all that is asked for is in one slot."""
+async def test_any_node_leads_to_the_owner_of_the_slot(nodes: Cluster) -> None:
+    """For commands, pipelines, transactions and scripts."""
     for number, node in enumerate(nodes.nodes, 1):
         redis = connect(node.url)
         assert await is_cluster(redis)
@@ -45,14 +45,13 @@ async def test_any_node_leads_to_the_one_that_serves_the_slot(nodes: Cluster) ->
     assert b"3" == await (await nodes.owner(KEY)).redis.get(KEY)
 
 
-async def test_a_single_server_is_no_cluster(redis: Redis) -> None:
-    """It is asked once for each connection, and then used as ever."""
+async def test_a_single_server_is_not_a_cluster(redis: Redis) -> None:
     assert not await is_cluster(redis)
     assert 1 == await redis.incr(KEY)
 
 
-async def test_several_servers_that_are_no_cluster_are_refused(tmp_path: Path) -> None:
-    """What one process said to the one, another would look for on the other."""
+async def test_several_servers_that_are_not_a_cluster_are_rejected(tmp_path: Path) -> None:
+    """Processes could use different ones."""
     async with running([Node(tmp_path / str(number), clustered=False) for number in range(2)]) as (one, two):
         redis = connect(f"{one.url},127.0.0.1:{two.port}")
         with pytest.raises(ConnectionError, match="not a cluster node"):
@@ -60,31 +59,31 @@ async def test_several_servers_that_are_no_cluster_are_refused(tmp_path: Path) -
         await redis.aclose()
 
 
-async def test_a_named_node_that_is_away_does_not_keep_the_others_from_being_found(nodes: Cluster) -> None:
-    """The next one that is named is asked."""
+async def test_an_unreachable_seed_is_skipped(nodes: Cluster) -> None:
+    """The next node of the URL is tried."""
     redis = connect(f"redis://127.0.0.1:{free_port()},127.0.0.1:{nodes.nodes[2].port}")
     assert 1 == await redis.incr(KEY)
     await redis.aclose()
 
 
-async def test_a_slot_that_is_moved_is_followed(nodes: Cluster, client: Redis) -> None:
-    """With what is in it, there and back, by connections that lay idle and by those in use, and nothing fails."""
+async def test_commands_follow_a_migrating_slot(nodes: Cluster, client: Redis) -> None:
+    """There and back, on idle and busy connections, without failures."""
     owner = await nodes.owner(KEY)
     other = (await nodes.others(KEY))[0]
-    asked = 0
+    expected = 0
     for to in (other, owner):
         moving = asyncio.create_task(nodes.move(KEY, to))
         while not moving.done():
             counts = await asyncio.gather(*(client.incr(KEY) for _ in range(10)))
-            assert list(range(asked + 1, asked + 11)) == sorted(counts)
-            asked += 10
+            assert list(range(expected + 1, expected + 11)) == sorted(counts)
+            expected += 10
         await moving
-        assert asked == int(await client.get(KEY))
-        assert str(asked).encode() == await to.redis.get(KEY)
+        assert expected == int(await client.get(KEY))
+        assert str(expected).encode() == await to.redis.get(KEY)
 
 
-async def test_a_node_that_is_killed_is_away_and_is_found_when_it_is_back(nodes: Cluster, client: Redis) -> None:
-    """Without a replica, nobody else can stand in for it."""
+async def test_a_killed_node_is_found_again_when_it_is_back(nodes: Cluster, client: Redis) -> None:
+    """Without a replica no other node can take over."""
     await client.set(KEY, 1)
     owner = await nodes.owner(KEY)
     await owner.kill()
@@ -96,8 +95,8 @@ async def test_a_node_that_is_killed_is_away_and_is_found_when_it_is_back(nodes:
     assert b"2" == await owner.redis.get(KEY)
 
 
-async def test_the_replica_of_a_lost_node_takes_over(tmp_path: Path) -> None:
-    """The node that the URL names is the one that is gone; what the cluster said of the others is enough."""
+async def test_the_replica_of_a_killed_node_takes_over(tmp_path: Path) -> None:
+    """The killed node is the only one that the URL names."""
     async with cluster(tmp_path / "cluster", replicas=3) as nodes:
         owner = await nodes.owner(KEY)
         redis = connect(owner.url)
@@ -110,8 +109,8 @@ async def test_the_replica_of_a_lost_node_takes_over(tmp_path: Path) -> None:
         await redis.aclose()
 
 
-async def test_a_node_that_hangs_is_given_up_once_another_has_its_slots(tmp_path: Path) -> None:
-    """Whoever asks loses patience before the connection does; the next try begins elsewhere."""
+async def test_a_hanging_node_is_left_after_failover(tmp_path: Path) -> None:
+    """Callers give up before the connection does; the next attempt tries another node."""
     async with cluster(tmp_path / "cluster", replicas=3) as nodes:
         owner = await nodes.owner(KEY)
         redis = connect(owner.url)
@@ -127,8 +126,8 @@ async def test_a_node_that_hangs_is_given_up_once_another_has_its_slots(tmp_path
         await redis.aclose()
 
 
-async def test_a_cluster_that_lacks_a_node_fails_and_is_well_again(nodes: Cluster, client: Redis) -> None:
-    """Unless it is told to go on with the slots that it has, it serves none."""
+async def test_a_cluster_without_one_node_fails_until_it_is_back(nodes: Cluster, client: Redis) -> None:
+    """By default a cluster with missing slots serves no commands."""
     other = (await nodes.others(KEY))[0]
     await client.set(KEY, 1)
     await other.kill()
@@ -145,20 +144,20 @@ async def test_a_cluster_that_lacks_a_node_fails_and_is_well_again(nodes: Cluste
     await until(lambda: client.set(KEY, 2))
 
 
-def test_nodes_are_remembered_within_a_bound() -> None:
-    """The one that serves the slot first, then those of the URL."""
-    named = Address("named", 1)
-    nodes = Nodes([named], KEY)
-    answer = [[slot, slot, [b"10.0.0.%d" % (slot % 200), 1000 + slot, b"id"]] for slot in range(16384)]
-    owner = nodes.update(named, answer)
+def test_the_number_of_known_nodes_is_limited() -> None:
+    """The owner of the slot comes first, then the nodes of the URL."""
+    seed = Address("seed", 1)
+    nodes = Nodes([seed], KEY)
+    reply = [[slot, slot, [b"10.0.0.%d" % (slot % 200), 1000 + slot, b"id"]] for slot in range(16384)]
+    owner = nodes.update(seed, reply)
     assert owner == nodes.likely_owner
     nodes.mark_failed(owner)
-    assert named == nodes.likely_owner
+    assert seed == nodes.likely_owner
     assert datastore.MAX_NODES == len(nodes._nodes)
 
 
 @pytest.mark.parametrize("host", [None, b"", b"?"])
-def test_a_node_without_an_address_is_where_it_was_asked(host: bytes | None) -> None:
-    """Such a cluster is reached by one name, whichever node answers there."""
-    asked = Address("asked", 1)
-    assert Address("asked", 7000) == Nodes([asked], KEY).update(asked, [[0, 16383, [host, 7000, b"id"]]])
+def test_a_node_without_a_host_has_that_of_the_reply(host: bytes | None) -> None:
+    """Such a cluster is reached by one name for all nodes."""
+    source = Address("source", 1)
+    assert Address("source", 7000) == Nodes([source], KEY).update(source, [[0, 16383, [host, 7000, b"id"]]])

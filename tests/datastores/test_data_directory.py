@@ -1,4 +1,4 @@
-"""The data directory: one owner at a time, private, and never half-written."""
+"""The data directory is locked, private, and never contains half-written files."""
 
 import os
 import subprocess
@@ -18,8 +18,8 @@ with DataDirectory(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
-    """In one line, with the process id; the first is not disturbed."""
+def test_a_second_process_is_told_which_one_holds_the_lock(tmp_path: Path) -> None:
+    """In one line with the process id. The lock of the first is not affected."""
     with DataDirectory(tmp_path), pytest.raises(DirectoryUnusable) as caught, DataDirectory(tmp_path):
         pass
     assert f"DATA_DIR: {tmp_path} is in use by process {os.getpid()}" == str(caught.value)
@@ -27,8 +27,8 @@ def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
         pass
 
 
-def test_a_holder_that_is_killed_leaves_no_lock(tmp_path: Path) -> None:
-    """The lock is the kernel's; the file that is left behind is only a name."""
+def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+    """The kernel releases it; the file stays."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -42,31 +42,30 @@ def test_a_holder_that_is_killed_leaves_no_lock(tmp_path: Path) -> None:
         pass
 
 
-def test_it_is_made_private(tmp_path: Path) -> None:
-    """The directory, and every file in it, is its owner's alone; a directory that was there keeps its mode."""
-    made = DataDirectory(tmp_path / "a" / "b")
-    with made:
-        made.write("word", "text")
-        secret = made.secret()
+def test_a_new_directory_is_private(tmp_path: Path) -> None:
+    """With all files in it. An existing directory keeps its mode."""
+    directory = DataDirectory(tmp_path / "a" / "b")
+    with directory:
+        directory.write("word", "text")
+        secret = directory.secret()
         assert 64 == len(secret)
-        assert secret == made.secret()
-    assert 0o700 == made.path.stat().st_mode & 0o777
-    assert {0o600} == {file.stat().st_mode & 0o777 for file in made.path.iterdir()}
-    assert {"lock", "word", "secret"} == {file.name for file in made.path.iterdir()}
+        assert secret == directory.secret()
+    assert 0o700 == directory.path.stat().st_mode & 0o777
+    assert {0o600} == {file.stat().st_mode & 0o777 for file in directory.path.iterdir()}
+    assert {"lock", "word", "secret"} == {file.name for file in directory.path.iterdir()}
     (tmp_path / "shared").mkdir(mode=0o755)
     with DataDirectory(tmp_path / "shared"):
         assert 0o755 == (tmp_path / "shared").stat().st_mode & 0o777
 
 
-def test_what_is_no_directory_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_directory_is_reported(tmp_path: Path) -> None:
     """In one line that names the variable."""
     (tmp_path / "file").write_text("")
     with pytest.raises(DirectoryUnusable, match=r"^DATA_DIR: .*file: File exists$"), DataDirectory(tmp_path / "file"):
         pass
 
 
-def test_a_draft_that_a_crash_left_is_written_anew(tmp_path: Path) -> None:
-    """So a secret is whole or not there."""
+def test_an_incomplete_file_of_a_crash_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "secret.new").write_text("half a se")
     with DataDirectory(tmp_path) as directory:
         assert 64 == len(directory.secret())

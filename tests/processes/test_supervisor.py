@@ -1,4 +1,4 @@
-"""`python -m service` as a whole: how it starts, what it survives, and that it leaves nothing behind."""
+"""`python -m service` as a whole: start, restarts, stop, and that it leaves nothing behind."""
 
 import asyncio
 import json
@@ -7,25 +7,27 @@ import resource
 import signal
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.conftest import Datastores, Run
-from tests.running import Server, alive, eventually, spawn
+from tests.conftest import RUN_REDIS, SECRET, Datastores, Run
+from tests.running import CHEAP_HASHES, Server, alive, eventually, running, spawn
 
 EMBEDDED = {"MONGODB_URI": None, "REDIS_URL": None, "JWT_SECRET": None}
 PASSWORD = "correct horse"
 
 BROKEN_WORKER = "import os, sys; 'worker' in sys.orig_argv and os._exit(5)"
-"""As `sitecustomize.py` on PYTHONPATH: every Python runs it first, and a worker ends there."""
+"""A `sitecustomize.py` on PYTHONPATH, which every Python process runs first: with it, a worker exits at once."""
 
 
 def register(server: Server, username: str) -> str:
-    """The access token of a new account."""
+    """Return the access token of a new account."""
     return str(server.post("/api/v1/auth/register", {"username": username, "password": PASSWORD})["access_token"])
 
 
@@ -33,58 +35,105 @@ def login(server: Server, username: str) -> str:
     return str(server.post("/api/v1/auth/login", {"username": username, "password": PASSWORD})["access_token"])
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_nothing_configured_serves_and_leaves_nothing_behind(run: Run, tmp_path: Path, ending: signal.Signals) -> None:
-    """Whatever ends it: no process is left and no lock, and what was stored is there at the next start."""
-    server = run(**EMBEDDED)
-    children = server.children
-    assert (1, 2) == (len(server.workers), len(server.datastores))
-    assert 3 == len(children)
-    register(server, "an.nguyen")
-    server.signal(ending)
-    assert (-9 if ending == signal.SIGKILL else 0) == server.wait()
-    if ending == signal.SIGKILL:
-        eventually(lambda: not any(alive(pid) for pid in children))
-    assert not [pid for pid in children if alive(pid)]
-    if ending in (signal.SIGTERM, signal.SIGKILL):
-        assert login(run(**EMBEDDED), "an.nguyen")
+@pytest.fixture(scope="module")
+def shared(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers on given datastores, started with a low limit of open files. Tests may kill its workers only."""
+    directory = tmp_path_factory.mktemp("supervisor")
+    environment = {
+        "MONGODB_URI": datastores.database(f"supervisor_{uuid4().hex}"),
+        "REDIS_URL": datastores.redis_database(RUN_REDIS),
+        "JWT_SECRET": SECRET,
+        "DATA_DIR": str(directory / "data"),
+        "WEB_CONCURRENCY": "2",
+        **CHEAP_HASHES,
+    }
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running(environment, directory / "server.log"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        yield server
+
+
+def test_embedded_data_survives_and_no_process_is_left_however_the_server_ends(run: Run, tmp_path: Path) -> None:
+    token_of = register
+    for ending in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        server = run(**EMBEDDED)
+        assert (1, 2) == (len(server.workers), len(server.datastores))
+        children = server.children
+        assert 3 == len(children)
+        assert token_of(server, "an.nguyen")
+        token_of = login
+        server.signal(ending)
+        assert (-9 if ending == signal.SIGKILL else 0) == server.wait()
+        if ending == signal.SIGKILL:
+            eventually(lambda pids=children: not any(alive(pid) for pid in pids))
+        assert not [pid for pid in children if alive(pid)]
     assert 0o700 == (tmp_path / "data").stat().st_mode & 0o777
 
 
-def test_more_clients_than_the_usual_limit_of_open_files(run: Run) -> None:
-    """Started with a low limit, it raises it, and its workers have the same."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    try:
-        server = run()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    (worker,) = server.workers
-    assert (min(65_536, hard), hard) == resource.prlimit(worker, resource.RLIMIT_NOFILE)
-
-
-def test_a_second_start_in_the_same_directory_says_who_has_it(run: Run, tmp_path: Path) -> None:
-    """In one line with the process id, whatever its port; the first is not disturbed."""
-    server = run(**EMBEDDED)
+def test_the_directory_of_a_running_server_is_refused_with_one_line(
+    run: Run, datastores: Datastores, tmp_path: Path
+) -> None:
+    """The line has the process id. The first server is not disturbed; SIGHUP ends it like SIGTERM."""
+    server = run(REDIS_URL=None)
+    children = server.children
     environment = {"DATA_DIR": str(tmp_path / "data"), "PORT": "0"}
     second = spawn([], environment, tmp_path / "second.log")
     assert 1 == second.wait()
     assert f"loa: DATA_DIR: {tmp_path / 'data'} is in use by process {server.pid}\n" == second.text
     assert 200 == server.status("/readyz")
+    server.signal(signal.SIGHUP)
+    assert 0 == server.wait()
+    assert not [pid for pid in children if alive(pid)]
 
 
-def test_with_both_datastores_given_nothing_is_embedded(run: Run, tmp_path: Path) -> None:
-    """No server, no directory: only the workers."""
-    server = run()
-    assert server.workers == server.children
-    assert not (tmp_path / "data").exists()
+def test_with_both_datastores_given_nothing_is_embedded(shared: Server) -> None:
+    assert shared.workers == shared.children
+    assert not (shared.output.parent / "data").exists()
+
+
+def test_the_workers_may_open_more_files_than_the_usual_limit(shared: Server) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for worker in shared.workers:
+        assert (min(65_536, hard), hard) == resource.prlimit(worker, resource.RLIMIT_NOFILE)
+
+
+def test_workers_run_on_uvloop_and_share_the_connections(shared: Server) -> None:
+    """Of 64 connections, each of two workers gets nine or more."""
+    host, port = shared.url.removeprefix("http://").split(":")
+    opened = [socket.create_connection((host, int(port))) for _ in range(64)]
+    counts = eventually(lambda: _accepted(shared, 64))
+    for each in opened:
+        each.close()
+    assert min(counts) > 8
+    for pid in shared.workers:
+        assert "uvloop/loop" in Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    ("ending", "description"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGTERM, "exit code 0")], ids=["killed", "asked"]
+)
+def test_a_worker_that_ends_is_replaced(shared: Server, ending: signal.Signals, description: str) -> None:
+    """The other worker stays, and the server is ready again within a few seconds."""
+    first, second = shared.workers
+    restarts = shared.text.count("runs again")
+    os.kill(first, ending)
+    eventually(lambda: shared.text.count("runs again") > restarts, within=30)
+    assert f"ended ({description}); it starts again in" in shared.text
+    assert 2 == len(shared.workers)
+    assert second in shared.workers
+    assert first not in shared.workers
+    assert 200 == shared.status("/readyz")
 
 
 @pytest.mark.parametrize(
     ("missing", "mark"), [("MONGODB_URI", "the embedded MongoDB"), ("REDIS_URL", "the embedded Redis")]
 )
 def test_with_one_datastore_given_only_the_other_is_embedded(run: Run, missing: str, mark: str) -> None:
-    """Whichever it is, it works, and it is healed."""
+    """It is restarted if it is killed."""
     server = run(**{missing: None})
     (pid,) = server.datastores
     register(server, "an.nguyen")
@@ -95,21 +144,8 @@ def test_with_one_datastore_given_only_the_other_is_embedded(run: Run, missing: 
     assert f"loa: {mark} ended (SIGKILL); it starts again in" in server.text
 
 
-def test_a_worker_that_is_killed_is_replaced(run: Run) -> None:
-    """One of four: within about two seconds, though a busy machine may take longer."""
-    server = run(WEB_CONCURRENCY="4")
-    before = server.workers
-    assert 4 == len(before)
-    os.kill(before[0], signal.SIGKILL)
-    eventually(lambda: "runs again" in server.text, within=30)
-    after = server.workers
-    assert 4 == len(after)
-    assert 3 == len(set(before) & set(after))
-    assert 200 == server.status("/readyz")
-
-
-def test_a_worker_that_will_not_start_again_ends_it_all(run: Run, tmp_path: Path) -> None:
-    """With a message and exit code 1: the platform may have a better place for it."""
+def test_a_worker_that_cannot_be_restarted_ends_the_server(run: Run, tmp_path: Path) -> None:
+    """The exit code is 1, for the platform to start the server elsewhere."""
     server = run(WEB_CONCURRENCY="2", PYTHONPATH=str(tmp_path))
     children = server.children
     (tmp_path / "sitecustomize.py").write_text(BROKEN_WORKER)
@@ -119,8 +155,7 @@ def test_a_worker_that_will_not_start_again_ends_it_all(run: Run, tmp_path: Path
     assert not [pid for pid in children if alive(pid)]
 
 
-def test_a_worker_that_does_not_start_at_all_ends_it_at_once(datastores: Datastores, tmp_path: Path) -> None:
-    """Nothing has been served yet that would be worth another try."""
+def test_a_worker_that_never_started_ends_the_server_without_retries(datastores: Datastores, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BROKEN_WORKER)
     environment = {
         "MONGODB_URI": datastores.mongodb_uri,
@@ -143,10 +178,10 @@ def test_a_worker_that_does_not_start_at_all_ends_it_at_once(datastores: Datasto
         ({"DATA_DIR": "/dev/null/data"}, "loa: DATA_DIR: /dev/null/data: Not a directory\n"),
     ],
 )
-def test_what_cannot_be_listened_on_is_told_in_one_line(
+def test_an_address_that_cannot_be_listened_on_is_reported_in_one_line(
     tmp_path: Path, environment: dict[str, str], message: str
 ) -> None:
-    """It names the variable to change."""
+    """The line names the variable to change."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         defaults = {"DATA_DIR": str(tmp_path / "data"), "HOST": "127.0.0.1", "PORT": "0"}
@@ -157,8 +192,8 @@ def test_what_cannot_be_listened_on_is_told_in_one_line(
     assert 1 == server.text.count("\n")
 
 
-def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
-    """With the embedded servers half up."""
+def test_a_signal_during_the_start_stops_the_server(tmp_path: Path) -> None:
+    """At that moment the embedded servers are starting."""
     server = spawn([], {"DATA_DIR": str(tmp_path / "data"), "PORT": "0"}, tmp_path / "server.log")
     children = eventually(lambda: server.children)
     server.signal(signal.SIGINT)
@@ -167,8 +202,8 @@ def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
     assert "Traceback" not in server.text
 
 
-async def test_heroku_stops_it_with_a_signal_to_every_process(run: Run) -> None:
-    """More than one, even: a connection is still told to come back, and everything ends in peace."""
+async def test_repeated_signals_to_every_process_do_not_cut_the_drain_short(run: Run) -> None:
+    """Heroku sends SIGTERM to every process. Each connection still gets its `draining` event and its close frame."""
     server = run(WEB_CONCURRENCY="2")
     token = register(server, "an.nguyen")
     async with connect(f"{server.websocket_url}/api/v1/ws/chat?token={token}") as socket:
@@ -177,57 +212,33 @@ async def test_heroku_stops_it_with_a_signal_to_every_process(run: Run) -> None:
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             for pid in processes:
                 os.kill(pid, number)
-        told = []
+        events = []
         with suppress(ConnectionClosed):
             while True:
-                told.append(json.loads(await socket.recv()))
-    assert "draining" == told[-1]["type"]
-    assert told[-1]["data"]["reconnect_after_ms"] > 0
+                events.append(json.loads(await socket.recv()))
+    assert "draining" == events[-1]["type"]
+    assert events[-1]["data"]["reconnect_after_ms"] > 0
     assert (1012, "restart") == (socket.close_code, socket.close_reason)
     assert 0 == await asyncio.to_thread(server.wait)
     assert not [pid for pid in processes if alive(pid)]
     assert "starts again" not in server.text
 
 
-def test_a_second_ctrl_c_does_not_wait(run: Run) -> None:
-    """For a worker that hangs, here because it was stopped."""
+def test_a_second_ctrl_c_kills_a_worker_that_hangs(run: Run) -> None:
     server = run()
     (worker,) = server.workers
     os.kill(worker, signal.SIGSTOP)
     server.signal(signal.SIGINT)
     eventually(lambda: "loa: stopping" in server.text)
-    time.sleep(0.6)  # a second one that comes sooner counts as the first
+    time.sleep(0.6)  # a second SIGINT within half a second counts as the same one
     assert server.process.poll() is None
     server.signal(signal.SIGINT)
     assert 0 == server.wait(within=3)
     assert not alive(worker)
 
 
-def test_a_worker_that_is_asked_to_end_drains_and_is_replaced(run: Run) -> None:
-    """By SIGTERM to it alone."""
-    server = run()
-    (worker,) = server.workers
-    os.kill(worker, signal.SIGTERM)
-    eventually(lambda: "runs again" in server.text, within=30)
-    assert "worker 1 ended (exit code 0)" in server.text
-    assert 200 == server.status("/readyz")
-
-
-def test_workers_run_on_uvloop_and_share_the_connections(run: Run) -> None:
-    """Every worker takes its part of them: of 64, never fewer than nine."""
-    server = run(WEB_CONCURRENCY="2")
-    host, port = server.url.removeprefix("http://").split(":")
-    opened = [socket.create_connection((host, int(port))) for _ in range(64)]
-    counts = eventually(lambda: _accepted(server, 64))
-    for each in opened:
-        each.close()
-    assert min(counts) > 8
-    for pid in server.workers:
-        assert "uvloop/loop" in Path(f"/proc/{pid}/maps").read_text()
-
-
 def _accepted(server: Server, total: int) -> list[int]:
-    """How many connections each worker holds, once they hold `total` of ours together."""
+    """Return how many connections each worker has accepted, once they have accepted `total` together; else []."""
     port = int(server.url.rsplit(":", 1)[1])
     inodes = {
         fields[9]
