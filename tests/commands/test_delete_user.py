@@ -11,9 +11,9 @@ from service.commands.delete_user import CannotDelete, delete_user
 from service.datastores.mongo import Mongo
 from tests.commands.conftest import Command
 from tests.conftest import SECRET, Run
-from tests.protocol.servers import contract_of
-from tests.protocol.wire import Wire
-from tests.protocol.world import CONTENT_MARK, Person, World, words
+from tests.protocol.clients import CONTENT_MARK, Clients, User, unique_text
+from tests.protocol.mongo_proxy import MongoProxy
+from tests.protocol.servers import load_contract
 from tests.running import Server
 
 MARK = "only the deleted user wrote this"
@@ -22,8 +22,8 @@ MARK = "only the deleted user wrote this"
 class UserData(NamedTuple):
     """A user with data of every kind, and another user whom they share it with."""
 
-    user: Person
-    anna: Person
+    user: User
+    anna: User
     group: str
     direct: str
     left_group: str
@@ -44,27 +44,27 @@ async def delete_in_thread(settings: Settings, username: str) -> None:
     await asyncio.to_thread(asyncio.run, delete_user(settings, username))
 
 
-async def create_user_data(world: World) -> UserData:
+async def create_user_data(clients: Clients) -> UserData:
     """Let a user send, react, post, comment and be answered in every possible way."""
-    user, anna, ben = await world.people(3)
+    user, anna, ben = await clients.users(3)
     await user.patch("/users/me", {"display_name": f"Who {MARK}", "avatar": "https://example.org/of-who-goes.png"})
-    group, direct = await user.talk(anna, ben, title="Three of us"), await user.talk(anna)
-    left = await anna.talk(user, ben, title="For a while")
+    group, direct = await user.start_conversation(anna, ben, title="Three of us"), await user.start_conversation(anna)
+    left = await anna.start_conversation(user, ben, title="For a while")
     for conversation in (group, group, direct, left):
-        await user.say(conversation, words(MARK), nonce=f"n-{conversation[-4:]}-{words()[-6:]}")
-    deleted = await user.say(group, words(MARK), nonce="taken back")
+        await user.send_message(conversation, unique_text(MARK), nonce=f"n-{conversation[-4:]}-{unique_text()[-6:]}")
+    deleted = await user.send_message(group, unique_text(MARK), nonce="taken back")
     await user.delete(f"/conversations/{group}/messages/{deleted['id']}")
-    spoken = await anna.say(group)
+    spoken = await anna.send_message(group)
     for person in (user, ben):
         await person.put(f"/conversations/{group}/messages/{spoken['id']}/reactions/👍")
     await user.put(f"/conversations/{group}/messages/{spoken['id']}/reactions/🎉")
     await user.put(f"/conversations/{group}/read", {"seq": 2})
     await user.delete(f"/conversations/{left}/participants/{user.id}")
-    bare, commented, annas = await user.publish(), await user.publish(), await anna.publish()
+    bare, commented, annas = await user.create_post(), await user.create_post(), await anna.create_post()
     stream = await anna.stream()
     answer = await anna.comment(commented)
-    await user.comment(annas, content=words(MARK), nonce="c-1")
-    await user.comment(commented, content=words(MARK), parent_id=answer["id"])
+    await user.comment(annas, content=unique_text(MARK), nonce="c-1")
+    await user.comment(commented, content=unique_text(MARK), parent_id=answer["id"])
     for kind in ("NEW_COMMENT", "NEW_REPLY"):
         await stream.event(kind)
     return UserData(user, anna, group, direct, left, bare, commented, annas)
@@ -101,13 +101,13 @@ async def check_deleted(uri: str, data: UserData) -> None:
 async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Command) -> None:
     """Their sessions end, their texts are emptied, and connected users are notified by ordinary events."""
     server = run(WEB_CONCURRENCY="2", RATE_LIMITS="off")
-    async with World(server, contract_of(server)) as world:
-        data = await create_user_data(world)
+    async with Clients(server, load_contract(server)) as clients:
+        data = await create_user_data(clients)
         user, anna = data.user, data.anna
         before = await anna.get(f"/conversations/{data.group}/messages")
-        sockets = [await user.chat() for _ in range(4)] + [await (await user.device()).chat()]
+        sockets = [await user.chat_socket() for _ in range(4)] + [await (await user.sign_in_again()).chat_socket()]
         stream = await user.stream()
-        watching = await anna.chat()
+        watching = await anna.chat_socket()
         variables = environment(server)
         deleted = await asyncio.to_thread(command, "delete-user", user.username.upper(), **variables)
         counts = "1 groups, 4 messages, 2 posts, 2 comments, 1 notifications"
@@ -116,9 +116,9 @@ async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Comma
         for socket in sockets:
             assert (1008, "token_revoked") == await socket.closed()
         await stream.closed()
-        await user.refused(401, "token_revoked", "GET", "/users/me")
+        await user.expect_error(401, "token_revoked", "GET", "/users/me")
         credentials = {"username": user.username, "password": user.password}
-        refusal = await world.call("POST", "/auth/login", json=credentials)
+        refusal = await clients.call("POST", "/auth/login", json=credentials)
         assert "bad_credentials" == refusal.json()["code"]
 
         revs = []
@@ -140,10 +140,10 @@ async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Comma
         assert ("Deleted user", None) == (profile["display_name"], profile["avatar"])
         for query in (user.username, "Who only", "deleted"):
             assert [] == (await anna.get("/users", query=query))["items"]
-        await anna.refused(422, "validation_failed", "POST", "/conversations", {"participant_ids": [user.id]})
+        await anna.expect_error(422, "validation_failed", "POST", "/conversations", {"participant_ids": [user.id]})
         assert {"online": False, "last_seen": None} == (await anna.get("/presence", user_ids=user.id))[user.id]
 
-        await anna.refused(404, "not_found", "GET", f"/posts/{data.post}")
+        await anna.expect_error(404, "not_found", "GET", f"/posts/{data.post}")
         assert "" == (await anna.get(f"/posts/{data.commented_post}"))["content"]
         comments = (await anna.get(f"/posts/{data.commented_post}/comments"))["items"]
         assert [True, False] == [CONTENT_MARK in comment["content"] for comment in comments]
@@ -157,23 +157,31 @@ async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Comma
         assert (1, "loa: there is no user of that name\n") == await asyncio.to_thread(
             command, "delete-user", user.username, **variables
         )
-        assert user.id != (await world.person(user.username)).id
+        assert user.id != (await clients.user(user.username)).id
 
 
 async def test_an_interrupted_deletion_can_be_run_again(run: Run) -> None:
     """The database fails at every step in turn; the user cannot sign in meanwhile."""
     server = run(RATE_LIMITS="off")
-    async with World(server, contract_of(server)) as world:
-        data = await create_user_data(world)
+    async with Clients(server, load_contract(server)) as clients:
+        data = await create_user_data(clients)
         variables = environment(server)
-        async with Wire(variables["MONGODB_URI"]) as wire:
-            settings = Settings(mongodb_uri=wire.url, redis_url=variables["REDIS_URL"], jwt_secret=SECRET)
-            for wire.fails in ("sessions", "conversations", "messages", "posts", "comments", "notifications", "inbox"):
+        async with MongoProxy(variables["MONGODB_URI"]) as mongo_proxy:
+            settings = Settings(mongodb_uri=mongo_proxy.url, redis_url=variables["REDIS_URL"], jwt_secret=SECRET)
+            for mongo_proxy.fail_writes_to in (
+                "sessions",
+                "conversations",
+                "messages",
+                "posts",
+                "comments",
+                "notifications",
+                "inbox",
+            ):
                 with pytest.raises(CannotDelete, match="un it again"):
                     await delete_in_thread(settings, data.user.username)
                 credentials = {"username": data.user.username, "password": data.user.password}
-                assert 401 == (await world.call("POST", "/auth/login", json=credentials)).status_code
-            assert wire.refused >= 7
-            wire.fails = ""
+                assert 401 == (await clients.call("POST", "/auth/login", json=credentials)).status_code
+            assert mongo_proxy.failed >= 7
+            mongo_proxy.fail_writes_to = ""
             await delete_in_thread(settings, data.user.username)
         await check_deleted(variables["MONGODB_URI"], data)

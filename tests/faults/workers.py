@@ -6,7 +6,7 @@ from typing import TypeVar
 from tests.faults.client import Client
 from tests.faults.environment import FaultEnvironment
 from tests.faults.users import User
-from tests.protocol.processes import MOST, owner_of
+from tests.protocol.worker_lookup import MAX_CONNECTIONS, owner_of
 from tests.running import Server
 
 Kind = TypeVar("Kind", bound=Client)
@@ -26,7 +26,7 @@ async def connect_to_each_worker(
     """Return one client on each worker, of these users in turn. `connect` is `env.connect_sockets` or
     `env.connect_streams`."""
     found: dict[int, Kind] = {}
-    for number in range(MOST):
+    for number in range(MAX_CONNECTIONS):
         if len(found) == len(server.workers):
             return list(found.values())
         (client,) = await connect([users[number % len(users)]])
@@ -34,4 +34,4 @@ async def connect_to_each_worker(
             await env.stop_clients([client])
         else:
             found[worker_of(server, client)] = client
-    raise AssertionError(f"{MOST} connections, all of them on {list(found)}")
+    raise AssertionError(f"{MAX_CONNECTIONS} connections, all of them on {list(found)}")

@@ -1,4 +1,4 @@
-"""The servers that the tests of the contract share."""
+"""The servers that the tests of the protocol share, and the scenarios that run in the background."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -9,104 +9,110 @@ import pytest
 
 from tests.conftest import Datastores
 from tests.protocol import scenarios
+from tests.protocol.background_scenarios import BackgroundScenarios
+from tests.protocol.clients import Clients
 from tests.protocol.contract import Contract
 from tests.protocol.database_away import database_away
-from tests.protocol.fixtures import anna, ben, contract, world
-from tests.protocol.patience import Patience
-from tests.protocol.rate_limits import limits
-from tests.protocol.servers import served, serving
-from tests.protocol.wire import Wire
-from tests.protocol.world import World
+from tests.protocol.fixtures import anna, ben, clients, contract
+from tests.protocol.mongo_proxy import MongoProxy
+from tests.protocol.rate_limits import rate_limits
+from tests.protocol.servers import serving, serving_in_thread
 from tests.running import Server
 
-__all__ = ["anna", "ben", "contract", "world"]
+__all__ = ["anna", "ben", "clients", "contract"]
 
-Scenario = Callable[[World], Awaitable[None]]
+Scenario = Callable[[Clients], Awaitable[None]]
 
-FRIEND = "https://friend.example"
-"""The one foreign origin that may connect."""
+ALLOWED_ORIGIN = "https://friend.example"
+"""The only foreign origin that may connect."""
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server of most tests: one worker. Do not stop or kill it."""
-    with serving(tmp_path_factory.mktemp("one"), ALLOWED_ORIGINS=FRIEND) as server:
+    """The server of most tests: one worker, everything embedded. Do not stop or kill it."""
+    with serving(tmp_path_factory.mktemp("one"), ALLOWED_ORIGINS=ALLOWED_ORIGIN) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of four workers. Do not stop or kill it."""
-    with serving(tmp_path_factory.mktemp("four"), WEB_CONCURRENCY="4") as server:
+def three_workers(tmp_path_factory: pytest.TempPathFactory, datastores: Datastores) -> Iterator[Server]:
+    """A server of three workers. Do not stop or kill it."""
+    variables = {"MONGODB_URI": datastores.database(f"three_{uuid4().hex}"), "WEB_CONCURRENCY": "3"}
+    with serving(tmp_path_factory.mktemp("three"), **variables) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def clustered(tmp_path_factory: pytest.TempPathFactory, cluster_url: str) -> Iterator[Server]:
-    """The same, over a Redis Cluster."""
-    with serving(tmp_path_factory.mktemp("clustered"), WEB_CONCURRENCY="4", REDIS_URL=cluster_url) as server:
+def three_workers_on_cluster(
+    tmp_path_factory: pytest.TempPathFactory, datastores: Datastores, cluster_url: str
+) -> Iterator[Server]:
+    """The same, with a Redis Cluster."""
+    variables = {"MONGODB_URI": datastores.database(f"cluster_{uuid4().hex}"), "WEB_CONCURRENCY": "3"}
+    with serving(tmp_path_factory.mktemp("cluster"), REDIS_URL=cluster_url, **variables) as server:
         yield server
 
 
 @pytest.fixture
-async def four_world(four: Server, contract: Contract) -> AsyncIterator[World]:
-    async with World(four, contract) as world:
-        yield world
+async def three_worker_clients(three_workers: Server, contract: Contract) -> AsyncIterator[Clients]:
+    async with Clients(three_workers, contract) as clients:
+        yield clients
 
 
-@pytest.fixture(params=["four", "clustered"], ids=["one Redis", "a cluster"])
-def spread_server(request: pytest.FixtureRequest) -> Server:
+@pytest.fixture(params=["three_workers", "three_workers_on_cluster"], ids=["one Redis", "a cluster"])
+def multi_worker_server(request: pytest.FixtureRequest) -> Server:
     server: Server = request.getfixturevalue(request.param)
     return server
 
 
 @pytest.fixture
-async def spread_world(spread_server: Server, contract: Contract) -> AsyncIterator[World]:
-    """For what goes from worker to worker: over a Redis of either kind."""
-    async with World(spread_server, contract) as world:
-        yield world
+async def multi_worker_clients(multi_worker_server: Server, contract: Contract) -> AsyncIterator[Clients]:
+    """For tests of events between workers, on both kinds of Redis."""
+    async with Clients(multi_worker_server, contract) as clients:
+        yield clients
 
 
-@pytest.fixture(params=["server", "four"], ids=["one worker", "four workers"])
-async def any_world(request: pytest.FixtureRequest, contract: Contract) -> AsyncIterator[World]:
-    """For what many do at once: it has to be the same on one worker and on four."""
-    async with World(request.getfixturevalue(request.param), contract) as world:
-        yield world
+@pytest.fixture(params=["server", "three_workers"], ids=["one worker", "three workers"])
+async def any_clients(request: pytest.FixtureRequest, contract: Contract) -> AsyncIterator[Clients]:
+    """For tests of concurrent requests, on one worker and on three."""
+    async with Clients(request.getfixturevalue(request.param), contract) as clients:
+        yield clients
 
 
 @pytest.fixture(scope="session", autouse=True)
-def patience(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patience | None]:
-    """What test_patience.py waits for, begun before all other tests, so that nobody waits for it alone."""
-    if not any(item.path.name == "test_patience.py" for item in request.session.items):
+def background_scenarios(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BackgroundScenarios | None]:
+    """The scenarios of test_background_scenarios.py. They start before the first test, so that no test waits long."""
+    if not any(item.path.name == "test_background_scenarios.py" for item in request.session.items):
         yield None
         return
     server: Server = request.getfixturevalue("server")
     contract: Contract = request.getfixturevalue("contract")
     datastores: Datastores = request.getfixturevalue("datastores")
 
-    turn = asyncio.Semaphore(2)
+    servers = asyncio.Semaphore(2)
 
-    async def play(server: Server, scenario: Scenario) -> None:
-        async with World(server, contract) as world:
-            await scenario(world)
+    async def run(server: Server, scenario: Scenario) -> None:
+        async with Clients(server, contract) as clients:
+            await scenario(clients)
 
-    async def play_alone(scenario: Scenario, **environment: str) -> None:
-        environment = {"MONGODB_URI": datastores.database(f"patience_{uuid4().hex}"), **environment}
-        async with turn, served(tmp_path_factory.mktemp("patience"), **environment) as server:
-            await play(server, scenario)
+    async def run_on_own_server(scenario: Scenario, **environment: str) -> None:
+        environment = {"MONGODB_URI": datastores.database(f"scenario_{uuid4().hex}"), **environment}
+        async with servers, serving_in_thread(tmp_path_factory.mktemp("scenario"), **environment) as server:
+            await run(server, scenario)
 
-    async def play_away() -> None:
-        async with Wire(datastores.database(f"patience_{uuid4().hex}")) as wire:
-            await play_alone(partial(database_away, wire), MONGODB_URI=wire.url)
+    async def run_database_away() -> None:
+        async with MongoProxy(datastores.database(f"scenario_{uuid4().hex}")) as mongo_proxy:
+            await run_on_own_server(partial(database_away, mongo_proxy), MONGODB_URI=mongo_proxy.url)
 
-    plays = {
-        "heartbeat": partial(play, server, scenarios.heartbeat),
-        "silent_peer": partial(play, server, scenarios.silent_peer),
-        "ticket_expiry": partial(play, server, scenarios.ticket_expiry),
-        "killed_worker": partial(play_alone, scenarios.killed_worker, WEB_CONCURRENCY="2"),
-        "database_away": play_away,
-        "short_life": partial(play_alone, scenarios.short_life, ACCESS_TOKEN_TTL="3"),
-        "rate_limits": partial(play_alone, limits, RATE_LIMITS="on"),
+    by_name = {
+        "heartbeat": partial(run, server, scenarios.heartbeat),
+        "silent_peer": partial(run, server, scenarios.silent_peer),
+        "ticket_expiry": partial(run, server, scenarios.ticket_expiry),
+        "killed_worker": partial(run_on_own_server, scenarios.killed_worker, WEB_CONCURRENCY="2"),
+        "database_away": run_database_away,
+        "short_lived_tokens": partial(run_on_own_server, scenarios.short_lived_tokens, ACCESS_TOKEN_TTL="3"),
+        "rate_limits": partial(run_on_own_server, rate_limits, RATE_LIMITS="on"),
     }
-    with Patience(plays) as patience:
-        yield patience
+    with BackgroundScenarios(by_name) as running:
+        yield running

@@ -1,4 +1,4 @@
-"""The documents that the server publishes, held against all it says: each answer and each frame of a whole run."""
+"""Checks every response and every event of a test run against the documents that the server publishes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import httpx
 from jsonschema import Draft202012Validator
 
-LONGEST_NAME = 24
-"""Shorter than an id: no `type` and no `code` is longer."""
+MAX_NAME_LENGTH = 24
+"""The longest `type` or `code` is shorter than this, and every id is longer."""
 
 PROBLEM = "application/problem+json"
 
 
 class Contract:
-    """The OpenAPI and AsyncAPI documents of one server, which have to tell the truth, and all of it."""
+    """The OpenAPI and AsyncAPI documents of a server. Undocumented statuses, events and properties fail a test."""
 
     def __init__(self, openapi: Mapping[str, Any], asyncapi: Mapping[str, Any]) -> None:
         self._openapi = openapi
         self._asyncapi = asyncapi
         self._validators: dict[tuple[str, ...], Draft202012Validator] = {}
-        self._right: set[tuple[Any, ...]] = set()
+        self._valid: set[tuple[Any, ...]] = set()
         self._paths = {tuple(path.split("/")): (path, methods) for path, methods in openapi["paths"].items()}
 
-    def check_answer(self, answer: httpx.Response) -> None:
-        """An answer's status is documented for its route, and its body has the documented shape, with nothing more."""
+    def check_response(self, answer: httpx.Response) -> None:
+        """Check that a response's status is documented for its route, and that its body has the documented schema."""
         request = answer.request
         found = self._route(request.url.raw_path.decode().partition("?")[0])
         method = request.method.lower()
@@ -41,7 +41,7 @@ class Contract:
             self._validate(answer.json(), "openapi", path, method, status, kind, schema=content[kind].get("schema", {}))
 
     def check_event(self, channel: str, name: str, payload: Any) -> None:
-        """A frame, or the data of a stream's event, has the documented shape of its name."""
+        """Check that an event of a socket or a stream has the schema that is documented for its name."""
         described = self._asyncapi["channels"][channel]["messages"].values()
         names = [message["$ref"].rsplit("/", 1)[1] for message in described]
         key = f"{channel}.sent.{'notification' if name.startswith('NEW_') else name}"
@@ -60,7 +60,7 @@ class Contract:
         return None
 
     def _validate(self, value: Any, *key: str, schema: Mapping[str, Any]) -> None:
-        if (key, _shape(value)) in self._right:
+        if (key, _shape(value)) in self._valid:
             return
         if key not in self._validators:
             document = self._openapi if key[0] == "openapi" else self._asyncapi
@@ -71,27 +71,27 @@ class Contract:
             for problem in self._validators[key].iter_errors(value)
         ]
         assert not problems, f"{' '.join(key)}: {problems[:5]}"
-        self._right.add((key, _shape(value)))
+        self._valid.add((key, _shape(value)))
 
 
 def _shape(value: Any) -> Any:
-    """All of a value that its schema can depend on: what has been found right once need not be looked at again."""
+    """Return everything about a value that a schema can depend on, so that each shape is validated only once."""
     if isinstance(value, dict):
         return tuple([(key, _shape(item)) for key, item in value.items()])
     if isinstance(value, list):
         return frozenset([_shape(item) for item in value])
-    # A short string may be one of a few that are allowed; others are as good as any.
-    return value if isinstance(value, str) and len(value) < LONGEST_NAME else type(value)
+    # A short string may be one of an enumeration; the content of longer ones does not matter.
+    return value if isinstance(value, str) and len(value) < MAX_NAME_LENGTH else type(value)
 
 
 def _exact(schema: Any, part: bool = False) -> Any:
-    """OpenAPI 3.0's `nullable` in JSON Schema's words, and no property but those that are described."""
+    """Convert OpenAPI 3.0's `nullable` to JSON Schema, and forbid properties that are not documented."""
     if isinstance(schema, list):
         return [_exact(item, part) for item in schema]
     if not isinstance(schema, dict):
         return schema
     exact = {key: _exact(value, key == "allOf") for key, value in schema.items() if key != "nullable"}
-    # Of an `allOf` each part describes some of the properties only.
+    # Each part of an `allOf` describes only some of the properties.
     if not part and isinstance(exact.get("properties"), dict) and isinstance(exact.get("type"), str):
         exact.setdefault("additionalProperties", False)
     return {"anyOf": [{"type": "null"}, exact]} if schema.get("nullable") is True else exact

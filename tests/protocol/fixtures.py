@@ -1,4 +1,4 @@
-"""What the tests of the contract and the attacks on it have in common: a world on their `server`, and two people in it.
+"""Fixtures of the protocol and security tests: clients of their `server` fixture, and two users.
 
 A conftest imports these and names them in `__all__`.
 """
@@ -7,29 +7,29 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.protocol.clients import Clients, User
 from tests.protocol.contract import Contract
-from tests.protocol.servers import contract_of
-from tests.protocol.world import Person, World
+from tests.protocol.servers import load_contract
 from tests.running import Server
 
 
 @pytest.fixture(scope="session")
 def contract(server: Server) -> Contract:
-    """The same for every server: they run the same code."""
-    return contract_of(server)
+    """The documents of one server, which are the same for every server."""
+    return load_contract(server)
 
 
 @pytest.fixture
-async def world(server: Server, contract: Contract) -> AsyncIterator[World]:
-    async with World(server, contract) as world:
-        yield world
+async def clients(server: Server, contract: Contract) -> AsyncIterator[Clients]:
+    async with Clients(server, contract) as clients:
+        yield clients
 
 
 @pytest.fixture
-async def anna(world: World) -> Person:
-    return await world.person()
+async def anna(clients: Clients) -> User:
+    return await clients.user()
 
 
 @pytest.fixture
-async def ben(world: World) -> Person:
-    return await world.person()
+async def ben(clients: Clients) -> User:
+    return await clients.user()

@@ -1,4 +1,4 @@
-"""Real servers for the tests of the contract, on embedded datastores of their own, as `python -m service` has them."""
+"""Servers for the tests of the protocol, with embedded datastores of their own unless their variables name others."""
 
 import asyncio
 import json
@@ -10,17 +10,17 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from tests.conftest import SECRET
+from tests.protocol.clients import CONTENT_MARK, PASSWORD_MARK
 from tests.protocol.contract import Contract
-from tests.protocol.world import CONTENT_MARK, PASSWORD_MARK
 from tests.running import CHEAP_HASHES, Server, alive, running
 
 TOKEN = re.compile(r"eyJ[\w-]{8,}|(?:\btoken|ticket)=(?!\[|\*|<)[\w-]+")
-"""A JWT, or a credential in a URL that is written out."""
+"""A JWT, or a credential in a URL."""
 
 
 @contextmanager
 def serving(directory: Path, **environment: str) -> Iterator[Server]:
-    """A server. Afterwards: it has ended well, no child of it is left, and its log gives nothing away."""
+    """Run a server. Checks afterwards that it exited with 0, that no child is left, and that its log has no secrets."""
     variables = {"DATA_DIR": str(directory / "data"), "JWT_SECRET": SECRET, "RATE_LIMITS": "off", "LOG_LEVEL": "DEBUG"}
     children: list[int] = []
     with running({**CHEAP_HASHES, **variables, **environment}, directory / "server.log") as server:
@@ -28,14 +28,14 @@ def serving(directory: Path, **environment: str) -> Iterator[Server]:
         children = server.children
     assert server.process.returncode == 0, server.text
     assert not [child for child in children if alive(child)]
-    keeps_secrets(server)
+    check_log_for_secrets(server)
 
 
 @asynccontextmanager
-async def served(directory: Path, **environment: str) -> AsyncIterator[Server]:
-    """`serving`, for a test whose own loop has to run meanwhile.
+async def serving_in_thread(directory: Path, **environment: str) -> AsyncIterator[Server]:
+    """Like `serving`, without blocking the event loop.
 
-    In a thread that lasts as long: the server ends with the thread that has started it.
+    One thread starts and stops the server, because the kernel kills a server whose starting thread has ended.
     """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as thread, ExitStack() as stack:
@@ -46,16 +46,16 @@ async def served(directory: Path, **environment: str) -> AsyncIterator[Server]:
             await loop.run_in_executor(thread, stack.close)
 
 
-def keeps_secrets(server: Server) -> None:
-    """No password, no token or ticket and nothing that people say is in the log."""
+def check_log_for_secrets(server: Server) -> None:
+    """Check that the log has no password, token or ticket, and no text of a user."""
     for line in server.text.splitlines():
         assert PASSWORD_MARK not in line
         assert CONTENT_MARK not in line
         assert not TOKEN.search(line), line
 
 
-def contract_of(server: Server) -> Contract:
-    """The documents that the server publishes."""
+def load_contract(server: Server) -> Contract:
+    """Load the documents that the server publishes."""
     documents = []
     for path in ("/docs/openapi.json", "/asyncapi.json"):
         with urlopen(server.url + path, timeout=10) as answer:

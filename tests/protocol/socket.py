@@ -1,4 +1,4 @@
-"""A client's end of a WebSocket: the chat's, or that of the notifications."""
+"""A client of a WebSocket: the chat's or that of the notifications."""
 
 import asyncio
 import json
@@ -11,11 +11,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.protocol.contract import Contract
-from tests.protocol.inbox import WAIT, Frame, Inbox
+from tests.protocol.received_events import WAIT, Frame, ReceivedEvents
 
 
-class Socket(Inbox):
-    """Frames in as they come, each held to its schema; frames out, with a `ref` of their own."""
+class Socket(ReceivedEvents):
+    """Checks each received event against its schema, and sends messages, each with its own `ref`."""
 
     def __init__(self, name: str, websocket: ClientConnection, contract: Contract, channel: str) -> None:
         super().__init__(name)
@@ -27,24 +27,24 @@ class Socket(Inbox):
 
     @property
     def port(self) -> int:
-        """The client's end: by it the system tells which process has the other."""
+        """The client's port, by which the kernel can tell which worker has the other end; see worker_lookup.py."""
         return int(self.websocket.local_address[1])
 
     async def send(self, type_: str, **fields: Any) -> None:
-        await self.raw(json.dumps({"type": type_, **fields}))
+        await self.send_raw(json.dumps({"type": type_, **fields}))
 
-    async def raw(self, text: str | bytes) -> None:
-        """A text frame with just this in it."""
+    async def send_raw(self, text: str | bytes) -> None:
+        """Send a text frame with exactly this content."""
         await self.websocket.send(text, text=True)
 
-    async def ask(self, type_: str, **fields: Any) -> Frame:
-        """Send with a ref, and take out the one `ack` that answers it; an `error` is a failure."""
+    async def request(self, type_: str, **fields: Any) -> Frame:
+        """Send with a ref, and take out its `ack`; an `error` fails the test."""
         answer = await self.answer(type_, **fields)
         assert answer["type"] == "ack", answer
         return answer
 
-    async def refused(self, code: str, type_: str, **fields: Any) -> Frame:
-        """Send with a ref, and take out the one `error` that answers it, which has to be of that code."""
+    async def expect_error(self, code: str, type_: str, **fields: Any) -> Frame:
+        """Send with a ref, and take out its `error`, which must have that code."""
         answer = await self.answer(type_, **fields)
         assert (answer["type"], answer.get("code")) == ("error", code), answer
         assert answer["detail"]
@@ -53,10 +53,10 @@ class Socket(Inbox):
     async def answer(self, type_: str, **fields: Any) -> Frame:
         ref = f"r{next(self._refs)}"
         await self.send(type_, ref=ref, **fields)
-        return await self.spec_for(ref)
+        return await self.reply_to(ref)
 
-    async def spec_for(self, ref: str | None) -> Frame:
-        """Take out the `ack` or `error` with this ref."""
+    async def reply_to(self, ref: str | None) -> Frame:
+        """Take out the `ack` or `error` with this ref, waiting for it if necessary."""
 
         def find() -> Frame | None:
             for event in self._events:
@@ -69,13 +69,13 @@ class Socket(Inbox):
         answer: Frame = await self._until(find, f"answer to {ref}", WAIT)
         return answer
 
-    async def fence(self) -> None:
-        """Everything that was queued for this socket before now has arrived when this returns."""
+    async def flush(self) -> None:
+        """Wait until everything that the server had queued for this socket has arrived."""
         await self.send("ping")
         await self.event("pong")
 
-    async def leave(self) -> None:
-        """Close from our side."""
+    async def disconnect(self) -> None:
+        """Close the connection from this side."""
         await self.websocket.close()
         await self._reader
 
@@ -88,9 +88,9 @@ class Socket(Inbox):
                 self._contract.check_event(self._channel, event["type"], event)
                 self.put(event)
         except ConnectionClosed as closed:
-            self.close(closed.rcvd.code if closed.rcvd else 1006, closed.rcvd.reason if closed.rcvd else "")
+            self.mark_closed(closed.rcvd.code if closed.rcvd else 1006, closed.rcvd.reason if closed.rcvd else "")
         except Exception as error:
-            self.close(0, f"the client gave up: {error!r}")
+            self.mark_closed(0, f"the client gave up: {error!r}")
             raise
 
 
@@ -105,7 +105,7 @@ async def connected(
     headers: Any = None,
     sock: Any = None,
 ) -> AsyncIterator[Socket]:
-    """A socket for as long as the block runs. Raises websockets' InvalidStatus where the upgrade was refused."""
+    """A socket that is open while the block runs. Raises websockets' InvalidStatus if the upgrade was rejected."""
     options: dict[str, Any] = {
         "origin": origin,
         "additional_headers": headers,

@@ -1,4 +1,4 @@
-"""A client's end of the notification stream, as the browser's `EventSource` reads it."""
+"""A client of the notification stream, which reads it as a browser's `EventSource` does."""
 
 import asyncio
 import json
@@ -9,15 +9,15 @@ from typing import Any
 import httpx
 
 from tests.protocol.contract import Contract
-from tests.protocol.inbox import Inbox
+from tests.protocol.received_events import ReceivedEvents
 from tests.protocol.sse import Parser
 
 CHANNEL = "notification_stream"
 END_OF_STREAM = 0
 
 
-class Stream(Inbox):
-    """Events in as they come. A named one is `{"type": its name, "data": …}`, a notification is as it is sent."""
+class Stream(ReceivedEvents):
+    """Receives events: a named one as `{"type": its name, "data": …}`, a notification as its data."""
 
     def __init__(self, name: str, response: httpx.Response, contract: Contract) -> None:
         super().__init__(name)
@@ -30,21 +30,21 @@ class Stream(Inbox):
 
     @property
     def port(self) -> int:
-        """The client's end: by it the system tells which process has the other."""
+        """The client's port, by which the kernel can tell which worker has the other end; see worker_lookup.py."""
         return int(self.response.extensions["network_stream"].get_extra_info("client_addr")[1])
 
     @property
     def last_event_id(self) -> str:
-        """What an EventSource would send to resume."""
+        """The id that an EventSource would send to resume."""
         return self.parser.id
 
     async def retry(self, count: int, *, within: float = 20.0) -> int:
-        """Wait for the so-manieth `retry` line: its milliseconds."""
+        """Wait for the `retry` line of that number, counted from 1, and return its milliseconds."""
         await self._until(lambda: len(self.parser.retries) >= count, "retry line", within)
         return self.parser.retries[count - 1]
 
-    async def leave(self) -> None:
-        """Close from our side."""
+    async def disconnect(self) -> None:
+        """Close the connection from this side."""
         self._reader.cancel()
         await asyncio.wait([self._reader])
         await self.response.aclose()
@@ -54,12 +54,12 @@ class Stream(Inbox):
             async for chunk in self.response.aiter_raw():
                 for event in self.parser.feed(chunk):
                     self._take(event.type, event.data, event.id)
-                self._news.set()  # for a line that is no event
-            self.close(END_OF_STREAM, "")
+                self._arrived.set()  # also for a line that belongs to no event
+            self.mark_closed(END_OF_STREAM, "")
         except httpx.HTTPError as error:
-            self.close(END_OF_STREAM, type(error).__name__)
+            self.mark_closed(END_OF_STREAM, type(error).__name__)
         except BaseException as error:
-            self.close(END_OF_STREAM, f"the client gave up: {error!r}")
+            self.mark_closed(END_OF_STREAM, f"the client gave up: {error!r}")
             raise
 
     def _take(self, name: str, data: str, id_: str) -> None:
@@ -74,7 +74,7 @@ class Stream(Inbox):
         if name == "hello":
             self._hello_ids = list(self.parser.ids)
             assert self._hello_ids in ([], [str(payload["seq"])])
-        # No other named event sets an id: what a browser would resume from stays the last notification's.
+        # No other named event sets an id: a browser would resume from the last notification.
         assert self.parser.ids == [*self._hello_ids, *(str(seq) for seq in self.seqs)]
 
 
@@ -82,7 +82,7 @@ class Stream(Inbox):
 async def streaming(
     client: httpx.AsyncClient, url: str, name: str, contract: Contract, headers: dict[str, str]
 ) -> AsyncIterator[Stream]:
-    """An open stream for as long as the block runs. Raises Refused with the answer where it is not a 200."""
+    """A stream that is open while the block runs. Raises Refused with the response if its status is not 200."""
     async with client.stream("GET", url, headers=headers, timeout=httpx.Timeout(20.0, read=None)) as response:
         if response.status_code != 200:
             await response.aread()

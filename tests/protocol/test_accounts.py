@@ -8,16 +8,16 @@ import jwt
 import pytest
 
 from tests.conftest import SECRET
-from tests.protocol.world import PASSWORD_MARK, Json, World, is_id, is_time, problem
+from tests.protocol.clients import PASSWORD_MARK, Clients, Json, is_id, is_time, problem
 
 SIGNED_IN = {"user", "access_token", "refresh_token", "token_type", "expires_in"}
 PROFILE = {"id", "username", "display_name", "avatar"}
 
 
-async def test_register(world: World) -> None:
+async def test_register(clients: Clients) -> None:
     """Registering answers 201 with a profile and a pair of tokens, and signs in."""
     body = {"username": "Nguyễn".encode("ascii", "ignore").decode() + ".A_1", "password": PASSWORD_MARK}
-    answer = await world.call("POST", "/auth/register", json=body | {"display_name": "  Nguyễn Ăn "})
+    answer = await clients.call("POST", "/auth/register", json=body | {"display_name": "  Nguyễn Ăn "})
     assert 201 == answer.status_code
     assert "application/json" == answer.headers["content-type"]
     signed_in = answer.json()
@@ -28,13 +28,13 @@ async def test_register(world: World) -> None:
     assert is_id(user["id"])
     assert body["username"].lower() == user["username"], "case folded"
     assert ("Nguyễn Ăn", None) == (user["display_name"], user["avatar"])
-    me = await world.call("GET", "/users/me", headers={"Authorization": f"Bearer {signed_in['access_token']}"})
+    me = await clients.call("GET", "/users/me", headers={"Authorization": f"Bearer {signed_in['access_token']}"})
     assert user == me.json()
 
 
-async def test_access_token_claims(world: World) -> None:
+async def test_access_token_claims(clients: Clients) -> None:
     """Both tokens are JWTs with the claims that the contract names."""
-    anna = await world.person()
+    anna = await clients.user()
     for token, scope, lifetime in (
         (anna.token, "access_token", 900),
         (anna.refresh_token, "refresh_token", 30 * 86400),
@@ -46,44 +46,46 @@ async def test_access_token_claims(world: World) -> None:
         assert abs(time.time() - claims["iat"]) < 30
 
 
-async def test_a_name_is_taken_once(world: World) -> None:
+async def test_a_name_is_taken_once(clients: Clients) -> None:
     """A username in use, in whatever case, is refused, and the account that has it is as it was."""
-    anna = await world.person()
+    anna = await clients.user()
     body = {"username": anna.username.upper(), "password": PASSWORD_MARK}
-    problem(await world.call("POST", "/auth/register", json=body), 409, "username_taken")
-    await anna.device()
+    problem(await clients.call("POST", "/auth/register", json=body), 409, "username_taken")
+    await anna.sign_in_again()
 
 
-async def test_a_name_is_taken_once_at_once(any_world: World) -> None:
+async def test_a_name_is_taken_once_at_once(any_clients: Clients) -> None:
     """Of ten who register the same name at once, one gets it."""
     body = {"username": f"same.{uuid4().hex[:20]}", "password": PASSWORD_MARK}
-    answers = await asyncio.gather(*(any_world.call("POST", "/auth/register", json=body) for _ in range(10)))
+    answers = await asyncio.gather(*(any_clients.call("POST", "/auth/register", json=body) for _ in range(10)))
     assert [201] + [409] * 9 == sorted(answer.status_code for answer in answers)
 
 
-async def test_login(world: World) -> None:
+async def test_login(clients: Clients) -> None:
     """Signing in takes the name in any case and begins another session."""
-    anna = await world.person()
+    anna = await clients.user()
     body = {"username": anna.username.upper(), "password": anna.password}
-    answer = await world.call("POST", "/auth/login", json=body)
+    answer = await clients.call("POST", "/auth/login", json=body)
     assert 200 == answer.status_code
     assert SIGNED_IN == set(answer.json())
     assert anna.profile == answer.json()["user"]
 
 
-async def test_bad_credentials(world: World) -> None:
+async def test_bad_credentials(clients: Clients) -> None:
     """A wrong name and a wrong password get the very same answer."""
-    anna = await world.person()
-    wrong_password = await world.call("POST", "/auth/login", json={"username": anna.username, "password": "wrong-one"})
-    wrong_name = await world.call("POST", "/auth/login", json={"username": "nobody.here", "password": anna.password})
+    anna = await clients.user()
+    wrong_password = await clients.call(
+        "POST", "/auth/login", json={"username": anna.username, "password": "wrong-one"}
+    )
+    wrong_name = await clients.call("POST", "/auth/login", json={"username": "nobody.here", "password": anna.password})
     assert problem(wrong_password, 401, "bad_credentials") == problem(wrong_name, 401, "bad_credentials")
 
 
-async def test_refresh_gives_a_new_pair(world: World) -> None:
+async def test_refresh_gives_a_new_pair(clients: Clients) -> None:
     """A refresh answers like a sign-in, with other tokens of the same session; the access token before stays good."""
-    anna = await world.person()
+    anna = await clients.user()
     before = anna.token, anna.refresh_token
-    answer = await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
+    answer = await clients.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
     assert 200 == answer.status_code
     assert SIGNED_IN == set(answer.json())
     assert anna.profile == answer.json()["user"]
@@ -94,108 +96,110 @@ async def test_refresh_gives_a_new_pair(world: World) -> None:
     await anna.get("/users/me")
 
 
-async def refresh(world: World, token: str) -> Json:
-    answer = await world.call("POST", "/auth/refresh", json={"refresh_token": token})
+async def refresh(clients: Clients, token: str) -> Json:
+    answer = await clients.call("POST", "/auth/refresh", json={"refresh_token": token})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-async def test_a_refresh_whose_answer_was_lost_is_repeated(any_world: World) -> None:
+async def test_a_refresh_whose_answer_was_lost_is_repeated(any_clients: Clients) -> None:
     """The old refresh token works again, also eight times at once, and every pair that comes of it is good."""
-    anna = await any_world.person()
-    pairs = await asyncio.gather(*(refresh(any_world, anna.refresh_token) for _ in range(8)))
+    anna = await any_clients.user()
+    pairs = await asyncio.gather(*(refresh(any_clients, anna.refresh_token) for _ in range(8)))
     assert 8 == len({pair["refresh_token"] for pair in pairs})
-    pairs.append(await refresh(any_world, anna.refresh_token))
+    pairs.append(await refresh(any_clients, anna.refresh_token))
     for pair in pairs:
         anna.take_tokens(pair)
         await anna.get("/users/me")
     # The next generation: tabs that each hold another of these pairs refresh at once.
-    for pair in await asyncio.gather(*(refresh(any_world, pair["refresh_token"]) for pair in pairs)):
+    for pair in await asyncio.gather(*(refresh(any_clients, pair["refresh_token"]) for pair in pairs)):
         anna.take_tokens(pair)
         await anna.get("/users/me")
     assert 1 == len((await anna.get("/auth/sessions"))["items"])
 
 
-async def test_a_refresh_token_whose_successor_was_used_ends_the_session(world: World) -> None:
+async def test_a_refresh_token_whose_successor_was_used_ends_the_session(clients: Clients) -> None:
     """Shown again, it revokes the session: its tokens, sockets, and streams; no other session."""
-    anna = await world.person()
-    other = await anna.device()
+    anna = await clients.user()
+    other = await anna.sign_in_again()
     first = anna.refresh_token
     await anna.refresh()
     await anna.refresh()
-    socket, elsewhere = await anna.chat(), await other.chat()
-    again = await world.call("POST", "/auth/refresh", json={"refresh_token": first})
+    socket, elsewhere = await anna.chat_socket(), await other.chat_socket()
+    again = await clients.call("POST", "/auth/refresh", json={"refresh_token": first})
     problem(again, 401, "token_revoked")
     assert (1008, "token_revoked") == await socket.closed()
-    await anna.refused(401, "token_revoked", "GET", "/users/me")
-    newer = await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
+    await anna.expect_error(401, "token_revoked", "GET", "/users/me")
+    newer = await clients.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
     problem(newer, 401, "token_revoked")
     await other.get("/users/me")
-    await elsewhere.fence()
+    await elsewhere.flush()
 
 
-async def test_logout(world: World) -> None:
+async def test_logout(clients: Clients) -> None:
     """Signing out answers 204 and ends this session everywhere, and only this one."""
-    anna = await world.person()
-    other = await anna.device()
-    socket, notifications, stream = await anna.chat(), await anna.notification_socket(), await anna.stream()
-    elsewhere = await other.chat()
+    anna = await clients.user()
+    other = await anna.sign_in_again()
+    socket, notifications, stream = await anna.chat_socket(), await anna.notification_socket(), await anna.stream()
+    elsewhere = await other.chat_socket()
     answer = await anna.call("POST", "/auth/logout")
     assert (204, b"") == (answer.status_code, answer.content)
     assert (1008, "token_revoked") == await socket.closed()
     assert (1008, "token_revoked") == await notifications.closed()
     await stream.closed()
-    await anna.refused(401, "token_revoked", "GET", "/users/me")
-    problem(await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token}), 401, "token_revoked")
-    await elsewhere.fence()
+    await anna.expect_error(401, "token_revoked", "GET", "/users/me")
+    problem(
+        await clients.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token}), 401, "token_revoked"
+    )
+    await elsewhere.flush()
     await other.get("/users/me")
 
 
-async def test_change_of_password(world: World) -> None:
+async def test_change_of_password(clients: Clients) -> None:
     """The session that changes it goes on with a new pair, every other one ends, and only the new password signs in."""
-    anna = await world.person()
-    other = await anna.device()
-    here, there = await anna.chat(), await other.chat()
+    anna = await clients.user()
+    other = await anna.sign_in_again()
+    here, there = await anna.chat_socket(), await other.chat_socket()
     body = {"current_password": anna.password, "new_password": f"{PASSWORD_MARK}-new"}
     answer = await anna.call("POST", "/auth/password", body)
     assert 200 == answer.status_code
     assert SIGNED_IN == set(answer.json())
     assert anna.profile == answer.json()["user"]
     assert (1008, "token_revoked") == await there.closed()
-    await other.refused(401, "token_revoked", "GET", "/users/me")
+    await other.expect_error(401, "token_revoked", "GET", "/users/me")
     problem(
-        await world.call("POST", "/auth/refresh", json={"refresh_token": other.refresh_token}), 401, "token_revoked"
+        await clients.call("POST", "/auth/refresh", json={"refresh_token": other.refresh_token}), 401, "token_revoked"
     )
-    await here.fence()
-    await anna.refused(401, "token_revoked", "GET", "/users/me")
-    earlier = await world.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
+    await here.flush()
+    await anna.expect_error(401, "token_revoked", "GET", "/users/me")
+    earlier = await clients.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
     problem(earlier, 401, "token_revoked")
     anna.take_tokens(answer.json())
     await anna.get("/users/me")
-    await here.ask("authenticate", token=anna.token)
+    await here.request("authenticate", token=anna.token)
     await anna.refresh()
     assert 1 == len((await anna.get("/auth/sessions"))["items"])
-    old = await world.call("POST", "/auth/login", json={"username": anna.username, "password": anna.password})
+    old = await clients.call("POST", "/auth/login", json={"username": anna.username, "password": anna.password})
     problem(old, 401, "bad_credentials")
     anna.password = body["new_password"]
-    await anna.device()
+    await anna.sign_in_again()
 
 
-async def test_change_of_password_needs_the_current_one(world: World) -> None:
+async def test_change_of_password_needs_the_current_one(clients: Clients) -> None:
     """A wrong current password changes nothing and ends nothing."""
-    anna = await world.person()
-    other = await anna.device()
+    anna = await clients.user()
+    other = await anna.sign_in_again()
     body = {"current_password": "not-this-one", "new_password": f"{PASSWORD_MARK}-new"}
-    await anna.refused(401, "bad_credentials", "POST", "/auth/password", body)
+    await anna.expect_error(401, "bad_credentials", "POST", "/auth/password", body)
     await other.get("/users/me")
-    await anna.device()
+    await anna.sign_in_again()
 
 
-async def test_sessions(world: World) -> None:
+async def test_sessions(clients: Clients) -> None:
     """One's devices are listed, each with its times and which is the asking one; one can be ended from another."""
-    anna = await world.person()
-    other = await anna.device()
-    socket = await other.chat()
+    anna = await clients.user()
+    other = await anna.sign_in_again()
+    socket = await other.chat_socket()
     page = await anna.get("/auth/sessions")
     assert 2 == len(page["items"])
     for session in page["items"]:
@@ -205,14 +209,14 @@ async def test_sessions(world: World) -> None:
     (theirs,) = (session["id"] for session in page["items"] if not session["current"])
     assert None is await anna.delete(f"/auth/sessions/{theirs}")
     assert (1008, "token_revoked") == await socket.closed()
-    await other.refused(401, "token_revoked", "GET", "/users/me")
+    await other.expect_error(401, "token_revoked", "GET", "/users/me")
     assert [True] == [session["current"] for session in (await anna.get("/auth/sessions"))["items"]]
-    await anna.refused(404, "not_found", "DELETE", f"/auth/sessions/{theirs}")
+    await anna.expect_error(404, "not_found", "DELETE", f"/auth/sessions/{theirs}")
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer"])
-async def test_the_scheme_has_no_case(world: World, scheme: str) -> None:
+async def test_the_scheme_has_no_case(clients: Clients, scheme: str) -> None:
     """RFC 9110, 11.1: the name of an authentication scheme is case-insensitive."""
-    anna = await world.person()
-    answer = await world.call("GET", "/users/me", headers={"Authorization": f"{scheme} {anna.token}"})
+    anna = await clients.user()
+    answer = await clients.call("GET", "/users/me", headers={"Authorization": f"{scheme} {anna.token}"})
     assert 200 == answer.status_code

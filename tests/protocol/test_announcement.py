@@ -1,50 +1,41 @@
-"""`python -m service announce`: a word from the operator to everyone."""
+"""`python -m service announce`, as connected clients see it."""
 
-import asyncio
-import sys
+from pathlib import Path
 
 import pytest
 
-from tests.protocol.processes import spread
-from tests.protocol.world import World
-from tests.running import ROOT
+from config.settings import Settings
+from service.commands.announce import CannotAnnounce, announce
+from tests.conftest import SECRET
+from tests.protocol.clients import Clients
+from tests.protocol.worker_lookup import one_per_worker
 
 
-async def announce(world: World, text: str) -> tuple[int, str]:
-    """The command, in the environment of the server: its exit code and what it printed."""
-    environ = {}
-    with open(f"/proc/{world.server.pid}/environ", "rb") as file:
-        for entry in file.read().split(b"\0"):
-            name, _, value = entry.decode().partition("=")
-            environ[name] = value
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service", "announce", text),
-        cwd=ROOT,
-        env=environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+async def announce_on(clients: Clients, text: str) -> None:
+    """Run the command with the datastores of the clients' server."""
+    entries = Path(f"/proc/{clients.server.pid}/environ").read_text().split("\0")
+    variables = dict(entry.split("=", 1) for entry in entries if "=" in entry)
+    settings = Settings(
+        data_dir=Path(variables["DATA_DIR"]), redis_url=variables.get("REDIS_URL") or None, jwt_secret=SECRET
     )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    await announce(settings, text)
 
 
-async def test_everyone_hears_it(spread_world: World) -> None:
-    """Every chat socket on every worker gets the text."""
-    anna, ben = await spread_world.people(2)
-    sockets = [*(await spread(spread_world.server, anna.chat, 3)).values(), await ben.chat()]
-    code, output = await announce(spread_world, "Mười phút nữa 🔧")
-    assert 0 == code, output
+async def test_every_chat_socket_on_every_worker_gets_an_announcement(multi_worker_clients: Clients) -> None:
+    anna, ben = await multi_worker_clients.users(2)
+    sockets = [
+        *(await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)).values(),
+        await ben.chat_socket(),
+    ]
+    await announce_on(multi_worker_clients, "Mười phút nữa 🔧")
     for socket in sockets:
         assert {"type": "announcement", "data": {"message": "Mười phút nữa 🔧"}} == await socket.event("announcement")
 
 
 @pytest.mark.parametrize("text", ["", "  "])
-async def test_it_needs_words(world: World, text: str) -> None:
-    """An empty announcement is refused with one line, and nobody hears of it."""
-    socket = await (await world.person()).chat()
-    code, output = await announce(world, text)
-    assert code != 0
-    assert 1 == len(output.strip().splitlines())
-    await socket.fence()
-    assert [] == socket.left("announcement")
+async def test_an_empty_announcement_is_rejected_and_reaches_nobody(clients: Clients, text: str) -> None:
+    socket = await (await clients.user()).chat_socket()
+    with pytest.raises(CannotAnnounce):
+        await announce_on(clients, text)
+    await socket.flush()
+    assert [] == socket.remaining("announcement")

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from tests.protocol.world import PASSWORD_MARK, Json, Person, words
+from tests.protocol.clients import PASSWORD_MARK, Json, User, unique_text
 
 OPERATORS: list[Json] = [{"$gt": ""}, {"$ne": None}, {"$where": "1"}, {"$regex": ".*"}]
 WRONG_TYPES: list[Json] = [None, True, 1, 1.5, [], ["x"], {}]
@@ -39,10 +39,10 @@ class Body:
         return bodies
 
 
-async def bodies_of(anna: Person, ben: Person) -> list[Body]:
-    group = await anna.talk(ben, title="A group")
-    message = await anna.say(group)
-    post = await anna.publish()
+async def bodies_of(anna: User, ben: User) -> list[Body]:
+    group = await anna.start_conversation(ben, title="A group")
+    message = await anna.send_message(group)
+    post = await anna.create_post()
     in_group = f"/conversations/{group}"
     password = f"{PASSWORD_MARK}-x"
     name = f"x{anna.username[:20]}"
@@ -63,16 +63,16 @@ async def bodies_of(anna: Person, ben: Person) -> list[Body]:
         Body("POST", f"{in_group}/participants", {}, {"user_ids": [ben.id]}),
         Body(
             *("POST", f"{in_group}/messages"),
-            {"content": words(), "nonce": "n", "reply_to": message["id"]},
+            {"content": unique_text(), "nonce": "n", "reply_to": message["id"]},
             None,
             "nonce reply_to",
         ),
-        Body("PATCH", f"{in_group}/messages/{message['id']}", {"content": words()}),
+        Body("PATCH", f"{in_group}/messages/{message['id']}", {"content": unique_text()}),
         Body("PUT", f"{in_group}/read", {}, {"seq": 1}),
-        Body("POST", "/posts", {"content": words()}),
+        Body("POST", "/posts", {"content": unique_text()}),
         Body(
             *("POST", f"/posts/{post}/comments"),
-            {"content": words(), "nonce": "n", "parent_id": post},
+            {"content": unique_text(), "nonce": "n", "parent_id": post},
             None,
             "nonce parent_id",
         ),
@@ -80,7 +80,7 @@ async def bodies_of(anna: Person, ben: Person) -> list[Body]:
     ]
 
 
-async def test_wrong_bodies(anna: Person, ben: Person) -> None:
+async def test_wrong_bodies(anna: User, ben: User) -> None:
     """A field of another type, an operator of the database in it, an unknown field: 422 that names it, nothing done."""
     found = []
     for body in await bodies_of(anna, ben):
@@ -92,38 +92,38 @@ async def test_wrong_bodies(anna: Person, ben: Person) -> None:
                 found.append((body.method, body.path, wrong, answer.status_code, named))
         assert before == (await ben.get("/conversations"), await anna.get("/users/me"), await anna.get("/posts"))
     assert [] == found
-    await anna.device()
+    await anna.sign_in_again()
 
 
-async def test_missing_fields(anna: Person, ben: Person) -> None:
+async def test_missing_fields(anna: User, ben: User) -> None:
     """A body without a field that is required names what is missing."""
     required = {"username", "password", "refresh_token", "current_password", "new_password", "content"}
     required |= {"participant_ids", "user_ids", "seq", "up_to_seq"}
     for body in await bodies_of(anna, ben):
         for field in required & set(body.right):
             less = {name: value for name, value in body.right.items() if name != field}
-            problem = await anna.refused(422, "validation_failed", body.method, body.path, less)
+            problem = await anna.expect_error(422, "validation_failed", body.method, body.path, less)
             assert [field] == [error["field"] for error in problem["errors"]]
 
 
-async def test_what_is_no_json(anna: Person, ben: Person) -> None:
+async def test_what_is_no_json(anna: User, ben: User) -> None:
     """A body that cannot be read as JSON is told apart from one that says the wrong thing."""
     for body in await bodies_of(anna, ben):
         for raw in (b"", b"{", b"{'a': 1}", b'{"a": NaN}', b"\xff\xfe", b'{"content": "\xff"}', b"{} {}", b"[" * 5000):
             headers = anna.bearer | {"Content-Type": "application/json"}
-            answer = await anna.world.call(body.method, body.path, headers=headers, content=raw)
+            answer = await anna.clients.call(body.method, body.path, headers=headers, content=raw)
             assert 400 <= answer.status_code < 500, (body.path, raw[:20], answer.text)
             assert answer.json()["code"] in ("malformed_json", "validation_failed"), (body.path, raw[:20], answer.text)
         headers = anna.bearer | {"Content-Type": "application/json"}
-        answer = await anna.world.call(body.method, body.path, headers=headers, content=b"{")
+        answer = await anna.clients.call(body.method, body.path, headers=headers, content=b"{")
         assert (400, "malformed_json") == (answer.status_code, answer.json()["code"])
 
 
-async def test_a_body_that_is_too_large(anna: Person, ben: Person) -> None:
+async def test_a_body_that_is_too_large(anna: User, ben: User) -> None:
     """A body beyond all sense is 413, whether its length was announced or not, and the next request is answered."""
     for body in await bodies_of(anna, ben):
         large = {**body.right, next(iter(body.right)): "x" * 70_000}
-        await anna.refused(413, "too_large", body.method, body.path, large)
+        await anna.expect_error(413, "too_large", body.method, body.path, large)
     headers = anna.bearer | {"Content-Type": "application/json"}
 
     async def chunks() -> Any:
@@ -133,7 +133,7 @@ async def test_a_body_that_is_too_large(anna: Person, ben: Person) -> None:
         yield b'"}'
 
     try:
-        answer = await anna.world.call("POST", "/posts", headers=headers, content=chunks())
+        answer = await anna.clients.call("POST", "/posts", headers=headers, content=chunks())
     except httpx.TransportError:
         pass  # The server has answered and closed while this client was still sending, and did not look.
     else:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.protocol.world import NO_ID, Person, World, is_id, is_time
+from tests.protocol.clients import NO_ID, Clients, User, is_id, is_time
 
 CONVERSATION = {
     "id",
@@ -21,9 +21,9 @@ CONVERSATION = {
 }
 
 
-async def test_direct_conversation(world: World) -> None:
+async def test_direct_conversation(clients: Clients) -> None:
     """Two people without a title have one conversation: 201 for the first who asks, then 200, from either side."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     first = await anna.call("POST", "/conversations", {"participant_ids": [ben.id]})
     assert 201 == first.status_code
     conversation = first.json()
@@ -41,9 +41,9 @@ async def test_direct_conversation(world: World) -> None:
     assert (200, conversation["id"]) == (named_oneself_too.status_code, named_oneself_too.json()["id"])
 
 
-async def test_a_direct_conversation_is_made_once(any_world: World) -> None:
+async def test_a_direct_conversation_is_made_once(any_clients: Clients) -> None:
     """Twenty requests at once, from both sides, make one conversation, and exactly one of them hears 201."""
-    anna, ben = await any_world.people(2)
+    anna, ben = await any_clients.users(2)
     pairs = [(anna, ben), (ben, anna)] * 10
     answers = await asyncio.gather(
         *(person.call("POST", "/conversations", {"participant_ids": [other.id]}) for person, other in pairs)
@@ -52,20 +52,24 @@ async def test_a_direct_conversation_is_made_once(any_world: World) -> None:
     assert [200] * 19 + [201] == sorted(answer.status_code for answer in answers)
 
 
-async def test_group(world: World) -> None:
+async def test_group(clients: Clients) -> None:
     """With a title, or more than two people, it is a group: each time a conversation of its own."""
-    anna, ben, cleo = await world.people(3)
-    direct = await anna.talk(ben)
-    groups = [await anna.talk(ben, title="Just us"), await anna.talk(ben, title="Just us"), await anna.talk(ben, cleo)]
+    anna, ben, cleo = await clients.users(3)
+    direct = await anna.start_conversation(ben)
+    groups = [
+        await anna.start_conversation(ben, title="Just us"),
+        await anna.start_conversation(ben, title="Just us"),
+        await anna.start_conversation(ben, cleo),
+    ]
     assert 4 == len({direct, *groups})
     group = await cleo.get(f"/conversations/{groups[2]}")
     assert {anna.id, ben.id, cleo.id} == set(group["participant_ids"])
     assert "group" == group["kind"]
 
 
-async def test_no_conversation_with_nobody(world: World) -> None:
+async def test_no_conversation_with_nobody(clients: Clients) -> None:
     """A participant who does not exist, and none but oneself, make no conversation."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     for participants in ([NO_ID], [ben.id, NO_ID], [anna.id], []):
         answer = await anna.call("POST", "/conversations", {"participant_ids": participants})
         assert answer.status_code in (404, 422), participants
@@ -73,12 +77,12 @@ async def test_no_conversation_with_nobody(world: World) -> None:
     assert [] == (await ben.get("/conversations"))["items"]
 
 
-async def test_the_list(world: World) -> None:
+async def test_the_list(clients: Clients) -> None:
     """Newest activity first, each item as its own call shows it, with what was said last and how much is unread."""
-    anna, ben, cleo = await world.people(3)
-    with_ben, with_cleo = await anna.talk(ben), await anna.talk(cleo)
+    anna, ben, cleo = await clients.users(3)
+    with_ben, with_cleo = await anna.start_conversation(ben), await anna.start_conversation(cleo)
     for _ in range(3):
-        last = await anna.say(with_ben)
+        last = await anna.send_message(with_ben)
     page = await ben.get("/conversations")
     assert None is page["next"]
     (item,) = page["items"]
@@ -87,24 +91,24 @@ async def test_the_list(world: World) -> None:
     assert [3, 3, 3, 0] == [item[name] for name in ("unread_count", "last_seq", "last_rev", "last_read_seq")]
     assert item == await ben.get(f"/conversations/{with_ben}")
     assert [with_ben, with_cleo] == [one["id"] for one in (await anna.get("/conversations"))["items"]]
-    await cleo.say(with_cleo)
+    await cleo.send_message(with_cleo)
     assert [with_cleo, with_ben] == [one["id"] for one in (await anna.get("/conversations"))["items"]]
 
 
-async def test_one_has_read_what_one_says(world: World) -> None:
+async def test_one_has_read_what_one_says(clients: Clients) -> None:
     """The sender's own messages are not unread to the sender."""
-    anna, ben = await world.people(2)
-    conversation = await anna.talk(ben)
-    await ben.say(conversation)
-    await anna.say(conversation)
+    anna, ben = await clients.users(2)
+    conversation = await anna.start_conversation(ben)
+    await ben.send_message(conversation)
+    await anna.send_message(conversation)
     assert 0 == (await anna.get(f"/conversations/{conversation}"))["unread_count"]
     assert 1 == (await ben.get(f"/conversations/{conversation}"))["unread_count"]
 
 
-async def test_paging_the_list(world: World) -> None:
+async def test_paging_the_list(clients: Clients) -> None:
     """Pages have no overlap and no hole, every conversation comes once in order, and `next` is null at the end."""
-    anna, *others = await world.people(8)
-    made = [await anna.talk(other) for other in others]
+    anna, *others = await clients.users(8)
+    made = [await anna.start_conversation(other) for other in others]
     for limit in (1, 3, 7, 30):
         listed = [item["id"] async for item in anna.pages("/conversations", "before", limit=limit)]
         assert made[::-1] == listed
@@ -112,11 +116,11 @@ async def test_paging_the_list(world: World) -> None:
         assert 422 == (await anna.call("GET", "/conversations", params={"before": cursor})).status_code, cursor
 
 
-async def test_title(world: World) -> None:
+async def test_title(clients: Clients) -> None:
     """A new title is everyone's, and is told to every device of everyone."""
-    anna, ben = await world.people(2)
-    group = await anna.talk(ben, title="Before")
-    sockets = [await anna.chat(), await ben.chat()]
+    anna, ben = await clients.users(2)
+    group = await anna.start_conversation(ben, title="Before")
+    sockets = [await anna.chat_socket(), await ben.chat_socket()]
     changed = await anna.patch(f"/conversations/{group}", {"title": " After "})
     assert ("After", CONVERSATION) == (changed["title"], set(changed))
     for socket in sockets:
@@ -126,34 +130,34 @@ async def test_title(world: World) -> None:
     assert "After" == (await ben.get(f"/conversations/{group}"))["title"]
 
 
-async def test_a_direct_conversation_stays_of_two(world: World) -> None:
+async def test_a_direct_conversation_stays_of_two(clients: Clients) -> None:
     """Nobody is added to, taken out of, or leaves a direct conversation, and it has no title: both see it, so 403."""
-    anna, ben, cleo = await world.people(3)
-    direct = f"/conversations/{await anna.talk(ben)}"
-    await anna.refused(403, "forbidden", "POST", f"{direct}/participants", {"user_ids": [cleo.id]})
-    await anna.refused(403, "forbidden", "DELETE", f"{direct}/participants/{ben.id}")
-    await anna.refused(403, "forbidden", "DELETE", f"{direct}/participants/{anna.id}")
-    await anna.refused(403, "forbidden", "PATCH", direct, {"title": "Ours"})
+    anna, ben, cleo = await clients.users(3)
+    direct = f"/conversations/{await anna.start_conversation(ben)}"
+    await anna.expect_error(403, "forbidden", "POST", f"{direct}/participants", {"user_ids": [cleo.id]})
+    await anna.expect_error(403, "forbidden", "DELETE", f"{direct}/participants/{ben.id}")
+    await anna.expect_error(403, "forbidden", "DELETE", f"{direct}/participants/{anna.id}")
+    await anna.expect_error(403, "forbidden", "PATCH", direct, {"title": "Ours"})
     assert {anna.id, ben.id} == set((await anna.get(direct))["participant_ids"])
 
 
-async def test_participants(world: World) -> None:
+async def test_participants(clients: Clients) -> None:
     """Who is added sees the group from then on and hears of it at once; who is taken out, or leaves, no longer does."""
-    anna, ben, cleo = await world.people(3)
-    group = await anna.talk(ben, title="A group")
-    await anna.say(group)
-    await cleo.refused(404, "not_found", "GET", f"/conversations/{group}")
-    hers, his = await cleo.chat(), await ben.chat()
+    anna, ben, cleo = await clients.users(3)
+    group = await anna.start_conversation(ben, title="A group")
+    await anna.send_message(group)
+    await cleo.expect_error(404, "not_found", "GET", f"/conversations/{group}")
+    hers, his = await cleo.chat_socket(), await ben.chat_socket()
     added = await anna.post(f"/conversations/{group}/participants", {"user_ids": [cleo.id, ben.id]})
     assert {anna.id, ben.id, cleo.id} == set(added["participant_ids"])
     for socket in (hers, his):
         event = await socket.event("conversation_updated")
         assert cleo.id in event["data"]["participant_ids"]
-    await anna.say(group)
+    await anna.send_message(group)
     assert group == (await hers.event("new_message"))["conversation_id"]
     await cleo.delete(f"/conversations/{group}/participants/{cleo.id}")
     assert {"type": "conversation_removed", "conversation_id": group} == await hers.event("conversation_removed")
-    await cleo.refused(404, "not_found", "GET", f"/conversations/{group}")
+    await cleo.expect_error(404, "not_found", "GET", f"/conversations/{group}")
     event = await his.event("conversation_updated", lambda event: cleo.id not in event["data"]["participant_ids"])
     assert {anna.id, ben.id} == set(event["data"]["participant_ids"])
     await anna.delete(f"/conversations/{group}/participants/{ben.id}")
@@ -161,72 +165,72 @@ async def test_participants(world: World) -> None:
     assert [anna.id] == (await anna.get(f"/conversations/{group}"))["participant_ids"]
 
 
-async def test_who_may_take_whom_out(world: World) -> None:
+async def test_who_may_take_whom_out(clients: Clients) -> None:
     """A participant who did not make the group may leave, but takes no other out; nobody takes out who is not in."""
-    anna, ben, cleo = await world.people(3)
-    group = f"/conversations/{await anna.talk(ben, cleo)}"
-    await ben.refused(403, "forbidden", "DELETE", f"{group}/participants/{cleo.id}")
+    anna, ben, cleo = await clients.users(3)
+    group = f"/conversations/{await anna.start_conversation(ben, cleo)}"
+    await ben.expect_error(403, "forbidden", "DELETE", f"{group}/participants/{cleo.id}")
     assert {anna.id, ben.id, cleo.id} == set((await ben.get(group))["participant_ids"])
-    await anna.refused(404, "not_found", "DELETE", f"{group}/participants/{NO_ID}")
+    await anna.expect_error(404, "not_found", "DELETE", f"{group}/participants/{NO_ID}")
     await ben.delete(f"{group}/participants/{ben.id}")
-    await anna.refused(404, "not_found", "DELETE", f"{group}/participants/{ben.id}")
+    await anna.expect_error(404, "not_found", "DELETE", f"{group}/participants/{ben.id}")
 
 
-async def test_the_owner_leaves(world: World) -> None:
+async def test_the_owner_leaves(clients: Clients) -> None:
     """A group goes on without the one who made it, and someone else takes others out then; empty, it is not there."""
-    anna, ben, cleo = await world.people(3)
-    group = f"/conversations/{await anna.talk(ben, cleo)}"
+    anna, ben, cleo = await clients.users(3)
+    group = f"/conversations/{await anna.start_conversation(ben, cleo)}"
     await anna.delete(f"{group}/participants/{anna.id}")
-    await anna.refused(404, "not_found", "GET", group)
+    await anna.expect_error(404, "not_found", "GET", group)
     left = await ben.get(group)
     assert {ben.id, cleo.id} == set(left["participant_ids"])
     owner, other = (ben, cleo) if left["owner_id"] == ben.id else (cleo, ben)
     assert owner.id == left["owner_id"]
     await owner.delete(f"{group}/participants/{other.id}")
     await owner.delete(f"{group}/participants/{owner.id}")
-    await owner.refused(404, "not_found", "GET", group)
-    await owner.refused(404, "not_found", "POST", f"{group}/messages", {"content": "x"})
+    await owner.expect_error(404, "not_found", "GET", group)
+    await owner.expect_error(404, "not_found", "POST", f"{group}/messages", {"content": "x"})
 
 
-async def test_who_cannot_be_added(world: World) -> None:
+async def test_who_cannot_be_added(clients: Clients) -> None:
     """Nobody is added who does not exist, and then nobody else of the same call."""
-    anna, ben, cleo = await world.people(3)
-    group = f"/conversations/{await anna.talk(ben, title='Group')}"
+    anna, ben, cleo = await clients.users(3)
+    group = f"/conversations/{await anna.start_conversation(ben, title='Group')}"
     answer = await anna.call("POST", f"{group}/participants", {"user_ids": [cleo.id, NO_ID]})
     assert answer.status_code in (404, 422)
     assert {anna.id, ben.id} == set((await anna.get(group))["participant_ids"])
-    await cleo.refused(404, "not_found", "GET", group)
+    await cleo.expect_error(404, "not_found", "GET", group)
 
 
-async def test_one_title_in_the_end(any_world: World) -> None:
+async def test_one_title_in_the_end(any_clients: Clients) -> None:
     """Renamed by several at once, a group has the same title in the end on every device as it has in truth."""
-    people = await any_world.people(3)
-    group = await people[0].talk(*people[1:])
-    sockets = [await person.chat() for person in people for _ in range(2)]
+    people = await any_clients.users(3)
+    group = await people[0].start_conversation(*people[1:])
+    sockets = [await person.chat_socket() for person in people for _ in range(2)]
 
-    async def rename(person: Person) -> None:
+    async def rename(person: User) -> None:
         for number in range(10):
             await person.patch(f"/conversations/{group}", {"title": f"{person.username} {number}"})
 
     await asyncio.gather(*(rename(person) for person in people))
-    await people[0].say(group)
+    await people[0].send_message(group)
     title = (await people[0].get(f"/conversations/{group}"))["title"]
     for socket in sockets:
         await socket.event("conversation_updated", lambda event: event["data"]["title"] == title)
         await socket.event("new_message")
-        last = [event["data"]["title"] for event in socket.seen if event["type"] == "conversation_updated"][-1]
+        last = [event["data"]["title"] for event in socket.received if event["type"] == "conversation_updated"][-1]
         assert title == last
 
 
-async def test_nothing_after_removal(any_world: World) -> None:
+async def test_nothing_after_removal(any_clients: Clients) -> None:
     """`conversation_removed` is the last that a socket hears of a conversation, while the others talk on and on."""
-    anna, ben, cleo = await any_world.people(3)
-    group, other = await anna.talk(ben, cleo), await anna.talk(ben)
-    socket = await ben.chat()
+    anna, ben, cleo = await any_clients.users(3)
+    group, other = await anna.start_conversation(ben, cleo), await anna.start_conversation(ben)
+    socket = await ben.chat_socket()
 
     async def chatter() -> None:
         for _ in range(15):
-            await cleo.say(group)
+            await cleo.send_message(group)
 
     async def rename() -> None:
         for number in range(15):
@@ -236,9 +240,9 @@ async def test_nothing_after_removal(any_world: World) -> None:
     await socket.event("new_message")
     await anna.delete(f"/conversations/{group}/participants/{ben.id}")
     await talking
-    await anna.say(other)
+    await anna.send_message(other)
     await socket.event("new_message", lambda event: event["conversation_id"] == other)
-    about = [event["type"] for event in socket.seen if event.get("conversation_id") == group]
+    about = [event["type"] for event in socket.received if event.get("conversation_id") == group]
     assert "conversation_removed" == about[-1], about
     assert 1 == about.count("conversation_removed")
     for type_, fields in {
@@ -246,17 +250,17 @@ async def test_nothing_after_removal(any_world: World) -> None:
         "read": {"seq": 1},
         "typing": {},
     }.items():
-        await socket.refused("not_found", type_, conversation_id=group, **fields)
+        await socket.expect_error("not_found", type_, conversation_id=group, **fields)
 
 
-async def test_back_again(world: World) -> None:
+async def test_back_again(clients: Clients) -> None:
     """Who is added once more hears of the conversation, and of all that is said in it, as before."""
-    anna, ben = await world.people(2)
-    group = await anna.talk(ben, title="Come and go")
-    socket = await ben.chat()
+    anna, ben = await clients.users(2)
+    group = await anna.start_conversation(ben, title="Come and go")
+    socket = await ben.chat_socket()
     for seq in range(1, 4):
         await anna.delete(f"/conversations/{group}/participants/{ben.id}")
         await socket.event("conversation_removed")
         await anna.post(f"/conversations/{group}/participants", {"user_ids": [ben.id]})
         await socket.event("conversation_updated")
-        assert seq == (await anna.say(group))["seq"] == (await socket.event("new_message"))["data"]["seq"]
+        assert seq == (await anna.send_message(group))["seq"] == (await socket.event("new_message"))["data"]["seq"]

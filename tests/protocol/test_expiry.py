@@ -7,71 +7,71 @@ from typing import Any
 import jwt
 
 from tests.conftest import SECRET
-from tests.protocol.world import Person, World, is_time
+from tests.protocol.clients import Clients, User, is_time
 
 
-def ending(person: Person, seconds: float) -> str:
+def ending(person: User, seconds: float) -> str:
     """The person's token as it would be so many seconds before its end."""
     claims: dict[str, Any] = jwt.decode(person.token, options={"verify_signature": False})
     return jwt.encode(claims | {"exp": int(time.time() + seconds)}, SECRET, "HS256")
 
 
-async def test_authenticate(world: World) -> None:
+async def test_authenticate(clients: Clients) -> None:
     """A fresh token keeps a socket open past the end of the first; the ack says until when."""
-    anna = await world.person()
+    anna = await clients.user()
     fresh, anna.token = anna.token, ending(anna, 3)
     began = time.time()
-    sockets = [await anna.chat(), await anna.notification_socket()]
+    sockets = [await anna.chat_socket(), await anna.notification_socket()]
     for socket in sockets:
         await socket.event("token_expiring")
-        await socket.ask("authenticate", token=ending(anna, 6))
+        await socket.request("authenticate", token=ending(anna, 6))
         await socket.event("token_expiring")
-        answer = await socket.ask("authenticate", token=fresh)
+        answer = await socket.request("authenticate", token=fresh)
         assert is_time(answer["data"]["token_expires_at"])
     await asyncio.sleep(began + 4.5 - time.time())  # past the first one's end, which nothing announces any more
     for socket in sockets:
-        await socket.fence()
+        await socket.flush()
         assert None is socket.end
-        assert [] == socket.left("token_expiring"), "it is no longer about to expire"
+        assert [] == socket.remaining("token_expiring"), "it is no longer about to expire"
 
 
-async def test_authenticate_refuses(world: World) -> None:
+async def test_authenticate_refuses(clients: Clients) -> None:
     """A bad token, a refresh token and another person's change nothing: the first one counts on."""
-    anna, ben = await world.people(2)
-    other = await anna.device()
+    anna, ben = await clients.users(2)
+    other = await anna.sign_in_again()
     await other.post("/auth/logout")
     good, anna.token = anna.token, ending(anna, 4)
-    sockets = [await anna.chat(), await anna.notification_socket()]
+    sockets = [await anna.chat_socket(), await anna.notification_socket()]
     for socket in sockets:
-        await socket.refused("token_invalid", "authenticate", token="garbage")
-        await socket.refused("token_invalid", "authenticate", token=anna.refresh_token)
-        await socket.refused("token_invalid", "authenticate", token=ben.token)
-        await socket.refused("token_expired", "authenticate", token=ending(anna, -5))
-        await socket.refused("token_revoked", "authenticate", token=other.token)
+        await socket.expect_error("token_invalid", "authenticate", token="garbage")
+        await socket.expect_error("token_invalid", "authenticate", token=anna.refresh_token)
+        await socket.expect_error("token_invalid", "authenticate", token=ben.token)
+        await socket.expect_error("token_expired", "authenticate", token=ending(anna, -5))
+        await socket.expect_error("token_revoked", "authenticate", token=other.token)
     for socket in sockets:
         assert (1008, "token_expired") == await socket.closed()
     anna.token = good
     await anna.get("/users/me")
 
 
-async def test_the_warning_comes_a_minute_ahead(world: World) -> None:
+async def test_the_warning_comes_a_minute_ahead(clients: Clients) -> None:
     """Of a token that has 62 seconds left the end is announced after two, not before."""
-    anna = await world.person()
+    anna = await clients.user()
     anna.token = ending(anna, 62.5)
     began = time.monotonic()
-    sockets = [await anna.chat(), await anna.notification_socket(), await anna.stream()]
+    sockets = [await anna.chat_socket(), await anna.notification_socket(), await anna.stream()]
     for socket in sockets:
         await socket.event("token_expiring")
         assert 0.5 < time.monotonic() - began < 6
 
 
-async def test_a_session_that_took_over(world: World) -> None:
+async def test_a_session_that_took_over(clients: Clients) -> None:
     """A socket lives with the session of the token it showed last: only that one's end closes it."""
-    anna = await world.person()
-    other = await anna.device()
-    socket = await anna.chat()
-    await socket.ask("authenticate", token=other.token)
+    anna = await clients.user()
+    other = await anna.sign_in_again()
+    socket = await anna.chat_socket()
+    await socket.request("authenticate", token=other.token)
     await anna.post("/auth/logout")
-    await socket.fence()
+    await socket.flush()
     await other.post("/auth/logout")
     assert (1008, "token_revoked") == await socket.closed()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.protocol.world import API, Person, World, problem
+from tests.protocol.clients import API, Clients, User, problem
 
 MASK = b"\0\0\0\0"
 
@@ -41,45 +41,45 @@ def frame(head: int, payload: bytes = b"", *, masked: bool = True) -> bytes:
         *("close with 1005", "close with 999", "control too long"),
     ],
 )
-async def test_bad_frames(anna: Person, bad: bytes) -> None:
+async def test_bad_frames(anna: User, bad: bytes) -> None:
     """What RFC 6455 forbids ends the connection with 1002."""
-    socket = await anna.chat()
+    socket = await anna.chat_socket()
     socket.websocket.transport.write(bad)
     code, _ = await socket.closed()
     assert 1002 == code
 
 
-async def test_binary(anna: Person) -> None:
+async def test_binary(anna: User) -> None:
     """A binary frame ends the connection with 1003."""
-    socket = await anna.chat()
+    socket = await anna.chat_socket()
     await socket.websocket.send(b'{"type": "ping"}')
     assert 1003 == (await socket.closed())[0]
 
 
 @pytest.mark.parametrize("text", [b"\xff", b'{"type": "\xc3"}', b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf"])
-async def test_text_that_is_not_utf8(anna: Person, text: bytes) -> None:
+async def test_text_that_is_not_utf8(anna: User, text: bytes) -> None:
     """It ends the connection with 1007."""
-    socket = await anna.chat()
-    await socket.raw(text)
+    socket = await anna.chat_socket()
+    await socket.send_raw(text)
     assert 1007 == (await socket.closed())[0]
 
 
-async def test_size(anna: Person) -> None:
+async def test_size(anna: User) -> None:
     """64 KiB pass, in one piece or in several; one byte more ends the connection with 1009."""
-    socket = await anna.chat()
+    socket = await anna.chat_socket()
     ping = json.dumps({"type": "ping"})
-    await socket.raw(ping.ljust(65536))
+    await socket.send_raw(ping.ljust(65536))
     await socket.event("pong")
     padded = ping.ljust(65536)
     await socket.websocket.send([padded[:30000], padded[30000:60000], padded[60000:]])
     await socket.event("pong")
-    await socket.raw(ping.ljust(65537))
+    await socket.send_raw(ping.ljust(65537))
     assert (1009, "too_large") == await socket.closed()
 
 
-async def test_size_of_pieces(anna: Person) -> None:
+async def test_size_of_pieces(anna: User) -> None:
     """A message in many pieces is measured as a whole."""
-    socket = await anna.chat()
+    socket = await anna.chat_socket()
 
     async def pieces() -> Any:
         for _ in range(100):
@@ -91,9 +91,9 @@ async def test_size_of_pieces(anna: Person) -> None:
     assert sending.exception() is None or "1009" in str(sending.exception())
 
 
-async def test_pieces(anna: Person) -> None:
+async def test_pieces(anna: User) -> None:
     """A character may be cut in two, and a ping may come between."""
-    socket = await anna.chat()
+    socket = await anna.chat_socket()
     text = json.dumps({"type": "ping", "ref": "é"}, ensure_ascii=False).encode()
     cut = text.index("é".encode()) + 1
     write = socket.websocket.transport.write
@@ -103,14 +103,14 @@ async def test_pieces(anna: Person) -> None:
     assert {"type": "pong", "ref": "é"} == await socket.event("pong")
 
 
-async def test_goodbye(anna: Person) -> None:
+async def test_goodbye(anna: User) -> None:
     """A client's close is answered with its own code."""
-    socket = await anna.chat()
+    socket = await anna.chat_socket()
     await socket.websocket.close(4001, "enough")
     assert 4001 == (await socket.closed())[0]
 
 
-async def test_what_is_no_handshake(world: World, anna: Person) -> None:
+async def test_what_is_no_handshake(clients: Clients, anna: User) -> None:
     """An ordinary GET, and an upgrade to something else, are answered over HTTP."""
     for headers in (
         {},
@@ -124,25 +124,25 @@ async def test_what_is_no_handshake(world: World, anna: Person) -> None:
             "Sec-WebSocket-Version": "12",
         },
     ):
-        answer = await world.call("GET", "/ws/chat", headers=anna.bearer | headers)
+        answer = await clients.call("GET", "/ws/chat", headers=anna.bearer | headers)
         assert 400 <= answer.status_code < 500, (headers, answer.status_code)
         problem(answer, answer.status_code, answer.json()["code"])
 
 
-async def test_compression_is_not_forced(world: World, anna: Person) -> None:
-    """A client that offers compression is served, with it or without."""
+async def test_compression_is_not_forced(clients: Clients, anna: User) -> None:
+    """A client that offers compression is serving_in_thread, with it or without."""
     from websockets.asyncio.client import connect
 
-    url = f"{world.server.websocket_url}{API}/ws/chat"
+    url = f"{clients.server.websocket_url}{API}/ws/chat"
     async with connect(url, additional_headers=anna.bearer, proxy=None) as websocket:
         assert "hello" == json.loads(await websocket.recv())["type"]
         await websocket.send('{"type": "ping"}')
         assert "pong" == json.loads(await websocket.recv())["type"]
 
 
-async def test_refused_upgrades_end_cleanly(world: World) -> None:
+async def test_refused_upgrades_end_cleanly(clients: Clients) -> None:
     """A refused origin leaves an ordinary HTTP answer, after which the server goes on."""
     with pytest.raises(InvalidStatus) as refused:
-        await world.socket(origin="https://evil.example")
+        await clients.socket(origin="https://evil.example")
     assert "application/problem+json" == refused.value.response.headers["content-type"]
-    assert (await world.http.get("/healthz")).is_success
+    assert (await clients.http.get("/healthz")).is_success

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire: what RFC 9110 and RFC 9112 demand of a server, byte by byte."""
+"""HTTP/1.1 on the mongo_proxy: what RFC 9110 and RFC 9112 demand of a server, byte by byte."""
 
 import re
 import socket

@@ -6,48 +6,48 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.protocol.world import PASSWORD_MARK, Person, World, problem, words
+from tests.protocol.clients import PASSWORD_MARK, Clients, User, problem, unique_text
 
 JSON_BODY = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(("length", "fits"), [(2, False), (3, True), (32, True), (33, False)])
-async def test_length_of_a_username(world: World, length: int, fits: bool) -> None:
+async def test_length_of_a_username(clients: Clients, length: int, fits: bool) -> None:
     """3 to 32 characters."""
-    name = f"n{world.server.pid:x}{length:02}".ljust(length, "z")[:length] if length > 3 else "abc"[:length]
-    answer = await world.call("POST", "/auth/register", json={"username": name, "password": PASSWORD_MARK})
+    name = f"n{clients.server.pid:x}{length:02}".ljust(length, "z")[:length] if length > 3 else "abc"[:length]
+    answer = await clients.call("POST", "/auth/register", json={"username": name, "password": PASSWORD_MARK})
     assert (201 if fits else 422) == answer.status_code
 
 
 @pytest.mark.parametrize(
     "name", ["a b", "añb", "a-b-c", "a@b", "abc\0", "abc\n", " abcd", "ａｂｃ", "İstanbul", "a/b", "ſss", ""]
 )
-async def test_characters_of_a_username(world: World, name: str) -> None:
+async def test_characters_of_a_username(clients: Clients, name: str) -> None:
     """Nothing but `a-z 0-9 _ .`, and what only looks or folds like them is not taken for them."""
-    answer = await world.call("POST", "/auth/register", json={"username": name, "password": PASSWORD_MARK})
+    answer = await clients.call("POST", "/auth/register", json={"username": name, "password": PASSWORD_MARK})
     assert (422, ["username"]) == (answer.status_code, [error["field"] for error in answer.json()["errors"]])
 
 
 @pytest.mark.parametrize(("length", "fits"), [(7, False), (8, True), (128, True), (129, False)])
-async def test_length_of_a_password(world: World, length: int, fits: bool) -> None:
+async def test_length_of_a_password(clients: Clients, length: int, fits: bool) -> None:
     """8 to 128 characters, not bytes: both when one registers and when one changes it."""
-    anna = await world.person()
+    anna = await clients.user()
     password = ("ü" + PASSWORD_MARK * 9)[:length]
     body = {"username": f"p{anna.username[:20]}", "password": password}
-    assert (201 if fits else 422) == (await world.call("POST", "/auth/register", json=body)).status_code
+    assert (201 if fits else 422) == (await clients.call("POST", "/auth/register", json=body)).status_code
     change = {"current_password": anna.password, "new_password": password}
     assert (200 if fits else 422) == (await anna.call("POST", "/auth/password", change)).status_code
     anna.password = password if fits else anna.password
-    await anna.device()
+    await anna.sign_in_again()
 
 
 @pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (64, True), (65, False)])
-async def test_length_of_a_display_name(anna: Person, length: int, fits: bool) -> None:
+async def test_length_of_a_display_name(anna: User, length: int, fits: bool) -> None:
     """1 to 64 characters, in whatever script."""
     name = "ễ" * length
     assert (200 if fits else 422) == (await anna.call("PATCH", "/users/me", {"display_name": name})).status_code
     body = {"username": f"d{anna.username[:20]}", "password": PASSWORD_MARK, "display_name": name}
-    assert (201 if fits else 422) == (await anna.world.call("POST", "/auth/register", json=body)).status_code
+    assert (201 if fits else 422) == (await anna.clients.call("POST", "/auth/register", json=body)).status_code
 
 
 FAMILY = "👨‍👩‍👧"
@@ -96,10 +96,10 @@ LENGTHS = [
 ]
 
 
-async def test_what_is_accepted_as_content(anna: Person, ben: Person) -> None:
+async def test_what_is_accepted_as_content(anna: User, ben: User) -> None:
     """1 to 4000 characters after trimming, no NUL, something to see; in messages, edits, posts and comments alike."""
-    direct, post, socket = await anna.talk(ben), await anna.publish(), await anna.chat()
-    message = await anna.say(direct)
+    direct, post, socket = await anna.start_conversation(ben), await anna.create_post(), await anna.chat_socket()
+    message = await anna.send_message(direct)
     cases = [*((text, fits) for text, fits, _ in WRITTEN), *LENGTHS]
     for content, fits in cases:
         for method, path in (
@@ -117,16 +117,16 @@ async def test_what_is_accepted_as_content(anna: Person, ben: Person) -> None:
     assert 1 + sent == (await anna.get(f"/conversations/{direct}"))["last_seq"]
 
 
-async def test_what_is_accepted_as_a_name(anna: Person, ben: Person) -> None:
+async def test_what_is_accepted_as_a_name(anna: User, ben: User) -> None:
     """Titles and display names are content that stands beside other names: nothing in them hides or reverses others."""
-    group = await anna.talk(ben, title="a group")
+    group = await anna.start_conversation(ben, title="a group")
     for name, _, fits in WRITTEN:
         body = {"participant_ids": [ben.id], "title": name}
         check_written(await anna.call("POST", "/conversations", body), "title", name, fits)
         check_written(await anna.call("PATCH", f"/conversations/{group}", {"title": name}), "title", name, fits)
         check_written(await anna.call("PATCH", "/users/me", {"display_name": name}), "display_name", name, fits)
         registration = {"username": f"w{uuid4().hex[:20]}", "password": PASSWORD_MARK, "display_name": name}
-        answer = await anna.world.call("POST", "/auth/register", content=json.dumps(registration), headers=JSON_BODY)
+        answer = await anna.clients.call("POST", "/auth/register", content=json.dumps(registration), headers=JSON_BODY)
         check_written(answer, "display_name", name, fits)
 
 
@@ -145,9 +145,9 @@ def check_written(answer: httpx.Response, field: str, text: str, fits: bool) -> 
 
 
 @pytest.mark.parametrize("last", [FAMILY, "🇻🇳", "👍🏽", "e\u0301", "xx"])
-async def test_a_preview_ends_between_graphemes(anna: Person, ben: Person, last: str) -> None:
+async def test_a_preview_ends_between_graphemes(anna: User, ben: User, last: str) -> None:
     """It has at most 140 characters, and no half of what a reader takes for one."""
-    post = await ben.publish()
+    post = await ben.create_post()
     stream = await ben.stream()
     for text, preview in (("x" * 139 + last + " more", "x" * 139), ("x" * (140 - len(last)) + last + " more", None)):
         await anna.post(f"/posts/{post}/comments", {"content": text})
@@ -155,11 +155,11 @@ async def test_a_preview_ends_between_graphemes(anna: Person, ben: Person, last:
         assert expected == (await stream.event("NEW_COMMENT"))["data"]["preview"]
 
 
-async def test_length_of_a_nonce(anna: Person, ben: Person) -> None:
+async def test_length_of_a_nonce(anna: User, ben: User) -> None:
     """At most 64 characters."""
-    direct, post, socket = await anna.talk(ben), await anna.publish(), await anna.chat()
+    direct, post, socket = await anna.start_conversation(ben), await anna.create_post(), await anna.chat_socket()
     for length, fits in ((1, True), (64, True), (65, False)):
-        body = {"content": words(), "nonce": "ü" * length}
+        body = {"content": unique_text(), "nonce": "ü" * length}
         for path in (f"/conversations/{direct}/messages", f"/posts/{post}/comments"):
             answer = await anna.call("POST", path, body)
             assert (answer.status_code in (200, 201)) is fits, answer.text

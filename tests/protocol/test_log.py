@@ -2,33 +2,35 @@
 
 import json
 
-from tests.protocol.servers import TOKEN, keeps_secrets
-from tests.protocol.world import PASSWORD_MARK, World, words
+from tests.protocol.clients import PASSWORD_MARK, Clients, unique_text
+from tests.protocol.servers import TOKEN, check_log_for_secrets
 
 
-async def test_the_log_tells_of_requests_and_gives_nothing_away(world: World) -> None:
+async def test_the_log_tells_of_requests_and_gives_nothing_away(clients: Clients) -> None:
     """Each line is JSON with a time; a request is found by its id; no credential, name or content is in it."""
-    anna, ben = await world.people(2)
-    direct = await anna.talk(ben)
-    answer = await anna.call("POST", f"/conversations/{direct}/messages", {"content": words()})
-    await anna.chat()
-    await world.socket(query={"token": "eyJ" + "garbage" * 9})
-    await world.socket(query={"ticket": "garbage" * 9})
+    anna, ben = await clients.users(2)
+    direct = await anna.start_conversation(ben)
+    answer = await anna.call("POST", f"/conversations/{direct}/messages", {"content": unique_text()})
+    await anna.chat_socket()
+    await clients.socket(query={"token": "eyJ" + "garbage" * 9})
+    await clients.socket(query={"ticket": "garbage" * 9})
     await anna.stream()
-    await world.call("POST", "/auth/login", json={"username": anna.username, "password": PASSWORD_MARK + "wrong"})
-    await world.http.get("/api/v1/nothing", params={"token": anna.token})
-    await world.call("POST", "/auth/login", content=PASSWORD_MARK + '{"', headers={"Content-Type": "application/json"})
-    socket = await anna.chat()
-    await socket.raw(json.dumps({"type": "send_message", "content": words(), "conversation_id": {}}))
+    await clients.call("POST", "/auth/login", json={"username": anna.username, "password": PASSWORD_MARK + "wrong"})
+    await clients.http.get("/api/v1/nothing", params={"token": anna.token})
+    await clients.call(
+        "POST", "/auth/login", content=PASSWORD_MARK + '{"', headers={"Content-Type": "application/json"}
+    )
+    socket = await anna.chat_socket()
+    await socket.send_raw(json.dumps({"type": "send_message", "content": unique_text(), "conversation_id": {}}))
     await socket.event("error")
-    await world.http.get("/healthz")
-    text = world.server.text
+    await clients.http.get("/healthz")
+    text = clients.server.text
     assert answer.headers["X-Request-ID"] in text
     lines = [line for line in text.splitlines() if line.startswith("{")]
     assert len(lines) > 10
     for line in lines:
         assert {"timestamp", "level", "event"} <= set(json.loads(line))
-    keeps_secrets(world.server)
+    check_log_for_secrets(clients.server)
     assert anna.refresh_token not in text
     assert not TOKEN.search(text)
 

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.protocol.clients import Clients, User, is_id, is_time, unique_text
 from tests.protocol.socket import Socket
-from tests.protocol.world import Person, World, is_id, is_time, words
 
 MESSAGE = {
     "id",
@@ -25,14 +25,14 @@ MESSAGE = {
 
 
 @pytest.fixture
-async def direct(anna: Person, ben: Person) -> str:
-    return await anna.talk(ben)
+async def direct(anna: User, ben: User) -> str:
+    return await anna.start_conversation(ben)
 
 
-async def test_send(anna: Person, ben: Person, direct: str) -> None:
+async def test_send(anna: User, ben: User, direct: str) -> None:
     """201 with the Message, and the same Message to every device of both."""
-    sockets = [await anna.chat(), await anna.chat(), await ben.chat(), await ben.chat()]
-    content = words("Chào Ben! 👋🏽")
+    sockets = [await anna.chat_socket(), await anna.chat_socket(), await ben.chat_socket(), await ben.chat_socket()]
+    content = unique_text("Chào Ben! 👋🏽")
     answer = await anna.call("POST", f"/conversations/{direct}/messages", {"content": f" \n{content}\t"})
     assert 201 == answer.status_code
     message = answer.json()
@@ -57,23 +57,23 @@ async def test_send(anna: Person, ben: Person, direct: str) -> None:
         assert {"type": "new_message", "conversation_id": direct, "data": message} == event
 
 
-async def test_reply(anna: Person, ben: Person, direct: str) -> None:
+async def test_reply(anna: User, ben: User, direct: str) -> None:
     """A message may answer another of its conversation, and of no other."""
-    first = await anna.say(direct)
-    reply = await ben.say(direct, reply_to=first["id"])
+    first = await anna.send_message(direct)
+    reply = await ben.send_message(direct, reply_to=first["id"])
     assert first["id"] == reply["reply_to"]
-    elsewhere = await anna.say(await anna.talk(ben, title="Elsewhere"))
+    elsewhere = await anna.send_message(await anna.start_conversation(ben, title="Elsewhere"))
     for other in (elsewhere["id"], "0" * 24):
         answer = await ben.call("POST", f"/conversations/{direct}/messages", {"content": "x", "reply_to": other})
         assert answer.status_code in (404, 422)
     assert 2 == (await anna.get(f"/conversations/{direct}"))["last_seq"]
 
 
-async def test_edit(anna: Person, ben: Person, direct: str) -> None:
+async def test_edit(anna: User, ben: User, direct: str) -> None:
     """An edited message keeps its place and takes the next rev; everyone is told."""
-    first, second = await anna.say(direct), await ben.say(direct)
-    socket = await ben.chat()
-    content = words("better")
+    first, second = await anna.send_message(direct), await ben.send_message(direct)
+    socket = await ben.chat_socket()
+    content = unique_text("better")
     edited = await anna.patch(f"/conversations/{direct}/messages/{first['id']}", {"content": f" {content} "})
     assert is_time(edited["edited_at"])
     assert first | {"content": content, "rev": 3, "edited_at": edited["edited_at"]} == edited
@@ -83,12 +83,12 @@ async def test_edit(anna: Person, ben: Person, direct: str) -> None:
     assert [edited, second] == page["items"]
 
 
-async def test_delete(anna: Person, ben: Person, direct: str) -> None:
+async def test_delete(anna: User, ben: User, direct: str) -> None:
     """A deleted message stays as a tombstone in its place, without content or reactions, and stays one."""
-    message = await anna.say(direct, nonce="n")
+    message = await anna.send_message(direct, nonce="n")
     path = f"/conversations/{direct}/messages/{message['id']}"
     await ben.put(f"{path}/reactions/{quote('👍')}")
-    socket = await ben.chat()
+    socket = await ben.chat_socket()
     answer = await anna.call("DELETE", path)
     assert answer.is_success
     event = await socket.event("message_updated")
@@ -104,30 +104,30 @@ async def test_delete(anna: Person, ben: Person, direct: str) -> None:
     assert [tombstone] == (await ben.get(f"/conversations/{direct}/messages"))["items"]
 
 
-async def test_only_ones_own(anna: Person, ben: Person, direct: str) -> None:
+async def test_only_ones_own(anna: User, ben: User, direct: str) -> None:
     """Someone else's message, which one may see, is not one's own to change: 403, and nothing happens."""
-    message = await anna.say(direct)
+    message = await anna.send_message(direct)
     path = f"/conversations/{direct}/messages/{message['id']}"
-    await ben.refused(403, "forbidden", "PATCH", path, {"content": "forged"})
-    await ben.refused(403, "forbidden", "DELETE", path)
+    await ben.expect_error(403, "forbidden", "PATCH", path, {"content": "forged"})
+    await ben.expect_error(403, "forbidden", "DELETE", path)
     assert [message] == (await ben.get(f"/conversations/{direct}/messages"))["items"]
 
 
-async def test_a_message_belongs_to_its_conversation(anna: Person, ben: Person, direct: str) -> None:
+async def test_a_message_belongs_to_its_conversation(anna: User, ben: User, direct: str) -> None:
     """Through another conversation of the same people it is not there."""
-    message = await anna.say(direct)
-    other = await anna.talk(ben, title="Other")
+    message = await anna.send_message(direct)
+    other = await anna.start_conversation(ben, title="Other")
     path = f"/conversations/{other}/messages/{message['id']}"
-    await anna.refused(404, "not_found", "PATCH", path, {"content": "x"})
-    await anna.refused(404, "not_found", "DELETE", path)
-    await anna.refused(404, "not_found", "PUT", f"{path}/reactions/{quote('👍')}")
+    await anna.expect_error(404, "not_found", "PATCH", path, {"content": "x"})
+    await anna.expect_error(404, "not_found", "DELETE", path)
+    await anna.expect_error(404, "not_found", "PUT", f"{path}/reactions/{quote('👍')}")
 
 
-async def test_reactions(anna: Person, ben: Person, direct: str) -> None:
+async def test_reactions(anna: User, ben: User, direct: str) -> None:
     """Each person may add each emoji once and take it back; each change takes a rev, a repetition none."""
-    message = await anna.say(direct)
+    message = await anna.send_message(direct)
     path = f"/conversations/{direct}/messages/{message['id']}/reactions/"
-    socket = await ben.chat()
+    socket = await ben.chat_socket()
     thumb, family = quote("👍"), quote("👩‍👩‍👧")
     steps = [
         (anna, "PUT", thumb, {"👍": [anna.id]}, 2),
@@ -139,7 +139,7 @@ async def test_reactions(anna: Person, ben: Person, direct: str) -> None:
         (ben, "DELETE", family, {"👍": [ben.id]}, 6),
     ]
     for person, method, emoji, reactions, rev in steps:
-        await person.ask(method, path + emoji)
+        await person.request(method, path + emoji)
         (found,) = (await anna.get(f"/conversations/{direct}/messages"))["items"]
         assert (reactions, rev, 1) == (found["reactions"], found["rev"], found["seq"])
         assert None is found["edited_at"]
@@ -149,9 +149,9 @@ async def test_reactions(anna: Person, ben: Person, direct: str) -> None:
 
 
 @pytest.mark.parametrize("emoji", ["a", "thumbs", "$set", "a.b", "<b>", "1", " ", "👍x", "%00", "\u200d"])
-async def test_a_reaction_is_one_emoji(anna: Person, direct: str, emoji: str) -> None:
+async def test_a_reaction_is_one_emoji(anna: User, direct: str, emoji: str) -> None:
     """What is not exactly one emoji is refused, a database's operators above all."""
-    message = await anna.say(direct)
+    message = await anna.send_message(direct)
     path = f"/conversations/{direct}/messages/{message['id']}/reactions/"
     for method in ("PUT", "DELETE"):
         answer = await anna.call(method, path + (emoji if "%" in emoji else quote(emoji, safe="")))
@@ -159,11 +159,11 @@ async def test_a_reaction_is_one_emoji(anna: Person, direct: str, emoji: str) ->
     assert [message] == (await anna.get(f"/conversations/{direct}/messages"))["items"]
 
 
-async def test_read(anna: Person, ben: Person, direct: str) -> None:
+async def test_read(anna: User, ben: User, direct: str) -> None:
     """Reading moves forward only, never beyond what there is, and tells the readers' other devices and the others."""
     for _ in range(3):
-        await anna.say(direct)
-    sockets = [await anna.chat(), await ben.chat()]
+        await anna.send_message(direct)
+    sockets = [await anna.chat_socket(), await ben.chat_socket()]
 
     async def state() -> tuple[int, int]:
         conversation = await ben.get(f"/conversations/{direct}")
@@ -179,13 +179,13 @@ async def test_read(anna: Person, ben: Person, direct: str) -> None:
             assert {"type": "read", "conversation_id": direct, "data": {"user_id": ben.id, "seq": seq}} == event
     answer = await ben.call("PUT", path, {"seq": 1000})
     assert answer.status_code in (200, 204, 422)
-    await anna.say(direct)
+    await anna.send_message(direct)
     assert 1 == (await state())[1], "what has not been said cannot have been read"
 
 
-async def test_history(anna: Person, ben: Person, direct: str) -> None:
+async def test_history(anna: User, ben: User, direct: str) -> None:
     """The newest page without `before`, ascending, and from there back to the first, without overlap or hole."""
-    said = [(await anna.say(direct))["seq"] for _ in range(12)]
+    said = [(await anna.send_message(direct))["seq"] for _ in range(12)]
     assert list(range(1, 13)) == said
     path = f"/conversations/{direct}/messages"
     page = await ben.get(path, limit=5)
@@ -207,12 +207,12 @@ async def test_history(anna: Person, ben: Person, direct: str) -> None:
     assert [] == (await ben.get(path, before=1))["items"]
 
 
-async def test_what_was_missed(anna: Person, ben: Person, direct: str) -> None:
+async def test_what_was_missed(anna: User, ben: User, direct: str) -> None:
     """`after_rev` gives every message whose last change is later, ascending by rev, each as it is now."""
-    first, *_ = [await anna.say(direct) for _ in range(6)]
+    first, *_ = [await anna.send_message(direct) for _ in range(6)]
     path = f"/conversations/{direct}/messages"
-    edited = await anna.patch(f"{path}/{first['id']}", {"content": words()})
-    await anna.delete(f"{path}/{(await anna.say(direct))['id']}")
+    edited = await anna.patch(f"{path}/{first['id']}", {"content": unique_text()})
+    await anna.delete(f"{path}/{(await anna.send_message(direct))['id']}")
     missed = [message async for message in ben.pages(path, "after_rev", after_rev=0, limit=3)]
     assert [2, 3, 4, 5, 6, 7, 9] == [message["rev"] for message in missed]
     assert edited == missed[5]
@@ -225,24 +225,24 @@ async def test_what_was_missed(anna: Person, ben: Person, direct: str) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=-1", "limit=100000", "limit=x", "before=x", "before=0.5", "after_rev=-1", "surprise=1"]
 )
-async def test_queries_of_history(anna: Person, direct: str, query: str) -> None:
+async def test_queries_of_history(anna: User, direct: str, query: str) -> None:
     """A parameter that makes no sense, or that nobody knows, is refused."""
-    await anna.refused(422, "validation_failed", "GET", f"/conversations/{direct}/messages?{query}")
+    await anna.expect_error(422, "validation_failed", "GET", f"/conversations/{direct}/messages?{query}")
 
 
-async def test_order_of_updates(any_world: World) -> None:
+async def test_order_of_updates(any_clients: Clients) -> None:
     """Messages, edits, deletions and reactions by several at once reach each device in rev order; on one worker without
     a hole, while among several what is late is read from the database, where its message may have changed again."""
-    anna, ben = await any_world.people(2)
-    direct = await anna.talk(ben)
-    sockets: list[Socket] = [await anna.chat(), await ben.chat(), await ben.chat()]
+    anna, ben = await any_clients.users(2)
+    direct = await anna.start_conversation(ben)
+    sockets: list[Socket] = [await anna.chat_socket(), await ben.chat_socket(), await ben.chat_socket()]
     path = f"/conversations/{direct}/messages"
 
-    async def busy(person: Person) -> None:
+    async def busy(person: User) -> None:
         for _ in range(4):
-            message = await person.say(direct)
+            message = await person.send_message(direct)
             one = f"{path}/{message['id']}"
-            await person.patch(one, {"content": words()})
+            await person.patch(one, {"content": unique_text()})
             await asyncio.gather(*(each.put(f"{one}/reactions/{quote('🎉')}") for each in (anna, ben)))
             await person.delete(one)
 
@@ -253,7 +253,7 @@ async def test_order_of_updates(any_world: World) -> None:
     every = list(range(1, last + 1))
     for socket in sockets:
         await socket.event("message_updated", lambda event: event["data"]["rev"] == last)
-        durable = [event for event in socket.seen if event["type"] in ("new_message", "message_updated")]
+        durable = [event for event in socket.received if event["type"] in ("new_message", "message_updated")]
         revs = [event["data"]["rev"] for event in durable]
-        assert revs == every if len(any_world.server.workers) == 1 else revs == sorted(set(revs))
+        assert revs == every if len(any_clients.server.workers) == 1 else revs == sorted(set(revs))
         assert now == {event["data"]["id"]: event["data"] for event in durable}, "the last word on each is its state"

@@ -4,37 +4,37 @@ import asyncio
 
 import pytest
 
+from tests.protocol.clients import Clients, User, is_time
 from tests.protocol.test_notifications import check
 from tests.protocol.test_stream import notified
-from tests.protocol.world import Person, World, is_time
 
 
-async def test_hello(world: World) -> None:
+async def test_hello(clients: Clients) -> None:
     """First comes where the person's notifications stand."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     await notified(anna, ben, 2)
     socket = await anna.notification_socket()
     assert {"type", "seq", "unread_count", "heartbeat_interval", "token_expires_at"} == set(socket.hello)
     assert (2, 2) == (socket.hello["seq"], socket.hello["unread_count"])
     assert is_time(socket.hello["token_expires_at"])
-    assert "hello" == socket.seen[0]["type"]
+    assert "hello" == socket.received[0]["type"]
 
 
-async def test_ways_in(world: World) -> None:
+async def test_ways_in(clients: Clients) -> None:
     """The token in the header, as `?token=`, or a `?ticket=`."""
-    anna = await world.person()
+    anna = await clients.user()
     for options in (
         {"headers": anna.bearer},
         {"query": {"token": anna.token}},
         {"query": {"ticket": await anna.ticket()}},
     ):
-        await (await world.socket("/ws/notifications", "notification_socket", **options)).event("hello")
+        await (await clients.socket("/ws/notifications", "notification_socket", **options)).event("hello")
 
 
-async def test_the_same_as_the_stream(world: World) -> None:
+async def test_the_same_as_the_stream(clients: Clients) -> None:
     """The Notification is the very object that the stream carries, and the count's changes come as well."""
-    anna, ben = await world.people(2)
-    stream, socket, post = await anna.stream(), await anna.notification_socket(), await anna.publish()
+    anna, ben = await clients.users(2)
+    stream, socket, post = await anna.stream(), await anna.notification_socket(), await anna.create_post()
     comment = await ben.comment(post)
     notification = await socket.notification()
     check(notification, "NEW_COMMENT", 1, ben, comment)
@@ -46,9 +46,9 @@ async def test_the_same_as_the_stream(world: World) -> None:
     await stream.event("unread_count", lambda event: event["data"] == data)
 
 
-async def test_resume(world: World) -> None:
+async def test_resume(clients: Clients) -> None:
     """`?last_seq=` brings every notification after it, in order, none twice, then it is live; without it, live only."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     post = await notified(anna, ben, 5)
     sockets = {last: await anna.notification_socket(last_seq=last) for last in (0, 3, 5)}
     live = await anna.notification_socket()
@@ -59,9 +59,9 @@ async def test_resume(world: World) -> None:
 
 
 @pytest.mark.parametrize("last", ["9", "-1", "99999999999999999999", "abc"])
-async def test_a_seq_that_is_not_known(world: World, last: str) -> None:
+async def test_a_seq_that_is_not_known(clients: Clients, last: str) -> None:
     """`reset` tells the client to fetch the list; the socket goes on live."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     post = await notified(anna, ben, 1)
     socket = await anna.notification_socket(last_seq=last)
     assert {"type", "reason"} == set(await socket.event("reset"))
@@ -69,12 +69,12 @@ async def test_a_seq_that_is_not_known(world: World, last: str) -> None:
     assert 2 == (await socket.notification())["seq"]
 
 
-async def test_cut_again_and_again(any_world: World) -> None:
+async def test_cut_again_and_again(any_clients: Clients) -> None:
     """Torn off while comments keep coming, and resumed by the last seq, it misses and repeats nothing."""
-    anna, *others = await any_world.people(3)
-    post = await anna.publish()
+    anna, *others = await any_clients.users(3)
+    post = await anna.create_post()
 
-    async def write(person: Person) -> None:
+    async def write(person: User) -> None:
         for _ in range(30):
             await person.comment(post)
 
@@ -91,30 +91,30 @@ async def test_cut_again_and_again(any_world: World) -> None:
     assert list(range(1, 61)) == got
 
 
-async def test_what_it_takes(world: World) -> None:
+async def test_what_it_takes(clients: Clients) -> None:
     """A ping has its pong; a frame that makes no sense has an error, and the socket stays open."""
-    anna = await world.person()
+    anna = await clients.user()
     socket = await anna.notification_socket()
     await socket.send("ping", ref="p")
     assert "p" == (await socket.event("pong"))["ref"]
-    await socket.refused("validation_failed", "send_message", content="x")
-    await socket.raw("{")
+    await socket.expect_error("validation_failed", "send_message", content="x")
+    await socket.send_raw("{")
     assert "malformed_json" == (await socket.event("error"))["code"]
-    await socket.fence()
+    await socket.flush()
 
 
 @pytest.mark.parametrize(("text", "code"), [(b'{"x": "\xff"}', 1007), (b" " * 65537, 1009)])
-async def test_what_ends_it(world: World, text: bytes, code: int) -> None:
+async def test_what_ends_it(clients: Clients, text: bytes, code: int) -> None:
     """The same as for the chat: text that is not UTF-8, and too much of it."""
-    anna = await world.person()
+    anna = await clients.user()
     socket = await anna.notification_socket()
-    await socket.raw(text)
+    await socket.send_raw(text)
     assert code == (await socket.closed())[0]
 
 
-async def test_binary(world: World) -> None:
+async def test_binary(clients: Clients) -> None:
     """A binary frame ends it with 1003."""
-    anna = await world.person()
+    anna = await clients.user()
     socket = await anna.notification_socket()
     await socket.websocket.send(b"x")
     assert 1003 == (await socket.closed())[0]

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
+from tests.protocol.clients import CONTENT_MARK, Clients, Json, User, is_id, is_time, unique_text
 from tests.protocol.socket import Socket
 from tests.protocol.stream import Stream
-from tests.protocol.world import CONTENT_MARK, Json, Person, World, is_id, is_time, words
 
 DATA = {"notification_id", "sender", "post_id", "comment_id", "preview", "created_at", "read"}
 
 
-def check(notification: Json, type_: str, seq: int, sender: Person, comment: Json) -> None:
+def check(notification: Json, type_: str, seq: int, sender: User, comment: Json) -> None:
     """All of it is as the contract says."""
     assert {"type", "seq", "data"} == set(notification)
     assert (type_, seq) == (notification["type"], notification["seq"])
@@ -24,10 +24,10 @@ def check(notification: Json, type_: str, seq: int, sender: Person, comment: Jso
     assert (comment["content"][:140], False) == (data["preview"], data["read"])
 
 
-async def test_comment_and_reply(world: World) -> None:
+async def test_comment_and_reply(clients: Clients) -> None:
     """A comment notifies the post's author, a reply the comment's author; the one who writes is never told."""
-    anna, ben, cleo = await world.people(3)
-    post = await anna.publish()
+    anna, ben, cleo = await clients.users(3)
+    post = await anna.create_post()
     hers, his, third = await anna.stream(), await ben.stream(), await cleo.stream()
     comment = await ben.comment(post)
     check(await hers.notification(), "NEW_COMMENT", 1, ben, comment)
@@ -44,10 +44,10 @@ async def test_comment_and_reply(world: World) -> None:
     assert ([1, 2, 3], [1], [1]) == (hers.seqs, his.seqs, third.seqs)
 
 
-async def test_one_person_one_notification(world: World) -> None:
+async def test_one_person_one_notification(clients: Clients) -> None:
     """Whose post and whose comment it is gets one notification for a reply to it: the reply wins."""
-    anna, ben = await world.people(2)
-    post = await anna.publish()
+    anna, ben = await clients.users(2)
+    post = await anna.create_post()
     own = await anna.comment(post)
     stream = await anna.stream()
     reply = await ben.comment(post, parent_id=own["id"])
@@ -56,20 +56,20 @@ async def test_one_person_one_notification(world: World) -> None:
     check(await stream.notification(), "NEW_COMMENT", 2, ben, comment)
 
 
-async def test_preview(world: World) -> None:
+async def test_preview(clients: Clients) -> None:
     """The first 140 characters, not bytes, and never half of one."""
-    anna, ben = await world.people(2)
-    post, stream = await anna.publish(), await anna.stream()
+    anna, ben = await clients.users(2)
+    post, stream = await anna.create_post(), await anna.stream()
     for content in ("🎉" * 200, "x" * 140, "x" * 141, f"{CONTENT_MARK}\nline\r\ntwo\u2028three", "é" * 3999):
         comment = await ben.comment(post, content=content)
         notification = await stream.notification()
         assert (comment["id"], content[:140]) == (notification["data"]["comment_id"], notification["data"]["preview"])
 
 
-async def test_the_list(world: World) -> None:
+async def test_the_list(clients: Clients) -> None:
     """Newest first, as they were sent, in pages without overlap or hole; `unread=1` gives only those."""
-    anna, ben = await world.people(2)
-    post, stream = await anna.publish(), await anna.stream()
+    anna, ben = await clients.users(2)
+    post, stream = await anna.create_post(), await anna.stream()
     sent = []
     for _ in range(9):
         await ben.comment(post)
@@ -88,10 +88,10 @@ async def test_the_list(world: World) -> None:
     assert [3, 2, 1] == [item["seq"] for item in (await anna.get("/notifications", before=4))["items"]]
 
 
-async def test_marking_as_read(world: World) -> None:
+async def test_marking_as_read(clients: Clients) -> None:
     """One by one or up to a seq, repeatedly without harm; the count is what is left."""
-    anna, ben = await world.people(2)
-    post, stream = await anna.publish(), await anna.stream()
+    anna, ben = await clients.users(2)
+    post, stream = await anna.create_post(), await anna.stream()
     for _ in range(6):
         await ben.comment(post)
     ids = [(await stream.notification())["data"]["notification_id"] for _ in range(6)]
@@ -110,10 +110,10 @@ async def test_marking_as_read(world: World) -> None:
     assert {"unread_count": 1} == await anna.get("/notifications/unread_count"), "what has not come cannot be read"
 
 
-async def test_all_tabs_in_step(world: World) -> None:
+async def test_all_tabs_in_step(clients: Clients) -> None:
     """Every stream and socket of the person hears each change of the count, whoever makes it; others hear nothing."""
-    anna, ben = await world.people(2)
-    post, other = await anna.publish(), await anna.device()
+    anna, ben = await clients.users(2)
+    post, other = await anna.create_post(), await anna.sign_in_again()
     tabs: list[Stream | Socket] = [await anna.stream(), await other.stream(), await anna.notification_socket()]
     his = await ben.stream()
 
@@ -135,14 +135,14 @@ async def test_all_tabs_in_step(world: World) -> None:
     await other.put("/notifications/read", {"up_to_seq": 2})
     await expect(0, 2)
     for tab in tabs:
-        assert [] == tab.left()
-    assert {"hello"} == {event["type"] for event in his.seen}
+        assert [] == tab.remaining()
+    assert {"hello"} == {event["type"] for event in his.received}
 
 
-async def test_dense_under_load(any_world: World) -> None:
+async def test_dense_under_load(any_clients: Clients) -> None:
     """Sixty comments at once by six people: 1 to 60 in order on every stream and socket, each exactly once."""
-    anna, *others = await any_world.people(7)
-    post = await anna.publish()
+    anna, *others = await any_clients.users(7)
+    post = await anna.create_post()
     tabs = [await anna.stream(), await anna.stream(), await anna.notification_socket()]
     made = await asyncio.gather(*(other.comment(post) for other in others for _ in range(10)))
     for tab in tabs:
@@ -153,17 +153,17 @@ async def test_dense_under_load(any_world: World) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "before=x", "unread=maybe", "surprise=1", "before=-1"])
-async def test_queries(world: World, query: str) -> None:
+async def test_queries(clients: Clients, query: str) -> None:
     """A parameter that makes no sense is refused."""
-    anna = await world.person()
-    await anna.refused(422, "validation_failed", "GET", f"/notifications?{query}")
+    anna = await clients.user()
+    await anna.expect_error(422, "validation_failed", "GET", f"/notifications?{query}")
 
 
-async def test_sender_as_of_now(world: World) -> None:
+async def test_sender_as_of_now(clients: Clients) -> None:
     """The notification shows the name and picture that its sender has when it is made."""
-    anna, ben = await world.people(2)
-    post, stream = await anna.publish(), await anna.stream()
+    anna, ben = await clients.users(2)
+    post, stream = await anna.create_post(), await anna.stream()
     await ben.patch("/users/me", {"display_name": "Benno", "avatar": "https://x.example/b.png"})
-    await ben.comment(post, content=words())
+    await ben.comment(post, content=unique_text())
     sender = {"id": ben.id, "display_name": "Benno", "avatar": "https://x.example/b.png"}
     assert sender == (await stream.notification())["data"]["sender"]

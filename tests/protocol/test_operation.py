@@ -2,7 +2,7 @@
 
 import re
 
-from tests.protocol.world import API, World
+from tests.protocol.clients import API, Clients
 
 CALLS = {
     "POST /auth/register",
@@ -49,20 +49,20 @@ LIVE = {"GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream"}
 OPEN = {"POST /auth/register", "POST /auth/login", "POST /auth/refresh"}
 
 
-async def test_health(world: World) -> None:
+async def test_health(clients: Clients) -> None:
     """`/healthz` and `/readyz` answer 200 to everyone, at the root."""
     for path in ("/healthz", "/readyz"):
-        assert 200 == (await world.http.get(path)).status_code
-        assert 200 == (await world.http.head(path)).status_code
-        assert 404 == (await world.http.get(API + path)).status_code
+        assert 200 == (await clients.http.get(path)).status_code
+        assert 200 == (await clients.http.head(path)).status_code
+        assert 404 == (await clients.http.get(API + path)).status_code
 
 
-async def test_metrics(world: World) -> None:
+async def test_metrics(clients: Clients) -> None:
     """Prometheus's text: well-formed, and it moves with what happens."""
-    anna = await world.person()
+    anna = await clients.user()
 
     async def scrape() -> dict[str, float]:
-        answer = await world.http.get("/metrics")
+        answer = await clients.http.get("/metrics")
         assert answer.headers["content-type"].startswith("text/plain")
         values = {}
         for line in answer.text.splitlines():
@@ -73,7 +73,7 @@ async def test_metrics(world: World) -> None:
         return values
 
     before = await scrape()
-    await anna.chat()
+    await anna.chat_socket()
     after = await scrape()
     live = [name for name in after if "connections" in name and "chat" in name and after[name] > before.get(name, 0)]
     assert live, "a new socket shows"
@@ -84,9 +84,9 @@ UNLIMITED = {"POST /auth/logout", "DELETE /auth/sessions/{}"}
 """A user can always end a session."""
 
 
-async def test_every_call_is_documented(world: World) -> None:
+async def test_every_call_is_documented(clients: Clients) -> None:
     """The OpenAPI document has every call of the contract and no other, with its errors as problem documents."""
-    document = (await world.http.get("/docs/openapi.json")).json()
+    document = (await clients.http.get("/docs/openapi.json")).json()
     assert document["openapi"].startswith("3.")
     found = {
         f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path).removeprefix(API)}": operation
@@ -123,10 +123,10 @@ def _has_body(call: str) -> bool:
     )
 
 
-async def test_documents_stand_by_themselves(world: World) -> None:
+async def test_documents_stand_by_themselves(clients: Clients) -> None:
     """Every `$ref` of either document leads somewhere."""
     for path in ("/docs/openapi.json", "/asyncapi.json"):
-        answer = await world.http.get(path)
+        answer = await clients.http.get(path)
         assert 200 == answer.status_code
         document = answer.json()
         for reference in set(re.findall(r'"\$ref"\s*:\s*"#/([^"]+)"', answer.text)):
@@ -135,9 +135,9 @@ async def test_documents_stand_by_themselves(world: World) -> None:
                 place = place[part.replace("~1", "/").replace("~0", "~")]
 
 
-async def test_asyncapi(world: World) -> None:
+async def test_asyncapi(clients: Clients) -> None:
     """Every frame and event of the contract is in the AsyncAPI document, in the direction it goes."""
-    document = (await world.http.get("/asyncapi.json")).json()
+    document = (await clients.http.get("/asyncapi.json")).json()
     assert document["asyncapi"].startswith("3.")
     names = {
         name: {
@@ -159,9 +159,9 @@ async def test_asyncapi(world: World) -> None:
     assert {API + "/ws/chat", API + "/notifications/stream", API + "/ws/notifications"} == addresses
 
 
-async def test_docs_page(world: World) -> None:
+async def test_docs_page(clients: Clients) -> None:
     """The page at /docs shows the document without running scripts of other hosts."""
-    answer = await world.http.get("/docs")
+    answer = await clients.http.get("/docs")
     assert 200 == answer.status_code
     assert answer.headers["content-type"].startswith("text/html")
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", answer.text)

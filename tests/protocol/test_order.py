@@ -2,27 +2,28 @@
 
 import asyncio
 
-from tests.protocol.processes import spread
-from tests.protocol.world import Person, World, words
+from tests.protocol.clients import Clients, User, unique_text
+from tests.protocol.worker_lookup import one_per_worker
 
 
-async def test_six_times_forty(any_world: World) -> None:
+async def test_six_times_forty(any_clients: Clients) -> None:
     """Six people send 40 messages each at once; each of their devices sees seq 1 to 240, in order, the same."""
-    people = await any_world.people(6)
-    group = await people[0].talk(*people[1:], title="All of us")
-    devices = [(person, await person.chat()) for person in people for _ in range(2)]
+    people = await any_clients.users(6)
+    group = await people[0].start_conversation(*people[1:], title="All of us")
+    devices = [(person, await person.chat_socket()) for person in people for _ in range(2)]
     # More than one worker has to have some of them, where there is more than one.
-    spread_out = await spread(any_world.server, people[0].chat, min(3, len(any_world.server.workers)))
+    workers = min(3, len(any_clients.server.workers))
+    spread_out = await one_per_worker(any_clients.server, people[0].chat_socket, workers)
     devices += [(people[0], socket) for socket in spread_out.values()]
-    contents = {(number, person.id): words() for person in people for number in range(40)}
+    contents = {(number, person.id): unique_text() for person in people for number in range(40)}
 
-    async def send(person: Person, place: int) -> None:
+    async def send(person: User, place: int) -> None:
         socket = devices[place * 2][1]
         for number in range(40):
             if number % 4 == 3:
-                await person.say(group, contents[number, person.id])
+                await person.send_message(group, contents[number, person.id])
             else:
-                await socket.ask("send_message", conversation_id=group, content=contents[number, person.id])
+                await socket.request("send_message", conversation_id=group, content=contents[number, person.id])
 
     await asyncio.gather(*(send(person, place) for place, person in enumerate(people)))
     seen = []
@@ -40,17 +41,17 @@ async def test_six_times_forty(any_world: World) -> None:
     assert seen[0] == history
 
 
-async def test_chat_beside_comments(any_world: World) -> None:
+async def test_chat_beside_comments(any_clients: Clients) -> None:
     """Two people on two devices each chat while a third comments on the posts of both: each hears all of theirs."""
-    anna, ben, cleo = await any_world.people(3)
-    direct = await anna.talk(ben)
-    posts = [await anna.publish(), await ben.publish()]
-    chats = [await person.chat() for person in (anna, anna, ben, ben)]
+    anna, ben, cleo = await any_clients.users(3)
+    direct = await anna.start_conversation(ben)
+    posts = [await anna.create_post(), await ben.create_post()]
+    chats = [await person.chat_socket() for person in (anna, anna, ben, ben)]
     streams = [await person.stream() for person in (anna, anna, ben, ben)]
 
-    async def chat(person: Person) -> None:
+    async def chat(person: User) -> None:
         for _ in range(25):
-            await person.say(direct)
+            await person.send_message(direct)
 
     async def comment(post: str) -> None:
         for _ in range(20):

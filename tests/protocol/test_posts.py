@@ -2,16 +2,16 @@
 
 import asyncio
 
-from tests.protocol.world import NO_ID, World, is_id, is_time, problem, words
+from tests.protocol.clients import NO_ID, Clients, is_id, is_time, problem, unique_text
 
 POST = {"id", "author", "content", "comment_count", "created_at"}
 COMMENT = {"id", "post_id", "parent_id", "author", "content", "created_at"}
 
 
-async def test_publish(world: World) -> None:
+async def test_publish(clients: Clients) -> None:
     """201 with the post, which everyone who is signed in can read."""
-    anna, ben = await world.people(2)
-    content = words()
+    anna, ben = await clients.users(2)
+    content = unique_text()
     answer = await anna.call("POST", "/posts", {"content": f" {content}\n"})
     assert 201 == answer.status_code
     post = answer.json()
@@ -22,13 +22,13 @@ async def test_publish(world: World) -> None:
     assert anna.profile == {name: post["author"].get(name) for name in anna.profile}
     assert post == await ben.get(f"/posts/{post['id']}")
     assert post in (await ben.get("/posts"))["items"]
-    problem(await world.call("GET", "/posts"), 401, "token_missing")
+    problem(await clients.call("GET", "/posts"), 401, "token_missing")
 
 
-async def test_paging_posts(world: World) -> None:
+async def test_paging_posts(clients: Clients) -> None:
     """Newest first, page by page, each once, also while others publish; `next` is null at the end."""
-    anna = await world.person()
-    mine = [await anna.publish() for _ in range(7)]
+    anna = await clients.user()
+    mine = [await anna.create_post() for _ in range(7)]
     for limit in (1, 3, 100):
         listed = []
         async for post in anna.pages("/posts", "before", limit=limit):
@@ -36,18 +36,18 @@ async def test_paging_posts(world: World) -> None:
             if set(mine) <= set(listed):
                 break
             if len(listed) == 2:
-                await anna.publish()
+                await anna.create_post()
         assert mine[::-1] == [id_ for id_ in listed if id_ in mine]
         assert len(listed) == len(set(listed))
-    await anna.refused(422, "validation_failed", "GET", "/posts", params={"before": "garbage"})
-    await anna.refused(422, "validation_failed", "GET", "/posts", params={"limit": 0})
+    await anna.expect_error(422, "validation_failed", "GET", "/posts", params={"before": "garbage"})
+    await anna.expect_error(422, "validation_failed", "GET", "/posts", params={"limit": 0})
 
 
-async def test_comment(world: World) -> None:
+async def test_comment(clients: Clients) -> None:
     """201 with the comment; a reply names its parent; the post counts both."""
-    anna, ben = await world.people(2)
-    post = await anna.publish()
-    answer = await ben.call("POST", f"/posts/{post}/comments", {"content": words()})
+    anna, ben = await clients.users(2)
+    post = await anna.create_post()
+    answer = await ben.call("POST", f"/posts/{post}/comments", {"content": unique_text()})
     assert 201 == answer.status_code
     comment = answer.json()
     assert COMMENT == set(comment)
@@ -60,10 +60,10 @@ async def test_comment(world: World) -> None:
     assert 2 == (await anna.get(f"/posts/{post}"))["comment_count"]
 
 
-async def test_a_reply_belongs_to_its_post(world: World) -> None:
+async def test_a_reply_belongs_to_its_post(clients: Clients) -> None:
     """A parent under another post, or none that exists, is refused."""
-    anna = await world.person()
-    post, other = await anna.publish(), await anna.publish()
+    anna = await clients.user()
+    post, other = await anna.create_post(), await anna.create_post()
     elsewhere = await anna.comment(other)
     for parent in (elsewhere["id"], NO_ID):
         answer = await anna.call("POST", f"/posts/{post}/comments", {"content": "x", "parent_id": parent})
@@ -71,20 +71,20 @@ async def test_a_reply_belongs_to_its_post(world: World) -> None:
     assert 0 == (await anna.get(f"/posts/{post}"))["comment_count"]
 
 
-async def test_paging_comments(world: World) -> None:
+async def test_paging_comments(clients: Clients) -> None:
     """Oldest first, page by page, each once."""
-    anna = await world.person()
-    post = await anna.publish()
+    anna = await clients.user()
+    post = await anna.create_post()
     made = [(await anna.comment(post))["id"] for _ in range(7)]
     for limit in (1, 3, 7, 50):
         assert made == [item["id"] async for item in anna.pages(f"/posts/{post}/comments", "after", limit=limit)]
-    await anna.refused(422, "validation_failed", "GET", f"/posts/{post}/comments", params={"after": "garbage"})
+    await anna.expect_error(422, "validation_failed", "GET", f"/posts/{post}/comments", params={"after": "garbage"})
 
 
-async def test_many_comments_at_once(world: World) -> None:
+async def test_many_comments_at_once(clients: Clients) -> None:
     """Forty comments by four people at once are all there, all counted."""
-    anna, *others = await world.people(5)
-    post = await anna.publish()
+    anna, *others = await clients.users(5)
+    post = await anna.create_post()
     made = await asyncio.gather(*(other.comment(post) for other in others for _ in range(10)))
     listed = [item["id"] async for item in anna.pages(f"/posts/{post}/comments", "after", limit=15)]
     assert sorted(comment["id"] for comment in made) == sorted(listed)

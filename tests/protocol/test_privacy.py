@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import httpx
 
-from tests.protocol.world import NO_ID, Person, World, words
+from tests.protocol.clients import NO_ID, Clients, User, unique_text
 
 
 def fingerprint(answer: httpx.Response) -> tuple[object, ...]:
@@ -14,18 +14,18 @@ def fingerprint(answer: httpx.Response) -> tuple[object, ...]:
     return answer.status_code, answer.content, {k: v for k, v in answer.headers.items() if k not in varying}
 
 
-async def same(eve: Person, method: str, theirs: str, nothing: str, body: object = None) -> None:
+async def same(eve: User, method: str, theirs: str, nothing: str, body: object = None) -> None:
     """`theirs`, which exists, and `nothing`, which does not, are the same 404 to her."""
     found, missing = await eve.call(method, theirs, body), await eve.call(method, nothing, body)
     assert 404 == found.status_code, (method, theirs, found.text)
     assert fingerprint(found) == fingerprint(missing)
 
 
-async def test_a_conversation_of_others_is_not_there(world: World) -> None:
+async def test_a_conversation_of_others_is_not_there(clients: Clients) -> None:
     """None of the calls tells a stranger that it exists, nor changes it."""
-    anna, ben, eve = await world.people(3)
-    group = await anna.talk(ben, title="Without Eve")
-    message = (await anna.say(group))["id"]
+    anna, ben, eve = await clients.users(3)
+    group = await anna.start_conversation(ben, title="Without Eve")
+    message = (await anna.send_message(group))["id"]
     before = await anna.get(f"/conversations/{group}"), await anna.get(f"/conversations/{group}/messages")
     calls: list[tuple[str, str, object]] = [
         ("GET", "", None),
@@ -36,8 +36,8 @@ async def test_a_conversation_of_others_is_not_there(world: World) -> None:
         ("GET", "/messages", None),
         ("GET", "/messages?before=2", None),
         ("GET", "/messages?after_rev=0", None),
-        ("POST", "/messages", {"content": words()}),
-        ("PATCH", f"/messages/{message}", {"content": words()}),
+        ("POST", "/messages", {"content": unique_text()}),
+        ("PATCH", f"/messages/{message}", {"content": unique_text()}),
         ("DELETE", f"/messages/{message}", None),
         ("PUT", f"/messages/{message}/reactions/{quote('👍')}", None),
         ("DELETE", f"/messages/{message}/reactions/{quote('👍')}", None),
@@ -49,48 +49,48 @@ async def test_a_conversation_of_others_is_not_there(world: World) -> None:
     assert [] == (await eve.get("/conversations"))["items"]
 
 
-async def test_nor_on_the_socket(world: World) -> None:
+async def test_nor_on_the_socket(clients: Clients) -> None:
     """Frames about it get `not_found`, the same as for an id that nothing has; its events do not come."""
-    anna, ben, eve = await world.people(3)
-    theirs, ours = await anna.talk(ben), await anna.talk(eve)
-    socket = await eve.chat()
-    for type_, fields in (("send_message", {"content": words()}), ("read", {"seq": 1}), ("typing", {})):
+    anna, ben, eve = await clients.users(3)
+    theirs, ours = await anna.start_conversation(ben), await anna.start_conversation(eve)
+    socket = await eve.chat_socket()
+    for type_, fields in (("send_message", {"content": unique_text()}), ("read", {"seq": 1}), ("typing", {})):
         answers = [await socket.answer(type_, conversation_id=id_, **fields) for id_ in (theirs, NO_ID)]
         assert ["not_found"] * 2 == [answer.pop("code") for answer in answers]
         assert 1 == len({str({**answer, "ref": ""}) for answer in answers})
-    await socket.ask("sync", conversations={theirs: 0, NO_ID: 0})
-    assert [] == socket.left("sync")
-    said = await asyncio.gather(*(anna.say(theirs) for _ in range(5)))
+    await socket.request("sync", conversations={theirs: 0, NO_ID: 0})
+    assert [] == socket.remaining("sync")
+    said = await asyncio.gather(*(anna.send_message(theirs) for _ in range(5)))
     await ben.put(f"/conversations/{theirs}/read", {"seq": 3})
-    ours_too = await anna.say(ours)
+    ours_too = await anna.send_message(ours)
     assert ours_too == (await socket.event("new_message"))["data"]
-    assert not [event for event in socket.seen if event["type"] == "new_message" and event["data"] != ours_too]
-    everything = str(socket.seen)
+    assert not [event for event in socket.received if event["type"] == "new_message" and event["data"] != ours_too]
+    everything = str(socket.received)
     assert not [message for message in said if message["content"] in everything or message["id"] in everything]
 
 
-async def test_a_session_of_others_is_not_there(world: World) -> None:
+async def test_a_session_of_others_is_not_there(clients: Clients) -> None:
     """Nobody ends another person's session, nor learns that there is one."""
-    anna, eve = await world.people(2)
+    anna, eve = await clients.users(2)
     (session,) = (await anna.get("/auth/sessions"))["items"]
     await same(eve, "DELETE", f"/auth/sessions/{session['id']}", f"/auth/sessions/{NO_ID}")
     await anna.get("/users/me")
 
 
-async def test_a_notification_of_others_is_not_there(world: World) -> None:
+async def test_a_notification_of_others_is_not_there(clients: Clients) -> None:
     """Nobody reads another's notifications, nor marks them."""
-    anna, ben, eve = await world.people(3)
+    anna, ben, eve = await clients.users(3)
     stream = await anna.stream()
-    await ben.comment(await anna.publish())
+    await ben.comment(await anna.create_post())
     id_ = (await stream.notification())["data"]["notification_id"]
     await same(eve, "PUT", f"/notifications/{id_}/read", f"/notifications/{NO_ID}/read")
     assert 1 == (await anna.get("/notifications/unread_count"))["unread_count"]
     assert {"items": [], "next": None} == await eve.get("/notifications")
 
 
-async def test_who_is_away_and_who_does_not_exist(world: World) -> None:
+async def test_who_is_away_and_who_does_not_exist(clients: Clients) -> None:
     """Presence of an id that nobody has tells no more than that of someone who is away and was never here."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     states = await anna.get("/presence", user_ids=f"{ben.id},{NO_ID}")
     assert {"online": False, "last_seen": None} == states[ben.id]
     assert states.get(NO_ID) in (None, states[ben.id])

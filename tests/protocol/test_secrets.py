@@ -3,9 +3,9 @@
 import jwt
 
 from tests.conftest import SECRET, Run
-from tests.protocol.doors import DOORS
-from tests.protocol.servers import contract_of
-from tests.protocol.world import World
+from tests.protocol.authenticated_endpoints import ENDPOINTS
+from tests.protocol.clients import Clients
+from tests.protocol.servers import load_contract
 
 FORMER = "what signed the tokens until the secret was changed"
 FOREIGN = "what has never signed a token of this deployment"
@@ -30,20 +30,20 @@ def signer(token: str) -> str | None:
 async def test_the_former_secret_still_opens(run: Run) -> None:
     """HTTP, sockets and stream; what comes of a refresh is signed with the present one; a third one opens nothing."""
     server = run(JWT_SECRET_PREVIOUS=FORMER, RATE_LIMITS="off")
-    async with World(server, contract_of(server)) as world:
-        anna = await world.person()
+    async with Clients(server, load_contract(server)) as clients:
+        anna = await clients.user()
         assert SECRET == signer(anna.token)
-        refused = [await door(world, {"token": signed(anna.token, FOREIGN)}) for door in DOORS]
-        assert ["token_invalid"] * len(DOORS) == refused
+        refused = [await door(clients, {"token": signed(anna.token, FOREIGN)}) for door in ENDPOINTS]
+        assert ["token_invalid"] * len(ENDPOINTS) == refused
         anna.token, anna.refresh_token = signed(anna.token, FORMER), signed(anna.refresh_token, FORMER)
         assert FORMER == signer(anna.token)
-        assert [""] * len(DOORS) == [await door(world, {"token": anna.token}) for door in DOORS]
-        socket = await anna.chat()
-        await world.stream(query={"ticket": await anna.ticket()})
+        assert [""] * len(ENDPOINTS) == [await door(clients, {"token": anna.token}) for door in ENDPOINTS]
+        socket = await anna.chat_socket()
+        await clients.stream(query={"ticket": await anna.ticket()})
         await anna.refresh()
         assert [SECRET, SECRET] == [signer(anna.token), signer(anna.refresh_token)]
-        await socket.ask("authenticate", token=anna.token)
+        await socket.request("authenticate", token=anna.token)
         # A session is one, whichever secret its tokens are signed with.
         await anna.post("/auth/logout")
         assert (1008, "token_revoked") == await socket.closed()
-        assert "token_revoked" == await DOORS[0](world, {"token": signed(anna.token, FORMER)})
+        assert "token_revoked" == await ENDPOINTS[0](clients, {"token": signed(anna.token, FORMER)})

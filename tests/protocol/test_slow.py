@@ -3,28 +3,28 @@
 import asyncio
 import socket as sockets
 
-from tests.protocol.world import World
+from tests.protocol.clients import Clients
 
 LONG = "\N{PARTY POPPER}" * 4000
 """As long as a message can be: 16 KB."""
 
 
-async def test_a_slow_reader(world: World) -> None:
+async def test_a_slow_reader(clients: Clients) -> None:
     """Who stops reading is closed with 1013 `slow_consumer`; everyone else hears all; `sync` brings the rest."""
-    anna, ben = await world.people(2)
-    direct = await anna.talk(ben)
+    anna, ben = await clients.users(2)
+    direct = await anna.start_conversation(ben)
     narrow = sockets.socket()
     narrow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-    host, _, port = world.server.url.removeprefix("http://").partition(":")
+    host, _, port = clients.server.url.removeprefix("http://").partition(":")
     narrow.connect((host, int(port)))
-    slow = await ben.chat(sock=narrow)
-    fast, watcher = await ben.chat(), await anna.chat()
+    slow = await ben.chat_socket(sock=narrow)
+    fast, watcher = await ben.chat_socket(), await anna.chat_socket()
     slow.websocket.transport.pause_reading()
-    said, before = 0, await closed(world, "slow_consumer")
+    said, before = 0, await closed(clients, "slow_consumer")
     async with asyncio.timeout(60):
-        while await closed(world, "slow_consumer") == before:
+        while await closed(clients, "slow_consumer") == before:
             await asyncio.gather(
-                *(watcher.ask("send_message", conversation_id=direct, content=LONG) for _ in range(25))
+                *(watcher.request("send_message", conversation_id=direct, content=LONG) for _ in range(25))
             )
             said += 25
     slow.websocket.transport.resume_reading()
@@ -33,10 +33,10 @@ async def test_a_slow_reader(world: World) -> None:
     for connection in (fast, watcher):
         events = await connection.events("new_message", said)
         assert list(range(1, said + 1)) == [event["data"]["seq"] for event in events]
-    got = [event["data"]["seq"] for event in slow.seen if event["type"] == "new_message"]
+    got = [event["data"]["seq"] for event in slow.received if event["type"] == "new_message"]
     assert list(range(1, len(got) + 1)) == got, "what it did get is in order and without a hole"
-    back = await ben.chat()
-    await back.ask("sync", conversations={direct: len(got)})
+    back = await ben.chat_socket()
+    await back.request("sync", conversations={direct: len(got)})
     data = (await back.event("sync"))["data"]
     got += [message["seq"] for message in data["messages"]]
     assert data["complete"] == (got[-1] == said)
@@ -45,8 +45,8 @@ async def test_a_slow_reader(world: World) -> None:
     assert list(range(1, said + 1)) == got
 
 
-async def closed(world: World, reason: str) -> float:
+async def closed(clients: Clients, reason: str) -> float:
     """How many chat sockets the server has closed for that reason."""
-    text = (await world.http.get("/metrics")).text
+    text = (await clients.http.get("/metrics")).text
     name = f'loa_connections_closed_total{{feed="chat",reason="{reason}"}} '
     return sum(float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name))

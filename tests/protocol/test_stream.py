@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
+from tests.protocol.clients import Clients, User, is_time, problem
 from tests.protocol.contract import Contract
 from tests.protocol.stream import Refused, Stream
-from tests.protocol.world import Person, World, is_time, problem
 from tests.running import Server
 
 
-async def notified(anna: Person, ben: Person, count: int) -> str:
+async def notified(anna: User, ben: User, count: int) -> str:
     """Give Anna so many notifications: the post they are about."""
-    post = await anna.publish()
+    post = await anna.create_post()
 
     async def write(share: int) -> None:
         for _ in range(share):
@@ -25,9 +25,9 @@ async def notified(anna: Person, ben: Person, count: int) -> str:
     return post
 
 
-async def test_headers(world: World) -> None:
+async def test_headers(clients: Clients) -> None:
     """200, the type and the headers that keep proxies from holding it back; `retry` and `hello` at once."""
-    anna = await world.person()
+    anna = await clients.user()
     stream = await anna.stream()
     headers = stream.response.headers
     assert 200 == stream.response.status_code
@@ -43,16 +43,16 @@ async def test_headers(world: World) -> None:
     assert {"seq", "unread_count", "heartbeat_interval", "token_expires_at"} == set(hello)
     assert (0, 0, 20) == (hello["seq"], hello["unread_count"], hello["heartbeat_interval"])
     assert is_time(hello["token_expires_at"])
-    assert "hello" == stream.seen[0]["type"]
+    assert "hello" == stream.received[0]["type"]
     assert "0" == stream.last_event_id
     assert "chunked" == headers["Transfer-Encoding"]
 
 
-async def test_the_body_begins_with_hello_which_carries_retry_and_id(world: World) -> None:
+async def test_the_body_begins_with_hello_which_carries_retry_and_id(clients: Clients) -> None:
     """One block with data: fetch-event-source and httpx-sse make an empty message of a block without."""
-    anna = await world.person()
-    url = f"{world.server.url}/api/v1/notifications/stream"
-    async with world.http.stream("GET", url, params={"token": anna.token}) as response:
+    anna = await clients.user()
+    url = f"{clients.server.url}/api/v1/notifications/stream"
+    async with clients.http.stream("GET", url, params={"token": anna.token}) as response:
         body = b""
         async for chunk in response.aiter_raw():
             body += chunk
@@ -61,10 +61,10 @@ async def test_the_body_begins_with_hello_which_carries_retry_and_id(world: Worl
     assert body.startswith(b"event: hello\nretry: 3000\nid: 0\ndata: {")
 
 
-async def test_a_client_of_http_1_0_gets_the_stream_without_chunks(world: World) -> None:
+async def test_a_client_of_http_1_0_gets_the_stream_without_chunks(clients: Clients) -> None:
     """nginx asks so unless it is told otherwise."""
-    anna = await world.person()
-    host, port = world.server.url.removeprefix("http://").split(":")
+    anna = await clients.user()
+    host, port = clients.server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(f"GET /api/v1/notifications/stream?token={anna.token} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
@@ -74,31 +74,31 @@ async def test_a_client_of_http_1_0_gets_the_stream_without_chunks(world: World)
 
 
 @pytest.mark.parametrize("name", ["last_event_id", "lastEventId"])
-async def test_a_cut_before_the_first_notification_loses_nothing(world: World, name: str) -> None:
+async def test_a_cut_before_the_first_notification_loses_nothing(clients: Clients, name: str) -> None:
     """A standard EventSource resumes from the id of hello."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     post = await notified(anna, ben, 2)
     stream = await anna.stream()
-    await stream.leave()
+    await stream.disconnect()
     await ben.comment(post)
-    resumed = await world.stream(query={"token": anna.token, name: stream.last_event_id})
+    resumed = await clients.stream(query={"token": anna.token, name: stream.last_event_id})
     assert 3 == (await resumed.notification())["seq"]
 
 
-async def test_ways_in(world: World) -> None:
+async def test_ways_in(clients: Clients) -> None:
     """A ticket, `?token=`, and the header, for clients that are no browsers."""
-    anna = await world.person()
+    anna = await clients.user()
     for options in (
         {"query": {"token": anna.token}},
         {"query": {"ticket": await anna.ticket()}},
         {"headers": anna.bearer},
     ):
-        await (await world.stream(**options)).event("hello")
+        await (await clients.stream(**options)).event("hello")
 
 
-async def test_live(world: World) -> None:
+async def test_live(clients: Clients) -> None:
     """Without an id to resume from it is live only: what was before is in hello's count, not on the stream."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     post = await notified(anna, ben, 3)
     stream = await anna.stream()
     assert (3, 3) == (stream.hello["data"]["seq"], stream.hello["data"]["unread_count"])
@@ -109,24 +109,24 @@ async def test_live(world: World) -> None:
 
 
 @pytest.mark.parametrize("by", ["header", "query"])
-async def test_resume(world: World, by: str) -> None:
+async def test_resume(clients: Clients, by: str) -> None:
     """Every notification after the given one, in order, none twice, and then live."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     post = await notified(anna, ben, 5)
     listed = {item["seq"]: item for item in (await anna.get("/notifications"))["items"]}
     for last in (0, 2, 4, 5):
         stream = await (anna.stream(last_event_id=last) if by == "header" else anna.stream(last_event_id_in_url=last))
-        assert (5, "hello") == (stream.hello["data"]["seq"], stream.seen[0]["type"])
+        assert (5, "hello") == (stream.hello["data"]["seq"], stream.received[0]["type"])
         assert [listed[seq] for seq in range(last + 1, 6)] == [await stream.notification() for _ in range(last, 5)]
-        await stream.leave()
+        await stream.disconnect()
     stream = await anna.stream(last_event_id=3)
     await ben.comment(post)
     assert [4, 5, 6] == [(await stream.notification())["seq"] for _ in range(3)]
 
 
-async def test_the_header_is_newer_than_the_url(world: World) -> None:
+async def test_the_header_is_newer_than_the_url(clients: Clients) -> None:
     """A browser that reconnects by itself repeats the URL and adds the header: the header counts."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     await notified(anna, ben, 4)
     stream = await anna.stream(last_event_id=3, last_event_id_in_url=1)
     assert 4 == (await stream.notification())["seq"]
@@ -134,9 +134,9 @@ async def test_the_header_is_newer_than_the_url(world: World) -> None:
 
 
 @pytest.mark.parametrize("last", ["7", "99999999999999999999", "abc", "-1", "1.0", "０", "$gt"])
-async def test_an_id_that_is_not_known(world: World, last: str) -> None:
+async def test_an_id_that_is_not_known(clients: Clients, last: str) -> None:
     """`reset` with a reason tells the client to fetch the list; the stream then goes on live."""
-    anna, ben = await world.people(2)
+    anna, ben = await clients.users(2)
     post = await notified(anna, ben, 2)
     stream = await anna.stream(last_event_id_in_url=last)
     reset = await stream.event("reset")
@@ -151,8 +151,8 @@ def crowded(server: Server, contract: Contract) -> tuple[str, str]:
     """Someone with 1003 notifications: name and password."""
 
     async def make() -> tuple[str, str]:
-        async with World(server, contract) as world:
-            anna, ben = await world.people(2)
+        async with Clients(server, contract) as clients:
+            anna, ben = await clients.users(2)
             await notified(anna, ben, 1003)
             return anna.username, anna.password
 
@@ -160,17 +160,17 @@ def crowded(server: Server, contract: Contract) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def anna_of_many(world: World, crowded: tuple[str, str]) -> Person:
+async def anna_of_many(clients: Clients, crowded: tuple[str, str]) -> User:
     username, password = crowded
-    answer = await world.call("POST", "/auth/login", json={"username": username, "password": password})
-    return Person(world, password, answer.json())
+    answer = await clients.call("POST", "/auth/login", json={"username": username, "password": password})
+    return User(clients, password, answer.json())
 
 
-async def test_a_thousand_behind(anna_of_many: Person) -> None:
+async def test_a_thousand_behind(anna_of_many: User) -> None:
     """A thousand missed ones come, every one; a thousand and one do not, but `reset`."""
     stream = await anna_of_many.stream(last_event_id=3)
     assert list(range(4, 1004)) == [(await stream.notification())["seq"] for _ in range(1000)]
-    assert [] == stream.left("reset")
+    assert [] == stream.remaining("reset")
     too_far = await anna_of_many.stream(last_event_id=2)
     await too_far.event("reset")
     assert [] == too_far.seqs
@@ -181,16 +181,16 @@ async def test_a_thousand_behind(anna_of_many: Person) -> None:
     assert [] == too_far_too.seqs
 
 
-async def test_cut_again_and_again(any_world: World) -> None:
+async def test_cut_again_and_again(any_clients: Clients) -> None:
     """Cut in the middle, whenever, while comments keep coming: resumed by its last id it misses and repeats nothing."""
-    anna, *others = await any_world.people(4)
-    post = await anna.publish()
+    anna, *others = await any_clients.users(4)
+    post = await anna.create_post()
     whole = await anna.stream()
 
     # The writers are let on bit by bit, so that there is something left to write however slow the reader is.
     turns = asyncio.Semaphore(0)
 
-    async def write(person: Person) -> None:
+    async def write(person: User) -> None:
         for _ in range(40):
             await turns.acquire()
             await person.comment(post)
@@ -205,7 +205,7 @@ async def test_cut_again_and_again(any_world: World) -> None:
         stream = await (anna.stream(last_event_id=last) if cuts % 2 else anna.stream(last_event_id_in_url=last))
         for _ in range(min(7, 120 - len(got))):
             await stream.notification()
-        await stream.leave()
+        await stream.disconnect()
         got += stream.seqs
         cuts += 1
     await writing
@@ -216,25 +216,25 @@ async def test_cut_again_and_again(any_world: World) -> None:
     assert list(range(1, 121)) == whole.seqs
 
 
-async def test_a_spent_ticket(world: World) -> None:
+async def test_a_spent_ticket(clients: Clients) -> None:
     """A reconnect with the ticket that opened the stream is refused with 401, as the contract warns."""
-    anna = await world.person()
+    anna = await clients.user()
     ticket = await anna.ticket()
-    stream: Stream = await world.stream(query={"ticket": ticket})
+    stream: Stream = await clients.stream(query={"ticket": ticket})
     await stream.event("hello")
     with pytest.raises(Refused) as refused:
-        await world.stream(query={"ticket": ticket}, headers={"Last-Event-ID": "1"})
+        await clients.stream(query={"ticket": ticket}, headers={"Last-Event-ID": "1"})
     problem(refused.value.response, 401, "token_invalid")
-    await (await world.stream(query={"ticket": await anna.ticket(), "last_event_id": "0"})).event("hello")
+    await (await clients.stream(query={"ticket": await anna.ticket(), "last_event_id": "0"})).event("hello")
 
 
-async def test_every_chunk_is_whole(world: World) -> None:
+async def test_every_chunk_is_whole(clients: Clients) -> None:
     """What has been written so far always ends between two events, so that no proxy's pause splits one for long."""
-    anna, ben = await world.people(2)
-    post = await anna.publish()
-    url = f"{world.server.url}/api/v1/notifications/stream"
+    anna, ben = await clients.users(2)
+    post = await anna.create_post()
+    url = f"{clients.server.url}/api/v1/notifications/stream"
     body = b""
-    async with world.http.stream("GET", url, params={"token": anna.token}) as response:
+    async with clients.http.stream("GET", url, params={"token": anna.token}) as response:
         chunks = response.aiter_raw()
         while b"event: hello" not in body:
             body += await anext(chunks)

@@ -2,76 +2,76 @@
 
 import asyncio
 
-from tests.protocol.world import NO_ID, Person, World, words
+from tests.protocol.clients import NO_ID, Clients, User, unique_text
 
 COUNT = 120
 
 
-async def test_sync(world: World) -> None:
+async def test_sync(clients: Clients) -> None:
     """For each conversation its changes since the given rev, then the ack; nothing where nothing changed."""
-    anna, ben = await world.people(2)
-    first, second = await anna.talk(ben), await anna.talk(ben, title="Second")
-    message = await anna.say(first)
+    anna, ben = await clients.users(2)
+    first, second = await anna.start_conversation(ben), await anna.start_conversation(ben, title="Second")
+    message = await anna.send_message(first)
     for _ in range(4):
-        last = await anna.say(first)
-    edited = await anna.patch(f"/conversations/{first}/messages/{message['id']}", {"content": words()})
-    socket = await ben.chat()
-    await socket.ask("sync", conversations={first: 4, second: 0})
+        last = await anna.send_message(first)
+    edited = await anna.patch(f"/conversations/{first}/messages/{message['id']}", {"content": unique_text()})
+    socket = await ben.chat_socket()
+    await socket.request("sync", conversations={first: 4, second: 0})
     syncs = {event["conversation_id"]: event for event in await socket.events("sync", 2)}
     data = {"messages": [last, edited], "last_rev": 6, "complete": True}
     assert {"type": "sync", "conversation_id": first, "data": data} == syncs[first]
     assert {"messages": [], "last_rev": 0, "complete": True} == syncs[second]["data"]
-    await socket.ask("sync", conversations={first: 6})
+    await socket.request("sync", conversations={first: 6})
     assert {"messages": [], "last_rev": 6, "complete": True} == (await socket.event("sync"))["data"]
 
 
-async def test_sync_answers_come_before_the_ack(world: World) -> None:
+async def test_sync_answers_come_before_the_ack(clients: Clients) -> None:
     """The ack says that all of it has come."""
-    anna, ben = await world.people(2)
-    groups = await asyncio.gather(*(anna.talk(ben, title=f"Group {number}") for number in range(10)))
-    await asyncio.gather(*(anna.say(group) for group in groups))
-    socket = await ben.chat()
-    await socket.ask("sync", conversations=dict.fromkeys(groups, 0))
-    assert set(groups) == {event["conversation_id"] for event in socket.left("sync")}
-    assert ["sync"] * 10 + ["ack"] == [event["type"] for event in socket.seen][-11:]
+    anna, ben = await clients.users(2)
+    groups = await asyncio.gather(*(anna.start_conversation(ben, title=f"Group {number}") for number in range(10)))
+    await asyncio.gather(*(anna.send_message(group) for group in groups))
+    socket = await ben.chat_socket()
+    await socket.request("sync", conversations=dict.fromkeys(groups, 0))
+    assert set(groups) == {event["conversation_id"] for event in socket.remaining("sync")}
+    assert ["sync"] * 10 + ["ack"] == [event["type"] for event in socket.received][-11:]
 
 
-async def test_sync_of_nothing(world: World) -> None:
+async def test_sync_of_nothing(clients: Clients) -> None:
     """No conversation, or one that is not there, is no reason to close: the ack comes all the same."""
-    anna = await world.person()
-    socket = await anna.chat()
-    await socket.ask("sync", conversations={})
-    await socket.ask("sync", conversations={NO_ID: 7})
-    assert [] == socket.left("sync")
+    anna = await clients.user()
+    socket = await anna.chat_socket()
+    await socket.request("sync", conversations={})
+    await socket.request("sync", conversations={NO_ID: 7})
+    assert [] == socket.remaining("sync")
 
 
-async def test_sync_of_many_that_are_not_there(world: World) -> None:
+async def test_sync_of_many_that_are_not_there(clients: Clients) -> None:
     """However many are not there, whoever reads is told of each, and is not closed for reading slowly."""
-    anna = await world.person()
-    socket = await anna.chat()
+    anna = await clients.user()
+    socket = await anna.chat_socket()
     gone = [f"{number:024x}" for number in range(1500)]
-    await socket.ask("sync", conversations=dict.fromkeys(gone, 0))
-    assert gone == [event["conversation_id"] for event in socket.left("conversation_removed")]
+    await socket.request("sync", conversations=dict.fromkeys(gone, 0))
+    assert gone == [event["conversation_id"] for event in socket.remaining("conversation_removed")]
 
 
-async def fill(anna: Person, conversation: str, count: int) -> None:
+async def fill(anna: User, conversation: str, count: int) -> None:
     """Say that much, over one socket, as fast as it goes."""
-    socket = await anna.chat()
+    socket = await anna.chat_socket()
     for number in range(count):
-        await socket.send("send_message", ref=str(number), conversation_id=conversation, content=words())
+        await socket.send("send_message", ref=str(number), conversation_id=conversation, content=unique_text())
     for number in range(count):
-        assert "ack" == (await socket.spec_for(str(number)))["type"]
-    await socket.leave()
+        assert "ack" == (await socket.reply_to(str(number)))["type"]
+    await socket.disconnect()
 
 
-async def test_more_than_500_changes(world: World) -> None:
+async def test_more_than_500_changes(clients: Clients) -> None:
     """500 changes come at once; of 501 the first 500 with `complete: false`, and `after_rev` leads on to the end."""
-    anna, ben = await world.people(2)
-    direct = await anna.talk(ben)
+    anna, ben = await clients.users(2)
+    direct = await anna.start_conversation(ben)
     await fill(anna, direct, 506)
-    socket = await ben.chat()
+    socket = await ben.chat_socket()
     for after, count, complete in ((6, 500, True), (5, 500, False), (0, 500, False)):
-        await socket.ask("sync", conversations={direct: after})
+        await socket.request("sync", conversations={direct: after})
         data = (await socket.event("sync"))["data"]
         assert (count, complete) == (len(data["messages"]), complete and data["complete"])
         assert list(range(after + 1, after + 501)) == [message["rev"] for message in data["messages"]]
@@ -85,10 +85,10 @@ async def test_more_than_500_changes(world: World) -> None:
     assert list(range(501, 507)) == rest
 
 
-async def test_nothing_is_lost_across_a_break(any_world: World) -> None:
+async def test_nothing_is_lost_across_a_break(any_clients: Clients) -> None:
     """A device that comes and goes while others talk has, from syncs and events together, everything once in order."""
-    anna, ben = await any_world.people(2)
-    direct = await anna.talk(ben)
+    anna, ben = await any_clients.users(2)
+    direct = await anna.start_conversation(ben)
 
     # Let on bit by bit, so that there is something left to say however slow the listener is.
     turns = asyncio.Semaphore(0)
@@ -96,7 +96,7 @@ async def test_nothing_is_lost_across_a_break(any_world: World) -> None:
     async def talk() -> None:
         for _ in range(COUNT):
             await turns.acquire()
-            await anna.say(direct)
+            await anna.send_message(direct)
 
     talking = asyncio.create_task(talk())
     got: dict[int, str] = {}
@@ -104,15 +104,15 @@ async def test_nothing_is_lost_across_a_break(any_world: World) -> None:
     while len(got) < COUNT:
         for _ in range(12):
             turns.release()
-        socket = await ben.chat()
+        socket = await ben.chat_socket()
         last = len(got)
-        await socket.ask("sync", conversations={direct: last})
+        await socket.request("sync", conversations={direct: last})
         missed = (await socket.event("sync"))["data"]["messages"]
         for _ in range(min(5, COUNT - max([last, *(message["rev"] for message in missed)]))):
             await socket.event("new_message")
-        await socket.leave()
+        await socket.disconnect()
         breaks += 1
-        live = [event["data"] for event in socket.seen if event["type"] == "new_message"]
+        live = [event["data"] for event in socket.received if event["type"] == "new_message"]
         for message in (*missed, *live):
             assert message["id"] == got.setdefault(message["rev"], message["id"])
         assert list(range(1, len(got) + 1)) == sorted(got), "what one connection brings, its sync included, has no hole"

@@ -10,8 +10,8 @@ import jwt
 import pytest
 
 from tests.conftest import SECRET
-from tests.protocol.doors import DOORS, LIVE_DOORS, Door
-from tests.protocol.world import NO_ID, Person, World
+from tests.protocol.authenticated_endpoints import CONNECTION_ENDPOINTS, ENDPOINTS, Endpoint
+from tests.protocol.clients import NO_ID, Clients, User
 
 CLAIMS = ["sub", "sid", "jti", "scope", "iat", "exp", "iss"]
 
@@ -24,32 +24,32 @@ def signed(claims: dict[str, Any], key: str = SECRET, algorithm: str = "HS256") 
     return jwt.encode(claims, key, algorithm)
 
 
-def changed(**changes: Any) -> Callable[[Person], str]:
+def changed(**changes: Any) -> Callable[[User], str]:
     return lambda person: signed(claims_of(person.token) | changes)
 
 
-def without(claim: str) -> Callable[[Person], str]:
+def without(claim: str) -> Callable[[User], str]:
     return lambda person: signed({name: value for name, value in claims_of(person.token).items() if name != claim})
 
 
-def unsigned(algorithm: str) -> Callable[[Person], str]:
+def unsigned(algorithm: str) -> Callable[[User], str]:
     """The famous forgery: a header that asks not to look."""
 
-    def make(person: Person) -> str:
+    def make(person: User) -> str:
         header = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "typ": "JWT"}).encode()).rstrip(b"=").decode()
         return f"{header}.{person.token.split('.')[1]}."
 
     return make
 
 
-def tampered(person: Person) -> str:
+def tampered(person: User) -> str:
     """The signature of one body under another."""
     head, _, signature = person.token.split(".")
     body = base64.urlsafe_b64encode(json.dumps(claims_of(person.token) | {"sub": NO_ID}).encode()).rstrip(b"=")
     return f"{head}.{body.decode()}.{signature}"
 
 
-BAD: dict[str, tuple[str, Callable[[Person], str]]] = {
+BAD: dict[str, tuple[str, Callable[[User], str]]] = {
     "empty": ("token_missing token_invalid", lambda person: ","),
     "garbage": ("token_invalid", lambda person: "garbage"),
     "three parts of garbage": ("token_invalid", lambda person: "a.b.c"),
@@ -80,100 +80,100 @@ BAD: dict[str, tuple[str, Callable[[Person], str]]] = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-async def test_bad_tokens(world: World, anna: Person, door: Door) -> None:
+@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
+async def test_bad_tokens(clients: Clients, anna: User, door: Endpoint) -> None:
     """Every token that is not whole, ours, in force and an access token is refused with its code."""
     found = {}
     for name, (codes, make) in BAD.items():
-        code = await door(world, {"token": make(anna)})
+        code = await door(clients, {"token": make(anna)})
         if code not in codes.split():
             found[name] = code or "it opens"
     assert {} == found
-    assert "" == await door(world, {"token": anna.token})
-    assert "" == await door(world, {"token": signed(claims_of(anna.token))}), (
+    assert "" == await door(clients, {"token": anna.token})
+    assert "" == await door(clients, {"token": signed(claims_of(anna.token))}), (
         "a forgery that is right in all is a token"
     )
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-async def test_no_token(world: World, door: Door) -> None:
+@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
+async def test_no_token(clients: Clients, door: Endpoint) -> None:
     """Without any credential, the answer names what is missing."""
-    assert "token_missing" == await door(world, {})
+    assert "token_missing" == await door(clients, {})
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-async def test_revoked_tokens(world: World, anna: Person, door: Door) -> None:
+@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
+async def test_revoked_tokens(clients: Clients, anna: User, door: Endpoint) -> None:
     """Signed out, ended from elsewhere, or older than a change of password: revoked, at every door."""
-    out, ended, old = await anna.device(), await anna.device(), await anna.device()
+    out, ended, old = await anna.sign_in_again(), await anna.sign_in_again(), await anna.sign_in_again()
     await out.post("/auth/logout")
     await anna.delete(f"/auth/sessions/{claims_of(ended.token)['sid']}")
-    assert "token_revoked" == await door(world, {"token": out.token})
-    assert "token_revoked" == await door(world, {"token": ended.token})
-    assert "" == await door(world, {"token": old.token})
+    assert "token_revoked" == await door(clients, {"token": out.token})
+    assert "token_revoked" == await door(clients, {"token": ended.token})
+    assert "" == await door(clients, {"token": old.token})
     before = anna.token
     body = {"current_password": anna.password, "new_password": anna.password + "!"}
     anna.take_tokens(await anna.post("/auth/password", body))
-    assert "token_revoked" == await door(world, {"token": old.token})
-    assert "token_revoked" == await door(world, {"token": before})
-    assert "" == await door(world, {"token": anna.token})
+    assert "token_revoked" == await door(clients, {"token": old.token})
+    assert "token_revoked" == await door(clients, {"token": before})
+    assert "" == await door(clients, {"token": anna.token})
 
 
 @pytest.mark.parametrize(
     "header", ["Bearer", "Bearer  ,", "Basic YTpi", "{token}", "Bearer {token} x", "Bearer {token},"]
 )
-async def test_what_is_no_bearer_header(world: World, anna: Person, header: str) -> None:
+async def test_what_is_no_bearer_header(clients: Clients, anna: User, header: str) -> None:
     """An Authorization header of another form lets nobody in."""
     value = header.format(token=anna.token)
-    answer = await world.call("GET", "/users/me", headers={"Authorization": value})
+    answer = await clients.call("GET", "/users/me", headers={"Authorization": value})
     assert 401 == answer.status_code
     assert answer.json()["code"] in ("token_missing", "token_invalid")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_http_takes_no_token_from_the_url(world: World, anna: Person) -> None:
+async def test_http_takes_no_token_from_the_url(clients: Clients, anna: User) -> None:
     """`?token=` and `?ticket=` are for sockets and streams: in other URLs they would only be written into logs."""
     for query in ({"token": anna.token}, {"ticket": await anna.ticket()}):
-        assert (await world.call("GET", "/users/me", params=query)).status_code in (401, 422)
+        assert (await clients.call("GET", "/users/me", params=query)).status_code in (401, 422)
 
 
-@pytest.mark.parametrize("door", LIVE_DOORS, ids=lambda door: door.__name__)
-async def test_a_ticket_opens_once(world: World, anna: Person, door: Door) -> None:
+@pytest.mark.parametrize("door", CONNECTION_ENDPOINTS, ids=lambda door: door.__name__)
+async def test_a_ticket_opens_once(clients: Clients, anna: User, door: Endpoint) -> None:
     """A ticket opens one socket or stream; shown again it is refused."""
     answer = await anna.post("/auth/ticket")
     assert {"ticket", "expires_in"} == set(answer)
     assert 30 == answer["expires_in"]
-    assert "" == await door(world, {"ticket": answer["ticket"]})
-    assert "token_invalid" == await door(world, {"ticket": answer["ticket"]})
+    assert "" == await door(clients, {"ticket": answer["ticket"]})
+    assert "token_invalid" == await door(clients, {"ticket": answer["ticket"]})
 
 
-@pytest.mark.parametrize("door", LIVE_DOORS, ids=lambda door: door.__name__)
-async def test_bad_tickets(world: World, anna: Person, door: Door) -> None:
+@pytest.mark.parametrize("door", CONNECTION_ENDPOINTS, ids=lambda door: door.__name__)
+async def test_bad_tickets(clients: Clients, anna: User, door: Endpoint) -> None:
     """A ticket that was never given is refused, and so is one whose session has ended since."""
     for made_up in ("garbage", "x" * 5000, "*", "{}", anna.token):
-        assert "token_invalid" == await door(world, {"ticket": made_up}), made_up
-    other = await anna.device()
+        assert "token_invalid" == await door(clients, {"ticket": made_up}), made_up
+    other = await anna.sign_in_again()
     ticket = await other.ticket()
     await other.post("/auth/logout")
-    assert "token_revoked" == await door(world, {"ticket": ticket})
+    assert "token_revoked" == await door(clients, {"ticket": ticket})
 
 
-async def test_a_ticket_is_of_one_door_among_all(world: World, anna: Person) -> None:
+async def test_a_ticket_is_of_one_door_among_all(clients: Clients, anna: User) -> None:
     """One ticket does not open a socket and then a stream, not even when both are tried at once."""
     ticket = await anna.ticket()
-    opened = [await door(world, {"ticket": ticket}) for door in LIVE_DOORS]
+    opened = [await door(clients, {"ticket": ticket}) for door in CONNECTION_ENDPOINTS]
     assert ["", "token_invalid", "token_invalid"] == opened
 
 
-async def test_refresh_takes_only_refresh_tokens(world: World, anna: Person) -> None:
+async def test_refresh_takes_only_refresh_tokens(clients: Clients, anna: User) -> None:
     """An access token, a forged one and an expired one renew nothing; each is told apart."""
     refresh = claims_of(anna.refresh_token)
     for code, token in {
         "token_invalid": anna.token,
         "token_expired": signed(refresh | {"exp": int(time.time()) - 1}),
     }.items():
-        answer = await world.call("POST", "/auth/refresh", json={"refresh_token": token})
+        answer = await clients.call("POST", "/auth/refresh", json={"refresh_token": token})
         assert (401, code) == (answer.status_code, answer.json()["code"])
     for token in ("garbage", signed(refresh, "another secret of 32 bytes or so"), unsigned("none")(anna)):
-        answer = await world.call("POST", "/auth/refresh", json={"refresh_token": token})
+        answer = await clients.call("POST", "/auth/refresh", json={"refresh_token": token})
         assert (401, "token_invalid") == (answer.status_code, answer.json()["code"])
     await anna.refresh()

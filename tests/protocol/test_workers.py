@@ -2,50 +2,50 @@
 
 import asyncio
 
-from tests.protocol.processes import spread
-from tests.protocol.world import World
+from tests.protocol.clients import Clients
+from tests.protocol.worker_lookup import one_per_worker
 
 
-async def test_messages_across_workers(spread_world: World) -> None:
+async def test_messages_across_workers(multi_worker_clients: Clients) -> None:
     """Whichever worker a message is sent on, the sockets on all others bring it."""
-    anna, ben = await spread_world.people(2)
-    direct = await anna.talk(ben)
-    hers = await spread(spread_world.server, anna.chat, 3)
-    his = await spread(spread_world.server, ben.chat, 3)
+    anna, ben = await multi_worker_clients.users(2)
+    direct = await anna.start_conversation(ben)
+    hers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
+    his = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 3)
     for seq, socket in enumerate([*hers.values(), *his.values()], 1):
-        sent = await socket.ask("send_message", conversation_id=direct, content=f"number {seq}")
+        sent = await socket.request("send_message", conversation_id=direct, content=f"number {seq}")
         assert seq == sent["data"]["seq"]
         for other in (*hers.values(), *his.values()):
             assert sent["data"] == (await other.event("new_message"))["data"]
 
 
-async def test_logout_across_workers(spread_world: World) -> None:
+async def test_logout_across_workers(multi_worker_clients: Clients) -> None:
     """Signing out closes the session's sockets and streams on every worker, and another session's on none."""
-    anna = await spread_world.person()
-    other = await anna.device()
-    sockets = await spread(spread_world.server, anna.chat, 3)
-    streams = await spread(spread_world.server, anna.stream, 2)
-    kept = await spread(spread_world.server, other.chat, 3)
+    anna = await multi_worker_clients.user()
+    other = await anna.sign_in_again()
+    sockets = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
+    streams = await one_per_worker(multi_worker_clients.server, anna.stream, 2)
+    kept = await one_per_worker(multi_worker_clients.server, other.chat_socket, 3)
     await anna.post("/auth/logout")
     for socket in sockets.values():
         assert (1008, "token_revoked") == await socket.closed()
     for stream in streams.values():
         await stream.closed()
     for _ in range(12):
-        await anna.refused(401, "token_revoked", "GET", "/users/me", headers={"Connection": "close"})
+        await anna.expect_error(401, "token_revoked", "GET", "/users/me", headers={"Connection": "close"})
     for socket in kept.values():
-        await socket.fence()
+        await socket.flush()
 
 
-async def test_badges_across_workers(spread_world: World) -> None:
+async def test_badges_across_workers(multi_worker_clients: Clients) -> None:
     """Reading on one worker updates the badge on the others: of chats by `read`, of notifications by the count."""
-    anna, ben = await spread_world.people(2)
-    direct, post = await anna.talk(ben), await ben.publish()
-    await anna.say(direct)
-    sockets = await spread(spread_world.server, ben.chat, 3)
-    streams = await spread(spread_world.server, ben.stream, 3)
+    anna, ben = await multi_worker_clients.users(2)
+    direct, post = await anna.start_conversation(ben), await ben.create_post()
+    await anna.send_message(direct)
+    sockets = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 3)
+    streams = await one_per_worker(multi_worker_clients.server, ben.stream, 3)
     first, *_ = sockets.values()
-    await first.ask("read", conversation_id=direct, seq=1)
+    await first.request("read", conversation_id=direct, seq=1)
     for socket in sockets.values():
         assert {"user_id": ben.id, "seq": 1} == (await socket.event("read"))["data"]
     await anna.comment(post)
@@ -56,37 +56,37 @@ async def test_badges_across_workers(spread_world: World) -> None:
         await stream.event("unread_count", lambda event: event["data"] == {"unread_count": 0, "seq": 1})
 
 
-async def test_presence_across_workers(spread_world: World) -> None:
+async def test_presence_across_workers(multi_worker_clients: Clients) -> None:
     """Online while a socket is open on any worker, offline when the last one goes; watchers on all workers agree."""
-    anna, ben = await spread_world.people(2)
-    watchers = await spread(spread_world.server, anna.chat, 3)
+    anna, ben = await multi_worker_clients.users(2)
+    watchers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
     for watcher in watchers.values():
-        await watcher.ask("watch_presence", user_ids=[ben.id])
+        await watcher.request("watch_presence", user_ids=[ben.id])
         assert False is (await watcher.event("presence"))["data"]["online"]
-    his = await spread(spread_world.server, ben.chat, 2)
+    his = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 2)
     for watcher in watchers.values():
         assert True is (await watcher.event("presence"))["data"]["online"]
     first, second = his.values()
-    opened = await asyncio.gather(*(ben.chat() for _ in range(3)))
+    opened = await asyncio.gather(*(ben.chat_socket() for _ in range(3)))
     for socket in (first, *opened):
-        await socket.leave()
+        await socket.disconnect()
     states = [(await anna.get("/presence", user_ids=ben.id))[ben.id]["online"] for _ in range(8)]
     assert True in states
     assert False not in states, "he is still there, on another worker"
     for watcher in watchers.values():
-        await watcher.fence()
-        assert [] == watcher.left("presence")
-    await second.leave()
+        await watcher.flush()
+        assert [] == watcher.remaining("presence")
+    await second.disconnect()
     for watcher in watchers.values():
         assert False is (await watcher.event("presence"))["data"]["online"]
 
 
-async def test_tickets_across_workers(spread_world: World) -> None:
+async def test_tickets_across_workers(multi_worker_clients: Clients) -> None:
     """A ticket that one worker gave opens a socket on any, and of many that try it at once, exactly one."""
-    anna = await spread_world.person()
+    anna = await multi_worker_clients.user()
     for _ in range(4):
         ticket = await anna.ticket()
-        sockets = await asyncio.gather(*(spread_world.socket(query={"ticket": ticket}) for _ in range(8)))
+        sockets = await asyncio.gather(*(multi_worker_clients.socket(query={"ticket": ticket}) for _ in range(8)))
         opened = 0
         for socket in sockets:
             try:
@@ -97,14 +97,14 @@ async def test_tickets_across_workers(spread_world: World) -> None:
         assert 1 == opened
 
 
-async def test_metrics_of_all_workers(spread_world: World) -> None:
+async def test_metrics_of_all_workers(multi_worker_clients: Clients) -> None:
     """Whichever worker is asked, /metrics counts the connections of all of them, as of some seconds ago."""
-    anna = await spread_world.person()
-    sockets = await spread(spread_world.server, anna.chat, 3)
+    anna = await multi_worker_clients.user()
+    sockets = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
     right = 0
     async with asyncio.timeout(15):
         while right < 8:
-            answer = await spread_world.http.get("/metrics", headers={"Connection": "close"})
+            answer = await multi_worker_clients.http.get("/metrics", headers={"Connection": "close"})
             (line,) = (line for line in answer.text.splitlines() if line.startswith('loa_connections{feed="chat"}'))
             right = right + 1 if float(line.split()[1]) >= len(sockets) else 0
             await asyncio.sleep(0.1)

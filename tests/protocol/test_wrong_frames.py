@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from tests.protocol.clients import Json, User
 from tests.protocol.test_bodies import OPERATORS
-from tests.protocol.world import Json, Person
 
 FRAMES: list[tuple[Json, str]] = [
     ({"type": "send_message"}, "conversation_id"),
@@ -44,10 +44,10 @@ FRAMES: list[tuple[Json, str]] = [
 ]
 
 
-async def test_wrong_frames(anna: Person, ben: Person) -> None:
+async def test_wrong_frames(anna: User, ben: User) -> None:
     """Each is answered by one `error` with its ref that names the field; the socket stays open, nothing is stored."""
-    direct = await anna.talk(ben)
-    socket = await anna.chat()
+    direct = await anna.start_conversation(ben)
+    socket = await anna.chat_socket()
 
     def place(value: Json) -> Json:
         if isinstance(value, dict):
@@ -59,25 +59,25 @@ async def test_wrong_frames(anna: Person, ben: Person) -> None:
     for frame, field in FRAMES:
         fields = place(frame)
         type_ = fields.pop("type", "(none)")
-        ref = f"f-{len(socket.seen)}"
-        await socket.raw(json.dumps({"ref": ref, **({} if type_ == "(none)" else {"type": type_}), **fields}))
-        answer = await socket.spec_for(ref)
+        ref = f"f-{len(socket.received)}"
+        await socket.send_raw(json.dumps({"ref": ref, **({} if type_ == "(none)" else {"type": type_}), **fields}))
+        answer = await socket.reply_to(ref)
         assert ("error", "validation_failed") == (answer["type"], answer["code"]), (frame, answer)
         assert field in {error["field"].partition(".")[0] for error in answer["errors"]}, (frame, answer)
-    await socket.fence()
-    assert [] == socket.left()
+    await socket.flush()
+    assert [] == socket.remaining()
     assert 0 == (await anna.get(f"/conversations/{direct}"))["last_seq"]
 
 
 @pytest.mark.parametrize("user_ids", [None, "", "x", ",", "{anna},x", "{anna},,", ",".join(["0" * 24] * 201)])
-async def test_presence_of_nobody(anna: Person, user_ids: str | None) -> None:
+async def test_presence_of_nobody(anna: User, user_ids: str | None) -> None:
     """`user_ids` is a list of 1 to 200 ids; whether an empty place in it is overlooked is not said."""
     query = {} if user_ids is None else {"user_ids": user_ids.format(anna=anna.id)}
     answer = await anna.call("GET", "/presence", params=query)
     assert 422 == answer.status_code or (user_ids == "{anna},," and [anna.id] == list(answer.json()))
 
 
-async def test_ids_are_refused_as_not_there(anna: Person) -> None:
+async def test_ids_are_refused_as_not_there(anna: User) -> None:
     """An id in a path that cannot be one is answered like one that nobody has; operators in it do nothing."""
     missing = None
     for id_ in ("0" * 24, "x", "%7B%22%24gt%22%3A%22%22%7D", "%00", "0" * 25, "Z" * 24, "%F0%9F%98%80"):
@@ -92,14 +92,14 @@ async def test_ids_are_refused_as_not_there(anna: Person) -> None:
             ("DELETE", f"/auth/sessions/{id_}", None),
             ("GET", f"/users/{id_}", None),
         ):
-            problem = await anna.refused(404, "not_found", method, path, body)
+            problem = await anna.expect_error(404, "not_found", method, path, body)
             missing = missing or problem
             assert missing == problem
 
 
-async def test_ids_have_no_case(anna: Person, ben: Person) -> None:
+async def test_ids_have_no_case(anna: User, ben: User) -> None:
     """An id written in capitals is the same id, or is refused; never another conversation or a second one."""
-    direct = await anna.talk(ben)
+    direct = await anna.start_conversation(ben)
     answer = await anna.call("POST", "/conversations", {"participant_ids": [ben.id.upper()]})
     assert (answer.status_code, answer.json().get("id")) in ((200, direct), (422, None))
     answer = await anna.call("GET", f"/conversations/{direct.upper()}")

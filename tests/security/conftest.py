@@ -7,16 +7,16 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import STATUS_TOKEN, Datastores
-from tests.protocol.fixtures import anna, ben, contract, world
-from tests.protocol.patience import Patience
+from tests.protocol.background_scenarios import BackgroundScenarios
+from tests.protocol.clients import Clients
+from tests.protocol.fixtures import anna, ben, clients, contract
 from tests.protocol.servers import serving
-from tests.protocol.world import World
 from tests.running import Server
 from tests.security.attack_surface import AttackSurface
 from tests.security.scenario import Scenario
 from tests.security.slowloris import send_slowly
 
-__all__ = ["anna", "ben", "contract", "world"]
+__all__ = ["anna", "ben", "clients", "contract"]
 
 STRICT_REDIS = 5
 """Number of a Redis database that nothing else uses."""
@@ -54,14 +54,14 @@ def proxied(datastores: Datastores, strict_redis: str, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="session", autouse=True)
-def slow_clients(request: pytest.FixtureRequest) -> Iterator[Patience | None]:
+def slow_clients(request: pytest.FixtureRequest) -> Iterator[BackgroundScenarios | None]:
     """Run the scenarios of test_slow_clients.py in the background from the start of the session, so that their waiting
     time overlaps with the other tests."""
     if not any(item.path.name == "test_slow_clients.py" for item in request.session.items):
         yield None
         return
     server: Server = request.getfixturevalue("server")
-    with Patience({phase: partial(send_slowly, server, phase) for phase in ("head", "body")}) as scenarios:
+    with BackgroundScenarios({phase: partial(send_slowly, server, phase) for phase in ("head", "body")}) as scenarios:
         yield scenarios
 
 
@@ -72,5 +72,5 @@ def attack_surface(server: Server) -> AttackSurface:
 
 
 @pytest.fixture
-async def scenario(world: World) -> Scenario:
-    return await Scenario.create(world)
+async def scenario(clients: Clients) -> Scenario:
+    return await Scenario.create(clients)

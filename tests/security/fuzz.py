@@ -85,7 +85,7 @@ class Effort(NamedTuple):
         return settings(test if self.seed is None else seed(self.seed)(test))
 
 
-# What a client may put on the wire: valid frames, invalid frames, and random bytes.
+# What a client may put on the mongo_proxy: valid frames, invalid frames, and random bytes.
 PAYLOADS = st.one_of(
     st.binary(max_size=60),
     st.text(max_size=30).map(lambda text: text.encode()),

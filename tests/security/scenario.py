@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.protocol.world import PASSWORD_MARK, Person, World, words
+from tests.protocol.clients import PASSWORD_MARK, Clients, User, unique_text
 from tests.security.attack_surface import AttackSurface, Field, Frame, Operation
 
 Json = Any
@@ -18,25 +18,25 @@ LAST = ("/auth/refresh", "/auth/password", "/auth/logout")
 class Scenario:
     """Anna and Ben share a group; Ben has commented on her post, and she was notified. Eve shares nothing with them."""
 
-    def __init__(self, world: World, anna: Person, ben: Person, eve: Person, values: dict[str, Json]) -> None:
-        self.world, self.anna, self.ben, self.eve = world, anna, ben, eve
+    def __init__(self, clients: Clients, anna: User, ben: User, eve: User, values: dict[str, Json]) -> None:
+        self.clients, self.anna, self.ben, self.eve = clients, anna, ben, eve
         self.values = values
         """What Anna would send, by the name of the field or parameter."""
 
     @classmethod
-    async def create(cls, world: World) -> "Scenario":
-        anna, ben, eve = await world.people(3)
-        group = await anna.talk(ben, title="A group")
-        message = await anna.say(group)
-        await ben.say(group)
-        post = await anna.publish()
+    async def create(cls, clients: Clients) -> "Scenario":
+        anna, ben, eve = await clients.users(3)
+        group = await anna.start_conversation(ben, title="A group")
+        message = await anna.send_message(group)
+        await ben.send_message(group)
+        post = await anna.create_post()
         stream = await anna.stream()
         comment = await ben.comment(post)
         notification = (await stream.notification())["data"]["notification_id"]
-        await stream.leave()
-        await anna.device()
+        await stream.disconnect()
+        await anna.sign_in_again()
         (other,) = [item for item in (await anna.get("/auth/sessions"))["items"] if not item["current"]]
-        device = await anna.device()
+        device = await anna.sign_in_again()
         values = {
             "conversation_id": group,
             "message_id": message["id"],
@@ -50,7 +50,7 @@ class Scenario:
             "participant_ids": [ben.id],
             "emoji": "%F0%9F%91%8D",
             "conversations": {group: 0},
-            "content": words(),
+            "content": unique_text(),
             "nonce": uuid4().hex,
             "username": f"n{uuid4().hex[:20]}",
             "password": f"{PASSWORD_MARK}-new",
@@ -62,7 +62,7 @@ class Scenario:
             "query": anna.username,
             "before": None,
         }
-        return cls(world, anna, ben, eve, values)
+        return cls(clients, anna, ben, eve, values)
 
     def value(self, field: Field) -> Json:
         known = self.values.get(field.name)
@@ -84,7 +84,7 @@ class Scenario:
         """The required query parameters."""
         return {field.name: str(self.value(field)) for field in operation.in_query if field.required}
 
-    async def request(self, who: Person, operation: Operation, body: Json = None, **changes: Json) -> httpx.Response:
+    async def request(self, who: User, operation: Operation, body: Json = None, **changes: Json) -> httpx.Response:
         """Send the operation as `who` with Anna's values. `body` replaces the body, `changes` replace path
         parameters."""
         body = self.body(operation) if body is None and operation.body else body

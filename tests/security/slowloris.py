@@ -6,7 +6,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from service.http.request_deadlines import CHECK_INTERVAL, DEADLINES
-from tests.protocol.world import API
+from tests.protocol.clients import API
 from tests.running import Server
 
 BYTE_INTERVAL = 1.0

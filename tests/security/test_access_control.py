@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from tests.protocol.world import NO_ID, Person
+from tests.protocol.clients import NO_ID, User
 from tests.security.attack_surface import AttackSurface, Operation
 from tests.security.scenario import Scenario
 
@@ -53,7 +53,7 @@ async def test_a_private_message_is_unreachable_through_an_own_conversation(
     scenario: Scenario, attack_surface: AttackSurface
 ) -> None:
     """A message of another conversation cannot be reached under an id of one's own conversation."""
-    own = await scenario.eve.talk(scenario.ben, title="Eve's own")
+    own = await scenario.eve.start_conversation(scenario.ben, title="Eve's own")
     tried = 0
     for operation in attack_surface.rest_operations:
         names = [field.name for field in operation.in_path]
@@ -68,7 +68,7 @@ async def test_a_private_message_is_unreachable_through_an_own_conversation(
 
 async def test_private_ids_in_bodies_answer_like_unknown_ids(scenario: Scenario, attack_surface: AttackSurface) -> None:
     """A reference to a message of another conversation is answered like a reference to no message."""
-    own = await scenario.eve.talk(scenario.ben, title="Eve's own")
+    own = await scenario.eve.start_conversation(scenario.ben, title="Eve's own")
     tried = 0
     for operation in attack_surface.rest_operations:
         for field in operation.body:
@@ -82,14 +82,14 @@ async def test_private_ids_in_bodies_answer_like_unknown_ids(scenario: Scenario,
     assert 0 == (await scenario.eve.get(f"/conversations/{own}"))["last_seq"]
 
 
-async def _with(scenario: Scenario, who: Person, operation: Operation, name: str, id_: str, own: str) -> httpx.Response:
+async def _with(scenario: Scenario, who: User, operation: Operation, name: str, id_: str, own: str) -> httpx.Response:
     return await scenario.request(who, operation, {**scenario.body(operation), name: id_}, conversation_id=own)
 
 
 async def test_private_ids_in_frames_answer_like_unknown_ids(scenario: Scenario, attack_surface: AttackSurface) -> None:
     """On the WebSocket, Anna's ids are answered like unknown ids, and her conversation receives nothing."""
-    own = await scenario.eve.talk(scenario.ben, title="Eve's own")
-    socket, listener = await scenario.eve.chat(), await scenario.anna.chat()
+    own = await scenario.eve.start_conversation(scenario.ben, title="Eve's own")
+    socket, listener = await scenario.eve.chat_socket(), await scenario.anna.chat_socket()
     before = await scenario.readable_state(attack_surface)
     tried = set()
     for frame in [frame for frame in attack_surface.frames if frame.channel == "chat"]:
@@ -108,13 +108,13 @@ async def test_private_ids_in_frames_answer_like_unknown_ids(scenario: Scenario,
                 assert answers[0] == answers[1], (frame.type, field.name)
                 tried.add((frame.type, field.name))
     assert {"send_message", "read", "typing"} <= {type_ for type_, _ in tried}
-    seen = len(socket.seen)
-    await socket.ask("sync", conversations={scenario.values["conversation_id"]: 0, NO_ID: 0})
-    events = [{**event, "conversation_id": "…", "ref": ""} for event in socket.seen[seen:]]
+    seen = len(socket.received)
+    await socket.request("sync", conversations={scenario.values["conversation_id"]: 0, NO_ID: 0})
+    events = [{**event, "conversation_id": "…", "ref": ""} for event in socket.received[seen:]]
     assert [events[0], events[0]] == events[:2]
-    assert [] == [event for event in socket.seen if event["type"] == "sync"]
-    await listener.fence()
-    assert [] == listener.left("new_message", "typing", "read")
+    assert [] == [event for event in socket.received if event["type"] == "sync"]
+    await listener.flush()
+    assert [] == listener.remaining("new_message", "typing", "read")
     assert before == await scenario.readable_state(attack_surface)
 
 
@@ -127,5 +127,5 @@ async def test_requests_without_a_token_are_rejected_before_validation(
         for body in bodies:
             for ids in ({}, {field.name: NO_ID for field in operation.in_path}):
                 url = operation.url({**scenario.values, **ids})
-                answer = await scenario.world.call(operation.method, url, json=body)
+                answer = await scenario.clients.call(operation.method, url, json=body)
                 assert (401, "token_missing") == (answer.status_code, answer.json()["code"]), str(operation)

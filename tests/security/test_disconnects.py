@@ -4,8 +4,8 @@ import asyncio
 import json
 from urllib.parse import urlsplit
 
-from tests.protocol.inbox import Frame
-from tests.protocol.world import API, Person, World
+from tests.protocol.clients import API, Clients, User
+from tests.protocol.received_events import Frame
 
 ATTEMPTS = 25
 DELAY_STEP = 0.0008
@@ -13,9 +13,9 @@ DELAY_STEP = 0.0008
 publish."""
 
 
-async def send_and_disconnect(person: Person, method: str, path: str, body: object, after: float) -> None:
+async def send_and_disconnect(person: User, method: str, path: str, body: object, after: float) -> None:
     """Send a complete request, wait `after` seconds, and reset the connection."""
-    address = urlsplit(person.world.server.url)
+    address = urlsplit(person.clients.server.url)
     content = json.dumps(body).encode()
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(
@@ -27,11 +27,11 @@ async def send_and_disconnect(person: Person, method: str, path: str, body: obje
     writer.transport.abort()
 
 
-async def test_a_stored_change_is_published_after_the_client_disconnects(world: World) -> None:
+async def test_a_stored_change_is_published_after_the_client_disconnects(clients: Clients) -> None:
     """If a rename was stored, every member receives the new title."""
-    anna, ben = await world.people(2)
-    group = await anna.talk(ben, title="At first")
-    socket = await ben.chat()
+    anna, ben = await clients.users(2)
+    group = await anna.start_conversation(ben, title="At first")
+    socket = await ben.chat_socket()
     stored = 0
     for count in range(ATTEMPTS):
         title = f"Title {count}"
@@ -47,10 +47,10 @@ async def test_a_stored_change_is_published_after_the_client_disconnects(world: 
     assert stored, "no change was stored before its client disconnected"
 
 
-async def test_a_stored_comment_is_notified_after_the_client_disconnects(world: World) -> None:
+async def test_a_stored_comment_is_notified_after_the_client_disconnects(clients: Clients) -> None:
     """Every stored comment leads to a notification, although its author disconnected."""
-    anna, ben = await world.people(2)
-    post = await anna.publish()
+    anna, ben = await clients.users(2)
+    post = await anna.create_post()
     stream = await anna.stream()
     for count in range(ATTEMPTS):
         body = {"content": f"comment {count}"}
@@ -59,5 +59,5 @@ async def test_a_stored_comment_is_notified_after_the_client_disconnects(world: 
     for _ in comments:
         await stream.notification()
     assert {comment["id"] for comment in comments} <= {
-        event["data"]["comment_id"] for event in stream.seen if event["type"] == "NEW_COMMENT"
+        event["data"]["comment_id"] for event in stream.received if event["type"] == "NEW_COMMENT"
     }

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from tests.conftest import STATUS_TOKEN
+from tests.protocol.clients import API, Clients
 from tests.protocol.stream import Refused
-from tests.protocol.world import API, World
 from tests.running import Server
 from tests.security.attack_surface import AttackSurface
 from tests.security.scenario import Scenario
@@ -47,37 +47,37 @@ async def test_every_api_response_has_the_security_headers(scenario: Scenario, a
         if not operation.path.startswith("/auth/"):
             check(await scenario.request(scenario.eve, operation))
         for method in (operation.method, "TRACE"):
-            check(await scenario.world.http.request(method, API + operation.url(scenario.values)))
+            check(await scenario.clients.http.request(method, API + operation.url(scenario.values)))
     for operation in [operation for operation in attack_surface.operations if operation.streaming]:
-        check(await scenario.world.http.get(API + operation.path))
-    check(await scenario.world.http.get(API + "/nothing"))
+        check(await scenario.clients.http.get(API + operation.path))
+    check(await scenario.clients.http.get(API + "/nothing"))
 
 
-async def test_every_page_has_the_security_headers(world: World) -> None:
+async def test_every_page_has_the_security_headers(clients: Clients) -> None:
     """Covers the pages outside the API. The operator's metrics must not be stored by caches."""
     for path in [*PAGES, "/nothing", "/client/nothing.js", "/status/nothing.js"]:
-        check(await world.http.get(path))
-    check(await world.http.get("/status/metrics.json"))
-    numbers = await world.http.get("/status/metrics.json", headers={"Authorization": f"Bearer {STATUS_TOKEN}"})
+        check(await clients.http.get(path))
+    check(await clients.http.get("/status/metrics.json"))
+    numbers = await clients.http.get("/status/metrics.json", headers={"Authorization": f"Bearer {STATUS_TOKEN}"})
     check(numbers)
     assert (200, "no-store") == (numbers.status_code, numbers.headers["Cache-Control"])
 
 
-async def test_the_event_stream_has_the_security_headers(world: World) -> None:
+async def test_the_event_stream_has_the_security_headers(clients: Clients) -> None:
     """Event streams bypass the framework's response; they have the headers, too, and are not cached."""
-    anna = await world.person()
+    anna = await clients.user()
     headers = (await anna.stream()).response.headers
     assert "nosniff" == headers["X-Content-Type-Options"]
     assert "no-referrer" == headers["Referrer-Policy"]
     assert "no-cache, no-transform" == headers["Cache-Control"]
     with pytest.raises(Refused) as refused:
-        await world.stream(query={"token": "garbage"})
+        await clients.stream(query={"token": "garbage"})
     assert "no-store" == refused.value.response.headers["Cache-Control"]
 
 
-async def test_the_app_csp_allows_only_its_own_scripts(world: World) -> None:
+async def test_the_app_csp_allows_only_its_own_scripts(clients: Clients) -> None:
     """The page loads scripts only from this server, makes no markup of strings and submits forms nowhere else."""
-    policy = (await world.http.get("/")).headers["Content-Security-Policy"]
+    policy = (await clients.http.get("/")).headers["Content-Security-Policy"]
     directives = {part.split()[0]: part.split()[1:] for part in policy.split(";")}
     assert ["'self'"] == directives["default-src"]
     assert not {"script-src", "connect-src", "style-src"} & set(directives), "the default is the strictest"
@@ -94,7 +94,7 @@ async def test_hsts_is_sent_behind_a_tls_proxy(proxied: Server) -> None:
             assert "Strict-Transport-Security" not in (await http.get(path)).headers, path
 
 
-async def test_hsts_is_not_sent_without_a_configured_proxy(world: World) -> None:
+async def test_hsts_is_not_sent_without_a_configured_proxy(clients: Clients) -> None:
     """Without a configured proxy the client invented the header."""
-    answer = await world.http.get("/", headers=BEHIND_TLS)
+    answer = await clients.http.get("/", headers=BEHIND_TLS)
     assert "Strict-Transport-Security" not in answer.headers

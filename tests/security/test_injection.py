@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.protocol.doors import DOORS, Door
-from tests.protocol.world import World
+from tests.protocol.authenticated_endpoints import ENDPOINTS, Endpoint
+from tests.protocol.clients import Clients
 from tests.security.attack_surface import AttackSurface, Field
 from tests.security.scenario import Scenario, in_safe_order
 
@@ -118,7 +118,10 @@ async def test_invalid_query_parameters_are_rejected(scenario: Scenario, attack_
 
 async def test_invalid_values_in_frames_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
     """On the WebSockets: one `error` that names the field; the socket stays open and nothing changes."""
-    sockets = {"chat": await scenario.anna.chat(), "notification_socket": await scenario.anna.notification_socket()}
+    sockets = {
+        "chat": await scenario.anna.chat_socket(),
+        "notification_socket": await scenario.anna.notification_socket(),
+    }
     before = await scenario.readable_state(attack_surface)
     tried, failed = 0, []
     for frame in attack_surface.frames:
@@ -130,9 +133,9 @@ async def test_invalid_values_in_frames_are_rejected(scenario: Scenario, attack_
                 message = {"type": frame.type, "ref": f"r{tried}", **valid, field.name: value}
                 if field.name == ECHOED and value == NUL:
                     continue
-                await socket.raw(json.dumps(message))
+                await socket.send_raw(json.dumps(message))
                 ref = message["ref"] if isinstance(message["ref"], str) and len(message["ref"]) <= 64 else None
-                answer = await socket.spec_for(ref if ref != SURROGATE else None)
+                answer = await socket.reply_to(ref if ref != SURROGATE else None)
                 named = [error["field"].partition(".")[0] for error in answer.get("errors", ())]
                 refused = (answer["type"], answer.get("code")) == ("error", "validation_failed")
                 if value in NOT_TEXT:
@@ -145,14 +148,14 @@ async def test_invalid_values_in_frames_are_rejected(scenario: Scenario, attack_
     assert [] == failed
     assert tried > 150
     for socket in sockets.values():
-        await socket.fence()
+        await socket.flush()
     assert before == await scenario.readable_state(attack_surface)
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-async def test_operators_in_credentials_are_rejected(world: World, door: Door) -> None:
+@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
+async def test_operators_in_credentials_are_rejected(clients: Clients, door: Endpoint) -> None:
     """An operator in the name of a credential is ignored; an operator in the value makes an invalid token."""
     missing = ["token[$ne]", "ticket[$gt]", "token[]", "ticket.0"]
-    assert {"token_missing"} == {await door(world, {name: "x"}) for name in missing}
+    assert {"token_missing"} == {await door(clients, {name: "x"}) for name in missing}
     values = ['{"$gt":""}', "[$ne]", "a.b.c", "x" * 5000]
-    assert {"token_invalid"} == {await door(world, {"token": value}) for value in values}
+    assert {"token_invalid"} == {await door(clients, {"token": value}) for value in values}

@@ -41,7 +41,10 @@ async def test_unknown_body_fields_are_rejected(scenario: Scenario, attack_surfa
 
 async def test_unknown_frame_fields_are_rejected(scenario: Scenario, attack_surface: AttackSurface) -> None:
     """The same on the WebSockets."""
-    sockets = {"chat": await scenario.anna.chat(), "notification_socket": await scenario.anna.notification_socket()}
+    sockets = {
+        "chat": await scenario.anna.chat_socket(),
+        "notification_socket": await scenario.anna.notification_socket(),
+    }
     before = await scenario.readable_state(attack_surface)
     failed = []
     for frame in attack_surface.frames:
@@ -49,8 +52,8 @@ async def test_unknown_frame_fields_are_rejected(scenario: Scenario, attack_surf
         fields = {field.name for field in frame.fields}
         for name in sorted((attack_surface.names | PRIVILEGE_FIELDS | SPECIAL_FIELDS) - fields):
             message = {"type": frame.type, "ref": "r", **valid, name: scenario.eve.id}
-            await sockets[frame.channel].raw(json.dumps(message))
-            answer = await sockets[frame.channel].spec_for("r")
+            await sockets[frame.channel].send_raw(json.dumps(message))
+            answer = await sockets[frame.channel].reply_to("r")
             if answer.get("code") != "validation_failed":
                 failed.append((frame.type, name, answer))
     assert [] == failed

@@ -10,9 +10,9 @@ import pytest
 from service.common.errors import RateLimited
 from service.edge.frame_handler import MAX_FRAMES_PER_PERIOD
 from service.http.limits import READING, REFRESH, WRITING, RateLimit, RateLimits
+from tests.protocol.clients import API, Clients
 from tests.protocol.contract import Contract
 from tests.protocol.test_frames import frame
-from tests.protocol.world import API, World
 from tests.running import Server
 from tests.security.attack_surface import AttackSurface
 from tests.security.scenario import Scenario
@@ -51,9 +51,9 @@ async def spend(strict_redis: str) -> AsyncIterator[Spend]:
 
 
 @pytest.fixture
-async def strict(direct: Server, contract: Contract) -> AsyncIterator[World]:
-    async with World(direct, contract) as world:
-        yield world
+async def strict(direct: Server, contract: Contract) -> AsyncIterator[Clients]:
+    async with Clients(direct, contract) as clients:
+        yield clients
 
 
 async def refresh(server: Server, header: str = "", value: str = "") -> int:
@@ -84,7 +84,7 @@ async def test_behind_a_proxy_only_its_own_forwarded_entry_counts(proxied: Serve
 
 
 async def test_a_user_over_the_write_limit_gets_429_on_every_write(
-    strict: World, attack_surface: AttackSurface, spend: Spend
+    strict: Clients, attack_surface: AttackSurface, spend: Spend
 ) -> None:
     """Every write returns 429 before the handler runs, and reads still work."""
     scenario = await Scenario.create(strict)
@@ -106,10 +106,10 @@ async def test_a_user_over_the_write_limit_gets_429_on_every_write(
 
 
 async def test_a_user_over_the_read_limit_gets_429_on_every_read(
-    strict: World, attack_surface: AttackSurface, spend: Spend
+    strict: Clients, attack_surface: AttackSurface, spend: Spend
 ) -> None:
     """The same for reads; writes still work."""
-    anna = await strict.person()
+    anna = await strict.user()
     await spend(READING, anna.id)
     ids = {field.name: anna.id for operation in attack_surface.rest_operations for field in operation.in_path}
     for operation in [operation for operation in attack_surface.rest_operations if operation.is_read]:
@@ -117,18 +117,18 @@ async def test_a_user_over_the_read_limit_gets_429_on_every_read(
     await anna.post("/posts", {"content": "still here"})
 
 
-async def test_a_socket_over_the_frame_limit_closes_with_1008(strict: World) -> None:
+async def test_a_socket_over_the_frame_limit_closes_with_1008(strict: Clients) -> None:
     """A socket that sends too many frames, valid or not, is closed; other sockets are unaffected."""
-    anna, ben = await strict.people(2)
-    other = await ben.chat()
+    anna, ben = await strict.users(2)
+    other = await ben.chat_socket()
     for text, answer in (('{"type": "ping"}', "pong"), ("no frame", "error")):
-        socket = await anna.chat()
+        socket = await anna.chat_socket()
         for _ in range(MAX_FRAMES_PER_PERIOD // AT_ONCE):
-            await asyncio.gather(*(socket.raw(text) for _ in range(AT_ONCE)))
+            await asyncio.gather(*(socket.send_raw(text) for _ in range(AT_ONCE)))
             await socket.events(answer, AT_ONCE)
-        await socket.raw(text)
+        await socket.send_raw(text)
         assert (1008, "rate_limited") == await socket.closed()
-    await other.fence()
+    await other.flush()
 
 
 @pytest.mark.parametrize(
@@ -140,18 +140,18 @@ async def test_a_socket_over_the_frame_limit_closes_with_1008(strict: World) -> 
     ],
     ids=["pings", "pongs", "pieces"],
 )
-async def test_control_frames_and_fragments_count_toward_the_frame_limit(strict: World, frames: list[bytes]) -> None:
+async def test_control_frames_and_fragments_count_toward_the_frame_limit(strict: Clients, frames: list[bytes]) -> None:
     """Pings, pongs and fragments cost processing time, too, so they count toward the limit."""
-    anna, ben = await strict.people(2)
-    other, socket = await ben.chat(), await anna.chat()
+    anna, ben = await strict.users(2)
+    other, socket = await ben.chat_socket(), await anna.chat_socket()
     socket.websocket.transport.write(b"".join(frames) * (MAX_FRAMES_PER_PERIOD // len(frames) + 1))
     assert (1008, "rate_limited") == await socket.closed()
-    await other.fence()
+    await other.flush()
 
 
-async def test_login_answers_do_not_reveal_whether_a_user_exists(strict: World) -> None:
+async def test_login_answers_do_not_reveal_whether_a_user_exists(strict: Clients) -> None:
     """Failed logins get the same answers, and as many, for existing and unknown usernames."""
-    anna = await strict.person()
+    anna = await strict.user()
     results = []
     for name in (anna.username, f"not_{anna.username[:20]}"):
         body = {"username": name, "password": "wrong password"}

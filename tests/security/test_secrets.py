@@ -11,10 +11,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.conftest import SECRET, Datastores
-from tests.protocol.servers import served
+from tests.protocol.clients import API, CONTENT_MARK, PASSWORD_MARK, Clients, User, unique_text
+from tests.protocol.mongo_proxy import CLOSE_CONNECTION, OUT_OF_DISK_SPACE, MongoProxy
+from tests.protocol.servers import serving_in_thread
 from tests.protocol.stream import Refused
-from tests.protocol.wire import HANG_UP, OUT_OF_DISK_SPACE, Wire
-from tests.protocol.world import API, CONTENT_MARK, PASSWORD_MARK, Person, World, words
 from tests.security.attack_surface import AttackSurface
 from tests.security.scenario import Scenario, in_safe_order
 
@@ -22,11 +22,11 @@ from tests.security.scenario import Scenario, in_safe_order
 class Recorder:
     """The secrets and contents that clients have sent to one server, and its error responses."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
         self.secrets: set[str] = {SECRET, PASSWORD_MARK, CONTENT_MARK}
         self.errors: list[str] = []
-        world.http.event_hooks = {"response": [self._record]}
+        clients.http.event_hooks = {"response": [self._record]}
 
     async def _record(self, answer: httpx.Response) -> None:
         """Record every credential and content sent, and every error response; successful responses may contain their
@@ -52,39 +52,41 @@ def _secrets(text: str) -> Iterator[str]:
         yield json.loads(f'"{match[1]}"')
 
 
-async def _use_connections(scenario: Scenario, person: Person) -> None:
+async def _use_connections(scenario: Scenario, person: User) -> None:
     """Use WebSockets and streams with every kind of credential, valid and invalid, in the header and in the URL."""
-    world = scenario.world
-    chat = await person.chat()
-    await chat.ask("send_message", conversation_id=scenario.values["conversation_id"], content=words())
-    await chat.refused("validation_failed", "send_message", content=words(), conversation_id={"$gt": words()})
-    await chat.refused("token_invalid", "authenticate", token=PASSWORD_MARK + person.token)
-    await chat.ask("authenticate", token=person.token)
-    await chat.raw('{"type": "send_message", "content": "' + words())
+    clients = scenario.clients
+    chat = await person.chat_socket()
+    await chat.request("send_message", conversation_id=scenario.values["conversation_id"], content=unique_text())
+    await chat.expect_error(
+        "validation_failed", "send_message", content=unique_text(), conversation_id={"$gt": unique_text()}
+    )
+    await chat.expect_error("token_invalid", "authenticate", token=PASSWORD_MARK + person.token)
+    await chat.request("authenticate", token=person.token)
+    await chat.send_raw('{"type": "send_message", "content": "' + unique_text())
     await chat.event("error")
-    await (await world.socket(query={"ticket": await person.ticket()})).event("hello")
-    await (await world.socket(query={"token": person.token})).leave()
+    await (await clients.socket(query={"ticket": await person.ticket()})).event("hello")
+    await (await clients.socket(query={"token": person.token})).disconnect()
     for query in ({"token": PASSWORD_MARK}, {"ticket": PASSWORD_MARK * 2}):
-        await (await world.socket(query=query)).closed()
+        await (await clients.socket(query=query)).closed()
         with pytest.raises(Refused):
-            await world.stream(query=query)
+            await clients.stream(query=query)
     with pytest.raises(InvalidStatus):
-        await world.socket(origin="https://evil.example", query={"token": person.token})
-    stream = await world.stream(query={"token": person.token})
+        await clients.socket(origin="https://evil.example", query={"token": person.token})
+    stream = await clients.stream(query={"token": person.token})
     await stream.event("hello")
-    await stream.leave()
+    await stream.disconnect()
     for path in ("/nothing", "/users/me", "/ws/chat", f"/conversations/{PASSWORD_MARK}"):
-        for headers in ({}, {"Referer": f"{world.server.url}/?token={person.token}", "Cookie": person.token}):
-            await world.http.get(API + path, params={"token": person.token, "q": words()}, headers=headers)
+        for headers in ({}, {"Referer": f"{clients.server.url}/?token={person.token}", "Cookie": person.token}):
+            await clients.http.get(API + path, params={"token": person.token, "q": unique_text()}, headers=headers)
 
 
-async def _disconnect(world: World, person: Person) -> None:
+async def _disconnect(clients: Clients, person: User) -> None:
     """Disconnect during a head, a body and a response, each with a token in the URL."""
-    host, _, port = world.server.url.removeprefix("http://").partition(":")
+    host, _, port = clients.server.url.removeprefix("http://").partition(":")
     url = f"{API}/users/me?token={person.token}"
     for sent in (
         f"GET {url} HTTP/1.1\r\nX: ",
-        f"POST {API}/posts?token={person.token} HTTP/1.1\r\nContent-Length: 900\r\n\r\n{words()}",
+        f"POST {API}/posts?token={person.token} HTTP/1.1\r\nContent-Length: 900\r\n\r\n{unique_text()}",
         f"GET {API}/notifications/stream?token={person.token} HTTP/1.1\r\nHost: x\r\n\r\n",
         f"GET {url} HTTP/9.9\r\n{PASSWORD_MARK}\r\n\r\n",
         f"\x16\x03\x01 {url} {PASSWORD_MARK}\r\n\r\n",
@@ -103,24 +105,24 @@ async def test_logs_errors_and_metrics_contain_no_secrets(
     """Runs every operation with valid and invalid input, WebSockets, streams, disconnects, a full disk and a database
     that drops connections, all at log level DEBUG."""
     async with (
-        Wire(datastores.database("secrets")) as wire,
-        served(tmp_path, MONGODB_URI=wire.url, LOG_LEVEL="DEBUG") as server,
-        World(server, _AnyContract()) as world,  # type: ignore[arg-type]
+        MongoProxy(datastores.database("secrets")) as mongo_proxy,
+        serving_in_thread(tmp_path, MONGODB_URI=mongo_proxy.url, LOG_LEVEL="DEBUG") as server,
+        Clients(server, _AnyContract()) as clients,  # type: ignore[arg-type]
     ):
-        recorder = Recorder(world)
-        scenario = await Scenario.create(world)
+        recorder = Recorder(clients)
+        scenario = await Scenario.create(clients)
         recorder.secrets |= {scenario.anna.password, scenario.ben.password, scenario.eve.password}
         await _use_connections(scenario, scenario.ben)
-        await _disconnect(world, scenario.ben)
+        await _disconnect(clients, scenario.ben)
         for operation in in_safe_order(attack_surface.rest_operations):
             for who in (scenario.eve, scenario.anna):
                 await scenario.request(who, operation)
                 if operation.body:
-                    await scenario.request(who, operation, {**scenario.body(operation), "surprise": words()})
-        wire.code, wire.fails = OUT_OF_DISK_SPACE, "e"
+                    await scenario.request(who, operation, {**scenario.body(operation), "surprise": unique_text()})
+        mongo_proxy.code, mongo_proxy.fail_writes_to = OUT_OF_DISK_SPACE, "e"
         for operation in attack_surface.rest_operations:
             await scenario.request(scenario.ben, operation)
-        wire.code = HANG_UP
+        mongo_proxy.code = CLOSE_CONNECTION
         await asyncio.gather(
             *(
                 scenario.request(scenario.ben, operation)
@@ -128,12 +130,12 @@ async def test_logs_errors_and_metrics_contain_no_secrets(
                 if not operation.is_read
             )
         )
-        wire.fails = ""
-        metrics = (await world.http.get("/metrics")).text
+        mongo_proxy.fail_writes_to = ""
+        metrics = (await clients.http.get("/metrics")).text
         assert len(recorder.secrets) > 30
         assert len(recorder.errors) > 50
     written = {"log": server.text, "metrics": metrics, "errors": "\n".join(recorder.errors)}
-    assert wire.refused > 10, "the run must include a failing database"
+    assert mongo_proxy.failed > 10, "the run must include a failing database"
     for source, text in written.items():
         found = [secret for secret in recorder.secrets if len(secret) > 7 and secret in text]
         assert [] == found, source
@@ -142,7 +144,7 @@ async def test_logs_errors_and_metrics_contain_no_secrets(
 class _AnyContract:
     """A contract that accepts everything: other tests check the responses."""
 
-    def check_answer(self, answer: object) -> None: ...
+    def check_response(self, answer: object) -> None: ...
 
     def check_event(self, channel: str, name: str, payload: object) -> None: ...
 

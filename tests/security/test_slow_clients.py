@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.protocol.patience import Patience
+from tests.protocol.background_scenarios import BackgroundScenarios
 
 
 @pytest.mark.parametrize("phase", ["head", "body"])
-def test_a_slow_head_or_body_is_answered_with_408(slow_clients: Patience, phase: str) -> None:
+def test_a_slow_head_or_body_is_answered_with_408(slow_clients: BackgroundScenarios, phase: str) -> None:
     """A client that sends one byte a second gets a 408 when the time limit of the head or body ends."""
-    slow_clients.outcome(phase)
+    slow_clients.wait_for(phase)

@@ -7,48 +7,48 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.conftest import Run
-from tests.protocol.servers import contract_of
-from tests.protocol.world import World
+from tests.protocol.clients import Clients
+from tests.protocol.servers import load_contract
 
 SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)")
 
 
 @pytest.fixture
-async def world(run: Run) -> AsyncIterator[World]:
+async def clients(run: Run) -> AsyncIterator[Clients]:
     """One process: gauges of another process are up to five seconds old in a scrape."""
     server = run(RATE_LIMITS="off")
-    async with World(server, contract_of(server)) as world:
-        yield world
+    async with Clients(server, load_contract(server)) as clients:
+        yield clients
 
 
-async def scrape(world: World) -> dict[str, float]:
-    text = (await world.http.get("/metrics")).text
+async def scrape(clients: Clients) -> dict[str, float]:
+    text = (await clients.http.get("/metrics")).text
     found = [SAMPLE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
     return {match[1] + (match[2] or ""): float(match[3]) for match in found if match}
 
 
-async def test_actions_change_their_metrics(world: World) -> None:
+async def test_actions_change_their_metrics(clients: Clients) -> None:
     """Frames, events, acks, writes of all three collections, reconnections and closed connections."""
-    anna, ben = await world.people(2)
-    talk = await anna.talk(ben)
-    before = await scrape(world)
-    socket, bens = await anna.chat(), await ben.chat()
+    anna, ben = await clients.users(2)
+    talk = await anna.start_conversation(ben)
+    before = await scrape(clients)
+    socket, bens = await anna.chat_socket(), await ben.chat_socket()
     stream = await ben.stream()
-    live = await scrape(world)
+    live = await scrape(clients)
     await socket.send("ping")
     await socket.event("pong")
-    await socket.ask("send_message", conversation_id=talk, content="hello")
-    await socket.ask("typing", conversation_id=talk)
+    await socket.request("send_message", conversation_id=talk, content="hello")
+    await socket.request("typing", conversation_id=talk)
     await bens.event("new_message")
-    await bens.ask("sync", conversations={talk: 0})
-    post = await ben.publish()
+    await bens.request("sync", conversations={talk: 0})
+    post = await ben.create_post()
     await anna.comment(post)
     await stream.event("NEW_COMMENT")
     await ben.stream(last_event_id=0)
     await ben.stream(last_event_id=99)
-    await socket.leave()
-    await bens.fence()
-    after = await scrape(world)
+    await socket.disconnect()
+    await bens.flush()
+    after = await scrape(clients)
 
     def change(name: str, found: dict[str, float] = after) -> float:
         return found.get(name, 0.0) - before.get(name, 0.0)
@@ -71,6 +71,6 @@ async def test_actions_change_their_metrics(world: World) -> None:
     assert 1 == after["loa_bus_connected"]
     # The lag is known once the process has received its own heartbeat.
     async with asyncio.timeout(10):
-        while not (lag := (await scrape(world))["loa_bus_lag_seconds"]):
+        while not (lag := (await scrape(clients))["loa_bus_lag_seconds"]):
             pass
     assert lag < 5

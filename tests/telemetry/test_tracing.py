@@ -7,8 +7,8 @@ from subprocess import run as execute
 import pytest
 
 from tests.conftest import SECRET, Run
-from tests.protocol.servers import contract_of
-from tests.protocol.world import CONTENT_MARK, PASSWORD_MARK, World, words
+from tests.protocol.clients import CONTENT_MARK, PASSWORD_MARK, Clients, unique_text
+from tests.protocol.servers import load_contract
 from tests.running import ROOT, eventually
 from tests.telemetry.receiver import Receiver, attributes
 
@@ -17,14 +17,14 @@ async def test_a_message_is_traced_from_its_frame_to_the_database_and_the_bus(ru
     """One trace with frame, write, commands and publication; with ids, without content or credentials."""
     with Receiver() as receiver:
         server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, OTEL_SERVICE_NAME="loa-of-the-test")
-        async with World(server, contract_of(server)) as world:
-            anna, ben = await world.people(2)
-            talk = await anna.talk(ben)
-            socket = await anna.chat()
-            await socket.ask("send_message", conversation_id=talk, content=words("hello"))
-            await anna.say(talk)
-            await anna.refused(404, "not_found", "GET", f"/conversations/{ben.id}")
-            await ben.publish()
+        async with Clients(server, load_contract(server)) as clients:
+            anna, ben = await clients.users(2)
+            talk = await anna.start_conversation(ben)
+            socket = await anna.chat_socket()
+            await socket.request("send_message", conversation_id=talk, content=unique_text("hello"))
+            await anna.send_message(talk)
+            await anna.expect_error(404, "not_found", "GET", f"/conversations/{ben.id}")
+            await ben.create_post()
         # The last spans are exported at shutdown.
         assert 0 == server.stop()
         assert {"loa-of-the-test"} == receiver.services
@@ -72,14 +72,14 @@ async def test_frames_of_both_sockets_are_traced_to_redis(run: Run) -> None:
     """Rate limits, revocation and presence, by the names of the commands. A ping is not traced."""
     with Receiver() as receiver:
         server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, RATE_LIMITS="on")
-        async with World(server, contract_of(server)) as world:
-            anna, ben, cleo = await world.people(3)
+        async with Clients(server, load_contract(server)) as clients:
+            anna, ben, cleo = await clients.users(3)
             socket = await anna.notification_socket()
-            await socket.ask("authenticate", token=anna.token)
-            await socket.refused("token_invalid", "authenticate", token=ben.token)
-            await socket.fence()
-            chat = await anna.chat()
-            await chat.ask("watch_presence", user_ids=[ben.id, cleo.id])
+            await socket.request("authenticate", token=anna.token)
+            await socket.expect_error("token_invalid", "authenticate", token=ben.token)
+            await socket.flush()
+            chat = await anna.chat_socket()
+            await chat.request("watch_presence", user_ids=[ben.id, cleo.id])
             await anna.get("/conversations")
         assert 0 == server.stop()
 
@@ -107,13 +107,13 @@ async def test_a_message_that_is_rejected_before_storing_ends_its_span(run: Run)
     """No ack will end it."""
     with Receiver() as receiver:
         server = run(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, RATE_LIMITS="on")
-        async with World(server, contract_of(server)) as world:
-            anna, ben = await world.people(2)
-            talk = await anna.talk(ben)
-            socket = await anna.chat()
+        async with Clients(server, load_contract(server)) as clients:
+            anna, ben = await clients.users(2)
+            talk = await anna.start_conversation(ben)
+            socket = await anna.chat_socket()
             for _ in range(300):
                 await socket.send("send_message", conversation_id=talk, content="hello")
-            await socket.refused("rate_limited", "send_message", conversation_id=talk, content="hello")
+            await socket.expect_error("rate_limited", "send_message", conversation_id=talk, content="hello")
         assert 0 == server.stop()
         ends = [span.status.message for span in receiver.roots("frame send_message")]
         assert 301 == len(ends)
@@ -136,8 +136,8 @@ def test_opentelemetry_is_not_loaded_without_tracing(endpoint: str) -> None:
 
 async def test_an_unreachable_collector_delays_neither_requests_nor_shutdown(run: Run) -> None:
     server = run(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_BSP_SCHEDULE_DELAY="50")
-    async with World(server, contract_of(server)) as world:
-        await (await world.person()).publish()
+    async with Clients(server, load_contract(server)) as clients:
+        await (await clients.user()).create_post()
     eventually(lambda: "opentelemetry" in server.text or "Failed to export" in server.text or "retry" in server.text)
     began = time.monotonic()
     assert 0 == server.stop()

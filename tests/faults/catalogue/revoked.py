@@ -14,7 +14,7 @@ from tests.faults.stream_client import StreamClient
 from tests.faults.traffic import write_comment
 from tests.faults.users import User
 from tests.faults.workers import connect_to_each_worker
-from tests.protocol.processes import unsent
+from tests.protocol.worker_lookup import unsent_bytes
 from tests.running import Server
 
 QUICK = [{"ways": "session", "after": 5}]
@@ -136,7 +136,7 @@ async def fill_queues(
 
     port = env.api.address[1]
     unsent_before = -1
-    while (now := min(unsent(port, reader.port) for reader in readers)) > unsent_before:
+    while (now := min(unsent_bytes(port, reader.port) for reader in readers)) > unsent_before:
         unsent_before = now
         await send(BATCH)
     return await send(QUEUED_MESSAGES)

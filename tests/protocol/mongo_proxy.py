@@ -1,4 +1,4 @@
-"""The way from the server to MongoDB, on which writes to some collections can be made to fail."""
+"""A proxy in front of MongoDB that can make writes to some collections fail."""
 
 import asyncio
 import struct
@@ -10,26 +10,26 @@ from tests.proxy import Proxy
 HEADER = struct.Struct("<iiii")
 OP_MSG = 2013
 HELLO = ("hello", "ismaster")
-HANG_UP = 0
-"""In place of an error: what a driver meets where a server dies."""
+CLOSE_CONNECTION = 0
+"""Instead of an error code: close the connection, as a server does that dies."""
 OUT_OF_DISK_SPACE = 14031
-"""Of the errors after which a driver does not try again and keeps its connections: everything else goes on."""
+"""One of the errors after which the driver neither retries nor closes its connections: other commands still work."""
 WRITES = ("insert", "update", "findAndModify", "delete")
 
 
-class Wire(Proxy):
-    """A port that leads to the MongoDB of `url`. While `fails` names it, a write to a collection fails."""
+class MongoProxy(Proxy):
+    """A port that forwards to the MongoDB of `url`, and can reject commands."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.fails = ""
-        """A part of the names of the collections to which nothing can be written."""
-        self.away = False
-        """Whether nothing but the driver's own hello gets an answer."""
-        self.code = HANG_UP
-        """The error."""
-        self.refused = 0
-        """How many writes have failed."""
+        self.fail_writes_to = ""
+        """Writes fail to collections whose name contains this; empty: none."""
+        self.unresponsive = False
+        """Whether every command fails but the driver's own hello."""
+        self.code = CLOSE_CONNECTION
+        """The error code of failing commands."""
+        self.failed = 0
+        """The number of commands that have failed."""
 
     async def _forth(
         self,
@@ -42,9 +42,9 @@ class Wire(Proxy):
             header = await reader.readexactly(HEADER.size)
             length, request, _, code = HEADER.unpack(header)
             body = await reader.readexactly(length - HEADER.size)
-            if code == OP_MSG and self._refuses(body):
-                self.refused += 1
-                if self.code == HANG_UP:
+            if code == OP_MSG and self._rejects(body):
+                self.failed += 1
+                if self.code == CLOSE_CONNECTION:
                     return
                 back.write(self._error(request))
                 await back.drain()
@@ -52,17 +52,17 @@ class Wire(Proxy):
             self._heed(body, back)
             await self._pass(header + body, to_there, passes)
 
-    def _refuses(self, body: bytes) -> bool:
-        if not (self.fails or self.away) or body[4] != 0:
+    def _rejects(self, body: bytes) -> bool:
+        if not (self.fail_writes_to or self.unresponsive) or body[4] != 0:
             return False
         size = struct.unpack_from("<i", body, 5)[0]
         command = bson.decode(body[5 : 5 + size])
         name, collection = next(iter(command.items()))
-        return (self.away and name.lower() not in HELLO) or (
-            self.fails != "" and name in WRITES and self.fails in str(collection)
+        return (self.unresponsive and name.lower() not in HELLO) or (
+            self.fail_writes_to != "" and name in WRITES and self.fail_writes_to in str(collection)
         )
 
     def _error(self, request: int) -> bytes:
-        answer = {"ok": 0.0, "code": self.code, "codeName": "Refused", "errmsg": "the test says no"}
+        answer = {"ok": 0.0, "code": self.code, "codeName": "Rejected", "errmsg": "rejected by the test"}
         body = struct.pack("<iB", 0, 0) + bson.encode(answer)
         return HEADER.pack(HEADER.size + len(body), 0, request, OP_MSG) + body

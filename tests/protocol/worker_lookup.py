@@ -1,4 +1,4 @@
-"""Which worker has the other end of a connection: asked of the kernel, so that nobody has to be believed."""
+"""Finds the worker that serves a connection, by asking the kernel."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -13,17 +13,17 @@ from tests.running import Server
 
 Connection = TypeVar("Connection", Socket, Stream)
 
-MOST = 60
-"""Connections to open at most until they are spread: each worker takes its share, but none has to be the next."""
+MAX_CONNECTIONS = 60
+"""Connections opened at most until each worker has one: the kernel distributes them at random."""
 
 
 def worker_of(server: Server, connection: Socket | Stream) -> int:
-    """The pid of the worker that serves `connection`."""
+    """Return the pid of the worker that serves `connection`."""
     return owner_of(server, urlsplit(server.url).port or 0, connection.port)
 
 
 def owner_of(server: Server, local: int, remote: int) -> int:
-    """The pid of the worker that has the connection from the port `remote` to its own `local`."""
+    """Return the pid of the worker that has the connection from port `remote` to the server's port `local`."""
     inode = _inode(local, remote)
     for pid in server.workers:
         with suppress(FileNotFoundError):
@@ -34,24 +34,26 @@ def owner_of(server: Server, local: int, remote: int) -> int:
     raise AssertionError(f"no worker has the connection from port {remote}")
 
 
-async def spread(server: Server, make: Callable[[], Awaitable[Connection]], workers: int = 2) -> dict[int, Connection]:
-    """Open connections until so many workers have one: one of each, by the worker's pid. The others are closed."""
+async def one_per_worker(
+    server: Server, make: Callable[[], Awaitable[Connection]], workers: int = 2
+) -> dict[int, Connection]:
+    """Open connections until `workers` workers have one. Returns one of each, by pid; closes the others."""
     found: dict[int, Connection] = {}
     more: list[Connection] = []
     while len(found) < workers:
-        assert len(more) < MOST, f"{MOST} connections more, and all of them on {list(found)}"
+        assert len(more) < MAX_CONNECTIONS, f"{MAX_CONNECTIONS} connections more, and all of them on {list(found)}"
         connection = await make()
         pid = worker_of(server, connection)
         if pid in found:
             more.append(connection)
         found.setdefault(pid, connection)
     for connection in more:
-        await connection.leave()
+        await connection.disconnect()
     return found
 
 
-def unsent(local: int, remote: int) -> int:
-    """Bytes that the kernel has taken from `local` and that `remote` has not taken from it."""
+def unsent_bytes(local: int, remote: int) -> int:
+    """Return the number of bytes in the send queue of the connection from port `local` to port `remote`."""
     return int(_line(local, remote)[4].partition(":")[0], 16)
 
 
@@ -60,7 +62,7 @@ def _inode(local: int, remote: int) -> str:
 
 
 def _line(local: int, remote: int) -> list[str]:
-    """What the kernel says of the TCP connection between these two ports of this machine, seen from `local`."""
+    """Return the fields of the line in /proc/net/tcp for the connection from port `local` to port `remote`."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if [int(end.rpartition(":")[2], 16) for end in fields[1:3]] == [local, remote]:
