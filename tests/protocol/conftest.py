@@ -72,9 +72,15 @@ async def multi_worker_clients(multi_worker_server: Server, contract: Contract) 
 
 
 @pytest.fixture(params=["server", "three_workers"], ids=["one worker", "three workers"])
-async def any_clients(request: pytest.FixtureRequest, contract: Contract) -> AsyncIterator[Clients]:
+def any_server(request: pytest.FixtureRequest) -> Server:
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+async def any_clients(any_server: Server, contract: Contract) -> AsyncIterator[Clients]:
     """For tests of concurrent requests, on one worker and on three."""
-    async with Clients(request.getfixturevalue(request.param), contract) as clients:
+    async with Clients(any_server, contract) as clients:
         yield clients
 
 
