@@ -1,4 +1,4 @@
-"""Registration, sign-in, refreshing, signing out, the password, one's devices."""
+"""Registration, sign-in, token refresh, sign-out, change of password, sessions."""
 
 import asyncio
 import time
@@ -14,8 +14,7 @@ SIGNED_IN = {"user", "access_token", "refresh_token", "token_type", "expires_in"
 PROFILE = {"id", "username", "display_name", "avatar"}
 
 
-async def test_register(clients: Clients) -> None:
-    """Registering answers 201 with a profile and a pair of tokens, and signs in."""
+async def test_registering_returns_a_profile_and_a_pair_of_tokens(clients: Clients) -> None:
     body = {"username": "Nguyễn".encode("ascii", "ignore").decode() + ".A_1", "password": PASSWORD_MARK}
     answer = await clients.call("POST", "/auth/register", json=body | {"display_name": "  Nguyễn Ăn "})
     assert 201 == answer.status_code
@@ -32,8 +31,7 @@ async def test_register(clients: Clients) -> None:
     assert user == me.json()
 
 
-async def test_access_token_claims(clients: Clients) -> None:
-    """Both tokens are JWTs with the claims that the contract names."""
+async def test_both_tokens_are_jwts_with_the_documented_claims(clients: Clients) -> None:
     anna = await clients.user()
     for token, scope, lifetime in (
         (anna.token, "access_token", 900),
@@ -46,23 +44,21 @@ async def test_access_token_claims(clients: Clients) -> None:
         assert abs(time.time() - claims["iat"]) < 30
 
 
-async def test_a_name_is_taken_once(clients: Clients) -> None:
-    """A username in use, in whatever case, is refused, and the account that has it is as it was."""
+async def test_a_username_in_use_is_rejected_in_any_case(clients: Clients) -> None:
+    """The account that has it does not change."""
     anna = await clients.user()
     body = {"username": anna.username.upper(), "password": PASSWORD_MARK}
     problem(await clients.call("POST", "/auth/register", json=body), 409, "username_taken")
     await anna.sign_in_again()
 
 
-async def test_a_name_is_taken_once_at_once(any_clients: Clients) -> None:
-    """Of ten who register the same name at once, one gets it."""
+async def test_of_ten_concurrent_registrations_of_a_username_one_succeeds(any_clients: Clients) -> None:
     body = {"username": f"same.{uuid4().hex[:20]}", "password": PASSWORD_MARK}
     answers = await asyncio.gather(*(any_clients.call("POST", "/auth/register", json=body) for _ in range(10)))
     assert [201] + [409] * 9 == sorted(answer.status_code for answer in answers)
 
 
-async def test_login(clients: Clients) -> None:
-    """Signing in takes the name in any case and begins another session."""
+async def test_sign_in_ignores_the_case_of_the_username_and_starts_another_session(clients: Clients) -> None:
     anna = await clients.user()
     body = {"username": anna.username.upper(), "password": anna.password}
     answer = await clients.call("POST", "/auth/login", json=body)
@@ -71,8 +67,7 @@ async def test_login(clients: Clients) -> None:
     assert anna.profile == answer.json()["user"]
 
 
-async def test_bad_credentials(clients: Clients) -> None:
-    """A wrong name and a wrong password get the very same answer."""
+async def test_a_wrong_username_and_a_wrong_password_get_the_same_answer(clients: Clients) -> None:
     anna = await clients.user()
     wrong_password = await clients.call(
         "POST", "/auth/login", json={"username": anna.username, "password": "wrong-one"}
@@ -81,8 +76,8 @@ async def test_bad_credentials(clients: Clients) -> None:
     assert problem(wrong_password, 401, "bad_credentials") == problem(wrong_name, 401, "bad_credentials")
 
 
-async def test_refresh_gives_a_new_pair(clients: Clients) -> None:
-    """A refresh answers like a sign-in, with other tokens of the same session; the access token before stays good."""
+async def test_a_refresh_returns_new_tokens_of_the_same_session(clients: Clients) -> None:
+    """The previous access token stays valid."""
     anna = await clients.user()
     before = anna.token, anna.refresh_token
     answer = await clients.call("POST", "/auth/refresh", json={"refresh_token": anna.refresh_token})
@@ -102,8 +97,8 @@ async def refresh(clients: Clients, token: str) -> Json:
     return answer.json()
 
 
-async def test_a_refresh_whose_answer_was_lost_is_repeated(any_clients: Clients) -> None:
-    """The old refresh token works again, also eight times at once, and every pair that comes of it is good."""
+async def test_a_refresh_whose_response_was_lost_can_be_repeated(any_clients: Clients) -> None:
+    """The old refresh token works again, also eight times concurrently, and every pair that it returns is valid."""
     anna = await any_clients.user()
     pairs = await asyncio.gather(*(refresh(any_clients, anna.refresh_token) for _ in range(8)))
     assert 8 == len({pair["refresh_token"] for pair in pairs})
@@ -119,7 +114,7 @@ async def test_a_refresh_whose_answer_was_lost_is_repeated(any_clients: Clients)
 
 
 async def test_a_refresh_token_whose_successor_was_used_ends_the_session(clients: Clients) -> None:
-    """Shown again, it revokes the session: its tokens, sockets, and streams; no other session."""
+    """Used again, it revokes the session with its tokens, sockets and streams, and no other session."""
     anna = await clients.user()
     other = await anna.sign_in_again()
     first = anna.refresh_token
@@ -136,8 +131,7 @@ async def test_a_refresh_token_whose_successor_was_used_ends_the_session(clients
     await elsewhere.flush()
 
 
-async def test_logout(clients: Clients) -> None:
-    """Signing out answers 204 and ends this session everywhere, and only this one."""
+async def test_logout_ends_this_session_on_every_connection_and_no_other_session(clients: Clients) -> None:
     anna = await clients.user()
     other = await anna.sign_in_again()
     socket, notifications, stream = await anna.chat_socket(), await anna.notification_socket(), await anna.stream()
@@ -155,8 +149,8 @@ async def test_logout(clients: Clients) -> None:
     await other.get("/users/me")
 
 
-async def test_change_of_password(clients: Clients) -> None:
-    """The session that changes it goes on with a new pair, every other one ends, and only the new password signs in."""
+async def test_a_password_change_ends_every_other_session(clients: Clients) -> None:
+    """The session that makes it goes on with a new pair of tokens, and only the new password signs in."""
     anna = await clients.user()
     other = await anna.sign_in_again()
     here, there = await anna.chat_socket(), await other.chat_socket()
@@ -185,8 +179,7 @@ async def test_change_of_password(clients: Clients) -> None:
     await anna.sign_in_again()
 
 
-async def test_change_of_password_needs_the_current_one(clients: Clients) -> None:
-    """A wrong current password changes nothing and ends nothing."""
+async def test_a_password_change_requires_the_current_password(clients: Clients) -> None:
     anna = await clients.user()
     other = await anna.sign_in_again()
     body = {"current_password": "not-this-one", "new_password": f"{PASSWORD_MARK}-new"}
@@ -195,8 +188,8 @@ async def test_change_of_password_needs_the_current_one(clients: Clients) -> Non
     await anna.sign_in_again()
 
 
-async def test_sessions(clients: Clients) -> None:
-    """One's devices are listed, each with its times and which is the asking one; one can be ended from another."""
+async def test_sessions_are_listed_and_can_be_ended_from_another_session(clients: Clients) -> None:
+    """The list has the times of each, and marks the one that asks."""
     anna = await clients.user()
     other = await anna.sign_in_again()
     socket = await other.chat_socket()
@@ -215,8 +208,8 @@ async def test_sessions(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer"])
-async def test_the_scheme_has_no_case(clients: Clients, scheme: str) -> None:
-    """RFC 9110, 11.1: the name of an authentication scheme is case-insensitive."""
+async def test_the_authentication_scheme_is_case_insensitive(clients: Clients, scheme: str) -> None:
+    """RFC 9110, 11.1."""
     anna = await clients.user()
     answer = await clients.call("GET", "/users/me", headers={"Authorization": f"{scheme} {anna.token}"})
     assert 200 == answer.status_code

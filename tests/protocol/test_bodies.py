@@ -1,4 +1,4 @@
-"""Every body of every call: what is not as the contract says is refused, and changes nothing."""
+"""Invalid bodies of every call are rejected and change nothing."""
 
 from typing import Any
 
@@ -80,8 +80,8 @@ async def bodies_of(anna: User, ben: User) -> list[Body]:
     ]
 
 
-async def test_wrong_bodies(anna: User, ben: User) -> None:
-    """A field of another type, an operator of the database in it, an unknown field: 422 that names it, nothing done."""
+async def test_an_invalid_field_is_rejected_with_its_name(anna: User, ben: User) -> None:
+    """Values of another type, operators of the database and unknown fields get 422, and nothing is stored."""
     found = []
     for body in await bodies_of(anna, ben):
         before = await ben.get("/conversations"), await anna.get("/users/me"), await anna.get("/posts")
@@ -95,8 +95,7 @@ async def test_wrong_bodies(anna: User, ben: User) -> None:
     await anna.sign_in_again()
 
 
-async def test_missing_fields(anna: User, ben: User) -> None:
-    """A body without a field that is required names what is missing."""
+async def test_a_missing_required_field_is_named(anna: User, ben: User) -> None:
     required = {"username", "password", "refresh_token", "current_password", "new_password", "content"}
     required |= {"participant_ids", "user_ids", "seq", "up_to_seq"}
     for body in await bodies_of(anna, ben):
@@ -106,8 +105,7 @@ async def test_missing_fields(anna: User, ben: User) -> None:
             assert [field] == [error["field"] for error in problem["errors"]]
 
 
-async def test_what_is_no_json(anna: User, ben: User) -> None:
-    """A body that cannot be read as JSON is told apart from one that says the wrong thing."""
+async def test_invalid_json_gets_another_error_than_an_invalid_field(anna: User, ben: User) -> None:
     for body in await bodies_of(anna, ben):
         for raw in (b"", b"{", b"{'a': 1}", b'{"a": NaN}', b"\xff\xfe", b'{"content": "\xff"}', b"{} {}", b"[" * 5000):
             headers = anna.bearer | {"Content-Type": "application/json"}
@@ -120,7 +118,7 @@ async def test_what_is_no_json(anna: User, ben: User) -> None:
 
 
 async def test_a_body_that_is_too_large(anna: User, ben: User) -> None:
-    """A body beyond all sense is 413, whether its length was announced or not, and the next request is answered."""
+    """It gets 413 with or without Content-Length, and the next request is answered."""
     for body in await bodies_of(anna, ben):
         large = {**body.right, next(iter(body.right)): "x" * 70_000}
         await anna.expect_error(413, "too_large", body.method, body.path, large)

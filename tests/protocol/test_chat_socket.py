@@ -1,4 +1,4 @@
-"""The chat socket: hello, every frame and its one answer, every event."""
+"""The chat socket: hello, every frame with its answer, every event."""
 
 import asyncio
 import json
@@ -25,8 +25,9 @@ async def direct(anna: User, ben: User) -> str:
     return await anna.start_conversation(ben)
 
 
-async def test_hello(anna: User, ben: User, direct: str) -> None:
-    """The first frame says who and where one is, and where every conversation stands."""
+async def test_hello_has_the_user_the_process_and_the_head_of_every_conversation(
+    anna: User, ben: User, direct: str
+) -> None:
     for _ in range(3):
         await anna.send_message(direct)
     await ben.put(f"/conversations/{direct}/read", {"seq": 2})
@@ -43,8 +44,7 @@ async def test_hello(anna: User, ben: User, direct: str) -> None:
     assert sockets[0].hello["connection_id"] != sockets[1].hello["connection_id"]
 
 
-async def test_ways_in(clients: Clients, anna: User) -> None:
-    """The token comes in the header, as `?token=`, or as a `?ticket=`."""
+async def test_the_token_is_accepted_in_the_header_in_the_url_and_as_a_ticket(clients: Clients, anna: User) -> None:
     for options in (
         {"headers": anna.bearer},
         {"query": {"token": anna.token}},
@@ -55,8 +55,9 @@ async def test_ways_in(clients: Clients, anna: User) -> None:
         assert anna.id == (await socket.event("hello"))["user_id"]
 
 
-async def test_send_message(anna: User, ben: User, direct: str) -> None:
-    """The ack brings the stored Message; the same goes to every connection of both, the sending one's included."""
+async def test_the_ack_has_the_stored_message_and_every_connection_of_both_users_gets_it(
+    anna: User, ben: User, direct: str
+) -> None:
     sockets = [await anna.chat_socket(), await anna.chat_socket(), await ben.chat_socket()]
     content = unique_text()
     answer = await sockets[0].request("send_message", conversation_id=direct, content=f" {content} ", nonce="n1")
@@ -74,7 +75,7 @@ async def test_send_message(anna: User, ben: User, direct: str) -> None:
 
 
 async def test_messages_of_one_socket_keep_their_order(anna: User, ben: User, direct: str) -> None:
-    """Sixty frames sent without waiting are stored in the order of sending, and each is acknowledged once."""
+    """Sixty frames sent without waiting are stored in their order, and each is acknowledged once."""
     socket = await anna.chat_socket()
     contents = [unique_text(str(number)) for number in range(60)]
     for number, content in enumerate(contents):
@@ -88,8 +89,7 @@ async def test_messages_of_one_socket_keep_their_order(anna: User, ben: User, di
     assert [] == socket.remaining()
 
 
-async def test_what_was_said_before_leaving(anna: User, ben: User, direct: str) -> None:
-    """Whoever says something and leaves at once has said it: what came before the close frame is done, in its order."""
+async def test_frames_before_the_close_frame_are_processed_in_their_order(anna: User, ben: User, direct: str) -> None:
     await ben.send_message(direct)
     there, socket = await ben.chat_socket(), await anna.chat_socket()
     said = [unique_text() for _ in range(40)]
@@ -101,8 +101,8 @@ async def test_what_was_said_before_leaving(anna: User, ben: User, direct: str) 
     assert {"user_id": anna.id, "seq": 1} == (await there.event("read"))["data"]
 
 
-async def test_read(anna: User, ben: User, direct: str) -> None:
-    """Reading is acknowledged and told to the readers' other devices and to the others; it never moves back."""
+async def test_read_is_acknowledged_published_and_never_moves_back(anna: User, ben: User, direct: str) -> None:
+    """The reader's other devices and the other participants get the event."""
     await anna.send_message(direct)
     await anna.send_message(direct)
     here, there, hers = await ben.chat_socket(), await ben.chat_socket(), await anna.chat_socket()
@@ -116,8 +116,7 @@ async def test_read(anna: User, ben: User, direct: str) -> None:
     assert [] == hers.remaining("read")
 
 
-async def test_typing(anna: User, ben: User, direct: str) -> None:
-    """Who is typing is told to the others for as many seconds, and is stored nowhere."""
+async def test_typing_reaches_the_other_participants_and_is_not_stored(anna: User, ben: User, direct: str) -> None:
     hers, his = await anna.chat_socket(), await ben.chat_socket()
     await hers.request("typing", conversation_id=direct)
     event = await his.event("typing")
@@ -130,16 +129,14 @@ async def test_typing(anna: User, ben: User, direct: str) -> None:
     assert [] == again.remaining("typing")
 
 
-async def test_ping(anna: User) -> None:
-    """A ping has its pong, with the same ref."""
+async def test_a_ping_is_answered_with_a_pong_of_the_same_ref(anna: User) -> None:
     socket = await anna.chat_socket()
     await socket.send("ping", ref="p")
     assert {"type": "pong", "ref": "p"} == await socket.event("pong")
     await (await socket.websocket.ping(b"of the protocol"))
 
 
-async def test_watch_presence(anna: User, ben: User, clients: Clients) -> None:
-    """The state of those watched comes at once, and then each change, for as long as they are watched."""
+async def test_watched_users_are_reported_at_once_and_at_every_change(anna: User, ben: User, clients: Clients) -> None:
     cleo = await clients.user()
     socket = await anna.chat_socket()
     hers = await cleo.chat_socket()
@@ -166,8 +163,8 @@ async def test_watch_presence(anna: User, ben: User, clients: Clients) -> None:
     assert [] == socket.remaining("presence")
 
 
-async def test_a_ref_comes_back_once(anna: User, direct: str) -> None:
-    """Each frame has one answer with its ref, be it an ack or an error, and a ref may be used again."""
+async def test_every_frame_gets_one_answer_with_its_ref(anna: User, direct: str) -> None:
+    """An ack or an error; a ref may be used again."""
     socket = await anna.chat_socket()
     ref = "ö" * 64
     for _ in range(2):
@@ -184,8 +181,7 @@ async def test_a_ref_comes_back_once(anna: User, direct: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "garbage", '{"type": "ping"', "{'type': 'ping'}", "[" * 3000])
-async def test_malformed_json(anna: User, text: str) -> None:
-    """A frame that is no JSON is answered with an error, and the socket stays open."""
+async def test_malformed_json_gets_an_error_and_the_socket_stays_open(anna: User, text: str) -> None:
     socket = await anna.chat_socket()
     await socket.send_raw(text)
     error = await socket.event("error")
@@ -194,16 +190,16 @@ async def test_malformed_json(anna: User, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "1", '"ping"', "true", '[{"type": "ping"}]'])
-async def test_json_that_is_no_frame(anna: User, text: str) -> None:
-    """So is JSON that is no object."""
+async def test_json_that_is_not_an_object_gets_an_error_and_the_socket_stays_open(anna: User, text: str) -> None:
     socket = await anna.chat_socket()
     await socket.send_raw(text)
     assert "validation_failed" == (await socket.event("error"))["code"]
     await socket.flush()
 
 
-async def test_events_of_others(anna: User, ben: User, direct: str, clients: Clients) -> None:
-    """What is done over HTTP or another socket, by whomever, comes to each device in the order of rev."""
+async def test_changes_by_others_and_over_http_reach_every_device_in_the_order_of_rev(
+    anna: User, ben: User, direct: str, clients: Clients
+) -> None:
     socket = await ben.chat_socket()
     message = (await (await anna.chat_socket()).request("send_message", conversation_id=direct, content=unique_text()))[
         "data"
@@ -217,8 +213,7 @@ async def test_events_of_others(anna: User, ben: User, direct: str, clients: Cli
     assert [{}, {}, {"❤️": [ben.id]}, {}] == [event["data"]["reactions"] for event in events]
 
 
-async def test_a_new_conversation_is_announced(anna: User, ben: User) -> None:
-    """Who is in a new conversation hears of it without asking."""
+async def test_the_participants_of_a_new_conversation_are_notified(anna: User, ben: User) -> None:
     socket: Socket = await ben.chat_socket()
     assert [] == socket.hello["conversations"]
     group = await anna.start_conversation(ben, title="New")
@@ -228,8 +223,7 @@ async def test_a_new_conversation_is_announced(anna: User, ben: User) -> None:
     assert message == (await socket.event("new_message"))["data"]
 
 
-async def test_hello_with_many_conversations(anna: User, clients: Clients) -> None:
-    """Hello names the 200 that were active last, in that order."""
+async def test_hello_lists_the_200_most_recently_active_conversations_in_order(anna: User, clients: Clients) -> None:
     groups = []
     ben = await clients.user()
     for _ in range(8):
@@ -245,8 +239,7 @@ async def test_hello_with_many_conversations(anna: User, clients: Clients) -> No
     assert listed[:200] == conversations
 
 
-async def test_a_frame_is_json_text(anna: User, direct: str) -> None:
-    """What is said arrives as it was said, whatever the characters and however they were escaped."""
+async def test_a_text_arrives_unchanged_whatever_its_characters_and_escapes(anna: User, direct: str) -> None:
     socket = await anna.chat_socket()
     content = 'Ü " \\ / \u2028 \x01 \x7f é e\u0301 👩‍👩‍👧 <b>&amp;</b> \r\n\t.'
     for ascii_only in (True, False):

@@ -1,4 +1,4 @@
-"""Conversations: made, listed, renamed, joined and left."""
+"""Conversations: creation, list, title, participants."""
 
 import asyncio
 
@@ -21,8 +21,8 @@ CONVERSATION = {
 }
 
 
-async def test_direct_conversation(clients: Clients) -> None:
-    """Two people without a title have one conversation: 201 for the first who asks, then 200, from either side."""
+async def test_two_users_have_one_direct_conversation(clients: Clients) -> None:
+    """The first request gets 201, later ones 200, from either side."""
     anna, ben = await clients.users(2)
     first = await anna.call("POST", "/conversations", {"participant_ids": [ben.id]})
     assert 201 == first.status_code
@@ -41,8 +41,8 @@ async def test_direct_conversation(clients: Clients) -> None:
     assert (200, conversation["id"]) == (named_oneself_too.status_code, named_oneself_too.json()["id"])
 
 
-async def test_a_direct_conversation_is_made_once(any_clients: Clients) -> None:
-    """Twenty requests at once, from both sides, make one conversation, and exactly one of them hears 201."""
+async def test_concurrent_requests_create_a_direct_conversation_once(any_clients: Clients) -> None:
+    """Of twenty requests from both sides exactly one gets 201."""
     anna, ben = await any_clients.users(2)
     pairs = [(anna, ben), (ben, anna)] * 10
     answers = await asyncio.gather(
@@ -52,8 +52,8 @@ async def test_a_direct_conversation_is_made_once(any_clients: Clients) -> None:
     assert [200] * 19 + [201] == sorted(answer.status_code for answer in answers)
 
 
-async def test_group(clients: Clients) -> None:
-    """With a title, or more than two people, it is a group: each time a conversation of its own."""
+async def test_a_title_or_more_participants_make_a_group(clients: Clients) -> None:
+    """Each request creates another group."""
     anna, ben, cleo = await clients.users(3)
     direct = await anna.start_conversation(ben)
     groups = [
@@ -67,8 +67,7 @@ async def test_group(clients: Clients) -> None:
     assert "group" == group["kind"]
 
 
-async def test_no_conversation_with_nobody(clients: Clients) -> None:
-    """A participant who does not exist, and none but oneself, make no conversation."""
+async def test_a_conversation_requires_other_existing_participants(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     for participants in ([NO_ID], [ben.id, NO_ID], [anna.id], []):
         answer = await anna.call("POST", "/conversations", {"participant_ids": participants})
@@ -77,8 +76,7 @@ async def test_no_conversation_with_nobody(clients: Clients) -> None:
     assert [] == (await ben.get("/conversations"))["items"]
 
 
-async def test_the_list(clients: Clients) -> None:
-    """Newest activity first, each item as its own call shows it, with what was said last and how much is unread."""
+async def test_the_list_is_ordered_by_activity_and_has_last_messages_and_unread_counts(clients: Clients) -> None:
     anna, ben, cleo = await clients.users(3)
     with_ben, with_cleo = await anna.start_conversation(ben), await anna.start_conversation(cleo)
     for _ in range(3):
@@ -95,8 +93,7 @@ async def test_the_list(clients: Clients) -> None:
     assert [with_cleo, with_ben] == [one["id"] for one in (await anna.get("/conversations"))["items"]]
 
 
-async def test_one_has_read_what_one_says(clients: Clients) -> None:
-    """The sender's own messages are not unread to the sender."""
+async def test_own_messages_are_not_unread(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     conversation = await anna.start_conversation(ben)
     await ben.send_message(conversation)
@@ -105,8 +102,7 @@ async def test_one_has_read_what_one_says(clients: Clients) -> None:
     assert 1 == (await ben.get(f"/conversations/{conversation}"))["unread_count"]
 
 
-async def test_paging_the_list(clients: Clients) -> None:
-    """Pages have no overlap and no hole, every conversation comes once in order, and `next` is null at the end."""
+async def test_pages_of_the_list_have_no_overlap_and_no_gap(clients: Clients) -> None:
     anna, *others = await clients.users(8)
     made = [await anna.start_conversation(other) for other in others]
     for limit in (1, 3, 7, 30):
@@ -116,8 +112,7 @@ async def test_paging_the_list(clients: Clients) -> None:
         assert 422 == (await anna.call("GET", "/conversations", params={"before": cursor})).status_code, cursor
 
 
-async def test_title(clients: Clients) -> None:
-    """A new title is everyone's, and is told to every device of everyone."""
+async def test_a_new_title_reaches_every_device_of_every_participant(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     group = await anna.start_conversation(ben, title="Before")
     sockets = [await anna.chat_socket(), await ben.chat_socket()]
@@ -130,8 +125,8 @@ async def test_title(clients: Clients) -> None:
     assert "After" == (await ben.get(f"/conversations/{group}"))["title"]
 
 
-async def test_a_direct_conversation_stays_of_two(clients: Clients) -> None:
-    """Nobody is added to, taken out of, or leaves a direct conversation, and it has no title: both see it, so 403."""
+async def test_a_direct_conversation_has_fixed_participants_and_no_title(clients: Clients) -> None:
+    """Both users can see it, so changes get 403."""
     anna, ben, cleo = await clients.users(3)
     direct = f"/conversations/{await anna.start_conversation(ben)}"
     await anna.expect_error(403, "forbidden", "POST", f"{direct}/participants", {"user_ids": [cleo.id]})
@@ -141,8 +136,7 @@ async def test_a_direct_conversation_stays_of_two(clients: Clients) -> None:
     assert {anna.id, ben.id} == set((await anna.get(direct))["participant_ids"])
 
 
-async def test_participants(clients: Clients) -> None:
-    """Who is added sees the group from then on and hears of it at once; who is taken out, or leaves, no longer does."""
+async def test_added_users_get_access_and_removed_users_lose_it(clients: Clients) -> None:
     anna, ben, cleo = await clients.users(3)
     group = await anna.start_conversation(ben, title="A group")
     await anna.send_message(group)
@@ -165,8 +159,7 @@ async def test_participants(clients: Clients) -> None:
     assert [anna.id] == (await anna.get(f"/conversations/{group}"))["participant_ids"]
 
 
-async def test_who_may_take_whom_out(clients: Clients) -> None:
-    """A participant who did not make the group may leave, but takes no other out; nobody takes out who is not in."""
+async def test_only_the_owner_removes_other_participants(clients: Clients) -> None:
     anna, ben, cleo = await clients.users(3)
     group = f"/conversations/{await anna.start_conversation(ben, cleo)}"
     await ben.expect_error(403, "forbidden", "DELETE", f"{group}/participants/{cleo.id}")
@@ -176,8 +169,7 @@ async def test_who_may_take_whom_out(clients: Clients) -> None:
     await anna.expect_error(404, "not_found", "DELETE", f"{group}/participants/{ben.id}")
 
 
-async def test_the_owner_leaves(clients: Clients) -> None:
-    """A group goes on without the one who made it, and someone else takes others out then; empty, it is not there."""
+async def test_a_group_gets_another_owner_and_ends_without_participants(clients: Clients) -> None:
     anna, ben, cleo = await clients.users(3)
     group = f"/conversations/{await anna.start_conversation(ben, cleo)}"
     await anna.delete(f"{group}/participants/{anna.id}")
@@ -192,8 +184,7 @@ async def test_the_owner_leaves(clients: Clients) -> None:
     await owner.expect_error(404, "not_found", "POST", f"{group}/messages", {"content": "x"})
 
 
-async def test_who_cannot_be_added(clients: Clients) -> None:
-    """Nobody is added who does not exist, and then nobody else of the same call."""
+async def test_adding_an_unknown_user_adds_nobody(clients: Clients) -> None:
     anna, ben, cleo = await clients.users(3)
     group = f"/conversations/{await anna.start_conversation(ben, title='Group')}"
     answer = await anna.call("POST", f"{group}/participants", {"user_ids": [cleo.id, NO_ID]})
@@ -202,8 +193,7 @@ async def test_who_cannot_be_added(clients: Clients) -> None:
     await cleo.expect_error(404, "not_found", "GET", group)
 
 
-async def test_one_title_in_the_end(any_clients: Clients) -> None:
-    """Renamed by several at once, a group has the same title in the end on every device as it has in truth."""
+async def test_after_concurrent_renames_every_device_has_the_stored_title(any_clients: Clients) -> None:
     people = await any_clients.users(3)
     group = await people[0].start_conversation(*people[1:])
     sockets = [await person.chat_socket() for person in people for _ in range(2)]
@@ -222,8 +212,8 @@ async def test_one_title_in_the_end(any_clients: Clients) -> None:
         assert title == last
 
 
-async def test_nothing_after_removal(any_clients: Clients) -> None:
-    """`conversation_removed` is the last that a socket hears of a conversation, while the others talk on and on."""
+async def test_conversation_removed_is_the_last_event_of_a_conversation(any_clients: Clients) -> None:
+    """The other participants send messages all the while."""
     anna, ben, cleo = await any_clients.users(3)
     group, other = await anna.start_conversation(ben, cleo), await anna.start_conversation(ben)
     socket = await ben.chat_socket()
@@ -253,8 +243,7 @@ async def test_nothing_after_removal(any_clients: Clients) -> None:
         await socket.expect_error("not_found", type_, conversation_id=group, **fields)
 
 
-async def test_back_again(clients: Clients) -> None:
-    """Who is added once more hears of the conversation, and of all that is said in it, as before."""
+async def test_a_user_who_is_added_again_gets_the_events_again(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     group = await anna.start_conversation(ben, title="Come and go")
     socket = await ben.chat_socket()

@@ -1,4 +1,4 @@
-"""Tokens that end while a connection is open, and those that take their place."""
+"""Tokens that expire while a connection is open, and their replacement."""
 
 import asyncio
 import time
@@ -16,8 +16,8 @@ def ending(person: User, seconds: float) -> str:
     return jwt.encode(claims | {"exp": int(time.time() + seconds)}, SECRET, "HS256")
 
 
-async def test_authenticate(clients: Clients) -> None:
-    """A fresh token keeps a socket open past the end of the first; the ack says until when."""
+async def test_a_fresh_token_keeps_a_socket_open_past_the_first_expiry(clients: Clients) -> None:
+    """The ack has the new expiry."""
     anna = await clients.user()
     fresh, anna.token = anna.token, ending(anna, 3)
     began = time.time()
@@ -35,8 +35,8 @@ async def test_authenticate(clients: Clients) -> None:
         assert [] == socket.remaining("token_expiring"), "it is no longer about to expire"
 
 
-async def test_authenticate_refuses(clients: Clients) -> None:
-    """A bad token, a refresh token and another person's change nothing: the first one counts on."""
+async def test_a_rejected_token_does_not_change_the_expiry(clients: Clients) -> None:
+    """Invalid tokens, refresh tokens and tokens of other users are rejected."""
     anna, ben = await clients.users(2)
     other = await anna.sign_in_again()
     await other.post("/auth/logout")
@@ -54,8 +54,7 @@ async def test_authenticate_refuses(clients: Clients) -> None:
     await anna.get("/users/me")
 
 
-async def test_the_warning_comes_a_minute_ahead(clients: Clients) -> None:
-    """Of a token that has 62 seconds left the end is announced after two, not before."""
+async def test_token_expiring_is_sent_a_minute_before_the_expiry(clients: Clients) -> None:
     anna = await clients.user()
     anna.token = ending(anna, 62.5)
     began = time.monotonic()
@@ -65,8 +64,8 @@ async def test_the_warning_comes_a_minute_ahead(clients: Clients) -> None:
         assert 0.5 < time.monotonic() - began < 6
 
 
-async def test_a_session_that_took_over(clients: Clients) -> None:
-    """A socket lives with the session of the token it showed last: only that one's end closes it."""
+async def test_a_socket_belongs_to_the_session_of_its_latest_token(clients: Clients) -> None:
+    """Only the end of that session closes it."""
     anna = await clients.user()
     other = await anna.sign_in_again()
     socket = await anna.chat_socket()

@@ -1,4 +1,4 @@
-"""The WebSocket protocol itself: what ends a connection, and with which code."""
+"""The WebSocket protocol: what closes a connection, and with which code."""
 
 import asyncio
 import json
@@ -41,31 +41,28 @@ def frame(head: int, payload: bytes = b"", *, masked: bool = True) -> bytes:
         *("close with 1005", "close with 999", "control too long"),
     ],
 )
-async def test_bad_frames(anna: User, bad: bytes) -> None:
-    """What RFC 6455 forbids ends the connection with 1002."""
+async def test_frames_that_rfc_6455_forbids_close_with_1002(anna: User, bad: bytes) -> None:
     socket = await anna.chat_socket()
     socket.websocket.transport.write(bad)
     code, _ = await socket.closed()
     assert 1002 == code
 
 
-async def test_binary(anna: User) -> None:
-    """A binary frame ends the connection with 1003."""
+async def test_a_binary_frame_closes_with_1003(anna: User) -> None:
     socket = await anna.chat_socket()
     await socket.websocket.send(b'{"type": "ping"}')
     assert 1003 == (await socket.closed())[0]
 
 
 @pytest.mark.parametrize("text", [b"\xff", b'{"type": "\xc3"}', b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf"])
-async def test_text_that_is_not_utf8(anna: User, text: bytes) -> None:
-    """It ends the connection with 1007."""
+async def test_invalid_utf8_closes_with_1007(anna: User, text: bytes) -> None:
     socket = await anna.chat_socket()
     await socket.send_raw(text)
     assert 1007 == (await socket.closed())[0]
 
 
-async def test_size(anna: User) -> None:
-    """64 KiB pass, in one piece or in several; one byte more ends the connection with 1009."""
+async def test_64_kib_are_accepted_and_one_byte_more_closes_with_1009(anna: User) -> None:
+    """In one frame or in fragments."""
     socket = await anna.chat_socket()
     ping = json.dumps({"type": "ping"})
     await socket.send_raw(ping.ljust(65536))
@@ -77,8 +74,7 @@ async def test_size(anna: User) -> None:
     assert (1009, "too_large") == await socket.closed()
 
 
-async def test_size_of_pieces(anna: User) -> None:
-    """A message in many pieces is measured as a whole."""
+async def test_the_size_limit_applies_to_the_whole_fragmented_message(anna: User) -> None:
     socket = await anna.chat_socket()
 
     async def pieces() -> Any:
@@ -91,8 +87,7 @@ async def test_size_of_pieces(anna: User) -> None:
     assert sending.exception() is None or "1009" in str(sending.exception())
 
 
-async def test_pieces(anna: User) -> None:
-    """A character may be cut in two, and a ping may come between."""
+async def test_fragments_may_split_a_character_and_enclose_a_ping(anna: User) -> None:
     socket = await anna.chat_socket()
     text = json.dumps({"type": "ping", "ref": "é"}, ensure_ascii=False).encode()
     cut = text.index("é".encode()) + 1
@@ -103,15 +98,13 @@ async def test_pieces(anna: User) -> None:
     assert {"type": "pong", "ref": "é"} == await socket.event("pong")
 
 
-async def test_goodbye(anna: User) -> None:
-    """A client's close is answered with its own code."""
+async def test_a_close_frame_is_answered_with_its_own_code(anna: User) -> None:
     socket = await anna.chat_socket()
     await socket.websocket.close(4001, "enough")
     assert 4001 == (await socket.closed())[0]
 
 
-async def test_what_is_no_handshake(clients: Clients, anna: User) -> None:
-    """An ordinary GET, and an upgrade to something else, are answered over HTTP."""
+async def test_requests_that_are_no_websocket_handshake_are_answered_over_http(clients: Clients, anna: User) -> None:
     for headers in (
         {},
         {"Connection": "Upgrade", "Upgrade": "h2c"},
@@ -129,8 +122,7 @@ async def test_what_is_no_handshake(clients: Clients, anna: User) -> None:
         problem(answer, answer.status_code, answer.json()["code"])
 
 
-async def test_compression_is_not_forced(clients: Clients, anna: User) -> None:
-    """A client that offers compression is serving_in_thread, with it or without."""
+async def test_a_client_that_offers_compression_is_served(clients: Clients, anna: User) -> None:
     from websockets.asyncio.client import connect
 
     url = f"{clients.server.websocket_url}{API}/ws/chat"
@@ -140,8 +132,7 @@ async def test_compression_is_not_forced(clients: Clients, anna: User) -> None:
         assert "pong" == json.loads(await websocket.recv())["type"]
 
 
-async def test_refused_upgrades_end_cleanly(clients: Clients) -> None:
-    """A refused origin leaves an ordinary HTTP answer, after which the server goes on."""
+async def test_a_rejected_upgrade_gets_a_complete_http_response(clients: Clients) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await clients.socket(origin="https://evil.example")
     assert "application/problem+json" == refused.value.response.headers["content-type"]

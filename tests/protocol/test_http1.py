@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the mongo_proxy: what RFC 9110 and RFC 9112 demand of a server, byte by byte."""
+"""HTTP/1.1 on the wire: what RFC 9110 and RFC 9112 require of a server, byte by byte."""
 
 import re
 import socket
@@ -82,22 +82,22 @@ def test_a_bad_head_gets_a_problem_document_and_ends_the_connection(server: Serv
     assert b"application/problem+json" in answer
 
 
-def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(server: Server) -> None:
-    """RFC 9110, 10.1.1: the client hears 413 instead of 100."""
+def test_a_content_length_over_the_limit_is_rejected_before_the_body(server: Server) -> None:
+    """RFC 9110, 10.1.1: the client gets 413 instead of 100."""
     assert [413] == statuses(exchange(server, POST + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"))
 
 
-def test_a_body_for_a_path_that_does_not_exist_is_not_asked_for(server: Server) -> None:
+def test_no_100_continue_for_a_path_that_does_not_exist(server: Server) -> None:
     head = POST.replace(b"auth/login", b"nowhere") + b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n"
     assert [404] == statuses(exchange(server, head))
 
 
-def test_a_body_that_is_expected_is_asked_for(server: Server) -> None:
+def test_100_continue_is_sent_for_an_expected_body(server: Server) -> None:
     head = POST + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(LOGIN)
     assert [100, 401] == statuses(exchange(server, head, LOGIN))
 
 
-def test_every_answer_has_a_date_and_no_empty_alt_svc(server: Server) -> None:
+def test_every_response_has_a_date_and_no_empty_alt_svc(server: Server) -> None:
     """RFC 9110, 6.6.1; RFC 7838, 3."""
     head = exchange(server, NEXT).partition(b"\r\n\r\n")[0].lower()
     assert re.search(rb"\r\ndate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d gmt", head)
@@ -110,7 +110,7 @@ HANDSHAKE = (
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 
 
-def test_another_version_of_websocket_is_told_which_one_to_use(server: Server) -> None:
+def test_another_websocket_version_gets_the_supported_one(server: Server) -> None:
     """RFC 6455, 4.4; RFC 9110, 7.8: `Upgrade` is also an option of the connection."""
     answer = exchange(server, HANDSHAKE % KEY + b"Sec-WebSocket-Version: 12\r\nConnection: close\r\n\r\n", NEXT)
     head = answer.partition(b"\r\n\r\n")[0].lower()

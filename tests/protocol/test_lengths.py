@@ -1,4 +1,4 @@
-"""How long and of what characters things are, at both sides of each boundary, by every way in."""
+"""Allowed lengths and characters, on both sides of each boundary, in every call."""
 
 import json
 from uuid import uuid4
@@ -12,8 +12,7 @@ JSON_BODY = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(("length", "fits"), [(2, False), (3, True), (32, True), (33, False)])
-async def test_length_of_a_username(clients: Clients, length: int, fits: bool) -> None:
-    """3 to 32 characters."""
+async def test_a_username_has_3_to_32_characters(clients: Clients, length: int, fits: bool) -> None:
     name = f"n{clients.server.pid:x}{length:02}".ljust(length, "z")[:length] if length > 3 else "abc"[:length]
     answer = await clients.call("POST", "/auth/register", json={"username": name, "password": PASSWORD_MARK})
     assert (201 if fits else 422) == answer.status_code
@@ -22,15 +21,15 @@ async def test_length_of_a_username(clients: Clients, length: int, fits: bool) -
 @pytest.mark.parametrize(
     "name", ["a b", "añb", "a-b-c", "a@b", "abc\0", "abc\n", " abcd", "ａｂｃ", "İstanbul", "a/b", "ſss", ""]
 )
-async def test_characters_of_a_username(clients: Clients, name: str) -> None:
-    """Nothing but `a-z 0-9 _ .`, and what only looks or folds like them is not taken for them."""
+async def test_a_username_has_ascii_letters_digits_underscores_and_dots_only(clients: Clients, name: str) -> None:
+    """Characters that look alike or case-fold to them are rejected."""
     answer = await clients.call("POST", "/auth/register", json={"username": name, "password": PASSWORD_MARK})
     assert (422, ["username"]) == (answer.status_code, [error["field"] for error in answer.json()["errors"]])
 
 
 @pytest.mark.parametrize(("length", "fits"), [(7, False), (8, True), (128, True), (129, False)])
-async def test_length_of_a_password(clients: Clients, length: int, fits: bool) -> None:
-    """8 to 128 characters, not bytes: both when one registers and when one changes it."""
+async def test_a_password_has_8_to_128_characters(clients: Clients, length: int, fits: bool) -> None:
+    """Not bytes; at registration and at a change."""
     anna = await clients.user()
     password = ("ü" + PASSWORD_MARK * 9)[:length]
     body = {"username": f"p{anna.username[:20]}", "password": password}
@@ -42,8 +41,8 @@ async def test_length_of_a_password(clients: Clients, length: int, fits: bool) -
 
 
 @pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (64, True), (65, False)])
-async def test_length_of_a_display_name(anna: User, length: int, fits: bool) -> None:
-    """1 to 64 characters, in whatever script."""
+async def test_a_display_name_has_1_to_64_characters(anna: User, length: int, fits: bool) -> None:
+    """In any script."""
     name = "ễ" * length
     assert (200 if fits else 422) == (await anna.call("PATCH", "/users/me", {"display_name": name})).status_code
     body = {"username": f"d{anna.username[:20]}", "password": PASSWORD_MARK, "display_name": name}
@@ -96,8 +95,8 @@ LENGTHS = [
 ]
 
 
-async def test_what_is_accepted_as_content(anna: User, ben: User) -> None:
-    """1 to 4000 characters after trimming, no NUL, something to see; in messages, edits, posts and comments alike."""
+async def test_content_has_1_to_4000_visible_characters(anna: User, ben: User) -> None:
+    """After trimming, without NUL; in messages, edits, posts and comments."""
     direct, post, socket = await anna.start_conversation(ben), await anna.create_post(), await anna.chat_socket()
     message = await anna.send_message(direct)
     cases = [*((text, fits) for text, fits, _ in WRITTEN), *LENGTHS]
@@ -117,8 +116,7 @@ async def test_what_is_accepted_as_content(anna: User, ben: User) -> None:
     assert 1 + sent == (await anna.get(f"/conversations/{direct}"))["last_seq"]
 
 
-async def test_what_is_accepted_as_a_name(anna: User, ben: User) -> None:
-    """Titles and display names are content that stands beside other names: nothing in them hides or reverses others."""
+async def test_titles_and_display_names_cannot_hide_or_reverse_text(anna: User, ben: User) -> None:
     group = await anna.start_conversation(ben, title="a group")
     for name, _, fits in WRITTEN:
         body = {"participant_ids": [ben.id], "title": name}
@@ -146,7 +144,7 @@ def check_written(answer: httpx.Response, field: str, text: str, fits: bool) -> 
 
 @pytest.mark.parametrize("last", [FAMILY, "🇻🇳", "👍🏽", "e\u0301", "xx"])
 async def test_a_preview_ends_between_graphemes(anna: User, ben: User, last: str) -> None:
-    """It has at most 140 characters, and no half of what a reader takes for one."""
+    """It has at most 140 characters."""
     post = await ben.create_post()
     stream = await ben.stream()
     for text, preview in (("x" * 139 + last + " more", "x" * 139), ("x" * (140 - len(last)) + last + " more", None)):
@@ -155,8 +153,7 @@ async def test_a_preview_ends_between_graphemes(anna: User, ben: User, last: str
         assert expected == (await stream.event("NEW_COMMENT"))["data"]["preview"]
 
 
-async def test_length_of_a_nonce(anna: User, ben: User) -> None:
-    """At most 64 characters."""
+async def test_a_nonce_has_at_most_64_characters(anna: User, ben: User) -> None:
     direct, post, socket = await anna.start_conversation(ben), await anna.create_post(), await anna.chat_socket()
     for length, fits in ((1, True), (64, True), (65, False)):
         body = {"content": unique_text(), "nonce": "ü" * length}

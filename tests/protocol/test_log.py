@@ -1,4 +1,4 @@
-"""What the log says, and what it never says. Each server's own is searched once more when it has stopped."""
+"""What the log contains, and what it must not. Each server's own log is checked again after its stop."""
 
 import json
 
@@ -6,8 +6,8 @@ from tests.protocol.clients import PASSWORD_MARK, Clients, unique_text
 from tests.protocol.servers import TOKEN, check_log_for_secrets
 
 
-async def test_the_log_tells_of_requests_and_gives_nothing_away(clients: Clients) -> None:
-    """Each line is JSON with a time; a request is found by its id; no credential, name or content is in it."""
+async def test_the_log_has_requests_and_no_secrets(clients: Clients) -> None:
+    """Each line is JSON with a time; a request is found by its id; no credential, name or content is logged."""
     anna, ben = await clients.users(2)
     direct = await anna.start_conversation(ben)
     answer = await anna.call("POST", f"/conversations/{direct}/messages", {"content": unique_text()})
@@ -35,8 +35,7 @@ async def test_the_log_tells_of_requests_and_gives_nothing_away(clients: Clients
     assert not TOKEN.search(text)
 
 
-def test_the_search_would_find_them() -> None:
-    """The patterns that the logs are searched for match what they should."""
+def test_the_patterns_for_secrets_match_secrets() -> None:
     for text in ("eyJhbGciOiJIUzI1NiJ9.e30.x", "?ticket=3f2b", "GET /x?token=abc HTTP", "&token=eyJhbGciOi"):
         assert TOKEN.search(text), text
     for text in ("?token=[hidden]", "token_missing", '"code": "token_expired"', "?ticket=***", "eyJ"):

@@ -1,4 +1,4 @@
-"""Messages over HTTP: said, edited, deleted, reacted to, read, and every change told to every device."""
+"""Messages over HTTP: sent, edited, deleted, reacted to, read; every change reaches every device."""
 
 import asyncio
 from urllib.parse import quote
@@ -29,8 +29,9 @@ async def direct(anna: User, ben: User) -> str:
     return await anna.start_conversation(ben)
 
 
-async def test_send(anna: User, ben: User, direct: str) -> None:
-    """201 with the Message, and the same Message to every device of both."""
+async def test_a_sent_message_gets_201_and_reaches_every_device_of_both_users(
+    anna: User, ben: User, direct: str
+) -> None:
     sockets = [await anna.chat_socket(), await anna.chat_socket(), await ben.chat_socket(), await ben.chat_socket()]
     content = unique_text("Chào Ben! 👋🏽")
     answer = await anna.call("POST", f"/conversations/{direct}/messages", {"content": f" \n{content}\t"})
@@ -57,8 +58,7 @@ async def test_send(anna: User, ben: User, direct: str) -> None:
         assert {"type": "new_message", "conversation_id": direct, "data": message} == event
 
 
-async def test_reply(anna: User, ben: User, direct: str) -> None:
-    """A message may answer another of its conversation, and of no other."""
+async def test_a_message_can_reply_to_one_of_its_own_conversation_only(anna: User, ben: User, direct: str) -> None:
     first = await anna.send_message(direct)
     reply = await ben.send_message(direct, reply_to=first["id"])
     assert first["id"] == reply["reply_to"]
@@ -69,8 +69,8 @@ async def test_reply(anna: User, ben: User, direct: str) -> None:
     assert 2 == (await anna.get(f"/conversations/{direct}"))["last_seq"]
 
 
-async def test_edit(anna: User, ben: User, direct: str) -> None:
-    """An edited message keeps its place and takes the next rev; everyone is told."""
+async def test_an_edited_message_keeps_its_seq_and_gets_the_next_rev(anna: User, ben: User, direct: str) -> None:
+    """Every participant gets the event."""
     first, second = await anna.send_message(direct), await ben.send_message(direct)
     socket = await ben.chat_socket()
     content = unique_text("better")
@@ -83,8 +83,9 @@ async def test_edit(anna: User, ben: User, direct: str) -> None:
     assert [edited, second] == page["items"]
 
 
-async def test_delete(anna: User, ben: User, direct: str) -> None:
-    """A deleted message stays as a tombstone in its place, without content or reactions, and stays one."""
+async def test_a_deleted_message_stays_as_a_tombstone_without_content_and_reactions(
+    anna: User, ben: User, direct: str
+) -> None:
     message = await anna.send_message(direct, nonce="n")
     path = f"/conversations/{direct}/messages/{message['id']}"
     await ben.put(f"{path}/reactions/{quote('👍')}")
@@ -104,8 +105,8 @@ async def test_delete(anna: User, ben: User, direct: str) -> None:
     assert [tombstone] == (await ben.get(f"/conversations/{direct}/messages"))["items"]
 
 
-async def test_only_ones_own(anna: User, ben: User, direct: str) -> None:
-    """Someone else's message, which one may see, is not one's own to change: 403, and nothing happens."""
+async def test_messages_of_others_cannot_be_changed(anna: User, ben: User, direct: str) -> None:
+    """They get 403, because the user can see them."""
     message = await anna.send_message(direct)
     path = f"/conversations/{direct}/messages/{message['id']}"
     await ben.expect_error(403, "forbidden", "PATCH", path, {"content": "forged"})
@@ -113,8 +114,7 @@ async def test_only_ones_own(anna: User, ben: User, direct: str) -> None:
     assert [message] == (await ben.get(f"/conversations/{direct}/messages"))["items"]
 
 
-async def test_a_message_belongs_to_its_conversation(anna: User, ben: User, direct: str) -> None:
-    """Through another conversation of the same people it is not there."""
+async def test_a_message_is_not_found_through_another_conversation(anna: User, ben: User, direct: str) -> None:
     message = await anna.send_message(direct)
     other = await anna.start_conversation(ben, title="Other")
     path = f"/conversations/{other}/messages/{message['id']}"
@@ -123,8 +123,8 @@ async def test_a_message_belongs_to_its_conversation(anna: User, ben: User, dire
     await anna.expect_error(404, "not_found", "PUT", f"{path}/reactions/{quote('👍')}")
 
 
-async def test_reactions(anna: User, ben: User, direct: str) -> None:
-    """Each person may add each emoji once and take it back; each change takes a rev, a repetition none."""
+async def test_each_user_adds_each_emoji_once_and_can_remove_it(anna: User, ben: User, direct: str) -> None:
+    """Each change takes a rev, a repetition none."""
     message = await anna.send_message(direct)
     path = f"/conversations/{direct}/messages/{message['id']}/reactions/"
     socket = await ben.chat_socket()
@@ -150,7 +150,7 @@ async def test_reactions(anna: User, ben: User, direct: str) -> None:
 
 @pytest.mark.parametrize("emoji", ["a", "thumbs", "$set", "a.b", "<b>", "1", " ", "👍x", "%00", "\u200d"])
 async def test_a_reaction_is_one_emoji(anna: User, direct: str, emoji: str) -> None:
-    """What is not exactly one emoji is refused, a database's operators above all."""
+    """Anything else is rejected, including operators of the database."""
     message = await anna.send_message(direct)
     path = f"/conversations/{direct}/messages/{message['id']}/reactions/"
     for method in ("PUT", "DELETE"):
@@ -159,8 +159,7 @@ async def test_a_reaction_is_one_emoji(anna: User, direct: str, emoji: str) -> N
     assert [message] == (await anna.get(f"/conversations/{direct}/messages"))["items"]
 
 
-async def test_read(anna: User, ben: User, direct: str) -> None:
-    """Reading moves forward only, never beyond what there is, and tells the readers' other devices and the others."""
+async def test_read_markers_only_move_forward_and_reach_all_participants(anna: User, ben: User, direct: str) -> None:
     for _ in range(3):
         await anna.send_message(direct)
     sockets = [await anna.chat_socket(), await ben.chat_socket()]
@@ -183,8 +182,8 @@ async def test_read(anna: User, ben: User, direct: str) -> None:
     assert 1 == (await state())[1], "what has not been said cannot have been read"
 
 
-async def test_history(anna: User, ben: User, direct: str) -> None:
-    """The newest page without `before`, ascending, and from there back to the first, without overlap or hole."""
+async def test_history_goes_back_in_pages_without_overlap_and_gap(anna: User, ben: User, direct: str) -> None:
+    """The newest page without `before`; each page is ascending."""
     said = [(await anna.send_message(direct))["seq"] for _ in range(12)]
     assert list(range(1, 13)) == said
     path = f"/conversations/{direct}/messages"
@@ -207,8 +206,8 @@ async def test_history(anna: User, ben: User, direct: str) -> None:
     assert [] == (await ben.get(path, before=1))["items"]
 
 
-async def test_what_was_missed(anna: User, ben: User, direct: str) -> None:
-    """`after_rev` gives every message whose last change is later, ascending by rev, each as it is now."""
+async def test_after_rev_returns_the_messages_changed_later(anna: User, ben: User, direct: str) -> None:
+    """Ascending by rev, each in its current state."""
     first, *_ = [await anna.send_message(direct) for _ in range(6)]
     path = f"/conversations/{direct}/messages"
     edited = await anna.patch(f"{path}/{first['id']}", {"content": unique_text()})
@@ -225,14 +224,12 @@ async def test_what_was_missed(anna: User, ben: User, direct: str) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=-1", "limit=100000", "limit=x", "before=x", "before=0.5", "after_rev=-1", "surprise=1"]
 )
-async def test_queries_of_history(anna: User, direct: str, query: str) -> None:
-    """A parameter that makes no sense, or that nobody knows, is refused."""
+async def test_invalid_and_unknown_query_parameters_are_rejected(anna: User, direct: str, query: str) -> None:
     await anna.expect_error(422, "validation_failed", "GET", f"/conversations/{direct}/messages?{query}")
 
 
-async def test_order_of_updates(any_clients: Clients) -> None:
-    """Messages, edits, deletions and reactions by several at once reach each device in rev order; on one worker without
-    a hole, while among several what is late is read from the database, where its message may have changed again."""
+async def test_concurrent_changes_reach_each_device_in_the_order_of_rev(any_clients: Clients) -> None:
+    """On one worker without gaps. On several, a late change is read from the database, where it may be newer."""
     anna, ben = await any_clients.users(2)
     direct = await anna.start_conversation(ben)
     sockets: list[Socket] = [await anna.chat_socket(), await ben.chat_socket(), await ben.chat_socket()]

@@ -1,4 +1,4 @@
-"""HTTP itself: HEAD, methods that a resource does not have, paths that nobody has, and the headers of every answer."""
+"""HTTP: HEAD, methods and paths that do not exist, and the headers of every response."""
 
 import re
 
@@ -7,8 +7,7 @@ import pytest
 from tests.protocol.clients import API, NO_ID, Clients, problem
 
 
-async def test_head(clients: Clients) -> None:
-    """HEAD answers as GET does, without the body."""
+async def test_head_answers_like_get_without_the_body(clients: Clients) -> None:
     anna = await clients.user()
     for path in ("/users/me", "/conversations", "/posts", "/notifications"):
         answer, got = await anna.call("HEAD", path), await anna.call("GET", path)
@@ -32,8 +31,7 @@ async def test_head(clients: Clients) -> None:
         ("POST", f"/conversations/{NO_ID}/messages/{NO_ID}/reactions/%F0%9F%91%8D"),
     ],
 )
-async def test_a_method_that_is_not_there(clients: Clients, method: str, path: str) -> None:
-    """405 as a problem document, with the methods that there are."""
+async def test_an_unsupported_method_gets_405_with_the_allowed_ones(clients: Clients, method: str, path: str) -> None:
     answer = await clients.call(method, path)
     body = problem(answer, 405, answer.json()["code"])
     assert body["code"] == "method_not_allowed"
@@ -43,15 +41,14 @@ async def test_a_method_that_is_not_there(clients: Clients, method: str, path: s
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/users/me/more", "/conversations//messages", "/../../etc/passwd"])
-async def test_a_path_that_is_not_there(clients: Clients, path: str) -> None:
-    """404 as a problem document that does not quote the path."""
+async def test_an_unknown_path_gets_404_without_quoting_it(clients: Clients, path: str) -> None:
     anna = await clients.user()
     answer = await clients.http.get(API + path, headers=anna.bearer)
     assert "nothing" not in str(problem(answer, 404, "not_found"))
 
 
-async def test_headers_of_every_answer(clients: Clients) -> None:
-    """Each answer has an id of its own, is not guessed at by browsers, and one with personal data is not stored."""
+async def test_every_response_has_a_request_id_and_security_headers(clients: Clients) -> None:
+    """Responses with personal data are not cached."""
     anna = await clients.user()
     ids = set()
     for path, headers in (("/users/me", anna.bearer), ("/users/me", {}), ("/nothing", {})):
@@ -63,8 +60,8 @@ async def test_headers_of_every_answer(clients: Clients) -> None:
     assert 3 == len(ids)
 
 
-async def test_request_id(clients: Clients) -> None:
-    """A client's own request id comes back where it is one; what would break a log or a header does not."""
+async def test_a_valid_request_id_of_the_client_is_kept(clients: Clients) -> None:
+    """Others could break a log line or a header."""
     sent = "3f2b1c9e-aaaa-bbbb-cccc-1234567890ab"
     answer = await clients.http.get("/healthz", headers={"X-Request-ID": sent})
     assert sent == answer.headers["X-Request-ID"]
@@ -74,8 +71,7 @@ async def test_request_id(clients: Clients) -> None:
         assert re.fullmatch(r"[\w.-]{8,128}", back)
 
 
-async def test_not_json(clients: Clients) -> None:
-    """A form is not taken for JSON."""
+async def test_a_form_is_not_accepted_as_json(clients: Clients) -> None:
     answer = await clients.call("POST", "/auth/login", data={"username": "anna", "password": "x" * 8})
     assert answer.status_code in (400, 415, 422)
     assert "application/problem+json" == answer.headers["content-type"]

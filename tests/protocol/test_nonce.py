@@ -1,12 +1,12 @@
-"""A nonce makes a send repeatable: whatever happens to the answer, it is one message."""
+"""A nonce makes a send repeatable: whatever happens to the response, one message is stored."""
 
 import asyncio
 
 from tests.protocol.clients import Clients, problem, unique_text
 
 
-async def test_the_same_message_for_ever(clients: Clients) -> None:
-    """Sent again over HTTP or a socket, from any device, edited meanwhile or not, it is the first one: 200, not 201."""
+async def test_a_repeated_send_returns_the_first_message_with_200(clients: Clients) -> None:
+    """Over HTTP or a socket, from any device, even after an edit."""
     anna, ben = await clients.users(2)
     direct = await anna.start_conversation(ben)
     content = unique_text()
@@ -33,8 +33,7 @@ async def test_the_same_message_for_ever(clients: Clients) -> None:
     assert message["id"] not in new, "a repetition is told to nobody"
 
 
-async def test_other_content(clients: Clients) -> None:
-    """The same nonce with other content, or as an answer to something else, is a mistake: 409, nothing is stored."""
+async def test_a_nonce_with_other_content_gets_409_and_stores_nothing(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     direct = await anna.start_conversation(ben)
     earlier = await anna.send_message(direct)
@@ -50,8 +49,7 @@ async def test_other_content(clients: Clients) -> None:
     assert [earlier, message] == (await ben.get(path))["items"]
 
 
-async def test_whose_nonce(clients: Clients) -> None:
-    """Another sender, and another conversation, have nonces of their own."""
+async def test_nonces_belong_to_a_sender_and_a_conversation(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     direct, group = await anna.start_conversation(ben), await anna.start_conversation(ben, title="Group")
     content = unique_text()
@@ -66,8 +64,8 @@ async def test_whose_nonce(clients: Clients) -> None:
     assert 6 == len({message["id"] for message in said})
 
 
-async def test_fifty_at_once(any_clients: Clients) -> None:
-    """Fifty sends at once with one nonce, over HTTP and three sockets, are one message, and one 201 tells of it."""
+async def test_fifty_concurrent_sends_with_one_nonce_store_one_message(any_clients: Clients) -> None:
+    """Over HTTP and three sockets; exactly one response is 201."""
     anna, ben = await any_clients.users(2)
     direct = await anna.start_conversation(ben)
     body = {"content": unique_text(), "nonce": "n"}
@@ -88,8 +86,8 @@ async def test_fifty_at_once(any_clients: Clients) -> None:
     assert [] == his.remaining("new_message")
 
 
-async def test_comments_have_nonces_too(any_clients: Clients) -> None:
-    """A comment sent again is the first one, and notifies once; with other content it is a mistake."""
+async def test_a_repeated_comment_is_stored_and_notified_once(any_clients: Clients) -> None:
+    """With other content it is rejected."""
     anna, ben = await any_clients.users(2)
     post = await anna.create_post()
     stream = await anna.stream()

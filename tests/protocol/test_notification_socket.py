@@ -1,4 +1,4 @@
-"""`/ws/notifications`: the same events as text frames."""
+"""`/ws/notifications`: the events of the stream as text frames."""
 
 import asyncio
 
@@ -9,8 +9,7 @@ from tests.protocol.test_notifications import check
 from tests.protocol.test_stream import notified
 
 
-async def test_hello(clients: Clients) -> None:
-    """First comes where the person's notifications stand."""
+async def test_hello_has_the_unread_count_and_the_last_seq(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     await notified(anna, ben, 2)
     socket = await anna.notification_socket()
@@ -20,8 +19,7 @@ async def test_hello(clients: Clients) -> None:
     assert "hello" == socket.received[0]["type"]
 
 
-async def test_ways_in(clients: Clients) -> None:
-    """The token in the header, as `?token=`, or a `?ticket=`."""
+async def test_the_token_is_accepted_in_the_header_in_the_url_and_as_a_ticket(clients: Clients) -> None:
     anna = await clients.user()
     for options in (
         {"headers": anna.bearer},
@@ -31,8 +29,7 @@ async def test_ways_in(clients: Clients) -> None:
         await (await clients.socket("/ws/notifications", "notification_socket", **options)).event("hello")
 
 
-async def test_the_same_as_the_stream(clients: Clients) -> None:
-    """The Notification is the very object that the stream carries, and the count's changes come as well."""
+async def test_it_carries_the_same_notifications_and_counts_as_the_stream(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     stream, socket, post = await anna.stream(), await anna.notification_socket(), await anna.create_post()
     comment = await ben.comment(post)
@@ -46,8 +43,8 @@ async def test_the_same_as_the_stream(clients: Clients) -> None:
     await stream.event("unread_count", lambda event: event["data"] == data)
 
 
-async def test_resume(clients: Clients) -> None:
-    """`?last_seq=` brings every notification after it, in order, none twice, then it is live; without it, live only."""
+async def test_last_seq_replays_later_notifications_once_before_live_ones(clients: Clients) -> None:
+    """Without it there are only live ones."""
     anna, ben = await clients.users(2)
     post = await notified(anna, ben, 5)
     sockets = {last: await anna.notification_socket(last_seq=last) for last in (0, 3, 5)}
@@ -59,8 +56,7 @@ async def test_resume(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("last", ["9", "-1", "99999999999999999999", "abc"])
-async def test_a_seq_that_is_not_known(clients: Clients, last: str) -> None:
-    """`reset` tells the client to fetch the list; the socket goes on live."""
+async def test_an_unknown_seq_gets_reset_and_the_socket_goes_live(clients: Clients, last: str) -> None:
     anna, ben = await clients.users(2)
     post = await notified(anna, ben, 1)
     socket = await anna.notification_socket(last_seq=last)
@@ -69,8 +65,7 @@ async def test_a_seq_that_is_not_known(clients: Clients, last: str) -> None:
     assert 2 == (await socket.notification())["seq"]
 
 
-async def test_cut_again_and_again(any_clients: Clients) -> None:
-    """Torn off while comments keep coming, and resumed by the last seq, it misses and repeats nothing."""
+async def test_repeated_reconnects_neither_lose_nor_repeat_notifications(any_clients: Clients) -> None:
     anna, *others = await any_clients.users(3)
     post = await anna.create_post()
 
@@ -91,8 +86,7 @@ async def test_cut_again_and_again(any_clients: Clients) -> None:
     assert list(range(1, 61)) == got
 
 
-async def test_what_it_takes(clients: Clients) -> None:
-    """A ping has its pong; a frame that makes no sense has an error, and the socket stays open."""
+async def test_it_accepts_pings_and_answers_other_frames_with_an_error(clients: Clients) -> None:
     anna = await clients.user()
     socket = await anna.notification_socket()
     await socket.send("ping", ref="p")
@@ -104,16 +98,14 @@ async def test_what_it_takes(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize(("text", "code"), [(b'{"x": "\xff"}', 1007), (b" " * 65537, 1009)])
-async def test_what_ends_it(clients: Clients, text: bytes, code: int) -> None:
-    """The same as for the chat: text that is not UTF-8, and too much of it."""
+async def test_invalid_utf8_and_oversized_frames_close_it(clients: Clients, text: bytes, code: int) -> None:
     anna = await clients.user()
     socket = await anna.notification_socket()
     await socket.send_raw(text)
     assert code == (await socket.closed())[0]
 
 
-async def test_binary(clients: Clients) -> None:
-    """A binary frame ends it with 1003."""
+async def test_a_binary_frame_closes_with_1003(clients: Clients) -> None:
     anna = await clients.user()
     socket = await anna.notification_socket()
     await socket.websocket.send(b"x")

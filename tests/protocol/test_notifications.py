@@ -1,4 +1,4 @@
-"""Who is notified of what, how it reads, and how it is marked as read."""
+"""Who is notified of what, the content of a notification, and read markers."""
 
 import asyncio
 
@@ -24,8 +24,8 @@ def check(notification: Json, type_: str, seq: int, sender: User, comment: Json)
     assert (comment["content"][:140], False) == (data["preview"], data["read"])
 
 
-async def test_comment_and_reply(clients: Clients) -> None:
-    """A comment notifies the post's author, a reply the comment's author; the one who writes is never told."""
+async def test_comments_notify_the_posts_author_and_replies_the_comments_author(clients: Clients) -> None:
+    """Nobody is notified of their own."""
     anna, ben, cleo = await clients.users(3)
     post = await anna.create_post()
     hers, his, third = await anna.stream(), await ben.stream(), await cleo.stream()
@@ -44,8 +44,8 @@ async def test_comment_and_reply(clients: Clients) -> None:
     assert ([1, 2, 3], [1], [1]) == (hers.seqs, his.seqs, third.seqs)
 
 
-async def test_one_person_one_notification(clients: Clients) -> None:
-    """Whose post and whose comment it is gets one notification for a reply to it: the reply wins."""
+async def test_the_author_of_post_and_comment_gets_one_notification_of_a_reply(clients: Clients) -> None:
+    """As a reply."""
     anna, ben = await clients.users(2)
     post = await anna.create_post()
     own = await anna.comment(post)
@@ -56,8 +56,8 @@ async def test_one_person_one_notification(clients: Clients) -> None:
     check(await stream.notification(), "NEW_COMMENT", 2, ben, comment)
 
 
-async def test_preview(clients: Clients) -> None:
-    """The first 140 characters, not bytes, and never half of one."""
+async def test_a_preview_has_the_first_140_characters(clients: Clients) -> None:
+    """Not bytes, and no part of a character."""
     anna, ben = await clients.users(2)
     post, stream = await anna.create_post(), await anna.stream()
     for content in ("🎉" * 200, "x" * 140, "x" * 141, f"{CONTENT_MARK}\nline\r\ntwo\u2028three", "é" * 3999):
@@ -66,8 +66,8 @@ async def test_preview(clients: Clients) -> None:
         assert (comment["id"], content[:140]) == (notification["data"]["comment_id"], notification["data"]["preview"])
 
 
-async def test_the_list(clients: Clients) -> None:
-    """Newest first, as they were sent, in pages without overlap or hole; `unread=1` gives only those."""
+async def test_the_list_is_newest_first_in_pages_without_overlap_and_gap(clients: Clients) -> None:
+    """`unread=1` filters it."""
     anna, ben = await clients.users(2)
     post, stream = await anna.create_post(), await anna.stream()
     sent = []
@@ -88,8 +88,7 @@ async def test_the_list(clients: Clients) -> None:
     assert [3, 2, 1] == [item["seq"] for item in (await anna.get("/notifications", before=4))["items"]]
 
 
-async def test_marking_as_read(clients: Clients) -> None:
-    """One by one or up to a seq, repeatedly without harm; the count is what is left."""
+async def test_marking_as_read_one_by_one_or_up_to_a_seq_is_idempotent(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     post, stream = await anna.create_post(), await anna.stream()
     for _ in range(6):
@@ -110,8 +109,8 @@ async def test_marking_as_read(clients: Clients) -> None:
     assert {"unread_count": 1} == await anna.get("/notifications/unread_count"), "what has not come cannot be read"
 
 
-async def test_all_tabs_in_step(clients: Clients) -> None:
-    """Every stream and socket of the person hears each change of the count, whoever makes it; others hear nothing."""
+async def test_every_connection_of_the_user_gets_each_change_of_the_count(clients: Clients) -> None:
+    """Other users get none."""
     anna, ben = await clients.users(2)
     post, other = await anna.create_post(), await anna.sign_in_again()
     tabs: list[Stream | Socket] = [await anna.stream(), await other.stream(), await anna.notification_socket()]
@@ -139,8 +138,7 @@ async def test_all_tabs_in_step(clients: Clients) -> None:
     assert {"hello"} == {event["type"] for event in his.received}
 
 
-async def test_dense_under_load(any_clients: Clients) -> None:
-    """Sixty comments at once by six people: 1 to 60 in order on every stream and socket, each exactly once."""
+async def test_concurrent_comments_get_dense_seqs_in_order_on_every_connection(any_clients: Clients) -> None:
     anna, *others = await any_clients.users(7)
     post = await anna.create_post()
     tabs = [await anna.stream(), await anna.stream(), await anna.notification_socket()]
@@ -153,14 +151,12 @@ async def test_dense_under_load(any_clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "before=x", "unread=maybe", "surprise=1", "before=-1"])
-async def test_queries(clients: Clients, query: str) -> None:
-    """A parameter that makes no sense is refused."""
+async def test_invalid_query_parameters_are_rejected(clients: Clients, query: str) -> None:
     anna = await clients.user()
     await anna.expect_error(422, "validation_failed", "GET", f"/notifications?{query}")
 
 
-async def test_sender_as_of_now(clients: Clients) -> None:
-    """The notification shows the name and picture that its sender has when it is made."""
+async def test_a_notification_has_the_senders_name_at_its_creation(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     post, stream = await anna.create_post(), await anna.stream()
     await ben.patch("/users/me", {"display_name": "Benno", "avatar": "https://x.example/b.png"})

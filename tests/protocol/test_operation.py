@@ -1,4 +1,4 @@
-"""What operators and machines ask for: health, metrics, the documents."""
+"""Endpoints for operators: health, metrics, the documents."""
 
 import re
 
@@ -49,16 +49,14 @@ LIVE = {"GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream"}
 OPEN = {"POST /auth/register", "POST /auth/login", "POST /auth/refresh"}
 
 
-async def test_health(clients: Clients) -> None:
-    """`/healthz` and `/readyz` answer 200 to everyone, at the root."""
+async def test_health_endpoints_answer_200_without_a_token(clients: Clients) -> None:
     for path in ("/healthz", "/readyz"):
         assert 200 == (await clients.http.get(path)).status_code
         assert 200 == (await clients.http.head(path)).status_code
         assert 404 == (await clients.http.get(API + path)).status_code
 
 
-async def test_metrics(clients: Clients) -> None:
-    """Prometheus's text: well-formed, and it moves with what happens."""
+async def test_metrics_are_valid_prometheus_text_and_change_with_events(clients: Clients) -> None:
     anna = await clients.user()
 
     async def scrape() -> dict[str, float]:
@@ -84,8 +82,8 @@ UNLIMITED = {"POST /auth/logout", "DELETE /auth/sessions/{}"}
 """A user can always end a session."""
 
 
-async def test_every_call_is_documented(clients: Clients) -> None:
-    """The OpenAPI document has every call of the contract and no other, with its errors as problem documents."""
+async def test_the_openapi_document_has_exactly_the_calls_of_the_contract(clients: Clients) -> None:
+    """With their errors as problem documents."""
     document = (await clients.http.get("/docs/openapi.json")).json()
     assert document["openapi"].startswith("3.")
     found = {
@@ -123,8 +121,7 @@ def _has_body(call: str) -> bool:
     )
 
 
-async def test_documents_stand_by_themselves(clients: Clients) -> None:
-    """Every `$ref` of either document leads somewhere."""
+async def test_every_ref_of_both_documents_resolves(clients: Clients) -> None:
     for path in ("/docs/openapi.json", "/asyncapi.json"):
         answer = await clients.http.get(path)
         assert 200 == answer.status_code
@@ -135,8 +132,7 @@ async def test_documents_stand_by_themselves(clients: Clients) -> None:
                 place = place[part.replace("~1", "/").replace("~0", "~")]
 
 
-async def test_asyncapi(clients: Clients) -> None:
-    """Every frame and event of the contract is in the AsyncAPI document, in the direction it goes."""
+async def test_the_asyncapi_document_has_every_frame_and_event_in_its_direction(clients: Clients) -> None:
     document = (await clients.http.get("/asyncapi.json")).json()
     assert document["asyncapi"].startswith("3.")
     names = {
@@ -159,8 +155,7 @@ async def test_asyncapi(clients: Clients) -> None:
     assert {API + "/ws/chat", API + "/notifications/stream", API + "/ws/notifications"} == addresses
 
 
-async def test_docs_page(clients: Clients) -> None:
-    """The page at /docs shows the document without running scripts of other hosts."""
+async def test_the_docs_page_loads_no_scripts_of_other_hosts(clients: Clients) -> None:
     answer = await clients.http.get("/docs")
     assert 200 == answer.status_code
     assert answer.headers["content-type"].startswith("text/html")

@@ -1,4 +1,4 @@
-"""Many at once: whatever the workers, everyone sees the same conversation in the same order."""
+"""Concurrent users on several workers see the same conversation in the same order."""
 
 import asyncio
 
@@ -6,8 +6,8 @@ from tests.protocol.clients import Clients, User, unique_text
 from tests.protocol.worker_lookup import one_per_worker
 
 
-async def test_six_times_forty(any_clients: Clients) -> None:
-    """Six people send 40 messages each at once; each of their devices sees seq 1 to 240, in order, the same."""
+async def test_concurrent_messages_arrive_in_the_same_order_on_every_device(any_clients: Clients) -> None:
+    """Six users send 40 messages each; every device gets seq 1 to 240 in order."""
     people = await any_clients.users(6)
     group = await people[0].start_conversation(*people[1:], title="All of us")
     devices = [(person, await person.chat_socket()) for person in people for _ in range(2)]
@@ -41,8 +41,7 @@ async def test_six_times_forty(any_clients: Clients) -> None:
     assert seen[0] == history
 
 
-async def test_chat_beside_comments(any_clients: Clients) -> None:
-    """Two people on two devices each chat while a third comments on the posts of both: each hears all of theirs."""
+async def test_concurrent_messages_and_comments_reach_all_their_recipients(any_clients: Clients) -> None:
     anna, ben, cleo = await any_clients.users(3)
     direct = await anna.start_conversation(ben)
     posts = [await anna.create_post(), await ben.create_post()]

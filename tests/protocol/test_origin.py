@@ -1,4 +1,4 @@
-"""A browser's page may connect only from where the operator lets it."""
+"""The origins from which a browser's page may connect."""
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -16,8 +16,9 @@ SOCKETS = [("/ws/chat", "chat"), ("/ws/notifications", "notification_socket")]
     "origin",
     ["https://evil.example", "null", "http://127.0.0.1:1", "http://{host}.evil", "http://x@{host}/", "{friend}.evil"],
 )
-async def test_foreign_origins(clients: Clients, path: str, channel: str, origin: str) -> None:
-    """A foreign origin gets 403 in place of the upgrade, and that before its credentials are looked at."""
+async def test_a_foreign_origin_gets_403_before_its_credentials_are_checked(
+    clients: Clients, path: str, channel: str, origin: str
+) -> None:
     anna = await clients.user()
     host = clients.server.url.removeprefix("http://")
     with pytest.raises(InvalidStatus) as refused:
@@ -31,16 +32,15 @@ async def test_foreign_origins(clients: Clients, path: str, channel: str, origin
 
 
 @pytest.mark.parametrize(("path", "channel"), SOCKETS)
-async def test_origins_that_may(clients: Clients, path: str, channel: str) -> None:
-    """The server's own origin, one that is configured, and none, which is no browser, all connect."""
+async def test_own_configured_and_missing_origins_may_connect(clients: Clients, path: str, channel: str) -> None:
     anna = await clients.user()
     for origin in (None, clients.server.url, ALLOWED_ORIGIN, ALLOWED_ORIGIN.upper().replace("HTTPS", "https")):
         socket = await clients.socket(path, channel, origin=origin, query={"token": anna.token})
         await socket.event("hello")
 
 
-async def test_cors(clients: Clients) -> None:
-    """Another site's page may read answers only where it is configured; to no other a stream is so much as opened."""
+async def test_only_configured_origins_may_read_responses(clients: Clients) -> None:
+    """A stream is not even opened for others."""
     anna = await clients.user()
     for origin, allowed in ((ALLOWED_ORIGIN, ALLOWED_ORIGIN), ("https://evil.example", None)):
         answer = await clients.call("GET", "/users/me", headers=anna.bearer | {"Origin": origin})
@@ -53,8 +53,7 @@ async def test_cors(clients: Clients) -> None:
     problem(refused.value.response, 403, "origin_not_allowed")
 
 
-async def test_preflight(clients: Clients) -> None:
-    """A browser may ask beforehand whether it may send its token and its JSON."""
+async def test_a_preflight_allows_the_token_and_json(clients: Clients) -> None:
     asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}
     answer = await clients.http.options("/api/v1/users/me", headers={"Origin": ALLOWED_ORIGIN, **asked})
     assert answer.is_success

@@ -8,8 +8,7 @@ POST = {"id", "author", "content", "comment_count", "created_at"}
 COMMENT = {"id", "post_id", "parent_id", "author", "content", "created_at"}
 
 
-async def test_publish(clients: Clients) -> None:
-    """201 with the post, which everyone who is signed in can read."""
+async def test_a_post_gets_201_and_every_user_can_read_it(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     content = unique_text()
     answer = await anna.call("POST", "/posts", {"content": f" {content}\n"})
@@ -25,8 +24,7 @@ async def test_publish(clients: Clients) -> None:
     problem(await clients.call("GET", "/posts"), 401, "token_missing")
 
 
-async def test_paging_posts(clients: Clients) -> None:
-    """Newest first, page by page, each once, also while others publish; `next` is null at the end."""
+async def test_posts_are_paged_newest_first_while_others_are_created(clients: Clients) -> None:
     anna = await clients.user()
     mine = [await anna.create_post() for _ in range(7)]
     for limit in (1, 3, 100):
@@ -43,8 +41,7 @@ async def test_paging_posts(clients: Clients) -> None:
     await anna.expect_error(422, "validation_failed", "GET", "/posts", params={"limit": 0})
 
 
-async def test_comment(clients: Clients) -> None:
-    """201 with the comment; a reply names its parent; the post counts both."""
+async def test_comments_and_replies_are_counted_and_replies_name_their_parent(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     post = await anna.create_post()
     answer = await ben.call("POST", f"/posts/{post}/comments", {"content": unique_text()})
@@ -60,8 +57,7 @@ async def test_comment(clients: Clients) -> None:
     assert 2 == (await anna.get(f"/posts/{post}"))["comment_count"]
 
 
-async def test_a_reply_belongs_to_its_post(clients: Clients) -> None:
-    """A parent under another post, or none that exists, is refused."""
+async def test_a_reply_to_a_comment_of_another_post_is_rejected(clients: Clients) -> None:
     anna = await clients.user()
     post, other = await anna.create_post(), await anna.create_post()
     elsewhere = await anna.comment(other)
@@ -71,8 +67,7 @@ async def test_a_reply_belongs_to_its_post(clients: Clients) -> None:
     assert 0 == (await anna.get(f"/posts/{post}"))["comment_count"]
 
 
-async def test_paging_comments(clients: Clients) -> None:
-    """Oldest first, page by page, each once."""
+async def test_comments_are_paged_oldest_first(clients: Clients) -> None:
     anna = await clients.user()
     post = await anna.create_post()
     made = [(await anna.comment(post))["id"] for _ in range(7)]
@@ -81,8 +76,7 @@ async def test_paging_comments(clients: Clients) -> None:
     await anna.expect_error(422, "validation_failed", "GET", f"/posts/{post}/comments", params={"after": "garbage"})
 
 
-async def test_many_comments_at_once(clients: Clients) -> None:
-    """Forty comments by four people at once are all there, all counted."""
+async def test_concurrent_comments_are_all_stored_and_counted(clients: Clients) -> None:
     anna, *others = await clients.users(5)
     post = await anna.create_post()
     made = await asyncio.gather(*(other.comment(post) for other in others for _ in range(10)))

@@ -1,4 +1,4 @@
-"""What others have is answered exactly like what does not exist: the same status, the same body, the same headers."""
+"""Objects of others are answered exactly like unknown ids: same status, body and headers."""
 
 import asyncio
 from urllib.parse import quote
@@ -21,8 +21,8 @@ async def same(eve: User, method: str, theirs: str, nothing: str, body: object =
     assert fingerprint(found) == fingerprint(missing)
 
 
-async def test_a_conversation_of_others_is_not_there(clients: Clients) -> None:
-    """None of the calls tells a stranger that it exists, nor changes it."""
+async def test_a_conversation_of_others_answers_like_an_unknown_id(clients: Clients) -> None:
+    """No call changes it."""
     anna, ben, eve = await clients.users(3)
     group = await anna.start_conversation(ben, title="Without Eve")
     message = (await anna.send_message(group))["id"]
@@ -49,8 +49,8 @@ async def test_a_conversation_of_others_is_not_there(clients: Clients) -> None:
     assert [] == (await eve.get("/conversations"))["items"]
 
 
-async def test_nor_on_the_socket(clients: Clients) -> None:
-    """Frames about it get `not_found`, the same as for an id that nothing has; its events do not come."""
+async def test_frames_about_a_conversation_of_others_get_not_found(clients: Clients) -> None:
+    """Its events do not arrive."""
     anna, ben, eve = await clients.users(3)
     theirs, ours = await anna.start_conversation(ben), await anna.start_conversation(eve)
     socket = await eve.chat_socket()
@@ -69,16 +69,14 @@ async def test_nor_on_the_socket(clients: Clients) -> None:
     assert not [message for message in said if message["content"] in everything or message["id"] in everything]
 
 
-async def test_a_session_of_others_is_not_there(clients: Clients) -> None:
-    """Nobody ends another person's session, nor learns that there is one."""
+async def test_a_session_of_others_cannot_be_ended_or_detected(clients: Clients) -> None:
     anna, eve = await clients.users(2)
     (session,) = (await anna.get("/auth/sessions"))["items"]
     await same(eve, "DELETE", f"/auth/sessions/{session['id']}", f"/auth/sessions/{NO_ID}")
     await anna.get("/users/me")
 
 
-async def test_a_notification_of_others_is_not_there(clients: Clients) -> None:
-    """Nobody reads another's notifications, nor marks them."""
+async def test_notifications_of_others_cannot_be_read_or_marked(clients: Clients) -> None:
     anna, ben, eve = await clients.users(3)
     stream = await anna.stream()
     await ben.comment(await anna.create_post())
@@ -88,8 +86,7 @@ async def test_a_notification_of_others_is_not_there(clients: Clients) -> None:
     assert {"items": [], "next": None} == await eve.get("/notifications")
 
 
-async def test_who_is_away_and_who_does_not_exist(clients: Clients) -> None:
-    """Presence of an id that nobody has tells no more than that of someone who is away and was never here."""
+async def test_the_presence_of_an_unknown_id_looks_like_that_of_an_offline_user(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     states = await anna.get("/presence", user_ids=f"{ben.id},{NO_ID}")
     assert {"online": False, "last_seen": None} == states[ben.id]

@@ -1,4 +1,4 @@
-"""People: one's own profile, those of others, finding them."""
+"""Profiles: changing, reading, searching."""
 
 import pytest
 
@@ -7,8 +7,7 @@ from tests.protocol.clients import NO_ID, Clients
 PROFILE = {"id", "username", "display_name", "avatar"}
 
 
-async def test_change_of_profile(clients: Clients) -> None:
-    """What is sent changes, what is left out stays, and everyone sees it."""
+async def test_a_profile_update_changes_the_given_fields_only(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     assert anna.profile["username"] == anna.profile["display_name"], "without a display name it is the username"
     changed = await anna.patch("/users/me", {"display_name": " Ánna "})
@@ -25,31 +24,28 @@ async def test_change_of_profile(clients: Clients) -> None:
     ["javascript:alert(1)", "data:text/html,x", "ftp://x.example/a", "/a.png", "//x.example/a", "x", "https://", ""],
 )
 async def test_an_avatar_is_an_http_url(clients: Clients, avatar: str) -> None:
-    """Anything but an http(s) URL is refused: it ends in other people's pages."""
+    """Other schemes are rejected, because other users' pages load it."""
     anna = await clients.user()
     problem = await anna.expect_error(422, "validation_failed", "PATCH", "/users/me", {"avatar": avatar})
     assert ["avatar"] == [error["field"] for error in problem["errors"]]
     assert None is (await anna.get("/users/me"))["avatar"]
 
 
-async def test_profiles_tell_no_more(clients: Clients) -> None:
-    """A profile is public and holds these four fields; no other way to see a person exists."""
+async def test_a_profile_has_exactly_four_fields(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     assert PROFILE == set(await ben.get(f"/users/{anna.id}"))
     for item in (await ben.get("/users", query=anna.username))["items"]:
         assert PROFILE == set(item)
 
 
-async def test_no_such_person(clients: Clients) -> None:
-    """An id that nobody has and one that cannot be are both not there."""
+async def test_unknown_and_malformed_ids_get_404(clients: Clients) -> None:
     anna = await clients.user()
     missing = await anna.expect_error(404, "not_found", "GET", f"/users/{NO_ID}")
     for id_ in ("xyz", "0" * 23, "0" * 25, "%00", "%7B%22$gt%22:%22%22%7D"):
         assert missing == await anna.expect_error(404, "not_found", "GET", f"/users/{id_}")
 
 
-async def test_search(clients: Clients) -> None:
-    """People are found by how their name begins, in any case, and at most `limit` of them."""
+async def test_users_are_found_by_the_start_of_their_name_in_any_case(clients: Clients) -> None:
     anna = await clients.user("anna.search_1", display_name="Zoë Search")
     await clients.user("anna.search_2")
     found = (await anna.get("/users", query="anna.search_"))["items"]
@@ -63,14 +59,13 @@ async def test_search(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": -1}, {"limit": "ten"}, {"limit": 10**9}, {"surprise": 1}])
-async def test_search_limits(clients: Clients, query: dict[str, str]) -> None:
-    """A limit that is no sensible number, and a parameter that is not known, are refused."""
+async def test_an_invalid_limit_or_an_unknown_parameter_is_rejected(clients: Clients, query: dict[str, str]) -> None:
     anna = await clients.user()
     await anna.expect_error(422, "validation_failed", "GET", "/users", params={"query": "ab", **query})
 
 
-async def test_search_needs_a_query(clients: Clients) -> None:
-    """Without a query nobody is listed: the people here are not to be walked through."""
+async def test_a_search_requires_a_query(clients: Clients) -> None:
+    """Users cannot be enumerated."""
     anna = await clients.user()
     await anna.expect_error(422, "validation_failed", "GET", "/users")
     await anna.expect_error(422, "validation_failed", "GET", "/users", params={"query": ""})

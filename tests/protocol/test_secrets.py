@@ -1,4 +1,4 @@
-"""A change of the secret: who was signed in stays signed in, at every door."""
+"""A change of JWT_SECRET keeps users signed in."""
 
 import jwt
 
@@ -27,8 +27,8 @@ def signer(token: str) -> str | None:
     return None
 
 
-async def test_the_former_secret_still_opens(run: Run) -> None:
-    """HTTP, sockets and stream; what comes of a refresh is signed with the present one; a third one opens nothing."""
+async def test_tokens_of_the_former_secret_are_accepted_and_refreshed_with_the_present_one(run: Run) -> None:
+    """A third secret is rejected."""
     server = run(JWT_SECRET_PREVIOUS=FORMER, RATE_LIMITS="off")
     async with Clients(server, load_contract(server)) as clients:
         anna = await clients.user()

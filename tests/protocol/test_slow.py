@@ -1,4 +1,4 @@
-"""A reader that is too slow harms only itself, and loses nothing."""
+"""A slow reader affects only itself, and loses nothing."""
 
 import asyncio
 import socket as sockets
@@ -9,8 +9,8 @@ LONG = "\N{PARTY POPPER}" * 4000
 """As long as a message can be: 16 KB."""
 
 
-async def test_a_slow_reader(clients: Clients) -> None:
-    """Who stops reading is closed with 1013 `slow_consumer`; everyone else hears all; `sync` brings the rest."""
+async def test_a_client_that_stops_reading_is_closed_with_1013(clients: Clients) -> None:
+    """Other clients get every event, and `sync` returns the rest."""
     anna, ben = await clients.users(2)
     direct = await anna.start_conversation(ben)
     narrow = sockets.socket()

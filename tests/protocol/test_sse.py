@@ -1,4 +1,4 @@
-"""The reader that the tests of the streams rely on, held to the examples of the standard."""
+"""The SSE parser of the stream tests, checked against the examples of the standard."""
 
 import pytest
 
@@ -10,13 +10,13 @@ def read(*chunks: bytes) -> list[Event]:
     return [event for chunk in chunks for event in parser.feed(chunk)]
 
 
-def test_lines_of_data_are_joined() -> None:
-    """The standard's example of a stock ticker: several `data` lines are one event."""
+def test_data_lines_are_joined() -> None:
+    """The standard's first example."""
     assert [Event("message", "YHOO\n+2\n10", "")] == read(b"data: YHOO\ndata: +2\ndata: 10\n\n")
 
 
-def test_an_id_lasts_and_an_empty_one_resets() -> None:
-    """The standard's second example: a comment, an id that stays in force, an id taken back, and a leading space."""
+def test_an_id_stays_until_an_empty_one_resets_it() -> None:
+    """The standard's second example, with a comment and a leading space."""
     text = b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n"
     assert [
         Event("message", "first event", "1"),
@@ -25,27 +25,25 @@ def test_an_id_lasts_and_an_empty_one_resets() -> None:
     ] == read(text)
 
 
-def test_empty_data_is_an_event_and_no_data_is_none() -> None:
-    """The standard's third example, whose last event is never dispatched for want of an empty line."""
+def test_empty_data_is_an_event_and_missing_data_is_none() -> None:
+    """The standard's third example; its last event lacks the empty line, and so is not dispatched."""
     assert [Event("message", "", ""), Event("message", "\n", "")] == read(b"data\n\ndata\ndata\n\ndata:")
 
 
-def test_a_name_without_data_is_forgotten() -> None:
-    """An event name belongs to its own block only."""
+def test_an_event_name_applies_to_its_own_block_only() -> None:
     assert [Event("message", "x", "")] == read(b"event: lost\n\ndata: x\n\n")
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
-def test_every_line_end_and_every_cut(end: bytes) -> None:
-    """CR, LF and CRLF end a line alike, wherever the network cuts, inside a character as well."""
+def test_every_line_ending_is_parsed_however_the_bytes_are_split(end: bytes) -> None:
     text = b"\xef\xbb\xbf" + end.join([b"event: a", b"data: \xe2\x82\xac", b"", b"data: 2", b"", b""])
     expected = [Event("a", "€", ""), Event("message", "2", "")]
     assert expected == read(text)
     assert expected == read(*(text[at : at + 1] for at in range(len(text))))
 
 
-def test_retry_is_digits() -> None:
-    """A retry that is not a number, which a browser ignores, is a fault of the server."""
+def test_a_retry_that_is_not_a_number_is_an_error() -> None:
+    """Browsers ignore it."""
     parser = Parser()
     assert [] == list(parser.feed(b"retry: 3000\n:\n"))
     assert ([3000], [""]) == (parser.retries, parser.comments)

@@ -1,4 +1,4 @@
-"""The notification stream: its first bytes, its events, and resuming without anything twice or missing."""
+"""The notification stream: headers, events, and resuming without loss or repetition."""
 
 import asyncio
 
@@ -25,8 +25,7 @@ async def notified(anna: User, ben: User, count: int) -> str:
     return post
 
 
-async def test_headers(clients: Clients) -> None:
-    """200, the type and the headers that keep proxies from holding it back; `retry` and `hello` at once."""
+async def test_the_response_has_headers_that_prevent_buffering(clients: Clients) -> None:
     anna = await clients.user()
     stream = await anna.stream()
     headers = stream.response.headers
@@ -85,8 +84,7 @@ async def test_a_cut_before_the_first_notification_loses_nothing(clients: Client
     assert 3 == (await resumed.notification())["seq"]
 
 
-async def test_ways_in(clients: Clients) -> None:
-    """A ticket, `?token=`, and the header, for clients that are no browsers."""
+async def test_the_token_is_accepted_in_the_header_in_the_url_and_as_a_ticket(clients: Clients) -> None:
     anna = await clients.user()
     for options in (
         {"query": {"token": anna.token}},
@@ -96,8 +94,8 @@ async def test_ways_in(clients: Clients) -> None:
         await (await clients.stream(**options)).event("hello")
 
 
-async def test_live(clients: Clients) -> None:
-    """Without an id to resume from it is live only: what was before is in hello's count, not on the stream."""
+async def test_without_an_id_only_new_notifications_are_sent(clients: Clients) -> None:
+    """The count in hello includes earlier ones."""
     anna, ben = await clients.users(2)
     post = await notified(anna, ben, 3)
     stream = await anna.stream()
@@ -109,8 +107,7 @@ async def test_live(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("by", ["header", "query"])
-async def test_resume(clients: Clients, by: str) -> None:
-    """Every notification after the given one, in order, none twice, and then live."""
+async def test_later_notifications_are_replayed_once_before_live_ones(clients: Clients, by: str) -> None:
     anna, ben = await clients.users(2)
     post = await notified(anna, ben, 5)
     listed = {item["seq"]: item for item in (await anna.get("/notifications"))["items"]}
@@ -124,8 +121,8 @@ async def test_resume(clients: Clients, by: str) -> None:
     assert [4, 5, 6] == [(await stream.notification())["seq"] for _ in range(3)]
 
 
-async def test_the_header_is_newer_than_the_url(clients: Clients) -> None:
-    """A browser that reconnects by itself repeats the URL and adds the header: the header counts."""
+async def test_the_header_takes_precedence_over_the_url(clients: Clients) -> None:
+    """A browser that reconnects repeats the URL and adds the header."""
     anna, ben = await clients.users(2)
     await notified(anna, ben, 4)
     stream = await anna.stream(last_event_id=3, last_event_id_in_url=1)
@@ -134,8 +131,7 @@ async def test_the_header_is_newer_than_the_url(clients: Clients) -> None:
 
 
 @pytest.mark.parametrize("last", ["7", "99999999999999999999", "abc", "-1", "1.0", "０", "$gt"])
-async def test_an_id_that_is_not_known(clients: Clients, last: str) -> None:
-    """`reset` with a reason tells the client to fetch the list; the stream then goes on live."""
+async def test_an_unknown_id_gets_reset_with_a_reason_and_the_stream_goes_live(clients: Clients, last: str) -> None:
     anna, ben = await clients.users(2)
     post = await notified(anna, ben, 2)
     stream = await anna.stream(last_event_id_in_url=last)
@@ -166,8 +162,7 @@ async def anna_of_many(clients: Clients, crowded: tuple[str, str]) -> User:
     return User(clients, password, answer.json())
 
 
-async def test_a_thousand_behind(anna_of_many: User) -> None:
-    """A thousand missed ones come, every one; a thousand and one do not, but `reset`."""
+async def test_a_thousand_missed_notifications_are_replayed_and_more_get_reset(anna_of_many: User) -> None:
     stream = await anna_of_many.stream(last_event_id=3)
     assert list(range(4, 1004)) == [(await stream.notification())["seq"] for _ in range(1000)]
     assert [] == stream.remaining("reset")
@@ -181,8 +176,7 @@ async def test_a_thousand_behind(anna_of_many: User) -> None:
     assert [] == too_far_too.seqs
 
 
-async def test_cut_again_and_again(any_clients: Clients) -> None:
-    """Cut in the middle, whenever, while comments keep coming: resumed by its last id it misses and repeats nothing."""
+async def test_repeated_reconnects_neither_lose_nor_repeat_notifications(any_clients: Clients) -> None:
     anna, *others = await any_clients.users(4)
     post = await anna.create_post()
     whole = await anna.stream()
@@ -216,8 +210,7 @@ async def test_cut_again_and_again(any_clients: Clients) -> None:
     assert list(range(1, 121)) == whole.seqs
 
 
-async def test_a_spent_ticket(clients: Clients) -> None:
-    """A reconnect with the ticket that opened the stream is refused with 401, as the contract warns."""
+async def test_a_reconnect_with_a_used_ticket_gets_401(clients: Clients) -> None:
     anna = await clients.user()
     ticket = await anna.ticket()
     stream: Stream = await clients.stream(query={"ticket": ticket})
@@ -228,8 +221,8 @@ async def test_a_spent_ticket(clients: Clients) -> None:
     await (await clients.stream(query={"ticket": await anna.ticket(), "last_event_id": "0"})).event("hello")
 
 
-async def test_every_chunk_is_whole(clients: Clients) -> None:
-    """What has been written so far always ends between two events, so that no proxy's pause splits one for long."""
+async def test_every_chunk_ends_between_two_events(clients: Clients) -> None:
+    """A proxy that pauses cannot split an event."""
     anna, ben = await clients.users(2)
     post = await anna.create_post()
     url = f"{clients.server.url}/api/v1/notifications/stream"

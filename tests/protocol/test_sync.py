@@ -1,4 +1,4 @@
-"""Coming back after being away: `sync`, in pages where there is much, and `after_rev` for the rest."""
+"""Catching up after a disconnect: `sync`, and `after_rev` for the rest."""
 
 import asyncio
 
@@ -7,8 +7,7 @@ from tests.protocol.clients import NO_ID, Clients, User, unique_text
 COUNT = 120
 
 
-async def test_sync(clients: Clients) -> None:
-    """For each conversation its changes since the given rev, then the ack; nothing where nothing changed."""
+async def test_sync_returns_the_changes_of_each_conversation_since_a_rev(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     first, second = await anna.start_conversation(ben), await anna.start_conversation(ben, title="Second")
     message = await anna.send_message(first)
@@ -25,8 +24,7 @@ async def test_sync(clients: Clients) -> None:
     assert {"messages": [], "last_rev": 6, "complete": True} == (await socket.event("sync"))["data"]
 
 
-async def test_sync_answers_come_before_the_ack(clients: Clients) -> None:
-    """The ack says that all of it has come."""
+async def test_the_ack_of_a_sync_follows_all_its_events(clients: Clients) -> None:
     anna, ben = await clients.users(2)
     groups = await asyncio.gather(*(anna.start_conversation(ben, title=f"Group {number}") for number in range(10)))
     await asyncio.gather(*(anna.send_message(group) for group in groups))
@@ -36,8 +34,7 @@ async def test_sync_answers_come_before_the_ack(clients: Clients) -> None:
     assert ["sync"] * 10 + ["ack"] == [event["type"] for event in socket.received][-11:]
 
 
-async def test_sync_of_nothing(clients: Clients) -> None:
-    """No conversation, or one that is not there, is no reason to close: the ack comes all the same."""
+async def test_a_sync_of_no_or_an_unknown_conversation_is_acknowledged(clients: Clients) -> None:
     anna = await clients.user()
     socket = await anna.chat_socket()
     await socket.request("sync", conversations={})
@@ -45,8 +42,8 @@ async def test_sync_of_nothing(clients: Clients) -> None:
     assert [] == socket.remaining("sync")
 
 
-async def test_sync_of_many_that_are_not_there(clients: Clients) -> None:
-    """However many are not there, whoever reads is told of each, and is not closed for reading slowly."""
+async def test_a_sync_of_many_unknown_conversations_reports_each(clients: Clients) -> None:
+    """A slow reader is not closed for it."""
     anna = await clients.user()
     socket = await anna.chat_socket()
     gone = [f"{number:024x}" for number in range(1500)]
@@ -64,8 +61,8 @@ async def fill(anna: User, conversation: str, count: int) -> None:
     await socket.disconnect()
 
 
-async def test_more_than_500_changes(clients: Clients) -> None:
-    """500 changes come at once; of 501 the first 500 with `complete: false`, and `after_rev` leads on to the end."""
+async def test_sync_returns_500_changes_and_after_rev_the_rest(clients: Clients) -> None:
+    """Of 501 it returns 500 with `complete: false`."""
     anna, ben = await clients.users(2)
     direct = await anna.start_conversation(ben)
     await fill(anna, direct, 506)
@@ -85,8 +82,8 @@ async def test_more_than_500_changes(clients: Clients) -> None:
     assert list(range(501, 507)) == rest
 
 
-async def test_nothing_is_lost_across_a_break(any_clients: Clients) -> None:
-    """A device that comes and goes while others talk has, from syncs and events together, everything once in order."""
+async def test_syncs_and_events_together_have_every_message_once_in_order(any_clients: Clients) -> None:
+    """On a device that disconnects and reconnects while others send."""
     anna, ben = await any_clients.users(2)
     direct = await anna.start_conversation(ben)
 

@@ -1,4 +1,4 @@
-"""Which tokens open nothing, at every door, and what is said of each."""
+"""Rejected tokens at every endpoint, and their error codes."""
 
 import base64
 import json
@@ -81,8 +81,8 @@ BAD: dict[str, tuple[str, Callable[[User], str]]] = {
 
 
 @pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
-async def test_bad_tokens(clients: Clients, anna: User, door: Endpoint) -> None:
-    """Every token that is not whole, ours, in force and an access token is refused with its code."""
+async def test_invalid_tokens_are_rejected_with_their_code(clients: Clients, anna: User, door: Endpoint) -> None:
+    """Altered, foreign, expired and refresh tokens."""
     found = {}
     for name, (codes, make) in BAD.items():
         code = await door(clients, {"token": make(anna)})
@@ -96,14 +96,15 @@ async def test_bad_tokens(clients: Clients, anna: User, door: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
-async def test_no_token(clients: Clients, door: Endpoint) -> None:
-    """Without any credential, the answer names what is missing."""
+async def test_a_missing_credential_is_named(clients: Clients, door: Endpoint) -> None:
     assert "token_missing" == await door(clients, {})
 
 
 @pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
-async def test_revoked_tokens(clients: Clients, anna: User, door: Endpoint) -> None:
-    """Signed out, ended from elsewhere, or older than a change of password: revoked, at every door."""
+async def test_tokens_of_ended_sessions_are_rejected_at_every_endpoint(
+    clients: Clients, anna: User, door: Endpoint
+) -> None:
+    """After a sign-out, after an end from another session, and after a password change."""
     out, ended, old = await anna.sign_in_again(), await anna.sign_in_again(), await anna.sign_in_again()
     await out.post("/auth/logout")
     await anna.delete(f"/auth/sessions/{claims_of(ended.token)['sid']}")
@@ -121,8 +122,7 @@ async def test_revoked_tokens(clients: Clients, anna: User, door: Endpoint) -> N
 @pytest.mark.parametrize(
     "header", ["Bearer", "Bearer  ,", "Basic YTpi", "{token}", "Bearer {token} x", "Bearer {token},"]
 )
-async def test_what_is_no_bearer_header(clients: Clients, anna: User, header: str) -> None:
-    """An Authorization header of another form lets nobody in."""
+async def test_authorization_headers_of_another_form_are_rejected(clients: Clients, anna: User, header: str) -> None:
     value = header.format(token=anna.token)
     answer = await clients.call("GET", "/users/me", headers={"Authorization": value})
     assert 401 == answer.status_code
@@ -130,15 +130,14 @@ async def test_what_is_no_bearer_header(clients: Clients, anna: User, header: st
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_http_takes_no_token_from_the_url(clients: Clients, anna: User) -> None:
-    """`?token=` and `?ticket=` are for sockets and streams: in other URLs they would only be written into logs."""
+async def test_ordinary_requests_take_no_token_from_the_url(clients: Clients, anna: User) -> None:
+    """URLs are logged."""
     for query in ({"token": anna.token}, {"ticket": await anna.ticket()}):
         assert (await clients.call("GET", "/users/me", params=query)).status_code in (401, 422)
 
 
 @pytest.mark.parametrize("door", CONNECTION_ENDPOINTS, ids=lambda door: door.__name__)
-async def test_a_ticket_opens_once(clients: Clients, anna: User, door: Endpoint) -> None:
-    """A ticket opens one socket or stream; shown again it is refused."""
+async def test_a_ticket_opens_one_connection(clients: Clients, anna: User, door: Endpoint) -> None:
     answer = await anna.post("/auth/ticket")
     assert {"ticket", "expires_in"} == set(answer)
     assert 30 == answer["expires_in"]
@@ -147,8 +146,9 @@ async def test_a_ticket_opens_once(clients: Clients, anna: User, door: Endpoint)
 
 
 @pytest.mark.parametrize("door", CONNECTION_ENDPOINTS, ids=lambda door: door.__name__)
-async def test_bad_tickets(clients: Clients, anna: User, door: Endpoint) -> None:
-    """A ticket that was never given is refused, and so is one whose session has ended since."""
+async def test_unknown_tickets_and_tickets_of_ended_sessions_are_rejected(
+    clients: Clients, anna: User, door: Endpoint
+) -> None:
     for made_up in ("garbage", "x" * 5000, "*", "{}", anna.token):
         assert "token_invalid" == await door(clients, {"ticket": made_up}), made_up
     other = await anna.sign_in_again()
@@ -157,15 +157,15 @@ async def test_bad_tickets(clients: Clients, anna: User, door: Endpoint) -> None
     assert "token_revoked" == await door(clients, {"ticket": ticket})
 
 
-async def test_a_ticket_is_of_one_door_among_all(clients: Clients, anna: User) -> None:
-    """One ticket does not open a socket and then a stream, not even when both are tried at once."""
+async def test_a_ticket_opens_either_a_socket_or_a_stream(clients: Clients, anna: User) -> None:
+    """Also if both try it concurrently."""
     ticket = await anna.ticket()
     opened = [await door(clients, {"ticket": ticket}) for door in CONNECTION_ENDPOINTS]
     assert ["", "token_invalid", "token_invalid"] == opened
 
 
-async def test_refresh_takes_only_refresh_tokens(clients: Clients, anna: User) -> None:
-    """An access token, a forged one and an expired one renew nothing; each is told apart."""
+async def test_a_refresh_requires_a_valid_refresh_token(clients: Clients, anna: User) -> None:
+    """Access tokens, forged and expired tokens get different codes."""
     refresh = claims_of(anna.refresh_token)
     for code, token in {
         "token_invalid": anna.token,

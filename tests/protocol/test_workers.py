@@ -1,4 +1,4 @@
-"""Four workers behind one port: what is done on one of them holds on all."""
+"""Three workers behind one port behave like one."""
 
 import asyncio
 
@@ -6,8 +6,7 @@ from tests.protocol.clients import Clients
 from tests.protocol.worker_lookup import one_per_worker
 
 
-async def test_messages_across_workers(multi_worker_clients: Clients) -> None:
-    """Whichever worker a message is sent on, the sockets on all others bring it."""
+async def test_messages_reach_the_sockets_of_every_worker(multi_worker_clients: Clients) -> None:
     anna, ben = await multi_worker_clients.users(2)
     direct = await anna.start_conversation(ben)
     hers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
@@ -19,8 +18,8 @@ async def test_messages_across_workers(multi_worker_clients: Clients) -> None:
             assert sent["data"] == (await other.event("new_message"))["data"]
 
 
-async def test_logout_across_workers(multi_worker_clients: Clients) -> None:
-    """Signing out closes the session's sockets and streams on every worker, and another session's on none."""
+async def test_logout_closes_the_sessions_connections_on_every_worker(multi_worker_clients: Clients) -> None:
+    """Connections of another session stay open."""
     anna = await multi_worker_clients.user()
     other = await anna.sign_in_again()
     sockets = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
@@ -37,8 +36,7 @@ async def test_logout_across_workers(multi_worker_clients: Clients) -> None:
         await socket.flush()
 
 
-async def test_badges_across_workers(multi_worker_clients: Clients) -> None:
-    """Reading on one worker updates the badge on the others: of chats by `read`, of notifications by the count."""
+async def test_reading_updates_the_counts_on_every_worker(multi_worker_clients: Clients) -> None:
     anna, ben = await multi_worker_clients.users(2)
     direct, post = await anna.start_conversation(ben), await ben.create_post()
     await anna.send_message(direct)
@@ -56,8 +54,8 @@ async def test_badges_across_workers(multi_worker_clients: Clients) -> None:
         await stream.event("unread_count", lambda event: event["data"] == {"unread_count": 0, "seq": 1})
 
 
-async def test_presence_across_workers(multi_worker_clients: Clients) -> None:
-    """Online while a socket is open on any worker, offline when the last one goes; watchers on all workers agree."""
+async def test_a_user_is_online_while_any_worker_has_a_socket_of_theirs(multi_worker_clients: Clients) -> None:
+    """Watchers on all workers get the same states."""
     anna, ben = await multi_worker_clients.users(2)
     watchers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
     for watcher in watchers.values():
@@ -81,8 +79,8 @@ async def test_presence_across_workers(multi_worker_clients: Clients) -> None:
         assert False is (await watcher.event("presence"))["data"]["online"]
 
 
-async def test_tickets_across_workers(multi_worker_clients: Clients) -> None:
-    """A ticket that one worker gave opens a socket on any, and of many that try it at once, exactly one."""
+async def test_a_ticket_is_valid_on_every_worker_and_once(multi_worker_clients: Clients) -> None:
+    """Of eight concurrent attempts one succeeds."""
     anna = await multi_worker_clients.user()
     for _ in range(4):
         ticket = await anna.ticket()
@@ -97,8 +95,7 @@ async def test_tickets_across_workers(multi_worker_clients: Clients) -> None:
         assert 1 == opened
 
 
-async def test_metrics_of_all_workers(multi_worker_clients: Clients) -> None:
-    """Whichever worker is asked, /metrics counts the connections of all of them, as of some seconds ago."""
+async def test_metrics_of_any_worker_count_the_connections_of_all(multi_worker_clients: Clients) -> None:
     anna = await multi_worker_clients.user()
     sockets = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
     right = 0

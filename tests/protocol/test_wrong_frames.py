@@ -1,4 +1,4 @@
-"""Frames and ids that are not what they should be: refused, and nothing else."""
+"""Invalid frames and ids are rejected without side effects."""
 
 import json
 
@@ -44,8 +44,8 @@ FRAMES: list[tuple[Json, str]] = [
 ]
 
 
-async def test_wrong_frames(anna: User, ben: User) -> None:
-    """Each is answered by one `error` with its ref that names the field; the socket stays open, nothing is stored."""
+async def test_an_invalid_frame_gets_one_error_that_names_the_field(anna: User, ben: User) -> None:
+    """The socket stays open, and nothing is stored."""
     direct = await anna.start_conversation(ben)
     socket = await anna.chat_socket()
 
@@ -70,15 +70,15 @@ async def test_wrong_frames(anna: User, ben: User) -> None:
 
 
 @pytest.mark.parametrize("user_ids", [None, "", "x", ",", "{anna},x", "{anna},,", ",".join(["0" * 24] * 201)])
-async def test_presence_of_nobody(anna: User, user_ids: str | None) -> None:
-    """`user_ids` is a list of 1 to 200 ids; whether an empty place in it is overlooked is not said."""
+async def test_user_ids_has_1_to_200_ids(anna: User, user_ids: str | None) -> None:
+    """Whether an empty item is ignored is not specified."""
     query = {} if user_ids is None else {"user_ids": user_ids.format(anna=anna.id)}
     answer = await anna.call("GET", "/presence", params=query)
     assert 422 == answer.status_code or (user_ids == "{anna},," and [anna.id] == list(answer.json()))
 
 
-async def test_ids_are_refused_as_not_there(anna: User) -> None:
-    """An id in a path that cannot be one is answered like one that nobody has; operators in it do nothing."""
+async def test_an_invalid_id_in_a_path_answers_like_an_unknown_one(anna: User) -> None:
+    """Operators of the database have no effect."""
     missing = None
     for id_ in ("0" * 24, "x", "%7B%22%24gt%22%3A%22%22%7D", "%00", "0" * 25, "Z" * 24, "%F0%9F%98%80"):
         for method, path, body in (
@@ -97,8 +97,8 @@ async def test_ids_are_refused_as_not_there(anna: User) -> None:
             assert missing == problem
 
 
-async def test_ids_have_no_case(anna: User, ben: User) -> None:
-    """An id written in capitals is the same id, or is refused; never another conversation or a second one."""
+async def test_an_id_in_capitals_is_the_same_id_or_rejected(anna: User, ben: User) -> None:
+    """It is never another conversation or a second one."""
     direct = await anna.start_conversation(ben)
     answer = await anna.call("POST", "/conversations", {"participant_ids": [ben.id.upper()]})
     assert (answer.status_code, answer.json().get("id")) in ((200, direct), (422, None))
