@@ -1,13 +1,15 @@
 """The use cases of conversations: participants, title, read marks, typing."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversation_store import ConversationStore, activity_of, owner_of, read_of, seq_of, version_of
+from service.chat.conversation_announcer import ConversationAnnouncer
+from service.chat.conversation_store import UNANNOUNCED, ConversationStore, activity_of, owner_of, read_of, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
@@ -49,12 +51,14 @@ class ConversationService:
         self._messages = messages
         self._profiles = profiles
         self._dispatcher = dispatcher
+        self._announcer = ConversationAnnouncer(conversations, dispatcher, self._as_announced)
 
     async def start(self) -> None:
-        """Nothing to start: no task runs before the first call."""
+        await self._announcer.start()
 
     async def close(self) -> None:
         await self._hellos.close()
+        await self._announcer.close()
 
     async def create(self, user_id: str, others: Sequence[str], title: str | None) -> tuple[dict[str, Any], bool]:
         """Return the conversation, and whether it was created: with one other user and no title, their direct one.
@@ -72,14 +76,18 @@ class ConversationService:
             document, created = await self._conversations.create_direct(owner, members[0])
         else:
             document, created = await self._conversations.create_group(owner, members, title), True
-        if created:
-            await self._broadcast(document)
+            document = await self._remove_deleted(document, members)
+        if UNANNOUNCED in document:
+            await self._announcer.announce(document)
         return (await self._as_json([document], user_id))[0], created
 
     async def get(self, user_id: str, conversation_id: str) -> dict[str, Any]:
         """Raises NotFound, Unavailable."""
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        return (await self._as_json([document], user_id))[0]
+        shown = await self._as_json([document], user_id)
+        # Not before: the last message may have been stored after the user was removed.
+        await self._conversations.check_participant(document["_id"], ObjectId(user_id))
+        return shown[0]
 
     async def page(self, user_id: str, limit: int, before: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """Return a page of conversations, the most recently active first, and the cursor of the next page.
@@ -117,7 +125,8 @@ class ConversationService:
 
     async def rename(self, user_id: str, conversation_id: str, title: str) -> dict[str, Any]:
         """Raises NotFound, Forbidden (a direct conversation), Unavailable."""
-        changed = await self._conversations.rename(ObjectId(conversation_id), ObjectId(user_id), title)
+        with self._announced_later(conversation_id):
+            changed = await self._conversations.rename(ObjectId(conversation_id), ObjectId(user_id), title)
         return await self._publish_change(changed, user_id, conversation_id)
 
     async def add_participants(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
@@ -127,9 +136,15 @@ class ConversationService:
         new = [member for member in dict.fromkeys(new) if member not in present]
         await self._check_exist("user_ids", new)
         if not new and document["kind"] == "group":
+            if UNANNOUNCED in document:
+                # Perhaps this request is repeated, because the first one was stored and could not be announced.
+                await self._announcer.announce(document)
             return (await self._as_json([document], user_id))[0]
         added = [ObjectId(member) for member in new]
-        changed = await self._conversations.add_participants(document, ObjectId(user_id), added)
+        with self._announced_later(conversation_id):
+            changed = await self._conversations.add_participants(document, ObjectId(user_id), added)
+            if changed is not None:
+                changed = await self._remove_deleted(changed, added)
         return await self._publish_change(changed, user_id, conversation_id)
 
     async def remove_participant(self, user_id: str, conversation_id: str, member_id: str) -> None:
@@ -138,8 +153,11 @@ class ConversationService:
         Raises NotFound, Forbidden, Unavailable.
         """
         user, member = ObjectId(user_id), ObjectId(member_id)
-        changed = await self._conversations.remove_participant(ObjectId(conversation_id), user, member)
+        with self._announced_later(conversation_id):
+            changed = await self._conversations.remove_participant(ObjectId(conversation_id), user, member)
         if changed is None:
+            # Perhaps this request is repeated, because the first one was stored and could not be announced.
+            self._announcer.retry(ObjectId(conversation_id))
             document = await self._conversations.get(ObjectId(conversation_id), user)
             if document["kind"] == "group" and member not in document["participants"]:
                 raise NotFound
@@ -150,23 +168,25 @@ class ConversationService:
             raise Forbidden("Only the owner can remove others from a group, and nobody leaves a direct conversation.")
         if changed["owner_id"] == member and changed["participants"]:
             await self._conversations.transfer_ownership(changed["_id"], member, owner_of(changed))
-        # If the member has been added again in the meantime, that call publishes their state.
-        if member not in changed["participants"]:
-            event = events.conversation_removed(conversation_id, version_of(changed))
-            self._dispatcher.publish(event, [member_id])
-        await self._broadcast(changed)
+        await self._announcer.announce(changed)
 
     async def mark_read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
         """Move the user's read mark forward, at most to the last message. Raises NotFound, Unavailable."""
-        user = ObjectId(user_id)
-        document = await self._get(conversation_id, user_id)
-        seq = min(seq, seq_of(document))
-        if await self._conversations.mark_read(document["_id"], user, seq):
+        user, key = ObjectId(user_id), ObjectId(conversation_id)
+        counters = (await self._conversations.get_many([key], user)).get(key)
+        if counters is None:
+            raise NotFound
+        await self._counter_reader.refresh([counters])
+        last, mark = seq_of(counters), read_of(counters, user)
+        seq = min(seq, last)
+        if seq >= mark:
+            await self._conversations.mark_read(key, user, seq)
+            # Read after the write, and published even if the mark was there already: this may be a repeated request.
+            document = await self._conversations.get(key, user)
+            mark = max(seq, read_of(document, user))
             recipients = [str(member) for member in document["participants"]]
-            self._dispatcher.publish(events.read(conversation_id, user_id, seq), recipients)
-        last_read = max(seq, read_of(document, user))
-        unread = max(0, seq_of(document) - last_read)
-        return {"conversation_id": conversation_id, "last_read_seq": last_read, "unread_count": unread}
+            self._dispatcher.publish(events.read(conversation_id, user_id, mark), recipients)
+        return {"conversation_id": conversation_id, "last_read_seq": mark, "unread_count": max(0, last - mark)}
 
     async def publish_typing(self, user_id: str, conversation_id: str) -> None:
         """Publish to the other participants that `user_id` is typing. Raises NotFound, Unavailable."""
@@ -188,21 +208,32 @@ class ConversationService:
         if changed is None:
             await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
             raise Forbidden("A direct conversation cannot be changed.")
-        await self._broadcast(changed)
+        await self._announcer.announce(changed)
         return (await self._as_json([changed], user_id))[0]
 
-    async def _broadcast(self, document: Document) -> None:
-        """Publish the conversation to all participants: one event for each group of them with the same read mark."""
-        if not document["participants"]:
-            return
-        conversation = (await self._as_json([document], str(document["participants"][0])))[0]
-        by_read_mark: dict[int, list[str]] = {}
-        for member in document["participants"]:
-            by_read_mark.setdefault(read_of(document, member), []).append(str(member))
-        for read, members in by_read_mark.items():
-            unread = max(0, seq_of(document) - read)
-            personal = conversation | {"last_read_seq": read, "unread_count": unread}
-            self._dispatcher.publish(events.conversation_updated(personal, version_of(document)), members)
+    async def _remove_deleted(self, document: Document, added: Sequence[ObjectId]) -> Document:
+        """Remove those of the participants just added whose deletion began meanwhile; return the conversation.
+
+        The deletion leaves the groups that it finds, and may have looked before they were added.
+        """
+        existing = await self._profiles.existing([str(member) for member in added]) if added else set()
+        for member in added:
+            if str(member) not in existing:
+                document = await self._conversations.remove_participant(document["_id"], member, member) or document
+        return document
+
+    @contextmanager
+    def _announced_later(self, conversation_id: str) -> Iterator[None]:
+        """If the block fails, it may have changed the conversation all the same: announce it in the background."""
+        try:
+            yield
+        except BaseException:
+            self._announcer.retry(ObjectId(conversation_id))
+            raise
+
+    async def _as_announced(self, document: Document) -> dict[str, Any]:
+        await self._counter_reader.refresh_from_messages(document)
+        return (await self._as_json([document], str(document["participants"][0])))[0]
 
     async def _as_json(self, documents: Sequence[Document], user_id: str) -> list[dict[str, Any]]:
         """Return the conversations as `user_id` sees them: one read for all profiles, one for all last messages.

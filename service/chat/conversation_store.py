@@ -1,6 +1,6 @@
 """The store of conversations: participants, read marks, and counters of messages."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,13 +13,19 @@ from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import NotFound, ValidationFailed
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Database, Document, unavailable, update_all
 
 MAX_CURSOR_TIES = 50
 """Conversations whose last activity may be in the same millisecond as a cursor: read in addition, and filtered out."""
 MAX_SHARED_READ = 2000
 """Conversations read at once for several users. If they have more, each user's are read alone, limited by the
 database."""
+
+
+UNANNOUNCED = "unannounced"
+"""The stored field that marks a conversation with a change that may not have been published: the time of the change."""
+UNANNOUNCED_REMOVALS = "unannounced_removals"
+"""Together with it: the users who were removed and may not have been told."""
 
 
 class HeadVersion(NamedTuple):
@@ -88,6 +94,8 @@ class ConversationStore:
     CounterReader brings them up to date before they are shown. `reads` maps a user id to the seq that user has read up
     to. `participants` is in the order of joining; `version` increases with each change of participants or title.
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
+    `unannounced` and `unannounced_removals` are written together with a change of title or participants, and removed
+    once it is published (see ConversationAnnouncer).
     """
 
     def __init__(self, database: Database) -> None:
@@ -98,6 +106,7 @@ class ConversationStore:
             [
                 IndexModel([("participants", 1), ("last_activity", DESCENDING), ("_id", DESCENDING)]),
                 IndexModel([("direct_key", 1)], unique=True, partialFilterExpression={"direct_key": {"$exists": True}}),
+                IndexModel([(UNANNOUNCED, 1)], sparse=True),
             ]
         )
 
@@ -128,6 +137,23 @@ class ConversationStore:
         if found is None:
             raise NotFound
         return found
+
+    async def find(self, conversation_id: ObjectId) -> Document | None:
+        """Return the conversation, whoever its participants are. Raises Unavailable."""
+        async with unavailable():
+            found: Document | None = await self._collection.find_one({"_id": conversation_id})
+        return found
+
+    async def check_participant(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
+        """Raises NotFound if `user_id` is not a participant, or not any more; Unavailable.
+
+        For readers: what they have read was stored before this call, and the user may see it only as a participant.
+        """
+        wanted = {"_id": conversation_id, "participants": user_id}
+        async with unavailable():
+            found = await self._collection.find_one(wanted, {"_id": 1})
+        if found is None:
+            raise NotFound
 
     async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
         """Return the counters and the user's read mark of those conversations in which `user_id` is a participant."""
@@ -167,7 +193,13 @@ class ConversationStore:
                 found: list[Document] = await cursor.limit(MAX_SHARED_READ + 1).to_list(None)
             if len(found) <= MAX_SHARED_READ:
                 return _group_by_user(found, user_ids, limit)
-        return {user_id: await self.page(user_id, limit, fields=fields) for user_id in user_ids}
+        pages = {user_id: await self.page(user_id, limit, fields=fields) for user_id in user_ids}
+        # One document for all users: the caller updates its counters in place.
+        shared: dict[ObjectId, Document] = {}
+        return {
+            user_id: [shared.setdefault(document["_id"], document) for document in documents]
+            for user_id, documents in pages.items()
+        }
 
     async def rename(self, conversation_id: ObjectId, user_id: ObjectId, title: str) -> Document | None:
         """Return the changed conversation, or None if it is no group of which `user_id` is a participant."""
@@ -209,7 +241,13 @@ class ConversationStore:
         if user_id != member:
             allowed["owner_id"] = user_id
         return await self._change_group(
-            conversation_id, allowed, {"$pull": {"participants": member}, "$unset": {f"reads.{member}": 1}}
+            conversation_id,
+            allowed,
+            {
+                "$pull": {"participants": member},
+                "$unset": {f"reads.{member}": 1},
+                "$addToSet": {UNANNOUNCED_REMOVALS: member},
+            },
         )
 
     async def transfer_ownership(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
@@ -298,12 +336,25 @@ class ConversationStore:
                 ]
             await self._collection.bulk_write(split, ordered=False)
 
+    async def unannounced(self, before: datetime, limit: int) -> list[ObjectId]:
+        """Return at most `limit` conversations with changes older than `before` that are marked as unannounced."""
+        async with unavailable():
+            found = await self._collection.find({UNANNOUNCED: {"$lt": before}}, {"_id": 1}).to_list(limit)
+        return [document["_id"] for document in found]
+
+    async def mark_announced(self, versions: Mapping[ObjectId, int]) -> None:
+        """Remove the marks of these conversations, unless they have changed since that version. Raises Unavailable."""
+        marks = {UNANNOUNCED: "", UNANNOUNCED_REMOVALS: ""}
+        await update_all(
+            self._collection,
+            [UpdateOne({"_id": key, "version": version}, {"$unset": marks}) for key, version in versions.items()],
+        )
+
     async def _change_group(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
+        change = {**change, "$set": {**change.get("$set", {}), UNANNOUNCED: now()}, "$inc": {"version": 1}}
         # Not find_one_and_update: the embedded server reads the whole collection for it.
         async with unavailable():
-            result = await self._collection.update_one(
-                {"_id": conversation_id, "kind": "group", **wanted}, {**change, "$inc": {"version": 1}}
-            )
+            result = await self._collection.update_one({"_id": conversation_id, "kind": "group", **wanted}, change)
             if not result.matched_count:
                 return None
             changed: Document | None = await self._collection.find_one({"_id": conversation_id})
@@ -324,6 +375,7 @@ class ConversationStore:
             "last_rev": 0,
             "reads": {},
             "version": 0,
+            UNANNOUNCED: moment,
         }
 
 

@@ -29,9 +29,10 @@ class CounterReader:
         """
         for document in documents:
             if self._last_known(events.TOPIC + str(document["_id"])) > document["last_rev"]:
-                await self._refresh_one(document)
+                await self.refresh_from_messages(document)
 
-    async def _refresh_one(self, document: Document) -> None:
+    async def refresh_from_messages(self, document: Document) -> None:
+        """Like `refresh`, for one document, and with all that any process has stored. Raises Unavailable."""
         conversation_id: ObjectId = document["_id"]
         tail = await self._messages.tail(conversation_id, document["last"]["seq"], document["last_rev"])
         update = CounterUpdate.from_messages(tail)

@@ -38,6 +38,8 @@ class MembershipFilter:
         if known is not None and version < known[0]:
             return True
         is_participant = event.type == "conversation_updated"
+        # A removal may be announced twice (see ConversationAnnouncer); the client is told once.
+        is_repeated = known is not None and not (known[1] or is_participant)
         # Inserted anew, so that the first entry is the one that changed longest ago.
         self._membership.pop(event.topic, None)
         self._membership[event.topic] = version, is_participant
@@ -46,4 +48,4 @@ class MembershipFilter:
         if len(self._membership) > MAX_CONVERSATIONS:
             del self._membership[next(iter(self._membership))]
         self.filters_sequenced = not all(is_participant for _, is_participant in self._membership.values())
-        return False
+        return is_repeated

@@ -189,6 +189,7 @@ class MessageService:
         end = seq_of(conversation) if before is None else min(before - 1, seq_of(conversation))
         first = max(1, end - limit + 1)
         documents = await self._messages.range(conversation["_id"], first, end) if end else []
+        await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
         return Page([message_json(document) for document in documents], first if first > 1 and documents else None)
 
     async def changes(self, user_id: str, conversation_id: str, after_rev: int, limit: int) -> Page:
@@ -198,6 +199,7 @@ class MessageService:
         """
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         found, complete = await self._changes_since(conversation["_id"], after_rev, conversation["last_rev"], limit)
+        await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
         page = [message for _, message in found]
         return Page(page, None if complete else page[-1]["rev"])
 
@@ -206,7 +208,8 @@ class MessageService:
     ) -> "list[tuple[str, Callable[[], Awaitable[CatchUp]]]]":
         """For each conversation in `revs` return a function that reads what was missed after that rev.
 
-        The caller reads them one at a time, for together they could exceed the memory; each may raise Unavailable.
+        The caller reads them one at a time, for together they could exceed the memory; each may raise Unavailable, and
+        NotFound if the user has been removed since.
         Conversations in which the user is not a participant are left out. Raises Unavailable.
         """
         found = await self._conversations.get_many({ObjectId(key) for key in revs}, ObjectId(user_id))
@@ -219,7 +222,7 @@ class MessageService:
             except TimeoutError:
                 raise Unavailable("Too many clients are catching up at once.") from None
             try:
-                return await self._catch_up(conversation, after)
+                return await self._catch_up(conversation, after, ObjectId(user_id))
             finally:
                 self._catch_ups.release()
 
@@ -228,11 +231,13 @@ class MessageService:
 
         return [(str(key), reader(conversation, revs[str(key)])) for key, conversation in found.items()]
 
-    async def _catch_up(self, conversation: Document, after: int) -> CatchUp:
+    async def _catch_up(self, conversation: Document, after: int, user_id: ObjectId) -> CatchUp:
         last_rev: int = conversation["last_rev"]
         found, complete = await self._changes_since(conversation["_id"], after, last_rev, SYNC_LIMIT)
         messages = [message for _, message in found]
         if messages:
+            # After the read, and maybe minutes after the call of `catch_up`: a slow client reads one part at a time.
+            await self._conversations.check_participant(conversation["_id"], user_id)
             last_rev = max(last_rev, messages[-1]["rev"])
         return CatchUp(messages, last_rev, complete)
 

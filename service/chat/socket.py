@@ -10,6 +10,7 @@ from service.chat.append import StoredMessage
 from service.chat.conversation_service import ConversationService
 from service.chat.membership_filter import MembershipFilter
 from service.chat.message_service import MessageService
+from service.common.errors import NotFound
 from service.common.identity import Verifier
 from service.common.times import iso, now
 from service.edge.frame_handler import FrameHandler
@@ -138,7 +139,10 @@ class ChatSocket(FrameHandler[frames.Frame]):
         readers = dict(await self._messages.catch_up(self._user_id, frame.conversations))
         for conversation_id in frame.conversations:
             read = readers.get(conversation_id)
-            catch_up = await read() if read else None
+            try:
+                catch_up = await read() if read else None
+            except NotFound:
+                catch_up = None
             # One at a time: wait until the client has received the previous answer.
             await self.socket.wait_until_written()
             if catch_up is None:

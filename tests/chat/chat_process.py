@@ -78,6 +78,7 @@ class ChatProcess:
 
     async def close(self) -> None:
         await self.messages.close()
+        await self.conversations.close()
         await self.dispatcher.close()
 
 

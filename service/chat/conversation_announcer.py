@@ -1,0 +1,172 @@
+"""Announcements of changed conversations to their participants, with a transactional outbox."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from bson import ObjectId
+
+from service.chat import events
+from service.chat.conversation_store import (
+    UNANNOUNCED,
+    UNANNOUNCED_REMOVALS,
+    ConversationStore,
+    read_of,
+    seq_of,
+    version_of,
+)
+from service.common.errors import Unavailable
+from service.common.tasks import cancel_and_wait, run_forever
+from service.common.times import now
+from service.datastores.mongo import Document
+from service.realtime.dispatcher import Dispatcher
+
+RECOVERY_INTERVAL = 10.0
+"""Seconds between two searches for changes that a killed process did not announce."""
+RECOVERY_AGE = timedelta(seconds=2)
+"""Younger changes are usually being announced by the process that made them. Announcing twice is harmless."""
+RECOVERY_BATCH = 200
+MARK_DELAY = 1.0
+"""Seconds that announced conversations are collected before their marks are removed together. By then the bus has sent
+the events, unless Redis is unavailable; then its return resets all clients."""
+MAX_LOOKS = 10
+"""Changes made by others while one is announced, after which the announcement is left to the background."""
+
+
+class ConversationAnnouncer:
+    """Publishes a conversation to its participants after each change of title or participants.
+
+    The mark in the conversation's document is authoritative: it is written together with the change, and removed only
+    after the announcement. If the announcement fails, it is repeated in the background; if the process is killed, any
+    other process finds the mark. Announcing twice is harmless, because each announcement is the whole present state.
+
+    Participants are read before and after all else that an announcement contains. So a user who was removed meanwhile
+    gets nothing of it, and a user who was added learns of every message that was not sent to them: a message whose
+    recipients were read before they were added had been stored before, and is among the counters.
+    """
+
+    def __init__(
+        self,
+        conversations: ConversationStore,
+        dispatcher: Dispatcher,
+        render: Callable[[Document], Awaitable[dict[str, Any]]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`render(document)` returns the conversation as its first participant sees it, with all stored messages."""
+        self._conversations = conversations
+        self._dispatcher = dispatcher
+        self._render = render
+        self._clock = clock
+        self._retries: set[ObjectId] = set()
+        self._announced: dict[ObjectId, int] = {}
+        """Announced conversations that are still marked, with the version."""
+        self._recovery_due = 0.0
+        self._marking_due = 0.0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._recovery_due = self._clock()
+        self._task = asyncio.create_task(run_forever(self._step, "conversation_announcer"))
+
+    async def close(self) -> None:
+        await cancel_and_wait(self._task)
+        with suppress(Unavailable):
+            await self._mark_announced()
+
+    async def announce(self, document: Document) -> None:
+        """Publish a conversation that was just changed. Raises Unavailable; it is then published in the background."""
+        conversation_id: ObjectId = document["_id"]
+        try:
+            await self._announce(document)
+        except BaseException:
+            self.retry(conversation_id)
+            raise
+
+    def retry(self, conversation_id: ObjectId) -> None:
+        """Announce the conversation in the background, if it is marked."""
+        self._retries.add(conversation_id)
+        self._wake.set()
+
+    async def _announce(self, document: Document) -> None:
+        conversation_id: ObjectId = document["_id"]
+        for _ in range(MAX_LOOKS):
+            conversation = await self._render(document) if document["participants"] else None
+            current = (await self._conversations.head_versions([conversation_id])).get(conversation_id)
+            if current is None:
+                return
+            if current.version == version_of(document):
+                self._publish(document, conversation)
+                return
+            found = await self._conversations.find(conversation_id)
+            if found is None:
+                return
+            document = found
+        self.retry(conversation_id)
+
+    def _publish(self, document: Document, conversation: dict[str, Any] | None) -> None:
+        participants = document["participants"]
+        version = version_of(document)
+        removed = set(document.get(UNANNOUNCED_REMOVALS, ())).difference(participants)
+        if removed:
+            event = events.conversation_removed(str(document["_id"]), version)
+            self._dispatcher.publish(event, [str(user_id) for user_id in removed])
+        if conversation is not None:
+            by_read_mark: dict[int, list[str]] = {}
+            for member in participants:
+                by_read_mark.setdefault(read_of(document, member), []).append(str(member))
+            for read, members in by_read_mark.items():
+                unread = max(0, seq_of(document) - read)
+                personal = conversation | {"last_read_seq": read, "unread_count": unread}
+                self._dispatcher.publish(events.conversation_updated(personal, version), members)
+        if not self._announced:
+            self._marking_due = self._clock() + MARK_DELAY
+        self._announced[document["_id"]] = version
+        self._wake.set()
+
+    async def _step(self) -> None:
+        moment = self._clock()
+        if self._retries:
+            await self._announce_stored(list(self._retries))
+        elif self._announced and moment >= self._marking_due:
+            await self._mark_announced()
+        elif moment >= self._recovery_due:
+            # Jitter, so that several processes rarely recover the same conversations at the same time.
+            self._recovery_due = moment + random.uniform(0.75, 1.25) * RECOVERY_INTERVAL  # noqa: S311
+            await self._recover()
+        else:
+            self._wake.clear()
+            due = min(self._recovery_due, self._marking_due) if self._announced else self._recovery_due
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), due - moment)
+
+    async def _recover(self) -> None:
+        found = await self._conversations.unannounced(now() - RECOVERY_AGE, RECOVERY_BATCH)
+        await self._announce_stored(found)
+        await self._mark_announced()
+        if len(found) == RECOVERY_BATCH:
+            self._recovery_due = self._clock()
+
+    async def _announce_stored(self, conversation_ids: Collection[ObjectId]) -> None:
+        """Announce those of the conversations that are marked. One that fails does not hold up the others."""
+        failure: Exception | None = None
+        for conversation_id in conversation_ids:
+            try:
+                document = await self._conversations.find(conversation_id)
+                self._retries.discard(conversation_id)
+                if document is not None and UNANNOUNCED in document:
+                    await self._announce(document)
+            except Exception as error:
+                self._retries.add(conversation_id)
+                failure = error
+        if failure:
+            raise failure
+
+    async def _mark_announced(self) -> None:
+        announced, self._announced = self._announced, {}
+        if announced:
+            await self._conversations.mark_announced(announced)

@@ -1,0 +1,228 @@
+"""Membership that changes while something is written or read: nobody misses a message, and nobody gets one too many."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from service.common.errors import NotFound
+from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, received, wait_for_events
+
+Step = Callable[[], Awaitable[object]]
+
+
+def before(target: Any, method: str, step: Step) -> None:
+    """Run `step` once, before the next call of the method."""
+    original = getattr(target, method)
+
+    async def patched(*args: Any, **options: Any) -> Any:
+        setattr(target, method, original)
+        await step()
+        return await original(*args, **options)
+
+    setattr(target, method, patched)
+
+
+def after(target: Any, method: str, step: Step) -> None:
+    """Run `step` once, after the next call of the method has returned and before its caller goes on."""
+    original = getattr(target, method)
+
+    async def patched(*args: Any, **options: Any) -> Any:
+        setattr(target, method, original)
+        result = await original(*args, **options)
+        await step()
+        return result
+
+    setattr(target, method, patched)
+
+
+WRITES: dict[str, Callable[[ChatProcess, str, str], Awaitable[object]]] = {
+    "send": lambda process, group, message: process.messages.send(ADA, group, "new"),
+    "edit": lambda process, group, message: process.messages.edit(ADA, group, message, "new"),
+    "delete": lambda process, group, message: process.messages.delete(ADA, group, message),
+    "react": lambda process, group, message: process.messages.react(BOB, group, message, "👍", on=True),
+}
+WHEN = {
+    "before the write": lambda process: after(process.messages._append._heads, "load", process.step),
+    "after the write": lambda process: before(process.messages._append, "_read_participants", process.step),
+    "after the second look": lambda process: after(process.messages._append, "_read_participants", process.step),
+}
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("write", WRITES)
+async def test_user_who_joins_during_a_write_learns_of_it(
+    start_process: Callable[..., ChatProcess], write: str, when: str
+) -> None:
+    """By its event or by `last_rev` in `conversation_updated`; the user joins through another process."""
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB)
+    message, _ = await here.messages.send(ADA, group, "old")
+    await here.messages.flush_counters()
+    listener = here.listen(CAY)
+    others = there.listen(CAY)
+    here.step = lambda: there.conversations.add_participants(ADA, group, [CAY])  # type: ignore[attr-defined]
+    WHEN[when](here)
+    await WRITES[write](here, group, message["id"])
+    told = [event["data"]["rev"] for event in received(listener, "new_message", "message_updated")]
+    told += [event["data"]["last_rev"] for event in received(others, "conversation_updated")]
+    assert max(told) == 2
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_user_who_is_removed_during_a_write_does_not_get_it(
+    start_process: Callable[..., ChatProcess], write: str
+) -> None:
+    """The removal is stored first."""
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB, CAY)
+    message, _ = await here.messages.send(ADA, group, "old")
+    listener = here.listen(CAY)
+    step: Step = lambda: there.conversations.remove_participant(ADA, group, CAY)  # noqa: E731
+    after(here.messages._append._heads, "load", step)
+    await WRITES[write](here, group, message["id"])
+    assert received(listener, "new_message", "message_updated") == []
+
+
+async def test_filled_gap_does_not_reach_a_user_who_was_removed(start_process: Callable[..., ChatProcess]) -> None:
+    """The removal and a later message are stored while the missing messages are read."""
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB, CAY)
+    listeners = [here.listen(BOB), here.listen(CAY)]
+    await here.conversations.heads_for_hello(CAY)
+    await there.messages.send(ADA, group, "one")
+
+    async def remove() -> None:
+        await there.conversations.remove_participant(ADA, group, CAY)
+        await there.messages.send(ADA, group, "two")
+
+    before(here.messages, "_changes_since", remove)
+    here.dispatcher.announce_position(f"c:{group}", 1, "chat", [BOB, CAY])
+    await wait_for_events(listeners[0], "new_message", 2)
+    assert received(listeners[1], "new_message") == []
+
+
+async def test_announced_conversation_does_not_reach_a_user_who_was_removed_meanwhile(
+    start_process: Callable[..., ChatProcess],
+) -> None:
+    """It is rendered again with what has been stored since, for the present participants."""
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB, CAY)
+    listeners = [here.listen(BOB), here.listen(CAY)]
+
+    async def remove() -> None:
+        await there.conversations.remove_participant(ADA, group, CAY)
+        await there.messages.send(ADA, group, "among us")
+
+    before(here.conversations._announcer, "_render", remove)
+    await here.conversations.rename(ADA, group, "Renamed")
+    [event] = received(listeners[0], "conversation_updated")
+    assert event["data"]["participant_ids"] == [ADA, BOB]
+    assert event["data"]["last_message"]["content"] == "among us"
+    assert [event["type"] for event in received(listeners[1])] == ["conversation_removed"]
+
+
+async def read_history(process: ChatProcess, group: str) -> object:
+    return await process.messages.history(CAY, group, None, 10)
+
+
+async def read_changes(process: ChatProcess, group: str) -> object:
+    return await process.messages.changes(CAY, group, 0, 10)
+
+
+async def sync(process: ChatProcess, group: str) -> object:
+    [(_, read)] = await process.messages.catch_up(CAY, {group: 0})
+    return await read()
+
+
+async def get(process: ChatProcess, group: str) -> object:
+    return await process.conversations.get(CAY, group)
+
+
+@pytest.mark.parametrize("read", [read_history, read_changes, sync, get])
+async def test_reader_who_is_removed_meanwhile_sees_nothing(
+    start_process: Callable[..., ChatProcess], read: Callable[[ChatProcess, str], Awaitable[object]]
+) -> None:
+    """The membership is checked before the read and again after it."""
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB, CAY)
+    await here.messages.send(ADA, group, "one")
+    await here.messages.flush_counters()
+
+    async def remove() -> None:
+        await there.conversations.remove_participant(ADA, group, CAY)
+        await there.messages.send(ADA, group, "two")
+
+    before(here.message_store, "get_many" if read is get else "_find", remove)
+    with pytest.raises(NotFound):
+        await read(here, group)
+
+
+async def test_read_mark_reaches_a_user_who_joins_meanwhile(start_process: Callable[..., ChatProcess]) -> None:
+    """And not one who is removed meanwhile."""
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB)
+    await here.messages.send(ADA, group, "one")
+    joining, leaving = here.listen(CAY), here.listen(BOB)
+
+    async def replace() -> None:
+        await there.conversations.add_participants(ADA, group, [CAY])
+        await there.conversations.remove_participant(ADA, group, BOB)
+
+    before(here.conversation_store, "mark_read", replace)
+    await here.conversations.mark_read(ADA, group, 1)
+    assert [event["data"] for event in received(joining, "read")] == [{"user_id": ADA, "seq": 1}]
+    assert received(leaving, "read") == []
+
+
+async def test_user_who_is_deleted_while_being_added_is_removed_again(process: ChatProcess) -> None:
+    """To a new group, and to an existing one."""
+    deleted: set[str] = set()
+    existing = process.conversations._profiles.existing
+
+    async def without_deleted(user_ids: Any) -> set[str]:
+        return set(await existing(user_ids)) - deleted
+
+    async def delete() -> None:
+        deleted.add(CAY)
+
+    process.conversations._profiles.existing = without_deleted  # type: ignore[method-assign]
+    before(process.conversation_store, "create_group", delete)
+    created, _ = await process.conversations.create(ADA, [BOB, CAY], "A group")
+    assert created["participant_ids"] == [ADA, BOB]
+    deleted.clear()
+    before(process.conversation_store, "add_participants", delete)
+    added = await process.conversations.add_participants(ADA, created["id"], [CAY])
+    assert added["participant_ids"] == [ADA, BOB]
+
+
+async def test_hellos_of_users_who_share_a_conversation_agree(
+    process: ChatProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They connect at once, have too many conversations for one shared read, and the counters are not written yet."""
+    monkeypatch.setattr("service.chat.conversation_store.MAX_SHARED_READ", 1)
+    group = await process.group(ADA, BOB, CAY)
+    await process.conversation(ADA, BOB)
+
+    async def nothing(*args: object) -> None:
+        """The counters are written later."""
+
+    monkeypatch.setattr(process.conversation_store, "apply_counters", nothing)
+    listener = process.listen(CAY)
+    for text in ("one", "two", "three"):
+        await process.messages.send(CAY, group, text)
+    assert len(received(listener, "new_message")) == 3
+    hellos = await asyncio.gather(*[process.conversations.heads_for_hello(user) for user in (ADA, BOB, CAY)])
+    heads = [head for hello in hellos for head in hello if head["conversation_id"] == group]
+    assert [head["last_rev"] for head in heads] == [3, 3, 3]
+
+
+async def test_conversation_of_a_removed_user_is_not_in_the_head_cache(process: ChatProcess) -> None:
+    """The participants after a write come from the database, although the cache has some from before."""
+    group = await process.group(ADA, BOB, CAY)
+    await process.messages.send(ADA, group, "one")
+    await process.conversation_store.remove_participant(ObjectId(group), ObjectId(ADA), ObjectId(CAY))
+    stored = await process.messages.submit(ADA, group, "two")
+    assert stored.participants == [ADA, BOB]
