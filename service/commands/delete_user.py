@@ -102,14 +102,14 @@ class Deletion:
         registry = Registry(TimerWheel())
         self._dispatcher = Dispatcher(bus, registry)
         self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher)
-        membership = ConversationService(
+        self._conversations = ConversationService(
             stores.conversations,
             stores.messages,
             ProfileService(stores.users),
             self._dispatcher,
             self._chat.flush_counters,
         )
-        self._erasure = ChatErasure(stores.conversations, stores.messages, self._chat, membership)
+        self._erasure = ChatErasure(stores.conversations, stores.messages, self._chat, self._conversations)
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
         self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._revocation = Revocation(
@@ -125,6 +125,7 @@ class Deletion:
         started = now()
         # If this process is killed, the servers publish what it has stored but not published, as for one of their own.
         await self._chat.start()
+        await self._conversations.start()
         user_id = await self._stores.users.begin_deletion(username)
         if user_id is None:
             raise CannotDelete("there is no user of that name")
@@ -138,6 +139,7 @@ class Deletion:
         await self._wait_until_offline(user_id, presence)
         # Again, for the requests that were in progress when the sessions were revoked.
         since = started - MAX_REQUEST_TIME
+        groups += await self._erasure.leave_groups(user_id)
         messages += await self._erasure.erase_messages(user_id, since)
         posts += await self._stores.posts.erase(user_id, since)
         await self._erase_comments(user_id, since)
@@ -148,6 +150,7 @@ class Deletion:
         return Deleted(groups, messages, posts, comments, notifications)
 
     async def close(self) -> None:
+        await self._conversations.close()
         await self._chat.close()
         await self._dispatcher.close()
 

@@ -19,6 +19,8 @@ END = datetime(9999, 1, 1, tzinfo=UTC)
 """Not the current time: the process that stored the latest post may have a clock that is ahead of this one's."""
 
 NOT_ERASED = {"erased": None}
+NOBODY = ObjectId(bytes(12))
+"""The author of a post that was deleted and is restored for its comments."""
 
 
 class PostStore:
@@ -30,6 +32,8 @@ class PostStore:
 
     def __init__(self, database: Database) -> None:
         self._posts = database["posts"]
+        self._comments = database["comments"]
+        """Only read here, to see which posts have comments; see CommentStore."""
 
     async def create_indexes(self) -> None:
         async with unavailable():
@@ -89,10 +93,13 @@ class PostStore:
         erased = 0
         mine = {"author_id": ObjectId(author_id)}
         async for batch in scan(self._posts, {**mine, **NOT_ERASED}, {"_id": 1}, since):
-            which = {"_id": {"$in": [document["_id"] for document in batch]}}
+            ids = {document["_id"] for document in batch}
             async with unavailable():
-                await self._posts.delete_many({**which, "comment_count": 0})
-                await self._posts.update_many(which, {"$set": {"content": "", "erased": True}})
+                # The count may lag behind: see `raise_comment_counts`, also for a comment that comes after this read.
+                first_comments = {"post_id": {"$in": list(ids)}, "number": 1}
+                commented = await self._comments.distinct("post_id", first_comments)
+                await self._posts.delete_many({"_id": {"$in": list(ids.difference(commented))}, "comment_count": 0})
+                await self._posts.update_many({"_id": {"$in": list(ids)}}, {"$set": {"content": "", "erased": True}})
             erased += len(batch)
         return erased
 
@@ -105,8 +112,27 @@ class PostStore:
         return {document["_id"]: document["comment_count"] for document in found}
 
     async def raise_comment_counts(self, counts: Mapping[ObjectId, int]) -> None:
-        """Raise each post's count to at least the given number. Raises Unavailable."""
-        changes = [UpdateOne({"_id": post}, {"$max": {"comment_count": count}}) for post, count in counts.items()]
+        """Raise each post's count to at least the given number. Raises Unavailable.
+
+        A comment may have been stored just when its post was deleted with its author. The post is then restored as an
+        empty one, because the comment was acknowledged.
+        """
+        changes = [
+            UpdateOne(
+                {"_id": post},
+                {
+                    "$max": {"comment_count": count},
+                    "$setOnInsert": {
+                        "author_id": NOBODY,
+                        "content": "",
+                        "erased": True,
+                        "created_at": post.generation_time,
+                    },
+                },
+                upsert=True,
+            )
+            for post, count in counts.items()
+        ]
         await update_all(self._posts, changes)
 
 

@@ -1,6 +1,7 @@
 """The list of posts: newest first, whatever their age and distance."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,8 @@ from service.common.errors import ValidationFailed
 from service.common.ids import new_id
 from service.common.times import now
 from service.datastores.mongo import Mongo
-from service.posts.models import NewPost
+from service.posts.comment_store import CommentStore
+from service.posts.models import NewComment, NewPost
 from service.posts.post_store import PostStore
 from tests.notifications.service_process import ServiceProcess
 
@@ -54,3 +56,41 @@ async def test_an_unknown_cursor_is_rejected(process: ServiceProcess) -> None:
     with pytest.raises(ValidationFailed) as caught:
         await process.posts.page(limit=2, before=new_id())
     assert "before" == caught.value.fields[0].field
+
+
+async def test_erasing_an_authors_posts_keeps_those_with_comments_that_are_not_counted_yet(mongo: Mongo) -> None:
+    """A comment is counted after it is stored; the process may have been killed in between."""
+    posts = PostStore(mongo.database)
+    comments = CommentStore(mongo.database, posts)
+    author, reader = new_id(), new_id()
+    bare, commented = [str((await posts.insert(author, "Post", now()))["_id"]) for _ in range(2)]
+    await comments.append(reader, commented, NewComment(content="acknowledged"))
+    assert await posts.erase(author) == 2
+    assert await posts.post(bare) is None
+    kept = await posts.post(commented)
+    assert kept
+    assert (kept["content"], kept["erased"]) == ("", True)
+    assert len(await comments.after(commented, 0, 10)) == 1
+
+
+async def test_comment_that_is_stored_while_its_post_is_deleted_restores_it_empty(
+    mongo: Mongo, process: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comment is acknowledged, so it can be read; what the author of the post wrote cannot."""
+    author, reader = [await process.add_user() for _ in range(2)]
+    post = (await process.posts.create(author, NewPost(content="Post"))).id
+    append = process.comment_store.append
+
+    async def append_late(*args: Any) -> Any:
+        await process.post_store.erase(author)
+        assert await process.post_store.post(post) is None
+        return await append(*args)
+
+    monkeypatch.setattr(process.comment_store, "append", append_late)
+    await process.posts.comment(reader, post, NewComment(content="acknowledged"))
+    restored = await process.posts.post(post)
+    assert (restored.content, restored.comment_count) == ("", 1)
+    assert [comment.content for comment in (await process.posts.comments(post, limit=10, after=0)).items] == [
+        "acknowledged"
+    ]
+    assert (await process.posts.page(limit=10, before=None)).items == [restored]
