@@ -1,13 +1,13 @@
 """Request and response models of accounts."""
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, HttpUrl, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from service.common.content import check_name, check_no_nul
 from service.common.models import Input, Query
 from service.common.profiles import Profile
+from service.common.public_url import check_public_url
 from service.common.times import Time
 
 MAX_PASSWORD = 128
@@ -17,31 +17,10 @@ MAX_URL = 2048
 MAX_TOKEN = 4096
 """Bytes. Loa's tokens have about 300; a longer one is rejected without decoding it."""
 
-_HTTP_URL = TypeAdapter(HttpUrl)
-
 
 def _fold_username(value: object) -> object:
     """Fold ASCII only: Unicode case folding turns some letters that are not allowed into allowed ones."""
     return value.lower() if isinstance(value, str) and value.isascii() else value
-
-
-def _check_web_url(value: str) -> str:
-    """Return `value` unchanged if browsers fetch it over HTTP and see the same host in it as this parser.
-
-    Raises ValueError otherwise.
-    """
-    if any(character.isspace() or not character.isprintable() or character in '"<>\\^`{|}' for character in value):
-        raise ValueError("Contains characters that are not allowed in a URL")
-    try:
-        parts = urlsplit(value)
-        _HTTP_URL.validate_python(value)
-    except ValueError:
-        raise ValueError("Not a URL") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("Not an http:// or https:// URL")
-    if "@" in parts.netloc:
-        raise ValueError("Contains credentials, which every viewer's browser would send")
-    return value
 
 
 def _remove_default(schema: dict[str, Any]) -> None:
@@ -56,7 +35,7 @@ NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=MAX_PASS
 DisplayName = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME), AfterValidator(check_name)
 ]
-Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(_check_web_url)]
+Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(check_public_url)]
 
 # Signing in only compares: an impossible username is answered like one that nobody has taken.
 AnyUsername = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), BeforeValidator(_fold_username)]

@@ -21,6 +21,10 @@ MAX_REV_HISTORY = 1000
 """Revs of a message that stay in the unique index. A rev may leave it once its message has changed this often: a writer
 that knew of no later rev has ended by then."""
 
+NO_DIGEST = b""
+"""Stored instead of the digest of a deleted message, by which anyone with access to the database could confirm guesses
+of its text. The nonce still identifies the message, with any content."""
+
 
 class AppendMessage(NamedTuple):
     """Request to store a new message. A `nonce` identifies it: repeated requests are one message."""
@@ -163,7 +167,7 @@ class MessageAppend:
                 outcomes[index] = result
             elif result.created:
                 outcomes[index] = StoredMessage(result.document, "new_message")
-            elif result.document["digest"] == document["digest"]:
+            elif result.document["digest"] in (NO_DIGEST, document["digest"]):
                 outcomes[index] = StoredMessage(result.document, None)
             else:
                 outcomes[index] = NonceReused()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.append import AppendMessage, ChangeMessage, MessageAppend, StoredMessage
+from service.chat.append import NO_DIGEST, AppendMessage, ChangeMessage, MessageAppend, StoredMessage
 from service.chat.conversation_store import ConversationStore, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.counter_reconciler import CounterReconciler
@@ -35,7 +35,7 @@ MAX_CATCH_UPS = 8
 CATCH_UP_TIMEOUT = 10.0
 """Seconds to wait for one of MAX_CATCH_UPS; after that the client is asked to come back later."""
 
-TOMBSTONE: Document = {"content": "", "reactions": {}, "deleted": True}
+TOMBSTONE: Document = {"content": "", "reactions": {}, "deleted": True, "digest": NO_DIGEST}
 """The fields of a deleted message that change; its numbers, sender and times stay."""
 
 

@@ -29,8 +29,8 @@ CONTENT_TYPES = {
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
-        # Avatars are hosted anywhere: users enter their URLs.
-        "img-src 'self' https: http: data:",
+        # Avatars are hosted anywhere: users enter their URLs, which are https (`check_public_url`).
+        "img-src 'self' https:",
         # Trusted Types: no string can become markup or script, not even by a bug in the app.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",

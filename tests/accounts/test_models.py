@@ -67,7 +67,8 @@ def test_a_display_name_that_cannot_be_displayed_is_rejected(name: str) -> None:
     "avatar",
     [
         "https://example.org",
-        "http://example.org:8080/a.png?s=64#x",
+        "https://example.org:8080/a.png?s=64#x",
+        "https://example.org./?next=http://127.0.0.1/",
         "https://ví-dụ.vn/ảnh.png",
         "HTTPS://EXAMPLE.ORG/a",
     ],
@@ -83,6 +84,7 @@ def test_an_avatar_url_is_kept_unchanged(avatar: str) -> None:
         "javascript:alert(1)",
         "data:image/png;base64,AA==",
         "ftp://example.org/a",
+        "http://example.org/a.png",
         "//example.org/a.png",
         "/a.png",
         "https://",
@@ -98,10 +100,30 @@ def test_an_avatar_url_is_kept_unchanged(avatar: str) -> None:
         "https://example.org:port/",
         "https://[::1/",
         "https://example.org/" + "a" * 2048,
+        "https://127.0.0.1/a.png",
+        "https://127.1/a.png",
+        "https://0x7f.1/a.png",
+        "https://2130706433/a.png",
+        "https://１２７.0.0.1/a.png",
+        "https://127。0。0。1/a.png",
+        "https://8.8.8.8/a.png",
+        "https://[::1]/a.png",
+        "https://[::ffff:10.0.0.1]/a.png",
+        "https://localhost/a.png",
+        "https://LOCALHOST.:8443/a.png",
+        "https://ｌocalhost/a.png",
+        "https://%6cocalhost/a.png",
+        "https://router/a.png",
+        "https://app.localhost/a.png",
+        "https://printer.local/a.png",
+        "https://metadata.internal./a.png",
+        "https://router.home.arpa/a.png",
+        "https://nas.lan/a.png",
     ],
 )
-def test_an_avatar_that_is_not_a_web_url_is_rejected(avatar: str) -> None:
-    """Other schemes, no host, credentials, and characters that would end an HTML attribute."""
+def test_an_avatar_that_is_not_on_a_public_host_is_rejected(avatar: str) -> None:
+    """Other schemes, no host, credentials, characters that would end an HTML attribute, and addresses and names of
+    local networks, however they are written."""
     with pytest.raises(ValidationError):
         ProfileChange.model_validate({"avatar": avatar})
 

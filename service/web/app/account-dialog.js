@@ -47,7 +47,7 @@ function profileForm(api, me, onProfileChange) {
       value: me.display_name,
       autocomplete: "name",
     }),
-    new Field("avatar", (value) => value === "" || isHttpUrl(value), {
+    new Field("avatar", (value) => value === "" || isHttpsUrl(value), {
       hint: "field.avatar.hint",
       type: "url",
       value: me.avatar ?? "",
@@ -88,6 +88,6 @@ function passwordForm(api, me) {
   return element;
 }
 
-function isHttpUrl(text) {
-  return URL.canParse(text) && ["http:", "https:"].includes(new URL(text).protocol);
+function isHttpsUrl(text) {
+  return URL.canParse(text) && new URL(text).protocol === "https:";
 }
