@@ -1,4 +1,4 @@
-"""A real Redis Cluster: Valkey nodes on loopback ports, of which any can be killed, started again, or lose a slot."""
+"""A real Redis Cluster: Valkey nodes on loopback ports that can be killed, restarted, or lose a slot."""
 
 import asyncio
 import os
@@ -19,12 +19,12 @@ from service.common.child_process import die_with_parent
 from service.datastores.embedded import HOST, free_port
 
 NODE_TIMEOUT = 500
-"""Milliseconds after which the others take a silent node for dead, and its replica takes over."""
-LIMIT = 20
+"""Milliseconds after which a silent node counts as dead, and its replica takes over."""
+TIMEOUT = 20
 
 
 class Node:
-    """One node. It comes back under the same name, on the same ports, with the slots that it had."""
+    """One node. It restarts under the same name, on the same ports, with the same slots."""
 
     def __init__(self, directory: Path, clustered: bool = True) -> None:
         directory.mkdir(parents=True)
@@ -50,7 +50,7 @@ class Node:
             start_new_session=True,
             preexec_fn=die_with_parent(),
         )
-        await until(self.redis.ping)
+        await wait_until(self.redis.ping)
 
     async def kill(self) -> None:
         assert self._process
@@ -60,7 +60,7 @@ class Node:
         await self.redis.connection_pool.disconnect()
 
     def freeze(self) -> None:
-        """It does not answer any more, and does not say so."""
+        """Stop the process, without closing its connections."""
         assert self._process
         os.kill(self._process.pid, signal.SIGSTOP)
 
@@ -69,14 +69,14 @@ class Node:
         await self.redis.aclose()
 
     async def id(self) -> str:
-        return (await self.ask("MYID")).decode()
+        return (await self.command("MYID")).decode()
 
-    async def ask(self, *words: object) -> Any:
+    async def command(self, *words: object) -> Any:
         return await self.redis.execute_command("CLUSTER", *words)
 
 
 class Cluster:
-    """Nodes that share the slots, and where `replicas` are asked for, one behind each of them."""
+    """Primary nodes that share the slots, and their replicas."""
 
     def __init__(self, nodes: list[Node]) -> None:
         self.nodes = nodes
@@ -86,7 +86,7 @@ class Cluster:
         return self.nodes[0].url
 
     async def owner(self, key: str) -> Node:
-        """Who serves the slot of `key`, as the first node that answers has it."""
+        """Return the node that serves the slot of `key`, according to the first node that answers."""
         slot = key_slot(key.encode())
         for node in self.nodes:
             with suppress(RedisError, OSError):
@@ -100,19 +100,19 @@ class Cluster:
         return [node for node in self.nodes if node is not owner]
 
     async def move(self, key: str, to: Node) -> None:
-        """Let `to` serve the slot of `key`, and hold what is in it."""
+        """Move the slot of `key` with its content to the node `to`."""
         slot, owner = key_slot(key.encode()), await self.owner(key)
-        await owner.ask("MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", await to.id())
+        await owner.command("MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", await to.id())
 
         async def moved() -> bool:
             return await self.owner(key) is to
 
-        await until(moved)
+        await wait_until(moved)
 
-    async def well(self) -> None:
-        """Wait until every node that runs knows of all slots."""
+    async def wait_until_healthy(self) -> None:
+        """Wait until every running node has a server for each slot."""
         for node in self.nodes:
-            await until(lambda node=node: is_well(node))
+            await wait_until(lambda node=node: is_healthy(node))
 
     async def flush(self) -> None:
         for node in self.nodes:
@@ -122,20 +122,20 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(directory: Path, primaries: int = 3, replicas: int = 0) -> AsyncIterator[Cluster]:
-    """`primaries` nodes that share the slots, and `replicas` more, each behind one of them."""
+    """Run `primaries` nodes that share the slots, and `replicas` replicas, each of one of them."""
     async with running([Node(directory / str(number)) for number in range(primaries + replicas)]) as nodes:
         bounds = [REDIS_CLUSTER_HASH_SLOTS * number // primaries for number in range(primaries + 1)]
         for node, (first, end) in zip(nodes, pairwise(bounds), strict=False):
-            await node.ask("ADDSLOTSRANGE", first, end - 1)
+            await node.command("ADDSLOTSRANGE", first, end - 1)
         for number, node in enumerate(nodes):
-            await node.ask("SET-CONFIG-EPOCH", number + 1)
-            await node.ask("MEET", HOST, nodes[0].port, nodes[0].bus_port)
+            await node.command("SET-CONFIG-EPOCH", number + 1)
+            await node.command("MEET", HOST, nodes[0].port, nodes[0].bus_port)
         made = Cluster(nodes)
-        await made.well()
+        await made.wait_until_healthy()
         for primary, replica in zip(nodes, nodes[primaries:], strict=False):
             name = await primary.id()
-            await until(lambda replica=replica, name=name: replica.ask("REPLICATE", name))
-            await until(lambda primary=primary: _has_replica(primary))
+            await wait_until(lambda replica=replica, name=name: replica.command("REPLICATE", name))
+            await wait_until(lambda primary=primary: _has_replica(primary))
         yield made
 
 
@@ -155,7 +155,7 @@ async def slots(node: Node) -> list[Any]:
     return found
 
 
-async def is_well(node: Node) -> bool:
+async def is_healthy(node: Node) -> bool:
     return b"cluster_state:ok" in await node.redis.execute_command("CLUSTER", "INFO")
 
 
@@ -163,11 +163,11 @@ async def _has_replica(primary: Node) -> bool:
     return any(len(found) > 3 for found in await slots(primary))
 
 
-async def until(question: Callable[[], Any]) -> None:
-    """Ask until the answer is yes."""
-    async with asyncio.timeout(LIMIT):
+async def wait_until(condition: Callable[[], Any]) -> None:
+    """Wait until `condition` returns true; Redis errors count as false."""
+    async with asyncio.timeout(TIMEOUT):
         while True:
             with suppress(RedisError, OSError):
-                if await question():
+                if await condition():
                     return
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The way from a client to a server, on which everything can go wrong that goes wrong in a network."""
+"""A TCP proxy between a client and a server that can fail in every way in which a network fails."""
 
 import asyncio
 import socket
@@ -9,35 +9,35 @@ from urllib.parse import unquote, urlsplit
 
 CHUNK = 65536
 RST = struct.pack("ii", 1, 0)
-"""As SO_LINGER: closing throws away what is unsent, and tells the peer by a reset (RFC 1122, 4.2.2.13)."""
+"""The value of SO_LINGER with which close() discards unsent data and sends a reset (RFC 1122, 4.2.2.13)."""
 PORTS = {"mongodb": 27017, "redis": 6379, "http": 80}
 
 Ends = tuple[asyncio.StreamWriter, ...]
 
 
 class Proxy:
-    """A loopback port that leads to the server of `url`; its connections are one to one with those to the server.
+    """A loopback port that forwards to the server of `url`. Each client connection has one of its own to the server.
 
-    `cut` and `mend` are a server that goes and comes back; `reset` a router that restarts; `silence` a pulled cable.
-    `delay`: seconds that each piece is held on its way, either way. `loses`: a request with these bytes in it comes
-    through, while its connection is reset before the answer does; `lost`: how many those were. For protocols in which
-    a client asks one thing at a time on a connection.
+    `cut` and `restore` imitate a server that stops and comes back, `reset` a router that restarts, `blackhole` a pulled
+    cable. `delay`: seconds by which each chunk is delayed, in both directions. `drop_reply_to`: a request that contains
+    these bytes reaches the server, but its connection is reset before the reply; `dropped_replies` counts them. For
+    protocols in which a client waits for the reply before it sends the next request on a connection.
     """
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open: set[Ends] = set()
-        self._passes = asyncio.Event()
+        self._connections: set[Ends] = set()
+        self._flowing = asyncio.Event()
         self.port = 0
         self.delay = 0.0
-        self.loses = b""
-        self.lost = 0
-        self._losing: set[asyncio.StreamWriter] = set()
+        self.drop_reply_to = b""
+        self.dropped_replies = 0
+        self._dropping: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        await self.mend()
+        await self.restore()
         return self
 
     async def __aexit__(
@@ -50,77 +50,77 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The way through here: the server's URL with our address in it."""
+        """The server's URL with the address of this proxy in it."""
         scheme, path, query = self._parts.scheme, self._parts.path, self._parts.query
         if scheme == "unix":
             scheme, path = "redis", ""
         if scheme == "mongodb":
-            # Or the driver would ask the server for its own address, and go there without us.
+            # Otherwise the driver would ask the server for its address, and bypass the proxy.
             query = "directConnection=true"
         return f"{scheme}://127.0.0.1:{self.port}{path}" + (f"?{query}" if query else "")
 
-    async def mend(self) -> None:
-        """Everything passes, on new connections: those that lost something stay as they are."""
-        self._passes = asyncio.Event()
-        self._passes.set()
+    async def restore(self) -> None:
+        """Forward again, on new connections; those that have lost data are not restored."""
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         if self._server is None:
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
-        """End every connection by a reset, and refuse others."""
+        """Reset every connection, and refuse new ones."""
         if self._server:
             self._server.close()
             self._server = None
         self.reset()
 
     def reset(self) -> None:
-        """End every connection by a reset; others pass."""
-        for ends in list(self._open):
+        """Reset every connection; new ones are accepted."""
+        for ends in list(self._connections):
             self._end(ends)
 
-    def silence(self) -> None:
-        """From now on nothing passes, and nobody is told: not on these connections, nor on those that are opened."""
-        self._passes.clear()
+    def blackhole(self) -> None:
+        """Forward nothing from now on, without closing anything, on present and on new connections."""
+        self._flowing.clear()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._join(reader, writer))
+        task = asyncio.create_task(self._connect_both(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        passes = self._passes
+    async def _connect_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        flowing = self._flowing
         try:
-            await passes.wait()
-            there, to_there = await self._connect()
+            await flowing.wait()
+            replies, upstream = await self._connect()
         except OSError:
-            self._end((writer,))  # the server has gone, and so have we
+            self._end((writer,))  # the server is away, and so is this proxy
             return
         except BaseException:
             writer.transport.abort()
             raise
-        ends = (writer, to_there)
+        ends = (writer, upstream)
         if self._server is None:
             self._end(ends)
             return
-        self._open.add(ends)
+        self._connections.add(ends)
         ways = [
-            asyncio.create_task(self._back(there, writer, passes)),
-            asyncio.create_task(self._forth(reader, to_there, writer, passes)),
+            asyncio.create_task(self._forward_replies(replies, writer, flowing)),
+            asyncio.create_task(self._forward_requests(reader, upstream, writer, flowing)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            await passes.wait()  # that one end has gone does not pass either
+            await flowing.wait()  # the end of one side is not forwarded either
         finally:
-            self._open.discard(ends)
+            self._connections.discard(ends)
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            if writer in self._losing:
-                self._losing.discard(writer)
+            if writer in self._dropping:
+                self._dropping.discard(writer)
                 self._end(ends)
             writer.close()
-            to_there.close()
+            upstream.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._parts.scheme == "unix":
@@ -128,39 +128,41 @@ class Proxy:
         port = self._parts.port or PORTS[self._parts.scheme]
         return await asyncio.open_connection(self._parts.hostname or "127.0.0.1", port)
 
-    async def _back(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
-        """What the server says, to `writer`."""
-        while data := await there.read(CHUNK):
-            if writer in self._losing:
-                self.lost += 1
+    async def _forward_replies(
+        self, replies: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
+        """Forward the server's replies to `writer`."""
+        while data := await replies.read(CHUNK):
+            if writer in self._dropping:
+                self.dropped_replies += 1
                 return
-            await self._pass(data, writer, passes)
+            await self._send(data, writer, flowing)
 
-    async def _forth(
+    async def _forward_requests(
         self,
         reader: asyncio.StreamReader,
-        to_there: asyncio.StreamWriter,
+        upstream: asyncio.StreamWriter,
         back: asyncio.StreamWriter,
-        passes: asyncio.Event,
+        flowing: asyncio.Event,
     ) -> None:
-        """What the client says, who is at the end of `back`."""
+        """Forward the requests of the client to which `back` leads."""
         while data := await reader.read(CHUNK):
-            self._heed(data, back)
-            await self._pass(data, to_there, passes)
+            self._inspect(data, back)
+            await self._send(data, upstream, flowing)
 
-    def _heed(self, request: bytes, back: asyncio.StreamWriter) -> None:
-        if self.loses and self.loses in request:
-            self._losing.add(back)
+    def _inspect(self, request: bytes, back: asyncio.StreamWriter) -> None:
+        if self.drop_reply_to and self.drop_reply_to in request:
+            self._dropping.add(back)
 
-    async def _pass(self, data: bytes, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
+    async def _send(self, data: bytes, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         if self.delay:
             await asyncio.sleep(self.delay)
-        await passes.wait()
+        await flowing.wait()
         writer.write(data)
         await writer.drain()
 
     def _end(self, ends: Ends) -> None:
-        self._open.discard(ends)
+        self._connections.discard(ends)
         for writer in ends:
             sock = writer.get_extra_info("socket")
             if sock.family != socket.AF_UNIX:

@@ -1,4 +1,4 @@
-"""What the database is asked: for tests that hold how often."""
+"""Records the commands that are sent to the database, for tests that count them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,13 +11,13 @@ from tests.conftest import Datastores, drop_database
 
 
 class Commands(monitoring.CommandListener):
-    """Notes each command as "find posts", in order."""
+    """Records each command as "find posts", in order."""
 
     def __init__(self) -> None:
-        self.seen: list[str] = []
+        self.recorded: list[str] = []
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        self.seen.append(f"{event.command_name} {event.command.get(event.command_name)}")
+        self.recorded.append(f"{event.command_name} {event.command.get(event.command_name)}")
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
 
@@ -25,8 +25,8 @@ class Commands(monitoring.CommandListener):
 
 
 @asynccontextmanager
-async def overheard(datastores: Datastores) -> AsyncIterator[tuple[Mongo, Commands]]:
-    """A client with a database of its own, and what it asks."""
+async def recording(datastores: Datastores) -> AsyncIterator[tuple[Mongo, Commands]]:
+    """A client of a database of its own, and the commands that it sends."""
     uri = datastores.database(f"test_{uuid4().hex}")
     commands = Commands()
     mongo = Mongo(uri, [commands])

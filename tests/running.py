@@ -1,4 +1,4 @@
-"""Loa as its users run it: `python -m service` in a process of its own."""
+"""Runs `python -m service` in a process of its own, as users do."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from typing import NamedTuple, TypeVar
 from service.common.child_process import die_with_parent
 
 ROOT = Path(__file__).parent.parent
-START_LIMIT = 60.0
-STOP_LIMIT = 40.0
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 40.0
 READY = re.compile(r"Loa is ready: (http://\S+?)/\s")
 
 CHEAP_HASHES = {"PYTHONPATH": str(Path(__file__).parent / "cheap_hashes")}
@@ -33,12 +33,12 @@ class ProcessInfo(NamedTuple):
 
 
 def descendants(pid: int) -> list[ProcessInfo]:
-    """The living processes that `pid` started, and theirs."""
+    """Return the running processes that `pid` has started, and their descendants."""
     found: list[ProcessInfo] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                # The name, in brackets, may hold anything: what counts begins after the last one.
+                # The name, in parentheses, may contain anything: the other fields follow the last parenthesis.
                 state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
                 if int(parent) == pid and state != "Z":
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
@@ -47,7 +47,7 @@ def descendants(pid: int) -> list[ProcessInfo]:
 
 
 def alive(pid: int) -> bool:
-    """Whether `pid` runs: a zombie, which nobody has waited for yet, does not."""
+    """Return whether `pid` runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -55,7 +55,7 @@ def alive(pid: int) -> bool:
 
 
 def eventually(condition: Callable[[], Result], within: float = 10.0) -> Result:
-    """The first truthy value of `condition`; fails where there is none `within` so many seconds."""
+    """Return the first truthy value of `condition`; fails if there is none `within` so many seconds."""
     deadline = time.monotonic() + within
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {within} s"
@@ -64,7 +64,7 @@ def eventually(condition: Callable[[], Result], within: float = 10.0) -> Result:
 
 
 class Server:
-    """A running `python -m service`. What it prints, both streams, goes to the file `output`."""
+    """A running `python -m service`. Its standard output and standard error go to the file `output`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", output: Path) -> None:
         self.process = process
@@ -77,7 +77,7 @@ class Server:
 
     @property
     def text(self) -> str:
-        """What it has printed so far."""
+        """The output so far."""
         return self.output.read_text()
 
     @property
@@ -102,22 +102,22 @@ class Server:
         return [child.pid for child in descendants(self.pid) if mark in child.command]
 
     def wait_until_ready(self) -> None:
-        """Until it has told its address and `/readyz` says yes."""
+        """Wait until it has printed its address and `/readyz` answers 200."""
 
-        def told() -> "re.Match[str] | None":
+        def printed_address() -> "re.Match[str] | None":
             assert self.process.poll() is None, f"it ended:\n{self.text}"
             return READY.search(self.text)
 
         try:
-            match = eventually(told, START_LIMIT)
+            match = eventually(printed_address, START_TIMEOUT)
             assert match
             self.url = match[1]
-            eventually(lambda: self.status("/readyz") == 200, START_LIMIT)
+            eventually(lambda: self.status("/readyz") == 200, START_TIMEOUT)
         except AssertionError as error:
             raise AssertionError(f"the server is not ready: {error}\n{self.text}") from None
 
     def status(self, path: str) -> int:
-        """The HTTP status of a GET; 0 where nobody answers."""
+        """Return the HTTP status of a GET; 0 if there is no response."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as answer:
                 return int(answer.status)
@@ -127,27 +127,27 @@ class Server:
             return 0
 
     def post(self, path: str, body: Mapping[str, object], token: str = "") -> dict[str, object]:
-        """POST JSON and return the JSON answer. Raises urllib.error.HTTPError."""
+        """POST JSON and return the JSON response. Raises urllib.error.HTTPError."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return dict(json.load(answer))
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the parent process, and do not wait."""
+        """Send a signal to the parent process, without waiting."""
         self.process.send_signal(number)
 
-    def wait(self, within: float = STOP_LIMIT) -> int:
-        """Wait for its end; the exit code. A test with connections awaits `asyncio.to_thread(server.wait)`."""
+    def wait(self, within: float = STOP_TIMEOUT) -> int:
+        """Wait for its end, and return the exit code. With an event loop, await `asyncio.to_thread(server.wait)`."""
         return self.process.wait(within)
 
     def stop(self) -> int:
-        """Stop it as a platform does, by SIGTERM, and wait; the exit code."""
+        """Stop it by SIGTERM, as platforms do, wait, and return the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """End the parent by kill -9, and wait for it, but not for its children."""
+        """Kill the parent by kill -9, and wait for it, but not for its children."""
         self.process.kill()
         self.process.wait()
 
@@ -155,7 +155,7 @@ class Server:
 def spawn(
     arguments: Sequence[str], environment: Mapping[str, str], output: Path, command: Sequence[str] = ()
 ) -> Server:
-    """Start `python -m service` with `arguments` (or another `command`), and do not wait for it."""
+    """Start `python -m service` (or another `command`) with `arguments`, without waiting for it."""
     with output.open("wb") as file:
         process = subprocess.Popen(
             [*(command or (sys.executable, "-m", "service")), *arguments],
@@ -172,7 +172,7 @@ def spawn(
 
 @contextmanager
 def running(environment: Mapping[str, str], output: Path) -> Iterator[Server]:
-    """A server that is ready, on a free loopback port; stopped afterwards, if the test has not ended it."""
+    """Run a server on a free loopback port while the block runs; it is ready when the block begins."""
     server = spawn([], {"HOST": "127.0.0.1", "PORT": "0", **environment}, output)
     try:
         server.wait_until_ready()

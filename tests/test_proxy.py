@@ -1,4 +1,4 @@
-"""The proxy breaks what it is told to break, and nothing else."""
+"""The proxy fails as it is told to, and otherwise forwards everything."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ Connect = Callable[[], Awaitable[Streams]]
 
 @pytest.fixture
 async def proxy() -> AsyncIterator[Proxy]:
-    """On the way to a server that says everything back."""
+    """A proxy in front of an echo server."""
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     async with server, Proxy(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/path") as proxy:
         yield proxy
@@ -48,8 +48,7 @@ async def answer(streams: Streams, within: float = 5.0) -> bytes:
         return await reader.readline()
 
 
-async def test_everything_passes_and_may_take_its_time(proxy: Proxy, connect: Connect) -> None:
-    """Both ways, and so does the end."""
+async def test_data_and_the_end_are_forwarded_with_the_delay(proxy: Proxy, connect: Connect) -> None:
     assert f"http://127.0.0.1:{proxy.port}/path" == proxy.url
     reader, writer = await connect()
     assert b"hello\n" == await answer((reader, writer))
@@ -61,8 +60,7 @@ async def test_everything_passes_and_may_take_its_time(proxy: Proxy, connect: Co
     assert b"" == await asyncio.wait_for(reader.read(), 5)
 
 
-async def test_a_reset_is_told(proxy: Proxy, connect: Connect) -> None:
-    """To those who are connected; others come through."""
+async def test_reset_resets_the_present_connections_only(proxy: Proxy, connect: Connect) -> None:
     reader, writer = await connect()
     assert b"hello\n" == await answer((reader, writer))
     proxy.reset()
@@ -71,8 +69,8 @@ async def test_a_reset_is_told(proxy: Proxy, connect: Connect) -> None:
     assert b"hello\n" == await answer(await connect())
 
 
-async def test_a_server_that_goes_and_comes_back(proxy: Proxy, connect: Connect) -> None:
-    """Refused meanwhile; afterwards it has the same address."""
+async def test_cut_refuses_connections_until_restore(proxy: Proxy, connect: Connect) -> None:
+    """The address stays the same."""
     streams = await connect()
     assert b"hello\n" == await answer(streams)
     proxy.cut()
@@ -80,39 +78,37 @@ async def test_a_server_that_goes_and_comes_back(proxy: Proxy, connect: Connect)
         await asyncio.wait_for(streams[0].read(), 5)
     with pytest.raises(ConnectionRefusedError):
         await connect()
-    await proxy.mend()
+    await proxy.restore()
     assert b"hello\n" == await answer(await connect())
 
 
-async def test_silence_is_told_to_nobody(proxy: Proxy, connect: Connect) -> None:
-    """Neither to who is connected nor to who connects; afterwards new connections work, and those stay as they are."""
+async def test_blackhole_closes_nothing_and_forwards_nothing(proxy: Proxy, connect: Connect) -> None:
+    """After `restore` new connections work; the earlier ones stay silent."""
     before = await connect()
     assert b"hello\n" == await answer(before)
-    proxy.silence()
+    proxy.blackhole()
     during = await connect()
     for streams in (before, during):
         with pytest.raises(TimeoutError):
             await answer(streams, 0.2)
-    await proxy.mend()
+    await proxy.restore()
     assert b"hello\n" == await answer(await connect())
     for streams in (before, during):
         with pytest.raises(TimeoutError):
             await answer(streams, 0.2)
 
 
-async def test_an_answer_that_is_lost(proxy: Proxy, connect: Connect) -> None:
-    """What was asked has come through; who asked is told by a reset, and may ask something else."""
-    proxy.loses = b"hell"
+async def test_a_dropped_reply_resets_its_connection_after_the_request(proxy: Proxy, connect: Connect) -> None:
+    proxy.drop_reply_to = b"hell"
     with pytest.raises(ConnectionResetError):
         await answer(await connect())
-    assert 1 == proxy.lost
-    proxy.loses = b"heaven"
+    assert 1 == proxy.dropped_replies
+    proxy.drop_reply_to = b"heaven"
     assert b"hello\n" == await answer(await connect())
-    assert 1 == proxy.lost
+    assert 1 == proxy.dropped_replies
 
 
-async def test_to_a_server_that_is_not_there() -> None:
-    """Whoever comes is told."""
+async def test_a_server_that_is_away_resets_each_connection() -> None:
     async with Proxy("http://127.0.0.1:1") as nowhere:
         reader, writer = await asyncio.open_connection("127.0.0.1", nowhere.port)
         with pytest.raises(ConnectionResetError):
@@ -120,8 +116,8 @@ async def test_to_a_server_that_is_not_there() -> None:
         writer.close()
 
 
-async def test_to_a_unix_socket(tmp_path: Path) -> None:
-    """As the embedded Redis has one."""
+async def test_it_forwards_to_a_unix_socket(tmp_path: Path) -> None:
+    """The embedded Redis has one."""
     server = await asyncio.start_unix_server(echo, tmp_path / "a socket")
     async with server, Proxy(f"unix://{tmp_path}/a%20socket") as proxy:
         assert f"redis://127.0.0.1:{proxy.port}" == proxy.url

@@ -82,7 +82,7 @@ async def test_the_denylist_stays_incomplete_after_an_outage(
     redis_proxy.cut()
     assert await denylist.contains(["session", "token"]) is None
     assert not await denylist.is_reachable()
-    await redis_proxy.mend()
+    await redis_proxy.restore()
     assert await denylist.is_reachable()
     assert await denylist.contains(["session", "token"]) is None
     assert [False, False] == await (await complete(denylist)).contains(["session", "token"])
@@ -93,7 +93,7 @@ async def test_a_failed_add_makes_the_denylist_incomplete(redis_proxy: Proxy, pr
     denylist = await complete(Denylist(proxied_redis))
     redis_proxy.cut()
     await denylist.add({"session": 60.0})
-    await redis_proxy.mend()
+    await redis_proxy.restore()
     assert not denylist.is_complete
     assert await denylist.contains(["session", "token"]) is None
 
@@ -106,7 +106,7 @@ async def test_a_failure_while_completing_keeps_the_denylist_incomplete(
     failures = denylist.failures
     redis_proxy.cut()
     await denylist.add({"session": 60.0})
-    await redis_proxy.mend()
+    await redis_proxy.restore()
     await denylist.mark_complete(failures)
     assert not denylist.is_complete
     await denylist.mark_complete(denylist.failures)

@@ -253,7 +253,7 @@ async def test_a_revoked_session_stays_refused_when_redis_returns_without_its_en
     redis_proxy.cut()
     await proxied_process.accounts.logout(caller)
     assert not await is_accepted(proxied_process, caller)
-    await redis_proxy.mend()
+    await redis_proxy.restore()
     assert 0 == await redis.exists(PREFIX + caller.session_id)
     assert not await is_accepted(proxied_process, caller)
     await proxied_process.revocation.poll()
@@ -322,7 +322,7 @@ async def test_the_ttl_of_a_late_entry_counts_from_the_revocation(
     redis_proxy.cut()
     await proxied_process.accounts.logout(caller)
     await asyncio.sleep(0.05)
-    await redis_proxy.mend()
+    await redis_proxy.restore()
     await proxied_process.revocation.poll()
     assert ENTRY_TTL * 1000 - 5000 < await redis.pttl(PREFIX + caller.session_id) <= ENTRY_TTL * 1000 - 50
 

@@ -18,7 +18,7 @@ from service.common.errors import Forbidden, NonceReused, NotFound, Unavailable,
 from service.datastores.mongo import Mongo
 from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, wait_for_events
 from tests.conftest import Datastores
-from tests.recorded_commands import overheard
+from tests.recorded_commands import recording
 
 
 def assert_dense(messages: list[dict[str, Any]]) -> None:
@@ -160,15 +160,15 @@ async def test_batch_of_a_hundred_messages_takes_four_commands(
     datastores: Datastores,
 ) -> None:
     """Read the versions of the heads before and after inserting the messages, and later write the counters."""
-    async with overheard(datastores) as (mongo, commands):
+    async with recording(datastores) as (mongo, commands):
         process = ChatProcess(mongo.database)
         await process.create_indexes()
         conversations = [await process.group(ADA, BOB) for _ in range(10)]
         for _ in range(2):
-            commands.seen.clear()
+            commands.recorded.clear()
             await asyncio.gather(*[process.messages.submit(ADA, conversations[n % 10], f"m{n}") for n in range(100)])
             await process.messages.flush_counters()
-            assert commands.seen == [
+            assert commands.recorded == [
                 "find conversations",
                 "insert messages",
                 "find conversations",

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError
 from service.datastores import cluster as datastore
 from service.datastores.cluster import Address, Nodes
 from service.datastores.redis import REDIS_ERRORS, TAG, connect, is_cluster
-from tests.cluster import Cluster, Node, cluster, running, until
+from tests.cluster import Cluster, Node, cluster, running, wait_until
 from tests.rest import free_port
 
 KEY = f"{TAG}:test"
@@ -90,7 +90,7 @@ async def test_a_killed_node_is_found_again_when_it_is_back(nodes: Cluster, clie
     with pytest.raises(REDIS_ERRORS):
         await client.get(KEY)
     await owner.start()
-    await nodes.well()
+    await nodes.wait_until_healthy()
     await client.set(KEY, 2)
     assert b"2" == await owner.redis.get(KEY)
 
@@ -103,7 +103,7 @@ async def test_the_replica_of_a_killed_node_takes_over(tmp_path: Path) -> None:
         await redis.set(KEY, 1)
         await redis.wait(1, 5000)
         await owner.kill()
-        await until(lambda: redis.get(KEY))
+        await wait_until(lambda: redis.get(KEY))
         assert await nodes.owner(KEY) is not owner
         assert b"1" == await redis.get(KEY)
         await redis.aclose()
@@ -122,7 +122,7 @@ async def test_a_hanging_node_is_left_after_failover(tmp_path: Path) -> None:
             async with asyncio.timeout(0.5):
                 return bool(await redis.get(KEY))
 
-        await until(answers)
+        await wait_until(answers)
         await redis.aclose()
 
 
@@ -139,9 +139,9 @@ async def test_a_cluster_without_one_node_fails_until_it_is_back(nodes: Cluster,
             return True
         return False
 
-    await until(fails)
+    await wait_until(fails)
     await other.start()
-    await until(lambda: client.set(KEY, 2))
+    await wait_until(lambda: client.set(KEY, 2))
 
 
 def test_the_number_of_known_nodes_is_limited() -> None:

@@ -155,7 +155,7 @@ async def test_numbering_continues_after_an_outage(
             with pytest.raises(Unavailable):
                 await remote.log.append({"list": "a"})
             await documents.log.append({"list": "a"})
-            await proxy.mend()
+            await proxy.restore()
             assert 3 == (await remote.log.append({"list": "a"})).document["number"]
         finally:
             # Closing the client waits for the server, and the proxy in between runs on this loop.

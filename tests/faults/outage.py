@@ -33,9 +33,9 @@ async def outage(env: FaultEnvironment, name: str, how: str, proxy: Proxy) -> As
         finally:
             os.kill(pid, signal.SIGCONT)
     elif how == "silent":
-        proxy.silence()
+        proxy.blackhole()
         yield
-        await proxy.mend()
+        await proxy.restore()
     else:
         assert how == "reset"
         proxy.reset()

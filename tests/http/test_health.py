@@ -12,7 +12,7 @@ from sanic import Sanic
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect, ping
 from service.http import error_handler, health
-from tests.cluster import Node, cluster, is_well, until
+from tests.cluster import Node, cluster, is_healthy, wait_until
 from tests.rest import RestClient, free_port, serving
 
 
@@ -48,7 +48,7 @@ async def answer(client: RestClient, path: str) -> tuple[int, dict[str, object]]
 
 
 async def is_failing(node: Node) -> bool:
-    return not await is_well(node)
+    return not await is_healthy(node)
 
 
 class TestHealthz:
@@ -79,10 +79,10 @@ class TestReadyz:
             redis = connect(first.url)
             assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
             await other.kill()
-            await until(lambda: is_failing(first))
+            await wait_until(lambda: is_failing(first))
             assert 503 == (await ask("/readyz", mongo, redis))[0]
             await other.start()
-            await nodes.well()
+            await nodes.wait_until_healthy()
             assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
             await redis.aclose()
 

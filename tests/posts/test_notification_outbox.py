@@ -17,7 +17,7 @@ from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess, queued_notifications
 from tests.proxy import Proxy
-from tests.recorded_commands import overheard
+from tests.recorded_commands import recording
 
 
 async def count_pending(mongo: Mongo) -> int:
@@ -94,21 +94,21 @@ async def test_comments_and_replies_notify_their_recipients(mongo: Mongo, proces
 
 async def test_concurrent_comments_take_as_many_commands_as_one(datastores: Datastores) -> None:
     """Each kind of read and write is one command for all of them; hints and marks follow the publication."""
-    async with overheard(datastores) as (mongo, commands):
+    async with recording(datastores) as (mongo, commands):
         process = ServiceProcess(mongo.database)
         await process.create_indexes()
-        process.dispatcher.on_published(lambda event: commands.seen.append(f"publish {event.type}"))
+        process.dispatcher.on_published(lambda event: commands.recorded.append(f"publish {event.type}"))
         author, *readers = [await process.add_user() for _ in range(31)]
         post = await process.post(author)
         await process.outbox.start()
         # The first comment also reads the last numbers of post and inbox, which are not known yet.
         for count in (1, 1, 30):
-            commands.seen.clear()
+            commands.recorded.clear()
             await asyncio.gather(*[process.comment(reader, post) for reader in readers[:count]])
             async with asyncio.timeout(20):
-                while "update comments" not in commands.seen:
+                while "update comments" not in commands.recorded:
                     await asyncio.sleep(0.01)
-            recorded = list(commands.seen)
+            recorded = list(commands.recorded)
             await wait_until_none_pending(mongo)
         published = recorded.index("publish NEW_COMMENT")
         before, after = recorded[:published], recorded[published + 30 :]
@@ -137,7 +137,7 @@ async def test_comments_succeed_while_notifications_cannot_be_stored(mongo: Mong
                         await asyncio.sleep(0.02)
             assert 5 == (await process.posts.post(post)).comment_count
             assert 5 == await count_pending(mongo)
-            await proxy.mend()
+            await proxy.restore()
             await wait_until_none_pending(mongo)
             assert [5, 4, 3, 2, 1] == [item.seq for item in await notifications(process, author)]
         finally:
@@ -189,7 +189,7 @@ async def test_a_comment_does_not_wait_for_a_silent_database_to_count_it(
             ended = asyncio.Event()
 
             async def raise_counts_without_a_reply(counts: dict[ObjectId, int]) -> None:
-                proxy.silence()
+                proxy.blackhole()
                 try:
                     await raise_counts(counts)
                 finally:
@@ -202,7 +202,7 @@ async def test_a_comment_does_not_wait_for_a_silent_database_to_count_it(
         finally:
             # A reset ends the silent connection at once; the driver would wait ten seconds for a reply.
             proxy.reset()
-            await proxy.mend()
+            await proxy.restore()
             await process.close()
             # In a thread: `close` waits for the server's reply, which the proxy forwards on this event loop.
             await asyncio.to_thread(proxied.close)

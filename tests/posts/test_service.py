@@ -12,7 +12,7 @@ from service.posts.models import Comment, NewComment, NewPost
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess
-from tests.recorded_commands import overheard
+from tests.recorded_commands import recording
 
 
 async def contents(process: ServiceProcess, post_id: str, **query: int) -> tuple[list[str], int | None]:
@@ -63,13 +63,13 @@ async def test_comments_are_paged_oldest_first(process: ServiceProcess) -> None:
 
 async def test_concurrent_comments_share_the_reads_of_their_context(datastores: Datastores) -> None:
     """One read each of posts, parents and authors. An invalid comment is refused alone."""
-    async with overheard(datastores) as (mongo, commands):
+    async with recording(datastores) as (mongo, commands):
         process = ServiceProcess(mongo.database)
         await process.create_indexes()
         users = [await process.add_user() for _ in range(4)]
         posts = [await process.post(users[0]) for _ in range(2)]
         parents = [await process.comment(users[0], post) for post in posts]
-        commands.seen.clear()
+        commands.recorded.clear()
         results = await asyncio.gather(
             *[process.comment(user, posts[n % 2], parents[n % 2]) for user in users for n in range(8)],
             process.comment(users[0], new_id()),
@@ -77,8 +77,8 @@ async def test_concurrent_comments_share_the_reads_of_their_context(datastores: 
             return_exceptions=True,
         )
         assert [NotFound, ValidationFailed] == [type(result) for result in results if not isinstance(result, str)]
-        assert ["find comments", "find posts", "find users"] == sorted(commands.seen[:3])
-        assert "insert comments" == commands.seen[3]
+        assert ["find comments", "find posts", "find users"] == sorted(commands.recorded[:3])
+        assert "insert comments" == commands.recorded[3]
         await process.close()
 
 

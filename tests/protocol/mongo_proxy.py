@@ -31,12 +31,12 @@ class MongoProxy(Proxy):
         self.failed = 0
         """The number of commands that have failed."""
 
-    async def _forth(
+    async def _forward_requests(
         self,
         reader: asyncio.StreamReader,
-        to_there: asyncio.StreamWriter,
+        upstream: asyncio.StreamWriter,
         back: asyncio.StreamWriter,
-        passes: asyncio.Event,
+        flowing: asyncio.Event,
     ) -> None:
         while True:
             header = await reader.readexactly(HEADER.size)
@@ -49,8 +49,8 @@ class MongoProxy(Proxy):
                 back.write(self._error(request))
                 await back.drain()
                 continue
-            self._heed(body, back)
-            await self._pass(header + body, to_there, passes)
+            self._inspect(body, back)
+            await self._send(header + body, upstream, flowing)
 
     def _rejects(self, body: bytes) -> bool:
         if not (self.fail_writes_to or self.unresponsive) or body[4] != 0:

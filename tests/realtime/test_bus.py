@@ -214,7 +214,7 @@ async def test_round_trips_end_with_the_subscription(datastores: Datastores, mon
         async with asyncio.timeout(10):
             while bus.round_trips:
                 await asyncio.sleep(0.01)
-            await proxy.mend()
+            await proxy.restore()
             while not bus.round_trips:
                 await asyncio.sleep(0.01)
         await bus.close()
@@ -240,7 +240,7 @@ async def test_a_recovered_redis_is_used_within_a_second(
                 await asyncio.sleep(0.01)
         here.publish("greeting", {"n": 1})
         await asyncio.sleep(0.5)
-        await proxy.mend()
+        await proxy.restore()
         async with asyncio.timeout(redis_bus.RECONNECT_INTERVAL + 2):
             await gaps.wait()
             await received.wait_for(1)
@@ -257,8 +257,8 @@ async def test_a_silent_subscription_is_replaced(datastores: Datastores, monkeyp
         bus, gaps = RedisBus(redis), asyncio.Event()
         bus.on_gap(gaps.set)
         await bus.start()
-        proxy.silence()
-        await proxy.mend()
+        proxy.blackhole()
+        await proxy.restore()
         async with asyncio.timeout(10):
             while not gaps.is_set():
                 with suppress(RedisError):

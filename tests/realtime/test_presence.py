@@ -199,15 +199,17 @@ async def test_a_change_is_published_even_if_the_reply_of_redis_is_lost(
         process = Process(far, mongo)
         await process.start()
         for step in ("joins", "leaves", "joins again", "leaves again"):
-            lost, proxy.loses = proxy.lost, b"EXEC"
+            lost, proxy.drop_reply_to = proxy.dropped_replies, b"EXEC"
             if step.startswith("joins"):
                 stream = process.connect(ADA)
             else:
                 stream.close(1000, "bye")
             async with asyncio.timeout(10):
-                while proxy.lost < lost + 1 + step.endswith("again"):  # twice if redis-py repeats the command itself
+                while proxy.dropped_replies < lost + 1 + step.endswith(
+                    "again"
+                ):  # twice if redis-py repeats the command itself
                     await asyncio.sleep(0.005)
-            proxy.loses = b""
+            proxy.drop_reply_to = b""
             await other.expect_change(ADA, step.startswith("joins"))
         await process.close()
         await far.aclose()
@@ -225,11 +227,11 @@ async def test_reaping_is_repeated_if_the_reply_of_redis_is_lost(
         far = connect(proxy.url)
         process = Process(far, mongo)
         await process.bus.start()
-        proxy.loses = b"SREM"
+        proxy.drop_reply_to = b"SREM"
         with pytest.raises(REDIS_ERRORS):
             await process.store._reap(dead.bus.process_id)
         assert not await redis.exists(f"{TAG}:presence:user:{ADA}")
-        proxy.loses = b""
+        proxy.drop_reply_to = b""
         await process.store._reap(dead.bus.process_id)
         await other.expect_change(ADA, False)
         await process.bus.close()
@@ -258,7 +260,7 @@ async def test_a_process_that_could_not_send_heartbeats_is_not_reaped(
         await late.kill()
         await redis.delete(*(f"{TAG}:presence:alive:{process.bus.process_id}" for process in (first, late)))
         seconds += 60
-        await proxy.mend()
+        await proxy.restore()
         await wait_for_key(redis, f"{TAG}:presence:alive:{first.bus.process_id}")
         await wait_for_heartbeats(redis, first, 5)
         await late.store.start()

@@ -21,14 +21,14 @@ async def run(env: FaultEnvironment, *, clients: int = 40, bursts: int = 60) -> 
     async with workload.traffic(pause=0.05):
         for _ in range(bursts):
             await asyncio.sleep(env.random.uniform(0.1, MAX_INTERVAL))
-            before = proxy.lost
-            proxy.loses = env.random.choice((INSERTS, INSERTS, UPDATES))
+            before = proxy.dropped_replies
+            proxy.drop_reply_to = env.random.choice((INSERTS, INSERTS, UPDATES))
             async with asyncio.timeout(10):
-                while proxy.lost == before:
+                while proxy.dropped_replies == before:
                     await asyncio.sleep(0.01)
             await asyncio.sleep(env.random.uniform(0, MAX_INTERVAL))
-            proxy.loses = b""
+            proxy.drop_reply_to = b""
         await asyncio.sleep(1)
-    env.ledger.note("replies lost", proxy.lost)
+    env.ledger.note("replies lost", proxy.dropped_replies)
     assert not env.ledger.closes, env.ledger.closes
     await workload.verify()
