@@ -14,8 +14,9 @@ class ConnectionQueue:
     """A FIFO of encoded events, taken all at once.
 
     Invariants: `put` never blocks; durable events keep the order of their arrival; the queue never holds more than
-    `max_events` events or `max_bytes` bytes. If a durable event does not fit, queued ephemeral events are dropped
-    first. `size` is in bytes; `dropped` counts the ephemeral events that were dropped.
+    `max_events` events or `max_bytes` bytes, except for one event that is longer. If a durable event does not fit,
+    queued ephemeral events are dropped first. `size` is in bytes; `dropped` counts the ephemeral events that were
+    dropped.
     """
 
     __slots__ = ("_data", "_events", "_index_by_key", "dropped", "max_bytes", "max_events", "size")
@@ -44,7 +45,8 @@ class ConnectionQueue:
         if size > self.max_bytes or len(self._events) >= self.max_events:
             self._drop_ephemeral()
             size = self.size + len(data)
-            if not self._fits(data, 1.0):
+            # An empty queue takes an event of any size: closed instead, the connection would meet it again and again.
+            if self._events and not self._fits(data, 1.0):
                 return False
         self._events.append(event)
         self._data.append(data)

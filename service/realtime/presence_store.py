@@ -26,6 +26,8 @@ HEARTBEAT_INTERVAL = 5.0
 RETRY_INTERVAL = 1.0
 """Seconds between two attempts while Redis is unavailable, at most: a process that returns later than the others could
 be taken for dead."""
+COMPARE_INTERVAL = 60.0
+"""Seconds between two comparisons of this process's users in Redis with the registry."""
 MAX_BATCH = 500
 CLOSE_WAIT = 2.0
 """Seconds that closing waits for Redis, which may be unavailable; twice."""
@@ -50,6 +52,9 @@ class PresenceStore:
 
     A command may succeed although its reply is lost; it is then sent again, by this class or by redis-py. So
     notifications depend on what Redis has confirmed to this process, and a change may be published twice.
+
+    Redis may also take back what it has confirmed: a replica that takes over has not seen the last commands. So each
+    process compares its users in Redis with the registry, now and then and after every gap of the bus.
     """
 
     def __init__(
@@ -82,16 +87,19 @@ class PresenceStore:
         self._wake = asyncio.Event()
         self._synced = asyncio.Event()
         self._synced.set()
+        self._compare_now = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
         registry.on_user_presence_change(self._on_change)
         bus.on("presence", self._on_presence)
         bus.on_gap(self._mark_all_changed)
+        bus.on_gap(self._compare_now.set)
 
     async def start(self) -> None:
         self._last_heartbeat = self._clock()
         self.tasks = [
             asyncio.create_task(run_forever(self._reconcile, "presence_reconcile", RETRY_INTERVAL)),
             asyncio.create_task(run_forever(self._heartbeat, "presence_heartbeat", RETRY_INTERVAL)),
+            asyncio.create_task(run_forever(self._compare, "presence_compare", RETRY_INTERVAL)),
         ]
 
     async def close(self) -> None:
@@ -136,6 +144,24 @@ class PresenceStore:
 
     def _mark_all_changed(self) -> None:
         for user_id in self._registry.user_ids():
+            self._on_change(user_id)
+
+    async def _compare(self) -> None:
+        """Mark the users as changed of whom Redis and the registry disagree whether they are on this process.
+
+        A user who is changing meanwhile is marked in vain, which is harmless.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._compare_now.wait(), COMPARE_INTERVAL)
+        self._compare_now.clear()
+        stored: set[str] = set()
+        try:
+            async for user_id in self._redis.sscan_iter(self._users_of(self._bus.process_id), count=MAX_BATCH):
+                stored.add(user_id.decode())
+        except BaseException:
+            self._compare_now.set()
+            raise
+        for user_id in stored.symmetric_difference(self._registry.user_ids()):
             self._on_change(user_id)
 
     async def _reconcile(self) -> None:

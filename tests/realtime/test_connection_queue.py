@@ -86,3 +86,16 @@ def test_discarding_a_topic_leaves_the_queue_as_if_it_never_had_its_events(
             without.put(event, data)
     assert without.events() == queue.events()
     assert (len(without), without.size) == (len(queue), queue.size)
+
+
+def test_an_empty_queue_takes_an_event_of_any_size() -> None:
+    """What is stored can be delivered; behind it, the bounds hold."""
+    queue = ConnectionQueue(MAX_EVENTS, MAX_BYTES)
+    queue.put(*event(Policy.EPHEMERAL))
+    assert queue.put(*event(Policy.DURABLE, size=MAX_BYTES * 3))
+    assert len(queue) == 1
+    assert not queue.put(*event(Policy.DURABLE))
+    queue.put(*event(Policy.EPHEMERAL))
+    assert len(queue.take()) == MAX_BYTES * 3
+    assert queue.put(*event(Policy.DURABLE))
+    assert not queue.put(*event(Policy.DURABLE, size=MAX_BYTES))

@@ -417,3 +417,47 @@ async def test_a_closing_process_publishes_all_users_who_left(processes: Callabl
     await closing
     await two.expect_change(ADA, False)
     assert (await two.presence.states([ADA]))[ADA]["last_seen"]
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_a_failover_that_takes_back_a_departure_leaves_nobody_online(
+    processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch, noticed: bool
+) -> None:
+    """The replica that takes over has not seen the last commands; the bus notices a gap, or it does not."""
+    if not noticed:
+        monkeypatch.setattr("service.realtime.presence_store.COMPARE_INTERVAL", 0.05)
+    process, other = await processes(), await processes()
+    connection = process.connect(ADA)
+    await other.expect_change(ADA, True)
+    connection.close(1000, "bye")
+    await other.expect_change(ADA, False)
+    store, process_id = process.store, process.bus.process_id
+    async with asyncio.timeout(5):
+        while await redis.exists(store._users_of(process_id)):
+            await asyncio.sleep(0.01)
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.sadd(store._processes_of(ADA), process_id)
+    pipeline.sadd(store._users_of(process_id), ADA)
+    await pipeline.execute()
+    assert await are_online(other, ADA) == [True]
+    if noticed:
+        process.bus._notify_gap()
+    await other.expect_change(ADA, False)
+    assert await are_online(other, ADA) == [False]
+
+
+async def test_a_failover_that_takes_back_an_arrival_leaves_nobody_offline(
+    processes: Callable[[], Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The periodic comparison finds it, although the bus has noticed nothing."""
+    monkeypatch.setattr("service.realtime.presence_store.COMPARE_INTERVAL", 0.05)
+    process, other = await processes(), await processes()
+    process.connect(ADA)
+    await other.expect_change(ADA, True)
+    store, process_id = process.store, process.bus.process_id
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.srem(store._users_of(process_id), ADA)
+    pipeline.srem(store._processes_of(ADA), process_id)
+    await pipeline.execute()
+    await other.expect_change(ADA, True)
+    assert await are_online(other, ADA) == [True]
