@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from config.settings import Settings
 from service.accounts.denylist import Denylist
-from service.accounts.passwords import Passwords
+from service.accounts.passwords import MAX_WAITING_PER_CALLER, Passwords
 from service.accounts.profiles import ProfileService
 from service.accounts.revocation import Revocation
 from service.accounts.service import AccountService
@@ -17,6 +17,7 @@ from service.accounts.verifier import CredentialVerifier
 from service.chat import events
 from service.chat.conversation_service import ConversationService
 from service.chat.message_service import MessageService
+from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
@@ -70,14 +71,15 @@ class Services:
             refresh_ttl=settings.refresh_token_ttl,
             other_secrets=settings.jwt_secret_previous,
         )
-        self.passwords = Passwords()
+        limited = settings.rate_limits == "on"
+        self.passwords = Passwords(max_per_caller=MAX_WAITING_PER_CALLER if limited else None)
         self.tickets = Tickets(self.redis, tag)
         self.revocation = Revocation(
             stores.sessions, Denylist(self.redis, tag), self.bus, self.registry, access_ttl=ttl
         )
         self.verifier = CredentialVerifier(tokens, self.revocation, self.tickets)
         self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)
-        self.profiles = ProfileService(stores.users)
+        self.profiles = ProfileService(stores.users, self._publish_profile)
 
         self.messages = MessageService(
             stores.conversations,
@@ -98,6 +100,9 @@ class Services:
         self.posts = PostService(stores.posts, stores.comments, self.profiles, self.comment_contexts, self.outbox)
 
         self.retention = Retention(self._deletions(settings.notification_retention_days))
+
+    def _publish_profile(self, profile: Profile, version: int) -> None:
+        self.dispatcher.publish(events.profile_updated(profile, version), [profile.id])
 
     async def start(self) -> None:
         """Start everything that has a background task. `close` closes it in the reverse order."""

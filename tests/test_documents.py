@@ -256,7 +256,7 @@ STRUCTURE: Document = {
 RECEIVED = {"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"}
 SENT = {
     *("hello", "ack", "error", "pong", "new_message", "message_updated", "read", "typing", "presence", "sync", "reset"),
-    *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement"),
+    *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement", "profile_updated"),
 }
 STREAMED = {"notification", "hello", "unread_count", "reset", "token_expiring", "draining", "heartbeat"}
 

@@ -17,10 +17,19 @@ MAX_URL = 2048
 MAX_TOKEN = 4096
 """Bytes. Loa's tokens have about 300; a longer one is rejected without decoding it."""
 
+DELETED_PREFIX = "deleted_"
+"""Begins the username of a deleted user. Nobody can register such a name."""
+
 
 def _fold_username(value: object) -> object:
     """Fold ASCII only: Unicode case folding turns some letters that are not allowed into allowed ones."""
     return value.lower() if isinstance(value, str) and value.isascii() else value
+
+
+def _check_not_reserved(username: str) -> str:
+    if username.startswith(DELETED_PREFIX):
+        raise ValueError("Names of deleted users begin like this")
+    return username
 
 
 def _remove_default(schema: dict[str, Any]) -> None:
@@ -29,13 +38,19 @@ def _remove_default(schema: dict[str, Any]) -> None:
 
 
 Username = Annotated[
-    str, StringConstraints(min_length=3, max_length=32, pattern="^[a-z0-9_.]+$"), BeforeValidator(_fold_username)
+    str,
+    StringConstraints(min_length=3, max_length=32, pattern="^[a-z0-9_.]+$"),
+    BeforeValidator(_fold_username),
+    AfterValidator(_check_not_reserved),
 ]
 NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=MAX_PASSWORD), AfterValidator(check_no_nul)]
 DisplayName = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME), AfterValidator(check_name)
 ]
 Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(check_public_url)]
+
+Cursor = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern="^[a-z0-9_.]+$")]
+"""A username. It does not have to exist any more."""
 
 # Signing in only compares: an impossible username is answered like one that nobody has taken.
 AnyUsername = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), BeforeValidator(_fold_username)]
@@ -70,8 +85,11 @@ class ProfileChange(Input):
 
 
 class UserSearch(Query):
+    """`before`: a cursor, the `next` of the previous page."""
+
     query: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME)]
     limit: Annotated[int, Field(ge=1, le=50)] = 20
+    before: Cursor | None = None
 
 
 class SignedIn(BaseModel):
@@ -100,8 +118,10 @@ class Sessions(BaseModel):
 
 
 class UsersFound(BaseModel):
+    """Ordered by username. `next` is the `before` of the next page, null on the last page."""
+
     items: list[Profile]
-    next: None = None
+    next: str | None
 
 
 class Ticket(BaseModel):

@@ -3,14 +3,15 @@
 import asyncio
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
-from service.common.errors import Unavailable
+from service.accounts.fair_queue import FairQueue
+from service.accounts.password_strength import weakness
 
 Result = TypeVar("Result")
 
@@ -21,31 +22,54 @@ THREADS = 2
 """Concurrent hashes. Each takes one core and `MEMORY_COST`, and the event loop needs a core too."""
 MAX_WAITING = 256
 """About four seconds of work. A later caller would wait longer than users do."""
+MAX_WAITING_PER_CALLER = 32
+"""Of one address and purpose: half a second of work."""
+
+
+class WeakPassword(Exception):
+    """The message says why the password is refused."""
 
 
 class Passwords:
-    """Hashes and verifies passwords off the event loop. Raises Unavailable if `max_waiting` calls are in progress."""
+    """Hashes and verifies passwords off the event loop. Callers take turns; see FairQueue for what its methods raise.
+
+    `caller` identifies whom a request counts for, such as the client's address with the purpose.
+    """
 
     def __init__(
-        self, time_cost: int = TIME_COST, memory_cost: int = MEMORY_COST, max_waiting: int = MAX_WAITING
+        self,
+        time_cost: int = TIME_COST,
+        memory_cost: int = MEMORY_COST,
+        max_waiting: int = MAX_WAITING,
+        max_per_caller: int | None = None,
     ) -> None:
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_cost, parallelism=1)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="passwords")
-        self._max_waiting = max_waiting
-        self._waiting = 0
+        self._queue = FairQueue(THREADS, max_waiting, max_per_caller)
         self._decoy_hash = self._hasher.hash(secrets.token_hex())
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, caller: Hashable = None) -> str:
         """Return the encoded hash, with its salt and parameters."""
-        return await self._run(lambda: self._hasher.hash(_normalise(password)))
+        return await self._run(caller, lambda: self._hasher.hash(_normalise(password)))
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def hash_new(self, password: str, username: str, caller: Hashable = None) -> str:
+        """Return the hash of a password that a user has chosen. Raises WeakPassword."""
+
+        def check_and_hash() -> str:
+            if reason := weakness(_normalise(password), username):
+                raise WeakPassword(reason)
+            return self._hasher.hash(_normalise(password))
+
+        return await self._run(caller, check_and_hash)
+
+    async def verify(self, password_hash: str | None, password: str, caller: Hashable = None) -> bool:
         """Whether `password` matches the hash.
 
         Returns False if `password_hash` is None, after the same work as for a wrong password: the duration does not
         reveal whether the user exists.
         """
-        matches = await self._run(lambda: self._matches(password_hash or self._decoy_hash, _normalise(password)))
+        hashed = password_hash or self._decoy_hash
+        matches = await self._run(caller, lambda: self._matches(hashed, _normalise(password)))
         return matches and password_hash is not None
 
     def outdated(self, password_hash: str) -> bool:
@@ -61,14 +85,9 @@ class Passwords:
         except VerificationError:
             return False
 
-    async def _run(self, work: Callable[[], Result]) -> Result:
-        if self._waiting >= self._max_waiting:
-            raise Unavailable("Too many people are signing in at once.", retry_after=2)
-        self._waiting += 1
-        try:
+    async def _run(self, caller: Hashable, work: Callable[[], Result]) -> Result:
+        async with self._queue.turn(caller):
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-        finally:
-            self._waiting -= 1
 
 
 def _normalise(password: str) -> str:

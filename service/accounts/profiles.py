@@ -1,6 +1,6 @@
 """Public profiles: reading, changing and searching them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from service.accounts.models import ProfileChange
 from service.accounts.users import UserStore
@@ -11,8 +11,10 @@ from service.common.profiles import Profile
 class ProfileService:
     """Implements `service.common.profiles.Profiles`. All methods raise Unavailable if the database is unavailable."""
 
-    def __init__(self, users: UserStore) -> None:
+    def __init__(self, users: UserStore, on_changed: Callable[[Profile, int], None] | None = None) -> None:
+        """`on_changed(profile, version)` is called after each change; versions of one user's profile grow."""
         self._users = users
+        self._on_changed = on_changed
 
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
         return await self._users.profiles(user_ids)
@@ -35,8 +37,10 @@ class ProfileService:
         user = await self._users.change_profile(user_id, changes)
         if user is None:
             raise NotFound
+        if self._on_changed:
+            self._on_changed(user.profile, user.profile_version)
         return user.profile
 
-    async def search(self, prefix: str, limit: int) -> list[Profile]:
+    async def search(self, query: str, limit: int, after: str = "") -> tuple[list[Profile], str | None]:
         """See `UserStore.search`."""
-        return await self._users.search(prefix, limit)
+        return await self._users.search(query, limit, after)

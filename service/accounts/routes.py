@@ -146,8 +146,10 @@ def blueprint(
         responses={200: models.UsersFound},
     )
     async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
-        """Finds users whose username or display name begins with `query`, ignoring case."""
-        return json_response(models.UsersFound(items=await profiles.search(query.query, query.limit)))
+        """Finds users by their names: every word of `query` must be a prefix of some word of the display name or the
+        username. Case and accents are ignored. A leading `@` restricts the search to usernames."""
+        items, next_cursor = await profiles.search(query.query, query.limit, query.before or "")
+        return json_response(models.UsersFound(items=items, next=next_cursor))
 
     @bp.get("/users/<user_id:str>")
     @endpoint("Read a user's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))

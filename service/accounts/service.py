@@ -1,16 +1,17 @@
 """Accounts: registration, sign-in, token refresh, passwords and sessions."""
 
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import replace
 
 from service.accounts.models import Login, PasswordChange, Register, SessionView, SignedIn
-from service.accounts.passwords import Passwords
+from service.accounts.passwords import Passwords, WeakPassword
 from service.accounts.revocation import Revocation
 from service.accounts.session_tokens import RefreshTokenReused
 from service.accounts.sessions import SessionStore
 from service.accounts.tokens import ACCESS, REFRESH, TokenPair, Tokens
 from service.accounts.users import User, UserStore
-from service.common.errors import BadCredentials, NotFound, TokenRevoked, Unavailable
+from service.common.errors import BadCredentials, NotFound, RateLimited, TokenRevoked, Unavailable, ValidationFailed
 from service.common.identity import Identity
 from service.common.ids import new_id
 from service.common.profiles import Profile
@@ -36,23 +37,25 @@ class AccountService:
         self._tokens = tokens
         self._revocation = revocation
 
-    async def register(self, new: Register, user_agent: str) -> SignedIn:
-        """Create a user and sign in. Raises UsernameTaken."""
-        password_hash = await self._passwords.hash(new.password)
+    async def register(self, new: Register, user_agent: str, address: str = "") -> SignedIn:
+        """Create a user and sign in. Raises UsernameTaken, or ValidationFailed (`password`) for a common password."""
+        caller = ("register", address)
+        password_hash = await self._hash_new("password", new.password, new.username, caller)
         user = await self._users.add(new.username, new.display_name or new.username, password_hash)
         return await self._begin_session(user, user_agent)
 
-    async def login(self, given: Login, user_agent: str) -> SignedIn:
+    async def login(self, given: Login, user_agent: str, address: str = "") -> SignedIn:
         """Sign in. Raises BadCredentials, which does not reveal whether the username or the password was wrong."""
+        caller = ("login", address)
         user = await self._users.by_username(given.username)
-        matches = await self._passwords.verify(user.password_hash if user else None, given.password)
+        matches = await self._passwords.verify(user.password_hash if user else None, given.password, caller)
         if user is None or not matches:
             raise BadCredentials
         signed_in = await self._begin_session(user, user_agent)
         if self._passwords.outdated(user.password_hash):
             # If it fails, the next sign-in does it: this one has succeeded.
-            with suppress(Unavailable):
-                await self._users.rehash(user, await self._passwords.hash(given.password))
+            with suppress(Unavailable, RateLimited):
+                await self._users.rehash(user, await self._passwords.hash(given.password, caller))
         return signed_in
 
     async def refresh(self, refresh_token: str) -> SignedIn:
@@ -64,6 +67,7 @@ class AccountService:
         user = await self._users.get(used.sub)
         if user is None:
             raise TokenRevoked
+        await self._make_searchable(user)
         pair = self._tokens.issue_pair(user.id, used.sid)
         try:
             await self._sessions.refresh(used.sid, user.id, used.jti, pair)
@@ -75,16 +79,20 @@ class AccountService:
     async def logout(self, caller: Identity) -> None:
         await self._revoke_session(caller.session_id, caller.user_id, caller.token_id)
 
-    async def change_password(self, caller: Identity, change: PasswordChange, user_agent: str = "") -> SignedIn:
+    async def change_password(
+        self, caller: Identity, change: PasswordChange, user_agent: str = "", address: str = ""
+    ) -> SignedIn:
         """Change the password, revoke every other session of the caller, and replace the tokens of this one.
 
-        Connections of this session stay open. Raises BadCredentials.
+        Connections of this session stay open. Raises BadCredentials, or ValidationFailed (`new_password`) for a common
+        password.
         """
         user = await self._users.get(caller.user_id)
-        matches = await self._passwords.verify(user.password_hash if user else None, change.current_password)
+        queue = ("password", address)
+        matches = await self._passwords.verify(user.password_hash if user else None, change.current_password, queue)
         if user is None or not matches:
             raise BadCredentials("The current password is wrong.")
-        password_hash = await self._passwords.hash(change.new_password)
+        password_hash = await self._hash_new("new_password", change.new_password, user.profile.username, queue)
         # Before the change: a failure in between then leaves no other session active. And after it: a concurrent
         # sign-in with the old password may have begun one.
         await self._revoke_others(caller)
@@ -120,6 +128,13 @@ class AccountService:
         if not await self._revoke_session(session_id, caller.user_id):
             raise NotFound
 
+    async def _hash_new(self, field: str, password: str, username: str, caller: Hashable) -> str:
+        """Hash the password of `field`. Raises ValidationFailed."""
+        try:
+            return await self._passwords.hash_new(password, username, caller)
+        except WeakPassword as weak:
+            raise ValidationFailed.of(field, str(weak)) from None
+
     async def _begin_session(self, user: User, user_agent: str) -> SignedIn:
         session_id = new_id()
         pair = self._tokens.issue_pair(user.id, session_id)
@@ -130,7 +145,13 @@ class AccountService:
             await self._revoke_session(session_id, user.id)
             raise BadCredentials
         await self._revocation.announce(await self._sessions.revoke_excess(user.id, MAX_SESSIONS))
+        await self._make_searchable(latest)
         return self._signed_in(latest.profile, pair)
+
+    async def _make_searchable(self, user: User) -> None:
+        """A process of an earlier version may have created the user after `release` has prepared the database."""
+        if not user.is_searchable:
+            await self._users.make_searchable(user)
 
     async def _revoke_session(self, session_id: str, user_id: str, *token_ids: str) -> bool:
         revoked = await self._sessions.revoke(session_id, user_id)

@@ -1,28 +1,21 @@
 """The store of users: names, profiles and password hashes."""
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ASCENDING
+from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
+from service.accounts.models import DELETED_PREFIX
+from service.accounts.search_terms import query_terms, user_terms
 from service.common.errors import UsernameTaken
+from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
-from service.datastores.mongo import Collection, Database, Document, unavailable
-
-LAST_CHARACTER = "\U0010ffff"
-"""The last code point, a noncharacter: `prefix + LAST_CHARACTER` sorts after every text that begins with `prefix`."""
-
-SEARCH_INDEXES: dict[str, list[tuple[str, int]]] = {
-    "username": [("username", ASCENDING)],
-    "display_folded": [("display_folded", ASCENDING), ("_id", ASCENDING)],
-}
-"""The fields that a search reads, in this order, each with the index that it uses."""
+from service.datastores.mongo import Collection, Database, Document, unavailable, update_all
 
 ACTIVE = {"deleted_at": None}
 """Users whose deletion has begun have a `deleted_at`."""
@@ -30,15 +23,24 @@ DELETED_USER_NAME = "Deleted user"
 """The display name of a deleted user in conversations and comments of others."""
 
 PROFILE_FIELDS = {"username": True, "display_name": True, "avatar": True}
+FILLED_FROM = {"username": True, "display_name": True, "deleted_at": True}
+SEARCH_ORDER = [("username", ASCENDING)]
+BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """`password_version` counts changes of the password. A rehash of the same password does not count."""
+    """`password_version` counts changes of the password, `profile_version` those of the profile. A rehash of the same
+    password does not count.
+
+    `is_searchable` is False for a user of an earlier version who has no search terms.
+    """
 
     profile: Profile
     password_hash: str = field(repr=False)
     password_version: int = 0
+    profile_version: int = 0
+    is_searchable: bool = True
 
     @property
     def id(self) -> str:
@@ -53,8 +55,8 @@ class UserStore:
 
     async def create_indexes(self) -> None:
         async with unavailable():
-            await self._users.create_index(SEARCH_INDEXES["username"], unique=True)
-            await self._users.create_index(SEARCH_INDEXES["display_folded"])
+            await self._users.create_index("username", unique=True)
+            await self._users.create_index([("search_terms", ASCENDING), *SEARCH_ORDER])
 
     async def add(self, username: str, display_name: str, password_hash: str) -> User:
         """Store a new user. Raises UsernameTaken; the unique index decides between concurrent calls."""
@@ -62,7 +64,7 @@ class UserStore:
             "_id": ObjectId(),
             "username": username,
             "display_name": display_name,
-            "display_folded": fold(display_name),
+            "search_terms": user_terms(username, display_name),
             "avatar": None,
             "password_hash": password_hash,
             "password_version": 0,
@@ -92,7 +94,13 @@ class UserStore:
             document = await self._users.find_one({"username": username}, {"_id": True})
             if document is None:
                 return None
-            changes = {"display_name": DELETED_USER_NAME, "avatar": None, "password_hash": "", "deleted_at": now()}
+            changes: Document = {
+                "display_name": DELETED_USER_NAME,
+                "avatar": None,
+                "password_hash": "",
+                "search_terms": [],
+                "deleted_at": now(),
+            }
             await self._users.update_one(
                 {"_id": document["_id"], **ACTIVE},
                 {"$set": changes, "$unset": {"display_folded": ""}, "$inc": {"password_version": 1}},
@@ -101,17 +109,30 @@ class UserStore:
 
     async def finish_deletion(self, user_id: str) -> None:
         """Free the username. Nothing that identifies the user remains."""
-        async with unavailable():
-            await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": {"username": f"deleted_{user_id}"}})
+        username = f"{DELETED_PREFIX}{user_id}"
+        while True:
+            try:
+                async with unavailable():
+                    await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": {"username": username}})
+            except DuplicateKeyError:
+                # Earlier versions let somebody else register that name.
+                username = f"{DELETED_PREFIX}{new_id()}"
+            else:
+                return
 
     async def change_profile(self, user_id: str, changes: dict[str, Any]) -> User | None:
-        """Set these fields. Returns the changed user, or None if not found."""
+        """Set these fields. Returns the changed user, or None if not found, or if their deletion has begun."""
         if "display_name" in changes:
-            changes = {**changes, "display_folded": fold(changes["display_name"])}
+            user = await self.get(user_id)
+            if user is None:
+                return None
+            changes = {**changes, "search_terms": user_terms(user.profile.username, changes["display_name"])}
         async with unavailable():
             # Not find_one_and_update: the embedded server reads the whole collection for it.
-            await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": changes})
-        return await self.get(user_id)
+            result = await self._users.update_one(
+                {"_id": ObjectId(user_id), **ACTIVE}, {"$set": changes, "$inc": {"profile_version": 1}}
+            )
+        return await self.get(user_id) if result.matched_count else None
 
     async def change_password(self, user: User, password_hash: str) -> bool:
         """Store a new password. Returns False if the password has been changed since `user` was read."""
@@ -143,20 +164,42 @@ class UserStore:
             documents = await self._users.find({"_id": {"$in": ids}, **ACTIVE}, {"_id": True}).to_list(len(ids) or 1)
         return {str(document["_id"]) for document in documents}
 
-    async def search(self, prefix: str, limit: int) -> list[Profile]:
-        """Return at most `limit` profiles whose username or display name begins with `prefix`, ignoring case.
+    async def search(self, query: str, limit: int, after: str = "") -> tuple[list[Profile], str | None]:
+        """Return a page of the users who match `query`, ordered by username, and the `after` of the next page.
 
-        Matches by username come first, ordered by it; then matches by display name, ordered by that.
+        A user matches if every word of `query` is a prefix of some word of their display name or username, or of their
+        username if `query` begins with `@`. See `text.fold` for what is equal.
         """
-        folded = fold(prefix)
-        found: dict[str, Profile] = {}
-        for name, index in SEARCH_INDEXES.items():
-            where = {name: {"$gte": folded, "$lt": folded + LAST_CHARACTER}, **ACTIVE}
-            async with unavailable():
-                documents = await self._users.find(where, PROFILE_FIELDS).sort(index).limit(limit).to_list(limit)
-            for profile in map(_profile, documents):
-                found.setdefault(profile.id, profile)
-        return list(found.values())[:limit]
+        terms = query_terms(query)
+        if not terms:
+            return [], None
+        where: Document = {"search_terms": terms[0], "username": {"$gt": after}, **ACTIVE}
+        if terms[1:]:
+            # Only then: the embedded server uses no index for a query with `$and`.
+            where["$and"] = [{"search_terms": term} for term in terms[1:]]
+        async with unavailable():
+            cursor = self._users.find(where, PROFILE_FIELDS).sort(SEARCH_ORDER).limit(limit + 1)
+            found = [_profile(document) for document in await cursor.to_list(limit + 1)]
+        return found[:limit], found[limit - 1].username if len(found) > limit else None
+
+    async def fill_search_terms(self) -> int:
+        """Store the search terms of up to `BATCH` users who have none; return how many that were.
+
+        Users of earlier versions have none. Until then no search finds them.
+        """
+        async with unavailable():
+            documents = await self._users.find({"search_terms": None}, FILLED_FROM).limit(BATCH).to_list(BATCH)
+        if documents:
+            await update_all(self._users, [_filling(document) for document in documents])
+        return len(documents)
+
+    async def make_searchable(self, user: User) -> None:
+        """Store the search terms of a user, unless they have some."""
+        terms = user_terms(user.profile.username, user.profile.display_name)
+        async with unavailable():
+            await self._users.update_one(
+                {"_id": ObjectId(user.id), "search_terms": None, **ACTIVE}, {"$set": {"search_terms": terms}}
+            )
 
     async def _find(self, where: Document) -> User | None:
         async with unavailable():
@@ -164,9 +207,9 @@ class UserStore:
         return _user(document) if document else None
 
 
-def fold(text: str) -> str:
-    """Return the form in which names are compared: case-folded and NFKC-normalised."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+def _filling(document: Document) -> UpdateOne:
+    terms = [] if document.get("deleted_at") else user_terms(document["username"], document["display_name"])
+    return UpdateOne({"_id": document["_id"], "search_terms": None}, {"$set": {"search_terms": terms}})
 
 
 def _profile(document: Document) -> Profile:
@@ -179,4 +222,10 @@ def _profile(document: Document) -> Profile:
 
 
 def _user(document: Document) -> User:
-    return User(_profile(document), document["password_hash"], document["password_version"])
+    return User(
+        _profile(document),
+        document["password_hash"],
+        document["password_version"],
+        document.get("profile_version", 0),
+        document.get("search_terms") is not None,
+    )

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from service.chat import frames
 from service.chat.models import Conversation, Message, PresenceState
 from service.common.models import ConnectionQuery
+from service.common.profiles import Profile
 from service.edge.frames import Authenticate, Error, Ping, Pong
 from service.http.asyncapi import Channel
 from service.http.asyncapi import Message as Frame
@@ -79,6 +80,11 @@ class UserPresence(PresenceState):
 class Presence(BaseModel):
     type: Literal["presence"]
     data: UserPresence
+
+
+class ProfileUpdated(BaseModel):
+    type: Literal["profile_updated"]
+    data: Profile
 
 
 class ConversationUpdated(BaseModel):
@@ -175,6 +181,7 @@ def channel() -> Channel:
             Frame("presence", Presence, "A watched user went online or offline."),
             Frame("conversation_updated", ConversationUpdated, "A conversation was created or has changed."),
             Frame("conversation_removed", ConversationRemoved, "You are no longer a participant of the conversation."),
+            Frame("profile_updated", ProfileUpdated, "The user has changed their own profile, in one of their tabs."),
             Frame("sync", Sync, "The missed messages of one conversation."),
             Frame("reset", Reset, "Events may have been missed: send `sync`."),
             Frame("token_expiring", TokenExpiring, "The token expires within a minute: send `authenticate`."),

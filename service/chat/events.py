@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from service.common.profiles import Profile
 from service.realtime.event import Event, Policy
 
 CHANNEL = "chat"
@@ -45,6 +46,13 @@ def conversation_removed(conversation_id: str, version: int) -> Event:
     """`version` is the first one without the recipient."""
     body = {"conversation_id": conversation_id}
     return Event("conversation_removed", body, channel=CHANNEL, topic=TOPIC + conversation_id, version=version)
+
+
+def profile_updated(profile: Profile, version: int) -> Event:
+    """To the user's own connections: the profile was changed in one of their tabs."""
+    body = {"data": profile.model_dump()}
+    key = f"profile:{profile.id}"
+    return Event("profile_updated", body, channel=CHANNEL, policy=Policy.LATEST, key=key, version=version)
 
 
 def sync(conversation_id: str, catch_up: dict[str, Any]) -> Event:

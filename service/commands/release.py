@@ -16,7 +16,10 @@ async def release(mongodb_uri: str) -> None:
     try:
         mongo = Mongo(mongodb_uri)
         try:
-            await Stores.build(mongo.database).create_indexes()
+            stores = Stores.build(mongo.database)
+            await stores.create_indexes()
+            while await stores.users.fill_search_terms():
+                pass
         finally:
             mongo.close()
     except Unavailable as error:

@@ -14,7 +14,7 @@ def test_a_username_is_lowercased_before_validation() -> None:
     assert "an.nguyen_2" == Register.model_validate(GOOD | {"username": "An.NGUYEN_2"}).username
 
 
-@pytest.mark.parametrize("username", ["abc", "a" * 32, "0.9", "___"])
+@pytest.mark.parametrize("username", ["abc", "a" * 32, "0.9", "___", "deleted", "a_deleted_"])
 def test_a_username_within_its_bounds_is_accepted(username: str) -> None:
     """3 to 32 characters of a-z, 0-9, _ and . are allowed."""
     assert username == Register.model_validate(GOOD | {"username": username}).username
@@ -22,7 +22,23 @@ def test_a_username_within_its_bounds_is_accepted(username: str) -> None:
 
 @pytest.mark.parametrize(
     "username",
-    ["ab", "a" * 33, "", "an nguyen", "an-nguyen", "an@x.vn", "ánh", "\u212aim", "abc\n", "abc\0", "\ud800abc", " abc"],
+    [
+        "ab",
+        "a" * 33,
+        "",
+        "deleted_",
+        "DELETED_x",
+        "deleted_" + "0" * 24,
+        "an nguyen",
+        "an-nguyen",
+        "an@x.vn",
+        "ánh",
+        "\u212aim",
+        "abc\n",
+        "abc\0",
+        "\ud800abc",
+        " abc",
+    ],
 )
 def test_a_username_with_other_characters_is_rejected(username: str) -> None:
     """Among them the Kelvin sign, which Unicode case folding turns into a `k`."""

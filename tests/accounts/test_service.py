@@ -329,7 +329,7 @@ async def test_a_sign_in_that_verified_the_old_password_is_refused_after_the_cha
     """The password is changed between its verification and the beginning of the session."""
     verify = process.passwords.verify
 
-    async def verify_then_change(password_hash: str | None, password: str) -> bool:
+    async def verify_then_change(password_hash: str | None, password: str, _: object) -> bool:
         matches = await verify(password_hash, password)
         monkeypatch.undo()
         await process.accounts.change_password(caller, CHANGE)

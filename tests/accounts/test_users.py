@@ -5,20 +5,25 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from service.accounts.models import ProfileChange
+from config.settings import Settings
+from service.accounts import users
+from service.accounts.models import Login, ProfileChange, SignedIn
 from service.accounts.users import User
+from service.commands.release import release
 from service.common.errors import NotFound, Unavailable, UsernameTaken
 from service.common.ids import new_id
 from service.datastores.mongo import Mongo
 from tests.accounts.accounts_process import AccountsProcess, build_process
+from tests.accounts.conftest import PASSWORD, USERNAME
 
 
 async def add(process: AccountsProcess, username: str, display_name: str | None = None) -> str:
     return (await process.users.add(username, display_name or username, "a hash")).id
 
 
-async def names(process: AccountsProcess, prefix: str, limit: int = 20) -> list[str]:
-    return [profile.username for profile in await process.profiles.search(prefix, limit)]
+async def names(process: AccountsProcess, query: str, limit: int = 20) -> list[str]:
+    profiles, _ = await process.profiles.search(query, limit)
+    return [profile.username for profile in profiles]
 
 
 async def test_concurrent_adds_of_one_username_succeed_once(process: AccountsProcess) -> None:
@@ -70,31 +75,41 @@ async def test_a_change_keeps_omitted_fields(process: AccountsProcess) -> None:
     assert "Ánh" == (await process.profiles.profile(an)).display_name
 
 
-async def test_a_search_matches_prefixes_of_username_and_display_name(process: AccountsProcess) -> None:
-    """It ignores case, lists matches by username first, and lists no user twice."""
+async def test_a_search_matches_prefixes_of_words(process: AccountsProcess) -> None:
+    """It ignores case, accents and strokes, and lists matches by username."""
     await add(process, "zoe", "Anders")
-    await add(process, "xuan", "ANNA")
-    await add(process, "anna", "Anna")
-    await add(process, "ann", "Zoe")
-    await add(process, "banh", "Bánh mì an")
-    assert ["ann", "anna", "zoe", "xuan"] == await names(process, "aN")
-    assert ["ann", "anna", "zoe"] == await names(process, "aN", 3)
-    assert ["ann", "anna", "xuan"] == await names(process, "ann")
-    assert ["banh"] == await names(process, "bÁNH")
-    assert [] == await names(process, "nn")
+    await add(process, "xuan", "ĐỨC ANNA")
+    await add(process, "ann_b.c", "Zoë")
+    assert ["ann_b.c", "xuan", "zoe"] == await names(process, "aN")
+    assert ["ann_b.c", "xuan"] == await names(process, "aN", 2)
+    assert ["ann_b.c", "xuan"] == await names(process, "ann")
+    assert ["xuan"] == await names(process, "anna duc") == await names(process, "Đức") == await names(process, "an d")
+    assert ["ann_b.c"] == await names(process, "ann_b") == await names(process, "b") == await names(process, "c ann")
+    assert ["ann_b.c", "zoe"] == await names(process, "zoe")
+    assert ["zoe"] == await names(process, "@zoe")
+    assert ["ann_b.c"] == await names(process, "@an")
+    assert [] == await names(process, "nn") == await names(process, "anna zoe") == await names(process, "@duc")
 
 
-async def test_a_search_is_limited_and_deterministic(process: AccountsProcess) -> None:
+async def test_a_search_returns_pages(process: AccountsProcess) -> None:
+    """Each user is on one page, also if the user that the cursor names is gone."""
     for number in range(12):
         await add(process, f"an{number:02}", "Same Name")
-    assert ["an00", "an01", "an02"] == await names(process, "an", 3)
-    assert await names(process, "same", 5) == await names(process, "SAME", 5)
-    assert 12 == len(await names(process, "same", 50))
+    assert [f"an{number:02}" for number in range(12)] == await names(process, "same", 50)
+    first, cursor = await process.profiles.search("same", 5)
+    assert cursor == "an04"
+    deleted = await process.users.begin_deletion("an04")
+    assert deleted
+    await process.users.finish_deletion(deleted)
+    second, cursor = await process.profiles.search("same", 5, cursor)
+    third, end = await process.profiles.search("same", 5, cursor or "")
+    assert end is None
+    assert [f"an{number:02}" for number in range(12)] == [profile.username for profile in (*first, *second, *third)]
 
 
-@pytest.mark.parametrize("query", [".*", "^a", "$", "a|b", "\\", "{$gt: ''}", "\0", "\U0010ffff"])
+@pytest.mark.parametrize("query", [".*", "^", "$", "|", "\\", "{$gt: ''}", "\0", "\U0010ffff", "@", "👍"])
 async def test_a_search_query_is_plain_text(process: AccountsProcess, query: str) -> None:
-    """Patterns and operators have no meaning."""
+    """Patterns and operators have no meaning, and without a word nobody is found."""
     await add(process, "an")
     assert [] == await names(process, query)
 
@@ -103,7 +118,7 @@ async def test_a_search_finds_the_new_display_name_and_not_the_old_one(process: 
     an = await add(process, "an", "Bình")
     await process.profiles.change_profile(an, ProfileChange(display_name="Dũng"))
     assert [] == await names(process, "bì")
-    assert ["an"] == await names(process, "dũ")
+    assert ["an"] == await names(process, "dũ") == await names(process, "an")
 
 
 async def test_a_search_compares_normalised_characters(process: AccountsProcess) -> None:
@@ -111,6 +126,63 @@ async def test_a_search_compares_normalised_characters(process: AccountsProcess)
     await add(process, "an", "Bi\u0300nh")
     assert ["an"] == await names(process, "b\u00ec")
     assert ["an"] == await names(process, "\uff22\u00ec")
+
+
+async def test_users_of_earlier_versions_become_searchable(
+    process: AccountsProcess, mongo: Mongo, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `release`, in batches, or when they sign in."""
+    monkeypatch.setattr(users, "BATCH", 5)
+    for number in range(12):
+        await add(process, f"an{number:02}", f"Hương {number}")
+    await process.users.begin_deletion("an11")
+    await mongo.database["users"].update_many({}, {"$unset": {"search_terms": ""}})
+    assert [] == await names(process, "huong")
+    user = await process.users.by_username("an00")
+    assert user
+    assert not user.is_searchable
+    await process.users.make_searchable(user)
+    assert ["an00"] == await names(process, "huong")
+    assert settings.mongodb_uri
+    await release(settings.mongodb_uri)
+    assert 0 == await process.users.fill_search_terms()
+    assert [f"an{number:02}" for number in range(11)] == await names(process, "huong")
+
+
+async def test_a_user_becomes_searchable_at_the_next_sign_in_or_refresh(
+    process: AccountsProcess, mongo: Mongo, signed_in: SignedIn
+) -> None:
+    """Someone may have registered with a process of an earlier version after `release` had run."""
+    for sign_in in (
+        lambda: process.accounts.refresh(signed_in.refresh_token),
+        lambda: process.accounts.login(Login(username=USERNAME, password=PASSWORD), ""),
+    ):
+        await mongo.database["users"].update_one({}, {"$unset": {"search_terms": ""}})
+        assert [] == await names(process, USERNAME)
+        await sign_in()
+        assert [USERNAME] == await names(process, USERNAME)
+
+
+async def test_deletion_frees_the_username_although_somebody_has_taken_its_replacement(
+    process: AccountsProcess,
+) -> None:
+    """Earlier versions let anyone register as `deleted_…`."""
+    gone = await add(process, "gone")
+    await add(process, f"deleted_{gone}", "A squatter")
+    for _ in range(2):
+        assert gone == await process.users.begin_deletion("gone") or await process.users.get(gone)
+        await process.users.finish_deletion(gone)
+    assert (await process.profiles.profile(gone)).username.startswith("deleted_")
+    await add(process, "gone")
+
+
+async def test_a_profile_change_does_not_undo_a_deletion(process: AccountsProcess) -> None:
+    """The user's tokens may be valid for a moment longer."""
+    gone = await add(process, "gone")
+    await process.users.begin_deletion("gone")
+    with pytest.raises(NotFound):
+        await process.profiles.change_profile(gone, ProfileChange(display_name="Still here"))
+    assert "Deleted user" == (await process.profiles.profile(gone)).display_name
 
 
 async def test_methods_raise_unavailable_without_the_database(no_mongo: Mongo, redis: Redis) -> None:

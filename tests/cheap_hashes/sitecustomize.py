@@ -23,7 +23,8 @@ class Finder:
 
         def exec_module(module):
             original(module)
-            module.Passwords.__init__.__defaults__ = (TIME_COST, MEMORY_COST, module.MAX_WAITING)
+            build = module.Passwords.__init__
+            build.__defaults__ = (TIME_COST, MEMORY_COST, *build.__defaults__[2:])
 
         spec.loader.exec_module = exec_module
         return spec

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bson import ObjectId
 
+from service.accounts.search_terms import user_terms
 from service.accounts.tokens import ACCESS, Tokens
 from service.common.times import now
 from service.datastores.mongo import Mongo
@@ -41,7 +42,7 @@ async def create_users(mongodb_uri: str, secret: str, count: int) -> list[User]:
                     "_id": ObjectId(user.id),
                     "username": user.username,
                     "display_name": user.username,
-                    "display_folded": user.username,
+                    "search_terms": user_terms(user.username, user.username),
                     "avatar": None,
                     "password_hash": "",
                     "password_version": 0,

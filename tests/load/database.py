@@ -15,8 +15,8 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from config.settings import Settings
+from service.accounts.search_terms import user_terms
 from service.accounts.tokens import ACCESS, Tokens
-from service.accounts.users import fold
 from service.chat.conversation_store import CounterUpdate
 from service.common.times import now
 from service.datastores.data_directory import DataDirectory
@@ -131,7 +131,7 @@ class LoadDatabase:
                         "_id": user_id,
                         "username": name,
                         "display_name": name,
-                        "display_folded": fold(name),
+                        "search_terms": user_terms(name, name),
                         "avatar": None,
                         "password_hash": "",
                         "password_version": 0,

@@ -1,5 +1,7 @@
 """Profiles: changing, reading, searching."""
 
+from uuid import uuid4
+
 import pytest
 
 from tests.protocol.clients import NO_ID, Clients
@@ -62,10 +64,82 @@ async def test_users_are_found_by_the_start_of_their_name_in_any_case(clients: C
     assert {"anna.search_1", "anna.search_2"} == {person["username"] for person in found}
     assert 1 == len((await anna.get("/users", query="anna.search_", limit=1))["items"])
     assert anna.profile in (await anna.get("/users", query="ANNA.SEARCH"))["items"]
-    for pattern in (".*", "a.*a", "^anna", "anna.search[_]", "(a+)+$", "$where", "ann\\w"):
+    for pattern in (".*", "a.*q", "^nna", "anna.searc[_h]", "(x+)+$", "$where", "ann\\w", "{'$gt': ''}"):
         assert [] == [
             person for person in (await anna.get("/users", query=pattern))["items"] if "search" in person["username"]
         ], "what one types is text, not a pattern"
+
+
+async def test_a_change_of_profile_reaches_the_users_other_tabs(any_clients: Clients) -> None:
+    """And nobody else."""
+    anna, ben = await any_clients.users(2)
+    await anna.start_conversation(ben)
+    tabs, stranger = [await anna.chat_socket() for _ in range(3)], await ben.chat_socket()
+    changed = await anna.patch("/users/me", {"display_name": "Ánna"})
+    for tab in tabs:
+        assert {"type": "profile_updated", "data": changed} == await tab.event("profile_updated")
+    await anna.patch("/users/me", {})
+    await ben.patch("/users/me", {"display_name": "Ben"})
+    assert ben.id == (await stranger.event("profile_updated"))["data"]["id"]
+    for socket in (*tabs, stranger):
+        await socket.flush()
+        assert 1 == [event["type"] for event in socket.received].count("profile_updated")
+
+
+async def test_search_ignores_case_accents_and_the_order_of_words(clients: Clients) -> None:
+    """Every word of the query is a prefix of some word of the display name or the username."""
+    tag = uuid4().hex[:12]
+    me = await clients.user()
+    await clients.user(f"h.{tag}", display_name=f"Trần Thị Hương {tag}")
+    await clients.user(f"d.{tag}", display_name=f"Nguyễn Đức-Anh {tag}")
+    await clients.user(f"z.{tag}", display_name=f"Zoë {tag}")
+    for query, found in [
+        ("huong", "h"),
+        ("HƯƠNG", "h"),
+        ("huo tra", "h"),
+        ("Thị Trần", "h"),
+        ("nguyen duc anh", "d"),
+        ("nguyễn đức anh", "d"),
+        ("đuc", "d"),
+        ("zoe", "z"),
+        ("ZOE\u0308", "z"),
+        ("", "dhz"),
+        ("uong", ""),
+        ("huong anh", ""),
+    ]:
+        items = (await me.get("/users", query=f"{query} {tag}"))["items"]
+        assert [f"{letter}.{tag}" for letter in found] == [item["username"] for item in items], query
+
+
+async def test_search_for_usernames(clients: Clients) -> None:
+    """A leading @ restricts the search to usernames."""
+    tag = uuid4().hex[:12]
+    me, anna = await clients.user(), await clients.user(f"anna_{tag}.x", display_name=f"Binh{tag}")
+    other = await clients.user(f"binh{tag}", display_name=f"Anna {tag}")
+
+    async def search(query: str) -> list[str]:
+        return [item["id"] for item in (await me.get("/users", query=query))["items"]]
+
+    assert [anna.id, other.id] == await search(f"anna {tag}")
+    assert [anna.id] == await search(f"@anna_{tag}") == await search(f"@anna {tag}") == await search(f"@X {tag}")
+    assert [anna.id, other.id] == await search(f"binh{tag}")
+    assert [other.id] == await search(f"@binh{tag}") == await search(f" @BINH{tag}")
+    assert [] == await search("@") == await search("!?") == await search("@ @")
+
+
+async def test_search_pages_survive_the_user_that_the_cursor_names(clients: Clients) -> None:
+    """Each match is on one page, whatever appears and changes between the pages."""
+    tag = uuid4().hex[:12]
+    me = await clients.user()
+    everyone = [await clients.user(f"p{n}.{tag}", display_name=f"Page {tag}") for n in range(7)]
+    page = await me.get("/users", query=tag, limit=3)
+    assert [person.id for person in everyone[:3]] == [item["id"] for item in page["items"]]
+    await everyone[2].patch("/users/me", {"display_name": "Another"})
+    await clients.user(f"p0a.{tag}")
+    rest = [item["id"] async for item in me.pages("/users", "before", query=tag, limit=3, before=page["next"])]
+    assert [person.id for person in everyone[3:]] == rest
+    for before in ("A", "a b", "{}", "\0", "x" * 65):
+        await me.expect_error(422, "validation_failed", "GET", "/users", params={"query": tag, "before": before})
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": -1}, {"limit": "ten"}, {"limit": 10**9}, {"surprise": 1}])

@@ -5,6 +5,9 @@ import { errorText, t } from "./i18n.js";
 
 let fieldCount = 0;
 
+/** What the server alone refuses about the value of a field. */
+const COMMON_PASSWORD = { password: "refused.common_password", new_password: "refused.common_password" };
+
 /** A labelled input. Its error message is `invalid.<name>`. */
 export class Field {
   element;
@@ -86,7 +89,7 @@ export function createForm(fields, submitLabel, submit, children = []) {
     const invalid = (error.errors ?? [])
       .map((fieldError) => fields.find((field) => field.name === fieldError.field))
       .filter(Boolean);
-    for (const field of invalid) field.setError(t(`invalid.${field.name}`));
+    for (const field of invalid) field.setError(t(COMMON_PASSWORD[field.name] ?? `invalid.${field.name}`));
     if (invalid.length > 0) invalid[0].input.focus();
     else setText(errorLine, errorText(error));
   }
