@@ -92,6 +92,16 @@ class ConversationAnnouncer:
         self._retries.add(conversation_id)
         self._wake.set()
 
+    async def announce_if_marked(self, conversation_id: ObjectId) -> None:
+        """Publish the conversation if it has a change that may not have been published. Raises Unavailable."""
+        try:
+            document = await self._conversations.find(conversation_id)
+            if document is not None and UNANNOUNCED in document:
+                await self._announce(document)
+        except BaseException:
+            self.retry(conversation_id)
+            raise
+
     async def _announce(self, document: Document) -> None:
         conversation_id: ObjectId = document["_id"]
         for _ in range(MAX_LOOKS):
@@ -130,14 +140,14 @@ class ConversationAnnouncer:
 
     async def _step(self) -> None:
         moment = self._clock()
-        if self._retries:
-            await self._announce_stored(list(self._retries))
-        elif self._announced and moment >= self._marking_due:
+        if self._announced and moment >= self._marking_due:
             await self._mark_announced()
         elif moment >= self._recovery_due:
             # Jitter, so that several processes rarely recover the same conversations at the same time.
             self._recovery_due = moment + random.uniform(0.75, 1.25) * RECOVERY_INTERVAL  # noqa: S311
             await self._recover()
+        elif self._retries:
+            await self._announce_stored(list(self._retries))
         else:
             self._wake.clear()
             due = min(self._recovery_due, self._marking_due) if self._announced else self._recovery_due
@@ -146,22 +156,26 @@ class ConversationAnnouncer:
 
     async def _recover(self) -> None:
         found = await self._conversations.unannounced(now() - RECOVERY_AGE, RECOVERY_BATCH)
-        await self._announce_stored(found)
-        await self._mark_announced()
+        try:
+            await self._announce_stored(found)
+        finally:
+            await self._mark_announced()
         if len(found) == RECOVERY_BATCH:
             self._recovery_due = self._clock()
 
     async def _announce_stored(self, conversation_ids: Collection[ObjectId]) -> None:
-        """Announce those of the conversations that are marked. One that fails does not hold up the others."""
+        """Announce those of the conversations that are marked. One that fails does not hold up the others.
+
+        Raises the last failure; Unavailable at once, because the others would fail in the same way.
+        """
         failure: Exception | None = None
         for conversation_id in conversation_ids:
             try:
-                document = await self._conversations.find(conversation_id)
                 self._retries.discard(conversation_id)
-                if document is not None and UNANNOUNCED in document:
-                    await self._announce(document)
+                await self.announce_if_marked(conversation_id)
+            except Unavailable:
+                raise
             except Exception as error:
-                self._retries.add(conversation_id)
                 failure = error
         if failure:
             raise failure

@@ -157,7 +157,7 @@ class ConversationService:
             changed = await self._conversations.remove_participant(ObjectId(conversation_id), user, member)
         if changed is None:
             # Perhaps this request is repeated, because the first one was stored and could not be announced.
-            self._announcer.retry(ObjectId(conversation_id))
+            await self._announcer.announce_if_marked(ObjectId(conversation_id))
             document = await self._conversations.get(ObjectId(conversation_id), user)
             if document["kind"] == "group" and member not in document["participants"]:
                 raise NotFound

@@ -184,6 +184,6 @@ async def test_conversation_that_cannot_be_announced_does_not_hold_up_the_others
     for group in groups:
         announcer.retry(ObjectId(group))
     with pytest.raises(RuntimeError):
-        await announcer._step()
+        await announcer._announce_stored(list(announcer._retries))
     assert {event["conversation_id"] for event in received(listener)} == {groups[0], groups[2]}
     assert announcer._retries == {ObjectId(groups[1])}
