@@ -15,6 +15,7 @@ from service.chat.conversation_store import (
     UNANNOUNCED,
     UNANNOUNCED_REMOVALS,
     ConversationStore,
+    is_listed,
     read_of,
     seq_of,
     version_of,
@@ -128,6 +129,9 @@ class ConversationAnnouncer:
         if conversation is not None:
             by_read_mark: dict[int, list[str]] = {}
             for member in participants:
+                if not is_listed(document, member):
+                    # They learn of it with the first message.
+                    continue
                 by_read_mark.setdefault(read_of(document, member), []).append(str(member))
             for read, members in by_read_mark.items():
                 unread = max(0, seq_of(document) - read)

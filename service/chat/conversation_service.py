@@ -2,18 +2,28 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
 
 from service.chat import events
 from service.chat.conversation_announcer import ConversationAnnouncer
-from service.chat.conversation_store import UNANNOUNCED, ConversationStore, activity_of, owner_of, read_of, seq_of
+from service.chat.conversation_store import (
+    UNANNOUNCED,
+    ConversationStore,
+    activity_of,
+    is_listed,
+    owner_of,
+    read_of,
+    seq_of,
+)
 from service.chat.counter_reader import CounterReader
 from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
+from service.common.cursor import CursorFormat
 from service.common.errors import Forbidden, NotFound, ValidationFailed
+from service.common.page_size import fitting
 from service.common.profiles import Profile, Profiles
 from service.common.times import iso
 from service.datastores.batcher import Batcher
@@ -28,7 +38,10 @@ HELLO_BATCH = 32
 """Users in one read. On the embedded server twice as many take three times as long."""
 TYPING_EXPIRES_IN = 5
 """Seconds."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_LIST_READS = 20
+"""Reads for one page of the list. Only a user with many empty direct conversations started by others needs a second."""
+
+CURSORS = CursorFormat("conversations", datetime, ObjectId)
 
 
 class ConversationService:
@@ -92,14 +105,38 @@ class ConversationService:
     async def page(self, user_id: str, limit: int, before: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """Return a page of conversations, the most recently active first, and the cursor of the next page.
 
-        Raises ValidationFailed (`before`), Unavailable.
+        A direct conversation that somebody else started is not listed before it has a message. Raises ValidationFailed
+        (`before`), Unavailable.
         """
-        cursor = _parse_cursor(before) if before is not None else None
+        cursor = CURSORS.parse(before) if before is not None else None
         await self._flush_counters()
-        documents = await self._conversations.page(ObjectId(user_id), limit + 1, cursor)
-        more = len(documents) > limit
-        documents = documents[:limit]
-        return await self._as_json(documents, user_id), _cursor(documents[-1]) if more else None
+        rows, end = await self._read_list(ObjectId(user_id), limit + 1, cursor)
+        items = await self._as_json([document for _, document in rows[:limit]], user_id)
+        count = fitting(items)
+        if count < len(rows):
+            end = rows[count - 1][0]
+        return items[:count], CURSORS.encode(end) if end else None
+
+    async def _read_list(
+        self, user_id: ObjectId, wanted: int, before: tuple[datetime, ObjectId] | None
+    ) -> tuple[list[tuple[tuple[datetime, ObjectId], Document]], tuple[datetime, ObjectId] | None]:
+        """Return `wanted` rows of the list behind `before`, each with its sort key, and where reading has ended.
+
+        Fewer rows are the last ones if the latter is None.
+        """
+        rows: list[tuple[tuple[datetime, ObjectId], Document]] = []
+        for _ in range(MAX_LIST_READS):
+            documents = await self._conversations.page(user_id, wanted, before)
+            # Taken before the refresh, which moves conversations with new messages to where this page does not begin.
+            keys = [activity_of(document) for document in documents]
+            await self._counter_reader.refresh(documents)
+            rows += [row for row in zip(keys, documents, strict=True) if is_listed(row[1], user_id)]
+            if len(documents) < wanted:
+                return rows[:wanted], None
+            before = keys[-1]
+            if len(rows) >= wanted:
+                break
+        return rows[:wanted], before
 
     async def heads_for_hello(self, user_id: str) -> list[dict[str, Any]]:
         """Return the heads of the most recently active conversations; their events are delivered in order from there.
@@ -285,17 +322,3 @@ def _conversation_json(
         "last_read_seq": read,
         "unread_count": max(0, seq_of(document) - read),
     }
-
-
-def _cursor(document: Document) -> str:
-    milliseconds = round((document["last_activity"] - EPOCH).total_seconds() * 1000)
-    return f"{milliseconds}-{document['_id']}"
-
-
-def _parse_cursor(cursor: str) -> tuple[datetime, ObjectId]:
-    milliseconds, _, conversation_id = cursor.partition("-")
-    if not (milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) <= 14):
-        raise ValidationFailed.of("before", "This is not a cursor of this list.")
-    if not ObjectId.is_valid(conversation_id):
-        raise ValidationFailed.of("before", "This is not a cursor of this list.")
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC), ObjectId(conversation_id)

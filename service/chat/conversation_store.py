@@ -15,8 +15,6 @@ from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 
-MAX_CURSOR_TIES = 50
-"""Conversations whose last activity may be in the same millisecond as a cursor: read in addition, and filtered out."""
 MAX_SHARED_READ = 2000
 """Conversations read at once for several users. If they have more, each user's are read alone, limited by the
 database."""
@@ -168,19 +166,27 @@ class ConversationStore:
         before: tuple[datetime, ObjectId] | None = None,
         fields: dict[str, Any] | None = None,
     ) -> list[Document]:
-        """Return the `limit` most recently active conversations of `user_id`, after the cursor `before` if given."""
-        wanted: Document = {"participants": user_id}
-        if before:
-            wanted["last_activity"] = {"$lte": before[0]}
+        """Return the `limit` most recently active conversations of `user_id`, or of those behind the sort key `before`.
+
+        The sort key is that of `activity_of`. Raises Unavailable.
+        """
+        if before is None:
+            return await self._most_recent({"participants": user_id}, limit, fields)
+        moment, conversation_id = before
+        # Any number of conversations may have their last activity in the same millisecond: those are read first. One
+        # read with an `$or` would not use the index on the embedded server.
+        same_moment = {"participants": user_id, "last_activity": moment, "_id": {"$lt": conversation_id}}
+        found = await self._most_recent(same_moment, limit, fields)
+        if len(found) < limit:
+            earlier = {"participants": user_id, "last_activity": {"$lt": moment}}
+            found += await self._most_recent(earlier, limit - len(found), fields)
+        return found
+
+    async def _most_recent(self, where: Document, limit: int, fields: dict[str, Any] | None) -> list[Document]:
         order = [("last_activity", DESCENDING), ("_id", DESCENDING)]
-        read_limit = limit + MAX_CURSOR_TIES if before else limit
         async with unavailable():
-            found: list[Document] = (
-                await self._collection.find(wanted, fields).sort(order).limit(read_limit).to_list(read_limit)
-            )
-        if before:
-            found = [document for document in found if activity_of(document) < before]
-        return found[:limit]
+            found: list[Document] = await self._collection.find(where, fields).sort(order).limit(limit).to_list(limit)
+        return found
 
     async def recent(self, user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
         """Return the counters of each user's `limit` most recently active conversations; with one read if they are not
@@ -417,6 +423,11 @@ def owner_of(conversation: Document) -> ObjectId:
 def activity_of(conversation: Document) -> tuple[datetime, ObjectId]:
     """Return the sort key of a user's list of conversations, in which the greatest comes first."""
     return conversation["last_activity"], conversation["_id"]
+
+
+def is_listed(conversation: Document, user_id: ObjectId) -> bool:
+    """Return whether the conversation is in the user's list: nobody has to see what others have opened and not used."""
+    return conversation["kind"] != "direct" or seq_of(conversation) > 0 or conversation["owner_id"] == user_id
 
 
 def seq_of(conversation: Document) -> int:

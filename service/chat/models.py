@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, RootModel, StringConstraints
 
 from service.common.content import Content, Nonce, check_name
+from service.common.cursor import Cursor
 from service.common.ids import Id
 from service.common.models import Input, Query
 from service.common.profiles import Profile
@@ -49,8 +50,10 @@ class ReadMark(Input):
 
 
 class ConversationsQuery(Query):
+    """`before`: the `next` of the previous page."""
+
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 30
-    before: str | None = None
+    before: Cursor | None = None
 
 
 class MessagesQuery(Query):
@@ -101,6 +104,9 @@ class Conversation(BaseModel):
 
 
 class ConversationPage(BaseModel):
+    """`next` is the `before` of the next page, null on the last page. Long conversations come in pages of fewer than
+    `limit`. A conversation that becomes active between two pages moves to the front of the list."""
+
     items: list[Conversation]
     next: str | None
 

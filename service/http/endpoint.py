@@ -4,13 +4,11 @@ The models that validate a request are those of the OpenAPI document, so the two
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
 from types import EllipsisType
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
-from sanic import HTTPResponse, Request
-from sanic.exceptions import MethodNotAllowed
+from sanic import HTTPResponse
 from sanic_ext import validate
 
 from service.common import errors as domain
@@ -91,7 +89,7 @@ def connection(
     """Decorate `handler(request, *, [query])`, whose response is a socket or event stream.
 
     The handler authenticates itself (`Authentication.authenticate_connection`), because a socket reports an
-    authentication error in its close frame. HEAD is refused: there are no headers without opening the connection.
+    authentication error in its close frame.
     """
     raised = {*errors, domain.Unavailable, domain.RateLimited, domain.TooLarge}
     if query:
@@ -104,15 +102,8 @@ def connection(
 
     def decorate(handler: F) -> F:
         checked: Any = reads_query(handler, query) if query else handler
-
-        @wraps(checked)
-        async def connect(request: Request, *args: Any, **kwargs: Any) -> Any:
-            if request.method != "GET":
-                raise MethodNotAllowed(method=request.method, allowed_methods=["GET"])
-            return await checked(request, *args, **kwargs)
-
-        connect.operation = operation  # type: ignore[attr-defined]
-        return connect  # type: ignore[return-value]
+        checked.operation = operation
+        return checked  # type: ignore[no-any-return]
 
     return decorate
 

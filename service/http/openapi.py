@@ -54,6 +54,12 @@ class Operation(NamedTuple):
     kind: Literal["json", "websocket", "event-stream"] = "json"
 
 
+def is_connection(handler: Any) -> bool:
+    """Return whether `handler` opens a socket or an event stream."""
+    operation: Operation | None = getattr(handler, "operation", None)
+    return operation is not None and operation.kind != "json"
+
+
 def blueprint() -> Blueprint:
     bp = Blueprint("openapi", url_prefix="/docs")
 

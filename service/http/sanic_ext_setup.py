@@ -8,6 +8,8 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic_ext import Config
 from sanic_ext.extensions.http.extension import HTTPExtension
 
+from service.http.openapi import is_connection
+
 PREFLIGHT_MAX_AGE = 600
 """Seconds for which a browser may cache a preflight response; the browsers' own limits begin at ten minutes."""
 
@@ -32,6 +34,8 @@ def install(app: Sanic[Any, Any], allowed_origins: Sequence[str]) -> None:
 def add_head_and_options(app: Sanic[Any, Any]) -> None:
     """Answer HEAD wherever there is a GET, and OPTIONS everywhere. Call it after the last route.
 
+    A socket or stream has no HEAD: there are no headers without opening the connection.
+
     sanic-ext adds what is missing when the server starts, and Sanic then finalizes its signals again for each route,
     which takes a sixth of the start of a worker.
     """
@@ -39,7 +43,7 @@ def add_head_and_options(app: Sanic[Any, Any]) -> None:
         add = partial(app.add_route, uri=group.uri, strict_slashes=group.strict, unquote=group.unquote)
         methods = sorted(group.methods)
         for route in group:
-            if "GET" in route.methods and "HEAD" not in methods:
+            if "GET" in route.methods and "HEAD" not in methods and not is_connection(route.handler):
                 add(partial(route.handler), methods=["HEAD"], name=f"{route.name}_head")
                 methods.append("HEAD")
         add(partial(_options, [*methods, "OPTIONS"]), methods=["OPTIONS"], name=f"{group[0].name}_options")

@@ -10,6 +10,7 @@ from bson import ObjectId
 from service.common.text import cut
 from service.common.times import now
 from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.numbered_ranges import descending
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
 from service.notifications.models import NotificationRequest
@@ -69,6 +70,14 @@ class NotificationStore:
         """Return the notifications numbered `first` to `last`, ascending. Raises Unavailable."""
         return await self._numbered(user_id, {"$gte": first, "$lte": last}, last - first + 1)
 
+    async def newest(self, user_id: str, below: int, limit: int) -> list[Document]:
+        """Return the `limit` notifications with the highest numbers below `below`, descending. Raises Unavailable."""
+
+        async def read(low: int, high: int, limit: int) -> list[Document]:
+            return await self._numbered(user_id, {"$gte": low, "$lte": high}, limit)
+
+        return await descending(read, "seq", below, limit)
+
     async def numbered(self, user_id: str, seqs: Collection[int]) -> list[Document]:
         """Return the notifications with these numbers, ascending. Raises Unavailable."""
         return await self._numbered(user_id, {"$in": list(seqs)}, len(seqs))
@@ -117,5 +126,7 @@ class NotificationStore:
         if limit <= 0:
             return []
         async with unavailable():
-            found = await self._notifications.find({"user_id": ObjectId(user_id), "seq": seq}).to_list(limit)
+            found = (
+                await self._notifications.find({"user_id": ObjectId(user_id), "seq": seq}).limit(limit).to_list(limit)
+            )
         return sorted(found, key=lambda document: int(document["seq"]))

@@ -90,16 +90,19 @@ class NotificationService:
         inbox = await self.inbox(user_id)
         top = min(before or inbox.last_seq + 1, inbox.last_seq + 1)
         if unread:
-            seqs = inbox.newest_unread(top, limit + 1)
-            found = await self._store.numbered(user_id, seqs[:limit])
-            more = len(seqs) > limit
+            found = await self._newest_unread(user_id, inbox, top, limit + 1)
         else:
-            first = max(1, top - limit)
-            found = await self._store.between(user_id, first, top - 1)
-            more = first > 1
-        items = await self._with_senders(found, inbox)
-        items.reverse()
-        return NotificationPage(items=items, next=items[-1].seq if more and items else None)
+            found = await self._store.newest(user_id, top, limit + 1)
+        items = await self._with_senders(found[:limit], inbox)
+        return NotificationPage(items=items, next=items[-1].seq if len(found) > limit else None)
+
+    async def _newest_unread(self, user_id: str, inbox: Inbox, below: int, limit: int) -> list[Document]:
+        found: list[Document] = []
+        # Some of the numbers may belong to notifications that have been deleted.
+        while len(found) < limit and (seqs := inbox.newest_unread(below, limit)):
+            found += reversed(await self._store.numbered(user_id, seqs))
+            below = seqs[-1]
+        return found[:limit]
 
     async def unread_count(self, user_id: str) -> int:
         """Return the number of unread notifications."""

@@ -10,6 +10,7 @@ from bson import ObjectId
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.numbered_ranges import ascending
 from service.datastores.scan import scan
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.posts.models import NewComment
@@ -73,12 +74,18 @@ class CommentStore:
             document["nonce"] = comment.nonce
         return self._append.append(document)
 
-    async def after(self, post_id: str, number: int, limit: int) -> list[Document]:
-        """Return up to `limit` comments of the post after `number`, ascending. Raises Unavailable."""
-        where = {"post_id": ObjectId(post_id), "number": {"$gt": number, "$lte": number + limit}}
-        async with unavailable():
-            found = await self._comments.find(where).to_list(limit)
-        return sorted(found, key=lambda document: int(document["number"]))
+    async def after(self, post_id: str, number: int, last: int, limit: int) -> list[Document]:
+        """Return up to `limit` comments of the post after `number`, ascending; `last` is a number that it has reached.
+
+        Raises Unavailable.
+        """
+
+        async def read(low: int, high: int, limit: int) -> list[Document]:
+            where = {"post_id": ObjectId(post_id), "number": {"$gte": low, "$lte": high}}
+            async with unavailable():
+                return await self._comments.find(where).limit(limit).to_list(limit)
+
+        return await ascending(read, "number", number, last, limit)
 
     async def parents(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, Parent]:
         """Return those of the comments that exist. Raises Unavailable."""

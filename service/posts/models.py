@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from service.common.content import Content, Nonce
+from service.common.cursor import Cursor
 from service.common.ids import Id
 from service.common.models import Input, Query
 from service.common.profiles import Profile
@@ -33,10 +34,11 @@ class Post(BaseModel):
 
 
 class PostPage(BaseModel):
-    """Newest first. `next` is the `before` of the next page, null on the last page."""
+    """Newest first. `next` is the `before` of the next page, null on the last page. Long posts come in pages of fewer
+    than `limit`."""
 
     items: list[Post]
-    next: Id | None
+    next: str | None
 
 
 class Comment(BaseModel):
@@ -49,7 +51,8 @@ class Comment(BaseModel):
 
 
 class CommentPage(BaseModel):
-    """Oldest first. `next` is the `after` of the next page, null on the last page."""
+    """Oldest first. `next` is the `after` of the next page, null on the last page. Long comments come in pages of fewer
+    than `limit`."""
 
     items: list[Comment]
     next: int | None
@@ -59,7 +62,7 @@ class PostQuery(Query):
     """`before`: a cursor, the `next` of the previous page."""
 
     limit: int = Field(30, ge=1, le=100)
-    before: Id | None = None
+    before: Cursor | None = None
 
 
 class CommentQuery(Query):

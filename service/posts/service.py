@@ -1,8 +1,13 @@
 """Posts and comments: publishing, listing and commenting."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
-from service.common.errors import NonceReused, NotFound, ValidationFailed
+from bson import ObjectId
+
+from service.common.cursor import CursorFormat
+from service.common.errors import NonceReused, NotFound
+from service.common.page_size import fitting
 from service.common.profiles import Profile, Profiles, profile_of
 from service.common.times import now
 from service.datastores.mongo import Document
@@ -11,6 +16,8 @@ from service.posts.comment_store import CommentStore
 from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.post_store import PostStore
+
+CURSORS = CursorFormat("posts", datetime, ObjectId)
 
 
 class PostService:
@@ -42,15 +49,14 @@ class PostService:
         return _post(document, await self._authors([document]))
 
     async def page(self, *, limit: int, before: str | None) -> PostPage:
-        """Return the latest posts before the post `before`. Raises ValidationFailed if it does not exist."""
-        cursor = None
-        if before is not None and (cursor := await self._posts.post(before)) is None:
-            raise ValidationFailed.of("before", "Not the cursor of a page.")
-        found = await self._posts.latest(limit + 1, cursor, now())
-        documents = found[:limit]
-        profiles = await self._authors(documents)
-        items = [_post(document, profiles) for document in documents]
-        return PostPage(items=items, next=items[-1].id if len(found) > limit else None)
+        """Return the latest posts behind the cursor `before`, or of all. Raises ValidationFailed if it is none."""
+        key = CURSORS.parse(before) if before is not None else None
+        found = await self._posts.latest(limit + 1, key, now())
+        profiles = await self._authors(found[:limit])
+        items = [_post(document, profiles) for document in found[:limit]]
+        count = fitting(items)
+        last = found[count - 1] if count < len(found) else None
+        return PostPage(items=items[:count], next=CURSORS.encode((last["created_at"], last["_id"])) if last else None)
 
     async def comment(self, author_id: str, post_id: str, new: NewComment) -> tuple[Comment, bool]:
         """Store a comment and enqueue its notifications. Returns it and True.
@@ -69,14 +75,12 @@ class PostService:
 
     async def comments(self, post_id: str, *, limit: int, after: int) -> CommentPage:
         """Return the post's comments after the cursor `after`, oldest first. Raises NotFound."""
-        await self._existing(post_id)
-        found = await self._comments.after(post_id, after, limit + 1)
-        documents = found[:limit]
-        profiles = await self._authors(documents)
-        return CommentPage(
-            items=[_comment(document, _author(document, profiles)) for document in documents],
-            next=documents[-1]["number"] if len(found) > limit else None,
-        )
+        post = await self._existing(post_id)
+        found = await self._comments.after(post_id, after, post["comment_count"], limit + 1)
+        profiles = await self._authors(found[:limit])
+        items = [_comment(document, _author(document, profiles)) for document in found[:limit]]
+        count = fitting(items)
+        return CommentPage(items=items[:count], next=found[count - 1]["number"] if count < len(found) else None)
 
     async def _existing(self, post_id: str) -> Document:
         document = await self._posts.post(post_id)

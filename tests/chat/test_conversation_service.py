@@ -241,3 +241,56 @@ async def test_interrupted_ownership_transfer_leaves_an_owner(process: ChatProce
         await process.conversations.remove_participant(CAY, group, BOB)
     await process.conversations.remove_participant(BOB, group, CAY)
     assert (await process.conversations.get(BOB, group))["participant_ids"] == [BOB]
+
+
+async def test_a_direct_conversation_is_listed_for_the_other_once_it_has_a_message(process: ChatProcess) -> None:
+    """Whoever opens one sees it at once, on every device; the other one is not bothered with an empty one."""
+    mine, other = process.listen(ADA), process.listen(BOB)
+    direct = await process.conversation(ADA, BOB)
+    group = await process.group(ADA, BOB)
+
+    async def listed(user: str) -> list[str]:
+        items, _ = await process.conversations.page(user, 10, None)
+        return sorted(item["id"] for item in items)
+
+    assert [sorted([direct, group]), [group]] == [await listed(ADA), await listed(BOB)]
+    told = [[event["conversation_id"] for event in received(who, "conversation_updated")] for who in (mine, other)]
+    assert [[direct, group], [group]] == told
+    # It is the conversation of both all the same.
+    assert direct == (await process.conversations.get(BOB, direct))["id"] == await process.conversation(BOB, ADA)
+    await process.messages.send(ADA, direct, "hi")
+    assert [sorted([direct, group])] * 2 == [await listed(ADA), await listed(BOB)]
+
+
+async def test_empty_conversations_that_others_started_take_no_place_in_the_list(process: ChatProcess) -> None:
+    """Pages are full, and the last one has no cursor, however many are left out between."""
+    groups = []
+    for number in range(6):
+        groups.append(await process.group(ADA, BOB))
+        for other in range(4):
+            await process.conversation(f"{number}{other}" * 12, BOB)
+    seen: list[str] = []
+    cursor, pages = None, 0
+    while True:
+        items, cursor = await process.conversations.page(BOB, 2, cursor)
+        assert 2 == len(items)
+        seen += [item["id"] for item in items]
+        pages += 1
+        if cursor is None or pages == 3:
+            break
+    assert groups[::-1] == seen
+
+
+async def test_the_cursor_is_where_the_list_was_read(
+    process: ChatProcess, start_process: Callable[..., ChatProcess]
+) -> None:
+    """Not where a conversation stands that another process has just written to: the next page would repeat others."""
+    groups = [await process.group(ADA, BOB) for _ in range(6)]
+    # Stored, and not counted yet.
+    monkey = process.conversation_store.apply_counters
+    process.conversation_store.apply_counters = lambda updates: asyncio.sleep(0)  # type: ignore[method-assign]
+    await process.messages.send(ADA, groups[3], "new")
+    first, cursor = await process.conversations.page(BOB, 3, None)
+    second, _ = await process.conversations.page(BOB, 3, cursor)
+    process.conversation_store.apply_counters = monkey  # type: ignore[method-assign]
+    assert groups[::-1] == [item["id"] for item in first + second]

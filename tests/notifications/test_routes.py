@@ -42,7 +42,19 @@ async def test_notifications_are_listed_in_pages(client: RestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "limit=x", "before=0", "before=-1", f"before={2**63}", "unread=perhaps", "page=2"]
+    "query",
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "limit=",
+        "before=",
+        "before=0",
+        "before=-1",
+        f"before={2**63}",
+        "unread=perhaps",
+        "page=2",
+    ],
 )
 async def test_an_invalid_query_is_rejected(client: RestClient, query: str) -> None:
     user = await ApiUser.register(client)

@@ -62,9 +62,11 @@ async def test_an_invalid_comment_is_rejected(client: RestClient, fields: dict[s
     assert [] == (await author.call("get", f"/posts/{post}/comments", 200))["items"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "before=x", "before=0123456789abcdef01234567", "after=1"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=", "before=", "before", "before=x", f"before={new_id()}", "after=1", "y="]
+)
 async def test_an_invalid_query_is_rejected(client: RestClient, query: str) -> None:
-    """Values out of bounds, invalid cursors and unknown parameters."""
+    """Values out of bounds, invalid and empty cursors and unknown parameters."""
     author = await ApiUser.register(client)
     await author.post()
     await author.call("get", f"/posts?{query}", 422)

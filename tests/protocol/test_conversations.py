@@ -108,7 +108,7 @@ async def test_pages_of_the_list_have_no_overlap_and_no_gap(clients: Clients) ->
     for limit in (1, 3, 7, 30):
         listed = [item["id"] async for item in anna.pages("/conversations", "before", limit=limit)]
         assert made[::-1] == listed
-    for cursor in ("garbage", "{}", "0", "x" * 500, "null"):
+    for cursor in ("", "garbage", "{}", "0", "x" * 500, "null", made[0], f"1700000000000-{made[0]}"):
         assert 422 == (await anna.call("GET", "/conversations", params={"before": cursor})).status_code, cursor
 
 

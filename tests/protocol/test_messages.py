@@ -222,7 +222,19 @@ async def test_after_rev_returns_the_messages_changed_later(anna: User, ben: Use
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=-1", "limit=100000", "limit=x", "before=x", "before=0.5", "after_rev=-1", "surprise=1"]
+    "query",
+    [
+        "limit=0",
+        "limit=-1",
+        "limit=100000",
+        "limit=x",
+        "before=",
+        "before=x",
+        "before=0.5",
+        "after_rev=",
+        "after_rev=-1",
+        "surprise=1",
+    ],
 )
 async def test_invalid_and_unknown_query_parameters_are_rejected(anna: User, direct: str, query: str) -> None:
     await anna.expect_error(422, "validation_failed", "GET", f"/conversations/{direct}/messages?{query}")

@@ -37,7 +37,8 @@ async def test_posts_are_paged_newest_first_while_others_are_created(clients: Cl
                 await anna.create_post()
         assert mine[::-1] == [id_ for id_ in listed if id_ in mine]
         assert len(listed) == len(set(listed))
-    await anna.expect_error(422, "validation_failed", "GET", "/posts", params={"before": "garbage"})
+    for cursor in ("", "garbage", NO_ID):
+        await anna.expect_error(422, "validation_failed", "GET", "/posts", params={"before": cursor})
     await anna.expect_error(422, "validation_failed", "GET", "/posts", params={"limit": 0})
 
 
