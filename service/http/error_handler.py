@@ -41,7 +41,7 @@ def handle(request: Request, exception: BaseException) -> HTTPResponse:
         code = reason.lower().replace(" ", "_").replace("-", "_")
         # Not the exception's own message: it quotes the request.
         body, headers = problem(error.status_code, code, f"{reason}."), dict(error.headers)
-        if isinstance(error, MethodNotAllowed) and "Allow" not in headers:
+        if isinstance(error, MethodNotAllowed):
             headers["Allow"] = _allowed_methods(request)
     else:
         if spec_for(error) is INTERNAL_ERROR:
@@ -75,7 +75,10 @@ def _translate(error: BaseException) -> BaseException:
 
 
 def _allowed_methods(request: Request) -> str:
-    """Return the methods of the resource (RFC 9110, 15.5.6). Sanic knows them only for paths without parameters."""
+    """Return the methods of the resource (RFC 9110, 15.5.6).
+
+    Sanic's own list has HEAD for resources that refuse it, and there is none for paths with parameters.
+    """
     allowed = []
     for method in HTTP_METHODS:
         with suppress(SanicException):

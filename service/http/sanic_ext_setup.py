@@ -20,6 +20,8 @@ def install(app: Sanic[Any, Any], allowed_origins: Sequence[str]) -> None:
     Credentials are not allowed in CORS: a token is in a header or in the URL, never in a cookie that a browser adds.
     """
     config = Config(
+        # See `add_head_and_options`.
+        http_auto_head=False,
         cors=bool(allowed_origins),
         cors_origins=list(allowed_origins),
         cors_allow_headers="authorization,content-type,last-event-id,x-request-id",
@@ -36,8 +38,8 @@ def add_head_and_options(app: Sanic[Any, Any]) -> None:
 
     A socket or stream has no HEAD: there are no headers without opening the connection.
 
-    sanic-ext adds what is missing when the server starts, and Sanic then finalizes its signals again for each route,
-    which takes a sixth of the start of a worker.
+    sanic-ext would add both when the server starts, HEAD for sockets and streams too, and Sanic would then finalize its
+    signals again for each route, which takes a sixth of the start of a worker.
     """
     for group in list(app.router.groups.values()):
         add = partial(app.add_route, uri=group.uri, strict_slashes=group.strict, unquote=group.unquote)

@@ -141,6 +141,7 @@ def build(
 
     app.blueprint(bp)
     app.blueprint(openapi.blueprint())
+    sanic_ext_setup.add_head_and_options(app)
     return app
 
 

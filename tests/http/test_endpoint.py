@@ -77,7 +77,7 @@ class TestConnection:
     async def test_rejects_head(self, client: RestClient) -> None:
         """It would open the connection for nothing."""
         response = await client.head("/api/v1/parcels/stream?token=good")
-        assert (405, "GET") == (response.status_code, response.headers["allow"])
+        assert (405, "GET, OPTIONS") == (response.status_code, response.headers["allow"])
 
 
 class TestBody:
