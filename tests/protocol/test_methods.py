@@ -41,10 +41,10 @@ async def test_an_unsupported_method_gets_405_with_the_allowed_ones(clients: Cli
     assert body["code"] == "method_not_allowed"
     allowed = {name.strip() for name in answer.headers["Allow"].split(",")}
     # Exactly those that are answered in another way, by OPTIONS too.
-    options = await world.http.request("OPTIONS", API + path)
+    options = await clients.http.request("OPTIONS", API + path)
     assert allowed == set(options.headers["Allow"].split(","))
     for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        other = await world.http.request(name, API + path)
+        other = await clients.http.request(name, API + path)
         assert (name in allowed) == (405 != other.status_code), name
 
 
