@@ -120,7 +120,7 @@ async def test_new_conversation_of_a_killed_process_is_announced(start_process: 
     """A group and a direct conversation."""
     dying, living = start_process(), start_process()
     await dying.conversation_store.create_group(ObjectId(ADA), [ObjectId(BOB)], "A group")
-    await dying.conversation_store.create_direct(ObjectId(ADA), ObjectId(BOB))
+    await dying.conversation_store.create_direct(ObjectId(BOB), ObjectId(ADA))
     listener = living.listen(BOB)
     await make_old(living)
     await living.conversations._announcer._recover()
@@ -143,8 +143,8 @@ async def test_repeated_request_announces_the_first_one(start_process: Callable[
     with pytest.raises(NotFound):
         await living.conversations.remove_participant(ADA, group, BOB)
     await wait_for_events(removed, "conversation_removed")
-    direct, _ = await store.create_direct(ObjectId(ADA), ObjectId(BOB))
-    await living.conversations.create(ADA, [BOB], None)
+    direct, _ = await store.create_direct(ObjectId(BOB), ObjectId(ADA))
+    await living.conversations.create(BOB, [ADA], None)
     assert [event["conversation_id"] for event in received(removed, "conversation_updated")] == [str(direct["_id"])]
 
 
