@@ -51,6 +51,11 @@ def _origin(text: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS.get(parts.scheme) else "")
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether the bytes of `text`, from the environment or the command line, were UTF-8."""
+    return not any("\udc80" <= character <= "\udcff" for character in text)
+
+
 class SettingsError(Exception):
     """A variable has an invalid value. The message is one line that names the variable."""
 
@@ -191,6 +196,10 @@ class Settings(BaseSettings):
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read the settings from `os.environ`. Raises SettingsError."""
+        for field in cls.model_fields:
+            name = field.upper()
+            if not is_utf8(os.environ.get(name, "")):
+                raise SettingsError(f"{name}: is not valid UTF-8")
         try:
             return cls()
         except ValidationError as error:

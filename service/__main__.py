@@ -7,9 +7,10 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from config.settings import Settings, SettingsError
+from config.settings import Settings, SettingsError, is_utf8
 
 INVALID_SETTINGS = 2
+INVALID_ARGUMENT = 2
 INTERRUPTED = 128 + signal.SIGINT
 
 ENVIRONMENT = """\
@@ -37,6 +38,9 @@ settings, from the environment (all optional):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 1 for a failure, 2 for an invalid setting or argument."""
     command = parser().parse_args(arguments)
+    for name in ("text", "username"):
+        if not is_utf8(getattr(command, name, "")):
+            return fail(f"the {name} is not valid UTF-8", INVALID_ARGUMENT)
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
@@ -45,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "announce":
             return announce(settings, command.text)
         case "delete-user":
+            if not command.yes and sys.stdin.isatty() and not confirm(command.username):
+                return fail("nothing was deleted")
             return delete_user(settings, command.username)
         case "release":
             return release(settings)
@@ -63,16 +69,26 @@ def parser() -> argparse.ArgumentParser:
         epilog=ENVIRONMENT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     announcing = commands.add_parser("announce", help="send an announcement to every connected user")
     announcing.add_argument("text", help="1 to 1000 characters")
     deleting = commands.add_parser("delete-user", help="delete a user with all of their data")
     deleting.add_argument("username")
+    deleting.add_argument("--yes", action="store_true", help="do not ask on a terminal whether to delete the user")
     commands.add_parser("release", help="prepare the database at MONGODB_URI; safe to repeat")
     serving = commands.add_parser("worker")  # for the supervisor: without help, so that it is not listed
     serving.add_argument("listener", type=int)
     serving.add_argument("control", type=int)
     return parser
+
+
+def confirm(username: str) -> bool:
+    """Ask on the terminal whether to delete the user; return whether the answer is yes."""
+    try:
+        answer = input(f"Delete {username!r} with all of their data? This cannot be undone. [yes/no] ")
+    except EOFError:
+        return False
+    return answer.strip().lower() == "yes"
 
 
 def announce(settings: Settings, text: str) -> int:

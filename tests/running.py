@@ -96,7 +96,7 @@ class Server:
     @property
     def datastores(self) -> list[int]:
         """The pids of its embedded servers."""
-        return self._running("-m secantus") + self._running("valkey-server")
+        return self._running("embedded_mongo.py") + self._running("valkey-server")
 
     def _running(self, mark: str) -> list[int]:
         return [child.pid for child in descendants(self.pid) if mark in child.command]

@@ -51,13 +51,12 @@ class SessionStore:
         self._clock = clock
 
     async def create_indexes(self) -> None:
-        async with unavailable():
-            await self._sessions.create_index("expires_at", expireAfterSeconds=0)
-            await self._sessions.create_index(
-                [("user_id", ASCENDING), ("revoked_at", ASCENDING), ("last_used_at", DESCENDING)]
-            )
-            for name in ("revoked_at", "tokens_ended_at"):
-                await self._sessions.create_index(name, partialFilterExpression={name: {"$exists": True}})
+        await self._sessions.create_index("expires_at", expireAfterSeconds=0)
+        await self._sessions.create_index(
+            [("user_id", ASCENDING), ("revoked_at", ASCENDING), ("last_used_at", DESCENDING)]
+        )
+        for name in ("revoked_at", "tokens_ended_at"):
+            await self._sessions.create_index(name, partialFilterExpression={name: {"$exists": True}})
 
     async def add(self, session_id: str, user_id: str, pair: TokenPair, user_agent: str) -> None:
         """Store a new session with its first pair of tokens."""

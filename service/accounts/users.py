@@ -54,9 +54,8 @@ class UserStore:
         self._users: Collection = database["users"]
 
     async def create_indexes(self) -> None:
-        async with unavailable():
-            await self._users.create_index("username", unique=True)
-            await self._users.create_index([("search_terms", ASCENDING), *SEARCH_ORDER])
+        await self._users.create_index("username", unique=True)
+        await self._users.create_index([("search_terms", ASCENDING), *SEARCH_ORDER])
 
     async def add(self, username: str, display_name: str, password_hash: str) -> User:
         """Store a new user. Raises UsernameTaken; the unique index decides between concurrent calls."""

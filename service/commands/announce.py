@@ -1,9 +1,13 @@
 """`python -m service announce`: sends an announcement from the operator to every connected user."""
 
+from redis.asyncio import Redis
+
 from config.settings import Settings
 from service.chat.events import announcement
+from service.common.text import has_visible
 from service.datastores.data_directory import DataDirectory
-from service.datastores.redis import REDIS_ERRORS, connect
+from service.datastores.reason import reason
+from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
@@ -21,22 +25,36 @@ async def announce(settings: Settings, text: str) -> int:
     text = text.strip()
     if not 1 <= len(text) <= MAX_CHARACTERS:
         raise CannotAnnounce(f"an announcement has 1 to {MAX_CHARACTERS} characters, and this one {len(text)}")
+    if not has_visible(text):
+        raise CannotAnnounce("the announcement contains nothing visible")
     url = settings.redis_url or DataDirectory(settings.data_dir).read("redis.url")
     if not url:
         raise CannotAnnounce(f"DATA_DIR: no Loa is running in {settings.data_dir}, and REDIS_URL is not set")
-    redis = connect(url, settings.redis_tag)
+    variable = "REDIS_URL" if settings.redis_url else "DATA_DIR"
     try:
-        bus = RedisBus(redis, settings.redis_tag)
-        listeners = await bus.subscriber_count()
-        if not listeners:
-            raise CannotAnnounce("no Loa is listening to this Redis")
-        dispatcher = Dispatcher(bus, Registry(TimerWheel()))
-        await bus.start()
-        dispatcher.publish(announcement(text), None)
-        await bus.close()
-        return listeners
-    except REDIS_ERRORS as error:
-        variable = "REDIS_URL" if settings.redis_url else "DATA_DIR"
-        raise CannotAnnounce(f"{variable}: Redis cannot be reached ({type(error).__name__})") from error
-    finally:
-        await redis.aclose()
+        redis = connect(url, settings.redis_tag)
+        try:
+            listeners = await _send(redis, settings.redis_tag, text)
+        finally:
+            await redis.aclose()
+    except (*REDIS_ERRORS, InvalidRedisURL) as error:
+        raise CannotAnnounce(f"{variable}: Redis cannot be used: {reason(error, url)}") from error
+    if not listeners:
+        raise CannotAnnounce("no Loa is listening to this Redis")
+    return listeners
+
+
+async def _send(redis: "Redis", tag: str, text: str) -> int:
+    """Publish the announcement if a worker listens. Returns the number of those. Raises one of REDIS_ERRORS."""
+    bus = RedisBus(redis, tag)
+    listeners = await bus.subscriber_count()
+    if listeners:
+        try:
+            # A task that still runs would keep the command from ending.
+            await bus.start()
+            Dispatcher(bus, Registry(TimerWheel())).publish(announcement(text), None)
+        finally:
+            await bus.close()
+        if bus.outbox_size:
+            raise CannotAnnounce("Redis does not accept the announcement; the log says why")
+    return listeners

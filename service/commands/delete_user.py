@@ -5,7 +5,7 @@ import time
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConfigurationError, PyMongoError
 from redis.asyncio import Redis
 
 from config.settings import Settings
@@ -20,7 +20,8 @@ from service.common.errors import Unavailable
 from service.common.times import now
 from service.datastores.data_directory import DataDirectory
 from service.datastores.mongo import Mongo
-from service.datastores.redis import REDIS_ERRORS, connect, ping
+from service.datastores.reason import reason
+from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect, ping
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
@@ -67,7 +68,12 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
             f"DATA_DIR: no Loa is running in {settings.data_dir}, and MONGODB_URI or REDIS_URL is not set"
         )
     tag = settings.redis_tag
-    mongo, redis = Mongo(uri), connect(url, tag)
+    try:
+        mongo, redis = Mongo(uri), connect(url, tag)
+    except ConfigurationError as error:
+        raise CannotDelete(f"MONGODB_URI: the database cannot be used: {reason(error, uri)}") from error
+    except InvalidRedisURL as error:
+        raise CannotDelete(f"REDIS_URL: Redis cannot be used: {error}") from error
     bus = RedisBus(redis, tag)
     try:
         # Without Redis, the connections of others would not be notified of the deletions.
@@ -80,11 +86,12 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
             await deletion.close()
             await bus.close()
     except REDIS_ERRORS as error:
-        raise CannotDelete(f"Redis cannot be reached ({type(error).__name__}); run it again") from error
+        raise CannotDelete(f"Redis cannot be used: {reason(error, url)}; run it again") from error
     except PyMongoError as error:
-        raise CannotDelete(f"MongoDB refuses it ({type(error).__name__}); run it again") from error
+        raise CannotDelete(f"the database cannot be used: {reason(error, uri)}; run it again") from error
     except Unavailable as error:
-        raise CannotDelete(f"{error} Run it again") from error
+        why = reason(error.__cause__, uri) if error.__cause__ else str(error)
+        raise CannotDelete(f"the database cannot be used: {why}; run it again") from error
     finally:
         await redis.aclose()
         mongo.close()

@@ -1,30 +1,34 @@
 """`python -m service release`: prepares the database before new processes start. Does not import Sanic."""
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from service.common.errors import Unavailable
+from service.datastores.index_requests import IndexRequests
 from service.datastores.mongo import Mongo
+from service.datastores.reason import reason
 from service.stores import Stores
 
 
 class CannotRelease(Exception):
-    """The database cannot be reached, or rejects a command. The message says why, in one line."""
+    """The database cannot be reached, or cannot do what the service needs. The message says why, in one line."""
 
 
 async def release(mongodb_uri: str) -> None:
-    """Create the indexes of every collection. Idempotent. Raises CannotRelease."""
+    """Create the indexes of every collection, and check that they are there. Idempotent. Raises CannotRelease."""
+    requests = IndexRequests()
     try:
-        mongo = Mongo(mongodb_uri)
+        mongo = Mongo(mongodb_uri, [requests])
         try:
             stores = Stores.build(mongo.database)
             await stores.create_indexes()
             while await stores.users.fill_search_terms():
                 pass
+            ignored = await requests.ignored(mongo.database)
         finally:
             mongo.close()
-    except Unavailable as error:
-        raise CannotRelease(str(error)) from error
-    except (PyMongoError, ValueError) as error:
-        # Only the error's name: its text may quote a part of the URI that contains the password.
-        reason = (getattr(error, "details", None) or {}).get("codeName") or type(error).__name__
-        raise CannotRelease(f"the database cannot be used: {reason}") from error
+    except (PyMongoError, ValueError, Unavailable) as error:
+        cause = error.__cause__ if isinstance(error, Unavailable) and error.__cause__ else error
+        problem = "reached" if isinstance(cause, ConnectionFailure) else "used"
+        raise CannotRelease(f"the database cannot be {problem}: {reason(cause, mongodb_uri)}") from error
+    if ignored:
+        raise CannotRelease(f"the database cannot be used: it ignores {ignored}")

@@ -170,14 +170,10 @@ class Child(ABC):
         self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(timeout):
-                await self._stopped(self._process)
+                await self._process.wait()
         except TimeoutError:
             self.kill()
             await self._process.wait()
-
-    async def _stopped(self, process: Process) -> None:
-        """Wait for the end of `process`, which has been sent SIGTERM."""
-        await process.wait()
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)

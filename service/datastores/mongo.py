@@ -13,6 +13,7 @@ from pymongo.errors import (
     ConnectionFailure,
     DuplicateKeyError,
     ExecutionTimeout,
+    InvalidURI,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -42,18 +43,22 @@ class Mongo:
     """
 
     def __init__(self, uri: str, listeners: Sequence[CommandListener] = ()) -> None:
-        self._client: Any = AsyncIOMotorClient(
-            uri,
-            tz_aware=True,
-            appname="loa",
-            serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
-            connectTimeoutMS=SELECTION_TIMEOUT_MS,
-            socketTimeoutMS=SOCKET_TIMEOUT_MS,
-            maxPoolSize=POOL_SIZE,
-            waitQueueTimeoutMS=SELECTION_TIMEOUT_MS,
-            retryWrites=True,
-            event_listeners=list(listeners),
-        )
+        """Raises ConfigurationError or its subclass InvalidURI, whose text may quote a part of the password."""
+        try:
+            self._client: Any = AsyncIOMotorClient(
+                uri,
+                tz_aware=True,
+                appname="loa",
+                serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
+                connectTimeoutMS=SELECTION_TIMEOUT_MS,
+                socketTimeoutMS=SOCKET_TIMEOUT_MS,
+                maxPoolSize=POOL_SIZE,
+                waitQueueTimeoutMS=SELECTION_TIMEOUT_MS,
+                retryWrites=True,
+                event_listeners=list(listeners),
+            )
+        except ValueError as error:
+            raise InvalidURI("a port is not a number") from error
         name = urlsplit(uri).path.lstrip("/") or "loa"
         self.database: Database = self._client.get_database(
             name,

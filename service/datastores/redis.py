@@ -3,7 +3,7 @@
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -26,6 +26,10 @@ HEALTH_CHECK_INTERVAL = 15
 TAG = "{loa}"
 """Prefix of every key and channel of a `connect` client, unless REDIS_PREFIX names another. A cluster hashes only the
 part in braces, so all of them are in one slot."""
+
+
+class InvalidRedisURL(Exception):
+    """The URL cannot be used. The message is one line, and does not quote the password."""
 
 
 def connect(url: str, tag: str = TAG, *, traced: bool = False) -> Redis:
@@ -56,11 +60,17 @@ def pool_options(url: str, tag: str) -> dict[str, Any]:
     the slot of `tag`; all keys have to contain it.
 
     `rediss://` verifies the server's certificate and host name, unless the URL says `?ssl_cert_reqs=none`: Heroku's
-    Redis presents a self-signed certificate, and its manual asks for this.
+    Redis presents a self-signed certificate, and its manual asks for this. Raises InvalidRedisURL.
     """
-    nodes: list[dict[str, Any]] = [dict(parse_url(node)) for node in redis_nodes(url)]
+    try:
+        nodes: list[dict[str, Any]] = [dict(parse_url(node)) for node in redis_nodes(url)]
+    except ValueError as error:
+        # The text of other errors may quote a part of the password.
+        message = str(error) if "connection URL" in str(error) else "it is not a URL of Redis"
+        raise InvalidRedisURL(message) from error
     # Loa reads bytes, whatever the URL says.
     options = nodes[0] | {"decode_responses": False}
+    _check_options(options)
     if options.get("connection_class") is UnixDomainSocketConnection:
         return options
     tls = options.get("connection_class") is SSLConnection
@@ -70,6 +80,15 @@ def pool_options(url: str, tag: str) -> dict[str, Any]:
         "connection_class": TLSNodeConnection if tls else NodeConnection,
         "nodes": Nodes(addresses, tag),
     }
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Raise InvalidRedisURL for an option that connections do not have. Each connection would raise it later."""
+    arguments = {name: value for name, value in options.items() if name not in ("connection_class", "max_connections")}
+    try:
+        options.get("connection_class", Connection)(**arguments)
+    except (TypeError, ValueError, RedisError) as error:
+        raise InvalidRedisURL(f"an option is unknown or invalid ({error})") from error
 
 
 def verifies_certificate(url: str) -> bool:

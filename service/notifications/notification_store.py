@@ -40,10 +40,9 @@ class NotificationStore:
         )
 
     async def create_indexes(self) -> None:
-        async with unavailable():
-            await self._notifications.create_index([("user_id", 1), ("seq", 1)], unique=True)
-            # One notification per user and comment, however often it is dispatched.
-            await self._notifications.create_index([("comment_id", 1), ("user_id", 1)], unique=True)
+        await self._notifications.create_index([("user_id", 1), ("seq", 1)], unique=True)
+        # One notification per user and comment, however often it is dispatched.
+        await self._notifications.create_index([("comment_id", 1), ("user_id", 1)], unique=True)
 
     def append(self, request: NotificationRequest) -> asyncio.Future[Appended]:
         """Store a notification with the user's next number, or find the earlier one for the same comment.

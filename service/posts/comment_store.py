@@ -48,16 +48,15 @@ class CommentStore:
         )
 
     async def create_indexes(self) -> None:
-        async with unavailable():
-            await self._comments.create_index([("post_id", 1), ("number", 1)], unique=True)
-            await self._comments.create_index(
-                [("post_id", 1), ("author_id", 1), ("nonce", 1)],
-                unique=True,
-                partialFilterExpression={"nonce": {"$exists": True}},
-            )
-            await self._comments.create_index(
-                [(PENDING, 1), ("_id", 1)], partialFilterExpression={PENDING: {"$exists": True}}
-            )
+        await self._comments.create_index([("post_id", 1), ("number", 1)], unique=True)
+        await self._comments.create_index(
+            [("post_id", 1), ("author_id", 1), ("nonce", 1)],
+            unique=True,
+            partialFilterExpression={"nonce": {"$exists": True}},
+        )
+        await self._comments.create_index(
+            [(PENDING, 1), ("_id", 1)], partialFilterExpression={PENDING: {"$exists": True}}
+        )
 
     def append(self, author_id: str, post_id: str, comment: NewComment) -> asyncio.Future[Appended]:
         """Store `comment`, or find the earlier one with the same author, post and nonce. Raises Unavailable."""

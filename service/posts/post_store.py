@@ -36,8 +36,7 @@ class PostStore:
         """Only read here, to see which posts have comments; see CommentStore."""
 
     async def create_indexes(self) -> None:
-        async with unavailable():
-            await self._posts.create_index([("created_at", -1), ("_id", -1)])
+        await self._posts.create_index([("created_at", -1), ("_id", -1)])
 
     async def insert(self, author_id: str, content: str, created_at: datetime) -> Document:
         """Store a new post. Raises Unavailable."""

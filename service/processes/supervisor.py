@@ -39,7 +39,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class CannotServe(Exception):
-    """The service cannot start, or cannot go on. The message is for the operator."""
+    """The service cannot start, or cannot go on. The message is for the operator; it is empty if a worker has printed
+    one."""
 
 
 def log(message: str) -> None:
@@ -72,7 +73,8 @@ class Supervisor:
         except asyncio.CancelledError:
             return 0
         except (CannotServe, ChildFailed, DirectoryUnusable) as error:
-            log(str(error))
+            if str(error):
+                log(str(error))
             return 1
         return 0
 
@@ -98,9 +100,12 @@ class Supervisor:
             datastores = None
             if settings.embeds:
                 # Imported only here: if the datastores are elsewhere, this process does not need the module.
-                from service.datastores.embedded import EmbeddedDatastores
+                from service.datastores.embedded import EmbeddedDatastores, NotInstalled
 
-                datastores = EmbeddedDatastores(settings, directory, log)
+                try:
+                    datastores = EmbeddedDatastores(settings, directory, log)
+                except NotInstalled as error:
+                    raise CannotServe(str(error)) from error
                 settings = datastores.settings
                 stack.push_async_callback(datastores.stop)
                 self._children += datastores.servers
@@ -115,7 +120,7 @@ class Supervisor:
                 await datastores.start()
             await workers[0].prepare_database()
             await run_all([worker.wait_until_ready() for worker in workers])
-            print(f"Loa is ready: {address(listeners[0])}", flush=True)
+            print(f"Loa is ready: {address(listeners[0])}{all_addresses(listeners[0])}", flush=True)
             await run_all([child.supervise() for child in self._children])
 
 
@@ -139,6 +144,8 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise CannotServe(f"HOST: {host}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise CannotServe(f"HOST: {host}: it is not a host name or an address") from error
     family, _, _, _, resolved = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     try:
         # First without SO_REUSEPORT, which would also share the port with another program that uses the option.
@@ -161,6 +168,12 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
+def all_addresses(listener: socket.socket) -> str:
+    """Return a remark if `listener` is open to other machines on every address of this one, else an empty string."""
+    host, port = listener.getsockname()[:2]
+    return f" (on every address of this machine: {host}:{port})" if host in ("0.0.0.0", "::") else ""  # noqa: S104
+
+
 def child_environment(settings: Settings, port: int) -> dict[str, str]:
     """Return the environment for the workers: this process's own, with the settings found since it started."""
     return {
@@ -170,6 +183,8 @@ def child_environment(settings: Settings, port: int) -> dict[str, str]:
         "MONGODB_URI": settings.mongodb_uri or "",
         "REDIS_URL": settings.redis_url or "",
         "JWT_SECRET": settings.jwt_secret,
+        # Otherwise Sanic advises the reader of a terminal to use options that this command does not have.
+        "SANIC_IGNORE_PRODUCTION_WARNING": "1",
     }
 
 
@@ -188,7 +203,7 @@ class Worker(Child):
     async def prepare_database(self) -> None:
         """Let the worker, spawned but not serving yet, prepare the database. Raises CannotServe if it fails."""
         if await self._request(PREPARE) == FAILED:
-            raise CannotServe("the database could not be prepared")  # the worker has logged the reason
+            raise CannotServe
 
     async def _spawn(self) -> Process:
         if self._control:

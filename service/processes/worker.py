@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 import uvloop
+from pymongo.errors import PyMongoError
 from sanic import Sanic
 from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
@@ -27,9 +28,12 @@ from config.settings import Settings
 from service.app import create_app
 from service.commands.release import CannotRelease, release
 from service.common.tasks import cancel_and_wait
+from service.datastores.reason import reason
+from service.datastores.redis import InvalidRedisURL, verifies_certificate
 from service.http.request_deadlines import RequestDeadlines
 from service.http.strict_protocol import StrictHttpProtocol
 from service.processes.control import DONE, FAILED, PREPARE
+from service.processes.redis_check import redis_problem
 from service.processes.supervisor import BACKLOG
 from service.telemetry import logs, multiprocess
 
@@ -60,7 +64,10 @@ async def _run(settings: Settings, listener: socket.socket, control: socket.sock
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     control.setblocking(False)
     try:
-        app = create_app(settings=settings)
+        try:
+            app = create_app(settings=settings)
+        except (PyMongoError, InvalidRedisURL) as error:
+            return await _fail(error, settings, control, stop)
         request = await _next_request(control, stop)
         if request == PREPARE:
             if not await _prepare(settings):
@@ -81,6 +88,17 @@ async def _run(settings: Settings, listener: socket.socket, control: socket.sock
     return 0
 
 
+async def _fail(error: Exception, settings: Settings, control: socket.socket, stop: asyncio.Event) -> int:
+    """Answer the parent that a datastore's URL cannot be used. One worker of all prints why. Returns the exit code."""
+    if await _next_request(control, stop) == PREPARE:
+        if isinstance(error, PyMongoError):
+            tell(f"MONGODB_URI: the database cannot be used: {reason(error, settings.mongodb_uri or '')}")
+        else:
+            tell(f"REDIS_URL: Redis cannot be used: {error}")
+        control.send(FAILED)
+    return 1
+
+
 async def _next_request(control: socket.socket, stop: asyncio.Event) -> bytes:
     """Wait for the parent's next request. Returns empty if a signal arrives first, or if the parent has ended."""
     loop = asyncio.get_running_loop()
@@ -95,14 +113,30 @@ async def _next_request(control: socket.socket, stop: asyncio.Event) -> bytes:
 
 
 async def _prepare(settings: Settings) -> bool:
-    """Create the database's indexes. If that fails, prints why for the operator and returns False."""
+    """Create the database's indexes, and try what the service needs of Redis. Prints what is wrong for the operator.
+
+    Returns False if the database cannot be used. Without Redis, the service starts all the same.
+    """
     assert settings.mongodb_uri
+    assert settings.redis_url
+    if not verifies_certificate(settings.redis_url):
+        log.warning("redis_certificate_not_verified")
+    checking = asyncio.create_task(redis_problem(settings))
     try:
         await release(settings.mongodb_uri)
+        if problem := await checking:
+            tell(f"REDIS_URL: Redis cannot be used: {problem}")
     except CannotRelease as error:
-        print(f"loa: MONGODB_URI: {error}", file=sys.stderr, flush=True)
+        tell(f"MONGODB_URI: {error}")
         return False
+    finally:
+        await cancel_and_wait(checking)
     return True
+
+
+def tell(message: str) -> None:
+    """Print a line for the operator, as the supervisor does."""
+    print(f"loa: {message}", file=sys.stderr, flush=True)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from uuid import uuid4
@@ -16,9 +17,10 @@ from config.settings import Settings
 from service.datastores.mongo import Mongo
 from tests.commands.conftest import Command
 from tests.conftest import SECRET, Datastores, Run
-from tests.running import Server, alive, eventually, spawn
+from tests.running import ROOT, Server, alive, eventually, spawn
 
 UNREACHABLE = "mongodb://127.0.0.1:1/loa"
+CONNECTION_REFUSED = "MONGODB_URI: the database cannot be reached: 127.0.0.1:1: [Errno 111] Connection refused"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_release_without_a_database_does_nothing(command: Command, tmp_path: Pat
 
 
 def test_release_reports_an_unreachable_database_in_one_line(command: Command) -> None:
-    expected = (1, "loa: MONGODB_URI: The database cannot be reached.\n")
+    expected = (1, f"loa: {CONNECTION_REFUSED}\n")
     assert expected == command("release", MONGODB_URI=UNREACHABLE, JWT_SECRET=SECRET)
 
 
@@ -103,8 +105,75 @@ def test_a_server_whose_database_is_unreachable_exits_with_1(tmp_path: Path, dat
     environment = {"MONGODB_URI": UNREACHABLE, "REDIS_URL": datastores.redis_url, "JWT_SECRET": SECRET, "PORT": "0"}
     server = spawn([], environment, tmp_path / "server.log")
     assert 1 == server.wait()
-    message = "loa: MONGODB_URI: The database cannot be reached.\nloa: the database could not be prepared\n"
-    assert message == server.text
+    assert f"loa: {CONNECTION_REFUSED}\n" == server.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "MONGODB_URI",
+            "mongodb://an:sesame/open@127.0.0.1/loa",
+            "the database cannot be used: InvalidURI (special",
+        ),
+        (
+            "MONGODB_URI",
+            "mongodb+srv://nowhere.invalid/loa",
+            "the database cannot be used: The DNS query name does not",
+        ),
+        ("REDIS_URL", "redis://:sesame@127.0.0.1?colour=red", "Redis cannot be used: an option is unknown or invalid"),
+        ("REDIS_URL", "redis://:sesame@127.0.0.1?socket_timeout=x", "Redis cannot be used: Invalid value for 'socket_"),
+    ],
+)
+def test_a_server_with_an_unusable_url_exits_with_1_and_one_line(
+    tmp_path: Path, datastores: Datastores, name: str, value: str, message: str
+) -> None:
+    """The line does not contain the password."""
+    given = {"MONGODB_URI": datastores.mongodb_uri, "REDIS_URL": datastores.redis_url, name: value}
+    server = spawn([], {"JWT_SECRET": SECRET, "PORT": "0", "WEB_CONCURRENCY": "2", **given}, tmp_path / "server.log")
+    assert 1 == server.wait()
+    assert server.text.startswith(f"loa: {name}: {message}")
+    assert 1 == server.text.count("\n")
+    assert "sesame" not in server.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "DATA_DIR: is not valid UTF-8"),
+        (("announce", "caf\udce9"), "the text is not valid UTF-8"),
+        (("delete-user", "ren\udce9"), "the username is not valid UTF-8"),
+    ],
+)
+def test_what_is_not_utf8_is_refused_with_one_line(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    """As a terminal or a script in Latin-1 passes it."""
+    data = str(tmp_path / ("data" if arguments else "caf\udce9"))
+    process = spawn(arguments, {"DATA_DIR": data, "PORT": "0"}, tmp_path / "output.log")
+    assert (2, f"loa: {message}\n") == (process.wait(), process.text)
+
+
+def test_delete_user_asks_on_a_terminal(tmp_path: Path) -> None:
+    """Any answer but yes deletes nothing. Without a terminal, or with --yes, the command does not ask."""
+    for answer, ending in (("y", "loa: nothing was deleted\r\n"), ("yes", "no Loa is running in")):
+        terminal, end = os.openpty()
+        environment = {**os.environ, "DATA_DIR": str(tmp_path / "data")}
+        command = [sys.executable, "-m", "service", "delete-user", "an.nguyen"]
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=end, stdout=end, stderr=end) as process:
+            os.close(end)
+            output = read_until(terminal, "[yes/no] ")
+            os.write(terminal, f"{answer}\n".encode())
+            output += read_until(terminal, ending)
+            assert 1 == process.wait()
+        os.close(terminal)
+        assert "Delete 'an.nguyen' with all of their data? This cannot be undone." in output
+
+
+def read_until(terminal: int, ending: str) -> str:
+    """Read from `terminal` until its output contains `ending`."""
+    output = ""
+    while ending not in output:
+        output += os.read(terminal, 4096).decode()
+    return output
 
 
 async def test_an_announcement_reaches_the_connections_of_every_worker(command: Command, run: Run) -> None:
@@ -128,9 +197,10 @@ async def test_an_announcement_reaches_the_connections_of_every_worker(command: 
     [
         ("", {}, "loa: an announcement has 1 to 1000 characters, and this one 0\n"),
         (" ", {}, "loa: an announcement has 1 to 1000 characters, and this one 0\n"),
+        ("\u200b", {}, "loa: the announcement contains nothing visible\n"),
         ("x" * 1001, {}, "loa: an announcement has 1 to 1000 characters, and this one 1001\n"),
         ("x", {}, "loa: DATA_DIR: no Loa is running in "),
-        ("x", {"REDIS_URL": "redis://127.0.0.1:1"}, "loa: REDIS_URL: Redis cannot be reached (ConnectionError)\n"),
+        ("x", {"REDIS_URL": "redis://127.0.0.1:1"}, "loa: REDIS_URL: Redis cannot be used: Error 111 connecting"),
     ],
 )
 def test_a_failed_announcement_exits_with_1_and_one_line(
@@ -148,7 +218,7 @@ def test_a_failed_announcement_exits_with_1_and_one_line(
         ({}, "loa: DATA_DIR: no Loa is running in "),
         (
             {"REDIS_URL": "redis://127.0.0.1:1", "MONGODB_URI": "mongodb://127.0.0.1:1"},
-            "loa: Redis cannot be reached (",
+            "loa: Redis cannot be used: Error 111 connecting",
         ),
     ],
 )

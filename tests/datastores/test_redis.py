@@ -12,7 +12,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from service.datastores import redis as datastore
-from service.datastores.redis import REDIS_ERRORS, connect
+from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect, verifies_certificate
 from tests.conftest import Datastores
 from tests.proxy import Proxy
 
@@ -126,7 +126,43 @@ async def test_a_self_signed_certificate_is_rejected_unless_the_url_disables_ver
     (tmp_path / "certificate.pem").write_text(SELF_SIGNED)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(tmp_path / "certificate.pem")
-    address = urlsplit(datastores.redis_url)
+    async with listening(relay_to(datastores.redis_url), tls) as port:
+        redis = connect(f"rediss://127.0.0.1:{port}?ssl_cert_reqs=none")
+        assert await redis.ping()
+        await redis.aclose()
+        strict = connect(f"rediss://127.0.0.1:{port}")
+        with pytest.raises(REDIS_ERRORS, match=r"(?i)certificate"):
+            await strict.ping()
+        await strict.aclose()
+        # The certificate of another host is rejected, too.
+        trusting = f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path / 'certificate.pem'}"
+        redis = connect(trusting)
+        with pytest.raises(REDIS_ERRORS, match=r"(?i)certificate.*mismatch"):
+            await redis.ping()
+        await redis.aclose()
+        assert verifies_certificate(trusting)
+        redis = connect(f"{trusting}&ssl_check_hostname=false")
+        assert await redis.ping()
+        await redis.aclose()
+        assert not verifies_certificate(f"{trusting}&ssl_check_hostname=false")
+
+
+@pytest.mark.parametrize("option", ["colour=red", "ssl_cert_reqs=perhaps", "socket_timeout=soon"])
+async def test_an_unknown_option_is_refused_at_once(option: str) -> None:
+    """Otherwise every command would fail, as in an outage."""
+    with pytest.raises(InvalidRedisURL):
+        connect(f"rediss://:sesame@127.0.0.1?{option}")
+
+
+async def test_replies_are_bytes_whatever_the_url_says(datastores: Datastores) -> None:
+    redis = connect(f"{datastores.redis_url}&decode_responses=true")
+    assert b"ok" == await redis.echo("ok")
+    await redis.aclose()
+
+
+def relay_to(redis_url: str) -> Serve:
+    """Return a connection handler that forwards everything to that Redis."""
+    address = urlsplit(redis_url)
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if address.scheme == "unix":
@@ -135,14 +171,7 @@ async def test_a_self_signed_certificate_is_rejected_unless_the_url_disables_ver
             inner_reader, inner_writer = await asyncio.open_connection(address.hostname, address.port or 6379)
         await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
 
-    async with listening(forward, tls) as port:
-        redis = connect(f"rediss://127.0.0.1:{port}?ssl_cert_reqs=none")
-        assert await redis.ping()
-        await redis.aclose()
-        strict = connect(f"rediss://127.0.0.1:{port}")
-        with pytest.raises(REDIS_ERRORS, match=r"(?i)certificate"):
-            await strict.ping()
-        await strict.aclose()
+    return forward
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -16,8 +18,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.cluster import free_port
 from tests.conftest import RUN_REDIS, SECRET, Datastores, Run
-from tests.running import CHEAP_HASHES, Server, alive, eventually, running, spawn
+from tests.running import CHEAP_HASHES, ROOT, Server, alive, eventually, running, spawn
 
 EMBEDDED = {"MONGODB_URI": None, "REDIS_URL": None, "JWT_SECRET": None}
 PASSWORD = "correct horse"
@@ -55,6 +58,40 @@ def shared(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> 
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         yield server
+
+
+def test_a_start_on_a_terminal_says_where_it_listens_and_nothing_else(datastores: Datastores, tmp_path: Path) -> None:
+    """If only PORT is set, it listens on every address of the machine, and prints one for a browser."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PORT": str(port),
+        "MONGODB_URI": datastores.database(f"terminal_{uuid4().hex}"),
+        "REDIS_URL": datastores.redis_database(RUN_REDIS),
+        "JWT_SECRET": SECRET,
+        "LOG_LEVEL": "WARNING",
+    }
+    terminal, end = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stdin=end, stdout=end, stderr=end
+    ) as process:
+        os.close(end)
+        output = b""
+        while not output.endswith(b"\n"):
+            output += os.read(terminal, 4096)
+        process.terminate()
+        process.wait()
+    os.close(terminal)
+    ready = f"Loa is ready: http://127.0.0.1:{port}/ (on every address of this machine: 0.0.0.0:{port})\r\n"
+    assert ready == output.decode()
+
+
+@pytest.mark.parametrize("host", ["a..b", "nowhere.invalid", "x" * 300])
+def test_an_unusable_host_exits_with_1_and_one_line(tmp_path: Path, host: str) -> None:
+    server = spawn([], {"HOST": host, "PORT": "0", "DATA_DIR": str(tmp_path / "data")}, tmp_path / "server.log")
+    assert 1 == server.wait()
+    assert server.text.startswith(f"loa: HOST: {host}: ")
+    assert 1 == server.text.count("\n")
 
 
 def test_embedded_data_survives_and_no_process_is_left_however_the_server_ends(run: Run, tmp_path: Path) -> None:
