@@ -22,7 +22,10 @@ from tests.running import Server
 
 CHROMIUM_COMMANDS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """The first one installed is used. The headless shell has no window to draw: it takes a third of the CPU time."""
+PLAIN_HTTP_HOST = "loa.test"
+"""A name of this machine that a browser does not trust like localhost."""
 CHROMIUM_ARGUMENTS = (
+    f"--host-resolver-rules=MAP {PLAIN_HTTP_HOST} 127.0.0.1",
     # Chromium's sandbox does not start as root in a container.
     "--no-sandbox",
     # No requests of its own.

@@ -36,6 +36,31 @@ async def test_messages_written_offline_are_sent_once_after_reconnecting(
     ]
 
 
+async def test_an_edit_and_a_deletion_made_offline_are_stored_after_reconnecting(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    for text in ("First", "Second"):
+        an.send_message(conversation, text)
+    app = await open_app(an)
+    await app.open_conversation("Bình")
+    await expect(app.message("Second")).to_be_visible()
+    await app.composer.press("ArrowUp")
+    await expect(app.composer).to_have_value("Second")
+    await app.page.context.set_offline(True)
+    await expect(app.banner).to_contain_text("You are offline.")
+    await app.composer.fill("Corrected")
+    await app.composer.press("Enter")
+    await app.choose_action("First", "Delete")
+    await app.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await app.page.context.set_offline(False)
+    await expect(app.message("Corrected")).to_contain_text("edited")
+    await expect(app.messages.first).to_contain_text("Message deleted")
+    stored = binh.list(f"/conversations/{conversation}/messages")
+    assert [("", True), ("Corrected", False)] == [(message["content"], message["deleted"]) for message in stored]
+
+
 async def test_killing_the_server_neither_loses_nor_duplicates_messages(
     open_app: OpenApp, create_user: CreateUser, run: Run
 ) -> None:

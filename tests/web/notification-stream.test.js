@@ -24,9 +24,11 @@ async function createBrowser(t, options = {}) {
     t.after(() => stream.disconnect());
     const events = [];
     stream.subscribe((event) => events.push(event));
-    const connect = (getTicket = async () => `ticket ${++tickets}`) => stream.connect(getTicket, { userId: ME });
+    const ticketOptions = [];
+    const nextTicket = async (options) => (ticketOptions.push(options), `ticket ${++tickets}`);
+    const connect = (getTicket = nextTicket) => stream.connect(getTicket, { userId: ME });
     const seqs = () => events.filter(({ type }) => type === "notification").map(({ data }) => data.seq);
-    return { stream, events, connect, seqs };
+    return { stream, events, connect, seqs, ticketOptions };
   };
   return { server, openTab };
 }
@@ -222,7 +224,7 @@ async function openStream(t, options = {}) {
 }
 
 test("a stream that is silent for 45 seconds is half-open, and is resumed with a new ticket", async (t) => {
-  const { server, peer, events } = await openStream(t);
+  const { server, peer, stream, events, ticketOptions } = await openStream(t);
   t.mock.timers.tick(44_999);
   assert.deepEqual(lossCodes(events), []);
   t.mock.timers.tick(1);
@@ -230,6 +232,12 @@ test("a stream that is silent for 45 seconds is half-open, and is resumed with a
   await peer.closed;
   const again = await server.greetedPeer({ seq: 5 });
   assert.deepEqual([again.ticket, again.after], ["ticket 2", "4"]);
+  await untilStatus(stream, "online");
+  again.end();
+  await untilStatus(stream, "offline");
+  t.mock.timers.tick(0);
+  await server.nextPeer();
+  assert.deepEqual(ticketOptions, [{ afterSilence: false }, { afterSilence: true }, { afterSilence: false }]);
 });
 
 test("heartbeats keep the stream, and are not emitted", async (t) => {

@@ -248,6 +248,31 @@ test("a request that nobody answers ends after 30 seconds, and a refresh after 1
   assert.deepEqual(states, { refresh: "network", call: "network" });
 });
 
+test("after a connection fell silent, those to the server are probed before a ticket is requested", async (t) => {
+  const auth = await startAuthServer(t);
+  const openTab = createBrowser(auth);
+  const session = openTab();
+  await session.login("ann", "right");
+  const aborted = t.mock.fn();
+  const onDeadNetwork = openTab({
+    fetch: (url, init) => {
+      if (!url.endsWith("/healthz")) return fetch(url, init);
+      return new Promise(() => init.signal.addEventListener("abort", aborted));
+    },
+  });
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const ticket = onDeadNetwork.getTicket({ afterSilence: true });
+  t.mock.timers.tick(3999);
+  await flushEventLoop();
+  assert.deepEqual([aborted.mock.callCount(), auth.calls.at(-1)], [0, "POST /auth/login"]);
+  t.mock.timers.tick(1);
+  t.mock.timers.reset();
+  assert.equal(await ticket, "ticket for access 1");
+  assert.equal(aborted.mock.callCount(), 6);
+  assert.equal(await session.getTicket({ afterSilence: true }), "ticket for access 1");
+  assert.equal(auth.calls.filter((call) => call === "GET /healthz").length, 6);
+});
+
 test("the end of an old session keeps the tokens of a new one", async (t) => {
   const auth = await startAuthServer(t);
   const openTab = createBrowser(auth);

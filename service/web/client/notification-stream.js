@@ -13,7 +13,8 @@ import { onPageCache } from "./wake.js";
  * @typedef {import("./types.js").StreamEvent} StreamEvent
  * @typedef {import("./types.js").StreamHello} StreamHello
  * @typedef {import("./types.js").ConnectionState} ConnectionState
- * @typedef {() => Promise<string>} GetTicket rejects like `GetToken` of ChatSocket
+ * @typedef {(options?: {afterSilence?: boolean}) => Promise<string>} GetTicket returns a ticket; `afterSilence`: the
+ *   previous stream fell silent, so that other connections may be dead, too. Rejects like `GetToken` of ChatSocket
  */
 
 /**
@@ -71,6 +72,8 @@ export class NotificationStream {
   #attempt = {};
   /** @type {StreamConnection | null} */
   #connection = null;
+  /** Whether the last connection was given up because it was silent. */
+  #fellSilent = false;
   /** The last notification that is known to exist. */
   #highestSeq = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -193,7 +196,7 @@ export class NotificationStream {
     /** @type {string} */
     let ticket;
     try {
-      ticket = await withDeadline(TICKET_TIMEOUT, getTicket);
+      ticket = await withDeadline(TICKET_TIMEOUT, () => getTicket({ afterSilence: this.#fellSilent }));
     } catch (error) {
       const needsSignIn = attempt === this.#attempt && this.#reconnector.onCredentialError(error);
       if (needsSignIn) this.#stop("signed-out", /** @type {import("./errors.js").LoaError} */ (error).code);
@@ -215,7 +218,10 @@ export class NotificationStream {
   #onServerEvent(event) {
     if (event.type === "token_expiring") return this.#renewTicket();
     if (event.type === "draining") this.#reconnector.reconnectAfter = event.data.reconnect_after_ms;
-    if (event.type === "hello") this.#reconnector.onConnected();
+    if (event.type === "hello") {
+      this.#fellSilent = false;
+      this.#reconnector.onConnected();
+    }
     this.#tabs?.post({ kind: "event", event });
     this.#onEvent(event);
   }
@@ -227,6 +233,7 @@ export class NotificationStream {
 
   /** @param {string} code */
   #onLost(code) {
+    this.#fellSilent ||= code === "silent";
     this.#closeConnection();
     this.#reconnector.scheduleRetry(code);
   }
@@ -242,7 +249,10 @@ export class NotificationStream {
     this.#tabs?.check();
     if (!this.#isLeader) this.#tabs?.post({ kind: "wake" });
     // An event stream cannot be pinged. A new stream loses nothing, because it continues after the last notification.
-    else if (this.#connection?.checkOverdue()) this.#open();
+    else if (this.#connection?.checkOverdue()) {
+      this.#fellSilent = true;
+      this.#open();
+    }
   }
 
   /**

@@ -26,6 +26,10 @@ const MIN_VALIDITY = 70_000;
 const REQUEST_TIMEOUT = 30_000;
 /** Milliseconds; shorter, because all tabs wait for a refresh, and shorter than the wait for the lock (`lock.js`). */
 const REFRESH_TIMEOUT = 15_000;
+/** Connections that browsers keep to one server over HTTP/1.1. */
+const MAX_CONNECTIONS = 6;
+/** Milliseconds within which a connection that is alive answers a request that costs the server nothing. */
+const PROBE_TIMEOUT = 4000;
 
 /**
  * The session, shared by all tabs of the browser through local storage. Create one per page.
@@ -151,8 +155,14 @@ export class Session {
     return this.#lastToken;
   }
 
-  /** Return a ticket for the URL of a socket or stream; it is valid once and for 30 seconds. */
-  async getTicket() {
+  /**
+   * Return a ticket for the URL of a socket or stream; it is valid once and for 30 seconds.
+   * @param {{afterSilence?: boolean}} [options] `afterSilence`: the network has dropped a connection without a word,
+   *   and
+   *   may have done so with others
+   */
+  async getTicket({ afterSilence = false } = {}) {
+    if (afterSilence) await this.#closeDeadConnections();
     const response = await this.fetch("/api/v1/auth/ticket", { method: "POST" });
     /** @type {{ticket: string}} */
     const { ticket } = await readJson(response);
@@ -186,6 +196,20 @@ export class Session {
       if (!current) throw error;
       return this.#request(path, init, current.access_token);
     }
+  }
+
+  /**
+   * Browsers send requests over idle connections, one after the other, also if these are dead, and each request would
+   * wait for its deadline. Therefore send a request over each of them at once: aborting it closes the connection.
+   */
+  async #closeDeadConnections() {
+    const fetch = this.#fetch;
+    const probe = async (/** @type {AbortSignal} */ signal) => {
+      const response = await fetch(`${this.#server}/healthz`, { signal, cache: "no-store" });
+      await response.arrayBuffer();
+    };
+    const probes = Array.from({ length: MAX_CONNECTIONS }, () => withDeadline(PROBE_TIMEOUT, probe));
+    await Promise.allSettled(probes);
   }
 
   /** @returns {StoredSession | null} */
