@@ -10,18 +10,21 @@ from service.common import errors
 from service.common.identity import Identity
 from service.common.ids import path_id
 from service.common.profiles import Profile
-from service.http.authentication import Authentication
+from service.http.authentication import Authentication, bearer
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import (
+    PASSWORD_CHANGE,
+    PASSWORD_CHANGE_ADDRESS,
     REFRESH,
     REGISTRATION,
     SEARCH,
-    SIGN_IN,
     SIGN_IN_ADDRESS,
     TICKET,
     WRITING,
     RateLimits,
+    address,
 )
+from service.http.sign_in_limits import SignInLimits
 
 MAX_USER_AGENT = 256
 """Characters: enough for users to recognise their device."""
@@ -31,6 +34,7 @@ def blueprint(
     service: AccountService, profiles: ProfileService, tickets: Tickets, auth: Authentication, limits: RateLimits
 ) -> Blueprint:
     bp = Blueprint("accounts", url_prefix="/api/v1")
+    sign_in_limits = SignInLimits(limits)
 
     @bp.post("/auth/register")
     @endpoint(
@@ -43,7 +47,10 @@ def blueprint(
     )
     async def register(request: Request, *, body: models.Register) -> HTTPResponse:
         """Creates an account and signs in. `display_name` defaults to the username."""
-        return json_response(await service.register(body, _user_agent(request)), 201)
+        client = address(request)
+        signed_in = await service.register(body, _user_agent(request), client)
+        await sign_in_limits.remember(body.username, client)
+        return json_response(signed_in, 201)
 
     @bp.post("/auth/login")
     @endpoint(
@@ -55,10 +62,18 @@ def blueprint(
         errors=(errors.BadCredentials,),
     )
     async def login(request: Request, *, body: models.Login) -> HTTPResponse:
-        """Begins a new session. The response does not reveal whether the username or the password was wrong."""
+        """Begins a new session. The response does not reveal whether the username or the password was wrong.
+
+        A device that has been signed in before may send its last token (`Authorization: Bearer`), even if that is no
+        longer valid: others' attempts from the same address then do not count against it.
+        """
+        client = address(request)
         # The limit per account needs the username of the body; the one per address is checked before it.
-        await limits.check(SIGN_IN, body.username)
-        return json_response(await service.login(body, _user_agent(request)))
+        device = await service.session_of(bearer(request), body.username)
+        await sign_in_limits.check(body.username, client, device)
+        signed_in = await service.login(body, _user_agent(request), client)
+        await sign_in_limits.remember(body.username, client)
+        return json_response(signed_in)
 
     @bp.post("/auth/refresh")
     @endpoint(
@@ -87,7 +102,7 @@ def blueprint(
         "Change the password",
         tag="auth",
         auth=auth,
-        limit=SIGN_IN,
+        limit=PASSWORD_CHANGE,
         body=models.PasswordChange,
         responses={200: models.SignedIn},
         errors=(errors.BadCredentials,),
@@ -95,7 +110,9 @@ def blueprint(
     async def change_password(request: Request, caller: Identity, *, body: models.PasswordChange) -> HTTPResponse:
         """Revokes every other session of the caller and the earlier tokens of this one, and returns a new pair. The
         connections of this session stay open."""
-        return json_response(await service.change_password(caller, body, _user_agent(request)))
+        client = address(request)
+        await limits.check(PASSWORD_CHANGE_ADDRESS, client)
+        return json_response(await service.change_password(caller, body, _user_agent(request), client))
 
     @bp.get("/auth/sessions")
     @endpoint("List the caller's sessions", tag="auth", auth=auth, responses={200: models.Sessions})

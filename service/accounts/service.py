@@ -11,11 +11,21 @@ from service.accounts.session_tokens import RefreshTokenReused
 from service.accounts.sessions import SessionStore
 from service.accounts.tokens import ACCESS, REFRESH, TokenPair, Tokens
 from service.accounts.users import User, UserStore
-from service.common.errors import BadCredentials, NotFound, RateLimited, TokenRevoked, Unavailable, ValidationFailed
+from service.common.errors import (
+    BadCredentials,
+    NotFound,
+    RateLimited,
+    TokenError,
+    TokenRevoked,
+    Unavailable,
+    ValidationFailed,
+)
 from service.common.identity import Identity
 from service.common.ids import new_id
 from service.common.profiles import Profile
 
+DEVICE_MEMORY = 30 * 24 * 3600
+"""Seconds for which an expired token identifies a device."""
 MAX_SESSIONS = 100
 """Per user. A sign-in beyond the limit revokes the least recently used session."""
 
@@ -57,6 +67,19 @@ class AccountService:
             with suppress(Unavailable, RateLimited):
                 await self._users.rehash(user, await self._passwords.hash(given.password, caller))
         return signed_in
+
+    async def session_of(self, token: str | None, username: str) -> str | None:
+        """Return the session of an access or refresh token of this user, or None.
+
+        The token may have been revoked, or have expired within DEVICE_MEMORY: it only tells that this device has been
+        signed in.
+        """
+        for scope in (ACCESS, REFRESH) if token else ():
+            with suppress(TokenError):
+                claims = self._tokens.decode(token or "", scope, expired_since=DEVICE_MEMORY)
+                user = await self._users.get(claims.sub)
+                return claims.sid if user and user.profile.username == username else None
+        return None
 
     async def refresh(self, refresh_token: str) -> SignedIn:
         """Exchange a refresh token for a new pair of tokens. See SessionTokens for when it can be used again.

@@ -111,10 +111,11 @@ class Tokens:
     def issue_pair(self, user_id: str, session_id: str) -> TokenPair:
         return TokenPair(self.issue(ACCESS, user_id, session_id), self.issue(REFRESH, user_id, session_id))
 
-    def decode(self, token: str, scope: str) -> Claims:
+    def decode(self, token: str, scope: str, *, expired_since: int = 0) -> Claims:
         """Validate `token` and return its claims.
 
-        Raises TokenInvalid if Loa did not issue it for `scope`, TokenExpired if it has expired.
+        Raises TokenInvalid if Loa did not issue it for `scope`, TokenExpired if it expired more than `expired_since`
+        seconds ago.
         """
         if len(token) > MAX_TOKEN or not token.isascii():
             raise TokenInvalid
@@ -128,7 +129,7 @@ class Tokens:
         now = self._clock()
         if decoded["header"] != HEADER or claims.scope != scope or claims.iat > now + CLOCK_SKEW:
             raise TokenInvalid
-        if claims.exp <= now:
+        if claims.exp + expired_since <= now:
             raise TokenExpired
         return claims
 

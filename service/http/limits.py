@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Awaitable, Callable, Sized
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any
@@ -38,8 +38,19 @@ class RateLimit:
 
 REGISTRATION = RateLimit("registration", "100/minute; 1000/hour")
 """Per address. A school or a company may share one address; a script that fills the database is stopped."""
-SIGN_IN = RateLimit("sign_in", "30/minute; 300/hour")
-"""Per account. 7,200 guesses a day do not find a password of eight characters, and nobody mistypes 30 in a minute."""
+SIGN_IN = RateLimit("sign_in", "30/minute; 60/10 minutes")
+"""Per account and source (SignInLimits). Nobody mistypes 30 passwords in a minute, and the wait is ten minutes at most.
+8,640 guesses a day do not find a password that is not a common one."""
+SIGN_IN_STRANGERS = RateLimit("sign_in_strangers", "100/hour")
+"""Per account, attempts from all unknown addresses. Not a limit by itself: more of them are an attack."""
+SIGN_IN_UNDER_ATTACK = RateLimit("sign_in_under_attack", "5/10 minutes")
+"""Per account and unknown address, while the account is attacked: enough for its owner at a new place."""
+KNOWN_ADDRESS = RateLimit("known_address", "1/30 days")
+"""Per account and address. Not a limit: that it is reached says that somebody has signed in from this address."""
+PASSWORD_CHANGE = RateLimit("password_change", "30/minute; 60/10 minutes")
+"""Per user: whoever has stolen a session could guess the password."""
+PASSWORD_CHANGE_ADDRESS = RateLimit("password_change_address", "60/minute; 600/hour")
+"""Per address: each costs two hashes, and an office does not change its passwords every day."""
 SIGN_IN_ADDRESS = RateLimit("sign_in_address", "200/minute; 3000/hour")
 """Per address, against trying one password on many accounts. Hashing a password costs about 50 ms of CPU time, too."""
 REFRESH = RateLimit("refresh", "600/minute")
@@ -76,6 +87,10 @@ MAX_CONNECTIONS = 50
 """Live connections of one user per process: more than a user has tabs, and 50 times the work of one connection."""
 
 
+Question = Callable[..., Awaitable[float]]
+"""`question(limiter, item, *keys)`."""
+
+
 class RateLimits:
     """Counts requests by limit and key, in Redis for all processes. While Redis is unavailable each process counts in
     its own memory, so that limits still apply.
@@ -91,13 +106,22 @@ class RateLimits:
         self._redis_retry_at = 0.0
 
     async def check(self, limit: RateLimit, *keys: str) -> None:
-        """Count one request for `keys`, the user or address. Raises RateLimited with the seconds to wait."""
-        if not self.enabled:
-            return
-        for item in limit.items:
-            wait = await self._hit(limit, item, keys)
-            if wait > 0:
-                raise RateLimited(retry_after=wait)
+        """Count one request for `keys`, such as the user or address. Raises RateLimited with the seconds to wait."""
+        if wait := await self.count(limit, *keys):
+            raise RateLimited(retry_after=wait)
+
+    async def count(self, limit: RateLimit, *keys: str) -> float:
+        """Count one request as `check` does; return the seconds to wait, 0 if it is within the limit."""
+        if self.enabled:
+            for item in limit.items:
+                wait = await self._ask(_hit, limit, item, keys)
+                if wait > 0:
+                    return wait
+        return 0
+
+    async def is_reached(self, limit: RateLimit, *keys: str) -> bool:
+        """Whether a further request would exceed the limit. Counts nothing."""
+        return self.enabled and any([await self._ask(_test, limit, item, keys) for item in limit.items])
 
     async def start(self) -> None:
         """Do nothing: connections are opened on demand."""
@@ -106,32 +130,37 @@ class RateLimits:
         if self._pool:
             await self._pool.aclose()
 
-    async def _hit(self, limit: RateLimit, item: RateLimitItem, keys: tuple[str, ...]) -> float:
-        """Count one request; return the seconds to wait, 0 if it is within the limit."""
+    async def _ask(self, question: Question, limit: RateLimit, item: RateLimitItem, keys: tuple[str, ...]) -> float:
+        """Return the answer of Redis, or if it is unavailable, of the counters in memory."""
         if self._shared and time.monotonic() >= self._redis_retry_at:
             async with self._slots:
-                wait = await self._hit_redis(self._shared, limit, item, keys)
-            if wait is not None:
-                return wait
-        return await self._hit_with(self._local, item, limit.name, *keys)
+                answer = await self._ask_redis(question, self._shared, limit, item, keys)
+            if answer is not None:
+                return answer
+        return await question(self._local, item, limit.name, *keys)
 
-    async def _hit_redis(
-        self, shared: MovingWindowRateLimiter, limit: RateLimit, item: RateLimitItem, keys: tuple[str, ...]
+    async def _ask_redis(
+        self,
+        question: Question,
+        shared: MovingWindowRateLimiter,
+        limit: RateLimit,
+        item: RateLimitItem,
+        keys: tuple[str, ...],
     ) -> float | None:
-        """Count one request in Redis; return as `_hit` does, or None if Redis is unavailable."""
+        """Return the answer of Redis, or None if it is unavailable."""
         # Checked after waiting for the slot: whoever waits while Redis fails does not try it as well.
         if not self._redis_available():
             return None
         try:
             # The library has its own client, which the tracing of ours does not see; it counts with a script.
             with command_span("EVALSHA"):
-                wait = await self._hit_with(shared, item, limit.name, *keys)
+                answer = await question(shared, item, limit.name, *keys)
         except REDIS_ERRORS as error:
             self._redis_retry_at = time.monotonic() + REDIS_COOLDOWN
             log.warning("rate_limits_not_shared", error=type(error).__name__, seconds=REDIS_COOLDOWN)
             return None
         self._redis_retry_at = 0.0
-        return wait
+        return answer
 
     def _redis_available(self) -> bool:
         now = time.monotonic()
@@ -142,12 +171,18 @@ class RateLimits:
             self._redis_retry_at = now + REDIS_COOLDOWN
         return True
 
-    @staticmethod
-    async def _hit_with(limiter: MovingWindowRateLimiter, item: RateLimitItem, *keys: str) -> float:
-        if await limiter.hit(item, *keys):
-            return 0.0
-        reset, _ = await limiter.get_window_stats(item, *keys)
-        return max(reset - time.time(), 0.1)
+
+async def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, *keys: str) -> float:
+    """Count one request; return the seconds to wait, 0 if it is within the limit."""
+    if await limiter.hit(item, *keys):
+        return 0.0
+    reset, _ = await limiter.get_window_stats(item, *keys)
+    return max(reset - time.time(), 0.1)
+
+
+async def _test(limiter: MovingWindowRateLimiter, item: RateLimitItem, *keys: str) -> float:
+    """Return 1 if a further request would exceed the limit, else 0."""
+    return float(not await limiter.test(item, *keys))
 
 
 class ConnectionLimit:

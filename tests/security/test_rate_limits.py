@@ -9,8 +9,16 @@ import pytest
 
 from service.common.errors import RateLimited
 from service.edge.frame_handler import MAX_FRAMES_PER_PERIOD
-from service.http.limits import READING, REFRESH, WRITING, RateLimit, RateLimits
-from tests.protocol.clients import API, Clients
+from service.http.limits import (
+    PASSWORD_CHANGE,
+    PASSWORD_CHANGE_ADDRESS,
+    READING,
+    REFRESH,
+    WRITING,
+    RateLimit,
+    RateLimits,
+)
+from tests.protocol.clients import API, Clients, User
 from tests.protocol.contract import Contract
 from tests.protocol.test_frames import frame
 from tests.running import Server
@@ -163,3 +171,54 @@ async def test_login_answers_do_not_reveal_whether_a_user_exists(strict: Clients
         )
     assert results[0] == results[1]
     assert [401] * LOGIN_LIMIT + [429] * 2 == [status for status, _, _ in results[0]]
+
+
+async def sign_in(server: Server, user: User, address: str, password: str = "", token: str = "") -> int:
+    """Sign in through the proxy, which names the client's address; return the status."""
+    headers = {"X-Forwarded-For": address} | ({"Authorization": f"Bearer {token}"} if token else {})
+    body = {"username": user.username, "password": password or user.password}
+    async with httpx.AsyncClient(base_url=server.url + API, timeout=20) as http:
+        return (await http.post("/auth/login", json=body, headers=headers)).status_code
+
+
+async def test_wrong_passwords_of_a_stranger_do_not_lock_the_owner_out(proxied: Server, contract: Contract) -> None:
+    """Another address signs in meanwhile, and so does a device with an earlier token at the stranger's address."""
+    stranger = "203.0.113.77"
+    async with Clients(proxied, contract) as clients:
+        user = await clients.user()
+        statuses = [await sign_in(proxied, user, stranger, "wrong password") for _ in range(LOGIN_LIMIT + 1)]
+        assert [401] * LOGIN_LIMIT + [429] == statuses
+        assert 429 == await sign_in(proxied, user, stranger)
+        assert 200 == await sign_in(proxied, user, "198.51.100.7")
+        other = await clients.user()
+        assert 429 == await sign_in(proxied, user, stranger, token=other.token)
+        await user.post("/auth/logout")
+        assert 200 == await sign_in(proxied, user, stranger, token=user.token)
+        assert 200 == await sign_in(proxied, user, stranger, token=user.refresh_token)
+
+
+async def test_logins_with_a_user_id_as_the_name_do_not_limit_the_user(strict: Clients) -> None:
+    """The limit of password changes has keys of its own."""
+    user = await strict.user()
+    body = {"username": user.id, "password": "wrong password"}
+    statuses = [(await strict.call("POST", "/auth/login", json=body)).status_code for _ in range(LOGIN_LIMIT + 1)]
+    assert [401] * LOGIN_LIMIT + [429] == statuses
+    change = {"current_password": user.password, "new_password": f"{user.password}!"}
+    user.take_tokens(await user.post("/auth/password", change))
+
+
+async def test_password_changes_are_limited_per_user_and_per_address(
+    proxied: Server, contract: Contract, spend: Spend
+) -> None:
+    """Many accounts at one address cannot occupy the hashing for the others."""
+    address = "203.0.113.78"
+    async with Clients(proxied, contract) as clients:
+        anna, ben = await clients.users(2)
+        change = {"current_password": "wrong password", "new_password": f"{anna.password}!"}
+        await spend(PASSWORD_CHANGE, anna.id)
+        await anna.expect_error(429, "rate_limited", "POST", "/auth/password", change)
+        await ben.expect_error(401, "bad_credentials", "POST", "/auth/password", change)
+        await spend(PASSWORD_CHANGE_ADDRESS, address)
+        headers = {"X-Forwarded-For": address}
+        await ben.expect_error(429, "rate_limited", "POST", "/auth/password", change, headers=headers)
+        await ben.expect_error(401, "bad_credentials", "POST", "/auth/password", change)
