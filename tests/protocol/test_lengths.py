@@ -19,7 +19,23 @@ async def test_a_username_has_3_to_32_characters(clients: Clients, length: int, 
 
 
 @pytest.mark.parametrize(
-    "name", ["a b", "añb", "a-b-c", "a@b", "abc\0", "abc\n", " abcd", "ａｂｃ", "İstanbul", "a/b", "ſss", ""]
+    "name",
+    [
+        "a b",
+        "añb",
+        "a-b-c",
+        "a@b",
+        "abc\0",
+        "abc\n",
+        " abcd",
+        "ａｂｃ",
+        "İstanbul",
+        "a/b",
+        "ſss",
+        "",
+        "deleted_x",
+        "DELETED_" + "0" * 24,
+    ],
 )
 async def test_a_username_has_ascii_letters_digits_underscores_and_dots_only(clients: Clients, name: str) -> None:
     """Characters that look alike or case-fold to them are rejected."""
@@ -38,6 +54,21 @@ async def test_a_password_has_8_to_128_characters(clients: Clients, length: int,
     assert (200 if fits else 422) == (await anna.call("POST", "/auth/password", change)).status_code
     anna.password = password if fits else anna.password
     await anna.sign_in_again()
+
+
+@pytest.mark.parametrize("password", ["password", "12345678", "QWERTYUIOP", "aaaaaaaa", "{username}"])
+async def test_a_common_password_is_rejected_with_the_reason(clients: Clients, password: str) -> None:
+    user = await clients.user()
+    for path, field, body in (
+        ("/auth/register", "password", {"username": f"c{uuid4().hex[:20]}"}),
+        ("/auth/password", "new_password", {"current_password": user.password}),
+    ):
+        chosen = password.format(username=body.get("username", user.username))
+        found = await user.expect_error(422, "validation_failed", "POST", path, body | {field: chosen})
+        ((named, reason),) = [(error["field"], error["message"]) for error in found["errors"]]
+        assert field == named
+        assert "Choose another password" in reason
+    await user.sign_in_again()
 
 
 @pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (64, True), (65, False)])
