@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 1 for a failure, 2 for an invalid setting or argument."""
     command = parser().parse_args(arguments)
     for name in ("text", "username"):
-        if not is_utf8(getattr(command, name, "")):
+        try:
+            setattr(command, name, utf8(getattr(command, name, "")))
+        except UnicodeError:
             return fail(f"the {name} is not valid UTF-8", INVALID_ARGUMENT)
     try:
         settings = Settings.from_environment()
@@ -80,6 +83,11 @@ def parser() -> argparse.ArgumentParser:
     serving.add_argument("listener", type=int)
     serving.add_argument("control", type=int)
     return parser
+
+
+def utf8(argument: str) -> str:
+    """Return the argument as text, also if the locale is C. Raises UnicodeError if its bytes are not UTF-8."""
+    return argument if is_utf8(argument) else os.fsencode(argument).decode()
 
 
 def confirm(username: str) -> bool:

@@ -152,6 +152,14 @@ def test_what_is_not_utf8_is_refused_with_one_line(tmp_path: Path, arguments: tu
     assert (2, f"loa: {message}\n") == (process.wait(), process.text)
 
 
+def test_a_utf8_argument_is_understood_in_the_c_locale(tmp_path: Path) -> None:
+    """Then Python decodes arguments as ASCII."""
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "DATA_DIR": str(tmp_path)}
+    process = spawn(["announce", "Xin chào"], environment, tmp_path / "output.log")
+    assert 1 == process.wait()
+    assert process.text.startswith("loa: DATA_DIR: no Loa is running")
+
+
 def test_delete_user_asks_on_a_terminal(tmp_path: Path) -> None:
     """Any answer but yes deletes nothing. Without a terminal, or with --yes, the command does not ask."""
     for answer, ending in (("y", "loa: nothing was deleted\r\n"), ("yes", "no Loa is running in")):
