@@ -342,12 +342,10 @@ class Processes:
         """Start all, and publish once from each, so that no message of the start is still on its way."""
         for bus in self._buses:
             await bus.start()
-        for bus in self._buses:
+        for count, bus in enumerate(self._buses, 1):
             bus.publish("greeting", {})
-            await self._all_received()
-            async with asyncio.timeout(5):
-                while not bus.lag:
-                    await asyncio.sleep(0.01)
+            for received in self._receivers:
+                await received.wait_for(count)
 
     async def commands(self, messages: list[tuple[dict[str, Any], bytes]]) -> int:
         """Publish the messages, check that all processes receive them, and return the number of PUBLISH commands."""
