@@ -136,7 +136,8 @@ class ConversationAnnouncer:
             for read, members in by_read_mark.items():
                 unread = max(0, seq_of(document) - read)
                 personal = conversation | {"last_read_seq": read, "unread_count": unread}
-                self._dispatcher.publish(events.conversation_updated(personal, version), members)
+                event = events.conversation_updated(personal, version)
+                self._dispatcher.publish(event, members, position=document["last_rev"])
         if not self._announced:
             self._marking_due = self._clock() + MARK_DELAY
         self._announced[document["_id"]] = version

@@ -82,8 +82,12 @@ class Dispatcher:
         bus.on("position", self._on_position)
         bus.on_gap(self.on_bus_resync)
 
-    def publish(self, event: Event, recipients: Collection[str] | None) -> None:
-        """Send `event` to the connections of these users (None: all users), on every process. Never blocks."""
+    def publish(self, event: Event, recipients: Collection[str] | None, position: int | None = None) -> None:
+        """Send `event` to the connections of these users (None: all users), on every process. Never blocks.
+
+        `position`: the event tells its recipients that its topic has reached this sequence number. A process that has
+        one of them tracks the topic from there on.
+        """
         head = {
             "channel": event.channel,
             "type": event.type,
@@ -95,6 +99,8 @@ class Dispatcher:
         }
         if event.version:
             head["version"] = event.version
+        if position is not None:
+            head["position"] = position
         self._bus.publish("event", head, _encode_recipients(recipients or ()) + event.body)
         for callback in self._published_callbacks:
             callback(event)
@@ -166,6 +172,9 @@ class Dispatcher:
             self._deliver_in_order(event, recipients)
         elif not (event.version and event.key) or self._is_latest(event):
             self._fan_out.deliver(recipients, event)
+            position = head.get("position")
+            if position is not None and self._has_local_recipient(recipients):
+                self.set_position(event.topic, max(position, self.last_known(event.topic)))
 
     def _is_latest(self, event: Event) -> bool:
         """Return whether no event with the same key and a higher version has been delivered."""

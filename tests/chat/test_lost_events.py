@@ -233,3 +233,21 @@ async def test_conversation_that_cannot_be_reconciled_does_not_hold_up_the_other
         await reconciler._reconcile()
     assert done == conversations[1:]
     assert reconciler._dirty == {failing}
+
+
+async def test_first_message_of_a_new_group_is_not_lost_in_silence(
+    start_process: Callable[..., ChatProcess],
+) -> None:
+    """Its event is lost, the counters are written, and another device connects: the first device still gets it."""
+    there = start_process()
+    here = start_process(there.bus)
+    first = here.listen(BOB)
+    conversation = await there.group(ADA, BOB)
+    dying = start_process()
+    await dying.messages.send(ADA, conversation, "one", "nonce")
+    await dying.messages.flush_counters()
+    here.listen(BOB)
+    assert (await here.conversations.heads_for_hello(BOB))[0]["last_rev"] == 1
+    await there.messages.send(ADA, conversation, "one", "nonce")
+    [event] = await wait_for_events(first, "new_message")
+    assert event["data"]["rev"] == 1

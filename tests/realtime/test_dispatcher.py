@@ -297,3 +297,24 @@ async def test_events_without_a_key_are_delivered_whatever_their_version(process
     for version in (2, 1, 2):
         process.dispatcher.publish(Event("view", {}, channel="chat", topic=TOPIC, version=version), ["ada"])
     assert [2, 1, 2] == [event.version for event in queued(process.connection)]
+
+
+async def test_tracking_begins_with_an_event_that_tells_the_position_of_its_topic(process: Process) -> None:
+    """So the first event after it cannot overtake others, nor be lost in silence."""
+    told = Event("told", {}, channel="chat", topic=TOPIC)
+    process.dispatcher.publish(told, ["ada"], position=2)
+    process.stored = [3, 4]
+    process.dispatcher.publish(event(4), ["ada"])
+    assert process.delivered() == []
+    await process.gaps_closed()
+    assert process.delivered() == [3, 4]
+    process.dispatcher.publish(told, ["ada"], position=9)
+    process.dispatcher.publish(event(5), ["ada"])
+    assert process.delivered() == [3, 4, 5]
+
+
+async def test_a_position_without_a_local_recipient_does_not_begin_tracking(process: Process) -> None:
+    """Nobody here has been told it."""
+    process.dispatcher.publish(Event("told", {}, channel="chat", topic=TOPIC), ["bob"], position=2)
+    process.dispatcher.publish(event(4), ["ada"])
+    assert process.delivered() == [4]
