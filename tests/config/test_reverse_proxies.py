@@ -14,8 +14,8 @@ from sanic.compat import Header
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from service.datastores.embedded import free_port
 from service.http.proxy_headers import parse_forwarded
+from tests.cluster import free_port
 from tests.config.reverse_proxies import PROXIES, Site, running_proxy, self_signed
 from tests.running import Server
 

@@ -159,7 +159,7 @@ async def test_an_event_stream_client_resumes_after_a_cut(
             for number in (1, 2):
                 proxy.cut()
                 await reader.post(f"/posts/{post['id']}/comments", {"content": f"missed {number}"})
-                await proxy.mend()
+                await proxy.restore()
                 missed = await client.until_type("NEW_COMMENT")
                 assert (2 * number - 1, f"missed {number}") == (missed["seq"], missed["data"]["preview"])
                 await reader.post(f"/posts/{post['id']}/comments", {"content": f"live {number}"})

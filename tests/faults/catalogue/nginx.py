@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from service.common.child_process import die_with_parent
-from service.datastores.embedded import free_port
+from tests.cluster import free_port
 from tests.faults.catalogue import RequirementMissing
 from tests.faults.environment import FaultEnvironment
 from tests.faults.traffic import write_comment
