@@ -16,6 +16,7 @@ from service.common.ids import path_id
 from service.common.models import ConnectionQuery
 from service.edge.connection_opener import ConnectionOpener
 from service.http.authentication import Authentication
+from service.http.byte_limit import CHANGE_BYTES, CONVERSATION_BYTES, ByteLimit
 from service.http.endpoint import connection, endpoint, json_response
 from service.http.limits import SEARCH, SENDING, WRITING, RateLimits
 from service.http.shielded_tasks import ShieldedTasks
@@ -41,8 +42,8 @@ def blueprint(
     tracing: Tracing | None = None,
 ) -> Blueprint:
     bp = Blueprint("chat", url_prefix="/api/v1")
-    _add_conversation_routes(bp, conversations, auth)
-    _add_message_routes(bp, messages, conversations, auth)
+    _add_conversation_routes(bp, conversations, auth, limits.bytes)
+    _add_message_routes(bp, messages, conversations, auth, limits.bytes)
 
     @bp.get("/presence")
     @endpoint(
@@ -76,7 +77,9 @@ def blueprint(
     return bp
 
 
-def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, auth: Authentication) -> None:
+def _add_conversation_routes(
+    bp: Blueprint, conversations: ConversationService, auth: Authentication, byte_limit: ByteLimit
+) -> None:
     @bp.post("/conversations")
     @endpoint(
         "Create a conversation",
@@ -88,7 +91,10 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
     )
     async def create_conversation(request: Request, caller: Identity, *, body: models.NewConversation) -> HTTPResponse:
         """With one other participant and no title: the direct conversation of the two, 200 if it exists already."""
+        byte_limit.take(caller.user_id, CONVERSATION_BYTES)
         conversation, created = await conversations.create(caller.user_id, body.participant_ids, body.title)
+        if created:
+            byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
         return json_response(conversation, 201 if created else 200)
 
     @bp.get("/conversations")
@@ -124,7 +130,10 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
     async def rename_conversation(
         request: Request, caller: Identity, conversation_id: str, *, body: models.ConversationChange
     ) -> HTTPResponse:
-        return json_response(await conversations.rename(caller.user_id, path_id(conversation_id), body.title))
+        byte_limit.take(caller.user_id, CONVERSATION_BYTES)
+        conversation = await conversations.rename(caller.user_id, path_id(conversation_id), body.title)
+        byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
+        return json_response(conversation)
 
     @bp.post("/conversations/<conversation_id:str>/participants")
     @endpoint(
@@ -140,9 +149,10 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewParticipants
     ) -> HTTPResponse:
         """Users who are participants already are ignored."""
-        return json_response(
-            await conversations.add_participants(caller.user_id, path_id(conversation_id), body.user_ids)
-        )
+        byte_limit.take(caller.user_id, CONVERSATION_BYTES)
+        conversation = await conversations.add_participants(caller.user_id, path_id(conversation_id), body.user_ids)
+        byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
+        return json_response(conversation)
 
     @bp.delete("/conversations/<conversation_id:str>/participants/<user_id:str>")
     @endpoint(
@@ -157,12 +167,17 @@ def _add_conversation_routes(bp: Blueprint, conversations: ConversationService, 
         request: Request, caller: Identity, conversation_id: str, user_id: str
     ) -> HTTPResponse:
         """The owner may remove anyone, all others only themselves."""
+        byte_limit.take(caller.user_id, CONVERSATION_BYTES)
         await conversations.remove_participant(caller.user_id, path_id(conversation_id), path_id(user_id))
         return json_response()
 
 
 def _add_message_routes(
-    bp: Blueprint, messages: MessageService, conversations: ConversationService, auth: Authentication
+    bp: Blueprint,
+    messages: MessageService,
+    conversations: ConversationService,
+    auth: Authentication,
+    byte_limit: ByteLimit,
 ) -> None:
     @bp.get("/conversations/<conversation_id:str>/messages")
     @endpoint(
@@ -206,6 +221,7 @@ def _add_message_routes(
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewMessage
     ) -> HTTPResponse:
         """If the nonce was used before, the answer is 200 and the existing message."""
+        byte_limit.take_message(caller.user_id, body.content)
         message, created = await messages.send(
             caller.user_id, path_id(conversation_id), body.content, body.nonce, body.reply_to
         )
@@ -224,6 +240,7 @@ def _add_message_routes(
     async def edit_message(
         request: Request, caller: Identity, conversation_id: str, message_id: str, *, body: models.MessageChange
     ) -> HTTPResponse:
+        byte_limit.take_message(caller.user_id, body.content)
         message = await messages.edit(caller.user_id, path_id(conversation_id), path_id(message_id), body.content)
         return json_response(message)
 
@@ -242,7 +259,10 @@ def _add_message_routes(
 
     async def react(caller: Identity, conversation_id: str, message_id: str, emoji: str, on: bool) -> dict[str, Any]:
         ids = path_id(conversation_id), path_id(message_id)
-        return await messages.react(caller.user_id, *ids, unquote(emoji), on=on)
+        byte_limit.take(caller.user_id, CHANGE_BYTES)
+        message = await messages.react(caller.user_id, *ids, unquote(emoji), on=on)
+        byte_limit.count_rest(caller.user_id, message, CHANGE_BYTES)
+        return message
 
     @bp.put("/conversations/<conversation_id:str>/messages/<message_id:str>/reactions/<emoji:str>")
     @endpoint(

@@ -68,6 +68,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
             "token_expires_at": self.socket.token_expires_at,
             "conversations": heads,
         }
+        self.socket.resyncs_after_overflow = True
         self.socket.go_live(
             [Event("hello", hello, channel=events.CHANNEL)],
             event_filter=MembershipFilter(self.socket.queue.discard_topic),
@@ -76,7 +77,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
     def survives_disconnect(self, frame: frames.Frame) -> bool:
         return isinstance(frame, frames.SendMessage | frames.Read)
 
-    def on_peer_gone(self, pending_frames: Sequence[str]) -> None:
+    def on_peer_gone(self, pending_frames: Sequence[bytes]) -> None:
         self._shielded_tasks.spawn(self.finish_pending(pending_frames))
 
     def on_received(self, type: str) -> None:
@@ -112,6 +113,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
     async def _send_message(self, frame: frames.SendMessage) -> None:
         received_at = time.perf_counter()
         await self.limits.check(rules.SENDING, self._user_id)
+        self.limits.bytes.take_message(self._user_id, frame.content)
         if len(self._in_flight) >= MAX_IN_FLIGHT:
             await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
         stored = self._messages.submit(self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to)

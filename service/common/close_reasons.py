@@ -37,6 +37,7 @@ TOO_LARGE = CloseReason(1009, "too_large")
 INTERNAL_ERROR = CloseReason(1011, "internal_error")
 RESTART = CloseReason(1012, "restart")
 SLOW_CONSUMER = CloseReason(1013, "slow_consumer")
+OVERLOADED = CloseReason(1013, "overloaded")
 # 1006 is never sent (RFC 6455, 7.4.1): there is no peer left to send it to. The reason is for the metrics.
 GONE = CloseReason(1006, "gone")
 SILENT = CloseReason(1006, "silent")
@@ -54,6 +55,7 @@ CLOSE_REASONS: dict[CloseReason, Reconnect] = {
     INTERNAL_ERROR: Reconnect.BACK_OFF,
     RESTART: Reconnect.BACK_OFF,
     SLOW_CONSUMER: Reconnect.BACK_OFF,
+    OVERLOADED: Reconnect.BACK_OFF,
     GONE: Reconnect.BACK_OFF,
     SILENT: Reconnect.BACK_OFF,
 }

@@ -24,7 +24,9 @@ from service.telemetry.tracing import Span, Tracing, use_span
 log = structlog.get_logger()
 
 MAX_PENDING_FRAMES = 64
-"""Frames waiting to be handled. At this number, reading from the socket pauses until half of them are handled."""
+MAX_PENDING_BYTES = 128 * 1024
+"""Frames waiting to be handled, and their bytes. At either number, reading from the socket pauses until half of them
+are handled. See also InboundBudget, which all sockets share."""
 MAX_FRAMES_PER_PERIOD, FRAME_PERIOD = 3000, 10.0
 """Frames in so many seconds, of any kind, including pings and fragments: several times what the rate limits allow in
 total. Rate limits count requests; this limit bounds the work of reading frames that request nothing, are malformed, or
@@ -57,8 +59,13 @@ class FrameHandler(Generic[F]):
         self._frames = frames
         self._verifier = verifier
         self._tracing = tracing
-        self._pending: deque[str] = deque()
-        self._current: str | None = None
+        # As received: a str with a single emoji takes four bytes for each character.
+        self._pending: deque[bytes] = deque()
+        self._pending_bytes = 0
+        self._current: bytes | None = None
+        self._budget = socket.host.inbound
+        self._budgeted_bytes = 0
+        self._reading_paused = False
         self._handler: asyncio.Task[None] | None = None
         self._frames_in_period = 0
         self._period_start = 0.0
@@ -82,13 +89,24 @@ class FrameHandler(Generic[F]):
         """Return whether to handle `frame` even if its sender has disconnected since."""
         return False
 
-    def on_peer_gone(self, pending_frames: Sequence[str]) -> None:
+    def on_peer_gone(self, pending_frames: Sequence[bytes]) -> None:
         """Called if the client disconnected before these frames were handled. May pass them to `finish_pending`."""
 
-    async def finish_pending(self, pending_frames: Sequence[str]) -> None:
-        """Handle those of these frames that survive the disconnect. Their answers are discarded."""
-        for text in pending_frames:
-            await self._handle(text)
+    async def finish_pending(self, pending_frames: Sequence[bytes]) -> None:
+        """Handle those of these frames that survive the disconnect. Their answers are discarded.
+
+        They are not handled if too much waits already: otherwise a client that sends and disconnects, again and again,
+        would fill the memory. Nothing was acknowledged, so the client sends it again.
+        """
+        user_id, size = self.socket.user_id, sum(map(len, pending_frames))
+        if self._budget.exhausted(user_id):
+            return
+        self._budget.add(user_id, size)
+        try:
+            for data in pending_frames:
+                await self._handle(data)
+        finally:
+            self._budget.remove(user_id, size)
 
     def on_received(self, type: str) -> None:
         """Called for each well-formed frame, with its type."""
@@ -110,8 +128,16 @@ class FrameHandler(Generic[F]):
         self.socket.send(Event(type, fields, channel=self.socket.channel))
 
     def _on_text(self, text: str) -> None:
-        self._pending.append(text)
-        if len(self._pending) >= MAX_PENDING_FRAMES:
+        data = text.encode()
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        self._budgeted_bytes += len(data)
+        self._budget.add(self.socket.user_id, len(data))
+        if not self._pending:
+            # The budget was exceeded and has closed this socket.
+            return
+        if not self._has_room(MAX_PENDING_FRAMES, MAX_PENDING_BYTES):
+            self._reading_paused = True
             self.socket.pause_reading()
         if self._handler is None or self._handler.done():
             self._handler = asyncio.create_task(self._handle_all())
@@ -127,6 +153,8 @@ class FrameHandler(Generic[F]):
     def _on_close(self) -> None:
         pending_frames = [*self._pending] if self._current is None else [self._current, *self._pending]
         self._pending.clear()
+        self._pending_bytes = 0
+        self._release(self._budgeted_bytes)
         if self._handler:
             self._handler.cancel()
         # If the server closed the socket, pending frames are discarded: the user may have lost access.
@@ -135,17 +163,37 @@ class FrameHandler(Generic[F]):
 
     async def _handle_all(self) -> None:
         while self._pending:
-            text = self._current = self._pending.popleft()
-            if len(self._pending) == MAX_PENDING_FRAMES // 2:
-                self.socket.resume_reading()
-            await self._handle(text)
+            data = self._current = self._pending.popleft()
+            self._pending_bytes -= len(data)
+            if self._has_room(MAX_PENDING_FRAMES // 2 + 1, MAX_PENDING_BYTES // 2):
+                self._resume_reading()
+            await self._handle(data)
             self._current = None
-        self.socket.resume_reading()
+            self._release(len(data))
+        self._resume_reading()
 
-    async def _handle(self, text: str) -> None:
+    def _has_room(self, frames: int, size: int) -> bool:
+        """Return whether to read on: less than so many frames and bytes wait here, and little enough elsewhere."""
+        if not self._pending:
+            return True
+        within = len(self._pending) < frames and self._pending_bytes < size
+        return within and not self._budget.exhausted(self.socket.user_id)
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            self.socket.resume_reading()
+
+    def _release(self, size: int) -> None:
+        """Note that frames are no longer held. Once the socket has closed, all have been released."""
+        size = min(size, self._budgeted_bytes)
+        self._budgeted_bytes -= size
+        self._budget.remove(self.socket.user_id, size)
+
+    async def _handle(self, data: bytes) -> None:
         ref: str | None = None
         try:
-            frame = parse(text, self._frames)
+            frame = parse(data, self._frames)
             ref = frame.ref
             self.on_received(frame.type)
             if isinstance(frame, Ping):

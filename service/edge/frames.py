@@ -48,7 +48,7 @@ class Pong(BaseModel):
     ref: str | None
 
 
-def parse(text: str, frames: TypeAdapter[F]) -> F:
+def parse(text: str | bytes, frames: TypeAdapter[F]) -> F:
     """Parse `text` as one of `frames`, which their `type` distinguishes.
 
     Raises MalformedJson; raises ValidationFailed, with the frame's `ref` as `error.ref` if it has one.

@@ -20,6 +20,7 @@ from sanic import Request
 from service.common.errors import RateLimited
 from service.datastores.redis import REDIS_ERRORS, pool_options
 from service.datastores.redis_tracing import command_span
+from service.http.byte_limit import ByteLimit
 
 log = structlog.get_logger()
 
@@ -99,6 +100,7 @@ class RateLimits:
     def __init__(self, redis_url: str | None, enabled: bool, tag: str = TAG) -> None:
         """`redis_url`: redis://, rediss:// or unix://; None: count in this process only. `tag`: see TAG."""
         self.enabled = enabled
+        self.bytes = ByteLimit(enabled)
         self._local = MovingWindowRateLimiter(MemoryStorage())
         self._pool = _pool(redis_url, tag) if redis_url and enabled else None
         self._shared = MovingWindowRateLimiter(_storage(self._pool, tag)) if self._pool else None

@@ -16,13 +16,19 @@ from service.common.ids import new_id
 from service.common.tasks import count_failure
 from service.common.times import iso
 from service.realtime.connection_queue import ConnectionQueue
-from service.realtime.event import Event
+from service.realtime.event import Event, Policy
+from service.realtime.inbound_budget import InboundBudget
 from service.realtime.timer_wheel import TimerWheel
 
 log = structlog.get_logger()
 
 WRITE_HIGH_WATER = 64 * 1024
 """Bytes that the transport may buffer; beyond that, events wait in the connection's queue, which is bounded."""
+OVERFLOW_PAUSE = 1.0
+"""Seconds between two checks whether a connection whose queue overflowed has caught up, so that a flood of events
+causes at most one `reset` a second."""
+OVERFLOW_TIMEOUT = 5.0
+"""Seconds in which such a connection has to read what is queued for it, before it is closed with `slow_consumer`."""
 CLOSE_TIMEOUT = 5.0
 """Seconds a peer has to complete the closing handshake before its connection is aborted."""
 EXPIRY_NOTICE = 60.0
@@ -75,6 +81,7 @@ class ConnectionHost(Protocol):
     """What connections need of the Registry."""
 
     timers: TimerWheel
+    inbound: InboundBudget
 
     @property
     def fan_out(self) -> WriteScheduler: ...
@@ -108,6 +115,7 @@ class Connection(asyncio.Protocol):
         "_fan_out",
         "_flush_scheduled",
         "_on_close",
+        "_overflow_deadline",
         "_state",
         "_writing_paused",
         "channel",
@@ -120,6 +128,7 @@ class Connection(asyncio.Protocol):
         "next_tick",
         "queue",
         "replayed_up_to",
+        "resyncs_after_overflow",
         "session_id",
         "token_id",
         "transport",
@@ -146,6 +155,8 @@ class Connection(asyncio.Protocol):
         """Called for each event without a sequence number, and with one if it `filters_sequenced`."""
         self.replayed_up_to = 0
         """Events up to this sequence number have been replayed. For channels with one topic for each user."""
+        self.resyncs_after_overflow = False
+        """Whether the client fetches all events with a sequence number after a `reset`. See `_begin_overflow`."""
         self.next_tick = 0
         self._fan_out = host.fan_out
         self._state = ConnectionState.BUFFERING
@@ -154,6 +165,8 @@ class Connection(asyncio.Protocol):
         self._close_reason: tuple[int, str] = GONE
         self._abort_at = 0.0
         self._expiry_announced = False
+        self._overflow_deadline = 0.0
+        """When a connection whose queue overflowed is closed. 0 if its queue has not overflowed."""
         self._on_close: list[Callable[[], None]] = []
         self._all_written: asyncio.Event | None = None
 
@@ -250,6 +263,11 @@ class Connection(asyncio.Protocol):
             self._on_close.append(callback)
 
     @property
+    def overflowed(self) -> bool:
+        """Whether events are dropped because the queue overflowed, and the `reset` is still to be sent."""
+        return self._overflow_deadline > 0
+
+    @property
     def closing(self) -> bool:
         """Whether `close` has been called."""
         return self._state is ConnectionState.CLOSING or self._state is ConnectionState.CLOSED
@@ -325,6 +343,8 @@ class Connection(asyncio.Protocol):
             return True
         if event.sequence and event.sequence <= self.replayed_up_to:
             return True
+        if self._overflow_deadline and (event.sequence or event.policy is not Policy.DURABLE):
+            return True
         event_filter = self.event_filter
         if (
             event_filter is not None
@@ -333,7 +353,10 @@ class Connection(asyncio.Protocol):
         ):
             return True
         if not self.queue.put(event, self.encode(event)):
-            return False
+            if not self._begin_overflow():
+                return False
+            if not event.sequence and not self.queue.put(event, self.encode(event)):
+                return False
         if not self._flush_scheduled:
             self._update_write_path()
         return True
@@ -342,7 +365,8 @@ class Connection(asyncio.Protocol):
         """Drop what is queued and close: the peer reads too slowly, and fetches what it missed when it reconnects."""
         if self.closing:
             return
-        self.host.report_overflow(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
+        if not self._overflow_deadline:
+            self._report_overflow()
         self.queue.clear()
         self.close(*SLOW_CONSUMER)
 
@@ -365,11 +389,43 @@ class Connection(asyncio.Protocol):
         if seconds_left <= 0:
             self.close(*TOKEN_EXPIRED)
             return self._abort_at
+        if self._overflow_deadline:
+            self._check_overflow(now)
+            if self.closing:
+                return self._abort_at
         if seconds_left <= EXPIRY_NOTICE and not self._expiry_announced:
             self._expiry_announced = True
             self.send(self.notice("token_expiring", {"token_expires_at": self.token_expires_at}))
         next_expiry_check = seconds_left if self._expiry_announced else seconds_left - EXPIRY_NOTICE
-        return min(self.heartbeat(now), now + next_expiry_check)
+        when = min(self.heartbeat(now), now + next_expiry_check)
+        return min(when, now + OVERFLOW_PAUSE) if self._overflow_deadline else when
+
+    def _begin_overflow(self) -> bool:
+        """Keep the connection open although its queue is full; return False if it has to be closed.
+
+        If the client `resyncs_after_overflow`, drop the queued events with a sequence number, and further ones too,
+        until the client has read the rest. It then gets a `reset` and fetches what was dropped. So a flood of events,
+        which anybody may cause, disconnects only clients that do not read.
+        """
+        if not self.resyncs_after_overflow or self._state is not LIVE or self._overflow_deadline:
+            return False
+        self._report_overflow()
+        self._overflow_deadline = self._loop_time() + OVERFLOW_TIMEOUT
+        self.queue.discard_sequenced()
+        self.host.timers.schedule(self._loop_time() + OVERFLOW_PAUSE, self)
+        return True
+
+    def _report_overflow(self) -> None:
+        self.host.report_overflow(self, "events" if len(self.queue) >= self.queue.max_events else "bytes")
+
+    def _check_overflow(self, now: float) -> None:
+        """Send `reset` if the client has caught up since its queue overflowed; if it takes too long, close."""
+        if not self._writing_paused and not self.queue.size:
+            self._overflow_deadline = 0.0
+            self.send(self.notice("reset", {"reason": "slow_consumer"}))
+            self._update_write_path()
+        elif now >= self._overflow_deadline:
+            self.disconnect_slow()
 
     def _update_write_path(self) -> None:
         """Decide how the next event leaves: directly, or through the queue. Schedules a flush if events are queued."""
@@ -382,6 +438,8 @@ class Connection(asyncio.Protocol):
             self.direct_transport = None
             self._flush_scheduled = True
             self._fan_out.schedule_write(self)
+        elif self._overflow_deadline:
+            self.direct_transport = None
         elif self.event_filter is None or not self.event_filter.filters_sequenced:
             self.direct_transport = self.transport
         else:

@@ -67,6 +67,11 @@ class ConnectionQueue:
         """Remove all events of `topic`, durable ones too: the user may no longer see any of them."""
         self._keep([index for index, event in enumerate(self._events) if event.topic != topic])
 
+    def discard_sequenced(self) -> None:
+        """Remove all events with a sequence number, which clients can fetch by it, and all ephemeral ones."""
+        self._drop_ephemeral()
+        self._keep([index for index, event in enumerate(self._events) if not event.sequence])
+
     def clear(self) -> None:
         self._events.clear()
         self._data.clear()

@@ -12,7 +12,8 @@ class Policy(Enum):
     """What a connection's queue does with an event if it is full."""
 
     DURABLE = "durable"
-    """Never dropped: if the queue is full, the connection is closed with a reason, and the client resumes."""
+    """Never dropped in silence: if the queue is full, the connection is closed with a reason, or the client is sent a
+    `reset`. Either makes it fetch what it missed."""
     EPHEMERAL = "ephemeral"
     """Dropped if the queue is full."""
     LATEST = "latest"

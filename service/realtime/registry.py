@@ -6,9 +6,15 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import structlog
+
+from service.common.close_reasons import OVERLOADED
 from service.realtime.connection import Connection
 from service.realtime.fan_out import FanOut
+from service.realtime.inbound_budget import InboundBudget
 from service.realtime.timer_wheel import TimerWheel
+
+log = structlog.get_logger()
 
 
 class Registry:
@@ -23,6 +29,7 @@ class Registry:
         self.timers = timers
         self._connections_by_user: dict[str, set[Connection]] = {}
         self.fan_out = FanOut(self._connections_by_user)
+        self.inbound = InboundBudget(self._disconnect_overloading)
         self._count_by_channel: defaultdict[str, int] = defaultdict(int)
         self._closing: set[Connection] = set()
         self._empty: asyncio.Event | None = None
@@ -152,6 +159,10 @@ class Registry:
                     self._empty = asyncio.Event()
                     await self._empty.wait()
         return len(self) + len(self._closing)
+
+    def _disconnect_overloading(self, user_id: str) -> None:
+        closed = self.disconnect_matching(lambda connection: connection.user_id == user_id, *OVERLOADED)
+        log.warning("inbound_overload", user_id=user_id, connections=closed)
 
     def _check_empty(self) -> None:
         if self._empty and not self._connections_by_user and not self._closing:

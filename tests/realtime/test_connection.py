@@ -13,7 +13,7 @@ from service.realtime.event import Event, Policy
 from service.realtime.event_stream import HEARTBEAT_INTERVAL
 from service.realtime.registry import Registry
 from service.realtime.websocket import PING_INTERVAL
-from tests.realtime.wire import event_stream, identity, web_socket, wired
+from tests.realtime.wire import event_stream, identity, queued, web_socket, wired
 
 
 def event(number: int, policy: Policy = Policy.DURABLE, size: int = 0, channel: str = "chat") -> Event:
@@ -100,6 +100,52 @@ async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_delays_no_ot
         assert registry.connections("ada") == {good}
         # The close frame follows what the kernel and the transport had buffered.
         assert await slow_peer.close_frame() == (1013, "slow_consumer")
+
+
+async def test_a_reader_of_a_flood_gets_a_reset_instead_of_a_close(registry: Registry) -> None:
+    """If the client fetches what it missed, events with a number beyond its queue are dropped, others are not. The
+    reset follows what was dropped and precedes the next event."""
+    socket, resets = web_socket(registry), []
+    registry.on_queue_overflow(lambda connection, bound: resets.append(bound))
+    socket.resyncs_after_overflow = True
+    with registry.registration(socket):
+        socket.go_live([])
+    async with wired(socket) as peer:
+        for n in range(300):
+            registry.fan_out.deliver(["ada"], event(n + 1, size=8000))
+        registry.fan_out.deliver(["ada"], Event("kept", {"n": 1000}, channel="chat", topic="t"))
+        received = [ujson.loads(await peer.text())]
+        while received[-1]["type"] != "reset":
+            received.append(ujson.loads(await peer.text()))
+        assert [("kept", 1000)] == [(event["type"], event.get("n")) for event in received[:-1]]
+        assert ({"reason": "slow_consumer"}, ["bytes"]) == (received[-1]["data"], resets)
+        for n in (301, 302):
+            registry.fan_out.deliver(["ada"], event(n))
+            assert n == number(await peer.text())
+        assert not socket.closing
+
+
+async def test_a_client_that_does_not_read_after_an_overflow_is_closed(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given a few seconds to catch up, and its queue is empty meanwhile."""
+    monkeypatch.setattr("service.realtime.connection.OVERFLOW_TIMEOUT", 0.5)
+    socket = web_socket(registry)
+    socket.resyncs_after_overflow = True
+    with registry.registration(socket):
+        socket.go_live([])
+    async with wired(socket, receive_buffer=4096) as peer:
+        n = 0
+        while not socket.overflowed:
+            n += 1
+            registry.fan_out.deliver(["ada"], event(n, size=8000))
+            await asyncio.sleep(0)
+        registry.fan_out.deliver(["ada"], event(n + 1, size=8000))
+        assert ([], False) == (queued(socket), socket.closing)
+        closed = asyncio.Event()
+        socket.on_close(closed.set)
+        await asyncio.wait_for(closed.wait(), 10)
+        assert await peer.close_frame() == (1013, "slow_consumer")
 
 
 async def test_ephemeral_events_are_dropped_for_a_slow_reader_which_stays_connected(registry: Registry) -> None:
