@@ -121,11 +121,13 @@ def add_routes(
     tracing: Tracing | None,
 ) -> None:
     registry, verifier = services.registry, services.verifier
+    origins = OriginCheck(settings.allowed_origins)
+    origins.install(app)
     auth = Authentication(verifier, limits)
     opener = ConnectionOpener(
         registry,
         auth,
-        OriginCheck(settings.allowed_origins),
+        origins,
         limits,
         ConnectionLimit(registry.connections, limits.enabled),
     )
@@ -158,7 +160,7 @@ def add_routes(
     )
     app.blueprint(metrics_routes(metrics))
     app.blueprint(openapi.blueprint())
-    app.blueprint(asyncapi.blueprint(lambda: asyncapi.document(openapi.TITLE, openapi.VERSION, "", channels())))
+    app.blueprint(asyncapi.blueprint(lambda: asyncapi.document(openapi.TITLE, openapi.VERSION, channels())))
     sanic_ext_setup.add_head_and_options(app)
 
 

@@ -96,6 +96,17 @@ def unbounded(schema: Document, document: Document, path: str, above: frozenset[
         yield from unbounded(schema["items"], document, f"{path}[]", above)
 
 
+def objects(document: Any, path: str = "") -> Iterator[tuple[str, Document]]:
+    """Yield every JSON object in `document`, with its path."""
+    if isinstance(document, dict):
+        yield path, document
+        for name, value in document.items():
+            yield from objects(value, f"{path}/{name}")
+    elif isinstance(document, list):
+        for index, value in enumerate(document):
+            yield from objects(value, f"{path}/{index}")
+
+
 class TestOpenApi:
     def test_is_valid(self, openapi: Document) -> None:
         """According to the schema of the specification, with all references resolved."""
@@ -108,6 +119,17 @@ class TestOpenApi:
         }
         assert len(documents.routes) > 30
         assert set() == documents.routes - described
+
+    def test_nullable_has_a_type_beside_it(self, openapi: Document) -> None:
+        """Otherwise it has no effect (OpenAPI 3.0.3)."""
+        assert not [path for path, schema in objects(openapi) if "nullable" in schema and "type" not in schema]
+
+    def test_descriptions_are_our_own(self, documents: Documents) -> None:
+        """Pydantic's base classes have docstrings, too."""
+        for document in (documents.openapi, documents.asyncapi):
+            found = [text for _, each in objects(document) if isinstance(text := each.get("description"), str)]
+            assert found
+            assert not [text for text in found if "pydantic" in text.lower() or "!!!" in text or not text.strip()]
 
     def test_operation_ids_are_unique(self, openapi: Document) -> None:
         """Client generators make a function of each."""
@@ -346,5 +368,5 @@ class TestAsyncApi:
 
     def test_is_built_without_app_or_datastores(self) -> None:
         """The document depends only on the models."""
-        one, two = (asyncapi.document("Loa", "1", "", channels()) for _ in range(2))
+        one, two = (asyncapi.document("Loa", "1", channels()) for _ in range(2))
         assert one == two

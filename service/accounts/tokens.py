@@ -1,5 +1,6 @@
 """Tokens: the claims of the JWTs that Loa issues, and the validation of those it receives."""
 
+import base64
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -117,7 +118,7 @@ class Tokens:
         Raises TokenInvalid if Loa did not issue it for `scope`, TokenExpired if it expired more than `expired_since`
         seconds ago.
         """
-        if len(token) > MAX_TOKEN or not token.isascii():
+        if len(token) > MAX_TOKEN or not _is_compact(token):
             raise TokenInvalid
         try:
             decoded = self._verify_signature(token)
@@ -141,3 +142,25 @@ class Tokens:
             except jwt.InvalidSignatureError:
                 continue
         return jwt.decode_complete(token, self._accepted[-1], [ALGORITHM], SIGNATURE_ONLY)
+
+
+def _is_compact(token: str) -> bool:
+    """Return whether `token` is a JWS in compact serialisation, whose three parts are base64url without padding (RFC
+    7515, 3.1 and section 2).
+
+    PyJWT also accepts padding, and any value of the bits beyond the last byte: a token would have several spellings.
+    """
+    parts = token.split(".")
+    if len(parts) != 3 or not token.isascii():
+        return False
+    try:
+        return all(_is_base64url(part) for part in parts)
+    except ValueError:
+        # An impossible length.
+        return False
+
+
+def _is_base64url(text: str) -> bool:
+    """Return whether `text` is exactly what base64url makes of some bytes. Raises ValueError."""
+    padded = text + "=" * (-len(text) % 4)
+    return "=" not in text and base64.urlsafe_b64encode(base64.urlsafe_b64decode(padded)) == padded.encode()

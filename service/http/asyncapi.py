@@ -1,7 +1,6 @@
 """The AsyncAPI 3.0 document of the sockets and the event stream, built from the models that the code uses."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
@@ -9,9 +8,11 @@ from pydantic.json_schema import models_json_schema
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.common.close_reasons import CLOSE_REASONS, GONE
-from service.http.endpoint import json_response
+from service.common.encoding import dumps
+from service.http.asset import Asset, LazyAssets
 from service.http.errors import CLOSING_ERRORS
 
+DESCRIPTION = "What the sockets and the event stream carry. The HTTP operations are in `/docs/openapi.json`."
 REF = "#/components/schemas/{model}"
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 SECURITY = {
@@ -44,20 +45,20 @@ class Channel(NamedTuple):
 def blueprint(build: Callable[[], dict[str, Any]]) -> Blueprint:
     """`build()` returns the document. It is called on the first request, because it takes a while."""
     bp = Blueprint("asyncapi")
-    cached = cache(build)
+    assets = LazyAssets(lambda _: (Asset.build("application/json", dumps(build()).encode(), {}),))
 
     @bp.get("/asyncapi.json")
     async def serve(request: Request) -> HTTPResponse:
-        return json_response(cached())
+        return await assets.respond(0, request)
 
     return bp
 
 
-def document(title: str, version: str, description: str, channels: Sequence[Channel]) -> dict[str, Any]:
+def document(title: str, version: str, channels: Sequence[Channel]) -> dict[str, Any]:
     schemas = _Schemas(channels)
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": title, "version": version, "description": description},
+        "info": {"title": title, "version": version, "description": DESCRIPTION},
         "defaultContentType": "application/json",
         "channels": {channel.name: _channel(channel, schemas) for channel in channels},
         "operations": dict(operation for channel in channels for operation in _operations(channel)),

@@ -31,12 +31,15 @@ def reads_json(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
 
 
 def check_media_type(request: Request) -> None:
-    """Reject a body with a Content-Type other than JSON. Raises UnsupportedMediaType.
+    """Reject a body whose Content-Type is missing, repeated, or other than JSON. Raises UnsupportedMediaType.
 
-    Forms of other sites can send three types without a CORS preflight, but not JSON. A missing type is accepted.
+    Pages of other sites can send three types without a CORS preflight, and a body without a type, but not JSON.
     """
-    kind = str(request.headers.getone("content-type", "")).partition(";")[0].strip().lower()
-    if kind and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+    kinds = request.headers.getall("content-type", [])
+    if not kinds and not request.body:
+        return
+    kind = str(kinds[0]).partition(";")[0].strip().lower() if len(kinds) == 1 else ""
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedMediaType
 
 

@@ -80,7 +80,7 @@ def _type(schema: Any) -> str:
         if keyword in schema:
             return " or ".join(_type(choice) for choice in schema[keyword] if choice.get("type") != "object")
     if "enum" in schema:
-        return " | ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
+        return " | ".join(f"<code>{'null' if value is None else escape(str(value))}</code>" for value in schema["enum"])
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     if isinstance(more := schema.get("additionalProperties"), dict):

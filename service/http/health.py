@@ -28,6 +28,7 @@ def blueprint(mongo: Ping, redis: Ping, bus: Callable[[], bool], draining: Calla
     """`bus()` returns whether messages of this process have gone through Redis and back recently; `draining()` whether
     this process is shutting down."""
     bp = Blueprint("health")
+    checking: asyncio.Task[list[str]] | None = None
 
     @bp.get("/healthz")
     @endpoint("Check that the process runs", tag="operation", responses={200: Health})
@@ -40,16 +41,26 @@ def blueprint(mongo: Ping, redis: Ping, bus: Callable[[], bool], draining: Calla
         """The datastores answer, messages reach the other processes, and the process is not shutting down."""
         if draining():
             raise Unavailable("The server is shutting down.")
-        reachable = await asyncio.gather(_is_reachable(mongo), _is_reachable(redis))
-        unreachable = [name for name, ok in zip(("MongoDB", "Redis"), reachable, strict=True) if not ok]
-        if not bus() and "Redis" not in unreachable:
-            # Redis answers commands, but a connection is deaf: its user may lack the permission for the channel.
-            unreachable.append("Redis pub/sub")
+        nonlocal checking
+        if checking is None or checking.done():
+            checking = asyncio.create_task(_unreachable(mongo, redis, bus))
+        # Anybody may ask: those who ask at the same time share one check.
+        unreachable = await asyncio.shield(checking)
         if unreachable:
             raise Unavailable(f"Unavailable: {', '.join(unreachable)}.")
         return json_response(Health())
 
     return bp
+
+
+async def _unreachable(mongo: Ping, redis: Ping, bus: Callable[[], bool]) -> list[str]:
+    """Return the names of what does not work."""
+    reachable = await asyncio.gather(_is_reachable(mongo), _is_reachable(redis))
+    unreachable = [name for name, ok in zip(("MongoDB", "Redis"), reachable, strict=True) if not ok]
+    if not bus() and "Redis" not in unreachable:
+        # Redis answers commands, but a connection is deaf: its user may lack the permission for the channel.
+        unreachable.append("Redis pub/sub")
+    return unreachable
 
 
 async def _is_reachable(ping: Ping) -> bool:

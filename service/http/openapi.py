@@ -7,18 +7,19 @@ because building it takes about as long as everything else that a starting worke
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from http import HTTPStatus
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 from sanic import Blueprint, HTTPResponse, Request, Sanic
-from sanic.response import html
 
 from service.common import ids
 from service.common.encoding import dumps
-from service.common.errors import LoaError
+from service.common.errors import LoaError, OriginNotAllowed
+from service.http.asset import Asset, LazyAssets
 from service.http.docs import render
 from service.http.errors import ERRORS, Problem
+from service.http.origin import SAFE_METHODS
 from service.http.schemas import Components, properties
 
 TITLE = "Loa"
@@ -32,6 +33,14 @@ SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
     "token": {"type": "apiKey", "in": "query", "name": "token"},
+}
+TAGS = {
+    "auth": "Accounts, sessions and tokens.",
+    "users": "Profiles.",
+    "chat": "Conversations, their messages, and presence.",
+    "posts": "Posts and their comments.",
+    "notifications": "Notifications: the list, the event stream and the socket.",
+    "operation": "Health checks.",
 }
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -63,18 +72,23 @@ def is_connection(handler: Any) -> bool:
 def blueprint() -> Blueprint:
     bp = Blueprint("openapi", url_prefix="/docs")
 
-    @cache
-    def documents(app: Sanic[Any, Any]) -> tuple[str, str]:
+    def build(app: Sanic[Any, Any]) -> tuple[Asset, Asset]:
         built = document(app)
-        return dumps(built), render(built)
+        page = render(built).encode()
+        return (
+            Asset.build("application/json", dumps(built).encode(), {}),
+            Asset.build("text/html; charset=utf-8", page, {"Content-Security-Policy": PAGE_POLICY}),
+        )
+
+    assets = LazyAssets(build)
 
     @bp.get("/openapi.json")
     async def openapi_json(request: Request) -> HTTPResponse:
-        return HTTPResponse(documents(request.app)[0], content_type="application/json")
+        return await assets.respond(0, request)
 
     @bp.get("")
     async def page(request: Request) -> HTTPResponse:
-        return html(documents(request.app)[1], headers={"Content-Security-Policy": PAGE_POLICY})
+        return await assets.respond(1, request)
 
     return bp
 
@@ -92,23 +106,24 @@ def document(app: Sanic[Any, Any]) -> dict[str, Any]:
         tags[operation.tag] = None
         path = PATH_PARAMETER.sub(r"{\1}", f"/{route.path}")
         for method in sorted(route.methods - UNDOCUMENTED_METHODS):
-            paths.setdefault(path, {})[method.lower()] = _operation(operation, route.handler, components)
+            paths.setdefault(path, {})[method.lower()] = _operation(operation, method, route.handler, components)
     return {
         "openapi": "3.0.3",
         "info": {"title": TITLE, "version": VERSION, "description": DESCRIPTION},
-        "tags": [{"name": tag} for tag in tags],
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag, "description": TAGS.get(tag, tag)} for tag in tags],
         "paths": paths,
         "components": {"schemas": components.schemas, "securitySchemes": SECURITY_SCHEMES},
     }
 
 
-def _operation(operation: Operation, handler: Any, components: Components) -> dict[str, Any]:
+def _operation(operation: Operation, method: str, handler: Any, components: Components) -> dict[str, Any]:
     described: dict[str, Any] = {
         # Several blueprints have a `create`; operation ids have to be unique.
         "operationId": f"{operation.tag}_{handler.__name__}".lower().replace(" ", "_"),
         "summary": operation.summary,
         "tags": [operation.tag],
-        "responses": {**_success(operation, components), **_errors(operation)},
+        "responses": {**_success(operation, components), **_errors(operation, method)},
     }
     if handler.__doc__:
         described["description"] = inspect.cleandoc(handler.__doc__)
@@ -117,8 +132,8 @@ def _operation(operation: Operation, handler: Any, components: Components) -> di
     if operation.body:
         content = {"application/json": {"schema": components.ref(operation.body, "validation")}}
         described["requestBody"] = {"content": content, "required": True}
-    if operation.security:
-        described["security"] = [{scheme: []} for scheme in operation.security]
+    # An empty list says that the operation needs no token.
+    described["security"] = [{scheme: []} for scheme in operation.security]
     return described
 
 
@@ -147,19 +162,23 @@ def _success(operation: Operation, components: Components) -> dict[str, dict[str
             responses[str(status)] = {"description": "No content."}
         else:
             responses[str(status)] = {
-                "description": inspect.cleandoc(model.__doc__) if model.__doc__ else model.__name__,
+                "description": inspect.cleandoc(model.__doc__) if model.__doc__ else HTTPStatus(status).phrase,
                 "content": {"application/json": {"schema": components.ref(model, "serialization")}},
             }
     return responses
 
 
-def _errors(operation: Operation) -> dict[str, dict[str, Any]]:
+def _errors(operation: Operation, method: str) -> dict[str, dict[str, Any]]:
     """One response per status, with the codes it can have."""
     codes: dict[int, list[str]] = {}
     if operation.kind == "websocket":
         # The handshake itself is refused with Sanic's own codes.
         codes = {400: ["bad_request"], 426: ["upgrade_required"]}
-    for spec in sorted({ERRORS[error] for error in operation.errors}):
+    errors = set(operation.errors)
+    if method not in SAFE_METHODS:
+        # Raised before the handler is called (`OriginCheck.install`).
+        errors.add(OriginNotAllowed)
+    for spec in sorted({ERRORS[error] for error in errors}):
         codes.setdefault(spec.status, []).append(spec.code)
     return {str(status): _problem(codes[status]) for status in sorted(codes)}
 

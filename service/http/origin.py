@@ -1,17 +1,24 @@
-"""Checks the Origin of sockets and streams: pages of this server and of the configured origins may connect.
+"""Checks the Origin of sockets, streams and requests that change state: only pages of this server and of the configured
+origins may send them.
 
-CORS does not protect them: it does not apply to WebSockets, and for an event stream it only hides the response from the
-page, while the connection is opened all the same.
+CORS does not protect them: it does not apply to WebSockets, and otherwise it only hides the response from the page,
+while the connection is opened and the request executed all the same.
 """
 
 from collections.abc import Collection
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from sanic import Request
+from sanic import Request, Sanic
 
 from service.common.errors import OriginNotAllowed
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""RFC 9110, 9.2.1: they change nothing."""
+FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+"""Values of Sec-Fetch-Site, with which a browser says that a page of another origin sends the request. `same-site` is
+another host of the same domain."""
 
 
 class OriginCheck:
@@ -21,10 +28,21 @@ class OriginCheck:
         """`allowed_origins`: as browsers serialise them, such as `https://example.org`, in lower case."""
         self._allowed = frozenset(allowed_origins)
 
+    def install(self, app: Sanic[Any, Any]) -> None:
+        """Check every request of `app` that changes state. Sockets and streams call `check` themselves."""
+
+        async def check(request: Request) -> None:
+            if request.method not in SAFE_METHODS:
+                self.check(request)
+
+        app.register_middleware(check, "request")
+
     def check(self, request: Request) -> None:
         """Check the request's Origin. Raises OriginNotAllowed."""
         origins = request.headers.getall("origin", [])
         if not origins:
+            if request.headers.get("sec-fetch-site", "").strip().lower() in FOREIGN_SITES:
+                raise OriginNotAllowed
             return
         origin = origins[0].strip().lower()
         if len(origins) > 1 or not (origin in self._allowed or _is_same_origin(origin, request)):

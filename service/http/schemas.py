@@ -7,6 +7,10 @@ from pydantic import BaseModel
 
 REF = "#/components/schemas/{model}"
 
+NULL = {"type": "string", "nullable": True, "enum": [None]}
+"""Null alone; the type has no meaning. `nullable` has an effect only beside a `type` (OpenAPI 3.0.3, clarified in its
+proposal 2019-10-31)."""
+
 Mode = Literal["validation", "serialization"]
 
 
@@ -27,7 +31,10 @@ class Components:
         # A model that refers to itself is among its own definitions.
         definitions.setdefault(_name(model), schema)
         for name, definition in definitions.items():
-            if self.schemas.setdefault(name, to_openapi(definition)) != to_openapi(definition):
+            translated = to_openapi(definition)
+            if mode == "validation":
+                translated = without_defaults(translated)
+            if self.schemas.setdefault(name, translated) != translated:
                 raise TypeError(f"Two different models have the name {name!r}: rename one of them.")
         return self.reference(model)
 
@@ -49,6 +56,21 @@ def properties(model: type[BaseModel]) -> dict[str, tuple[dict[str, Any], bool]]
     }
 
 
+def without_defaults(schema: Any) -> Any:
+    """Return an object's schema without the defaults of its properties, for requests.
+
+    Generators of clients take a property with a default for one that is always there (openapi-typescript), although
+    a request may leave it out.
+    """
+    if not isinstance(schema.get("properties"), dict):
+        return schema
+    properties = {
+        name: {keyword: value for keyword, value in field.items() if keyword != "default"}
+        for name, field in schema["properties"].items()
+    }
+    return schema | {"properties": properties}
+
+
 def to_openapi(schema: Any) -> Any:
     """Translate a JSON Schema of draft 2020-12, as pydantic generates it, to OpenAPI 3.0 (4.7.24)."""
     if isinstance(schema, list):
@@ -62,7 +84,7 @@ def to_openapi(schema: Any) -> Any:
         # A property may have the name of a keyword.
         new["properties"] = {name: to_openapi(value) for name, value in schema["properties"].items()}
     if new.get("type") == "null":
-        return {"nullable": True, "enum": [None]}
+        return NULL
     if "const" in new:
         new["enum"] = [new.pop("const")]
     if isinstance(new.get("examples"), list):
@@ -72,14 +94,11 @@ def to_openapi(schema: Any) -> Any:
             new[bound.lower()], new[f"exclusive{bound}"] = limit, True
     if isinstance(schema.get("anyOf"), list) and {"type": "null"} in schema["anyOf"]:
         choices = [to_openapi(choice) for choice in schema["anyOf"] if choice != {"type": "null"}]
-        del new["anyOf"]
-        new["nullable"] = True
-        if len(choices) > 1:
-            new["anyOf"] = choices
-        elif "$ref" in choices[0]:
-            new["allOf"] = choices
+        if len(choices) == 1 and "type" in choices[0]:
+            del new["anyOf"]
+            new = choices[0] | new | {"nullable": True}
         else:
-            new = choices[0] | new
+            new["anyOf"] = [*choices, NULL]
     if "$ref" in new and len(new) > 1:
         # Everything beside a $ref is ignored.
         new["allOf"] = [{"$ref": new.pop("$ref")}]

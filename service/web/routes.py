@@ -1,13 +1,11 @@
 """Serves the browser app: the page at `/` and its static files."""
 
-import gzip
-import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.common.errors import NotFound
+from service.http.asset import Asset
 
 ROOT = Path(__file__).parent
 FOLDERS = ("app", "client")
@@ -41,38 +39,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 HEADERS = {
-    # Revalidate always, which costs one 304: after a deployment, no page may mix old and new modules.
-    "Cache-Control": "no-cache",
-    "Vary": "Accept-Encoding",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-
-
-class Asset(NamedTuple):
-    """A static file, plain and compressed with gzip."""
-
-    content_type: str
-    plain: bytes
-    gzipped: bytes
-    digest: str
-
-    @classmethod
-    def build(cls, content_type: str, plain: bytes) -> "Asset":
-        return cls(content_type, plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:32])
-
-    def respond(self, request: Request) -> HTTPResponse:
-        """Return the file, or 304 if the client has the current version."""
-        use_gzip = "gzip" in request.headers.get("accept-encoding", "")
-        # An entity tag identifies the bytes sent, so each encoding has its own (RFC 9110, 8.8.3).
-        etag = f'"{self.digest}-gzip"' if use_gzip else f'"{self.digest}"'
-        headers = {**HEADERS, "ETag": etag}
-        if etag in (known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")):
-            return HTTPResponse(status=304, headers=headers)
-        if use_gzip:
-            headers["Content-Encoding"] = "gzip"
-        body = self.gzipped if use_gzip else self.plain
-        return HTTPResponse(body, headers=headers, content_type=self.content_type)
 
 
 def blueprint() -> Blueprint:
@@ -85,7 +54,7 @@ def blueprint() -> Blueprint:
     }
     modules = "".join(f'<link rel="modulepreload" href="/{path}" />' for path in files if path.endswith(".js"))
     files[PAGE] = files[PAGE].replace(MODULES_PLACEHOLDER, modules.encode())
-    assets = {path: Asset.build(CONTENT_TYPES[Path(path).suffix], plain) for path, plain in files.items()}
+    assets = {path: Asset.build(CONTENT_TYPES[Path(path).suffix], plain, HEADERS) for path, plain in files.items()}
     bp = Blueprint("web")
 
     @bp.get("/")

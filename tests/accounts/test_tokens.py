@@ -15,6 +15,7 @@ from service.common.ids import new_id
 from tests.accounts.accounts_process import SECRET
 
 USER, SESSION = new_id(), new_id()
+BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 PREVIOUS, OLDEST = "a previous secret" + 64 * "-", "the secret before it" + 64 * "-"
 
 
@@ -210,6 +211,29 @@ def test_a_modified_token_is_refused(tokens: Tokens) -> None:
 )
 def test_a_malformed_token_is_refused(tokens: Tokens, token: str) -> None:
     refused(tokens, token)
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_token_has_one_spelling(tokens: Tokens, part: int) -> None:
+    """Padding, other alphabets, ignored characters, and other bits beyond the last byte are refused."""
+    for _ in range(4):  # lengths of the payload differ, and with them the bits beyond the last byte
+        parts = tokens.issue(ACCESS, USER, SESSION).text.split(".")
+        good = parts[part]
+        spellings = {
+            good + "=" * (-len(good) % 4 or 4),
+            good + "==",
+            good + "\n",
+            good[:5] + "\n" + good[5:],
+            good + "+/",
+        }
+        spellings |= {good[:-1] + last for last in BASE64URL if decoded(good[:-1] + last) == decoded(good)} - {good}
+        for spelling in spellings:
+            with pytest.raises(TokenInvalid):
+                tokens.decode(".".join([*parts[:part], spelling, *parts[part + 1 :]]), ACCESS)
+
+
+def decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def test_a_token_beyond_the_maximum_length_is_not_decoded(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:

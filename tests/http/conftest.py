@@ -18,6 +18,7 @@ from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.endpoint import connection, endpoint, json_response
 from service.http.limits import RateLimit, RateLimits
+from service.http.origin import OriginCheck
 from tests.rest import RestClient, serving
 
 CALLER = Identity("a" * 24, "b" * 24, "token-id", 2_000_000_000.0)
@@ -89,6 +90,7 @@ def build(
     limits = app.ctx.rate_limits = RateLimits(None, rate_limits)
     auth = Authentication(OneVerifier(), limits)
     sanic_ext_setup.install(app, allowed_origins)
+    OriginCheck(allowed_origins).install(app)
     error_handler.install(app)
     headers.install(app)
     bp = Blueprint("parcels", url_prefix="/api/v1/parcels")

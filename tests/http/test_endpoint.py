@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.http.body import MAX_BODY_BYTES
-from tests.http.conftest import CALLER, SIGNED_IN, build
+from tests.http.conftest import CALLER, ORIGIN, SIGNED_IN, build
 from tests.rest import RestClient, serving
 
 JSON = {**SIGNED_IN, "Content-Type": "application/json"}
@@ -194,9 +194,39 @@ class TestBody:
         """Parameters, case and suffix do not matter."""
         assert 201 == (await post(client, '{"label": "x"}', SIGNED_IN | {"Content-Type": kind}))[0]
 
-    async def test_accepts_a_missing_content_type(self, client: RestClient) -> None:
-        """Some clients that are not browsers omit it."""
-        assert 201 == (await post(client, b'{"label": "x"}', SIGNED_IN))[0]
+    async def test_rejects_a_body_without_content_type(self, client: RestClient) -> None:
+        """A page of another origin can send one without a preflight: `fetch` with a Blob."""
+        status, answer = await post(client, b'{"label": "x"}', SIGNED_IN)
+        assert (415, "unsupported_media_type") == (status, answer["code"])
+        assert 400 == (await post(client, b"", SIGNED_IN))[0]
+
+    async def test_rejects_two_content_types(self, client: RestClient) -> None:
+        headers = [*SIGNED_IN.items(), ("Content-Type", "application/json"), ("Content-Type", "text/plain")]
+        response = await client.post("/api/v1/parcels", content=b'{"label": "x"}', headers=headers)
+        assert 415 == response.status_code
+
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ({}, 201),
+            ({"Origin": ORIGIN}, 201),
+            ({"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"}, 201),
+            ({"Sec-Fetch-Site": "same-origin"}, 201),
+            ({"Sec-Fetch-Site": "none"}, 201),
+            ({"Origin": "https://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Sec-Fetch-Site": "Same-Site"}, 403),
+        ],
+    )
+    async def test_pages_of_other_origins_change_nothing(
+        self, client: RestClient, headers: dict[str, str], status: int
+    ) -> None:
+        """Whatever the body. Clients that are not browsers send none of these headers."""
+        assert status == (await post(client, '{"label": "x"}', JSON | headers))[0]
+        anonymously = await client.post("/api/v1/parcels/anonymous", headers=headers)
+        assert (403 if status == 403 else 204) == anonymously.status_code
+        assert 200 == (await client.get("/api/v1/parcels", headers=headers)).status_code
 
 
 class TestLimit:

@@ -26,5 +26,5 @@ class TestEveryResponse:
         assert "max-age=5" == (await client.get("/api/v1/cached")).headers["cache-control"]
 
     async def test_outside_the_api_may_be_cached(self, client: RestClient) -> None:
-        """The document is the same for everybody."""
-        assert "cache-control" not in (await client.get("/docs/openapi.json")).headers
+        """The document is the same for everybody; a browser asks whether it has changed."""
+        assert "no-cache" == (await client.get("/docs/openapi.json")).headers["cache-control"]

@@ -96,6 +96,28 @@ class TestReadyz:
         mongo.close()
         assert (503, "Unavailable: MongoDB.") == (status, body["detail"])
 
+    async def test_concurrent_requests_share_one_check(self) -> None:
+        """Anybody may send them, and each check asks both datastores."""
+        answer, pings = asyncio.Event(), 0
+
+        async def ping() -> None:
+            nonlocal pings
+            pings += 1
+            await answer.wait()
+
+        app: Sanic[Any, Any] = Sanic("health-test", configure_logging=False)
+        app.blueprint(health.blueprint(ping, ping, lambda: True, lambda: False))
+        async with serving(app) as client, asyncio.timeout(10):
+            asking = [asyncio.create_task(client.get("/readyz")) for _ in range(20)]
+            while pings < 2:
+                await asyncio.sleep(0)
+            answer.set()
+            assert {200} == {(await each).status_code for each in asking}
+            assert pings < 20
+            before = pings
+            assert 200 == (await client.get("/readyz")).status_code
+            assert before + 2 == pings
+
     async def test_does_not_wait_for_a_hanging_datastore(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
         """The response comes before a load balancer gives up."""
         monkeypatch.setattr(health, "PING_TIMEOUT", 0.05)

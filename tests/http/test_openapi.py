@@ -1,12 +1,15 @@
 """The OpenAPI document and its page, built from the models that validate requests."""
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field
 
-from service.http.schemas import Components, to_openapi
+from service.http import openapi
+from service.http.schemas import NULL, Components, to_openapi
 from tests.http.conftest import build
 from tests.rest import RestClient, serving
 
@@ -47,6 +50,7 @@ class TestDocument:
         assert {
             "400": ["malformed_json"],
             "401": ["token_expired", "token_invalid", "token_missing", "token_revoked"],
+            "403": ["origin_not_allowed"],
             "404": ["not_found"],
             "413": ["too_large"],
             "415": ["unsupported_media_type"],
@@ -85,6 +89,14 @@ class TestDocument:
         assert [{"bearer": []}, {"ticket": []}, {"token": []}] == operation["security"]
         assert {"bearer", "ticket", "token"} == set(document["components"]["securitySchemes"])
 
+    async def test_requests_have_no_defaults(self, document: dict[str, Any]) -> None:
+        """Generators of clients would make these fields required."""
+        schemas = document["components"]["schemas"]
+        assert {"weight", "stops", "inside"} <= schemas["Parcel"]["properties"].keys() - set(
+            schemas["Parcel"]["required"]
+        )
+        assert not [name for name, field in schemas["Parcel"]["properties"].items() if "default" in field]
+
     async def test_has_title_and_version(self, document: dict[str, Any]) -> None:
         assert ("Loa", "1.0.0") == (document["info"]["title"], document["info"]["version"])
 
@@ -93,6 +105,41 @@ class TestDocument:
             async with serving(build()) as client:
                 document = (await client.get("/docs/openapi.json")).json()
                 assert "post" in document["paths"]["/api/v1/parcels"]
+
+
+class TestAssets:
+    @pytest.mark.parametrize("path", ["/docs", "/docs/openapi.json"])
+    async def test_are_compressed_and_revalidated(self, client: RestClient, path: str) -> None:
+        """The entity tags of the two encodings differ."""
+        plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+        packed = await client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert (None, "gzip") == tuple(each.headers.get("content-encoding") for each in (plain, packed))
+        assert plain.content == packed.content
+        assert plain.headers["etag"] != packed.headers["etag"]
+        for each, encoding in ((plain, "identity"), (packed, "gzip")):
+            headers = {"If-None-Match": each.headers["etag"], "Accept-Encoding": encoding}
+            assert (304, b"") == ((again := await client.get(path, headers=headers)).status_code, again.content)
+
+    async def test_are_built_once_and_in_a_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Requests that arrive meanwhile wait for the same documents, and others do not wait."""
+        began, finish, threads = threading.Event(), threading.Event(), []
+        original = openapi.document
+
+        def slow(app: Any) -> dict[str, Any]:
+            threads.append(threading.current_thread())
+            began.set()
+            assert finish.wait(10)
+            return original(app)
+
+        monkeypatch.setattr(openapi, "document", slow)
+        async with serving(build()) as client, asyncio.timeout(10):
+            asking = [asyncio.create_task(client.get(path)) for path in ("/docs", "/docs/openapi.json") * 5]
+            await asyncio.to_thread(began.wait)
+            assert 200 == (await client.get("/api/v1/parcels")).status_code
+            finish.set()
+            assert {200} == {(await each).status_code for each in asking}
+        assert 1 == len(threads)
+        assert threading.main_thread() not in threads
 
 
 class TestComponents:
@@ -123,8 +170,8 @@ class TestToOpenapi:
         ("kind", "schema"),
         [
             (int | None, {"type": "integer", "nullable": True}),
-            (int | str | None, {"anyOf": [{"type": "integer"}, {"type": "string"}], "nullable": True}),
-            (type(None), {"nullable": True, "enum": [None]}),
+            (int | str | None, {"anyOf": [{"type": "integer"}, {"type": "string"}, NULL]}),
+            (type(None), NULL),
         ],
     )
     def test_translates_the_type_null_to_nullable(self, kind: Any, schema: dict[str, Any]) -> None:

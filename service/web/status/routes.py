@@ -8,10 +8,11 @@ from sanic.response import json
 
 from service.common.errors import NotFound, TokenInvalid, TokenMissing
 from service.http import limits as rules
+from service.http.asset import Asset
 from service.http.authentication import bearer
 from service.http.limits import RateLimits, address
 from service.telemetry.metrics import Metrics
-from service.web.routes import CONTENT_TYPES, Asset
+from service.web.routes import CONTENT_TYPES, HEADERS
 
 PAGE = Path(__file__).parent / "page"
 NO_STORE = {"Cache-Control": "no-store"}
@@ -22,7 +23,7 @@ EXCLUDED_METRICS = frozenset({"loa_http_request_seconds"})
 def blueprint(metrics: Metrics, limits: RateLimits, token: str) -> Blueprint:
     """Build the blueprint for `/status`. The page is public; the metrics require `token` as bearer token."""
     assets = {
-        file.name: Asset.build(CONTENT_TYPES[file.suffix], file.read_bytes())
+        file.name: Asset.build(CONTENT_TYPES[file.suffix], file.read_bytes(), HEADERS)
         for file in PAGE.iterdir()
         if file.suffix in CONTENT_TYPES
     }
