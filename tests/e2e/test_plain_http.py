@@ -64,3 +64,14 @@ async def test_a_comment_can_be_written(context: BrowserContext, server: Server,
     await app.page.get_by_role("button", name="Comment", exact=True).click()
     await expect(app.page.locator(".comment")).to_contain_text("Nice!")
     assert ["Nice!"] == [comment["content"] for comment in an.list(f"/posts/{post}/comments")]
+
+
+async def test_a_message_can_be_copied(context: BrowserContext, server: Server, create_user: CreateUser) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    an.send_message(an.create_conversation(binh), "See you at noon")
+    app = await open_tab(context, server, an)
+    await app.open_conversation("Bình")
+    await app.choose_action("See you at noon", "Copy text")
+    await expect(app.toasts).to_contain_text("Copied")
+    await app.composer.press("ControlOrMeta+v")
+    await expect(app.composer).to_have_value("See you at noon")

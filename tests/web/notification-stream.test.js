@@ -443,6 +443,10 @@ function createFreezer() {
     freezer.frozen = false;
     for (const deliver of waiting.splice(0)) deliver();
   };
+  freezer.thawWithoutMessages = () => {
+    waiting.length = 0;
+    freezer.thaw();
+  };
   return freezer;
 }
 
@@ -468,6 +472,36 @@ test("a frozen leader is replaced, and steps down when it wakes up", async (t) =
   await Promise.all([one.closed, ...missed]);
   assert.deepEqual([first.seqs(), second.seqs(), first.stream.status], [[5], [5], "online"]);
   assert.equal(server.waitingPeers, 0);
+});
+
+test("a leader that was frozen without hearing of its successor steps down when its page wakes up", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { server, openTab } = await createBrowser(t, { BroadcastChannel });
+  const freezer = createFreezer();
+  const page = createPage();
+  const first = openTab({ BroadcastChannel: freezer.BroadcastChannel, window: page.window });
+  const one = await connectTabs(server, [first], { seq: 4 });
+  freezer.frozen = true;
+  const second = openTab();
+  second.connect();
+  t.mock.timers.tick(200);
+  const two = await server.greetedPeer({ seq: 4 });
+  const received = untilNotification(second.stream, 5);
+  two.notify(5);
+  await received;
+  await flushEventLoop();
+  freezer.thawWithoutMessages();
+  const hello = nextEvent(first.stream, ({ type, data }) => type === "hello" && data.seq === 5);
+  page.becomeVisible();
+  await Promise.all([one.closed, hello]);
+  // It has missed notification 5, and asks its successor for it.
+  const missed = untilNotification(first.stream, 5);
+  t.mock.timers.tick(3000);
+  const three = await server.greetedPeer({ seq: 5 });
+  assert.equal(three.after, "4");
+  three.notify(5);
+  await missed;
+  assert.deepEqual([first.seqs(), second.seqs()], [[5], [5]]);
 });
 
 test("a new tab does not wait for a frozen leader", async (t) => {

@@ -1,5 +1,6 @@
 /** One open conversation: header, messages and composer. */
 
+import { copyText } from "./clipboard.js";
 import { openConversationDetails } from "./conversation-details-dialog.js";
 import { ConversationHeader } from "./conversation-header.js";
 import { conversationName } from "./conversation-labels.js";
@@ -165,7 +166,7 @@ export class ConversationView {
 
   #copy({ content }) {
     return this.#try(async () => {
-      await navigator.clipboard.writeText(content);
+      await copyText(content);
       showToast(t("message.copied"));
     });
   }

@@ -148,8 +148,7 @@ export class Store {
       this.#arrivals.add(arrivals);
       try {
         const { items } = await this.#api.messages(conversationId, { before: loadedFrom, limit: PAGE_SIZE });
-        // The user may have been removed from the conversation meanwhile.
-        if (signal.aborted || !this.#state.conversations[conversationId]) return;
+        if (signal.aborted) return;
         this.#set(withHistory(this.#state, conversationId, latestVersions(items, arrivals), loadedFrom));
       } finally {
         this.#arrivals.delete(arrivals);
