@@ -1,0 +1,66 @@
+"""What anonymous clients ask for costs the server little, however often they ask."""
+
+import asyncio
+import statistics
+import time
+
+import httpx
+import pytest
+
+from tests.protocol.clients import API, Clients
+from tests.running import Server
+
+CLIENTS = 20
+SECONDS = 1.0
+LATENCY = 0.25
+"""Seconds, as a median, in which `/healthz` answers meanwhile: it takes 2 ms when it is quiet, and took 9 s when the
+documents were built for each request. The machine that runs the tests may be busy."""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/", None),
+        ("GET", "/client/index.js", None),
+        ("GET", "/app/nothing.js", None),
+        ("GET", "/metrics", None),
+        ("GET", "/readyz", None),
+        ("GET", "/docs", None),
+        ("GET", "/docs/openapi.json", None),
+        ("GET", "/asyncapi.json", None),
+        ("POST", API + "/auth/login", {"username": "nobody.at.all", "password": "wrong password"}),
+        ("POST", API + "/auth/register", {"username": "a", "password": "short"}),
+        ("POST", API + "/auth/refresh", {"refresh_token": "garbage"}),
+        ("GET", API + "/ws/chat", None),
+        ("GET", API + "/notifications/stream?token=garbage", None),
+    ],
+)
+async def test_healthz_stays_fast_while_anonymous_clients_ask(
+    direct: Server, method: str, path: str, body: dict[str, str] | None
+) -> None:
+    """Twenty clients without credentials, each with one request after the other."""
+    until = time.monotonic() + SECONDS
+    latencies: list[float] = []
+
+    async def ask() -> None:
+        while time.monotonic() < until:
+            await http.request(method, path, json=body)
+
+    async def probe() -> None:
+        while time.monotonic() < until:
+            started = time.monotonic()
+            assert 200 == (await http.get("/healthz")).status_code
+            latencies.append(time.monotonic() - started)
+            await asyncio.sleep(0.01)
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=direct.url, timeout=30, limits=limits, trust_env=False) as http:
+        await asyncio.gather(probe(), *(ask() for _ in range(CLIENTS)))
+    assert statistics.median(latencies) < LATENCY
+
+
+async def test_metrics_are_read_once_for_many_requests(clients: Clients) -> None:
+    """Fifty requests at the same time get at most a few readings."""
+    answers = await asyncio.gather(*(clients.http.get("/metrics") for _ in range(50)))
+    assert {200} == {answer.status_code for answer in answers}
+    assert len({answer.text for answer in answers}) <= 10
