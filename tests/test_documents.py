@@ -350,6 +350,7 @@ class TestAsyncApi:
             "edited_at": None,
             "deleted": False,
             "reactions": {"👍": [ID]},
+            "reaction_counts": {"👍": 1},
         }
         for event in (
             events.message("new_message", message),

@@ -70,6 +70,10 @@ class StoredMessage:
         """The message as clients see it. The event and the acknowledgement share this one object."""
         return message_json(self.message)
 
+    def as_seen_by(self, user_id: str) -> dict[str, Any]:
+        """Return the message for this user; see `message_json`."""
+        return self.as_json if self.created else message_json(self.message, user_id)
+
 
 Outcome = StoredMessage | Exception
 

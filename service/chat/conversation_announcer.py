@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -16,10 +16,12 @@ from service.chat.conversation_store import (
     UNANNOUNCED_REMOVALS,
     ConversationStore,
     is_listed,
+    read_marks_of,
     read_of,
-    seq_of,
+    shows_read_marks,
     version_of,
 )
+from service.chat.unread_counter import UnreadCounter
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, run_forever
 from service.common.times import now
@@ -54,12 +56,15 @@ class ConversationAnnouncer:
         self,
         conversations: ConversationStore,
         dispatcher: Dispatcher,
+        unread: UnreadCounter,
         render: Callable[[Document], Awaitable[dict[str, Any]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`render(document)` returns the conversation as its first participant sees it, with all stored messages."""
+        """`render(document)` returns the conversation with all stored messages, without what is different for each
+        participant, and brings the counters of `document` up to date."""
         self._conversations = conversations
         self._dispatcher = dispatcher
+        self._unread = unread
         self._render = render
         self._clock = clock
         self._retries: set[ObjectId] = set()
@@ -107,11 +112,13 @@ class ConversationAnnouncer:
         conversation_id: ObjectId = document["_id"]
         for _ in range(MAX_LOOKS):
             conversation = await self._render(document) if document["participants"] else None
+            marks = {read_of(document, member) for member in document["participants"]}
+            unread = await self._unread.counts(document, marks)
             current = (await self._conversations.head_versions([conversation_id])).get(conversation_id)
             if current is None:
                 return
             if current.version == version_of(document):
-                self._publish(document, conversation)
+                self._publish(document, conversation, unread)
                 return
             found = await self._conversations.find(conversation_id)
             if found is None:
@@ -119,7 +126,7 @@ class ConversationAnnouncer:
             document = found
         self.retry(conversation_id)
 
-    def _publish(self, document: Document, conversation: dict[str, Any] | None) -> None:
+    def _publish(self, document: Document, conversation: dict[str, Any] | None, unread: Mapping[int, int]) -> None:
         participants = document["participants"]
         version = version_of(document)
         removed = set(document.get(UNANNOUNCED_REMOVALS, ())).difference(participants)
@@ -127,15 +134,9 @@ class ConversationAnnouncer:
             event = events.conversation_removed(str(document["_id"]), version)
             self._dispatcher.publish(event, [str(user_id) for user_id in removed])
         if conversation is not None:
-            by_read_mark: dict[int, list[str]] = {}
-            for member in participants:
-                if not is_listed(document, member):
-                    # They learn of it with the first message.
-                    continue
-                by_read_mark.setdefault(read_of(document, member), []).append(str(member))
-            for read, members in by_read_mark.items():
-                unread = max(0, seq_of(document) - read)
-                personal = conversation | {"last_read_seq": read, "unread_count": unread}
+            # The others learn of it with the first message.
+            recipients = [member for member in participants if is_listed(document, member)]
+            for personal, members in _personal(document, conversation, recipients, unread):
                 event = events.conversation_updated(personal, version)
                 self._dispatcher.publish(event, members, position=document["last_rev"])
         if not self._announced:
@@ -189,3 +190,21 @@ class ConversationAnnouncer:
         announced, self._announced = self._announced, {}
         if announced:
             await self._conversations.mark_announced(announced)
+
+
+def _personal(
+    document: Document, conversation: dict[str, Any], recipients: Sequence[ObjectId], unread: Mapping[int, int]
+) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yield the conversation as the recipients see it: the same to all of them who have the same read mark, unless they
+    are shown each other's."""
+    groups: dict[Any, list[ObjectId]] = {}
+    for member in recipients:
+        groups.setdefault(member if shows_read_marks(document) else read_of(document, member), []).append(member)
+    for members in groups.values():
+        read = read_of(document, members[0])
+        personal = {
+            "last_read_seq": read,
+            "unread_count": unread[read],
+            "read_marks": read_marks_of(document, members[0]),
+        }
+        yield conversation | personal, [str(member) for member in members]

@@ -1,5 +1,6 @@
 """The use cases of conversations: participants, title, read marks, typing."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,12 +16,14 @@ from service.chat.conversation_store import (
     activity_of,
     is_listed,
     owner_of,
+    read_marks_of,
     read_of,
     seq_of,
 )
 from service.chat.counter_reader import CounterReader
 from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
+from service.chat.unread_counter import UnreadCounter
 from service.common.cursor import CursorFormat
 from service.common.errors import Forbidden, NotFound, ValidationFailed
 from service.common.page_size import fitting
@@ -64,7 +67,8 @@ class ConversationService:
         self._messages = messages
         self._profiles = profiles
         self._dispatcher = dispatcher
-        self._announcer = ConversationAnnouncer(conversations, dispatcher, self._as_announced)
+        self._unread = UnreadCounter(messages)
+        self._announcer = ConversationAnnouncer(conversations, dispatcher, self._unread, self._as_announced)
 
     async def start(self) -> None:
         await self._announcer.start()
@@ -223,7 +227,8 @@ class ConversationService:
             mark = max(seq, read_of(document, user))
             recipients = [str(member) for member in document["participants"]]
             self._dispatcher.publish(events.read(conversation_id, user_id, mark), recipients)
-        return {"conversation_id": conversation_id, "last_read_seq": mark, "unread_count": max(0, last - mark)}
+        unread = await self._unread.count(counters, mark)
+        return {"conversation_id": conversation_id, "last_read_seq": mark, "unread_count": unread}
 
     async def publish_typing(self, user_id: str, conversation_id: str) -> None:
         """Publish to the other participants that `user_id` is typing. Raises NotFound, Unavailable."""
@@ -270,11 +275,12 @@ class ConversationService:
 
     async def _as_announced(self, document: Document) -> dict[str, Any]:
         await self._counter_reader.refresh_from_messages(document)
-        return (await self._as_json([document], str(document["participants"][0])))[0]
+        return (await self._as_json([document], None))[0]
 
-    async def _as_json(self, documents: Sequence[Document], user_id: str) -> list[dict[str, Any]]:
+    async def _as_json(self, documents: Sequence[Document], user_id: str | None) -> list[dict[str, Any]]:
         """Return the conversations as `user_id` sees them: one read for all profiles, one for all last messages.
 
+        With None, what differs between the participants is left at any value.
         Refreshes the counters of `documents` in place.
         """
         await self._counter_reader.refresh(documents)
@@ -282,9 +288,12 @@ class ConversationService:
         profiles = await self._profiles.profiles(user_ids) if user_ids else {}
         last_ids = [document["last"]["id"] for document in documents if document["last"]["id"]]
         last_messages = await self._messages.get_many(last_ids)
+        read_marks = [read_of(document, user_id) if user_id else seq_of(document) for document in documents]
+        unread = await asyncio.gather(*map(self._unread.count, documents, read_marks))
         return [
             _conversation_json(document, user_id, profiles, last_messages.get(document["last"]["id"]))
-            for document in documents
+            | {"last_read_seq": read_mark, "unread_count": count}
+            for document, read_mark, count in zip(documents, read_marks, unread, strict=True)
         ]
 
 
@@ -303,22 +312,21 @@ def _head_json(document: Document, user_id: str) -> dict[str, Any]:
 
 
 def _conversation_json(
-    document: Document, user_id: str, profiles: dict[str, Profile], last_message: Document | None
+    document: Document, user_id: str | None, profiles: dict[str, Profile], last_message: Document | None
 ) -> dict[str, Any]:
-    read = read_of(document, user_id)
     members = map(str, _with_profile(document))
     return {
         "id": str(document["_id"]),
         "kind": document["kind"],
         "title": document["title"],
+        "participant_count": len(document["participants"]),
         "participant_ids": [str(member) for member in document["participants"]],
         "participants": [profiles[member].model_dump() for member in members if member in profiles],
         "owner_id": str(owner_of(document)),
         "created_at": iso(document["created_at"]),
         "last_activity_at": iso(document["last_activity"]),
-        "last_message": message_json(last_message) if last_message else None,
+        "last_message": message_json(last_message, user_id) if last_message else None,
         "last_seq": seq_of(document),
         "last_rev": document["last_rev"],
-        "last_read_seq": read,
-        "unread_count": max(0, seq_of(document) - read),
+        "read_marks": read_marks_of(document, ObjectId(user_id)) if user_id else None,
     }

@@ -20,6 +20,9 @@ MAX_SHARED_READ = 2000
 database."""
 
 
+MAX_READ_MARKS = 100
+"""Read marks shown with a conversation."""
+
 UNANNOUNCED = "unannounced"
 """The stored field that marks a conversation with a change that may not have been published: the time of the change."""
 UNANNOUNCED_REMOVALS = "unannounced_removals"
@@ -62,6 +65,7 @@ class CounterUpdate:
     seq: int = 0
     message_id: ObjectId | None = None
     at: datetime | None = None
+    last_deleted: int = 0
     reads: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -75,6 +79,8 @@ class CounterUpdate:
     def merge(self, message: Document, *, created: bool) -> None:
         """Add a stored message; `created` is False if it is a change of an existing one."""
         self.rev = max(self.rev, message["rev"])
+        if message["deleted"]:
+            self.last_deleted = max(self.last_deleted, message["seq"])
         if not created:
             return
         if message["seq"] > self.seq:
@@ -87,10 +93,11 @@ class CounterUpdate:
 class ConversationStore:
     """`conversations`: one document each.
 
-    The counters `last` ({seq, id}), `last_rev` and `last_activity` are hints: they lag a moment behind the stored and
-    published messages (see WriteBehind) and are never too high. They say where to start looking for the last number;
-    CounterReader brings them up to date before they are shown. `reads` maps a user id to the seq that user has read up
-    to. `participants` is in the order of joining; `version` increases with each change of participants or title.
+    The counters `last` ({seq, id}), `last_rev`, `last_activity` and `last_deleted` (the seq of the last message that is
+    deleted) are hints: they lag a moment behind the stored and published messages (see WriteBehind) and are never
+    too high. They say where to start looking for the last number; CounterReader brings them up to date before they are
+    shown. `reads` maps a user id to the seq that user has read up to. `participants` is in the order of joining;
+    `version` increases with each change of participants or title.
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
     `unannounced` and `unannounced_removals` are written together with a change of title or participants, and removed
     once it is published (see ConversationAnnouncer).
@@ -155,7 +162,7 @@ class ConversationStore:
 
     async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
         """Return the counters and the user's read mark of those conversations in which `user_id` is a participant."""
-        fields = {"last": 1, "last_rev": 1, f"reads.{user_id}": 1}
+        fields = {"last": 1, "last_rev": 1, "last_deleted": 1, f"reads.{user_id}": 1}
         found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
         return {document["_id"]: document for document in found}
 
@@ -379,6 +386,7 @@ class ConversationStore:
             "last_activity": moment,
             "last": {"seq": 0, "id": None},
             "last_rev": 0,
+            "last_deleted": 0,
             "reads": {},
             "version": 0,
             UNANNOUNCED: moment,
@@ -388,6 +396,8 @@ class ConversationStore:
 def _counter_update(conversation_id: ObjectId, update: CounterUpdate, reads: dict[str, int]) -> UpdateOne:
     """Raise the counters to those of `update`, and the read marks to `reads`, if all these readers may have one."""
     maxima: Document = {"last_rev": update.rev}
+    if update.last_deleted:
+        maxima["last_deleted"] = update.last_deleted
     if update.message_id:
         # Documents compare field by field, so the greater seq decides.
         maxima |= {"last": {"seq": update.seq, "id": update.message_id}, "last_activity": update.at}
@@ -439,6 +449,18 @@ def version_of(conversation: Document) -> int:
     """Return how often the title or participants have changed: events about them are delivered in this order."""
     version: int = conversation.get("version", 0)
     return version
+
+
+def read_marks_of(conversation: Document, user_id: ObjectId) -> dict[str, int] | None:
+    """Return the read marks of the participants other than `user_id`; None if they are more than MAX_READ_MARKS."""
+    if not shows_read_marks(conversation):
+        return None
+    return {str(member): read_of(conversation, member) for member in conversation["participants"] if member != user_id}
+
+
+def shows_read_marks(conversation: Document) -> bool:
+    """Return whether the participants are shown each other's read marks."""
+    return len(conversation["participants"]) <= MAX_READ_MARKS + 1
 
 
 def read_of(conversation: Document, user_id: ObjectId | str) -> int:

@@ -23,7 +23,7 @@ class CounterReader:
         self._last_known = last_known
 
     async def refresh(self, documents: Iterable[Document]) -> None:
-        """Update `last`, `last_rev`, `last_activity` and `reads` of documents that lag behind, in place.
+        """Update the counters (see ConversationStore) and `reads` of documents that lag behind, in place.
 
         The documents must have `last` and `last_rev`. Raises Unavailable.
         """
@@ -40,6 +40,8 @@ class CounterReader:
         if update.seq > document["last"]["seq"]:
             document["last"] = {"seq": update.seq, "id": update.message_id}
             document["last_activity"] = update.at
+        if "last_deleted" in document:
+            document["last_deleted"] = max(document["last_deleted"], update.last_deleted)
         reads: dict[str, int] = document.setdefault("reads", {})
         for user_id, seq in update.reads.items():
             reads[user_id] = max(reads.get(user_id, 0), seq)

@@ -18,18 +18,19 @@ from service.chat.message_store import REV_HISTORY, MessageStore, message_json
 from service.chat.write_behind import WriteBehind
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.common.encoding import dumps
-from service.common.errors import Forbidden, LoaError, Unavailable, ValidationFailed
+from service.common.errors import Forbidden, LoaError, Unavailable
+from service.common.page_size import fitting
 from service.common.times import now
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.datastores.mongo import Document
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
 
-MAX_EMOJIS = 50
-"""Different reactions to one message."""
 SYNC_LIMIT = 500
 SYNC_BYTES = 384 * 1024
 """A `sync` ends with the message that exceeds this size: a longer one would not fit into a connection's queue."""
+HISTORY_READ = 50
+"""Messages in one read of the history: a usual page. Of a longer one, the rest is read only if it fits."""
 MAX_CATCH_UPS = 8
 """Concurrent reads of missed messages. Each takes a megabyte or two, and after a restart every client wants one."""
 CATCH_UP_TIMEOUT = 10.0
@@ -116,7 +117,7 @@ class MessageService:
     ) -> tuple[dict[str, Any], bool]:
         """Like `submit`; return the Message, and whether it was created by this call."""
         stored = await self.submit(user_id, conversation_id, content, nonce, reply_to)
-        return stored.as_json, stored.created
+        return stored.as_seen_by(user_id), stored.created
 
     async def edit(self, user_id: str, conversation_id: str, message_id: str, content: str) -> dict[str, Any]:
         """Raises NotFound, Forbidden (another user's message, or deleted), Unavailable."""
@@ -152,11 +153,7 @@ class MessageService:
             if document["deleted"]:
                 raise Forbidden("The message has been deleted.")
             reactions = with_reaction(document["reactions"], emoji, user_id, on=on)
-            if reactions is None:
-                return None
-            if len(reactions) > max(MAX_EMOJIS, len(document["reactions"])):
-                raise ValidationFailed.of("emoji", f"A message has at most {MAX_EMOJIS} different reactions.")
-            return {"reactions": reactions}
+            return None if reactions is None else {"reactions": reactions}
 
         return await self._change(user_id, conversation_id, message_id, apply)
 
@@ -182,15 +179,21 @@ class MessageService:
     async def history(self, user_id: str, conversation_id: str, before: int | None, limit: int) -> Page:
         """Return a page of history, ascending by seq: the newest, or the one below seq `before`.
 
-        Raises NotFound, Unavailable.
+        At most `limit`, and fewer if they are long. Raises NotFound, Unavailable.
         """
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         await self._counter_reader.refresh([conversation])
         end = seq_of(conversation) if before is None else min(before - 1, seq_of(conversation))
         first = max(1, end - limit + 1)
-        documents = await self._messages.range(conversation["_id"], first, end) if end else []
+        newest_first: list[dict[str, Any]] = []
+        while end >= first and fitting(newest_first) == len(newest_first):
+            low = max(first, end - HISTORY_READ + 1)
+            documents = await self._messages.range(conversation["_id"], low, end)
+            newest_first += [message_json(document, user_id) for document in reversed(documents)]
+            end = low - 1
         await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
-        return Page([message_json(document) for document in documents], first if first > 1 and documents else None)
+        items = newest_first[: fitting(newest_first)][::-1]
+        return Page(items, items[0]["seq"] if items and items[0]["seq"] > 1 else None)
 
     async def changes(self, user_id: str, conversation_id: str, after_rev: int, limit: int) -> Page:
         """Return the messages whose last change is later than `after_rev`, ascending by rev.
@@ -198,7 +201,8 @@ class MessageService:
         At most `limit`, and fewer if they are long (SYNC_BYTES). Raises NotFound, Unavailable.
         """
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        found, complete = await self._changes_since(conversation["_id"], after_rev, conversation["last_rev"], limit)
+        last_rev: int = conversation["last_rev"]
+        found, complete = await self._changes_since(conversation["_id"], after_rev, last_rev, limit, user_id)
         await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
         page = [message for _, message in found]
         return Page(page, None if complete else page[-1]["rev"])
@@ -233,7 +237,7 @@ class MessageService:
 
     async def _catch_up(self, conversation: Document, after: int, user_id: ObjectId) -> CatchUp:
         last_rev: int = conversation["last_rev"]
-        found, complete = await self._changes_since(conversation["_id"], after, last_rev, SYNC_LIMIT)
+        found, complete = await self._changes_since(conversation["_id"], after, last_rev, SYNC_LIMIT, str(user_id))
         messages = [message for _, message in found]
         if messages:
             # After the read, and maybe minutes after the call of `catch_up`: a slow client reads one part at a time.
@@ -242,7 +246,7 @@ class MessageService:
         return CatchUp(messages, last_rev, complete)
 
     async def _changes_since(
-        self, conversation_id: ObjectId, after: int, last_rev: int, limit: int
+        self, conversation_id: ObjectId, after: int, last_rev: int, limit: int, viewer: str | None = None
     ) -> tuple[list[tuple[Document, dict[str, Any]]], bool]:
         """Return the messages whose last change is later than `after`, and whether these are all.
 
@@ -254,7 +258,7 @@ class MessageService:
             async for document in documents:
                 if len(found) == limit or size > SYNC_BYTES:
                     return found, False
-                message = message_json(document)
+                message = message_json(document, viewer)
                 found.append((document, message))
                 size += len(dumps(message).encode())
         return found, True
@@ -281,7 +285,7 @@ class MessageService:
         self, user_id: str, conversation_id: str, message_id: str, apply: Callable[[Document], Document | None]
     ) -> dict[str, Any]:
         request = ChangeMessage(ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply)
-        return (await self._writes.submit(request)).as_json
+        return (await self._writes.submit(request)).as_seen_by(user_id)
 
     async def _write(self, requests: Sequence[AppendMessage | ChangeMessage]) -> Sequence[StoredMessage | Exception]:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import IndexModel
 
+from service.chat.emoji import shown_users
 from service.common.times import iso
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, committed_reads, unavailable
@@ -52,6 +53,9 @@ class MessageStore:
                     unique=True,
                     partialFilterExpression={"nonce": {"$exists": True}},
                 ),
+                IndexModel(
+                    [("conversation_id", 1), ("deleted", 1), ("seq", 1)], partialFilterExpression={"deleted": True}
+                ),
                 # Not by the time in the ids: the embedded server reads the whole collection for a range of ids.
                 IndexModel([(CHANGED_AT, 1)]),
             ]
@@ -91,7 +95,7 @@ class MessageStore:
 
         A message may be in the list twice. The documents have only the fields that counters need.
         """
-        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1}
+        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1, "deleted": 1}
         async with unavailable():
             by_rev = await self._committed.find(
                 {"conversation_id": conversation_id, "rev": {"$gt": rev, "$lte": rev + TAIL}}, fields
@@ -100,6 +104,13 @@ class MessageStore:
                 {"conversation_id": conversation_id, "seq": {"$gt": seq, "$lte": seq + TAIL}}, fields
             ).to_list(None)
         return [*by_rev, *by_seq]
+
+    async def deleted_seqs(self, conversation_id: ObjectId, after: int, last: int) -> list[int]:
+        """Return the seqs of the deleted messages with `after` < seq ≤ `last`, in no order. Raises Unavailable."""
+        where = {"conversation_id": conversation_id, "deleted": True, "seq": {"$gt": after, "$lte": last}}
+        async with unavailable():
+            found = await self._committed.find(where, {"seq": 1}).to_list(None)
+        return [document["seq"] for document in found]
 
     async def get_many(self, message_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
         """Return those of the messages that exist. Raises Unavailable."""
@@ -139,8 +150,11 @@ class MessageStore:
         return found
 
 
-def message_json(document: Document) -> dict[str, Any]:
-    """Return a stored message in the form of `models.Message`. Built by hand, because every sent message needs it."""
+def message_json(document: Document, viewer: str | None = None) -> dict[str, Any]:
+    """Return a stored message in the form of `models.Message`. Built by hand, because every sent message needs it.
+
+    `viewer` is the user whom it is for, if it is for one: among many users of a reaction, this one is shown.
+    """
     edited = document["edited_at"]
     reply_to = document["reply_to"]
     return {
@@ -155,5 +169,6 @@ def message_json(document: Document) -> dict[str, Any]:
         "created_at": iso(document["created_at"]),
         "edited_at": iso(edited) if edited else None,
         "deleted": document["deleted"],
-        "reactions": document["reactions"],
+        "reactions": shown_users(document["reactions"], viewer),
+        "reaction_counts": {emoji: len(users) for emoji, users in document["reactions"].items()},
     }

@@ -69,7 +69,11 @@ class PresenceQuery(Query):
 
 
 class Message(BaseModel):
-    """A message; the same for all participants. A deleted one has empty `content` and no reactions."""
+    """A message. A deleted one has empty `content` and no reactions.
+
+    `reactions` has up to 100 user ids for each emoji: in answers to one user, theirs among them if they reacted.
+    `reaction_counts` counts all.
+    """
 
     id: str
     conversation_id: str
@@ -83,14 +87,20 @@ class Message(BaseModel):
     edited_at: str | None
     deleted: bool
     reactions: dict[str, list[str]]
+    reaction_counts: dict[str, int]
 
 
 class Conversation(BaseModel):
-    """A conversation as one participant sees it. `participants` has the profiles of the first 20 participants."""
+    """A conversation as one participant sees it. `participants` has the profiles of the first 20 participants.
+
+    `unread_count` counts the messages of others after `last_read_seq` that have not been deleted. `read_marks` has the
+    `last_read_seq` of each other participant, or is null if they are more than 100.
+    """
 
     id: str
     kind: Literal["direct", "group"]
     title: str | None
+    participant_count: int
     participant_ids: list[str]
     participants: list[Profile]
     owner_id: str
@@ -101,6 +111,7 @@ class Conversation(BaseModel):
     last_rev: int
     last_read_seq: int
     unread_count: int
+    read_marks: dict[str, int] | None
 
 
 class ConversationPage(BaseModel):
@@ -112,7 +123,8 @@ class ConversationPage(BaseModel):
 
 
 class MessagePage(BaseModel):
-    """`next` is the `before` or `after_rev` of the next page, or null if there is none."""
+    """`next` is the `before` or `after_rev` of the next page, or null if there is none. Long messages come in pages of
+    fewer than `limit`."""
 
     items: list[Message]
     next: int | None

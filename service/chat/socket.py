@@ -131,7 +131,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
             return
         error = future.exception()
         if error is None:
-            self.acknowledge(ref, future.result().as_json)
+            self.acknowledge(ref, future.result().as_seen_by(self._user_id))
             self._metrics.ack_seconds.observe(time.perf_counter() - received_at)
         else:
             self.send_error(error, ref)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.chat.emoji import parse_emoji, with_reaction
+from service.chat import emoji as module
+from service.chat.emoji import MAX_EMOJIS, MAX_SHOWN_USERS, parse_emoji, shown_users, with_reaction
 from service.common.errors import ValidationFailed
 
 HEART, PLAIN_HEART = "\u2764\ufe0f", "\u2764"
@@ -49,3 +50,29 @@ def test_a_stored_reaction_that_is_no_emoji_can_only_be_removed() -> None:
     assert with_reaction(stored, "👍", AN, on=True) == {"+": [AN, BINH], "👍": [AN]}
     with pytest.raises(ValidationFailed):
         with_reaction(stored, "+", "c" * 24, on=True)
+
+
+def test_a_message_has_a_bounded_number_of_different_reactions() -> None:
+    """One more emoji is refused; one more user of the same is not, nor is a removal."""
+    full = {chr(0x1F600 + number): [AN] for number in range(MAX_EMOJIS)}
+    with pytest.raises(ValidationFailed):
+        with_reaction(full, "👍", BINH, on=True)
+    assert with_reaction(full, "😀", BINH, on=True) == full | {"😀": [AN, BINH]}
+    assert len(with_reaction(full, "😀", AN, on=False) or {}) == MAX_EMOJIS - 1
+
+
+def test_a_message_has_a_bounded_number_of_reactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would not fit into a document of the database otherwise."""
+    monkeypatch.setattr(module, "MAX_REACTIONS", 3)
+    full = {"😀": [AN, BINH], "👍": [AN]}
+    with pytest.raises(ValidationFailed):
+        with_reaction(full, "👍", BINH, on=True)
+    assert with_reaction(full, "👍", AN, on=False) == {"😀": [AN, BINH]}
+
+
+def test_of_many_users_the_first_are_shown_and_the_viewer() -> None:
+    users = [f"{number:024x}" for number in range(MAX_SHOWN_USERS + 50)]
+    shown = users[:MAX_SHOWN_USERS]
+    assert shown_users({"👍": users, "😀": users[:3]}, None) == {"👍": shown, "😀": users[:3]}
+    assert shown_users({"👍": users}, users[7]) == {"👍": shown} == shown_users({"👍": users}, "f" * 24)
+    assert shown_users({"👍": users}, users[-1]) == {"👍": [*shown[:-1], users[-1]]}

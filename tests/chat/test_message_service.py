@@ -12,7 +12,8 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
 from service.chat import message_service as module
-from service.chat.message_service import MAX_CATCH_UPS, MAX_EMOJIS, SYNC_BYTES
+from service.chat.emoji import MAX_EMOJIS
+from service.chat.message_service import MAX_CATCH_UPS, SYNC_BYTES
 from service.chat.message_store import TAIL
 from service.chat.writer_checkpoints import MARGIN
 from service.common.encoding import dumps
@@ -405,3 +406,77 @@ async def test_concurrent_catch_ups_are_bounded_in_memory(
             await stack.enter_async_context(process.messages._catch_ups)
         with pytest.raises(Unavailable):
             await read()
+
+
+async def heavily_reacted(process: ChatProcess, group: str, count: int) -> list[str]:
+    """Store messages with 50 × 800 reactions; the last user of each is BOB. Return their ids."""
+    users = [*(f"{number:024x}" for number in range(799)), BOB]
+    reactions = {chr(0x1F600 + number): users for number in range(MAX_EMOJIS)}
+    ids = [(await process.messages.send(ADA, group, "We are hiring!"))[0]["id"] for _ in range(count)]
+    await process.message_store.collection.update_many(
+        {"conversation_id": ObjectId(group)}, {"$set": {"reactions": reactions}}
+    )
+    return ids
+
+
+async def test_a_message_with_very_many_reactions_is_delivered(process: ChatProcess) -> None:
+    """In events with the first hundred users of each, in answers to a user with theirs among them; counted entirely."""
+    group = await process.group(ADA, BOB)
+    (message,) = await heavily_reacted(process, group, 1)
+    stream = process.listen(BOB)
+    answer = await process.messages.react(ADA, group, message, "😀", on=True)
+    (event,) = received(stream, "message_updated")
+    for shown, user in ((answer, ADA), (event["data"], None)):
+        assert shown["reaction_counts"] == {emoji: 801 if emoji == "😀" else 800 for emoji in shown["reactions"]}
+        assert {len(users) for users in shown["reactions"].values()} == {100}
+        assert user is None or user in shown["reactions"]["😀"]
+    assert BOB not in event["data"]["reactions"]["😀"]
+    page = (await process.messages.history(BOB, group, None, 50)).items
+    changes = (await process.messages.changes(BOB, group, 0, 50)).items
+    ((_, read),) = await process.messages.catch_up(BOB, {group: 0})
+    listed, _ = await process.conversations.page(BOB, 50, None)
+    again = await process.messages.react(BOB, group, message, "😀", on=True)
+    for shown in (page[0], changes[0], (await read()).messages[0], listed[0]["last_message"], again):
+        assert all(BOB in users and len(users) == 100 for users in shown["reactions"].values())
+    assert len(dumps(event)) < MAX_BYTES / 5
+
+
+async def test_pages_of_messages_with_very_many_reactions_end_by_bytes(process: ChatProcess) -> None:
+    """Of 20 such messages, no page has two megabytes, and the pages together have all."""
+    group = await process.group(ADA, BOB)
+    ids = await heavily_reacted(process, group, 20)
+    seen: list[str] = []
+    before = None
+    while True:
+        page = await process.messages.history(BOB, group, before, 100)
+        assert len(dumps(page.items)) < 1 << 20
+        assert [message["seq"] for message in page.items] == sorted(message["seq"] for message in page.items)
+        seen = [message["id"] for message in page.items] + seen
+        before = page.next
+        if before is None:
+            break
+    assert ids == seen
+    seen, after = [], 0
+    while True:
+        page = await process.messages.changes(BOB, group, after, 100)
+        assert len(dumps(page.items)) < 1 << 20
+        seen += [message["id"] for message in page.items]
+        if page.next is None:
+            break
+        after = page.next
+    assert ids == seen
+
+
+async def test_lists_of_conversations_with_long_last_messages_end_by_bytes(process: ChatProcess) -> None:
+    groups = [await process.group(ADA, BOB) for _ in range(12)]
+    for group in groups:
+        await heavily_reacted(process, group, 1)
+    seen: list[str] = []
+    cursor = None
+    while True:
+        items, cursor = await process.conversations.page(BOB, 100, cursor)
+        assert len(dumps(items)) < 1 << 20
+        seen += [item["id"] for item in items]
+        if cursor is None:
+            break
+    assert groups[::-1] == seen

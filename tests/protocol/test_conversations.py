@@ -8,6 +8,7 @@ CONVERSATION = {
     "id",
     "kind",
     "title",
+    "participant_count",
     "participant_ids",
     "participants",
     "owner_id",
@@ -18,6 +19,7 @@ CONVERSATION = {
     "last_seq",
     "last_rev",
     "last_read_seq",
+    "read_marks",
 }
 
 

@@ -21,6 +21,7 @@ MESSAGE = {
     "edited_at",
     "deleted",
     "reactions",
+    "reaction_counts",
 }
 
 

@@ -55,7 +55,7 @@ export function updateMessageElement(element, row, previous, actions) {
   sender.classList.toggle("visually-hidden", row.mine || !row.firstInGroup || !actions.isGroup());
   if (message !== previous?.message || row.quoted !== previous.quoted)
     setChildren(bubble, bubbleContents(row, actions));
-  reactionList.render(Object.entries(message.reactions ?? {}).map(([emoji, users]) => ({ emoji, users })));
+  reactionList.render(Object.entries(message.reactions ?? {}).map(([emoji, users]) => reaction(message, emoji, users)));
   if (meta.status !== row.status || message !== previous?.message) setChildren(meta, metaContents(row, actions));
   meta.status = row.status;
   setAttr(buttons, "hidden", row.pending || message.deleted);
@@ -126,17 +126,22 @@ function hiddenText(text) {
   return el("span.visually-hidden", {}, text);
 }
 
+/** `count` may be more than the users that the server shows. */
+function reaction({ reaction_counts: counts }, emoji, users) {
+  return { emoji, users, count: counts?.[emoji] ?? users.length };
+}
+
 function reactionList(container, row, actions) {
   return new KeyedList(container, {
     key: ({ emoji }) => emoji,
     create: ({ emoji }) =>
       el("button", { type: "button", tabindex: "-1", onclick: () => actions.toggleReaction(row().message, emoji) }),
-    update(button, { emoji, users }) {
+    update(button, { emoji, users, count }) {
       const label = t("message.reacted", { emoji, names: formatList(users.map(actions.nameOf)) });
       setAttr(button, "aria-pressed", String(users.includes(actions.me)));
       setAttr(button, "aria-label", label);
       setAttr(button, "title", label);
-      setChildren(button, el("span", {}, emoji), el("span", {}, formatNumber(users.length)));
+      setChildren(button, el("span", {}, emoji), el("span", {}, formatNumber(count)));
     },
   });
 }

@@ -107,7 +107,8 @@ export function withDetails(state, details) {
       ? latest(conversation.lastMessage, details.last_message)
       : conversation.lastMessage;
     const updated = { ...withLastSeq(conversation, details.last_seq), details, loadedFrom, lastMessage };
-    return withReadMark(updated, state.userId, details.last_read_seq);
+    const read = withReadMark(updated, state.userId, details.last_read_seq);
+    return withDeletionsOf(Object.entries(details.read_marks ?? {}).reduce(withReadMarkEntry, read), details);
   });
 }
 
@@ -173,7 +174,7 @@ function updateConversation(state, id, update) {
   const after = update(before);
   if (after === before) return state;
   const lastRead = (state.userId && after.reads[state.userId]) || 0;
-  const unreadCount = Math.max(0, after.lastSeq - lastRead);
+  const unreadCount = Math.max(0, after.lastSeq - lastRead - deletedAfter(after, lastRead));
   const counted = { ...after, unreadCount, hasOlder: after.loadedFrom > 1 };
   return { ...state, conversations: { ...state.conversations, [id]: counted } };
 }
@@ -194,6 +195,7 @@ function emptyConversation(id) {
     lastMessage: null,
     lastSeq: 0,
     unreadCount: 0,
+    deletions: { lastRead: 0, rev: 0, count: 0, later: [] },
     reads: {},
     typing: {},
     isOpen: false,
@@ -219,6 +221,7 @@ function withMessage(conversation, message, userId, type) {
     messages: message.seq < loadedFrom ? conversation.messages : inserted(conversation.messages, message),
     pending: message.sender_id === userId ? pendingExcept(conversation, message) : conversation.pending,
     typing: type === "new_message" ? typing : conversation.typing,
+    deletions: type && message.deleted ? withDeletion(conversation.deletions, message) : conversation.deletions,
   };
   return type ? trimmed(updated) : updated;
 }
@@ -254,6 +257,41 @@ function withLastSeq(conversation, lastSeq) {
 function withReadMark(conversation, userId, seq) {
   if (!userId || seq <= (conversation.reads[userId] ?? 0)) return conversation;
   return { ...conversation, reads: { ...conversation.reads, [userId]: seq } };
+}
+
+/** @param {ConversationState} conversation @param {[string, number]} mark */
+function withReadMarkEntry(conversation, [userId, seq]) {
+  return withReadMark(conversation, userId, seq);
+}
+
+/**
+ * Take the number of deleted messages from the details, unless a later one is known.
+ * @param {ConversationState} conversation
+ * @param {Conversation} details
+ * @returns {ConversationState}
+ */
+function withDeletionsOf(conversation, { last_seq, last_rev, last_read_seq, unread_count }) {
+  const { deletions } = conversation;
+  if (last_rev < deletions.rev) return conversation;
+  const count = Math.max(0, last_seq - last_read_seq - unread_count);
+  const later = deletions.later.filter(({ rev }) => rev > last_rev);
+  return { ...conversation, deletions: { lastRead: last_read_seq, rev: last_rev, count, later } };
+}
+
+/**
+ * @param {import("./types.js").Deletions} deletions
+ * @param {Message} message deleted
+ */
+function withDeletion(deletions, { seq, rev }) {
+  if (rev <= deletions.rev || deletions.later.some((deleted) => deleted.seq === seq)) return deletions;
+  return { ...deletions, later: [...deletions.later, { seq, rev }] };
+}
+
+/** Return how many of the messages after `lastRead` are deleted. @param {ConversationState} conversation @param {number} lastRead */
+function deletedAfter({ deletions }, lastRead) {
+  const { count, later } = deletions;
+  // Which messages the count is of is not known: once the user has read on, none of them is unread any more.
+  return (lastRead > deletions.lastRead ? 0 : count) + later.filter(({ seq }) => seq > lastRead).length;
 }
 
 /** @param {ConversationState} conversation @param {{nonce: string | null}} message */

@@ -20,7 +20,8 @@
  * @property {string} created_at
  * @property {string | null} edited_at
  * @property {boolean} deleted
- * @property {Record<string, string[]>} reactions user ids by emoji
+ * @property {Record<string, string[]>} reactions user ids by emoji, at most 100 of each
+ * @property {Record<string, number>} reaction_counts how many users there are, by emoji
  */
 
 /**
@@ -28,6 +29,7 @@
  * @property {string} id
  * @property {"direct" | "group"} kind
  * @property {string | null} title
+ * @property {number} participant_count
  * @property {string[]} participant_ids
  * @property {Profile[]} participants profiles of the first participants, enough for a title and a picture
  * @property {string} owner_id
@@ -37,7 +39,8 @@
  * @property {number} last_seq
  * @property {number} last_rev
  * @property {number} last_read_seq
- * @property {number} unread_count
+ * @property {number} unread_count messages of others after `last_read_seq` that are not deleted
+ * @property {Record<string, number> | null} read_marks `last_read_seq` of the others; null if they are more than 100
  */
 
 /** @typedef {{conversation_id: string, last_seq: number, last_rev: number, last_read_seq: number}} ConversationHead */
@@ -158,6 +161,12 @@
  */
 
 /**
+ * The deleted messages that are not unread: `count` of those after the seq `lastRead` as of the rev `rev`, and `later`
+ * those deleted since.
+ * @typedef {{lastRead: number, rev: number, count: number, later: {seq: number, rev: number}[]}} Deletions
+ */
+
+/**
  * The state of one conversation.
  * @typedef {object} ConversationState
  * @property {string} id
@@ -172,6 +181,7 @@
  * @property {Message | null} lastMessage
  * @property {number} lastSeq
  * @property {number} unreadCount
+ * @property {Deletions} deletions
  * @property {Record<string, number>} reads the last read `seq`, by user id
  * @property {Record<string, number>} typing when the typing indicator expires (milliseconds since epoch), by user id
  * @property {boolean} isOpen whether it is shown on the screen

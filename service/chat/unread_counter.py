@@ -1,0 +1,40 @@
+"""How many messages are unread from a read mark on: those after it that have not been deleted."""
+
+from bisect import bisect_right
+from collections.abc import Collection
+
+from service.chat.conversation_store import seq_of
+from service.chat.message_store import MessageStore
+from service.datastores.mongo import Document
+
+MAX_SPAN = 10_000
+"""Messages before the last one among which deleted ones are looked for: further back, they count as unread."""
+
+
+class UnreadCounter:
+    """Counts unread messages for any number of read marks of a conversation.
+
+    Senders have read the messages up to their own, so all messages after a read mark are those of others. If none
+    of them has been deleted, the count is a subtraction. A conversation knows the seq of its last deleted message: only
+    if that is unread, the seqs of the deleted messages are read, from an index that has no others.
+    """
+
+    def __init__(self, messages: MessageStore) -> None:
+        self._messages = messages
+
+    async def counts(self, conversation: Document, read_marks: Collection[int]) -> dict[int, int]:
+        """Return the number of unread messages after each of `read_marks`.
+
+        The counters of `conversation` must be up to date. Raises Unavailable.
+        """
+        last = seq_of(conversation)
+        lowest = max(min(read_marks, default=last), last - MAX_SPAN)
+        deleted: list[int] = []
+        # Conversations of earlier versions do not know their last deleted message.
+        if min(last, conversation.get("last_deleted", last)) > lowest:
+            deleted = sorted(await self._messages.deleted_seqs(conversation["_id"], lowest, last))
+        return {mark: max(0, last - mark - len(deleted) + bisect_right(deleted, mark)) for mark in read_marks}
+
+    async def count(self, conversation: Document, read_mark: int) -> int:
+        """Return the number of unread messages after `read_mark`. Raises Unavailable."""
+        return (await self.counts(conversation, [read_mark]))[read_mark]
