@@ -11,7 +11,8 @@ import { notification } from "./support/stream-server.js";
 const START = { userId: ME, conversations: {}, people: {}, presence: {} };
 
 function details(last_seq, more = {}) {
-  const numbers = { last_seq, last_rev: last_seq, last_read_seq: 0 };
+  const unread_count = last_seq - (more.last_read_seq ?? 0);
+  const numbers = { last_seq, last_rev: last_seq, last_read_seq: 0, unread_count };
   return { id: CONVERSATION, participants: [], last_message: null, ...numbers, ...more };
 }
 
@@ -54,6 +55,34 @@ test("read marks and sequence numbers never decrease", () => {
   state = withDetails(state, details(5, { last_read_seq: 2 }));
   const { reads, lastSeq, unreadCount } = state.conversations[CONVERSATION];
   assert.deepEqual([reads, lastSeq, unreadCount], [{ [ME]: 7, [OTHER]: 8 }, 9, 2]);
+});
+
+const unread = ({ conversations }) => conversations[CONVERSATION].unreadCount;
+const tombstone = (seq, rev) => messageEvent(message(seq, rev, { deleted: true, content: "" }), "message_updated");
+
+test("deleted messages are not unread, in whatever order deletions and details arrive", () => {
+  // Messages 3, 5 and 6 of 10 were deleted, and the user has read up to 4.
+  const loaded = details(10, { last_rev: 13, last_read_seq: 4, unread_count: 4 });
+  const earlier = details(10, { last_rev: 12, last_read_seq: 4, unread_count: 5 });
+  const before = reduceChat(withDetails(START, earlier), tombstone(6, 13));
+  for (const state of [withDetails(START, loaded), before, withDetails(before, loaded), withDetails(before, loaded)]) {
+    assert.equal(unread(state), 4);
+    // The details count a deletion that comes later, too.
+    assert.equal(unread(reduceChat(state, tombstone(6, 13))), 4);
+    const deleted = reduceChat(reduceChat(state, tombstone(9, 14)), tombstone(9, 14));
+    assert.equal(unread(deleted), 3);
+    assert.equal(unread(withDetails(deleted, loaded)), 3);
+    const read = { type: "read", conversation_id: CONVERSATION, data: { user_id: ME, seq: 10 } };
+    assert.equal(unread(reduceChat(deleted, read)), 0);
+    assert.equal(unread(reduceChat(reduceChat(deleted, read), messageEvent(message(11, 15)))), 1);
+  }
+});
+
+test("the read marks of others come with the details", () => {
+  let state = withDetails(START, details(9, { read_marks: { [OTHER]: 7 } }));
+  assert.deepEqual(state.conversations[CONVERSATION].reads, { [OTHER]: 7 });
+  state = withDetails(state, details(9, { read_marks: null }));
+  assert.deepEqual(state.conversations[CONVERSATION].reads, { [OTHER]: 7 });
 });
 
 const notificationSeqs = ({ items }) => items.map(({ seq }) => seq);

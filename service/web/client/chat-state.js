@@ -287,7 +287,11 @@ function withDeletion(deletions, { seq, rev }) {
   return { ...deletions, later: [...deletions.later, { seq, rev }] };
 }
 
-/** Return how many of the messages after `lastRead` are deleted. @param {ConversationState} conversation @param {number} lastRead */
+/**
+ * Return how many of the messages after `lastRead` are deleted.
+ * @param {ConversationState} conversation
+ * @param {number} lastRead
+ */
 function deletedAfter({ deletions }, lastRead) {
   const { count, later } = deletions;
   // Which messages the count is of is not known: once the user has read on, none of them is unread any more.

@@ -175,7 +175,8 @@ class FakeLoa {
       participants: members.map((member) => this.users.get(member)),
       ...{ last_activity_at: last?.created_at ?? at, last_message: last, last_seq: messages.length, last_rev: rev },
       last_read_seq: reads[userId] ?? 0,
-      unread_count: messages.length - (reads[userId] ?? 0),
+      unread_count: messages.filter(({ seq, deleted }) => seq > (reads[userId] ?? 0) && !deleted).length,
+      read_marks: Object.fromEntries(members.filter((id) => id !== userId).map((id) => [id, reads[id] ?? 0])),
     };
   }
 
