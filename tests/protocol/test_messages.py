@@ -174,13 +174,41 @@ async def test_read_markers_only_move_forward_and_reach_all_participants(anna: U
         await ben.put(path, {"seq": seq})
         assert expected == await state()
     for socket in sockets:
-        for seq in (2, 3):
+        # A repeated request is announced again: nobody knows whether the first announcement was lost.
+        for seq in (2, 2, 3):
             event = await socket.event("read")
             assert {"type": "read", "conversation_id": direct, "data": {"user_id": ben.id, "seq": seq}} == event
     answer = await ben.call("PUT", path, {"seq": 1000})
     assert answer.status_code in (200, 204, 422)
     await anna.send_message(direct)
     assert 1 == (await state())[1], "what has not been said cannot have been read"
+
+
+async def test_a_deleted_message_is_not_unread(anna: User, ben: User, direct: str) -> None:
+    """On any worker, at once; and what others have read is in the conversation, so that it survives a reload."""
+    messages = [await anna.send_message(direct) for _ in range(3)]
+    await ben.put(f"/conversations/{direct}/read", {"seq": 1})
+    await anna.delete(f"/conversations/{direct}/messages/{messages[1]['id']}")
+    for _ in range(4):
+        found = await ben.get(f"/conversations/{direct}")
+        listed = (await ben.get("/conversations"))["items"][0]
+        assert [(1, 1), (1, 1)] == [(each["last_read_seq"], each["unread_count"]) for each in (found, listed)]
+        assert ({anna.id: 3}, 2) == (found["read_marks"], found["participant_count"])
+        assert {ben.id: 1} == (await anna.get(f"/conversations/{direct}"))["read_marks"]
+    assert 0 == (await ben.put(f"/conversations/{direct}/read", {"seq": 3}))["unread_count"]
+
+
+async def test_a_further_different_reaction_is_rejected(anna: User, ben: User, direct: str) -> None:
+    """A message has fifty; each is counted."""
+    message = await anna.send_message(direct)
+    path = f"/conversations/{direct}/messages/{message['id']}/reactions/"
+    emojis = [chr(0x1F600 + number) for number in range(51)]
+    for emoji in emojis[:50]:
+        await anna.put(path + quote(emoji))
+    await anna.expect_error(422, "validation_failed", "PUT", path + quote(emojis[50]))
+    answer = await ben.put(path + quote(emojis[0]))
+    assert dict.fromkeys(emojis[:50], 1) | {emojis[0]: 2} == answer["reaction_counts"]
+    assert [anna.id, ben.id] == answer["reactions"][emojis[0]]
 
 
 async def test_history_goes_back_in_pages_without_overlap_and_gap(anna: User, ben: User, direct: str) -> None:
