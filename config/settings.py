@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     web_concurrency: int = Field(1, ge=1, le=64)
     access_token_ttl: int = Field(900, ge=1, le=DAY)
     refresh_token_ttl: int = Field(30 * DAY, ge=1, le=366 * DAY)
+    session_max_age: int = Field(180 * DAY, ge=1, le=3660 * DAY)
+    """Seconds after the sign-in for which the tokens of a session may be refreshed."""
     notification_retention_days: int = Field(90, ge=0, le=36_500)
     status_token: str = Field("", repr=False)
     otel_exporter_otlp_endpoint: str = ""

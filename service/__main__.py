@@ -28,6 +28,7 @@ settings, from the environment (all optional):
   WEB_CONCURRENCY     worker processes: 1
   ACCESS_TOKEN_TTL    seconds: 900
   REFRESH_TOKEN_TTL   seconds: 2592000, which is 30 days
+  SESSION_MAX_AGE     seconds: 15552000, which is 180 days; then users sign in again
   NOTIFICATION_RETENTION_DAYS  days for which notifications are kept: 90; 0: for ever
   STATUS_TOKEN        the token that opens /status, 16 characters or more; without it there is no such page
   OTEL_EXPORTER_OTLP_ENDPOINT  where to send traces over HTTP (see OpenTelemetry's other variables); without it: nowhere

@@ -57,7 +57,9 @@ class Services:
         self.mongo = Mongo(settings.mongodb_uri, [MongoCommandSpans()] if traced else ())
         tag = settings.redis_tag
         self.redis = connect(settings.redis_url, tag, traced=traced)
-        self.stores = stores = Stores.build(self.mongo.database, metrics.batch_committed)
+        self.stores = stores = Stores.build(
+            self.mongo.database, metrics.batch_committed, timedelta(seconds=settings.session_max_age)
+        )
 
         self.timers = TimerWheel()
         self.registry = Registry(self.timers)

@@ -1,10 +1,11 @@
 """All stores of the service, built together over one database."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
-from service.accounts.sessions import SessionStore
+from service.accounts.sessions import MAX_AGE, SessionStore
 from service.accounts.users import UserStore
 from service.chat.conversation_store import ConversationStore
 from service.chat.last_seen import LastSeenStore
@@ -32,14 +33,19 @@ class Stores(NamedTuple):
     notifications: NotificationStore
 
     @classmethod
-    def build(cls, database: Database, on_batch: Callable[[str, int], None] | None = None) -> "Stores":
+    def build(
+        cls,
+        database: Database,
+        on_batch: Callable[[str, int], None] | None = None,
+        session_max_age: timedelta = MAX_AGE,
+    ) -> "Stores":
         """The stores of `database`. `on_batch(collection, size)` is called for each write of several documents."""
         report_batch = on_batch or (lambda _, __: None)
         posts = PostStore(database)
         inboxes = InboxStore(database)
         return cls(
             UserStore(database),
-            SessionStore(database),
+            SessionStore(database, max_age=session_max_age),
             ConversationStore(database),
             MessageStore(database),
             WriterCheckpoints(database),

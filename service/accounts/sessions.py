@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
@@ -25,6 +25,8 @@ SET_REVOKED = {"$currentDate": {"revoked_at": True}}
 """Uses the database's clock. With the clocks of the processes, which may differ, a poll could miss a revocation."""
 
 
+MAX_AGE = timedelta(days=180)
+"""How long after the sign-in the tokens of a session may be refreshed."""
 MAX_ATTEMPTS = 100
 """Attempts to write a change of one session's tokens. Of concurrent attempts at least one succeeds."""
 
@@ -45,9 +47,12 @@ class SessionStore:
     after each change of them.
     """
 
-    def __init__(self, database: Database, *, clock: Callable[[], datetime] = now) -> None:
+    def __init__(
+        self, database: Database, *, max_age: timedelta = MAX_AGE, clock: Callable[[], datetime] = now
+    ) -> None:
         self._database = database
         self._sessions: Collection = database["sessions"]
+        self._max_age = max_age
         self._clock = clock
 
     async def create_indexes(self) -> None:
@@ -68,7 +73,7 @@ class SessionStore:
             **_fields(tokens),
             "created_at": created_at,
             "last_used_at": created_at,
-            "expires_at": pair.expires_at,
+            "expires_at": self._expiry(created_at, pair),
             "user_agent": user_agent,
         }
         async with unavailable():
@@ -77,7 +82,8 @@ class SessionStore:
     async def refresh(self, session_id: str, user_id: str, used_id: str, pair: TokenPair) -> None:
         """Exchange the refresh token `used_id` for `pair`, as SessionTokens describes.
 
-        Raises RefreshTokenReused, RateLimited, or TokenRevoked if the session is revoked, expired or another user's.
+        Raises RefreshTokenReused, RateLimited, or TokenRevoked if the session is revoked, expired, too old or another
+        user's.
         """
 
         def change(tokens: SessionTokens, at: datetime) -> SessionTokens:
@@ -187,13 +193,19 @@ class SessionStore:
         """
         for _ in range(MAX_ATTEMPTS):
             at = self._clock()
-            active = {**_key(session_id, user_id), "expires_at": {"$gt": at}, **NOT_REVOKED}
+            active = {
+                **_key(session_id, user_id),
+                "created_at": {"$gt": at - self._max_age},
+                "expires_at": {"$gt": at},
+                **NOT_REVOKED,
+            }
             async with unavailable():
                 document = await self._sessions.find_one(active)
             if document is None:
                 raise TokenRevoked
             changed = change(_tokens(document), at)
-            fields = {**_fields(changed), "last_used_at": at, "expires_at": pair.expires_at}
+            expires_at = self._expiry(document["created_at"], pair)
+            fields = {**_fields(changed), "last_used_at": at, "expires_at": expires_at}
             async with unavailable():
                 result = await self._sessions.update_one(
                     {**active, "refresh": document["refresh"]}, {"$set": fields, **(stamp or {})}
@@ -201,6 +213,11 @@ class SessionStore:
             if result.modified_count:
                 return changed
         raise Unavailable
+
+    def _expiry(self, created_at: datetime, pair: TokenPair) -> datetime:
+        """Return when the session ends: as long as the access token is valid, the session has to be revocable."""
+        access, refresh = (datetime.fromtimestamp(token.expires_at, UTC) for token in pair)
+        return max(access, min(refresh, created_at + self._max_age))
 
     def _find_active(self, user_id: str) -> Any:
         """Return a cursor, the most recently used session first."""

@@ -7,6 +7,8 @@ import pytest
 
 from service.accounts import sessions
 from service.accounts.session_tokens import RefreshTokenReused
+from service.accounts.sessions import MAX_AGE
+from service.accounts.tokens import TokenPair
 from service.common.errors import TokenRevoked
 from service.common.ids import new_id
 from service.common.times import now
@@ -45,6 +47,28 @@ async def test_an_expired_session_is_not_active(process: AccountsProcess) -> Non
     assert set() == await active_sessions(process)
     with pytest.raises(TokenRevoked):
         await process.sessions.refresh(one, AN, "first", token_pair("second"))
+
+
+async def test_a_session_is_not_refreshed_beyond_its_maximum_age(process: AccountsProcess) -> None:
+    """However often it was refreshed before. It can be revoked as long as its last access token is valid."""
+    one = await add(process, refresh="r0", expires_at=now() + timedelta(days=30))
+    step = timedelta(days=20)
+    for n in range(1, 9):
+        with process.clock.shifted(n * step):
+            fresh = token_pair(f"r{n}", expires_at=process.clock.now() + timedelta(days=30))
+            await process.sessions.refresh(one, AN, f"r{n - 1}", fresh)
+    with process.clock.shifted(MAX_AGE - timedelta(minutes=5)):
+        until = process.clock.now() + timedelta(minutes=15)
+        access, _ = token_pair(expires_at=until)
+        _, refresh = token_pair("last", expires_at=until + timedelta(days=30))
+        await process.sessions.refresh(one, AN, "r8", TokenPair(access, refresh))
+    with process.clock.shifted(MAX_AGE + timedelta(minutes=1)):
+        with pytest.raises(TokenRevoked):
+            await process.sessions.refresh(one, AN, "last", token_pair("too late"))
+        assert {one} == await active_sessions(process)
+    with process.clock.shifted(MAX_AGE + timedelta(minutes=11)):
+        assert set() == await active_sessions(process)
+        assert {} == await process.sessions.active([one])
 
 
 async def test_an_unknown_session_is_not_active(process: AccountsProcess) -> None:

@@ -92,6 +92,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("WEB_CONCURRENCY", "65"),
         ("ACCESS_TOKEN_TTL", "0"),
         ("REFRESH_TOKEN_TTL", "a month"),
+        ("SESSION_MAX_AGE", "0"),
         ("LOG_LEVEL", "LOUD"),
         ("RATE_LIMITS", "maybe"),
     ],
