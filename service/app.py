@@ -41,6 +41,7 @@ from service.services import Lifecycle, Services
 from service.telemetry.gauges import GaugeSources
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import CURRENT_SPAN, Tracing
+from service.web import not_found
 from service.web.routes import blueprint as web_routes
 from service.web.status.routes import blueprint as status_routes
 
@@ -69,6 +70,7 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     headers.install(app)
     request_log.install(app, metrics, tracing)
     error_handler.install(app)
+    not_found.install(app)
     sanic_ext_setup.install(app, settings.allowed_origins)
     add_routes(app, settings, services, limits, metrics, tracing)
 

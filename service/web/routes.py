@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sanic import Blueprint, HTTPResponse, Request
+from sanic.exceptions import NotFound
 
-from service.common.errors import NotFound
 from service.http.asset import Asset
 
 ROOT = Path(__file__).parent

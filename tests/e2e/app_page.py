@@ -69,6 +69,11 @@ class AppPage:
         await self.conversation_row(name).click()
         await expect(self.page.get_by_role("heading", name=name)).to_be_visible()
 
+    async def open_link(self, conversation_id: str) -> None:
+        """Open a conversation by its URL: a direct one without messages is not in the list of the other user."""
+        await self.goto(f"/#/c/{conversation_id}")
+        await expect(self.composer).to_be_visible()
+
     def conversation_row(self, name: str) -> Locator:
         links = self.page.get_by_role("navigation", name="Chats").get_by_role("link")
         return links.filter(has=self.page.locator(".name").filter(has_text=name))
@@ -94,6 +99,23 @@ class AppPage:
     async def message_texts(self) -> list[str]:
         """Return the texts of all messages, from top to bottom."""
         return await self.page.locator(".message .user-text").all_inner_texts()
+
+    async def reload(self) -> None:
+        await self.page.reload()
+        await expect(self.nav_bar).to_be_visible()
+
+    async def show_toast(self, text: str) -> None:
+        """Show a toast with this text, as the app's own modules do."""
+        await self.page.evaluate("async (text) => (await import('/app/toast.js')).showToast(text)", text)
+
+    async def press_enter_in_composition(self, field: Locator) -> bool:
+        """Press the Enter that ends a composition, as Safari reports it. Returns whether the app suppressed it."""
+        return bool(
+            await field.evaluate(
+                "field => !field.dispatchEvent(new KeyboardEvent('keydown', "
+                "{ key: 'Enter', keyCode: 229, isComposing: false, ctrlKey: true, bubbles: true, cancelable: true }))"
+            )
+        )
 
     async def choose_action(self, text: str, action: str) -> None:
         """Choose an entry of the menu of the message with this text."""

@@ -77,8 +77,35 @@ async def test_the_profile_can_be_changed(open_app: OpenApp, create_user: Create
     await profile.get_by_label("Name").fill("Bình Trần")
     await profile.get_by_label("Picture").fill("javascript:alert(1)")
     await profile.get_by_role("button", name="Save").click()
-    await expect(profile.get_by_text("Enter an http:// or https:// link to an image.")).to_be_visible()
-    await profile.get_by_label("Picture").fill("http://127.0.0.1:9/none.png")
+    await expect(profile.get_by_text("Enter an https:// link to an image.")).to_be_visible()
+    await profile.get_by_label("Picture").fill("https://pictures.example.org/none.png")
     await profile.get_by_role("button", name="Save").click()
     await expect(app.page.get_by_text("Saved.")).to_be_visible()
     await expect(app.nav_bar.locator(".avatar")).to_have_text("BT")
+    await expect(app.page.get_by_role("dialog").get_by_role("heading", name="Bình Trần")).to_be_visible()
+
+
+async def test_a_new_name_reaches_the_other_tabs(open_app: OpenApp, create_user: CreateUser) -> None:
+    app = await open_app(create_user("An"))
+    other_tab = await app.open_tab("/#/posts")
+    await other_tab.page.get_by_role("button", name="You").click()
+    profile = other_tab.page.get_by_role("region", name="Profile")
+    await profile.get_by_label("Name").fill("Bình Trần")
+    await profile.get_by_role("button", name="Save").click()
+    await expect(other_tab.page.locator(".post-composer .avatar")).to_have_text("BT")
+    await expect(app.nav_bar.locator(".avatar")).to_have_text("BT")
+    await app.page.get_by_role("button", name="You").click()
+    await expect(app.page.get_by_role("dialog").get_by_role("heading", name="Bình Trần")).to_be_visible()
+
+
+async def test_lengths_are_counted_as_the_server_does(open_app: OpenApp, create_user: CreateUser) -> None:
+    """In code points: 64 emoji are a name of 64 characters."""
+    app = await open_app(create_user("An"))
+    await app.page.get_by_role("button", name="You").click()
+    profile = app.page.get_by_role("region", name="Profile")
+    await profile.get_by_label("Name").fill("😀" * 65)
+    await profile.get_by_role("button", name="Save").click()
+    await expect(profile.get_by_text("Use 1 to 64 characters.")).to_be_visible()
+    await profile.get_by_label("Name").fill("😀" * 64)
+    await profile.get_by_role("button", name="Save").click()
+    await expect(app.page.get_by_text("Saved.")).to_be_visible()

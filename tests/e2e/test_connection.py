@@ -1,6 +1,7 @@
 """Open pages that lose the connection, the server, or their token's validity."""
 
 import asyncio
+import re
 from collections import Counter
 
 from playwright.async_api import Request, expect
@@ -36,29 +37,93 @@ async def test_messages_written_offline_are_sent_once_after_reconnecting(
     ]
 
 
-async def test_an_edit_and_a_deletion_made_offline_are_stored_after_reconnecting(
+async def test_an_edit_and_a_deletion_made_offline_are_shown_and_stored_after_reconnecting(
     open_app: OpenApp, create_user: CreateUser
 ) -> None:
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
-    for text in ("First", "Second"):
+    for text in ("To be deleted", "To be edited"):
         an.send_message(conversation, text)
     app = await open_app(an)
     await app.open_conversation("Bình")
-    await expect(app.message("Second")).to_be_visible()
-    await app.composer.press("ArrowUp")
-    await expect(app.composer).to_have_value("Second")
+    await expect(app.message("To be edited")).to_be_visible()
     await app.page.context.set_offline(True)
-    await expect(app.banner).to_contain_text("You are offline.")
-    await app.composer.fill("Corrected")
-    await app.composer.press("Enter")
-    await app.choose_action("First", "Delete")
+    await app.composer.press("ArrowUp")
+    await app.send("A long correction")
+    await expect(app.message("A long correction")).to_contain_text("Sending")
+    await expect(app.conversation_row("Bình")).to_contain_text("A long correction")
+    await app.choose_action("To be deleted", "Delete")
     await app.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(app.message("To be deleted")).to_contain_text("Sending")
     await app.page.context.set_offline(False)
-    await expect(app.message("Corrected")).to_contain_text("edited")
-    await expect(app.messages.first).to_contain_text("Message deleted")
+    await expect(app.message("A long correction")).to_contain_text("edited")
+    await expect(app.messages.first).to_have_text(re.compile("Message deleted"))
     stored = binh.list(f"/conversations/{conversation}/messages")
-    assert [("", True), ("Corrected", False)] == [(message["content"], message["deleted"]) for message in stored]
+    assert ["", "A long correction"] == [message["content"] for message in stored]
+
+
+async def test_an_edit_that_the_server_refuses_is_kept_until_it_is_discarded(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    an.send_message(conversation, "First words")
+    app = await open_app(an)
+    await app.open_conversation("Bình")
+    await expect(app.message("First words")).to_be_visible()
+    await app.composer.press("ArrowUp")
+    # Characters that show nothing.
+    await app.send("\u200b\u200b")
+    message = app.messages.first
+    await expect(message).to_contain_text("Edit not saved.")
+    await message.get_by_role("button", name="Discard").click()
+    await expect(app.message("First words")).to_contain_text("Sent")
+
+
+async def test_nobody_is_shown_as_online_while_offline(open_app: OpenApp, create_user: CreateUser) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    an.create_conversation(binh)
+    app = await open_app(an)
+    await open_app(binh)
+    await app.open_conversation("Bình")
+    presence = app.page.locator(".pane .presence")
+    dot = app.conversation_row("Bình").locator(".online-dot")
+    await expect(presence).to_have_text("Online")
+    await expect(dot).to_be_visible()
+    await app.page.context.set_offline(True)
+    await expect(presence).to_have_text("")
+    await expect(dot).to_have_count(0)
+    await app.page.context.set_offline(False)
+    await expect(presence).to_have_text("Online")
+    await expect(dot).to_be_visible()
+
+
+async def test_posts_are_loaded_by_themselves_once_the_server_can_be_reached(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    """The feed, and the page of a post."""
+    an = create_user("An")
+    post = an.post("/posts", content="Back again")["id"]
+    app = await open_app(an)
+    await app.page.route("**/api/v1/posts**", lambda route: route.abort())
+    for route in ("/#/posts", f"/#/posts/{post}"):
+        await app.goto(route)
+        await expect(app.page.get_by_text("Cannot reach the server.")).to_be_visible()
+        await app.page.unroute("**/api/v1/posts**")
+        await expect(app.page.get_by_role("article").filter(has_text="Back again").first).to_be_visible()
+        await app.page.route("**/api/v1/posts**", lambda route: route.abort())
+
+
+async def test_the_feed_shows_what_was_posted_during_an_outage(open_app: OpenApp, create_user: CreateUser) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    app = await open_app(an)
+    await app.goto("/#/posts")
+    await expect(app.page.get_by_label("Posts")).to_be_attached()
+    await app.page.context.set_offline(True)
+    await expect(app.banner).to_be_visible()
+    binh.post("/posts", content="Meanwhile")
+    await app.page.context.set_offline(False)
+    await expect(app.page.get_by_role("article").filter(has_text="Meanwhile")).to_be_visible()
 
 
 async def test_killing_the_server_neither_loses_nor_duplicates_messages(
@@ -70,8 +135,8 @@ async def test_killing_the_server_neither_loses_nor_duplicates_messages(
     an, binh = create_user("An", server), create_user("Bình", server)
     conversation = an.create_conversation(binh)
     apps = [await open_app(user) for user in (an, binh)]
-    await apps[0].open_conversation("Bình")
-    await apps[1].open_conversation("An")
+    for app in apps:
+        await app.open_link(conversation)
     for number in range(MESSAGES_PER_PHASE):
         for app, author in zip(apps, "AB", strict=True):
             await app.send(f"{author} before {number}")

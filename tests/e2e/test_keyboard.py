@@ -97,5 +97,25 @@ async def test_enter_does_not_send_while_an_input_method_is_composing(
         "field => field.dispatchEvent("
         "new KeyboardEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true, cancelable: true }))"
     )
+    await app.press_enter_in_composition(app.composer)
     await expect(app.messages).to_have_count(0)
     await expect(app.composer).to_have_value("Chào bạ")
+    await app.page.keyboard.press("Enter")
+    await expect(app.messages).to_have_count(1)
+
+
+async def test_enter_submits_no_form_while_an_input_method_is_composing(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    """Posts, and the fields of forms."""
+    app = await open_app(create_user("An"))
+    await app.goto("/#/posts")
+    textbox = app.page.get_by_label("Write a post").get_by_role("textbox")
+    await textbox.fill("Chào bạ")
+    await app.press_enter_in_composition(textbox)
+    await expect(textbox).to_have_value("Chào bạ")
+    await expect(textbox).to_be_enabled()
+    await expect(app.page.get_by_role("article").filter(has_text="Chào bạ")).to_have_count(0)
+    await app.page.get_by_role("button", name="You").click()
+    name = app.page.get_by_role("region", name="Profile").get_by_label("Name")
+    assert await app.press_enter_in_composition(name)

@@ -65,6 +65,12 @@ class User:
     def put(self, path: str) -> Any:
         return self._request("PUT", path)
 
+    def patch(self, path: str, **body: object) -> Any:
+        return self._request("PATCH", path, body)
+
+    def delete(self, path: str) -> Any:
+        return self._request("DELETE", path)
+
     def list(self, path: str) -> Any:
         """Return the items of a list resource."""
         return self._request("GET", path)["items"]

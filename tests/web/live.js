@@ -40,16 +40,19 @@ before(() => assert.ok(server, "LOA_URL is not set."));
 test("two users chat: presence, typing, messages, read marks, edits, reactions, errors", async (t) => {
   const [ann, bob] = [await createUser(t), await createUser(t)];
   const { id } = await ann.loa.api.createConversation([bob.id]);
-  for (const { loa } of [ann, bob]) await untilState(loa.store, ({ conversationIds }) => conversationIds[0] === id);
+  await untilState(ann.loa.store, ({ conversationIds }) => conversationIds[0] === id);
+  const [one, two] = await Promise.all([ann.loa.socket.send(id, "one"), ann.loa.socket.send(id, " two ")]);
+  assert.deepEqual([one.seq, two.seq, two.content], [1, 2, "two"]);
+  // With its first message, a direct conversation appears in the other user's list.
+  await untilState(bob.loa.store, ({ conversationIds }) => conversationIds[0] === id);
+  await untilState(bob.loa.store, ({ conversations }) => conversations[id].unreadCount === 2);
+  await bob.loa.store.openConversation(id);
 
   bob.loa.socket.watchPresence([ann.id]);
   await untilState(bob.loa.store, ({ presence }) => presence[ann.id]?.online);
   ann.loa.socket.typing(id);
   await untilState(bob.loa.store, ({ conversations }) => ann.id in conversations[id].typing);
 
-  const [one, two] = await Promise.all([ann.loa.socket.send(id, "one"), ann.loa.socket.send(id, " two ")]);
-  assert.deepEqual([one.seq, two.seq, two.content], [1, 2, "two"]);
-  await untilState(bob.loa.store, ({ conversations }) => conversations[id].unreadCount === 2);
   bob.loa.store.markRead(id);
   await untilState(ann.loa.store, ({ conversations }) => conversations[id].reads[bob.id] === 2);
 

@@ -9,6 +9,7 @@ from sanic import Sanic
 
 from service.http import error_handler, headers, openapi
 from service.http import sanic_ext_setup as extensions
+from service.web import not_found
 from service.web.routes import blueprint
 from tests.rest import RestClient, serving
 
@@ -20,8 +21,10 @@ async def client() -> AsyncIterator[RestClient]:
     app: Sanic[Any, Any] = Sanic(f"web-test-{next(app_numbers)}", configure_logging=False)
     extensions.install(app, ())
     error_handler.install(app)
+    not_found.install(app)
     headers.install(app)
     app.blueprint(blueprint())
     app.blueprint(openapi.blueprint())
+    extensions.add_head_and_options(app)
     async with serving(app) as client:
         yield client

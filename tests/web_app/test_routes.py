@@ -130,6 +130,37 @@ class TestFile:
         assert {} == (await client.get("/docs/openapi.json")).json()["paths"]
 
 
+class TestUnknownUrl:
+    NAVIGATION = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+    @pytest.mark.parametrize("path", ["/settings", "/app/nothing", "/client", "/index.html", "/a/b?c=d"])
+    async def test_a_browser_gets_a_page(self, client: RestClient, path: str) -> None:
+        response = await client.get(path, headers={"Accept": self.NAVIGATION})
+        assert (404, "text/html; charset=utf-8") == (response.status_code, response.headers["content-type"])
+        assert "Page not found" in response.text
+        assert "'self'" == policy(response)["default-src"]
+        assert "Accept" in response.headers["vary"]
+
+    @pytest.mark.parametrize("accept", ["*/*", "application/json", "image/avif,*/*;q=0.8", "text/html;q=0, */*", ""])
+    async def test_other_clients_get_a_problem_document(self, client: RestClient, accept: str) -> None:
+        response = await client.get("/settings", headers={"Accept": accept})
+        assert "application/problem+json" == response.headers["content-type"]
+        assert (404, "not_found") == (response.status_code, response.json()["code"])
+
+    @pytest.mark.parametrize(("method", "path"), [("get", "/api/v1/nothing"), ("post", "/settings")])
+    async def test_the_api_and_other_methods_get_a_problem_document(
+        self, client: RestClient, method: str, path: str
+    ) -> None:
+        response = await getattr(client, method)(path, headers={"Accept": self.NAVIGATION})
+        assert (404, "application/problem+json") == (response.status_code, response.headers["content-type"])
+
+    async def test_the_page_needs_nothing_that_the_policy_forbids(self) -> None:
+        page = (ROOT / "app/not-found.html").read_text()
+        assert not re.search(r"<script|<style| style=", page)
+        for path in re.findall(r'href="/([^"]+)"', page):
+            assert (ROOT / path).exists()
+
+
 async def exchange(connection: socket.socket, request: str) -> bytes:
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(connection, request.encode())

@@ -4,25 +4,33 @@ import { LoaError } from "/client/index.js";
 import { avatar } from "./avatar.js";
 import { deviceList } from "./device-list.js";
 import { showDialog } from "./dialog.js";
-import { el } from "./dom.js";
+import { el, setChildren } from "./dom.js";
 import { createForm, Field } from "./form.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { navigate } from "./router.js";
+import { hasLength, isPassword } from "./text.js";
 import { showToast } from "./toast.js";
 
 /** `onProfileChange(profile)` is called with the user's saved profile. */
 export function openAccountDialog({ api, session, me }, onProfileChange) {
+  const summary = el("div.row");
+  const renderSummary = ({ display_name, username, ...profile }) =>
+    setChildren(
+      summary,
+      avatar({ display_name, ...profile }, "large"),
+      el("div.grow", {}, el("h3", { dir: "auto" }, display_name), el("p.muted", {}, `@${username}`)),
+    );
+  renderSummary(me);
+  const onSaved = (profile) => {
+    renderSummary(profile);
+    onProfileChange(profile);
+  };
   const body = el(
     "div.account",
     {},
-    el(
-      "div.row",
-      {},
-      avatar(me, "large"),
-      el("div", {}, el("h3", {}, me.display_name), el("p.muted", {}, `@${me.username}`)),
-    ),
-    section("account.profile", profileForm(api, me, onProfileChange)),
+    summary,
+    section("account.profile", profileForm(api, me, onSaved)),
     section("account.sessions", deviceList(api)),
     section("account.password", passwordForm(api, me)),
   );
@@ -41,20 +49,21 @@ function section(titleKey, content) {
   return el("section", { "aria-label": t(titleKey) }, el("h3", {}, t(titleKey)), content);
 }
 
-function profileForm(api, me, onProfileChange) {
+function profileForm(api, me, onSaved) {
   const fields = [
-    new Field("display_name", (value) => value.trim() !== "" && value.length <= 64, {
+    new Field("display_name", (value) => hasLength(value, 1, 64), {
       value: me.display_name,
       autocomplete: "name",
     }),
     new Field("avatar", (value) => value === "" || isHttpsUrl(value), {
       hint: "field.avatar.hint",
       type: "url",
+      dir: "ltr",
       value: me.avatar ?? "",
     }),
   ];
   return createForm(fields, t("save"), async ({ display_name, avatar }) => {
-    onProfileChange(await api.updateMe({ display_name: display_name.trim(), avatar: avatar || null }));
+    onSaved(await api.updateMe({ display_name: display_name.trim(), avatar: avatar || null }));
     showToast(t("saved"));
   });
 }
@@ -62,7 +71,7 @@ function profileForm(api, me, onProfileChange) {
 function passwordForm(api, me) {
   const fields = [
     new Field("current_password", (value) => value !== "", { type: "password", autocomplete: "current-password" }),
-    new Field("new_password", (value) => value.length >= 8 && value.length <= 128, {
+    new Field("new_password", (value) => isPassword(value), {
       hint: "field.password.hint",
       type: "password",
       autocomplete: "new-password",

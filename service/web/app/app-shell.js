@@ -1,44 +1,68 @@
 /** The signed-in app: navigation, banner, notifications, and the view that the URL names. */
 
 import { openAccountDialog } from "./account-dialog.js";
+import { updateAvatars } from "./avatar.js";
 import { ChatPage } from "./chat-page.js";
 import { ConnectionBanner } from "./connection-banner.js";
 import { el, setChildren } from "./dom.js";
+import { Drafts } from "./drafts.js";
 import { throttleToFrame } from "./frame-throttle.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { NavBar } from "./nav-bar.js";
 import { NotificationPanel } from "./notification-panel.js";
+import { OwnProfile } from "./own-profile.js";
 import { PostFeed } from "./post-feed.js";
 import { PostPage } from "./post-page.js";
+import { ProfileLoader } from "./profile-loader.js";
 import { currentRoute } from "./router.js";
 import { showRichToast, toastRegion } from "./toast.js";
+import { UnreadCounter } from "./unread-counter.js";
 
 /** Events after which the stream may have skipped notifications. */
 const STREAM_START = new Set(["hello", "reset"]);
+/** Without a connection it is not known who is online. */
+const NO_PRESENCE = {};
 
 export class AppShell {
   element;
   #app;
   #navBar;
   #notifications;
-  #banner = new ConnectionBanner();
+  #banner;
   #chatPage;
   #viewContainer = el("div.view");
   /** The post feed or a post's page; null while the chat page is shown. */
   #postView = null;
+  #profiles;
+  #ownProfile;
+  #unread;
   #route = {};
   #announcement;
   #abort = new AbortController();
 
-  /** `loa`: the client; `me`: the profile of the signed-in user. Drafts are kept per sign-in. */
+  /** `loa`: the client; `me`: the profile of the signed-in user. */
   constructor(loa, me) {
-    const app = { ...loa, me, drafts: new Map() };
+    this.#profiles = new ProfileLoader(loa.api);
+    this.#unread = new UnreadCounter(me.id);
+    this.#ownProfile = new OwnProfile(me.id, loa.socket, (profile) => this.#setProfile(profile));
+    const app = {
+      ...loa,
+      me,
+      drafts: new Drafts(me.id),
+      /** The ids of the groups that the user is leaving in this tab. */
+      leaving: new Set(),
+      profiles: this.#profiles,
+      getState: () => this.#state(),
+      countUnread: (conversation) => this.#unread.count(conversation),
+    };
     this.#app = app;
     this.#notifications = new NotificationPanel(app.store);
     this.#navBar = new NavBar(me, this.#notifications.panel, () =>
-      openAccountDialog(app, (profile) => this.#setProfile(profile)),
+      openAccountDialog(app, (profile) => this.#onProfileSaved(profile)),
     );
+    const render = throttleToFrame(() => this.#render());
+    this.#banner = new ConnectionBanner(render);
     this.#chatPage = new ChatPage(app);
     const skipLink = el(
       "a.skip-link.visually-hidden",
@@ -57,9 +81,13 @@ export class AppShell {
     );
     const { signal } = this.#abort;
     addEventListener("hashchange", () => this.#onRouteChange(), { signal });
+    // A short outage may leave the stream intact, and it carries no posts.
+    addEventListener("online", () => this.#postView?.refresh(), { signal });
     const unsubscribers = [
+      app.socket.subscribe((event) => this.#unread.onEvent(event)),
       app.store.subscribe(() => this.#updateTitle()),
-      app.store.subscribe(throttleToFrame(() => this.#render())),
+      app.store.subscribe(render),
+      this.#profiles.subscribe(render),
       app.stream.subscribe((event) => this.#onStreamEvent(event)),
     ];
     signal.addEventListener("abort", () => unsubscribers.forEach((unsubscribe) => unsubscribe()));
@@ -77,12 +105,27 @@ export class AppShell {
     this.#chatPage.close();
     this.#notifications.close();
     this.#banner.close();
+    this.#profiles.close();
+    this.#ownProfile.close();
     document.title = "Loa";
+  }
+
+  /** Return the store's state, with all profiles that are known, and without presence while there is no connection. */
+  #state() {
+    const state = this.#app.store.getSnapshot();
+    const presence = this.#banner.isShown ? NO_PRESENCE : state.presence;
+    return { ...state, people: this.#profiles.mergeInto(state.people), presence };
+  }
+
+  #onProfileSaved(profile) {
+    this.#setProfile(profile);
+    this.#ownProfile.publish(profile);
   }
 
   #setProfile(profile) {
     this.#app.me = profile;
     this.#navBar.setProfile(profile);
+    updateAvatars(profile);
   }
 
   #onRouteChange() {
@@ -107,8 +150,8 @@ export class AppShell {
   }
 
   #render() {
-    const state = this.#app.store.getSnapshot();
-    this.#navBar.render(this.#route.section, countUnreadMessages(state), state.notifications.unreadCount);
+    const state = this.#state();
+    this.#navBar.render(this.#route.section, this.#unread.total(state.conversations), state.notifications.unreadCount);
     this.#notifications.render(state.notifications);
     this.#banner.render(state.chat);
     if (this.#route.section === "chats") this.#chatPage.render(state);
@@ -118,8 +161,8 @@ export class AppShell {
 
   /** Show the total of both badges in the title, for users who are on another tab. */
   #updateTitle() {
-    const state = this.#app.store.getSnapshot();
-    const unread = countUnreadMessages(state) + state.notifications.unreadCount;
+    const { conversations, notifications } = this.#app.store.getSnapshot();
+    const unread = this.#unread.total(conversations) + notifications.unreadCount;
     const title = unread ? `(${unread}) Loa` : "Loa";
     if (document.title !== title) document.title = title;
   }
@@ -127,22 +170,18 @@ export class AppShell {
   #showAnnouncement(announcement) {
     if (announcement === this.#announcement) return;
     this.#announcement = announcement;
-    if (announcement) showRichToast(icon("megaphone"), el("p", {}, announcement));
+    if (announcement) showRichToast(icon("megaphone"), el("p", { dir: "auto" }, announcement));
   }
 
   #onStreamEvent({ type, data }) {
     if (type === "notification") this.#notifications.showToast(data);
-    // A stream that starts does not replay earlier notifications, and the comments may have been loaded before it.
-    const concernsPost = type === "notification" ? data.data.post_id === this.#route.postId : STREAM_START.has(type);
-    if (concernsPost && this.#route.postId) this.#postView.refresh();
+    // A stream that starts does not replay earlier notifications, and the posts or comments may have been loaded before.
+    const concernsView = type === "notification" ? data.data.post_id === this.#route.postId : STREAM_START.has(type);
+    if (concernsView) this.#postView?.refresh();
   }
 
   #skipToContent(event) {
     event.preventDefault();
     this.#viewContainer.querySelector("h1, h2")?.focus();
   }
-}
-
-function countUnreadMessages({ conversations }) {
-  return Object.values(conversations).reduce((sum, { unreadCount }) => sum + unreadCount, 0);
 }

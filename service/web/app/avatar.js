@@ -8,11 +8,23 @@ const COLOURS = 8;
 
 /** `profile`: {id, display_name, avatar}. Hidden from screen readers: the name is always next to it. */
 export function avatar(profile, size = "medium") {
-  const element = el(`span.avatar.${size}.colour-${colourOf(profile.id)}`, { "aria-hidden": "true" });
+  const selector = `span.avatar.${size}.colour-${colourOf(profile.id)}`;
+  const element = el(selector, { "aria-hidden": "true", "data-user": profile.id });
+  render(element, profile);
+  return element;
+}
+
+/** Show the changed profile in all avatars of that user in the document. */
+export function updateAvatars(profile) {
+  const elements = document.querySelectorAll(`.avatar[data-user="${CSS.escape(profile.id)}"]`);
+  for (const element of elements) render(element, profile);
+}
+
+function render(element, profile) {
   const letters = initials(profile.display_name);
   if (!profile.avatar) {
     setChildren(element, letters);
-    return element;
+    return;
   }
   const showInitials = () => setChildren(element, letters);
   // No referrer: the image's host must not learn who views it, or on which page.
@@ -20,7 +32,6 @@ export function avatar(profile, size = "medium") {
     element,
     el("img", { src: profile.avatar, alt: "", referrerpolicy: "no-referrer", loading: "lazy", onerror: showInitials }),
   );
-  return element;
 }
 
 export function groupAvatar(id, size = "medium") {

@@ -1,5 +1,6 @@
 /** The chat page: the list of conversations and, beside it, the open one. */
 
+import { conversationName } from "./conversation-labels.js";
 import { ConversationList } from "./conversation-list.js";
 import { ConversationView } from "./conversation-view.js";
 import { el, setChildren } from "./dom.js";
@@ -21,6 +22,9 @@ export class ChatPage {
   #viewContainer = el("div.pane-container");
   /** The id of the open conversation. */
   #currentId = null;
+  /** The store's conversations before the event that is being handled. */
+  #conversations;
+  #unsubscribers;
   #watched = "";
   #abort = new AbortController();
 
@@ -29,6 +33,11 @@ export class ChatPage {
     this.#list = new ConversationList(app, () => openNewChatDialog(app));
     this.element = el("div.chat", {}, this.#list.element, this.#viewContainer);
     this.#showPlaceholder();
+    this.#conversations = app.store.getSnapshot().conversations;
+    this.#unsubscribers = [
+      app.socket.subscribe((event) => this.#onEvent(event)),
+      app.store.subscribe(({ conversations }) => (this.#conversations = conversations)),
+    ];
     const { signal } = this.#abort;
     addEventListener("focus", () => this.#view?.reportSeen(), { signal });
     document.addEventListener("visibilitychange", () => this.#view?.reportSeen(), { signal });
@@ -36,6 +45,7 @@ export class ChatPage {
 
   close() {
     this.#abort.abort();
+    for (const unsubscribe of this.#unsubscribers) unsubscribe();
     this.#closeView();
     this.#list.close();
   }
@@ -49,10 +59,32 @@ export class ChatPage {
     if (conversationId) this.#load(conversationId);
   }
 
-  async #load(conversationId) {
-    const { store } = this.#app;
+  #onEvent({ type, conversation_id }) {
+    if (type === "conversation_removed") this.#sayRemoved(conversation_id);
+    if (type === "hello" && this.#view) this.#checkMembership(this.#currentId);
+  }
+
+  /** The user may have been removed from the open conversation while there was no connection. */
+  async #checkMembership(conversationId) {
     try {
-      await store.openConversation(conversationId);
+      await this.#app.store.openConversation(conversationId);
+    } catch (error) {
+      if (error.code !== "not_found" || conversationId !== this.#currentId) return;
+      this.#sayRemoved(conversationId);
+      replaceRoute("#/");
+    }
+  }
+
+  /** Say which group the user is no longer in, unless they have left it themselves. */
+  #sayRemoved(conversationId) {
+    const details = this.#conversations[conversationId]?.details;
+    const hasLeft = this.#app.leaving.delete(conversationId);
+    if (details && !hasLeft) showToast(t("chats.removed", { name: conversationName(details, this.#app.me.id) }));
+  }
+
+  async #load(conversationId) {
+    try {
+      await this.#app.store.openConversation(conversationId);
     } catch (error) {
       // The user is not, or no longer, a participant.
       showToast(errorText(error));
@@ -60,7 +92,7 @@ export class ChatPage {
       return;
     }
     if (conversationId !== this.#currentId) return;
-    this.render(store.getSnapshot());
+    this.render(this.#app.getState());
     this.#view?.onLoaded();
   }
 

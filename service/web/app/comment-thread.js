@@ -2,20 +2,20 @@
 
 import { avatar } from "./avatar.js";
 import { el, KeyedList, setChildren } from "./dom.js";
+import { expandableText } from "./expandable-text.js";
 import { t } from "./i18n.js";
-import { linkify } from "./linkify.js";
 import { postComposer } from "./post-composer.js";
-import { relativeTimeElement } from "./time-format.js";
+import { timeElement } from "./time-format.js";
 
 export class CommentThread {
   element = el("ol.thread", { role: "list" });
-  #me;
+  #app;
   #send;
   #topLevel;
 
   /** `send(content, parentId)` posts a reply. */
-  constructor(me, send) {
-    this.#me = me;
+  constructor(app, send) {
+    this.#app = app;
     this.#send = send;
     this.#topLevel = this.#createList(this.element);
   }
@@ -56,10 +56,10 @@ export class CommentThread {
         el(
           "p",
           {},
-          el("span.name", {}, author.display_name),
-          replyTo && el("span.reply-to", {}, t("comments.in_reply_to", { name: replyTo })),
+          el("span.name", { dir: "auto" }, author.display_name),
+          replyTo && el("span.reply-to", { dir: "auto" }, t("comments.in_reply_to", { name: replyTo })),
         ),
-        el("p.user-text", {}, comment.content ? linkify(comment.content) : t("posts.deleted")),
+        el("p", { dir: "auto" }, comment.content ? expandableText(comment.content, {}) : t("posts.deleted")),
       ),
       footer,
       nested,
@@ -70,18 +70,25 @@ export class CommentThread {
       { type: "button", onclick: () => this.#openReplyForm(comment, footer, replyButton) },
       t("comments.reply"),
     );
-    setChildren(footer, relativeTimeElement(comment.created_at), replyButton);
+    setChildren(footer, timeElement(comment.created_at), replyButton);
+    if (this.#app.drafts.get(draftPlace(comment))) this.#createReplyForm(comment, footer, replyButton);
     return element;
   }
 
   #openReplyForm(comment, footer, opener) {
     if (footer.nextElementSibling?.matches(".post-composer")) return;
+    this.#createReplyForm(comment, footer, opener).focus();
+  }
+
+  /** Add the form after `footer`, and return it. */
+  #createReplyForm(comment, footer, opener) {
     const close = () => {
       composer.element.remove();
       opener.focus();
     };
     const composer = postComposer({
-      me: this.#me,
+      app: this.#app,
+      place: draftPlace(comment),
       label: t("comments.reply_to", { name: comment.author.display_name }),
       submitLabel: t("comments.reply"),
       send: async (content) => {
@@ -91,8 +98,12 @@ export class CommentThread {
       onCancel: close,
     });
     footer.after(composer.element);
-    composer.focus();
+    return composer;
   }
+}
+
+function draftPlace({ id }) {
+  return `reply:${id}`;
 }
 
 /**

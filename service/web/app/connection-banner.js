@@ -16,10 +16,18 @@ export class ConnectionBanner {
   #timer;
   #abort = new AbortController();
 
-  constructor() {
+  #onChange;
+
+  /** `onChange()` is called when the banner appears or disappears. */
+  constructor(onChange) {
+    this.#onChange = onChange;
     const { signal } = this.#abort;
     addEventListener("online", () => this.#update(), { signal });
     addEventListener("offline", () => this.#update(), { signal });
+  }
+
+  get isShown() {
+    return this.#shown !== "";
   }
 
   close() {
@@ -47,5 +55,6 @@ export class ConnectionBanner {
     this.#shown = status;
     this.element.hidden = status === "";
     setChildren(this.element, status && [icon(status === "offline" ? "alert" : "clock"), t(`connection.${status}`)]);
+    this.#onChange();
   }
 }

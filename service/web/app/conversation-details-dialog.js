@@ -1,6 +1,7 @@
 /** The details of a conversation: its participants and, for a group, what participants can change. */
 
 import { avatar } from "./avatar.js";
+import { keepCurrent } from "./clock.js";
 import { conversationName, presenceText } from "./conversation-labels.js";
 import { confirm, showDialog } from "./dialog.js";
 import { el, KeyedList, setChildren } from "./dom.js";
@@ -8,16 +9,22 @@ import { createForm, Field } from "./form.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { openAddPeopleDialog } from "./new-chat-dialog.js";
+import { hasLength } from "./text.js";
 import { showToast } from "./toast.js";
 
 export function openConversationDetails(app, conversationId) {
   const { api, store, me } = app;
   const list = el("ul.rows", { role: "list", "aria-label": t("details.people") });
   const participants = new KeyedList(list, {
-    key: ({ profile }) => profile.id,
-    create: () => el("li.row"),
+    key: ({ id }) => id,
+    create: ({ id }) => observed(el("li.row", { "data-user": id })),
     update: (element, row) => setChildren(element, rowContents(row)),
   });
+  // A group may be large: the profiles that are missing are loaded as their rows come into view.
+  const observer = new IntersectionObserver((entries) => {
+    app.profiles.load(entries.filter((entry) => entry.isIntersecting).map(({ target }) => target.dataset.user));
+  });
+  const rows = new Map();
   const details = () => store.getSnapshot().conversations[conversationId]?.details;
   const isGroup = details().kind === "group";
 
@@ -31,9 +38,14 @@ export function openConversationDetails(app, conversationId) {
         ]
       : [],
   );
-  const unsubscribe = store.subscribe(render);
-  dialog.closed.then(unsubscribe);
+  const unsubscribers = [store.subscribe(render), app.profiles.subscribe(render), () => observer.disconnect()];
+  dialog.closed.then(() => unsubscribers.forEach((unsubscribe) => unsubscribe()));
   render();
+
+  function observed(element) {
+    observer.observe(element);
+    return element;
+  }
 
   function render() {
     const current = details();
@@ -42,29 +54,40 @@ export function openConversationDetails(app, conversationId) {
       return;
     }
     dialog.setTitle(conversationName(current, me.id));
-    const { people: profiles, presence } = store.getSnapshot();
+    const { people: profiles, presence } = app.getState();
     const canRemove = isGroup && current.owner_id === me.id;
     participants.render(
-      current.participant_ids
-        .filter((id) => profiles[id])
-        .map((id) => ({
+      current.participant_ids.map((id) =>
+        unchangedRow({
+          id,
           profile: profiles[id],
-          presence: id === me.id ? "" : presenceText(presence[id]),
+          presence: id === me.id ? undefined : presence[id],
           isOwner: isGroup && id === current.owner_id,
           removable: canRemove && id !== me.id,
-        })),
+        }),
+      ),
     );
   }
 
-  function rowContents({ profile, presence, isOwner, removable }) {
-    const info = [isOwner && t("details.owner"), presence].filter(Boolean).join(" · ");
+  /** Return the row of the last rendering if it was the same: it is then not rendered again. */
+  function unchangedRow(row) {
+    const known = rows.get(row.id);
+    if (known && Object.keys(row).every((name) => row[name] === known[name])) return known;
+    rows.set(row.id, row);
+    return row;
+  }
+
+  function rowContents({ id, profile = unknownProfile(id), presence, isOwner, removable }) {
+    const info = () =>
+      [isOwner && t("details.owner"), presenceText(presence)].filter(Boolean).join(" · ") ||
+      (profile.username && `@${profile.username}`);
     return [
       avatar(profile, "small"),
       el(
         "div.grow",
         {},
-        el("p.ellipsis", {}, profile.display_name),
-        el("p.muted.small.ellipsis", {}, info || `@${profile.username}`),
+        el("p.ellipsis", { dir: "auto" }, profile.display_name),
+        keepCurrent(el("p.muted.small.ellipsis"), info),
       ),
       removable &&
         el(
@@ -80,7 +103,7 @@ export function openConversationDetails(app, conversationId) {
   }
 
   function renameForm() {
-    const field = new Field("title", (value) => value.trim() !== "" && value.length <= 100, {
+    const field = new Field("title", (value) => hasLength(value, 1, 100), {
       value: details().title ?? "",
       autocapitalize: "sentences",
     });
@@ -94,17 +117,26 @@ export function openConversationDetails(app, conversationId) {
     openAddPeopleDialog(api, details().participant_ids, (ids) => api.addParticipants(conversationId, ids));
   }
 
+  /** Resolves to whether the user was removed. */
   async function remove(userId) {
     try {
       await api.removeParticipant(conversationId, userId);
+      return true;
     } catch (error) {
       showToast(errorText(error));
+      return false;
     }
   }
 
   async function leave() {
     if (!(await confirm(t("details.leave.question"), t("details.leave")))) return;
     dialog.close();
-    await remove(me.id);
+    app.leaving.add(conversationId);
+    if (!(await remove(me.id))) app.leaving.delete(conversationId);
   }
+}
+
+/** A profile that is being loaded. */
+function unknownProfile(id) {
+  return { id, display_name: t("message.unknown_sender"), username: "", avatar: null };
 }

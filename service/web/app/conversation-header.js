@@ -1,5 +1,6 @@
 /** The header of an open conversation: its name, who is online, and the button for its details. */
 
+import { keepCurrent } from "./clock.js";
 import { conversationAvatar, conversationName, conversationPresence } from "./conversation-labels.js";
 import { el, setChildren, setText } from "./dom.js";
 import { icon } from "./icon.js";
@@ -8,7 +9,7 @@ import { t } from "./i18n.js";
 export class ConversationHeader {
   element;
   #me;
-  #heading = el("h2.ellipsis", { tabindex: "-1" });
+  #heading = el("h2.ellipsis", { tabindex: "-1", dir: "auto" });
   #presence = el("p.presence.ellipsis");
   #avatar = el("span");
   #rendered = {};
@@ -40,7 +41,8 @@ export class ConversationHeader {
       setText(this.#heading, conversationName(details, this.#me.id));
       setChildren(this.#avatar, conversationAvatar(details, this.#me.id));
     }
-    setText(this.#presence, conversationPresence(details, this.#me.id, presence));
+    // "Last seen: 5 min. ago" changes with time.
+    keepCurrent(this.#presence, () => conversationPresence(details, this.#me.id, presence));
     this.#rendered = { details, presence };
   }
 }

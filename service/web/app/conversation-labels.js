@@ -30,7 +30,7 @@ export function conversationAvatar(details, me, size) {
 export function conversationPresence(details, me, presence) {
   const other = otherParticipant(details, me);
   if (other) return presenceText(presence[other.id]);
-  const people = t("conversation.people", { count: details.participant_ids.length });
+  const people = t("conversation.people", { count: details.participant_count ?? details.participant_ids.length });
   const online = details.participant_ids.filter((id) => presence[id]?.online || id === me).length;
   return online > 1 ? t("conversation.people_online", { people, count: online }) : people;
 }

@@ -6,7 +6,9 @@ import { icon } from "./icon.js";
 import { formatNumber, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
 import { nameOf, previewText } from "./message-bubble.js";
-import { shortDateTime } from "./time-format.js";
+import { applyChange } from "./message-rows.js";
+import { searchable } from "./text.js";
+import { shortDateTime, timeElement } from "./time-format.js";
 import { typingText } from "./typing-indicator.js";
 
 export class ConversationList {
@@ -26,6 +28,7 @@ export class ConversationList {
       type: "search",
       "aria-label": t("chats.search"),
       placeholder: t("chats.search"),
+      dir: "auto",
       oninput: () => this.#render(),
     });
     const list = el("ul", { role: "list", "aria-label": t("chats.title") });
@@ -62,9 +65,9 @@ export class ConversationList {
 
   #render() {
     const state = this.#state;
-    const query = this.#search.value.trim().toLocaleLowerCase();
-    const all = state.conversationIds.map((id) => state.conversations[id]);
-    const matches = query ? all.filter(({ details }) => this.#name(details).toLocaleLowerCase().includes(query)) : all;
+    const query = searchable(this.#search.value.trim());
+    const all = state.conversationIds.map((id) => state.conversations[id]).filter((each) => this.#isListed(each));
+    const matches = query ? all.filter(({ details }) => searchable(this.#name(details)).includes(query)) : all;
     this.#rows.render(matches.map((conversation) => this.#item(conversation, state)));
     this.#loadMore.setHasMore(state.hasMoreConversations);
     setChildren(
@@ -73,19 +76,29 @@ export class ConversationList {
     );
   }
 
+  /** A direct conversation that another user has opened, but not written in, is not listed. */
+  #isListed({ id, details, lastSeq, pending }) {
+    const isEmpty = details.kind === "direct" && lastSeq === 0 && pending.length === 0;
+    return !isEmpty || details.owner_id === this.#app.me.id || id === this.#currentId;
+  }
+
   #name(details) {
     return conversationName(details, this.#app.me.id);
   }
 
   /** Return what a row shows; the same object while that does not change, so that the row is not rendered again. */
   #item(conversation, state) {
-    const { id, details, unreadCount, typing } = conversation;
+    const { id, details, typing, changes = {} } = conversation;
     const other = otherParticipant(details, this.#app.me.id);
+    const last = conversation.pending.at(-1) ?? conversation.lastMessage;
+    if (details.kind === "group") this.#app.profiles.load([last?.sender_id, ...Object.keys(typing)]);
     const item = {
       id,
       details,
-      unreadCount,
-      last: conversation.pending.at(-1) ?? conversation.lastMessage,
+      unreadCount: this.#app.countUnread(conversation),
+      last,
+      change: changes[last?.id],
+      sender: state.people[last?.sender_id],
       online: Boolean(other && state.presence[other.id]?.online),
       typing: typingText(typing, state.people),
       current: id === this.#currentId,
@@ -96,7 +109,7 @@ export class ConversationList {
     return item;
   }
 
-  #updateRow(link, { details, unreadCount, last, online, typing, current }) {
+  #updateRow(link, { details, unreadCount, last, change, sender, online, typing, current }) {
     const { me } = this.#app;
     setAttr(link, "aria-current", current ? "page" : null);
     link.classList.toggle("unread", unreadCount > 0);
@@ -105,12 +118,16 @@ export class ConversationList {
       el("span.avatar-with-status", {}, conversationAvatar(details, me.id), online && el("span.online-dot")),
       el(
         "span.name.ellipsis",
-        {},
+        { dir: "auto" },
         this.#name(details),
         online && el("span.visually-hidden", {}, ` (${t("conversation.online")})`),
       ),
-      last ? el("time", { datetime: last.created_at }, shortDateTime(last.created_at)) : el("span"),
-      el(typing ? "span.preview.ellipsis.typing" : "span.preview.ellipsis", {}, typing || this.#preview(details, last)),
+      last ? timeElement(last.created_at, shortDateTime) : el("span"),
+      el(
+        typing ? "span.preview.ellipsis.typing" : "span.preview.ellipsis",
+        { dir: "auto" },
+        typing || this.#preview(details, last && applyChange(last, change), sender),
+      ),
       unreadCount > 0 &&
         el(
           "span.badge",
@@ -121,12 +138,12 @@ export class ConversationList {
     );
   }
 
-  #preview(details, last) {
+  #preview(details, last, sender) {
     if (!last) return t("chats.empty");
     const text = previewText(last);
     if (!last.sender_id || last.sender_id === this.#app.me.id) return t("chats.you_said", { text });
     if (details.kind === "direct") return text;
-    return t("chats.someone_said", { name: nameOf(this.#state.people[last.sender_id]), text });
+    return t("chats.someone_said", { name: nameOf(sender), text });
   }
 }
 

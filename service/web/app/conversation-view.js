@@ -7,11 +7,11 @@ import { conversationName } from "./conversation-labels.js";
 import { confirm } from "./dialog.js";
 import { el, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
-import { nameOf, previewText } from "./message-bubble.js";
+import { MAX_NAMES, nameOf, previewText } from "./message-bubble.js";
 import { MessageComposer } from "./message-composer.js";
 import { MessageList } from "./message-list.js";
+import { applyChange } from "./message-rows.js";
 import { openMessageMenu } from "./message-menu.js";
-import { ProfileLoader } from "./profile-loader.js";
 import { showToast } from "./toast.js";
 import { TypingIndicator } from "./typing-indicator.js";
 
@@ -29,7 +29,6 @@ export class ConversationView {
   #composer;
   #typing = new TypingIndicator();
   #liveRegion = el("p.visually-hidden", { role: "log", "aria-live": "polite" });
-  #profileLoader;
   #messages;
   #state;
 
@@ -37,7 +36,6 @@ export class ConversationView {
     this.#app = app;
     this.id = conversationId;
     this.#state = state;
-    this.#profileLoader = new ProfileLoader(app.api, () => this.render(this.#state));
     const actions = this.#actions();
     const { details } = this.#conversation;
     this.#header = new ConversationHeader(app.me, () => openConversationDetails(app, conversationId));
@@ -47,9 +45,8 @@ export class ConversationView {
       nameOf: actions.nameOf,
       send: (content, replyTo) => this.#send(content, replyTo),
       edit: (message, content) => this.#try(() => app.socket.edit(conversationId, message.id, content)),
-      typing: () => app.socket.typing(conversationId),
-      lastOwnMessage: () =>
-        this.#conversation.messages.findLast(({ sender_id, deleted }) => sender_id === app.me.id && !deleted),
+      typing: (active) => active && app.socket.typing(conversationId),
+      lastOwnMessage: () => this.#lastOwnMessage(),
     });
     this.element = el(
       "main.pane",
@@ -80,9 +77,11 @@ export class ConversationView {
     const before = this.#conversation;
     this.#state = state;
     const { details, typing, messages } = this.#conversation;
-    if (messages !== this.#messages) this.#profileLoader.loadMissing(messages, state.people);
+    if (messages !== this.#messages) this.#loadProfiles(messages);
     this.#messages = messages;
+    this.#app.profiles.load(Object.keys(typing));
     this.#header.render(details, state.presence);
+    this.#composer.renderNames();
     this.#typing.render(typing, this.#profiles);
     this.#list.render(this.#conversation, this.#profiles);
     this.#readAloud(before);
@@ -98,7 +97,24 @@ export class ConversationView {
   }
 
   get #profiles() {
-    return this.#profileLoader.mergeInto(this.#state.people);
+    return this.#state.people;
+  }
+
+  /** Load the profiles of those whose names the messages show. */
+  #loadProfiles(messages) {
+    for (const { sender_id, reactions } of messages) {
+      this.#app.profiles.load([sender_id]);
+      for (const users of Object.values(reactions ?? {})) this.#app.profiles.load(users.slice(0, MAX_NAMES));
+    }
+  }
+
+  /** Return the user's last message, with the text of an edit that is not stored yet. */
+  #lastOwnMessage() {
+    const { messages, changes = {} } = this.#conversation;
+    const isOwn = ({ id, sender_id, deleted }) =>
+      sender_id === this.#app.me.id && !deleted && changes[id]?.kind !== "delete";
+    const message = messages.findLast(isOwn);
+    return message && applyChange(message, changes[message.id]);
   }
 
   /** Put the other participants' messages that are newer than `before` into the live region. */
@@ -127,6 +143,8 @@ export class ConversationView {
       toggleReaction: (message, emoji) => this.#toggleReaction(message, emoji),
       retry: (message) => this.#retry(message),
       discard: ({ nonce }) => store.dismiss(this.id, nonce),
+      retryChange: (change) => this.#retryChange(change),
+      discardChange: ({ message_id }) => store.dismissChange(this.id, message_id),
       goTo: (messageId) => this.#goTo(messageId),
       openMenu: (opener, row) => openMessageMenu(opener, row, actions),
       loadOlder: () => this.#try(() => store.loadOlder(this.id)),
@@ -135,17 +153,25 @@ export class ConversationView {
     return actions;
   }
 
+  /** `replyTo`: the message that it answers, or null. */
   #send(content, replyTo) {
     this.#list.onOwnMessage();
-    // Other errors are shown at the message itself.
-    this.#app.socket
-      .send(this.id, content, { replyTo })
-      .catch((error) => error.code === "outbox_full" && showToast(errorText(error)));
+    this.#app.socket.send(this.id, content, { replyTo: replyTo?.id ?? null }).catch((error) => {
+      // Other errors are shown at the message itself.
+      if (error.code !== "outbox_full") return;
+      showToast(errorText(error));
+      this.#composer.restore(content, replyTo);
+    });
   }
 
   #retry({ nonce, content, reply_to }) {
     this.#app.store.dismiss(this.id, nonce);
-    this.#send(content, reply_to);
+    this.#send(content, reply_to && { id: reply_to });
+  }
+
+  #retryChange({ kind, message_id, content }) {
+    const { socket } = this.#app;
+    this.#try(() => (kind === "edit" ? socket.edit(this.id, message_id, content) : socket.remove(this.id, message_id)));
   }
 
   #markRead() {
@@ -179,7 +205,7 @@ export class ConversationView {
       page += 1
     ) {
       await this.#app.store.loadOlder(this.id);
-      this.render(this.#app.store.getSnapshot());
+      this.render(this.#app.getState());
     }
   }
 

@@ -1,5 +1,6 @@
 /** The list of devices (sessions) on which the user is signed in. */
 
+import { keepCurrent } from "./clock.js";
 import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
@@ -38,7 +39,7 @@ export function deviceList(api) {
 
   function createRow(session) {
     const name = deviceName(session.user_agent);
-    const lastUsed = t("account.session.used", { when: relativeTime(session.last_used_at) });
+    const lastUsed = () => t("account.session.used", { when: relativeTime(session.last_used_at) });
     return el(
       "li.row",
       {},
@@ -47,7 +48,10 @@ export function deviceList(api) {
         "div.grow",
         {},
         el("p", { title: session.user_agent }, name),
-        el("p.muted.small", {}, session.current ? t("account.session.current") : lastUsed),
+        keepCurrent(
+          el("p.muted.small"),
+          session.current ? () => t("account.session.current") : lastUsed,
+        ),
       ),
       !session.current &&
         el(

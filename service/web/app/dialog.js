@@ -3,13 +3,15 @@
 import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
+import { hostToasts } from "./toast.js";
 
 /**
  * Show `body`, with the buttons `actions` below it. Returns {close(), closed, setTitle(text)}; `closed` is a promise
  * that resolves when the dialog closes.
  */
 export function showDialog(title, body, actions = []) {
-  const heading = el("h2", { id: "dialog-title", tabindex: "-1" }, title);
+  const heading = el("h2", { id: "dialog-title", tabindex: "-1", dir: "auto" }, title);
+  const footer = actions.length > 0 ? el("footer", {}, actions) : null;
   const dialog = el(
     "dialog",
     { "aria-labelledby": heading.id },
@@ -20,7 +22,7 @@ export function showDialog(title, body, actions = []) {
       closeButton(() => dialog.close()),
     ),
     el("div.body.scroll", {}, body),
-    actions.length > 0 && el("footer", {}, actions),
+    footer,
   );
   // Only a press on the backdrop has the dialog itself as its target: child elements cover the rest. `pointerdown`
   // rather than `click`, because selecting text in a field may end with a click on the backdrop.
@@ -28,9 +30,13 @@ export function showDialog(title, body, actions = []) {
   const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   // Navigation closes the dialog, above all the back button of a phone.
   addEventListener("hashchange", () => dialog.close(), { once: true });
-  closed.then(() => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
+  const releaseToasts = hostToasts(dialog, footer);
+  closed.then(() => {
+    releaseToasts();
+    dialog.remove();
+  });
   if (!body.querySelector?.("[autofocus]")) heading.focus();
   return { close: () => dialog.close(), closed, setTitle: (text) => setChildren(heading, text) };
 }

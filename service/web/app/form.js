@@ -2,6 +2,7 @@
 
 import { el, setAttr, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
+import { isComposing } from "./keyboard.js";
 
 let fieldCount = 0;
 
@@ -27,6 +28,7 @@ export class Field {
       name,
       "aria-describedby": `${id}-hint ${id}-error`,
       autocapitalize: "none",
+      dir: "auto",
       oninput: () => this.setError(""),
       ...attributes,
     });
@@ -84,6 +86,10 @@ export function createForm(fields, submitLabel, submit, children = []) {
     }
   }
 
+  function onKeyDown(event) {
+    if (event.key === "Enter" && isComposing(event)) event.preventDefault();
+  }
+
   /** Show an error at the fields that it names; if it names none, above the button. */
   function showError(error) {
     const invalid = (error.errors ?? [])
@@ -96,7 +102,7 @@ export function createForm(fields, submitLabel, submit, children = []) {
 
   return el(
     "form.form",
-    { novalidate: true, onsubmit: onSubmit },
+    { novalidate: true, onsubmit: onSubmit, onkeydown: onKeyDown },
     fields.map((field) => field.element),
     children,
     errorLine,

@@ -3,6 +3,9 @@
 const LANGUAGES = ["en", "vi"];
 const DEFAULT_LANGUAGE = "en";
 
+/** Scripts that are written from right to left. */
+const RIGHT_TO_LEFT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Adlam}]/u;
+
 let messages = {};
 let pluralRules = new Intl.PluralRules(DEFAULT_LANGUAGE);
 
@@ -26,7 +29,16 @@ export function t(key, params = {}) {
   let message = messages[key];
   if (message === undefined) throw new Error(`Missing message: ${key}`);
   if (typeof message === "object") message = message[pluralRules.select(params.count)] ?? message.other;
-  return message.replace(/\{(\w+)\}/g, (_, name) => (name === "count" ? formatNumber(params.count) : params[name]));
+  const value = (name) => (name === "count" ? formatNumber(params.count) : isolated(String(params[name])));
+  return message.replace(/\{(\w+)\}/g, (_, name) => value(name));
+}
+
+/**
+ * Return `text` so that its direction does not affect the words around it (UAX #9: first strong isolate … pop directional
+ * isolate). Text that is written from left to right needs no marks.
+ */
+export function isolated(text) {
+  return RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text;
 }
 
 /** Return the message for an error's code; a general one if there is none for the code. */
@@ -43,5 +55,5 @@ export function formatNumber(value) {
 
 /** Return for example "An, Bình and Chi". */
 export function formatList(names) {
-  return new Intl.ListFormat(locale, { type: "conjunction" }).format(names);
+  return new Intl.ListFormat(locale, { type: "conjunction" }).format(names.map(isolated));
 }

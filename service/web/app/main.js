@@ -3,6 +3,7 @@
 import { Loa } from "/client/index.js";
 import { AppShell } from "./app-shell.js";
 import { setChildren } from "./dom.js";
+import { Drafts } from "./drafts.js";
 import { loadMessages } from "./i18n.js";
 import { signInPage } from "./sign-in-page.js";
 
@@ -19,5 +20,8 @@ function render(signOutCode = null) {
 
 await loadMessages();
 loa.start();
-loa.session.subscribe((event) => render(event.type === "signed-out" ? event.code : null));
+loa.session.subscribe((event) => {
+  if (event.type === "signed-out") Drafts.clear();
+  render(event.type === "signed-out" ? event.code : null);
+});
 render();

@@ -2,18 +2,21 @@
 
 import { avatar } from "./avatar.js";
 import { el, KeyedList, setAttr, setChildren, setText } from "./dom.js";
+import { expandableText } from "./expandable-text.js";
 import { icon } from "./icon.js";
 import { formatList, formatNumber, t } from "./i18n.js";
-import { linkify } from "./linkify.js";
 import { fullDateTime, timeOfDay } from "./time-format.js";
 
 const ONLY_EMOJI = /^(?:\p{Extended_Pictographic}[\u{fe0f}\u{200d}\u{1f3fb}-\u{1f3ff}]*){1,6}$/u;
+
+/** Names in the label of a reaction; of the others only the number is told. */
+export const MAX_NAMES = 10;
 
 /** Create a message's element, without contents. `actions`: see MessageList. */
 export function createMessageElement(row, actions) {
   const parts = {
     avatar: el("span.avatar-slot"),
-    sender: el("span.sender"),
+    sender: el("span.sender", { dir: "auto" }),
     bubble: el("div.bubble"),
     reactions: el("div.reactions"),
     meta: el("div.meta"),
@@ -44,8 +47,9 @@ export function updateMessageElement(element, row, previous, actions) {
   const classes = {
     "group-start": row.firstInGroup,
     "group-end": row.lastInGroup,
-    pending: row.pending && !message.error,
-    failed: message.error,
+    pending: (row.pending && !message.error) || (row.change && !row.change.error),
+    changing: row.change,
+    failed: message.error || row.change?.error,
     deleted: message.deleted,
     emoji: !message.reply_to && ONLY_EMOJI.test(message.content),
   };
@@ -54,7 +58,7 @@ export function updateMessageElement(element, row, previous, actions) {
   setText(sender, row.mine ? t("message.you") : nameOf(row.sender));
   sender.classList.toggle("visually-hidden", row.mine || !row.firstInGroup || !actions.isGroup());
   if (message !== previous?.message || row.quoted !== previous.quoted)
-    setChildren(bubble, bubbleContents(row, actions));
+    setChildren(bubble, bubbleContents(row, actions, element));
   reactionList.render(Object.entries(message.reactions ?? {}).map(([emoji, users]) => reaction(message, emoji, users)));
   if (meta.status !== row.status || message !== previous?.message) setChildren(meta, metaContents(row, actions));
   meta.status = row.status;
@@ -70,12 +74,16 @@ export function previewText(message) {
   return message.deleted ? t("message.deleted") : message.content;
 }
 
-function bubbleContents({ message, quoted }, actions) {
+/** `owner`: the message's element, which remembers whether a long text is expanded. */
+function bubbleContents({ message, quoted }, actions, owner) {
   if (message.deleted) return t("message.deleted");
+  const [text, showMore] = expandableText(message.content, owner);
+  // With a direction of its own, the label does not count for that of the text.
+  const edited = { dir: "ltr", title: message.edited_at && fullDateTime(message.edited_at) };
   return [
     message.reply_to && quote(message, quoted, actions),
-    el("span.user-text", {}, linkify(message.content)),
-    message.edited_at && el("span.edited", { title: fullDateTime(message.edited_at) }, t("message.edited")),
+    el("div.message-text", { dir: "auto" }, text, message.edited_at && el("span.edited", edited, t("message.edited"))),
+    showMore,
   ];
 }
 
@@ -83,18 +91,25 @@ function quote(message, quoted, actions) {
   return el(
     "button.quote",
     { type: "button", tabindex: "-1", title: t("message.go_to_quoted"), onclick: () => actions.goTo(message.reply_to) },
-    quoted && el("span.author", {}, actions.nameOf(quoted.sender_id)),
-    el("span.text.ellipsis", {}, quoted ? previewText(quoted) : t("message.quoted_not_loaded")),
+    quoted && el("span.author", { dir: "auto" }, actions.nameOf(quoted.sender_id)),
+    el("span.text.ellipsis", { dir: "auto" }, quoted ? previewText(quoted) : t("message.quoted_not_loaded")),
   );
 }
 
 /** The time of the message and its delivery status; after a failure, buttons to retry and discard. */
-function metaContents({ message, status }, actions) {
+function metaContents({ message, change, status }, actions) {
   if (status === "failed") {
     return [
       t("message.failed"),
       el("button.button.link", { type: "button", onclick: () => actions.retry(message) }, t("try_again")),
       el("button.button.link", { type: "button", onclick: () => actions.discard(message) }, t("message.discard")),
+    ];
+  }
+  if (status === "change_failed") {
+    return [
+      t(change.kind === "delete" ? "message.delete_failed" : "message.edit_failed"),
+      el("button.button.link", { type: "button", onclick: () => actions.retryChange(change) }, t("try_again")),
+      el("button.button.link", { type: "button", onclick: () => actions.discardChange(change) }, t("message.discard")),
     ];
   }
   const time = el(
@@ -137,7 +152,9 @@ function reactionList(container, row, actions) {
     create: ({ emoji }) =>
       el("button", { type: "button", tabindex: "-1", onclick: () => actions.toggleReaction(row().message, emoji) }),
     update(button, { emoji, users, count }) {
-      const label = t("message.reacted", { emoji, names: formatList(users.map(actions.nameOf)) });
+      const names = users.slice(0, MAX_NAMES).map(actions.nameOf);
+      if (count > names.length) names.push(t("message.reacted.others", { count: count - names.length }));
+      const label = t("message.reacted", { emoji, names: formatList(names) });
       setAttr(button, "aria-pressed", String(users.includes(actions.me)));
       setAttr(button, "aria-label", label);
       setAttr(button, "title", label);

@@ -1,20 +1,27 @@
 /** The form for writing a message, replying to one, or editing one. */
 
-import { el, setAttr, setChildren, setText } from "./dom.js";
+import { CharacterCounter } from "./character-counter.js";
+import { el, setChildren, setText } from "./dom.js";
 import { autoGrow } from "./form.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
+import { isComposing } from "./keyboard.js";
 import { previewText } from "./message-bubble.js";
 
 /** Characters; the server's limit. */
 const MAX_LENGTH = 4000;
-/** The number of characters left is shown from here on. */
-const COUNTER_THRESHOLD = 200;
+/** Characters kept of a message that is replied to: its preview has one line. */
+const MAX_QUOTED = 200;
 const TOUCH = matchMedia("(hover: none)");
 
+const EMPTY = { text: "", replyTo: null, editing: null };
+
 /**
- * `drafts`: unsent texts by conversation id. `actions`: {nameOf(userId), send(content, replyTo), edit(message, content),
- * typing(), lastOwnMessage(): the message that ArrowUp in an empty field edits}.
+ * Everything that is typed is kept as a draft: {text, replyTo, editing}. `text` and `replyTo` are the new message;
+ * `editing` is {message, text} while another one is edited.
+ *
+ * `actions`: {nameOf(userId), send(content, replyTo), edit(message, content), typing(active), lastOwnMessage(): the
+ * message that ArrowUp in an empty field edits}.
  */
 export class MessageComposer {
   element;
@@ -23,19 +30,21 @@ export class MessageComposer {
   #sendButton;
   /** Shows the message that is being edited or replied to. */
   #context = el("div.context", { hidden: true });
-  #counter = el("p.character-count.small.muted", { role: "status", hidden: true });
-  #replyingTo = null;
-  #editing = null;
-  #conversationId;
+  #contextTitle = el("strong", { dir: "auto" });
+  #counter = new CharacterCounter(MAX_LENGTH);
+  #draft;
   #drafts;
+  #place;
   #resize;
 
+  /** `drafts`: where the draft of the conversation is kept, see Drafts. */
   constructor(conversationId, name, drafts, actions) {
-    this.#conversationId = conversationId;
+    this.#place = `chat:${conversationId}`;
     this.#drafts = drafts;
     this.#actions = actions;
     this.#textarea = el("textarea", {
       rows: "1",
+      dir: "auto",
       "aria-label": t("composer.label", { name }),
       placeholder: t("composer.placeholder"),
       enterkeyhint: TOUCH.matches ? "enter" : "send",
@@ -53,89 +62,98 @@ export class MessageComposer {
       { onsubmit: (event) => this.#onSubmit(event) },
       this.#context,
       el("div.input-row", {}, this.#textarea, this.#sendButton),
-      this.#counter,
+      this.#counter.element,
     );
     this.#resize = autoGrow(this.#textarea);
-    this.#setText(this.#drafts.get(conversationId) ?? "");
+    this.#draft = { ...EMPTY, ...drafts.get(this.#place) };
+    this.#render();
   }
 
   focus() {
     this.#textarea.focus({ preventScroll: true });
   }
 
+  /** Call when names may have changed. */
+  renderNames() {
+    const { editing, replyTo } = this.#draft;
+    if (editing) setText(this.#contextTitle, t("composer.editing"));
+    else if (replyTo) {
+      setText(this.#contextTitle, t("composer.replying", { name: this.#actions.nameOf(replyTo.sender_id) }));
+    }
+  }
+
   startReply(message) {
-    this.#reset();
-    this.#replyingTo = message;
-    this.#showContext(t("composer.replying", { name: this.#actions.nameOf(message.sender_id) }), message);
+    this.#set({ editing: null, replyTo: quotable(message) });
     this.focus();
   }
 
-  startEdit(message) {
-    this.#reset();
-    this.#editing = message;
-    this.#showContext(t("composer.editing"), message);
-    this.#setText(message.content);
+  startEdit({ id, sender_id, content }) {
+    this.#set({ editing: { message: { id, sender_id, content }, text: content } });
     this.focus();
   }
 
-  #showContext(title, message) {
+  /** Put back a message that could not be sent, unless the user has begun another. */
+  restore(content, replyTo) {
+    if (!this.#draft.text) this.#set({ text: content, replyTo });
+  }
+
+  #set(changes) {
+    this.#draft = { ...this.#draft, ...changes };
+    this.#save();
+    this.#render();
+  }
+
+  #save() {
+    const { text, replyTo, editing } = this.#draft;
+    this.#drafts.set(this.#place, text || replyTo || editing ? this.#draft : null);
+  }
+
+  #render() {
+    const { text, replyTo, editing } = this.#draft;
+    this.#renderContext(editing?.message ?? replyTo);
+    this.#textarea.value = editing ? editing.text : text;
+    this.#update();
+    // The height can only be measured once the element is in the document.
+    queueMicrotask(this.#resize);
+  }
+
+  #renderContext(message) {
+    this.#context.hidden = !message;
+    if (!message) return;
+    this.renderNames();
     setChildren(
       this.#context,
-      icon(this.#editing ? "edit" : "reply"),
-      el("div.quoted", {}, el("strong", {}, title), el("p.ellipsis.muted", {}, previewText(message))),
+      icon(this.#draft.editing ? "edit" : "reply"),
+      el("div.quoted", {}, this.#contextTitle, el("p.ellipsis.muted", { dir: "auto" }, previewText(message))),
       el(
         "button.icon-button",
         { type: "button", "aria-label": t("cancel"), onclick: () => this.#cancel() },
         icon("close"),
       ),
     );
-    this.#context.hidden = false;
   }
 
+  /** End editing, which shows the draft of the new message again; else end replying. */
   #cancel() {
-    this.#reset();
+    this.#set(this.#draft.editing ? { editing: null } : { replyTo: null });
     this.focus();
   }
 
-  /** End replying or editing; after editing, restore the draft. */
-  #reset() {
-    const wasEditing = this.#editing;
-    this.#editing = null;
-    this.#replyingTo = null;
-    this.#context.hidden = true;
-    if (wasEditing) this.#setText(this.#drafts.get(this.#conversationId) ?? "");
-  }
-
-  #setText(text) {
-    this.#textarea.value = text;
-    this.#update();
-    // The height can only be measured once the element is in the document.
-    queueMicrotask(this.#resize);
-  }
-
   #onInput() {
-    if (!this.#editing) {
-      this.#drafts.set(this.#conversationId, this.#textarea.value);
-      if (this.#textarea.value.trim()) this.#actions.typing();
-    }
+    const text = this.#textarea.value;
+    const { editing } = this.#draft;
+    this.#draft = { ...this.#draft, ...(editing ? { editing: { ...editing, text } } : { text }) };
+    this.#save();
+    if (!editing) this.#actions.typing(text.trim() !== "");
     this.#update();
   }
 
   #update() {
-    // The server counts code points; `length` would count UTF-16 units, of which an emoji has two.
-    const left = MAX_LENGTH - [...this.#textarea.value.trim()].length;
-    this.#sendButton.disabled = left === MAX_LENGTH || left < 0;
-    setAttr(this.#counter, "hidden", left > COUNTER_THRESHOLD);
-    this.#counter.classList.toggle("error", left < 0);
-    if (left <= COUNTER_THRESHOLD) {
-      const text = left < 0 ? t("composer.too_long", { count: -left }) : t("composer.left", { count: left });
-      setText(this.#counter, text);
-    }
+    this.#sendButton.disabled = !this.#counter.update(this.#textarea.value);
   }
 
   #onKeyDown(event) {
-    // With an input method, as for Vietnamese, Enter confirms the syllable and must not send.
-    if (event.isComposing) return;
+    if (isComposing(event)) return;
     if (event.key === "Enter" && !event.shiftKey && !TOUCH.matches) {
       event.preventDefault();
       this.element.requestSubmit();
@@ -152,18 +170,21 @@ export class MessageComposer {
 
   #onSubmit(event) {
     event.preventDefault();
-    const content = this.#textarea.value.trim();
     if (this.#sendButton.disabled) return;
-    const [editing, replyingTo] = [this.#editing, this.#replyingTo];
+    const content = this.#textarea.value.trim();
+    const { editing, replyTo } = this.#draft;
     if (editing) {
-      this.#reset();
-      if (content !== editing.content) this.#actions.edit(editing, content);
+      this.#set({ editing: null });
+      if (content !== editing.message.content) this.#actions.edit(editing.message, content);
     } else {
-      this.#drafts.delete(this.#conversationId);
-      this.#reset();
-      this.#setText("");
-      this.#actions.send(content, replyingTo?.id ?? null);
+      this.#set(EMPTY);
+      this.#actions.send(content, replyTo);
     }
     this.focus();
   }
+}
+
+/** Return what the composer and the draft need of a message that is replied to. */
+function quotable({ id, sender_id, content }) {
+  return { id, sender_id, content: [...content].slice(0, MAX_QUOTED).join("") };
 }

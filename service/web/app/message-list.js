@@ -6,15 +6,15 @@ import { t } from "./i18n.js";
 import { createMessageElement, updateMessageElement } from "./message-bubble.js";
 import { MessageRows } from "./message-rows.js";
 import { ScrollAnchor } from "./scroll-anchor.js";
-import { dayLabel } from "./time-format.js";
+import { dayLabel, timeElement } from "./time-format.js";
 
 /** Older messages are loaded when their end is this close above the viewport, before the reader gets there. */
 const PRELOAD_MARGIN = "600px";
 
 /**
  * `actions`: {me, isGroup(), nameOf(userId), reply(message), edit(message), remove(message), copy(message),
- * toggleReaction(message, emoji), retry(message), discard(message), goTo(messageId), openMenu(opener, row),
- * loadOlder(): Promise, onAllSeen(): the last message is in view}.
+ * toggleReaction(message, emoji), retry(message), discard(message), retryChange(change), discardChange(change),
+ * goTo(messageId), openMenu(opener, row), loadOlder(): Promise, onAllSeen(): the last message is in view}.
  */
 export class MessageList {
   element;
@@ -119,8 +119,8 @@ export class MessageList {
 
   #createRow(row) {
     if (row.kind === "message") return createMessageElement(row, this.#actions);
-    const text = row.kind === "day" ? dayLabel(row.date) : t("conversation.unread_divider");
-    return el(row.kind === "day" ? "li.day" : "li.unread-divider", {}, el("span", {}, text));
+    if (row.kind === "day") return el("li.day", {}, timeElement(row.date, dayLabel));
+    return el("li.unread-divider", {}, el("span", {}, t("conversation.unread_divider")));
   }
 
   async #loadOlder() {

@@ -8,15 +8,19 @@ const GROUP_WINDOW = 5 * 60_000;
 const UNREAD_DIVIDER = { key: "unread", kind: "unread" };
 
 /**
- * Builds rows {key, kind: "day" | "unread" | "message", …}. A message row is {message, mine, pending, firstInGroup,
- * lastInGroup, sender, quoted, status}. `quoted` is the message replied to: null if it is no reply, undefined if it is
- * not loaded. `status` is set for the user's own messages: "sending", "failed", "sent", or the number of readers.
+ * Builds rows {key, kind: "day" | "unread" | "message", …}. A message row is {message, mine, pending, change,
+ * firstInGroup, lastInGroup, sender, quoted, status}. `change` is the user's edit or deletion of the message that is not
+ * stored yet, and `message` then has the edited text. `quoted` is the message replied to: null if it is no reply,
+ * undefined if it is not loaded. `status` is set for the user's own messages: "sending", "failed", "change_failed",
+ * "sent", or the number of readers.
  *
  * A row that has not changed is the same object as before, so that only changed rows are rendered.
  */
 export class MessageRows {
   #rows = new WeakMap();
   #timestamps = new WeakMap();
+  /** The messages with the text of their pending change, by change. */
+  #changed = new WeakMap();
   #days = new Map();
   /** The last result; `starts[i]` is the index of the first row that belongs to message `i`. */
   #last = { all: [], rows: [], starts: [], context: [] };
@@ -30,12 +34,13 @@ export class MessageRows {
   /** `unreadAfter`: the `seq` of the message before the unread divider; null for no divider. */
   build(conversation, profiles, unreadAfter) {
     const all = [...conversation.messages, ...conversation.pending];
-    const context = [profiles, conversation.reads, unreadAfter];
+    const changes = conversation.changes ?? {};
+    const context = [profiles, conversation.reads, conversation.details?.read_marks, changes, unreadAfter];
     const unchanged = this.#countUnchanged(all, context);
     const rows = this.#last.rows.slice(0, this.#last.starts[unchanged] ?? this.#last.rows.length);
     const starts = this.#last.starts.slice(0, unchanged);
     const byId = new Map(conversation.messages.map((message) => [message.id, message]));
-    const reads = Object.entries(conversation.reads)
+    const reads = Object.entries(readMarks(conversation))
       .filter(([id]) => id !== this.#me)
       .map(([, seq]) => seq);
     for (let index = unchanged; index < all.length; index += 1) {
@@ -47,7 +52,8 @@ export class MessageRows {
       if (firstUnread) rows.push(UNREAD_DIVIDER);
       const firstInGroup = newDay || firstUnread || !this.#sameGroup(previous, message);
       const lastInGroup = !next || !this.#sameGroup(message, next);
-      rows.push(this.#messageRow({ message, firstInGroup, lastInGroup, profiles, byId, reads }));
+      const change = changes[message.id] ?? null;
+      rows.push(this.#messageRow({ message, change, firstInGroup, lastInGroup, profiles, byId, reads }));
     }
     this.#last = { all, rows, starts, context };
     return rows;
@@ -72,26 +78,36 @@ export class MessageRows {
     return message.sender_id ?? this.#me;
   }
 
-  #messageRow({ message, firstInGroup, lastInGroup, profiles, byId, reads }) {
+  #messageRow({ message, change, firstInGroup, lastInGroup, profiles, byId, reads }) {
     const mine = this.#senderOf(message) === this.#me;
     const pending = message.id === undefined;
     const row = {
       // By nonce, the user's own message keeps its element when it is acknowledged.
       key: (mine && message.nonce) || message.id,
       kind: "message",
-      message,
+      message: change ? this.#withChange(message, change) : message,
       mine,
       pending,
+      change,
       firstInGroup,
       lastInGroup,
       sender: profiles[this.#senderOf(message)],
       quoted: message.reply_to ? byId.get(message.reply_to) : null,
-      status: mine ? statusOf(message, pending, lastInGroup, reads) : null,
+      status: mine ? statusOf(message, { pending, change, lastInGroup, reads }) : null,
     };
     const known = this.#rows.get(message);
     if (known && Object.keys(row).every((name) => row[name] === known[name])) return known;
     this.#rows.set(message, row);
     return row;
+  }
+
+  #withChange(message, change) {
+    let known = this.#changed.get(change);
+    if (known?.message !== message) {
+      known = { message, changed: applyChange(message, change) };
+      this.#changed.set(change, known);
+    }
+    return known.changed;
   }
 
   /** Parse `created_at`, once per message: it is the slowest step here, and is needed on every render. */
@@ -111,7 +127,20 @@ export class MessageRows {
   }
 }
 
-function statusOf(message, pending, lastInGroup, reads) {
+/** Return `message` with the text of the user's edit of it that is not stored yet. */
+export function applyChange(message, change) {
+  return change?.kind === "edit" && !message.deleted ? { ...message, content: change.content } : message;
+}
+
+/** Return the last read `seq` by user id: as the server told it with the conversation, and from events since then. */
+export function readMarks({ reads, details }) {
+  const marks = { ...details?.read_marks };
+  for (const [id, seq] of Object.entries(reads)) marks[id] = Math.max(seq, marks[id] ?? 0);
+  return marks;
+}
+
+function statusOf(message, { pending, change, lastInGroup, reads }) {
+  if (change) return change.error ? "change_failed" : "sending";
   if (pending) return message.error ? "failed" : "sending";
   if (!lastInGroup) return null;
   return reads.filter((seq) => seq >= message.seq).length || "sent";

@@ -6,12 +6,13 @@ import { Field } from "./form.js";
 import { errorText, t } from "./i18n.js";
 import { PeoplePicker } from "./people-picker.js";
 import { linkToConversation, navigate } from "./router.js";
+import { hasLength } from "./text.js";
 import { showToast } from "./toast.js";
 
 /** With one person selected, start (or open) the direct conversation; with several, a group. */
 export function openNewChatDialog({ api, me }) {
   let selected = [];
-  const title = new Field("title", (value) => value.length <= 100, { autocapitalize: "sentences", maxlength: "100" });
+  const title = new Field("title", (value) => hasLength(value, 0, 100), { autocapitalize: "sentences" });
   setAttr(title.element, "hidden", true);
   const button = el(
     "button.button.primary",
@@ -27,6 +28,10 @@ export function openNewChatDialog({ api, me }) {
   const dialog = showDialog(t("people.title"), el("div.form", {}, picker.element, title.element), [button]);
 
   async function start() {
+    if (selected.length > 1 && !title.validate()) {
+      title.input.focus();
+      return;
+    }
     button.disabled = true;
     try {
       const name = selected.length > 1 ? title.value.trim() || null : null;

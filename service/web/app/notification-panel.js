@@ -7,8 +7,8 @@ import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
 import { linkToComment } from "./router.js";
-import { relativeTimeElement } from "./time-format.js";
-import { showRichToast, showToast } from "./toast.js";
+import { timeElement } from "./time-format.js";
+import { hostToasts, showRichToast, showToast } from "./toast.js";
 
 export class NotificationPanel {
   /** A popover: the bell button opens it; Escape or a press outside closes it. */
@@ -51,7 +51,13 @@ export class NotificationPanel {
       ),
       el("div.scroll", {}, list, this.#emptyState, this.#loadMore.element),
     );
-    this.panel.addEventListener("toggle", ({ newState }) => newState === "open" && heading.focus());
+    let releaseToasts = () => {};
+    this.panel.addEventListener("toggle", ({ newState }) => {
+      releaseToasts();
+      if (newState !== "open") return;
+      releaseToasts = hostToasts(this.panel);
+      heading.focus();
+    });
   }
 
   close() {
@@ -77,7 +83,7 @@ export class NotificationPanel {
     const link = this.#link(notification, "a.notification");
     link.prepend(avatar(sender, "small"));
     link.append(el("span.unread-dot"));
-    link.querySelector(".text").append(relativeTimeElement(created_at));
+    link.querySelector(".text").append(timeElement(created_at));
     return el("li", {}, link);
   }
 
@@ -88,8 +94,8 @@ export class NotificationPanel {
       el(
         "span.text",
         {},
-        el("strong", {}, t(`notifications.${type}`, { name: data.sender.display_name })),
-        el("span.preview", {}, data.preview),
+        el("strong", { dir: "auto" }, t(`notifications.${type}`, { name: data.sender.display_name })),
+        el("span.preview", { dir: "auto" }, data.preview),
       ),
     );
   }

@@ -32,6 +32,7 @@ export class PeoplePicker {
       "aria-label": t("people.search"),
       placeholder: t("people.search"),
       autocomplete: "off",
+      dir: "auto",
       autofocus: true,
       oninput: () => this.#onInput(),
     });
@@ -104,7 +105,7 @@ export class PeoplePicker {
         el(
           "span.grow",
           {},
-          el("span.name.ellipsis", {}, profile.display_name),
+          el("span.name.ellipsis", { dir: "auto" }, profile.display_name),
           el("span.muted.small.ellipsis", {}, `@${profile.username}`),
         ),
         el("input", { type: "checkbox", onchange: () => this.#toggle(profile) }),
@@ -120,7 +121,7 @@ export class PeoplePicker {
         "aria-label": t("details.remove", { name: profile.display_name }),
         onclick: () => this.#toggle(profile),
       },
-      profile.display_name,
+      el("span.ellipsis", { dir: "auto" }, profile.display_name),
       icon("close"),
     );
   }

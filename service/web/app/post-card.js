@@ -2,10 +2,10 @@
 
 import { avatar } from "./avatar.js";
 import { el } from "./dom.js";
+import { expandableText } from "./expandable-text.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
-import { linkify } from "./linkify.js";
-import { relativeTimeElement } from "./time-format.js";
+import { timeElement } from "./time-format.js";
 
 /** `withCommentLink`: whether the card links to the post's page. */
 export function postCard(post, { withCommentLink = true } = {}) {
@@ -18,9 +18,9 @@ export function postCard(post, { withCommentLink = true } = {}) {
       "header.byline",
       {},
       avatar(author),
-      el("div", {}, el("p.name", {}, author.display_name), el("p", {}, relativeTimeElement(post.created_at))),
+      el("div", {}, el("p.name", { dir: "auto" }, author.display_name), el("p", {}, timeElement(post.created_at))),
     ),
-    el("p.user-text", {}, post.content ? linkify(post.content) : t("posts.deleted")),
+    el("div", { dir: "auto" }, post.content ? expandableText(post.content, {}) : t("posts.deleted")),
     withCommentLink &&
       el("footer", {}, el("a.button.plain", { href: `#/posts/${post.id}` }, icon("comment"), commentCount)),
   );

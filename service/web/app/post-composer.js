@@ -1,56 +1,76 @@
 /** The form for writing a post or a comment. */
 
 import { avatar } from "./avatar.js";
+import { CharacterCounter } from "./character-counter.js";
 import { el, setText } from "./dom.js";
 import { autoGrow } from "./form.js";
 import { errorText, t } from "./i18n.js";
+import { isComposing } from "./keyboard.js";
 
 /** Characters; the server's limit. */
 const MAX_LENGTH = 4000;
 
 /**
- * Return {element, focus()}. `send(content)` returns a promise; the text is cleared only after it resolves. With
- * `onCancel`, the form has a cancel button.
+ * Return {element, focus()}. `send(content)` returns a promise; the text is cleared only after it resolves. What is typed
+ * is kept in `drafts` under `place`. With `onCancel`, the form has a cancel button, which also drops the draft.
  */
-export function postComposer({ me, label, placeholder, submitLabel, send, onCancel }) {
+export function postComposer({ app: { me, drafts }, place, label, placeholder, submitLabel, send, onCancel }) {
   const textarea = el("textarea.input", {
     rows: "1",
-    maxlength: String(MAX_LENGTH),
+    dir: "auto",
     "aria-label": label,
     placeholder: placeholder ?? label,
-    oninput: () => updateButton(),
+    oninput: () => onInput(),
     onkeydown: (event) => onKeyDown(event),
   });
-  const errorLine = el("p.error", { role: "alert" });
+  textarea.value = drafts.get(place) ?? "";
+  const counter = new CharacterCounter(MAX_LENGTH);
+  const errorLine = el("p.error.problem", { role: "alert" });
   const button = el("button.button.primary", { type: "submit" }, submitLabel);
   const resize = autoGrow(textarea);
 
+  let sending = false;
+
   const updateButton = () => {
-    button.disabled = textarea.value.trim() === "";
+    button.disabled = !counter.update(textarea.value) || sending;
+  };
+  const onInput = () => {
+    drafts.set(place, textarea.value || null);
+    updateButton();
+  };
+  const cancel = () => {
+    drafts.set(place, null);
+    onCancel();
   };
   const onKeyDown = (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) element.requestSubmit();
+    if (isComposing(event)) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) element.requestSubmit();
+    // Only the button drops the draft: Escape is pressed by mistake too easily.
     if (event.key === "Escape") onCancel?.();
   };
   const onSubmit = async (event) => {
     event.preventDefault();
-    const content = textarea.value.trim();
-    if (!content || button.disabled) return;
-    button.disabled = true;
+    if (button.disabled) return;
+    const text = textarea.value;
+    sending = true;
+    updateButton();
     setText(errorLine, "");
     try {
-      await send(content);
-      textarea.value = "";
+      await send(text.trim());
+      // What the user has typed meanwhile stays.
+      if (drafts.get(place) === text) drafts.set(place, null);
+      if (textarea.value === text) textarea.value = "";
       resize();
     } catch (error) {
       setText(errorLine, errorText(error));
     } finally {
+      sending = false;
       updateButton();
     }
   };
 
   const element = el(
-    "form.post-composer",
+    "form.post-composer.writer",
     { onsubmit: onSubmit },
     avatar(me, "small"),
     textarea,
@@ -58,10 +78,13 @@ export function postComposer({ me, label, placeholder, submitLabel, send, onCanc
       "div.actions",
       {},
       errorLine,
-      onCancel && el("button.button.plain", { type: "button", onclick: onCancel }, t("cancel")),
+      counter.element,
+      onCancel && el("button.button.plain", { type: "button", onclick: cancel }, t("cancel")),
       button,
     ),
   );
   updateButton();
+  // The height can only be measured once the element is in the document.
+  queueMicrotask(resize);
   return { element, focus: () => textarea.focus() };
 }

@@ -1,5 +1,6 @@
 /** The feed of all posts, newest first. */
 
+import { AutoRetry } from "./auto-retry.js";
 import { el, KeyedList, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
@@ -12,16 +13,19 @@ export class PostFeed {
   #api;
   #posts = [];
   #nextCursor = null;
+  #loaded = false;
   #cards;
   #status = el("div", { role: "status" });
   #loadMore = loadMoreButton(() => this.#load());
+  #newest;
 
-  constructor({ api, me }) {
-    this.#api = api;
+  constructor(app) {
+    this.#api = app.api;
     const list = el("section.feed", { "aria-label": t("posts.title") });
     this.#cards = new KeyedList(list, { key: ({ id }) => id, create: (post) => postCard(post), update() {} });
     const composer = postComposer({
-      me,
+      app,
+      place: "posts",
       label: t("posts.write"),
       placeholder: t("posts.placeholder"),
       submitLabel: t("posts.publish"),
@@ -40,33 +44,58 @@ export class PostFeed {
         this.#loadMore.element,
       ),
     );
-    this.#loadFirst();
+    setChildren(this.#status, el("p.muted", {}, t("loading")));
+    this.#newest = new AutoRetry(
+      () => this.#loadNewest(),
+      (error) => this.#showError(error),
+    );
+    this.#newest.run();
   }
 
   close() {
     this.#loadMore.close();
+    this.#newest.close();
   }
 
-  async #loadFirst() {
-    setChildren(this.#status, el("p.muted", {}, t("loading")));
-    try {
-      await this.#load();
-    } catch (error) {
-      const retry = el("button.button", { type: "button", onclick: () => this.#loadFirst() }, t("try_again"));
-      setChildren(this.#status, el("div.empty-state", {}, errorText(error), retry));
+  /** Load the newest posts. Call when the server can be reached again. */
+  refresh() {
+    this.#newest.run();
+  }
+
+  /** Put the first page in front. If it does not reach the loaded posts, those are dropped: they would be after a gap. */
+  async #loadNewest() {
+    const { items, next } = await this.#api.posts();
+    const ids = new Set(items.map(({ id }) => id));
+    const older = this.#posts.filter(({ id }) => !ids.has(id));
+    if (this.#loaded && older.length < this.#posts.length) {
+      this.#posts = [...items, ...older];
+    } else {
+      this.#posts = items;
+      this.#nextCursor = next;
     }
+    this.#loaded = true;
+    this.#render();
   }
 
   async #load() {
     const { items, next } = await this.#api.posts({ before: this.#nextCursor });
-    this.#posts = [...this.#posts, ...items];
+    const ids = new Set(this.#posts.map(({ id }) => id));
+    this.#posts = [...this.#posts, ...items.filter(({ id }) => !ids.has(id))];
     this.#nextCursor = next;
     this.#render();
   }
 
   async #publish(content) {
-    this.#posts = [await this.#api.createPost(content), ...this.#posts];
+    const post = await this.#api.createPost(content);
+    this.#posts = [post, ...this.#posts.filter(({ id }) => id !== post.id)];
     this.#render();
+  }
+
+  /** Posts that were loaded before stay. */
+  #showError(error) {
+    if (this.#loaded) return;
+    const retry = el("button.button", { type: "button", onclick: () => this.#newest.run() }, t("try_again"));
+    setChildren(this.#status, el("div.empty-state", {}, errorText(error), retry));
   }
 
   #render() {
@@ -79,6 +108,6 @@ export class PostFeed {
       el("p", {}, t("posts.none")),
       el("p.small", {}, t("posts.none.hint")),
     );
-    setChildren(this.#status, this.#posts.length === 0 && emptyState);
+    setChildren(this.#status, this.#loaded && this.#posts.length === 0 && emptyState);
   }
 }

@@ -1,6 +1,7 @@
 /** The page of one post with its comments. */
 
 import { randomId } from "/client/index.js";
+import { AutoRetry } from "./auto-retry.js";
 import { CommentStore } from "./comment-store.js";
 import { CommentThread } from "./comment-thread.js";
 import { el, setChildren } from "./dom.js";
@@ -12,31 +13,39 @@ import { postComposer } from "./post-composer.js";
 
 export class PostPage {
   element;
-  #api;
-  #me;
+  #app;
   #postId;
   #comments;
   #thread;
   #content;
+  /** Resolves once the post is shown. */
   #loaded;
+  #resolveLoaded;
+  #isLoaded = false;
+  #loader;
   #emptyState = el("p.muted", { hidden: true }, t("comments.none"));
   /** Nonces of comments that were not yet sent successfully, by parent and content. */
   #nonces = new Map();
   #loadMore = loadMoreButton(() => this.#loadNext());
 
-  constructor({ api, me }, postId) {
-    this.#api = api;
-    this.#me = me;
+  constructor(app, postId) {
+    this.#app = app;
     this.#postId = postId;
-    this.#comments = new CommentStore(api, postId);
-    this.#thread = new CommentThread(me, (content, parentId) => this.#send(content, parentId));
+    this.#comments = new CommentStore(app.api, postId);
+    this.#thread = new CommentThread(app, (content, parentId) => this.#send(content, parentId));
     this.#content = el("div.page-content", {}, el("p.muted", { role: "status" }, t("loading")));
     this.element = el("main.page.scroll", { id: "content" }, this.#content);
-    this.#loaded = this.#load();
+    this.#loaded = new Promise((resolve) => (this.#resolveLoaded = resolve));
+    this.#loader = new AutoRetry(
+      () => this.#load(),
+      (error) => this.#showError(error),
+    );
+    this.#loader.run();
   }
 
   close() {
     this.#loadMore.close();
+    this.#loader.close();
   }
 
   /** Scroll to a comment, loading pages of comments until it is there. */
@@ -48,9 +57,9 @@ export class PostPage {
     }
   }
 
-  /** Load new comments. */
+  /** Load new comments; if the post could not be loaded yet, try again. */
   async refresh() {
-    await this.#loaded;
+    if (!this.#isLoaded) return this.#loader.run();
     try {
       await this.#comments.refresh();
       this.#render();
@@ -60,19 +69,25 @@ export class PostPage {
   }
 
   async #load() {
-    try {
-      const [post] = await Promise.all([this.#api.post(this.#postId), this.#comments.load()]);
-      this.#renderPost(post);
-      this.#render();
-    } catch (error) {
-      const text = error.code === "not_found" ? t("post.not_found") : errorText(error);
-      setChildren(this.#content, backLink(), el("div.empty-state", {}, icon("posts"), el("p", {}, text)));
-    }
+    const post = await this.#app.api.post(this.#postId);
+    await this.#comments.load();
+    this.#renderPost(post);
+    this.#render();
+    this.#isLoaded = true;
+    this.#resolveLoaded();
+  }
+
+  #showError(error) {
+    const text = error.code === "not_found" ? t("post.not_found") : errorText(error);
+    const retry = el("button.button", { type: "button", onclick: () => this.#loader.run() }, t("try_again"));
+    const state = el("div.empty-state", {}, icon("posts"), el("p", {}, text), error.retryable && retry);
+    setChildren(this.#content, backLink(), state);
   }
 
   #renderPost(post) {
     const composer = postComposer({
-      me: this.#me,
+      app: this.#app,
+      place: `post:${this.#postId}`,
       label: t("comments.write"),
       submitLabel: t("comments.send"),
       send: (content) => this.#send(content, null),

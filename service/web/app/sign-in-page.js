@@ -3,6 +3,7 @@
 import { el, setChildren } from "./dom.js";
 import { createForm, Field } from "./form.js";
 import { errorText, t } from "./i18n.js";
+import { hasLength, isPassword } from "./text.js";
 
 const USERNAME = /^[a-z0-9_.]{3,32}$/i;
 
@@ -62,13 +63,13 @@ function signInForm(session, signOutCode) {
 
 function registerForm(session) {
   const fields = [
-    new Field("display_name", (value) => value.length <= 64, {
+    new Field("display_name", (value) => hasLength(value, 0, 64), {
       hint: "field.display_name.hint",
       autocomplete: "name",
       autocapitalize: "words",
     }),
     usernameField((value) => USERNAME.test(value.trim()), "field.username.hint"),
-    passwordField("new-password", (value) => value.length >= 8 && value.length <= 128, "field.password.hint"),
+    passwordField("new-password", isPassword, "field.password.hint"),
   ];
   return createForm(fields, t("register.action"), ({ username, password, display_name }) =>
     session.register(username.trim(), password, display_name.trim() || undefined),

@@ -1,5 +1,6 @@
 /** Formats times in the page's language and the browser's time zone. `iso` is an ISO 8601 timestamp. */
 
+import { keepCurrent } from "./clock.js";
 import { el } from "./dom.js";
 import { locale } from "./i18n.js";
 
@@ -77,13 +78,7 @@ function yearIfNotCurrent(date) {
   return date.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
 }
 
-/** Create a `<time>` element with the relative time, which is updated every minute. */
-export function relativeTimeElement(iso) {
-  return el("time.relative", { datetime: iso, title: fullDateTime(iso) }, relativeTime(iso));
+/** Create a `<time>` element with the relative time, or with what another `format` makes of it; kept current. */
+export function timeElement(iso, format = relativeTime) {
+  return keepCurrent(el("time", { datetime: iso, title: fullDateTime(iso) }), () => format(iso));
 }
-
-setInterval(() => {
-  for (const element of document.querySelectorAll("time.relative")) {
-    element.textContent = relativeTime(element.dateTime);
-  }
-}, MINUTE);

@@ -25,6 +25,6 @@ export class TypingIndicator {
     if (text === this.#text) return;
     this.#text = text;
     const dots = el("span", { "aria-hidden": "true" }, el("i"), el("i"), el("i"));
-    setChildren(this.element, text && el("p", {}, dots, text));
+    setChildren(this.element, text && el("p", { dir: "auto" }, dots, text));
   }
 }

@@ -1,0 +1,28 @@
+/** Tells the other tabs of this browser about a change of the user's own profile, and hears of theirs. */
+
+const CHANNEL = "loa:profile";
+
+export class OwnProfile {
+  #channel = new BroadcastChannel(CHANNEL);
+  #unsubscribe;
+
+  /**
+   * `onChange(profile)` is called when the profile of the user `userId` was changed in another tab or on another device;
+   * the chat socket reports the latter.
+   */
+  constructor(userId, socket, onChange) {
+    const receive = (profile) => profile.id === userId && onChange(profile);
+    this.#channel.onmessage = ({ data }) => receive(data);
+    this.#unsubscribe = socket.subscribe(({ type, data }) => type === "profile_updated" && receive(data));
+  }
+
+  /** Call after the user has changed their profile in this tab. */
+  publish(profile) {
+    this.#channel.postMessage(profile);
+  }
+
+  close() {
+    this.#unsubscribe();
+    this.#channel.close();
+  }
+}

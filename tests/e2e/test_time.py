@@ -1,0 +1,27 @@
+"""Texts that depend on the present time stay current while the page is open."""
+
+from playwright.async_api import expect
+
+from tests.e2e.conftest import CreateUser, OpenApp
+
+
+async def test_today_becomes_yesterday_at_midnight(open_app: OpenApp, create_user: CreateUser) -> None:
+    """So do the times in the list, of posts and of comments."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    binh.send_message(conversation, "A message of today")
+    post = an.post("/posts", content="A post of today")["id"]
+    app = await open_app(an, goto=False)
+    await app.page.clock.install()
+    await app.goto(f"/#/c/{conversation}")
+    await expect(app.page.locator(".day")).to_have_text("Today")
+    row_time = app.conversation_row("Bình").locator("time")
+    time_of_day = await row_time.inner_text()
+    await app.page.clock.fast_forward("24:00:00")
+    await expect(app.page.locator(".day")).to_have_text("Yesterday")
+    await expect(row_time).not_to_have_text(time_of_day)
+    await app.goto(f"/#/posts/{post}")
+    post_time = app.page.locator(".post time")
+    await expect(post_time).to_have_text("Yesterday")
+    await app.page.clock.fast_forward("24:00:00")
+    await expect(post_time).not_to_have_text("Yesterday")

@@ -1,0 +1,96 @@
+"""Toasts: few, bounded in size, and never in the way."""
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from tests.e2e.app_page import AppPage
+from tests.e2e.conftest import CreateUser, OpenApp
+
+VIEWPORTS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 700}}
+IS_ON_TOP = """element => {
+  const box = element.getBoundingClientRect();
+  const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  return element.contains(top);
+}"""
+LONG_WORD = "W" * 300
+
+
+async def show_toasts(app: AppPage, count: int) -> None:
+    for number in range(count):
+        await app.show_toast(f"{LONG_WORD} {number}")
+
+
+async def is_on_top(element: Locator) -> bool:
+    return bool(await element.evaluate(IS_ON_TOP))
+
+
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_toasts_cover_no_button(viewport: str, open_app: OpenApp, create_user: CreateUser) -> None:
+    """In a conversation, at posts, and in a dialog; three with words of any length fit onto the page."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    post = an.post("/posts", content="A post")["id"]
+    app = await open_app(an, viewport=VIEWPORTS[viewport])
+    page = app.page
+
+    async def check(*buttons: Locator) -> None:
+        await show_toasts(app, 5)
+        await expect(app.toasts.filter(visible=True)).to_have_count(3)
+        for toast in await app.toasts.filter(visible=True).all():
+            await expect(toast).to_be_in_viewport(ratio=0.99)
+        for button in buttons:
+            await button.scroll_into_view_if_needed()
+            assert await is_on_top(button), button
+
+    await app.open_link(conversation)
+    await app.composer.fill("Something to send")
+    back = page.locator(".back").filter(visible=True)
+    await check(
+        page.get_by_role("button", name="Send"), page.get_by_role("button", name="Details"), *(await back.all())
+    )
+    await app.goto("/#/posts")
+    await page.get_by_label("Write a post").get_by_role("textbox").fill("Something to post")
+    await check(page.get_by_role("button", name="Post", exact=True))
+    await app.goto(f"/#/posts/{post}")
+    await page.get_by_role("textbox", name="Write a comment").fill("Something to add")
+    await check(page.get_by_role("button", name="Comment", exact=True), page.get_by_role("link", name="Posts").last)
+    await app.goto(f"/#/c/{conversation}")
+    await page.get_by_role("button", name="Details").click()
+    dialog = page.get_by_role("dialog")
+    await check(dialog.get_by_role("button", name="Close").first)
+
+
+async def test_a_toast_in_a_dialog_can_be_used(open_app: OpenApp, create_user: CreateUser) -> None:
+    """Outside of the dialog it would be dimmed, and inert. It moves out again when the dialog closes."""
+    app = await open_app(create_user("An"))
+    await app.show_toast("Before")
+    await app.page.get_by_role("button", name="New chat").click()
+    dialog = app.page.get_by_role("dialog")
+    await expect(dialog.locator(".toast")).to_have_text("Before")
+    await app.show_toast("Within")
+    await dialog.locator(".toast").filter(has_text="Before").get_by_role("button", name="Close").click()
+    await expect(app.toasts).to_have_text(["Within"])
+    await dialog.get_by_role("button", name="Close").first.click()
+    await expect(dialog).to_have_count(0)
+    await expect(app.toasts).to_have_text(["Within"])
+    await app.bell.click()
+    panel = app.page.get_by_role("dialog", name="Activity")
+    await expect(panel.locator(".toast")).to_have_text("Within")
+    await app.page.keyboard.press("Escape")
+    await expect(panel).to_be_hidden()
+    await expect(app.toasts).to_be_visible()
+
+
+async def test_older_toasts_are_folded_and_equal_ones_are_shown_once(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    app = await open_app(create_user("An"))
+    shown = app.toasts.filter(visible=True)
+    for _ in range(3):
+        await app.show_toast("The same")
+    await expect(app.toasts).to_have_text(["The same"])
+    for number in range(30):
+        await app.show_toast(f"Number {number}")
+    await expect(shown).to_have_text([f"Number {number}" for number in (27, 28, 29)])
+    await app.page.get_by_role("button", name="17 more").click()
+    await expect(shown).to_have_count(20)

@@ -1,0 +1,74 @@
+/** URLs in text: found as a person would, and in linear time. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { findLinks } from "../../../service/web/app/links.js";
+
+const PIECES = [..."()[]{}.,;:!?'’”…x/ \n<>\"", "http://a", "https://example.org/b", "HTTP://C", "http://", "😀", "http"];
+const EXAMPLES = 3000;
+const MAX_PIECES = 30;
+/** Characters, and how many times as many are measured against them. */
+const SHORT = 5000;
+const FACTOR = 16;
+/** A linear algorithm takes 16 times as long, a quadratic one 256 times. The rest is for the noise of a busy machine. */
+const MAX_RATIO = 4 * FACTOR;
+
+/** A generator of pseudorandom numbers from 0 to 1 (mulberry32). */
+function random(seed) {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The definition, without regard to time: remove punctuation, and closing brackets that were not opened, from the end. */
+function withoutPunctuation(url) {
+  const count = (character) => url.split(character).length - 1;
+  const opening = { ")": "(", "]": "[", "}": "{" }[url.at(-1)];
+  const isPunctuation = opening ? count(url.at(-1)) > count(opening) : url !== "" && ".,;:!?'’”…".includes(url.at(-1));
+  return isPunctuation ? withoutPunctuation(url.slice(0, -1)) : url;
+}
+
+test("the parts make up the text, and links end as defined", () => {
+  const next = random(20261126);
+  let links = 0;
+  for (let example = 0; example < EXAMPLES; example++) {
+    const length = Math.floor(next() * MAX_PIECES);
+    const text = Array.from({ length }, () => PIECES[Math.floor(next() * PIECES.length)]).join("");
+    const parts = findLinks(text);
+    assert.equal(parts.map((part) => part.text).join(""), text);
+    const expected = [...text.matchAll(/\bhttps?:\/\/[^\s<>"]+/giu)]
+      .map(([match]) => withoutPunctuation(match))
+      .filter((url) => URL.canParse(url) && /^https?:$/u.test(new URL(url).protocol));
+    const found = parts.filter(({ isLink }) => isLink).map((part) => part.text);
+    assert.deepEqual(found, expected, JSON.stringify(text));
+    links += found.length;
+  }
+  assert.ok(links > EXAMPLES / 2);
+});
+
+for (const [name, build] of [
+  ["closing brackets", (n) => `http://a${")".repeat(n)}`],
+  ["mixed closing brackets", (n) => `http://a${")]}".repeat(n / 3)}`],
+  ["opening and closing brackets", (n) => `http://a${"(".repeat(n / 2)}${")".repeat(n / 2)}`],
+  ["punctuation", (n) => `http://a${".".repeat(n)}`],
+  ["many URLs", (n) => "http://a) ".repeat(n / 10)],
+  ["schemes", (n) => "http://".repeat(n / 7)],
+]) {
+  test(`the time for ${name} is proportional to their number`, () => {
+    const fastest = (text) => {
+      const durations = Array.from({ length: 5 }, () => {
+        const start = performance.now();
+        findLinks(text);
+        return performance.now() - start;
+      });
+      return Math.min(...durations);
+    };
+    const long = fastest(build(SHORT * FACTOR));
+    const ratio = long / fastest(build(SHORT));
+    assert.ok(ratio < MAX_RATIO, `${ratio}`);
+  });
+}
