@@ -229,7 +229,7 @@ async def test_one_message_in_each_of_many_conversations_at_once(mongo: Mongo) -
 
 
 FORMAT = CursorFormat("things", str, ObjectId)
-KEY = ("Nguyễn", ObjectId())
+KEY = ("Nguyễn", ObjectId("6b08bc9e5281b79e820259bb"))
 
 
 def test_a_cursor_is_opaque_and_means_what_was_encoded() -> None:
