@@ -442,9 +442,9 @@ async def test_a_message_with_very_many_reactions_is_delivered(process: ChatProc
 
 
 async def test_pages_of_messages_with_very_many_reactions_end_by_bytes(process: ChatProcess) -> None:
-    """Of 20 such messages, no page has two megabytes, and the pages together have all."""
+    """Of 9 such messages, no page has a megabyte, and the pages together have all."""
     group = await process.group(ADA, BOB)
-    ids = await heavily_reacted(process, group, 20)
+    ids = await heavily_reacted(process, group, 9)
     seen: list[str] = []
     before = None
     while True:
@@ -468,7 +468,7 @@ async def test_pages_of_messages_with_very_many_reactions_end_by_bytes(process: 
 
 
 async def test_lists_of_conversations_with_long_last_messages_end_by_bytes(process: ChatProcess) -> None:
-    groups = [await process.group(ADA, BOB) for _ in range(12)]
+    groups = [await process.group(ADA, BOB) for _ in range(9)]
     for group in groups:
         await heavily_reacted(process, group, 1)
     seen: list[str] = []

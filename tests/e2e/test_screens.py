@@ -20,8 +20,9 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 SCREENSHOT_SCREENS = ("chats", "conversation", "post", "activity")
 MAX_SCREENSHOT_BYTES = 200_000
 
-TRANSITIONS_FINISHED = "Promise.allSettled(document.getAnimations().map((animation) => animation.finished))"
-"""Until then, elements still have colours of the previous theme."""
+TRANSITIONS_FINISHED = """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))).then(() =>
+    Promise.allSettled(document.getAnimations().map((animation) => animation.finished)))"""
+"""Until then, elements still have colours of the previous theme. Transitions begin with the frame after the change."""
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 DEVICES: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},

@@ -81,7 +81,7 @@ class TestCloseReasons:
 
     async def test_the_asyncapi_document_lists_them(self) -> None:
         """Each socket says with which close frames the server ends it; 1006 is never sent."""
-        channels = document("Loa", "1", "", channels_of_loa())["channels"].values()
+        channels = document("Loa", "1", channels_of_loa())["channels"].values()
         listed = [channel["x-close-reasons"] for channel in channels if channel["bindings"].get("ws")]
         assert 2 == len(listed)
         table = {reason: reconnect for reason, reconnect in CLOSE_REASONS.items() if reason.code != GONE.code}
