@@ -408,9 +408,13 @@ async def test_concurrent_catch_ups_are_bounded_in_memory(
             await read()
 
 
-async def heavily_reacted(process: ChatProcess, group: str, count: int) -> list[str]:
-    """Store messages with 50 × 800 reactions; the last user of each is BOB. Return their ids."""
-    users = [*(f"{number:024x}" for number in range(799)), BOB]
+SHOWN = 100
+"""Users of a reaction that a message shows: with one more, a message is as large as it can be for a client."""
+
+
+async def heavily_reacted(process: ChatProcess, group: str, count: int, users_per_emoji: int = 800) -> list[str]:
+    """Store messages with 50 × `users_per_emoji` reactions; the last user of each is BOB. Return their ids."""
+    users = [*(f"{number:024x}" for number in range(users_per_emoji - 1)), BOB]
     reactions = {chr(0x1F600 + number): users for number in range(MAX_EMOJIS)}
     ids = [(await process.messages.send(ADA, group, "We are hiring!"))[0]["id"] for _ in range(count)]
     await process.message_store.collection.update_many(
@@ -444,7 +448,7 @@ async def test_a_message_with_very_many_reactions_is_delivered(process: ChatProc
 async def test_pages_of_messages_with_very_many_reactions_end_by_bytes(process: ChatProcess) -> None:
     """Of 9 such messages, no page has a megabyte, and the pages together have all."""
     group = await process.group(ADA, BOB)
-    ids = await heavily_reacted(process, group, 9)
+    ids = await heavily_reacted(process, group, 9, SHOWN + 1)
     seen: list[str] = []
     before = None
     while True:
@@ -470,7 +474,7 @@ async def test_pages_of_messages_with_very_many_reactions_end_by_bytes(process: 
 async def test_lists_of_conversations_with_long_last_messages_end_by_bytes(process: ChatProcess) -> None:
     groups = [await process.group(ADA, BOB) for _ in range(9)]
     for group in groups:
-        await heavily_reacted(process, group, 1)
+        await heavily_reacted(process, group, 1, SHOWN + 1)
     seen: list[str] = []
     cursor = None
     while True:
