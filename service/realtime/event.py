@@ -108,7 +108,7 @@ class Event:
     def _encode_sse(self) -> bytes:
         if self.sequence:
             return b"id: %d\ndata: %b\n\n" % (self.sequence, self.json)
-        return b"event: %b\n%bdata: %b\n\n" % (self.type.encode(), self._sse_fields, self._body)
+        return b"%bevent: %b\ndata: %b\n\n" % (self._sse_fields, self.type.encode(), self._body)
 
 
 def chunk(data: bytes) -> bytes:

@@ -57,7 +57,7 @@ async def test_the_body_begins_with_hello_which_carries_retry_and_id(clients: Cl
             body += chunk
             if b"\n\n" in body:
                 break
-    assert body.startswith(b"event: hello\nretry: 3000\nid: 0\ndata: {")
+    assert body.startswith(b"retry: 3000\nid: 0\nevent: hello\ndata: {")
 
 
 async def test_a_client_of_http_1_0_gets_the_stream_without_chunks(clients: Clients) -> None:
@@ -68,7 +68,7 @@ async def test_a_client_of_http_1_0_gets_the_stream_without_chunks(clients: Clie
     writer.write(f"GET /api/v1/notifications/stream?token={anna.token} HTTP/1.0\r\nHost: a\r\n\r\n".encode())
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     assert b"transfer-encoding" not in head.lower()
-    assert b"event: hello\n" == await asyncio.wait_for(reader.readline(), 10)
+    assert b"retry: 3000\n" == await asyncio.wait_for(reader.readline(), 10)
     writer.close()
 
 

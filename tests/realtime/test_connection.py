@@ -239,7 +239,7 @@ async def test_draining_announces_when_to_reconnect_and_closes(registry: Registr
         assert ujson.loads(await socket_peer.text()) == {"type": "draining", "data": {"reconnect_after_ms": 1234}}
         assert await socket_peer.close_frame() == (1012, "restart")
         received = await asyncio.wait_for(stream_peer.reader.read(), 5)
-        assert received.endswith(b'event: draining\nretry: 4321\ndata: {"reconnect_after_ms":4321}\n\n\r\n0\r\n\r\n')
+        assert received.endswith(b'retry: 4321\nevent: draining\ndata: {"reconnect_after_ms":4321}\n\n\r\n0\r\n\r\n')
         assert len(registry) == 0
 
 

@@ -22,7 +22,7 @@ def test_a_batch_is_one_chunk() -> None:
 
 def test_fields_of_the_stream_stand_in_the_block() -> None:
     event = Event("hello", {"seq": 7}, channel="a", sse_fields=b"retry: 3000\nid: 7\n")
-    assert event.sse_bytes == b'event: hello\nretry: 3000\nid: 7\ndata: {"seq":7}\n\n'
+    assert event.sse_bytes == b'retry: 3000\nid: 7\nevent: hello\ndata: {"seq":7}\n\n'
     assert event.json == b'{"type":"hello","seq":7}'
 
 
