@@ -1,7 +1,7 @@
 """The contract of the bus, for both implementations and for both kinds of Redis servers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,24 @@ async def test_a_bus_is_connected_after_its_start(bus: Bus) -> None:
 # Tests with several processes.
 
 
-@pytest.fixture(params=["redis", "cluster"])
+@pytest.fixture(scope="module")
+def single_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A single server that nobody else uses: it counts commands for all its databases together."""
+    with asyncio.Runner() as runner:
+        node = Node(tmp_path_factory.mktemp("single") / "node", clustered=False)
+        runner.run(node.start())
+        yield node.url
+        runner.run(node.close())
+
+
+@pytest.fixture
+async def single(single_url: str) -> AsyncIterator[Redis]:
+    redis = connect(single_url)
+    yield redis
+    await redis.aclose()
+
+
+@pytest.fixture(params=["single", "cluster"])
 def server(request: pytest.FixtureRequest) -> Redis:
     """A single server, and a cluster."""
     found: Redis = request.getfixturevalue(request.param)

@@ -1,4 +1,4 @@
-/** Repeats a request that failed because the server could not be reached, until it succeeds. */
+/** Runs one request at a time, and repeats it after a failure to reach the server until it succeeds. */
 
 /** Milliseconds before the first repetition; doubled for each further one, up to the maximum. */
 const DELAY = 2000;
@@ -10,6 +10,8 @@ export class AutoRetry {
   #delay = DELAY;
   #timer;
   #running = false;
+  /** Whether `run` was called during a run, whose response may be older than the reason for the call. */
+  #again = false;
   #abort = new AbortController();
 
   /**
@@ -27,10 +29,14 @@ export class AutoRetry {
     this.#abort.abort();
   }
 
-  /** Run the task now, unless it is running. */
+  /** Run the task now; if it is running, once more afterwards. */
   async run() {
-    if (this.#running) return;
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
     this.#running = true;
+    this.#again = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     try {
@@ -43,6 +49,7 @@ export class AutoRetry {
     } finally {
       this.#running = false;
     }
+    if (this.#again && !this.#abort.signal.aborted) await this.run();
   }
 
   /** Run the task now if it waits for its repetition, for example because the server can be reached again. */

@@ -58,17 +58,16 @@ export class PostPage {
   }
 
   /** Load new comments; if the post could not be loaded yet, try again. */
-  async refresh() {
-    if (!this.#isLoaded) return this.#loader.run();
-    try {
-      await this.#comments.refresh();
-      this.#render();
-    } catch {
-      // Not requested by the user, so there is no error to show; the next notification refreshes again.
-    }
+  refresh() {
+    this.#loader.run();
   }
 
   async #load() {
+    if (this.#isLoaded) {
+      await this.#comments.refresh();
+      this.#render();
+      return;
+    }
     const post = await this.#app.api.post(this.#postId);
     await this.#comments.load();
     this.#renderPost(post);
@@ -77,7 +76,9 @@ export class PostPage {
     this.#resolveLoaded();
   }
 
+  /** What was loaded before stays. */
   #showError(error) {
+    if (this.#isLoaded) return;
     const text = error.code === "not_found" ? t("post.not_found") : errorText(error);
     const retry = el("button.button", { type: "button", onclick: () => this.#loader.run() }, t("try_again"));
     const state = el("div.empty-state", {}, icon("posts"), el("p", {}, text), error.retryable && retry);
