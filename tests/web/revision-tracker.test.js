@@ -40,7 +40,7 @@ test("changes are delivered in order and once, and none is missing after a sync"
       const tracker = new RevisionTracker();
       const before = events.slice(0, seen);
       const lastSeq = Math.max(0, ...before.map(({ data }) => data.seq));
-      tracker.announce(CONVERSATION, seen, lastSeq);
+      tracker.setLastKnown(CONVERSATION, seen, lastSeq);
       const arrive = (indexes) => indexes.flatMap((index) => tracker.receive(events[index]));
       const answer = ([id, rev]) => [id, changes(events, rev), events.length];
       const sync = () => Object.entries(tracker.behind(10)).map(answer);
@@ -49,7 +49,7 @@ test("changes are delivered in order and once, and none is missing after a sync"
       // Other events arrive between the sync request and its answer.
       const answers = sync();
       delivered.push(...arrive(order.slice(half)), ...answers.flatMap((args) => tracker.backfill(...args)));
-      tracker.announce(CONVERSATION, events.length, 0);
+      tracker.setLastKnown(CONVERSATION, events.length, 0);
       delivered.push(...sync().flatMap((args) => tracker.backfill(...args)));
 
       assert.deepEqual(tracker.behind(10), {});
@@ -71,28 +71,28 @@ test("a history that arrives completely and in order is delivered unchanged", ()
   fc.assert(
     fc.property(history, (events) => {
       const tracker = new RevisionTracker();
-      tracker.announce(CONVERSATION, 0, 0);
+      tracker.setLastKnown(CONVERSATION, 0, 0);
       assert.deepEqual(events.flatMap((event) => tracker.receive(event)), events);
       assert.deepEqual(tracker.behind(10), {});
     }),
   );
 });
 
-test("an answer dispels only the doubts that are older than its request", () => {
+test("a backfill clears only stale marks that are older than its request", () => {
   const tracker = new RevisionTracker();
-  tracker.announce(CONVERSATION, 5, 5);
+  tracker.setLastKnown(CONVERSATION, 5, 5);
   tracker.markStale();
-  const requestedAt = tracker.doubts;
+  const requestedAt = tracker.staleMarks;
   tracker.markStale();
   tracker.backfill(CONVERSATION, [], 5, requestedAt);
   assert.deepEqual(tracker.behind(10), { [CONVERSATION]: 5 });
-  tracker.backfill(CONVERSATION, [message(6)], 6, tracker.doubts);
+  tracker.backfill(CONVERSATION, [message(6)], 6, tracker.staleMarks);
   assert.deepEqual(tracker.behind(10), {});
 });
 
 test("at most 2000 conversations are tracked", () => {
   const tracker = new RevisionTracker();
-  for (let count = 0; count < 2500; count++) tracker.announce(`${count}`, 1, 1);
+  for (let count = 0; count < 2500; count++) tracker.setLastKnown(`${count}`, 1, 1);
   tracker.markStale();
   assert.equal(Object.keys(tracker.behind(Infinity)).length, 2000);
   assert.equal(tracker.deliveredRev("0"), undefined);
@@ -101,7 +101,7 @@ test("at most 2000 conversations are tracked", () => {
 
 test("at most 500 early events are buffered, and the others remain a gap", () => {
   const tracker = new RevisionTracker();
-  tracker.announce(CONVERSATION, 0, 0);
+  tracker.setLastKnown(CONVERSATION, 0, 0);
   for (let rev = 2; rev <= 1000; rev++) assert.deepEqual(tracker.receive(messageEvent(message(rev))), []);
   const delivered = tracker.backfill(CONVERSATION, [message(1)], 1);
   assert.equal(delivered.length, 501);

@@ -421,10 +421,10 @@ test("the same events in any order and repetition give the same state", () => {
         const numbers = { last_seq: 0, last_rev: 0, last_read_seq: 0 };
         const data = { id: CONVERSATION, participants: [], last_message: null, ...numbers };
         let state = reduceChat(start, { type: "conversation_updated", conversation_id: CONVERSATION, data });
-        tracker.announce(CONVERSATION, 0, 0);
+        tracker.setLastKnown(CONVERSATION, 0, 0);
         const reduce = (event) => (state = reduceChat(state, event));
         for (const index of order) if (events[index]) tracker.receive(events[index]).forEach(reduce);
-        tracker.announce(CONVERSATION, events.length, 0);
+        tracker.setLastKnown(CONVERSATION, events.length, 0);
         const deliveredRev = tracker.deliveredRev(CONVERSATION);
         const missed = messages.filter(({ rev }) => rev > deliveredRev).sort((a, b) => a.rev - b.rev);
         tracker.backfill(CONVERSATION, missed, events.length).forEach(reduce);

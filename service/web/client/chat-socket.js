@@ -359,7 +359,7 @@ export class ChatSocket {
         this.#reconnector.reconnectAfter = frame.data.reconnect_after_ms;
         return this.#emit(frame);
       case "conversation_updated":
-        this.#tracker.announce(frame.conversation_id, frame.data.last_rev, frame.data.last_seq);
+        this.#tracker.setLastKnown(frame.conversation_id, frame.data.last_rev, frame.data.last_seq);
         this.#emit(frame);
         return this.#syncIfBehind();
       case "conversation_removed":
@@ -383,7 +383,7 @@ export class ChatSocket {
     this.#setUser(hello.user_id);
     this.#tracker.markStale(hello.conversations.map(({ conversation_id }) => conversation_id));
     for (const { conversation_id, last_rev, last_seq } of hello.conversations) {
-      this.#tracker.announce(conversation_id, last_rev, last_seq);
+      this.#tracker.setLastKnown(conversation_id, last_rev, last_seq);
     }
     this.#reconnector.onConnected();
     this.#emit(hello);

@@ -5,7 +5,7 @@
  * @typedef {import("./types.js").MessageEvent} MessageEvent
  */
 
-/** Conversations tracked at once; if there is one more, the one tracked longest is dropped. */
+/** Conversations tracked at once. Beyond that, the one that has been tracked longest is forgotten. */
 const MAX_TRACKED = 2000;
 /** Out-of-order events buffered per conversation; events beyond that are dropped and come again with the sync. */
 const MAX_BUFFERED = 500;
@@ -16,7 +16,8 @@ const MAX_BUFFERED = 500;
  * @property {number} trackedFrom the rev from which on the conversation is tracked
  * @property {number} rev of the last change delivered
  * @property {number} lastKnownRev the last rev known to exist
- * @property {number} staleSince the number of the last doubt whether `lastKnownRev` is up to date; 0 if there is none
+ * @property {number} staleSince `staleMarks` when it was last marked as stale, which means that `lastKnownRev` may be too
+ *   low; 0 if it is not stale
  * @property {boolean} hasBaseline whether `setBaseline` was called
  * @property {number} contiguousSeq every message up to this seq was delivered, or existed before tracking began
  * @property {Set<number>} sparseSeqs delivered messages above `contiguousSeq`
@@ -27,14 +28,14 @@ const MAX_BUFFERED = 500;
  * Delivers the changes of each conversation in the order of `rev`, each once, and knows which conversations have gaps.
  * A change that arrives ahead of a gap is buffered until the gap is filled.
  *
- * Tracking starts when a conversation is first mentioned. Nothing of it has been loaded at that point, so nothing
- * earlier can have been missed.
+ * Tracking of a conversation starts with the first call that names it. The client has loaded nothing of it by then, so
+ * it cannot have missed anything earlier.
  */
 export class RevisionTracker {
   /** @type {Map<string, Position>} */
   #positions = new Map();
-  /** Counts the calls of `markStale`: an answer dispels only the doubts that are older than its request. */
-  doubts = 0;
+  /** How often `markStale` was called. A backfill clears only marks that were set before it was requested. */
+  staleMarks = 0;
 
   /**
    * Declare that the conversation was loaded as of `last_rev`, so that all later changes must be delivered. Only the
@@ -57,7 +58,7 @@ export class RevisionTracker {
    * @param {number} rev
    * @param {number} seq of the last message
    */
-  announce(id, rev, seq) {
+  setLastKnown(id, rev, seq) {
     const position = this.#track(id, rev, seq);
     position.lastKnownRev = Math.max(position.lastKnownRev, rev);
   }
@@ -65,8 +66,8 @@ export class RevisionTracker {
   /** Mark all conversations except these as stale: changes may have been missed. @param {Iterable<string>} [except] */
   markStale(except = []) {
     const upToDate = new Set(except);
-    this.doubts++;
-    for (const [id, position] of this.#positions) if (!upToDate.has(id)) position.staleSince = this.doubts;
+    this.staleMarks++;
+    for (const [id, position] of this.#positions) if (!upToDate.has(id)) position.staleSince = this.staleMarks;
   }
 
   /** @param {string} id */
@@ -115,14 +116,14 @@ export class RevisionTracker {
    * @param {string} id
    * @param {Message[]} messages all messages changed after the last delivered rev and up to `lastRev`, by ascending rev
    * @param {number} lastRev
-   * @param {number} [doubts] the value of `doubts` when these messages were requested; by default, no doubt is
-   *   dispelled
+   * @param {number} [staleMarks] the value of `staleMarks` when these messages were requested; by default, a stale
+   *   conversation stays stale
    * @returns {MessageEvent[]}
    */
-  backfill(id, messages, lastRev, doubts = 0) {
+  backfill(id, messages, lastRev, staleMarks = 0) {
     const position = this.#positions.get(id);
     if (!position) return [];
-    if (position.staleSince <= doubts) position.staleSince = 0;
+    if (position.staleSince <= staleMarks) position.staleSince = 0;
     const delivered = [];
     for (const data of messages) {
       if (data.rev <= position.rev) continue;

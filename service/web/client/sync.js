@@ -23,8 +23,8 @@ export class SyncRunner {
   #getChanges;
   /** Conversations of which the server has sent only the first part. @type {Set<string>} */
   #incomplete = new Set();
-  /** `RevisionTracker.doubts` at the time of the last request. */
-  #doubts = 0;
+  /** `RevisionTracker.staleMarks` at the time of the last request. */
+  #staleMarks = 0;
 
   /**
    * @param {import("./revision-tracker.js").RevisionTracker} tracker
@@ -47,12 +47,12 @@ export class SyncRunner {
     this.#incomplete.clear();
     for (let delay = RETRY_DELAY; this.isNeeded; ) {
       const requested = this.#tracker.behind(MAX_CONVERSATIONS);
-      this.#doubts = this.#tracker.doubts;
+      this.#staleMarks = this.#tracker.staleMarks;
       await connection.requestWithRetry({ type: "sync", conversations: requested });
       await this.#fetchIncomplete(connection);
       const stillBehind = this.#tracker.behind(Infinity);
-      const isNewDoubt = this.#tracker.doubts !== this.#doubts;
-      if (isNewDoubt || Object.keys(requested).some((id) => stillBehind[id] !== requested[id])) continue;
+      const markedStaleSince = this.#tracker.staleMarks !== this.#staleMarks;
+      if (markedStaleSince || Object.keys(requested).some((id) => stillBehind[id] !== requested[id])) continue;
       await connection.sleep(delay);
       delay = Math.min(2 * delay, MAX_RETRY_DELAY);
     }
@@ -61,9 +61,9 @@ export class SyncRunner {
   /** Handle a `sync` frame: the changes of one conversation. @param {import("./types.js").Sync} frame */
   onFrame({ conversation_id, data: { messages, last_rev, complete } }) {
     // An incomplete answer reaches only as far as its last message.
-    this.#deliver(this.#tracker.backfill(conversation_id, messages, complete ? last_rev : 0, this.#doubts));
+    this.#deliver(this.#tracker.backfill(conversation_id, messages, complete ? last_rev : 0, this.#staleMarks));
     if (complete) return;
-    this.#tracker.announce(conversation_id, last_rev, 0);
+    this.#tracker.setLastKnown(conversation_id, last_rev, 0);
     this.#incomplete.add(conversation_id);
   }
 
