@@ -282,7 +282,7 @@ class Dispatcher:
             self._fan_out.deliver(recipients, event)
 
     def _has_local_recipient(self, recipients: Recipients) -> bool:
-        return recipients is None or self._registry.has_any(recipients)
+        return recipients is None or self._registry.has_any_user(recipients)
 
     def _record(self, name: str, sequence: int) -> None:
         """Note that the topic has reached `sequence`, without tracking it: no recipient is here."""

@@ -117,7 +117,7 @@ class PresenceStore:
 
     def online_locally(self, user_ids: Collection[str]) -> set[str]:
         """Return those of these users who have a connection on this process."""
-        return {user_id for user_id in user_ids if user_id in self._registry}
+        return {user_id for user_id in user_ids if self._registry.has_user(user_id)}
 
     async def online_globally(self, user_ids: Collection[str]) -> set[str]:
         """Return those of these users who have a connection on any process. Raises one of REDIS_ERRORS."""

@@ -43,15 +43,15 @@ class Registry:
         """Return the number of registered connections."""
         return sum(self._count_by_channel.values())
 
-    def __contains__(self, user_id: object) -> bool:
-        """Return whether this user has a connection here."""
-        return user_id in self._connections_by_user
-
     def __iter__(self) -> Iterator[Connection]:
         """Iterate over a snapshot of all connections, so that the caller may close them."""
         return iter([connection for connections in self._connections_by_user.values() for connection in connections])
 
-    def has_any(self, user_ids: Collection[str]) -> bool:
+    def has_user(self, user_id: str) -> bool:
+        """Return whether this user has a connection here."""
+        return user_id in self._connections_by_user
+
+    def has_any_user(self, user_ids: Collection[str]) -> bool:
         """Return whether any of these users has a connection here."""
         return not self._connections_by_user.keys().isdisjoint(user_ids)
 
@@ -79,6 +79,7 @@ class Registry:
             raise
 
     def register(self, connection: Connection) -> None:
+        """Add `connection`: from now on it gets the events of its user and channel."""
         # Events delivered before this moment are not for the new connection.
         self.fan_out.flush_pending_batches()
         connections = self._connections_by_user.get(connection.user_id)
@@ -91,6 +92,7 @@ class Registry:
             self._count_by_channel[connection.channel] += 1
 
     def unregister(self, connection: Connection) -> None:
+        """Remove `connection`. Does nothing if it is not registered."""
         connections = self._connections_by_user.get(connection.user_id)
         if connections is None or connection not in connections:
             return
@@ -104,7 +106,8 @@ class Registry:
     def send_notice(
         self, user_ids: Collection[str] | None, channel: str | None, type: str, fields: dict[str, Any]
     ) -> None:
-        """Send the connections of these users (None: all) to this channel (None: any) an event about themselves."""
+        """Send a notice (see `Connection.notice`) to the connections that these users (None: all) have to this channel
+        (None: any)."""
         for connection in self if user_ids is None else [c for user in user_ids for c in self.connections(user)]:
             if channel is None or connection.channel == channel:
                 connection.send(connection.notice(type, fields))
@@ -123,7 +126,8 @@ class Registry:
     # Called by connections.
 
     def mark_closing(self, connection: Connection, reason: str) -> None:
-        """Note that `connection`, which is no longer registered, waits for the end of its transport."""
+        """Note that `connection` is closing, and call the callbacks of `on_connection_closed`. Until its transport is
+        gone, `wait_until_empty` waits for it."""
         self._closing.add(connection)
         for callback in self._closed_callbacks:
             callback(connection, reason)
@@ -133,21 +137,24 @@ class Registry:
         self._closing.discard(connection)
         self._check_empty()
 
-    def report_overflow(self, connection: Connection, bound: str) -> None:
+    def report_overflow(self, connection: Connection, limit: str) -> None:
+        """Call the callbacks of `on_queue_overflow`."""
         for callback in self._overflow_callbacks:
-            callback(connection, bound)
+            callback(connection, limit)
+
+    # Callbacks.
 
     def on_user_presence_change(self, callback: Callable[[str], None]) -> None:
         """Call `callback(user_id)` whenever a user's first connection is registered or the last one unregistered."""
         self._presence_callbacks.append(callback)
 
     def on_connection_closed(self, callback: Callable[[Connection, str], None]) -> None:
-        """Call `callback(connection, reason)` for every connection that closes."""
+        """Call `callback(connection, reason)` once for every connection that had a transport and closes."""
         self._closed_callbacks.append(callback)
 
     def on_queue_overflow(self, callback: Callable[[Connection, str], None]) -> None:
-        """Call `callback(connection, bound)` for every connection that is closed because its queue is full; `bound` is
-        "events" or "bytes"."""
+        """Call `callback(connection, limit)` whenever the queue of a connection is full: the connection is closed, or
+        gets a `reset` later. `limit`, "events" or "bytes", is what was reached."""
         self._overflow_callbacks.append(callback)
 
     async def wait_until_empty(self, timeout: float) -> int:

@@ -106,7 +106,7 @@ async def test_a_reader_of_a_flood_gets_a_reset_instead_of_a_close(registry: Reg
     """If the client fetches what it missed, events with a number beyond its queue are dropped, others are not. The
     reset follows what was dropped and precedes the next event."""
     socket, resets = web_socket(registry), []
-    registry.on_queue_overflow(lambda connection, bound: resets.append(bound))
+    registry.on_queue_overflow(lambda connection, limit: resets.append(limit))
     socket.resyncs_after_overflow = True
     with registry.registration(socket):
         socket.go_live([])
@@ -252,7 +252,7 @@ async def test_a_connection_reset_by_its_peer_is_unregistered(registry: Registry
         socket.on_close(closed.set)
         peer.writer.transport.abort()
         await asyncio.wait_for(closed.wait(), 5)
-        assert "ada" not in registry
+        assert not registry.has_user("ada")
         assert await registry.wait_until_empty(5) == 0
 
 

@@ -41,7 +41,7 @@ async def test_an_overflow_report_names_the_bound(
 ) -> None:
     """Once for each connection, whether the event was sent to it alone or delivered to many."""
     reports: list[tuple[object, str]] = []
-    registry.on_queue_overflow(lambda connection, bound: reports.append((connection, bound)))
+    registry.on_queue_overflow(lambda connection, limit: reports.append((connection, limit)))
     setattr(streams[0].queue, limit, 1)
     for number in range(3):
         registry.fan_out.deliver(None, event(number))

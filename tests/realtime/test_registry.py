@@ -36,7 +36,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule(target=connections, user=st.sampled_from(USERS), channel=st.sampled_from(CHANNELS))
     def register(self, user: str, channel: str) -> EventStream:
         stream = EventStream(self.registry, identity(user), channel)
-        was_online = user in self.registry
+        was_online = self.registry.has_user(user)
         before = len(self.changes)
         with self.registry.registration(stream):
             self.live.add(stream)
