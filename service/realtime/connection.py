@@ -73,7 +73,7 @@ class WriteScheduler(Protocol):
         ...
 
     def schedule_write(self, connection: "Connection") -> None:
-        """Call `connection.flush` at the end of this turn of the event loop."""
+        """Call `connection.flush` at the end of this iteration of the event loop."""
         ...
 
 
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
     Life: created by an edge and registered (BUFFERING); `go_live` is called with what the client missed (LIVE); the
     `HijackResponse` then gives it its transport; it is closed once, with a reason (CLOSING), by whichever side; the
     transport ends (CLOSED). No method awaits except `wait_until_written`, and no connection needs a task: queued events
-    are written once for each turn of the event loop, and timing is the TimerWheel's.
+    are written once for each iteration of the event loop, and timing is the TimerWheel's.
 
     `direct_transport` is the fast path of the fan-out. It is the transport while an event may be written to it at once,
     and otherwise None. Only `_update_write_path` sets it.

@@ -36,6 +36,7 @@ MAX_TOPICS = 100_000
 GAP_WAIT = 0.1
 """Seconds to wait for a missing event before reading it from the database: it is usually about to arrive."""
 MAX_ATTEMPTS = 3
+"""Attempts to read from a failing database, until the gap is answered with a `reset`."""
 MAX_BACKFILL_READS = 8
 """Reads of the database for one gap; a wider gap is answered with a `reset`."""
 
@@ -49,7 +50,7 @@ class Topic:
 
     __slots__ = ("expected", "last", "reorder_buffer", "tracked", "tracked_from")
 
-    def __init__(self, last: int, *, tracked: bool = True) -> None:
+    def __init__(self, last: int, *, tracked: bool) -> None:
         self.tracked = tracked
         self.tracked_from = last + 1
         self.last = last
@@ -80,7 +81,7 @@ class Dispatcher:
         self._gap_tasks: dict[str, asyncio.Task[None]] = {}
         bus.on("event", self._on_event)
         bus.on("position", self._on_position)
-        bus.on_gap(self.on_bus_resync)
+        bus.on_gap(self.on_bus_gap)
 
     def publish(self, event: Event, recipients: Collection[str] | None, position: int | None = None) -> None:
         """Send `event` to the connections of these users (None: all users), on every process. Never blocks.
@@ -120,7 +121,7 @@ class Dispatcher:
         """
         known = self.topics.get(topic)
         if known is None or not known.tracked:
-            self._track(topic, sequence)
+            self._set_topic(topic, sequence, tracked=True)
 
     def last_known(self, topic: str) -> int:
         """Return the highest sequence number of `topic` that this process knows to be stored; 0 if it knows none."""
@@ -146,12 +147,12 @@ class Dispatcher:
             await cancel_and_wait(task)
         self._gap_tasks.clear()
 
-    def on_bus_resync(self) -> None:
+    def on_bus_gap(self) -> None:
         """Send every connection here a `reset`: messages of other processes may have been lost without a trace.
 
-        The topics stay tracked. The other processes now publish what they could not publish during the outage, in any
-        order, and a part of it has been read from the database before. So each topic continues from its own position,
-        and missing events are read.
+        The topics stay tracked. After an outage the other processes publish, in any order, what they could not publish
+        meanwhile; a part of it may have been read from the database before. So each topic continues from its own
+        position, and missing events are read.
         """
         self._registry.send_notice(None, None, "reset", {"reason": "bus_interrupted"})
 
@@ -192,7 +193,7 @@ class Dispatcher:
             if not self._has_local_recipient(recipients):
                 self._record(event.topic, event.sequence)
                 return
-            topic = self._track(event.topic, event.sequence - 1)
+            topic = self._set_topic(event.topic, event.sequence - 1, tracked=True)
         self.topics.move_to_end(event.topic)
         if event.sequence == topic.last + 1:
             topic.last = event.sequence
@@ -202,8 +203,9 @@ class Dispatcher:
             topic.reorder_buffer[event.sequence] = (event, recipients)
             self._expect(event.topic, topic, event.sequence)
         elif event.sequence < topic.tracked_from:
-            # Not a repetition: the event was on its way when this process began to track the topic.
+            # The event was on its way when this process began to track the topic.
             self._fan_out.deliver(recipients, event)
+        # All others have been delivered already.
 
     def _on_position(self, head: dict[str, Any], body: bytes) -> None:
         recipients, _ = _split_body(body)
@@ -212,8 +214,8 @@ class Dispatcher:
             if head["sequence"] > topic.last:
                 self._expect(head["topic"], topic, head["sequence"])
         elif self._has_local_recipient(recipients):
-            # Unknown how many events of the topic the recipients have been sent.
-            self._track(head["topic"], head["sequence"])
+            # This process does not know which events of the topic the recipients have got.
+            self._set_topic(head["topic"], head["sequence"], tracked=True)
             self._registry.send_notice(recipients, head["channel"], "reset", {"reason": "events_missed"})
         else:
             self._record(head["topic"], head["sequence"])
@@ -236,8 +238,8 @@ class Dispatcher:
             await asyncio.sleep(GAP_WAIT)
             await self._backfill_with_retries(name, topic)
         finally:
-            # Here rather than in a done callback, which runs later: an event expected in between would rely on a task
-            # that has ended.
+            # Not in a done callback, which runs later: for an event that is expected in between, no new task would be
+            # started, although this one has ended.
             del self._gap_tasks[name]
 
     async def _backfill_with_retries(self, name: str, topic: Topic) -> None:
@@ -264,7 +266,7 @@ class Dispatcher:
                 topic.last = event.sequence
                 self._fan_out.deliver(recipients, event)
         if not found:
-            # The message that had this number has been changed since, and arrives under its new number.
+            # The document that had this number has changed since; the event of that change has a higher number.
             topic.last = max(topic.last, expected)
         for sequence in [sequence for sequence in topic.reorder_buffer if sequence <= topic.last]:
             del topic.reorder_buffer[sequence]
@@ -286,9 +288,9 @@ class Dispatcher:
 
     def _record(self, name: str, sequence: int) -> None:
         """Note that the topic has reached `sequence`, without tracking it: no recipient is here."""
-        self._track(name, max(sequence, self.last_known(name)), tracked=False)
+        self._set_topic(name, max(sequence, self.last_known(name)), tracked=False)
 
-    def _track(self, name: str, last: int, *, tracked: bool = True) -> Topic:
+    def _set_topic(self, name: str, last: int, *, tracked: bool) -> Topic:
         topic = self.topics[name] = Topic(last, tracked=tracked)
         self.topics.move_to_end(name)
         if len(self.topics) > MAX_TOPICS:

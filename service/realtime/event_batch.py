@@ -1,4 +1,4 @@
-"""Batches of events that the same recipients get within one turn of the event loop."""
+"""Batches of events that the same recipients get within one iteration of the event loop."""
 
 from collections.abc import Collection
 

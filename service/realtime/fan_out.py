@@ -1,4 +1,4 @@
-"""Fan-out: writes delivered events to connections, at most once for each connection and turn of the event loop."""
+"""Fan-out: writes delivered events to connections, at most once for each connection and iteration of the event loop."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -19,14 +19,14 @@ Failures = list[tuple[Connection, Exception]]
 class FanOut:
     """Delivers events to the connections of the registry.
 
-    Delivered events gather in batches until the end of the turn of the event loop. If a turn has only one batch, as
-    when many talk in one group, its events are joined once for all connections, and a connection with nothing else to
-    write costs no more than the write (the direct path: see `Connection.direct_transport`). Otherwise each connection
-    queues its events and writes the queue at the end of the turn.
+    Delivered events gather in batches until the end of the iteration of the event loop. If an iteration has only one
+    batch, as when many talk in one group, its events are joined once for all connections, and a connection with nothing
+    else to write costs no more than the write (the direct path: see `Connection.direct_transport`). Otherwise each
+    connection queues its events and writes the queue at the end of the iteration.
 
     Invariants: delivery never blocks; a connection gets events in the order of their delivery, in at most one write for
-    each turn; a connection that fails is closed with `internal_error`, so that its client reconnects and fetches what
-    it missed, and no other connection is affected.
+    each iteration; a connection that fails is closed with `internal_error`, so that its client reconnects and fetches
+    what it missed, and no other connection is affected.
     """
 
     def __init__(self, connections_by_user: Mapping[str, Collection[Connection]]) -> None:
@@ -38,7 +38,7 @@ class FanOut:
 
     def deliver(self, user_ids: Collection[str] | None, event: Event) -> None:
         """Send `event` to the connections that these users (None: all users) have to its channel on this process, at
-        the end of this turn of the event loop. The caller must not change `user_ids` afterwards."""
+        the end of this iteration of the event loop. The caller must not change `user_ids` afterwards."""
         if self._batches and self._batches[-1].try_add(user_ids, event):
             return
         self._schedule_flush()
@@ -50,7 +50,7 @@ class FanOut:
             self._flush_batches(direct=False)
 
     def schedule_write(self, connection: Connection) -> None:
-        """Call `connection.flush` at the end of this turn of the event loop."""
+        """Call `connection.flush` at the end of this iteration of the event loop."""
         self._schedule_flush()
         self._connections_to_flush.append(connection)
 
@@ -95,7 +95,7 @@ class FanOut:
     def _fan_out(self, batch: EventBatch, direct: bool, slow: list[Connection], failures: Failures) -> None:
         """Queue `batch` for each of its connections; collect those with a full queue in `slow`, and those that failed
         in `failures`. `direct`: write it, rather than queue it, to connections that have nothing queued and nothing to
-        filter; only allowed if the turn has no other batch."""
+        filter; only allowed if the iteration has no other batch."""
         connections_by_user = self._connections_by_user
         channel, min_sequence, all_sequenced = batch.channel, batch.min_sequence, batch.all_sequenced
         recipients = batch.recipients

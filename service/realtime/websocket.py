@@ -47,11 +47,11 @@ PROTOCOL_CLOSE_REASONS = dict((PROTOCOL_ERROR, NOT_UTF8, TOO_LARGE, INTERNAL_ERR
 
 READ_CHUNK = 512
 """Bytes parsed at a time: 85 frames at most, because a client's frame has at least six bytes."""
-MAX_FRAMES_PER_TURN = 64
-MAX_BYTES_PER_TURN = 64 * 1024
-"""Limits of what is parsed for one connection in one turn of the event loop; the chunk that reaches either is the last.
-The kernel hands over up to 256 KB at once. As tiny frames, parsing them would block the loop for half a second, and
-five such clients would block it all the time."""
+MAX_FRAMES_PER_ITERATION = 64
+MAX_BYTES_PER_ITERATION = 64 * 1024
+"""Limits of what is parsed for one connection in one iteration of the event loop; the chunk that reaches either is the
+last. The kernel hands over up to 256 KB at once. As tiny frames, parsing them would block the loop for half a second,
+and five such clients would block it all the time."""
 
 
 class Protocol(ServerProtocol):
@@ -212,15 +212,15 @@ class WebSocket(Connection):
 
     @property
     def buffered(self) -> int:
-        """The number of bytes received that will be parsed in a later turn."""
+        """The number of bytes received that will be parsed in a later iteration."""
         return len(self._buffer)
 
     def _read(self) -> None:
-        """Parse as many received bytes as one connection may in one turn; schedule the rest for the next turn."""
+        """Parse as many received bytes as one connection may in one iteration; schedule the rest for the next one."""
         data = memoryview(self._buffer)
-        offset, last_frame = 0, self._protocol.frames_read + MAX_FRAMES_PER_TURN
+        offset, last_frame = 0, self._protocol.frames_read + MAX_FRAMES_PER_ITERATION
         while (
-            offset < min(len(data), MAX_BYTES_PER_TURN)
+            offset < min(len(data), MAX_BYTES_PER_ITERATION)
             and self._protocol.frames_read < last_frame
             and self._reading_wanted()
         ):

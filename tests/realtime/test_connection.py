@@ -272,7 +272,7 @@ async def test_a_second_close_does_nothing(registry: Registry) -> None:
 
 
 async def test_an_overflow_during_close_determines_the_reason(registry: Registry) -> None:
-    """`close` first queues the events of this turn. If they do not fit, the connection closes for that reason, once."""
+    """`close` first queues pending events. If they do not fit, the connection closes for that reason, once."""
     socket = web_socket(registry)
     reasons: list[str] = []
     registry.on_connection_closed(lambda _, reason: reasons.append(reason))

@@ -224,7 +224,7 @@ async def test_last_known_is_the_highest_published_sequence_number(process: Proc
 async def test_after_a_gap_of_the_bus_every_connection_gets_a_reset(process: Process) -> None:
     """Later events are delivered once and in order: lost ones are read, and late ones are not repeated."""
     process.dispatcher.publish(event(1), ["ada"])
-    process.dispatcher.on_bus_resync()
+    process.dispatcher.on_bus_gap()
     process.stored = [1, 2, 3, 4, 5]
     for late in (5, 3, 1, 4):
         process.dispatcher.publish(event(late), ["ada"])

@@ -1,4 +1,4 @@
-"""Fan-out: what is delivered in one turn of the event loop arrives in order and in one write for each connection."""
+"""Fan-out: each connection gets the events of one iteration of the event loop in order and in one write."""
 
 import asyncio
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ async def texts(peer: Peer, count: int) -> list[int]:
 
 
 Action = tuple[str, int, int]
-"""One action in a turn: its kind, the index of the group or user, and the bytes of padding."""
+"""One action in an iteration: its kind, the index of the group or user, and the bytes of padding."""
 
 actions = st.one_of(
     st.tuples(st.just("deliver"), st.integers(0, len(GROUPS) - 1), st.sampled_from([0, 0, 300, 40_000])),
@@ -67,22 +67,24 @@ actions = st.one_of(
 
 
 @settings(max_examples=60, deadline=None)
-@given(turns=st.lists(st.lists(actions, max_size=6), max_size=6))
-def test_each_connection_gets_its_events_in_order_and_in_one_write_for_each_turn(turns: list[list[Action]]) -> None:
+@given(iterations=st.lists(st.lists(actions, max_size=6), max_size=6))
+def test_each_connection_gets_its_events_in_order_and_in_one_write_per_iteration(
+    iterations: list[list[Action]],
+) -> None:
     """For any sequence of deliveries to groups, ephemeral events and answers to one connection."""
-    asyncio.run(_run(turns))
+    asyncio.run(_run(iterations))
 
 
-async def _run(turns: list[list[Action]]) -> None:
+async def _run(iterations: list[list[Action]]) -> None:
     async with running_registry() as registry, AsyncExitStack() as stack:
         sockets = [await _live_socket(registry, user) for user in USERS]
         peers = [await stack.enter_async_context(wired(socket)) for socket in sockets]
         counters = [count(socket) for socket in sockets]
         number = 0
-        for turn in turns:
+        for iteration in iterations:
             expected: dict[str, list[int]] = {user: [] for user in USERS}
             before = [counter.writes for counter in counters]
-            for kind, index, size in turn:
+            for kind, index, size in iteration:
                 number += 1
                 if kind == "send":
                     sockets[index].send(Event("answer", {"n": number}, channel="chat"))
@@ -136,7 +138,7 @@ async def test_registering_and_closing_split_the_events_of_a_turn(registry: Regi
 
 
 async def test_replayed_events_are_not_written_directly(registry: Registry) -> None:
-    """A connection that replayed events up to 5 gets 6 next, in whichever turns the earlier ones arrive."""
+    """A connection that replayed events up to 5 gets 6 next, in whichever iterations the earlier ones arrive."""
     late = web_socket(registry)
     with registry.registration(late):
         late.go_live([event(5)], replayed_up_to=5)
@@ -245,7 +247,7 @@ def break_transport(socket: WebSocket) -> None:
 async def test_a_connection_that_fails_is_closed_and_affects_no_other(
     registry: Registry, failures: list[str], queued_path: bool
 ) -> None:
-    """All others of the turn get the event. The client of the failed one reconnects and fetches it."""
+    """All others of the iteration get the event. The client of the failed one reconnects and fetches it."""
     async with AsyncExitStack() as stack:
         sockets = [await _live_socket(registry, user) for user in USERS]
         peers = [await stack.enter_async_context(wired(socket)) for socket in sockets]
@@ -264,7 +266,7 @@ async def test_a_connection_that_fails_is_closed_and_affects_no_other(
 async def test_an_event_that_cannot_be_encoded_does_not_stop_the_events_of_others(
     registry: Registry, failures: list[str]
 ) -> None:
-    """Its recipients are disconnected; a second batch of the same turn still arrives."""
+    """Its recipients are disconnected; a second batch of the same iteration still arrives."""
     async with AsyncExitStack() as stack:
         sockets = [await _live_socket(registry, user) for user in USERS]
         peers = [await stack.enter_async_context(wired(socket)) for socket in sockets]

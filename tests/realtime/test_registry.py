@@ -60,11 +60,11 @@ class RegistryMachine(RuleBasedStateMachine):
     def deliver(self, users: list[str] | None, channel: str) -> None:
         event = Event("x", {}, channel=channel)
         recipients = {s for s in self.live if s.channel == channel and (users is None or s.user_id in users)}
-        self.runner.run(self.turn(users, event))
+        self.runner.run(self.deliver_and_flush(users, event))
         for stream in recipients:
             self.expected[stream].append(event)
 
-    async def turn(self, users: list[str] | None, event: Event) -> None:
+    async def deliver_and_flush(self, users: list[str] | None, event: Event) -> None:
         self.registry.fan_out.deliver(users, event)
         await asyncio.sleep(0)
 
@@ -132,7 +132,7 @@ async def test_disconnect_matching_discards_queued_events(registry: Registry) ->
 
 
 async def test_events_delivered_because_a_connection_overflowed_arrive(registry: Registry) -> None:
-    """In the same turn, after the events delivered before."""
+    """In the same iteration, after the events delivered before."""
     slow, other = web_socket(registry), web_socket(registry, "bob")
     registry.register(slow)
     with registry.registration(other):

@@ -15,9 +15,9 @@ from service.realtime.connection import CLOSE_TIMEOUT, IDLE_TIMEOUT
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from service.realtime.websocket import (
-    MAX_BYTES_PER_TURN,
+    MAX_BYTES_PER_ITERATION,
     MAX_FRAGMENTS,
-    MAX_FRAMES_PER_TURN,
+    MAX_FRAMES_PER_ITERATION,
     MAX_MESSAGE_BYTES,
     READ_CHUNK,
     HandshakeRefused,
@@ -236,7 +236,7 @@ MIN_FRAME_BYTES = 6
 
 
 @pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.TEXT])
-async def test_the_frames_read_in_one_turn_are_bounded(registry: Registry, opcode: Opcode) -> None:
+async def test_the_frames_read_in_one_iteration_are_bounded(registry: Registry, opcode: Opcode) -> None:
     """A client that sends thousands at once does not block the loop, and all of its frames are read."""
     socket, _ = await live_socket(registry)
     frames: list[int] = [0]
@@ -251,19 +251,19 @@ async def test_the_frames_read_in_one_turn_are_bounded(registry: Registry, opcod
         while sum(frames) < 5000:
             frames.append(0)
             await asyncio.sleep(0)
-    assert max(frames) <= MAX_FRAMES_PER_TURN + READ_CHUNK // MIN_FRAME_BYTES
+    assert max(frames) <= MAX_FRAMES_PER_ITERATION + READ_CHUNK // MIN_FRAME_BYTES
     assert 0 == socket.buffered
 
 
 async def test_the_bytes_read_in_one_turn_are_bounded(registry: Registry) -> None:
-    """Four long messages that arrive together are read in several turns, and each is complete."""
+    """Four long messages that arrive together are read in several iterations, and each is complete."""
     socket, texts = await live_socket(registry)
-    long = Frame(Opcode.TEXT, b"x" * (MAX_BYTES_PER_TURN - 1000)).serialize(mask=True)
+    long = Frame(Opcode.TEXT, b"x" * (MAX_BYTES_PER_ITERATION - 1000)).serialize(mask=True)
     async with wired(socket):
         socket.data_received(long * 4)
-        assert 4 * len(long) - MAX_BYTES_PER_TURN - READ_CHUNK <= socket.buffered
+        assert 4 * len(long) - MAX_BYTES_PER_ITERATION - READ_CHUNK <= socket.buffered
         for _ in range(4):
-            assert MAX_BYTES_PER_TURN - 1000 == len(await asyncio.wait_for(texts.get(), 5))
+            assert MAX_BYTES_PER_ITERATION - 1000 == len(await asyncio.wait_for(texts.get(), 5))
 
 
 async def test_pause_reading_also_holds_back_what_has_arrived(registry: Registry) -> None:

@@ -42,7 +42,7 @@ def event_stream(registry: Registry, user_id: str = "ada", seconds: float = 3600
 
 
 def queued(connection: Connection) -> list[Event]:
-    """Return the events queued for `connection`, including those delivered in this turn of the event loop."""
+    """Return the events queued for `connection`, including those delivered in this iteration of the event loop."""
     connection.host.fan_out.flush_pending_batches()
     return connection.queue.events()
 
