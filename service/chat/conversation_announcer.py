@@ -33,19 +33,19 @@ RECOVERY_INTERVAL = 10.0
 RECOVERY_AGE = timedelta(seconds=2)
 """Younger changes are usually being announced by the process that made them. Announcing twice is harmless."""
 RECOVERY_BATCH = 200
-MARK_DELAY = 1.0
+CLEAR_DELAY = 1.0
 """Seconds that announced conversations are collected before their marks are removed together. By then the bus has sent
-the events, unless Redis is unavailable; then its return resets all clients."""
-MAX_LOOKS = 10
-"""Changes made by others while one is announced, after which the announcement is left to the background."""
+the events, unless Redis is unavailable; in that case all clients get a `reset` as soon as it is available again."""
+MAX_ATTEMPTS = 10
+"""Attempts to announce a conversation that others keep changing, before the announcement is left to the background."""
 
 
 class ConversationAnnouncer:
     """Publishes a conversation to its participants after each change of title or participants.
 
-    The mark in the conversation's document is authoritative: it is written together with the change, and removed only
-    after the announcement. If the announcement fails, it is repeated in the background; if the process is killed, any
-    other process finds the mark. Announcing twice is harmless, because each announcement is the whole present state.
+    A mark is stored in the conversation's document together with the change, and removed only after the announcement.
+    If the announcement fails, it is repeated in the background; if the process is killed, any other process finds the
+    mark. Announcing twice is harmless, because each announcement is the whole present state.
 
     Participants are read before and after all else that an announcement contains. So a user who was removed meanwhile
     gets nothing of it, and a user who was added learns of every message that was not sent to them: a message whose
@@ -71,7 +71,7 @@ class ConversationAnnouncer:
         self._announced: dict[ObjectId, int] = {}
         """Announced conversations that are still marked, with the version."""
         self._recovery_due = 0.0
-        self._marking_due = 0.0
+        self._clearing_due = 0.0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -82,7 +82,7 @@ class ConversationAnnouncer:
     async def close(self) -> None:
         await cancel_and_wait(self._task)
         with suppress(Unavailable):
-            await self._mark_announced()
+            await self._clear_marks()
 
     async def announce(self, document: Document) -> None:
         """Publish a conversation that was just changed. Raises Unavailable; it is then published in the background."""
@@ -110,7 +110,7 @@ class ConversationAnnouncer:
 
     async def _announce(self, document: Document) -> None:
         conversation_id: ObjectId = document["_id"]
-        for _ in range(MAX_LOOKS):
+        for _ in range(MAX_ATTEMPTS):
             conversation = await self._render(document) if document["participants"] else None
             marks = {read_of(document, member) for member in document["participants"]}
             unread = await self._unread.counts(document, marks)
@@ -140,14 +140,14 @@ class ConversationAnnouncer:
                 event = events.conversation_updated(personal, version)
                 self._dispatcher.publish(event, members, position=document["last_rev"])
         if not self._announced:
-            self._marking_due = self._clock() + MARK_DELAY
+            self._clearing_due = self._clock() + CLEAR_DELAY
         self._announced[document["_id"]] = version
         self._wake.set()
 
     async def _step(self) -> None:
         moment = self._clock()
-        if self._announced and moment >= self._marking_due:
-            await self._mark_announced()
+        if self._announced and moment >= self._clearing_due:
+            await self._clear_marks()
         elif moment >= self._recovery_due:
             # Jitter, so that several processes rarely recover the same conversations at the same time.
             self._recovery_due = moment + random.uniform(0.75, 1.25) * RECOVERY_INTERVAL  # noqa: S311
@@ -156,7 +156,7 @@ class ConversationAnnouncer:
             await self._announce_stored(list(self._retries))
         else:
             self._wake.clear()
-            due = min(self._recovery_due, self._marking_due) if self._announced else self._recovery_due
+            due = min(self._recovery_due, self._clearing_due) if self._announced else self._recovery_due
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), due - moment)
 
@@ -165,7 +165,7 @@ class ConversationAnnouncer:
         try:
             await self._announce_stored(found)
         finally:
-            await self._mark_announced()
+            await self._clear_marks()
         if len(found) == RECOVERY_BATCH:
             self._recovery_due = self._clock()
 
@@ -186,10 +186,10 @@ class ConversationAnnouncer:
         if failure:
             raise failure
 
-    async def _mark_announced(self) -> None:
+    async def _clear_marks(self) -> None:
         announced, self._announced = self._announced, {}
         if announced:
-            await self._conversations.mark_announced(announced)
+            await self._conversations.clear_unannounced(announced)
 
 
 def _personal(

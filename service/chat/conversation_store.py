@@ -355,7 +355,7 @@ class ConversationStore:
             found = await self._collection.find({UNANNOUNCED: {"$lt": before}}, {"_id": 1}).to_list(limit)
         return [document["_id"] for document in found]
 
-    async def mark_announced(self, versions: Mapping[ObjectId, int]) -> None:
+    async def clear_unannounced(self, versions: Mapping[ObjectId, int]) -> None:
         """Remove the marks of these conversations, unless they have changed since that version. Raises Unavailable."""
         marks = {UNANNOUNCED: "", UNANNOUNCED_REMOVALS: ""}
         await update_all(

@@ -113,7 +113,7 @@ class CommentStore:
             found: list[Document] = await self._comments.find(where).sort("_id", 1).limit(limit).to_list(limit)
         return found
 
-    async def mark_done(self, comment_ids: Sequence[ObjectId]) -> None:
+    async def clear_pending(self, comment_ids: Sequence[ObjectId]) -> None:
         """Remove the pending marks of these comments. Raises Unavailable."""
         async with unavailable():
             await self._comments.update_many({"_id": {"$in": list(comment_ids)}}, {"$unset": {PENDING: ""}})

@@ -30,16 +30,16 @@ BATCH = 64
 RECOVERY_INTERVAL = 30.0
 """Seconds between two recoveries of pending comments from the database. Notifications of a process that crashed are
 delayed by at most about this long."""
-MARK_DELAY = 0.25
-"""Seconds that dispatched comments are collected before they are marked done together. Marking one costs the database
-as much as storing the comment, and delays the next notification."""
+CLEAR_DELAY = 0.25
+"""Seconds that dispatched comments are collected before their marks are removed together. Removing one mark costs the
+database as much as storing the comment, and delays the next notification."""
 COUNT_TIMEOUT = 0.5
 """Seconds that `enqueue` waits for the post's comment count. Usually enough for the author's next read to include the
 comment, and short enough that a database which has just failed does not hold up the response to a stored comment."""
 
 
 class PendingComment(NamedTuple):
-    """A comment that is not marked done.
+    """A comment whose pending mark is still stored.
 
     `count_update` completes once the post's count includes the comment, or fails. None: no update was attempted.
     """
@@ -55,11 +55,11 @@ class PendingComment(NamedTuple):
 
 
 class NotificationOutbox:
-    """Stores the notifications of each comment, and makes sure that the post's comment count includes it.
+    """Dispatches the notifications of each comment, and makes sure that the post's comment count includes it.
 
-    The pending mark in the comment's document is authoritative. It is removed only after everything is done. All steps
-    are idempotent, so any process may perform them at any time, and a crash only delays them. For the same reason the
-    marks are removed later and in batches: nobody waits for it.
+    A comment is stored with a pending mark in its document, which is removed only after both are done. All steps are
+    idempotent, so any process may perform them at any time, and a crash only delays them. For the same reason the marks
+    are removed later and in batches: nobody waits for that.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class NotificationOutbox:
         recovery_interval: float = RECOVERY_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`recovery_interval` is in seconds; `clock` returns seconds and decides when recovery and marking are due."""
+        """`recovery_interval` is in seconds; `clock` returns seconds and decides when recovery and the removal of marks
+        are due."""
         self._comments = comments
         self._posts = posts
         self._contexts = contexts
@@ -82,10 +83,10 @@ class NotificationOutbox:
         self._counts: Batcher[Document, None] = Batcher(self._count, timeout=COUNT_TIMEOUT)
         self._queue: deque[PendingComment] = deque()
         self._done: list[PendingComment] = []
-        """Dispatched but still marked: at most as many as are dispatched within MARK_DELAY and one write."""
+        """Dispatched but still marked: at most as many as are dispatched within CLEAR_DELAY and one write."""
         self._wake = asyncio.Event()
         self._recovery_due = 0.0
-        self._marking_due = 0.0
+        self._clearing_due = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -121,13 +122,13 @@ class NotificationOutbox:
                 # Jitter, so that several processes rarely recover the same comments at the same time.
                 self._recovery_due = now + random.uniform(0.75, 1.25) * self._recovery_interval  # noqa: S311
                 await self._recover()
-            elif self._done and now >= self._marking_due:
-                await self._mark_done()
+            elif self._done and now >= self._clearing_due:
+                await self._clear_marks()
             elif self._queue:
                 await self._dispatch([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
             else:
                 self._wake.clear()
-                due = min(self._recovery_due, self._marking_due) if self._done else self._recovery_due
+                due = min(self._recovery_due, self._clearing_due) if self._done else self._recovery_due
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), due - now)
         except Exception:
@@ -135,8 +136,8 @@ class NotificationOutbox:
             raise
 
     async def _recover(self) -> None:
-        """Dispatch every comment that is marked pending in the database. It includes those in the queue."""
-        await self._mark_done()
+        """Dispatch every comment that has a pending mark in the database, which includes those in the queue."""
+        await self._clear_marks()
         self._queue.clear()
         last_id: ObjectId | None = None
         failure: Exception | None = None
@@ -148,7 +149,7 @@ class NotificationOutbox:
             except DispatchFailed as error:
                 # One comment that cannot be dispatched must not hold up the others.
                 failure = error
-            await self._mark_done()
+            await self._clear_marks()
         if failure:
             raise failure
 
@@ -161,15 +162,15 @@ class NotificationOutbox:
         outcomes = await self._notifications.notify(requests)
         failed = {request.comment_id: error for request, error in zip(requests, outcomes, strict=True) if error}
         if not self._done:
-            self._marking_due = self._clock() + MARK_DELAY
+            self._clearing_due = self._clock() + CLEAR_DELAY
         self._done += [each for each in pending if str(each.comment["_id"]) not in failed]
         if failed:
             raise DispatchFailed from next(iter(failed.values()))
 
-    async def _mark_done(self) -> None:
-        """Remove the marks of dispatched comments, after making sure that they are counted.
+    async def _clear_marks(self) -> None:
+        """Remove the marks of dispatched comments, after making sure that the comments are counted.
 
-        Raises Unavailable; then they are recovered from the database.
+        Raises Unavailable; the comments are then recovered from the database.
         """
         done, self._done = self._done, []
         if not done:
@@ -179,7 +180,7 @@ class NotificationOutbox:
             await asyncio.wait(count_updates)
         if uncounted := [each.comment for each in done if not each.is_counted]:
             await self._posts.raise_comment_counts(_last_numbers(uncounted))
-        await self._comments.mark_done([each.comment["_id"] for each in done])
+        await self._comments.clear_pending([each.comment["_id"] for each in done])
 
     async def _count(self, comments: Sequence[Document]) -> list[None]:
         try:

@@ -98,7 +98,7 @@ async def test_change_of_a_killed_process_is_announced_by_another(
     apply, type, expected = change
     dying, living = start_process(), start_process()
     group = await dying.group(ADA, BOB, CAY)
-    await dying.conversations._announcer._mark_announced()
+    await dying.conversations._announcer._clear_marks()
 
     async def killed(*args: object) -> None:
         raise asyncio.CancelledError
@@ -131,7 +131,7 @@ async def test_repeated_request_announces_the_first_one(start_process: Callable[
     """The process that stored it was killed; the repetition finds nothing to do."""
     dying, living = start_process(), start_process()
     group = await dying.group(ADA, BOB, CAY)
-    await dying.conversations._announcer._mark_announced()
+    await dying.conversations._announcer._clear_marks()
     store = dying.conversation_store
     await living.conversations.start()
     await store.add_participants(await document_of(dying, group), ObjectId(ADA), [ObjectId(DAN)])
@@ -153,13 +153,13 @@ async def test_mark_of_a_newer_change_is_kept(process: ChatProcess) -> None:
     group = await process.group(ADA, BOB)
     await process.conversations.rename(ADA, group, "Older")
     await process.conversation_store.rename(ObjectId(group), ObjectId(ADA), "Newer")
-    await process.conversations._announcer._mark_announced()
+    await process.conversations._announcer._clear_marks()
     assert UNANNOUNCED in await document_of(process, group)
 
 
 async def test_marks_are_removed_after_the_announcement(process: ChatProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the background, for many conversations at once."""
-    monkeypatch.setattr("service.chat.conversation_announcer.MARK_DELAY", 0.05)
+    monkeypatch.setattr("service.chat.conversation_announcer.CLEAR_DELAY", 0.05)
     await process.conversations.start()
     groups = [await process.group(ADA, BOB) for _ in range(5)]
     await process.conversations.remove_participant(ADA, groups[0], BOB)

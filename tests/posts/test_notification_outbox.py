@@ -12,7 +12,7 @@ from service.datastores.mongo import Document, Mongo
 from service.notifications.models import Notification
 from service.posts import notification_outbox as outbox_module
 from service.posts.comment_store import PENDING
-from service.posts.notification_outbox import MARK_DELAY, recipients
+from service.posts.notification_outbox import CLEAR_DELAY, recipients
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess, queued_notifications
@@ -208,20 +208,20 @@ async def test_a_comment_does_not_wait_for_a_silent_database_to_count_it(
             await asyncio.to_thread(proxied.close)
 
 
-async def test_comments_are_marked_done_in_batches(
+async def test_pending_marks_are_removed_in_batches(
     mongo: Mongo, start_process: StartProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Comments that are dispatched one after the other within MARK_DELAY are marked together."""
+    """The marks of comments that are dispatched within CLEAR_DELAY are removed together."""
     now = 0.0
     process = start_process(clock=lambda: now)
     batch_sizes: list[int] = []
-    mark_done = process.comment_store.mark_done
+    clear_pending = process.comment_store.clear_pending
 
-    async def recording_mark_done(comment_ids: Sequence[ObjectId]) -> None:
+    async def recording_clear_pending(comment_ids: Sequence[ObjectId]) -> None:
         batch_sizes.append(len(comment_ids))
-        await mark_done(comment_ids)
+        await clear_pending(comment_ids)
 
-    monkeypatch.setattr(process.comment_store, "mark_done", recording_mark_done)
+    monkeypatch.setattr(process.comment_store, "clear_pending", recording_clear_pending)
     author, reader = await process.add_user(), await process.add_user()
     post = await process.post(author)
     await start_outbox(process, monkeypatch)
@@ -230,7 +230,7 @@ async def test_comments_are_marked_done_in_batches(
         await wait_for_notifications(process, author, count)
     assert 4 == await count_pending(mongo)
     assert [] == batch_sizes
-    now += MARK_DELAY
+    now += CLEAR_DELAY
     # The outbox reads the clock when the next comment wakes it.
     await process.comment(reader, post)
     await wait_for_notifications(process, author, 5)

@@ -31,7 +31,7 @@ POINTS = {
     "before-publish": ("service.realtime.dispatcher", "Dispatcher.publish", "before", "is_new_message"),
     "before-ack": ("service.edge.frame_handler", "FrameHandler.acknowledge", "before", "always"),
     "before-notification": ("service.notifications.service", "NotificationService.notify", "before", "always"),
-    "after-notification": ("service.posts.comment_store", "CommentStore.mark_done", "before", "always"),
+    "after-notification": ("service.posts.comment_store", "CommentStore.clear_pending", "before", "always"),
     "in-drain": ("service.realtime.connection", "Connection.drain", "before", "always"),
 }
 
