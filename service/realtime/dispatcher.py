@@ -44,14 +44,18 @@ MAX_BACKFILL_READS = 8
 class Topic:
     """The position of one topic on this process: events from `tracked_from` to `last` have been delivered here.
 
-    `expected` is the highest sequence number known to exist. `reorder_buffer` has the events that arrived too early. A
-    topic that is not `tracked` has had no recipient here: only its highest sequence number matters.
+    Of those before, which were on their way when tracking began, `last_late` is the last that was delivered here.
+    `replayed`: the connection with which tracking began fetches them. `expected` is the highest sequence number known
+    to exist. `reorder_buffer` has the events that arrived too early. A topic that is not `tracked` has had no recipient
+    here: only its highest sequence number matters.
     """
 
-    __slots__ = ("expected", "last", "reorder_buffer", "tracked", "tracked_from")
+    __slots__ = ("expected", "last", "last_late", "reorder_buffer", "replayed", "tracked", "tracked_from")
 
-    def __init__(self, last: int, *, tracked: bool) -> None:
+    def __init__(self, last: int, *, tracked: bool, replayed: bool = False) -> None:
         self.tracked = tracked
+        self.replayed = replayed
+        self.last_late = 0
         self.tracked_from = last + 1
         self.last = last
         self.expected = last
@@ -121,7 +125,7 @@ class Dispatcher:
         """
         known = self.topics.get(topic)
         if known is None or not known.tracked:
-            self._set_topic(topic, sequence, tracked=True)
+            self._set_topic(topic, sequence, tracked=True, replayed=True)
 
     def last_known(self, topic: str) -> int:
         """Return the highest sequence number of `topic` that this process knows to be stored; 0 if it knows none."""
@@ -203,9 +207,22 @@ class Dispatcher:
             topic.reorder_buffer[event.sequence] = (event, recipients)
             self._expect(event.topic, topic, event.sequence)
         elif event.sequence < topic.tracked_from:
-            # The event was on its way when this process began to track the topic.
-            self._fan_out.deliver(recipients, event)
-        # All others have been delivered already.
+            self._deliver_late(topic, event, recipients)
+        # Any other has been delivered already.
+
+    def _deliver_late(self, topic: Topic, event: Event, recipients: Recipients) -> None:
+        """Handle an event that was on its way when tracking began: connections from before may not have it.
+
+        After a later event it is not delivered, since connections get events in order, and a `reset` reports it. Not if
+        tracking began with the replay of a connection: other connections are rare then, and their clients notice the
+        missing number.
+        """
+        if topic.last < topic.tracked_from:
+            if event.sequence > topic.last_late:
+                topic.last_late = event.sequence
+                self._fan_out.deliver(recipients, event)
+        elif not topic.replayed:
+            self._registry.send_notice(recipients, event.channel, "reset", {"reason": "events_missed"})
 
     def _on_position(self, head: dict[str, Any], body: bytes) -> None:
         recipients, _ = _split_body(body)
@@ -290,8 +307,8 @@ class Dispatcher:
         """Note that the topic has reached `sequence`, without tracking it: no recipient is here."""
         self._set_topic(name, max(sequence, self.last_known(name)), tracked=False)
 
-    def _set_topic(self, name: str, last: int, *, tracked: bool) -> Topic:
-        topic = self.topics[name] = Topic(last, tracked=tracked)
+    def _set_topic(self, name: str, last: int, *, tracked: bool, replayed: bool = False) -> Topic:
+        topic = self.topics[name] = Topic(last, tracked=tracked, replayed=replayed)
         self.topics.move_to_end(name)
         if len(self.topics) > MAX_TOPICS:
             self.topics.popitem(last=False)
