@@ -18,8 +18,8 @@ from service.datastores.mongo import Document, unavailable
 from service.datastores.optimistic_append import Appended, OptimisticAppend, back_off
 
 MAX_REV_HISTORY = 1000
-"""Revs of a message that stay in the unique index. A rev may leave it once its message has changed this often: a writer
-that knew of no later rev has ended by then."""
+"""Revs of one message in the unique index. Older ones may leave it: only a writer that knew none of so many later revs
+could still try to take one of them."""
 
 NO_DIGEST = b""
 """Stored instead of the digest of a deleted message, by which anyone with access to the database could confirm guesses
@@ -126,7 +126,7 @@ class MessageAppend:
                     outcomes[index] = await self._change(request, heads[request.conversation_id])
                     continue
                 except Exception as error:
-                    # The remaining changes would wait just as long, one after the other.
+                    # Each of the remaining changes would wait for the database just as long.
                     database_error = error
             outcomes[index] = database_error
         await self._read_participants([each for each in outcomes.values() if isinstance(each, StoredMessage)])

@@ -20,9 +20,10 @@ from service.common.times import now
 from service.realtime.dispatcher import Dispatcher
 
 MAX_DIRTY = 10_000
-"""Dirty conversations held in memory. Beyond them, only the time is held: the database knows what was written then."""
-SECOND_LOOK_AFTER = 30.0
-"""Seconds after which a conversation whose write had no known outcome is looked at again. The database may carry the
+"""Dirty conversations held in memory. If there are more, only the time is held: the database finds what was written
+since then."""
+RECHECK_DELAY = 30.0
+"""Seconds after which a conversation whose write had no known outcome is reconciled again. The database may carry the
 write out after the driver has given up on it, which takes ten seconds."""
 MAX_FAILURES = 3
 """The reconciler pauses after so many failures in a row; fewer do not hold up other conversations."""
@@ -58,11 +59,11 @@ class CounterReconciler:
         self._process_id = uuid.uuid4().hex
         self._complete_until = now()
         self._dirty: set[ObjectId] = set()
-        self._second_looks: deque[tuple[float, ObjectId]] = deque()
+        self._rechecks: deque[tuple[float, ObjectId]] = deque()
         """With the time (of the monotonic clock) at which each is due, ascending."""
         self._overflow_since: datetime | None = None
         """Conversations that became dirty since then did not fit into `_dirty`."""
-        self._wake_up = asyncio.Event()
+        self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -71,28 +72,28 @@ class CounterReconciler:
             asyncio.create_task(run_forever(self._write_checkpoint, "chat_checkpoint")),
         ]
 
-    def mark_dirty(self, conversation_ids: Collection[ObjectId], *, look_again: bool = False) -> None:
-        """Reconcile these conversations soon. `look_again`: and once more later, because a write may still be done."""
+    def mark_dirty(self, conversation_ids: Collection[ObjectId], *, recheck: bool = False) -> None:
+        """Reconcile these conversations soon, and if `recheck`, again later: a write may still be carried out."""
         for conversation_id in conversation_ids:
-            if len(self._dirty) + len(self._second_looks) >= MAX_DIRTY:
+            if len(self._dirty) + len(self._rechecks) >= MAX_DIRTY:
                 self._overflow_since = self._overflow_since or now()
                 break
             self._dirty.add(conversation_id)
-            if look_again:
-                self._second_looks.append((time.monotonic() + SECOND_LOOK_AFTER, conversation_id))
-        self._wake_up.set()
+            if recheck:
+                self._rechecks.append((time.monotonic() + RECHECK_DELAY, conversation_id))
+        self._wake.set()
 
     @property
     def is_complete(self) -> bool:
         """Whether no conversation is dirty."""
-        return not (self._dirty or self._second_looks or self._overflow_since)
+        return not (self._dirty or self._rechecks or self._overflow_since)
 
     async def stop(self) -> None:
         for task in self._tasks:
             await cancel_and_wait(task)
 
     async def remove_checkpoint(self) -> None:
-        """To be called at the end of an orderly shutdown. With dirty conversations left the checkpoint stays."""
+        """Remove this process's checkpoint at the end of an orderly shutdown, unless a conversation is still dirty."""
         if self._tasks and self.is_complete:
             with suppress(Unavailable):
                 await self._checkpoints.remove(self._process_id)
@@ -109,7 +110,7 @@ class CounterReconciler:
         await asyncio.sleep(CHECKPOINT_INTERVAL.total_seconds())
 
     async def _recover_at_start(self) -> None:
-        """Recover what any process may have left that has died, this minute or days ago."""
+        """Recover what processes may have left that died a minute or days ago."""
         for checkpoint in await self._checkpoints.all():
             await self._recover(*checkpoint.window)
         await self._recover(now() - MARGIN, now() + MARGIN)
@@ -136,12 +137,12 @@ class CounterReconciler:
 
     async def _reconcile(self) -> None:
         """Wait for dirty conversations and reconcile them. Those that fail stay dirty; the last error is raised."""
-        self._take_due()
+        self._mark_due_dirty()
         if not self._dirty and self._overflow_since is None:
-            timeout = self._second_looks[0][0] - time.monotonic() if self._second_looks else None
+            timeout = self._rechecks[0][0] - time.monotonic() if self._rechecks else None
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_up.wait(), timeout)
-            self._wake_up.clear()
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            self._wake.clear()
             return
         failures = 0
         failure: Exception | None = None
@@ -170,10 +171,10 @@ class CounterReconciler:
         if failure:
             raise failure
 
-    def _take_due(self) -> None:
-        """Mark the conversations whose second look is due dirty."""
-        while self._second_looks and self._second_looks[0][0] <= time.monotonic():
-            self._dirty.add(self._second_looks.popleft()[1])
+    def _mark_due_dirty(self) -> None:
+        """Mark as dirty the conversations that are due to be reconciled again."""
+        while self._rechecks and self._rechecks[0][0] <= time.monotonic():
+            self._dirty.add(self._rechecks.popleft()[1])
 
     async def _reconcile_one(self, conversation_id: ObjectId) -> None:
         head = (await self._conversations.heads([conversation_id])).get(conversation_id)

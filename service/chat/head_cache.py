@@ -10,7 +10,8 @@ from service.chat.conversation_store import ConversationHead, ConversationStore
 from service.chat.message_store import MessageStore
 
 MAX_CACHED_PARTICIPANTS = 200_000
-"""Of all cached conversations together: some thirty megabytes. The least recently used are evicted."""
+"""Participants of all cached conversations together: some thirty megabytes. The least recently used conversations are
+evicted."""
 
 
 class HeadCache:
@@ -29,7 +30,7 @@ class HeadCache:
         self._messages = messages
         self._last_known = last_known
         self._heads: OrderedDict[ObjectId, ConversationHead] = OrderedDict()
-        self._participants = 0
+        self._participant_count = 0
 
     async def load(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, ConversationHead]:
         """Return the heads of those conversations that exist. Raises Unavailable."""
@@ -42,7 +43,7 @@ class HeadCache:
         for key, head in (await self._conversations.heads(missing) if missing else {}).items():
             self._evict(key)
             self._heads[key] = head
-            self._participants += len(head.participants)
+            self._participant_count += len(head.participants)
         found = {key: self._heads[key] for key in conversation_ids if key in self._heads}
         for key, head in found.items():
             self._heads.move_to_end(key)
@@ -50,7 +51,7 @@ class HeadCache:
                 head.advance(current[key].seq, current[key].rev)
             if self._last_known(events.TOPIC + str(key)) > head.rev:
                 await self.catch_up(key, head)
-        while self._participants > MAX_CACHED_PARTICIPANTS:
+        while self._participant_count > MAX_CACHED_PARTICIPANTS:
             self._evict(next(iter(self._heads)))
         return found
 
@@ -62,4 +63,4 @@ class HeadCache:
     def _evict(self, key: ObjectId) -> None:
         head = self._heads.pop(key, None)
         if head is not None:
-            self._participants -= len(head.participants)
+            self._participant_count -= len(head.participants)

@@ -292,7 +292,7 @@ class MessageService:
             outcomes = await self._append.write(requests)
         except BaseException:
             # Some of the batch may be stored, and nothing of it is published.
-            self._reconciler.mark_dirty({request.conversation_id for request in requests}, look_again=True)
+            self._reconciler.mark_dirty({request.conversation_id for request in requests}, recheck=True)
             raise
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, StoredMessage):
@@ -300,7 +300,7 @@ class MessageService:
                 self._announce(outcome)
             elif isinstance(outcome, Unavailable) or not isinstance(outcome, LoaError):
                 # The request may be stored all the same.
-                self._reconciler.mark_dirty([request.conversation_id], look_again=True)
+                self._reconciler.mark_dirty([request.conversation_id], recheck=True)
         return outcomes
 
     def _announce(self, stored: StoredMessage) -> None:

@@ -66,7 +66,7 @@ class FrameHandler(Generic[F]):
         self._budget = socket.host.inbound
         self._budgeted_bytes = 0
         self._reading_paused = False
-        self._handler: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._frames_in_period = 0
         self._period_start = 0.0
         socket.on_frame = self._on_frame
@@ -139,8 +139,8 @@ class FrameHandler(Generic[F]):
         if not self._has_room(MAX_PENDING_FRAMES, MAX_PENDING_BYTES):
             self._reading_paused = True
             self.socket.pause_reading()
-        if self._handler is None or self._handler.done():
-            self._handler = asyncio.create_task(self._handle_all())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._handle_all())
 
     def _on_frame(self) -> None:
         now = time.monotonic()
@@ -155,8 +155,8 @@ class FrameHandler(Generic[F]):
         self._pending.clear()
         self._pending_bytes = 0
         self._release(self._budgeted_bytes)
-        if self._handler:
-            self._handler.cancel()
+        if self._task:
+            self._task.cancel()
         # If the server closed the socket, pending frames are discarded: the user may have lost access.
         if pending_frames and self.socket.closed_by_peer:
             self.on_peer_gone(pending_frames)

@@ -28,7 +28,7 @@ DRAIN_TIMEOUT = 25.0
 """Seconds that the workers have to drain: Heroku kills every process 30 s after its SIGTERM."""
 START_ATTEMPTS = 4
 """Failed starts of one worker in a row after which the supervisor exits, for the platform to notice and react."""
-SAME_KEYSTROKE = 0.5
+SAME_CTRL_C = 0.5
 """Seconds within which a second SIGINT is the same Ctrl-C: once from the terminal, and again from a process manager
 that forwards it."""
 
@@ -43,7 +43,8 @@ class CannotServe(Exception):
     one."""
 
 
-def log(message: str) -> None:
+def log_line(message: str) -> None:
+    """Print one line for the operator."""
     print(f"loa: {message}", file=sys.stderr, flush=True)
 
 
@@ -74,7 +75,7 @@ class Supervisor:
             return 0
         except (CannotServe, ChildFailed, DirectoryUnusable) as error:
             if str(error):
-                log(str(error))
+                log_line(str(error))
             return 1
         return 0
 
@@ -82,9 +83,9 @@ class Supervisor:
         """Begin an orderly stop; on a second Ctrl-C, kill every child, which loses no stored data."""
         if not self._stopping_since:
             self._stopping_since = time.monotonic()
-            log("stopping; press Ctrl-C again to stop without draining the connections")
+            log_line("stopping; press Ctrl-C again to stop without draining the connections")
             serving.cancel()
-        elif number == signal.SIGINT and time.monotonic() - self._stopping_since > SAME_KEYSTROKE:
+        elif number == signal.SIGINT and time.monotonic() - self._stopping_since > SAME_CTRL_C:
             for child in self._children:
                 child.kill()
 
@@ -103,7 +104,7 @@ class Supervisor:
                 from service.datastores.embedded import EmbeddedDatastores, NotInstalled
 
                 try:
-                    datastores = EmbeddedDatastores(settings, directory, log)
+                    datastores = EmbeddedDatastores(settings, directory, log_line)
                 except NotInstalled as error:
                     raise CannotServe(str(error)) from error
                 settings = datastores.settings
@@ -111,7 +112,7 @@ class Supervisor:
                 self._children += datastores.servers
             stack.enter_context(multiprocess.share_metrics())
             environment = child_environment(settings, listeners[0].getsockname()[1])
-            workers = [Worker(number, log, listener, environment) for number, listener in enumerate(listeners, 1)]
+            workers = [Worker(number, log_line, listener, environment) for number, listener in enumerate(listeners, 1)]
             self._children += workers
             # The workers load their modules while the datastores start.
             stack.push_async_callback(stop_all, workers, DRAIN_TIMEOUT)

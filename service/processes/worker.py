@@ -34,7 +34,7 @@ from service.http.request_deadlines import RequestDeadlines
 from service.http.strict_protocol import StrictHttpProtocol
 from service.processes.control import DONE, FAILED, PREPARE
 from service.processes.redis_check import redis_problem
-from service.processes.supervisor import BACKLOG
+from service.processes.supervisor import BACKLOG, log_line
 from service.telemetry import logs, multiprocess
 
 log = structlog.get_logger()
@@ -92,9 +92,9 @@ async def _fail(error: Exception, settings: Settings, control: socket.socket, st
     """Answer the parent that a datastore's URL cannot be used. One worker of all prints why. Returns the exit code."""
     if await _next_request(control, stop) == PREPARE:
         if isinstance(error, PyMongoError):
-            tell(f"MONGODB_URI: the database cannot be used: {reason(error, settings.mongodb_uri or '')}")
+            log_line(f"MONGODB_URI: the database cannot be used: {reason(error, settings.mongodb_uri or '')}")
         else:
-            tell(f"REDIS_URL: Redis cannot be used: {error}")
+            log_line(f"REDIS_URL: Redis cannot be used: {error}")
         control.send(FAILED)
     return 1
 
@@ -125,18 +125,13 @@ async def _prepare(settings: Settings) -> bool:
     try:
         await release(settings.mongodb_uri)
         if problem := await checking:
-            tell(f"REDIS_URL: Redis cannot be used: {problem}")
+            log_line(f"REDIS_URL: Redis cannot be used: {problem}")
     except CannotRelease as error:
-        tell(f"MONGODB_URI: {error}")
+        log_line(f"MONGODB_URI: {error}")
         return False
     finally:
         await cancel_and_wait(checking)
     return True
-
-
-def tell(message: str) -> None:
-    """Print a line for the operator, as the supervisor does."""
-    print(f"loa: {message}", file=sys.stderr, flush=True)
 
 
 @asynccontextmanager

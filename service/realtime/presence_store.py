@@ -29,8 +29,9 @@ be taken for dead."""
 COMPARE_INTERVAL = 60.0
 """Seconds between two comparisons of this process's users in Redis with the registry."""
 MAX_BATCH = 500
-CLOSE_WAIT = 2.0
-"""Seconds that closing waits for Redis, which may be unavailable; twice."""
+"""Users in one request to Redis."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds that `close` waits for each of its two steps: Redis may be unavailable."""
 
 
 class LastSeen(Protocol):
@@ -106,11 +107,11 @@ class PresenceStore:
         """Remove this process and its users from Redis, if Redis answers in time."""
         # Otherwise users whom Redis has removed already, but nobody has been notified of, would never be published.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._synced.wait(), CLOSE_WAIT)
+            await asyncio.wait_for(self._synced.wait(), CLOSE_TIMEOUT)
         for task in self.tasks:
             await cancel_and_wait(task)
         try:
-            async with asyncio.timeout(CLOSE_WAIT):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._reap(self._bus.process_id)
         except REDIS_ERRORS as error:
             log.warning("presence_not_closed", error=type(error).__name__)
@@ -147,9 +148,9 @@ class PresenceStore:
             self._on_change(user_id)
 
     async def _compare(self) -> None:
-        """Mark the users as changed of whom Redis and the registry disagree whether they are on this process.
+        """Mark as changed each user who is connected to this process according to Redis or the registry, but not both.
 
-        A user who is changing meanwhile is marked in vain, which is harmless.
+        A user whose change is still on its way to Redis may be marked, too, which is harmless.
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._compare_now.wait(), COMPARE_INTERVAL)
@@ -185,7 +186,7 @@ class PresenceStore:
     async def _apply(self, joining: set[str], leaving: set[str]) -> None:
         """Add and remove users of this process in Redis; publish those for whom it is the first or was the last one."""
         process_id = self._bus.process_id
-        # A transaction, or of two processes that add a user at once, each would take the other for the first.
+        # In a transaction: if two processes add a user at once, exactly one of them has to see that it is the first.
         pipeline = self._redis.pipeline(transaction=True)
         for user_id in joining:
             pipeline.sadd(self._processes_of(user_id), process_id)
@@ -196,7 +197,8 @@ class PresenceStore:
         if joining:
             pipeline.sadd(self._users_of(process_id), *joining)
         replies = await pipeline.execute()
-        # For each user, whether the set changed, and the number of processes now in it.
+        # For each user, whether the set changed, and the number of processes now in it. Not strict: the last reply may
+        # be that of the set of all users.
         changes = dict(zip([*joining, *leaving], zip(replies[::2], replies[1::2], strict=False), strict=False))
         # If the set has not changed although the user is not confirmed, a former attempt succeeded and its reply was
         # lost. The user is then published, whichever other processes have been added since.
@@ -233,7 +235,7 @@ class PresenceStore:
         try:
             await self._last_seen.record(user_ids, moment)
         except Unavailable:
-            # That they are offline matters more than since when.
+            # The users are published as offline all the same, which matters more than the time.
             count_failure("record_last_seen")
             log.warning("last_seen_not_recorded", users=len(user_ids))
 
@@ -249,17 +251,18 @@ class PresenceStore:
         if added:
             # The first heartbeat; or Redis has lost its data, or another process has reaped this one.
             self._mark_all_changed()
-        if self._may_reap(self._clock()):
+        self._postpone_reaping_after_outage(self._clock())
+        if self._last_heartbeat >= self._reap_from:
             others = [member.decode() for member in members if member.decode() != process_id]
             await self._reap_dead(others)
         await asyncio.sleep(HEARTBEAT_INTERVAL)
 
-    def _may_reap(self, moment: float) -> bool:
-        """Return False for a while after Redis was unavailable: the others could not send heartbeats either."""
+    def _postpone_reaping_after_outage(self, moment: float) -> None:
+        """Note a heartbeat at `moment`. If it is late, Redis was unavailable: then the other processes could not send
+        heartbeats either, and get ALIVE_SECONDS to do so."""
         if moment - self._last_heartbeat > 1.5 * HEARTBEAT_INTERVAL:
             self._reap_from = moment + ALIVE_SECONDS
         self._last_heartbeat = moment
-        return moment >= self._reap_from
 
     async def _reap_dead(self, others: Sequence[str]) -> None:
         if others:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from service.accounts import service as service_module
 from service.accounts.models import Login, PasswordChange, Register, SignedIn
 from service.accounts.passwords import Passwords
-from service.accounts.session_tokens import GRACE
+from service.accounts.session_tokens import REUSE_WINDOW
 from service.accounts.tokens import ACCESS, REFRESH, Tokens
 from service.common.errors import (
     BadCredentials,
@@ -156,7 +156,7 @@ async def test_a_refresh_returns_a_new_pair_for_the_same_session(process: Accoun
 async def test_a_refresh_whose_answer_was_lost_can_be_repeated(process: AccountsProcess, signed_in: SignedIn) -> None:
     """For 60 seconds; every pair that was returned works."""
     second = await process.accounts.refresh(signed_in.refresh_token)
-    with process.clock.shifted(GRACE - timedelta(seconds=1)):
+    with process.clock.shifted(REUSE_WINDOW - timedelta(seconds=1)):
         again = await process.accounts.refresh(signed_in.refresh_token)
         for one in (signed_in, second, again):
             await identify(process, one)
@@ -174,7 +174,10 @@ async def test_reusing_a_refresh_token_revokes_the_session(
     if not late:
         second = await process.accounts.refresh(second.refresh_token)
     connection = process.connect(await identify(process, second))
-    with process.clock.shifted(GRACE + timedelta(seconds=1) if late else timedelta(0)), pytest.raises(TokenRevoked):
+    with (
+        process.clock.shifted(REUSE_WINDOW + timedelta(seconds=1) if late else timedelta(0)),
+        pytest.raises(TokenRevoked),
+    ):
         await process.accounts.refresh(signed_in.refresh_token)
     assert (1008, "token_revoked") == connection.closed
     for one in (signed_in, second):

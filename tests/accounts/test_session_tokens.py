@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from service.accounts.session_tokens import (
     EPOCH,
-    GRACE,
     MAX_TOKENS,
+    REUSE_WINDOW,
     AccessToken,
     RefreshTokenReused,
     SessionTokens,
@@ -32,16 +32,16 @@ def refresh(tokens: SessionTokens, used: str, fresh: str, at: datetime = START) 
 
 def test_a_token_can_be_used_again_for_60_seconds() -> None:
     tokens = refresh(FIRST, "0", "1")
-    tokens = refresh(tokens, "0", "2", START + GRACE)
+    tokens = refresh(tokens, "0", "2", START + REUSE_WINDOW)
     assert ("1", "2") == tokens.unused
     with pytest.raises(RefreshTokenReused):
-        refresh(tokens, "0", "3", START + GRACE + SECOND)
+        refresh(tokens, "0", "3", START + REUSE_WINDOW + SECOND)
 
 
 def test_a_repetition_does_not_extend_the_grace() -> None:
-    tokens = refresh(refresh(FIRST, "0", "1"), "0", "2", START + GRACE)
+    tokens = refresh(refresh(FIRST, "0", "1"), "0", "2", START + REUSE_WINDOW)
     with pytest.raises(RefreshTokenReused):
-        refresh(tokens, "0", "3", START + GRACE + SECOND)
+        refresh(tokens, "0", "3", START + REUSE_WINDOW + SECOND)
 
 
 def test_a_token_cannot_be_used_again_after_its_successor() -> None:
@@ -55,9 +55,9 @@ def test_unused_tokens_of_one_generation_are_valid_until_one_of_them_is_used() -
     tokens = refresh(refresh(FIRST, "0", "1"), "0", "2")
     later = START + timedelta(days=10)
     tokens = refresh(tokens, "1", "3", later)
-    assert ("3", "4") == refresh(tokens, "2", "4", later + GRACE).unused
+    assert ("3", "4") == refresh(tokens, "2", "4", later + REUSE_WINDOW).unused
     with pytest.raises(RefreshTokenReused):
-        refresh(tokens, "2", "4", later + GRACE + SECOND)
+        refresh(tokens, "2", "4", later + REUSE_WINDOW + SECOND)
 
 
 def test_a_client_that_refreshes_without_end_is_stopped() -> None:
@@ -127,7 +127,7 @@ def test_a_theft_is_discovered_when_both_have_refreshed(turns: list[str]) -> Non
     tokens, at, held = FIRST, START, {"owner": "0", "thief": "0"}
     for number, who in enumerate(turns):
         other_has_refreshed = held[who] == "0" and set(held.values()) != {"0"}
-        at += GRACE + SECOND
+        at += REUSE_WINDOW + SECOND
         if other_has_refreshed:
             with pytest.raises(RefreshTokenReused):
                 refresh(tokens, held[who], "x", at)

@@ -146,11 +146,11 @@ async def test_writes_without_a_reply_are_recovered_beyond_those_held_in_memory(
     assert {event["conversation_id"] for event in events} == set(conversations)
 
 
-async def test_write_that_the_database_carries_out_late_is_found_by_a_second_look(
+async def test_write_that_the_database_carries_out_late_is_found_by_a_recheck(
     process: ChatProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver gave up on it, and the conversation was reconciled before it was stored."""
-    monkeypatch.setattr("service.chat.counter_reconciler.SECOND_LOOK_AFTER", 0.2)
+    monkeypatch.setattr("service.chat.counter_reconciler.RECHECK_DELAY", 0.2)
     conversation = await process.conversation(ADA, BOB)
     listener = process.listen(BOB)
     await process.conversations.heads_for_hello(BOB)

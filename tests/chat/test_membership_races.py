@@ -47,7 +47,7 @@ WRITES: dict[str, Callable[[ChatProcess, str, str], Awaitable[object]]] = {
 WHEN = {
     "before the write": lambda process: after(process.messages._append._heads, "load", process.step),
     "after the write": lambda process: before(process.messages._append, "_read_participants", process.step),
-    "after the second look": lambda process: after(process.messages._append, "_read_participants", process.step),
+    "after the second read": lambda process: after(process.messages._append, "_read_participants", process.step),
 }
 
 
