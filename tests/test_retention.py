@@ -104,7 +104,7 @@ class TestNotifications:
         await notify(process, user, 6)
         page = await process.notifications.page(user, limit=10, before=None, unread=False)
         for index in (1, 4):  # numbers 5 and 2
-            await process.notifications.mark(user, page.items[index].data.notification_id)
+            await process.notifications.mark_read(user, page.items[index].data.notification_id)
         assert 4 == await process.notifications.unread_count(user)
         await age(mongo, user, 3)
         stream = EventStream(process.registry, identity(user), CHANNEL)

@@ -13,7 +13,7 @@ class FairQueue:
 
     def __init__(self, slots: int, max_requests: int, max_per_caller: int | None = None) -> None:
         """`max_requests`: of all callers, running or waiting; `max_per_caller`: waiting ones of one (None: any)."""
-        self._free = slots
+        self._free_slots = slots
         self._max_requests = max_requests
         self._max_per_caller = max_per_caller
         self._requests = 0
@@ -38,22 +38,22 @@ class FairQueue:
             try:
                 yield
             finally:
-                self._pass_on()
+                self._release_slot()
         finally:
             self._requests -= 1
 
     async def _take_slot(self, caller: Hashable) -> None:
-        if self._free:
-            self._free -= 1
+        if self._free_slots:
+            self._free_slots -= 1
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(caller, deque()).append(place)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(caller, deque()).append(waiter)
         try:
-            await place
+            await waiter
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.exception() is None:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 # The slot came at the same moment.
-                self._pass_on()
+                self._release_slot()
             raise
 
     def _refuse_longest(self, own: int) -> None:
@@ -65,19 +65,19 @@ class FairQueue:
         longest = max(self._queues.values(), key=len, default=deque())
         if len(longest) <= own + 1:
             raise error
-        place = longest.pop()
-        if not place.done():
-            place.set_exception(error)
+        waiter = longest.pop()
+        if not waiter.done():
+            waiter.set_exception(error)
 
-    def _pass_on(self) -> None:
+    def _release_slot(self) -> None:
         """Give a slot to the caller whose turn is next, whose queue then goes to the end."""
         while self._queues:
             caller = next(iter(self._queues))
             queue = self._queues.pop(caller)
-            place = queue.popleft()
+            waiter = queue.popleft()
             if queue:
                 self._queues[caller] = queue
-            if not place.done():
-                place.set_result(None)
+            if not waiter.done():
+                waiter.set_result(None)
                 return
-        self._free += 1
+        self._free_slots += 1

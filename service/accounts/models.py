@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from service.common.content import check_name, check_no_nul
+from service.common.identity import MAX_TOKEN
 from service.common.models import Input, Query
 from service.common.profiles import Profile
 from service.common.public_url import check_public_url
@@ -14,8 +15,6 @@ MAX_PASSWORD = 128
 """Characters. Hashing reads the whole password, so its length must be bounded."""
 MAX_NAME = 64
 MAX_URL = 2048
-MAX_TOKEN = 4096
-"""Bytes. Loa's tokens have about 300; a longer one is rejected without decoding it."""
 
 DELETED_PREFIX = "deleted_"
 """Begins the username of a deleted user. Nobody can register such a name."""

@@ -35,7 +35,7 @@ CLOCK_WARNING = timedelta(seconds=CLOCK_SKEW)
 class Revocation:
     """Revokes sessions and checks access tokens. MongoDB is authoritative and is written first.
 
-    The bus and the denylist spread a revocation faster, and either may fail. Every process therefore polls MongoDB
+    The bus and the denylist propagate a revocation faster, and either may fail. Every process therefore polls MongoDB
     every `POLL_INTERVAL` seconds for revoked sessions: it closes their connections, in case a bus message was lost, and
     adds them to the denylist, in case a Redis write was lost. So it does with the access tokens that password changes
     have ended, but their connections stay open. A process that has just started, or has seen Redis fail, checks every
@@ -90,7 +90,7 @@ class Revocation:
             raise TokenRevoked
 
     async def announce(self, session_ids: Collection[str], *token_ids: str) -> None:
-        """Spread the revocation of sessions that are revoked in MongoDB, and of these tokens of theirs.
+        """Propagate the revocation of sessions that are revoked in MongoDB, and of these tokens of theirs.
 
         The bus message follows the denylist entry. A connection checks the denylist *after* it has registered, so one
         that registers too late for the message finds the entry.
@@ -104,7 +104,7 @@ class Revocation:
         self._bus.publish(BUS_KIND, {"session_ids": list(session_ids)})
 
     async def announce_tokens(self, token_ids: Collection[str]) -> None:
-        """Spread the end of access tokens that are ended in MongoDB. Connections opened with them stay open."""
+        """Propagate the end of access tokens that are ended in MongoDB. Connections opened with them stay open."""
         if token_ids:
             await self._denylist.add(dict.fromkeys(token_ids, self._entry_ttl.total_seconds()))
 

@@ -25,11 +25,14 @@ def user_terms(username: str, display_name: str) -> list[str]:
 def query_terms(query: str) -> list[str]:
     """Return the terms that a user needs to match `query`, the longest first; none if there is no word in it."""
     query = query.strip()
-    mark = USERNAME_ONLY if query.startswith(USERNAME_ONLY) else ""
-    asked = sorted(set(words(query)), key=len, reverse=True)
+    prefix = USERNAME_ONLY if query.startswith(USERNAME_ONLY) else ""
+    longest_first = sorted(set(words(query)), key=len, reverse=True)
     # A prefix of another word of the query adds nothing.
-    needed = [word for place, word in enumerate(asked) if not any(longer.startswith(word) for longer in asked[:place])]
-    return [mark + word for word in needed]
+    needed: list[str] = []
+    for word in longest_first:
+        if not any(longer.startswith(word) for longer in needed):
+            needed.append(word)
+    return [prefix + word for word in needed]
 
 
 def _words(name: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from service.accounts.passwords import Passwords, WeakPassword
 from service.accounts.revocation import Revocation
 from service.accounts.session_tokens import RefreshTokenReused
 from service.accounts.sessions import SessionStore
-from service.accounts.tokens import ACCESS, REFRESH, TokenPair, Tokens
+from service.accounts.tokens import REFRESH, TokenPair, Tokens
 from service.accounts.users import User, UserStore
 from service.common.errors import (
     BadCredentials,
@@ -20,7 +20,7 @@ from service.common.errors import (
     Unavailable,
     ValidationFailed,
 )
-from service.common.identity import Identity
+from service.common.identity import ACCESS, Identity
 from service.common.ids import new_id
 from service.common.profiles import Profile
 

@@ -11,14 +11,13 @@ import jwt
 from jwt.types import Options
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
-from service.accounts.models import MAX_TOKEN
 from service.common.errors import TokenExpired, TokenInvalid
+from service.common.identity import ACCESS, MAX_TOKEN
 from service.common.ids import Id
 
 ALGORITHM = "HS256"
 HEADER = {"alg": ALGORITHM, "typ": "JWT"}
 ISSUER = "loa"
-ACCESS = "access_token"
 REFRESH = "refresh_token"
 
 CLOCK_SKEW = 5

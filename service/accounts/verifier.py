@@ -2,9 +2,9 @@
 
 from service.accounts.revocation import Revocation
 from service.accounts.tickets import Tickets
-from service.accounts.tokens import ACCESS, Tokens
+from service.accounts.tokens import Tokens
 from service.common.errors import TokenMissing
-from service.common.identity import Identity
+from service.common.identity import ACCESS, Identity
 
 
 class CredentialVerifier:

@@ -12,9 +12,9 @@ from service.chat.append import NO_DIGEST, AppendMessage, ChangeMessage, Message
 from service.chat.conversation_store import ConversationStore, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.counter_reconciler import CounterReconciler
-from service.chat.emoji import parse_emoji, with_reaction
 from service.chat.head_cache import HeadCache
 from service.chat.message_store import REV_HISTORY, MessageStore, message_json
+from service.chat.reactions import parse_emoji, with_reaction
 from service.chat.write_behind import WriteBehind
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.common.encoding import dumps

@@ -7,7 +7,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import IndexModel
 
-from service.chat.emoji import shown_users
+from service.chat.reactions import shown_users
 from service.common.times import iso
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, committed_reads, unavailable

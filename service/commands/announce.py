@@ -6,7 +6,7 @@ from config.settings import Settings
 from service.chat.events import announcement
 from service.common.text import has_visible
 from service.datastores.data_directory import DataDirectory
-from service.datastores.reason import reason
+from service.datastores.failure_reason import failure_reason
 from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.redis_bus import RedisBus
@@ -38,7 +38,7 @@ async def announce(settings: Settings, text: str) -> int:
         finally:
             await redis.aclose()
     except (*REDIS_ERRORS, InvalidRedisURL) as error:
-        raise CannotAnnounce(f"{variable}: Redis cannot be used: {reason(error, url)}") from error
+        raise CannotAnnounce(f"{variable}: Redis cannot be used: {failure_reason(error, url)}") from error
     if not listeners:
         raise CannotAnnounce("no Loa is listening to this Redis")
     return listeners

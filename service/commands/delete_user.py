@@ -19,8 +19,8 @@ from service.chat.message_service import MessageService
 from service.common.errors import Unavailable
 from service.common.times import now
 from service.datastores.data_directory import DataDirectory
+from service.datastores.failure_reason import failure_reason
 from service.datastores.mongo import Mongo
-from service.datastores.reason import reason
 from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect, ping
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
@@ -71,7 +71,7 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
     try:
         mongo, redis = Mongo(uri), connect(url, tag)
     except ConfigurationError as error:
-        raise CannotDelete(f"MONGODB_URI: the database cannot be used: {reason(error, uri)}") from error
+        raise CannotDelete(f"MONGODB_URI: the database cannot be used: {failure_reason(error, uri)}") from error
     except InvalidRedisURL as error:
         raise CannotDelete(f"REDIS_URL: Redis cannot be used: {error}") from error
     bus = RedisBus(redis, tag)
@@ -86,11 +86,11 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
             await deletion.close()
             await bus.close()
     except REDIS_ERRORS as error:
-        raise CannotDelete(f"Redis cannot be used: {reason(error, url)}; run it again") from error
+        raise CannotDelete(f"Redis cannot be used: {failure_reason(error, url)}; run it again") from error
     except PyMongoError as error:
-        raise CannotDelete(f"the database cannot be used: {reason(error, uri)}; run it again") from error
+        raise CannotDelete(f"the database cannot be used: {failure_reason(error, uri)}; run it again") from error
     except Unavailable as error:
-        why = reason(error.__cause__, uri) if error.__cause__ else str(error)
+        why = failure_reason(error.__cause__, uri) if error.__cause__ else str(error)
         raise CannotDelete(f"the database cannot be used: {why}; run it again") from error
     finally:
         await redis.aclose()

@@ -3,9 +3,9 @@
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from service.common.errors import Unavailable
+from service.datastores.failure_reason import failure_reason
 from service.datastores.index_requests import IndexRequests
 from service.datastores.mongo import Mongo
-from service.datastores.reason import reason
 from service.stores import Stores
 
 
@@ -29,6 +29,6 @@ async def release(mongodb_uri: str) -> None:
     except (PyMongoError, ValueError, Unavailable) as error:
         cause = error.__cause__ if isinstance(error, Unavailable) and error.__cause__ else error
         problem = "reached" if isinstance(cause, ConnectionFailure) else "used"
-        raise CannotRelease(f"the database cannot be {problem}: {reason(cause, mongodb_uri)}") from error
+        raise CannotRelease(f"the database cannot be {problem}: {failure_reason(cause, mongodb_uri)}") from error
     if ignored:
         raise CannotRelease(f"the database cannot be used: it ignores {ignored}")

@@ -2,6 +2,11 @@
 
 from typing import NamedTuple, Protocol
 
+ACCESS = "access_token"
+"""The scope of the tokens that authenticate requests and connections."""
+MAX_TOKEN = 4096
+"""Bytes. Loa's tokens have about 300; a longer one is rejected without decoding it."""
+
 
 class Identity(NamedTuple):
     """The owner of a verified access token or ticket. `expires_at` is a Unix time in seconds."""

@@ -11,10 +11,9 @@ import structlog
 from pydantic import TypeAdapter
 
 from service.common.errors import LoaError, RateLimited, TokenInvalid, TokenRevoked, ValidationFailed
-from service.common.identity import Verifier
+from service.common.identity import ACCESS, Verifier
 from service.edge.frames import Authenticate, ClientFrame, Ping, parse
 from service.http import limits as rules
-from service.http.authentication import ACCESS
 from service.http.errors import detail_of, spec_for
 from service.http.limits import RateLimits
 from service.realtime.event import Event

@@ -7,11 +7,11 @@ from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
 from service.common.encoding import loads
 from service.common.errors import MalformedJson
+from service.common.identity import MAX_TOKEN
 from service.common.models import Input
 from service.http.errors import FieldProblem, of_pydantic
 
 MAX_REF = 64
-MAX_TOKEN = 4096
 
 F = TypeVar("F", bound="ClientFrame")
 

@@ -6,14 +6,13 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from sanic import HTTPResponse, Request
 
-from service.common.identity import Identity, Verifier
+from service.common.identity import ACCESS, Identity, Verifier
 from service.http.limits import READING, RateLimits
 
 P = ParamSpec("P")
 Handler = Callable[Concatenate[Request, P], Awaitable[HTTPResponse]]
 CallerHandler = Callable[Concatenate[Request, Identity, P], Awaitable[HTTPResponse]]
 
-ACCESS = "access_token"
 READ_METHODS = ("GET", "HEAD")
 
 

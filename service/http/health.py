@@ -44,7 +44,7 @@ def blueprint(mongo: Ping, redis: Ping, bus: Callable[[], bool], draining: Calla
         nonlocal checking
         if checking is None or checking.done():
             checking = asyncio.create_task(_unreachable(mongo, redis, bus))
-        # Anybody may ask: those who ask at the same time share one check.
+        # Anybody may request this: requests at the same time share one check.
         unreachable = await asyncio.shield(checking)
         if unreachable:
             raise Unavailable(f"Unavailable: {', '.join(unreachable)}.")
@@ -54,11 +54,11 @@ def blueprint(mongo: Ping, redis: Ping, bus: Callable[[], bool], draining: Calla
 
 
 async def _unreachable(mongo: Ping, redis: Ping, bus: Callable[[], bool]) -> list[str]:
-    """Return the names of what does not work."""
+    """Return the names of the datastores that do not work."""
     reachable = await asyncio.gather(_is_reachable(mongo), _is_reachable(redis))
     unreachable = [name for name, ok in zip(("MongoDB", "Redis"), reachable, strict=True) if not ok]
     if not bus() and "Redis" not in unreachable:
-        # Redis answers commands, but a connection is deaf: its user may lack the permission for the channel.
+        # Redis answers commands but delivers no messages: its user may lack the permission for the channel.
         unreachable.append("Redis pub/sub")
     return unreachable
 

@@ -19,7 +19,7 @@ from service.common.errors import LoaError, OriginNotAllowed
 from service.http.asset import Asset, LazyAssets
 from service.http.docs import render
 from service.http.errors import ERRORS, Problem
-from service.http.origin import SAFE_METHODS
+from service.http.safe_methods import SAFE_METHODS
 from service.http.schemas import Components, properties
 
 TITLE = "Loa"

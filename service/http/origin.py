@@ -12,10 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 from sanic import Request, Sanic
 
 from service.common.errors import OriginNotAllowed
+from service.http.safe_methods import SAFE_METHODS
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""RFC 9110, 9.2.1: they change nothing."""
 FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 """Values of Sec-Fetch-Site, with which a browser says that a page of another origin sends the request. `same-site` is
 another host of the same domain."""

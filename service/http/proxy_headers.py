@@ -36,7 +36,7 @@ class ProxiedRequest(Request):
 def parse_forwarded(headers: Header, proxies: int) -> Options:
     """Return what the outermost of `proxies` trusted proxies was asked: `for` (an address), `proto`, `host`, `port`.
 
-    Empty without proxies, or if fewer than `proxies` have signed in `X-Forwarded-For`: then the request came past them.
+    Empty without proxies, or if `X-Forwarded-For` has fewer than `proxies` entries: the request then bypassed a proxy.
     """
     addresses = _entries(headers, "x-forwarded-for")
     if not proxies or len(addresses) < proxies:

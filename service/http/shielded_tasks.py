@@ -15,11 +15,9 @@ from sanic import Request, Sanic
 
 from service.common.errors import LoaError
 from service.common.tasks import count_failure
+from service.http.safe_methods import SAFE_METHODS
 
 log = structlog.get_logger()
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""RFC 9110, 9.2.1. Cancelling them loses nothing but a response that nobody reads."""
 
 
 class ShieldedTasks:
@@ -65,6 +63,7 @@ def shielded(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
     @wraps(handler)
     async def run(request: Request, *args: Any, **kwargs: Any) -> Any:
         if request.method in SAFE_METHODS:
+            # If it is cancelled, only a response is lost that nobody would read.
             return await handler(request, *args, **kwargs)
         tasks: ShieldedTasks = request.app.ctx.shielded_tasks
         return await tasks.run(handler(request, *args, **kwargs))

@@ -13,7 +13,8 @@ from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 
 MAX_ABOVE = 10_000
-"""Limit of individually marked notifications above the oldest unread one: 160 KB of document. See `InboxStore.mark`."""
+"""Limit of individually marked notifications above the oldest unread one: 160 KB of document. See
+`InboxStore.mark_read`."""
 
 
 class Inbox(NamedTuple):
@@ -85,7 +86,7 @@ class InboxStore:
             [UpdateOne({"_id": user}, {"$max": {"last_seq": seq}}, upsert=True) for user, seq in last_seqs.items()],
         )
 
-    async def mark(self, user_id: str, seq: int) -> Inbox:
+    async def mark_read(self, user_id: str, seq: int) -> Inbox:
         """Mark the notification `seq`, which must exist, as read. Raises Unavailable.
 
         Beyond MAX_ABOVE individual marks, the unread notifications below the lowest mark count as read too: after ten
@@ -97,7 +98,7 @@ class InboxStore:
             await self._upsert({"_id": ObjectId(user_id), "read_up_to": {"$not": {"$gte": seq}}}, change)
         return await self._compact(user_id)
 
-    async def mark_up_to(self, user_id: str, seq: int) -> Inbox:
+    async def mark_read_up_to(self, user_id: str, seq: int) -> Inbox:
         """Mark all notifications up to `seq`, which must exist, as read. Raises Unavailable."""
         change = {"$max": {"read_up_to": seq, "last_seq": seq}, "$pull": {"read_above": {"$lte": seq}}}
         await self._upsert({"_id": ObjectId(user_id)}, change)
@@ -112,7 +113,7 @@ class InboxStore:
         """Return the inbox, after raising `read_up_to` over the individual marks that follow it."""
         inbox = await self.inbox(user_id)
         end = _compacted_read_up_to(inbox)
-        return inbox if end == inbox.read_up_to else await self.mark_up_to(user_id, end)
+        return inbox if end == inbox.read_up_to else await self.mark_read_up_to(user_id, end)
 
     async def _upsert(self, where: Document, change: Document) -> None:
         # Not find_one_and_update: the embedded server reads the whole collection for it.

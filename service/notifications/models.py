@@ -11,7 +11,7 @@ from service.common.times import Time
 
 CHANNEL = "notifications"
 
-Kind = Literal["NEW_COMMENT", "NEW_REPLY"]
+NotificationType = Literal["NEW_COMMENT", "NEW_REPLY"]
 
 MAX_SEQ = 2**53 - 1
 """The largest integer that JSON parsers with double-precision numbers represent exactly."""
@@ -23,7 +23,7 @@ class NotificationRequest(NamedTuple):
     `content` is the comment's, from which the preview is taken. `sender` is the current profile of its author.
     """
 
-    type: Kind
+    type: NotificationType
     user_id: str
     sender: Profile
     post_id: str
@@ -50,7 +50,7 @@ class NotificationData(BaseModel):
 class Notification(BaseModel):
     """`seq` numbers the notifications of a user 1, 2, 3 … without gaps."""
 
-    type: Kind
+    type: NotificationType
     seq: int
     data: NotificationData
 

@@ -56,7 +56,7 @@ def blueprint(
     )
     async def read_up_to(request: Request, caller: Identity, *, body: ReadUpTo) -> HTTPResponse:
         """A number above the last one marks all. The new count is sent to the caller's connections."""
-        return json_response(UnreadCount(unread_count=await service.mark_up_to(caller.user_id, body.up_to_seq)))
+        return json_response(UnreadCount(unread_count=await service.mark_read_up_to(caller.user_id, body.up_to_seq)))
 
     @bp.put("/notifications/<notification_id:str>/read")
     @endpoint(
@@ -69,6 +69,8 @@ def blueprint(
     )
     async def read(request: Request, caller: Identity, notification_id: str) -> HTTPResponse:
         """Idempotent. The new count is sent to the caller's connections."""
-        return json_response(UnreadCount(unread_count=await service.mark(caller.user_id, path_id(notification_id))))
+        return json_response(
+            UnreadCount(unread_count=await service.mark_read(caller.user_id, path_id(notification_id)))
+        )
 
     return bp

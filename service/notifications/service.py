@@ -108,19 +108,21 @@ class NotificationService:
         """Return the number of unread notifications."""
         return (await self.inbox(user_id)).unread
 
-    async def mark(self, user_id: str, notification_id: str) -> int:
+    async def mark_read(self, user_id: str, notification_id: str) -> int:
         """Mark a notification as read. Returns the new unread count. Raises NotFound if the user has no such one."""
         document = await self._store.one(user_id, notification_id)
         if document is None:
             raise NotFound
-        return await self._publish_marked(user_id, await self._inboxes.mark(user_id, document["seq"]))
+        return await self._publish_marked(user_id, await self._inboxes.mark_read(user_id, document["seq"]))
 
-    async def mark_up_to(self, user_id: str, seq: int) -> int:
+    async def mark_read_up_to(self, user_id: str, seq: int) -> int:
         """Mark all notifications up to `seq`, but at most the last one, as read. Returns the new unread count."""
         inbox = await self.inbox(user_id)
         if not inbox.last_seq:
             return 0
-        return await self._publish_marked(user_id, await self._inboxes.mark_up_to(user_id, min(seq, inbox.last_seq)))
+        return await self._publish_marked(
+            user_id, await self._inboxes.mark_read_up_to(user_id, min(seq, inbox.last_seq))
+        )
 
     async def expire(self, before: datetime) -> int:
         """Delete a batch of notifications made before `before`, after marking them as read. Returns their number."""
@@ -133,7 +135,7 @@ class NotificationService:
         for user_id, seq in last_seqs.items():
             # Before the deletion: the inbox keeps their numbers from being reused, and from being counted as unread.
             if inboxes[user_id].read_up_to < seq:
-                await self._publish_marked(user_id, await self._inboxes.mark_up_to(user_id, seq))
+                await self._publish_marked(user_id, await self._inboxes.mark_read_up_to(user_id, seq))
         if old:
             await self._store.delete([document["_id"] for document in old])
         return len(old)

@@ -16,7 +16,7 @@ from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, count_failure, run_forever
 from service.datastores.batcher import Batcher
 from service.datastores.mongo import Document
-from service.notifications.models import Kind, NotificationRequest
+from service.notifications.models import NotificationRequest, NotificationType
 from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContext, CommentContextLoader
 from service.posts.comment_store import CommentStore
@@ -208,26 +208,28 @@ def requests_of(comment: Document, context: CommentContext) -> list[Notification
     """Return the notifications to store for `comment`."""
     return [
         NotificationRequest(
-            type=kind,
+            type=type,
             user_id=str(user_id),
             sender=context.author,
             post_id=str(comment["post_id"]),
             comment_id=str(comment["_id"]),
             content=comment["content"],
         )
-        for user_id, kind in recipients(comment["author_id"], context.post_author, context.parent_author).items()
+        for user_id, type in recipients(comment["author_id"], context.post_author, context.parent_author).items()
     ]
 
 
-def recipients(author: ObjectId, post_author: ObjectId | None, parent_author: ObjectId | None) -> dict[ObjectId, Kind]:
-    """Return who is notified of a comment by `author`, and of what kind.
+def recipients(
+    author: ObjectId, post_author: ObjectId | None, parent_author: ObjectId | None
+) -> dict[ObjectId, NotificationType]:
+    """Return who is notified of a comment by `author`, and with which type of notification.
 
-    A user who would get both kinds gets NEW_REPLY. The author gets none.
+    A user who would get both types gets NEW_REPLY. The author gets none.
     """
-    kinds: dict[ObjectId, Kind] = {}
+    types: dict[ObjectId, NotificationType] = {}
     if post_author:
-        kinds[post_author] = "NEW_COMMENT"
+        types[post_author] = "NEW_COMMENT"
     if parent_author:
-        kinds[parent_author] = "NEW_REPLY"
-    kinds.pop(author, None)
-    return kinds
+        types[parent_author] = "NEW_REPLY"
+    types.pop(author, None)
+    return types

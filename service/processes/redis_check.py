@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from config.settings import Settings
-from service.datastores.reason import reason
+from service.datastores.failure_reason import failure_reason
 from service.datastores.redis import REDIS_ERRORS, connect, database_number, is_cluster
 from service.realtime.redis_bus import channel_name
 
@@ -32,7 +32,7 @@ async def redis_problem(settings: Settings) -> str | None:
             await _publish(redis, channel_name(tag, database_number(redis)) + ":check")
             return await _eviction(redis)
     except REDIS_ERRORS as error:
-        return reason(error, url)
+        return failure_reason(error, url)
     finally:
         for client in clients:
             await client.aclose()

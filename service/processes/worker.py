@@ -28,7 +28,7 @@ from config.settings import Settings
 from service.app import create_app
 from service.commands.release import CannotRelease, release
 from service.common.tasks import cancel_and_wait
-from service.datastores.reason import reason
+from service.datastores.failure_reason import failure_reason
 from service.datastores.redis import InvalidRedisURL, verifies_certificate
 from service.http.request_deadlines import RequestDeadlines
 from service.http.strict_protocol import StrictHttpProtocol
@@ -92,7 +92,7 @@ async def _fail(error: Exception, settings: Settings, control: socket.socket, st
     """Answer the parent that a datastore's URL cannot be used. One worker of all prints why. Returns the exit code."""
     if await _next_request(control, stop) == PREPARE:
         if isinstance(error, PyMongoError):
-            log_line(f"MONGODB_URI: the database cannot be used: {reason(error, settings.mongodb_uri or '')}")
+            log_line(f"MONGODB_URI: the database cannot be used: {failure_reason(error, settings.mongodb_uri or '')}")
         else:
             log_line(f"REDIS_URL: Redis cannot be used: {error}")
         control.send(FAILED)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 USER_BYTES = 1 << 20
-"""A user's sockets may read ahead as long as less than this waits for them together."""
+"""If this much waits for the handlers of one user's sockets, these sockets read no further frames."""
 PROCESS_BYTES = 32 << 20
-"""The same for all sockets of the process."""
+"""If this much waits for all sockets of the process, none reads further frames."""
 MAX_PROCESS_BYTES = 2 * PROCESS_BYTES
 """Beyond this, the user with the most waiting bytes is disconnected."""
 
@@ -13,8 +13,8 @@ MAX_PROCESS_BYTES = 2 * PROCESS_BYTES
 class InboundBudget:
     """Decides whether a socket may read ahead of its handler.
 
-    A socket whose handler keeps up is never stopped, and every socket may have one frame waiting, so that a budget that
-    one user has used up delays no other user's frames. MAX_PROCESS_BYTES bounds what so many sockets add up to.
+    A socket whose handler keeps up never pauses. Every socket may have one frame waiting, so that a user who has used
+    up the budget does not delay the frames of others; MAX_PROCESS_BYTES bounds the sum of these frames.
     """
 
     def __init__(self, on_overload: Callable[[str], object]) -> None:

@@ -54,7 +54,7 @@ last. The kernel hands over up to 256 KB at once. As tiny frames, parsing them w
 and five such clients would block it all the time."""
 
 
-class Protocol(ServerProtocol):
+class FrameProtocol(ServerProtocol):
     """Reports each frame at once, and closes with a stable reason code instead of a sentence.
 
     The first violation in the order of the bytes determines the close code, however TCP has segmented them.
@@ -126,7 +126,7 @@ class WebSocket(Connection):
     ) -> None:
         """`handshake`: the headers of the upgrade request. Raises HandshakeRefused."""
         super().__init__(host, caller, channel, nest_notice_fields=nest_notice_fields)
-        self._protocol = Protocol(self._on_frame)
+        self._protocol = FrameProtocol(self._on_frame)
         self._handshake_response = _accept(self._protocol, handshake).serialize()
         self.on_frame: Callable[[], None] = _ignore_frame
         self.on_text: Callable[[str], None] = _ignore_text

@@ -84,7 +84,7 @@ class Metrics:
         )
         self._overflows = Counter(
             "loa_queue_overflows",
-            "Connections closed because a durable event did not fit into the queue.",
+            "Connections with a full queue: closed, or sent a reset once they caught up.",
             ["feed", "cause"],
             registry=registry,
         )

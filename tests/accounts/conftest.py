@@ -10,8 +10,7 @@ from redis.backoff import NoBackoff
 
 from config.settings import Settings
 from service.accounts.models import Register, SignedIn
-from service.accounts.tokens import ACCESS
-from service.common.identity import Identity
+from service.common.identity import ACCESS, Identity
 from service.datastores.mongo import Mongo
 from tests.accounts.accounts_process import AccountsProcess, build_process
 from tests.proxy import Proxy

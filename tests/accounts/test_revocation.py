@@ -10,9 +10,8 @@ from structlog.testing import capture_logs
 
 from service.accounts.models import Login, SignedIn
 from service.accounts.revocation import CLOCK_TOLERANCE
-from service.accounts.tokens import ACCESS
 from service.common.errors import TokenRevoked, Unavailable
-from service.common.identity import Identity
+from service.common.identity import ACCESS, Identity
 from service.common.ids import new_id
 from service.common.times import now
 from service.datastores.mongo import Mongo

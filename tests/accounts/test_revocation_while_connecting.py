@@ -16,10 +16,9 @@ from websockets.frames import Opcode
 from config.settings import Settings
 from service.accounts.models import Login, SignedIn
 from service.accounts.revocation import BUS_KIND
-from service.accounts.tokens import ACCESS
 from service.accounts.verifier import CredentialVerifier
 from service.common.encoding import dumps
-from service.common.identity import Identity
+from service.common.identity import ACCESS, Identity
 from service.datastores.mongo import Mongo
 from service.datastores.redis import TAG
 from service.edge.connection_opener import ConnectionOpener

@@ -12,7 +12,7 @@ from service.accounts import service as service_module
 from service.accounts.models import Login, PasswordChange, Register, SignedIn
 from service.accounts.passwords import Passwords
 from service.accounts.session_tokens import REUSE_WINDOW
-from service.accounts.tokens import ACCESS, REFRESH, Tokens
+from service.accounts.tokens import REFRESH, Tokens
 from service.common.errors import (
     BadCredentials,
     LoaError,
@@ -23,7 +23,7 @@ from service.common.errors import (
     Unavailable,
     UsernameTaken,
 )
-from service.common.identity import Identity
+from service.common.identity import ACCESS, Identity
 from service.common.ids import new_id
 from service.datastores.mongo import Mongo
 from tests.accounts.accounts_process import ACCESS_TTL, SECRET, AccountsProcess, build_process

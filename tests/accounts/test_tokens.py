@@ -8,9 +8,9 @@ from typing import Any
 import jwt
 import pytest
 
-from service.accounts.models import MAX_TOKEN
-from service.accounts.tokens import ACCESS, REFRESH, Tokens
+from service.accounts.tokens import REFRESH, Tokens
 from service.common.errors import TokenExpired, TokenInvalid
+from service.common.identity import ACCESS, MAX_TOKEN
 from service.common.ids import new_id
 from tests.accounts.accounts_process import SECRET
 

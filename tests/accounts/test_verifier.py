@@ -4,9 +4,9 @@ import pytest
 from redis.asyncio import Redis
 
 from service.accounts.models import SignedIn
-from service.accounts.tokens import ACCESS, REFRESH, Tokens
+from service.accounts.tokens import REFRESH, Tokens
 from service.common.errors import TokenExpired, TokenInvalid, TokenMissing, TokenRevoked, Unavailable
-from service.common.identity import Identity, Verifier
+from service.common.identity import ACCESS, Identity, Verifier
 from service.datastores.mongo import Mongo
 from service.datastores.redis import TAG
 from tests.accounts.accounts_process import SECRET, AccountsProcess, build_process

@@ -12,9 +12,9 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
 from service.chat import message_service as module
-from service.chat.emoji import MAX_EMOJIS
 from service.chat.message_service import MAX_CATCH_UPS, SYNC_BYTES
 from service.chat.message_store import TAIL
+from service.chat.reactions import MAX_EMOJIS
 from service.chat.writer_checkpoints import MARGIN
 from service.common.encoding import dumps
 from service.common.errors import Forbidden, NotFound, Unavailable, ValidationFailed

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from bson import ObjectId
 
 from service.accounts.search_terms import user_terms
-from service.accounts.tokens import ACCESS, Tokens
+from service.accounts.tokens import Tokens
+from service.common.identity import ACCESS
 from service.common.times import now
 from service.datastores.mongo import Mongo
 

@@ -23,10 +23,10 @@ async def apply(store: InboxStore, user: str, steps: Sequence[tuple[str, int]]) 
     read: set[int] = set()
     for kind, seq in steps:
         if kind == "one":
-            await store.mark(user, seq)
+            await store.mark_read(user, seq)
             read.add(seq)
         else:
-            await store.mark_up_to(user, seq)
+            await store.mark_read_up_to(user, seq)
             read |= set(range(1, seq + 1))
     return read
 
@@ -64,9 +64,9 @@ async def test_a_mark_creates_a_missing_inbox(mongo: Mongo) -> None:
     """The stored last number may be missing because a process crashed before it wrote it."""
     store, user = InboxStore(mongo.database), new_id()
     assert Inbox(0, 0, frozenset()) == await store.inbox(user)
-    assert Inbox(3, 0, frozenset({3})) == await store.mark(user, 3)
-    assert Inbox(3, 1, frozenset({3})) == await store.mark_up_to(user, 1)
-    assert Inbox(3, 3, frozenset()) == await store.mark(user, 2)
+    assert Inbox(3, 0, frozenset({3})) == await store.mark_read(user, 3)
+    assert Inbox(3, 1, frozenset({3})) == await store.mark_read_up_to(user, 1)
+    assert Inbox(3, 3, frozenset()) == await store.mark_read(user, 2)
 
 
 async def test_too_many_single_marks_drop_the_oldest_gaps(mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,10 +74,10 @@ async def test_too_many_single_marks_drop_the_oldest_gaps(mongo: Mongo, monkeypa
     monkeypatch.setattr(inboxes, "MAX_ABOVE", 3)
     store, user = InboxStore(mongo.database), new_id()
     for seq in (4, 6, 8):
-        inbox = await store.mark(user, seq)
+        inbox = await store.mark_read(user, seq)
     assert Inbox(8, 0, frozenset({4, 6, 8})) == inbox
-    assert Inbox(10, 4, frozenset({6, 8, 10})) == await store.mark(user, 10)
-    assert Inbox(10, 4, frozenset({6, 8, 10})) == await store.mark(user, 2)
+    assert Inbox(10, 4, frozenset({6, 8, 10})) == await store.mark_read(user, 10)
+    assert Inbox(10, 4, frozenset({6, 8, 10})) == await store.mark_read(user, 2)
 
 
 async def test_seq_and_the_number_of_read_notifications_never_decrease(mongo: Mongo) -> None:
@@ -88,9 +88,9 @@ async def test_seq_and_the_number_of_read_notifications_never_decrease(mongo: Mo
         if kind == "last":
             await store.raise_last_seqs({ObjectId(user): seq})
         elif kind == "one":
-            await store.mark(user, seq)
+            await store.mark_read(user, seq)
         else:
-            await store.mark_up_to(user, seq)
+            await store.mark_read_up_to(user, seq)
         states.append(await store.inbox(user))
     assert sorted(state.last_seq for state in states) == [state.last_seq for state in states]
     read = [state.last_seq - state.unread for state in states]

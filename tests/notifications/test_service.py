@@ -101,10 +101,12 @@ async def test_a_page_of_unread_notifications_skips_read_ones(process: ServicePr
     """Pages stay full."""
     user = await process.add_user()
     await notified(process, user, 9)
-    await process.notifications.mark_up_to(user, 2)
+    await process.notifications.mark_read_up_to(user, 2)
     items = (await process.notifications.page(user, limit=30, before=None, unread=False)).items
     for seq in (8, 5):
-        await process.notifications.mark(user, next(item for item in items if item.seq == seq).data.notification_id)
+        await process.notifications.mark_read(
+            user, next(item for item in items if item.seq == seq).data.notification_id
+        )
     assert ([9, 7, 6], 6) == await listed_seqs(process, user, unread=True, limit=3)
     assert ([4, 3], None) == await listed_seqs(process, user, unread=True, limit=3, before=6)
     read = {
@@ -122,10 +124,10 @@ async def test_marking_publishes_the_unread_count(process: ServiceProcess) -> No
     connection = process.connect(user)
     items = (await process.notifications.page(user, limit=30, before=None, unread=False)).items
     for _ in range(2):
-        assert 4 == await process.notifications.mark(user, items[1].data.notification_id)
+        assert 4 == await process.notifications.mark_read(user, items[1].data.notification_id)
         assert {"unread_count": 4, "seq": 5} == last_unread_count(connection)
     for _ in range(2):
-        assert 2 == await process.notifications.mark_up_to(user, 2)
+        assert 2 == await process.notifications.mark_read_up_to(user, 2)
         assert {"unread_count": 2, "seq": 5} == last_unread_count(connection)
     assert 2 == await process.notifications.unread_count(user)
 
@@ -137,7 +139,7 @@ async def test_an_outdated_unread_count_is_not_sent_after_a_newer_one(
     user = await process.add_user()
     await notified(process, user, 3)
     connection = process.connect(user)
-    mark, marked, published = process.inboxes.mark_up_to, asyncio.Event(), asyncio.Event()
+    mark, marked, published = process.inboxes.mark_read_up_to, asyncio.Event(), asyncio.Event()
 
     async def mark_slowly(user_id: str, seq: int) -> Inbox:
         inbox = await mark(user_id, seq)
@@ -146,10 +148,10 @@ async def test_an_outdated_unread_count_is_not_sent_after_a_newer_one(
             await published.wait()
         return inbox
 
-    monkeypatch.setattr(process.inboxes, "mark_up_to", mark_slowly)
-    slower = asyncio.create_task(process.notifications.mark_up_to(user, 1))
+    monkeypatch.setattr(process.inboxes, "mark_read_up_to", mark_slowly)
+    slower = asyncio.create_task(process.notifications.mark_read_up_to(user, 1))
     await marked.wait()
-    await process.notifications.mark_up_to(user, 2)
+    await process.notifications.mark_read_up_to(user, 2)
     published.set()
     await slower
     assert {"unread_count": 1, "seq": 3} == last_unread_count(connection)
@@ -158,9 +160,9 @@ async def test_an_outdated_unread_count_is_not_sent_after_a_newer_one(
 async def test_marking_up_to_a_number_above_the_last_marks_all(process: ServiceProcess) -> None:
     """Later notifications stay unread."""
     user = await process.add_user()
-    assert 0 == await process.notifications.mark_up_to(user, 99)
+    assert 0 == await process.notifications.mark_read_up_to(user, 99)
     await notified(process, user, 2)
-    assert 0 == await process.notifications.mark_up_to(user, 99)
+    assert 0 == await process.notifications.mark_read_up_to(user, 99)
     await notified(process, user, 1)
     assert 1 == await process.notifications.unread_count(user)
 
@@ -170,9 +172,9 @@ async def test_a_notification_of_another_user_is_not_found(process: ServiceProce
     await notified(process, user, 1)
     [item] = (await process.notifications.page(user, limit=30, before=None, unread=False)).items
     with pytest.raises(NotFound):
-        await process.notifications.mark(other, item.data.notification_id)
+        await process.notifications.mark_read(other, item.data.notification_id)
     with pytest.raises(NotFound):
-        await process.notifications.mark(user, new_id())
+        await process.notifications.mark_read(user, new_id())
     assert 1 == await process.notifications.unread_count(user)
 
 
@@ -188,7 +190,7 @@ async def test_the_unread_count_is_right_without_a_hint(mongo: Mongo, start_proc
 async def test_backfill_returns_the_later_events_with_their_recipient(process: ServiceProcess) -> None:
     user = await process.add_user()
     await notified(process, user, 3)
-    await process.notifications.mark_up_to(user, 2)
+    await process.notifications.mark_read_up_to(user, 2)
     events = await process.notifications.backfill(f"n:{user}", 1)
     assert [(2, [user]), (3, [user])] == [(event.sequence, recipients) for event, recipients in events]
     assert [True, False] == [json.loads(event.body)["data"]["read"] for event, _ in events]

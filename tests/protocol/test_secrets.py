@@ -33,11 +33,11 @@ async def test_tokens_of_the_former_secret_are_accepted_and_refreshed_with_the_p
     async with Clients(server, load_contract(server)) as clients:
         anna = await clients.user()
         assert SECRET == signer(anna.token)
-        refused = [await door(clients, {"token": signed(anna.token, FOREIGN)}) for door in ENDPOINTS]
+        refused = [await endpoint(clients, {"token": signed(anna.token, FOREIGN)}) for endpoint in ENDPOINTS]
         assert ["token_invalid"] * len(ENDPOINTS) == refused
         anna.token, anna.refresh_token = signed(anna.token, FORMER), signed(anna.refresh_token, FORMER)
         assert FORMER == signer(anna.token)
-        assert [""] * len(ENDPOINTS) == [await door(clients, {"token": anna.token}) for door in ENDPOINTS]
+        assert [""] * len(ENDPOINTS) == [await endpoint(clients, {"token": anna.token}) for endpoint in ENDPOINTS]
         socket = await anna.chat_socket()
         await clients.stream(query={"ticket": await anna.ticket()})
         await anna.refresh()

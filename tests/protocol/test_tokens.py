@@ -80,43 +80,43 @@ BAD: dict[str, tuple[str, Callable[[User], str]]] = {
 }
 
 
-@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
-async def test_invalid_tokens_are_rejected_with_their_code(clients: Clients, anna: User, door: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
+async def test_invalid_tokens_are_rejected_with_their_code(clients: Clients, anna: User, endpoint: Endpoint) -> None:
     """Altered, foreign, expired and refresh tokens."""
     found = {}
     for name, (codes, make) in BAD.items():
-        code = await door(clients, {"token": make(anna)})
+        code = await endpoint(clients, {"token": make(anna)})
         if code not in codes.split():
             found[name] = code or "it opens"
     assert {} == found
-    assert "" == await door(clients, {"token": anna.token})
-    assert "" == await door(clients, {"token": signed(claims_of(anna.token))}), (
+    assert "" == await endpoint(clients, {"token": anna.token})
+    assert "" == await endpoint(clients, {"token": signed(claims_of(anna.token))}), (
         "a forgery that is right in all is a token"
     )
 
 
-@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
-async def test_a_missing_credential_is_named(clients: Clients, door: Endpoint) -> None:
-    assert "token_missing" == await door(clients, {})
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
+async def test_a_missing_credential_is_named(clients: Clients, endpoint: Endpoint) -> None:
+    assert "token_missing" == await endpoint(clients, {})
 
 
-@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
 async def test_tokens_of_ended_sessions_are_rejected_at_every_endpoint(
-    clients: Clients, anna: User, door: Endpoint
+    clients: Clients, anna: User, endpoint: Endpoint
 ) -> None:
     """After a sign-out, after an end from another session, and after a password change."""
     out, ended, old = await anna.sign_in_again(), await anna.sign_in_again(), await anna.sign_in_again()
     await out.post("/auth/logout")
     await anna.delete(f"/auth/sessions/{claims_of(ended.token)['sid']}")
-    assert "token_revoked" == await door(clients, {"token": out.token})
-    assert "token_revoked" == await door(clients, {"token": ended.token})
-    assert "" == await door(clients, {"token": old.token})
+    assert "token_revoked" == await endpoint(clients, {"token": out.token})
+    assert "token_revoked" == await endpoint(clients, {"token": ended.token})
+    assert "" == await endpoint(clients, {"token": old.token})
     before = anna.token
     body = {"current_password": anna.password, "new_password": anna.password + "!"}
     anna.take_tokens(await anna.post("/auth/password", body))
-    assert "token_revoked" == await door(clients, {"token": old.token})
-    assert "token_revoked" == await door(clients, {"token": before})
-    assert "" == await door(clients, {"token": anna.token})
+    assert "token_revoked" == await endpoint(clients, {"token": old.token})
+    assert "token_revoked" == await endpoint(clients, {"token": before})
+    assert "" == await endpoint(clients, {"token": anna.token})
 
 
 @pytest.mark.parametrize(
@@ -136,31 +136,31 @@ async def test_ordinary_requests_take_no_token_from_the_url(clients: Clients, an
         assert (await clients.call("GET", "/users/me", params=query)).status_code in (401, 422)
 
 
-@pytest.mark.parametrize("door", CONNECTION_ENDPOINTS, ids=lambda door: door.__name__)
-async def test_a_ticket_opens_one_connection(clients: Clients, anna: User, door: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", CONNECTION_ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
+async def test_a_ticket_opens_one_connection(clients: Clients, anna: User, endpoint: Endpoint) -> None:
     answer = await anna.post("/auth/ticket")
     assert {"ticket", "expires_in"} == set(answer)
     assert 30 == answer["expires_in"]
-    assert "" == await door(clients, {"ticket": answer["ticket"]})
-    assert "token_invalid" == await door(clients, {"ticket": answer["ticket"]})
+    assert "" == await endpoint(clients, {"ticket": answer["ticket"]})
+    assert "token_invalid" == await endpoint(clients, {"ticket": answer["ticket"]})
 
 
-@pytest.mark.parametrize("door", CONNECTION_ENDPOINTS, ids=lambda door: door.__name__)
+@pytest.mark.parametrize("endpoint", CONNECTION_ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
 async def test_unknown_tickets_and_tickets_of_ended_sessions_are_rejected(
-    clients: Clients, anna: User, door: Endpoint
+    clients: Clients, anna: User, endpoint: Endpoint
 ) -> None:
     for made_up in ("garbage", "x" * 5000, "*", "{}", anna.token):
-        assert "token_invalid" == await door(clients, {"ticket": made_up}), made_up
+        assert "token_invalid" == await endpoint(clients, {"ticket": made_up}), made_up
     other = await anna.sign_in_again()
     ticket = await other.ticket()
     await other.post("/auth/logout")
-    assert "token_revoked" == await door(clients, {"ticket": ticket})
+    assert "token_revoked" == await endpoint(clients, {"ticket": ticket})
 
 
 async def test_a_ticket_opens_either_a_socket_or_a_stream(clients: Clients, anna: User) -> None:
     """Also if both try it concurrently."""
     ticket = await anna.ticket()
-    opened = [await door(clients, {"ticket": ticket}) for door in CONNECTION_ENDPOINTS]
+    opened = [await endpoint(clients, {"ticket": ticket}) for endpoint in CONNECTION_ENDPOINTS]
     assert ["", "token_invalid", "token_invalid"] == opened
 
 

@@ -152,10 +152,10 @@ async def test_invalid_values_in_frames_are_rejected(scenario: Scenario, attack_
     assert before == await scenario.readable_state(attack_surface)
 
 
-@pytest.mark.parametrize("door", ENDPOINTS, ids=lambda door: door.__name__)
-async def test_operators_in_credentials_are_rejected(clients: Clients, door: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
+async def test_operators_in_credentials_are_rejected(clients: Clients, endpoint: Endpoint) -> None:
     """An operator in the name of a credential is ignored; an operator in the value makes an invalid token."""
     missing = ["token[$ne]", "ticket[$gt]", "token[]", "ticket.0"]
-    assert {"token_missing"} == {await door(clients, {name: "x"}) for name in missing}
+    assert {"token_missing"} == {await endpoint(clients, {name: "x"}) for name in missing}
     values = ['{"$gt":""}', "[$ne]", "a.b.c", "x" * 5000]
-    assert {"token_invalid"} == {await door(clients, {"token": value}) for value in values}
+    assert {"token_invalid"} == {await endpoint(clients, {"token": value}) for value in values}

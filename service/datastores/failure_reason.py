@@ -17,7 +17,7 @@ TIMED_OUT = re.compile(r"(?i)time(d )?out|wrong.version.number")
 ENCRYPTED = re.compile(r"^rediss://|^mongodb\+srv://|[?&](tls|ssl)=true", re.IGNORECASE)
 
 
-def reason(error: BaseException, url: str) -> str:
+def failure_reason(error: BaseException, url: str) -> str:
     """Return the server's or the driver's own words about `error`: one line, without the password in `url`.
 
     An error about the URL itself is only named, for it may quote a part of the password.

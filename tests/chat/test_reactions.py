@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.chat import emoji as module
-from service.chat.emoji import MAX_EMOJIS, MAX_SHOWN_USERS, parse_emoji, shown_users, with_reaction
+from service.chat import reactions
+from service.chat.reactions import MAX_EMOJIS, MAX_SHOWN_USERS, parse_emoji, shown_users, with_reaction
 from service.common.errors import ValidationFailed
 
 HEART, PLAIN_HEART = "\u2764\ufe0f", "\u2764"
@@ -63,7 +63,7 @@ def test_a_message_has_a_bounded_number_of_different_reactions() -> None:
 
 def test_a_message_has_a_bounded_number_of_reactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would not fit into a document of the database otherwise."""
-    monkeypatch.setattr(module, "MAX_REACTIONS", 3)
+    monkeypatch.setattr(reactions, "MAX_REACTIONS", 3)
     full = {"😀": [AN, BINH], "👍": [AN]}
     with pytest.raises(ValidationFailed):
         with_reaction(full, "👍", BINH, on=True)
