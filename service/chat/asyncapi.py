@@ -87,10 +87,19 @@ class ProfileUpdated(BaseModel):
     data: Profile
 
 
+class AnnouncedConversation(Conversation):
+    """In a conversation of more than 101 participants, `last_read_seq` and `unread_count` are null for all but those
+    who were just added: a client keeps the ones it has, with their `last_seq` and `last_rev`, or fetches the
+    conversation if it has none."""
+
+    last_read_seq: int | None  # type: ignore[assignment]  # wider than in an answer: only the schema is used
+    unread_count: int | None  # type: ignore[assignment]
+
+
 class ConversationUpdated(BaseModel):
     type: Literal["conversation_updated"]
     conversation_id: str
-    data: Conversation
+    data: AnnouncedConversation
 
 
 class ConversationRemoved(BaseModel):

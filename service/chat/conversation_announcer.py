@@ -112,8 +112,8 @@ class ConversationAnnouncer:
         conversation_id: ObjectId = document["_id"]
         for _ in range(MAX_ATTEMPTS):
             conversation = await self._render(document) if document["participants"] else None
-            marks = {read_of(document, member) for member in document["participants"]}
-            unread = await self._unread.counts(document, marks)
+            marks = {_shown_mark(document, member) for member in document["participants"]}
+            unread = await self._unread.counts(document, [mark for mark in marks if mark is not None])
             current = (await self._conversations.head_versions([conversation_id])).get(conversation_id)
             if current is None:
                 return
@@ -195,16 +195,29 @@ class ConversationAnnouncer:
 def _personal(
     document: Document, conversation: dict[str, Any], recipients: Sequence[ObjectId], unread: Mapping[int, int]
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Yield the conversation as the recipients see it: the same to all of them who have the same read mark, unless they
-    are shown each other's."""
+    """Yield the conversation as the recipients see it: to each as a copy of their own if they are shown each other's
+    read marks, else the same to all of them to whom the same read mark is shown, or none."""
     groups: dict[Any, list[ObjectId]] = {}
     for member in recipients:
-        groups.setdefault(member if shows_read_marks(document) else read_of(document, member), []).append(member)
+        view = member if shows_read_marks(document) else _shown_mark(document, member)
+        groups.setdefault(view, []).append(member)
     for members in groups.values():
-        read = read_of(document, members[0])
+        mark = _shown_mark(document, members[0])
         personal = {
-            "last_read_seq": read,
-            "unread_count": unread[read],
+            "last_read_seq": mark,
+            "unread_count": None if mark is None else unread[mark],
             "read_marks": read_marks_of(document, members[0]),
         }
         yield conversation | personal, [str(member) for member in members]
+
+
+def _shown_mark(document: Document, member: ObjectId) -> int | None:
+    """Return the read mark that the announcement shows to `member`, or None if it shows them none.
+
+    In a group of thousands, an announcement for every read mark would be thousands of announcements. Only the clients
+    of users who were just added have to learn theirs, and these have that of the newest participant.
+    """
+    mark = read_of(document, member)
+    if shows_read_marks(document) or mark == read_of(document, document["participants"][-1]):
+        return mark
+    return None

@@ -85,6 +85,19 @@ test("the read marks of others come with the details", () => {
   assert.deepEqual(state.conversations[CONVERSATION].reads, { [OTHER]: 7 });
 });
 
+test("an event without the user's own numbers leaves them as they are", () => {
+  let state = withDetails(START, details(10, { last_rev: 12, last_read_seq: 4, unread_count: 5 }));
+  state = reduceChat(state, tombstone(6, 13));
+  const announced = details(12, { last_rev: 16, last_read_seq: null, unread_count: null, title: "New" });
+  const event = { type: "conversation_updated", conversation_id: CONVERSATION, data: announced };
+  state = reduceChat(state, event);
+  assert.equal(state.conversations[CONVERSATION].details.title, "New");
+  assert.deepEqual([state.conversations[CONVERSATION].lastSeq, unread(state)], [12, 6]);
+  // A deletion that was on its way.
+  assert.equal(unread(reduceChat(reduceChat(state, tombstone(9, 14)), event)), 5);
+  assert.equal(reduceChat(START, event), START);
+});
+
 const notificationSeqs = ({ items }) => items.map(({ seq }) => seq);
 
 test("notifications below a gap are dropped", () => {

@@ -173,6 +173,24 @@ function holdResponses(server, call) {
   return { requested, release };
 }
 
+test("a large group that is not loaded is fetched when it is announced, and again if that was before", async (t) => {
+  const server = await startLoaServer(t);
+  const ids = Array.from({ length: 6 }, () => server.createConversation(ANN, BOB));
+  const { store } = await signedInClient(t, server, 0);
+  await untilState(store, ({ conversationIds }) => conversationIds.length === 4);
+  const { requested, release } = holdResponses(server, `GET /conversations/${ids[0]}`);
+  server.announceLarge(ids[0]);
+  await requested;
+  server.conversations.get(ids[0]).title = "Plans";
+  server.announceLarge(ids[0]);
+  // It comes after the announcement.
+  server.sendTyping(ids[1], BOB);
+  await untilState(store, ({ conversations }) => conversations[ids[1]]?.typing[BOB]);
+  release();
+  await untilState(store, ({ conversations }) => conversations[ids[0]]?.details?.title === "Plans");
+  assert.equal(server.calls.filter((call) => call === `GET /conversations/${ids[0]}`).length, 2);
+});
+
 test("a response older than an event does not overwrite it", async (t) => {
   const server = await startLoaServer(t);
   const id = server.createConversation(ANN, BOB);

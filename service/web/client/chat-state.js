@@ -9,6 +9,7 @@
 /**
  * @typedef {import("./types.js").Message} Message
  * @typedef {import("./types.js").Conversation} Conversation
+ * @typedef {import("./types.js").AnnouncedConversation} AnnouncedConversation
  * @typedef {import("./types.js").ConversationState} ConversationState
  * @typedef {import("./types.js").PendingMessage} PendingMessage
  * @typedef {import("./types.js").ChatEvent} ChatEvent
@@ -79,7 +80,7 @@ export function reduceChat(state, event) {
       return { ...state, presence: { ...state.presence, [user_id]: { online, last_seen } } };
     }
     case "conversation_updated":
-      return withDetails(state, event.data);
+      return withAnnounced(state, event.data);
     case "conversation_removed": {
       const { [event.conversation_id]: _, ...conversations } = state.conversations;
       return { ...state, conversations };
@@ -110,6 +111,27 @@ export function withDetails(state, details) {
     const read = withReadMark(updated, state.userId, details.last_read_seq);
     return withDeletionsOf(Object.entries(details.read_marks ?? {}).reduce(withReadMarkEntry, read), details);
   });
+}
+
+/**
+ * Set the details of a conversation to those of an event. If it does not tell the user's read mark and unread count, they
+ * are kept, with the numbers of the moment that they belong to; without any, the details remain unknown.
+ * @param {State} state
+ * @param {AnnouncedConversation} announced
+ * @returns {State}
+ */
+function withAnnounced(state, announced) {
+  const { last_read_seq, unread_count } = announced;
+  if (last_read_seq !== null && unread_count !== null) {
+    return withDetails(state, { ...announced, last_read_seq, unread_count });
+  }
+  const known = state.conversations[announced.id]?.details;
+  if (!known) return state;
+  const { last_seq, last_rev } = known;
+  const own = { last_seq, last_rev, last_read_seq: known.last_read_seq, unread_count: known.unread_count };
+  return updateConversation(withDetails(state, { ...announced, ...own }), announced.id, (conversation) =>
+    withLastSeq(conversation, announced.last_seq),
+  );
 }
 
 /**

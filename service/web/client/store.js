@@ -248,7 +248,11 @@ export class Store {
         this.#fetchedSinceHello = new Set();
         this.#inflight.clear();
         return ignoreRejections(this.#refresh());
-      case "conversation_updated":
+      case "conversation_updated": {
+        const id = event.conversation_id;
+        if (!this.#state.conversations[id]?.details) return ignoreRejections(this.#fetchNewDetails(id));
+        return void this.#fetchedSinceHello.add(id);
+      }
       case "conversation_removed":
         return void this.#fetchedSinceHello.add(event.conversation_id);
       case "typing":
@@ -322,6 +326,16 @@ export class Store {
       const details = await this.#api.conversation(id);
       if (fetchedSinceHello === this.#fetchedSinceHello) this.#set(this.#withFetchedDetails(this.#state, details));
     });
+  }
+
+  /**
+   * Fetch the details of a conversation that an event announced without them. What is being fetched may be older.
+   * @param {string} id
+   */
+  async #fetchNewDetails(id) {
+    await this.#inflight.get(`details:${id}`)?.catch(() => {});
+    this.#fetchedSinceHello.delete(id);
+    await this.#fetchDetails(id);
   }
 
   /**

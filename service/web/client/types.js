@@ -43,6 +43,12 @@
  * @property {Record<string, number> | null} read_marks `last_read_seq` of the others; null if they are more than 100
  */
 
+/**
+ * A conversation as an event announces it: with null if the user's own numbers are not told (more than 101 participants).
+ * @typedef {Omit<Conversation, "last_read_seq" | "unread_count"> &
+ *   {last_read_seq: number | null, unread_count: number | null}} AnnouncedConversation
+ */
+
 /** @typedef {{conversation_id: string, last_seq: number, last_rev: number, last_read_seq: number}} ConversationHead */
 
 /** @typedef {{online: boolean, last_seen: string | null}} Presence */
@@ -122,7 +128,8 @@
  * @typedef {{type: "read", conversation_id: string, data: {user_id: string, seq: number}}} ReadEvent
  * @typedef {{type: "typing", conversation_id: string, data: {user_id: string, expires_in: number}}} TypingEvent
  * @typedef {{type: "presence", data: Presence & {user_id: string}}} PresenceEvent
- * @typedef {{type: "conversation_updated", conversation_id: string, data: Conversation}} ConversationUpdated
+ * @typedef {{type: "conversation_updated", conversation_id: string,
+ *   data: AnnouncedConversation}} ConversationUpdated
  * @typedef {{type: "conversation_removed", conversation_id: string}} ConversationRemoved
  * @typedef {{type: "sync", conversation_id: string,
  *   data: {messages: Message[], last_rev: number, complete: boolean}}} Sync

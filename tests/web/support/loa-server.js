@@ -141,6 +141,13 @@ class FakeLoa {
     for (const connection of this.connections) connection.send({ type: "reset", data: { reason: "test" } });
   }
 
+  /** Announce a conversation as to the members of a large group: without what is different for each of them. */
+  announceLarge(id) {
+    const { members } = this.conversations.get(id);
+    const data = { ...this.details(id, members[0]), last_read_seq: null, unread_count: null };
+    this.#broadcast(members, { type: "conversation_updated", conversation_id: id, data });
+  }
+
   #sendDetails(id) {
     for (const userId of this.conversations.get(id).members) {
       this.#broadcast([userId], { type: "conversation_updated", conversation_id: id, data: this.details(id, userId) });

@@ -1,0 +1,98 @@
+"""What changes of a group of thousands cost: events and bytes on the bus."""
+
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from service.common.encoding import dumps
+from service.realtime.bus import LocalBus
+from tests.chat.chat_process import ADA, BOB, ChatProcess, received
+
+MEMBERS = 2000
+SEQ = 3000
+"""The last message of the group."""
+MAX_BYTES = 200_000
+
+NEW = "f" * 24
+
+
+class RecordingBus(LocalBus):
+    """The real one, which also counts what it carries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: list[str] = []
+        self.bytes = 0
+
+    def publish(self, kind: str, head: dict[str, Any], body: bytes = b"") -> None:
+        self.types.append(head["type"])
+        self.bytes += len(dumps(head)) + len(body)
+        super().publish(kind, head, body)
+
+
+@pytest.fixture
+def bus() -> RecordingBus:
+    return RecordingBus()
+
+
+@pytest.fixture
+async def process(start_process: Any, bus: RecordingBus) -> ChatProcess:
+    process: ChatProcess = start_process(bus)
+    return process
+
+
+async def large_group(process: ChatProcess, members: int = MEMBERS) -> tuple[str, list[str]]:
+    """Create a group in which each member has a read mark of their own; return its id and the members."""
+    user_ids = [f"{number:024x}" for number in range(1, members + 1)]
+    group = await process.group(*user_ids)
+    reads = {f"reads.{user_id}": seq for seq, user_id in enumerate(user_ids, 1)}
+    await process.conversation_store._collection.update_one(
+        {"_id": ObjectId(group)}, {"$set": reads | {"last": {"seq": SEQ, "id": None}, "last_rev": SEQ}}
+    )
+    process.bus.types, process.bus.bytes = [], 0  # type: ignore[attr-defined]
+    return group, user_ids
+
+
+async def test_joining_a_large_group_is_announced_with_few_events(process: ChatProcess, bus: RecordingBus) -> None:
+    """Only the user who was added is told a read mark; the others know theirs."""
+    group, [owner, member, *_] = await large_group(process, MEMBERS - 1)
+    known, added = process.listen(member), process.listen(NEW)
+    await process.conversations.add_participants(owner, group, [NEW])
+    assert len(bus.types) <= 3
+    assert bus.bytes <= MAX_BYTES
+    [told_member], [told_added] = received(known), received(added)
+    numbers = ("participant_count", "last_seq", "last_rev", "last_read_seq", "unread_count", "read_marks")
+    assert [told_member["data"][name] for name in numbers] == [MEMBERS, SEQ, SEQ, None, None, None]
+    assert [told_added["data"][name] for name in numbers] == [MEMBERS, SEQ, SEQ, SEQ, 0, None]
+
+
+async def test_users_added_together_are_told_together(process: ChatProcess, bus: RecordingBus) -> None:
+    group, [owner, *_] = await large_group(process, 200)
+    new = [f"{number:024x}" for number in range(10_000, 10_000 + MEMBERS - 200)]
+    listeners = [process.listen(user_id) for user_id in (new[0], new[-1])]
+    await process.conversations.add_participants(owner, group, new)
+    assert len(bus.types) <= 3
+    assert bus.bytes <= MAX_BYTES
+    told = [event["data"]["last_read_seq"] for listener in listeners for event in received(listener)]
+    assert told == [SEQ, SEQ]
+
+
+async def test_leaving_a_large_group_is_announced_with_few_events(process: ChatProcess, bus: RecordingBus) -> None:
+    group, [_, member, *_] = await large_group(process)
+    left = process.listen(member)
+    await process.conversations.remove_participant(member, group, member)
+    assert len(bus.types) <= 3
+    assert bus.bytes <= MAX_BYTES
+    assert [event["type"] for event in received(left)] == ["conversation_removed"]
+
+
+async def test_each_participant_of_a_small_group_is_told_their_read_mark(process: ChatProcess) -> None:
+    """Together with those of the others."""
+    group = await process.group(ADA, BOB)
+    await process.messages.send(ADA, group, "one")
+    listener = process.listen(BOB)
+    await process.conversations.rename(ADA, group, "New")
+    [event] = received(listener, "conversation_updated")
+    numbers = [event["data"][name] for name in ("last_read_seq", "unread_count", "read_marks")]
+    assert numbers == [0, 1, {ADA: 1}]
