@@ -73,6 +73,20 @@ test("emits messages in order, each once", async (t) => {
   assert.deepEqual(messages(), ["new 2.2", "new 3.3", "updated 2.4"]);
 });
 
+test("emits the other events of the server as they are", async (t) => {
+  const { peer, socket, events } = await connectedSocket(t);
+  const frames = [
+    { type: "typing", conversation_id: CONVERSATION, data: { user_id: OTHER, expires_in: 5 } },
+    { type: "presence", data: { user_id: OTHER, online: true, last_seen: null } },
+    { type: "profile_updated", data: { id: ME, username: "an", display_name: "An", avatar: null } },
+    { type: "announcement", data: { message: "maintenance" } },
+  ];
+  const last = nextEvent(socket, ({ type }) => type === "announcement");
+  for (const frame of frames) peer.send(frame);
+  await last;
+  assert.deepEqual(events.slice(-frames.length), frames);
+});
+
 test("fills a gap by sync, and emits early messages in their place", async (t) => {
   const { peer, messages, socket } = await connectedSocket(t, [head(1)]);
   peer.send(messageEvent(message(4)));

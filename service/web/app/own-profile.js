@@ -1,4 +1,4 @@
-/** Tells the other tabs of this browser about a change of the user's own profile, and hears of theirs. */
+/** Keeps the user's own profile up to date when it is changed in another tab or on another device. */
 
 const CHANNEL = "loa:profile";
 
@@ -7,8 +7,8 @@ export class OwnProfile {
   #unsubscribe;
 
   /**
-   * `onChange(profile)` is called when the profile of the user `userId` was changed in another tab or on another device;
-   * the chat socket reports the latter.
+   * `onChange(profile)` is called when the profile of the user `userId` was changed in another tab, or on another
+   * device: then the chat socket emits `profile_updated`.
    */
   constructor(userId, socket, onChange) {
     const receive = (profile) => profile.id === userId && onChange(profile);

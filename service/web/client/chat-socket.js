@@ -368,6 +368,7 @@ export class ChatSocket {
       case "read":
       case "typing":
       case "presence":
+      case "profile_updated":
       case "announcement":
         return this.#emit(frame);
     }

@@ -128,6 +128,7 @@
  * @typedef {{type: "read", conversation_id: string, data: {user_id: string, seq: number}}} ReadEvent
  * @typedef {{type: "typing", conversation_id: string, data: {user_id: string, expires_in: number}}} TypingEvent
  * @typedef {{type: "presence", data: Presence & {user_id: string}}} PresenceEvent
+ * @typedef {{type: "profile_updated", data: Profile}} ProfileUpdated the user's own profile
  * @typedef {{type: "conversation_updated", conversation_id: string,
  *   data: AnnouncedConversation}} ConversationUpdated
  * @typedef {{type: "conversation_removed", conversation_id: string}} ConversationRemoved
@@ -140,8 +141,8 @@
  * @typedef {{type: "ack" | "pong", ref: string | null, data?: any}} Ack
  * @typedef {{type: "error", ref: string | null, code: string, detail: string, retry_after?: number | null,
  *   errors?: import("./errors.js").FieldError[] | null}} ErrorFrame
- * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ConversationUpdated | ConversationRemoved
- *   | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
+ * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | ConversationUpdated
+ *   | ConversationRemoved | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
  */
 
 /**
@@ -154,8 +155,9 @@
  *   data: {nonce: string, error: import("./errors.js").LoaError}}} FailedEvent
  * @typedef {{type: "changes", conversation_id: string, data: PendingChange[]}} ChangesEvent all pending changes of the
  *   conversation, whenever they have changed
- * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ConversationUpdated | ConversationRemoved
- *   | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent | ChangesEvent} ChatEvent
+ * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | ConversationUpdated
+ *   | ConversationRemoved | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent
+ *   | ChangesEvent} ChatEvent
  */
 
 /**
