@@ -159,5 +159,4 @@ class Revocation:
         self._close_connections(head["session_ids"])
 
     def _close_connections(self, session_ids: Collection[str]) -> None:
-        revoked = frozenset(session_ids)
-        self._registry.disconnect_matching(lambda connection: connection.session_id in revoked, *TOKEN_REVOKED)
+        self._registry.disconnect_sessions(session_ids, *TOKEN_REVOKED)

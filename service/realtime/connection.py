@@ -88,6 +88,8 @@ class ConnectionHost(Protocol):
 
     def unregister(self, connection: "Connection") -> None: ...
 
+    def change_session(self, connection: "Connection", session_id: str) -> None: ...
+
     def mark_closing(self, connection: "Connection", reason: str) -> None: ...
 
     def mark_disconnected(self, connection: "Connection") -> None: ...
@@ -214,7 +216,8 @@ class Connection(asyncio.Protocol):
     def refresh_token(self, caller: Identity) -> None:
         """Extend the connection's life to that of a fresh token of the same user."""
         self.token_id = caller.token_id
-        self.session_id = caller.session_id
+        if caller.session_id != self.session_id:
+            self.host.change_session(self, caller.session_id)
         self.expires_at = caller.expires_at
         self._expiry_announced = False
         if self.transport:

@@ -18,16 +18,19 @@ log = structlog.get_logger()
 
 
 class Registry:
-    """All live connections of this process, by user. Each has a queue that `fan_out` fills with delivered events.
+    """All live connections of this process, by user and by session. Each has a queue that `fan_out` fills with
+    delivered events.
 
-    Invariants: all changes are synchronous, so there is no lock and no `await` inside one; a user without a connection
-    has no entry; a connection is closed once, with a reason; a connection gets no event that was delivered before it
-    was registered.
+    Invariants: all changes are synchronous, so there is no lock and no `await` inside one; a user or session without a
+    connection has no entry; a connection is closed once, with a reason; a connection gets no event that was delivered
+    before it was registered.
     """
 
     def __init__(self, timers: TimerWheel) -> None:
         self.timers = timers
         self._connections_by_user: dict[str, set[Connection]] = {}
+        self._connections_by_session: dict[str, tuple[Connection, ...]] = {}
+        """Most sessions have one connection, and a tuple is the smallest collection."""
         self.fan_out = FanOut(self._connections_by_user)
         self.inbound = InboundBudget(self._disconnect_overloading)
         self._count_by_channel: defaultdict[str, int] = defaultdict(int)
@@ -83,13 +86,15 @@ class Registry:
         # Events delivered before this moment are not for the new connection.
         self.fan_out.flush_pending_batches()
         connections = self._connections_by_user.get(connection.user_id)
-        if connections is None:
-            self._connections_by_user[connection.user_id] = {connection}
-            self._count_by_channel[connection.channel] += 1
-            self._notify_presence_change(connection.user_id)
-        elif connection not in connections:
+        if connections is not None and connection in connections:
+            return
+        self._add_to_session(connection)
+        self._count_by_channel[connection.channel] += 1
+        if connections is not None:
             connections.add(connection)
-            self._count_by_channel[connection.channel] += 1
+        else:
+            self._connections_by_user[connection.user_id] = {connection}
+            self._notify_presence_change(connection.user_id)
 
     def unregister(self, connection: Connection) -> None:
         """Remove `connection`. Does nothing if it is not registered."""
@@ -97,6 +102,7 @@ class Registry:
         if connections is None or connection not in connections:
             return
         connections.remove(connection)
+        self._remove_from_session(connection)
         self._count_by_channel[connection.channel] -= 1
         if not connections:
             del self._connections_by_user[connection.user_id]
@@ -112,18 +118,21 @@ class Registry:
             if channel is None or connection.channel == channel:
                 connection.send(connection.notice(type, fields))
 
-    def disconnect_matching(self, predicate: Callable[[Connection], bool], code: int, reason: str) -> int:
-        """Close every connection for which `predicate` returns True, without writing what is queued for it. Return the
-        number of connections closed."""
-        self.fan_out.flush_pending_batches()
-        matching = [connection for connection in self if predicate(connection)]
-        for connection in matching:
-            # A user who has lost access gets nothing more, not even events from before.
-            connection.queue.clear()
-            connection.close(code, reason)
-        return len(matching)
+    def disconnect_sessions(self, session_ids: Collection[str], code: int, reason: str) -> int:
+        """Close the connections of these sessions, without writing what is queued for them. Return their number."""
+        by_session = self._connections_by_session
+        return self._disconnect([c for session_id in session_ids for c in by_session.get(session_id, ())], code, reason)
 
     # Called by connections.
+
+    def change_session(self, connection: Connection, session_id: str) -> None:
+        """Note that `connection` belongs to another session of its user from now on."""
+        is_registered = connection in self._connections_by_user.get(connection.user_id, ())
+        if is_registered:
+            self._remove_from_session(connection)
+        connection.session_id = session_id
+        if is_registered:
+            self._add_to_session(connection)
 
     def mark_closing(self, connection: Connection, reason: str) -> None:
         """Note that `connection` is closing, and call the callbacks of `on_connection_closed`. Until its transport is
@@ -168,8 +177,26 @@ class Registry:
         return len(self) + len(self._closing)
 
     def _disconnect_overloading(self, user_id: str) -> None:
-        closed = self.disconnect_matching(lambda connection: connection.user_id == user_id, *OVERLOADED)
+        closed = self._disconnect(self.connections(user_id), *OVERLOADED)
         log.warning("inbound_overload", user_id=user_id, connections=closed)
+
+    def _disconnect(self, connections: Collection[Connection], code: int, reason: str) -> int:
+        self.fan_out.flush_pending_batches()
+        for connection in connections:
+            # A user who has lost access gets nothing more, not even events from before.
+            connection.queue.clear()
+            connection.close(code, reason)
+        return len(connections)
+
+    def _add_to_session(self, connection: Connection) -> None:
+        others = self._connections_by_session.get(connection.session_id, ())
+        self._connections_by_session[connection.session_id] = (*others, connection)
+
+    def _remove_from_session(self, connection: Connection) -> None:
+        connections = self._connections_by_session.pop(connection.session_id)
+        if len(connections) > 1:
+            others = tuple(other for other in connections if other is not connection)
+            self._connections_by_session[connection.session_id] = others
 
     def _check_empty(self) -> None:
         if self._empty and not self._connections_by_user and not self._closing:

@@ -1,7 +1,9 @@
 """The registry, compared with a plain model."""
 
 import asyncio
+from typing import Any
 
+import pytest
 import ujson
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from tests.realtime.wire import identity, web_socket, wired
 
 USERS = ["ada", "bob", "cay"]
 CHANNELS = ["chat", "notifications"]
+SESSIONS = ["phone", "laptop"]
 
 
 class RegistryMachine(RuleBasedStateMachine):
@@ -33,9 +36,14 @@ class RegistryMachine(RuleBasedStateMachine):
         self.expected: dict[EventStream, list[Event]] = {}
         self.closed: list[EventStream] = []
 
-    @rule(target=connections, user=st.sampled_from(USERS), channel=st.sampled_from(CHANNELS))
-    def register(self, user: str, channel: str) -> EventStream:
-        stream = EventStream(self.registry, identity(user), channel)
+    @rule(
+        target=connections,
+        user=st.sampled_from(USERS),
+        channel=st.sampled_from(CHANNELS),
+        session=st.sampled_from(SESSIONS),
+    )
+    def register(self, user: str, channel: str, session: str) -> EventStream:
+        stream = EventStream(self.registry, identity(user, f"{user}'s {session}"), channel)
         was_online = self.registry.has_user(user)
         before = len(self.changes)
         with self.registry.registration(stream):
@@ -71,10 +79,15 @@ class RegistryMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.runner.close()
 
-    @rule(user=st.sampled_from(USERS))
-    def disconnect_user(self, user: str) -> None:
-        matching = {stream for stream in self.live if stream.user_id == user}
-        assert self.registry.disconnect_matching(lambda c: c.user_id == user, 1008, "token_revoked") == len(matching)
+    @rule(stream=connections, session=st.sampled_from(SESSIONS))
+    def refresh_token(self, stream: EventStream, session: str) -> None:
+        stream.refresh_token(identity(stream.user_id, f"{stream.user_id}'s {session}"))
+
+    @rule(user=st.sampled_from(USERS), sessions=st.sets(st.sampled_from(SESSIONS)))
+    def disconnect_sessions(self, user: str, sessions: set[str]) -> None:
+        session_ids = {f"{user}'s {session}" for session in sessions}
+        matching = {stream for stream in self.live if stream.session_id in session_ids}
+        assert self.registry.disconnect_sessions(session_ids, 1008, "token_revoked") == len(matching)
         self.live -= matching
 
     @invariant()
@@ -119,14 +132,43 @@ async def test_wait_until_empty_waits_for_registered_and_for_closing_connections
             assert await waiting == 0
 
 
-async def test_disconnect_matching_discards_queued_events(registry: Registry) -> None:
+class ExaminedStream(EventStream):
+    """Records that one of its attributes is read."""
+
+    examined: set[EventStream] | None = None
+
+    def __getattribute__(self, name: str) -> Any:
+        if ExaminedStream.examined is not None:
+            ExaminedStream.examined.add(self)
+        return super().__getattribute__(name)
+
+
+async def test_only_the_connections_of_revoked_sessions_are_examined(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 sign-outs, each of one connection out of 10,000."""
+    streams = [ExaminedStream(registry, identity(f"{n % 500}", f"{n}"), "notifications") for n in range(10_000)]
+    for stream in streams:
+        registry.register(stream)
+    examined: set[EventStream] = set()
+    monkeypatch.setattr(ExaminedStream, "examined", examined)
+    for number in range(0, 10_000, 100):
+        assert 1 == registry.disconnect_sessions([f"{number}"], 1008, "token_revoked")
+        # On the other processes, nobody has it.
+        assert 0 == registry.disconnect_sessions([f"{number}"], 1008, "token_revoked")
+    monkeypatch.undo()
+    assert {stream for stream in streams if stream.closing} == examined
+    assert 100 == len(examined)
+
+
+async def test_disconnect_sessions_discards_queued_events(registry: Registry) -> None:
     """Only the close frame is written."""
     socket = web_socket(registry)
     with registry.registration(socket):
         socket.go_live([])
     async with wired(socket) as peer:
         registry.fan_out.deliver(["ada"], Event("new", {}, channel="chat"))
-        assert 1 == registry.disconnect_matching(lambda connection: connection is socket, 1008, "token_revoked")
+        assert 1 == registry.disconnect_sessions(["session"], 1008, "token_revoked")
         frame = await peer.frame()
         assert (Opcode.CLOSE, 1008) == (frame.opcode, int.from_bytes(frame.data[:2]))
 
