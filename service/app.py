@@ -138,6 +138,7 @@ def add_routes(
         chat_routes(
             services.messages,
             services.conversations,
+            services.groups,
             services.presence,
             auth,
             verifier,

@@ -16,6 +16,7 @@ from service.accounts.tokens import Tokens
 from service.accounts.verifier import CredentialVerifier
 from service.chat import events
 from service.chat.conversation_service import ConversationService
+from service.chat.group_service import GroupService
 from service.chat.message_service import MessageService
 from service.common.profiles import Profile
 from service.common.times import now
@@ -93,6 +94,7 @@ class Services:
         self.conversations = ConversationService(
             stores.conversations, stores.messages, self.profiles, self.dispatcher, self.messages.flush_counters
         )
+        self.groups = GroupService(stores.conversations, self.conversations)
         self.presence_store = PresenceStore(self.registry, self.bus, self.redis, stores.last_seen, tag=tag)
         self.presence = PresenceService(self.presence_store, self.bus, stores.last_seen, events.presence)
 

@@ -52,7 +52,7 @@ class Conversations:
         return str(document["_id"])
 
     async def delete(self, row: str) -> None:
-        await self.process.conversations.remove_participant(ADA, row, ADA)
+        await self.process.groups.remove_participant(ADA, row, ADA)
 
     async def page(self, limit: int, cursor: Any) -> tuple[list[str], Any]:
         items, next_cursor = await self.process.conversations.page(ADA, limit, cursor)

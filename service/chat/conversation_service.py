@@ -1,8 +1,7 @@
 """The use cases of conversations: participants, title, read marks, typing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,31 +9,27 @@ from bson import ObjectId
 
 from service.chat import events
 from service.chat.conversation_announcer import ConversationAnnouncer
-from service.chat.conversation_store import (
-    UNANNOUNCED,
-    ConversationStore,
-    activity_of,
-    is_listed,
-    owner_of,
-    read_marks_of,
-    read_of,
-    seq_of,
-)
+from service.chat.conversation_store import ConversationStore, activity_of, is_listed, seq_of
 from service.chat.counter_reader import CounterReader
+from service.chat.group_store import UNANNOUNCED
+from service.chat.members import Roles, joined_at, owner_of, participants_after, read_marks_of, read_of, role_of
 from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
 from service.chat.unread_counter import UnreadCounter
 from service.common.cursor import CursorFormat
-from service.common.errors import Forbidden, NotFound, ValidationFailed
+from service.common.errors import NotFound, ValidationFailed
 from service.common.page_size import fitting
-from service.common.profiles import Profile, Profiles
+from service.common.profiles import Profile, Profiles, profile_of
 from service.common.times import iso
 from service.datastores.batcher import Batcher
 from service.datastores.mongo import Document
 from service.realtime.dispatcher import Dispatcher
 
-MAX_PROFILES = 20
+MAX_PROFILES = 5
 """Profiles included with a conversation: enough for a title and a picture, however many participants it has."""
+MAX_IDS = 100
+"""Ids of participants included with a conversation. The others are paged: a change of a group of a thousand is sent to
+each of them."""
 HELLO_LIMIT = 200
 """Conversations in a hello."""
 HELLO_BATCH = 32
@@ -45,6 +40,7 @@ MAX_LIST_READS = 20
 """Reads for one page of the list. Only a user with many empty direct conversations started by others needs a second."""
 
 CURSORS = CursorFormat("conversations", datetime, ObjectId)
+PARTICIPANT_CURSORS = CursorFormat("participants", int, ObjectId)
 
 
 class ConversationService:
@@ -68,14 +64,14 @@ class ConversationService:
         self._profiles = profiles
         self._dispatcher = dispatcher
         self._unread = UnreadCounter(messages)
-        self._announcer = ConversationAnnouncer(conversations, dispatcher, self._unread, self._as_announced)
+        self.announcer = ConversationAnnouncer(conversations, dispatcher, self._unread, self._as_announced)
 
     async def start(self) -> None:
-        await self._announcer.start()
+        await self.announcer.start()
 
     async def close(self) -> None:
         await self._hellos.close()
-        await self._announcer.close()
+        await self.announcer.close()
 
     async def create(self, user_id: str, others: Sequence[str], title: str | None) -> tuple[dict[str, Any], bool]:
         """Return the conversation, and whether it was created: with one other user and no title, their direct one.
@@ -87,21 +83,21 @@ class ConversationService:
             raise ValidationFailed.of("participant_ids", "A conversation needs at least one other person.")
         if len(others) >= MAX_PARTICIPANTS:
             raise ValidationFailed.of("participant_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
-        await self._check_exist("participant_ids", others)
+        await self.check_exist("participant_ids", others)
         owner, members = ObjectId(user_id), [ObjectId(other) for other in others]
         if len(members) == 1 and title is None:
             document, created = await self._conversations.create_direct(owner, members[0])
         else:
             document, created = await self._conversations.create_group(owner, members, title), True
-            document = await self._remove_deleted(document, members)
+            document = await self.remove_deleted(document, members)
         if UNANNOUNCED in document:
-            await self._announcer.announce(document)
-        return (await self._as_json([document], user_id))[0], created
+            await self.announcer.announce(document)
+        return (await self.as_json([document], user_id))[0], created
 
     async def get(self, user_id: str, conversation_id: str) -> dict[str, Any]:
         """Raises NotFound, Unavailable."""
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        shown = await self._as_json([document], user_id)
+        shown = await self.as_json([document], user_id)
         # Not before: the last message may have been stored after the user was removed.
         await self._conversations.check_participant(document["_id"], ObjectId(user_id))
         return shown[0]
@@ -115,7 +111,7 @@ class ConversationService:
         cursor = CURSORS.parse(before) if before is not None else None
         await self._flush_counters()
         rows, end = await self._read_list(ObjectId(user_id), limit + 1, cursor)
-        items = await self._as_json([document for _, document in rows[:limit]], user_id)
+        items = await self.as_json([document for _, document in rows[:limit]], user_id)
         count = fitting(items)
         if count < len(rows):
             end = rows[count - 1][0]
@@ -164,52 +160,30 @@ class ConversationService:
             self._dispatcher.set_position(events.TOPIC + str(document["_id"]), document["last_rev"])
         return [[_head_json(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
 
-    async def rename(self, user_id: str, conversation_id: str, title: str) -> dict[str, Any]:
-        """Raises NotFound, Forbidden (a direct conversation), Unavailable."""
-        with self._announced_later(conversation_id):
-            changed = await self._conversations.rename(ObjectId(conversation_id), ObjectId(user_id), title)
-        return await self._publish_change(changed, user_id, conversation_id)
+    async def participants(
+        self, user_id: str, conversation_id: str, limit: int, after: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return a page of the participants, in the order of joining, and the cursor of the next page.
 
-    async def add_participants(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
-        """Raises NotFound, Forbidden (a direct conversation), ValidationFailed (`user_ids`), Unavailable."""
-        document = await self._get(conversation_id, user_id)
-        present = {str(member) for member in document["participants"]}
-        new = [member for member in dict.fromkeys(new) if member not in present]
-        await self._check_exist("user_ids", new)
-        if not new and document["kind"] == "group":
-            if UNANNOUNCED in document:
-                # Perhaps this request is repeated, because the first one was stored and could not be announced.
-                await self._announcer.announce(document)
-            return (await self._as_json([document], user_id))[0]
-        added = [ObjectId(member) for member in new]
-        with self._announced_later(conversation_id):
-            changed = await self._conversations.add_participants(document, ObjectId(user_id), added)
-            if changed is not None:
-                changed = await self._remove_deleted(changed, added)
-        return await self._publish_change(changed, user_id, conversation_id)
-
-    async def remove_participant(self, user_id: str, conversation_id: str, member_id: str) -> None:
-        """Leave a group, or as its owner remove another participant. If the owner leaves, the next one takes over.
-
-        Raises NotFound, Forbidden, Unavailable.
+        Raises NotFound, ValidationFailed (`after`), Unavailable.
         """
-        user, member = ObjectId(user_id), ObjectId(member_id)
-        with self._announced_later(conversation_id):
-            changed = await self._conversations.remove_participant(ObjectId(conversation_id), user, member)
-        if changed is None:
-            # Perhaps this request is repeated, because the first one was stored and could not be announced.
-            await self._announcer.announce_if_marked(ObjectId(conversation_id))
-            document = await self._conversations.get(ObjectId(conversation_id), user)
-            if document["kind"] == "group" and member not in document["participants"]:
-                raise NotFound
-            if owner_of(document) == user != document["owner_id"]:
-                # An earlier transfer was interrupted: see owner_of.
-                await self._conversations.transfer_ownership(document["_id"], document["owner_id"], user)
-                return await self.remove_participant(user_id, conversation_id, member_id)
-            raise Forbidden("Only the owner can remove others from a group, and nobody leaves a direct conversation.")
-        if changed["owner_id"] == member and changed["participants"]:
-            await self._conversations.transfer_ownership(changed["_id"], member, owner_of(changed))
-        await self._announcer.announce(changed)
+        place = PARTICIPANT_CURSORS.parse(after, "after") if after is not None else None
+        document = await self.get_document(conversation_id, user_id)
+        members = participants_after(document, place, limit)
+        profiles = await self._profiles.profiles(map(str, members)) if members else {}
+        roles = Roles(document)
+        items = [
+            {
+                "user": profile_of(str(member), profiles).model_dump(),
+                "role": roles.of(member),
+                "joined_at": iso(joined_at(document, member)),
+                "last_read_seq": read_of(document, member),
+            }
+            for member in members
+        ]
+        if not members or members[-1] == document["participants"][-1]:
+            return items, None
+        return items, PARTICIPANT_CURSORS.encode((document["participants"].index(members[-1]), members[-1]))
 
     async def mark_read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
         """Move the user's read mark forward, at most to the last message. Raises NotFound, Unavailable."""
@@ -236,24 +210,19 @@ class ConversationService:
         recipients = [str(member) for member in document["participants"] if str(member) != user_id]
         self._dispatcher.publish(events.typing(conversation_id, user_id, TYPING_EXPIRES_IN), recipients)
 
-    async def _get(self, conversation_id: str, user_id: str) -> Document:
+    async def get_document(self, conversation_id: str, user_id: str) -> Document:
+        """Return the stored conversation with up-to-date counters. Raises NotFound, Unavailable."""
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         await self._counter_reader.refresh([document])
         return document
 
-    async def _check_exist(self, field: str, user_ids: Collection[str]) -> None:
+    async def check_exist(self, field: str, user_ids: Collection[str]) -> None:
+        """Raises ValidationFailed (`field`) if one of the users does not exist; Unavailable."""
         known = await self._profiles.existing(user_ids) if user_ids else set()
         if missing := [user_id for user_id in user_ids if user_id not in known]:
             raise ValidationFailed.of(field, f"There is no user {missing[0]}.")
 
-    async def _publish_change(self, changed: Document | None, user_id: str, conversation_id: str) -> dict[str, Any]:
-        if changed is None:
-            await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-            raise Forbidden("A direct conversation cannot be changed.")
-        await self._announcer.announce(changed)
-        return (await self._as_json([changed], user_id))[0]
-
-    async def _remove_deleted(self, document: Document, added: Sequence[ObjectId]) -> Document:
+    async def remove_deleted(self, document: Document, added: Sequence[ObjectId]) -> Document:
         """Remove those of the participants just added whose deletion began meanwhile; return the conversation.
 
         The deletion leaves the groups that it finds, and may have looked before they were added.
@@ -261,23 +230,14 @@ class ConversationService:
         existing = await self._profiles.existing([str(member) for member in added]) if added else set()
         for member in added:
             if str(member) not in existing:
-                document = await self._conversations.remove_participant(document["_id"], member, member) or document
+                document = await self._conversations.groups.leave(document["_id"], member) or document
         return document
-
-    @contextmanager
-    def _announced_later(self, conversation_id: str) -> Iterator[None]:
-        """If the block fails, it may have changed the conversation all the same: announce it in the background."""
-        try:
-            yield
-        except BaseException:
-            self._announcer.retry(ObjectId(conversation_id))
-            raise
 
     async def _as_announced(self, document: Document) -> dict[str, Any]:
         await self._counter_reader.refresh_from_messages(document)
-        return (await self._as_json([document], None))[0]
+        return (await self.as_json([document], None))[0]
 
-    async def _as_json(self, documents: Sequence[Document], user_id: str | None) -> list[dict[str, Any]]:
+    async def as_json(self, documents: Sequence[Document], user_id: str | None) -> list[dict[str, Any]]:
         """Return the conversations as `user_id` sees them: one read for all profiles, one for all last messages.
 
         With None, what differs between the participants is left at any value.
@@ -320,9 +280,10 @@ def _conversation_json(
         "kind": document["kind"],
         "title": document["title"],
         "participant_count": len(document["participants"]),
-        "participant_ids": [str(member) for member in document["participants"]],
+        "participant_ids": [str(member) for member in document["participants"][:MAX_IDS]],
         "participants": [profiles[member].model_dump() for member in members if member in profiles],
         "owner_id": str(owner_of(document)),
+        "role": role_of(document, ObjectId(user_id)) if user_id else None,
         "created_at": iso(document["created_at"]),
         "last_activity_at": iso(document["last_activity"]),
         "last_message": message_json(last_message, user_id) if last_message else None,

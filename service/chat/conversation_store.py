@@ -9,8 +9,8 @@ from bson import ObjectId
 from pymongo import DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from service.chat.models import MAX_PARTICIPANTS
-from service.common.errors import NotFound, ValidationFailed
+from service.chat.group_store import UNANNOUNCED, UNANNOUNCED_REMOVALS, GroupStore
+from service.common.errors import NotFound
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
@@ -18,15 +18,6 @@ from service.datastores.mongo import Database, Document, unavailable, update_all
 MAX_SHARED_READ = 2000
 """Conversations read at once for several users. If they have more, each user's are read alone, limited by the
 database."""
-
-
-MAX_READ_MARKS = 100
-"""Read marks shown with a conversation."""
-
-UNANNOUNCED = "unannounced"
-"""The stored field that marks a conversation with a change that may not have been published: the time of the change."""
-UNANNOUNCED_REMOVALS = "unannounced_removals"
-"""Together with it: the users who were removed and may not have been told."""
 
 
 class HeadVersion(NamedTuple):
@@ -96,8 +87,9 @@ class ConversationStore:
     The counters `last` ({seq, id}), `last_rev`, `last_activity` and `last_deleted` (the seq of the last message that is
     deleted) are hints: they lag a moment behind the stored and published messages (see WriteBehind) and are never
     too high. They say where to start looking for the last number; CounterReader brings them up to date before they are
-    shown. `reads` maps a user id to the seq that user has read up to. `participants` is in the order of joining;
-    `version` increases with each change of participants or title.
+    shown. `reads` maps a user id to the seq that user has read up to. `participants` is in the order of joining, and
+    `joined` has the times at which those joined who were added later. `owner_id` and `admins`: see GroupStore.
+    `version` increases with each change of participants, roles or title.
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
     `unannounced` and `unannounced_removals` are written together with a change of title or participants, and removed
     once it is published (see ConversationAnnouncer).
@@ -105,6 +97,7 @@ class ConversationStore:
 
     def __init__(self, database: Database) -> None:
         self._collection = database["conversations"]
+        self.groups = GroupStore(self._collection)
 
     async def create_indexes(self) -> None:
         await self._collection.create_indexes(
@@ -214,62 +207,6 @@ class ConversationStore:
             for user_id, documents in pages.items()
         }
 
-    async def rename(self, conversation_id: ObjectId, user_id: ObjectId, title: str) -> Document | None:
-        """Return the changed conversation, or None if it is no group of which `user_id` is a participant."""
-        return await self._change_group(conversation_id, {"participants": user_id}, {"$set": {"title": title}})
-
-    async def add_participants(
-        self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]
-    ) -> Document | None:
-        """Add the users `new` to a group in which `user_id` is a participant.
-
-        Returns the changed conversation, or None if `user_id` may not do that. Raises ValidationFailed if it would
-        exceed MAX_PARTICIPANTS.
-        """
-        max_before = MAX_PARTICIPANTS - len(new)
-        if max_before < 0:
-            raise ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
-        changed = await self._change_group(
-            conversation["_id"],
-            # Evaluated by the database together with the update: others may add participants at the same time.
-            {"participants": user_id, f"participants.{max_before}": {"$exists": False}},
-            {
-                "$addToSet": {"participants": {"$each": list(new)}},
-                # To new participants, earlier messages do not count as unread.
-                "$max": {f"reads.{member}": seq_of(conversation) for member in new},
-            },
-        )
-        if changed is None and len(conversation["participants"]) + len(new) > MAX_PARTICIPANTS:
-            raise ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
-        return changed
-
-    async def remove_participant(
-        self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId
-    ) -> Document | None:
-        """Remove `member` from a group, if `user_id` is that member or the owner.
-
-        Returns the changed conversation, or None if `user_id` may not do that.
-        """
-        allowed: Document = {"participants": {"$all": [user_id, member]}}
-        if user_id != member:
-            allowed["owner_id"] = user_id
-        return await self._change_group(
-            conversation_id,
-            allowed,
-            {
-                "$pull": {"participants": member},
-                "$unset": {f"reads.{member}": 1},
-                "$addToSet": {UNANNOUNCED_REMOVALS: member},
-            },
-        )
-
-    async def transfer_ownership(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
-        """Make participant `new` the owner, if `old` still is."""
-        async with unavailable():
-            await self._collection.update_one(
-                {"_id": conversation_id, "owner_id": old, "participants": new}, {"$set": {"owner_id": new}}
-            )
-
     async def mark_read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
         """Raise the read mark of `user_id` to `seq`. Returns whether that changed it. Raises NotFound, Unavailable."""
         async with unavailable():
@@ -363,16 +300,6 @@ class ConversationStore:
             [UpdateOne({"_id": key, "version": version}, {"$unset": marks}) for key, version in versions.items()],
         )
 
-    async def _change_group(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
-        change = {**change, "$set": {**change.get("$set", {}), UNANNOUNCED: now()}, "$inc": {"version": 1}}
-        # Not find_one_and_update: the embedded server reads the whole collection for it.
-        async with unavailable():
-            result = await self._collection.update_one({"_id": conversation_id, "kind": "group", **wanted}, change)
-            if not result.matched_count:
-                return None
-            changed: Document | None = await self._collection.find_one({"_id": conversation_id})
-        return changed
-
     @staticmethod
     def _blank(kind: str, title: str | None, participants: list[ObjectId]) -> Document:
         moment = now()
@@ -420,16 +347,6 @@ def _group_by_user(
     return grouped
 
 
-def owner_of(conversation: Document) -> ObjectId:
-    """Return the owner; if the owner has left and the ownership was not transferred, the longest-standing participant.
-
-    That happens if the process ends between the two writes.
-    """
-    owner: ObjectId = conversation["owner_id"]
-    members: list[ObjectId] = conversation["participants"]
-    return owner if owner in members or not members else members[0]
-
-
 def activity_of(conversation: Document) -> tuple[datetime, ObjectId]:
     """Return the sort key of a user's list of conversations, in which the greatest comes first."""
     return conversation["last_activity"], conversation["_id"]
@@ -449,21 +366,3 @@ def version_of(conversation: Document) -> int:
     """Return how often the title or participants have changed: events about them are delivered in this order."""
     version: int = conversation.get("version", 0)
     return version
-
-
-def read_marks_of(conversation: Document, user_id: ObjectId) -> dict[str, int] | None:
-    """Return the read marks of the participants other than `user_id`; None if they are more than MAX_READ_MARKS."""
-    if not shows_read_marks(conversation):
-        return None
-    return {str(member): read_of(conversation, member) for member in conversation["participants"] if member != user_id}
-
-
-def shows_read_marks(conversation: Document) -> bool:
-    """Return whether the participants are shown each other's read marks."""
-    return len(conversation["participants"]) <= MAX_READ_MARKS + 1
-
-
-def read_of(conversation: Document, user_id: ObjectId | str) -> int:
-    """Return the seq that `user_id` has read up to."""
-    seq: int = conversation.get("reads", {}).get(str(user_id), 0)
-    return seq

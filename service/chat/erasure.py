@@ -6,8 +6,8 @@ from datetime import datetime
 
 from bson import ObjectId
 
-from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
+from service.chat.group_service import GroupService
 from service.chat.message_service import MessageService
 from service.chat.message_store import MessageStore
 from service.common.errors import NotFound
@@ -25,12 +25,12 @@ class ChatErasure:
         conversations: ConversationStore,
         messages: MessageStore,
         message_service: MessageService,
-        conversation_service: ConversationService,
+        group_service: GroupService,
     ) -> None:
         self._conversations = conversations
         self._messages = messages
         self._message_service = message_service
-        self._conversation_service = conversation_service
+        self._group_service = group_service
 
     async def leave_groups(self, user_id: str) -> int:
         """Leave every group and erase every read mark; return the number of groups left. Raises Unavailable.
@@ -42,7 +42,7 @@ class ChatErasure:
             for conversation_id in groups:
                 # Another participant has removed them in the meantime.
                 with suppress(NotFound):
-                    await self._conversation_service.remove_participant(user_id, str(conversation_id), user_id)
+                    await self._group_service.remove_participant(user_id, str(conversation_id), user_id)
             left += len(groups)
         while marked := await self._conversations.with_read_marks(ObjectId(user_id), MAX_BATCH):
             await self._conversations.erase_read_marks(marked, ObjectId(user_id))

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, RootModel, StringConstraints
 
+from service.chat.members import Role
 from service.common.content import Content, Nonce, check_name
 from service.common.cursor import Cursor
 from service.common.ids import Id
@@ -35,6 +36,10 @@ class NewParticipants(Input):
     user_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_PARTICIPANTS)]
 
 
+class RoleChange(Input):
+    role: Role
+
+
 class NewMessage(Input):
     content: Content
     nonce: Nonce | None = None
@@ -54,6 +59,13 @@ class ConversationsQuery(Query):
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 30
     before: Cursor | None = None
+
+
+class ParticipantsQuery(Query):
+    """`after`: the `next` of the previous page."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+    after: Cursor | None = None
 
 
 class MessagesQuery(Query):
@@ -91,7 +103,8 @@ class Message(BaseModel):
 
 
 class Conversation(BaseModel):
-    """A conversation as one participant sees it. `participants` has the profiles of the first 20 participants.
+    """A conversation as one participant sees it. `participant_ids` has the first 100 participants, in the order of
+    joining, and `participants` the profiles of the first 5; the others are paged. `role` is the participant's own.
 
     `unread_count` counts the messages of others after `last_read_seq` that have not been deleted. `read_marks` has the
     `last_read_seq` of each other participant, or is null if they are more than 100.
@@ -104,6 +117,7 @@ class Conversation(BaseModel):
     participant_ids: list[str]
     participants: list[Profile]
     owner_id: str
+    role: Role
     created_at: str
     last_activity_at: str
     last_message: Message | None
@@ -119,6 +133,20 @@ class ConversationPage(BaseModel):
     `limit`. A conversation that becomes active between two pages moves to the front of the list."""
 
     items: list[Conversation]
+    next: str | None
+
+
+class Participant(BaseModel):
+    user: Profile
+    role: Role
+    joined_at: str
+    last_read_seq: int
+
+
+class ParticipantPage(BaseModel):
+    """In the order of joining. `next` is the `after` of the next page, null on the last page."""
+
+    items: list[Participant]
     next: str | None
 
 

@@ -8,6 +8,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from service.chat import models
 from service.chat.conversation_service import ConversationService
 from service.chat.frames import MAX_WATCHED
+from service.chat.group_service import GroupService
 from service.chat.message_service import MessageService
 from service.chat.socket import ChatSocket
 from service.common.errors import Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
@@ -33,6 +34,7 @@ CHANGES_LIMIT = 200
 def blueprint(
     messages: MessageService,
     conversations: ConversationService,
+    groups: GroupService,
     presence: PresenceService,
     auth: Authentication,
     verifier: Verifier,
@@ -43,6 +45,7 @@ def blueprint(
 ) -> Blueprint:
     bp = Blueprint("chat", url_prefix="/api/v1")
     _add_conversation_routes(bp, conversations, auth, limits.bytes)
+    _add_group_routes(bp, groups, auth, limits.bytes)
     _add_message_routes(bp, messages, conversations, auth, limits.bytes)
 
     @bp.get("/presence")
@@ -117,6 +120,26 @@ def _add_conversation_routes(
     async def get_conversation(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
         return json_response(await conversations.get(caller.user_id, path_id(conversation_id)))
 
+    @bp.get("/conversations/<conversation_id:str>/participants")
+    @endpoint(
+        "List the participants",
+        tag=TAG,
+        auth=auth,
+        query=models.ParticipantsQuery,
+        responses={200: models.ParticipantPage},
+        errors=(NotFound,),
+    )
+    async def list_participants(
+        request: Request, caller: Identity, conversation_id: str, *, query: models.ParticipantsQuery
+    ) -> HTTPResponse:
+        """In the order of joining."""
+        items, next_cursor = await conversations.participants(
+            caller.user_id, path_id(conversation_id), query.limit, query.after
+        )
+        return json_response({"items": items, "next": next_cursor})
+
+
+def _add_group_routes(bp: Blueprint, groups: GroupService, auth: Authentication, byte_limit: ByteLimit) -> None:
     @bp.patch("/conversations/<conversation_id:str>")
     @endpoint(
         "Rename a group",
@@ -130,8 +153,9 @@ def _add_conversation_routes(
     async def rename_conversation(
         request: Request, caller: Identity, conversation_id: str, *, body: models.ConversationChange
     ) -> HTTPResponse:
+        """Only the owner and admins may do that."""
         byte_limit.take(caller.user_id, CONVERSATION_BYTES)
-        conversation = await conversations.rename(caller.user_id, path_id(conversation_id), body.title)
+        conversation = await groups.change(caller.user_id, path_id(conversation_id), {"title": body.title})
         byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
         return json_response(conversation)
 
@@ -148,9 +172,9 @@ def _add_conversation_routes(
     async def add_participants(
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewParticipants
     ) -> HTTPResponse:
-        """Users who are participants already are ignored."""
+        """Only the owner and admins may do that. Users who are participants already are ignored."""
         byte_limit.take(caller.user_id, CONVERSATION_BYTES)
-        conversation = await conversations.add_participants(caller.user_id, path_id(conversation_id), body.user_ids)
+        conversation = await groups.add_participants(caller.user_id, path_id(conversation_id), body.user_ids)
         byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
         return json_response(conversation)
 
@@ -166,10 +190,31 @@ def _add_conversation_routes(
     async def remove_participant(
         request: Request, caller: Identity, conversation_id: str, user_id: str
     ) -> HTTPResponse:
-        """The owner may remove anyone, all others only themselves."""
+        """The owner may remove everyone, an admin those who have no role, all others only themselves. If the owner
+        leaves, the longest-standing admin, else member, becomes the owner."""
         byte_limit.take(caller.user_id, CONVERSATION_BYTES)
-        await conversations.remove_participant(caller.user_id, path_id(conversation_id), path_id(user_id))
+        await groups.remove_participant(caller.user_id, path_id(conversation_id), path_id(user_id))
         return json_response()
+
+    @bp.patch("/conversations/<conversation_id:str>/participants/<user_id:str>")
+    @endpoint(
+        "Set a participant's role",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        body=models.RoleChange,
+        responses={200: models.Conversation},
+        errors=(NotFound, Forbidden),
+    )
+    async def set_role(
+        request: Request, caller: Identity, conversation_id: str, user_id: str, *, body: models.RoleChange
+    ) -> HTTPResponse:
+        """Only the owner may do that. With the role `owner` they hand the group over, and become an admin."""
+        byte_limit.take(caller.user_id, CONVERSATION_BYTES)
+        ids = path_id(conversation_id), path_id(user_id)
+        conversation = await groups.set_role(caller.user_id, *ids, body.role)
+        byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
+        return json_response(conversation)
 
 
 def _add_message_routes(

@@ -15,6 +15,7 @@ from service.accounts.revocation import Revocation
 from service.chat import events
 from service.chat.conversation_service import ConversationService
 from service.chat.erasure import ChatErasure
+from service.chat.group_service import GroupService
 from service.chat.message_service import MessageService
 from service.common.errors import Unavailable
 from service.common.times import now
@@ -116,7 +117,12 @@ class Deletion:
             self._dispatcher,
             self._chat.flush_counters,
         )
-        self._erasure = ChatErasure(stores.conversations, stores.messages, self._chat, self._conversations)
+        self._erasure = ChatErasure(
+            stores.conversations,
+            stores.messages,
+            self._chat,
+            GroupService(stores.conversations, self._conversations),
+        )
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
         self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._revocation = Revocation(

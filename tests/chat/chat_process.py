@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
+from service.chat.group_service import GroupService
 from service.chat.message_service import MessageService
 from service.chat.message_store import MessageStore
 from service.chat.writer_checkpoints import WriterCheckpoints
@@ -52,6 +53,7 @@ class ChatProcess:
         self.conversations = ConversationService(
             self.conversation_store, self.message_store, FakeProfiles(), self.dispatcher, self.messages.flush_counters
         )
+        self.groups = GroupService(self.conversation_store, self.conversations)
 
     async def create_indexes(self) -> None:
         await self.conversation_store.create_indexes()

@@ -19,22 +19,22 @@ Change = Callable[[ChatProcess, str], Awaitable[object]]
 
 CHANGES: dict[str, tuple[Change, str, dict[str, Any]]] = {
     "rename": (
-        lambda process, group: process.conversations.rename(ADA, group, "New"),
+        lambda process, group: process.groups.change(ADA, group, {"title": "New"}),
         "conversation_updated",
         {"title": "New", "participant_ids": [ADA, BOB, CAY]},
     ),
     "add": (
-        lambda process, group: process.conversations.add_participants(ADA, group, [DAN]),
+        lambda process, group: process.groups.add_participants(ADA, group, [DAN]),
         "conversation_updated",
         {"participant_ids": [ADA, BOB, CAY, DAN]},
     ),
     "remove": (
-        lambda process, group: process.conversations.remove_participant(ADA, group, BOB),
+        lambda process, group: process.groups.remove_participant(ADA, group, BOB),
         "conversation_updated",
         {"participant_ids": [ADA, CAY]},
     ),
     "leave": (
-        lambda process, group: process.conversations.remove_participant(BOB, group, BOB),
+        lambda process, group: process.groups.remove_participant(BOB, group, BOB),
         "conversation_updated",
         {"participant_ids": [ADA, CAY]},
     ),
@@ -82,7 +82,7 @@ async def test_change_is_announced_although_it_failed_at_first(
     group = await process.group(ADA, BOB, CAY)
     await process.conversations.start()
     removed, other = process.listen(BOB), process.listen(CAY)
-    unavailable_once(process.conversations._announcer, "_render")
+    unavailable_once(process.conversations.announcer, "_render")
     with pytest.raises(Unavailable):
         await apply(process, group)
     [event] = await wait_for_events(other, type)
@@ -98,17 +98,17 @@ async def test_change_of_a_killed_process_is_announced_by_another(
     apply, type, expected = change
     dying, living = start_process(), start_process()
     group = await dying.group(ADA, BOB, CAY)
-    await dying.conversations._announcer._clear_marks()
+    await dying.conversations.announcer._clear_marks()
 
     async def killed(*args: object) -> None:
         raise asyncio.CancelledError
 
-    dying.conversations._announcer.announce = killed  # type: ignore[method-assign]
+    dying.conversations.announcer.announce = killed  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
         await apply(dying, group)
     removed, other = living.listen(BOB), living.listen(CAY)
     await make_old(living)
-    await living.conversations._announcer._recover()
+    await living.conversations.announcer._recover()
     [event] = received(other, type)
     assert expected.items() <= event["data"].items()
     if BOB not in expected["participant_ids"]:
@@ -123,7 +123,7 @@ async def test_new_conversation_of_a_killed_process_is_announced(start_process: 
     await dying.conversation_store.create_direct(ObjectId(BOB), ObjectId(ADA))
     listener = living.listen(BOB)
     await make_old(living)
-    await living.conversations._announcer._recover()
+    await living.conversations.announcer._recover()
     assert {event["data"]["kind"] for event in received(listener, "conversation_updated")} == {"group", "direct"}
 
 
@@ -131,17 +131,17 @@ async def test_repeated_request_announces_the_first_one(start_process: Callable[
     """The process that stored it was killed; the repetition finds nothing to do."""
     dying, living = start_process(), start_process()
     group = await dying.group(ADA, BOB, CAY)
-    await dying.conversations._announcer._clear_marks()
+    await dying.conversations.announcer._clear_marks()
     store = dying.conversation_store
     await living.conversations.start()
-    await store.add_participants(await document_of(dying, group), ObjectId(ADA), [ObjectId(DAN)])
+    await store.groups.add(await document_of(dying, group), ObjectId(ADA), [ObjectId(DAN)])
     added = living.listen(DAN)
-    await living.conversations.add_participants(ADA, group, [DAN])
+    await living.groups.add_participants(ADA, group, [DAN])
     assert len(received(added, "conversation_updated")) == 1
-    await store.remove_participant(ObjectId(group), ObjectId(ADA), ObjectId(BOB))
+    await store.groups.remove(ObjectId(group), ObjectId(ADA), ObjectId(BOB))
     removed = living.listen(BOB)
     with pytest.raises(NotFound):
-        await living.conversations.remove_participant(ADA, group, BOB)
+        await living.groups.remove_participant(ADA, group, BOB)
     await wait_for_events(removed, "conversation_removed")
     direct, _ = await store.create_direct(ObjectId(BOB), ObjectId(ADA))
     await living.conversations.create(BOB, [ADA], None)
@@ -151,9 +151,9 @@ async def test_repeated_request_announces_the_first_one(start_process: Callable[
 async def test_mark_of_a_newer_change_is_kept(process: ChatProcess) -> None:
     """The older one has been announced, the newer one has not."""
     group = await process.group(ADA, BOB)
-    await process.conversations.rename(ADA, group, "Older")
-    await process.conversation_store.rename(ObjectId(group), ObjectId(ADA), "Newer")
-    await process.conversations._announcer._clear_marks()
+    await process.groups.change(ADA, group, {"title": "Older"})
+    await process.conversation_store.groups.change(ObjectId(group), ObjectId(ADA), {"title": "Newer"})
+    await process.conversations.announcer._clear_marks()
     assert UNANNOUNCED in await document_of(process, group)
 
 
@@ -162,7 +162,7 @@ async def test_marks_are_removed_after_the_announcement(process: ChatProcess, mo
     monkeypatch.setattr("service.chat.conversation_announcer.CLEAR_DELAY", 0.05)
     await process.conversations.start()
     groups = [await process.group(ADA, BOB) for _ in range(5)]
-    await process.conversations.remove_participant(ADA, groups[0], BOB)
+    await process.groups.remove_participant(ADA, groups[0], BOB)
     for group in groups:
         await marks_removed(process, group)
     assert UNANNOUNCED_REMOVALS not in await document_of(process, groups[0])
@@ -172,7 +172,7 @@ async def test_conversation_that_cannot_be_announced_does_not_hold_up_the_others
     """Nor is it forgotten."""
     groups = [await process.group(ADA, BOB) for _ in range(3)]
     listener = process.listen(BOB)
-    announcer = process.conversations._announcer
+    announcer = process.conversations.announcer
     render = announcer._render
 
     async def render_others(document: Document) -> Any:

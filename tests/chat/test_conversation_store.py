@@ -24,7 +24,7 @@ async def test_former_participant_gets_no_read_mark(process: ChatProcess) -> Non
     """The counters and the read marks of other participants are written all the same."""
     group = await process.group(ADA, BOB, CAY)
     other = await process.group(BOB, CAY)
-    await process.conversations.remove_participant(BOB, group, BOB)
+    await process.groups.remove_participant(BOB, group, BOB)
     update = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=LATER, reads={BOB: 6, CAY: 7})
     elsewhere = CounterUpdate(rev=4, seq=3, message_id=ObjectId(), at=LATER, reads={BOB: 3})
     await process.conversation_store.apply_counters({ObjectId(group): update, ObjectId(other): elsewhere})

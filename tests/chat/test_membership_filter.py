@@ -37,7 +37,7 @@ async def test_queued_events_of_a_group_are_dropped_at_the_removal(process: Chat
     for conversation in (group, other):
         await process.messages.send(ADA, conversation, "Hello")
         await process.conversations.publish_typing(ADA, conversation)
-    await process.conversations.remove_participant(ADA, group, BOB)
+    await process.groups.remove_participant(ADA, group, BOB)
     if buffered:
         go_live(socket)
     # The events of the other group, and the removal from the first one.
@@ -53,10 +53,10 @@ async def test_sync_answer_is_not_sent_after_the_removal(process: ChatProcess) -
     go_live(socket)
     group = await process.group(ADA, BOB)
     socket.send(events.sync(group, {}))
-    await process.conversations.remove_participant(ADA, group, BOB)
+    await process.groups.remove_participant(ADA, group, BOB)
     socket.send(events.sync(group, {}))
     assert ["hello", "conversation_removed"] == queued_types(socket)
-    await process.conversations.add_participants(ADA, group, [BOB])
+    await process.groups.add_participants(ADA, group, [BOB])
     socket.send(events.sync(group, {}))
     assert ["hello", "conversation_removed", "conversation_updated", "sync"] == queued_types(socket)
 

@@ -63,7 +63,7 @@ async def test_user_who_joins_during_a_write_learns_of_it(
     await here.messages.flush_counters()
     listener = here.listen(CAY)
     others = there.listen(CAY)
-    here.step = lambda: there.conversations.add_participants(ADA, group, [CAY])  # type: ignore[attr-defined]
+    here.step = lambda: there.groups.add_participants(ADA, group, [CAY])  # type: ignore[attr-defined]
     WHEN[when](here)
     await WRITES[write](here, group, message["id"])
     told = [event["data"]["rev"] for event in received(listener, "new_message", "message_updated")]
@@ -80,7 +80,7 @@ async def test_user_who_is_removed_during_a_write_does_not_get_it(
     group = await here.group(ADA, BOB, CAY)
     message, _ = await here.messages.send(ADA, group, "old")
     listener = here.listen(CAY)
-    step: Step = lambda: there.conversations.remove_participant(ADA, group, CAY)  # noqa: E731
+    step: Step = lambda: there.groups.remove_participant(ADA, group, CAY)  # noqa: E731
     after(here.messages._append._heads, "load", step)
     await WRITES[write](here, group, message["id"])
     assert received(listener, "new_message", "message_updated") == []
@@ -95,7 +95,7 @@ async def test_filled_gap_does_not_reach_a_user_who_was_removed(start_process: C
     await there.messages.send(ADA, group, "one")
 
     async def remove() -> None:
-        await there.conversations.remove_participant(ADA, group, CAY)
+        await there.groups.remove_participant(ADA, group, CAY)
         await there.messages.send(ADA, group, "two")
 
     before(here.messages, "_changes_since", remove)
@@ -113,11 +113,11 @@ async def test_announced_conversation_does_not_reach_a_user_who_was_removed_mean
     listeners = [here.listen(BOB), here.listen(CAY)]
 
     async def remove() -> None:
-        await there.conversations.remove_participant(ADA, group, CAY)
+        await there.groups.remove_participant(ADA, group, CAY)
         await there.messages.send(ADA, group, "among us")
 
-    before(here.conversations._announcer, "_render", remove)
-    await here.conversations.rename(ADA, group, "Renamed")
+    before(here.conversations.announcer, "_render", remove)
+    await here.groups.change(ADA, group, {"title": "Renamed"})
     [event] = received(listeners[0], "conversation_updated")
     assert event["data"]["participant_ids"] == [ADA, BOB]
     assert event["data"]["last_message"]["content"] == "among us"
@@ -152,7 +152,7 @@ async def test_reader_who_is_removed_meanwhile_sees_nothing(
     await here.messages.flush_counters()
 
     async def remove() -> None:
-        await there.conversations.remove_participant(ADA, group, CAY)
+        await there.groups.remove_participant(ADA, group, CAY)
         await there.messages.send(ADA, group, "two")
 
     before(here.message_store, "get_many" if read is get else "_find", remove)
@@ -168,8 +168,8 @@ async def test_read_mark_reaches_a_user_who_joins_meanwhile(start_process: Calla
     joining, leaving = here.listen(CAY), here.listen(BOB)
 
     async def replace() -> None:
-        await there.conversations.add_participants(ADA, group, [CAY])
-        await there.conversations.remove_participant(ADA, group, BOB)
+        await there.groups.add_participants(ADA, group, [CAY])
+        await there.groups.remove_participant(ADA, group, BOB)
 
     before(here.conversation_store, "mark_read", replace)
     await here.conversations.mark_read(ADA, group, 1)
@@ -193,8 +193,8 @@ async def test_user_who_is_deleted_while_being_added_is_removed_again(process: C
     created, _ = await process.conversations.create(ADA, [BOB, CAY], "A group")
     assert created["participant_ids"] == [ADA, BOB]
     deleted.clear()
-    before(process.conversation_store, "add_participants", delete)
-    added = await process.conversations.add_participants(ADA, created["id"], [CAY])
+    before(process.conversation_store.groups, "add", delete)
+    added = await process.groups.add_participants(ADA, created["id"], [CAY])
     assert added["participant_ids"] == [ADA, BOB]
 
 
@@ -223,6 +223,6 @@ async def test_conversation_of_a_removed_user_is_not_in_the_head_cache(process: 
     """The participants after a write come from the database, although the cache has some from before."""
     group = await process.group(ADA, BOB, CAY)
     await process.messages.send(ADA, group, "one")
-    await process.conversation_store.remove_participant(ObjectId(group), ObjectId(ADA), ObjectId(CAY))
+    await process.conversation_store.groups.remove(ObjectId(group), ObjectId(ADA), ObjectId(CAY))
     stored = await process.messages.submit(ADA, group, "two")
     assert stored.participants == [ADA, BOB]

@@ -327,10 +327,10 @@ async def test_removed_participant_cannot_send_through_a_stale_cache(start_proce
     here, there = start_process(), start_process()
     group = await here.group(ADA, BOB)
     await here.messages.send(BOB, group, "in")
-    await there.conversations.remove_participant(ADA, group, BOB)
+    await there.groups.remove_participant(ADA, group, BOB)
     with pytest.raises(NotFound):
         await here.messages.send(BOB, group, "out")
-    await there.conversations.add_participants(ADA, group, [CAY])
+    await there.groups.add_participants(ADA, group, [CAY])
     listener = here.listen(CAY)
     await here.messages.send(CAY, group, "new here")
     assert [event["data"]["seq"] for event in received(listener, "new_message")] == [2]

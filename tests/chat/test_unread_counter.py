@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from bson import ObjectId
 
-from service.chat import conversation_store, unread_counter
+from service.chat import members, unread_counter
 from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, received
 
 
@@ -72,7 +72,7 @@ async def test_an_announced_conversation_has_the_count_of_each_participant(proce
     await process.conversations.mark_read(CAY, group, 2)
     await process.messages.delete(ADA, group, messages[1])
     listeners = [process.listen(user) for user in (ADA, BOB, CAY)]
-    await process.conversations.rename(ADA, group, "Another name")
+    await process.groups.change(ADA, group, {"title": "Another name"})
     events = [received(listener, "conversation_updated")[0]["data"] for listener in listeners]
     assert [0, 2, 1] == [event["unread_count"] for event in events]
     assert [{BOB: 0, CAY: 2}, {ADA: 3, CAY: 2}, {ADA: 3, BOB: 0}] == [event["read_marks"] for event in events]
@@ -80,13 +80,13 @@ async def test_an_announced_conversation_has_the_count_of_each_participant(proce
 
 async def test_read_marks_are_shown_in_small_groups_only(process: ChatProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """They survive a reload: what the details have is what the events said."""
-    monkeypatch.setattr(conversation_store, "MAX_READ_MARKS", 1)
+    monkeypatch.setattr(members, "MAX_READ_MARKS", 1)
     direct, group = await process.conversation(ADA, BOB), await process.group(ADA, BOB, CAY)
     await process.messages.send(ADA, direct, "hi")
     await process.conversations.mark_read(BOB, direct, 1)
     assert [{BOB: 1}, None] == [(await process.conversations.get(ADA, each))["read_marks"] for each in (direct, group)]
     listener = process.listen(BOB)
-    await process.conversations.rename(ADA, group, "Another name")
+    await process.groups.change(ADA, group, {"title": "Another name"})
     (event,) = received(listener, "conversation_updated")
     assert (None, 3) == (event["data"]["read_marks"], event["data"]["participant_count"])
 

@@ -153,7 +153,7 @@ async def test_a_quote_leads_to_the_original_message(open_app: OpenApp, create_u
 async def test_a_large_group_shows_every_name(open_app: OpenApp, create_user: CreateUser) -> None:
     """Members whose profiles the conversation does not contain included: in the list, at messages, in the details."""
     with ThreadPoolExecutor(4) as executor:
-        names = ["An", "Yến", *[f"Member {number}" for number in range(20)]]
+        names = ["An", "Yến", *[f"Member {number}" for number in range(108)]]
         an, last, *members = executor.map(create_user, names)
     conversation = an.create_conversation(*members, last, title="Crowd")
     last.send_message(conversation, "I am the last")
@@ -163,10 +163,43 @@ async def test_a_large_group_shows_every_name(open_app: OpenApp, create_user: Cr
     await expect(app.message("I am the last").locator(".sender")).to_have_text("Yến")
     await app.page.get_by_role("button", name="Details").click()
     people = app.page.get_by_role("dialog").get_by_role("listitem")
+    await expect(people).to_have_count(100)
+    await people.last.scroll_into_view_if_needed()
     await expect(people).to_have_count(len(names))
     await people.last.scroll_into_view_if_needed()
+    await expect(people.nth(26)).to_contain_text("Member 25")
     await expect(people.last).to_contain_text("Yến")
     await expect(people.filter(has_text="Someone")).to_have_count(0)
+
+
+async def test_roles_of_a_group(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The owner makes an admin, who then can rename the group and add people, and hands the group over."""
+    an, binh, chi = create_user("An"), create_user("Bình"), create_user("Chi")
+    an.create_conversation(binh, chi, title="Lunch")
+    owner, other = await open_app(an), await open_app(binh)
+    for app in (owner, other):
+        await app.open_conversation("Lunch")
+        await app.page.get_by_role("button", name="Details").click()
+    people = other.page.get_by_role("dialog").get_by_role("listitem")
+    await expect(people).to_have_count(3)
+    await expect(other.page.get_by_role("button", name="Options for Chi")).to_have_count(0)
+    await expect(other.page.get_by_role("button", name="Add people")).to_have_count(0)
+    await expect(other.page.get_by_role("button", name="Rename")).to_have_count(0)
+    await owner.page.get_by_role("button", name="Options for Bình").click()
+    await owner.page.get_by_role("menuitem", name="Make admin").click()
+    await expect(people.filter(has_text="Bình")).to_contain_text("Admin")
+    await expect(other.page.get_by_role("button", name="Add people")).to_be_visible()
+    await other.page.get_by_label("Group name").fill("Dinner")
+    await other.page.get_by_role("button", name="Rename").click()
+    await expect(owner.page.get_by_role("heading", name="Dinner").first).to_be_visible()
+    await expect(other.page.get_by_role("button", name="Options for An")).to_have_count(0)
+    await owner.page.get_by_role("button", name="Options for Bình").click()
+    await owner.page.get_by_role("menuitem", name="Make owner").click()
+    await owner.page.get_by_role("dialog").last.get_by_role("button", name="Make owner").click()
+    await expect(people.filter(has_text="Bình")).to_contain_text("Owner")
+    await other.page.get_by_role("button", name="Options for An").click()
+    await other.page.get_by_role("menuitem", name="Remove An").click()
+    await expect(owner.page.get_by_text("Choose a chat")).to_be_visible()
 
 
 async def test_a_group_can_be_renamed_and_left(open_app: OpenApp, create_user: CreateUser) -> None:
@@ -182,7 +215,8 @@ async def test_a_group_can_be_renamed_and_left(open_app: OpenApp, create_user: C
     await owner.page.get_by_label("Group name").fill("Dinner")
     await owner.page.get_by_role("button", name="Rename").click()
     await expect(member.page.get_by_role("heading", name="Dinner")).to_be_visible()
-    await owner.page.get_by_role("button", name="Remove Bình").click()
+    await owner.page.get_by_role("button", name="Options for Bình").click()
+    await owner.page.get_by_role("menuitem", name="Remove Bình").click()
     await expect(member.page.get_by_text("Choose a chat")).to_be_visible()
     await expect(member.toasts).to_have_text("You are no longer in “Dinner”.")
     await expect(member.conversation_row("Dinner")).to_have_count(0)

@@ -61,6 +61,7 @@ async def bodies_of(anna: User, ben: User) -> list[Body]:
         Body("POST", "/conversations", {"title": "X"}, {"participant_ids": [ben.id]}, "title"),
         Body("PATCH", in_group, {"title": "X"}),
         Body("POST", f"{in_group}/participants", {}, {"user_ids": [ben.id]}),
+        Body("PATCH", f"{in_group}/participants/{ben.id}", {}, {"role": "admin"}),
         Body(
             *("POST", f"{in_group}/messages"),
             {"content": unique_text(), "nonce": "n", "reply_to": message["id"]},
@@ -97,7 +98,7 @@ async def test_an_invalid_field_is_rejected_with_its_name(anna: User, ben: User)
 
 async def test_a_missing_required_field_is_named(anna: User, ben: User) -> None:
     required = {"username", "password", "refresh_token", "current_password", "new_password", "content"}
-    required |= {"participant_ids", "user_ids", "seq", "up_to_seq"}
+    required |= {"participant_ids", "user_ids", "seq", "up_to_seq", "role"}
     for body in await bodies_of(anna, ben):
         for field in required & set(body.right):
             less = {name: value for name, value in body.right.items() if name != field}

@@ -12,6 +12,7 @@ CONVERSATION = {
     "participant_ids",
     "participants",
     "owner_id",
+    "role",
     "created_at",
     "last_activity_at",
     "last_message",
@@ -161,7 +162,31 @@ async def test_added_users_get_access_and_removed_users_lose_it(clients: Clients
     assert [anna.id] == (await anna.get(f"/conversations/{group}"))["participant_ids"]
 
 
-async def test_only_the_owner_removes_other_participants(clients: Clients) -> None:
+async def test_the_owner_sets_roles_and_hands_the_group_over(clients: Clients) -> None:
+    """Everybody learns of it; the participants are listed with their roles."""
+    anna, ben, cleo = await clients.users(3)
+    group = f"/conversations/{await anna.start_conversation(ben, cleo)}"
+    socket = await cleo.chat_socket()
+    promoted = await anna.patch(f"{group}/participants/{ben.id}", {"role": "admin"})
+    assert ("owner", CONVERSATION) == (promoted["role"], set(promoted))
+    assert "member" == (await socket.event("conversation_updated"))["data"]["role"]
+    await ben.expect_error(403, "forbidden", "PATCH", f"{group}/participants/{cleo.id}", {"role": "admin"})
+    await cleo.expect_error(403, "forbidden", "PATCH", group, {"title": "Mine"})
+    await cleo.expect_error(403, "forbidden", "POST", f"{group}/participants", {"user_ids": [anna.id]})
+    await ben.patch(group, {"title": "Ours"})
+    handed_over = await anna.patch(f"{group}/participants/{ben.id}", {"role": "owner"})
+    assert (ben.id, "admin") == (handed_over["owner_id"], handed_over["role"])
+    await anna.expect_error(404, "not_found", "PATCH", f"{group}/participants/{NO_ID}", {"role": "admin"})
+    listed = await cleo.get(f"{group}/participants")
+    roles = [(one["user"], one["role"]) for one in listed["items"]]
+    assert [(anna.profile, "admin"), (ben.profile, "owner"), (cleo.profile, "member")] == roles
+    assert {"user", "role", "joined_at", "last_read_seq"} == set(listed["items"][0])
+    pages = [await cleo.get(f"{group}/participants", limit=2)]
+    pages.append(await cleo.get(f"{group}/participants", limit=2, after=pages[0]["next"]))
+    assert (listed["items"], None) == ([one for page in pages for one in page["items"]], pages[1]["next"])
+
+
+async def test_only_owner_and_admins_remove_other_participants(clients: Clients) -> None:
     anna, ben, cleo = await clients.users(3)
     group = f"/conversations/{await anna.start_conversation(ben, cleo)}"
     await ben.expect_error(403, "forbidden", "DELETE", f"{group}/participants/{cleo.id}")
@@ -198,6 +223,8 @@ async def test_adding_an_unknown_user_adds_nobody(clients: Clients) -> None:
 async def test_after_concurrent_renames_every_device_has_the_stored_title(any_clients: Clients) -> None:
     people = await any_clients.users(3)
     group = await people[0].start_conversation(*people[1:])
+    for person in people[1:]:
+        await people[0].patch(f"/conversations/{group}/participants/{person.id}", {"role": "admin"})
     sockets = [await person.chat_socket() for person in people for _ in range(2)]
 
     async def rename(person: User) -> None:
@@ -226,7 +253,7 @@ async def test_conversation_removed_is_the_last_event_of_a_conversation(any_clie
 
     async def rename() -> None:
         for number in range(15):
-            await cleo.patch(f"/conversations/{group}", {"title": f"Number {number}"})
+            await anna.patch(f"/conversations/{group}", {"title": f"Number {number}"})
 
     talking = asyncio.gather(chatter(), chatter(), rename(), rename())
     await socket.event("new_message")

@@ -22,7 +22,7 @@ async def test_head_answers_like_get_without_the_body(clients: Clients) -> None:
         ("DELETE", "/auth/register"),
         ("GET", "/auth/ticket"),
         ("DELETE", "/ws/notifications"),
-        ("GET", f"/conversations/{NO_ID}/participants"),
+        ("PUT", f"/conversations/{NO_ID}/participants"),
         ("GET", "/auth/login"),
         ("DELETE", "/users/me"),
         ("PUT", "/conversations"),

@@ -33,6 +33,8 @@ async def test_a_conversation_of_others_answers_like_an_unknown_id(clients: Clie
         ("POST", "/participants", {"user_ids": [eve.id]}),
         ("DELETE", f"/participants/{ben.id}", None),
         ("DELETE", f"/participants/{eve.id}", None),
+        ("GET", "/participants", None),
+        ("PATCH", f"/participants/{ben.id}", {"role": "admin"}),
         ("GET", "/messages", None),
         ("GET", "/messages?before=2", None),
         ("GET", "/messages?after_rev=0", None),

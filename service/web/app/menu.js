@@ -51,7 +51,8 @@ export function openMenu(opener, label, items, toggles = []) {
     menu.remove();
     if (hadFocus) opener.focus({ preventScroll: true });
   });
-  document.body.append(menu);
+  // Within a modal dialog: everything outside it is inert.
+  (opener.closest("dialog") ?? document.body).append(menu);
   menu.showPopover();
   position(menu, opener);
   (toggleButtons[0] ?? itemButtons[0]).focus();

@@ -13,6 +13,8 @@ import { readJson } from "./errors.js";
  * @typedef {import("./types.js").Notification} Notification
  * @typedef {import("./types.js").Device} Device
  */
+/** @typedef {import("./types.js").Participant} Participant */
+/** @typedef {import("./types.js").Role} Role */
 /**
  * @template T
  * @template {string | number} [C=number]
@@ -153,6 +155,27 @@ export class Api {
    */
   removeParticipant(id, userId) {
     return this.#call("DELETE", `/conversations/${id}/participants/${userId}`);
+  }
+
+  /**
+   * Set a participant's role; only the owner may do that. With `owner` they hand the group over, and become an admin.
+   * @param {string} id
+   * @param {string} userId
+   * @param {Role} role
+   * @returns {Promise<Conversation>}
+   */
+  setRole(id, userId, role) {
+    return this.#call("PATCH", `/conversations/${id}/participants/${userId}`, { body: { role } });
+  }
+
+  /**
+   * Return a page of the participants, in the order of joining.
+   * @param {string} id
+   * @param {{limit?: number, after?: string | null}} [page]
+   * @returns {Promise<Page<Participant, string>>}
+   */
+  participants(id, page = {}) {
+    return this.#call("GET", `/conversations/${id}/participants`, { query: page });
   }
 
   /**

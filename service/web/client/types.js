@@ -24,15 +24,20 @@
  * @property {Record<string, number>} reaction_counts how many users there are, by emoji
  */
 
+/** @typedef {"owner" | "admin" | "member"} Role */
+
+/** @typedef {{user: Profile, role: Role, joined_at: string, last_read_seq: number}} Participant */
+
 /**
  * @typedef {object} Conversation
  * @property {string} id
  * @property {"direct" | "group"} kind
  * @property {string | null} title
  * @property {number} participant_count
- * @property {string[]} participant_ids
+ * @property {string[]} participant_ids of the first 100, in the order of joining; the others are paged
  * @property {Profile[]} participants profiles of the first participants, enough for a title and a picture
  * @property {string} owner_id
+ * @property {Role} role the user's own
  * @property {string} created_at
  * @property {string} last_activity_at
  * @property {Message | null} last_message

@@ -1,0 +1,144 @@
+"""The use cases of groups: title, participants and roles."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from bson import ObjectId
+
+from service.chat.conversation_service import ConversationService
+from service.chat.conversation_store import ConversationStore
+from service.chat.group_store import UNANNOUNCED
+from service.chat.members import Role, owner_of, role_of
+from service.common.errors import Forbidden, NotFound, Unavailable
+from service.datastores.mongo import Document
+
+MAX_ATTEMPTS = 5
+"""Attempts of a change that others' changes have made impossible in the form that it had."""
+NOT_A_GROUP = "Nobody joins, leaves or changes a direct conversation."
+MANAGERS_ONLY = "Only the owner and the admins of a group can do that."
+
+
+class GroupService:
+    """Changes of groups. Every change is stored, then announced to all participants (see ConversationAnnouncer).
+
+    The queries of GroupStore decide what a user may do. If one has changed nothing, the group is read to say why.
+    """
+
+    def __init__(self, conversations: ConversationStore, service: ConversationService) -> None:
+        self._conversations = conversations
+        self._groups = conversations.groups
+        self._service = service
+
+    async def change(self, user_id: str, conversation_id: str, fields: Document) -> dict[str, Any]:
+        """Set the title. Raises NotFound, Forbidden (a direct conversation; not the owner or an admin), Unavailable."""
+        user, key = ObjectId(user_id), ObjectId(conversation_id)
+        for _ in range(MAX_ATTEMPTS):
+            with self._announced_later(key):
+                changed = await self._groups.change(key, user, fields)
+            if changed is not None:
+                return await self._announce(changed, user_id)
+            await self._check_manager(key, user)
+        raise Unavailable
+
+    async def add_participants(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
+        """Raises NotFound, Forbidden (see `change`), ValidationFailed (`user_ids`), Unavailable."""
+        user, key = ObjectId(user_id), ObjectId(conversation_id)
+        for _ in range(MAX_ATTEMPTS):
+            document = await self._service.get_document(conversation_id, user_id)
+            present = {str(member) for member in document["participants"]}
+            missing = [member for member in dict.fromkeys(new) if member not in present]
+            await self._service.check_exist("user_ids", missing)
+            if not missing and document["kind"] == "group" and role_of(document, user) != "member":
+                if UNANNOUNCED in document:
+                    # Perhaps this request is repeated, because the first one was stored and could not be announced.
+                    await self._service.announcer.announce(document)
+                return (await self._service.as_json([document], user_id))[0]
+            added = [ObjectId(member) for member in missing]
+            with self._announced_later(key):
+                changed = await self._groups.add(document, user, added)
+                if changed is not None:
+                    changed = await self._service.remove_deleted(changed, added)
+            if changed is not None:
+                return await self._announce(changed, user_id)
+            await self._check_manager(key, user)
+        raise Unavailable
+
+    async def remove_participant(self, user_id: str, conversation_id: str, member_id: str) -> None:
+        """Leave a group, or remove another participant. If the owner leaves, the longest-standing admin, else member,
+        becomes the owner.
+
+        Raises NotFound, Forbidden, Unavailable.
+        """
+        user, member, key = ObjectId(user_id), ObjectId(member_id), ObjectId(conversation_id)
+        for _ in range(MAX_ATTEMPTS):
+            with self._announced_later(key):
+                if user == member:
+                    changed = await self._groups.leave(key, user)
+                else:
+                    changed = await self._groups.remove(key, user, member)
+            if changed is not None:
+                await self._service.announcer.announce(changed)
+                return
+            # Perhaps this request is repeated, because the first one was stored and could not be announced.
+            await self._service.announcer.announce_if_marked(key)
+            document = await self._check_group(key, user)
+            if member not in document["participants"]:
+                raise NotFound
+            role = role_of(document, user)
+            if role == "member" or (role == "admin" and role_of(document, member) != "member"):
+                raise Forbidden("Only the owner can remove everyone from a group; an admin, those who have no role.")
+        raise Unavailable
+
+    async def set_role(self, user_id: str, conversation_id: str, member_id: str, role: Role) -> dict[str, Any]:
+        """Give a participant a role. `owner` hands the group over; the caller becomes an admin.
+
+        Raises NotFound, Forbidden (not the owner; the owner's own role), Unavailable.
+        """
+        user, member, key = ObjectId(user_id), ObjectId(member_id), ObjectId(conversation_id)
+        for _ in range(MAX_ATTEMPTS):
+            if user != member:
+                with self._announced_later(key):
+                    changed = await self._groups.set_role(key, user, member, role)
+                if changed is not None:
+                    return await self._announce(changed, user_id)
+            document = await self._check_group(key, user)
+            if member not in document["participants"]:
+                raise NotFound
+            is_owner = role_of(document, user) == "owner"
+            if role_of(document, member) == role and (is_owner or role == "owner"):
+                # Perhaps this request is repeated; an owner who has handed the group over is not the owner any more.
+                await self._service.announcer.announce_if_marked(key)
+                return (await self._service.as_json([document], user_id))[0]
+            if not is_owner:
+                raise Forbidden("Only the owner of a group sets roles.")
+            if user == member:
+                raise Forbidden("The owner stays the owner until they make somebody else the owner, or leave.")
+        raise Unavailable
+
+    async def _announce(self, changed: Document, user_id: str) -> dict[str, Any]:
+        await self._service.announcer.announce(changed)
+        return (await self._service.as_json([changed], user_id))[0]
+
+    async def _check_group(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
+        """Return the group. Raises NotFound if the user is not a participant; Forbidden if it is no group."""
+        document = await self._conversations.get(conversation_id, user_id)
+        if document["kind"] != "group":
+            raise Forbidden(NOT_A_GROUP)
+        if (owner := owner_of(document)) != document["owner_id"]:
+            await self._groups.repair_owner(conversation_id, document["owner_id"], owner)
+        return document
+
+    async def _check_manager(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
+        """Raises NotFound, Forbidden, unless the user is the owner or an admin of this group."""
+        if role_of(await self._check_group(conversation_id, user_id), user_id) == "member":
+            raise Forbidden(MANAGERS_ONLY)
+
+    @contextmanager
+    def _announced_later(self, conversation_id: ObjectId) -> Iterator[None]:
+        """If the block fails, it may have changed the conversation all the same: announce it in the background."""
+        try:
+            yield
+        except BaseException:
+            self._service.announcer.retry(conversation_id)
+            raise

@@ -1,0 +1,139 @@
+"""The writes that change a group: title, participants, roles. Each checks in its own query that the user may do it."""
+
+from collections.abc import Collection
+
+from bson import ObjectId
+
+from service.chat.members import Role, successor_of
+from service.chat.models import MAX_PARTICIPANTS
+from service.common.errors import Unavailable, ValidationFailed
+from service.common.times import now
+from service.datastores.mongo import Collection as MongoCollection
+from service.datastores.mongo import Document, unavailable
+
+UNANNOUNCED = "unannounced"
+"""The stored field that marks a conversation with a change that may not have been published: the time of the change."""
+UNANNOUNCED_REMOVALS = "unannounced_removals"
+"""Together with it: the users who were removed and may not have been told."""
+MAX_ATTEMPTS = 10
+"""Attempts of an owner to leave while others change the group."""
+
+
+class GroupStore:
+    """Changes groups in the collection of ConversationStore.
+
+    `owner_id` is the owner; `admins` has the admins, and may have the owner. Both are participants: whoever is removed
+    loses their role in the same write, and an owner who leaves is succeeded in it.
+
+    A method returns the changed conversation, or None if the user may not do that. All raise Unavailable.
+    """
+
+    def __init__(self, conversations: MongoCollection) -> None:
+        self._collection = conversations
+
+    async def change(self, conversation_id: ObjectId, user_id: ObjectId, fields: Document) -> Document | None:
+        """Set `fields`, if `user_id` is the owner or an admin."""
+        return await self._update(conversation_id, _managed_by(user_id), {"$set": fields})
+
+    async def add(self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]) -> Document | None:
+        """Add the users `new`, if `user_id` is the owner or an admin.
+
+        Raises ValidationFailed if it would exceed MAX_PARTICIPANTS.
+        """
+        full = ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
+        max_before = MAX_PARTICIPANTS - len(new)
+        if max_before < 0:
+            raise full
+        changed = await self._update(
+            conversation["_id"],
+            # Evaluated by the database together with the update: others may add participants at the same time.
+            _managed_by(user_id) | {f"participants.{max_before}": {"$exists": False}},
+            _joining(conversation, new),
+        )
+        if changed is None and len(conversation["participants"]) + len(new) > MAX_PARTICIPANTS:
+            raise full
+        return changed
+
+    async def remove(self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId) -> Document | None:
+        """Remove `member`. The owner may remove everyone, an admin those who have no role."""
+        allowed: Document = {
+            "participants": {"$all": [user_id, member]},
+            "$or": [
+                {"owner_id": user_id},
+                {"owner_id": {"$ne": member}, "admins": {"$all": [user_id], "$ne": member}},
+            ],
+        }
+        return await self._update(conversation_id, allowed, _leaving(member))
+
+    async def leave(self, conversation_id: ObjectId, user_id: ObjectId) -> Document | None:
+        """Remove the participant `user_id`. If they are the owner, their successor becomes it in the same write."""
+        for _ in range(MAX_ATTEMPTS):
+            async with unavailable():
+                found: Document | None = await self._collection.find_one(
+                    {"_id": conversation_id, "participants": user_id}
+                )
+            if found is None:
+                return None
+            # The successor is the right one as long as nobody joins, leaves or gets a role: each is a new version.
+            where: Document = {"participants": user_id, "version": found.get("version")}
+            change = _leaving(user_id)
+            successor = successor_of(found, user_id)
+            if found["owner_id"] != user_id:
+                where = {"participants": user_id, "owner_id": {"$ne": user_id}}
+            elif successor is not None:
+                change["$set"] = {"owner_id": successor}
+            changed = await self._update(conversation_id, where, change)
+            if changed is not None or found["kind"] != "group":
+                return changed
+        raise Unavailable
+
+    async def set_role(
+        self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId, role: Role
+    ) -> Document | None:
+        """Give another participant a role, if `user_id` is the owner, who becomes an admin if the role is `owner`."""
+        allowed: Document = {"owner_id": user_id, "participants": {"$all": [user_id, member]}}
+        change: Document = {"$pull" if role == "member" else "$addToSet": {"admins": member}}
+        if role == "owner":
+            change = {"$set": {"owner_id": member}, "$addToSet": {"admins": user_id}}
+        return await self._update(conversation_id, allowed, change)
+
+    async def repair_owner(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
+        """Make participant `new` the owner, if `old` still is one who has left. See `members.owner_of`."""
+        async with unavailable():
+            await self._collection.update_one(
+                {"_id": conversation_id, "owner_id": old, "participants": {"$all": [new], "$ne": old}},
+                {"$set": {"owner_id": new}},
+            )
+
+    async def _update(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
+        change = {**change, "$set": {**change.get("$set", {}), UNANNOUNCED: now()}, "$inc": {"version": 1}}
+        # Not find_one_and_update: the embedded server reads the whole collection for it.
+        async with unavailable():
+            result = await self._collection.update_one({"_id": conversation_id, "kind": "group", **wanted}, change)
+            if not result.matched_count:
+                return None
+            changed: Document | None = await self._collection.find_one({"_id": conversation_id})
+        return changed
+
+
+def _managed_by(user_id: ObjectId) -> Document:
+    """Groups in which `user_id` is a participant and the owner or an admin."""
+    return {"participants": user_id, "$or": [{"owner_id": user_id}, {"admins": user_id}]}
+
+
+def _joining(conversation: Document, new: Collection[ObjectId]) -> Document:
+    moment = now()
+    return {
+        "$addToSet": {"participants": {"$each": list(new)}},
+        # To new participants, earlier messages do not count as unread.
+        "$max": {f"reads.{member}": conversation["last"]["seq"] for member in new},
+        "$set": {f"joined.{member}": moment for member in new},
+    }
+
+
+def _leaving(member: ObjectId) -> Document:
+    return {
+        "$pull": {"participants": member, "admins": member},
+        "$unset": {f"reads.{member}": 1, f"joined.{member}": 1},
+        "$addToSet": {UNANNOUNCED_REMOVALS: member},
+    }

@@ -1,0 +1,85 @@
+"""The participants of a conversation as its document describes them: roles, times of joining, read marks."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from bson import ObjectId
+
+from service.datastores.mongo import Document
+
+MAX_READ_MARKS = 100
+"""Read marks shown with a conversation."""
+
+Role = Literal["owner", "admin", "member"]
+
+
+def owner_of(conversation: Document) -> ObjectId:
+    """Return the owner; if the owner has left and the ownership was not transferred, their successor.
+
+    That happens if a process of an earlier version ended between the two writes.
+    """
+    owner: ObjectId = conversation["owner_id"]
+    members: list[ObjectId] = conversation["participants"]
+    return owner if owner in members or not members else successor_of(conversation, owner) or owner
+
+
+def successor_of(conversation: Document, owner: ObjectId) -> ObjectId | None:
+    """Return who becomes the owner if `owner` leaves: the longest-standing admin, else member; None: nobody."""
+    others: list[ObjectId] = [member for member in conversation["participants"] if member != owner]
+    admins = frozenset(conversation.get("admins", ()))
+    return next((member for member in others if member in admins), others[0] if others else None)
+
+
+class Roles:
+    """The roles in a conversation, to be asked for each of many participants."""
+
+    def __init__(self, conversation: Document) -> None:
+        self._owner = owner_of(conversation)
+        self._admins = frozenset(conversation.get("admins", ()))
+
+    def of(self, user_id: ObjectId) -> Role:
+        if user_id == self._owner:
+            return "owner"
+        return "admin" if user_id in self._admins else "member"
+
+
+def role_of(conversation: Document, user_id: ObjectId) -> Role:
+    return Roles(conversation).of(user_id)
+
+
+def joined_at(conversation: Document, user_id: ObjectId) -> datetime:
+    """Return when a participant joined. Of those who joined in an earlier version, the conversation's age is known."""
+    moment: datetime = conversation.get("joined", {}).get(str(user_id), conversation["created_at"])
+    return moment
+
+
+def read_of(conversation: Document, user_id: ObjectId | str) -> int:
+    """Return the seq that `user_id` has read up to."""
+    seq: int = conversation.get("reads", {}).get(str(user_id), 0)
+    return seq
+
+
+def read_marks_of(conversation: Document, user_id: ObjectId) -> dict[str, int] | None:
+    """Return the read marks of the participants other than `user_id`; None if they are more than MAX_READ_MARKS."""
+    if not shows_read_marks(conversation):
+        return None
+    return {str(member): read_of(conversation, member) for member in conversation["participants"] if member != user_id}
+
+
+def shows_read_marks(conversation: Document) -> bool:
+    """Return whether the participants are shown each other's read marks."""
+    return len(conversation["participants"]) <= MAX_READ_MARKS + 1
+
+
+def participants_after(conversation: Document, place: tuple[int, ObjectId] | None, limit: int) -> Sequence[ObjectId]:
+    """Return at most `limit` participants behind `place`, in the order of joining; from the first one if it is None.
+
+    `place`: the index and id of a participant. If they have left since, the index says where they were.
+    """
+    members: list[ObjectId] = conversation["participants"]
+    start = 0
+    if place is not None:
+        index, member = place
+        start = members.index(member) + 1 if member in members else index
+    return members[start : start + limit]
