@@ -1,4 +1,4 @@
-"""Unsent texts: kept for each place, over reloads, until they are sent or the user signs out."""
+"""Unsent texts: kept for each form, over reloads, until they are sent or the user signs out."""
 
 from playwright.async_api import expect
 

@@ -175,7 +175,7 @@ export class AppShell {
 
   #onStreamEvent({ type, data }) {
     if (type === "notification") this.#notifications.showToast(data);
-    // A stream that starts does not replay earlier notifications, and the posts or comments may have been loaded before.
+    // A new stream replays no earlier notifications, and the posts or comments may have been loaded before them.
     const concernsView = type === "notification" ? data.data.post_id === this.#route.postId : STREAM_START.has(type);
     if (concernsView) this.#postView?.refresh();
   }

@@ -71,7 +71,7 @@ export class CommentThread {
       t("comments.reply"),
     );
     setChildren(footer, timeElement(comment.created_at), replyButton);
-    if (this.#app.drafts.get(draftPlace(comment))) this.#createReplyForm(comment, footer, replyButton);
+    if (this.#app.drafts.get(replyDraftKey(comment))) this.#createReplyForm(comment, footer, replyButton);
     return element;
   }
 
@@ -88,7 +88,7 @@ export class CommentThread {
     };
     const composer = postComposer({
       app: this.#app,
-      place: draftPlace(comment),
+      draftKey: replyDraftKey(comment),
       label: t("comments.reply_to", { name: comment.author.display_name }),
       submitLabel: t("comments.reply"),
       send: async (content) => {
@@ -102,7 +102,7 @@ export class CommentThread {
   }
 }
 
-function draftPlace({ id }) {
+function replyDraftKey({ id }) {
   return `reply:${id}`;
 }
 

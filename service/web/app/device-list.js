@@ -79,7 +79,7 @@ export function deviceList(api) {
   return list;
 }
 
-/** Return for example "Firefox on Linux"; less if the user agent does not tell both. */
+/** Return for example "Firefox on Linux"; less if the user agent does not name both. */
 function deviceName(userAgent) {
   const [browser, system] = [BROWSERS, SYSTEMS].map((known) => known.find(([token]) => userAgent.includes(token))?.[1]);
   if (browser && system) return t("account.session.browser_on_system", { browser, system });

@@ -1,4 +1,4 @@
-/** Unsent texts, kept in the browser's storage: they survive a reload, a crash, and a background tab that is discarded. */
+/** Unsent texts, kept in the browser's storage: they survive a reload, a crash, and the end of a background tab. */
 
 const KEY_PREFIX = "loa:draft:";
 /** Drafts kept in a browser; beyond that, those that were changed longest ago are dropped. */
@@ -6,7 +6,7 @@ const MAX_DRAFTS = 100;
 /** Characters of a draft in the storage, which has 5 million for everything. A longer draft is kept in memory only. */
 const MAX_STORED = 20_000;
 
-/** The drafts of one user. A place is where the user writes, for example `chat:<conversation id>`. */
+/** The drafts of one user, by a key that names the form, for example `chat:<conversation id>`. */
 export class Drafts {
   #prefix;
   #storage;
@@ -19,26 +19,26 @@ export class Drafts {
   }
 
   /** Return the draft, as it was passed to `set`; null if there is none. */
-  get(place) {
-    return this.#memory.get(place) ?? read(this.#storage, this.#prefix + place)?.draft ?? null;
+  get(key) {
+    return this.#memory.get(key) ?? read(this.#storage, this.#prefix + key)?.draft ?? null;
   }
 
   /** Keep `draft`, any JSON value; null removes it. */
-  set(place, draft) {
-    this.#memory.delete(place);
-    const key = this.#prefix + place;
+  set(key, draft) {
+    this.#memory.delete(key);
+    const storageKey = this.#prefix + key;
     const value = draft === null ? null : JSON.stringify({ draft, at: Date.now() });
     try {
-      if (value === null || value.length > MAX_STORED) this.#storage.removeItem(key);
+      if (value === null || value.length > MAX_STORED) this.#storage.removeItem(storageKey);
       else {
-        if (this.#storage.getItem(key) === null) dropOldest(this.#storage, MAX_DRAFTS - 1);
-        this.#storage.setItem(key, value);
+        if (this.#storage.getItem(storageKey) === null) dropOldest(this.#storage, MAX_DRAFTS - 1);
+        this.#storage.setItem(storageKey, value);
         return;
       }
     } catch {
       // Kept in memory instead.
     }
-    if (draft !== null) this.#memory.set(place, draft);
+    if (draft !== null) this.#memory.set(key, draft);
   }
 
   /** Remove the drafts of all users: the next user of this browser must not find them. */

@@ -34,8 +34,8 @@ export function t(key, params = {}) {
 }
 
 /**
- * Return `text` so that its direction does not affect the words around it (UAX #9: first strong isolate … pop directional
- * isolate). Text that is written from left to right needs no marks.
+ * Return `text` so that its direction does not affect the words around it (UAX #9: first strong isolate … pop
+ * directional isolate). Text that is written from left to right needs no marks.
  */
 export function isolated(text) {
   return RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text;

@@ -9,7 +9,7 @@ import { fullDateTime, timeOfDay } from "./time-format.js";
 
 const ONLY_EMOJI = /^(?:\p{Extended_Pictographic}[\u{fe0f}\u{200d}\u{1f3fb}-\u{1f3ff}]*){1,6}$/u;
 
-/** Names in the label of a reaction; of the others only the number is told. */
+/** Names in the label of a reaction. The label has only the number of the others. */
 export const MAX_NAMES = 10;
 
 /** Create a message's element, without contents. `actions`: see MessageList. */

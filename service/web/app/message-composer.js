@@ -34,12 +34,12 @@ export class MessageComposer {
   #counter = new CharacterCounter(MAX_LENGTH);
   #draft;
   #drafts;
-  #place;
+  #draftKey;
   #resize;
 
   /** `drafts`: where the draft of the conversation is kept, see Drafts. */
   constructor(conversationId, name, drafts, actions) {
-    this.#place = `chat:${conversationId}`;
+    this.#draftKey = `chat:${conversationId}`;
     this.#drafts = drafts;
     this.#actions = actions;
     this.#textarea = el("textarea", {
@@ -65,7 +65,7 @@ export class MessageComposer {
       this.#counter.element,
     );
     this.#resize = autoGrow(this.#textarea);
-    this.#draft = { ...EMPTY, ...drafts.get(this.#place) };
+    this.#draft = { ...EMPTY, ...drafts.get(this.#draftKey) };
     this.#render();
   }
 
@@ -105,7 +105,7 @@ export class MessageComposer {
 
   #save() {
     const { text, replyTo, editing } = this.#draft;
-    this.#drafts.set(this.#place, text || replyTo || editing ? this.#draft : null);
+    this.#drafts.set(this.#draftKey, text || replyTo || editing ? this.#draft : null);
   }
 
   #render() {

@@ -18,7 +18,7 @@ const PRELOAD_MARGIN = "600px";
  */
 export class MessageList {
   element;
-  /** The button that scrolls to the latest messages, and tells how many are new. */
+  /** The button that scrolls to the latest messages, and shows how many are new. */
   scrollButton;
   #actions;
   #rows;
@@ -79,8 +79,8 @@ export class MessageList {
   }
 
   /**
-   * Call once the first page of messages is loaded: scrolls to the unread divider if the unread messages do not fit into
-   * the viewport, else to the bottom.
+   * Call once the first page of messages is loaded: scrolls to the unread divider if the unread messages do not fit
+   * into the viewport, else to the bottom.
    */
   onLoaded() {
     this.#loaded = true;

@@ -9,10 +9,10 @@ const UNREAD_DIVIDER = { key: "unread", kind: "unread" };
 
 /**
  * Builds rows {key, kind: "day" | "unread" | "message", …}. A message row is {message, mine, pending, change,
- * firstInGroup, lastInGroup, sender, quoted, status}. `change` is the user's edit or deletion of the message that is not
- * stored yet, and `message` then has the edited text. `quoted` is the message replied to: null if it is no reply,
- * undefined if it is not loaded. `status` is set for the user's own messages: "sending", "failed", "change_failed",
- * "sent", or the number of readers.
+ * firstInGroup, lastInGroup, sender, quoted, status}. `change` is the user's edit or deletion that is not stored yet;
+ * `message` then has the edited text. `quoted` is the message replied to: null if it is no reply, undefined if it is not
+ * loaded. `status` is set for the user's own messages: "sending", "failed", "change_failed", "sent", or the number of
+ * readers.
  *
  * A row that has not changed is the same object as before, so that only changed rows are rendered.
  */
@@ -132,7 +132,7 @@ export function applyChange(message, change) {
   return change?.kind === "edit" && !message.deleted ? { ...message, content: change.content } : message;
 }
 
-/** Return the last read `seq` by user id: as the server told it with the conversation, and from events since then. */
+/** Return the last read `seq` by user id: from the conversation as it was loaded, and from events since then. */
 export function readMarks({ reads, details }) {
   const marks = { ...details?.read_marks };
   for (const [id, seq] of Object.entries(reads)) marks[id] = Math.max(seq, marks[id] ?? 0);

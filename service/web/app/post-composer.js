@@ -11,10 +11,10 @@ import { isComposing } from "./keyboard.js";
 const MAX_LENGTH = 4000;
 
 /**
- * Return {element, focus()}. `send(content)` returns a promise; the text is cleared only after it resolves. What is typed
- * is kept in `drafts` under `place`. With `onCancel`, the form has a cancel button, which also drops the draft.
+ * Return {element, focus()}. `send(content)` returns a promise; the text is cleared only after it resolves. Until then
+ * it is kept in `drafts` under `draftKey`. With `onCancel`, the form has a cancel button, which also drops the draft.
  */
-export function postComposer({ app: { me, drafts }, place, label, placeholder, submitLabel, send, onCancel }) {
+export function postComposer({ app: { me, drafts }, draftKey, label, placeholder, submitLabel, send, onCancel }) {
   const textarea = el("textarea.input", {
     rows: "1",
     dir: "auto",
@@ -23,7 +23,7 @@ export function postComposer({ app: { me, drafts }, place, label, placeholder, s
     oninput: () => onInput(),
     onkeydown: (event) => onKeyDown(event),
   });
-  textarea.value = drafts.get(place) ?? "";
+  textarea.value = drafts.get(draftKey) ?? "";
   const counter = new CharacterCounter(MAX_LENGTH);
   const errorLine = el("p.error.problem", { role: "alert" });
   const button = el("button.button.primary", { type: "submit" }, submitLabel);
@@ -35,11 +35,11 @@ export function postComposer({ app: { me, drafts }, place, label, placeholder, s
     button.disabled = !counter.update(textarea.value) || sending;
   };
   const onInput = () => {
-    drafts.set(place, textarea.value || null);
+    drafts.set(draftKey, textarea.value || null);
     updateButton();
   };
   const cancel = () => {
-    drafts.set(place, null);
+    drafts.set(draftKey, null);
     onCancel();
   };
   const onKeyDown = (event) => {
@@ -58,7 +58,7 @@ export function postComposer({ app: { me, drafts }, place, label, placeholder, s
     try {
       await send(text.trim());
       // What the user has typed meanwhile stays.
-      if (drafts.get(place) === text) drafts.set(place, null);
+      if (drafts.get(draftKey) === text) drafts.set(draftKey, null);
       if (textarea.value === text) textarea.value = "";
       resize();
     } catch (error) {

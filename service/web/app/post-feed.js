@@ -25,7 +25,7 @@ export class PostFeed {
     this.#cards = new KeyedList(list, { key: ({ id }) => id, create: (post) => postCard(post), update() {} });
     const composer = postComposer({
       app,
-      place: "posts",
+      draftKey: "posts",
       label: t("posts.write"),
       placeholder: t("posts.placeholder"),
       submitLabel: t("posts.publish"),
@@ -62,7 +62,7 @@ export class PostFeed {
     this.#newest.run();
   }
 
-  /** Put the first page in front. If it does not reach the loaded posts, those are dropped: they would be after a gap. */
+  /** Put the first page in front. If it does not reach the loaded posts, those are dropped: there would be a gap. */
   async #loadNewest() {
     const { items, next } = await this.#api.posts();
     const ids = new Set(items.map(({ id }) => id));

@@ -88,7 +88,7 @@ export class PostPage {
   #renderPost(post) {
     const composer = postComposer({
       app: this.#app,
-      place: `post:${this.#postId}`,
+      draftKey: `post:${this.#postId}`,
       label: t("comments.write"),
       submitLabel: t("comments.send"),
       send: (content) => this.#send(content, null),

@@ -3,7 +3,7 @@
 /** Characters on a line that is as wide as a message's bubble, roughly. */
 const LINE_LENGTH = 60;
 
-/** Return the number of code points, which the server counts. `length` counts UTF-16 units, of which an emoji has two. */
+/** Return the number of code points, which the server counts. `length` counts UTF-16 units: two for an emoji. */
 export function codePoints(text) {
   let count = 0;
   for (const _ of text) count += 1;
@@ -30,6 +30,8 @@ export function isPassword(text) {
 /** Estimate how many lines `text` takes, without measuring its layout. Combining marks take no space. */
 export function estimatedLines(text) {
   let lines = 0;
-  for (const paragraph of text.replace(/\p{Mn}/gu, "").split("\n")) lines += Math.max(1, Math.ceil(paragraph.length / LINE_LENGTH));
+  for (const paragraph of text.replace(/\p{Mn}/gu, "").split("\n")) {
+    lines += Math.max(1, Math.ceil(paragraph.length / LINE_LENGTH));
+  }
   return lines;
 }

@@ -7,7 +7,7 @@ const MESSAGE_EVENTS = new Set(["new_message", "message_updated"]);
 
 export class UnreadCounter {
   #me;
-  /** What the last hello told of each conversation, by id. */
+  /** The heads of the conversations in the last hello, by id. */
   #heads = new Map();
   /** Deleted messages of others that were not seen: by conversation id, their `rev` by `seq`. */
   #deleted = new Map();
@@ -57,7 +57,8 @@ export class UnreadCounter {
     const last = Math.max(lastSeq, head?.last_seq ?? 0);
     const deleted = this.#deletedAfter(id, read);
     if (last <= read) return 0;
-    const unreadAfter = (seq) => messages.filter((message) => message.seq > seq && this.#countsAsUnread(message)).length;
+    const unreadAfter = (seq) =>
+      messages.filter((message) => message.seq > seq && this.#countsAsUnread(message)).length;
     const lastLoaded = messages.at(-1)?.seq ?? Math.min(loadedFrom - 1, last);
     // Messages after the last one were announced, and are about to be fetched.
     if (loadedFrom <= read + 1) return unreadAfter(read) + last - Math.max(read, lastLoaded);

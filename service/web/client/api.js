@@ -58,7 +58,7 @@ export class Api {
   }
 
   /**
-   * Find users whose username or display name starts with `query`.
+   * Find users: each word of `query` begins a word of the display name or username; after `@`, of the username.
    * @param {string} query
    * @param {number} [limit]
    * @returns {Promise<Page<Profile>>}

@@ -16,8 +16,8 @@ const MAX_BUFFERED = 500;
  * @property {number} trackedFrom the rev from which on the conversation is tracked
  * @property {number} rev of the last change delivered
  * @property {number} lastKnownRev the last rev known to exist
- * @property {number} staleSince `staleMarks` when it was last marked as stale, which means that `lastKnownRev` may be too
- *   low; 0 if it is not stale
+ * @property {number} staleSince `staleMarks` when it was last marked as stale, which means that `lastKnownRev` may be
+ *   too low; 0 if it is not stale
  * @property {boolean} hasBaseline whether `setBaseline` was called
  * @property {number} contiguousSeq every message up to this seq was delivered, or existed before tracking began
  * @property {Set<number>} sparseSeqs delivered messages above `contiguousSeq`

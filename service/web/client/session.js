@@ -157,9 +157,8 @@ export class Session {
 
   /**
    * Return a ticket for the URL of a socket or stream; it is valid once and for 30 seconds.
-   * @param {{afterSilence?: boolean}} [options] `afterSilence`: the network has dropped a connection without a word,
-   *   and
-   *   may have done so with others
+   * @param {{afterSilence?: boolean}} [options] `afterSilence`: the network has dropped a connection silently, and may
+   *   have dropped others
    */
   async getTicket({ afterSilence = false } = {}) {
     if (afterSilence) await this.#closeDeadConnections();

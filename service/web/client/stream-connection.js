@@ -5,7 +5,7 @@
 const EVENT_NAMES = ["hello", "unread_count", "reset", "token_expiring", "draining"];
 /** Milliseconds within which the hello must arrive. A network that drops packets never reports an error. */
 const OPEN_TIMEOUT = 15_000;
-/** Milliseconds between two heartbeats, if the hello does not tell. */
+/** Milliseconds between two heartbeats, if the hello does not name them. */
 const HEARTBEAT_INTERVAL = 20_000;
 /** Milliseconds by which a heartbeat may be late. */
 const MARGIN = 5000;

@@ -29,8 +29,8 @@ const ANSWER_TIMEOUT = 2000;
  * expecting a heartbeat, because the timers of a hidden leader may fire only once a minute, while it still answers
  * messages at once. The storage holds the leader's id, so that the first tab does not have to wait for objections.
  *
- * For a moment there can be two leaders, for example when a frozen one wakes up. As soon as one hears the other, the
- * one that was elected earlier steps down. Without BroadcastChannel, every tab is its own leader.
+ * For a moment there can be two leaders, for example when a frozen one wakes up. As soon as they receive each other's
+ * messages, the one that was elected earlier steps down. Without BroadcastChannel, every tab is its own leader.
  * @template T
  */
 export class TabElection {
@@ -156,7 +156,7 @@ export class TabElection {
   #onLeader({ from, term }) {
     const wasLeader = this.#role === "leader";
     if (wasLeader && (term < this.#term || (term === this.#term && from > this.#id))) {
-      // The other one steps down when it hears this.
+      // The other one steps down when it receives this.
       return this.#post({ type: "leader" });
     }
     this.#leaderId = from;

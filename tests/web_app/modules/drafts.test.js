@@ -71,7 +71,7 @@ test("the number of drafts is bounded: those changed longest ago are dropped", (
     drafts.set("chat:0", "kept");
   }
   assert.equal(storage.length, 100);
-  assert.deepEqual(["chat:0", "chat:1", "chat:149"].map((place) => drafts.get(place)), ["kept", null, "x"]);
+  assert.deepEqual(["chat:0", "chat:1", "chat:149"].map((key) => drafts.get(key)), ["kept", null, "x"]);
 });
 
 test("without storage, and for a text that is too long for it, drafts are kept until the reload", () => {

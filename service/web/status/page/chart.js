@@ -4,7 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const MAX_POINTS = 150;
 const WIDTH = 300;
 const HEIGHT = 100;
-/** More lines could not be told apart. Series that are not zero come first; the last line sums up the others. */
+/** More lines could not be distinguished. Series that are not zero come first; the last line sums up the others. */
 const MAX_LINES = 6;
 
 function createElement(name, text = "") {
