@@ -265,7 +265,7 @@ def test_a_cursor_is_opaque_and_means_what_was_encoded() -> None:
         ),
     ],
 )
-def test_what_is_not_a_cursor_of_the_list_is_rejected(text: str) -> None:
+def test_an_invalid_cursor_is_rejected(text: str) -> None:
     with pytest.raises(ValidationFailed) as caught:
         FORMAT.parse(text, "after")
     assert "after" == caught.value.fields[0].field

@@ -1,4 +1,4 @@
-"""The proxy fails as it is told to, and otherwise forwards everything."""
+"""The proxy simulates the requested failure, and otherwise forwards everything."""
 
 import asyncio
 import time

@@ -55,7 +55,7 @@ async def expire_all(process: ServiceProcess) -> int:
 
 
 class TestNotifications:
-    async def test_old_ones_are_deleted_in_batches(
+    async def test_old_notifications_are_deleted_in_batches(
         self, process: ServiceProcess, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Of all users; newer ones stay."""
@@ -98,8 +98,8 @@ class TestNotifications:
         await notify(process, user, 1)
         assert 5 == (await process.notifications.inbox(user)).last_seq
 
-    async def test_deleted_ones_no_longer_count_as_unread(self, process: ServiceProcess, mongo: Mongo) -> None:
-        """Whichever of them had been read; connected clients receive the new count."""
+    async def test_deleted_notifications_no_longer_count_as_unread(self, process: ServiceProcess, mongo: Mongo) -> None:
+        """Read or not; connected clients receive the new count."""
         user = await process.add_user()
         await notify(process, user, 6)
         page = await process.notifications.page(user, limit=10, before=None, unread=False)
@@ -120,7 +120,7 @@ class TestNotifications:
         ("seen", "missed", "lost"),
         [(0, [], "no_longer_kept"), (2, [], "no_longer_kept"), (3, [4, 5], None), (5, [], None), (6, [], "unknown_id")],
     )
-    async def test_resuming_before_the_oldest_kept_one_is_a_reset(
+    async def test_resuming_before_the_oldest_notification_is_a_reset(
         self, process: ServiceProcess, mongo: Mongo, seen: int, missed: list[int], lost: str | None
     ) -> None:
         """Later positions are replayed as usual."""
@@ -133,7 +133,7 @@ class TestNotifications:
 
 
 class TestSessions:
-    async def test_expired_and_revoked_ones_are_deleted(self, mongo: Mongo) -> None:
+    async def test_expired_and_revoked_sessions_are_deleted(self, mongo: Mongo) -> None:
         sessions = SessionStore(mongo.database)
         await sessions.create_indexes()
         user, ids = new_id(), [new_id() for _ in range(3)]

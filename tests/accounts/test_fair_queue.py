@@ -54,7 +54,7 @@ async def test_no_more_than_the_slots_run_at_once() -> None:
     await again.finish()
 
 
-async def test_a_caller_with_too_many_requests_is_told_to_wait() -> None:
+async def test_a_caller_with_too_many_requests_is_rate_limited() -> None:
     load = Load(FairQueue(1, 100, max_per_caller=2))
     await load.add("a", "a", "a", "a", "b")
     results = await load.finish()

@@ -93,7 +93,7 @@ async def test_each_sign_in_begins_its_own_session(process: AccountsProcess, sig
 async def test_a_wrong_username_and_a_wrong_password_get_the_same_error(
     process: AccountsProcess, signed_in: SignedIn
 ) -> None:
-    """Neither a registered nor an impossible username can be told from an unknown one."""
+    """Registered, unknown and impossible usernames get the same answer."""
     errors = [
         await error_of(process.accounts.login(Login(username=username, password=password), ""))
         for username, password in [

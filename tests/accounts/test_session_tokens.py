@@ -38,7 +38,7 @@ def test_a_token_can_be_used_again_for_60_seconds() -> None:
         refresh(tokens, "0", "3", START + REUSE_WINDOW + SECOND)
 
 
-def test_a_repetition_does_not_extend_the_grace() -> None:
+def test_a_repeated_refresh_does_not_extend_the_reuse_window() -> None:
     tokens = refresh(refresh(FIRST, "0", "1"), "0", "2", START + REUSE_WINDOW)
     with pytest.raises(RefreshTokenReused):
         refresh(tokens, "0", "3", START + REUSE_WINDOW + SECOND)

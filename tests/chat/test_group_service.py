@@ -54,7 +54,7 @@ async def roles(process: ChatProcess, group: str) -> dict[str, Role]:
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("role", USERS)
-async def test_who_may_do_what(process: ChatProcess, role: str, change: str) -> None:
+async def test_roles_determine_which_changes_are_allowed(process: ChatProcess, role: str, change: str) -> None:
     """What is not allowed changes nothing: Forbidden for participants, NotFound for everybody else."""
     group, user = await a_group(process), USERS[role]
     stored = await process.conversation_store.find(ObjectId(group))

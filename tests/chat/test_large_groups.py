@@ -55,7 +55,7 @@ async def large_group(process: ChatProcess, members: int = MEMBERS) -> tuple[str
 
 
 async def test_joining_a_large_group_is_announced_with_few_events(process: ChatProcess, bus: RecordingBus) -> None:
-    """Only the user who was added is told a read mark; the others know theirs."""
+    """Only the user who was added gets a read mark; the others know theirs."""
     group, [owner, member, *_] = await large_group(process, MEMBERS - 1)
     known, added = process.listen(member), process.listen(NEW)
     await process.groups.add_participants(owner, group, [NEW])
@@ -67,15 +67,15 @@ async def test_joining_a_large_group_is_announced_with_few_events(process: ChatP
     assert [told_added["data"][name] for name in numbers] == [MEMBERS, SEQ, SEQ, SEQ, 0, None]
 
 
-async def test_users_added_together_are_told_together(process: ChatProcess, bus: RecordingBus) -> None:
+async def test_users_added_together_take_few_events(process: ChatProcess, bus: RecordingBus) -> None:
     group, [owner, *_] = await large_group(process, 200)
     new = [f"{number:024x}" for number in range(10_000, 10_000 + MEMBERS - 200)]
     listeners = [process.listen(user_id) for user_id in (new[0], new[-1])]
     await process.groups.add_participants(owner, group, new)
     assert len(bus.types) <= 3
     assert bus.bytes <= MAX_BYTES
-    told = [event["data"]["last_read_seq"] for listener in listeners for event in received(listener)]
-    assert told == [SEQ, SEQ]
+    marks = [event["data"]["last_read_seq"] for listener in listeners for event in received(listener)]
+    assert marks == [SEQ, SEQ]
 
 
 async def test_leaving_a_large_group_is_announced_with_few_events(process: ChatProcess, bus: RecordingBus) -> None:
@@ -83,7 +83,7 @@ async def test_leaving_a_large_group_is_announced_with_few_events(process: ChatP
     group, [_, member, *_] = await large_group(process)
     left = process.listen(member)
     await process.groups.remove_participant(member, group, member)
-    # To the one who left, the owner, the members, and among them the newest, who is told their read mark.
+    # To the one who left, the owner, the members, and among them the newest, who gets their read mark.
     assert len(bus.types) <= 4
     assert bus.bytes <= MAX_BYTES
     assert [event["type"] for event in received(left)] == ["conversation_removed"]

@@ -179,7 +179,7 @@ async def test_write_that_the_database_carries_out_late_is_found_by_a_recheck(
     assert (await wait_for_events(listener, "new_message"))[0]["data"]["content"] == "late"
 
 
-async def test_a_living_process_recovers_what_a_dead_one_left(start_process: Callable[..., ChatProcess]) -> None:
+async def test_a_running_process_recovers_after_a_dead_one(start_process: Callable[..., ChatProcess]) -> None:
     """Its machine died, so no process starts in its place; a minute later its checkpoint is found to be old."""
     dying, living = start_process(), start_process()
     conversation = await dying.conversation(ADA, BOB)
@@ -235,7 +235,7 @@ async def test_conversation_that_cannot_be_reconciled_does_not_hold_up_the_other
     assert reconciler._dirty == {failing}
 
 
-async def test_first_message_of_a_new_group_is_not_lost_in_silence(
+async def test_first_message_of_a_new_group_is_read_if_it_is_lost(
     start_process: Callable[..., ChatProcess],
 ) -> None:
     """Its event is lost, the counters are written, and another device connects: the first device still gets it."""

@@ -53,7 +53,7 @@ WHEN = {
 
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("write", WRITES)
-async def test_user_who_joins_during_a_write_learns_of_it(
+async def test_user_who_joins_during_a_write_receives_it(
     start_process: Callable[..., ChatProcess], write: str, when: str
 ) -> None:
     """By its event or by `last_rev` in `conversation_updated`; the user joins through another process."""

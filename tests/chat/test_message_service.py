@@ -139,7 +139,7 @@ async def test_changes_are_paged_by_rev(process: ChatProcess) -> None:
     assert (await process.messages.changes(BOB, conversation, 15, 5)).items == []
 
 
-async def test_catch_up_is_limited_and_says_whether_it_is_complete(
+async def test_catch_up_is_limited_and_reports_whether_it_is_complete(
     process: ChatProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Conversations of which the user is not a participant are left out."""

@@ -103,7 +103,7 @@ async def test_few_changes_take_one_read(listened: Mongo, replies: Replies) -> N
     assert replies.counts == [FIRST_WINDOW]
 
 
-async def test_long_messages_are_not_read_to_be_thrown_away(listened: Mongo, replies: Replies) -> None:
+async def test_no_more_messages_are_read_than_one_response_holds(listened: Mongo, replies: Replies) -> None:
     """Of a conversation of megabytes about as much is read as one answer holds, on the socket and over REST."""
     process = ChatProcess(listened.database)
     conversation = await process.group(ADA, BOB)

@@ -38,7 +38,7 @@ async def test_a_deleted_message_is_not_unread(start_process: Callable[..., Chat
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whoever_sends_deletes_and_reads_the_counts_are_right(process: ChatProcess, seed: int) -> None:
+async def test_unread_counts_are_right_after_any_sends_deletions_and_reads(process: ChatProcess, seed: int) -> None:
     """Compared with a count of all messages, for each user."""
     chance = random.Random(seed)
     group = await process.group(ADA, BOB, CAY)
@@ -79,7 +79,7 @@ async def test_an_announced_conversation_has_the_count_of_each_participant(proce
 
 
 async def test_read_marks_are_shown_in_small_groups_only(process: ChatProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They survive a reload: what the details have is what the events said."""
+    """They survive a reload: the details have the same marks as the events before."""
     monkeypatch.setattr(members, "MAX_READ_MARKS", 1)
     direct, group = await process.conversation(ADA, BOB), await process.group(ADA, BOB, CAY)
     await process.messages.send(ADA, direct, "hi")

@@ -145,7 +145,9 @@ def test_a_server_with_an_unusable_url_exits_with_1_and_one_line(
         (("delete-user", "ren\udce9"), "the username is not valid UTF-8"),
     ],
 )
-def test_what_is_not_utf8_is_refused_with_one_line(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_an_argument_that_is_not_utf8_is_refused_with_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
     """As a terminal or a script in Latin-1 passes it."""
     data = str(tmp_path / ("data" if arguments else "caf\udce9"))
     process = spawn(arguments, {"DATA_DIR": data, "PORT": "0"}, tmp_path / "output.log")

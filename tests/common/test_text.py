@@ -69,7 +69,7 @@ def test_ordinary_names_are_safe(text: str) -> None:
     ],
     ids=ascii,
 )
-def test_names_that_can_pass_for_others_are_not(text: str) -> None:
+def test_names_that_imitate_others_are_not_safe(text: str) -> None:
     assert not is_safe_name(text)
 
 

@@ -137,8 +137,8 @@ async def echo() -> AsyncIterator[tuple[str, asyncio.Queue[dict[str, list[str]]]
 
 
 @pytest.mark.parametrize("kind", FRONTS)
-async def test_the_proxy_signs_what_loa_believes(kind: tuple[str, bool], tmp_path: Path) -> None:
-    """What a client made up is replaced, or stands before the proxy's own entry, where nobody looks."""
+async def test_only_the_entries_of_the_proxy_are_trusted(kind: tuple[str, bool], tmp_path: Path) -> None:
+    """Entries that a client sends are replaced, or precede the entry of the proxy and are ignored."""
     name, tls = kind
     certificate = self_signed(tmp_path) if tls else None
     made_up = {

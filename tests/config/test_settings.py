@@ -189,7 +189,7 @@ def test_an_allowed_origin_is_any_serialised_origin(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "written", ["https://a/b", "https://u@a", "a.example", "https://a:99999", "https://", "https://a?b"]
 )
-def test_anything_else_is_not_an_origin(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+def test_an_invalid_allowed_origin_is_rejected(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
     with pytest.raises(SettingsError, match="ALLOWED_ORIGINS"):
         read(monkeypatch, ALLOWED_ORIGINS=written)
 

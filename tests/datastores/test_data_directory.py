@@ -18,8 +18,8 @@ with DataDirectory(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_a_second_process_is_told_which_one_holds_the_lock(tmp_path: Path) -> None:
-    """In one line with the process id. The lock of the first is not affected."""
+def test_a_locked_directory_names_the_process_that_holds_the_lock(tmp_path: Path) -> None:
+    """In one line, with the process id. The lock is not affected."""
     with DataDirectory(tmp_path), pytest.raises(DirectoryUnusable) as caught, DataDirectory(tmp_path):
         pass
     assert f"DATA_DIR: {tmp_path} is in use by process {os.getpid()}" == str(caught.value)

@@ -61,7 +61,7 @@ async def test_invalid_request_is_not_reported_as_unavailable(mongo: Mongo) -> N
 
 
 async def test_bulk_write_error_passes_unchanged(mongo: Mongo) -> None:
-    """It says which documents are stored."""
+    """Its details name the documents that are stored."""
     with pytest.raises(BulkWriteError) as refused:
         async with unavailable():
             await mongo.database.things.insert_many([{"_id": 1}, {"_id": 1}])

@@ -154,7 +154,7 @@ async def test_an_unknown_option_is_refused_at_once(option: str) -> None:
         connect(f"rediss://:sesame@127.0.0.1?{option}")
 
 
-async def test_replies_are_bytes_whatever_the_url_says(datastores: Datastores) -> None:
+async def test_the_url_cannot_change_that_replies_are_bytes(datastores: Datastores) -> None:
     redis = connect(f"{datastores.redis_url}&decode_responses=true")
     assert b"ok" == await redis.echo("ok")
     await redis.aclose()

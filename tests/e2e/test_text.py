@@ -20,7 +20,7 @@ MARKS = "".join(letter + "\u0301\u0312\u0334\u0337\u035c\u0362\u0345\u0330" * 40
 CLIPS = "element => getComputedStyle(element).overflow"
 
 
-async def test_text_from_right_to_left_is_laid_out_so(open_app: OpenApp, create_user: CreateUser) -> None:
+async def test_right_to_left_text_is_laid_out_from_the_right(open_app: OpenApp, create_user: CreateUser) -> None:
     """In messages, previews, names and titles; between Latin words it is isolated; fields follow what is typed."""
     an, binh = create_user("An"), create_user("أنا!")
     group = binh.create_conversation(an, title=ARABIC)

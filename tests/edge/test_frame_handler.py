@@ -70,8 +70,8 @@ def text_frame(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [8, 1000, 60_000])
-async def test_what_waits_for_one_socket_is_bounded(registry: Registry, size: int) -> None:
-    """Reading pauses until half of it is handled. In the end every frame was handled, and nothing is counted."""
+async def test_pending_frames_of_one_socket_are_bounded(registry: Registry, size: int) -> None:
+    """Reading pauses until half of them are handled. In the end all are handled, and none is counted."""
     handler = blocked_handler(registry)
     data = text_frame(size)
     async with wired(handler.socket) as peer:
@@ -89,7 +89,7 @@ async def test_what_waits_for_one_socket_is_bounded(registry: Registry, size: in
         assert 0 == registry.inbound.total
 
 
-async def test_what_waits_for_one_user_is_bounded(registry: Registry) -> None:
+async def test_pending_frames_of_one_user_are_bounded(registry: Registry) -> None:
     """On all sockets together. Each may still have one frame waiting, and another user may have as many as before."""
     data = text_frame(30_000)
     handlers = [blocked_handler(registry) for _ in range(30)]

@@ -25,7 +25,7 @@ class Deliveries:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
-    """Gaps that a client noticed although nothing had told it that something is missing."""
+    """Gaps that a client noticed without a `reset` or a close code that announced them."""
 
     def acknowledge(self, nonce: str, id: str) -> None:
         before = self.acknowledged.setdefault(nonce, id)

@@ -26,7 +26,7 @@ def test_rejected_bytes_are_not_counted() -> None:
 
 
 def test_a_user_may_be_in_debt() -> None:
-    """Bytes whose number is known only after they were sent are waited for before the next ones."""
+    """Bytes that were counted only after they had been sent delay the next ones."""
     limit = ByteLimit(enabled=True)
     limit.count("ada", BURST_BYTES + 10 * BYTES_PER_SECOND)
     with pytest.raises(RateLimited) as error:

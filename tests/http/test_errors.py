@@ -80,7 +80,7 @@ class TestCloseReasons:
         assert {reason for _, reason in (*CLOSE_REASONS, *errors.CLOSING_ERRORS)} <= REASONS
 
     async def test_the_asyncapi_document_lists_them(self) -> None:
-        """Each socket says with which close frames the server ends it; 1006 is never sent."""
+        """The document of each socket lists the close frames of the server; 1006 is never sent."""
         channels = document("Loa", "1", channels_of_loa())["channels"].values()
         listed = [channel["x-close-reasons"] for channel in channels if channel["bindings"].get("ws")]
         assert 2 == len(listed)

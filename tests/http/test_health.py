@@ -86,7 +86,7 @@ class TestReadyz:
             assert (200, {"status": "ok"}) == await ask("/readyz", mongo, redis)
             await redis.aclose()
 
-    async def test_is_not_ready_while_messages_do_not_go_round(self, mongo: Mongo, redis: Redis) -> None:
+    async def test_is_not_ready_while_its_own_messages_do_not_return(self, mongo: Mongo, redis: Redis) -> None:
         status, body = await ask("/readyz", mongo, redis, bus=False)
         assert (503, "Unavailable: Redis pub/sub.") == (status, body["detail"])
 

@@ -12,11 +12,11 @@ def parse(proxies: int, *headers: tuple[str, str]) -> dict[str, int | str]:
     return parse_forwarded(Header(headers), proxies)
 
 
-def test_without_proxies_nothing_is_believed() -> None:
+def test_without_proxies_no_entry_is_trusted() -> None:
     assert {} == parse(0, FOR, ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil.example"))
 
 
-def test_what_came_past_the_proxies_is_not_believed() -> None:
+def test_a_request_that_bypassed_a_proxy_is_not_trusted() -> None:
     assert {} == parse(1, ("x-forwarded-proto", "https"))
     assert {} == parse(2, FOR, ("x-forwarded-host", "evil.example"))
 
@@ -62,5 +62,5 @@ def test_an_address_has_no_port_and_a_bound(entry: str, address: str) -> None:
         ("x-forwarded-port", "-1"),
     ],
 )
-def test_what_is_no_host_scheme_or_port_is_left_out(name: str, value: str) -> None:
+def test_invalid_hosts_schemes_and_ports_are_ignored(name: str, value: str) -> None:
     assert {"for": "1.2.3.4"} == parse(1, FOR, (name, value))

@@ -157,7 +157,7 @@ class TestIdleConnections:
         assert (await idle[-1].reader.readline()).startswith(b"HTTP/1.1 200 ")
 
 
-def test_deadlines_are_consistent() -> None:
+def test_deadlines_exceed_the_timeouts_of_sanic_and_are_checked_often() -> None:
     """Not much longer than Sanic's own timeouts, and checked often enough."""
     assert DEADLINES["head"] <= 30
     assert DEADLINES["body"] <= 60

@@ -97,7 +97,7 @@ def test_an_invalid_head_is_a_bad_request(head: bytes) -> None:
         POST + b"Transfer-Encoding: identity",
     ],
 )
-def test_what_loa_does_not_implement_is_told_apart(head: bytes) -> None:
+def test_a_method_or_coding_that_is_not_implemented_has_status_501(head: bytes) -> None:
     with pytest.raises(BadHead) as refused:
         check_head(head)
     assert 501 == refused.value.status

@@ -57,7 +57,7 @@ async def start_outbox(process: ServiceProcess, monkeypatch: pytest.MonkeyPatch)
         await recovered.wait()
 
 
-def test_recipients() -> None:
+def test_a_reply_takes_precedence_and_authors_are_not_notified_of_their_own_comments() -> None:
     """A reply takes precedence over a comment, and the author of the comment is not notified."""
     a, b, c = ObjectId(), ObjectId(), ObjectId()
     assert {b: "NEW_COMMENT"} == recipients(a, b, None)

@@ -52,7 +52,7 @@ async def test_only_pages_before_the_last_have_a_cursor(process: ServiceProcess)
     assert (posts[2:], None) == ([item.id for item in second.items], second.next)
 
 
-async def test_what_is_not_a_cursor_is_rejected(process: ServiceProcess) -> None:
+async def test_an_invalid_cursor_is_rejected(process: ServiceProcess) -> None:
     """It is not mistaken for the end of the list."""
     with pytest.raises(ValidationFailed) as caught:
         await process.posts.page(limit=2, before=new_id())

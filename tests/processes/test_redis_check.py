@@ -1,4 +1,4 @@
-"""What a start says about a Redis that cannot do what the service needs."""
+"""The message at the start if Redis cannot do what the service needs."""
 
 import ssl
 from collections.abc import AsyncIterator

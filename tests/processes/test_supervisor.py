@@ -60,7 +60,7 @@ def shared(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> 
         yield server
 
 
-def test_a_start_on_a_terminal_says_where_it_listens_and_nothing_else(datastores: Datastores, tmp_path: Path) -> None:
+def test_a_start_on_a_terminal_prints_only_the_address(datastores: Datastores, tmp_path: Path) -> None:
     """If only PORT is set, it listens on every address of the machine, and prints one for a browser."""
     port = free_port()
     environment = {

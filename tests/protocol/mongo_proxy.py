@@ -11,7 +11,7 @@ HEADER = struct.Struct("<iiii")
 OP_MSG = 2013
 HELLO = ("hello", "ismaster")
 CLOSE_CONNECTION = 0
-"""Instead of an error code: close the connection, as a server does that dies."""
+"""Instead of an error code: close the connection, as a killed server does."""
 OUT_OF_DISK_SPACE = 14031
 """One of the errors after which the driver neither retries nor closes its connections: other commands still work."""
 WRITES = ("insert", "update", "findAndModify", "delete")

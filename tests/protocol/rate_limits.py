@@ -1,4 +1,4 @@
-"""The scenario of the rate limits: a client over a limit is told when to retry."""
+"""The scenario of the rate limits: the error of a client over a limit names the time to retry."""
 
 import asyncio
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""A strict reader of `text/event-stream`, after the WHATWG HTML standard, 9.2.6: what a browser would hear."""
+"""A strict reader of `text/event-stream`, after the WHATWG HTML standard, 9.2.6, as in browsers."""
 
 import codecs
 import re

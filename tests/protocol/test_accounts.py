@@ -150,7 +150,7 @@ async def test_logout_ends_this_session_on_every_connection_and_no_other_session
 
 
 async def test_a_password_change_ends_every_other_session(clients: Clients) -> None:
-    """The session that makes it goes on with a new pair of tokens, and only the new password signs in."""
+    """Its session continues with a new pair of tokens, and only the new password signs in."""
     anna = await clients.user()
     other = await anna.sign_in_again()
     here, there = await anna.chat_socket(), await other.chat_socket()

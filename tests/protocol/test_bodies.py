@@ -118,7 +118,7 @@ async def test_invalid_json_gets_another_error_than_an_invalid_field(anna: User,
         assert (400, "malformed_json") == (answer.status_code, answer.json()["code"])
 
 
-async def test_a_body_that_is_too_large(anna: User, ben: User) -> None:
+async def test_a_body_that_is_too_large_gets_413(anna: User, ben: User) -> None:
     """It gets 413 with or without Content-Length, and the next request is answered."""
     for body in await bodies_of(anna, ben):
         large = {**body.right, next(iter(body.right)): "x" * 70_000}

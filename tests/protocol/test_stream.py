@@ -61,7 +61,7 @@ async def test_the_body_begins_with_hello_which_carries_retry_and_id(clients: Cl
 
 
 async def test_a_client_of_http_1_0_gets_the_stream_without_chunks(clients: Clients) -> None:
-    """nginx asks so unless it is told otherwise."""
+    """nginx sends HTTP/1.0 unless it is configured otherwise."""
     anna = await clients.user()
     host, port = clients.server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))

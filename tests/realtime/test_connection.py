@@ -56,7 +56,7 @@ async def test_heartbeats_and_timeouts_fit_together(registry: Registry) -> None:
     assert 2 * max(HEARTBEAT_INTERVAL, PING_INTERVAL) < 55
 
 
-async def test_events_of_one_turn_are_written_at_once(registry: Registry) -> None:
+async def test_events_of_one_iteration_are_written_at_once(registry: Registry) -> None:
     """Fifty events are one write, and no task is created."""
     socket = web_socket(registry)
     with registry.registration(socket):

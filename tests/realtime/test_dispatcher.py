@@ -311,7 +311,7 @@ async def test_events_without_a_key_are_delivered_whatever_their_version(process
     assert [2, 1, 2] == [event.version for event in queued(process.connection)]
 
 
-async def test_tracking_begins_with_an_event_that_tells_the_position_of_its_topic(process: Process) -> None:
+async def test_tracking_begins_with_an_event_that_carries_the_position_of_its_topic(process: Process) -> None:
     """So the first event after it cannot overtake others, nor be lost in silence."""
     told = Event("told", {}, channel="chat", topic=TOPIC)
     process.dispatcher.publish(told, ["ada"], position=2)
@@ -326,7 +326,7 @@ async def test_tracking_begins_with_an_event_that_tells_the_position_of_its_topi
 
 
 async def test_a_position_without_a_local_recipient_does_not_begin_tracking(process: Process) -> None:
-    """Nobody here has been told it."""
+    """No connection here has received the event."""
     process.dispatcher.publish(Event("told", {}, channel="chat", topic=TOPIC), ["bob"], position=2)
     process.dispatcher.publish(event(4), ["ada"])
     assert process.delivered() == [4]

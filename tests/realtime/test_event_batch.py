@@ -23,7 +23,7 @@ def test_a_batch_accepts_events_for_the_same_connections_while_there_is_room() -
     assert [1, 2] == [each.sequence for each in batch.events]
 
 
-def test_a_batch_knows_its_lowest_sequence_number_and_whether_all_events_have_one() -> None:
+def test_a_batch_has_the_lowest_sequence_number_and_whether_all_events_have_one() -> None:
     """A late event may follow one with a higher number."""
     batch = EventBatch(["ada"], event(5))
     batch.try_add(["ada"], event(3))

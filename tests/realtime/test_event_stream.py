@@ -27,7 +27,7 @@ def test_fields_of_the_stream_stand_in_the_block() -> None:
 
 
 @pytest.mark.parametrize(("kind", "end"), [(EventStream, b"0\r\n\r\n"), (UnchunkedEventStream, b"")])
-async def test_an_orderly_end_is_told_apart_from_a_cut(registry: Registry, kind: type[EventStream], end: bytes) -> None:
+async def test_an_orderly_end_differs_from_a_cut(registry: Registry, kind: type[EventStream], end: bytes) -> None:
     stream = kind(registry, identity(), "notifications")
     with registry.registration(stream):
         stream.go_live([])

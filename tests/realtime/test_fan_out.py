@@ -108,7 +108,7 @@ async def _live_socket(registry: Registry, user: str) -> WebSocket:
     return socket
 
 
-async def test_the_batch_of_a_turn_is_joined_once_for_all_connections(registry: Registry) -> None:
+async def test_the_batch_of_an_iteration_is_joined_once_for_all_connections(registry: Registry) -> None:
     """All connections write the same bytes object."""
     async with AsyncExitStack() as stack:
         written: list[list[bytes]] = []
@@ -125,7 +125,7 @@ async def test_the_batch_of_a_turn_is_joined_once_for_all_connections(registry: 
         assert len({id(each[0]) for each in written}) == 1
 
 
-async def test_registering_and_closing_split_the_events_of_a_turn(registry: Registry) -> None:
+async def test_registering_and_closing_split_the_events_of_an_iteration(registry: Registry) -> None:
     """A new connection gets only later events; a closing connection still gets all earlier ones."""
     closing, joining = await _live_socket(registry, "ada"), web_socket(registry)
     async with wired(closing) as peer:

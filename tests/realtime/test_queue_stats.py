@@ -36,7 +36,7 @@ async def test_queue_stats_add_up_all_queues(registry: Registry, streams: list[E
 
 
 @pytest.mark.parametrize(("bound", "limit"), [("events", "max_events"), ("bytes", "max_bytes")])
-async def test_an_overflow_report_names_the_bound(
+async def test_an_overflow_report_names_the_limit(
     registry: Registry, streams: list[EventStream], bound: str, limit: str
 ) -> None:
     """Once for each connection, whether the event was sent to it alone or delivered to many."""

@@ -255,7 +255,7 @@ async def test_the_frames_read_in_one_iteration_are_bounded(registry: Registry, 
     assert 0 == socket.buffered
 
 
-async def test_the_bytes_read_in_one_turn_are_bounded(registry: Registry) -> None:
+async def test_the_bytes_read_in_one_iteration_are_bounded(registry: Registry) -> None:
     """Four long messages that arrive together are read in several iterations, and each is complete."""
     socket, texts = await live_socket(registry)
     long = Frame(Opcode.TEXT, b"x" * (MAX_BYTES_PER_ITERATION - 1000)).serialize(mask=True)

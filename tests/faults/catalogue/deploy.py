@@ -1,4 +1,4 @@
-"""SIGTERM under load with a second process to go to: clients are told to reconnect, spread out; nothing is lost."""
+"""SIGTERM under load with a second process to go to: clients reconnect, spread out, and nothing is lost."""
 
 import asyncio
 import signal
@@ -64,7 +64,7 @@ async def run(
 
 
 def check_reconnect_delays(env: FaultEnvironment, clients: Sequence[Client], workers: int) -> None:
-    """Check that each client was told once when to reconnect, and that never too many share one second."""
+    """Check that each client got one reconnect time, and that no second has too many of these."""
     assert all(len(client.reconnect_delays) == 1 for client in clients), "each client is told exactly once"
     delays = sorted(client.reconnect_delays[0] for client in clients)
     seconds = Counter(delay // 1000 for delay in delays)

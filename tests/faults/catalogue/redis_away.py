@@ -120,7 +120,7 @@ async def local_delivery_time(server: Server, sockets: Sequence[ChatClient], gro
 async def wait_for_resets(
     env: FaultEnvironment, sockets: Sequence[ChatClient], resets_before: int, started_at: float, how: str
 ) -> None:
-    """Wait until every client has been told that it may have missed something."""
+    """Wait until every client has got a `reset`, or its connection was closed."""
     resets = env.ledger.resets
     await sockets[0].changes.wait_until(
         lambda: resets["bus_interrupted"] >= resets_before + len(sockets),

@@ -1,4 +1,4 @@
-"""Thousands of clients reconnect at once after a SIGKILL: all are served with few queries, or told when to retry."""
+"""Thousands of clients reconnect at once after a SIGKILL: all are served with few queries, or get a time to retry."""
 
 import asyncio
 import time
