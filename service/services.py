@@ -9,7 +9,7 @@ from config.settings import Settings
 from service.accounts.denylist import Denylist
 from service.accounts.passwords import MAX_WAITING_PER_CALLER, Passwords
 from service.accounts.profiles import ProfileService
-from service.accounts.revocation import Revocation
+from service.accounts.revocation import Revocation, revocation_lease
 from service.accounts.service import AccountService
 from service.accounts.tickets import Tickets
 from service.accounts.tokens import Tokens
@@ -78,7 +78,12 @@ class Services:
         self.passwords = Passwords(max_per_caller=MAX_WAITING_PER_CALLER if limited else None)
         self.tickets = Tickets(self.redis, tag)
         self.revocation = Revocation(
-            stores.sessions, Denylist(self.redis, tag), self.bus, self.registry, access_ttl=ttl
+            stores.sessions,
+            Denylist(self.redis, tag),
+            self.bus,
+            self.registry,
+            revocation_lease(self.redis, tag),
+            access_ttl=ttl,
         )
         self.verifier = CredentialVerifier(tokens, self.revocation, self.tickets)
         self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)

@@ -68,6 +68,18 @@ class Denylist:
         except REDIS_ERRORS as error:
             self._record_failure(error)
 
+    async def add_missing(self, ids: Mapping[str, float]) -> None:
+        """Like `add`, but only those that have no entry: usually all have one, and asking costs less than writing."""
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT):
+                entries = await cast(Any, self._redis.mget([self._prefix + id for id in ids])) if ids else []
+        except REDIS_ERRORS as error:
+            self._record_failure(error)
+            return
+        missing = {id: ids[id] for id, entry in zip(ids, entries, strict=True) if entry is None}
+        if missing:
+            await self.add(missing)
+
     async def is_reachable(self) -> bool:
         """Whether Redis replies."""
         try:

@@ -1,11 +1,13 @@
 """Revocation: the tokens of a revoked session are refused and its connections closed, on every process."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from redis.asyncio import Redis
 
 from service.accounts.denylist import Denylist
 from service.accounts.sessions import SessionStore
@@ -16,15 +18,26 @@ from service.common.identity import Identity
 from service.common.tasks import cancel_and_wait, run_forever
 from service.common.times import now
 from service.datastores.batcher import Batcher
+from service.datastores.lease import Lease
+from service.datastores.redis import TAG
 from service.realtime.bus import Bus
 from service.realtime.registry import Registry
 
 log = structlog.get_logger()
 
 BUS_KIND = "revoke"
+BUS_KIND_POLLED = "revocations"
+"""The result of a poll, for the other processes."""
+SEPARATOR = b","
 
 POLL_INTERVAL = 2.0
-"""Seconds between two polls of the database."""
+"""Seconds after which a process polls the database, unless the holder of the lease has told it of a poll meanwhile."""
+LEASE_INTERVAL = 1.5
+"""Seconds between two polls by the holder of the lease. It is shorter, so that the others rarely poll."""
+LEASE_TTL = 5.0
+"""Seconds after which another process takes over the lease of one that has ended."""
+MAX_SHARED = 20_000
+"""Revoked sessions in one message, which is then 500 KB. If a poll finds more, each process polls."""
 POLL_OVERLAP = timedelta(seconds=60)
 """How far a poll reaches back before the start of the previous one. Longer than the clock difference between the
 database's servers, the delay until a write is visible, and the TTL of the denylist's marker."""
@@ -32,15 +45,25 @@ CLOCK_WARNING = timedelta(seconds=CLOCK_SKEW)
 """A larger difference between the clocks of this process and the database is logged: tokens may be refused."""
 
 
+def revocation_lease(redis: "Redis", tag: str = TAG) -> Lease:
+    """Return the lease to poll for all. `tag`: the prefix of the keys, as in `connect`."""
+    return Lease(redis, f"{tag}:revoked:lease", LEASE_TTL)
+
+
 class Revocation:
     """Revokes sessions and checks access tokens. MongoDB is authoritative and is written first.
 
-    The bus and the denylist propagate a revocation faster, and either may fail. Every process therefore polls MongoDB
-    every `POLL_INTERVAL` seconds for revoked sessions: it closes their connections, in case a bus message was lost, and
-    adds them to the denylist, in case a Redis write was lost. So it does with the access tokens that password changes
-    have ended, but their connections stay open. A process that has just started, or has seen Redis fail, checks every
-    token in MongoDB until a poll that covers the lifetime of an access token has completed the denylist. All of this
-    uses MongoDB's clock.
+    The bus and the denylist spread a revocation faster, and either may fail. MongoDB is therefore polled for revoked
+    sessions, with MongoDB's clock: their connections are closed, in case a bus message was lost, and those that the
+    denylist lacks are added to it, in case a Redis write was lost. So it does with the access tokens that password
+    changes have ended, but their connections stay open.
+
+    One process of the deployment, the holder of a lease, polls for all and publishes what it found: each of the others
+    closes its own connections. Such a message says from which earlier poll on it has found everything. A process that
+    gets none for `POLL_INTERVAL` seconds, or one that does not continue its own last poll, polls itself.
+
+    A process that has just started, or has seen Redis fail, checks every token in MongoDB until a poll of its own that
+    covers the lifetime of an access token has completed the denylist. Until then it does not rely on the others.
     """
 
     def __init__(
@@ -49,11 +72,13 @@ class Revocation:
         denylist: Denylist,
         bus: Bus,
         registry: Registry,
+        lease: Lease,
         *,
         access_ttl: int,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        """`access_ttl`: lifetime of an access token in seconds. A denylist entry lasts `CLOCK_TOLERANCE` longer.
+        """`lease`: whether this process polls for all, with `LEASE_TTL`. `access_ttl`: lifetime of an access token in
+        seconds; a denylist entry lasts `CLOCK_TOLERANCE` longer.
 
         `clock` is only compared with the database's, for the log.
         """
@@ -61,14 +86,19 @@ class Revocation:
         self._denylist = denylist
         self._bus = bus
         self._registry = registry
+        self._lease = lease
         self._clock = clock
         self._entry_ttl = timedelta(seconds=access_ttl) + CLOCK_TOLERANCE
         # After a restart all clients reconnect at once: checks that arrive during a query share the next one.
         self._checks: Batcher[Identity, None] = Batcher(self._check_all)
         self._last_poll: datetime | None = None
+        """When the last poll started that has found everything from the one before on, in the database's time."""
+        self._poll_due = 0.0
+        """By the monotonic clock."""
         self._clock_skewed = False
         self._task: asyncio.Task[None] | None = None
         bus.on(BUS_KIND, self._on_message)
+        bus.on(BUS_KIND_POLLED, self._on_polled)
 
     async def start(self) -> None:
         self._task = asyncio.create_task(run_forever(self._step, "revocation"))
@@ -113,20 +143,46 @@ class Revocation:
 
         Raises Unavailable; the next poll then reaches back as far.
         """
+        await self._poll()
+        self._poll_due = time.monotonic() + POLL_INTERVAL
+
+    async def poll_for_all(self) -> None:
+        """Like `poll`, and publish what was found to the other processes. For the holder of the lease."""
+        after = self._last_poll
+        found = await self._poll()
+        self._poll_due = time.monotonic() + LEASE_INTERVAL
+        if after is not None and self._last_poll is not None and len(found) <= MAX_SHARED:
+            head = {"after": after.timestamp(), "until": self._last_poll.timestamp()}
+            self._bus.publish(BUS_KIND_POLLED, head, SEPARATOR.join(id.encode() for id in found))
+
+    async def poll_if_due(self) -> None:
+        """Poll, for all processes if this one holds the lease, unless a poll is known of. Raises Unavailable."""
+        if time.monotonic() < self._poll_due:
+            return
+        if self._denylist.is_complete and await self._lease.hold():
+            await self.poll_for_all()
+        else:
+            await self.poll()
+
+    async def _poll(self) -> list[str]:
+        """Return the sessions found."""
         started = await self._sessions.database_time()
         self._compare_clocks(started)
         await self._denylist.renew_marker()
         failures = self._denylist.failures
         completing = not self._denylist.is_complete and await self._denylist.is_reachable()
         since = started - self._entry_ttl if completing or self._last_poll is None else self._last_poll
+        found: list[str] = []
         async for revoked in self._sessions.revoked_since(since - POLL_OVERLAP):
             self._close_connections(revoked)
             await self._add_entries(revoked, started)
+            found += revoked
         async for ended in self._sessions.tokens_ended_since(since - POLL_OVERLAP):
             await self._add_entries(ended, started)
         self._last_poll = started
         if completing:
             await self._denylist.mark_complete(failures)
+        return found
 
     async def _check_all(self, bearers: Sequence[Identity]) -> list[Exception | None]:
         entries = await self._denylist.contains(
@@ -140,8 +196,11 @@ class Revocation:
         return [TokenRevoked() if is_revoked else None for is_revoked in revoked]
 
     async def _add_entries(self, ids: Mapping[str, datetime], started: datetime) -> None:
-        """Add ids that were revoked or ended at these times to the denylist, each for the rest of its entry's TTL."""
-        await self._denylist.add({id: (at + self._entry_ttl - started).total_seconds() for id, at in ids.items()})
+        """Add those of the ids, revoked or ended at these times, that the denylist lacks, each for the rest of its
+        entry's TTL."""
+        await self._denylist.add_missing(
+            {id: (at + self._entry_ttl - started).total_seconds() for id, at in ids.items()}
+        )
 
     def _compare_clocks(self, database_time: datetime) -> None:
         """Log when the difference between the two clocks begins and ceases to exceed `CLOCK_WARNING`."""
@@ -152,8 +211,17 @@ class Revocation:
             log.warning(event, seconds=difference.total_seconds())
 
     async def _step(self) -> None:
-        await self.poll()
-        await asyncio.sleep(POLL_INTERVAL)
+        await self.poll_if_due()
+        await asyncio.sleep(max(0.0, self._poll_due - time.monotonic()))
+
+    def _on_polled(self, head: dict[str, Any], body: bytes) -> None:
+        self._close_connections(body.decode().split(SEPARATOR.decode()))
+        after, until = (datetime.fromtimestamp(head[name], UTC) for name in ("after", "until"))
+        # Otherwise something was published before that did not arrive here, or this process has to complete the
+        # denylist: it polls when that is due.
+        if self._denylist.is_complete and self._last_poll is not None and after <= self._last_poll < until:
+            self._last_poll = until
+            self._poll_due = time.monotonic() + POLL_INTERVAL
 
     def _on_message(self, head: dict[str, Any], _: bytes) -> None:
         self._close_connections(head["session_ids"])

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from config.settings import Settings
 from service.accounts.denylist import Denylist
 from service.accounts.profiles import ProfileService
-from service.accounts.revocation import Revocation
+from service.accounts.revocation import Revocation, revocation_lease
 from service.chat import events
 from service.chat.conversation_service import ConversationService
 from service.chat.erasure import ChatErasure
@@ -130,6 +130,7 @@ class Deletion:
             Denylist(redis, settings.redis_tag),
             bus,
             registry,
+            revocation_lease(redis, settings.redis_tag),
             access_ttl=settings.access_token_ttl,
         )
 

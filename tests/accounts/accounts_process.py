@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from redis.asyncio import Redis
 
 from service.accounts.denylist import Denylist
 from service.accounts.passwords import Passwords
 from service.accounts.profiles import ProfileService
-from service.accounts.revocation import Revocation
+from service.accounts.revocation import Revocation, revocation_lease
 from service.accounts.service import AccountService
 from service.accounts.sessions import SessionStore
 from service.accounts.tickets import Tickets
@@ -34,6 +35,13 @@ class RecordingConnection(Connection):
     """A connection without a transport that records how it was closed."""
 
     closed: tuple[int, str] | None = None
+    examined: ClassVar["set[RecordingConnection] | None"] = None
+    """If set, it gets every connection of which an attribute is read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if RecordingConnection.examined is not None:
+            RecordingConnection.examined.add(self)
+        return super().__getattribute__(name)
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (code, reason)
@@ -104,7 +112,15 @@ def build_process(
     tokens = Tokens(SECRET, access_ttl=ACCESS_TTL, refresh_ttl=REFRESH_TTL, clock=clock.time)
     registry = Registry(TimerWheel())
     denylist = Denylist(redis)
-    revocation = Revocation(sessions, denylist, bus or LocalBus(), registry, access_ttl=ACCESS_TTL, clock=clock.now)
+    revocation = Revocation(
+        sessions,
+        denylist,
+        bus or LocalBus(),
+        registry,
+        revocation_lease(redis),
+        access_ttl=ACCESS_TTL,
+        clock=clock.now,
+    )
     tickets = Tickets(redis)
     return AccountsProcess(
         clock=clock,

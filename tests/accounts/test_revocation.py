@@ -1,8 +1,9 @@
 """Revoked sessions are refused and their connections closed, whichever of the datastores and the bus fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -17,7 +18,13 @@ from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.redis import TAG
 from service.realtime.bus import LocalBus
-from tests.accounts.accounts_process import ACCESS_TTL, AccountsProcess, build_process
+from tests.accounts.accounts_process import (
+    ACCESS_TTL,
+    AccountsProcess,
+    RecordingConnection,
+    build_process,
+    token_pair,
+)
 from tests.accounts.conftest import PASSWORD, USERNAME
 from tests.proxy import Proxy
 
@@ -196,6 +203,146 @@ async def test_a_started_revocation_polls_until_it_is_closed(
     await asyncio.wait_for(closed.wait(), 10)
     await other_process.revocation.close()
     assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+Deployment = Callable[[int], list[AccountsProcess]]
+
+
+@pytest.fixture
+async def deployment(mongo: Mongo, redis: Redis, process: AccountsProcess) -> AsyncIterator[Deployment]:
+    """`deployment(count)` returns processes with one bus, of which none has polled. The fixture `process` has another
+    bus, so what it publishes is lost."""
+    built: list[AccountsProcess] = []
+
+    def build(count: int) -> list[AccountsProcess]:
+        bus = LocalBus()
+        built.extend(build_process(mongo, redis, bus=bus) for _ in range(count))
+        return built
+
+    yield build
+    for each in built:
+        await each.passwords.close()
+
+
+async def poll_now(process: AccountsProcess) -> None:
+    """Let the process poll as if nobody had told it of a poll for `POLL_INTERVAL` seconds."""
+    process.revocation._poll_due = 0.0
+    await process.revocation.poll_if_due()
+
+
+def count_polls(process: AccountsProcess, monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """Return a list that gets the time of each poll of the process."""
+    polls: list[datetime] = []
+    database_time = process.sessions.database_time
+
+    async def record() -> datetime:
+        polls.append(await database_time())
+        return polls[-1]
+
+    monkeypatch.setattr(process.sessions, "database_time", record)
+    return polls
+
+
+async def test_the_holder_of_the_lease_polls_for_all(
+    deployment: Deployment, process: AccountsProcess, caller: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus message of the revocation is lost, and no other process polls."""
+    holder, *others = deployment(4)
+    for each in (holder, *others):
+        await each.revocation.poll()
+    connections = [each.connect(caller) for each in others]
+    polls = [count_polls(each, monkeypatch) for each in others]
+    await process.accounts.logout(caller)
+    for _ in range(3):
+        await poll_now(holder)
+        for each in others:
+            await each.revocation.poll_if_due()
+    assert [(1008, "token_revoked")] * 3 == [connection.closed for connection in connections]
+    assert [[]] * 3 == polls
+
+
+@pytest.mark.parametrize("missed", ["the poll before", "every poll"])
+async def test_a_process_that_missed_the_result_of_a_poll_polls_itself(
+    deployment: Deployment, caller: Identity, monkeypatch: pytest.MonkeyPatch, missed: str
+) -> None:
+    """Also if it hears of the next one: it does not know what was found before that."""
+    holder, other = deployment(2)
+    for each in (holder, other):
+        await each.revocation.poll()
+    publish = holder.revocation._bus.publish
+    holder.revocation._bus.publish = lambda *_: None  # type: ignore[method-assign]
+    connection = other.connect(caller)
+    await other.sessions.revoke(caller.session_id, caller.user_id)
+    await poll_now(holder)
+    if missed == "the poll before":
+        holder.revocation._bus.publish = publish  # type: ignore[method-assign]
+        await poll_now(holder)
+    polls = count_polls(other, monkeypatch)
+    monkeypatch.setattr("service.accounts.revocation.time.monotonic", lambda: time.perf_counter() + 1e6)
+    await other.revocation.poll_if_due()
+    assert 1 == len(polls)
+    assert (1008, "token_revoked") == connection.closed
+
+
+async def test_without_redis_each_process_polls(
+    mongo: Mongo, no_redis: Redis, process: AccountsProcess, caller: Identity
+) -> None:
+    bus = LocalBus()
+    processes = [build_process(mongo, no_redis, bus=bus) for _ in range(2)]
+    connections = [each.connect(caller) for each in processes]
+    await process.accounts.logout(caller)
+    for each, connection in zip(processes, connections, strict=True):
+        assert connection.closed is None
+        await poll_now(each)
+        assert (1008, "token_revoked") == connection.closed
+        await each.passwords.close()
+
+
+async def test_a_process_whose_denylist_is_incomplete_polls_although_another_polls_for_all(
+    deployment: Deployment, caller: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a poll of its own completes it."""
+    holder, other = deployment(2)
+    await holder.revocation.poll()
+    polls = count_polls(other, monkeypatch)
+    await poll_now(holder)
+    await other.revocation.poll_if_due()
+    assert 1 == len(polls)
+    assert other.denylist.is_complete
+
+
+async def test_signing_out_costs_one_process_one_connection(
+    deployment: Deployment, process: AccountsProcess, signed_in: SignedIn, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 users sign out in a deployment of ten processes, of which each has 20 connections more."""
+    processes = deployment(10)
+    user_id = signed_in.user.id
+    callers = [Identity(user_id, new_id(), f"{number}", time.time() + 60) for number in range(100)]
+    for caller in callers:
+        await process.sessions.add(caller.session_id, user_id, token_pair(caller.token_id), "")
+    for each in processes:
+        await each.revocation.poll()
+    connections = [processes[number % 10].connect(caller) for number, caller in enumerate(callers)]
+    others = [each.connect(Identity(user_id, new_id(), "other", time.time() + 60)) for each in processes * 20]
+    polls = [count_polls(each, monkeypatch) for each in processes]
+    await redis.config_resetstat()
+    examined: set[RecordingConnection] = set()
+    monkeypatch.setattr(RecordingConnection, "examined", examined)
+    for number, caller in enumerate(callers):
+        await processes[number // 10].accounts.logout(caller)
+    assert {(1008, "token_revoked")} == {connection.closed for connection in connections}
+    for _ in range(3):
+        await poll_now(processes[0])
+        for each in processes:
+            await each.revocation.poll_if_due()
+    assert 100 == len(examined)
+    assert {None} == {connection.closed for connection in others}
+    assert [3] + [0] * 9 == [len(each) for each in polls]
+    keys = [key async for key in redis.scan_iter(f"{PREFIX}*")]
+    assert 100 == sum(caller.session_id.encode() in key for caller in callers for key in keys)
+    commands = await redis.info("commandstats")
+    # An entry for the session and one for its token, written once; the lease and the marker.
+    assert commands["cmdstat_set"]["calls"] <= 200 + 6
 
 
 async def test_a_poll_raises_unavailable_without_mongodb(no_mongo: Mongo, redis: Redis) -> None:

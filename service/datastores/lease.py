@@ -1,0 +1,37 @@
+"""A lease in Redis: of all processes that would do the same work, one does it for all of them."""
+
+import asyncio
+import uuid
+
+from redis.asyncio import Redis
+
+from service.datastores.redis import REDIS_ERRORS
+
+REDIS_TIMEOUT = 1.0
+"""Seconds that Redis has to reply. Without an answer the caller does without the lease."""
+
+
+class Lease:
+    """Held by at most one process at a time, apart from moments: the work has to be harmless if two processes do it.
+
+    It expires `ttl` seconds after it was last renewed, so a process that ends need not release it.
+    """
+
+    def __init__(self, redis: "Redis", key: str, ttl: float) -> None:
+        self._redis = redis
+        self._key = key
+        self._milliseconds = int(ttl * 1000)
+        self._owner = uuid.uuid4().hex.encode()
+
+    async def hold(self) -> bool:
+        """Take or renew the lease. Return whether this process holds it; False if Redis is unavailable."""
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT):
+                if await self._redis.set(self._key, self._owner, nx=True, px=self._milliseconds):
+                    return True
+                if await self._redis.get(self._key) != self._owner:
+                    return False
+                # It may have expired and been taken in between: two processes then hold it for a moment.
+                return bool(await self._redis.pexpire(self._key, self._milliseconds))
+        except REDIS_ERRORS:
+            return False
