@@ -92,12 +92,12 @@ async def test_messages_of_one_socket_keep_their_order(anna: User, ben: User, di
 async def test_frames_before_the_close_frame_are_processed_in_their_order(anna: User, ben: User, direct: str) -> None:
     await ben.send_message(direct)
     there, socket = await ben.chat_socket(), await anna.chat_socket()
-    said = [unique_text() for _ in range(40)]
+    contents = [unique_text() for _ in range(40)]
     await socket.send("read", conversation_id=direct, seq=1)
-    for content in said:
+    for content in contents:
         await socket.send("send_message", conversation_id=direct, content=content)
     await socket.disconnect()
-    assert said == [event["data"]["content"] for event in await there.events("new_message", len(said))]
+    assert contents == [event["data"]["content"] for event in await there.events("new_message", len(contents))]
     assert {"user_id": anna.id, "seq": 1} == (await there.event("read"))["data"]
 
 

@@ -181,7 +181,7 @@ async def test_read_markers_only_move_forward_and_reach_all_participants(anna: U
     answer = await ben.call("PUT", path, {"seq": 1000})
     assert answer.status_code in (200, 204, 422)
     await anna.send_message(direct)
-    assert 1 == (await state())[1], "what has not been said cannot have been read"
+    assert 1 == (await state())[1], "a message that does not exist cannot have been read"
 
 
 async def test_a_deleted_message_is_not_unread(anna: User, ben: User, direct: str) -> None:
@@ -213,8 +213,8 @@ async def test_a_further_different_reaction_is_rejected(anna: User, ben: User, d
 
 async def test_history_goes_back_in_pages_without_overlap_and_gap(anna: User, ben: User, direct: str) -> None:
     """The newest page without `before`; each page is ascending."""
-    said = [(await anna.send_message(direct))["seq"] for _ in range(12)]
-    assert list(range(1, 13)) == said
+    seqs = [(await anna.send_message(direct))["seq"] for _ in range(12)]
+    assert list(range(1, 13)) == seqs
     path = f"/conversations/{direct}/messages"
     page = await ben.get(path, limit=5)
     assert [8, 9, 10, 11, 12] == [message["seq"] for message in page["items"]]
@@ -230,7 +230,7 @@ async def test_history_goes_back_in_pages_without_overlap_and_gap(anna: User, be
             if page["next"] is None:
                 break
             query["before"] = page["next"]
-        assert said == [seq for page in reversed(pages) for seq in page]
+        assert seqs == [seq for page in reversed(pages) for seq in page]
         assert all(len(page) == limit for page in pages[:-1])
     assert [] == (await ben.get(path, before=1))["items"]
 

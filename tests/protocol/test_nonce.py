@@ -53,7 +53,7 @@ async def test_nonces_belong_to_a_sender_and_a_conversation(clients: Clients) ->
     anna, ben = await clients.users(2)
     direct, group = await anna.start_conversation(ben), await anna.start_conversation(ben, title="Group")
     content = unique_text()
-    said = [
+    sent = [
         await anna.send_message(direct, content, nonce="n"),
         await ben.send_message(direct, content, nonce="n"),
         await anna.send_message(group, content, nonce="n"),
@@ -61,7 +61,7 @@ async def test_nonces_belong_to_a_sender_and_a_conversation(clients: Clients) ->
         await anna.send_message(direct, content, nonce="n "),
         await anna.send_message(direct, content),
     ]
-    assert 6 == len({message["id"] for message in said})
+    assert 6 == len({message["id"] for message in sent})
 
 
 async def test_fifty_concurrent_sends_with_one_nonce_store_one_message(any_clients: Clients) -> None:

@@ -9,7 +9,7 @@ from tests.protocol.clients import NO_ID, Clients, User, unique_text
 
 
 def fingerprint(answer: httpx.Response) -> tuple[object, ...]:
-    """All that a stranger could tell two answers apart by, but for the id of the request and the time."""
+    """What could distinguish two answers, except for the id of the request and the time."""
     varying = {"x-request-id", "date"}
     return answer.status_code, answer.content, {k: v for k, v in answer.headers.items() if k not in varying}
 
@@ -62,13 +62,13 @@ async def test_frames_about_a_conversation_of_others_get_not_found(clients: Clie
         assert 1 == len({str({**answer, "ref": ""}) for answer in answers})
     await socket.request("sync", conversations={theirs: 0, NO_ID: 0})
     assert [] == socket.remaining("sync")
-    said = await asyncio.gather(*(anna.send_message(theirs) for _ in range(5)))
+    sent = await asyncio.gather(*(anna.send_message(theirs) for _ in range(5)))
     await ben.put(f"/conversations/{theirs}/read", {"seq": 3})
     ours_too = await anna.send_message(ours)
     assert ours_too == (await socket.event("new_message"))["data"]
     assert not [event for event in socket.received if event["type"] == "new_message" and event["data"] != ours_too]
     everything = str(socket.received)
-    assert not [message for message in said if message["content"] in everything or message["id"] in everything]
+    assert not [message for message in sent if message["content"] in everything or message["id"] in everything]
 
 
 async def test_a_session_of_others_cannot_be_ended_or_detected(clients: Clients) -> None:

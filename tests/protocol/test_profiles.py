@@ -74,14 +74,14 @@ async def test_a_change_of_profile_reaches_the_users_other_tabs(any_clients: Cli
     """And nobody else."""
     anna, ben = await any_clients.users(2)
     await anna.start_conversation(ben)
-    tabs, stranger = [await anna.chat_socket() for _ in range(3)], await ben.chat_socket()
+    tabs, other = [await anna.chat_socket() for _ in range(3)], await ben.chat_socket()
     changed = await anna.patch("/users/me", {"display_name": "Ánna"})
     for tab in tabs:
         assert {"type": "profile_updated", "data": changed} == await tab.event("profile_updated")
     await anna.patch("/users/me", {})
     await ben.patch("/users/me", {"display_name": "Ben"})
-    assert ben.id == (await stranger.event("profile_updated"))["data"]["id"]
-    for socket in (*tabs, stranger):
+    assert ben.id == (await other.event("profile_updated"))["data"]["id"]
+    for socket in (*tabs, other):
         await socket.flush()
         assert 1 == [event["type"] for event in socket.received].count("profile_updated")
 

@@ -22,13 +22,13 @@ async def test_a_client_that_stops_reading_is_closed_with_1013(clients: Clients)
     slow = await ben.chat_socket(sock=narrow)
     fast, watcher = await ben.chat_socket(), await anna.chat_socket()
     slow.websocket.transport.pause_reading()
-    said, overflows, closed = 0, await metric(clients, OVERFLOWS), await metric(clients, CLOSED)
+    sent, overflows, closed = 0, await metric(clients, OVERFLOWS), await metric(clients, CLOSED)
     async with asyncio.timeout(60):
         while await metric(clients, OVERFLOWS) == overflows:
             await asyncio.gather(
                 *(watcher.request("send_message", conversation_id=direct, content=LONG) for _ in range(25))
             )
-            said += 25
+            sent += 25
         # It is given some seconds to catch up.
         while await metric(clients, CLOSED) == closed:
             await asyncio.sleep(0.1)
@@ -36,18 +36,18 @@ async def test_a_client_that_stops_reading_is_closed_with_1013(clients: Clients)
     code, reason = await slow.closed()
     assert (code, reason) in ((1013, "slow_consumer"), (1006, "")), "cut off where the reason does not get through"
     for connection in (fast, watcher):
-        events = await connection.events("new_message", said)
-        assert list(range(1, said + 1)) == [event["data"]["seq"] for event in events]
+        events = await connection.events("new_message", sent)
+        assert list(range(1, sent + 1)) == [event["data"]["seq"] for event in events]
     got = [event["data"]["seq"] for event in slow.received if event["type"] == "new_message"]
     assert list(range(1, len(got) + 1)) == got, "what it did get is in order and without a hole"
     back = await ben.chat_socket()
     await back.request("sync", conversations={direct: len(got)})
     data = (await back.event("sync"))["data"]
     got += [message["seq"] for message in data["messages"]]
-    assert data["complete"] == (got[-1] == said)
+    assert data["complete"] == (got[-1] == sent)
     path = f"/conversations/{direct}/messages"
     got += [message["seq"] async for message in ben.pages(path, "after_rev", after_rev=got[-1])]
-    assert list(range(1, said + 1)) == got
+    assert list(range(1, sent + 1)) == got
 
 
 async def metric(clients: Clients, labelled: str) -> float:
