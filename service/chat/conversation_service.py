@@ -95,7 +95,7 @@ class ConversationService:
         return (await self.as_json([document], user_id))[0], created
 
     async def get(self, user_id: str, conversation_id: str) -> dict[str, Any]:
-        """Raises NotFound, Unavailable."""
+        """Return the conversation as the user sees it. Raises NotFound, Unavailable."""
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         shown = await self.as_json([document], user_id)
         # Not before: the last message may have been stored after the user was removed.
@@ -217,7 +217,7 @@ class ConversationService:
         return document
 
     async def check_exist(self, field: str, user_ids: Collection[str]) -> None:
-        """Raises ValidationFailed (`field`) if one of the users does not exist; Unavailable."""
+        """Check that all these users exist. Raises ValidationFailed (`field`), Unavailable."""
         known = await self._profiles.existing(user_ids) if user_ids else set()
         if missing := [user_id for user_id in user_ids if user_id not in known]:
             raise ValidationFailed.of(field, f"There is no user {missing[0]}.")

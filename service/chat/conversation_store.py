@@ -1,7 +1,7 @@
 """The store of conversations: participants, read marks, and counters of messages."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from bson import ObjectId
 from pymongo import DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
+from service.chat.counter_update import CounterUpdate
 from service.chat.group_store import UNANNOUNCED, UNANNOUNCED_REMOVALS, GroupStore
 from service.common.errors import NotFound
 from service.common.times import now
@@ -46,39 +47,6 @@ class ConversationHead:
         """Note that messages up to these numbers are durable."""
         self.seq = max(self.seq, seq)
         self.rev = max(self.rev, rev)
-
-
-@dataclass(slots=True)
-class CounterUpdate:
-    """How stored messages change the counters and read marks of their conversation."""
-
-    rev: int = 0
-    seq: int = 0
-    message_id: ObjectId | None = None
-    at: datetime | None = None
-    last_deleted: int = 0
-    reads: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def from_messages(cls, messages: Iterable[Document]) -> "CounterUpdate":
-        """Merge `messages`, all of one conversation, as new ones."""
-        update = cls()
-        for message in messages:
-            update.merge(message, created=True)
-        return update
-
-    def merge(self, message: Document, *, created: bool) -> None:
-        """Add a stored message; `created` is False if it is a change of an existing one."""
-        self.rev = max(self.rev, message["rev"])
-        if message["deleted"]:
-            self.last_deleted = max(self.last_deleted, message["seq"])
-        if not created:
-            return
-        if message["seq"] > self.seq:
-            self.seq, self.message_id, self.at = message["seq"], message["_id"], message["created_at"]
-        # Senders have read the messages before their own.
-        sender = str(message["sender_id"])
-        self.reads[sender] = max(self.reads.get(sender, 0), message["seq"])
 
 
 class ConversationStore:
@@ -129,7 +97,7 @@ class ConversationStore:
         return document
 
     async def get(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
-        """Raises NotFound if there is no such conversation or `user_id` is not a participant; Unavailable."""
+        """Return the conversation. Raises NotFound unless `user_id` is a participant of it; Unavailable."""
         async with unavailable():
             found: Document | None = await self._collection.find_one({"_id": conversation_id, "participants": user_id})
         if found is None:
@@ -143,7 +111,7 @@ class ConversationStore:
         return found
 
     async def check_participant(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
-        """Raises NotFound if `user_id` is not a participant, or not any more; Unavailable.
+        """Check that `user_id` is a participant now. Raises NotFound, Unavailable.
 
         For readers: what they have read was stored before this call, and the user may see it only as a participant.
         """

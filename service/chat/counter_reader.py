@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversation_store import CounterUpdate
+from service.chat.counter_update import CounterUpdate
 from service.chat.message_store import MessageStore
 from service.datastores.mongo import Document
 

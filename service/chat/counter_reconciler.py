@@ -11,7 +11,8 @@ from datetime import datetime
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversation_store import ConversationStore, CounterUpdate
+from service.chat.conversation_store import ConversationStore
+from service.chat.counter_update import CounterUpdate
 from service.chat.message_store import MessageStore
 from service.chat.writer_checkpoints import CHECKPOINT_INTERVAL, MARGIN, WriterCheckpoints
 from service.common.errors import Unavailable

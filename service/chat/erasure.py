@@ -18,7 +18,10 @@ MAX_BATCH = 100
 
 
 class ChatErasure:
-    """Every step is idempotent, and published to the other participants as if the user had taken it."""
+    """Removes a user from groups, and erases their messages, reactions and read marks.
+
+    Every step is idempotent, and published to the other participants as if the user had taken it.
+    """
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from service.common.errors import Forbidden, NotFound, Unavailable
 from service.datastores.mongo import Document
 
 MAX_ATTEMPTS = 5
-"""Attempts of a change that others' changes have made impossible in the form that it had."""
+"""Attempts of a change that is allowed, but matched nothing because others changed the group meanwhile."""
 NOT_A_GROUP = "Nobody joins, leaves or changes a direct conversation."
 MANAGERS_ONLY = "Only the owner and the admins of a group can do that."
 
@@ -22,7 +22,7 @@ MANAGERS_ONLY = "Only the owner and the admins of a group can do that."
 class GroupService:
     """Changes of groups. Every change is stored, then announced to all participants (see ConversationAnnouncer).
 
-    The queries of GroupStore decide what a user may do. If one has changed nothing, the group is read to say why.
+    The queries of GroupStore decide what a user may do. If one has changed nothing, the group is read to find out why.
     """
 
     def __init__(self, conversations: ConversationStore, service: ConversationService) -> None:
@@ -31,7 +31,10 @@ class GroupService:
         self._service = service
 
     async def change(self, user_id: str, conversation_id: str, fields: Document) -> dict[str, Any]:
-        """Set the title. Raises NotFound, Forbidden (a direct conversation; not the owner or an admin), Unavailable."""
+        """Set the title; return the conversation.
+
+        Raises NotFound, Forbidden (a direct conversation; not the owner or an admin), Unavailable.
+        """
         user, key = ObjectId(user_id), ObjectId(conversation_id)
         for _ in range(MAX_ATTEMPTS):
             with self._announced_later(key):
@@ -42,7 +45,10 @@ class GroupService:
         raise Unavailable
 
     async def add_participants(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
-        """Raises NotFound, Forbidden (see `change`), ValidationFailed (`user_ids`), Unavailable."""
+        """Add users; participants among them are ignored. Return the conversation.
+
+        Raises NotFound, Forbidden (see `change`), ValidationFailed (`user_ids`), Unavailable.
+        """
         user, key = ObjectId(user_id), ObjectId(conversation_id)
         for _ in range(MAX_ATTEMPTS):
             document = await self._service.get_document(conversation_id, user_id)
@@ -130,7 +136,7 @@ class GroupService:
         return document
 
     async def _check_manager(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
-        """Raises NotFound, Forbidden, unless the user is the owner or an admin of this group."""
+        """Check that the user is the owner or an admin of this group. Raises NotFound, Forbidden, Unavailable."""
         if role_of(await self._check_group(conversation_id, user_id), user_id) == "member":
             raise Forbidden(MANAGERS_ONLY)
 

@@ -14,7 +14,7 @@ from service.datastores.mongo import Document, unavailable
 UNANNOUNCED = "unannounced"
 """The stored field that marks a conversation with a change that may not have been published: the time of the change."""
 UNANNOUNCED_REMOVALS = "unannounced_removals"
-"""Together with it: the users who were removed and may not have been told."""
+"""Stored with it: the users who were removed, if that may not have been published to them."""
 MAX_ATTEMPTS = 10
 """Attempts of an owner to leave while others change the group."""
 
@@ -22,8 +22,8 @@ MAX_ATTEMPTS = 10
 class GroupStore:
     """Changes groups in the collection of ConversationStore.
 
-    `owner_id` is the owner; `admins` has the admins, and may have the owner. Both are participants: whoever is removed
-    loses their role in the same write, and an owner who leaves is succeeded in it.
+    `owner_id` is the owner; `admins` has the admins, and may have the owner. All are participants: the write that
+    removes a participant also removes their role, and the write that removes the owner also sets the successor.
 
     A method returns the changed conversation, or None if the user may not do that. All raise Unavailable.
     """

@@ -25,7 +25,7 @@ class LastSeenStore:
         await update_all(self._collection, updates)
 
     async def delete(self, user_id: str) -> None:
-        """Raises Unavailable."""
+        """Forget when this user was online. Raises Unavailable."""
         async with unavailable():
             await self._collection.delete_one({"_id": ObjectId(user_id)})
 

@@ -38,7 +38,7 @@ class MembershipFilter:
         if known is not None and version < known[0]:
             return True
         is_participant = event.type == "conversation_updated"
-        # A removal may be announced twice (see ConversationAnnouncer); the client is told once.
+        # A removal may be announced twice (see ConversationAnnouncer); the client gets it once.
         is_repeated = known is not None and not (known[1] or is_participant)
         # Inserted anew, so that the first entry is the one that changed longest ago.
         self._membership.pop(event.topic, None)

@@ -1,4 +1,4 @@
-"""The use cases of messages: send, change, read back. A message is persisted first, then published."""
+"""The use cases of messages: send, change, read. A message is persisted first, then published."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -94,7 +94,7 @@ class MessageService:
         await self._reconciler.remove_checkpoint()
 
     async def flush_counters(self) -> bool:
-        """Return once the counters of all messages stored so far are written, or have failed; whether any were not."""
+        """Write the counters of all messages stored so far. Return whether any were waiting to be written."""
         return await self._write_behind.flush()
 
     # Sending and changing.
@@ -120,7 +120,7 @@ class MessageService:
         return stored.as_seen_by(user_id), stored.created
 
     async def edit(self, user_id: str, conversation_id: str, message_id: str, content: str) -> dict[str, Any]:
-        """Raises NotFound, Forbidden (another user's message, or deleted), Unavailable."""
+        """Return the edited Message. Raises NotFound, Forbidden (another user's, or deleted), Unavailable."""
 
         def apply(document: Document) -> Document | None:
             _check_own(document, user_id)
@@ -129,7 +129,7 @@ class MessageService:
         return await self._change(user_id, conversation_id, message_id, apply)
 
     async def delete(self, user_id: str, conversation_id: str, message_id: str) -> dict[str, Any]:
-        """Replace a message by a tombstone. Idempotent. Raises NotFound, Forbidden (another user's), Unavailable."""
+        """Return the message as a tombstone. Idempotent. Raises NotFound, Forbidden (another user's), Unavailable."""
 
         def apply(document: Document) -> Document | None:
             if document["deleted"] and document["sender_id"] == ObjectId(user_id):
@@ -174,7 +174,7 @@ class MessageService:
 
         await self._writes.submit(ChangeMessage(ObjectId(conversation_id), None, ObjectId(message_id), apply))
 
-    # Reading back.
+    # Reading.
 
     async def history(self, user_id: str, conversation_id: str, before: int | None, limit: int) -> Page:
         """Return a page of history, ascending by seq: the newest, or the one below seq `before`.
@@ -267,7 +267,7 @@ class MessageService:
         """Return the events of a conversation that follow rev `after`, each with its recipients."""
         conversation_id = ObjectId(topic.removeprefix(events.TOPIC))
         found, _ = await self._changes_since(conversation_id, after, self._dispatcher.last_known(topic), SYNC_LIMIT)
-        # The messages first: whoever was removed before one of them was stored is not among these participants.
+        # Read after the messages: a user who was removed before one was stored is not among these participants.
         head = (await self._conversations.heads([conversation_id])).get(conversation_id)
         if head is None:
             return []

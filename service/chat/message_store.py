@@ -117,7 +117,7 @@ class MessageStore:
         return {document["_id"]: document for document in await find_by_ids(self._committed, message_ids)}
 
     async def get(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
-        """Raises Unavailable."""
+        """Return the message, or None if this conversation has no such message. Raises Unavailable."""
         async with unavailable():
             found: Document | None = await self._committed.find_one(
                 {"_id": message_id, "conversation_id": conversation_id}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 import structlog
 from bson import ObjectId
 
-from service.chat.conversation_store import ConversationStore, CounterUpdate
+from service.chat.conversation_store import ConversationStore
+from service.chat.counter_update import CounterUpdate
 from service.common import tasks
 from service.datastores.mongo import Document
 

@@ -10,7 +10,7 @@ CHECKPOINT_INTERVAL = timedelta(minutes=1)
 MARGIN = timedelta(minutes=2)
 """How inexact a checkpoint may be: clocks differ, and some counters were still waiting when it was written."""
 DEAD_AFTER = timedelta(minutes=5)
-"""A process that lives has written a checkpoint within this time."""
+"""A process without a newer checkpoint than this is dead."""
 
 
 class Checkpoint(NamedTuple):
@@ -29,8 +29,8 @@ class Checkpoint(NamedTuple):
 class WriterCheckpoints:
     """`chat_writers`: `{at, alive_at}` for each process, removed at an orderly shutdown.
 
-    A checkpoint that is left behind therefore tells, to the minute, when its process died, however long ago. Messages
-    stored then may be missing in the counters, and their events may not have been published. `at` is older than
+    A checkpoint that is left behind therefore has the time, to the minute, at which its process died. Messages stored
+    then may be missing in the counters, and their events may not have been published. `at` is older than
     `alive_at` while the process has work that it could not complete.
     """
 
@@ -52,7 +52,7 @@ class WriterCheckpoints:
             await self._collection.delete_one({"_id": process_id})
 
     async def all(self) -> list[Checkpoint]:
-        """Raises Unavailable."""
+        """Return the checkpoints of all processes. Raises Unavailable."""
         async with unavailable():
             found: list[Document] = await self._collection.find().to_list(None)
         # Processes of an earlier version wrote no `alive_at`.

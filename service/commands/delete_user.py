@@ -135,7 +135,7 @@ class Deletion:
         )
 
     async def run(self, username: str) -> Deleted:
-        """Raises CannotDelete if there is no such user; Unavailable."""
+        """Delete the user; return how much was deleted. Raises CannotDelete if there is no such user; Unavailable."""
         started = now()
         # If this process is killed, the servers publish what it has stored but not published, as for one of their own.
         await self._chat.start()

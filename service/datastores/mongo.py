@@ -69,7 +69,7 @@ class Mongo:
         )
 
     async def ping(self) -> None:
-        """Raises Unavailable if the database does not answer."""
+        """Return if the database answers. Raises Unavailable otherwise."""
         async with unavailable():
             await self.database.command("ping")
 

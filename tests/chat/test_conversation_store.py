@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from service.chat.conversation_store import CounterUpdate
+from service.chat.counter_update import CounterUpdate
 from service.common.errors import NotFound
 from service.common.times import now
 from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess

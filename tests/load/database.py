@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 from config.settings import Settings
 from service.accounts.search_terms import user_terms
 from service.accounts.tokens import ACCESS, Tokens
-from service.chat.conversation_store import CounterUpdate
+from service.chat.counter_update import CounterUpdate
 from service.common.times import now
 from service.datastores.data_directory import DataDirectory
 from service.datastores.embedded import embedded
