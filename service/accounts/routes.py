@@ -18,7 +18,6 @@ from service.http.limits import (
     REFRESH,
     REGISTRATION,
     SEARCH,
-    SIGN_IN_ADDRESS,
     TICKET,
     WRITING,
     RateLimits,
@@ -56,10 +55,11 @@ def blueprint(
     @endpoint(
         "Sign in",
         tag="auth",
-        limit=SIGN_IN_ADDRESS,
+        # SignInLimits has the limits: whether they apply depends on the username.
+        limit=None,
         body=models.Login,
         responses={200: models.SignedIn},
-        errors=(errors.BadCredentials,),
+        errors=(errors.BadCredentials, errors.RateLimited),
     )
     async def login(request: Request, *, body: models.Login) -> HTTPResponse:
         """Begins a new session. The response does not reveal whether the username or the password was wrong.
@@ -68,10 +68,9 @@ def blueprint(
         longer valid: others' attempts from the same address then do not count against it.
         """
         client = address(request)
-        # The limit per account needs the username of the body; the one per address is checked before it.
         device = await service.session_of(bearer(request), body.username)
         await sign_in_limits.check(body.username, client, device)
-        signed_in = await service.login(body, _user_agent(request), client)
+        signed_in = await service.login(body, _user_agent(request), device or client)
         await sign_in_limits.remember(body.username, client)
         return json_response(signed_in)
 

@@ -54,9 +54,12 @@ class AccountService:
         user = await self._users.add(new.username, new.display_name or new.username, password_hash)
         return await self._begin_session(user, user_agent)
 
-    async def login(self, given: Login, user_agent: str, address: str = "") -> SignedIn:
-        """Sign in. Raises BadCredentials, which does not reveal whether the username or the password was wrong."""
-        caller = ("login", address)
+    async def login(self, given: Login, user_agent: str, source: str = "") -> SignedIn:
+        """Sign in. Raises BadCredentials, which does not reveal whether the username or the password was wrong.
+
+        `source`: the address or the device whose turn it is to have a password hashed.
+        """
+        caller = ("login", source)
         user = await self._users.by_username(given.username)
         matches = await self._passwords.verify(user.password_hash if user else None, given.password, caller)
         if user is None or not matches:

@@ -6,6 +6,7 @@ from service.common.errors import RateLimited
 from service.http.limits import (
     KNOWN_ADDRESS,
     SIGN_IN,
+    SIGN_IN_ADDRESS,
     SIGN_IN_STRANGERS,
     SIGN_IN_UNDER_ATTACK,
     RateLimits,
@@ -19,7 +20,7 @@ class SignInLimits:
     addresses are counted together, too: beyond SIGN_IN_STRANGERS each of them gets only the few of
     SIGN_IN_UNDER_ATTACK, which slows down an owner at a new place, but does not lock them out. Devices, and addresses
     from which somebody has signed in to the account, are not affected. Usernames that nobody has are counted in the
-    same way.
+    same way. Nor do the attempts of others at its address, on any account, affect a device.
     """
 
     def __init__(self, limits: RateLimits) -> None:
@@ -31,6 +32,8 @@ class SignInLimits:
         `device`: the id of an earlier session of this user, if the client has proved that it had it.
         """
         account = _digest(username)
+        if not device:
+            await self._limits.check(SIGN_IN_ADDRESS, address)
         await self._limits.check(SIGN_IN, device or address, account)
         if device or await self._limits.is_reached(KNOWN_ADDRESS, _digest(address, username)):
             return

@@ -56,6 +56,15 @@ async def test_a_device_with_a_token_passes_a_stranger_at_the_same_address(sign_
     assert 30 == await attempts(sign_in, HOME, new_id())
 
 
+async def test_attempts_on_other_accounts_from_its_address_do_not_affect_a_device(sign_in: SignInLimits) -> None:
+    with pytest.raises(RateLimited):
+        for n in range(1000):
+            await sign_in.check(f"binh{n}", HOME)
+    with pytest.raises(RateLimited):
+        await sign_in.check("an", HOME)
+    assert 30 == await attempts(sign_in, HOME, new_id())
+
+
 async def test_guesses_from_many_addresses_are_slowed_down(sign_in: SignInLimits) -> None:
     """Those addresses from which nobody has signed in get a few attempts each; a known one is not affected."""
     await sign_in.remember("an", HOME)

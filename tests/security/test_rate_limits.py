@@ -14,6 +14,7 @@ from service.http.limits import (
     PASSWORD_CHANGE_ADDRESS,
     READING,
     REFRESH,
+    SIGN_IN_ADDRESS,
     WRITING,
     RateLimit,
     RateLimits,
@@ -195,6 +196,21 @@ async def test_wrong_passwords_of_a_stranger_do_not_lock_the_owner_out(proxied: 
         await user.post("/auth/logout")
         assert 200 == await sign_in(proxied, user, stranger, token=user.token)
         assert 200 == await sign_in(proxied, user, stranger, token=user.refresh_token)
+
+
+async def test_a_device_with_a_token_signs_in_although_its_address_has_used_up_its_attempts(
+    proxied: Server, contract: Contract, spend: Spend
+) -> None:
+    """Whatever others at the address have tried, on this account or on any other. Its own attempts are limited."""
+    address = "203.0.113.79"
+    async with Clients(proxied, contract) as clients:
+        user = await clients.user()
+        await spend(SIGN_IN_ADDRESS, address)
+        assert 429 == await sign_in(proxied, user, address)
+        statuses = [await sign_in(proxied, user, address, "wrong password", user.token) for _ in range(LOGIN_LIMIT - 1)]
+        assert {401} == set(statuses)
+        assert 200 == await sign_in(proxied, user, address, token=user.token)
+        assert 429 == await sign_in(proxied, user, address, token=user.token)
 
 
 async def test_logins_with_a_user_id_as_the_name_do_not_limit_the_user(strict: Clients) -> None:

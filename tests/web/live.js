@@ -154,3 +154,15 @@ test("a session ended from another device signs this device out", async (t) => {
   await ann.loa.session.logout();
   assert.equal(socket.status, "idle");
 });
+
+test("a device on which a user has been signed in is not held up by others' wrong passwords", async (t) => {
+  const ann = await createUser(t);
+  await ann.loa.session.logout();
+  const guess = () => {
+    const body = JSON.stringify({ username: ann.name, password: "a wrong password" });
+    return fetch(`${server}/api/v1/auth/login`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  };
+  while ((await guess()).status === 401);
+  assert.equal((await guess()).status, 429);
+  assert.equal((await ann.loa.session.login(ann.name, password)).id, ann.id);
+});

@@ -16,7 +16,7 @@ const BOB = { id: "0000000000000000000000bb", username: "bob", display_name: "Bo
  * server revokes the session. `loseAnswer`: how the answers to a refresh are lost; see `startRestServer`.
  */
 async function startAuthServer(t, { expires_in = 900 } = {}) {
-  const auth = { refreshes: 0, revoked: false, calls: [], expired: new Set(), unavailable: false };
+  const auth = { refreshes: 0, revoked: false, calls: [], loginTokens: [], expired: new Set(), unavailable: false };
   let pair = 0;
   let refreshToken;
   let previousToken;
@@ -30,6 +30,7 @@ async function startAuthServer(t, { expires_in = 900 } = {}) {
     if (auth.unavailable) return problem(503, "unavailable");
     if (path === "/auth/register") return { status: 201, body: signedIn({ ...ANN, ...body }) };
     if (path === "/auth/login") {
+      auth.loginTokens.push(token);
       if (body.password !== "right") return problem(401, "bad_credentials");
       return { status: 200, body: signedIn(body.username === "bob" ? BOB : ANN) };
     }
@@ -93,6 +94,31 @@ test("a wrong password rejects with a LoaError, and keeps the session", async (t
     return true;
   });
   assert.deepEqual(session.user, ANN);
+});
+
+test("a login shows the last token of the device, which the server has ended by then", async (t) => {
+  const auth = await startAuthServer(t);
+  const openTab = createBrowser(auth);
+  const session = openTab();
+  await session.login("ann", "right");
+  await session.logout();
+  await assert.rejects(session.login("ann", "wrong"));
+  await openTab().login("ann", "right");
+  assert.deepEqual(auth.loginTokens, [undefined, "refresh 1", "refresh 1"]);
+  session.end("token_revoked", { token: "access 2" });
+  await session.login("ann", "right");
+  await session.login("bob", "right");
+  assert.deepEqual(auth.loginTokens.slice(3), ["refresh 2", "access 3"]);
+});
+
+test("a sign-out of which the server does not hear keeps no token", async (t) => {
+  const auth = await startAuthServer(t);
+  const localStorage = createStorage();
+  const session = createBrowser(auth, { localStorage, locks: createLocks() })();
+  await session.login("ann", "right");
+  auth.unavailable = true;
+  await session.logout();
+  assert.deepEqual(["loa:session", "loa:device"].map((key) => localStorage.getItem(key)), [null, null]);
 });
 
 test("getToken refreshes a token that expires soon", async (t) => {

@@ -16,6 +16,8 @@ import { browserStorage, load, save } from "./storage.js";
 /** @typedef {{type: "signed-in", user: Profile} | {type: "signed-out", code: string | null}} SessionEvent */
 
 const STORAGE_KEY = "loa:session";
+/** Where the refresh token of the last session is kept after the server has ended that session. */
+const DEVICE_KEY = "loa:device";
 const REFRESH_LOCK = "loa:refresh";
 /**
  * Milliseconds for which a token must be valid when it is handed out. The server announces the expiry of a connection's
@@ -107,20 +109,25 @@ export class Session {
   }
 
   /**
+   * Sign in. The server recognises a device by the tokens of its last session, whether or not they are still valid, and
+   * does not count other people's wrong passwords against it.
    * @param {string} username
    * @param {string} password
    */
   login(username, password) {
-    return this.#signIn("/api/v1/auth/login", { username, password });
+    const token = this.#stored?.access_token ?? load(this.#storage, DEVICE_KEY);
+    return this.#signIn("/api/v1/auth/login", { username, password }, token ?? undefined);
   }
 
   /** Sign out here, and end the session on the server if it can be reached. */
   async logout() {
     try {
       const token = await this.getToken();
+      const session = this.#stored;
       // Before the request: otherwise the server would close the connections first, as if the session were revoked.
       this.end();
       await this.#request("/api/v1/auth/logout", { method: "POST", keepalive: true }, token);
+      if (session) this.#rememberDevice(session);
     } catch (error) {
       this.end();
       if (!(error instanceof LoaError && (error.needsSignIn || error.retryable))) throw error;
@@ -138,7 +145,17 @@ export class Session {
     if (!stored || (token && token !== stored.access_token)) return;
     this.#unsaved = null;
     save(this.#storage, STORAGE_KEY, null);
+    if (code) this.#rememberDevice(stored);
     this.#emitter.emit({ type: "signed-out", code });
+  }
+
+  /**
+   * Keep a token of a session that the server has ended, for the next login. Never one that is valid: after signing
+   * out, nothing on the device may open the account.
+   * @param {StoredSession} session
+   */
+  #rememberDevice({ refresh_token }) {
+    save(this.#storage, DEVICE_KEY, refresh_token);
   }
 
   /**
@@ -223,9 +240,10 @@ export class Session {
   /**
    * @param {string} path
    * @param {Record<string, string | undefined>} body
+   * @param {string} [token]
    */
-  async #signIn(path, body) {
-    const { user } = this.#store(await this.#post(path, body));
+  async #signIn(path, body, token) {
+    const { user } = this.#store(await this.#post(path, body, { token }));
     this.#emitter.emit({ type: "signed-in", user });
     return user;
   }
@@ -252,7 +270,7 @@ export class Session {
       if (stored.access_token !== rejected && !expiresSoon(stored)) return stored.access_token;
       try {
         const body = { refresh_token: stored.refresh_token };
-        const response = await this.#post("/api/v1/auth/refresh", body, REFRESH_TIMEOUT);
+        const response = await this.#post("/api/v1/auth/refresh", body, { timeout: REFRESH_TIMEOUT });
         return this.#replacing(stored) ?? this.#store(response).access_token;
       } catch (error) {
         if (!(error instanceof LoaError && error.needsSignIn)) throw error;
@@ -291,13 +309,13 @@ export class Session {
   /**
    * @param {string} path
    * @param {unknown} body
-   * @param {number} [timeout] milliseconds
+   * @param {{token?: string, timeout?: number}} [options] `timeout`: milliseconds
    * @returns {Promise<AuthResponse>}
    */
-  async #post(path, body, timeout) {
+  async #post(path, body, { token, timeout } = {}) {
     const headers = { "Content-Type": "application/json" };
     const init = { method: "POST", headers, body: JSON.stringify(body) };
-    const response = await readJson(await this.#request(path, init, undefined, timeout));
+    const response = await readJson(await this.#request(path, init, token, timeout));
     if (response?.user && response.access_token && response.refresh_token) return response;
     throw new LoaError("unavailable", "The server's answer contains no tokens.");
   }
