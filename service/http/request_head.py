@@ -7,6 +7,9 @@ the same bytes differently, and then the two disagree about where a request ends
 import re
 from typing import NamedTuple
 
+from httptools import parse_url
+from httptools.parser.errors import HttpParserInvalidURLError
+
 METHOD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """A token (RFC 9110, 5.6.2)."""
 REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/(1\.[01])" % METHOD)
@@ -45,8 +48,7 @@ def check_head(head: bytes) -> Head:
     method, target, version = matched.groups()
     if method == b"CONNECT":
         raise BadHead(501)
-    if not TARGET.fullmatch(target) or (target == b"*" and method != b"OPTIONS"):
-        raise BadHead
+    _check_target(target, method)
     hosts: list[bytes] = []
     lengths: list[bytes] = []
     codings: list[bytes] = []
@@ -63,6 +65,18 @@ def check_head(head: bytes) -> Head:
             codings.append(field[2].lower())
     _check_host(hosts, version)
     return Head(version, _check_framing(lengths, codings, version))
+
+
+def _check_target(target: bytes, method: bytes) -> None:
+    if not TARGET.fullmatch(target) or (target == b"*" and method != b"OPTIONS"):
+        raise BadHead
+    if target[:1] not in b"/*":
+        try:
+            # Sanic closes the connection without an answer if this fails, as for an absolute form without a host, which
+            # is invalid (RFC 9110, 4.2.1).
+            parse_url(target)
+        except HttpParserInvalidURLError:
+            raise BadHead from None
 
 
 def _check_host(hosts: list[bytes], version: bytes) -> None:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 import pytest
+from httptools import parse_url
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,11 @@ def test_the_name_of_the_chunked_coding_is_case_insensitive(value: bytes) -> Non
         b"GET http://a:x/ HTTP/1.1\r\nHost: a",
         b"GET http://u@a/ HTTP/1.1\r\nHost: a",
         b"GET ws://a/ HTTP/1.1\r\nHost: a",
+        b"GET http:// HTTP/1.1\r\nHost: a",
+        b"GET http:///a HTTP/1.1\r\nHost: a",
+        b"GET http://?a HTTP/1.1\r\nHost: a",
+        b"GET http://:80/ HTTP/1.1\r\nHost: a",
+        b"GET http://a!/ HTTP/1.1\r\nHost: a",
         b"GET / HTTP/1.1",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: a",
         b"GET / HTTP/1.0\r\nHost: a\r\nHost: a",
@@ -108,3 +114,14 @@ def test_no_bytes_raise_anything_else(tail: bytes) -> None:
     for head in (tail, GET + tail, GET + b"\r\n" + tail):
         with suppress(BadHead):
             check_head(head)
+
+
+@given(
+    st.sampled_from([b"", b"http://", b"HTTPS://"]),
+    st.text("/?:@[]%*;=&.{}\\|^~'!$,+-_09af", max_size=12).map(str.encode),
+)
+def test_the_parser_understands_every_target_that_passes(scheme: bytes, target: bytes) -> None:
+    """Sanic answers nothing if it does not."""
+    with suppress(BadHead):
+        check_head(b"GET %b%b HTTP/1.1\r\nHost: a" % (scheme, target))
+        parse_url(scheme + target)

@@ -73,6 +73,7 @@ def test_a_broken_body_is_refused_and_the_connection_closed(server: Server, body
         (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A : b", 400),
         (b"GET /a\0b HTTP/1.1\r\nHost: a", 400),
         (b"GET healthz HTTP/1.1\r\nHost: a", 400),
+        (b"GET http://?a=b HTTP/1.1\r\nHost: a", 400),
         (b"CONNECT a:443 HTTP/1.1\r\nHost: a", 501),
     ],
 )
