@@ -1,4 +1,4 @@
-"""The settings: one frozen object, read from the environment at startup and passed to whoever needs it."""
+"""The settings: one frozen object, read from the environment at startup and passed as an argument."""
 
 import os
 from pathlib import Path

@@ -157,7 +157,7 @@ def add_routes(
         health.blueprint(
             services.mongo.ping,
             partial(ping, services.redis, settings.redis_tag),
-            lambda: services.bus.round_trips,
+            lambda: services.bus.receives_own_messages,
             lambda: registry.draining,
         )
     )

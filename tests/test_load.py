@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.load import native, report, wire
-from tests.load.catalog import catalog
+from tests.load.catalogue import catalogue
 from tests.load.clients import Clients, RunFailed, Traffic, load_library
 from tests.load.histogram import BUCKETS, Histogram, lower_bound
 from tests.load.results import Record, Samples
@@ -280,7 +280,7 @@ def test_a_table_shows_median_range_and_ratio() -> None:
 
 def test_every_peer_has_a_description_and_a_workload(tmp_path: Path) -> None:
     """Each peer takes part in a workload, under its own name, with a description."""
-    for name, peer in catalog(tmp_path).items():
+    for name, peer in catalogue(tmp_path).items():
         assert peer.name == name
         assert peer.description
         assert set(peer.workloads) <= {*WORKLOADS, "idle-streams"}

@@ -13,11 +13,11 @@ from service.common.profiles import Profile
 from service.http.authentication import Authentication, bearer
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import (
+    LOOKUP,
     PASSWORD_CHANGE,
     PASSWORD_CHANGE_ADDRESS,
     REFRESH,
     REGISTRATION,
-    SEARCH,
     TICKET,
     WRITING,
     RateLimits,
@@ -157,7 +157,7 @@ def blueprint(
         "Search users",
         tag="users",
         auth=auth,
-        limit=SEARCH,
+        limit=LOOKUP,
         query=models.UserSearch,
         responses={200: models.UsersFound},
     )

@@ -19,7 +19,7 @@ from service.edge.connection_opener import ConnectionOpener
 from service.http.authentication import Authentication
 from service.http.byte_limit import CHANGE_BYTES, CONVERSATION_BYTES, ByteLimit
 from service.http.endpoint import connection, endpoint, json_response
-from service.http.limits import SEARCH, SENDING, WRITING, RateLimits
+from service.http.limits import LOOKUP, SENDING, WRITING, RateLimits
 from service.http.shielded_tasks import ShieldedTasks
 from service.realtime.presence_service import PresenceService
 from service.realtime.websocket import WebSocket
@@ -53,7 +53,7 @@ def blueprint(
         "Get the presence of users",
         tag=TAG,
         auth=auth,
-        limit=SEARCH,
+        limit=LOOKUP,
         query=models.PresenceQuery,
         responses={200: models.PresenceStates},
     )

@@ -137,7 +137,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
             self.send_error(error, ref)
 
     async def _sync(self, frame: frames.Sync) -> None:
-        await self.limits.check(rules.SEARCH, self._user_id)
+        await self.limits.check(rules.LOOKUP, self._user_id)
         readers = dict(await self._messages.catch_up(self._user_id, frame.conversations))
         for conversation_id in frame.conversations:
             read = readers.get(conversation_id)
@@ -157,6 +157,6 @@ class ChatSocket(FrameHandler[frames.Frame]):
         self.acknowledge(frame.ref)
 
     async def _watch_presence(self, frame: frames.WatchPresence) -> None:
-        await self.limits.check(rules.SEARCH, self._user_id)
+        await self.limits.check(rules.LOOKUP, self._user_id)
         await self._presence.subscribe_with_snapshot(self.socket, frame.user_ids)
         self.acknowledge(frame.ref)

@@ -1,4 +1,4 @@
-"""Background tasks. Whoever starts a task keeps a reference to it, and cancels and awaits it in the end."""
+"""Background tasks. The object that starts a task keeps a reference to it, and cancels and awaits it in the end."""
 
 import asyncio
 import random

@@ -223,8 +223,8 @@ class EmbeddedDatastores:
     """The servers that `settings` lacks, their files in a `directory` whose lock the caller holds.
 
     `settings` is completed with the servers' URLs and, if it is missing, the secret, before any server has started.
-    `servers` are for the caller to supervise after `start`. While they run, the files `mongodb.uri` and `redis.url` in
-    the directory tell other commands where.
+    `servers` are for the caller to supervise after `start`. While they run, the directory has their URLs for other
+    commands, in the files `mongodb.uri` and `redis.url`.
     """
 
     def __init__(self, settings: Settings, directory: DataDirectory, log: Log) -> None:

@@ -222,7 +222,7 @@ class FrameHandler(Generic[F]):
             await self.handle(frame)
 
     async def _authenticate(self, frame: Authenticate) -> None:
-        await self.limits.check(rules.SEARCH, self.socket.user_id)
+        await self.limits.check(rules.LOOKUP, self.socket.user_id)
         caller = await self._verifier.verify_scoped_token(frame.token, ACCESS)
         if caller.user_id != self.socket.user_id:
             raise TokenInvalid("The token is someone else's.")

@@ -95,7 +95,7 @@ def spec_for(error: BaseException) -> ErrorSpec:
 
 
 def detail_of(error: BaseException) -> str:
-    """Return a sentence about `error` for a person. It says nothing about an unexpected error."""
+    """Return a sentence about `error` for a person. It reveals nothing about an unexpected error."""
     return error.detail if isinstance(error, errors.LoaError) else "Internal server error."
 
 

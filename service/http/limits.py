@@ -47,9 +47,9 @@ SIGN_IN_STRANGERS = RateLimit("sign_in_strangers", "100/hour")
 SIGN_IN_UNDER_ATTACK = RateLimit("sign_in_under_attack", "5/10 minutes")
 """Per account and unknown address, while the account is attacked: enough for its owner at a new place."""
 KNOWN_ADDRESS = RateLimit("known_address", "1/30 days")
-"""Per account and address. Not a limit: that it is reached says that somebody has signed in from this address."""
+"""Per account and address. Not a limit: it is reached if somebody has signed in from this address."""
 PASSWORD_CHANGE = RateLimit("password_change", "30/minute; 60/10 minutes")
-"""Per user: whoever has stolen a session could guess the password."""
+"""Per user: a thief of a session could guess the password."""
 PASSWORD_CHANGE_ADDRESS = RateLimit("password_change_address", "60/minute; 600/hour")
 """Per address: each costs two hashes, and an office does not change its passwords every day."""
 SIGN_IN_ADDRESS = RateLimit("sign_in_address", "200/minute; 3000/hour")
@@ -70,8 +70,9 @@ WRITING = RateLimit("writing", "600/minute")
 """Per user, shared by posts, comments, conversations, edits, the profile, sessions and read marks."""
 READING = RateLimit("reading", "1800/minute")
 """Per user. A client that was offline fetches each of its conversations, a few hundred; no user scrolls as fast."""
-SEARCH = RateLimit("search", "120/minute")
-"""Per user: two searches a second is as fast as a user types."""
+LOOKUP = RateLimit("lookup", "120/minute")
+"""Per user, shared by searches, presence, `sync` and `authenticate`: a user does not type more than two searches a
+second."""
 
 TAG = "{loa:limits}"
 """Prefix of every key, unless REDIS_PREFIX names another. As a hash tag it gives the counters a cluster slot of their
@@ -150,7 +151,7 @@ class RateLimits:
         keys: tuple[str, ...],
     ) -> float | None:
         """Return the answer of Redis, or None if it is unavailable."""
-        # Checked after waiting for the slot: whoever waits while Redis fails does not try it as well.
+        # Checked after waiting for the slot: requests that waited while Redis failed do not try it as well.
         if not self._redis_available():
             return None
         try:

@@ -51,7 +51,7 @@ NOT_PATH_PARAMETERS = frozenset({"request", "caller", "body", "query"})
 
 
 class Operation(NamedTuple):
-    """What the document says about a handler. `responses`: the model of each successful status, None without a body."""
+    """The description of a handler. `responses`: the model of each successful status, None without a body."""
 
     summary: str
     tag: str
@@ -132,7 +132,7 @@ def _operation(operation: Operation, method: str, handler: Any, components: Comp
     if operation.body:
         content = {"application/json": {"schema": components.ref(operation.body, "validation")}}
         described["requestBody"] = {"content": content, "required": True}
-    # An empty list says that the operation needs no token.
+    # An empty list means that the operation needs no token.
     described["security"] = [{scheme: []} for scheme in operation.security]
     return described
 

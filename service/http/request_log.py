@@ -89,7 +89,7 @@ def add_request_id(request: Request, response: BaseHTTPResponse) -> None:
 
 
 def unavailable_datastore(error: BaseException | None) -> str | None:
-    """Return which datastore `error` says is unavailable: "mongodb", "redis" or None."""
+    """Return which datastore is unavailable according to `error`: "mongodb", "redis" or None."""
     if isinstance(error, MONGO_ERRORS):
         return "mongodb"
     return "redis" if isinstance(error, RedisError) else None

@@ -43,7 +43,7 @@ class SignInLimits:
             await self._limits.check(SIGN_IN_UNDER_ATTACK, address, account)
 
     async def remember(self, username: str, address: str) -> None:
-        """Remember that somebody has signed in from this address, as a digest, for as long as KNOWN_ADDRESS says."""
+        """Remember that somebody has signed in from this address, as a digest, for the period of KNOWN_ADDRESS."""
         await self._limits.count(KNOWN_ADDRESS, _digest(address, username))
 
 

@@ -29,21 +29,21 @@ from service.realtime.bus import Handler, Handlers
 
 log = structlog.get_logger()
 
-FORMAT = 2
-"""The number of the format of the messages. It is part of the channel's name, because processes of both versions run
+FORMAT_VERSION = 2
+"""The version of the format of the messages. It is part of the channel's name, because processes of both versions run
 during a deployment."""
 MAX_OUTBOX_MESSAGES = 10_000
 MAX_OUTBOX_BYTES = 32 * 1024 * 1024
-"""Limits of what waits for an unavailable Redis. Beyond either, the oldest message is dropped, and the other processes
-are told of the gap."""
+"""Limits of what waits for an unavailable Redis. Beyond either, the oldest message is dropped, and a GAP message
+reports that to the other processes."""
 MAX_BATCH_MESSAGES = 256
 MAX_BATCH_BYTES = 256 * 1024
 """Limits of one PUBLISH, which has at least one message: a subscriber reads it as a whole."""
 HEARTBEAT_INTERVAL = 2.0
 """Seconds between two publications of a process, empty if need be, so that it receives at least its own messages."""
 SUBSCRIPTION_TIMEOUT = 6.0
-"""Seconds without any message, even one's own, after which the subscription is renewed: TCP does not report a cut
-cable. After as many without one's own, the process is not ready."""
+"""Seconds without any message, including the process's own, after which it renews its subscription: TCP does not report
+a cut cable. After as many without one of its own, the process is not ready."""
 RECONNECT_INTERVAL = 1.0
 """Seconds between two attempts to reach an unavailable Redis, at most: users wait for events of other processes, and an
 attempt costs next to nothing."""
@@ -94,7 +94,7 @@ class RedisBus:
         return self._connected
 
     @property
-    def round_trips(self) -> bool:
+    def receives_own_messages(self) -> bool:
         """Whether a publication of this process has recently come back to it: it can both publish and receive."""
         return time.monotonic() - self._last_round_trip < SUBSCRIPTION_TIMEOUT
 
@@ -250,7 +250,7 @@ class RedisBus:
 def channel_name(tag: str, database: int) -> str:
     """Return the pub/sub channel of a deployment. Redis shares channels between the numbered databases of a server, so
     the number is a part of the name; 0 is left out, as in a cluster, which has no other."""
-    return f"{tag}:bus:{FORMAT}" + (f":db{database}" if database else "")
+    return f"{tag}:bus:{FORMAT_VERSION}" + (f":db{database}" if database else "")
 
 
 async def _return_push_message(message: Any) -> Any:

@@ -27,8 +27,8 @@ class QueueTotals(Protocol):
 
 
 class GaugeSources(NamedTuple):
-    """Functions that return the current values. `connections`: by feed; `bus_lag`: in seconds; `bus_waiting`: in
-    messages; `queues`: totals over all connections."""
+    """Functions that return the current values. `connections`: by channel, which is the label `feed`; `bus_lag`: in
+    seconds; `bus_waiting`: in messages; `queues`: totals over all connections."""
 
     connections: Mapping[str, Callable[[], int]]
     bus_connected: Callable[[], bool]

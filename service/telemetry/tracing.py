@@ -80,7 +80,7 @@ def use_span(span: Span, *, end_on_exit: bool = True) -> Iterator[None]:
 
 
 class Tracing:
-    """Starts traces. OpenTelemetry's own environment variables (`OTEL_…`) say where and how to export them."""
+    """Starts traces. OpenTelemetry's own environment variables (`OTEL_…`) configure the export."""
 
     def __init__(self) -> None:
         self._provider: TracerProvider | None = None

@@ -33,8 +33,8 @@ The helpers:
 - `Workload`: the usual setup: users who write in a group, and an author on whose post they comment.
 - `Ledger`: what became of each message. `env.check_messages` and `env.check_notifications` compare it with the REST
   API and every client; `env.verify()` fails if an acknowledged message cannot be read exactly once, or if a client
-  missed or repeated something without being told, and then compares the servers' descriptors, connections and memory
-  with the state that `record_baseline` recorded.
+  missed something without a sign of it, or received something twice. It then compares the servers' descriptors,
+  connections and memory with the state that `record_baseline` recorded.
 - `ledger.note("name", value)` adds a line to the output.
 
 A fault raises `RequirementMissing("what")` if the machine lacks something (faketime, nginx); pytest then skips it.

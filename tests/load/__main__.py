@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.load import bus, charts, fanout, growth, idle, machine, report, send, sse, storm
 from tests.load.bench import BenchmarkContext, Sizes
-from tests.load.catalog import Peer, catalog
+from tests.load.catalogue import Peer, catalogue
 from tests.load.clients import load_library
 from tests.load.database import load_database
 from tests.load.machine import Cores
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BuildError as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
-    peers = choose(command.peers, catalog(work), wanted, progress)
+    peers = choose(command.peers, catalogue(work), wanted, progress)
     records: list[Record] = []
     uris = os.environ.get("MONGODB_URI"), os.environ.get("REDIS_URL")
     with ExitStack() as stack:
@@ -131,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
         "--peers",
         metavar="A,B",
         help="measure these peers, installed if needed; or `all`, or `none`; "
-        f"by default those that are installed. The peers are {', '.join(catalog(Path()))}",
+        f"by default those that are installed. The peers are {', '.join(catalogue(Path()))}",
     )
     parser.add_argument("--smoke", action="store_true", help="use the smallest sizes, to check that everything works")
     parser.add_argument(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.load import machine
-from tests.load.catalog import Peer
+from tests.load.catalogue import Peer
 from tests.load.clients import Clients, Result, Traffic
 from tests.load.database import LoadDatabase
 from tests.load.loa import loa

@@ -39,7 +39,7 @@ def compare(
     others: int = 0,
 ) -> list[Record]:
     """Measure all cases. `ours` is Loa's traffic; `count` and `others` are for the peers (see
-    `catalog.TrafficFactory`)."""
+    `catalogue.TrafficFactory`)."""
     samples = Samples(workload)
     target = bench.shared_loa()
     with bench.running_peers(workload, samples) as peers:

@@ -16,7 +16,7 @@ from tests.load.wire import Address
 WORKLOAD = "idle"
 SOCKET, STREAM = "WebSocket", "event stream"
 STREAMS = "idle-streams"
-"""The catalog's name for idle event streams."""
+"""The catalogue's name for idle event streams."""
 
 
 class Entry(NamedTuple):

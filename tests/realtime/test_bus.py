@@ -177,7 +177,7 @@ async def test_messages_do_not_reach_another_database_or_prefix(
     publisher = processes()
     for bus in (publisher, *buses.values()):
         await bus.start()
-        assert bus.round_trips
+        assert bus.receives_own_messages
     assert 2 == await publisher.subscriber_count()
     publisher.publish("greeting", {"n": 1})
     await receivers["same"].wait_for(1)
@@ -210,29 +210,29 @@ async def test_a_user_without_permission_for_the_channel_makes_no_round_trip(tmp
             patch.setattr(redis_bus, "STARTUP_WAIT", 0.1)
             await bus.start()
         assert await redis.ping()
-        assert not bus.round_trips
+        assert not bus.receives_own_messages
         await node.redis.execute_command("ACL SETUSER loa allchannels")
         async with asyncio.timeout(10):
-            while not bus.round_trips:
+            while not bus.receives_own_messages:
                 await asyncio.sleep(0.01)
         await bus.close()
         await redis.aclose()
 
 
-async def test_round_trips_end_with_the_subscription(datastores: Datastores, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_own_messages_end_with_the_subscription(datastores: Datastores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 0.4)
     monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.1)
     async with Proxy(datastores.redis_url) as proxy:
         redis = connect(proxy.url)
         bus = RedisBus(redis)
         await bus.start()
-        assert bus.round_trips
+        assert bus.receives_own_messages
         proxy.cut()
         async with asyncio.timeout(10):
-            while bus.round_trips:
+            while bus.receives_own_messages:
                 await asyncio.sleep(0.01)
             await proxy.restore()
-            while not bus.round_trips:
+            while not bus.receives_own_messages:
                 await asyncio.sleep(0.01)
         await bus.close()
         await redis.aclose()

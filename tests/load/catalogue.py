@@ -97,7 +97,7 @@ def senders(address: Address, count: int, _: int) -> Traffic:
     return Traffic([], publishers, answers=True)
 
 
-def catalog(work: Path) -> dict[str, Peer]:
+def catalogue(work: Path) -> dict[str, Peer]:
     """All peers by name. Their programs are installed in `work`."""
     venv, node, nginx, current_python = Venv(work), NodeModules(work), Nginx(work), CurrentPython()
     loop = Compiled("peers/loop.c", work)
