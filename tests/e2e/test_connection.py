@@ -8,11 +8,15 @@ from playwright.async_api import Request, expect
 
 from tests.conftest import Run
 from tests.e2e.conftest import CreateUser, OpenApp
+from tests.proxy import Proxy
 from tests.rest import free_port
+from tests.running import Server
 
 MESSAGES_PER_PHASE = 5
 TOKEN_TTL = 4
 """Seconds."""
+MAX_SILENCE = 60
+"""Seconds after which a page has noticed that its connections are dead: 50 without a frame, and 10 for a pong."""
 
 
 async def test_messages_written_offline_are_sent_once_after_reconnecting(
@@ -194,3 +198,35 @@ async def test_an_expiring_token_is_refreshed_in_the_background(
     await expect(app.page.get_by_role("heading", name="Posts")).to_be_visible()
     await expect(app.banner).to_be_hidden()
     assert len(refreshes) < 12
+
+
+async def test_half_open_connections_are_replaced_after_their_silence(
+    open_app: OpenApp, create_user: CreateUser, server: Server
+) -> None:
+    """A router forgets the connections of a page and tells neither side. New connections work."""
+    an, binh = create_user("An"), create_user("Bình")
+    post = an.post("/posts", content="Look at this.")["id"]
+    conversation = an.create_conversation(binh)
+    an.send_message(conversation, "Hello")
+    async with Proxy(server.url) as proxy:
+        app = await open_app(url=proxy.url, goto=False)
+        await app.page.clock.install()
+        await app.goto()
+        await app.sign_in(an)
+        await app.open_conversation("Bình")
+        binh.comment(post, "Before")
+        binh.send_message(conversation, "Before")
+        await expect(app.bell).to_contain_text("1")
+        await expect(app.message("Before")).to_be_visible()
+        proxy.blackhole()
+        await proxy.restore()
+        binh.comment(post, "Meanwhile")
+        binh.send_message(conversation, "Meanwhile")
+        async with (
+            app.page.expect_event("websocket"),
+            app.page.expect_request("**/api/v1/notifications/stream*"),
+        ):
+            for _ in range(MAX_SILENCE):
+                await app.page.clock.run_for(1000)
+        await expect(app.bell).to_contain_text("2")
+        await expect(app.message("Meanwhile")).to_be_visible()
