@@ -33,6 +33,13 @@ def blueprint(
     service: AccountService, profiles: ProfileService, tickets: Tickets, auth: Authentication, limits: RateLimits
 ) -> Blueprint:
     bp = Blueprint("accounts", url_prefix="/api/v1")
+    _add_sign_in_routes(bp, service, limits)
+    _add_session_routes(bp, service, tickets, auth, limits)
+    _add_user_routes(bp, profiles, auth)
+    return bp
+
+
+def _add_sign_in_routes(bp: Blueprint, service: AccountService, limits: RateLimits) -> None:
     sign_in_limits = SignInLimits(limits)
 
     @bp.post("/auth/register")
@@ -88,6 +95,10 @@ def blueprint(
         used; after that, using it revokes the session."""
         return json_response(await service.refresh(body.refresh_token))
 
+
+def _add_session_routes(
+    bp: Blueprint, service: AccountService, tickets: Tickets, auth: Authentication, limits: RateLimits
+) -> None:
     @bp.post("/auth/logout")
     # No limit: a user can always end a session.
     @endpoint("Sign out", tag="auth", auth=auth, limit=None, responses={204: None})
@@ -133,6 +144,8 @@ def blueprint(
         """A short-lived single-use credential for the URL of a socket or stream."""
         return json_response(models.Ticket(ticket=await tickets.issue(caller), expires_in=TTL))
 
+
+def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authentication) -> None:
     @bp.get("/users/me")
     @endpoint("Read the caller's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))
     async def me(request: Request, caller: Identity) -> HTTPResponse:
@@ -171,8 +184,6 @@ def blueprint(
     @endpoint("Read a user's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))
     async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
         return json_response(await profiles.profile(path_id(user_id)))
-
-    return bp
 
 
 def _user_agent(request: Request) -> str:

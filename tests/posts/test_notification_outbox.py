@@ -12,7 +12,7 @@ from service.datastores.mongo import Document, Mongo
 from service.notifications.models import Notification
 from service.posts import notification_outbox as outbox_module
 from service.posts.comment_store import PENDING
-from service.posts.notification_outbox import CLEAR_DELAY, recipients
+from service.posts.notification_outbox import CLEAR_DELAY
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess, queued_notifications
@@ -55,19 +55,6 @@ async def start_outbox(process: ServiceProcess, monkeypatch: pytest.MonkeyPatch)
     await process.outbox.start()
     async with asyncio.timeout(20):
         await recovered.wait()
-
-
-def test_a_reply_takes_precedence_and_authors_are_not_notified_of_their_own_comments() -> None:
-    """A reply takes precedence over a comment, and the author of the comment is not notified."""
-    a, b, c = ObjectId(), ObjectId(), ObjectId()
-    assert {b: "NEW_COMMENT"} == recipients(a, b, None)
-    assert {} == recipients(a, a, None)
-    assert {b: "NEW_COMMENT", c: "NEW_REPLY"} == recipients(a, b, c)
-    assert {b: "NEW_REPLY"} == recipients(a, b, b)
-    assert {c: "NEW_REPLY"} == recipients(a, a, c)
-    assert {b: "NEW_COMMENT"} == recipients(a, b, a)
-    assert {} == recipients(a, a, a)
-    assert {} == recipients(a, None, None)
 
 
 async def test_comments_and_replies_notify_their_recipients(mongo: Mongo, process: ServiceProcess) -> None:
