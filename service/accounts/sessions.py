@@ -188,8 +188,7 @@ class SessionStore:
     ) -> SessionTokens:
         """Apply `change` to the session's tokens, atomically, and return the result.
 
-        Optimistic: the update applies to the state that was read, or to nothing. Not find_one_and_update: the embedded
-        server reads the whole collection for it.
+        Optimistic: the update applies to the state that was read, or to nothing.
         """
         for _ in range(MAX_ATTEMPTS):
             at = self._clock()

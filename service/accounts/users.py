@@ -16,6 +16,7 @@ from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable, update_all
+from service.datastores.update_and_find import update_and_find
 
 ACTIVE = {"deleted_at": None}
 """Users whose deletion has begun have a `deleted_at`."""
@@ -126,12 +127,9 @@ class UserStore:
             if user is None:
                 return None
             changes = {**changes, "search_terms": user_terms(user.profile.username, changes["display_name"])}
-        async with unavailable():
-            # Not find_one_and_update: the embedded server reads the whole collection for it.
-            result = await self._users.update_one(
-                {"_id": ObjectId(user_id), **ACTIVE}, {"$set": changes, "$inc": {"profile_version": 1}}
-            )
-        return await self.get(user_id) if result.matched_count else None
+        where = {"_id": ObjectId(user_id), **ACTIVE}
+        document = await update_and_find(self._users, where, {"$set": changes, "$inc": {"profile_version": 1}})
+        return _user(document) if document else None
 
     async def change_password(self, user: User, password_hash: str) -> bool:
         """Store a new password. Returns False if the password has been changed since `user` was read."""

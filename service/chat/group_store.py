@@ -10,6 +10,7 @@ from service.common.errors import Unavailable, ValidationFailed
 from service.common.times import now
 from service.datastores.mongo import Collection as MongoCollection
 from service.datastores.mongo import Document, unavailable
+from service.datastores.update_and_find import update_and_find
 
 UNANNOUNCED = "unannounced"
 """The stored field that marks a conversation with a change that may not have been published: the time of the change."""
@@ -107,13 +108,7 @@ class GroupStore:
 
     async def _update(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
         change = {**change, "$set": {**change.get("$set", {}), UNANNOUNCED: now()}, "$inc": {"version": 1}}
-        # Not find_one_and_update: the embedded server reads the whole collection for it.
-        async with unavailable():
-            result = await self._collection.update_one({"_id": conversation_id, "kind": "group", **wanted}, change)
-            if not result.matched_count:
-                return None
-            changed: Document | None = await self._collection.find_one({"_id": conversation_id})
-        return changed
+        return await update_and_find(self._collection, {"_id": conversation_id, "kind": "group", **wanted}, change)
 
 
 def _managed_by(user_id: ObjectId) -> Document:

@@ -116,7 +116,7 @@ class InboxStore:
         return inbox if end == inbox.read_up_to else await self.mark_read_up_to(user_id, end)
 
     async def _upsert(self, where: Document, change: Document) -> None:
-        # Not find_one_and_update: the embedded server reads the whole collection for it.
+        # Read separately, for the reason in `update_and_find`.
         async with unavailable():
             await self._inboxes.update_one(where, change, upsert=True)
 
