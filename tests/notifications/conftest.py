@@ -15,6 +15,7 @@ from service.app import create_app
 from service.commands.release import release
 from service.datastores.mongo import Mongo
 from tests.conftest import SECRET, Datastores, drop_database
+from tests.notifications.api_user import ApiUser
 from tests.notifications.service_process import ServiceProcess
 from tests.rest import RestClient, serving
 
@@ -65,3 +66,13 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
     finally:
         Sanic.unregister_app(app)
         await drop_database(uri)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def author(client: RestClient) -> ApiUser:
+    return await ApiUser.register(client, "Author")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def reader(client: RestClient) -> ApiUser:
+    return await ApiUser.register(client, "Reader")

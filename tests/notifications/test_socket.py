@@ -3,23 +3,12 @@
 import asyncio
 
 import pytest
-import pytest_asyncio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.notifications.api_user import ApiUser, Socket
 from tests.rest import RestClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def author(client: RestClient) -> ApiUser:
-    return await ApiUser.register(client, "Author")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def reader(client: RestClient) -> ApiUser:
-    return await ApiUser.register(client, "Reader")
 
 
 async def test_a_socket_carries_the_events_of_the_stream(author: ApiUser, reader: ApiUser) -> None:

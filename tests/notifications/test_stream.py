@@ -4,23 +4,12 @@ import asyncio
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from service.notifications import service
 from tests.notifications.api_user import ApiUser, EventSource, ServerSentEvent
 from tests.rest import RestClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def author(client: RestClient) -> ApiUser:
-    return await ApiUser.register(client, "Author")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def reader(client: RestClient) -> ApiUser:
-    return await ApiUser.register(client, "Reader")
 
 
 async def next_notification(stream: EventSource) -> ServerSentEvent:
