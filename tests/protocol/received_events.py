@@ -80,6 +80,10 @@ class ReceivedEvents:
         """Return the events that have not been taken out, of these types or of all."""
         return [event for event in self._events if not types or event["type"] in types]
 
+    def clear(self) -> None:
+        """Forget the events that have not been taken out."""
+        self._events.clear()
+
     async def _until(self, condition: Callable[[], Any], what: str, within: float) -> Any:
         try:
             async with asyncio.timeout(within):

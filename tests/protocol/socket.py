@@ -69,6 +69,19 @@ class Socket(ReceivedEvents):
         answer: Frame = await self._until(find, f"answer to {ref}", WAIT)
         return answer
 
+    async def next_answer(self) -> Frame | None:
+        """Take out the next `ack`, `error` or `pong`, waiting for it if necessary; None if the socket closes."""
+
+        def find() -> Frame | tuple[int, str] | None:
+            for event in self._events:
+                if event["type"] in ("ack", "error", "pong"):
+                    self._events.remove(event)
+                    return event
+            return self.end
+
+        found: Frame | tuple[int, str] = await self._until(find, "answer", WAIT)
+        return found if isinstance(found, dict) else None
+
     async def flush(self) -> None:
         """Wait until everything that the server had queued for this socket has arrived."""
         await self.send("ping")

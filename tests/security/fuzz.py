@@ -1,26 +1,25 @@
 """Fuzzing: no input may cause an exception or an undocumented answer. `python -m tests.security.fuzz --minutes 10`.
 
-There are three targets: the bytes of a WebSocket, split in any way; the text inside its frames; and every operation of
-the OpenAPI document on a real server. Each round uses another seed, which is printed when a round finds something.
+There are four targets: the bytes of a WebSocket, split in any way; the text inside its frames; every frame of the
+AsyncAPI document and every operation of the OpenAPI document on a real server. Each round uses another seed, which is
+printed when a round finds something.
 """
 
 import argparse
 import asyncio
-import json
 import re
 import socket
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-import hypothesis
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -30,17 +29,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from service.chat.frames import FRAMES
-from service.common.errors import MalformedJson, ValidationFailed
 from service.common.identity import Identity
-from service.edge.frames import ClientFrame, parse
-from service.realtime.event import Event
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from service.realtime.websocket import WebSocket
 from tests.protocol.servers import serving
 from tests.protocol.test_frames import frame
 from tests.running import Server
+from tests.security.effort import Effort
+from tests.security.frame_fuzz import fuzz_chat_socket, fuzz_frames
 
 CHECKS: Any = [
     not_a_server_error,
@@ -63,29 +60,7 @@ TIMEOUT = 20.0
 CLOSE, GOING_AWAY = 0x88, 1001
 """The first byte of a close frame, and the code with which this module closes a socket that is still open."""
 
-Test = TypeVar("Test", bound=Callable[..., None])
-
-
-class Effort(NamedTuple):
-    """How much to try: the number of examples of each kind, and the seed. Without a seed the examples are always the
-    same."""
-
-    examples: int
-    seed: int | None = None
-
-    def __call__(self, test: Test) -> Test:
-        settings = hypothesis.settings(
-            max_examples=self.examples,
-            derandomize=self.seed is None,
-            database=None,
-            deadline=None,
-            phases=(Phase.explicit, Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-        )
-        return settings(test if self.seed is None else seed(self.seed)(test))
-
-
-# What a client may put on the mongo_proxy: valid frames, invalid frames, and random bytes.
+# What a client may put on the wire: valid frames, invalid frames, and random bytes.
 PAYLOADS = st.one_of(
     st.binary(max_size=60),
     st.text(max_size=30).map(lambda text: text.encode()),
@@ -163,58 +138,6 @@ def _close_code(frames: bytes) -> int:
     return 0
 
 
-# What a client may send: JSON of any shape, JSON that is almost a valid frame, and text that is not JSON.
-NAMES = sorted(
-    {name for model in ClientFrame.__subclasses__() for name in model.model_fields} | {"surprise", "$gt", ""}
-)
-TYPES = ["send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping", "pong", "", "__class__"]
-SCALARS = st.one_of(
-    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20)),
-    st.sampled_from(["0" * 24, "F" * 24, "x" * 5000, 2**53, 2**63, -1, 10**400, "\ud800", "\0", {"$gt": ""}]),
-)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.dictionaries(st.one_of(st.text(max_size=5), st.sampled_from([*NAMES, "0" * 24])), inner, max_size=4),
-    ),
-    max_leaves=8,
-)
-JSON_VALUES = st.one_of(
-    VALUES,
-    st.builds(
-        lambda type_, fields: {"type": type_, **fields},
-        st.one_of(st.sampled_from(TYPES), SCALARS),
-        st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=5),
-    ),
-)
-TEXTS = st.one_of(
-    JSON_VALUES.map(json.dumps),
-    st.text(),
-    st.builds(lambda value, end: json.dumps(value)[:end], JSON_VALUES, st.integers(0, 60)),
-    st.integers(1, 30_000).map(lambda depth: "[" * depth),
-)
-
-
-def fuzz_frames(effort: Effort) -> None:
-    """Any text is parsed as a frame, or rejected with an error that can be encoded and sent back."""
-
-    @effort
-    @given(TEXTS)
-    def parsed_or_rejected(text: str) -> None:
-        try:
-            parsed = parse(text, FRAMES)
-        except (MalformedJson, ValidationFailed) as error:
-            problems = [field._asdict() for field in getattr(error, "fields", ())]
-            fields = {"ref": error.ref, "code": "refused", "detail": error.detail, "errors": problems}
-            assert Event("error", fields, channel="chat").ws_frame
-        else:
-            assert parsed.type in TYPES
-            assert Event("ack", {"ref": parsed.ref}, channel="chat").ws_frame
-
-    parsed_or_rejected()
-
-
 class Api:
     """A signed-in client of a real server, for schemathesis."""
 
@@ -274,14 +197,18 @@ class Api:
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"}
-        answer = self.session.post(f"{self.server.url}/api/v1{path}", json=body, headers=headers, timeout=TIMEOUT)
+        url = f"{self.server.url}/api/v1{path}"
+        while True:
+            answer = self.session.post(url, json=body, headers=headers, timeout=TIMEOUT)
+            if answer.status_code != requests.codes.too_many_requests:
+                break
+            time.sleep(float(answer.headers["Retry-After"]))
         assert answer.ok, answer.text
         return answer.json()
 
     def _sign_in(self, how: str) -> None:
-        answer = self.session.post(f"{self.server.url}/api/v1/auth/{how}", json=self.account, timeout=TIMEOUT)
-        assert answer.ok, answer.text
-        self.token = answer.json()["access_token"]
+        self.token = ""
+        self.token = self._post(f"/auth/{how}", self.account)["access_token"]
 
 
 def fuzz_api(server: Server, effort: Effort) -> Counter[int]:
@@ -292,24 +219,38 @@ def fuzz_api(server: Server, effort: Effort) -> Counter[int]:
     return api.statuses
 
 
+def check_log(server: Server) -> None:
+    """Check that nothing went wrong without a client being told."""
+    errors = [line for line in server.text.splitlines() if '"level": "error"' in line or "Traceback" in line]
+    assert [] == errors
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.security.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
+    parser.add_argument("--rate-limits", choices=("on", "off"), default="off")
     options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
+    print(f"seed {options.seed}, rate limits {options.rate_limits}", flush=True)
     end = time.monotonic() + options.minutes * 60
-    socket_examples, frame_examples, rounds, statuses = 0, 0, 0, Counter[int]()
-    with tempfile.TemporaryDirectory() as directory, serving(Path(directory), LOG_LEVEL="WARNING") as server:
+    pure, rounds = Counter[str](), 0
+    answers, statuses = Counter[str](), Counter[int]()
+    variables = {"LOG_LEVEL": "WARNING", "RATE_LIMITS": options.rate_limits}
+    with tempfile.TemporaryDirectory() as directory, serving(Path(directory), **variables) as server:
         while time.monotonic() < end:
             number = options.seed + rounds
             fuzz_socket(Effort(500, number))
             fuzz_frames(Effort(2000, number))
+            pure += Counter({"byte streams": 500, "texts": 2000})
+            answers += fuzz_chat_socket(server, Effort(100, number))
             statuses += fuzz_api(server, Effort(10, number))
-            socket_examples, frame_examples, rounds = socket_examples + 500, frame_examples + 2000, rounds + 1
-            summary = f"{socket_examples} byte streams, {frame_examples} texts, {statuses.total()} requests"
+            check_log(server)
+            rounds += 1
+            done = ", ".join(f"{number} {name}" for name, number in pure.items())
+            summary = f"{done}, {answers.total()} frames, {statuses.total()} requests"
             print(f"round {rounds}: {summary}; no problem found", flush=True)
         print("answers by status:", dict(sorted(statuses.items())), flush=True)
+        print("answers to frames:", dict(answers.most_common()), flush=True)
     return 0
 
 

@@ -1,7 +1,9 @@
 """A few seconds of `tests/security/fuzz.py` with fixed examples; the command line runs it longer with new ones."""
 
 from tests.running import Server
-from tests.security.fuzz import Effort, fuzz_api, fuzz_frames, fuzz_socket
+from tests.security.effort import Effort
+from tests.security.frame_fuzz import fuzz_chat_socket, fuzz_frames
+from tests.security.fuzz import fuzz_api, fuzz_socket
 
 
 def test_random_bytes_parse_the_same_however_they_are_split() -> None:
@@ -12,6 +14,14 @@ def test_random_bytes_parse_the_same_however_they_are_split() -> None:
 def test_random_text_is_parsed_or_rejected() -> None:
     """No input raises an exception, and every error can be sent back."""
     fuzz_frames(Effort(400))
+
+
+def test_random_frames_are_answered_as_documented(server: Server) -> None:
+    """Each frame is answered once, with an event of the AsyncAPI document, and the socket stays open."""
+    answers = fuzz_chat_socket(server, Effort(25))
+    assert answers["ack"] > 5, "valid frames must be among them"
+    assert answers["validation_failed"] > 5, "invalid frames must be among them"
+    assert answers["closed"] == 0
 
 
 def test_random_requests_are_answered_as_documented(server: Server) -> None:
