@@ -277,7 +277,20 @@ STRUCTURE: Document = {
 # All types of the protocol.
 RECEIVED = {"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"}
 SENT = {
-    *("hello", "ack", "error", "pong", "new_message", "message_updated", "read", "typing", "presence", "sync", "reset"),
+    *(
+        "hello",
+        "ack",
+        "error",
+        "pong",
+        "new_message",
+        "message_updated",
+        "rev_skipped",
+        "read",
+        "typing",
+        "presence",
+        "sync",
+        "reset",
+    ),
     *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement", "profile_updated"),
 }
 STREAMED = {"notification", "hello", "unread_count", "reset", "token_expiring", "draining", "heartbeat"}

@@ -1,12 +1,12 @@
 """Request and response models of accounts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from service.common.content import check_name, check_no_nul
 from service.common.identity import MAX_TOKEN
-from service.common.models import Input, Query
+from service.common.models import Input, Query, remove_default
 from service.common.profiles import Profile
 from service.common.public_url import check_public_url
 from service.common.times import Time
@@ -29,11 +29,6 @@ def _check_not_reserved(username: str) -> str:
     if username.startswith(DELETED_PREFIX):
         raise ValueError("Names of deleted users begin like this")
     return username
-
-
-def _remove_default(schema: dict[str, Any]) -> None:
-    """Remove the field's default from its JSON schema: an omitted field is not changed."""
-    del schema["default"]
 
 
 Username = Annotated[
@@ -79,7 +74,7 @@ class PasswordChange(Input):
 class ProfileChange(Input):
     """Omitted fields are not changed. An `avatar` of null removes the picture."""
 
-    display_name: DisplayName = Field("", json_schema_extra=_remove_default)
+    display_name: DisplayName = Field("", json_schema_extra=remove_default)
     avatar: Avatar | None = None
 
 

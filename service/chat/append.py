@@ -55,11 +55,13 @@ class StoredMessage:
 
     `event_type` is the event to publish; None if the request changed nothing, because it had been stored before.
     `participants` are those of the conversation, read after the message was stored; None if they could not be read.
+    `hidden_from` are those of them who do not see it, because they joined after it was sent.
     """
 
     message: Document
     event_type: Literal["new_message", "message_updated"] | None
     participants: list[str] | None = None
+    hidden_from: frozenset[str] = frozenset()
 
     @property
     def created(self) -> bool:
@@ -107,7 +109,7 @@ class MessageAppend:
             head = heads.get(request.conversation_id)
             if head is None or (request.user_id is not None and request.user_id.binary not in head.members):
                 outcomes[index] = NotFound()
-        await self._check_replies(requests, outcomes)
+        await self._check_replies(requests, heads, outcomes)
         await self._insert(
             {
                 index: request
@@ -143,9 +145,13 @@ class MessageAppend:
         for each in stored:
             head = heads.get(each.message["conversation_id"])
             each.participants = head.participants if head else []
+            each.hidden_from = head.hidden_from(each.message["seq"]) if head else frozenset()
 
     async def _check_replies(
-        self, requests: Sequence[AppendMessage | ChangeMessage], outcomes: dict[int, Outcome]
+        self,
+        requests: Sequence[AppendMessage | ChangeMessage],
+        heads: Mapping[ObjectId, ConversationHead],
+        outcomes: dict[int, Outcome],
     ) -> None:
         replies = {
             index: request
@@ -154,8 +160,14 @@ class MessageAppend:
         }
         found = await self._messages.get_many({request.reply_to for request in replies.values() if request.reply_to})
         for index, request in replies.items():
+            if index in outcomes:
+                continue
             original = found.get(request.reply_to) if request.reply_to else None
-            if index not in outcomes and (original is None or original["conversation_id"] != request.conversation_id):
+            if (
+                original is None
+                or original["conversation_id"] != request.conversation_id
+                or _is_hidden(original, request.user_id, heads[request.conversation_id])
+            ):
                 outcomes[index] = ValidationFailed.of("reply_to", "There is no such message in this conversation.")
 
     async def _insert(
@@ -181,7 +193,7 @@ class MessageAppend:
         collisions = 0
         while True:
             document = await self._messages.get(change.conversation_id, change.message_id)
-            if document is None:
+            if document is None or _is_hidden(document, change.user_id, head):
                 return NotFound()
             try:
                 fields = change.apply(document)
@@ -238,6 +250,11 @@ class _MessageNumbering:
         if "nonce" not in document:
             return None
         return {name: document[name] for name in ("conversation_id", "sender_id", "nonce")}
+
+
+def _is_hidden(message: Document, user_id: ObjectId | None, head: ConversationHead) -> bool:
+    """Return whether the user (None: the operator) does not see the message, because they joined after it was sent."""
+    return bool(message["seq"] <= head.last_start and message["seq"] <= head.starts.get(str(user_id), 0))
 
 
 def _document(request: AppendMessage) -> Document:

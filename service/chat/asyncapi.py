@@ -51,6 +51,16 @@ class MessageUpdated(BaseModel):
     data: Message
 
 
+class SkippedRev(BaseModel):
+    rev: int
+
+
+class RevSkipped(BaseModel):
+    type: Literal["rev_skipped"]
+    conversation_id: str
+    data: SkippedRev
+
+
 class ReadState(BaseModel):
     user_id: str
     seq: int
@@ -185,6 +195,11 @@ def channel() -> Channel:
             Frame("pong", Pong, "The answer to a ping."),
             Frame("new_message", NewMessage, "A message was stored. Durable, in the order of `rev`."),
             Frame("message_updated", MessageUpdated, "A message changed. Durable, in the order of `rev`."),
+            Frame(
+                "rev_skipped",
+                RevSkipped,
+                "The change with this `rev` is of a message that you do not see, because you joined after it was sent.",
+            ),
             Frame("read", Read, "A participant moved their read mark."),
             Frame("typing", Typing, "A participant is typing; expires after `expires_in` seconds."),
             Frame("presence", Presence, "A watched user went online or offline."),

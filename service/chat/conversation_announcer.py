@@ -13,7 +13,8 @@ from bson import ObjectId
 from service.chat import events
 from service.chat.conversation_store import ConversationStore, is_listed, version_of
 from service.chat.group_store import UNANNOUNCED, UNANNOUNCED_REMOVALS
-from service.chat.members import Roles, read_marks_of, read_of, shows_read_marks
+from service.chat.members import Roles, read_marks_of, read_of, shows_read_marks, start_of
+from service.chat.message_store import visible
 from service.chat.unread_counter import UnreadCounter
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, run_forever
@@ -189,16 +190,20 @@ def _personal(
     document: Document, conversation: dict[str, Any], recipients: Sequence[ObjectId], unread: Mapping[int, int]
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Yield the conversation as the recipients see it: to each as a copy of their own if they are shown each other's
-    read marks, else the same to all of them who have the same role and are shown the same read mark, or none."""
+    read marks, else the same to all of them who have the same role, are shown the same read mark, or none, and see the
+    last message, or do not."""
     roles = Roles(document)
+    last_message = conversation["last_message"]
     groups: dict[Any, list[ObjectId]] = {}
     for member in recipients:
-        view = member if shows_read_marks(document) else (roles.of(member), _shown_mark(document, member))
+        sees_last = visible(last_message, start_of(document, member)) is not None
+        view = member if shows_read_marks(document) else (roles.of(member), _shown_mark(document, member), sees_last)
         groups.setdefault(view, []).append(member)
     for members in groups.values():
         mark = _shown_mark(document, members[0])
         personal = {
             "role": roles.of(members[0]),
+            "last_message": visible(last_message, start_of(document, members[0])),
             "last_read_seq": mark,
             "unread_count": None if mark is None else unread[mark],
             "read_marks": read_marks_of(document, members[0]),

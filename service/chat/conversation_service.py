@@ -12,8 +12,19 @@ from service.chat.conversation_announcer import ConversationAnnouncer
 from service.chat.conversation_store import ConversationStore, activity_of, is_listed, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.group_store import UNANNOUNCED
-from service.chat.members import Roles, joined_at, owner_of, participants_after, read_marks_of, read_of, role_of
-from service.chat.message_store import MessageStore, message_json
+from service.chat.members import (
+    History,
+    Roles,
+    history_of,
+    joined_at,
+    owner_of,
+    participants_after,
+    read_marks_of,
+    read_of,
+    role_of,
+    start_of,
+)
+from service.chat.message_store import MessageStore, message_json, visible
 from service.chat.models import MAX_PARTICIPANTS
 from service.chat.unread_counter import UnreadCounter
 from service.common.cursor import CursorFormat
@@ -73,8 +84,12 @@ class ConversationService:
         await self._hellos.close()
         await self.announcer.close()
 
-    async def create(self, user_id: str, others: Sequence[str], title: str | None) -> tuple[dict[str, Any], bool]:
+    async def create(
+        self, user_id: str, others: Sequence[str], title: str | None, history: History = "since_joined"
+    ) -> tuple[dict[str, Any], bool]:
         """Return the conversation, and whether it was created: with one other user and no title, their direct one.
+
+        `history`: what users see who join a group later.
 
         Raises ValidationFailed if a user does not exist, or if there is none but the caller; Unavailable.
         """
@@ -88,7 +103,7 @@ class ConversationService:
         if len(members) == 1 and title is None:
             document, created = await self._conversations.create_direct(owner, members[0])
         else:
-            document, created = await self._conversations.create_group(owner, members, title), True
+            document, created = await self._conversations.create_group(owner, members, title, history), True
             document = await self.remove_deleted(document, members)
         if UNANNOUNCED in document:
             await self.announcer.announce(document)
@@ -99,8 +114,8 @@ class ConversationService:
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         shown = await self.as_json([document], user_id)
         # Not before: the last message may have been stored after the user was removed.
-        await self._conversations.check_participant(document["_id"], ObjectId(user_id))
-        return shown[0]
+        start = await self._conversations.check_participant(document["_id"], ObjectId(user_id))
+        return shown[0] | {"last_message": visible(shown[0]["last_message"], start)}
 
     async def page(self, user_id: str, limit: int, before: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """Return a page of conversations, the most recently active first, and the cursor of the next page.
@@ -216,6 +231,13 @@ class ConversationService:
         await self._counter_reader.refresh([document])
         return document
 
+    async def count_all(self, document: Document) -> None:
+        """Raise the counters of `document` to all messages that any process has stored. Raises Unavailable."""
+        last_rev = -1
+        while document["last_rev"] > last_rev:
+            last_rev = document["last_rev"]
+            await self._counter_reader.refresh_from_messages(document)
+
     async def check_exist(self, field: str, user_ids: Collection[str]) -> None:
         """Check that all these users exist. Raises ValidationFailed (`field`), Unavailable."""
         known = await self._profiles.existing(user_ids) if user_ids else set()
@@ -275,6 +297,7 @@ def _conversation_json(
     document: Document, user_id: str | None, profiles: dict[str, Profile], last_message: Document | None
 ) -> dict[str, Any]:
     members = map(str, _with_profile(document))
+    start = start_of(document, user_id) if user_id else 0
     return {
         "id": str(document["_id"]),
         "kind": document["kind"],
@@ -283,10 +306,11 @@ def _conversation_json(
         "participant_ids": [str(member) for member in document["participants"][:MAX_IDS]],
         "participants": [profiles[member].model_dump() for member in members if member in profiles],
         "owner_id": str(owner_of(document)),
+        "history": history_of(document) if document["kind"] == "group" else None,
         "role": role_of(document, ObjectId(user_id)) if user_id else None,
         "created_at": iso(document["created_at"]),
         "last_activity_at": iso(document["last_activity"]),
-        "last_message": message_json(last_message, user_id) if last_message else None,
+        "last_message": visible(message_json(last_message, user_id), start) if last_message else None,
         "last_seq": seq_of(document),
         "last_rev": document["last_rev"],
         "read_marks": read_marks_of(document, ObjectId(user_id)) if user_id else None,

@@ -1,7 +1,7 @@
 """The store of conversations: participants, read marks, and counters of messages."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from service.chat.counter_update import CounterUpdate
 from service.chat.group_store import UNANNOUNCED, UNANNOUNCED_REMOVALS, GroupStore
+from service.chat.members import History, start_of
 from service.common.errors import NotFound
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
@@ -42,6 +43,16 @@ class ConversationHead:
     """The participants again, for membership tests: searching a list of 2,000 takes half a millisecond."""
     seq: int
     rev: int
+    starts: Mapping[str, int] = field(default_factory=dict)
+    """After which seq the participants see the messages; of those who see not all of them."""
+    last_start: int = 0
+    """The highest of `starts`: all participants see the messages after it."""
+
+    def hidden_from(self, seq: int) -> frozenset[str]:
+        """Return the participants who do not see the message with this seq, because they joined later."""
+        if seq > self.last_start:
+            return frozenset()
+        return frozenset(user_id for user_id, start in self.starts.items() if seq <= start)
 
     def advance(self, seq: int, rev: int) -> None:
         """Note that messages up to these numbers are durable."""
@@ -55,9 +66,10 @@ class ConversationStore:
     The counters `last` ({seq, id}), `last_rev`, `last_activity` and `last_deleted` (the seq of the last message that is
     deleted) are hints: they lag a moment behind the stored and published messages (see WriteBehind) and are never
     too high. They say where to start looking for the last number; CounterReader brings them up to date before they are
-    shown. `reads` maps a user id to the seq that user has read up to. `participants` is in the order of joining, and
-    `joined` has the times at which those joined who were added later. `owner_id` and `admins`: see GroupStore.
-    `version` increases with each change of participants, roles or title.
+    shown. `reads` maps a user id to the seq that user has read up to. `participants` is in the order of joining.
+    `joined` has the times at which those joined who were added later, and `starts` the seq after which they see the
+    messages, unless they see all; `history` says which of the two is for those who join from now on. `owner_id` and
+    `admins`: see GroupStore. `version` increases with each change of participants, roles, title or history.
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
     `unannounced` and `unannounced_removals` are written together with a change of title or participants, and removed
     once it is published (see ConversationAnnouncer).
@@ -90,8 +102,10 @@ class ConversationStore:
                 return found, False
         return document, True
 
-    async def create_group(self, owner: ObjectId, others: Iterable[ObjectId], title: str | None) -> Document:
-        document = self._blank("group", title, [owner, *others])
+    async def create_group(
+        self, owner: ObjectId, others: Iterable[ObjectId], title: str | None, history: History = "since_joined"
+    ) -> Document:
+        document = self._blank("group", title, [owner, *others]) | {"history": history}
         async with unavailable():
             await self._collection.insert_one(document)
         return document
@@ -110,20 +124,25 @@ class ConversationStore:
             found: Document | None = await self._collection.find_one({"_id": conversation_id})
         return found
 
-    async def check_participant(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
-        """Check that `user_id` is a participant now. Raises NotFound, Unavailable.
+    async def check_participant(self, conversation_id: ObjectId, user_id: ObjectId) -> int:
+        """Return the seq after which the participant `user_id` sees the messages (see `members.start_of`).
 
-        For readers: what they have read was stored before this call, and the user may see it only as a participant.
+        Raises NotFound if they are not a participant, or not any more; Unavailable.
+
+        For readers: what they have read was stored before this call, and the user may see it only as a participant. If
+        they have left and joined again meanwhile, they see less of it.
         """
         wanted = {"_id": conversation_id, "participants": user_id}
         async with unavailable():
-            found = await self._collection.find_one(wanted, {"_id": 1})
+            found: Document | None = await self._collection.find_one(wanted, {f"starts.{user_id}": 1})
         if found is None:
             raise NotFound
+        return start_of(found, user_id)
 
     async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
-        """Return the counters and the user's read mark of those conversations in which `user_id` is a participant."""
-        fields = {"last": 1, "last_rev": 1, "last_deleted": 1, f"reads.{user_id}": 1}
+        """Return those conversations in which `user_id` is a participant: the counters, and what `members` says of the
+        user's read mark and history."""
+        fields = {"last": 1, "last_rev": 1, "last_deleted": 1, f"reads.{user_id}": 1, f"starts.{user_id}": 1}
         found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
         return {document["_id"]: document for document in found}
 
@@ -160,7 +179,7 @@ class ConversationStore:
         """Return the counters of each user's `limit` most recently active conversations; with one read if they are not
         too many (MAX_SHARED_READ)."""
         fields: Document = {"last": 1, "last_rev": 1, "last_activity": 1}
-        fields |= {f"reads.{user_id}": 1 for user_id in user_ids}
+        fields |= {f"{name}.{user_id}": 1 for user_id in user_ids for name in ("reads", "starts")}
         if len(user_ids) > 1:
             async with unavailable():
                 cursor = self._collection.find({"participants": {"$in": list(user_ids)}}, fields | {"participants": 1})
@@ -209,7 +228,7 @@ class ConversationStore:
 
     async def heads(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, ConversationHead]:
         """Return the heads of those conversations that exist. Raises Unavailable."""
-        documents = await self._read_heads(conversation_ids, {"participants": 1})
+        documents = await self._read_heads(conversation_ids, {"participants": 1, "starts": 1})
         return {
             document["_id"]: ConversationHead(
                 version_of(document),
@@ -217,6 +236,8 @@ class ConversationStore:
                 frozenset(user_id.binary for user_id in document["participants"]),
                 seq_of(document),
                 document["last_rev"],
+                document.get("starts", {}),
+                max(document.get("starts", {}).values(), default=0),
             )
             for document in documents
         }

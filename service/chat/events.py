@@ -1,5 +1,6 @@
 """The events of the chat, one function for each type."""
 
+from collections.abc import Collection
 from typing import Any
 
 from service.common.profiles import Profile
@@ -10,11 +11,20 @@ TOPIC = "c:"
 """Prefix of the topic of a conversation, followed by its id. The sequence within a topic is the rev of the messages."""
 
 
-def message(type: str, message: dict[str, Any]) -> Event:
-    """Return a `new_message` or `message_updated` event; `message` is its JSON form."""
-    conversation_id = message["conversation_id"]
+def message(type: str, message: dict[str, Any], hidden_from: Collection[str] = ()) -> Event:
+    """Return a `new_message` or `message_updated` event; `message` is its JSON form.
+
+    The participants in `hidden_from`, who do not see the message, get `rev_skipped` instead of the event, so that their
+    clients do not ask for the rev that they have not got.
+    """
+    conversation_id, rev = message["conversation_id"], message["rev"]
+    topic = TOPIC + conversation_id
+    substitute = None
+    if hidden_from:
+        skipped = {"conversation_id": conversation_id, "data": {"rev": rev}}
+        substitute = hidden_from, Event("rev_skipped", skipped, channel=CHANNEL, topic=topic, sequence=rev)
     body = {"conversation_id": conversation_id, "data": message}
-    return Event(type, body, channel=CHANNEL, topic=TOPIC + conversation_id, sequence=message["rev"])
+    return Event(type, body, channel=CHANNEL, topic=topic, sequence=rev, substitute=substitute)
 
 
 def read(conversation_id: str, user_id: str, seq: int) -> Event:

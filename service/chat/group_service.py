@@ -31,11 +31,13 @@ class GroupService:
         self._service = service
 
     async def change(self, user_id: str, conversation_id: str, fields: Document) -> dict[str, Any]:
-        """Set the title; return the conversation.
+        """Set the `title` or the `history`, or both, of a group. `history` is for those who join from then on.
 
         Raises NotFound, Forbidden (a direct conversation; not the owner or an admin), Unavailable.
         """
         user, key = ObjectId(user_id), ObjectId(conversation_id)
+        if not fields:
+            return await self._service.get(user_id, conversation_id)
         for _ in range(MAX_ATTEMPTS):
             with self._announced_later(key):
                 changed = await self._groups.change(key, user, fields)
@@ -61,6 +63,7 @@ class GroupService:
                     await self._service.announcer.announce(document)
                 return (await self._service.as_json([document], user_id))[0]
             added = [ObjectId(member) for member in missing]
+            await self._service.count_all(document)
             with self._announced_later(key):
                 changed = await self._groups.add(document, user, added)
                 if changed is not None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from bson import ObjectId
 
-from service.chat.members import Role, successor_of
+from service.chat.members import Role, history_of, successor_of
 from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import Unavailable, ValidationFailed
 from service.common.times import now
@@ -39,6 +39,9 @@ class GroupStore:
     async def add(self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]) -> Document | None:
         """Add the users `new`, if `user_id` is the owner or an admin.
 
+        The counters of `conversation` must have all messages that are stored: the new users see those stored later, and
+        the earlier ones only if the group's history is open to them.
+
         Raises ValidationFailed if it would exceed MAX_PARTICIPANTS.
         """
         full = ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
@@ -48,7 +51,10 @@ class GroupStore:
         changed = await self._update(
             conversation["_id"],
             # Evaluated by the database together with the update: others may add participants at the same time.
-            _managed_by(user_id) | {f"participants.{max_before}": {"$exists": False}},
+            _managed_by(user_id)
+            | {f"participants.{max_before}": {"$exists": False}}
+            # What the new participants see depends on it: see `_joining`.
+            | {"history": conversation.get("history")},
             _joining(conversation, new),
         )
         if changed is None and len(conversation["participants"]) + len(new) > MAX_PARTICIPANTS:
@@ -118,17 +124,21 @@ def _managed_by(user_id: ObjectId) -> Document:
 
 def _joining(conversation: Document, new: Collection[ObjectId]) -> Document:
     moment = now()
+    last_seq = conversation["last"]["seq"]
+    fields: Document = {f"joined.{member}": moment for member in new}
+    if last_seq and history_of(conversation) != "all":
+        fields |= {f"starts.{member}": last_seq for member in new}
     return {
         "$addToSet": {"participants": {"$each": list(new)}},
         # To new participants, earlier messages do not count as unread.
-        "$max": {f"reads.{member}": conversation["last"]["seq"] for member in new},
-        "$set": {f"joined.{member}": moment for member in new},
+        "$max": {f"reads.{member}": last_seq for member in new},
+        "$set": fields,
     }
 
 
 def _leaving(member: ObjectId) -> Document:
     return {
         "$pull": {"participants": member, "admins": member},
-        "$unset": {f"reads.{member}": 1, f"joined.{member}": 1},
+        "$unset": {f"reads.{member}": 1, f"joined.{member}": 1, f"starts.{member}": 1},
         "$addToSet": {UNANNOUNCED_REMOVALS: member},
     }

@@ -1,4 +1,5 @@
-"""The participants of a conversation as its document describes them: roles, times of joining, read marks."""
+"""The participants of a conversation as its document describes them: roles, times of joining, read marks,
+and where the history that each of them sees begins."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,6 +13,8 @@ MAX_READ_MARKS = 100
 """Read marks shown with a conversation."""
 
 Role = Literal["owner", "admin", "member"]
+History = Literal["since_joined", "all"]
+"""Which messages users see who join a group later."""
 
 
 def owner_of(conversation: Document) -> ObjectId:
@@ -54,10 +57,22 @@ def joined_at(conversation: Document, user_id: ObjectId) -> datetime:
     return moment
 
 
-def read_of(conversation: Document, user_id: ObjectId | str) -> int:
-    """Return the seq that `user_id` has read up to."""
-    seq: int = conversation.get("reads", {}).get(str(user_id), 0)
+def history_of(conversation: Document) -> History:
+    """Return what users see who join from now on; `since_joined` for groups of earlier versions."""
+    history: History = conversation.get("history", "since_joined")
+    return history
+
+
+def start_of(conversation: Document, user_id: ObjectId | str) -> int:
+    """Return the seq after which `user_id` sees the messages: the last one before they joined, or 0."""
+    seq: int = conversation.get("starts", {}).get(str(user_id), 0)
     return seq
+
+
+def read_of(conversation: Document, user_id: ObjectId | str) -> int:
+    """Return the seq that `user_id` has read up to. What they do not see is not unread."""
+    seq: int = conversation.get("reads", {}).get(str(user_id), 0)
+    return max(seq, start_of(conversation, user_id))
 
 
 def read_marks_of(conversation: Document, user_id: ObjectId) -> dict[str, int] | None:

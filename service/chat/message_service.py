@@ -13,6 +13,7 @@ from service.chat.conversation_store import ConversationStore, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.counter_reconciler import CounterReconciler
 from service.chat.head_cache import HeadCache
+from service.chat.members import start_of
 from service.chat.message_store import REV_HISTORY, MessageStore, message_json
 from service.chat.reactions import parse_emoji, with_reaction
 from service.chat.write_behind import WriteBehind
@@ -184,16 +185,18 @@ class MessageService:
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         await self._counter_reader.refresh([conversation])
         end = seq_of(conversation) if before is None else min(before - 1, seq_of(conversation))
-        first = max(1, end - limit + 1)
+        start = start_of(conversation, user_id)
+        first = max(start + 1, end - limit + 1)
         newest_first: list[dict[str, Any]] = []
         while end >= first and fitting(newest_first) == len(newest_first):
             low = max(first, end - HISTORY_READ + 1)
             documents = await self._messages.range(conversation["_id"], low, end)
             newest_first += [message_json(document, user_id) for document in reversed(documents)]
             end = low - 1
-        await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
+        start = await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
+        newest_first = [message for message in newest_first if message["seq"] > start]
         items = newest_first[: fitting(newest_first)][::-1]
-        return Page(items, items[0]["seq"] if items and items[0]["seq"] > 1 else None)
+        return Page(items, items[0]["seq"] if items and items[0]["seq"] > start + 1 else None)
 
     async def changes(self, user_id: str, conversation_id: str, after_rev: int, limit: int) -> Page:
         """Return the messages whose last change is later than `after_rev`, ascending by rev.
@@ -201,11 +204,8 @@ class MessageService:
         At most `limit`, and fewer if they are long (SYNC_BYTES). Raises NotFound, Unavailable.
         """
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        last_rev: int = conversation["last_rev"]
-        found, complete = await self._changes_since(conversation["_id"], after_rev, last_rev, limit, user_id)
-        await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
-        page = [message for _, message in found]
-        return Page(page, None if complete else page[-1]["rev"])
+        found, complete = await self._changes_for(user_id, conversation, after_rev, limit)
+        return Page(found, None if complete else found[-1]["rev"])
 
     async def catch_up(
         self, user_id: str, revs: Mapping[str, int]
@@ -236,25 +236,41 @@ class MessageService:
         return [(str(key), reader(conversation, revs[str(key)])) for key, conversation in found.items()]
 
     async def _catch_up(self, conversation: Document, after: int, user_id: ObjectId) -> CatchUp:
-        last_rev: int = conversation["last_rev"]
-        found, complete = await self._changes_since(conversation["_id"], after, last_rev, SYNC_LIMIT, str(user_id))
-        messages = [message for _, message in found]
-        if messages:
-            # After the read, and maybe minutes after the call of `catch_up`: a slow client reads one part at a time.
-            await self._conversations.check_participant(conversation["_id"], user_id)
-            last_rev = max(last_rev, messages[-1]["rev"])
+        messages, complete = await self._changes_for(str(user_id), conversation, after, SYNC_LIMIT)
+        last_rev: int = max(conversation["last_rev"], messages[-1]["rev"] if messages else 0)
         return CatchUp(messages, last_rev, complete)
 
+    async def _changes_for(
+        self, user_id: str, conversation: Document, after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return those messages that the participant sees whose last change is later than `after`, and whether these
+        are all. Raises NotFound if the user is not a participant any more; Unavailable."""
+        start, last_rev = start_of(conversation, user_id), conversation["last_rev"]
+        found, complete = await self._changes_since(conversation["_id"], after, last_rev, limit, user_id, start)
+        # After the read, and maybe minutes after the call of `catch_up`: a slow client reads one part at a time.
+        start = await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
+        if any(document["seq"] <= start for document, _ in found):
+            # They have left and joined again meanwhile.
+            return await self._changes_for(user_id, conversation | {"starts": {user_id: start}}, after, limit)
+        return [message for _, message in found], complete
+
     async def _changes_since(
-        self, conversation_id: ObjectId, after: int, last_rev: int, limit: int, viewer: str | None = None
+        self,
+        conversation_id: ObjectId,
+        after: int,
+        last_rev: int,
+        limit: int,
+        viewer: str | None = None,
+        start: int = 0,
     ) -> tuple[list[tuple[Document, dict[str, Any]]], bool]:
         """Return the messages whose last change is later than `after`, and whether these are all.
 
-        Each as (document, JSON form). At most `limit`; ends with the message that exceeds SYNC_BYTES in total.
+        Each as (document, JSON form). Only those whose seq is above `start`; at most `limit`; ends with the message
+        that exceeds SYNC_BYTES in total.
         """
         found: list[tuple[Document, dict[str, Any]]] = []
         size = 0
-        async with aclosing(self._messages.changes(conversation_id, after, last_rev)) as documents:
+        async with aclosing(self._messages.changes(conversation_id, after, last_rev, start)) as documents:
             async for document in documents:
                 if len(found) == limit or size > SYNC_BYTES:
                     return found, False
@@ -272,9 +288,11 @@ class MessageService:
         if head is None:
             return []
         return [
-            (
-                events.message("new_message" if document[REV_HISTORY][0] > after else "message_updated", message),
+            _event(
+                "new_message" if document[REV_HISTORY][0] > after else "message_updated",
+                message,
                 head.participants,
+                head.hidden_from(document["seq"]),
             )
             for document, message in found
         ]
@@ -308,11 +326,21 @@ class MessageService:
         if stored.participants is None:
             self._reconciler.mark_dirty([conversation_id])
         elif stored.event_type:
-            self._dispatcher.publish(events.message(stored.event_type, stored.as_json), stored.participants)
+            event, recipients = _event(stored.event_type, stored.as_json, stored.participants, stored.hidden_from)
+            self._dispatcher.publish(event, recipients)
         else:
             # A repeated request: the process that stored it may have died before it published the event.
             topic = events.TOPIC + str(conversation_id)
             self._dispatcher.announce_position(topic, stored.message["rev"], events.CHANNEL, stored.participants)
+
+
+def _event(
+    type: str, message: dict[str, Any], participants: list[str], hidden_from: frozenset[str]
+) -> tuple[Event, list[str]]:
+    """Return the event of a new or changed message, and its recipients: those of the participants who see it."""
+    if hidden_from:
+        participants = [user_id for user_id in participants if user_id not in hidden_from]
+    return events.message(type, message, hidden_from), participants
 
 
 def _check_own(document: Document, user_id: str) -> None:

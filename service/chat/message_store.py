@@ -66,8 +66,11 @@ class MessageStore:
         found = await self._find({"conversation_id": conversation_id, "seq": {"$gte": first, "$lte": last}})
         return sorted(found, key=lambda document: int(document["seq"]))
 
-    async def changes(self, conversation_id: ObjectId, after: int, last_rev: int) -> AsyncGenerator[Document]:
-        """Yield the messages whose rev is above `after`, ascending by rev. Raises Unavailable.
+    async def changes(
+        self, conversation_id: ObjectId, after: int, last_rev: int, start: int = 0
+    ) -> AsyncGenerator[Document]:
+        """Yield the messages whose rev is above `after`, ascending by rev; with `start`, only those whose seq is above
+        it. Raises Unavailable.
 
         `last_rev` is a rev known to exist; messages above it are found as well. Reads a bounded number of messages at a
         time, and only as the caller iterates. Reads ranges instead of sorting: on the embedded server a sort reads the
@@ -78,7 +81,10 @@ class MessageStore:
             high = low + width
             is_last = high >= last_rev
             bounds = {"$gt": low} if is_last else {"$gt": low, "$lte": high}
-            window = await self._find({"conversation_id": conversation_id, "rev": bounds}, MAX_READ + 1)
+            where: Document = {"conversation_id": conversation_id, "rev": bounds}
+            if start:
+                where["seq"] = {"$gt": start}
+            window = await self._find(where, MAX_READ + 1)
             if len(window) > MAX_READ:
                 # More messages than expected, in no certain order. MAX_READ revs cannot hold more than MAX_READ.
                 width, last_rev = MAX_READ, max(last_rev, low + MAX_READ + 1)
@@ -172,3 +178,8 @@ def message_json(document: Document, viewer: str | None = None) -> dict[str, Any
         "reactions": shown_users(document["reactions"], viewer),
         "reaction_counts": {emoji: len(users) for emoji, users in document["reactions"].items()},
     }
+
+
+def visible(message: dict[str, Any] | None, start: int) -> dict[str, Any] | None:
+    """Return the message in its JSON form if its seq is above `start`, after which a user sees the messages."""
+    return message if message and message["seq"] > start else None

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, RootModel, StringConstraints
 
-from service.chat.members import Role
+from service.chat.members import History, Role
 from service.common.content import Content, Nonce, check_name
 from service.common.cursor import Cursor
 from service.common.ids import Id
-from service.common.models import Input, Query
+from service.common.models import Input, Query, remove_default
 from service.common.profiles import Profile
 
 MAX_PARTICIPANTS = 2000
@@ -24,12 +24,18 @@ Rev = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class NewConversation(Input):
+    """`history`: whether users who join later see earlier messages."""
+
     participant_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_PARTICIPANTS)]
     title: Title | None = None
+    history: History = "since_joined"
 
 
 class ConversationChange(Input):
-    title: Title
+    """Omitted fields are not changed. `history` concerns users who join from then on."""
+
+    title: Title = Field("", json_schema_extra=remove_default)
+    history: History = Field("since_joined", json_schema_extra=remove_default)
 
 
 class NewParticipants(Input):
@@ -105,6 +111,8 @@ class Message(BaseModel):
 class Conversation(BaseModel):
     """A conversation as one participant sees it. `participant_ids` has the first 100 participants, in the order of
     joining, and `participants` the profiles of the first 5; the others are paged. `role` is the participant's own.
+    `history` says whether those who join later see earlier messages; null in a direct conversation. `last_message` is
+    null for those who do not see it.
 
     `unread_count` counts the messages of others after `last_read_seq` that have not been deleted. `read_marks` has the
     `last_read_seq` of each other participant, or is null if they are more than 100.
@@ -118,6 +126,7 @@ class Conversation(BaseModel):
     participants: list[Profile]
     owner_id: str
     role: Role
+    history: History | None
     created_at: str
     last_activity_at: str
     last_message: Message | None

@@ -95,7 +95,9 @@ def _add_conversation_routes(
     async def create_conversation(request: Request, caller: Identity, *, body: models.NewConversation) -> HTTPResponse:
         """With one other participant and no title: the direct conversation of the two, 200 if it exists already."""
         byte_limit.take(caller.user_id, CONVERSATION_BYTES)
-        conversation, created = await conversations.create(caller.user_id, body.participant_ids, body.title)
+        conversation, created = await conversations.create(
+            caller.user_id, body.participant_ids, body.title, body.history
+        )
         if created:
             byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
         return json_response(conversation, 201 if created else 200)
@@ -142,7 +144,7 @@ def _add_conversation_routes(
 def _add_group_routes(bp: Blueprint, groups: GroupService, auth: Authentication, byte_limit: ByteLimit) -> None:
     @bp.patch("/conversations/<conversation_id:str>")
     @endpoint(
-        "Rename a group",
+        "Change a group",
         tag=TAG,
         auth=auth,
         limit=WRITING,
@@ -155,7 +157,9 @@ def _add_group_routes(bp: Blueprint, groups: GroupService, auth: Authentication,
     ) -> HTTPResponse:
         """Only the owner and admins may do that."""
         byte_limit.take(caller.user_id, CONVERSATION_BYTES)
-        conversation = await groups.change(caller.user_id, path_id(conversation_id), {"title": body.title})
+        conversation = await groups.change(
+            caller.user_id, path_id(conversation_id), body.model_dump(exclude_unset=True)
+        )
         byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
         return json_response(conversation)
 

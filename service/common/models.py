@@ -1,5 +1,7 @@
 """Base classes of client input: request bodies, query strings, frames."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -22,3 +24,8 @@ class ConnectionQuery(BaseModel):
 
     ticket: str | None = None
     token: str | None = None
+
+
+def remove_default(schema: dict[str, Any]) -> None:
+    """Remove a field's default from its JSON schema: an omitted field is not changed. For `json_schema_extra`."""
+    del schema["default"]

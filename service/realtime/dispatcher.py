@@ -90,10 +90,12 @@ class Dispatcher:
     def publish(self, event: Event, recipients: Collection[str] | None, position: int | None = None) -> None:
         """Send `event` to the connections of these users (None: all users), on every process. Never blocks.
 
+        Those who get its substitute are not among `recipients`.
+
         `position`: the event tells its recipients that its topic has reached this sequence number. A process that has
         one of them tracks the topic from there on.
         """
-        head = {
+        head: dict[str, Any] = {
             "channel": event.channel,
             "type": event.type,
             "policy": event.policy.value,
@@ -106,6 +108,9 @@ class Dispatcher:
             head["version"] = event.version
         if position is not None:
             head["position"] = position
+        if event.substitute:
+            user_ids, other = event.substitute
+            head["substitute"] = {"user_ids": list(user_ids), "type": other.type, "body": other.body.decode()}
         self._bus.publish("event", head, _encode_recipients(recipients or ()) + event.body)
         for callback in self._published_callbacks:
             callback(event)
@@ -171,6 +176,7 @@ class Dispatcher:
             sequence=head["sequence"],
             key=head["key"],
             version=head.get("version", 0),
+            substitute=_substitute(head),
         )
         recipients: Recipients = None if head["all"] else user_ids
         if event.sequence:
@@ -194,7 +200,8 @@ class Dispatcher:
     def _deliver_in_order(self, event: Event, recipients: Recipients) -> None:
         topic = self.topics.get(event.topic)
         if topic is None or not topic.tracked:
-            if not self._has_local_recipient(recipients):
+            others = event.substitute[0] if event.substitute else ()
+            if not (self._has_local_recipient(recipients) or self._has_local_recipient(others)):
                 self._record(event.topic, event.sequence)
                 return
             topic = self._set_topic(event.topic, event.sequence - 1, tracked=True)
@@ -318,6 +325,16 @@ class Dispatcher:
 def _encode_recipients(recipients: Collection[str]) -> bytes:
     """Return the recipients as one line, which precedes the event's own body in the body of a bus message."""
     return SEPARATOR.join(recipients).encode() + b"\n"
+
+
+def _substitute(head: dict[str, Any]) -> tuple[frozenset[str], Event] | None:
+    """Return the substitute of the event with this head."""
+    found = head.get("substitute")
+    if found is None:
+        return None
+    body = found["body"].encode()
+    event = Event(found["type"], body, channel=head["channel"], topic=head["topic"], sequence=head["sequence"])
+    return frozenset(found["user_ids"]), event
 
 
 def _split_body(body: bytes) -> tuple[frozenset[str], bytes]:

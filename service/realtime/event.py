@@ -1,7 +1,7 @@
 """Events: what connections are sent, encoded once for each kind of transport."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any
 
@@ -29,6 +29,7 @@ class Event:
     - `channel`: only connections to this channel carry the event.
     - `topic`, `sequence`: the position in an order without gaps (sequence 0: not part of one).
     - `key`: what the event describes the state of. See `Policy.LATEST` and `version`.
+    - `substitute`: users, and the event that they get instead of this one. It has the same channel, topic and sequence.
     - `version`: which state the event describes (0: unknown). An event with a key is not delivered after one with the
       same key and a higher version. Without a key, the version only concerns the connection's `EventFilter`.
     """
@@ -42,6 +43,7 @@ class Event:
         "sequence",
         "sse_bytes",
         "sse_chunk",
+        "substitute",
         "topic",
         "type",
         "version",
@@ -66,6 +68,7 @@ class Event:
         sequence: int = 0,
         key: str = "",
         version: int = 0,
+        substitute: "tuple[Collection[str], Event] | None" = None,
         sse_fields: bytes = b"",
     ) -> None:
         """`body`: the fields other than `type`, or the same as encoded JSON. `sse_fields`: lines for an event stream
@@ -77,6 +80,7 @@ class Event:
         self.sequence = sequence
         self.key = key
         self.version = version
+        self.substitute = substitute
         self._sse_fields = sse_fields
         self._body = body if isinstance(body, bytes) else dumps(body).encode()
 

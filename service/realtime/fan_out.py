@@ -39,6 +39,8 @@ class FanOut:
     def deliver(self, user_ids: Collection[str] | None, event: Event) -> None:
         """Send `event` to the connections that these users (None: all users) have to its channel on this process, at
         the end of this iteration of the event loop. The caller must not change `user_ids` afterwards."""
+        if event.substitute:
+            self.deliver(*event.substitute)
         if self._batches and self._batches[-1].try_add(user_ids, event):
             return
         self._schedule_flush()

@@ -59,7 +59,7 @@ async def bodies_of(anna: User, ben: User) -> list[Body]:
         Body("POST", "/auth/password", {"current_password": anna.password, "new_password": password}),
         Body("PATCH", "/users/me", {"display_name": "X", "avatar": "https://x.example/x"}, None, "avatar"),
         Body("POST", "/conversations", {"title": "X"}, {"participant_ids": [ben.id]}, "title"),
-        Body("PATCH", in_group, {"title": "X"}),
+        Body("PATCH", in_group, {"title": "X", "history": "all"}),
         Body("POST", f"{in_group}/participants", {}, {"user_ids": [ben.id]}),
         Body("PATCH", f"{in_group}/participants/{ben.id}", {}, {"role": "admin"}),
         Body(

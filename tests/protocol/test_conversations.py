@@ -13,6 +13,7 @@ CONVERSATION = {
     "participants",
     "owner_id",
     "role",
+    "history",
     "created_at",
     "last_activity_at",
     "last_message",
@@ -184,6 +185,35 @@ async def test_the_owner_sets_roles_and_hands_the_group_over(clients: Clients) -
     pages = [await cleo.get(f"{group}/participants", limit=2)]
     pages.append(await cleo.get(f"{group}/participants", limit=2, after=pages[0]["next"]))
     assert (listed["items"], None) == ([one for page in pages for one in page["items"]], pages[1]["next"])
+
+
+async def test_a_user_who_joins_later_sees_no_earlier_message(clients: Clients) -> None:
+    """Nor its changes. Its rev is skipped, so that the user's client misses nothing."""
+    anna, ben, cleo = await clients.users(3)
+    group = f"/conversations/{await anna.start_conversation(ben, title='A group')}"
+    old = await anna.send_message(group.split("/")[-1])
+    await anna.post(f"{group}/participants", {"user_ids": [cleo.id]})
+    socket = await cleo.chat_socket()
+    await ben.put(f"{group}/messages/{old['id']}/reactions/👍")
+    await cleo.expect_error(404, "not_found", "PUT", f"{group}/messages/{old['id']}/reactions/👍")
+    new = await anna.send_message(group.split("/")[-1])
+    skipped = await socket.event("rev_skipped")
+    assert {"type": "rev_skipped", "conversation_id": new["conversation_id"], "data": {"rev": 2}} == skipped
+    assert 3 == (await socket.event("new_message"))["data"]["rev"]
+    assert [new["id"]] == [message["id"] for message in (await cleo.get(f"{group}/messages"))["items"]]
+    assert [new["id"]] == [message["id"] for message in (await cleo.get(f"{group}/messages", after_rev=0))["items"]]
+    await cleo.expect_error(403, "forbidden", "PATCH", group, {"history": "all"})
+    assert "all" == (await anna.patch(group, {"history": "all"}))["history"]
+    assert 1 == len((await cleo.get(f"{group}/messages"))["items"])
+
+
+async def test_a_group_may_be_created_with_an_open_history(clients: Clients) -> None:
+    anna, ben, cleo = await clients.users(3)
+    body = {"participant_ids": [ben.id], "title": "Open", "history": "all"}
+    group = f"/conversations/{(await anna.post('/conversations', body))['id']}"
+    old = await anna.send_message(group.split("/")[-1])
+    await anna.post(f"{group}/participants", {"user_ids": [cleo.id]})
+    assert [old["id"]] == [message["id"] for message in (await cleo.get(f"{group}/messages"))["items"]]
 
 
 async def test_only_owner_and_admins_remove_other_participants(clients: Clients) -> None:

@@ -67,6 +67,25 @@ test("changes are delivered in order and once, and none is missing after a sync"
   );
 });
 
+test("a rev that is skipped leaves no gap, whether it arrives in order or early", () => {
+  const tracker = new RevisionTracker();
+  tracker.setLastKnown(CONVERSATION, 3, 3);
+  assert.deepEqual(tracker.skip(CONVERSATION, 4), []);
+  assert.deepEqual(tracker.receive(messageEvent(message(4, 5))).map(({ data }) => data.rev), [5]);
+  assert.deepEqual(tracker.skip(CONVERSATION, 7), []);
+  assert.deepEqual(tracker.receive(messageEvent(message(6, 8))), []);
+  assert.deepEqual(tracker.behind(10), { [CONVERSATION]: 5 });
+  assert.deepEqual(tracker.receive(messageEvent(message(5, 6))).map(({ data }) => data.rev), [6, 8]);
+  assert.deepEqual(tracker.skip(CONVERSATION, 7), []);
+  assert.deepEqual(tracker.behind(10), {});
+});
+
+test("a skipped rev of a conversation that is not tracked is ignored", () => {
+  const tracker = new RevisionTracker();
+  assert.deepEqual(tracker.skip(CONVERSATION, 7), []);
+  assert.equal(tracker.deliveredRev(CONVERSATION), undefined);
+});
+
 test("a history that arrives completely and in order is delivered unchanged", () => {
   fc.assert(
     fc.property(history, (events) => {

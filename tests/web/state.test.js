@@ -32,6 +32,15 @@ test("an empty page of history means that there is nothing older", () => {
   assert.deepEqual([loadedFrom, hasOlder], [1, false]);
 });
 
+test("the first page of the user's history is not preceded by another, whatever its first seq is", () => {
+  const open = withOpen(withDetails(START, details(5)), CONVERSATION, true);
+  const page = [message(4), message(5)];
+  for (const isFirst of [false, true]) {
+    const state = withHistory(open, CONVERSATION, page, 6, isFirst);
+    assert.deepEqual([seqs(state), state.conversations[CONVERSATION].hasOlder], [[4, 5], !isFirst]);
+  }
+});
+
 test("an update of a message that is not loaded does not count as new", () => {
   const state = reduceChat(withDetails(START, details(9)), messageEvent(message(4, 10), "message_updated"));
   assert.deepEqual([seqs(state), state.conversations[CONVERSATION].lastSeq], [[], 9]);

@@ -15,13 +15,14 @@ export function openConversationDetails(app, conversationId) {
   const details = () => store.getSnapshot().conversations[conversationId]?.details;
   const isGroup = details().kind === "group";
   const participants = new ParticipantList(app, conversationId);
+  const openHistory = el("input", { type: "checkbox" });
   /** What only the owner and admins see. */
-  const forManagers = isGroup ? [renameForm(), button("button.button", "details.add", addPeople)] : [];
-  const [form, add] = forManagers;
+  const forManagers = isGroup ? [button("button.button", "details.add", addPeople), renameForm(), historySwitch()] : [];
+  const [add, ...settings] = forManagers;
 
   const dialog = showDialog(
     conversationName(details(), me.id),
-    el("div.form", {}, form, el("h3", {}, t("details.people")), participants.element),
+    el("div.form", {}, settings, el("h3", {}, t("details.people")), participants.element),
     isGroup ? [button("button.button.danger", "details.leave", leave), add] : [],
   );
   const unsubscribers = [store.subscribe(render), app.profiles.subscribe(render), () => participants.close()];
@@ -36,6 +37,7 @@ export function openConversationDetails(app, conversationId) {
     }
     dialog.setTitle(conversationName(current, me.id));
     for (const element of forManagers) setAttr(element, "hidden", current.role === "member");
+    if (isGroup) openHistory.checked = current.history === "all";
     participants.render(current);
   }
 
@@ -48,6 +50,18 @@ export function openConversationDetails(app, conversationId) {
       await api.renameConversation(conversationId, title.trim());
       showToast(t("saved"));
     });
+  }
+
+  function historySwitch() {
+    openHistory.addEventListener("change", async () => {
+      try {
+        await api.setHistory(conversationId, openHistory.checked ? "all" : "since_joined");
+      } catch (error) {
+        openHistory.checked = details()?.history === "all";
+        showToast(errorText(error));
+      }
+    });
+    return el("label.row", {}, el("span.grow", {}, t("details.open_history")), openHistory);
   }
 
   function addPeople() {

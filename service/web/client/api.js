@@ -15,6 +15,7 @@ import { readJson } from "./errors.js";
  */
 /** @typedef {import("./types.js").Participant} Participant */
 /** @typedef {import("./types.js").Role} Role */
+/** @typedef {import("./types.js").History} History */
 /**
  * @template T
  * @template {string | number} [C=number]
@@ -123,10 +124,11 @@ export class Api {
    * Create a conversation. With one participant and no title, return the direct conversation with that user.
    * @param {string[]} participantIds
    * @param {string | null} [title]
+   * @param {History} [history] whether those who join a group later see earlier messages; by default they do not
    * @returns {Promise<Conversation>}
    */
-  createConversation(participantIds, title = null) {
-    return this.#call("POST", "/conversations", { body: { participant_ids: participantIds, title } });
+  createConversation(participantIds, title = null, history) {
+    return this.#call("POST", "/conversations", { body: { participant_ids: participantIds, title, history } });
   }
 
   /**
@@ -136,6 +138,16 @@ export class Api {
    */
   renameConversation(id, title) {
     return this.#call("PATCH", `/conversations/${id}`, { body: { title } });
+  }
+
+  /**
+   * Set whether those who join the group from now on see earlier messages.
+   * @param {string} id
+   * @param {History} history
+   * @returns {Promise<Conversation>}
+   */
+  setHistory(id, history) {
+    return this.#call("PATCH", `/conversations/${id}`, { body: { history } });
   }
 
   /**

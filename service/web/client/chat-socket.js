@@ -347,6 +347,9 @@ export class ChatSocket {
       case "new_message":
       case "message_updated":
         return this.#onMessage(frame);
+      case "rev_skipped":
+        this.#emitAll(this.#tracker.skip(frame.conversation_id, frame.data.rev));
+        return this.#syncIfBehind();
       case "sync":
         return this.#sync.onFrame(frame);
       case "reset":

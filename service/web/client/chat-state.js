@@ -140,13 +140,14 @@ function withAnnounced(state, announced) {
  * @param {string} id
  * @param {Message[]} messages ascending
  * @param {number} before the page contains the messages up to this seq, exclusive
+ * @param {boolean} [isFirst] whether the user's history begins with this page, maybe long after seq 1
  * @returns {State}
  */
-export function withHistory(state, id, messages, before) {
+export function withHistory(state, id, messages, before, isFirst = false) {
   return updateConversation(state, id, (conversation) => {
     // The oldest messages were dropped while the page was loading: it would leave a gap.
     if (before < conversation.loadedFrom) return conversation;
-    const first = messages.length ? messages[0].seq : 1;
+    const first = messages.length && !isFirst ? messages[0].seq : 1;
     const extended = { ...conversation, loadedFrom: Math.min(conversation.loadedFrom, first) };
     return messages.reduce((merged, message) => withMessage(merged, message, null), extended);
   });

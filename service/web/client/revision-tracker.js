@@ -21,7 +21,7 @@ const MAX_BUFFERED = 500;
  * @property {boolean} hasBaseline whether `setBaseline` was called
  * @property {number} contiguousSeq every message up to this seq was delivered, or existed before tracking began
  * @property {Set<number>} sparseSeqs delivered messages above `contiguousSeq`
- * @property {Map<number, Message>} reorderBuffer changes that arrived ahead of a gap, by rev
+ * @property {Map<number, Message | null>} reorderBuffer changes that arrived ahead of a gap, by rev; null if skipped
  */
 
 /**
@@ -112,6 +112,21 @@ export class RevisionTracker {
   }
 
   /**
+   * Take the server's word that the change with this rev is of a message that the user does not see, and return the
+   * events that can be delivered now.
+   * @param {string} id
+   * @param {number} rev
+   * @returns {MessageEvent[]}
+   */
+  skip(id, rev) {
+    const position = this.#positions.get(id);
+    if (!position || rev <= position.rev) return [];
+    position.lastKnownRev = Math.max(position.lastKnownRev, rev);
+    if (position.reorderBuffer.size < MAX_BUFFERED) position.reorderBuffer.set(rev, null);
+    return this.#deliverBuffered(position);
+  }
+
+  /**
    * Fill a gap and return the events that can be delivered now.
    * @param {string} id
    * @param {Message[]} messages all messages changed after the last delivered rev and up to `lastRev`, by ascending rev
@@ -154,9 +169,10 @@ export class RevisionTracker {
     const { reorderBuffer } = position;
     const delivered = [];
     for (const rev of reorderBuffer.keys()) if (rev <= position.rev) reorderBuffer.delete(rev);
-    for (let data; (data = reorderBuffer.get(position.rev + 1)); ) {
+    for (let data; (data = reorderBuffer.get(position.rev + 1)) !== undefined; ) {
       reorderBuffer.delete(position.rev + 1);
-      delivered.push(this.#deliver(position, data));
+      if (data) delivered.push(this.#deliver(position, data));
+      else position.rev++;
     }
     return delivered;
   }

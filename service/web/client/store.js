@@ -147,9 +147,10 @@ export class Store {
       const arrivals = [];
       this.#arrivals.add(arrivals);
       try {
-        const { items } = await this.#api.messages(conversationId, { before: loadedFrom, limit: PAGE_SIZE });
+        const { items, next } = await this.#api.messages(conversationId, { before: loadedFrom, limit: PAGE_SIZE });
         if (signal.aborted) return;
-        this.#set(withHistory(this.#state, conversationId, latestVersions(items, arrivals), loadedFrom));
+        const page = latestVersions(items, arrivals);
+        this.#set(withHistory(this.#state, conversationId, page, loadedFrom, next === null));
       } finally {
         this.#arrivals.delete(arrivals);
       }

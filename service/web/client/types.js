@@ -26,6 +26,8 @@
 
 /** @typedef {"owner" | "admin" | "member"} Role */
 
+/** @typedef {"since_joined" | "all"} History */
+
 /** @typedef {{user: Profile, role: Role, joined_at: string, last_read_seq: number}} Participant */
 
 /**
@@ -38,9 +40,10 @@
  * @property {Profile[]} participants profiles of the first participants, enough for a title and a picture
  * @property {string} owner_id
  * @property {Role} role the user's own
+ * @property {History | null} history whether those who join later see earlier messages; null in direct conversations
  * @property {string} created_at
  * @property {string} last_activity_at
- * @property {Message | null} last_message
+ * @property {Message | null} last_message null if there is none that the user sees
  * @property {number} last_seq
  * @property {number} last_rev
  * @property {number} last_read_seq
@@ -130,6 +133,7 @@
  * @typedef {{type: "hello", connection_id: string, user_id: string, server_time: string, heartbeat_interval: number,
  *   max_message_bytes: number, token_expires_at: string, conversations: ConversationHead[]}} Hello
  * @typedef {{type: "new_message" | "message_updated", conversation_id: string, data: Message}} MessageEvent
+ * @typedef {{type: "rev_skipped", conversation_id: string, data: {rev: number}}} RevSkipped
  * @typedef {{type: "read", conversation_id: string, data: {user_id: string, seq: number}}} ReadEvent
  * @typedef {{type: "typing", conversation_id: string, data: {user_id: string, expires_in: number}}} TypingEvent
  * @typedef {{type: "presence", data: Presence & {user_id: string}}} PresenceEvent
@@ -146,7 +150,7 @@
  * @typedef {{type: "ack" | "pong", ref: string | null, data?: any}} Ack
  * @typedef {{type: "error", ref: string | null, code: string, detail: string, retry_after?: number | null,
  *   errors?: import("./errors.js").FieldError[] | null}} ErrorFrame
- * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | ConversationUpdated
+ * @typedef {Hello | MessageEvent | RevSkipped | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | ConversationUpdated
  *   | ConversationRemoved | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
  */
 
