@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from service.common.child_process import die_with_parent
+from tests.interop.conftest import need
 from tests.proxy import Proxy
 from tests.running import Server
 
@@ -26,7 +26,6 @@ WAIT = 20.0
 
 Event = dict[str, Any]
 
-NODE = HERE / "node"
 SOCKETS = {"ws (npm)": ["node", "ws.js"], "coder/websocket (Go)": ["client"]}
 STREAMS = {
     "eventsource (npm)": ["node", "eventsource.js"],
@@ -36,23 +35,12 @@ STREAMS = {
 }
 
 
-def need(*programs: str) -> None:
-    if missing := [program for program in programs if not shutil.which(program)]:
-        reason = f"{', '.join(missing)} not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(node_folder: Path) -> Path:
     """A folder with everything that a client needs: the pinned npm packages, and the Go client, built."""
-    need("node", "npm", "go")
-    folder = tmp_path_factory.mktemp("clients")
-    shutil.copytree(NODE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
-    subprocess.run(["npm", "ci"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["go", "build", "-o", folder / "client", "."], cwd=HERE / "go", check=True)
-    return folder
+    need("go")
+    subprocess.run(["go", "build", "-o", node_folder / "client", "."], cwd=HERE / "go", check=True)
+    return node_folder
 
 
 class Client:
