@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any
@@ -18,43 +18,52 @@ from redis.backoff import NoBackoff
 from sanic import Request
 
 from service.common.errors import RateLimited
+from service.common.tasks import cancel_and_wait, run_forever
 from service.datastores.redis import REDIS_ERRORS, pool_options
 from service.datastores.redis_tracing import command_span
 from service.http.byte_limit import ByteLimit
+from service.http.local_window import LocalWindows
+from service.http.window_sync import REDIS_COOLDOWN, TIMEOUT, WindowSync
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """`limits`: one or more limits such as "30/minute; 300/hour"; a request has to satisfy all of them."""
+    """`limits`: one or more limits such as "30/minute; 300/hour"; a request has to satisfy all of them.
+
+    `exact`: Redis is asked for each request, so that all processes together never exceed it. Otherwise each process
+    counts by itself up to a tenth (SHARE) for each key, and compares with the others beyond: with N processes, requests
+    spread over all of them may exceed the limit by N tenths.
+    """
 
     name: str
     limits: str
+    exact: bool = False
 
     @cached_property
     def items(self) -> list[RateLimitItem]:
         return parse_many(self.limits)
 
 
-REGISTRATION = RateLimit("registration", "100/minute; 1000/hour")
+REGISTRATION = RateLimit("registration", "100/minute; 1000/hour", exact=True)
 """Per address. A school or a company may share one address; a script that fills the database is stopped."""
-SIGN_IN = RateLimit("sign_in", "30/minute; 60/10 minutes")
+SIGN_IN = RateLimit("sign_in", "30/minute; 60/10 minutes", exact=True)
 """Per account and source (SignInLimits). Nobody mistypes 30 passwords in a minute, and the wait is ten minutes at most.
 8,640 guesses a day do not find a password that is not a common one."""
-SIGN_IN_STRANGERS = RateLimit("sign_in_strangers", "100/hour")
+SIGN_IN_STRANGERS = RateLimit("sign_in_strangers", "100/hour", exact=True)
 """Per account, attempts from all unknown addresses. Not a limit by itself: more of them are an attack."""
-SIGN_IN_UNDER_ATTACK = RateLimit("sign_in_under_attack", "5/10 minutes")
+SIGN_IN_UNDER_ATTACK = RateLimit("sign_in_under_attack", "5/10 minutes", exact=True)
 """Per account and unknown address, while the account is attacked: enough for its owner at a new place."""
-KNOWN_ADDRESS = RateLimit("known_address", "1/30 days")
+KNOWN_ADDRESS = RateLimit("known_address", "1/30 days", exact=True)
 """Per account and address. Not a limit: it is reached if somebody has signed in from this address."""
-PASSWORD_CHANGE = RateLimit("password_change", "30/minute; 60/10 minutes")
+PASSWORD_CHANGE = RateLimit("password_change", "30/minute; 60/10 minutes", exact=True)
 """Per user: a thief of a session could guess the password."""
-PASSWORD_CHANGE_ADDRESS = RateLimit("password_change_address", "60/minute; 600/hour")
+PASSWORD_CHANGE_ADDRESS = RateLimit("password_change_address", "60/minute; 600/hour", exact=True)
 """Per address: each costs two hashes, and an office does not change its passwords every day."""
-SIGN_IN_ADDRESS = RateLimit("sign_in_address", "200/minute; 3000/hour")
+SIGN_IN_ADDRESS = RateLimit("sign_in_address", "200/minute; 3000/hour", exact=True)
 """Per address, against trying one password on many accounts. Hashing a password costs about 50 ms of CPU time, too."""
-REFRESH = RateLimit("refresh", "600/minute")
+REFRESH = RateLimit("refresh", "600/minute", exact=True)
 """Per address: enough for 9,000 clients behind one address, each of which refreshes every 15 minutes."""
 TICKET = RateLimit("ticket", "120/minute")
 """Per user: a client needs one ticket per connection. Redis stores each ticket until it is used or expires."""
@@ -75,13 +84,12 @@ LOOKUP = RateLimit("lookup", "120/minute")
 second."""
 
 TAG = "{loa:limits}"
-"""Prefix of every key, unless REDIS_PREFIX names another. As a hash tag it gives the counters a cluster slot of their
-own, and so usually another node than the bus: most Redis commands are for rate limits, and these can best be done
-without."""
-REDIS_COOLDOWN = 5.0
-"""Seconds for which Redis is not used after it failed."""
-TIMEOUT = 0.5
-"""Seconds that the one request per `REDIS_COOLDOWN` that tries Redis again may wait for it."""
+"""Prefix of every key, unless REDIS_PREFIX names another. As a hash tag it gives the counters of exact limits a cluster
+slot of their own, and so usually another node than the bus. Those of the other limits are spread (see WindowSync)."""
+SWEEP_INTERVAL = 10.0
+"""Seconds between two searches for keys whose requests are too old to count."""
+SWEEP_BATCH = 5000
+"""Keys of one limit that a search forgets at most: some milliseconds."""
 MAX_REDIS_CONNECTIONS = 50
 """Requests that may ask Redis at the same time; further ones wait. A burst is not an outage: if it counted as one, all
 limits would start afresh in the memory of this process."""
@@ -94,8 +102,9 @@ Question = Callable[..., Awaitable[float]]
 
 
 class RateLimits:
-    """Counts requests by limit and key, in Redis for all processes. While Redis is unavailable each process counts in
-    its own memory, so that limits still apply.
+    """Counts requests by limit and key: in Redis for all processes if the limit is exact, else in this process first,
+    which then compares its counts with the others'. While Redis is unavailable each process counts in its own memory,
+    so that limits still apply.
     """
 
     def __init__(self, redis_url: str | None, enabled: bool, tag: str = TAG) -> None:
@@ -105,6 +114,9 @@ class RateLimits:
         self._local = MovingWindowRateLimiter(MemoryStorage())
         self._pool = _pool(redis_url, tag) if redis_url and enabled else None
         self._shared = MovingWindowRateLimiter(_storage(self._pool, tag)) if self._pool else None
+        self._windows: dict[str, list[LocalWindows]] = {}
+        self._sync = WindowSync(lambda slot: _pool(redis_url, slot), tag) if redis_url and enabled else None
+        self._task: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(MAX_REDIS_CONNECTIONS)
         self._redis_retry_at = 0.0
 
@@ -115,23 +127,52 @@ class RateLimits:
 
     async def count(self, limit: RateLimit, *keys: str) -> float:
         """Count one request as `check` does; return the seconds to wait, 0 if it is within the limit."""
-        if self.enabled:
-            for item in limit.items:
-                wait = await self._ask(_hit, limit, item, keys)
-                if wait > 0:
-                    return wait
+        if not self.enabled:
+            return 0
+        if not limit.exact:
+            return await self._count_locally(limit, keys)
+        for item in limit.items:
+            wait = await self._ask(_hit, limit, item, keys)
+            if wait > 0:
+                return wait
         return 0
 
     async def is_reached(self, limit: RateLimit, *keys: str) -> bool:
-        """Whether a further request would exceed the limit. Counts nothing."""
+        """Whether a further request would exceed the exact limit. Counts nothing."""
         return self.enabled and any([await self._ask(_test, limit, item, keys) for item in limit.items])
 
     async def start(self) -> None:
-        """Do nothing: connections are opened on demand."""
+        """Start to forget keys that are not used any more. Connections are opened on demand."""
+        self._task = asyncio.create_task(run_forever(self._sweep, "rate_limits"))
 
     async def close(self) -> None:
+        await cancel_and_wait(self._task)
+        if self._sync:
+            await self._sync.close()
         if self._pool:
             await self._pool.aclose()
+
+    async def _count_locally(self, limit: RateLimit, keys: Sequence[str]) -> float:
+        windows = self._windows.get(limit.name)
+        if windows is None:
+            windows = self._windows[limit.name] = [
+                LocalWindows(f"{limit.name}:{item.get_expiry()}", item.amount, item.get_expiry())
+                for item in limit.items
+            ]
+        for each in windows:
+            window = each.window("/".join(keys))
+            while window.needs_sync and self._sync and self._sync.is_available(window):
+                await self._sync.sync(window)
+            if wait := each.hit(window):
+                return wait
+            if window.is_active and self._sync:
+                self._sync.add(window)
+        return 0
+
+    async def _sweep(self) -> None:
+        await asyncio.sleep(SWEEP_INTERVAL)
+        for windows in [each for one in self._windows.values() for each in one]:
+            windows.forget_idle(SWEEP_BATCH)
 
     async def _ask(self, question: Question, limit: RateLimit, item: RateLimitItem, keys: tuple[str, ...]) -> float:
         """Return the answer of Redis, or if it is unavailable, of the counters in memory."""

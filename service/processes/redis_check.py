@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 from config.settings import Settings
 from service.datastores.failure_reason import failure_reason
 from service.datastores.redis import REDIS_ERRORS, connect, database_number, is_cluster
+from service.http.window_sync import spread
 from service.realtime.redis_bus import channel_name
 
 TIMEOUT = 3.0
@@ -29,6 +30,10 @@ async def redis_problem(settings: Settings) -> str | None:
             redis, limits = clients
             await _store(redis, f"{tag}:check")
             await cast(Any, limits.eval(SCRIPT, 1, f"{limits_tag}:check"))
+            if await is_cluster(redis):
+                spread_tag, *_ = spread(limits_tag)
+                clients.append(connect(url, spread_tag))
+                await cast(Any, clients[-1].eval(SCRIPT, 1, f"{spread_tag}:check"))
             await _publish(redis, channel_name(tag, database_number(redis)) + ":check")
             return await _eviction(redis)
     except REDIS_ERRORS as error:

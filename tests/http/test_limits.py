@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,14 +15,16 @@ from sanic.compat import Header
 from config.settings import Settings
 from service.app import create_app
 from service.common.errors import RateLimited
-from service.http import limits
+from service.http import limits, window_sync
 from service.http.limits import ConnectionLimit, RateLimit, RateLimits
 from tests.cluster import cluster
 from tests.conftest import Datastores
 from tests.rest import free_port
 
-SHARED = RateLimit("tests", "3/minute")
-SHORT = RateLimit("short", "2/second")
+SHARED = RateLimit("tests", "3/minute", exact=True)
+SHORT = RateLimit("short", "2/second", exact=True)
+LOCAL = RateLimit("local", "100/minute")
+"""Of which a process counts 10 without the others' knowledge."""
 
 
 async def count_passed(store: RateLimits, limit: RateLimit, *keys: str, times: int = 10) -> int:
@@ -144,6 +146,165 @@ class TestShared:
         assert all(key.startswith(b"{loa:limits}:") for key in keys)
         assert all([0 < await redis.ttl(key) <= 60 for key in keys])
         await store.close()
+
+
+async def refused(store: RateLimits, limit: RateLimit, *keys: str) -> float:
+    """Check the limit until it refuses; return the seconds to wait."""
+    async with asyncio.timeout(10):
+        while not (wait := await store.count(limit, *keys)):
+            await asyncio.sleep(0.01)
+    return wait
+
+
+async def commands_of(redis: Redis) -> int:
+    """The commands since `config_resetstat`, but those of this module and of connecting."""
+    stats = await redis.info("commandstats")
+    own = ("info", "config|resetstat", "config", "hello", "select", "client|setinfo", "client", "cluster|slots", "ping")
+    return sum(value["calls"] for name, value in stats.items() if name.removeprefix("cmdstat_") not in own)
+
+
+class TestLocalFirst:
+    @pytest.fixture
+    async def processes(
+        self, redis: Redis, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[list[RateLimits]]:
+        """Four that share only Redis."""
+        monkeypatch.setattr(window_sync, "SYNC_INTERVAL", 0.05)
+        stores = [RateLimits(datastores.redis_url, True) for _ in range(4)]
+        yield stores
+        for store in stores:
+            await store.close()
+
+    async def test_one_process_never_exceeds_the_limit(self, processes: list[RateLimits]) -> None:
+        """One after the other, and at once."""
+        assert 100 == await count_passed(processes[0], LOCAL, "alice", times=150)
+        passed = await asyncio.gather(*(count_passed(processes[0], LOCAL, "bob", times=1) for _ in range(150)))
+        assert 100 == sum(passed)
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    async def test_several_processes_exceed_it_by_at_most_their_shares(
+        self, processes: list[RateLimits], at_once: bool
+    ) -> None:
+        async def requests(store: RateLimits, times: int) -> int:
+            if at_once:
+                return sum(await asyncio.gather(*(count_passed(store, LOCAL, "alice", times=1) for _ in range(times))))
+            return await count_passed(store, LOCAL, "alice", times=times)
+
+        passed = await asyncio.gather(*(requests(store, 200) for store in processes))
+        assert 100 <= sum(passed) <= 100 + 4 * 10
+
+    async def test_a_process_learns_what_another_has_counted(self, processes: list[RateLimits]) -> None:
+        """With its next comparison; other keys are not affected."""
+        one, two, *_ = processes
+        assert 1 == await count_passed(two, LOCAL, "alice", times=1)
+        assert 99 <= await count_passed(one, LOCAL, "alice", times=150)
+        assert 0 < await refused(two, LOCAL, "alice") <= 66
+        assert 10 == await count_passed(two, LOCAL, "bob", times=10)
+
+    async def test_a_thousand_requests_are_a_few_commands(self, processes: list[RateLimits], redis: Redis) -> None:
+        """None for users who are far from the limit; of those who come near it, one for each share."""
+        limit = RateLimit("busy", "1000/minute")
+        store = processes[0]
+        assert 1 == await count_passed(store, limit, "alice", times=1)
+        await redis.config_resetstat()
+        assert 1000 == sum([await count_passed(store, limit, f"{user}", times=99) for user in range(10)]) + 10
+        assert 0 == await commands_of(redis)
+        assert 1000 == await count_passed(store, limit, "bob", times=1100)
+        stats = await redis.info("commandstats")
+        # After 100, 200 … 900 requests; more only if that took longer than SYNC_INTERVAL; and one to load the script.
+        assert 9 <= stats["cmdstat_evalsha"]["calls"] <= 30
+
+    async def test_windows_that_are_compared_share_a_command(self, processes: list[RateLimits], redis: Redis) -> None:
+        """50 users whose counts come near the limit, each second."""
+        store = processes[0]
+        await refused(store, LOCAL, "warm")
+        await asyncio.gather(*(count_passed(store, LOCAL, f"{user}", times=9) for user in range(50)))
+        await redis.config_resetstat()
+        await asyncio.gather(*(count_passed(store, LOCAL, f"{user}", times=1) for user in range(50)))
+        async with asyncio.timeout(5):
+            while not await redis.exists(*(f"{limits.TAG}:local:60:{user}" for user in range(50))):
+                await asyncio.sleep(0.01)
+        assert 50 == await redis.exists(*(f"{limits.TAG}:local:60:{user}" for user in range(50)))
+        assert 1 == (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+
+    async def test_accepts_requests_after_retry_after(self, processes: list[RateLimits]) -> None:
+        short = RateLimit("short_local", "20/second")
+        wait = await refused(processes[0], short, "alice")
+        assert 0 < wait <= 1.1
+        await asyncio.sleep(wait)
+        await processes[0].check(short, "alice")
+
+    async def test_keys_have_the_prefix_and_expire(self, processes: list[RateLimits], redis: Redis) -> None:
+        assert 100 == await count_passed(processes[0], LOCAL, "alice", times=150)
+        keys = await redis.keys("*")
+        assert [b"{loa:limits}:local:60:alice"] == keys
+        assert 0 < await redis.pttl(keys[0]) <= 66_001
+
+    async def test_what_is_pending_is_told_when_a_process_ends(
+        self, redis: Redis, datastores: Datastores, processes: list[RateLimits]
+    ) -> None:
+        ending = RateLimits(datastores.redis_url, True)
+        assert 95 == await count_passed(ending, LOCAL, "alice", times=95)
+        await ending.close()
+        assert (
+            5
+            <= await count_passed(processes[0], LOCAL, "alice", times=10)
+            + await count_passed(processes[0], LOCAL, "alice", times=100)
+            <= 10
+        )
+
+    async def test_each_process_counts_for_itself_while_redis_is_away(
+        self, redis: Redis, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And compares what it has counted when Redis is back."""
+        monkeypatch.setattr(window_sync, "SYNC_INTERVAL", 0.05)
+        monkeypatch.setattr(window_sync, "REDIS_COOLDOWN", 0.05)
+        port = free_port()
+        store = RateLimits(f"redis://127.0.0.1:{port}?{urlsplit(datastores.redis_url).query}", True)
+        assert 100 == await count_passed(store, LOCAL, "alice", times=150)
+        assert 60 == await count_passed(store, LOCAL, "bob", times=60)
+        other = RateLimits(datastores.redis_url, True)
+        async with await asyncio.start_server(relay_to(datastores.redis_url), "127.0.0.1", port):
+            await refused(store, LOCAL, "bob")
+            assert 0 < await refused(other, LOCAL, "bob")
+            await store.close()
+        await other.close()
+
+    async def test_a_hanging_redis_is_waited_for_once(self) -> None:
+        """By those who have used up their share; then each counts alone."""
+
+        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        store = RateLimits(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", True)
+        started = time.monotonic()
+        passed = await asyncio.gather(*(count_passed(store, LOCAL, f"{n % 5}", times=1) for n in range(1000)))
+        assert 500 == sum(passed)
+        assert time.monotonic() - started < 3 * limits.TIMEOUT
+        await store.close()
+        server.close()
+
+    async def test_a_cluster_has_the_keys_on_all_its_nodes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """If one fails, the keys of the others are compared as before."""
+        monkeypatch.setattr(window_sync, "SYNC_INTERVAL", 0.05)
+        users = [f"{number:024x}" for number in range(100)]
+        async with cluster(tmp_path / "cluster") as nodes:
+            one, two = (RateLimits(node.url, True) for node in nodes.nodes[:2])
+            assert [20] * 100 == [await count_passed(one, LOCAL, user, times=20) for user in users]
+            owners = {user: await nodes.owner(window_sync.spread(limits.TAG)[window_sync.slot(user)]) for user in users}
+            assert {node.url for node in nodes.nodes} == {node.url for node in owners.values()}
+            lost = owners[users[0]]
+            await lost.kill()
+            left = next(user for user in users if owners[user] is not lost)
+            assert 100 == await count_passed(one, LOCAL, users[0], times=90) + 20
+            await count_passed(one, LOCAL, left, times=100)
+            assert 0 < await refused(two, LOCAL, left)
+            await one.close()
+            await two.close()
 
 
 class TestWithoutRedis:
