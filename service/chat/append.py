@@ -1,6 +1,7 @@
 """The append of the chat: messages and their changes take the next numbers of their conversation."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,8 +28,13 @@ of its text. The nonce still identifies the message, with any content."""
 
 
 class AppendMessage(NamedTuple):
-    """Request to store a new message. A `nonce` identifies it: repeated requests are one message."""
+    """Request to store a new message. A `nonce` identifies it: repeated requests are one message.
 
+    `received_at`: the time of the request by the monotonic clock; its sender must be a participant at that time or
+    later.
+    """
+
+    received_at: float
     conversation_id: ObjectId
     user_id: ObjectId
     content: str
@@ -37,12 +43,13 @@ class AppendMessage(NamedTuple):
 
 
 class ChangeMessage(NamedTuple):
-    """Request to change a message.
+    """Request to change a message; `received_at` as for a new one.
 
     `apply(document)` returns the fields to set, or None if there is nothing to change; it raises LoaError if the user
     may not do that. `user_id` is None for the operator, who need not be a participant.
     """
 
+    received_at: float
     conversation_id: ObjectId
     user_id: ObjectId | None
     message_id: ObjectId
@@ -96,14 +103,19 @@ class MessageAppend:
     async def write(self, requests: Sequence[AppendMessage | ChangeMessage]) -> list[Outcome]:
         """Store all of `requests`, first the new messages, then the changes; return the outcome of each.
 
-        The participants are read before the write, to check the senders, and again after it: a user who joins meanwhile
-        receives the message, and one who is removed does not.
+        The participants are read after the request has arrived, to check its sender, and again after the write: a user
+        who joins meanwhile receives the message, and one who is removed does not. The read after one write is also the
+        one before the next, for requests that arrived before it.
 
         A request that is not allowed gets NotFound, ValidationFailed, NonceReused or what `apply` raised. Unavailable
         or a driver error means that the database failed or refused the request, which may have been stored all the
         same. Raises Unavailable if nothing was attempted.
         """
-        heads = await self._heads.load({request.conversation_id for request in requests})
+        received_at: dict[ObjectId, float] = {}
+        for request in requests:
+            key = request.conversation_id
+            received_at[key] = max(request.received_at, received_at.get(key, 0.0))
+        heads = await self._heads.load(received_at)
         outcomes: dict[int, Outcome] = {}
         for index, request in enumerate(requests):
             head = heads.get(request.conversation_id)
@@ -138,7 +150,8 @@ class MessageAppend:
         if not stored:
             return
         try:
-            heads = await self._heads.load({each.message["conversation_id"] for each in stored})
+            stored_at = time.monotonic()
+            heads = await self._heads.load({each.message["conversation_id"]: stored_at for each in stored})
         except Unavailable:
             # The messages are stored, and the caller makes up for their events.
             return

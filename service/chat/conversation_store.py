@@ -1,5 +1,6 @@
 """The store of conversations: participants, read marks, and counters of messages."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +48,8 @@ class ConversationHead:
     """After which seq the participants see the messages; of those who see not all of them."""
     last_start: int = 0
     """The highest of `starts`: all participants see the messages after it."""
+    read_at: float = -math.inf
+    """When the read of `version` began, by the monotonic clock."""
 
     def hidden_from(self, seq: int) -> frozenset[str]:
         """Return the participants who do not see the message with this seq, because they joined later."""

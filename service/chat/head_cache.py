@@ -1,7 +1,8 @@
 """The heads of recently written conversations, kept in this process's memory."""
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 from bson import ObjectId
 
@@ -17,9 +18,10 @@ evicted."""
 class HeadCache:
     """Caches conversation heads for the append.
 
-    Participants are never taken from the cache alone: each load reads the conversation's version, and a cached head
-    counts only if it is of that version. So the list of a group of a thousand is read once, not with each message. The
-    numbers need no such check: they are hints, and the unique indexes reject a number that is taken.
+    A load says how recent the participants must be. If the cached head was read earlier, only the conversation's
+    version is read, and the cached head counts if it is of that version: so the list of a group of a thousand is read
+    once, not with each message. The numbers need no such check: they are hints, and the unique indexes reject a number
+    that is taken.
     """
 
     def __init__(
@@ -32,19 +34,28 @@ class HeadCache:
         self._heads: OrderedDict[ObjectId, ConversationHead] = OrderedDict()
         self._participant_count = 0
 
-    async def load(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, ConversationHead]:
-        """Return the heads of those conversations that exist. Raises Unavailable."""
-        cached = [key for key in conversation_ids if key in self._heads]
+    async def load(self, not_before: Mapping[ObjectId, float]) -> dict[ObjectId, ConversationHead]:
+        """Return the heads of those conversations that exist, by id.
+
+        `not_before`: for each conversation, the time by the monotonic clock from which its participants must be read.
+        Raises Unavailable.
+        """
+        read_at = time.monotonic()
+        cached = [key for key, moment in not_before.items() if key in self._heads and self._heads[key].read_at < moment]
         current = await self._conversations.head_versions(cached) if cached else {}
         for key in cached:
             if key not in current or current[key].version != self._heads[key].version:
                 self._evict(key)
-        missing = [key for key in conversation_ids if key not in self._heads]
+            else:
+                self._heads[key].read_at = read_at
+        missing = [key for key in not_before if key not in self._heads]
+        read_at = time.monotonic()
         for key, head in (await self._conversations.heads(missing) if missing else {}).items():
             self._evict(key)
             self._heads[key] = head
+            head.read_at = read_at
             self._participant_count += len(head.participants)
-        found = {key: self._heads[key] for key in conversation_ids if key in self._heads}
+        found = {key: self._heads[key] for key in not_before if key in self._heads}
         for key, head in found.items():
             self._heads.move_to_end(key)
             if key in current:

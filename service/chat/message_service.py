@@ -1,6 +1,7 @@
 """The use cases of messages: send, change, read. A message is persisted first, then published."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -109,7 +110,12 @@ class MessageService:
         Unavailable. The call itself may raise Unavailable.
         """
         request = AppendMessage(
-            ObjectId(conversation_id), ObjectId(user_id), content, nonce, ObjectId(reply_to) if reply_to else None
+            time.monotonic(),
+            ObjectId(conversation_id),
+            ObjectId(user_id),
+            content,
+            nonce,
+            ObjectId(reply_to) if reply_to else None,
         )
         return self._writes.submit(request)
 
@@ -173,7 +179,9 @@ class MessageService:
             kept = {emoji: users for emoji, users in kept.items() if users}
             return None if kept == document["reactions"] else {"reactions": kept}
 
-        await self._writes.submit(ChangeMessage(ObjectId(conversation_id), None, ObjectId(message_id), apply))
+        await self._writes.submit(
+            ChangeMessage(time.monotonic(), ObjectId(conversation_id), None, ObjectId(message_id), apply)
+        )
 
     # Reading.
 
@@ -302,7 +310,9 @@ class MessageService:
     async def _change(
         self, user_id: str, conversation_id: str, message_id: str, apply: Callable[[Document], Document | None]
     ) -> dict[str, Any]:
-        request = ChangeMessage(ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply)
+        request = ChangeMessage(
+            time.monotonic(), ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply
+        )
         return (await self._writes.submit(request)).as_seen_by(user_id)
 
     async def _write(self, requests: Sequence[AppendMessage | ChangeMessage]) -> Sequence[StoredMessage | Exception]:
