@@ -16,7 +16,7 @@ from service.chat.members import (
     History,
     Roles,
     history_of,
-    joined_at,
+    joining_times,
     owner_of,
     participants_after,
     read_marks_of,
@@ -186,12 +186,12 @@ class ConversationService:
         document = await self.get_document(conversation_id, user_id)
         members = participants_after(document, place, limit)
         profiles = await self._profiles.profiles(map(str, members)) if members else {}
-        roles = Roles(document)
+        roles, times = Roles(document), joining_times(document)
         items = [
             {
                 "user": profile_of(str(member), profiles).model_dump(),
                 "role": roles.of(member),
-                "joined_at": iso(joined_at(document, member)),
+                "joined_at": iso(times[member]),
                 "last_read_seq": read_of(document, member),
             }
             for member in members

@@ -70,7 +70,7 @@ class ConversationStore:
     deleted) are hints: they lag a moment behind the stored and published messages (see WriteBehind) and are never
     too high. They say where to start looking for the last number; CounterReader brings them up to date before they are
     shown. `reads` maps a user id to the seq that user has read up to. `participants` is in the order of joining.
-    `joined` has the times at which those joined who were added later, and `starts` the seq after which they see the
+    `joined` has the times at which users were added ({at, users}), and `starts` the seq after which they see the
     messages, unless they see all; `history` says which of the two is for those who join from now on. `owner_id` and
     `admins`: see GroupStore. `version` increases with each change of participants, roles, title or history.
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.

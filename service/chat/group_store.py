@@ -16,6 +16,8 @@ UNANNOUNCED = "unannounced"
 """The stored field that marks a conversation with a change that may not have been published: the time of the change."""
 UNANNOUNCED_REMOVALS = "unannounced_removals"
 """Stored with it: the users who were removed, if that may not have been published to them."""
+MAX_JOINED = 2000
+"""Entries of `joined`. A user who joins alone has an entry that ends with their membership."""
 MAX_ATTEMPTS = 10
 """Attempts of an owner to leave while others change the group."""
 
@@ -37,7 +39,7 @@ class GroupStore:
         return await self._update(conversation_id, _managed_by(user_id), {"$set": fields})
 
     async def add(self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]) -> Document | None:
-        """Add the users `new`, if `user_id` is the owner or an admin.
+        """Add the users `new`, none of whom is a participant, if `user_id` is the owner or an admin.
 
         The counters of `conversation` must have all messages that are stored: the new users see those stored later, and
         the earlier ones only if the group's history is open to them.
@@ -45,16 +47,13 @@ class GroupStore:
         Raises ValidationFailed if it would exceed MAX_PARTICIPANTS.
         """
         full = ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
-        max_before = MAX_PARTICIPANTS - len(new)
-        if max_before < 0:
+        if len(new) > MAX_PARTICIPANTS:
             raise full
         changed = await self._update(
             conversation["_id"],
-            # Evaluated by the database together with the update: others may add participants at the same time.
             _managed_by(user_id)
-            | {f"participants.{max_before}": {"$exists": False}}
-            # What the new participants see depends on it: see `_joining`.
-            | {"history": conversation.get("history")},
+            | {"participants": {"$all": [user_id], "$nin": list(new)}}
+            | _room_for(conversation, new),
             _joining(conversation, new),
         )
         if changed is None and len(conversation["participants"]) + len(new) > MAX_PARTICIPANTS:
@@ -122,23 +121,34 @@ def _managed_by(user_id: ObjectId) -> Document:
     return {"participants": user_id, "$or": [{"owner_id": user_id}, {"admins": user_id}]}
 
 
+def _room_for(conversation: Document, new: Collection[ObjectId]) -> Document:
+    """Groups that have room for the users `new`, and the `history` of `conversation`, on which depends what they see.
+
+    Evaluated by the database together with the update: others may change the group at the same time.
+    """
+    max_before = MAX_PARTICIPANTS - len(new)
+    return {f"participants.{max_before}": {"$exists": False}, "history": conversation.get("history")}
+
+
 def _joining(conversation: Document, new: Collection[ObjectId]) -> Document:
-    moment = now()
     last_seq = conversation["last"]["seq"]
-    fields: Document = {f"joined.{member}": moment for member in new}
-    if last_seq and history_of(conversation) != "all":
-        fields |= {f"starts.{member}": last_seq for member in new}
-    return {
-        "$addToSet": {"participants": {"$each": list(new)}},
-        # To new participants, earlier messages do not count as unread.
-        "$max": {f"reads.{member}": last_seq for member in new},
-        "$set": fields,
+    change: Document = {
+        # Not `$addToSet`: on the embedded server, adding a thousand takes seconds.
+        "$push": {
+            "participants": {"$each": list(new)},
+            "joined": {"$each": [{"at": now(), "users": list(new)}], "$slice": -MAX_JOINED},
+        },
     }
+    if last_seq:
+        # To new participants, earlier messages do not count as unread; what they do not see, they have read.
+        kind = "reads" if history_of(conversation) == "all" else "starts"
+        change["$max"] = {f"{kind}.{member}": last_seq for member in new}
+    return change
 
 
 def _leaving(member: ObjectId) -> Document:
     return {
-        "$pull": {"participants": member, "admins": member},
-        "$unset": {f"reads.{member}": 1, f"joined.{member}": 1, f"starts.{member}": 1},
+        "$pull": {"participants": member, "admins": member, "joined": {"users": [member]}},
+        "$unset": {f"reads.{member}": 1, f"starts.{member}": 1},
         "$addToSet": {UNANNOUNCED_REMOVALS: member},
     }

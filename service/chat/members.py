@@ -51,10 +51,14 @@ def role_of(conversation: Document, user_id: ObjectId) -> Role:
     return Roles(conversation).of(user_id)
 
 
-def joined_at(conversation: Document, user_id: ObjectId) -> datetime:
-    """Return when a participant joined. Of those who joined in an earlier version, the conversation's age is known."""
-    moment: datetime = conversation.get("joined", {}).get(str(user_id), conversation["created_at"])
-    return moment
+def joining_times(conversation: Document) -> dict[ObjectId, datetime]:
+    """Return when each participant joined: at the creation if no other time is known, as in earlier versions."""
+    times: dict[ObjectId, datetime] = {}
+    times.update(dict.fromkeys(conversation["participants"], conversation["created_at"]))
+    for entry in conversation.get("joined", ()):
+        # Later entries are of those who have left and joined again.
+        times.update(dict.fromkeys(entry["users"], entry["at"]))
+    return times
 
 
 def history_of(conversation: Document) -> History:

@@ -160,7 +160,7 @@ async def test_role_ends_with_the_membership(process: ChatProcess) -> None:
     document = await process.conversation_store.find(ObjectId(group))
     assert document
     assert ObjectId(ERIN) not in document["admins"]
-    assert document["joined"] == {}
+    assert document["joined"] == []
 
 
 async def test_groups_of_earlier_versions_have_an_owner(process: ChatProcess, mongo: Mongo) -> None:
