@@ -64,7 +64,7 @@ class Services:
 
         self.timers = TimerWheel()
         self.registry = Registry(self.timers)
-        self.bus = RedisBus(self.redis, tag)
+        self.bus = RedisBus(settings.redis_url, tag)
         self.dispatcher = Dispatcher(self.bus, self.registry)
 
         ttl = settings.access_token_ttl

@@ -1,13 +1,11 @@
 """`python -m service announce`: sends an announcement from the operator to every connected user."""
 
-from redis.asyncio import Redis
-
 from config.settings import Settings
 from service.chat.events import announcement
 from service.common.text import has_visible
 from service.datastores.data_directory import DataDirectory
 from service.datastores.failure_reason import failure_reason
-from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect
+from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
@@ -32,11 +30,7 @@ async def announce(settings: Settings, text: str) -> int:
         raise CannotAnnounce(f"DATA_DIR: no Loa is running in {settings.data_dir}, and REDIS_URL is not set")
     variable = "REDIS_URL" if settings.redis_url else "DATA_DIR"
     try:
-        redis = connect(url, settings.redis_tag)
-        try:
-            listeners = await _send(redis, settings.redis_tag, text)
-        finally:
-            await redis.aclose()
+        listeners = await _send(url, settings.redis_tag, text)
     except (*REDIS_ERRORS, InvalidRedisURL) as error:
         raise CannotAnnounce(f"{variable}: Redis cannot be used: {failure_reason(error, url)}") from error
     if not listeners:
@@ -44,17 +38,17 @@ async def announce(settings: Settings, text: str) -> int:
     return listeners
 
 
-async def _send(redis: "Redis", tag: str, text: str) -> int:
+async def _send(url: str, tag: str, text: str) -> int:
     """Publish the announcement if a worker listens. Returns the number of those. Raises one of REDIS_ERRORS."""
-    bus = RedisBus(redis, tag)
-    listeners = await bus.subscriber_count()
-    if listeners:
-        try:
-            # A task that still runs would keep the command from ending.
+    bus = RedisBus(url, tag)
+    try:
+        listeners = await bus.subscriber_count()
+        if listeners:
             await bus.start()
             Dispatcher(bus, Registry(TimerWheel())).publish(announcement(text), None)
-        finally:
-            await bus.close()
-        if bus.outbox_size:
-            raise CannotAnnounce("Redis does not accept the announcement; the log says why")
+    finally:
+        # A connection that is still open would keep the command from ending.
+        await bus.close()
+    if bus.outbox_size:
+        raise CannotAnnounce("Redis does not accept the announcement; the log says why")
     return listeners

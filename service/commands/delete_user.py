@@ -75,7 +75,7 @@ async def delete_user(settings: Settings, username: str) -> Deleted:
         raise CannotDelete(f"MONGODB_URI: the database cannot be used: {failure_reason(error, uri)}") from error
     except InvalidRedisURL as error:
         raise CannotDelete(f"REDIS_URL: Redis cannot be used: {error}") from error
-    bus = RedisBus(redis, tag)
+    bus = RedisBus(url, tag)
     try:
         # Without Redis, the connections of others would not be notified of the deletions.
         await ping(redis, tag)

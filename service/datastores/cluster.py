@@ -56,7 +56,7 @@ class Nodes:
         owner: Address | None = None
         found: dict[Address, None] = {}
         for first, last, *nodes in ranges:
-            addresses = [_address(source, node) for node in nodes]
+            addresses = [address_of(source, node) for node in nodes]
             found |= dict.fromkeys(addresses)
             if first <= self._slot <= last:
                 owner = addresses[0]
@@ -127,7 +127,8 @@ class TLSNodeConnection(NodeConnection, SSLConnection):
     """The same over TLS."""
 
 
-def _address(source: Address, node: list[Any]) -> Address:
+def address_of(source: Address, node: list[Any]) -> Address:
+    """Return the address of `node`, an item of the reply of the node at `source` to CLUSTER SLOTS."""
     host, port = node[0], node[1]
     # A node that does not know its own host name is reachable where the reply came from.
     return Address(host.decode() if host and host != b"?" else source.host, port)

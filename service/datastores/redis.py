@@ -1,4 +1,4 @@
-"""Connections to Redis; the only module that creates them."""
+"""Clients of Redis for commands, and what a REDIS_URL says. The bus uses a link of its own: see redis_link.py."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from config.settings import redis_nodes
 from service.datastores.cluster import Address, NodeConnection, Nodes, TLSNodeConnection
+from service.datastores.redis_endpoint import RedisEndpoint
 from service.datastores.redis_tracing import TracedRedis
 
 REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
@@ -62,6 +63,37 @@ def pool_options(url: str, tag: str) -> dict[str, Any]:
     `rediss://` verifies the server's certificate and host name, unless the URL says `?ssl_cert_reqs=none`: Heroku's
     Redis presents a self-signed certificate, and its manual asks for this. Raises InvalidRedisURL.
     """
+    options, addresses = _parse(url)
+    if not addresses:
+        return options
+    tls = options.get("connection_class") is SSLConnection
+    return {
+        **options,
+        "connection_class": TLSNodeConnection if tls else NodeConnection,
+        "nodes": Nodes(addresses, tag),
+    }
+
+
+def endpoint(url: str) -> RedisEndpoint:
+    """Return how to reach and enter the servers of `url`, which may have the forms of `pool_options`. Raises
+    InvalidRedisURL."""
+    options, addresses = _parse(url)
+    tls = None
+    if options.get("connection_class") is SSLConnection:
+        # The client makes the context, so that each `ssl_` option means the same here and there.
+        tls = SSLConnection(**{name: value for name, value in options.items() if name.startswith("ssl_")}).ssl_context
+    return RedisEndpoint(
+        tuple(addresses),
+        options.get("path"),
+        tls.get() if tls else None,
+        options.get("username"),
+        options.get("password"),
+        int(options.get("db") or 0),
+    )
+
+
+def _parse(url: str) -> tuple[dict[str, Any], list[Address]]:
+    """Return the options of `url`, and the addresses of its nodes; none for a Unix socket. Raises InvalidRedisURL."""
     try:
         nodes: list[dict[str, Any]] = [dict(parse_url(node)) for node in redis_nodes(url)]
     except ValueError as error:
@@ -72,14 +104,8 @@ def pool_options(url: str, tag: str) -> dict[str, Any]:
     options = nodes[0] | {"decode_responses": False}
     _check_options(options)
     if options.get("connection_class") is UnixDomainSocketConnection:
-        return options
-    tls = options.get("connection_class") is SSLConnection
-    addresses = [Address(node.get("host", DEFAULT_HOST), node.get("port", DEFAULT_PORT)) for node in nodes]
-    return {
-        **options,
-        "connection_class": TLSNodeConnection if tls else NodeConnection,
-        "nodes": Nodes(addresses, tag),
-    }
+        return options, []
+    return options, [Address(node.get("host", DEFAULT_HOST), node.get("port", DEFAULT_PORT)) for node in nodes]
 
 
 def _check_options(options: dict[str, Any]) -> None:

@@ -16,15 +16,16 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
 
 from service.common.encoding import dumps, loads
-from service.common.tasks import cancel_and_wait, run_forever
-from service.datastores.redis import TAG, database_number, is_cluster
+from service.common.tasks import count_failure
+from service.datastores.redis import TAG, endpoint
+from service.datastores.redis_link import RedisLink
 from service.realtime.bus import Handler, Handlers
 
 log = structlog.get_logger()
@@ -42,11 +43,9 @@ MAX_BATCH_BYTES = 256 * 1024
 HEARTBEAT_INTERVAL = 2.0
 """Seconds between two publications of a process, empty if need be, so that it receives at least its own messages."""
 SUBSCRIPTION_TIMEOUT = 6.0
-"""Seconds without any message, including the process's own, after which it renews its subscription: TCP does not report
-a cut cable. After as many without one of its own, the process is not ready."""
-RECONNECT_INTERVAL = 1.0
-"""Seconds between two attempts to reach an unavailable Redis, at most: users wait for events of other processes, and an
-attempt costs next to nothing."""
+"""Seconds without any message, including the process's own, after which it renews its subscription: the server that it
+leads to may no longer be the one that messages are published on. After as many without one of its own, the process is
+not ready."""
 STARTUP_WAIT = 2.0
 """Seconds that `start` waits for its first heartbeat to return, and `close` for the outbox. Redis may be
 unavailable."""
@@ -56,38 +55,39 @@ GAP = "bus.gap"
 
 
 class RedisBus:
-    """See `Bus`. `publish` enqueues; one task sends everything in the outbox in as few PUBLISH commands as possible.
+    """See `Bus`. `publish` enqueues; what is in the outbox is sent in as few publications as possible, one at a time.
 
     Format of a publication: a line with the id of the process and the time of its clock; then, for each message, a line
     with the JSON array `[kind, length of the body in bytes, head]`, and the body.
     """
 
-    def __init__(self, redis: "Redis", tag: str = TAG) -> None:
-        """`tag`: as in `connect`."""
+    def __init__(self, url: str, tag: str = TAG) -> None:
+        """`url`: see `pool_options`. `tag`: the prefix of the channel. Raises InvalidRedisURL."""
         self.process_id = uuid.uuid4().hex
         self._own_prefix = self.process_id.encode() + b" "
         self.lag = 0.0
         """Seconds that this process's last publication took through Redis and back."""
-        self._redis = redis
-        self._pubsub_channel = channel_name(tag, database_number(redis))
-        self._sharded: bool | None = None
-        """Whether the server is a cluster; None: not known yet."""
+        servers = endpoint(url)
+        self._channel = channel_name(tag, servers.database).encode()
+        self._link = RedisLink(servers, self)
         self._handlers = Handlers()
         self._gap_callbacks: list[Callable[[], None]] = []
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
         self._overflowed = False
+        self._in_flight = False
+        """Whether a publication has not been answered yet."""
+        self._flushing = False
         self._heartbeat_due = False
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._last_received = -math.inf
         self._last_round_trip = -math.inf
-        """When this process last received a publication of its own, by the monotonic clock."""
-        self._wake = asyncio.Event()
-        self._subscribed = asyncio.Event()
+        """When this process last received a publication, and one of its own, by the monotonic clock."""
         self._round_trip = asyncio.Event()
         self._outbox_empty = asyncio.Event()
         self._outbox_empty.set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
         self._connected = False
-        self._was_connected = False
 
     @property
     def connected(self) -> bool:
@@ -115,29 +115,25 @@ class RedisBus:
 
     async def start(self) -> None:
         """Start to send and receive. An unavailable Redis is tried again until it answers."""
-        self._tasks = [
-            asyncio.create_task(run_forever(self._listen, "bus_listen", RECONNECT_INTERVAL)),
-            asyncio.create_task(run_forever(self._send, "bus_send", RECONNECT_INTERVAL)),
-            asyncio.create_task(run_forever(self._heartbeat, "bus_heartbeat")),
-        ]
+        self._started = True
+        self._link.follow([self._channel])
+        self._schedule_flush()
         # Usually the first connections then find a connected bus.
         await _wait(self._round_trip, STARTUP_WAIT)
 
     async def close(self) -> None:
-        await _wait(self._outbox_empty, STARTUP_WAIT)
-        for task in self._tasks:
-            await cancel_and_wait(task)
+        if self._started:
+            await _wait(self._outbox_empty, STARTUP_WAIT)
+        self._started = False
+        if self._heartbeat:
+            self._heartbeat.cancel()
+        await self._link.close()
 
     async def subscriber_count(self) -> int:
         """Return the number of subscribed processes. Raises one of REDIS_ERRORS."""
-        count = self._redis.pubsub_shardnumsub if await self._is_sharded() else self._redis.pubsub_numsub
-        ((_, subscribers),) = await count(self._pubsub_channel)
+        command = "SHARDNUMSUB" if await self._link.is_cluster() else "NUMSUB"
+        _, subscribers = await self._link.request(self._channel, "PUBSUB", command, self._channel)
         return int(subscribers)
-
-    async def _is_sharded(self) -> bool:
-        if self._sharded is None:
-            self._sharded = await is_cluster(self._redis)
-        return self._sharded
 
     # Sending.
 
@@ -150,25 +146,46 @@ class RedisBus:
             self._outbox_bytes -= len(self._outbox.popleft())
             self._overflowed = True
         self._outbox_empty.clear()
-        self._wake.set()
+        self._schedule_flush()
 
-    async def _send(self) -> None:
-        await self._wake.wait()
+    def _schedule_flush(self) -> None:
+        """Send at the end of this iteration of the event loop, together with what else is published in it."""
+        if self._started and not self._flushing and not self._in_flight:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._in_flight or not self._started:
+            return
         if self._overflowed:
             self._overflowed = False
             self._enqueue(GAP, {}, b"")
-        while self._outbox or self._heartbeat_due:
+        if not self._outbox and not self._heartbeat_due:
+            self._outbox_empty.set()
+            return
+        batch = self._next_batch()
+        prefix = self._own_prefix + f"{time.monotonic()}\n".encode()
+        published = self._link.publish(self._channel, b"".join([prefix, *batch]))
+        if published is not None:
             self._heartbeat_due = False
-            batch = self._next_batch()
-            publish = self._redis.spublish if await self._is_sharded() else self._redis.publish
-            prefix = self._own_prefix + f"{time.monotonic()}\n".encode()
-            await publish(self._pubsub_channel, b"".join([prefix, *batch]))
-            # Only now: a batch whose PUBLISH failed is sent again, possibly twice; sequence numbers make that harmless.
-            for message in batch:
-                if self._outbox and self._outbox[0] is message:
-                    self._outbox_bytes -= len(self._outbox.popleft())
-        self._wake.clear()
-        self._outbox_empty.set()
+            self._in_flight = True
+            published.add_done_callback(partial(self._on_published, batch))
+
+    def _on_published(self, batch: list[bytes], published: "asyncio.Future[Any]") -> None:
+        self._in_flight = False
+        if published.cancelled():
+            return
+        if error := published.exception():
+            # The batch is sent again, possibly twice; sequence numbers make that harmless.
+            count_failure("bus_send")
+            log.warning("bus_send_failed", error=str(error).partition(" ")[0])
+            self._link.recover(self._channel, error)
+            return
+        for message in batch:
+            if self._outbox and self._outbox[0] is message:
+                self._outbox_bytes -= len(self._outbox.popleft())
+        self._flush()
 
     def _next_batch(self) -> list[bytes]:
         batch: list[bytes] = []
@@ -180,67 +197,51 @@ class RedisBus:
             batch.append(message)
         return batch
 
-    async def _heartbeat(self) -> None:
-        # This process would not receive a heartbeat sent before it subscribed, and would not know the lag until the
-        # next one.
-        await self._subscribed.wait()
+    def _beat(self) -> None:
+        """Send a heartbeat, and renew a subscription on which nothing arrives."""
+        self._heartbeat = asyncio.get_running_loop().call_later(HEARTBEAT_INTERVAL, self._beat)
         self._heartbeat_due = True
-        self._wake.set()
-        await asyncio.sleep(HEARTBEAT_INTERVAL)
+        self._schedule_flush()
+        if self._connected and time.monotonic() - self._last_received >= SUBSCRIPTION_TIMEOUT:
+            log.warning("bus_subscription_timeout", seconds=SUBSCRIPTION_TIMEOUT)
+            self._link.renew(self._channel)
 
-    # Receiving.
+    # Receiving: called by the link.
 
-    async def _listen(self) -> None:
-        pubsub = self._redis.pubsub(push_handler_func=_return_push_message)
-        try:
-            # After a reconnect the server may be another one, of the other kind.
-            self._sharded = None
-            await (pubsub.ssubscribe if await self._is_sharded() else pubsub.subscribe)(self._pubsub_channel)
-            last_received = time.monotonic()
-            while True:
-                message = await pubsub.get_message(timeout=SUBSCRIPTION_TIMEOUT)
-                if message is None:
-                    if time.monotonic() - last_received >= SUBSCRIPTION_TIMEOUT:
-                        log.warning("bus_subscription_timeout", seconds=SUBSCRIPTION_TIMEOUT)
-                        return
-                    continue
-                last_received = time.monotonic()
-                if message["type"] in ("message", "smessage"):
-                    self._on_message(message["data"])
-                elif message["type"] in ("subscribe", "ssubscribe"):
-                    self._on_subscribed()
-                elif message["type"] == "sunsubscribe":
-                    # The slot has moved: subscribe again, on its new node.
-                    return
-        finally:
-            # redis-py would return the connection, which still receives messages, to the pool that commands use.
-            self._connected = False
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+    def on_ready(self) -> None:
+        self._schedule_flush()
 
-    def _on_subscribed(self) -> None:
+    def on_followed(self, channel: bytes, again: bool) -> None:
         self._connected = True
-        self._subscribed.set()
-        if self._was_connected:
+        self._last_received = time.monotonic()
+        if self._heartbeat:
+            self._heartbeat.cancel()
+        # Not earlier: this process would not receive it, and would not know the lag until the next one.
+        self._beat()
+        if again:
             log.info("bus_resubscribed")
             self._notify_gap()
-        self._was_connected = True
 
-    def _on_message(self, data: bytes) -> None:
-        start = data.index(b"\n") + 1
-        if data.startswith(self._own_prefix):
+    def on_unfollowed(self, channel: bytes) -> None:
+        self._connected = False
+
+    def on_message(self, channel: bytes, payload: bytes) -> None:
+        self._last_received = time.monotonic()
+        start = payload.index(b"\n") + 1
+        if payload.startswith(self._own_prefix):
             # `publish` has handled these messages already. Not decoded again: a single process has no others.
-            self._last_round_trip = time.monotonic()
-            self.lag = self._last_round_trip - float(data[len(self._own_prefix) : start])
+            self._last_round_trip = self._last_received
+            self.lag = self._last_round_trip - float(payload[len(self._own_prefix) : start])
             self._round_trip.set()
             return
-        while start < len(data):
-            end = data.index(b"\n", start)
-            kind, size, head = loads(data[start:end])
+        while start < len(payload):
+            end = payload.index(b"\n", start)
+            kind, size, head = loads(payload[start:end])
             start = end + 1 + size
             if kind == GAP:
                 self._notify_gap()
             else:
-                self._handlers.call(kind, head, data[end + 1 : start])
+                self._handlers.call(kind, head, payload[end + 1 : start])
 
     def _notify_gap(self) -> None:
         for callback in self._gap_callbacks:
@@ -251,11 +252,6 @@ def channel_name(tag: str, database: int) -> str:
     """Return the pub/sub channel of a deployment. Redis shares channels between the numbered databases of a server, so
     the number is a part of the name; 0 is left out, as in a cluster, which has no other."""
     return f"{tag}:bus:{FORMAT_VERSION}" + (f":db{database}" if database else "")
-
-
-async def _return_push_message(message: Any) -> Any:
-    """Replace redis-py's own handler, which formats every message for a log that is switched off."""
-    return message
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

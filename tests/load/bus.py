@@ -70,7 +70,7 @@ class Process:
 
     def __init__(self, redis_url: str, channel: str) -> None:
         self.redis = connect(redis_url)
-        self.bus = RedisBus(self.redis, f"{{{channel}}}")
+        self.bus = RedisBus(redis_url, f"{{{channel}}}")
         self.registry = Registry(TimerWheel())
         self.dispatcher = Dispatcher(self.bus, self.registry)
         self.members = [f"{number:024x}" for number in range(MEMBERS)]

@@ -30,8 +30,9 @@ from tests.realtime.wire import identity, queued
 class Process:
     """One process: a bus, a registry, and the changes that it is notified of."""
 
-    def __init__(self, redis: Redis, mongo: Mongo, clock: Callable[[], float] = time.monotonic) -> None:
-        self.bus = RedisBus(redis)
+    def __init__(self, url: str, redis: Redis, mongo: Mongo, clock: Callable[[], float] = time.monotonic) -> None:
+        """`redis`: a client for `url`."""
+        self.bus = RedisBus(url)
         self.registry = Registry(TimerWheel())
         last_seen = LastSeenStore(mongo.database)
         self.store = PresenceStore(self.registry, self.bus, redis, last_seen, clock)
@@ -76,11 +77,11 @@ ADA, BOB = "aaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb"
 
 
 @pytest.fixture
-async def processes(redis: Redis, mongo: Mongo) -> AsyncIterator[Callable[[], Any]]:
+async def processes(datastores: Datastores, redis: Redis, mongo: Mongo) -> AsyncIterator[Callable[[], Any]]:
     async with AsyncExitStack() as stack:
 
         async def start() -> Process:
-            process = Process(redis, mongo)
+            process = Process(datastores.redis_url, redis, mongo)
             await process.start()
             stack.push_async_callback(process.close)
             return process
@@ -196,7 +197,7 @@ async def test_a_change_is_published_even_if_the_reply_of_redis_is_lost(
     other = await processes()
     async with Proxy(datastores.redis_url) as proxy:
         far = connect(proxy.url)
-        process = Process(far, mongo)
+        process = Process(proxy.url, far, mongo)
         await process.start()
         for step in ("joins", "leaves", "joins again", "leaves again"):
             lost, proxy.drop_reply_to = proxy.dropped_replies, b"EXEC"
@@ -225,7 +226,7 @@ async def test_reaping_is_repeated_if_the_reply_of_redis_is_lost(
     await dead.kill()
     async with Proxy(datastores.redis_url) as proxy:
         far = connect(proxy.url)
-        process = Process(far, mongo)
+        process = Process(proxy.url, far, mongo)
         await process.bus.start()
         proxy.drop_reply_to = b"SREM"
         with pytest.raises(REDIS_ERRORS):
@@ -252,7 +253,7 @@ async def test_a_process_that_could_not_send_heartbeats_is_not_reaped(
     late = await processes()
     async with Proxy(datastores.redis_url) as proxy:
         far = connect(proxy.url)
-        first = Process(far, mongo, lambda: seconds)
+        first = Process(proxy.url, far, mongo, lambda: seconds)
         await first.start()
         late.connect(ADA)
         await first.expect_change(ADA, True)
@@ -356,7 +357,7 @@ async def test_after_a_gap_of_the_bus_subscribers_get_the_current_states(process
 async def test_without_redis_a_process_knows_its_own_users(mongo: Mongo) -> None:
     """An unavailable Redis is no error for the client."""
     unavailable = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
-    process = Process(unavailable, mongo)
+    process = Process("redis://127.0.0.1:1", unavailable, mongo)
     process.connect(ADA)
     assert await are_online(process, ADA, BOB) == [True, False]
     await unavailable.aclose()

@@ -1,0 +1,362 @@
+"""The link: publishes to and follows channels of Redis, on a single server or across the primaries of a cluster."""
+
+import asyncio
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from enum import Enum
+from functools import partial
+from itertools import islice
+from typing import Any, Protocol
+
+import structlog
+from redis.exceptions import ConnectionError, RedisError, ResponseError
+
+from service.common.tasks import cancel_and_wait, count_failure
+from service.datastores.redis_endpoint import RedisEndpoint
+from service.datastores.resp_connection import RespConnection
+from service.datastores.slot_map import Owner, SlotMap
+
+log = structlog.get_logger()
+
+RETRY_INTERVAL = 1.0
+"""Seconds between two attempts to reach a server, at most: users wait for the events of other processes, and an attempt
+costs next to nothing."""
+MIN_READ_INTERVAL = 0.1
+"""Seconds between two readings of the slot map, at least: servers disagree about a slot for moments."""
+MAX_CHANNELS = 1000
+"""Channels in one command that follows them."""
+LINK_ERRORS = (RedisError, OSError)
+"""What a connection raises; TimeoutError is an OSError."""
+
+
+class Role(Enum):
+    """Each server in use has one connection of each role: what is published never waits behind what is received."""
+
+    PUBLISH = "publish"
+    FOLLOW = "follow"
+
+
+class Listener(Protocol):
+    """What a link reports. All methods are called synchronously and must not block."""
+
+    def on_message(self, channel: bytes, payload: bytes) -> None:
+        """A message was published to a channel that is followed."""
+        ...
+
+    def on_followed(self, channel: bytes, again: bool) -> None:
+        """From now on the messages of `channel` arrive. `again`: they did before, and some may have been missed."""
+        ...
+
+    def on_unfollowed(self, channel: bytes) -> None:
+        """Messages of `channel`, although it is to be followed, do not arrive at present."""
+        ...
+
+    def on_ready(self) -> None:
+        """Some channels can be published to that could not before."""
+        ...
+
+
+class Followed:
+    """A channel to follow. `connection`: the one that was asked for it; `confirmed`: messages arrive there."""
+
+    __slots__ = ("confirmed", "connection", "was_confirmed")
+
+    def __init__(self) -> None:
+        self.connection: RespConnection | None = None
+        self.confirmed = False
+        self.was_confirmed = False
+
+
+class RedisLink:
+    """Connections to those servers of a deployment's Redis that serve the channels in use.
+
+    A channel belongs to the server of its slot; in a cluster its messages are sharded ones (SPUBLISH, SSUBSCRIBE). One
+    reconciler compares, at most once in an iteration of the event loop, the channels to follow with those that servers
+    have been asked for, and asks for the rest: one command for each slot. Whatever ends a subscription only removes it
+    from what has been asked: a lost connection, a moved slot (a MOVED error, an unasked `sunsubscribe`, another slot
+    map), a refused command. The slot map is read again after each of these, and every RETRY_INTERVAL for as long as
+    something is missing.
+
+    Guarantee: a channel whose messages may have been missed is reported by `on_followed(again=True)`. Pub/sub needs no
+    ASK: the importing server only serves the channels once the slot is its own.
+    """
+
+    def __init__(self, endpoint: RedisEndpoint, listener: Listener) -> None:
+        self._endpoint = endpoint
+        self._listener = listener
+        self._slots = SlotMap(endpoint.seeds)
+        self._followed: dict[bytes, Followed] = {}
+        self._missing: set[bytes] = set()
+        """Channels to follow that no server has been asked for."""
+        self._connections: dict[tuple[Owner, Role], RespConnection] = {}
+        self._opening: dict[tuple[Owner, Role], asyncio.Task[RespConnection]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        """Reads the slot map."""
+        self._read_at = -math.inf
+        """When the slot map was read, by the clock of the event loop."""
+        self._reconciling = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def follow(self, channels: Iterable[bytes]) -> None:
+        """Follow these channels until `unfollow`; `on_followed` reports each."""
+        for channel in channels:
+            if channel not in self._followed:
+                self._followed[channel] = Followed()
+                self._missing.add(channel)
+        self._schedule_reconcile()
+
+    def unfollow(self, channels: Iterable[bytes]) -> None:
+        """Stop to follow these channels."""
+        asked: defaultdict[tuple[RespConnection, int], list[bytes]] = defaultdict(list)
+        for channel in channels:
+            self._missing.discard(channel)
+            followed = self._followed.pop(channel, None)
+            if followed and followed.connection:
+                asked[followed.connection, self._group_of(channel)].append(channel)
+        for (connection, _), group in asked.items():
+            self._send(connection, self._command("UNSUBSCRIBE"), group)
+
+    def publish(self, channel: bytes, payload: bytes) -> "asyncio.Future[Any] | None":
+        """Publish to a channel. Returns None if it cannot be done yet: `on_ready` tells when. The message has been
+        accepted once the future ends without an error; `recover` has to be told of an error."""
+        connection = self._connection_for(channel, Role.PUBLISH)
+        if connection is None:
+            return None
+        return connection.send(self._command("PUBLISH"), channel, payload)
+
+    async def request(self, channel: bytes, *command: str | bytes) -> Any:
+        """Send a command to the server of `channel` and return the reply. Raises one of LINK_ERRORS."""
+        if not self._slots.has_owner(channel):
+            await self._read_slots()
+        if not self._slots.has_owner(channel):
+            raise ConnectionError("No node serves the slot.")
+        return await (await self._open(self._slots.owner(channel), Role.PUBLISH)).send(*command)
+
+    async def is_cluster(self) -> bool:
+        """Return whether the server is a cluster node. Raises one of LINK_ERRORS."""
+        if not self._slots.known:
+            await self._read_slots()
+        return self._slots.is_cluster
+
+    def recover(self, channel: bytes, error: BaseException) -> None:
+        """Note that a command for `channel` has failed; what it needs is looked for, and `on_ready` called."""
+        if not isinstance(error, ResponseError):
+            # The connection is lost: see _on_lost.
+            return
+        if str(error).startswith("MOVED"):
+            self._read_slots_soon()
+            return
+        if self._slots.has_owner(channel):
+            # For example CLUSTERDOWN: it is cut off from the others, which may know more.
+            self._slots.mark_failed(self._slots.owner(channel))
+        self._retry_later()
+
+    def renew(self, channel: bytes) -> None:
+        """Replace the connection that follows `channel`: nothing arrives on it, although it is open."""
+        followed = self._followed.get(channel)
+        if followed and followed.connection:
+            followed.connection.lose(ConnectionError("No message has arrived for too long."))
+
+    async def close(self) -> None:
+        """Close all connections; commands without a reply fail."""
+        self._closed = True
+        if self._retry:
+            self._retry.cancel()
+        for task in [*self._opening.values(), self._reading]:
+            await cancel_and_wait(task)
+        for connection in list(self._connections.values()):
+            connection.lose(ConnectionError("The link is closed."))
+
+    # Following.
+
+    def _schedule_reconcile(self) -> None:
+        if not self._reconciling and not self._closed:
+            self._reconciling = True
+            asyncio.get_running_loop().call_soon(self._reconcile)
+
+    def _reconcile(self) -> None:
+        self._reconciling = False
+        asked: defaultdict[tuple[RespConnection, int], list[bytes]] = defaultdict(list)
+        for channel in self._missing:
+            if connection := self._connection_for(channel, Role.FOLLOW):
+                asked[connection, self._group_of(channel)].append(channel)
+        for (connection, _), channels in asked.items():
+            self._missing.difference_update(channels)
+            for channel in channels:
+                self._followed[channel].connection = connection
+            self._send(connection, self._command("SUBSCRIBE"), channels)
+
+    def _send(self, connection: RespConnection, command: str, channels: list[bytes]) -> None:
+        rest = iter(channels)
+        while group := list(islice(rest, MAX_CHANNELS)):
+            asked = connection.send(command, *group, channels=group)
+            asked.add_done_callback(partial(self._on_asked, connection, group))
+
+    def _on_asked(self, connection: RespConnection, channels: list[bytes], future: "asyncio.Future[Any]") -> None:
+        if future.cancelled() or (error := future.exception()) is None or connection.lost:
+            # What a lost connection followed is the business of _on_lost.
+            return
+        log.warning("redis_follow_failed", error=str(error).partition(" ")[0])
+        self._forget(channels, connection)
+        self.recover(channels[0], error)
+
+    def _on_push(self, connection: RespConnection, push: list[Any]) -> None:
+        kind = push[0]
+        if kind in (b"smessage", b"message"):
+            if push[1] in self._followed:
+                self._listener.on_message(push[1], push[2])
+        elif kind in (b"ssubscribe", b"subscribe"):
+            followed = self._followed.get(push[1])
+            if followed and followed.connection is connection and not followed.confirmed:
+                again = followed.was_confirmed
+                followed.confirmed = followed.was_confirmed = True
+                self._listener.on_followed(push[1], again)
+        elif kind in (b"sunsubscribe", b"unsubscribe"):
+            followed = self._followed.get(push[1])
+            if followed and followed.connection is connection and followed.confirmed:
+                # Not asked for: the slot has moved to another server.
+                self._forget([push[1]], connection)
+                self._read_slots_soon()
+
+    def _forget(self, channels: Iterable[bytes], connection: RespConnection) -> None:
+        """Note that these channels are no longer followed on `connection`."""
+        for channel in channels:
+            followed = self._followed.get(channel)
+            if followed and followed.connection is connection:
+                followed.connection = None
+                self._missing.add(channel)
+                if followed.confirmed:
+                    followed.confirmed = False
+                    self._listener.on_unfollowed(channel)
+
+    def _group_of(self, channel: bytes) -> int:
+        """Return which channels may be in one command with this one: in a cluster, those of its slot."""
+        return self._slots.slot_of(channel) if self._slots.is_cluster else 0
+
+    def _command(self, name: str) -> str:
+        return f"S{name}" if self._slots.is_cluster else name
+
+    # Connections.
+
+    def _connection_for(self, channel: bytes, role: Role) -> RespConnection | None:
+        """Return the connection to the server of `channel`. If there is none, return None and look for one."""
+        if not self._slots.has_owner(channel):
+            self._retry_later() if self._slots.known else self._read_slots_soon()
+            return None
+        owner = self._slots.owner(channel)
+        connection = self._connections.get((owner, role))
+        if connection is None and self._retry is None and not self._closed and (owner, role) not in self._opening:
+            self._opening_task(owner, role).add_done_callback(self._report_failure)
+        return connection
+
+    async def _open(self, owner: Owner, role: Role) -> RespConnection:
+        if connection := self._connections.get((owner, role)):
+            return connection
+        return await asyncio.shield(self._opening_task(owner, role))
+
+    def _opening_task(self, owner: Owner, role: Role) -> "asyncio.Task[RespConnection]":
+        key = owner, role
+        if (task := self._opening.get(key)) is None:
+            opening = RespConnection.open(self._endpoint, owner, self._on_push, self._on_lost)
+            task = self._opening[key] = asyncio.create_task(opening)
+            task.add_done_callback(partial(self._on_opened, key))
+        return task
+
+    def _on_opened(self, key: tuple[Owner, Role], task: "asyncio.Task[RespConnection]") -> None:
+        del self._opening[key]
+        if task.cancelled():
+            return
+        if task.exception():
+            self._slots.mark_failed(key[0])
+            if self._followed:
+                self._retry_later()
+        elif self._closed or task.result().lost:
+            task.result().lose(ConnectionError("The link is closed."))
+        else:
+            self._connections[key] = task.result()
+            self._schedule_reconcile()
+            self._listener.on_ready()
+
+    def _report_failure(self, task: "asyncio.Task[Any]") -> None:
+        """Report the failure of a task that nobody awaits, and try again later."""
+        if not task.cancelled() and (error := task.exception()):
+            count_failure("redis_link")
+            log.warning("redis_link_failed", error=type(error).__name__)
+            self._retry_later()
+
+    def _on_lost(self, connection: RespConnection) -> None:
+        for key in [key for key, each in self._connections.items() if each is connection]:
+            del self._connections[key]
+        self._forget([name for name, each in self._followed.items() if each.connection is connection], connection)
+        if not self._closed:
+            self._slots.mark_failed(connection.address)
+            self._read_slots_soon()
+
+    def _retry_later(self) -> None:
+        if self._retry is None and not self._closed:
+            delay = random.uniform(RETRY_INTERVAL / 2, RETRY_INTERVAL)  # noqa: S311
+            self._retry = asyncio.get_running_loop().call_later(delay, self._retry_now)
+
+    def _retry_now(self) -> None:
+        self._retry = None
+        self._read_slots_soon()
+
+    # The slot map.
+
+    def _read_slots_soon(self) -> None:
+        """Read the slot map, and then follow and publish what could not be before."""
+        if self._reading is None and self._retry is None and not self._closed:
+            if asyncio.get_running_loop().time() - self._read_at < MIN_READ_INTERVAL:
+                self._retry_later()
+                return
+            self._reading = asyncio.create_task(self._read_slots())
+            self._reading.add_done_callback(self._on_slots_read)
+
+    def _on_slots_read(self, task: "asyncio.Task[None]") -> None:
+        self._reading = None
+        self._read_at = asyncio.get_running_loop().time()
+        if task.cancelled() or self._closed or task.exception():
+            self._report_failure(task)
+            return
+        moved: defaultdict[RespConnection, list[bytes]] = defaultdict(list)
+        for channel, followed in self._followed.items():
+            connection = followed.connection
+            if connection and self._slots.has_owner(channel) and self._slots.owner(channel) != connection.address:
+                moved[connection].append(channel)
+        for connection, channels in moved.items():
+            self._forget(channels, connection)
+            by_slot: defaultdict[int, list[bytes]] = defaultdict(list)
+            for channel in channels:
+                by_slot[self._group_of(channel)].append(channel)
+            for group in by_slot.values():
+                self._send(connection, self._command("UNSUBSCRIBE"), group)
+        self._schedule_reconcile()
+        self._listener.on_ready()
+
+    async def _read_slots(self) -> None:
+        """Ask the known servers, one after the other, until one answers. Raises the last error."""
+        failure: Exception = ConnectionError("No server is known.")
+        for address in list(self._slots.candidates):
+            try:
+                await self._ask(address)
+                return
+            except LINK_ERRORS as error:
+                failure = error
+        raise failure
+
+    async def _ask(self, address: Owner) -> None:
+        connection = await self._open(address, Role.PUBLISH)
+        try:
+            ranges = await connection.send("CLUSTER", "SLOTS")
+        except ResponseError:
+            if self._slots.has_several_seeds:
+                raise ConnectionError("The URL names several servers, and this one is not a cluster node.") from None
+            ranges = []
+        if ranges and address is not None:
+            self._slots.update(address, ranges)
+        else:
+            # A server without a cluster, or a node to which no slots are assigned.
+            self._slots.set_single(address)

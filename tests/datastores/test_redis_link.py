@@ -1,0 +1,226 @@
+"""The link on a single server and on a cluster whose nodes fail and whose slots move."""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from service.datastores.redis import connect, endpoint
+from service.datastores.redis_link import LINK_ERRORS, RedisLink
+from tests.cluster import Cluster, Node, cluster, running
+from tests.conftest import Datastores
+from tests.datastores.test_redis import SELF_SIGNED, listening, relay_to
+
+
+class Follower:
+    """A link, and what it has reported of each channel."""
+
+    def __init__(self, url: str) -> None:
+        self.link = RedisLink(endpoint(url), self)
+        self.messages: list[tuple[bytes, bytes]] = []
+        self.followed: Counter[bytes] = Counter()
+        self.again: Counter[bytes] = Counter()
+        self.unfollowed: Counter[bytes] = Counter()
+        self._changed = asyncio.Event()
+
+    def on_message(self, channel: bytes, payload: bytes) -> None:
+        self.messages.append((channel, payload))
+        self._changed.set()
+
+    def on_followed(self, channel: bytes, again: bool) -> None:
+        self.followed[channel] += 1
+        self.again[channel] += again
+        self._changed.set()
+
+    def on_unfollowed(self, channel: bytes) -> None:
+        self.unfollowed[channel] += 1
+        self._changed.set()
+
+    def on_ready(self) -> None:
+        self._changed.set()
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def follow(self, channels: Collection[bytes]) -> None:
+        self.link.follow(channels)
+        await self.wait_until(lambda: all(self.followed[channel] for channel in channels))
+
+    async def publish(self, channel: bytes, payload: bytes) -> None:
+        """Publish, as often as it takes."""
+        async with asyncio.timeout(20):
+            while True:
+                published = self.link.publish(channel, payload)
+                if published is not None:
+                    try:
+                        await published
+                        return
+                    except LINK_ERRORS as error:
+                        self.link.recover(channel, error)
+                self._changed.clear()
+                await self._changed.wait()
+
+
+Make = Callable[[str], Follower]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    """Makes followers, and closes them after the test."""
+    async with AsyncExitStack() as stack:
+
+        def new(url: str) -> Follower:
+            follower = Follower(url)
+            stack.push_async_callback(follower.link.close)
+            return follower
+
+        yield new
+
+
+@pytest.fixture
+async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with cluster(tmp_path / "cluster", replicas=getattr(request, "param", 0)) as nodes:
+        yield nodes
+
+
+def channels_of(count: int, tags: int) -> list[bytes]:
+    return [b"{loa:%d}u:%d" % (number % tags, number) for number in range(count)]
+
+
+async def exchange(publisher: Follower, follower: Follower, channels: Collection[bytes], payload: bytes) -> None:
+    """Publish to each channel, and wait until all have arrived."""
+    await asyncio.gather(*(publisher.publish(channel, payload) for channel in channels))
+    expected = {(channel, payload) for channel in channels}
+    await follower.wait_until(lambda: expected <= set(follower.messages))
+
+
+@pytest.mark.parametrize("kind", ["single", "cluster"])
+async def test_messages_reach_those_who_follow_their_channel(
+    make: Make, datastores: Datastores, cluster_url: str, kind: str
+) -> None:
+    """Each once, and nobody else; after `unfollow` no more."""
+    url = {"single": datastores.redis_url, "cluster": cluster_url}[kind]
+    one, two, publisher = make(url), make(url), make(url)
+    channels = channels_of(200, 40)
+    await one.follow(channels[:150])
+    await two.follow(channels[100:])
+    await exchange(publisher, one, channels[:150], b"first")
+    await exchange(publisher, two, channels[150:], b"first")
+    assert Counter((channel, b"first") for channel in channels[:150]) == Counter(one.messages)
+    assert sorted((channel, b"first") for channel in channels[100:]) == sorted(two.messages)
+    one.link.unfollow(channels[:100])
+    one.link.follow(channels[:1])
+    await exchange(publisher, one, [channels[0], *channels[100:150]], b"second")
+    await exchange(publisher, two, channels[100:], b"second")
+    assert not {channel for channel, payload in one.messages if payload == b"second"} & set(channels[1:100])
+    assert not publisher.messages
+
+
+async def test_a_thousand_channels_of_a_hundred_slots_are_a_hundred_commands(make: Make, cluster_url: str) -> None:
+    """Asked for in one iteration of the event loop."""
+    follower = make(cluster_url)
+    await follower.follow([b"{first}"])
+    before = await calls(cluster_url, "ssubscribe")
+    channels = channels_of(1000, 100)
+    for channel in channels:
+        follower.link.follow([channel])
+    await follower.wait_until(lambda: all(follower.followed[channel] for channel in channels))
+    assert 100 == await calls(cluster_url, "ssubscribe") - before
+    assert not follower.again.total()
+
+
+async def calls(url: str, command: str) -> int:
+    """Return how often the nodes of a cluster have been sent a command."""
+    found = 0
+    redis = connect(url)
+    ports = {node[1] for _, _, *nodes in await redis.execute_command("CLUSTER SLOTS") for node in nodes}
+    await redis.aclose()
+    for port in ports:
+        node = Redis(port=port)
+        found += (await node.info("commandstats")).get(f"cmdstat_{command}", {}).get("calls", 0)
+        await node.aclose()
+    return found
+
+
+async def test_a_moved_slot_concerns_its_channels_alone(make: Make, nodes: Cluster) -> None:
+    follower, publisher = make(nodes.url), make(nodes.nodes[1].url)
+    channels = channels_of(60, 30)
+    await follower.follow(channels)
+    await exchange(publisher, follower, channels, b"before")
+    await nodes.move("{loa:7}", (await nodes.others("{loa:7}"))[0])
+    moved = {channel for channel in channels if channel.startswith(b"{loa:7}")}
+    await follower.wait_until(lambda: moved <= set(+follower.again))
+    await exchange(publisher, follower, channels, b"after")
+    assert moved == set(+follower.again) == set(+follower.unfollowed)
+
+
+@pytest.mark.parametrize("nodes", [3], indirect=True)
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+async def test_a_lost_primary_concerns_its_channels_alone(make: Make, nodes: Cluster, how: str) -> None:
+    """Its replica takes over, and serves them; the others are published and followed meanwhile."""
+    lost, url = nodes.nodes[0], nodes.nodes[1].url
+    follower, publisher = make(url), make(url)
+    channels = channels_of(60, 30)
+    await follower.follow(channels)
+    await exchange(publisher, follower, channels, b"before")
+    concerned = {channel for channel in channels if await nodes.owner(channel.decode()) is lost}
+    others = set(channels) - concerned
+    assert concerned
+    assert others
+    if how == "kill":
+        await lost.kill()
+    else:
+        lost.freeze()
+    await exchange(publisher, follower, others, b"meanwhile")
+    await follower.wait_until(lambda: concerned <= set(+follower.again))
+    await exchange(publisher, follower, channels, b"after")
+    assert concerned == set(+follower.again) == set(+follower.unfollowed)
+
+
+async def test_a_link_enters_with_a_password_over_tls(make: Make, tmp_path: Path) -> None:
+    """A foreign certificate is refused unless the URL says that it need not be verified."""
+    (tmp_path / "certificate.pem").write_text(SELF_SIGNED)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "certificate.pem")
+    async with AsyncExitStack() as stack:
+        (node,) = await stack.enter_async_context(running([Node(tmp_path / "node", clustered=False)]))
+        await node.redis.execute_command("ACL SETUSER loa on >s:ecret ~{loa}* &{loa}* +@all -@admin -@dangerous +info")
+        port = await stack.enter_async_context(listening(relay_to(node.url), tls))
+        url = f"rediss://loa:s%3Aecret@127.0.0.1:{port}"
+        with pytest.raises(LINK_ERRORS, match=r"(?i)certificate verify failed"):
+            await make(url).link.request(b"{loa}", "PING")
+        follower = make(f"{url}?ssl_cert_reqs=none")
+        await follower.follow([b"{loa}one"])
+        await exchange(follower, follower, [b"{loa}one"], b"hello")
+        # Of the other channels, none is followed, and the refusal does not affect the first.
+        follower.link.follow([b"{other}"])
+        with pytest.raises(ResponseError, match="NOPERM"):
+            await follower.link.request(b"{other}", "PUBLISH", "{other}", "x")
+        await exchange(follower, follower, [b"{loa}one"], b"again")
+        assert not follower.followed[b"{other}"]
+        await follower.link.close()
+
+
+async def test_without_a_server_a_request_fails(make: Make) -> None:
+    with pytest.raises(LINK_ERRORS):
+        await make("redis://127.0.0.1:1").link.request(b"{loa}", "PING")
+    with pytest.raises(LINK_ERRORS):
+        await make("unix:///nowhere").link.request(b"{loa}", "PING")
+
+
+async def test_several_servers_that_are_no_cluster_are_refused(make: Make, datastores: Datastores) -> None:
+    """They are different deployments, or a mistake."""
+    async with AsyncExitStack() as stack:
+        ports = [await stack.enter_async_context(listening(relay_to(datastores.redis_url))) for _ in range(2)]
+        url = "redis://" + ",".join(f"127.0.0.1:{port}" for port in ports)
+        with pytest.raises(LINK_ERRORS, match="not a cluster node"):
+            await make(url).link.request(b"{loa}", "PING")
