@@ -59,7 +59,7 @@ class TestNotifications:
         self, process: ServiceProcess, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Of all users; newer ones stay."""
-        monkeypatch.setattr(store, "BATCH", 3)
+        monkeypatch.setattr(store, "BATCH_SIZE", 3)
         anna, ben = await process.add_user(), await process.add_user()
         await notify(process, anna, 5)
         await notify(process, ben, 4)

@@ -22,14 +22,14 @@ def test_a_short_soak_run_leaves_nothing_behind(tmp_path: Path) -> None:
         [sys.executable, "-m", "tests.soak", *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert "" == done.stderr
-    *lines, what, verdict = done.stdout.splitlines()
+    *lines, what, conclusion = done.stdout.splitlines()
     assert len(lines) > 30
     columns = r" +[\d.]+ s +[\d.]+ MB +\d+ files +\d+ threads +\d+ tasks +[\d,]+ done"
     assert all(re.fullmatch(columns, line) for line in lines)
     for kind in ("send_message", "typing", "read", "received", "reconnects"):
         assert kind in what
     # A few seconds are too short to judge memory; everything else is released at once.
-    left = [int(number) for number in re.findall(r"(-?\d+) (?:files|threads|tasks)", verdict.partition("left:")[2])]
+    left = [int(number) for number in re.findall(r"(-?\d+) (?:files|threads|tasks)", conclusion.partition("left:")[2])]
     assert len(left) == 3
     assert max(left) <= MAX_LEFTOVER
     assert "polyline" in [element.tag.rpartition("}")[2] for element in ElementTree.parse(chart).iter()]

@@ -16,7 +16,7 @@ from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable
 
-BATCH = 500
+BATCH_SIZE = 500
 
 NOT_REVOKED = {"revoked_at": None}
 """A session that is not revoked has no `revoked_at`, so the partial index of revoked sessions does not contain it."""
@@ -144,13 +144,13 @@ class SessionStore:
             await self._sessions.update_many({"user_id": ObjectId(user_id)}, {"$set": {"user_agent": ""}})
 
     async def delete_expired(self) -> int:
-        """Delete up to `BATCH` expired sessions and return their number.
+        """Delete up to `BATCH_SIZE` expired sessions and return their number.
 
         MongoDB does this itself, by the TTL index on `expires_at`; the embedded server does not.
         """
         async with unavailable():
             expired = {"expires_at": {"$lt": self._clock()}}
-            documents = await self._sessions.find(expired, {"_id": True}).to_list(BATCH)
+            documents = await self._sessions.find(expired, {"_id": True}).to_list(BATCH_SIZE)
             if documents:
                 await self._sessions.delete_many({"_id": {"$in": [document["_id"] for document in documents]}})
         return len(documents)
@@ -165,8 +165,8 @@ class SessionStore:
     async def revoked_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
         """Yield the sessions revoked at `moment` (database time) or later, in batches of `{session id: revoked_at}`."""
         async with unavailable():
-            cursor = self._sessions.find({"revoked_at": {"$gte": moment}}, {"revoked_at": True}, batch_size=BATCH)
-            while batch := await cursor.to_list(BATCH):
+            cursor = self._sessions.find({"revoked_at": {"$gte": moment}}, {"revoked_at": True}, batch_size=BATCH_SIZE)
+            while batch := await cursor.to_list(BATCH_SIZE):
                 yield {str(document["_id"]): document["revoked_at"] for document in batch}
 
     async def tokens_ended_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
@@ -174,8 +174,8 @@ class SessionStore:
         `{token id: time}`. Tokens of revoked sessions are not among them."""
         where = {"tokens_ended_at": {"$gte": moment}}
         async with unavailable():
-            cursor = self._sessions.find(where, {"tokens_ended_at": True, "ended_access": True}, batch_size=BATCH)
-            while batch := await cursor.to_list(BATCH):
+            cursor = self._sessions.find(where, {"tokens_ended_at": True, "ended_access": True}, batch_size=BATCH_SIZE)
+            while batch := await cursor.to_list(BATCH_SIZE):
                 yield {id: document["tokens_ended_at"] for document in batch for id in _ended_access(document)}
 
     async def _change_tokens(

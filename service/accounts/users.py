@@ -24,9 +24,9 @@ DELETED_USER_NAME = "Deleted user"
 """The display name of a deleted user in conversations and comments of others."""
 
 PROFILE_FIELDS = {"username": True, "display_name": True, "avatar": True}
-FILLED_FROM = {"username": True, "display_name": True, "deleted_at": True}
+SEARCH_TERM_SOURCES = {"username": True, "display_name": True, "deleted_at": True}
 SEARCH_ORDER = [("username", ASCENDING)]
-BATCH = 500
+BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +180,18 @@ class UserStore:
         return found[:limit], found[limit - 1].username if len(found) > limit else None
 
     async def fill_search_terms(self) -> int:
-        """Store the search terms of up to `BATCH` users who have none; return how many that were.
+        """Store the search terms of up to `BATCH_SIZE` users who have none; return how many that were.
 
         Users of earlier versions have none. Until then no search finds them.
         """
         async with unavailable():
-            documents = await self._users.find({"search_terms": None}, FILLED_FROM).limit(BATCH).to_list(BATCH)
+            documents = (
+                await self._users.find({"search_terms": None}, SEARCH_TERM_SOURCES)
+                .limit(BATCH_SIZE)
+                .to_list(BATCH_SIZE)
+            )
         if documents:
-            await update_all(self._users, [_filling(document) for document in documents])
+            await update_all(self._users, [_search_terms_update(document) for document in documents])
         return len(documents)
 
     async def make_searchable(self, user: User) -> None:
@@ -204,7 +208,7 @@ class UserStore:
         return _user(document) if document else None
 
 
-def _filling(document: Document) -> UpdateOne:
+def _search_terms_update(document: Document) -> UpdateOne:
     terms = [] if document.get("deleted_at") else user_terms(document["username"], document["display_name"])
     return UpdateOne({"_id": document["_id"], "search_terms": None}, {"$set": {"search_terms": terms}})
 

@@ -14,8 +14,7 @@ from service.common.errors import NotFound
 from service.common.identity import Verifier
 from service.common.times import iso, now
 from service.edge.frame_handler import FrameHandler
-from service.http import limits as rules
-from service.http.limits import RateLimits
+from service.http.limits import LOOKUP, SENDING, TYPING, WRITING, RateLimits
 from service.http.request_log import unavailable_datastore
 from service.http.shielded_tasks import ShieldedTasks
 from service.realtime.event import Event
@@ -96,11 +95,11 @@ class ChatSocket(FrameHandler[frames.Frame]):
             case frames.SendMessage():
                 await self._send_message(frame)
             case frames.Typing():
-                await self.limits.check(rules.TYPING, self._user_id)
+                await self.limits.check(TYPING, self._user_id)
                 await self._conversations.publish_typing(self._user_id, frame.conversation_id)
                 self.acknowledge(frame.ref)
             case frames.Read():
-                await self.limits.check(rules.WRITING, self._user_id)
+                await self.limits.check(WRITING, self._user_id)
                 # Clients often send this just before they disconnect: it is stored and published all the same.
                 reading = self._conversations.mark_read(self._user_id, frame.conversation_id, frame.seq)
                 state = await self._shielded_tasks.run(reading)
@@ -112,7 +111,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
 
     async def _send_message(self, frame: frames.SendMessage) -> None:
         received_at = time.perf_counter()
-        await self.limits.check(rules.SENDING, self._user_id)
+        await self.limits.check(SENDING, self._user_id)
         self.limits.bytes.take_message(self._user_id, frame.content)
         if len(self._in_flight) >= MAX_IN_FLIGHT:
             await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
@@ -137,7 +136,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
             self.send_error(error, ref)
 
     async def _sync(self, frame: frames.Sync) -> None:
-        await self.limits.check(rules.LOOKUP, self._user_id)
+        await self.limits.check(LOOKUP, self._user_id)
         readers = dict(await self._messages.catch_up(self._user_id, frame.conversations))
         for conversation_id in frame.conversations:
             read = readers.get(conversation_id)
@@ -157,6 +156,6 @@ class ChatSocket(FrameHandler[frames.Frame]):
         self.acknowledge(frame.ref)
 
     async def _watch_presence(self, frame: frames.WatchPresence) -> None:
-        await self.limits.check(rules.LOOKUP, self._user_id)
+        await self.limits.check(LOOKUP, self._user_id)
         await self._presence.subscribe_with_snapshot(self.socket, frame.user_ids)
         self.acknowledge(frame.ref)

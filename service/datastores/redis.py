@@ -16,7 +16,7 @@ from service.datastores.redis_tracing import TracedRedis
 REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
 """What a command raises if Redis is unavailable. uvloop raises RuntimeError if a connection was reset while idle: its
 transport is closed, and redis-py writes to it nevertheless."""
-TIMEOUT = 2.0
+REDIS_TIMEOUT = 2.0
 """Seconds to connect, to wait for a reply, and to wait for a free connection. Every caller can do without Redis, so it
 is not worth a long wait."""
 POOL_SIZE = 50
@@ -42,14 +42,14 @@ def connect(url: str, tag: str = TAG, *, traced: bool = False) -> Redis:
     one of REDIS_ERRORS.
     """
     options = {
-        "socket_timeout": TIMEOUT,
-        "socket_connect_timeout": TIMEOUT,
+        "socket_timeout": REDIS_TIMEOUT,
+        "socket_connect_timeout": REDIS_TIMEOUT,
         "health_check_interval": HEALTH_CHECK_INTERVAL,
         "retry": Retry(NoBackoff(), 1),
         "retry_on_error": [RuntimeError],
     }
     pool = BlockingConnectionPool(
-        **{"max_connections": POOL_SIZE, "timeout": TIMEOUT, **options, **pool_options(url, tag)}
+        **{"max_connections": POOL_SIZE, "timeout": REDIS_TIMEOUT, **options, **pool_options(url, tag)}
     )
     return (TracedRedis if traced else Redis).from_pool(pool)
 

@@ -9,10 +9,9 @@ from sanic.exceptions import BadRequest, SanicException
 from service.common.errors import LoaError, RateLimited, TokenError, Unavailable
 from service.common.identity import Identity
 from service.edge.hijack import HijackResponse
-from service.http import limits as rules
 from service.http.authentication import Authentication
 from service.http.errors import spec_for
-from service.http.limits import ConnectionLimit, RateLimits, address
+from service.http.limits import CONNECTING, CONNECTING_ADDRESS, ConnectionLimit, RateLimits, address
 from service.http.origin import OriginCheck
 from service.realtime.event_stream import EventStream, UnchunkedEventStream
 from service.realtime.registry import Registry
@@ -95,9 +94,9 @@ class ConnectionOpener:
             raise Unavailable("The server is shutting down.")
 
     async def _authenticate(self, request: Request) -> Identity:
-        await self._limits.check(rules.CONNECTING_ADDRESS, address(request))
+        await self._limits.check(CONNECTING_ADDRESS, address(request))
         caller = await self._auth.authenticate_connection(request)
-        await self._limits.check(rules.CONNECTING, caller.user_id)
+        await self._limits.check(CONNECTING, caller.user_id)
         self._connection_limit.check(caller.user_id)
         return caller
 

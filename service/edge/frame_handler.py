@@ -13,9 +13,8 @@ from pydantic import TypeAdapter
 from service.common.errors import LoaError, RateLimited, TokenInvalid, TokenRevoked, ValidationFailed
 from service.common.identity import ACCESS, Verifier
 from service.edge.frames import Authenticate, ClientFrame, Ping, parse
-from service.http import limits as rules
 from service.http.errors import detail_of, spec_for
-from service.http.limits import RateLimits
+from service.http.limits import LOOKUP, RateLimits
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
 from service.telemetry.tracing import Span, Tracing, use_span
@@ -222,7 +221,7 @@ class FrameHandler(Generic[F]):
             await self.handle(frame)
 
     async def _authenticate(self, frame: Authenticate) -> None:
-        await self.limits.check(rules.LOOKUP, self.socket.user_id)
+        await self.limits.check(LOOKUP, self.socket.user_id)
         caller = await self._verifier.verify_scoped_token(frame.token, ACCESS)
         if caller.user_id != self.socket.user_id:
             raise TokenInvalid("The token is someone else's.")

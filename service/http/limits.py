@@ -23,7 +23,7 @@ from service.datastores.redis import REDIS_ERRORS, pool_options
 from service.datastores.redis_tracing import command_span
 from service.http.byte_limit import ByteLimit
 from service.http.local_window import LocalWindows
-from service.http.window_sync import REDIS_COOLDOWN, TIMEOUT, WindowSync
+from service.http.window_sync import REDIS_COOLDOWN, REDIS_TIMEOUT, WindowSync
 
 log = structlog.get_logger()
 
@@ -282,8 +282,8 @@ class _RedisStorage(RedisStorage):
 
 def _pool(redis_url: str, tag: str) -> ConnectionPool:
     options = {
-        "socket_timeout": TIMEOUT,
-        "socket_connect_timeout": TIMEOUT,
+        "socket_timeout": REDIS_TIMEOUT,
+        "socket_connect_timeout": REDIS_TIMEOUT,
         # No retry here: `REDIS_COOLDOWN` decides when Redis is tried again.
         "retry": Retry(NoBackoff(), 0),
     }

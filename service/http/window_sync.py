@@ -21,7 +21,7 @@ SLOTS = 16
 """Hash tags over which the keys are spread in a cluster: enough for a dozen nodes. Each has a connection."""
 REDIS_COOLDOWN = 5.0
 """Seconds for which Redis is not used after it failed."""
-TIMEOUT = 0.5
+REDIS_TIMEOUT = 0.5
 """Seconds that one exchange may take. Requests that have used up their share wait for it."""
 MAX_BATCH = 100
 """Windows in one command, which takes Redis less than a millisecond."""
@@ -161,7 +161,7 @@ class WindowSync:
         """Find out whether Redis is a cluster. Return whether it answered."""
         (only,) = self._slots
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(REDIS_TIMEOUT):
                 clustered = await is_cluster(only.redis)
         except REDIS_ERRORS as error:
             self._note_failure(only, error)
@@ -178,7 +178,7 @@ class WindowSync:
         for batch in _batches(windows):
             taken = [window.take_pending() for window in batch]
             try:
-                async with asyncio.timeout(TIMEOUT):
+                async with asyncio.timeout(REDIS_TIMEOUT):
                     await slot.exchange(batch, taken)
             except BaseException as error:
                 for window, counts in zip(batch, taken, strict=True):

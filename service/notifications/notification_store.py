@@ -17,7 +17,7 @@ from service.notifications.models import NotificationRequest
 
 PREVIEW_LENGTH = 140
 """Characters of the comment that are stored as the preview, at most: it is cut between two graphemes."""
-BATCH = 500
+BATCH_SIZE = 500
 """Documents per delete."""
 
 
@@ -101,17 +101,17 @@ class NotificationStore:
         deleted = 0
         while True:
             async with unavailable():
-                found = await self._notifications.find({"user_id": ObjectId(user_id)}, {"_id": 1}).to_list(BATCH)
+                found = await self._notifications.find({"user_id": ObjectId(user_id)}, {"_id": 1}).to_list(BATCH_SIZE)
             if not found:
                 return deleted
             await self.delete([document["_id"] for document in found])
             deleted += len(found)
 
     async def older_than(self, moment: datetime) -> list[Document]:
-        """Return `_id`, `user_id` and `seq` of up to `BATCH` notifications made before `moment`. Raises Unavailable."""
+        """Return `_id`, `user_id`, `seq` of up to BATCH_SIZE notifications made before `moment`. Raises Unavailable."""
         where = {"_id": {"$lt": ObjectId.from_datetime(moment)}}
         async with unavailable():
-            return await self._notifications.find(where, {"user_id": 1, "seq": 1}).to_list(BATCH)
+            return await self._notifications.find(where, {"user_id": 1, "seq": 1}).to_list(BATCH_SIZE)
 
     async def delete(self, ids: Collection[ObjectId]) -> None:
         """Delete these notifications. Raises Unavailable."""

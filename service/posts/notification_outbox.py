@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 MAX_QUEUED = 1000
 """Comments in the memory queue. Further ones are read from the database."""
-BATCH = 64
+BATCH_SIZE = 64
 RECOVERY_INTERVAL = 30.0
 """Seconds between two recoveries of pending comments from the database. Notifications of a process that crashed are
 delayed by at most about this long."""
@@ -125,7 +125,7 @@ class NotificationOutbox:
             elif self._done and now >= self._clearing_due:
                 await self._clear_marks()
             elif self._queue:
-                await self._dispatch([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
+                await self._dispatch([self._queue.popleft() for _ in range(min(BATCH_SIZE, len(self._queue)))])
             else:
                 self._wake.clear()
                 due = min(self._recovery_due, self._clearing_due) if self._done else self._recovery_due
@@ -141,7 +141,7 @@ class NotificationOutbox:
         self._queue.clear()
         last_id: ObjectId | None = None
         failure: Exception | None = None
-        while batch := await self._comments.pending(last_id, BATCH):
+        while batch := await self._comments.pending(last_id, BATCH_SIZE):
             last_id = batch[-1]["_id"]
             contexts = await self._contexts.load_stored(batch)
             try:

@@ -12,7 +12,7 @@ from service.datastores.redis import REDIS_ERRORS, connect, database_number, is_
 from service.http.window_sync import spread
 from service.realtime.redis_bus import channel_name
 
-TIMEOUT = 3.0
+REDIS_TIMEOUT = 3.0
 """Seconds for everything, at most: the service starts without Redis. One attempt to connect takes two."""
 MESSAGE_TIMEOUT = 1.0
 SCRIPT = "return redis.call('SET', KEYS[1], 1, 'PX', 1)"
@@ -24,7 +24,7 @@ async def redis_problem(settings: Settings) -> str | None:
     url, tag, limits_tag = settings.redis_url or "", settings.redis_tag, settings.redis_limits_tag
     clients: list[Redis] = []
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(REDIS_TIMEOUT):
             for each in (tag, limits_tag):
                 clients.append(connect(url, each))
             redis, limits = clients

@@ -58,16 +58,16 @@ async def test_a_caller_with_too_many_requests_is_rate_limited() -> None:
     load = Load(FairQueue(1, 100, max_per_caller=2))
     await load.add("a", "a", "a", "a", "b")
     results = await load.finish()
-    assert [3] == [place for place, result in enumerate(results) if isinstance(result, RateLimited)]
+    assert [3] == [index for index, result in enumerate(results) if isinstance(result, RateLimited)]
     assert ["a", "a", "b", "a"] == load.ran
 
 
 async def test_a_full_queue_refuses_those_who_have_most_in_it() -> None:
-    """A caller with few requests still finds a place."""
+    """A caller with few requests can still wait."""
     load = Load(FairQueue(1, 5))
     await load.add("a", "a", "a", "a", "a", "a", "b", "c")
     results = await load.finish()
-    assert [3, 4, 5] == [place for place, result in enumerate(results) if isinstance(result, Unavailable)]
+    assert [3, 4, 5] == [index for index, result in enumerate(results) if isinstance(result, Unavailable)]
     assert ["a", "a", "b", "c", "a"] == load.ran
 
 

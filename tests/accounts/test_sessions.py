@@ -185,7 +185,7 @@ async def test_revoked_since_yields_later_revocations_with_their_time(process: A
 async def test_revoked_since_yields_batches(
     process: AccountsProcess, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "BATCH", 5)
+    monkeypatch.setattr(sessions, "BATCH_SIZE", 5)
     moment = now()
     documents = [{"user_id": AN, "revoked_at": moment, "expires_at": moment + timedelta(days=1)} for _ in range(12)]
     await mongo.database["sessions"].insert_many(documents)

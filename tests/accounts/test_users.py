@@ -132,7 +132,7 @@ async def test_users_of_earlier_versions_become_searchable(
     process: AccountsProcess, mongo: Mongo, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By `release`, in batches, or when they sign in."""
-    monkeypatch.setattr(users, "BATCH", 5)
+    monkeypatch.setattr(users, "BATCH_SIZE", 5)
     for number in range(12):
         await add(process, f"an{number:02}", f"Hương {number}")
     await process.users.begin_deletion("an11")

@@ -96,55 +96,55 @@ async def test_change_of_a_killed_process_is_announced_by_another(
 ) -> None:
     """It was killed right after the write."""
     apply, type, expected = change
-    dying, living = start_process(), start_process()
-    group = await dying.group(ADA, BOB, CAY)
-    await dying.conversations.announcer._clear_marks()
+    killed, running = start_process(), start_process()
+    group = await killed.group(ADA, BOB, CAY)
+    await killed.conversations.announcer._clear_marks()
 
-    async def killed(*args: object) -> None:
+    async def cancel(*args: object) -> None:
         raise asyncio.CancelledError
 
-    dying.conversations.announcer.announce = killed  # type: ignore[method-assign]
+    killed.conversations.announcer.announce = cancel  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
-        await apply(dying, group)
-    removed, other = living.listen(BOB), living.listen(CAY)
-    await make_old(living)
-    await living.conversations.announcer._recover()
+        await apply(killed, group)
+    removed, other = running.listen(BOB), running.listen(CAY)
+    await make_old(running)
+    await running.conversations.announcer._recover()
     [event] = received(other, type)
     assert expected.items() <= event["data"].items()
     if BOB not in expected["participant_ids"]:
         assert [event["type"] for event in received(removed)] == ["conversation_removed"]
-    assert not {UNANNOUNCED, UNANNOUNCED_REMOVALS} & (await document_of(living, group)).keys()
+    assert not {UNANNOUNCED, UNANNOUNCED_REMOVALS} & (await document_of(running, group)).keys()
 
 
 async def test_new_conversation_of_a_killed_process_is_announced(start_process: Callable[..., ChatProcess]) -> None:
     """A group and a direct conversation."""
-    dying, living = start_process(), start_process()
-    await dying.conversation_store.create_group(ObjectId(ADA), [ObjectId(BOB)], "A group")
-    await dying.conversation_store.create_direct(ObjectId(BOB), ObjectId(ADA))
-    listener = living.listen(BOB)
-    await make_old(living)
-    await living.conversations.announcer._recover()
+    killed, running = start_process(), start_process()
+    await killed.conversation_store.create_group(ObjectId(ADA), [ObjectId(BOB)], "A group")
+    await killed.conversation_store.create_direct(ObjectId(BOB), ObjectId(ADA))
+    listener = running.listen(BOB)
+    await make_old(running)
+    await running.conversations.announcer._recover()
     assert {event["data"]["kind"] for event in received(listener, "conversation_updated")} == {"group", "direct"}
 
 
 async def test_repeated_request_announces_the_first_one(start_process: Callable[..., ChatProcess]) -> None:
     """The process that stored it was killed; the repetition finds nothing to do."""
-    dying, living = start_process(), start_process()
-    group = await dying.group(ADA, BOB, CAY)
-    await dying.conversations.announcer._clear_marks()
-    store = dying.conversation_store
-    await living.conversations.start()
-    await store.groups.add(await document_of(dying, group), ObjectId(ADA), [ObjectId(DAN)])
-    added = living.listen(DAN)
-    await living.groups.add_participants(ADA, group, [DAN])
+    killed, running = start_process(), start_process()
+    group = await killed.group(ADA, BOB, CAY)
+    await killed.conversations.announcer._clear_marks()
+    store = killed.conversation_store
+    await running.conversations.start()
+    await store.groups.add(await document_of(killed, group), ObjectId(ADA), [ObjectId(DAN)])
+    added = running.listen(DAN)
+    await running.groups.add_participants(ADA, group, [DAN])
     assert len(received(added, "conversation_updated")) == 1
     await store.groups.remove(ObjectId(group), ObjectId(ADA), ObjectId(BOB))
-    removed = living.listen(BOB)
+    removed = running.listen(BOB)
     with pytest.raises(NotFound):
-        await living.groups.remove_participant(ADA, group, BOB)
+        await running.groups.remove_participant(ADA, group, BOB)
     await wait_for_events(removed, "conversation_removed")
     direct, _ = await store.create_direct(ObjectId(BOB), ObjectId(ADA))
-    await living.conversations.create(BOB, [ADA], None)
+    await running.conversations.create(BOB, [ADA], None)
     assert [event["conversation_id"] for event in received(removed, "conversation_updated")] == [str(direct["_id"])]
 
 

@@ -221,8 +221,8 @@ async def test_a_direct_conversation_is_listed_for_the_other_once_it_has_a_messa
         return sorted(item["id"] for item in items)
 
     assert [sorted([direct, group]), [group]] == [await listed(ADA), await listed(BOB)]
-    told = [[event["conversation_id"] for event in received(who, "conversation_updated")] for who in (mine, other)]
-    assert [[direct, group], [group]] == told
+    announced = [[event["conversation_id"] for event in received(who, "conversation_updated")] for who in (mine, other)]
+    assert [[direct, group], [group]] == announced
     # It is the conversation of both all the same.
     assert direct == (await process.conversations.get(BOB, direct))["id"] == await process.conversation(BOB, ADA)
     await process.messages.send(ADA, direct, "hi")

@@ -50,12 +50,12 @@ async def test_unpublished_write_of_a_dead_process_is_found_by_its_time(
     start_process: Callable[..., ChatProcess], write: Write
 ) -> None:
     """Not by the time at which its message was created."""
-    dying, listening = start_process(), start_process()
-    conversation, message = await with_old_message(dying)
+    killed, listening = start_process(), start_process()
+    conversation, message = await with_old_message(killed)
     listener = listening.listen(BOB)
     await listening.conversations.heads_for_hello(BOB)
     with pytest.raises(asyncio.CancelledError):
-        await write(kill_before_publishing(dying), conversation, message)
+        await write(kill_before_publishing(killed), conversation, message)
     assert received(listener) == []
     starting = start_process(listening.bus)
     await starting.messages.start()
@@ -68,31 +68,31 @@ async def test_unpublished_write_of_a_dead_process_is_found_by_its_time(
 
 async def test_repeated_write_is_announced(start_process: Callable[..., ChatProcess], write: Write) -> None:
     """The process that stored it was killed; the client repeats it on another one, and no process starts."""
-    dying, living = start_process(), start_process()
-    conversation, message = await with_old_message(dying)
-    listener = living.listen(BOB)
-    await living.conversations.heads_for_hello(BOB)
+    killed, running = start_process(), start_process()
+    conversation, message = await with_old_message(killed)
+    listener = running.listen(BOB)
+    await running.conversations.heads_for_hello(BOB)
     with pytest.raises(asyncio.CancelledError):
-        await write(kill_before_publishing(dying), conversation, message)
-    await write(living.messages, conversation, message)
+        await write(kill_before_publishing(killed), conversation, message)
+    await write(running.messages, conversation, message)
     async with asyncio.timeout(10):
         while not received(listener, "new_message", "message_updated"):
             await asyncio.sleep(0.01)
     [event] = received(listener, "new_message", "message_updated")
     assert event["data"]["rev"] == 3
-    await living.messages.flush_counters()
+    await running.messages.flush_counters()
     [head] = await start_process().conversations.heads_for_hello(BOB)
     assert head["last_rev"] == 3
 
 
 async def test_repeated_write_resets_clients_without_a_position(start_process: Callable[..., ChatProcess]) -> None:
     """The client connected before the conversation existed, so nobody knows which events it has received."""
-    dying, living = start_process(), start_process()
-    listener = living.listen(BOB)
-    conversation = await dying.conversation(ADA, BOB)
+    killed, running = start_process(), start_process()
+    listener = running.listen(BOB)
+    conversation = await killed.conversation(ADA, BOB)
     with pytest.raises(asyncio.CancelledError):
-        await kill_before_publishing(dying).send(ADA, conversation, "one", "nonce")
-    await living.messages.send(ADA, conversation, "one", "nonce")
+        await kill_before_publishing(killed).send(ADA, conversation, "one", "nonce")
+    await running.messages.send(ADA, conversation, "one", "nonce")
     assert len(received(listener, "reset")) == 1
 
 
@@ -112,11 +112,11 @@ async def test_recovery_finds_more_conversations_than_are_held_in_memory(
 ) -> None:
     """A process is killed before it publishes a batch of messages in many conversations."""
     monkeypatch.setattr("service.chat.counter_reconciler.MAX_DIRTY", 2)
-    dying, listening = start_process(), start_process()
-    conversations = [await dying.conversation(ADA, f"{n:024x}") for n in range(1, 6)]
+    killed, listening = start_process(), start_process()
+    conversations = [await killed.conversation(ADA, f"{n:024x}") for n in range(1, 6)]
     listener = listening.listen(ADA)
     await listening.conversations.heads_for_hello(ADA)
-    messages = kill_before_publishing(dying)
+    messages = kill_before_publishing(killed)
     sent = [messages.submit(ADA, conversation, "x") for conversation in conversations]
     await asyncio.wait(sent)
     await start_process(listening.bus).messages.start()
@@ -181,21 +181,21 @@ async def test_write_that_the_database_carries_out_late_is_found_by_a_recheck(
 
 async def test_a_running_process_recovers_after_a_dead_one(start_process: Callable[..., ChatProcess]) -> None:
     """Its machine died, so no process starts in its place; a minute later its checkpoint is found to be old."""
-    dying, living = start_process(), start_process()
-    conversation = await dying.conversation(ADA, BOB)
-    listener = living.listen(BOB)
-    await living.conversations.heads_for_hello(BOB)
+    killed, running = start_process(), start_process()
+    conversation = await killed.conversation(ADA, BOB)
+    listener = running.listen(BOB)
+    await running.conversations.heads_for_hello(BOB)
     with pytest.raises(asyncio.CancelledError):
-        await kill_before_publishing(dying).send(ADA, conversation, "one")
+        await kill_before_publishing(killed).send(ADA, conversation, "one")
     times = {"at": now() - timedelta(minutes=20), "alive_at": now() - DEAD_AFTER - timedelta(seconds=1)}
-    await dying.checkpoints._collection.insert_one({"_id": "dying", **times})
+    await killed.checkpoints._collection.insert_one({"_id": "killed", **times})
     # Its last message: stored two minutes after its last checkpoint, which is as late as its window reaches.
-    [message] = await dying.stored(conversation)
+    [message] = await killed.stored(conversation)
     stored_at = {"changed_at": times["alive_at"] + timedelta(minutes=2)}
-    await dying.message_store.collection.update_one({"_id": message["_id"]}, {"$set": stored_at})
-    await living.messages._reconciler._recover_dead()
+    await killed.message_store.collection.update_one({"_id": message["_id"]}, {"$set": stored_at})
+    await running.messages._reconciler._recover_dead()
     await wait_for_events(listener, "new_message")
-    assert "dying" not in {checkpoint.process_id for checkpoint in await living.checkpoints.all()}
+    assert "killed" not in {checkpoint.process_id for checkpoint in await running.checkpoints.all()}
 
 
 async def test_checkpoint_stays_at_the_time_of_unfinished_work(process: ChatProcess) -> None:
@@ -243,9 +243,9 @@ async def test_first_message_of_a_new_group_is_read_if_it_is_lost(
     here = start_process(there.bus)
     first = here.listen(BOB)
     conversation = await there.group(ADA, BOB)
-    dying = start_process()
-    await dying.messages.send(ADA, conversation, "one", "nonce")
-    await dying.messages.flush_counters()
+    killed = start_process()
+    await killed.messages.send(ADA, conversation, "one", "nonce")
+    await killed.messages.flush_counters()
     here.listen(BOB)
     assert (await here.conversations.heads_for_hello(BOB))[0]["last_rev"] == 1
     await there.messages.send(ADA, conversation, "one", "nonce")

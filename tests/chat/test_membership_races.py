@@ -67,9 +67,9 @@ async def test_user_who_joins_during_a_write_receives_it(
     here.step = lambda: there.groups.add_participants(ADA, group, [CAY])  # type: ignore[attr-defined]
     WHEN[when](here)
     await WRITES[write](here, group, message["id"])
-    told = [event["data"]["rev"] for event in received(listener, "new_message", "message_updated", "rev_skipped")]
-    told += [event["data"]["last_rev"] for event in received(others, "conversation_updated")]
-    assert max(told) == 2
+    revs = [event["data"]["rev"] for event in received(listener, "new_message", "message_updated", "rev_skipped")]
+    revs += [event["data"]["last_rev"] for event in received(others, "conversation_updated")]
+    assert max(revs) == 2
 
 
 @pytest.mark.parametrize("write", WRITES)

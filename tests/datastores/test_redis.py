@@ -93,7 +93,7 @@ async def test_a_refused_connection_fails_without_a_long_backoff(monkeypatch: py
 
 
 async def test_a_hanging_redis_fails_after_a_few_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datastore, "TIMEOUT", 0.05)
+    monkeypatch.setattr(datastore, "REDIS_TIMEOUT", 0.05)
     end = asyncio.Event()
     connections = 0
 

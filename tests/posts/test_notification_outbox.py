@@ -280,7 +280,7 @@ async def test_a_notification_that_is_always_refused_does_not_hold_up_others(
     mongo: Mongo, process: ServiceProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database refuses one notification for good: those before and after it are stored, and it stays pending."""
-    monkeypatch.setattr(outbox_module, "BATCH", 1)
+    monkeypatch.setattr(outbox_module, "BATCH_SIZE", 1)
     await mongo.database.command("collMod", "notifications", validator={"preview": {"$ne": "Refused"}})
     author, reader = await process.add_user(), await process.add_user()
     post = await process.post(author)

@@ -39,8 +39,8 @@ async def test_hello_has_the_user_the_process_and_the_head_of_every_conversation
         assert is_time(socket.hello["server_time"])
         assert is_time(socket.hello["token_expires_at"])
         assert (25, 65536) == (socket.hello["heartbeat_interval"], socket.hello["max_message_bytes"])
-        place = {"conversation_id": direct, "last_seq": 3, "last_rev": 3, "last_read_seq": 2}
-        assert [place] == socket.hello["conversations"]
+        head = {"conversation_id": direct, "last_seq": 3, "last_rev": 3, "last_read_seq": 2}
+        assert [head] == socket.hello["conversations"]
     assert sockets[0].hello["connection_id"] != sockets[1].hello["connection_id"]
 
 
@@ -145,12 +145,12 @@ async def test_watched_users_are_reported_at_once_and_at_every_change(anna: User
     assert {"type": "presence", "data": {"user_id": ben.id, "online": False, "last_seen": None}} == states[ben.id]
     assert states[cleo.id]["data"]["online"] is True
     first, second = await ben.chat_socket(), await ben.chat_socket()
-    came = (await socket.event("presence"))["data"]
-    assert (ben.id, True) == (came["user_id"], came["online"])
+    arrived = (await socket.event("presence"))["data"]
+    assert (ben.id, True) == (arrived["user_id"], arrived["online"])
     await first.disconnect()
     await second.disconnect()
     gone = (await socket.event("presence"))["data"]
-    assert (ben.id, False) == (gone["user_id"], gone["online"]), "online as long as any device is, and told once"
+    assert (ben.id, False) == (gone["user_id"], gone["online"]), "online as long as any device is, and published once"
     assert is_time(gone["last_seen"])
     state = await anna.get("/presence", user_ids=f"{ben.id},{cleo.id}")
     assert {ben.id, cleo.id} == set(state)
@@ -230,7 +230,7 @@ async def test_hello_lists_the_200_most_recently_active_conversations_in_order(a
         groups += await asyncio.gather(*(anna.start_conversation(ben, title="One of many") for _ in range(26)))
     oldest, newest = groups[0], groups[100]
     await anna.send_message(newest)
-    conversations = [place["conversation_id"] for place in (await ben.chat_socket()).hello["conversations"]]
+    conversations = [head["conversation_id"] for head in (await ben.chat_socket()).hello["conversations"]]
     assert (200, 200) == (len(conversations), len(set(conversations)))
     assert newest == conversations[0]
     assert oldest not in conversations

@@ -30,7 +30,7 @@ async def test_a_repeated_send_returns_the_first_message_with_200(clients: Clien
     assert message["id"] == (await socket.request("send_message", conversation_id=direct, **body))["data"]["id"]
     assert 61 == (await ben.get(f"/conversations/{direct}"))["last_seq"]
     new = [event["data"]["id"] for event in socket.received if event["type"] == "new_message"]
-    assert message["id"] not in new, "a repetition is told to nobody"
+    assert message["id"] not in new, "a repeated send is not published"
 
 
 async def test_a_nonce_with_other_content_gets_409_and_stores_nothing(clients: Clients) -> None:

@@ -129,9 +129,9 @@ async def test_every_ref_of_both_documents_resolves(clients: Clients) -> None:
         assert 200 == answer.status_code
         document = answer.json()
         for reference in set(re.findall(r'"\$ref"\s*:\s*"#/([^"]+)"', answer.text)):
-            place = document
+            value = document
             for part in reference.replace("\\/", "/").split("/"):
-                place = place[part.replace("~1", "/").replace("~0", "~")]
+                value = value[part.replace("~1", "/").replace("~0", "~")]
 
 
 async def test_the_asyncapi_document_has_every_frame_and_event_in_its_direction(clients: Clients) -> None:

@@ -17,15 +17,15 @@ async def test_concurrent_messages_arrive_in_the_same_order_on_every_device(any_
     devices += [(people[0], socket) for socket in spread_out.values()]
     contents = {(number, person.id): unique_text() for person in people for number in range(40)}
 
-    async def send(person: User, place: int) -> None:
-        socket = devices[place * 2][1]
+    async def send(person: User, index: int) -> None:
+        socket = devices[index * 2][1]
         for number in range(40):
             if number % 4 == 3:
                 await person.send_message(group, contents[number, person.id])
             else:
                 await socket.request("send_message", conversation_id=group, content=contents[number, person.id])
 
-    await asyncio.gather(*(send(person, place) for place, person in enumerate(people)))
+    await asyncio.gather(*(send(person, index) for index, person in enumerate(people)))
     seen = []
     for _, socket in devices:
         events = await socket.events("new_message", 240)
@@ -60,8 +60,8 @@ async def test_concurrent_messages_and_comments_reach_all_their_recipients(any_c
     for socket in chats:
         events = await socket.events("new_message", 50)
         assert list(range(1, 51)) == [event["data"]["seq"] for event in events]
-    for place, stream in enumerate(streams):
+    for index, stream in enumerate(streams):
         notifications = [await stream.notification() for _ in range(20)]
         assert list(range(1, 21)) == [notification["seq"] for notification in notifications]
-        assert {posts[place // 2]} == {notification["data"]["post_id"] for notification in notifications}
+        assert {posts[index // 2]} == {notification["data"]["post_id"] for notification in notifications}
         assert {cleo.id} == {notification["data"]["sender"]["id"] for notification in notifications}

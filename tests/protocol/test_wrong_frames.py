@@ -49,15 +49,15 @@ async def test_an_invalid_frame_gets_one_error_that_names_the_field(anna: User, 
     direct = await anna.start_conversation(ben)
     socket = await anna.chat_socket()
 
-    def place(value: Json) -> Json:
+    def replace(value: Json) -> Json:
         if isinstance(value, dict):
-            return {place(key): place(item) for key, item in value.items()}
+            return {replace(key): replace(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [place(item) for item in value]
+            return [replace(item) for item in value]
         return value.replace("{direct}", direct) if isinstance(value, str) else value
 
     for frame, field in FRAMES:
-        fields = place(frame)
+        fields = replace(frame)
         type_ = fields.pop("type", "(none)")
         ref = f"f-{len(socket.received)}"
         await socket.send_raw(json.dumps({"ref": ref, **({} if type_ == "(none)" else {"type": type_}), **fields}))

@@ -313,20 +313,20 @@ async def test_events_without_a_key_are_delivered_whatever_their_version(process
 
 async def test_tracking_begins_with_an_event_that_carries_the_position_of_its_topic(process: Process) -> None:
     """So the first event after it cannot overtake others, nor be lost in silence."""
-    told = Event("told", {}, channel="chat", topic=TOPIC)
-    process.dispatcher.publish(told, ["ada"], position=2)
+    carrier = Event("carrier", {}, channel="chat", topic=TOPIC)
+    process.dispatcher.publish(carrier, ["ada"], position=2)
     process.stored = [3, 4]
     process.dispatcher.publish(event(4), ["ada"])
     assert process.delivered() == []
     await process.gaps_closed()
     assert process.delivered() == [3, 4]
-    process.dispatcher.publish(told, ["ada"], position=9)
+    process.dispatcher.publish(carrier, ["ada"], position=9)
     process.dispatcher.publish(event(5), ["ada"])
     assert process.delivered() == [3, 4, 5]
 
 
 async def test_a_position_without_a_local_recipient_does_not_begin_tracking(process: Process) -> None:
     """No connection here has received the event."""
-    process.dispatcher.publish(Event("told", {}, channel="chat", topic=TOPIC), ["bob"], position=2)
+    process.dispatcher.publish(Event("carrier", {}, channel="chat", topic=TOPIC), ["bob"], position=2)
     process.dispatcher.publish(event(4), ["ada"])
     assert process.delivered() == [4]

@@ -68,8 +68,8 @@ export class TabElection {
     }
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#onEnvelope(data);
-    if (load(storage, name)) this.#stand();
-    else this.#lead();
+    if (load(storage, name)) this.#becomeCandidate();
+    else this.#becomeLeader();
   }
 
   /** @param {T} message */
@@ -95,13 +95,13 @@ export class TabElection {
 
   // Roles.
 
-  #stand() {
+  #becomeCandidate() {
     this.#role = "candidate";
     this.#post({ type: "claim" });
-    this.#setTimer(CLAIM_WAIT, () => this.#lead());
+    this.#setTimer(CLAIM_WAIT, () => this.#becomeLeader());
   }
 
-  #lead() {
+  #becomeLeader() {
     clearTimeout(this.#timer);
     this.#role = "leader";
     this.#term = Math.max(this.#term + 1, Date.now());
@@ -111,14 +111,14 @@ export class TabElection {
   }
 
   /** Wait for messages of the leader. The random part keeps the followers from asking all at once. */
-  #follow() {
+  #becomeFollower() {
     this.#role = "follower";
     this.#setTimer(CHECK_INTERVAL * (1 + Math.random() / 2), () => this.#ask());
   }
 
   #ask() {
     this.#post({ type: "ping" });
-    this.#setTimer(ANSWER_TIMEOUT, () => this.#stand());
+    this.#setTimer(ANSWER_TIMEOUT, () => this.#becomeCandidate());
   }
 
   // Messages.
@@ -126,7 +126,7 @@ export class TabElection {
   /** @param {Envelope<T>} envelope */
   #onEnvelope(envelope) {
     const { from, type } = envelope;
-    if (this.#role === "follower" && from === this.#leaderId) this.#follow();
+    if (this.#role === "follower" && from === this.#leaderId) this.#becomeFollower();
     switch (type) {
       case "ping":
         if (this.#role === "leader") this.#post({ type: "leader" });
@@ -136,7 +136,7 @@ export class TabElection {
       case "leader":
         return this.#onLeader(envelope);
       case "resign":
-        if (this.#role === "follower") this.#stand();
+        if (this.#role === "follower") this.#becomeCandidate();
         return;
       case "message":
         return this.#tab.onMessage(envelope.message);
@@ -148,7 +148,7 @@ export class TabElection {
     if (this.#role === "leader") this.#post({ type: "leader" });
     if (this.#role !== "candidate") return;
     // Of several candidates, the one with the lowest id is elected.
-    if (from < this.#id) this.#follow();
+    if (from < this.#id) this.#becomeFollower();
     else this.#post({ type: "claim" });
   }
 
@@ -161,7 +161,7 @@ export class TabElection {
     }
     this.#leaderId = from;
     this.#term = Math.max(this.#term, term);
-    this.#follow();
+    this.#becomeFollower();
     if (wasLeader) this.#tab.onDeposed();
   }
 

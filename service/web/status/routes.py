@@ -7,10 +7,9 @@ from sanic import Blueprint, HTTPResponse, Request
 from sanic.response import json
 
 from service.common.errors import NotFound, TokenInvalid, TokenMissing
-from service.http import limits as rules
 from service.http.asset import Asset
 from service.http.authentication import bearer
-from service.http.limits import RateLimits, address
+from service.http.limits import SIGN_IN_ADDRESS, RateLimits, address
 from service.telemetry.metrics import Metrics
 from service.web.routes import CONTENT_TYPES, HEADERS
 
@@ -46,7 +45,7 @@ def blueprint(metrics: Metrics, limits: RateLimits, token: str) -> Blueprint:
             raise TokenMissing
         # Compare bytes: `compare_digest` raises TypeError for non-ASCII strings.
         if not hmac.compare_digest(given.encode(), token.encode()):
-            await limits.check(rules.SIGN_IN_ADDRESS, address(request))
+            await limits.check(SIGN_IN_ADDRESS, address(request))
             raise TokenInvalid
         samples = [sample._asdict() for sample in await metrics.samples() if sample.metric not in EXCLUDED_METRICS]
         return json({"samples": samples}, headers=NO_STORE)

@@ -16,7 +16,7 @@ function counter(...heads) {
   return unread;
 }
 
-test("conversations that are not loaded count as the last hello told", () => {
+test("conversations that are not loaded count as in the last hello", () => {
   const unread = counter(head("a", 5, 2), head("b", 1, 0), head("c", 4, 4));
   assert.equal(unread.total({}), 4);
   // Another device has read `a`; the store then knows only the read mark.
