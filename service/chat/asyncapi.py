@@ -200,8 +200,16 @@ def channel() -> Channel:
                 RevSkipped,
                 "The change with this `rev` is of a message that you do not see, because you joined after it was sent.",
             ),
-            Frame("read", Read, "A participant moved their read mark."),
-            Frame("typing", Typing, "A participant is typing; expires after `expires_in` seconds."),
+            Frame(
+                "read",
+                Read,
+                "A participant moved their read mark. Of more than 100, only the user's own connections get it.",
+            ),
+            Frame(
+                "typing",
+                Typing,
+                "A participant is typing; expires after `expires_in` seconds. Not in a conversation of more than 100.",
+            ),
             Frame("presence", Presence, "A watched user went online or offline."),
             Frame("conversation_updated", ConversationUpdated, "A conversation was created or has changed."),
             Frame("conversation_removed", ConversationRemoved, "You are no longer a participant of the conversation."),

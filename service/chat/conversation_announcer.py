@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
+from weakref import WeakValueDictionary
 
 from bson import ObjectId
 
@@ -64,6 +65,7 @@ class ConversationAnnouncer:
         self._retries: set[ObjectId] = set()
         self._announced: dict[ObjectId, int] = {}
         """Announced conversations that are still marked, with the version."""
+        self._turns: WeakValueDictionary[ObjectId, asyncio.Lock] = WeakValueDictionary()
         self._recovery_due = 0.0
         self._clearing_due = 0.0
         self._wake = asyncio.Event()
@@ -82,7 +84,7 @@ class ConversationAnnouncer:
         """Publish a conversation that was just changed. Raises Unavailable; it is then published in the background."""
         conversation_id: ObjectId = document["_id"]
         try:
-            await self._announce(document)
+            await self._announce_in_turn(document)
         except BaseException:
             self.retry(conversation_id)
             raise
@@ -97,10 +99,21 @@ class ConversationAnnouncer:
         try:
             document = await self._conversations.find(conversation_id)
             if document is not None and UNANNOUNCED in document:
-                await self._announce(document)
+                await self._announce_in_turn(document)
         except BaseException:
             self.retry(conversation_id)
             raise
+
+    async def _announce_in_turn(self, document: Document) -> None:
+        """Announce, unless a later state of the conversation was announced while this waited for its turn. So if many
+        join or leave at once, their changes share a few announcements to thousands."""
+        conversation_id: ObjectId = document["_id"]
+        # Kept only as long as somebody waits for it.
+        lock = self._turns.setdefault(conversation_id, asyncio.Lock())
+        waited = lock.locked()
+        async with lock:
+            if not (waited and self._announced.get(conversation_id, -1) >= version_of(document)):
+                await self._announce(document)
 
     async def _announce(self, document: Document) -> None:
         conversation_id: ObjectId = document["_id"]

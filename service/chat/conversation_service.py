@@ -23,6 +23,7 @@ from service.chat.members import (
     read_of,
     role_of,
     start_of,
+    tells_activity,
 )
 from service.chat.message_store import MessageStore, message_json, visible
 from service.chat.models import MAX_PARTICIPANTS
@@ -201,7 +202,12 @@ class ConversationService:
         return items, PARTICIPANT_CURSORS.encode((document["participants"].index(members[-1]), members[-1]))
 
     async def mark_read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
-        """Move the user's read mark forward, at most to the last message. Raises NotFound, Unavailable."""
+        """Move the user's read mark forward, at most to the last message.
+
+        Publishes it to the participants; in a large conversation (MAX_TOLD) to the user's own connections only.
+
+        Raises NotFound, Unavailable.
+        """
         user, key = ObjectId(user_id), ObjectId(conversation_id)
         counters = (await self._conversations.get_many([key], user)).get(key)
         if counters is None:
@@ -214,14 +220,19 @@ class ConversationService:
             # Read after the write, and published even if the mark was there already: this may be a repeated request.
             document = await self._conversations.get(key, user)
             mark = max(seq, read_of(document, user))
-            recipients = [str(member) for member in document["participants"]]
+            recipients = [str(member) for member in document["participants"]] if tells_activity(document) else [user_id]
             self._dispatcher.publish(events.read(conversation_id, user_id, mark), recipients)
         unread = await self._unread.count(counters, mark)
         return {"conversation_id": conversation_id, "last_read_seq": mark, "unread_count": unread}
 
     async def publish_typing(self, user_id: str, conversation_id: str) -> None:
-        """Publish to the other participants that `user_id` is typing. Raises NotFound, Unavailable."""
+        """Publish to the other participants that `user_id` is typing; not in a large conversation (MAX_TOLD).
+
+        Raises NotFound, Unavailable.
+        """
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
+        if not tells_activity(document):
+            return
         recipients = [str(member) for member in document["participants"] if str(member) != user_id]
         self._dispatcher.publish(events.typing(conversation_id, user_id, TYPING_EXPIRES_IN), recipients)
 

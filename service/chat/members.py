@@ -12,6 +12,10 @@ from service.datastores.mongo import Document
 MAX_READ_MARKS = 100
 """Read marks shown with a conversation."""
 
+MAX_TOLD = 100
+"""Participants who are told of each other's reading and typing. In a group of thousands, where each reads each message,
+that would be millions of events for one message."""
+
 Role = Literal["owner", "admin", "member"]
 History = Literal["since_joined", "all"]
 """Which messages users see who join a group later."""
@@ -89,6 +93,11 @@ def read_marks_of(conversation: Document, user_id: ObjectId) -> dict[str, int] |
 def shows_read_marks(conversation: Document) -> bool:
     """Return whether the participants are shown each other's read marks."""
     return len(conversation["participants"]) <= MAX_READ_MARKS + 1
+
+
+def tells_activity(conversation: Document) -> bool:
+    """Return whether the participants are told of each other's reading and typing."""
+    return len(conversation["participants"]) <= MAX_TOLD
 
 
 def participants_after(conversation: Document, place: tuple[int, ObjectId] | None, limit: int) -> Sequence[ObjectId]:

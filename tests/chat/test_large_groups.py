@@ -1,11 +1,13 @@
 """What changes of a group of thousands cost: events and bytes on the bus."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from bson import ObjectId
 
 from service.common.encoding import dumps
+from service.datastores.mongo import Document
 from service.realtime.bus import LocalBus
 from tests.chat.chat_process import ADA, BOB, ChatProcess, received
 
@@ -87,6 +89,45 @@ async def test_leaving_a_large_group_is_announced_with_few_events(process: ChatP
     assert len(bus.types) <= 4
     assert bus.bytes <= MAX_BYTES
     assert [event["type"] for event in received(left)] == ["conversation_removed"]
+
+
+async def test_concurrent_changes_of_a_large_group_share_announcements(process: ChatProcess, bus: RecordingBus) -> None:
+    """Thirty leave while one announcement is under way, and each of them is told."""
+    group, user_ids = await large_group(process, 150)
+    leaving = user_ids[1:31]
+    left = [process.listen(user_id) for user_id in leaving]
+    announcer = process.conversations.announcer
+    render, stored = announcer._render, asyncio.Event()
+
+    async def render_later(document: Document) -> dict[str, Any]:
+        await stored.wait()
+        return await render(document)
+
+    announcer._render = render_later
+    changes = [asyncio.create_task(process.groups.remove_participant(each, group, each)) for each in leaving]
+    async with asyncio.timeout(20):
+        while len((await process.conversation_store.get(ObjectId(group), ObjectId(user_ids[0])))["participants"]) > 120:
+            await asyncio.sleep(0.01)
+    stored.set()
+    await asyncio.gather(*changes)
+    # One announcement, and another one by those whose change was stored, but not reported to them, when it ended.
+    assert len(bus.types) <= 12
+    assert all("conversation_removed" == received(each)[-1]["type"] for each in left)
+
+
+@pytest.mark.parametrize(("members", "told"), [(100, True), (101, False)])
+async def test_reading_and_typing_are_told_in_conversations_of_at_most_100(
+    process: ChatProcess, bus: RecordingBus, members: int, told: bool
+) -> None:
+    """A user's other devices learn in any case what the user has read."""
+    group, [reader, other, *_] = await large_group(process, members)
+    own, others = process.listen(reader), process.listen(other)
+    await process.conversations.mark_read(reader, group, SEQ)
+    await process.conversations.publish_typing(reader, group)
+    read = {"type": "read", "conversation_id": group, "data": {"user_id": reader, "seq": SEQ}}
+    assert [read] == received(own)
+    assert (["read", "typing"] if told else []) == [event["type"] for event in received(others)]
+    assert bus.bytes < (10_000 if told else 400)
 
 
 async def test_each_participant_of_a_small_group_is_told_their_read_mark(process: ChatProcess) -> None:
