@@ -176,7 +176,8 @@ def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authenticati
     )
     async def search(request: Request, caller: Identity, *, query: models.UserSearch) -> HTTPResponse:
         """Finds users by their names: every word of `query` must be a prefix of some word of the display name or the
-        username. Case and accents are ignored. A leading `@` restricts the search to usernames."""
+        username. Case and accents are ignored. A leading `@` restricts the search to usernames. A page can be short or
+        empty although there is a `next` one, because the server reads a bounded number of users for it."""
         items, next_cursor = await profiles.search(query.query, query.limit, query.before or "")
         return json_response(models.UsersFound(items=items, next=next_cursor))
 

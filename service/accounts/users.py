@@ -27,6 +27,10 @@ PROFILE_FIELDS = {"username": True, "display_name": True, "avatar": True}
 SEARCH_TERM_SOURCES = {"username": True, "display_name": True, "deleted_at": True}
 SEARCH_ORDER = [("username", ASCENDING)]
 BATCH_SIZE = 500
+MAX_CANDIDATES = 1000
+"""Users with the longest word of a query that are read for one page. Of a name that half of all users have, a MongoDB
+with a million of them would otherwise read them all for a second word that nobody has."""
+CANDIDATE_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,19 +169,38 @@ class UserStore:
         """Return a page of the users who match `query`, ordered by username, and the `after` of the next page.
 
         A user matches if every word of `query` is a prefix of some word of their display name or username, or of their
-        username if `query` begins with `@`. See `text.fold` for what is equal.
+        username if `query` begins with `@`. See `text.fold` for what is equal. A page of several words can be short or
+        empty although there is a next one: see MAX_CANDIDATES.
         """
         terms = query_terms(query)
         if not terms:
             return [], None
         where: Document = {"search_terms": terms[0], "username": {"$gt": after}, **ACTIVE}
         if terms[1:]:
-            # Only then: the embedded server uses no index for a query with `$and`.
-            where["$and"] = [{"search_terms": term} for term in terms[1:]]
+            return await self._filter_candidates(where, set(terms[1:]), limit, after)
         async with unavailable():
             cursor = self._users.find(where, PROFILE_FIELDS).sort(SEARCH_ORDER).limit(limit + 1)
             found = [_profile(document) for document in await cursor.to_list(limit + 1)]
         return found[:limit], found[limit - 1].username if len(found) > limit else None
+
+    async def _filter_candidates(
+        self, where: Document, terms: set[str], limit: int, after: str
+    ) -> tuple[list[Profile], str | None]:
+        """Return a page of the users of `where` who have all `terms`, like `search`."""
+        # Not in the query: `$and` makes the embedded server read all users, and a MongoDB all that `where` selects.
+        found: list[Profile] = []
+        examined, last = 0, after
+        async with unavailable():
+            cursor = self._users.find(where, {**PROFILE_FIELDS, "search_terms": True}).sort(SEARCH_ORDER)
+            async for document in cursor.limit(MAX_CANDIDATES + 1).batch_size(CANDIDATE_BATCH):
+                if examined == MAX_CANDIDATES:
+                    return found, last
+                if terms.issubset(document["search_terms"]):
+                    if len(found) == limit:
+                        return found, found[-1].username
+                    found.append(_profile(document))
+                examined, last = examined + 1, document["username"]
+        return found, None
 
     async def fill_search_terms(self) -> int:
         """Store the search terms of up to `BATCH_SIZE` users who have none; return how many that were.

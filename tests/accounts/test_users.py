@@ -107,6 +107,26 @@ async def test_a_search_returns_pages(process: AccountsProcess) -> None:
     assert [f"an{number:02}" for number in range(12)] == [profile.username for profile in (*first, *second, *third)]
 
 
+async def test_a_search_of_several_words_reads_a_bounded_number_of_users_for_a_page(
+    process: AccountsProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page continues where the previous one stopped reading, and every match is found once."""
+    monkeypatch.setattr(users, "MAX_CANDIDATES", 10)
+    monkeypatch.setattr(users, "CANDIDATE_BATCH", 4)
+    for number in range(25):
+        await add(process, f"user{number:02}", "Nguyễn An" if number in (3, 4, 5, 18) else "Nguyễn Bình")
+    pages = []
+    cursor: str | None = ""
+    while cursor is not None:
+        found, cursor = await process.profiles.search("an nguyen", 2, cursor)
+        pages.append(([profile.username for profile in found], cursor))
+    assert [
+        (["user03", "user04"], "user04"),  # full
+        (["user05"], "user14"),  # ten users read
+        (["user18"], None),  # the last ten
+    ] == pages
+
+
 @pytest.mark.parametrize("query", [".*", "^", "$", "|", "\\", "{$gt: ''}", "\0", "\U0010ffff", "@", "👍"])
 async def test_a_search_query_is_plain_text(process: AccountsProcess, query: str) -> None:
     """Patterns and operators have no meaning, and without a word nobody is found."""

@@ -3,7 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.e2e.conftest import CreateUser, OpenApp
 
@@ -21,6 +21,26 @@ async def test_finding_someone_and_starting_a_chat(open_app: OpenApp, create_use
     await binh.open_conversation("An Search")
     await expect(binh.message("Hello!")).to_be_visible()
     await expect(binh.page).to_have_title("Loa")
+
+
+async def test_a_search_for_people_goes_on_after_an_empty_page(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The server reads a bounded number of users for a page."""
+    an, binh = create_user("An"), create_user("Bình Trần")
+    app = await open_app(an)
+    asked: list[str] = []
+
+    async def empty_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            await route.fulfill(json={"items": [], "next": "a"})
+        else:
+            await route.continue_()
+
+    await app.page.route("**/api/v1/users?query=*", empty_first)
+    await app.page.get_by_role("button", name="New chat").click()
+    await app.page.get_by_role("searchbox", name="Search people").fill(f"{binh.username} bình")
+    await expect(app.page.get_by_role("dialog").get_by_text(f"@{binh.username}")).to_be_visible()
+    assert "before=a" in asked[1]
 
 
 async def test_a_message_is_shown_as_sent_and_then_as_read(open_app: OpenApp, create_user: CreateUser) -> None:

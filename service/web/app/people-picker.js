@@ -7,6 +7,8 @@ import { icon } from "./icon.js";
 
 /** Milliseconds without a keystroke before the search is sent. */
 const SEARCH_DEBOUNCE = 200;
+/** Pages to ask for until one has a user: the server reads a bounded number of users for each. */
+const MAX_PAGES = 5;
 
 export class PeoplePicker {
   element;
@@ -68,10 +70,14 @@ export class PeoplePicker {
     const query = this.#input.value.trim();
     const requestNumber = (this.#requestNumber += 1);
     try {
-      const { items } = query ? await this.#api.users(query) : { items: [] };
-      // Ignore the response if a newer search was started.
-      if (requestNumber !== this.#requestNumber) return;
-      this.#results = items.filter(({ id }) => !this.#excluded.has(id));
+      let page = { items: [], next: null };
+      for (let count = 0; query && count < MAX_PAGES; count++) {
+        page = await this.#api.users(query, undefined, page.next);
+        // Ignore the response if a newer search was started.
+        if (requestNumber !== this.#requestNumber) return;
+        if (page.items.length || !page.next) break;
+      }
+      this.#results = page.items.filter(({ id }) => !this.#excluded.has(id));
       const noResults = query ? t("people.none") : t("people.hint");
       setText(
         this.#status,

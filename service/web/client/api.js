@@ -59,13 +59,15 @@ export class Api {
   }
 
   /**
-   * Find users: each word of `query` begins a word of the display name or username; after `@`, of the username.
+   * Find users: each word of `query` begins a word of the display name or username; after `@`, of the username. A page
+   * can be empty although there is a `next` one.
    * @param {string} query
    * @param {number} [limit]
-   * @returns {Promise<Page<Profile>>}
+   * @param {string | null} [before] the `next` of the previous page
+   * @returns {Promise<Page<Profile, string>>}
    */
-  users(query, limit) {
-    return this.#call("GET", "/users", { query: { query, limit } });
+  users(query, limit, before) {
+    return this.#call("GET", "/users", { query: { query, limit, before } });
   }
 
   /**
