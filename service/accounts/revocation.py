@@ -31,7 +31,7 @@ BUS_KIND_POLLED = "revocations"
 SEPARATOR = b","
 
 POLL_INTERVAL = 2.0
-"""Seconds after which a process polls the database, unless the holder of the lease has told it of a poll meanwhile."""
+"""Seconds after which a process polls the database, unless the holder of the lease has published a poll meanwhile."""
 LEASE_INTERVAL = 1.5
 """Seconds between two polls by the holder of the lease. It is shorter, so that the others rarely poll."""
 LEASE_TTL = 5.0
@@ -53,14 +53,14 @@ def revocation_lease(redis: "Redis", tag: str = TAG) -> Lease:
 class Revocation:
     """Revokes sessions and checks access tokens. MongoDB is authoritative and is written first.
 
-    The bus and the denylist spread a revocation faster, and either may fail. MongoDB is therefore polled for revoked
+    The bus and the denylist propagate a revocation faster, and either may fail. MongoDB is therefore polled for revoked
     sessions, with MongoDB's clock: their connections are closed, in case a bus message was lost, and those that the
     denylist lacks are added to it, in case a Redis write was lost. So it does with the access tokens that password
     changes have ended, but their connections stay open.
 
     One process of the deployment, the holder of a lease, polls for all and publishes what it found: each of the others
-    closes its own connections. Such a message says from which earlier poll on it has found everything. A process that
-    gets none for `POLL_INTERVAL` seconds, or one that does not continue its own last poll, polls itself.
+    closes its own connections. Such a message has the time of the earlier poll from which on it has found everything. A
+    process that gets none for `POLL_INTERVAL` seconds, or one that does not continue its own last poll, polls itself.
 
     A process that has just started, or has seen Redis fail, checks every token in MongoDB until a poll of its own that
     covers the lifetime of an access token has completed the denylist. Until then it does not rely on the others.

@@ -1,4 +1,4 @@
-"""The link: publishes to and follows channels of Redis, on a single server or across the primaries of a cluster."""
+"""The link: publishes and subscribes to channels of Redis, on a single server or across the primaries of a cluster."""
 
 import asyncio
 import math
@@ -26,31 +26,31 @@ costs next to nothing."""
 MIN_READ_INTERVAL = 0.1
 """Seconds between two readings of the slot map, at least: servers disagree about a slot for moments."""
 MAX_CHANNELS = 1000
-"""Channels in one command that follows them."""
+"""Channels in one command that subscribes to them."""
 LINK_ERRORS = (RedisError, OSError)
 """What a connection raises; TimeoutError is an OSError."""
 
 
 class Role(Enum):
-    """Each server in use has one connection of each role: what is published never waits behind what is received."""
+    """Each server in use has one connection of each role: publications never wait behind received messages."""
 
     PUBLISH = "publish"
-    FOLLOW = "follow"
+    SUBSCRIBE = "subscribe"
 
 
 class Listener(Protocol):
     """What a link reports. All methods are called synchronously and must not block."""
 
     def on_message(self, channel: bytes, payload: bytes) -> None:
-        """A message was published to a channel that is followed."""
+        """A message was published to a channel with a subscription."""
         ...
 
-    def on_followed(self, channel: bytes, again: bool) -> None:
-        """From now on the messages of `channel` arrive. `again`: they did before, and some may have been missed."""
+    def on_subscribed(self, channel: bytes, again: bool) -> None:
+        """From now on the messages of `channel` arrive. `again`: they arrived before, and some may have been missed."""
         ...
 
-    def on_unfollowed(self, channel: bytes) -> None:
-        """Messages of `channel`, although it is to be followed, do not arrive at present."""
+    def on_unsubscribed(self, channel: bytes) -> None:
+        """Messages of `channel` do not arrive at present, although it has a subscription."""
         ...
 
     def on_ready(self) -> None:
@@ -58,8 +58,8 @@ class Listener(Protocol):
         ...
 
 
-class Followed:
-    """A channel to follow. `connection`: the one that was asked for it; `confirmed`: messages arrive there."""
+class Subscription:
+    """A channel whose messages are wanted. `connection`: where they were requested; `confirmed`: they arrive there."""
 
     __slots__ = ("confirmed", "connection", "was_confirmed")
 
@@ -73,23 +73,22 @@ class RedisLink:
     """Connections to those servers of a deployment's Redis that serve the channels in use.
 
     A channel belongs to the server of its slot; in a cluster its messages are sharded ones (SPUBLISH, SSUBSCRIBE). One
-    reconciler compares, at most once in an iteration of the event loop, the channels to follow with those that servers
-    have been asked for, and asks for the rest: one command for each slot. Whatever ends a subscription only removes it
-    from what has been asked: a lost connection, a moved slot (a MOVED error, an unasked `sunsubscribe`, another slot
-    map), a refused command. The slot map is read again after each of these, and every RETRY_INTERVAL for as long as
-    something is missing.
+    reconciler compares, at most once in an iteration of the event loop, the subscriptions with those that were
+    requested from servers, and requests the missing ones: one command for each slot. A lost connection, a moved slot (a
+    MOVED error, an unrequested `sunsubscribe`, another slot map) or a refused command only makes subscriptions missing
+    again. The slot map is read again after each of these, and every RETRY_INTERVAL for as long as one is missing.
 
-    Guarantee: a channel whose messages may have been missed is reported by `on_followed(again=True)`. Pub/sub needs no
-    ASK: the importing server only serves the channels once the slot is its own.
+    Guarantee: a channel whose messages may have been missed is reported by `on_subscribed(again=True)`. Pub/sub needs
+    no ASK: the importing server only serves the channels once the slot is its own.
     """
 
     def __init__(self, endpoint: RedisEndpoint, listener: Listener) -> None:
         self._endpoint = endpoint
         self._listener = listener
         self._slots = SlotMap(endpoint.seeds)
-        self._followed: dict[bytes, Followed] = {}
+        self._subscriptions: dict[bytes, Subscription] = {}
         self._missing: set[bytes] = set()
-        """Channels to follow that no server has been asked for."""
+        """Channels whose subscription was not requested from a server yet, or is lost."""
         self._connections: dict[tuple[Owner, Role], RespConnection] = {}
         self._opening: dict[tuple[Owner, Role], asyncio.Task[RespConnection]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -100,28 +99,28 @@ class RedisLink:
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def follow(self, channels: Iterable[bytes]) -> None:
-        """Follow these channels until `unfollow`; `on_followed` reports each."""
+    def subscribe(self, channels: Iterable[bytes]) -> None:
+        """Subscribe to these channels until `unsubscribe`; `on_subscribed` reports each."""
         for channel in channels:
-            if channel not in self._followed:
-                self._followed[channel] = Followed()
+            if channel not in self._subscriptions:
+                self._subscriptions[channel] = Subscription()
                 self._missing.add(channel)
         self._schedule_reconcile()
 
-    def unfollow(self, channels: Iterable[bytes]) -> None:
-        """Stop to follow these channels."""
-        asked: defaultdict[tuple[RespConnection, int], list[bytes]] = defaultdict(list)
+    def unsubscribe(self, channels: Iterable[bytes]) -> None:
+        """End the subscriptions to these channels."""
+        requested: defaultdict[tuple[RespConnection, int], list[bytes]] = defaultdict(list)
         for channel in channels:
             self._missing.discard(channel)
-            followed = self._followed.pop(channel, None)
-            if followed and followed.connection:
-                asked[followed.connection, self._group_of(channel)].append(channel)
-        for (connection, _), group in asked.items():
+            subscription = self._subscriptions.pop(channel, None)
+            if subscription and subscription.connection:
+                requested[subscription.connection, self._group_of(channel)].append(channel)
+        for (connection, _), group in requested.items():
             self._send(connection, self._command("UNSUBSCRIBE"), group)
 
     def publish(self, channel: bytes, payload: bytes) -> "asyncio.Future[Any] | None":
-        """Publish to a channel. Returns None if it cannot be done yet: `on_ready` tells when. The message has been
-        accepted once the future ends without an error; `recover` has to be told of an error."""
+        """Publish to a channel. Returns None if that is not possible yet; `on_ready` is called when it may be. The
+        message has been accepted once the future ends without an error; the caller passes an error to `recover`."""
         connection = self._connection_for(channel, Role.PUBLISH)
         if connection is None:
             return None
@@ -142,7 +141,7 @@ class RedisLink:
         return self._slots.is_cluster
 
     def recover(self, channel: bytes, error: BaseException) -> None:
-        """Note that a command for `channel` has failed; what it needs is looked for, and `on_ready` called."""
+        """Handle the error of a command for `channel`: find the server again, and then call `on_ready`."""
         if not isinstance(error, ResponseError):
             # The connection is lost: see _on_lost.
             return
@@ -150,15 +149,15 @@ class RedisLink:
             self._read_slots_soon()
             return
         if self._slots.has_owner(channel):
-            # For example CLUSTERDOWN: it is cut off from the others, which may know more.
+            # For example CLUSTERDOWN: the node is cut off from the others, which may know more.
             self._slots.mark_failed(self._slots.owner(channel))
         self._retry_later()
 
     def renew(self, channel: bytes) -> None:
-        """Replace the connection that follows `channel`: nothing arrives on it, although it is open."""
-        followed = self._followed.get(channel)
-        if followed and followed.connection:
-            followed.connection.lose(ConnectionError("No message has arrived for too long."))
+        """Replace the connection with the subscription to `channel`: nothing arrives on it, although it is open."""
+        subscription = self._subscriptions.get(channel)
+        if subscription and subscription.connection:
+            subscription.connection.lose(ConnectionError("No message has arrived for too long."))
 
     async def close(self) -> None:
         """Close all connections; commands without a reply fail."""
@@ -170,7 +169,7 @@ class RedisLink:
         for connection in list(self._connections.values()):
             connection.lose(ConnectionError("The link is closed."))
 
-    # Following.
+    # Subscriptions.
 
     def _schedule_reconcile(self) -> None:
         if not self._reconciling and not self._closed:
@@ -179,58 +178,58 @@ class RedisLink:
 
     def _reconcile(self) -> None:
         self._reconciling = False
-        asked: defaultdict[tuple[RespConnection, int], list[bytes]] = defaultdict(list)
+        requested: defaultdict[tuple[RespConnection, int], list[bytes]] = defaultdict(list)
         for channel in self._missing:
-            if connection := self._connection_for(channel, Role.FOLLOW):
-                asked[connection, self._group_of(channel)].append(channel)
-        for (connection, _), channels in asked.items():
+            if connection := self._connection_for(channel, Role.SUBSCRIBE):
+                requested[connection, self._group_of(channel)].append(channel)
+        for (connection, _), channels in requested.items():
             self._missing.difference_update(channels)
             for channel in channels:
-                self._followed[channel].connection = connection
+                self._subscriptions[channel].connection = connection
             self._send(connection, self._command("SUBSCRIBE"), channels)
 
     def _send(self, connection: RespConnection, command: str, channels: list[bytes]) -> None:
         rest = iter(channels)
         while group := list(islice(rest, MAX_CHANNELS)):
-            asked = connection.send(command, *group, channels=group)
-            asked.add_done_callback(partial(self._on_asked, connection, group))
+            requested = connection.send(command, *group, channels=group)
+            requested.add_done_callback(partial(self._on_replied, connection, group))
 
-    def _on_asked(self, connection: RespConnection, channels: list[bytes], future: "asyncio.Future[Any]") -> None:
+    def _on_replied(self, connection: RespConnection, channels: list[bytes], future: "asyncio.Future[Any]") -> None:
         if future.cancelled() or (error := future.exception()) is None or connection.lost:
-            # What a lost connection followed is the business of _on_lost.
+            # `_on_lost` handles the subscriptions of a lost connection.
             return
-        log.warning("redis_follow_failed", error=str(error).partition(" ")[0])
+        log.warning("redis_subscribe_failed", error=str(error).partition(" ")[0])
         self._forget(channels, connection)
         self.recover(channels[0], error)
 
     def _on_push(self, connection: RespConnection, push: list[Any]) -> None:
         kind = push[0]
         if kind in (b"smessage", b"message"):
-            if push[1] in self._followed:
+            if push[1] in self._subscriptions:
                 self._listener.on_message(push[1], push[2])
         elif kind in (b"ssubscribe", b"subscribe"):
-            followed = self._followed.get(push[1])
-            if followed and followed.connection is connection and not followed.confirmed:
-                again = followed.was_confirmed
-                followed.confirmed = followed.was_confirmed = True
-                self._listener.on_followed(push[1], again)
+            subscription = self._subscriptions.get(push[1])
+            if subscription and subscription.connection is connection and not subscription.confirmed:
+                again = subscription.was_confirmed
+                subscription.confirmed = subscription.was_confirmed = True
+                self._listener.on_subscribed(push[1], again)
         elif kind in (b"sunsubscribe", b"unsubscribe"):
-            followed = self._followed.get(push[1])
-            if followed and followed.connection is connection and followed.confirmed:
-                # Not asked for: the slot has moved to another server.
+            subscription = self._subscriptions.get(push[1])
+            if subscription and subscription.connection is connection and subscription.confirmed:
+                # Not requested: the slot has moved to another server.
                 self._forget([push[1]], connection)
                 self._read_slots_soon()
 
     def _forget(self, channels: Iterable[bytes], connection: RespConnection) -> None:
-        """Note that these channels are no longer followed on `connection`."""
+        """Note that `connection` no longer has these subscriptions."""
         for channel in channels:
-            followed = self._followed.get(channel)
-            if followed and followed.connection is connection:
-                followed.connection = None
+            subscription = self._subscriptions.get(channel)
+            if subscription and subscription.connection is connection:
+                subscription.connection = None
                 self._missing.add(channel)
-                if followed.confirmed:
-                    followed.confirmed = False
-                    self._listener.on_unfollowed(channel)
+                if subscription.confirmed:
+                    subscription.confirmed = False
+                    self._listener.on_unsubscribed(channel)
 
     def _group_of(self, channel: bytes) -> int:
         """Return which channels may be in one command with this one: in a cluster, those of its slot."""
@@ -271,7 +270,7 @@ class RedisLink:
             return
         if task.exception():
             self._slots.mark_failed(key[0])
-            if self._followed:
+            if self._subscriptions:
                 self._retry_later()
         elif self._closed or task.result().lost:
             task.result().lose(ConnectionError("The link is closed."))
@@ -290,7 +289,7 @@ class RedisLink:
     def _on_lost(self, connection: RespConnection) -> None:
         for key in [key for key, each in self._connections.items() if each is connection]:
             del self._connections[key]
-        self._forget([name for name, each in self._followed.items() if each.connection is connection], connection)
+        self._forget([name for name, each in self._subscriptions.items() if each.connection is connection], connection)
         if not self._closed:
             self._slots.mark_failed(connection.address)
             self._read_slots_soon()
@@ -307,7 +306,7 @@ class RedisLink:
     # The slot map.
 
     def _read_slots_soon(self) -> None:
-        """Read the slot map, and then follow and publish what could not be before."""
+        """Read the slot map, and then subscribe and publish where that was not possible before."""
         if self._reading is None and self._retry is None and not self._closed:
             if asyncio.get_running_loop().time() - self._read_at < MIN_READ_INTERVAL:
                 self._retry_later()
@@ -322,8 +321,8 @@ class RedisLink:
             self._report_failure(task)
             return
         moved: defaultdict[RespConnection, list[bytes]] = defaultdict(list)
-        for channel, followed in self._followed.items():
-            connection = followed.connection
+        for channel, subscription in self._subscriptions.items():
+            connection = subscription.connection
             if connection and self._slots.has_owner(channel) and self._slots.owner(channel) != connection.address:
                 moved[connection].append(channel)
         for connection, channels in moved.items():

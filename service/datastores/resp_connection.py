@@ -11,20 +11,20 @@ from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 from service.datastores.cluster import Address
 from service.datastores.redis_endpoint import RedisEndpoint
 
-TIMEOUT = 2.0
+REPLY_TIMEOUT = 2.0
 """Seconds to connect and sign in, and to wait for a reply. A server that takes longer is treated as lost."""
 PING_INTERVAL = 2.0
-"""Seconds of silence after which a server has to show that it still answers: TCP does not report a cut cable."""
-TICK = 0.5
-"""Seconds between two looks at the timeouts."""
+"""Seconds of silence after which a PING checks the connection: TCP does not report a cut cable."""
+CHECK_INTERVAL = 0.5
+"""Seconds between two checks of the timeouts."""
 CONFIRMATIONS = {b"subscribe", b"unsubscribe", b"ssubscribe", b"sunsubscribe"}
 INCOMPLETE = object()
 """What the parser returns while it needs more data."""
 
 
 class Pending:
-    """A command whose reply has not arrived. `channels`: what a command for subscriptions has still to be told about;
-    such a command has no reply of its own, but a push message for each channel."""
+    """A command whose reply has not arrived. `channels`: those that a command for subscriptions still waits for; such a
+    command has no reply of its own, but a push message for each channel."""
 
     __slots__ = ("channels", "deadline", "future")
 
@@ -37,9 +37,9 @@ class Pending:
 class RespConnection(asyncio.Protocol):
     """Commands sent in one iteration of the event loop leave in one write, and are answered in their order.
 
-    Guarantees: once the connection is lost, for whatever reason, each command without a reply has failed with
+    Guarantees: once the connection is lost, for any reason, each command without a reply has failed with
     ConnectionError or TimeoutError, and `on_lost` has been called, once. A silent server is noticed within
-    PING_INTERVAL + TIMEOUT + 2 * TICK.
+    PING_INTERVAL + REPLY_TIMEOUT + 2 * CHECK_INTERVAL.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RespConnection(asyncio.Protocol):
         connection = cls(address, on_push, on_lost)
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(REPLY_TIMEOUT):
                 if address is None:
                     await loop.create_unix_connection(lambda: connection, endpoint.path)
                 else:
@@ -91,7 +91,7 @@ class RespConnection(asyncio.Protocol):
         except BaseException as error:
             connection.lose(ConnectionError("not connected"))
             if isinstance(error, OSError) and error.errno is not None:
-                # In the words of redis-py, whose other connections lead to the same servers.
+                # The same text as redis-py, whose other connections lead to the same servers.
                 where = f"{address.host}:{address.port}" if address else endpoint.path
                 raise ConnectionError(f"Error {error.errno} connecting to {where}. {error.strerror}.") from error
             raise
@@ -124,7 +124,7 @@ class RespConnection(asyncio.Protocol):
             future.set_exception(self._error)
             return future
         expected = None if channels is None else set(channels)
-        self._pending.append(Pending(future, self._loop.time() + TIMEOUT, expected))
+        self._pending.append(Pending(future, self._loop.time() + REPLY_TIMEOUT, expected))
         if not self._output:
             self._loop.call_soon(self._flush)
         self._output.append(pack_command(command))  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ class RespConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._last_received = self._loop.time()
-        self._timer = self._loop.call_later(TICK, self._tick)
+        self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)
 
     def data_received(self, data: bytes) -> None:
         self._last_received = self._loop.time()
@@ -203,20 +203,20 @@ class RespConnection(asyncio.Protocol):
             self._transport.write(b"".join(self._output))
             self._output.clear()
 
-    def _tick(self) -> None:
+    def _check(self) -> None:
         moment = self._loop.time()
         if self._pending and moment > self._pending[0].deadline:
-            # Not at the first look: if the event loop was held up, the reply may have arrived and only not been read.
+            # Not at the first check: if the event loop was blocked, the reply may have arrived without being read yet.
             if self._suspected_at == self._last_received:
                 self.lose(TimeoutError("The server does not answer."))
                 return
             self._suspected_at = self._last_received
         elif not self._pending and moment - self._last_received > PING_INTERVAL:
             self.send("PING").add_done_callback(_ignore)
-        self._timer = self._loop.call_later(TICK, self._tick)
+        self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)
 
 
 def _ignore(future: "asyncio.Future[Any]") -> None:
-    """Take note of an exception, which would otherwise be logged: `on_lost` reports it."""
+    """Retrieve the exception, which asyncio would otherwise log: `on_lost` reports it."""
     if not future.cancelled():
         future.exception()

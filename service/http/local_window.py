@@ -1,4 +1,4 @@
-"""Moving windows of requests, counted in this process and in step with the other processes."""
+"""Moving windows of requests, counted in this process and synchronised with the other processes."""
 
 import time
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from itertools import islice, takewhile
 BUCKETS = 10
 """Parts of a period that are counted separately: a request counts for up to a tenth of the period longer."""
 SHARE = 10
-"""A process counts up to this part of a limit (a tenth) for each key without the others' knowledge."""
+"""A process counts up to this part of a limit (a tenth) for each key before it compares with the others."""
 MAX_KEYS = 50_000
 """Keys of one limit that are counted at a time, 20 MB. With more, those not used for longest are forgotten here, while
 Redis still has what was compared."""
@@ -16,8 +16,8 @@ Redis still has what was compared."""
 class Window:
     """The requests for one key within the last period, by bucket: the number of the part of the period since 1970.
 
-    `counts` are those of all processes, as far as known. `pending` are those of this process that the others do not
-    know of; before the first comparison the two are one dictionary, for most windows are never compared.
+    `counts` are those of all processes, as far as known. `pending` are those of this process that have not
+    been sent to Redis; before the first comparison the two are one dictionary, for most windows are never compared.
     """
 
     __slots__ = ("_latest", "counts", "key", "limit", "pending", "pending_total", "total")
@@ -33,7 +33,7 @@ class Window:
 
     @property
     def needs_sync(self) -> bool:
-        """Whether this process may count no more without the others' knowledge."""
+        """Whether the counts have to be compared before this process counts more."""
         return self.pending_total >= self.limit.share
 
     @property
@@ -60,7 +60,7 @@ class Window:
         self.pending_total += 1
 
     def take_pending(self) -> dict[int, int]:
-        """Return the pending counts, to tell them to the others. `merge` or `restore` has to follow."""
+        """Return the pending counts, to be sent to Redis. `merge` or `restore` has to follow."""
         taken = dict(self.pending)
         self.pending, self.pending_total = {}, 0
         return taken
@@ -70,7 +70,7 @@ class Window:
         self._set(_sum(counts, self.pending), self.pending)
 
     def restore(self, taken: Mapping[int, int]) -> None:
-        """Make the counts taken pending again: perhaps nobody knows them."""
+        """Make the counts taken pending again: Redis may not have them."""
         self._set(self.counts, _sum(taken, self.pending))
 
     def _set(self, counts: Mapping[int, int], pending: Mapping[int, int]) -> None:
@@ -87,7 +87,7 @@ class Window:
 class LocalWindows:
     """The windows of one limit, by key. Bounded: the key that was not used for longest is forgotten first.
 
-    No request is let through if that makes more than `amount` in any `period` on this process, and none is refused
+    No request is accepted if that makes more than `amount` in any `period` on this process, and none is refused
     unless that would make more than `amount` in 1.1 periods.
     """
 
@@ -132,10 +132,10 @@ class LocalWindows:
                 break
         return max((oldest + BUCKETS + 1) * self.bucket_seconds - now, 0.1)
 
-    def forget_idle(self, most: int) -> int:
-        """Forget at most `most` keys without a request in the last period; return how many."""
+    def forget_idle(self, limit: int) -> int:
+        """Forget at most `limit` keys without a request in the last period; return how many."""
         bucket = self._bucket(time.time())
-        idle = list(takewhile(lambda window: window.is_idle(bucket), islice(self._windows.values(), most)))
+        idle = list(takewhile(lambda window: window.is_idle(bucket), islice(self._windows.values(), limit)))
         for window in idle:
             del self._windows[window.key]
         return len(idle)

@@ -63,13 +63,13 @@ def slot(key: str) -> int:
 
 
 class Slot:
-    """What has one hash tag: its keys are on one node."""
+    """The keys of one hash tag, which are on one node."""
 
     def __init__(self, pool: ConnectionPool, tag: str) -> None:
         self.redis = Redis(connection_pool=pool)
         self.tag = tag
         self.retry_at = 0.0
-        """By the monotonic clock. Before, Redis is not used: it has failed."""
+        """Until this time of the monotonic clock, Redis is not used because it has failed."""
         self._script = self.redis.register_script(SCRIPT)
 
     async def exchange(self, windows: Sequence[Window], taken: Sequence[dict[int, int]]) -> None:
@@ -89,7 +89,7 @@ class Slot:
 
 
 class WindowSync:
-    """Tells the others what this process has counted, and learns what they have.
+    """Exchanges the counts of this process with those of the others.
 
     Windows are compared in batches: at once if `sync` is called, and those given to `add` every SYNC_INTERVAL seconds.
     While Redis is unavailable nothing is compared, and the counts remain pending. Those of a command whose reply was
@@ -113,16 +113,16 @@ class WindowSync:
             self._timer = asyncio.get_running_loop().call_later(SYNC_INTERVAL, self._on_timer)
 
     def is_available(self, window: Window) -> bool:
-        """Whether `sync` would ask Redis."""
+        """Return whether `sync` would use Redis."""
         return time.monotonic() >= self._slot_of(window).retry_at
 
     async def sync(self, window: Window) -> None:
-        """Compare `window` now, with those that are waiting, or wait for the batch that is under way."""
+        """Compare `window` now, with those that are waiting, or wait for the running batch."""
         self._due.add(window)
         await asyncio.shield(self._start())
 
     async def close(self) -> None:
-        """Tell the others what is pending, if Redis answers, and close the connections."""
+        """Send the pending counts, if Redis answers, and close the connections."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -154,7 +154,7 @@ class WindowSync:
             by_slot.setdefault(self._slot_of(window), []).append(window)
         await asyncio.gather(*(self._sync_slot(slot, windows) for slot, windows in by_slot.items()))
         if self._due:
-            # The timer may have found this batch under way.
+            # The timer may have fired while this batch was running.
             self.add(next(iter(self._due)))
 
     async def _find_slots(self) -> bool:

@@ -43,8 +43,8 @@ MAX_BATCH_BYTES = 256 * 1024
 HEARTBEAT_INTERVAL = 2.0
 """Seconds between two publications of a process, empty if need be, so that it receives at least its own messages."""
 SUBSCRIPTION_TIMEOUT = 6.0
-"""Seconds without any message, including the process's own, after which it renews its subscription: the server that it
-leads to may no longer be the one that messages are published on. After as many without one of its own, the process is
+"""Seconds without any message, including the process's own, after which it renews its subscription: its server may
+no longer be the one on which messages are published. After as many without one of its own, the process is
 not ready."""
 STARTUP_WAIT = 2.0
 """Seconds that `start` waits for its first heartbeat to return, and `close` for the outbox. Redis may be
@@ -79,7 +79,7 @@ class RedisBus:
         """Whether a publication has not been answered yet."""
         self._flushing = False
         self._heartbeat_due = False
-        self._heartbeat: asyncio.TimerHandle | None = None
+        self._heartbeat_timer: asyncio.TimerHandle | None = None
         self._last_received = -math.inf
         self._last_round_trip = -math.inf
         """When this process last received a publication, and one of its own, by the monotonic clock."""
@@ -116,7 +116,7 @@ class RedisBus:
     async def start(self) -> None:
         """Start to send and receive. An unavailable Redis is tried again until it answers."""
         self._started = True
-        self._link.follow([self._channel])
+        self._link.subscribe([self._channel])
         self._schedule_flush()
         # Usually the first connections then find a connected bus.
         await _wait(self._round_trip, STARTUP_WAIT)
@@ -125,8 +125,8 @@ class RedisBus:
         if self._started:
             await _wait(self._outbox_empty, STARTUP_WAIT)
         self._started = False
-        if self._heartbeat:
-            self._heartbeat.cancel()
+        if self._heartbeat_timer:
+            self._heartbeat_timer.cancel()
         await self._link.close()
 
     async def subscriber_count(self) -> int:
@@ -197,9 +197,9 @@ class RedisBus:
             batch.append(message)
         return batch
 
-    def _beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         """Send a heartbeat, and renew a subscription on which nothing arrives."""
-        self._heartbeat = asyncio.get_running_loop().call_later(HEARTBEAT_INTERVAL, self._beat)
+        self._heartbeat_timer = asyncio.get_running_loop().call_later(HEARTBEAT_INTERVAL, self._send_heartbeat)
         self._heartbeat_due = True
         self._schedule_flush()
         if self._connected and time.monotonic() - self._last_received >= SUBSCRIPTION_TIMEOUT:
@@ -211,18 +211,18 @@ class RedisBus:
     def on_ready(self) -> None:
         self._schedule_flush()
 
-    def on_followed(self, channel: bytes, again: bool) -> None:
+    def on_subscribed(self, channel: bytes, again: bool) -> None:
         self._connected = True
         self._last_received = time.monotonic()
-        if self._heartbeat:
-            self._heartbeat.cancel()
+        if self._heartbeat_timer:
+            self._heartbeat_timer.cancel()
         # Not earlier: this process would not receive it, and would not know the lag until the next one.
-        self._beat()
+        self._send_heartbeat()
         if again:
             log.info("bus_resubscribed")
             self._notify_gap()
 
-    def on_unfollowed(self, channel: bytes) -> None:
+    def on_unsubscribed(self, channel: bytes) -> None:
         self._connected = False
 
     def on_message(self, channel: bytes, payload: bytes) -> None:

@@ -18,28 +18,28 @@ from tests.conftest import Datastores
 from tests.datastores.test_redis import SELF_SIGNED, listening, relay_to
 
 
-class Follower:
+class Subscriber:
     """A link, and what it has reported of each channel."""
 
     def __init__(self, url: str) -> None:
         self.link = RedisLink(endpoint(url), self)
         self.messages: list[tuple[bytes, bytes]] = []
-        self.followed: Counter[bytes] = Counter()
+        self.subscribed: Counter[bytes] = Counter()
         self.again: Counter[bytes] = Counter()
-        self.unfollowed: Counter[bytes] = Counter()
+        self.unsubscribed: Counter[bytes] = Counter()
         self._changed = asyncio.Event()
 
     def on_message(self, channel: bytes, payload: bytes) -> None:
         self.messages.append((channel, payload))
         self._changed.set()
 
-    def on_followed(self, channel: bytes, again: bool) -> None:
-        self.followed[channel] += 1
+    def on_subscribed(self, channel: bytes, again: bool) -> None:
+        self.subscribed[channel] += 1
         self.again[channel] += again
         self._changed.set()
 
-    def on_unfollowed(self, channel: bytes) -> None:
-        self.unfollowed[channel] += 1
+    def on_unsubscribed(self, channel: bytes) -> None:
+        self.unsubscribed[channel] += 1
         self._changed.set()
 
     def on_ready(self) -> None:
@@ -51,9 +51,9 @@ class Follower:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def follow(self, channels: Collection[bytes]) -> None:
-        self.link.follow(channels)
-        await self.wait_until(lambda: all(self.followed[channel] for channel in channels))
+    async def subscribe(self, channels: Collection[bytes]) -> None:
+        self.link.subscribe(channels)
+        await self.wait_until(lambda: all(self.subscribed[channel] for channel in channels))
 
     async def publish(self, channel: bytes, payload: bytes) -> None:
         """Publish, as often as it takes."""
@@ -70,18 +70,18 @@ class Follower:
                 await self._changed.wait()
 
 
-Make = Callable[[str], Follower]
+Make = Callable[[str], Subscriber]
 
 
 @pytest.fixture
 async def make() -> AsyncIterator[Make]:
-    """Makes followers, and closes them after the test."""
+    """Makes subscribers, and closes them after the test."""
     async with AsyncExitStack() as stack:
 
-        def new(url: str) -> Follower:
-            follower = Follower(url)
-            stack.push_async_callback(follower.link.close)
-            return follower
+        def new(url: str) -> Subscriber:
+            subscriber = Subscriber(url)
+            stack.push_async_callback(subscriber.link.close)
+            return subscriber
 
         yield new
 
@@ -96,29 +96,29 @@ def channels_of(count: int, tags: int) -> list[bytes]:
     return [b"{loa:%d}u:%d" % (number % tags, number) for number in range(count)]
 
 
-async def exchange(publisher: Follower, follower: Follower, channels: Collection[bytes], payload: bytes) -> None:
+async def exchange(publisher: Subscriber, subscriber: Subscriber, channels: Collection[bytes], payload: bytes) -> None:
     """Publish to each channel, and wait until all have arrived."""
     await asyncio.gather(*(publisher.publish(channel, payload) for channel in channels))
     expected = {(channel, payload) for channel in channels}
-    await follower.wait_until(lambda: expected <= set(follower.messages))
+    await subscriber.wait_until(lambda: expected <= set(subscriber.messages))
 
 
 @pytest.mark.parametrize("kind", ["single", "cluster"])
-async def test_messages_reach_those_who_follow_their_channel(
+async def test_messages_reach_the_subscribers_of_their_channel(
     make: Make, datastores: Datastores, cluster_url: str, kind: str
 ) -> None:
-    """Each once, and nobody else; after `unfollow` no more."""
+    """Each once, and nobody else; after `unsubscribe` no more."""
     url = {"single": datastores.redis_url, "cluster": cluster_url}[kind]
     one, two, publisher = make(url), make(url), make(url)
     channels = channels_of(200, 40)
-    await one.follow(channels[:150])
-    await two.follow(channels[100:])
+    await one.subscribe(channels[:150])
+    await two.subscribe(channels[100:])
     await exchange(publisher, one, channels[:150], b"first")
     await exchange(publisher, two, channels[150:], b"first")
     assert Counter((channel, b"first") for channel in channels[:150]) == Counter(one.messages)
     assert sorted((channel, b"first") for channel in channels[100:]) == sorted(two.messages)
-    one.link.unfollow(channels[:100])
-    one.link.follow(channels[:1])
+    one.link.unsubscribe(channels[:100])
+    one.link.subscribe(channels[:1])
     await exchange(publisher, one, [channels[0], *channels[100:150]], b"second")
     await exchange(publisher, two, channels[100:], b"second")
     assert not {channel for channel, payload in one.messages if payload == b"second"} & set(channels[1:100])
@@ -127,15 +127,15 @@ async def test_messages_reach_those_who_follow_their_channel(
 
 async def test_a_thousand_channels_of_a_hundred_slots_are_a_hundred_commands(make: Make, cluster_url: str) -> None:
     """Asked for in one iteration of the event loop."""
-    follower = make(cluster_url)
-    await follower.follow([b"{first}"])
+    subscriber = make(cluster_url)
+    await subscriber.subscribe([b"{first}"])
     before = await calls(cluster_url, "ssubscribe")
     channels = channels_of(1000, 100)
     for channel in channels:
-        follower.link.follow([channel])
-    await follower.wait_until(lambda: all(follower.followed[channel] for channel in channels))
+        subscriber.link.subscribe([channel])
+    await subscriber.wait_until(lambda: all(subscriber.subscribed[channel] for channel in channels))
     assert 100 == await calls(cluster_url, "ssubscribe") - before
-    assert not follower.again.total()
+    assert not subscriber.again.total()
 
 
 async def calls(url: str, command: str) -> int:
@@ -152,26 +152,26 @@ async def calls(url: str, command: str) -> int:
 
 
 async def test_a_moved_slot_concerns_its_channels_alone(make: Make, nodes: Cluster) -> None:
-    follower, publisher = make(nodes.url), make(nodes.nodes[1].url)
+    subscriber, publisher = make(nodes.url), make(nodes.nodes[1].url)
     channels = channels_of(60, 30)
-    await follower.follow(channels)
-    await exchange(publisher, follower, channels, b"before")
+    await subscriber.subscribe(channels)
+    await exchange(publisher, subscriber, channels, b"before")
     await nodes.move("{loa:7}", (await nodes.others("{loa:7}"))[0])
     moved = {channel for channel in channels if channel.startswith(b"{loa:7}")}
-    await follower.wait_until(lambda: moved <= set(+follower.again))
-    await exchange(publisher, follower, channels, b"after")
-    assert moved == set(+follower.again) == set(+follower.unfollowed)
+    await subscriber.wait_until(lambda: moved <= set(+subscriber.again))
+    await exchange(publisher, subscriber, channels, b"after")
+    assert moved == set(+subscriber.again) == set(+subscriber.unsubscribed)
 
 
 @pytest.mark.parametrize("nodes", [3], indirect=True)
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 async def test_a_lost_primary_concerns_its_channels_alone(make: Make, nodes: Cluster, how: str) -> None:
-    """Its replica takes over, and serves them; the others are published and followed meanwhile."""
+    """Its replica takes over, and serves them; the others are published and received meanwhile."""
     lost, url = nodes.nodes[0], nodes.nodes[1].url
-    follower, publisher = make(url), make(url)
+    subscriber, publisher = make(url), make(url)
     channels = channels_of(60, 30)
-    await follower.follow(channels)
-    await exchange(publisher, follower, channels, b"before")
+    await subscriber.subscribe(channels)
+    await exchange(publisher, subscriber, channels, b"before")
     concerned = {channel for channel in channels if await nodes.owner(channel.decode()) is lost}
     others = set(channels) - concerned
     assert concerned
@@ -180,10 +180,10 @@ async def test_a_lost_primary_concerns_its_channels_alone(make: Make, nodes: Clu
         await lost.kill()
     else:
         lost.freeze()
-    await exchange(publisher, follower, others, b"meanwhile")
-    await follower.wait_until(lambda: concerned <= set(+follower.again))
-    await exchange(publisher, follower, channels, b"after")
-    assert concerned == set(+follower.again) == set(+follower.unfollowed)
+    await exchange(publisher, subscriber, others, b"meanwhile")
+    await subscriber.wait_until(lambda: concerned <= set(+subscriber.again))
+    await exchange(publisher, subscriber, channels, b"after")
+    assert concerned == set(+subscriber.again) == set(+subscriber.unsubscribed)
 
 
 async def test_a_link_enters_with_a_password_over_tls(make: Make, tmp_path: Path) -> None:
@@ -198,16 +198,16 @@ async def test_a_link_enters_with_a_password_over_tls(make: Make, tmp_path: Path
         url = f"rediss://loa:s%3Aecret@127.0.0.1:{port}"
         with pytest.raises(LINK_ERRORS, match=r"(?i)certificate verify failed"):
             await make(url).link.request(b"{loa}", "PING")
-        follower = make(f"{url}?ssl_cert_reqs=none")
-        await follower.follow([b"{loa}one"])
-        await exchange(follower, follower, [b"{loa}one"], b"hello")
-        # Of the other channels, none is followed, and the refusal does not affect the first.
-        follower.link.follow([b"{other}"])
+        subscriber = make(f"{url}?ssl_cert_reqs=none")
+        await subscriber.subscribe([b"{loa}one"])
+        await exchange(subscriber, subscriber, [b"{loa}one"], b"hello")
+        # Of the other channels, none has a subscription, and the refusal does not affect the first.
+        subscriber.link.subscribe([b"{other}"])
         with pytest.raises(ResponseError, match="NOPERM"):
-            await follower.link.request(b"{other}", "PUBLISH", "{other}", "x")
-        await exchange(follower, follower, [b"{loa}one"], b"again")
-        assert not follower.followed[b"{other}"]
-        await follower.link.close()
+            await subscriber.link.request(b"{other}", "PUBLISH", "{other}", "x")
+        await exchange(subscriber, subscriber, [b"{loa}one"], b"again")
+        assert not subscriber.subscribed[b"{other}"]
+        await subscriber.link.close()
 
 
 async def test_without_a_server_a_request_fails(make: Make) -> None:

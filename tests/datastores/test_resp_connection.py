@@ -104,9 +104,9 @@ async def test_commands_of_one_iteration_leave_in_one_write() -> None:
 
 async def test_a_server_that_does_not_answer_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a command waits for its reply, or nothing was sent: then a PING asks."""
-    monkeypatch.setattr(resp_connection, "TIMEOUT", 0.2)
+    monkeypatch.setattr(resp_connection, "REPLY_TIMEOUT", 0.2)
     monkeypatch.setattr(resp_connection, "PING_INTERVAL", 0.1)
-    monkeypatch.setattr(resp_connection, "TICK", 0.02)
+    monkeypatch.setattr(resp_connection, "CHECK_INTERVAL", 0.02)
     async with scripted(WELCOME) as url:
         for asks in (True, False):
             client = Client()
@@ -127,7 +127,7 @@ async def test_a_held_up_event_loop_does_not_lose_the_connection(datastores: Dat
     connection = await Client().connect(datastores.redis_url)
     reply = connection.send("ECHO", "x")
     connection._pending[0].deadline -= 3600
-    connection._tick()
+    connection._check()
     assert b"x" == await reply
     assert not connection.lost
     connection.lose(ConnectionError("done"))
@@ -162,7 +162,7 @@ async def test_a_refused_or_hanging_sign_in_is_an_error(monkeypatch: pytest.Monk
     async with scripted(b"-WRONGPASS invalid username-password pair\r\n") as url:
         with pytest.raises(AuthenticationError, match="WRONGPASS"):
             await client.connect(url)
-    monkeypatch.setattr(resp_connection, "TIMEOUT", 0.1)
+    monkeypatch.setattr(resp_connection, "REPLY_TIMEOUT", 0.1)
     async with scripted() as url:
         with pytest.raises((OSError, TimeoutError)):
             await client.connect(url)

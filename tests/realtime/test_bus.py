@@ -251,9 +251,9 @@ async def test_a_recovered_redis_is_used_within_a_second(datastores: Datastores)
 
 async def test_a_silent_connection_is_replaced(datastores: Datastores, monkeypatch: pytest.MonkeyPatch) -> None:
     """TCP does not report a cut cable. New connections are served meanwhile."""
-    monkeypatch.setattr(resp_connection, "TIMEOUT", 0.3)
+    monkeypatch.setattr(resp_connection, "REPLY_TIMEOUT", 0.3)
     monkeypatch.setattr(resp_connection, "PING_INTERVAL", 0.1)
-    monkeypatch.setattr(resp_connection, "TICK", 0.05)
+    monkeypatch.setattr(resp_connection, "CHECK_INTERVAL", 0.05)
     async with Proxy(datastores.redis_url) as proxy:
         bus, gaps = RedisBus(proxy.url), asyncio.Event()
         bus.on_gap(gaps.set)
