@@ -17,6 +17,7 @@ from config.settings import Settings
 from service.datastores.mongo import Mongo
 from tests.commands.conftest import Command
 from tests.conftest import SECRET, Datastores, Run
+from tests.protocol.mongo_proxy import MongoProxy
 from tests.running import ROOT, Server, alive, eventually, spawn
 
 UNREACHABLE = "mongodb://127.0.0.1:1/loa"
@@ -106,6 +107,24 @@ def test_a_server_whose_database_is_unreachable_exits_with_1(tmp_path: Path, dat
     server = spawn([], environment, tmp_path / "server.log")
     assert 1 == server.wait()
     assert f"loa: {CONNECTION_REFUSED}\n" == server.text
+
+
+@pytest.mark.parametrize("arguments", [[], ["release"]], ids=["start", "release"])
+async def test_a_database_that_cannot_create_an_index_is_named_in_its_own_words(
+    arguments: list[str], tmp_path: Path, datastores: Datastores
+) -> None:
+    """FerretDB 1.24 answers like this: it has no indexes that expire documents."""
+    message = 'Index option "expireAfterSeconds" is not implemented yet'
+    async with MongoProxy(datastores.database(f"ferret_{uuid4().hex}")) as proxy:
+        proxy.unsupported, proxy.code, proxy.message = "expireAfterSeconds", 238, message
+        given = {"MONGODB_URI": proxy.url, "REDIS_URL": datastores.redis_url, "JWT_SECRET": SECRET, "PORT": "0"}
+
+        def run_command() -> tuple[int, str]:
+            process = spawn(arguments, given, tmp_path / "command.log")
+            return process.wait(), process.text
+
+        expected = (1, f"loa: MONGODB_URI: the database cannot be used: {message}\n")
+        assert expected == await asyncio.to_thread(run_command)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A proxy in front of MongoDB that can make writes to some collections fail."""
+"""A proxy in front of MongoDB that can make commands fail."""
 
 import asyncio
 import struct
@@ -28,6 +28,9 @@ class MongoProxy(Proxy):
         """Whether every command fails but the driver's own hello."""
         self.code = CLOSE_CONNECTION
         """The error code of failing commands."""
+        self.message = "rejected by the test"
+        self.unsupported = ""
+        """Commands fail that contain this name of an option; empty: none."""
         self.failed = 0
         """The number of commands that have failed."""
 
@@ -53,8 +56,10 @@ class MongoProxy(Proxy):
             await self._send(header + body, upstream, flowing)
 
     def _rejects(self, body: bytes) -> bool:
-        if not (self.fail_writes_to or self.unresponsive) or body[4] != 0:
+        if not (self.fail_writes_to or self.unresponsive or self.unsupported) or body[4] != 0:
             return False
+        if self.unsupported and self.unsupported.encode() in body:
+            return True
         size = struct.unpack_from("<i", body, 5)[0]
         command = bson.decode(body[5 : 5 + size])
         name, collection = next(iter(command.items()))
@@ -63,6 +68,6 @@ class MongoProxy(Proxy):
         )
 
     def _error(self, request: int) -> bytes:
-        answer = {"ok": 0.0, "code": self.code, "codeName": "Rejected", "errmsg": "rejected by the test"}
+        answer = {"ok": 0.0, "code": self.code, "codeName": "Rejected", "errmsg": self.message}
         body = struct.pack("<iB", 0, 0) + bson.encode(answer)
         return HEADER.pack(HEADER.size + len(body), 0, request, OP_MSG) + body
