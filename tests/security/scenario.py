@@ -48,6 +48,7 @@ class Scenario:
             "user_id": ben.id,
             "user_ids": [ben.id],
             "participant_ids": [ben.id],
+            "role": "admin",
             "emoji": "%F0%9F%91%8D",
             "conversations": {group: 0},
             "content": unique_text(),
