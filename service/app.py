@@ -139,6 +139,7 @@ def add_routes(
             services.messages,
             services.conversations,
             services.groups,
+            services.invitations,
             services.presence,
             auth,
             verifier,

@@ -17,6 +17,7 @@ from service.accounts.verifier import CredentialVerifier
 from service.chat import events
 from service.chat.conversation_service import ConversationService
 from service.chat.group_service import GroupService
+from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
 from service.common.profiles import Profile
 from service.common.times import now
@@ -99,7 +100,8 @@ class Services:
         self.conversations = ConversationService(
             stores.conversations, stores.messages, self.profiles, self.dispatcher, self.messages.flush_counters
         )
-        self.groups = GroupService(stores.conversations, self.conversations)
+        self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)
+        self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
         self.presence_store = PresenceStore(self.registry, self.bus, self.redis, stores.last_seen, tag=tag)
         self.presence = PresenceService(self.presence_store, self.bus, stores.last_seen, events.presence)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from service.accounts.sessions import MAX_AGE, SessionStore
 from service.accounts.users import UserStore
 from service.chat.conversation_store import ConversationStore
+from service.chat.invitation_store import InvitationStore
 from service.chat.last_seen import LastSeenStore
 from service.chat.message_store import MessageStore
 from service.chat.writer_checkpoints import WriterCheckpoints
@@ -24,6 +25,7 @@ class Stores(NamedTuple):
     users: UserStore
     sessions: SessionStore
     conversations: ConversationStore
+    invitations: InvitationStore
     messages: MessageStore
     writers: WriterCheckpoints
     last_seen: LastSeenStore
@@ -47,6 +49,7 @@ class Stores(NamedTuple):
             UserStore(database),
             SessionStore(database, max_age=session_max_age),
             ConversationStore(database),
+            InvitationStore(database),
             MessageStore(database),
             WriterCheckpoints(database),
             LastSeenStore(database),

@@ -88,6 +88,7 @@ class ConversationStore:
                 IndexModel([("participants", 1), ("last_activity", DESCENDING), ("_id", DESCENDING)]),
                 IndexModel([("direct_key", 1)], unique=True, partialFilterExpression={"direct_key": {"$exists": True}}),
                 IndexModel([(UNANNOUNCED, 1)], sparse=True),
+                IndexModel([("former.user", 1)], sparse=True),
             ]
         )
 

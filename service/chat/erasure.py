@@ -47,6 +47,7 @@ class ChatErasure:
                 with suppress(NotFound):
                     await self._group_service.remove_participant(user_id, str(conversation_id), user_id)
             left += len(groups)
+        await self._conversations.groups.forget(ObjectId(user_id))
         while marked := await self._conversations.with_read_marks(ObjectId(user_id), MAX_BATCH):
             await self._conversations.erase_read_marks(marked, ObjectId(user_id))
         return left

@@ -8,7 +8,8 @@ from bson import ObjectId
 
 from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
-from service.chat.group_store import UNANNOUNCED
+from service.chat.group_store import UNANNOUNCED, has_left
+from service.chat.invitation_store import Invitation, InvitationStore
 from service.chat.members import Role, owner_of, role_of
 from service.common.errors import Forbidden, NotFound, Unavailable
 from service.datastores.mongo import Document
@@ -25,8 +26,11 @@ class GroupService:
     The queries of GroupStore decide what a user may do. If one has changed nothing, the group is read to find out why.
     """
 
-    def __init__(self, conversations: ConversationStore, service: ConversationService) -> None:
+    def __init__(
+        self, conversations: ConversationStore, invitations: InvitationStore, service: ConversationService
+    ) -> None:
         self._conversations = conversations
+        self._invitations = invitations
         self._groups = conversations.groups
         self._service = service
 
@@ -42,8 +46,8 @@ class GroupService:
             with self._announced_later(key):
                 changed = await self._groups.change(key, user, fields)
             if changed is not None:
-                return await self._announce(changed, user_id)
-            await self._check_manager(key, user)
+                return await self.announce(changed, user_id)
+            await self.check_manager(key, user)
         raise Unavailable
 
     async def add_participants(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
@@ -61,16 +65,18 @@ class GroupService:
                 if UNANNOUNCED in document:
                     # Perhaps this request is repeated, because the first one was stored and could not be announced.
                     await self._service.announcer.announce(document)
-                return (await self._service.as_json([document], user_id))[0]
+                return await self.as_json(document, user_id)
             added = [ObjectId(member) for member in missing]
+            if role_of(document, user) != "member":
+                _check_not_left(document, added)
             await self._service.count_all(document)
             with self._announced_later(key):
                 changed = await self._groups.add(document, user, added)
                 if changed is not None:
                     changed = await self._service.remove_deleted(changed, added)
             if changed is not None:
-                return await self._announce(changed, user_id)
-            await self._check_manager(key, user)
+                return await self.announce(changed, user_id)
+            await self.check_manager(key, user)
         raise Unavailable
 
     async def remove_participant(self, user_id: str, conversation_id: str, member_id: str) -> None:
@@ -87,6 +93,7 @@ class GroupService:
                 else:
                     changed = await self._groups.remove(key, user, member)
             if changed is not None:
+                await self._invitations.end_all(key, member)
                 await self._service.announcer.announce(changed)
                 return
             # Perhaps this request is repeated, because the first one was stored and could not be announced.
@@ -110,7 +117,9 @@ class GroupService:
                 with self._announced_later(key):
                     changed = await self._groups.set_role(key, user, member, role)
                 if changed is not None:
-                    return await self._announce(changed, user_id)
+                    if role == "member":
+                        await self._invitations.end_all(key, member)
+                    return await self.announce(changed, user_id)
             document = await self._check_group(key, user)
             if member not in document["participants"]:
                 raise NotFound
@@ -118,16 +127,38 @@ class GroupService:
             if role_of(document, member) == role and (is_owner or role == "owner"):
                 # Perhaps this request is repeated; an owner who has handed the group over is not the owner any more.
                 await self._service.announcer.announce_if_marked(key)
-                return (await self._service.as_json([document], user_id))[0]
+                return await self.as_json(document, user_id)
             if not is_owner:
                 raise Forbidden("Only the owner of a group sets roles.")
             if user == member:
                 raise Forbidden("The owner stays the owner until they make somebody else the owner, or leave.")
         raise Unavailable
 
-    async def _announce(self, changed: Document, user_id: str) -> dict[str, Any]:
+    async def join(self, document: Document, user: ObjectId, invitation: Invitation) -> dict[str, Any] | None:
+        """Add a user by an invitation; return the conversation, or None if the group has changed. Raises Unavailable.
+
+        `document` is the group, of which the user is not a participant.
+        """
+        await self._service.count_all(document)
+        with self._announced_later(document["_id"]):
+            changed = await self._groups.join(document, user, invitation)
+            if changed is not None:
+                changed = await self._service.remove_deleted(changed, [user])
+        return await self.announce(changed, str(user)) if changed is not None else None
+
+    async def announce(self, changed: Document, user_id: str) -> dict[str, Any]:
+        """Announce the group to its participants; return it as `user_id` sees it. Raises Unavailable."""
         await self._service.announcer.announce(changed)
-        return (await self._service.as_json([changed], user_id))[0]
+        return await self.as_json(changed, user_id)
+
+    async def as_json(self, document: Document, user_id: str) -> dict[str, Any]:
+        """Return the group as `user_id` sees it. Raises Unavailable."""
+        return (await self._service.as_json([document], user_id))[0]
+
+    async def check_manager(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
+        """Raises NotFound, Forbidden, unless the user is the owner or an admin of this group; Unavailable."""
+        if role_of(await self._check_group(conversation_id, user_id), user_id) == "member":
+            raise Forbidden(MANAGERS_ONLY)
 
     async def _check_group(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
         """Return the group. Raises NotFound if the user is not a participant; Forbidden if it is no group."""
@@ -138,11 +169,6 @@ class GroupService:
             await self._groups.repair_owner(conversation_id, document["owner_id"], owner)
         return document
 
-    async def _check_manager(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
-        """Check that the user is the owner or an admin of this group. Raises NotFound, Forbidden, Unavailable."""
-        if role_of(await self._check_group(conversation_id, user_id), user_id) == "member":
-            raise Forbidden(MANAGERS_ONLY)
-
     @contextmanager
     def _announced_later(self, conversation_id: ObjectId) -> Iterator[None]:
         """If the block fails, it may have changed the conversation all the same: announce it in the background."""
@@ -151,3 +177,12 @@ class GroupService:
         except BaseException:
             self._service.announcer.retry(conversation_id)
             raise
+
+
+def _check_not_left(document: Document, user_ids: Sequence[ObjectId]) -> None:
+    """Raises Forbidden if one of the users has left the group: only they themselves decide to return."""
+    for user_id in user_ids:
+        if has_left(document, user_id):
+            raise Forbidden(
+                f"The user {user_id} has left the group, or was removed, and returns only by an invitation."
+            )

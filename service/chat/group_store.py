@@ -1,10 +1,12 @@
 """The writes that change a group: title, participants, roles. Each checks in its own query that the user may do it."""
 
 from collections.abc import Collection
+from datetime import datetime
 
 from bson import ObjectId
 
-from service.chat.members import Role, history_of, successor_of
+from service.chat.invitation_store import Invitation
+from service.chat.members import Role, history_of, role_of, successor_of
 from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import Unavailable, ValidationFailed
 from service.common.times import now
@@ -16,6 +18,8 @@ UNANNOUNCED = "unannounced"
 """The stored field that marks a conversation with a change that may not have been published: the time of the change."""
 UNANNOUNCED_REMOVALS = "unannounced_removals"
 """Stored with it: the users who were removed, if that may not have been published to them."""
+MAX_FORMER = 2000
+"""Users who have left and are remembered: the last ones."""
 MAX_JOINED = 2000
 """Entries of `joined`. A user who joins alone has an entry that ends with their membership."""
 MAX_ATTEMPTS = 10
@@ -27,6 +31,8 @@ class GroupStore:
 
     `owner_id` is the owner; `admins` has the admins, and may have the owner. All are participants: the write that
     removes a participant also removes their role, and the write that removes the owner also sets the successor.
+    `former` has those who have left ({user, removed_at}; the time is None if they left by themselves): they join again
+    only by an invitation.
 
     A method returns the changed conversation, or None if the user may not do that. All raise Unavailable.
     """
@@ -52,13 +58,24 @@ class GroupStore:
         changed = await self._update(
             conversation["_id"],
             _managed_by(user_id)
-            | {"participants": {"$all": [user_id], "$nin": list(new)}}
+            | {"participants": {"$all": [user_id], "$nin": list(new)}, "former.user": {"$nin": list(new)}}
             | _room_for(conversation, new),
             _joining(conversation, new),
         )
         if changed is None and len(conversation["participants"]) + len(new) > MAX_PARTICIPANTS:
             raise full
         return changed
+
+    async def join(self, conversation: Document, user_id: ObjectId, invitation: Invitation) -> Document | None:
+        """Add `user_id`, if the invitation admits them. The counters of `conversation`: as for `add`."""
+        inviter = invitation.inviter_id
+        removed_since = {"user": user_id, "removed_at": {"$gte": invitation.created_at}}
+        allowed: Document = _managed_by(inviter) | {
+            "participants": {"$all": [inviter], "$nin": [user_id]},
+            "former": {"$not": {"$elemMatch": removed_since}},
+        }
+        change = _joining(conversation, [user_id]) | {"$pull": {"former": {"user": user_id}}}
+        return await self._update(conversation["_id"], allowed | _room_for(conversation, [user_id]), change)
 
     async def remove(self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId) -> Document | None:
         """Remove `member`. The owner may remove everyone, an admin those who have no role."""
@@ -69,7 +86,7 @@ class GroupStore:
                 {"owner_id": {"$ne": member}, "admins": {"$all": [user_id], "$ne": member}},
             ],
         }
-        return await self._update(conversation_id, allowed, _leaving(member))
+        return await self._update(conversation_id, allowed, _leaving(member, removed_at=now()))
 
     async def leave(self, conversation_id: ObjectId, user_id: ObjectId) -> Document | None:
         """Remove the participant `user_id`. If they are the owner, their successor becomes it in the same write."""
@@ -103,6 +120,15 @@ class GroupStore:
             change = {"$set": {"owner_id": member}, "$addToSet": {"admins": user_id}}
         return await self._update(conversation_id, allowed, change)
 
+    async def forget(self, user_id: ObjectId) -> None:
+        """Erase that `user_id`, who is being deleted, has been in any group."""
+        async with unavailable():
+            # Not in one update: the path of the first one has to exist.
+            await self._collection.update_many(
+                {"former.user": user_id, "joined.users": user_id}, {"$pull": {"joined.$[].users": user_id}}
+            )
+            await self._collection.update_many({"former.user": user_id}, {"$pull": {"former": {"user": user_id}}})
+
     async def repair_owner(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
         """Make participant `new` the owner, if `old` still is one who has left. See `members.owner_of`."""
         async with unavailable():
@@ -114,6 +140,20 @@ class GroupStore:
     async def _update(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
         change = {**change, "$set": {**change.get("$set", {}), UNANNOUNCED: now()}, "$inc": {"version": 1}}
         return await update_and_find(self._collection, {"_id": conversation_id, "kind": "group", **wanted}, change)
+
+
+def admits(conversation: Document, user_id: ObjectId, invitation: Invitation) -> bool:
+    """Return whether the invitation lets `user_id` in: what `join` decides, but for the room that there is."""
+    inviter = invitation.inviter_id
+    if inviter not in conversation["participants"] or role_of(conversation, inviter) == "member":
+        return False
+    removals = [entry["removed_at"] for entry in conversation.get("former", ()) if entry["user"] == user_id]
+    return all(removed_at is None or removed_at < invitation.created_at for removed_at in removals)
+
+
+def has_left(conversation: Document, user_id: ObjectId) -> bool:
+    """Return whether the user has left the group, or was removed from it, and has not joined it again."""
+    return any(entry["user"] == user_id for entry in conversation.get("former", ()))
 
 
 def _managed_by(user_id: ObjectId) -> Document:
@@ -146,8 +186,9 @@ def _joining(conversation: Document, new: Collection[ObjectId]) -> Document:
     return change
 
 
-def _leaving(member: ObjectId) -> Document:
+def _leaving(member: ObjectId, removed_at: datetime | None = None) -> Document:
     return {
+        "$push": {"former": {"$each": [{"user": member, "removed_at": removed_at}], "$slice": -MAX_FORMER}},
         "$pull": {"participants": member, "admins": member, "joined": {"users": [member]}},
         "$unset": {f"reads.{member}": 1, f"starts.{member}": 1},
         "$addToSet": {UNANNOUNCED_REMOVALS: member},

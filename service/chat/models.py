@@ -159,6 +159,23 @@ class ParticipantPage(BaseModel):
     next: str | None
 
 
+class NewInvitation(BaseModel):
+    """`token` is shown once; the server keeps only its hash."""
+
+    token: str = Field(repr=False)
+    expires_at: str
+
+
+class Invitation(BaseModel):
+    """What an invitation is to. `conversation_id` is null unless the user is a participant already."""
+
+    conversation_id: str | None
+    title: str | None
+    participant_count: int
+    inviter: Profile
+    expires_at: str
+
+
 class MessagePage(BaseModel):
     """`next` is the `before` or `after_rev` of the next page, or null if there is none. Long messages come in pages of
     fewer than `limit`."""

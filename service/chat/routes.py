@@ -9,6 +9,7 @@ from service.chat import models
 from service.chat.conversation_service import ConversationService
 from service.chat.frames import MAX_WATCHED
 from service.chat.group_service import GroupService
+from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
 from service.chat.socket import ChatSocket
 from service.common.errors import Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
@@ -19,7 +20,7 @@ from service.edge.connection_opener import ConnectionOpener
 from service.http.authentication import Authentication
 from service.http.byte_limit import CHANGE_BYTES, CONVERSATION_BYTES, ByteLimit
 from service.http.endpoint import connection, endpoint, json_response
-from service.http.limits import LOOKUP, SENDING, WRITING, RateLimits
+from service.http.limits import INVITING, JOINING, LOOKUP, SENDING, WRITING, RateLimits
 from service.http.shielded_tasks import ShieldedTasks
 from service.realtime.presence_service import PresenceService
 from service.realtime.websocket import WebSocket
@@ -35,6 +36,7 @@ def blueprint(
     messages: MessageService,
     conversations: ConversationService,
     groups: GroupService,
+    invitations: InvitationService,
     presence: PresenceService,
     auth: Authentication,
     verifier: Verifier,
@@ -46,6 +48,7 @@ def blueprint(
     bp = Blueprint("chat", url_prefix="/api/v1")
     _add_conversation_routes(bp, conversations, auth, limits.bytes)
     _add_group_routes(bp, groups, auth, limits.bytes)
+    _add_invitation_routes(bp, invitations, auth, limits.bytes)
     _add_message_routes(bp, messages, conversations, auth, limits.bytes)
 
     @bp.get("/presence")
@@ -176,7 +179,8 @@ def _add_group_routes(bp: Blueprint, groups: GroupService, auth: Authentication,
     async def add_participants(
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewParticipants
     ) -> HTTPResponse:
-        """Only the owner and admins may do that. Users who are participants already are ignored."""
+        """Only the owner and admins may do that. Users who are participants already are ignored. Those who have
+        left, or were removed, return only by an invitation: 403."""
         byte_limit.take(caller.user_id, CONVERSATION_BYTES)
         conversation = await groups.add_participants(caller.user_id, path_id(conversation_id), body.user_ids)
         byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
@@ -217,6 +221,67 @@ def _add_group_routes(bp: Blueprint, groups: GroupService, auth: Authentication,
         byte_limit.take(caller.user_id, CONVERSATION_BYTES)
         ids = path_id(conversation_id), path_id(user_id)
         conversation = await groups.set_role(caller.user_id, *ids, body.role)
+        byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
+        return json_response(conversation)
+
+
+def _add_invitation_routes(
+    bp: Blueprint, invitations: InvitationService, auth: Authentication, byte_limit: ByteLimit
+) -> None:
+    @bp.post("/conversations/<conversation_id:str>/invitations")
+    @endpoint(
+        "Create an invitation",
+        tag=TAG,
+        auth=auth,
+        limit=INVITING,
+        responses={201: models.NewInvitation},
+        errors=(NotFound, Forbidden),
+    )
+    async def invite(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
+        """Only the owner and admins may do that. Any number of users can join by an invitation. It ends after seven
+        days, when its inviter is neither owner nor admin any more, and with 50 newer ones."""
+        return json_response(await invitations.invite(caller.user_id, path_id(conversation_id)), 201)
+
+    @bp.delete("/conversations/<conversation_id:str>/invitations")
+    @endpoint(
+        "End all invitations",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={204: None},
+        errors=(NotFound, Forbidden),
+    )
+    async def end_invitations(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
+        """Only the owner and admins may do that."""
+        await invitations.end_all(caller.user_id, path_id(conversation_id))
+        return json_response()
+
+    @bp.get("/invitations/<token:str>")
+    @endpoint(
+        "Look at an invitation",
+        tag=TAG,
+        auth=auth,
+        limit=JOINING,
+        responses={200: models.Invitation},
+        errors=(NotFound,),
+    )
+    async def preview_invitation(request: Request, caller: Identity, token: str) -> HTTPResponse:
+        return json_response(await invitations.preview(caller.user_id, token))
+
+    @bp.post("/invitations/<token:str>")
+    @endpoint(
+        "Accept an invitation",
+        tag=TAG,
+        auth=auth,
+        limit=JOINING,
+        responses={200: models.Conversation},
+        errors=(NotFound, Forbidden),
+    )
+    async def accept_invitation(request: Request, caller: Identity, token: str) -> HTTPResponse:
+        """Joins the group; 403 if it is full. Users who have left it can return, and those who were removed by an
+        invitation from after the removal."""
+        byte_limit.take(caller.user_id, CONVERSATION_BYTES)
+        conversation = await invitations.accept(caller.user_id, token)
         byte_limit.count_rest(caller.user_id, conversation, CONVERSATION_BYTES)
         return json_response(conversation)
 

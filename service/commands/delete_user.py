@@ -121,7 +121,7 @@ class Deletion:
             stores.conversations,
             stores.messages,
             self._chat,
-            GroupService(stores.conversations, self._conversations),
+            GroupService(stores.conversations, stores.invitations, self._conversations),
         )
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
         self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)

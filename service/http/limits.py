@@ -75,6 +75,10 @@ SENDING = RateLimit("sending", "300/10 seconds")
 """Per user: 30 messages a second sustained, and bursts of 300, well below the capacity of a connection's queue."""
 TYPING = RateLimit("typing", "30/10 seconds")
 """Per user. A client sends `typing` every few seconds; the server forwards it to all participants."""
+INVITING = RateLimit("inviting", "20/minute; 100/hour")
+"""Per user. Any number of people can join by one invitation."""
+JOINING = RateLimit("joining", "30/minute; 300/hour")
+"""Per user, for looking at invitations and accepting them. Each of those who join is announced to the whole group."""
 WRITING = RateLimit("writing", "600/minute")
 """Per user, shared by posts, comments, conversations, edits, the profile, sessions and read marks."""
 READING = RateLimit("reading", "1800/minute")

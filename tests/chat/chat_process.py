@@ -10,6 +10,8 @@ from bson import ObjectId
 from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
 from service.chat.group_service import GroupService
+from service.chat.invitation_service import InvitationService
+from service.chat.invitation_store import InvitationStore
 from service.chat.message_service import MessageService
 from service.chat.message_store import MessageStore
 from service.chat.writer_checkpoints import WriterCheckpoints
@@ -53,11 +55,16 @@ class ChatProcess:
         self.conversations = ConversationService(
             self.conversation_store, self.message_store, FakeProfiles(), self.dispatcher, self.messages.flush_counters
         )
-        self.groups = GroupService(self.conversation_store, self.conversations)
+        self.invitation_store = InvitationStore(database)
+        self.groups = GroupService(self.conversation_store, self.invitation_store, self.conversations)
+        self.invitations = InvitationService(
+            self.invitation_store, self.conversation_store, self.groups, FakeProfiles()
+        )
 
     async def create_indexes(self) -> None:
         await self.conversation_store.create_indexes()
         await self.message_store.create_indexes()
+        await self.invitation_store.create_indexes()
 
     def listen(self, user_id: str) -> EventStream:
         """Register a connection that never goes live: its events stay in the queue, where tests read them."""

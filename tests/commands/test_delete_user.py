@@ -47,10 +47,12 @@ async def delete_in_thread(settings: Settings, username: str) -> None:
 
 async def create_user_data(clients: Clients) -> UserData:
     """Let a user send, react, post, comment and be answered in every possible way."""
-    user, anna, ben = await clients.users(3)
+    user, anna, ben, cleo = await clients.users(4)
     await user.patch("/users/me", {"display_name": f"Who {MARK}", "avatar": "https://example.org/of-who-goes.png"})
     group, direct = await user.start_conversation(anna, ben, title="Three of us"), await user.start_conversation(anna)
     left = await anna.start_conversation(user, ben, title="For a while")
+    added = await anna.start_conversation(ben, title="Added with another")
+    await anna.post(f"/conversations/{added}/participants", {"user_ids": [user.id, cleo.id]})
     for conversation in (group, group, direct, left):
         await user.send_message(conversation, unique_text(MARK), nonce=f"n-{conversation[-4:]}-{unique_text()[-6:]}")
     deleted = await user.send_message(group, unique_text(MARK), nonce="taken back")

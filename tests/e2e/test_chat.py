@@ -192,6 +192,30 @@ async def test_a_large_group_shows_every_name(open_app: OpenApp, create_user: Cr
     await expect(people.filter(has_text="Someone")).to_have_count(0)
 
 
+async def test_an_invitation_is_copied_and_accepted(open_app: OpenApp, create_user: CreateUser) -> None:
+    """It opens the group; once it has ended, the page says so."""
+    an, binh, chi = create_user("An"), create_user("Bình"), create_user("Chi")
+    an.create_conversation(binh, title="Lunch")
+    owner, other = await open_app(an), await open_app(chi)
+    await owner.open_conversation("Lunch")
+    await owner.page.get_by_role("button", name="Details").click()
+    await owner.page.get_by_role("button", name="Invite by link").click()
+    link = await owner.page.get_by_label("Link", exact=True).input_value()
+    await owner.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await owner.page.get_by_role("button", name="Copy link").click()
+    await expect(owner.toasts).to_have_text("Link copied.")
+    await other.page.goto(link)
+    await expect(other.page.get_by_text("Invitation from An")).to_be_visible()
+    await other.page.get_by_role("button", name="Join").click()
+    await expect(other.page.get_by_role("heading", name="Lunch")).to_be_visible()
+    await expect(other.page).to_have_url(re.compile("#/c/"))
+    await owner.page.get_by_role("button", name="End all invitations").click()
+    await owner.page.get_by_role("dialog").last.get_by_role("button", name="End all invitations").click()
+    await expect(owner.toasts.last).to_have_text("All invitations have ended.")
+    await other.page.goto(link)
+    await expect(other.page.get_by_role("alert")).to_contain_text("no longer exists, or it has expired")
+
+
 async def test_roles_of_a_group(open_app: OpenApp, create_user: CreateUser) -> None:
     """The owner makes an admin, who then can rename the group and add people, and hands the group over."""
     an, binh, chi = create_user("An"), create_user("Bình"), create_user("Chi")

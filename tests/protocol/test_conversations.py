@@ -216,6 +216,29 @@ async def test_a_group_may_be_created_with_an_open_history(clients: Clients) -> 
     assert [old["id"]] == [message["id"] for message in (await cleo.get(f"{group}/messages"))["items"]]
 
 
+async def test_an_invitation_is_looked_at_and_accepted(clients: Clients) -> None:
+    """By a stranger, who does not see the group otherwise."""
+    anna, ben, cleo = await clients.users(3)
+    group = f"/conversations/{await anna.start_conversation(ben, title='A group')}"
+    await ben.expect_error(403, "forbidden", "POST", f"{group}/invitations")
+    answer = await anna.call("POST", f"{group}/invitations")
+    invitation = answer.json()
+    assert (201, {"token", "expires_at"}) == (answer.status_code, set(invitation))
+    assert is_time(invitation["expires_at"])
+    path = f"/invitations/{invitation['token']}"
+    expected = {"conversation_id": None, "title": "A group", "participant_count": 2, "inviter": anna.profile}
+    assert expected | {"expires_at": invitation["expires_at"]} == await cleo.get(path)
+    await cleo.expect_error(404, "not_found", "GET", group)
+    socket = await ben.chat_socket()
+    joined = await cleo.post(path)
+    assert ("member", CONVERSATION) == (joined["role"], set(joined))
+    assert cleo.id in (await socket.event("conversation_updated"))["data"]["participant_ids"]
+    await anna.delete(f"{group}/invitations")
+    for method in ("GET", "POST"):
+        await cleo.expect_error(404, "not_found", method, path)
+        await cleo.expect_error(404, "not_found", method, f"/invitations/{'x' * 43}")
+
+
 async def test_only_owner_and_admins_remove_other_participants(clients: Clients) -> None:
     anna, ben, cleo = await clients.users(3)
     group = f"/conversations/{await anna.start_conversation(ben, cleo)}"
@@ -302,13 +325,18 @@ async def test_conversation_removed_is_the_last_event_of_a_conversation(any_clie
         await socket.expect_error("not_found", type_, conversation_id=group, **fields)
 
 
-async def test_a_user_who_is_added_again_gets_the_events_again(clients: Clients) -> None:
+async def test_a_user_who_joins_again_gets_the_events_again(clients: Clients) -> None:
+    """By an invitation: one from after the removal."""
     anna, ben = await clients.users(2)
     group = await anna.start_conversation(ben, title="Come and go")
     socket = await ben.chat_socket()
     for seq in range(1, 4):
         await anna.delete(f"/conversations/{group}/participants/{ben.id}")
         await socket.event("conversation_removed")
-        await anna.post(f"/conversations/{group}/participants", {"user_ids": [ben.id]})
+        body = {"user_ids": [ben.id]}
+        await anna.expect_error(403, "forbidden", "POST", f"/conversations/{group}/participants", body)
+        invitation = await anna.post(f"/conversations/{group}/invitations")
+        joined = await ben.post(f"/invitations/{invitation['token']}")
+        assert (group, CONVERSATION) == (joined["id"], set(joined))
         await socket.event("conversation_updated")
         assert seq == (await anna.send_message(group))["seq"] == (await socket.event("new_message"))["data"]["seq"]

@@ -34,6 +34,8 @@ async def test_a_conversation_of_others_answers_like_an_unknown_id(clients: Clie
         ("DELETE", f"/participants/{ben.id}", None),
         ("DELETE", f"/participants/{eve.id}", None),
         ("GET", "/participants", None),
+        ("POST", "/invitations", None),
+        ("DELETE", "/invitations", None),
         ("PATCH", f"/participants/{ben.id}", {"role": "admin"}),
         ("GET", "/messages", None),
         ("GET", "/messages?before=2", None),

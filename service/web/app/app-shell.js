@@ -9,6 +9,7 @@ import { Drafts } from "./drafts.js";
 import { throttleToFrame } from "./frame-throttle.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
+import { InvitationPage } from "./invitation-page.js";
 import { NavBar } from "./nav-bar.js";
 import { NotificationPanel } from "./notification-panel.js";
 import { OwnProfile } from "./own-profile.js";
@@ -32,8 +33,8 @@ export class AppShell {
   #banner;
   #chatPage;
   #viewContainer = el("div.view");
-  /** The post feed or a post's page; null while the chat page is shown. */
-  #postView = null;
+  /** The post feed, a post's page or an invitation's; null while the chat page is shown. */
+  #pageView = null;
   #profiles;
   #ownProfile;
   #unread;
@@ -82,7 +83,7 @@ export class AppShell {
     const { signal } = this.#abort;
     addEventListener("hashchange", () => this.#onRouteChange(), { signal });
     // A short outage may leave the stream intact, and it carries no posts.
-    addEventListener("online", () => this.#postView?.refresh(), { signal });
+    addEventListener("online", () => this.#pageView?.refresh(), { signal });
     const unsubscribers = [
       app.socket.subscribe((event) => this.#unread.onEvent(event)),
       app.store.subscribe(() => this.#updateTitle()),
@@ -101,7 +102,7 @@ export class AppShell {
 
   close() {
     this.#abort.abort();
-    this.#postView?.close?.();
+    this.#pageView?.close?.();
     this.#chatPage.close();
     this.#notifications.close();
     this.#banner.close();
@@ -130,21 +131,22 @@ export class AppShell {
 
   #onRouteChange() {
     const route = currentRoute();
-    const sameView = route.section === this.#route.section && route.postId === this.#route.postId;
+    const sameView = ["section", "postId", "token"].every((name) => route[name] === this.#route[name]);
     if (!sameView) this.#showView(route);
     this.#route = route;
-    if (route.commentId) this.#postView.showComment(route.commentId);
+    if (route.commentId) this.#pageView.showComment(route.commentId);
     this.#chatPage.open(route.conversationId ?? null);
     this.element.classList.toggle("in-conversation", Boolean(route.conversationId));
     this.#render();
   }
 
   #showView(route) {
-    this.#postView?.close?.();
-    this.#postView = null;
+    this.#pageView?.close?.();
+    this.#pageView = null;
     if (route.section === "posts")
-      this.#postView = route.postId ? new PostPage(this.#app, route.postId) : new PostFeed(this.#app);
-    setChildren(this.#viewContainer, this.#postView?.element ?? this.#chatPage.element);
+      this.#pageView = route.postId ? new PostPage(this.#app, route.postId) : new PostFeed(this.#app);
+    if (route.section === "join") this.#pageView = new InvitationPage(this.#app, route.token);
+    setChildren(this.#viewContainer, this.#pageView?.element ?? this.#chatPage.element);
     // A screen reader continues at the new heading: the link that was followed may be gone.
     if (this.#route.section) this.#viewContainer.querySelector("h1[tabindex]")?.focus();
   }
@@ -177,7 +179,7 @@ export class AppShell {
     if (type === "notification") this.#notifications.showToast(data);
     // A new stream replays no earlier notifications, and the posts or comments may have been loaded before them.
     const concernsView = type === "notification" ? data.data.post_id === this.#route.postId : STREAM_START.has(type);
-    if (concernsView) this.#postView?.refresh();
+    if (concernsView) this.#pageView?.refresh();
   }
 
   #skipToContent(event) {

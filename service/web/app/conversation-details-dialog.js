@@ -5,6 +5,7 @@ import { confirm, showDialog } from "./dialog.js";
 import { el, setAttr } from "./dom.js";
 import { createForm, Field } from "./form.js";
 import { errorText, t } from "./i18n.js";
+import { openInviteDialog } from "./invite-dialog.js";
 import { openAddPeopleDialog } from "./new-chat-dialog.js";
 import { ParticipantList } from "./participant-list.js";
 import { hasLength } from "./text.js";
@@ -17,13 +18,20 @@ export function openConversationDetails(app, conversationId) {
   const participants = new ParticipantList(app, conversationId);
   const openHistory = el("input", { type: "checkbox" });
   /** What only the owner and admins see. */
-  const forManagers = isGroup ? [button("button.button", "details.add", addPeople), renameForm(), historySwitch()] : [];
-  const [add, ...settings] = forManagers;
+  const forManagers = isGroup
+    ? [
+        button("button.button", "details.add", addPeople),
+        button("button.button", "details.invite", () => openInviteDialog(api, conversationId)),
+        renameForm(),
+        historySwitch(),
+      ]
+    : [];
+  const [add, invite, ...settings] = forManagers;
 
   const dialog = showDialog(
     conversationName(details(), me.id),
     el("div.form", {}, settings, el("h3", {}, t("details.people")), participants.element),
-    isGroup ? [button("button.button.danger", "details.leave", leave), add] : [],
+    isGroup ? [button("button.button.danger", "details.leave", leave), invite, add] : [],
   );
   const unsubscribers = [store.subscribe(render), app.profiles.subscribe(render), () => participants.close()];
   dialog.closed.then(() => unsubscribers.forEach((unsubscribe) => unsubscribe()));
@@ -65,7 +73,16 @@ export function openConversationDetails(app, conversationId) {
   }
 
   function addPeople() {
-    openAddPeopleDialog(api, participants.ids, (ids) => api.addParticipants(conversationId, ids));
+    openAddPeopleDialog(api, participants.ids, async (ids) => {
+      try {
+        await api.addParticipants(conversationId, ids);
+      } catch (error) {
+        if (error.code !== "forbidden" || details()?.role === "member") throw error;
+        // Somebody of them has left the group.
+        dialog.close();
+        showToast(t("details.add.left"));
+      }
+    });
   }
 
   async function leave() {

@@ -1,7 +1,10 @@
 /** Hash-based routing: the URL's fragment names the current view, so links, the back button and reloading work. */
 
+/** What an invitation's link has before the token. */
+const INVITATION = "join";
+
 /**
- * Return {section: "chats", conversationId} or {section: "posts", postId, commentId}; an id that is not in the URL is
+ * Return {section: "chats", conversationId} or {section: "posts", postId, commentId}, or {section: "join", token}; an id that is not in the URL is
  * null.
  */
 export function currentRoute() {
@@ -9,6 +12,7 @@ export function currentRoute() {
   const [, name, id = null] = path.split("/");
   if (name === "posts")
     return { section: name, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
+  if (name === INVITATION && id) return { section: name, token: id };
   return { section: "chats", conversationId: name === "c" ? id : null };
 }
 
@@ -18,6 +22,11 @@ export function linkToConversation(id) {
 
 export function linkToComment(postId, commentId) {
   return `#/posts/${postId}#comment-${commentId}`;
+}
+
+/** Return the whole address, for people who are somewhere else. */
+export function linkToInvitation(token) {
+  return new URL(`#/${INVITATION}/${token}`, location.href).href;
 }
 
 export function navigate(link) {

@@ -193,6 +193,42 @@ export class Api {
   }
 
   /**
+   * Create an invitation to a group, valid for seven days. Its token is returned only here.
+   * @param {string} id
+   * @returns {Promise<import("./types.js").NewInvitation>}
+   */
+  createInvitation(id) {
+    return this.#call("POST", `/conversations/${id}/invitations`);
+  }
+
+  /**
+   * End all invitations to a group.
+   * @param {string} id
+   * @returns {Promise<null>}
+   */
+  endInvitations(id) {
+    return this.#call("DELETE", `/conversations/${id}/invitations`);
+  }
+
+  /**
+   * Look at an invitation. Rejects with `not_found` if there is none, or it has expired or ended.
+   * @param {string} token
+   * @returns {Promise<import("./types.js").Invitation>}
+   */
+  invitation(token) {
+    return this.#call("GET", `/invitations/${encodeURIComponent(token)}`);
+  }
+
+  /**
+   * Join the group that an invitation is to.
+   * @param {string} token
+   * @returns {Promise<Conversation>}
+   */
+  acceptInvitation(token) {
+    return this.#call("POST", `/invitations/${encodeURIComponent(token)}`);
+  }
+
+  /**
    * Return a page of history, in ascending order of `seq`.
    * @param {string} id
    * @param {{before?: number, limit?: number}} [page] `before`: a `seq`, exclusive; by default the latest page

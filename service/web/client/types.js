@@ -26,6 +26,15 @@
 
 /** @typedef {"owner" | "admin" | "member"} Role */
 
+/** @typedef {{token: string, expires_at: string}} NewInvitation */
+
+/**
+ * What an invitation is to. `conversation_id` is null unless the user is a participant already.
+ * @typedef {{
+ *   conversation_id: string | null, title: string | null, participant_count: number, inviter: Profile, expires_at: string
+ * }} Invitation
+ */
+
 /** @typedef {"since_joined" | "all"} History */
 
 /** @typedef {{user: Profile, role: Role, joined_at: string, last_read_seq: number}} Participant */
