@@ -73,6 +73,8 @@ class Read(BaseModel):
 
 
 class TypingState(BaseModel):
+    """`expires_in`: seconds; 0 if the user no longer types."""
+
     user_id: str
     expires_in: int
 
@@ -174,7 +176,7 @@ def channel() -> Channel:
         received=[
             Frame("send_message", frames.SendMessage, "Send a message; it is acknowledged once it is stored."),
             Frame("read", frames.Read, "Set the read mark."),
-            Frame("typing", frames.Typing, "Tell the other participants that you are typing."),
+            Frame("typing", frames.Typing, "Tell the other participants that you are typing, or no longer."),
             Frame(
                 "sync",
                 frames.Sync,

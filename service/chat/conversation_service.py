@@ -225,8 +225,9 @@ class ConversationService:
         unread = await self._unread.count(counters, mark)
         return {"conversation_id": conversation_id, "last_read_seq": mark, "unread_count": unread}
 
-    async def publish_typing(self, user_id: str, conversation_id: str) -> None:
-        """Publish to the other participants that `user_id` is typing; not in a large conversation (MAX_TOLD).
+    async def publish_typing(self, user_id: str, conversation_id: str, active: bool = True) -> None:
+        """Publish to the other participants that `user_id` is typing, or no longer; not in a large conversation
+        (MAX_TOLD).
 
         Raises NotFound, Unavailable.
         """
@@ -234,7 +235,8 @@ class ConversationService:
         if not tells_activity(document):
             return
         recipients = [str(member) for member in document["participants"] if str(member) != user_id]
-        self._dispatcher.publish(events.typing(conversation_id, user_id, TYPING_EXPIRES_IN), recipients)
+        expires_in = TYPING_EXPIRES_IN if active else 0
+        self._dispatcher.publish(events.typing(conversation_id, user_id, expires_in), recipients)
 
     async def get_document(self, conversation_id: str, user_id: str) -> Document:
         """Return the stored conversation with up-to-date counters. Raises NotFound, Unavailable."""

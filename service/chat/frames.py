@@ -28,8 +28,11 @@ class Read(ClientFrame):
 
 
 class Typing(ClientFrame):
+    """`active`: false as soon as the user no longer types, because they have emptied the field or left it."""
+
     type: Literal["typing"]
     conversation_id: Id
+    active: bool = True
 
 
 class Sync(ClientFrame):

@@ -96,7 +96,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
                 await self._send_message(frame)
             case frames.Typing():
                 await self.limits.check(TYPING, self._user_id)
-                await self._conversations.publish_typing(self._user_id, frame.conversation_id)
+                await self._conversations.publish_typing(self._user_id, frame.conversation_id, frame.active)
                 self.acknowledge(frame.ref)
             case frames.Read():
                 await self.limits.check(WRITING, self._user_id)

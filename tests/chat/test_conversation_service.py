@@ -176,6 +176,9 @@ async def test_typing_is_published_to_the_other_participants(process: ChatProces
     await process.conversations.publish_typing(ADA, group)
     [event] = received(other, "typing")
     assert event == {"type": "typing", "conversation_id": group, "data": {"user_id": ADA, "expires_in": 5}}
+    await process.conversations.publish_typing(ADA, group, active=False)
+    [event] = received(other, "typing")
+    assert event == {"type": "typing", "conversation_id": group, "data": {"user_id": ADA, "expires_in": 0}}
     assert received(mine) == []
 
 

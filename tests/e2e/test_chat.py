@@ -56,7 +56,7 @@ async def test_a_message_is_shown_as_sent_and_then_as_read(open_app: OpenApp, cr
 
 
 async def test_typing_and_presence_are_shown(open_app: OpenApp, create_user: CreateUser) -> None:
-    """Until the message is sent, and until the other user disconnects."""
+    """Until the field is emptied or left, the message is sent, and until the other user disconnects."""
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
     an_app, binh_app = await open_app(an), await open_app(binh)
@@ -64,10 +64,22 @@ async def test_typing_and_presence_are_shown(open_app: OpenApp, create_user: Cre
     await binh_app.open_link(conversation)
     await expect(an_app.page.locator(".pane .presence")).to_have_text("Online")
     await binh_app.composer.press_sequentially("Hm")
-    await expect(an_app.page.locator(".typing-indicator")).to_have_text("Bình is typing…")
+    indicator = an_app.page.locator(".typing-indicator")
+    await expect(indicator).to_have_text("Bình is typing…")
+    await binh_app.composer.fill("")
+    # Much less than the five seconds after which it would expire.
+    await expect(indicator).to_have_text("", timeout=2500)
+    await binh_app.composer.press_sequentially("Hm")
+    await expect(indicator).to_have_text("Bình is typing…")
+    await binh_app.goto("/#/posts")
+    await expect(indicator).to_have_text("", timeout=2500)
+    await binh_app.open_link(conversation)
+    await expect(binh_app.composer).to_have_value("Hm")
+    await binh_app.composer.press("!")
+    await expect(indicator).to_have_text("Bình is typing…")
     await binh_app.composer.press("Enter")
-    await expect(an_app.message("Hm")).to_be_visible()
-    await expect(an_app.page.locator(".typing-indicator")).to_have_text("")
+    await expect(an_app.message("Hm!")).to_be_visible()
+    await expect(indicator).to_have_text("")
     await binh_app.page.close()
     await expect(an_app.page.locator(".pane .presence")).to_contain_text("Last seen")
 

@@ -124,6 +124,8 @@ async def test_typing_reaches_the_other_participants_and_is_not_stored(anna: Use
     assert (direct, {"user_id", "expires_in"}) == (event["conversation_id"], set(event["data"]))
     assert anna.id == event["data"]["user_id"]
     assert 1 <= event["data"]["expires_in"] <= 60
+    await hers.request("typing", conversation_id=direct, active=False)
+    assert {"user_id": anna.id, "expires_in": 0} == (await his.event("typing"))["data"]
     again = await ben.chat_socket()
     await again.flush()
     assert [] == again.remaining("typing")

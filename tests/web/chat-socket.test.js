@@ -567,6 +567,28 @@ test("typing is sent at most every three seconds, and again after a message", as
   assert.equal((await peer.receive("typing")).conversation_id, CONVERSATION);
 });
 
+test("the end of typing is sent once, and only after typing", async (t) => {
+  const { peer, socket } = await connectedSocket(t, [head(0)]);
+  socket.typing(CONVERSATION, false);
+  socket.typing(CONVERSATION);
+  socket.typing(CONVERSATION, false);
+  socket.typing(CONVERSATION, false);
+  socket.typing(CONVERSATION);
+  socket.send(CONVERSATION, "done");
+  socket.typing(CONVERSATION, false);
+  socket.typing(GROUP);
+  const sent = [];
+  for (let count = 0; count < 3; count++) sent.push(await peer.receive("typing"));
+  await peer.receive("send_message");
+  sent.push(await peer.receive("typing"));
+  assert.deepEqual(sent.map(({ conversation_id, active }) => [conversation_id, active]), [
+    [CONVERSATION, undefined],
+    [CONVERSATION, false],
+    [CONVERSATION, undefined],
+    [GROUP, undefined],
+  ]);
+});
+
 test("watched users are watched again after a reconnect", async (t) => {
   const { server, peer, socket } = await connectedSocket(t);
   socket.watchPresence([OTHER, OTHER]);

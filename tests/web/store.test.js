@@ -116,6 +116,15 @@ test("markRead moves the user's own mark at once; others' marks move with their 
   await until(({ unreadCount }) => unreadCount === 0);
 });
 
+test("a typing indicator ends when the other user empties the field", async (t) => {
+  const { server, id, until, conversation } = await startConversation(t);
+  server.sendTyping(id, BOB);
+  await until(({ typing }) => BOB in typing);
+  server.sendTyping(id, BOB, 0);
+  await until(({ typing }) => !(BOB in typing));
+  assert.deepEqual(conversation().typing, {});
+});
+
 test("a typing indicator expires", async (t) => {
   const { server, id, until, conversation } = await startConversation(t);
   server.sendTyping(id, BOB, 0.05);

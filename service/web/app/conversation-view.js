@@ -45,7 +45,7 @@ export class ConversationView {
       nameOf: actions.nameOf,
       send: (content, replyTo) => this.#send(content, replyTo),
       edit: (message, content) => this.#try(() => app.socket.edit(conversationId, message.id, content)),
-      typing: (active) => active && app.socket.typing(conversationId),
+      typing: (active) => app.socket.typing(conversationId, active),
       lastOwnMessage: () => this.#lastOwnMessage(),
     });
     this.element = el(
@@ -59,6 +59,7 @@ export class ConversationView {
   }
 
   close() {
+    this.#app.socket.typing(this.id, false);
     this.#list.close();
   }
 

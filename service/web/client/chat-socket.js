@@ -228,15 +228,19 @@ export class ChatSocket {
   }
 
   /**
-   * Report that the user is typing. May be called on every key press: it sends at most one frame per
-   * `TYPING_INTERVAL`, and none while offline.
+   * Report that the user is typing, or no longer. May be called on every key press: it sends at most one frame per
+   * `TYPING_INTERVAL` and one at the end, and none while offline.
    * @param {string} conversationId
+   * @param {boolean} [active] false: the field is empty, or has been left
    */
-  typing(conversationId) {
+  typing(conversationId, active = true) {
     const now = Date.now();
-    if (!this.#online || now - (this.#typingSentAt.get(conversationId) ?? 0) < TYPING_INTERVAL) return;
-    this.#typingSentAt.set(conversationId, now);
-    this.#online.request({ type: "typing", conversation_id: conversationId }).catch(() => {});
+    const sentAt = this.#typingSentAt.get(conversationId) ?? 0;
+    if (!this.#online || (active ? now - sentAt < TYPING_INTERVAL : !sentAt)) return;
+    if (active) this.#typingSentAt.set(conversationId, now);
+    else this.#typingSentAt.delete(conversationId);
+    const frame = { type: "typing", conversation_id: conversationId, ...(active ? {} : { active }) };
+    this.#online.request(frame).catch(() => {});
   }
 
   /**

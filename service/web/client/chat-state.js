@@ -70,9 +70,11 @@ export function reduceChat(state, event) {
         withReadMark(conversation, event.data.user_id, event.data.seq),
       );
     case "typing": {
-      const until = Date.now() + event.data.expires_in * 1000;
+      const { user_id, expires_in } = event.data;
+      const until = Date.now() + expires_in * 1000;
       return updateConversation(state, event.conversation_id, (conversation) => {
-        return { ...conversation, typing: { ...conversation.typing, [event.data.user_id]: until } };
+        const { [user_id]: _, ...others } = conversation.typing;
+        return { ...conversation, typing: expires_in > 0 ? { ...others, [user_id]: until } : others };
       });
     }
     case "presence": {
