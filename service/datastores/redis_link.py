@@ -27,6 +27,10 @@ MIN_READ_INTERVAL = 0.1
 """Seconds between two readings of the slot map, at least: servers disagree about a slot for moments."""
 MAX_CHANNELS = 1000
 """Channels in one command that subscribes to them."""
+COUNTED = "return redis.call('{command}', ARGV[1], redis.call('INCR', KEYS[1]) .. ' ' .. ARGV[2])"
+"""The script that publishes a message with its number in front of it. A write, so that a server that is no primary any
+more refuses it, instead of publishing to nobody."""
+MAX_COUNT_DIGITS = 20
 LINK_ERRORS = (RedisError, OSError)
 """What a connection raises; TimeoutError is an OSError."""
 
@@ -53,17 +57,23 @@ class Listener(Protocol):
         """Messages of `channel` do not arrive at present, although it has a subscription."""
         ...
 
+    def on_missed(self, channel: bytes) -> None:
+        """Some messages of `channel` have not arrived and will not, although it has a subscription."""
+        ...
+
     def on_ready(self) -> None:
         """Some channels can be published to that could not before."""
         ...
 
 
 class Subscription:
-    """A channel whose messages are wanted. `connection`: where they were requested; `confirmed`: they arrive there."""
+    """A channel whose messages are wanted. `connection`: where they were requested; `confirmed`: they arrive there.
+    `count`: the number of the last message since then; 0: there was none."""
 
-    __slots__ = ("confirmed", "connection", "was_confirmed")
+    __slots__ = ("confirmed", "connection", "count", "was_confirmed")
 
     def __init__(self) -> None:
+        self.count = 0
         self.connection: RespConnection | None = None
         self.confirmed = False
         self.was_confirmed = False
@@ -78,8 +88,10 @@ class RedisLink:
     MOVED error, an unrequested `sunsubscribe`, another slot map) or a refused command only makes subscriptions missing
     again. The slot map is read again after each of these, and every RETRY_INTERVAL for as long as one is missing.
 
-    Guarantee: a channel whose messages may have been missed is reported by `on_subscribed(again=True)`. Pub/sub needs
-    no ASK: the importing server only serves the channels once the slot is its own.
+    The messages of a channel are numbered by Redis (key: the channel's name and `:count`), so that one that got lost is
+    noticed with the next.
+
+    Guarantee: a channel whose messages may have been missed is reported, by `on_subscribed(again=True)` or `on_missed`.
     """
 
     def __init__(self, endpoint: RedisEndpoint, listener: Listener) -> None:
@@ -124,7 +136,8 @@ class RedisLink:
         connection = self._connection_for(channel, Role.PUBLISH)
         if connection is None:
             return None
-        return connection.send(self._command("PUBLISH"), channel, payload)
+        script = COUNTED.format(command=self._command("PUBLISH"))
+        return connection.send("EVAL", script, "1", channel + b":count", channel, payload)
 
     async def request(self, channel: bytes, *command: str | bytes) -> Any:
         """Send a command to the server of `channel` and return the reply. Raises one of LINK_ERRORS."""
@@ -150,7 +163,13 @@ class RedisLink:
             return
         if self._slots.has_owner(channel):
             # For example CLUSTERDOWN: the node is cut off from the others, which may know more.
-            self._slots.mark_failed(self._slots.owner(channel))
+            owner = self._slots.owner(channel)
+            self._slots.mark_failed(owner)
+            if str(error).startswith("READONLY"):
+                # The server is a replica now. The address of a provider leads new connections to the new primary.
+                for role in Role:
+                    if connection := self._connections.get((owner, role)):
+                        connection.lose(ConnectionError("The server is no longer a primary."))
         self._retry_later()
 
     def renew(self, channel: bytes) -> None:
@@ -205,13 +224,14 @@ class RedisLink:
     def _on_push(self, connection: RespConnection, push: list[Any]) -> None:
         kind = push[0]
         if kind in (b"smessage", b"message"):
-            if push[1] in self._subscriptions:
-                self._listener.on_message(push[1], push[2])
+            if subscription := self._subscriptions.get(push[1]):
+                self._on_message(push[1], subscription, push[2])
         elif kind in (b"ssubscribe", b"subscribe"):
             subscription = self._subscriptions.get(push[1])
             if subscription and subscription.connection is connection and not subscription.confirmed:
                 again = subscription.was_confirmed
                 subscription.confirmed = subscription.was_confirmed = True
+                subscription.count = 0
                 self._listener.on_subscribed(push[1], again)
         elif kind in (b"sunsubscribe", b"unsubscribe"):
             subscription = self._subscriptions.get(push[1])
@@ -219,6 +239,19 @@ class RedisLink:
                 # Not requested: the slot has moved to another server.
                 self._forget([push[1]], connection)
                 self._read_slots_soon()
+
+    def _on_message(self, channel: bytes, subscription: Subscription, message: bytes) -> None:
+        number, separator, payload = message.partition(b" ")
+        if not (separator and number.isdigit() and len(number) <= MAX_COUNT_DIGITS):
+            # Published by the version before, which does not count.
+            self._listener.on_message(channel, message)
+            return
+        count, last = int(number), subscription.count
+        subscription.count = count
+        if last and count != last + 1:
+            log.warning("redis_messages_missed", missing=count - last - 1)
+            self._listener.on_missed(channel)
+        self._listener.on_message(channel, payload)
 
     def _forget(self, channels: Iterable[bytes], connection: RespConnection) -> None:
         """Note that `connection` no longer has these subscriptions."""

@@ -225,6 +225,9 @@ class RedisBus:
     def on_unsubscribed(self, channel: bytes) -> None:
         self._connected = False
 
+    def on_missed(self, channel: bytes) -> None:
+        self._notify_gap()
+
     def on_message(self, channel: bytes, payload: bytes) -> None:
         self._last_received = time.monotonic()
         start = payload.index(b"\n") + 1

@@ -27,6 +27,7 @@ class Subscriber:
         self.subscribed: Counter[bytes] = Counter()
         self.again: Counter[bytes] = Counter()
         self.unsubscribed: Counter[bytes] = Counter()
+        self.missed: Counter[bytes] = Counter()
         self._changed = asyncio.Event()
 
     def on_message(self, channel: bytes, payload: bytes) -> None:
@@ -40,6 +41,10 @@ class Subscriber:
 
     def on_unsubscribed(self, channel: bytes) -> None:
         self.unsubscribed[channel] += 1
+        self._changed.set()
+
+    def on_missed(self, channel: bytes) -> None:
+        self.missed[channel] += 1
         self._changed.set()
 
     def on_ready(self) -> None:
@@ -149,6 +154,56 @@ async def calls(url: str, command: str) -> int:
         found += (await node.info("commandstats")).get(f"cmdstat_{command}", {}).get("calls", 0)
         await node.aclose()
     return found
+
+
+@pytest.mark.parametrize("kind", ["single", "cluster"])
+async def test_a_lost_message_is_noticed_with_the_next_of_its_channel(
+    make: Make, datastores: Datastores, cluster_url: str, kind: str
+) -> None:
+    """One that Redis has counted, and that did not arrive. The other channels are not concerned."""
+    url = {"single": datastores.redis_url, "cluster": cluster_url}[kind]
+    subscriber, publisher = make(url), make(url)
+    channels = channels_of(20, 10)
+    await subscriber.subscribe(channels)
+    for payload in (b"1", b"2"):
+        await exchange(publisher, subscriber, channels, payload)
+    await publisher.link.request(channels[3], "INCR", channels[3] + b":count")
+    assert not subscriber.missed
+    await exchange(publisher, subscriber, channels, b"3")
+    await exchange(publisher, subscriber, channels, b"4")
+    assert {channels[3]: 1} == subscriber.missed
+
+
+async def test_messages_of_the_version_before_have_no_number(make: Make, datastores: Datastores) -> None:
+    """They are no reason for doubt: both versions run during a deployment."""
+    subscriber, publisher = make(datastores.redis_url), make(datastores.redis_url)
+    await subscriber.subscribe([b"{loa}"])
+    old = [b"0123456789abcdef0123456789abcdef 12.5\n", b"01234567890123456789012345678901 12.5\n", b""]
+    await exchange(publisher, subscriber, [b"{loa}"], b"1")
+    for payload in old:
+        await publisher.link.request(b"{loa}", "PUBLISH", "{loa}", payload)
+    await exchange(publisher, subscriber, [b"{loa}"], b"2")
+    assert [b"1", *old, b"2"] == [payload for _, payload in subscriber.messages]
+    assert not subscriber.missed
+
+
+async def test_a_demoted_primary_publishes_nothing(make: Make, tmp_path: Path) -> None:
+    """A provider has promoted another server, and the connections to this one are still open."""
+    async with running([Node(tmp_path / "node", clustered=False)]) as (node,):
+        subscriber, publisher = make(node.url), make(node.url)
+        await subscriber.subscribe([b"{loa}"])
+        await exchange(publisher, subscriber, [b"{loa}"], b"before")
+        await node.redis.execute_command("REPLICAOF 127.0.0.1 1")
+        await node.redis.config_set("replica-serve-stale-data", "yes")
+        published = publisher.link.publish(b"{loa}", b"refused")
+        assert published
+        with pytest.raises(ResponseError, match="READONLY"):
+            await published
+        publishing = asyncio.create_task(publisher.publish(b"{loa}", b"after"))
+        await node.redis.execute_command("REPLICAOF NO ONE")
+        await publishing
+        await subscriber.wait_until(lambda: (b"{loa}", b"after") in subscriber.messages)
+        assert [b"before", b"after"] == [payload for _, payload in subscriber.messages]
 
 
 async def test_a_moved_slot_concerns_its_channels_alone(make: Make, nodes: Cluster) -> None:

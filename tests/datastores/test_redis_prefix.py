@@ -19,9 +19,9 @@ async def test_every_key_and_channel_has_the_prefix(run: Run, redis: Redis, data
     server.post("/api/v1/auth/ticket", {}, token)
     async with connect(f"{server.websocket_url}/api/v1/ws/chat?ticket={ticket}") as socket:
         assert "hello" == json.loads(await socket.recv())["type"]
-        while not (kinds := await found_kinds(redis)) >= {"limits", "presence", "ticket", "revoked"}:
+        while not (kinds := await found_kinds(redis)) >= {"bus", "limits", "presence", "ticket", "revoked"}:
             pass
-    assert {"limits", "presence", "ticket", "revoked"} == kinds
+    assert {"bus", "limits", "presence", "ticket", "revoked"} == kinds
     assert [b"{team-a}:bus:2:db15"] == await redis.pubsub_channels("*team-a*")
 
 

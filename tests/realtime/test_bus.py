@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from service.datastores import redis_link, resp_connection
-from service.datastores.redis import connect, is_cluster
+from service.datastores.redis import TAG, connect, is_cluster
 from service.realtime import redis_bus
 from service.realtime.bus import Bus, LocalBus
 from service.realtime.redis_bus import RedisBus
@@ -306,6 +306,23 @@ async def test_a_process_that_drops_messages_reports_the_gap_to_the_others(
     await asyncio.wait_for(gaps.wait(), 10)
     await received.wait_for(1)
     assert received.messages[-1][0]["n"] == 299
+
+
+async def test_a_lost_publication_is_noticed_with_the_next_heartbeat(
+    processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although nothing else is published: Redis has counted it, and it has not arrived."""
+    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.05)
+    bus, gaps = processes(), asyncio.Event()
+    bus.on_gap(gaps.set)
+    await bus.start()
+    await wait_for_round_trip(bus)
+    assert not gaps.is_set()
+    await server.incr(f"{redis_bus.channel_name(TAG, 0)}:count")
+    await asyncio.wait_for(gaps.wait(), 10)
+    gaps.clear()
+    await wait_for_round_trip(bus)
+    assert not gaps.is_set()
 
 
 async def test_a_process_measures_the_lag_with_its_own_messages(
