@@ -154,6 +154,8 @@ def parser() -> argparse.ArgumentParser:
         ("messages", numbers, "growth: messages of a conversation"),
         ("conversations", numbers, "growth: conversations of a user"),
         ("pages", int, "growth: pages read per round"),
+        ("processes", numbers, "bus: processes, at least three"),
+        ("members", numbers, "bus: members of a conversation"),
     ):
         default = getattr(defaults, name)
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default:g}"

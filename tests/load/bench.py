@@ -41,6 +41,8 @@ class Sizes:
     """A million messages take the embedded database 25 minutes to write."""
     conversations: tuple[int, ...] = (10, 200, 2000)
     pages: int = 200
+    processes: tuple[int, ...] = (4, 8)
+    members: tuple[int, ...] = (2, 17, 100, 1000, 10_000)
 
     @classmethod
     def smoke(cls) -> "Sizes":
@@ -60,6 +62,8 @@ class Sizes:
             messages=(50, 300),
             conversations=(2, 20),
             pages=5,
+            processes=(3,),
+            members=(2, 1000),
         )
 
     def override(self, **given: Any) -> "Sizes":

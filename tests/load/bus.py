@@ -1,12 +1,15 @@
-"""`bus`: an event for a group of a thousand, over Redis to three other processes."""
+"""`bus`: an event over Redis to other processes, by the number of its members and of the processes."""
 
 import asyncio
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any, cast
+
+import uvloop
 
 from service.common.identity import Identity
 from service.common.ids import new_id
@@ -17,36 +20,42 @@ from service.realtime.event_stream import EventStream
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
-from tests.load import loa, wire
+from tests.load import wire
 from tests.load.bench import BenchmarkContext
 from tests.load.results import Record, Samples
 from tests.running import ROOT
 
 WORKLOAD = "bus"
-CASE = "an event to a group of 1,000 on four processes"
 DESCRIPTION = (
-    "one process publishes, and holds no connection itself; three others hold one connection of the group each"
+    "one process publishes, and holds no connection itself; one other holds the connection of one member, and the rest "
+    "hold none"
 )
-MEMBERS = 1000
-LISTENERS = 3
 EVENTS = 500
 CHANNEL = "load"
+FINISHED = "finished"
 ROUND_TIMEOUT = 60
 """Timeout of a round in seconds; it takes one or two."""
 
 
+def case(processes: int) -> str:
+    return f"an event on {processes} processes, by number of members"
+
+
 def run(bench: BenchmarkContext) -> list[Record]:
-    samples = Samples(WORKLOAD)
-    bench.progress.begin(WORKLOAD, bench.sizes.rounds)
-    for number in range(1, bench.sizes.rounds + 1):
-        bench.progress.step(f"{loa.NAME}, round {number} of {bench.sizes.rounds}")
-        samples.add(CASE, loa.NAME, _measure(bench.database.redis_url, new_id()), description=DESCRIPTION)
+    sizes, samples = bench.sizes, Samples(WORKLOAD)
+    bench.progress.begin(WORKLOAD, sizes.rounds * len(sizes.processes) * len(sizes.members))
+    for number in range(1, sizes.rounds + 1):
+        for processes in sizes.processes:
+            for members in sizes.members:
+                bench.progress.step(f"round {number} of {sizes.rounds}, {members:,} members on {processes} processes")
+                metrics = _measure(bench.database.redis_url, processes, members)
+                samples.add(case(processes), f"{members:,}", metrics, description=DESCRIPTION, size=members)
     return samples.records()
 
 
-def _measure(redis_url: str, channel: str) -> dict[str, float]:
+def _measure(redis_url: str, processes: int, members: int) -> dict[str, float]:
     """Measure one round. Each round has its own channel, because a Redis server may have other users."""
-    command = [sys.executable, "-m", "tests.load.bus", redis_url, channel]
+    command = [sys.executable, "-m", "tests.load.bus", redis_url, new_id(), str(members)]
     with ExitStack() as stack:
 
         def start(role: str) -> "subprocess.Popen[str]":
@@ -57,57 +66,80 @@ def _measure(redis_url: str, channel: str) -> dict[str, float]:
             assert process.stdout.readline() == "ready\n"
             return process
 
-        listeners = [start("listen") for _ in range(LISTENERS)]
+        receiver, *others = [start(role) for role in ["receive", *["idle"] * (processes - 2)]]
         publisher = start("publish")
         metrics: dict[str, float] = json.loads(publisher.communicate(timeout=ROUND_TIMEOUT)[0])
-        took = [float(listener.communicate(timeout=ROUND_TIMEOUT)[0]) for listener in listeners]
-        assert [0] * LISTENERS == [listener.returncode for listener in listeners]
-    return {**metrics, "receiver_ms": sum(took) / LISTENERS}
+        own, *foreign = [float(each.communicate(timeout=ROUND_TIMEOUT)[0]) for each in (receiver, *others)]
+        assert {0} == {each.returncode for each in (receiver, *others)}
+    kilobytes = metrics.pop("bytes") / processes / 1000
+    return {"foreign_us": sum(foreign) / len(foreign), "own_us": own, **metrics, "kilobytes": kilobytes}
 
 
 class Process:
     """The part of a Loa process that an event passes between the service and the connections."""
 
-    def __init__(self, redis_url: str, channel: str) -> None:
+    def __init__(self, redis_url: str, channel: str, members: int) -> None:
         self.redis = connect(redis_url)
         self.bus = RedisBus(redis_url, f"{{{channel}}}")
         self.registry = Registry(TimerWheel())
         self.dispatcher = Dispatcher(self.bus, self.registry)
-        self.members = [f"{number:024x}" for number in range(MEMBERS)]
+        self.members = [f"{number:024x}" for number in range(members)]
+        self._finished = asyncio.Event()
+        self.bus.on(FINISHED, lambda head, body: self._finished.set())
 
-    async def listen(self) -> None:
-        """Receive all events, and print the milliseconds per event."""
+    async def receive(self) -> None:
+        """Receive all events for one member, and print the microseconds of processor time for each."""
         stream = EventStream(self.registry, Identity(self.members[-1], new_id(), new_id(), time.time() + 3600), CHANNEL)
         self.registry.register(stream)
+        await self.idle()
+        assert EVENTS == len(stream.queue)
+
+    async def idle(self) -> None:
+        """Receive what arrives, and print the microseconds of processor time for each event."""
         await self._start()
         began = time.process_time()
-        async with asyncio.timeout(ROUND_TIMEOUT):
-            while len(stream.queue) < EVENTS:
-                await asyncio.sleep(0.01)
-        print((time.process_time() - began) / EVENTS * 1000)
+        await asyncio.wait_for(self._finished.wait(), ROUND_TIMEOUT)
+        print((time.process_time() - began) / EVENTS * 1e6)
 
     async def publish(self) -> None:
         await self._start()
-        commands, began = await self._commands(), time.process_time()
+        before, began = await self._counters(), time.process_time()
         for number in range(1, EVENTS + 1):
             event = Event("new_message", {"data": wire.marked_text()}, channel=CHANNEL, topic="load", sequence=number)
             self.dispatcher.publish(event, self.members)
             while self.bus.outbox_size:
                 await asyncio.sleep(0)
         seconds = time.process_time() - began
-        asked = await self._commands() - commands
-        print(json.dumps({"cpu_ms": seconds / EVENTS * 1000, "commands": asked / EVENTS}))
+        commands, sent = [after - first for first, after in zip(before, await self._counters(), strict=True)]
+        metrics = {"cpu_ms": seconds / EVENTS * 1000, "commands": commands / EVENTS, "bytes": sent / EVENTS}
+        self.bus.publish(FINISHED, {})
+        await self.bus.close()
+        print(json.dumps(metrics))
 
     async def _start(self) -> None:
         await self.bus.start()
         print("ready", flush=True)
 
-    async def _commands(self) -> int:
-        """Return the number of PUBLISH commands, which includes a few heartbeats."""
-        stats: dict[str, Any] = await cast(Any, self.redis.info("commandstats"))
-        return int(stats.get("cmdstat_publish", {}).get("calls", 0))
+    async def _counters(self) -> tuple[int, int]:
+        """Return the number of PUBLISH commands, which includes a few heartbeats, and the bytes that Redis has sent."""
+        info: dict[str, Any] = await cast(Any, self.redis.info("commandstats", "stats"))
+        return int(info.get("cmdstat_publish", {}).get("calls", 0)), int(info["total_net_output_bytes"])
+
+
+def main(redis_url: str, channel: str, members: str, role: str) -> None:
+    async def play() -> None:
+        process = Process(redis_url, channel, int(members))
+        roles: dict[str, Callable[[], Awaitable[None]]] = {
+            "receive": process.receive,
+            "idle": process.idle,
+            "publish": process.publish,
+        }
+        await roles[role]()
+
+    # As a worker.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(play())
 
 
 if __name__ == "__main__":
-    process = Process(*sys.argv[1:3])
-    asyncio.run(process.listen() if sys.argv[3] == "listen" else process.publish())
+    main(*sys.argv[1:])

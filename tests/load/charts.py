@@ -144,7 +144,7 @@ def _distribution(title: str, records: list[Record]) -> Panel | None:
 def _growth(title: str, records: list[Record]) -> Panel | None:
     """A metric over the growing size. The axis begins at 0, so that a constant value looks level."""
     rows = sorted((record for record in records if record.size and record.metrics), key=lambda record: record.size)
-    name = next((name for name in ("cpu_us", "ms") if rows and name in rows[0].metrics), "")
+    name = next((name for name in ("foreign_us", "cpu_us", "ms") if rows and name in rows[0].metrics), "")
     if not name:
         return None
     panel = Panel(f"{title}: {METRICS[name].heading}")
