@@ -98,6 +98,38 @@ async def test_a_new_name_reaches_the_other_tabs(open_app: OpenApp, create_user:
     await expect(app.page.get_by_role("dialog").get_by_role("heading", name="Bình Trần")).to_be_visible()
 
 
+async def test_open_dialogs_follow_changes_made_elsewhere(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The account's and a group's. What the user is changing stays, and saving it brings back nothing old."""
+    an = create_user("An")
+    app = await open_app(an)
+    await app.page.get_by_role("button", name="You").click()
+    dialog = app.page.get_by_role("dialog")
+    name, picture = dialog.get_by_label("Name", exact=True), dialog.get_by_label("Picture")
+    an.patch("/users/me", display_name="Bình Trần")
+    await expect(dialog.get_by_role("heading", name="Bình Trần")).to_be_visible()
+    await expect(name).to_have_value("Bình Trần")
+    await picture.fill("https://pictures.example.org/none.png")
+    an.patch("/users/me", display_name="Chi")
+    await expect(name).to_have_value("Chi")
+    await expect(picture).to_have_value("https://pictures.example.org/none.png")
+    await name.fill("Chi Lê")
+    an.patch("/users/me", display_name="Dũng", avatar=None)
+    await expect(dialog.get_by_role("heading", name="Dũng")).to_be_visible()
+    await expect(name).to_have_value("Chi Lê")
+    await name.fill("Dũng")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(app.toasts).to_contain_text("Saved.")
+    profile = an.get("/users/me")
+    assert ("Dũng", "https://pictures.example.org/none.png") == (profile["display_name"], profile["avatar"])
+    await dialog.get_by_role("button", name="Close").first.click()
+
+    group = an.create_conversation(create_user("Bình"), title="Lunch")
+    await app.open_link(group)
+    await app.page.get_by_role("button", name="Details").click()
+    an.patch(f"/conversations/{group}", title="Dinner")
+    await expect(app.page.get_by_label("Group name")).to_have_value("Dinner")
+
+
 async def test_lengths_are_counted_as_the_server_does(open_app: OpenApp, create_user: CreateUser) -> None:
     """In code points: 64 emoji are a name of 64 characters."""
     app = await open_app(create_user("An"))

@@ -59,6 +59,9 @@ class User:
               localStorage.setItem({key}, {value});
             }}"""
 
+    def get(self, path: str) -> Any:
+        return self._request("GET", path)
+
     def post(self, path: str, **body: object) -> Any:
         return self._request("POST", path, body)
 

@@ -12,8 +12,8 @@ import { navigate } from "./router.js";
 import { hasLength, isPassword } from "./text.js";
 import { showToast } from "./toast.js";
 
-/** `onProfileChange(profile)` is called with the user's saved profile. */
-export function openAccountDialog({ api, session, me }, onProfileChange) {
+/** `ownProfile`: tells of changes made elsewhere. `onProfileChange(profile)` is called with the user's saved profile. */
+export function openAccountDialog({ api, session, me }, ownProfile, onProfileChange) {
   const summary = el("div.row");
   const renderSummary = ({ display_name, username, ...profile }) =>
     setChildren(
@@ -22,15 +22,19 @@ export function openAccountDialog({ api, session, me }, onProfileChange) {
       el("div.grow", {}, el("h3", { dir: "auto" }, display_name), el("p.muted", {}, `@${username}`)),
     );
   renderSummary(me);
-  const onSaved = (profile) => {
-    renderSummary(profile);
+  const form = profileForm(api, me, (profile) => {
+    update(profile);
     onProfileChange(profile);
+  });
+  const update = (profile) => {
+    renderSummary(profile);
+    form.update(profile);
   };
   const body = el(
     "div.account",
     {},
     summary,
-    section("account.profile", profileForm(api, me, onSaved)),
+    section("account.profile", form.element),
     section("account.sessions", deviceList(api)),
     section("account.password", passwordForm(api, me)),
   );
@@ -43,29 +47,40 @@ export function openAccountDialog({ api, session, me }, onProfileChange) {
   const dialog = showDialog(t("account.title"), body, [
     el("button.button.danger", { type: "button", onclick: signOut }, icon("leave"), t("account.sign_out")),
   ]);
+  dialog.closed.then(ownProfile.subscribe(update));
 }
 
 function section(titleKey, content) {
   return el("section", { "aria-label": t(titleKey) }, el("h3", {}, t(titleKey)), content);
 }
 
+/** Return the form and `update(profile)`, which shows a profile that is stored now in the fields not being changed. */
 function profileForm(api, me, onSaved) {
-  const fields = [
-    new Field("display_name", (value) => hasLength(value, 1, 64), {
-      value: me.display_name,
-      autocomplete: "name",
-    }),
-    new Field("avatar", (value) => value === "" || isHttpsUrl(value), {
-      hint: "field.avatar.hint",
-      type: "url",
-      dir: "ltr",
-      value: me.avatar ?? "",
-    }),
-  ];
-  return createForm(fields, t("save"), async ({ display_name, avatar }) => {
-    onSaved(await api.updateMe({ display_name: display_name.trim(), avatar: avatar || null }));
+  const name = new Field("display_name", (value) => hasLength(value, 1, 64), {
+    value: me.display_name,
+    autocomplete: "name",
+  });
+  const picture = new Field("avatar", (value) => value === "" || isHttpsUrl(value), {
+    hint: "field.avatar.hint",
+    type: "url",
+    dir: "ltr",
+    value: me.avatar ?? "",
+  });
+  const element = createForm([name, picture], t("save"), async ({ display_name, avatar }) => {
+    // Only what the user has changed: the rest may have been changed on another device meanwhile.
+    onSaved(
+      await api.updateMe({
+        ...(name.isChanged && { display_name: display_name.trim() }),
+        ...(picture.isChanged && { avatar: avatar || null }),
+      }),
+    );
     showToast(t("saved"));
   });
+  const update = (profile) => {
+    name.update(profile.display_name);
+    picture.update(profile.avatar ?? "");
+  };
+  return { element, update };
 }
 
 function passwordForm(api, me) {

@@ -46,7 +46,8 @@ export class AppShell {
   constructor(loa, me) {
     this.#profiles = new ProfileLoader(loa.api);
     this.#unread = new UnreadCounter(me.id);
-    this.#ownProfile = new OwnProfile(me.id, loa.socket, (profile) => this.#setProfile(profile));
+    this.#ownProfile = new OwnProfile(me.id, loa.socket);
+    this.#ownProfile.subscribe((profile) => this.#setProfile(profile));
     const app = {
       ...loa,
       me,
@@ -60,7 +61,7 @@ export class AppShell {
     this.#app = app;
     this.#notifications = new NotificationPanel(app.store);
     this.#navBar = new NavBar(me, this.#notifications.panel, () =>
-      openAccountDialog(app, (profile) => this.#onProfileSaved(profile)),
+      openAccountDialog(app, this.#ownProfile, (profile) => this.#onProfileSaved(profile)),
     );
     const render = throttleToFrame(() => this.#render());
     this.#banner = new ConnectionBanner(render);

@@ -17,6 +17,10 @@ export function openConversationDetails(app, conversationId) {
   const isGroup = details().kind === "group";
   const participants = new ParticipantList(app, conversationId);
   const openHistory = el("input", { type: "checkbox" });
+  const titleField = new Field("title", (value) => hasLength(value, 1, 100), {
+    value: details().title ?? "",
+    autocapitalize: "sentences",
+  });
   /** What only the owner and admins see. */
   const forManagers = isGroup
     ? [
@@ -46,15 +50,12 @@ export function openConversationDetails(app, conversationId) {
     dialog.setTitle(conversationName(current, me.id));
     for (const element of forManagers) setAttr(element, "hidden", current.role === "member");
     if (isGroup) openHistory.checked = current.history === "all";
+    titleField.update(current.title ?? "");
     participants.render(current);
   }
 
   function renameForm() {
-    const field = new Field("title", (value) => hasLength(value, 1, 100), {
-      value: details().title ?? "",
-      autocapitalize: "sentences",
-    });
-    return createForm([field], t("details.rename"), async ({ title }) => {
+    return createForm([titleField], t("details.rename"), async ({ title }) => {
       await api.renameConversation(conversationId, title.trim());
       showToast(t("saved"));
     });

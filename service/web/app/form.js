@@ -9,17 +9,19 @@ let fieldCount = 0;
 /** What the server alone refuses about the value of a field. */
 const COMMON_PASSWORD = { password: "refused.common_password", new_password: "refused.common_password" };
 
-/** A labelled input. Its error message is `invalid.<name>`. */
+/** A labelled input of a stored value. Its error message is `invalid.<name>`. */
 export class Field {
   element;
   input;
   name;
+  #stored;
   #isValid;
   #error;
 
   /** `isValid(value)`: checked before submission. `hint`: a message key. `attributes`: of the input. */
   constructor(name, isValid, { hint = null, ...attributes } = {}) {
     this.name = name;
+    this.#stored = attributes.value ?? "";
     this.#isValid = isValid;
     const id = `field-${(fieldCount += 1)}`;
     this.#error = el("p.error", { id: `${id}-error` });
@@ -44,6 +46,17 @@ export class Field {
 
   get value() {
     return this.input.value;
+  }
+
+  /** Whether the user has changed the stored value. */
+  get isChanged() {
+    return this.value !== this.#stored;
+  }
+
+  /** Show a value that is stored now, unless the user has changed the field meanwhile. */
+  update(stored) {
+    if (!this.isChanged) this.input.value = stored;
+    this.#stored = stored;
   }
 
   /** Show an error message at the field; an empty one clears it. */
