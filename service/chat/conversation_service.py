@@ -266,6 +266,7 @@ class ConversationService:
         for member in added:
             if str(member) not in existing:
                 document = await self._conversations.groups.leave(document["_id"], member) or document
+                await self._conversations.groups.forget(member)
         return document
 
     async def _as_announced(self, document: Document) -> dict[str, Any]:

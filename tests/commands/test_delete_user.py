@@ -117,7 +117,7 @@ async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Comma
         watching = await anna.chat_socket()
         variables = environment(server)
         deleted = await asyncio.to_thread(command, "delete-user", user.username.upper(), **variables)
-        counts = "1 groups, 4 messages, 2 posts, 2 comments, 1 notifications"
+        counts = "2 groups, 4 messages, 2 posts, 2 comments, 1 notifications"
         assert (0, f"Deleted: the account, {counts}.\n") == deleted
 
         for socket in sockets:
