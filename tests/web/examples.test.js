@@ -21,7 +21,7 @@ test("index.js exports the public API", () => {
 test("the README shows the code of the examples", async () => {
   const read = (path) => readFile(new URL(path, import.meta.url), "utf8");
   const page = (await read("examples/page.js")).replaceAll(/^  /gm, "");
-  const subscription = page.slice(page.indexOf("loa.store.subscribe"), page.indexOf("loa.start()"));
+  const subscription = page.slice(page.indexOf("let shown"), page.indexOf("loa.start()"));
   const hook = await read("examples/use-loa.js");
   const documentation = await read("../../service/web/client/README.md");
   assert.ok(documentation.includes(subscription));
@@ -31,6 +31,7 @@ test("the README shows the code of the examples", async () => {
 test("the plain page shows messages and the unread count, and sends", async (t) => {
   const server = await startLoaServer(t);
   const id = server.createConversation(ANN, BOB);
+  server.sendMessage(id, BOB, "earlier");
   const { document } = new JSDOM("<b id=bell></b><pre id=list></pre><form id=form><input name=content></form>").window;
   const [bell, list, form] = ["bell", "list", "form"].map((name) => document.getElementById(name));
   const loa = await plainPage(library.Loa, { server: server.url, ...browserPlatform() }, { bell, list, form });
@@ -38,11 +39,11 @@ test("the plain page shows messages and the unread count, and sends", async (t) 
   await untilState(loa.store, ({ stream, conversationIds }) => stream.status === "online" && conversationIds.length);
   server.notify(ANN);
   server.sendMessage(id, BOB, "hello");
-  await untilState(loa.store, (state) => state.notifications.unreadCount && state.conversations[id].lastSeq);
+  await untilState(loa.store, (state) => state.notifications.unreadCount && state.conversations[id].lastSeq === 2);
   form.elements.content.value = "hello yourself";
   form.onsubmit();
-  await untilState(loa.store, ({ conversations }) => conversations[id].lastSeq === 2);
-  assert.deepEqual([bell.textContent, list.textContent], ["🔔 1", "hello\nhello yourself"]);
+  await untilState(loa.store, ({ conversations }) => conversations[id].messages.length === 3);
+  assert.deepEqual([bell.textContent, list.textContent], ["🔔 1", "earlier\nhello\nhello yourself"]);
 });
 
 test("the React hook renders the selected part, and only when it changes", async (t) => {
