@@ -217,7 +217,7 @@ class RedisLink:
         if future.cancelled() or (error := future.exception()) is None or connection.lost:
             # `_on_lost` handles the subscriptions of a lost connection.
             return
-        log.warning("redis_subscribe_failed", error=str(error).partition(" ")[0])
+        log.warning("redis_subscribe_failed", error=error_code(error))
         self._forget(channels, connection)
         self.recover(channels[0], error)
 
@@ -392,3 +392,8 @@ class RedisLink:
         else:
             # A server without a cluster, or a node to which no slots are assigned.
             self._slots.set_single(address)
+
+
+def error_code(error: BaseException) -> str:
+    """Return what to log of one of LINK_ERRORS: the server's code for it, such as NOPERM, or its type."""
+    return str(error).partition(" ")[0] if isinstance(error, ResponseError) else type(error).__name__

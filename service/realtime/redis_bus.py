@@ -25,7 +25,7 @@ import structlog
 from service.common.encoding import dumps, loads
 from service.common.tasks import count_failure
 from service.datastores.redis import TAG, endpoint
-from service.datastores.redis_link import RedisLink
+from service.datastores.redis_link import RedisLink, error_code
 from service.realtime.bus import Handler, Handlers
 
 log = structlog.get_logger()
@@ -176,10 +176,14 @@ class RedisBus:
         self._in_flight = False
         if published.cancelled():
             return
-        if error := published.exception():
+        error = published.exception()
+        if error and not self._started:
+            # `close` has ended the connection under a heartbeat.
+            return
+        if error:
             # The batch is sent again, possibly twice; sequence numbers make that harmless.
             count_failure("bus_send")
-            log.warning("bus_send_failed", error=str(error).partition(" ")[0])
+            log.warning("bus_send_failed", error=error_code(error))
             self._link.recover(self._channel, error)
             return
         for message in batch:

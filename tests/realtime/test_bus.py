@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from service.common.tasks import on_failure, remove_on_failure
 from service.datastores import redis_link, resp_connection
 from service.datastores.redis import TAG, connect, is_cluster
 from service.realtime import redis_bus
@@ -17,6 +18,15 @@ from service.realtime.redis_bus import RedisBus
 from tests.cluster import Node, running
 from tests.conftest import Datastores
 from tests.proxy import Proxy
+
+
+@pytest.fixture
+def failures() -> Iterator[list[str]]:
+    """The names of the failures in the background that were counted."""
+    names: list[str] = []
+    on_failure(names.append)
+    yield names
+    remove_on_failure(names.append)
 
 
 class Receiver:
@@ -323,6 +333,19 @@ async def test_a_lost_publication_is_noticed_with_the_next_heartbeat(
     gaps.clear()
     await wait_for_round_trip(bus)
     assert not gaps.is_set()
+
+
+async def test_closing_a_bus_is_no_failure(processes: Callable[[], RedisBus], failures: list[str]) -> None:
+    """Although a heartbeat is on its way, whose reply nobody waits for."""
+    bus = processes()
+    await bus.start()
+    await wait_for_round_trip(bus)
+    bus._send_heartbeat()
+    bus._flush()
+    assert bus._in_flight
+    await bus.close()
+    await asyncio.sleep(0.01)
+    assert not failures
 
 
 async def test_a_process_measures_the_lag_with_its_own_messages(
