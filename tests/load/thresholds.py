@@ -52,8 +52,7 @@ THRESHOLDS = (
     Threshold(growth.WORKLOAD, growth.OPENING, "ms", SMALLEST, 1.5, at_most=True),
     Threshold(growth.WORKLOAD, growth.PAGING, "ms", SMALLEST, 1.5, at_most=True),
     Threshold(growth.WORKLOAD, growth.HELLO, "cpu_ms", "", 20.0, at_most=True),
-    # The event itself is one command; the processes' heartbeats, one every two seconds, are counted, too.
-    Threshold(bus.WORKLOAD, "", "commands", "", 1.05, at_most=True),
+    Threshold(bus.WORKLOAD, "", "commands", "", 1.0, at_most=True),
     Threshold(bus.WORKLOAD, "", "cpu_ms", "", 3.0, at_most=True),
 )
 
