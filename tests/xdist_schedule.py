@@ -14,7 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 MAX_PROCESSES = 3
 """Each process has datastores of its own. A container may have less of the machine than the cores that it sees."""
-PROCESSES = min(len(os.sched_getaffinity(0)), MAX_PROCESSES)
+PROCESSES = min(len(os.sched_getaffinity(0)) + 1, MAX_PROCESSES)
+"""One more than there are cores: most tests wait more than they compute."""
 
 EXCLUSIVE = (
     "tests/datastores/test_cluster.py",
@@ -78,7 +79,7 @@ class UnitScheduling(LoadScopeScheduling):
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return 0, for one process, for a part of a suite, without capture, and on named datastores, which tests flush."""
     option = config.option
-    part = config.args_source is config.ArgsSource.ARGS or option.keyword or option.lf
+    part = config.args_source is config.ArgsSource.ARGS or option.keyword or getattr(option, "lf", False)
     part = part or option.markexpr not in SUITES
     named = os.environ.get("MONGODB_URI") or os.environ.get("REDIS_URL")
     return 0 if part or named or option.capture == "no" else PROCESSES
