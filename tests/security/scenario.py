@@ -27,6 +27,7 @@ class Scenario:
     async def create(cls, clients: Clients) -> "Scenario":
         anna, ben, eve = await clients.users(3)
         group = await anna.start_conversation(ben, title="A group")
+        invitation = await anna.post(f"/conversations/{group}/invitations")
         message = await anna.send_message(group)
         await ben.send_message(group)
         post = await anna.create_post()
@@ -59,6 +60,7 @@ class Scenario:
             "new_password": f"{PASSWORD_MARK}-newer",
             "refresh_token": device.refresh_token,
             "token": anna.token,
+            "invitation": invitation["token"],
             "avatar": "https://a.example/a.png",
             "query": anna.username,
             "before": None,
@@ -89,7 +91,8 @@ class Scenario:
         """Send the operation as `who` with Anna's values. `body` replaces the body, `changes` replace path
         parameters."""
         body = self.body(operation) if body is None and operation.body else body
-        url = operation.url({**self.values, **changes})
+        # The parameter of paths has the name of another field of frames.
+        url = operation.url({**self.values, "token": self.values["invitation"], **changes})
         answer = await who.call(operation.method, url, body, params=self.query(operation))
         if answer.is_success and operation.path == "/auth/password":
             who.take_tokens(answer.json())
