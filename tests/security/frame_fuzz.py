@@ -180,6 +180,8 @@ def _matching(schema: Any, ids: st.SearchStrategy[str]) -> st.SearchStrategy[Any
             return st.lists(_matching(schema["items"], ids), max_size=5)
         case "object":
             return st.dictionaries(ids, _matching(schema["patternProperties"][ID], ids), max_size=5)
+        case "boolean":
+            return st.booleans()
         case "null":
             return st.none()
     raise AssertionError(f"no values for {schema}")

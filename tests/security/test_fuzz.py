@@ -18,7 +18,7 @@ def test_random_text_is_parsed_or_rejected() -> None:
 
 def test_random_frames_are_answered_as_documented(server: Server) -> None:
     """Each frame is answered once, with an event of the AsyncAPI document, and the socket stays open."""
-    answers = fuzz_chat_socket(server, Effort(25))
+    answers = fuzz_chat_socket(server, Effort(50))
     assert answers["ack"] > 5, "valid frames must be among them"
     assert answers["validation_failed"] > 5, "invalid frames must be among them"
     assert answers["closed"] == 0

@@ -105,7 +105,8 @@ async def test_invalid_query_parameters_are_rejected(scenario: Scenario, attack_
                 ([(field.name, "1"), (field.name, "1")], True),
             ]
             is_text = field.allows("x" * 24) and not field.is_id
-            attempts += [([(field.name, value)], not is_text) for value in ('{"$gt": ""}', "x y", NUL, "\ufffd", "-1")]
+            values = ('{"$gt": ""}', "x y", NUL, "\ufffd", *(() if is_text else ("-1",)))
+            attempts += [([(field.name, value)], not is_text) for value in values]
             attempts.append(([(field.name, "9" * 5001)], True))
             for pairs, refused in attempts:
                 others = [(name, value) for name, value in right.items() if name != field.name]
