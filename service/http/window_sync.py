@@ -117,9 +117,15 @@ class WindowSync:
         return time.monotonic() >= self._slot_of(window).retry_at
 
     async def sync(self, window: Window) -> None:
-        """Compare `window` now, with those that are waiting, or wait for the running batch."""
+        """Compare `window` now, with those that are waiting, or wait for the running batch; not longer than
+        REDIS_TIMEOUT."""
         self._due.add(window)
-        await asyncio.shield(self._start())
+        # The timeouts in the task are not enough: redis-py swallows a cancellation that arrives while it connects.
+        done, _ = await asyncio.wait([self._start()], timeout=REDIS_TIMEOUT)
+        for task in done:
+            task.result()
+        if not done and self.is_available(window):
+            self._note_failure(self._slot_of(window), TimeoutError())
 
     async def close(self) -> None:
         """Send the pending counts, if Redis answers, and close the connections."""
@@ -127,7 +133,7 @@ class WindowSync:
             self._timer.cancel()
             self._timer = None
         if self._due:
-            await self._start()
+            await asyncio.wait([self._start()], timeout=REDIS_TIMEOUT)
         await cancel_and_wait(self._running)
         for slot in self._slots:
             await slot.redis.aclose()

@@ -286,6 +286,22 @@ class TestLocalFirst:
         await store.close()
         server.close()
 
+    async def test_a_comparison_that_does_not_end_is_waited_for_once(
+        self, processes: list[RateLimits], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Even if it cannot be cancelled."""
+        never = asyncio.Event()
+
+        async def hang(*_: object) -> None:
+            await never.wait()
+
+        store = processes[0]
+        monkeypatch.setattr(store._sync, "_sync_due", hang)
+        async with asyncio.timeout(5):
+            passed = await asyncio.gather(*(count_passed(store, LOCAL, f"{n % 5}", times=1) for n in range(1000)))
+        assert 500 == sum(passed)
+        never.set()
+
     async def test_a_cluster_has_the_keys_on_all_its_nodes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
