@@ -19,6 +19,7 @@ from service.chat.conversation_service import ConversationService
 from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
+from service.chat.presence_visibility import PresenceVisibility
 from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.mongo import Mongo
@@ -68,6 +69,15 @@ class Services:
         self.bus = RedisBus(settings.redis_url, tag)
         self.dispatcher = Dispatcher(self.bus, self.registry)
 
+        self.presence_store = PresenceStore(self.registry, self.bus, self.redis, stores.last_seen, tag=tag)
+        self.presence = PresenceService(
+            self.presence_store,
+            self.bus,
+            stores.last_seen,
+            events.presence,
+            PresenceVisibility(stores.conversations, stores.users.showing_presence),
+        )
+
         ttl = settings.access_token_ttl
         tokens = Tokens(
             settings.jwt_secret,
@@ -88,7 +98,9 @@ class Services:
         )
         self.verifier = CredentialVerifier(tokens, self.revocation, self.tickets)
         self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)
-        self.profiles = ProfileService(stores.users, self._publish_profile)
+        self.profiles = ProfileService(
+            stores.users, self._publish_profile, lambda user_id: self.presence.announce_visibility([user_id])
+        )
 
         self.messages = MessageService(
             stores.conversations,
@@ -98,13 +110,15 @@ class Services:
             partial(metrics.batch_committed, "messages"),
         )
         self.conversations = ConversationService(
-            stores.conversations, stores.messages, self.profiles, self.dispatcher, self.messages.flush_counters
+            stores.conversations,
+            stores.messages,
+            self.profiles,
+            self.dispatcher,
+            self.messages.flush_counters,
+            self.presence.announce_visibility,
         )
         self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)
         self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
-        self.presence_store = PresenceStore(self.registry, self.bus, self.redis, stores.last_seen, tag=tag)
-        self.presence = PresenceService(self.presence_store, self.bus, stores.last_seen, events.presence)
-
         self.notifications = NotificationService(stores.notifications, stores.inboxes, self.profiles, self.dispatcher)
         self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles)
         self.outbox = NotificationOutbox(stores.comments, stores.posts, self.comment_contexts, self.notifications)

@@ -76,6 +76,13 @@ class ProfileChange(Input):
 
     display_name: DisplayName = Field("", json_schema_extra=remove_default)
     avatar: Avatar | None = None
+    show_presence: bool = Field(True, json_schema_extra=remove_default)
+
+
+class OwnProfile(Profile):
+    """The caller's own profile. `show_presence`: those who share a conversation see when they are or were online."""
+
+    show_presence: bool
 
 
 class UserSearch(Query):

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from service.accounts.models import ProfileChange
-from service.accounts.users import UserStore
+from service.accounts.models import OwnProfile, ProfileChange
+from service.accounts.users import User, UserStore
 from service.common.errors import NotFound
 from service.common.profiles import Profile
 
@@ -11,10 +11,17 @@ from service.common.profiles import Profile
 class ProfileService:
     """Implements `service.common.profiles.Profiles`. All methods raise Unavailable if the database is unavailable."""
 
-    def __init__(self, users: UserStore, on_changed: Callable[[Profile, int], None] | None = None) -> None:
-        """`on_changed(profile, version)` is called after each change; versions of one user's profile grow."""
+    def __init__(
+        self,
+        users: UserStore,
+        on_changed: Callable[[Profile, int], None] | None = None,
+        on_presence_setting: Callable[[str], None] | None = None,
+    ) -> None:
+        """`on_changed(profile, version)` is called after each change; versions of one user's profile grow.
+        `on_presence_setting(user_id)` is called after each change of `show_presence`."""
         self._users = users
         self._on_changed = on_changed
+        self._on_presence_setting = on_presence_setting
 
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
         return await self._users.profiles(user_ids)
@@ -29,18 +36,34 @@ class ProfileService:
             raise NotFound
         return profiles[user_id]
 
-    async def change_profile(self, user_id: str, change: ProfileChange) -> Profile:
+    async def own_profile(self, user_id: str) -> OwnProfile:
+        """Return the profile as its user sees it. Raises NotFound."""
+        user = await self._users.get(user_id)
+        if user is None:
+            raise NotFound
+        return _own(user)
+
+    async def showing_presence(self, user_ids: Iterable[str]) -> set[str]:
+        return await self._users.showing_presence(user_ids)
+
+    async def change_profile(self, user_id: str, change: ProfileChange) -> OwnProfile:
         """Apply the fields that are set in `change`, and return the new profile. Raises NotFound."""
         changes = change.model_dump(exclude_unset=True)
         if not changes:
-            return await self.profile(user_id)
+            return await self.own_profile(user_id)
         user = await self._users.change_profile(user_id, changes)
         if user is None:
             raise NotFound
         if self._on_changed:
             self._on_changed(user.profile, user.profile_version)
-        return user.profile
+        if self._on_presence_setting and "show_presence" in changes:
+            self._on_presence_setting(user_id)
+        return _own(user)
 
     async def search(self, query: str, limit: int, after: str = "") -> tuple[list[Profile], str | None]:
         """See `UserStore.search`."""
         return await self._users.search(query, limit, after)
+
+
+def _own(user: User) -> OwnProfile:
+    return OwnProfile(**user.profile.model_dump(), show_presence=user.shows_presence)

@@ -147,9 +147,15 @@ def _add_session_routes(
 
 def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authentication) -> None:
     @bp.get("/users/me")
-    @endpoint("Read the caller's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))
+    @endpoint(
+        "Read the caller's profile",
+        tag="users",
+        auth=auth,
+        responses={200: models.OwnProfile},
+        errors=(errors.NotFound,),
+    )
     async def me(request: Request, caller: Identity) -> HTTPResponse:
-        return json_response(await profiles.profile(caller.user_id))
+        return json_response(await profiles.own_profile(caller.user_id))
 
     @bp.patch("/users/me")
     @endpoint(
@@ -158,7 +164,7 @@ def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authenticati
         auth=auth,
         limit=WRITING,
         body=models.ProfileChange,
-        responses={200: Profile},
+        responses={200: models.OwnProfile},
         errors=(errors.NotFound,),
     )
     async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:

@@ -46,6 +46,7 @@ class User:
     password_version: int = 0
     profile_version: int = 0
     is_searchable: bool = True
+    shows_presence: bool = True
 
     @property
     def id(self) -> str:
@@ -158,6 +159,14 @@ class UserStore:
         documents = await find_by_ids(self._users, ids, PROFILE_FIELDS)
         return {profile.id: profile for profile in map(_profile, documents)}
 
+    async def showing_presence(self, user_ids: Iterable[str]) -> set[str]:
+        """Return those of `user_ids` that exist and show their presence, as all do who have not said otherwise."""
+        ids = [ObjectId(user_id) for user_id in set(user_ids)]
+        where = {"_id": {"$in": ids}, "show_presence": {"$ne": False}}
+        async with unavailable():
+            documents = await self._users.find(where, {"_id": True}).to_list(len(ids) or 1)
+        return {str(document["_id"]) for document in documents}
+
     async def active(self, user_ids: Iterable[str]) -> set[str]:
         """Return those of `user_ids` that exist and whose deletion has not begun."""
         ids = [ObjectId(user_id) for user_id in set(user_ids)]
@@ -252,4 +261,5 @@ def _user(document: Document) -> User:
         document["password_version"],
         document.get("profile_version", 0),
         document.get("search_terms") is not None,
+        document.get("show_presence", True),
     )

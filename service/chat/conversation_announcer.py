@@ -53,14 +53,17 @@ class ConversationAnnouncer:
         dispatcher: Dispatcher,
         unread: UnreadCounter,
         render: Callable[[Document], Awaitable[dict[str, Any]]],
+        on_removed: Callable[[Collection[str]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`render(document)` returns the conversation with all stored messages, without what is different for each
-        participant, and brings the counters of `document` up to date."""
+        participant, and brings the counters of `document` up to date. `on_removed(user_ids)` is called with users who
+        are no participants any more."""
         self._conversations = conversations
         self._dispatcher = dispatcher
         self._unread = unread
         self._render = render
+        self._on_removed = on_removed
         self._clock = clock
         self._retries: set[ObjectId] = set()
         self._announced: dict[ObjectId, int] = {}
@@ -140,6 +143,7 @@ class ConversationAnnouncer:
         if removed:
             event = events.conversation_removed(str(document["_id"]), version)
             self._dispatcher.publish(event, [str(user_id) for user_id in removed])
+            self._on_removed([str(user_id) for user_id in removed])
         if conversation is not None:
             # The others learn of it with the first message.
             recipients = [member for member in participants if is_listed(document, member)]

@@ -23,6 +23,10 @@ MAX_SHARED_READ = 2000
 database."""
 
 
+SHARED_READ = 10
+"""Groups in one read of `sharing`, each with its participants."""
+
+
 class HeadVersion(NamedTuple):
     """The head of a conversation without its participants; `version` changes with them.
 
@@ -94,7 +98,7 @@ class ConversationStore:
 
     async def create_direct(self, one: ObjectId, other: ObjectId) -> tuple[Document, bool]:
         """Return the direct conversation of two users, and whether this call created it. Raises Unavailable."""
-        key = ":".join(sorted((str(one), str(other))))
+        key = _direct_key(one, other)
         document = self._blank("direct", None, [one, other]) | {"direct_key": key}
         async with unavailable():
             try:
@@ -142,6 +146,24 @@ class ConversationStore:
         if found is None:
             raise NotFound
         return start_of(found, user_id)
+
+    async def sharing(self, user_id: str, others: Collection[str]) -> set[str]:
+        """Return those of `others` who share a conversation with `user_id`. Raises Unavailable."""
+        wanted = {ObjectId(other): other for other in others}
+        user, found = ObjectId(user_id), set[ObjectId]()
+        keys = [_direct_key(user, other) for other in wanted]
+        async with unavailable():
+            async for document in self._collection.find({"direct_key": {"$in": keys}}, {"participants": 1}):
+                found.update(document["participants"])
+            while missing := list(wanted.keys() - found):
+                # A few groups at a time: the first ones of most users have all of them.
+                where = {"participants": {"$all": [user], "$in": missing}}
+                groups = await self._collection.find(where, {"participants": 1}).limit(SHARED_READ).to_list(None)
+                if not groups:
+                    break
+                for document in groups:
+                    found.update(document["participants"])
+        return {wanted[other] for other in wanted.keys() & found}
 
     async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
         """Return those conversations in which `user_id` is a participant: the counters, and what `members` says of the
@@ -311,6 +333,11 @@ class ConversationStore:
             "version": 0,
             UNANNOUNCED: moment,
         }
+
+
+def _direct_key(one: ObjectId, other: ObjectId) -> str:
+    """Return what identifies the direct conversation of two users."""
+    return ":".join(sorted((str(one), str(other))))
 
 
 def _counter_update(conversation_id: ObjectId, update: CounterUpdate, reads: dict[str, int]) -> UpdateOne:

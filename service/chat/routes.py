@@ -61,11 +61,12 @@ def blueprint(
         responses={200: models.PresenceStates},
     )
     async def get_presence(request: Request, caller: Identity, *, query: models.PresenceQuery) -> HTTPResponse:
-        """Returns whether each of at most 200 users is online, and when they were last seen, by user id."""
+        """Returns whether each of at most 200 users is online, and when they were last seen, by user id. Users who
+        share no conversation with the caller, or do not show their presence, appear offline."""
         user_ids = list(dict.fromkeys(_user_id(part) for part in query.user_ids.split(",")))
         if len(user_ids) > MAX_WATCHED:
             raise ValidationFailed.of("user_ids", f"At most {MAX_WATCHED} users at a time.")
-        return json_response(await presence.states(user_ids))
+        return json_response(await presence.states_for(caller.user_id, user_ids))
 
     @bp.get("/ws/chat")
     @connection("Open the chat socket", tag=TAG, kind="websocket", query=ConnectionQuery, errors=(OriginNotAllowed,))

@@ -110,12 +110,15 @@ class Deletion:
         registry = Registry(TimerWheel())
         self._dispatcher = Dispatcher(bus, registry)
         self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher)
+        presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
+        self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._conversations = ConversationService(
             stores.conversations,
             stores.messages,
             ProfileService(stores.users),
             self._dispatcher,
             self._chat.flush_counters,
+            self._presence.announce_visibility,
         )
         self._erasure = ChatErasure(
             stores.conversations,
@@ -123,8 +126,6 @@ class Deletion:
             self._chat,
             GroupService(stores.conversations, stores.invitations, self._conversations),
         )
-        presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
-        self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._revocation = Revocation(
             stores.sessions,
             Denylist(redis, settings.redis_tag),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from service.common.tasks import cancel_and_wait, run_forever
 from service.common.times import iso
@@ -16,8 +16,25 @@ from service.realtime.presence_store import RETRY_INTERVAL, LastSeen, PresenceSt
 MAX_BATCH = 500
 
 
+class Visibility(Protocol):
+    """Who sees whose presence."""
+
+    async def visible(self, viewer: str, user_ids: Collection[str]) -> set[str]:
+        """Return those of `user_ids` whose presence `viewer` sees. Raises Unavailable."""
+        ...
+
+    async def viewers(self, user_id: str, viewers: Collection[str]) -> set[str]:
+        """Return those of `viewers` who see the presence of `user_id`. Raises Unavailable."""
+        ...
+
+
 class PresenceService:
-    """Answers with the state of users, `{online, last_seen}`, and sends changes to the connections that subscribed."""
+    """Answers with the state of users, `{online, last_seen}`, and sends changes to the connections that subscribed.
+
+    A user whose presence is not visible to the viewer looks like one who never was online. That is decided when a
+    viewer asks or subscribes, and again for the users that `announce_visibility` names: subscriptions to those who are
+    not visible any more end.
+    """
 
     def __init__(
         self,
@@ -25,8 +42,19 @@ class PresenceService:
         bus: Bus,
         last_seen: LastSeen,
         event: Callable[[str, dict[str, Any]], Event],
+        visibility: Visibility | None = None,
     ) -> None:
-        """`event(user_id, state)` makes the event that a subscriber is sent."""
+        """`event(user_id, state)` makes the event that a subscriber is sent. Without `visibility`, no viewer sees any
+        user."""
+        self._bus = bus
+        self._visibility = visibility
+        self._to_check: dict[str, bool] = {}
+        """Users whose visibility to others may have changed, and whether that of others to them may have, too."""
+        self._checks = 0
+        """Counts the messages about changed visibility."""
+        self._check_needed = asyncio.Event()
+        self._check_task: asyncio.Task[None] | None = None
+        bus.on("visibility", self._on_visibility)
         self._store = store
         self._last_seen = last_seen
         self._event = event
@@ -41,9 +69,13 @@ class PresenceService:
 
     async def start(self) -> None:
         self._task = asyncio.create_task(run_forever(self._resync, "presence_resync", RETRY_INTERVAL))
+        self._check_task = asyncio.create_task(
+            run_forever(self._check_visibility, "presence_visibility", RETRY_INTERVAL)
+        )
 
     async def close(self) -> None:
         await cancel_and_wait(self._task)
+        await cancel_and_wait(self._check_task)
 
     async def states(self, user_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """Return `{online, last_seen}` for each user; `last_seen` is None for a user who is online or never was.
@@ -55,6 +87,58 @@ class PresenceService:
         except REDIS_ERRORS:
             online = self._store.online_locally(user_ids)
         return await self._states(user_ids, online)
+
+    async def states_for(self, viewer: str, user_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Like `states`, as `viewer` sees them."""
+        visible = await self._visible(viewer, user_ids)
+        hidden = dict.fromkeys(user_ids, _state(False, None))
+        return hidden | (await self.states(list(visible)) if visible else {})
+
+    async def _visible(self, viewer: str, user_ids: Collection[str]) -> set[str]:
+        return await self._visibility.visible(viewer, user_ids) if self._visibility and user_ids else set()
+
+    def announce_visibility(self, user_ids: Collection[str]) -> None:
+        """Tell every process that these users may not be visible any more to those who watch them, or they to them."""
+        self._bus.publish("visibility", {"user_ids": list(user_ids)})
+
+    def _on_visibility(self, head: dict[str, Any], body: bytes) -> None:
+        self._checks += 1
+        self._to_check.update(dict.fromkeys(head["user_ids"], True))
+        self._check_needed.set()
+
+    async def _check_visibility(self) -> None:
+        """End the subscriptions to users who are not visible any more. Raises Unavailable; it is then repeated."""
+        await self._check_needed.wait()
+        self._check_needed.clear()
+        while self._to_check:
+            user_id, both = next(iter(self._to_check.items()))
+            # Removed first: it may be announced again while the database is read.
+            del self._to_check[user_id]
+            watching = list(self._subscribers.get(user_id, ()))
+            own = [each for each in self._subscriptions if each.user_id == user_id] if both else []
+            try:
+                seeing: set[str] = set()
+                if watching and self._visibility:
+                    seeing = await self._visibility.viewers(user_id, {each.user_id for each in watching})
+                watched = set().union(*(self._subscriptions.get(connection, ()) for connection in own))
+                visible = await self._visible(user_id, watched)
+            except BaseException:
+                self._to_check[user_id] = both
+                self._check_needed.set()
+                raise
+            for connection in watching:
+                if connection.user_id not in seeing:
+                    self._hide(connection, {user_id})
+            for connection in own:
+                self._hide(connection, watched - visible)
+
+    def _hide(self, connection: Connection, user_ids: Collection[str]) -> None:
+        """End the subscription to these users, as far as there is one; to the client they go offline."""
+        hidden = self._subscriptions.get(connection, frozenset()).intersection(user_ids)
+        if hidden:
+            self.subscribe(connection, self._subscriptions[connection] - hidden)
+            for user_id in hidden:
+                connection.send(self._event(user_id, _state(False, None)))
 
     async def _states(self, user_ids: Collection[str], online: set[str]) -> dict[str, dict[str, Any]]:
         seen = await self._last_seen.look_up([user_id for user_id in user_ids if user_id not in online])
@@ -79,7 +163,17 @@ class PresenceService:
             self._subscribers.setdefault(user_id, set()).add(connection)
 
     async def subscribe_with_snapshot(self, connection: Connection, user_ids: Collection[str]) -> None:
-        """Subscribe, and send the current states. Raises Unavailable."""
+        """Subscribe to those of the users who are visible, and send the current states of all. Raises Unavailable."""
+        checks = -1
+        visible: set[str] = set()
+        while checks != self._checks:
+            # Read again if the visibility of anybody has changed meanwhile.
+            checks = self._checks
+            visible = await self._visible(connection.user_id, user_ids)
+        for user_id in dict.fromkeys(user_ids):
+            if user_id not in visible:
+                connection.send(self._event(user_id, _state(False, None)))
+        user_ids = visible
         # Subscribe before reading, so that no change is missed. A change during the read is sent first, and is newer
         # than what was read.
         self.subscribe(connection, user_ids)
@@ -97,6 +191,9 @@ class PresenceService:
         await self._resync_needed.wait()
         self._resync_needed.clear()
         try:
+            # What changed their visibility may be lost, too.
+            self._to_check = dict.fromkeys(self._subscribers, False) | self._to_check
+            self._check_needed.set()
             user_ids = list(self._subscribers)
             for start in range(0, len(user_ids), MAX_BATCH):
                 batch = user_ids[start : start + MAX_BATCH]

@@ -68,9 +68,13 @@ async def test_a_change_keeps_omitted_fields(process: AccountsProcess) -> None:
     """An avatar of null removes the picture."""
     an = await add(process, "an")
     await process.profiles.change_profile(an, ProfileChange(avatar="https://example.org/a.png"))
+    await process.profiles.change_profile(an, ProfileChange(show_presence=False))
     changed = await process.profiles.change_profile(an, ProfileChange(display_name="Ánh"))
     assert ("Ánh", "https://example.org/a.png") == (changed.display_name, changed.avatar)
-    assert changed == await process.profiles.change_profile(an, ProfileChange()) == await process.profiles.profile(an)
+    assert not changed.show_presence
+    assert (
+        changed == await process.profiles.change_profile(an, ProfileChange()) == await process.profiles.own_profile(an)
+    )
     assert (await process.profiles.change_profile(an, ProfileChange(avatar=None))).avatar is None
     assert "Ánh" == (await process.profiles.profile(an)).display_name
 

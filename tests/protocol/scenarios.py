@@ -38,6 +38,7 @@ async def heartbeat(clients: Clients) -> None:
 async def silent_peer(clients: Clients) -> None:
     """A peer that does not answer pings is disconnected after 45 seconds, and its user is offline."""
     anna, ben = await clients.users(2)
+    await anna.start_conversation(ben)
     watcher, silent = await anna.chat_socket(), await ben.chat_socket()
     await watcher.request("watch_presence", user_ids=[ben.id])
     assert (await watcher.event("presence"))["data"]["online"]

@@ -140,6 +140,7 @@ async def test_a_ping_is_answered_with_a_pong_of_the_same_ref(anna: User) -> Non
 
 async def test_watched_users_are_reported_at_once_and_at_every_change(anna: User, ben: User, clients: Clients) -> None:
     cleo = await clients.user()
+    await anna.start_conversation(ben, cleo)
     socket = await anna.chat_socket()
     hers = await cleo.chat_socket()
     await socket.request("watch_presence", user_ids=[ben.id, cleo.id])

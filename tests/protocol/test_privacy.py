@@ -90,8 +90,60 @@ async def test_notifications_of_others_cannot_be_read_or_marked(clients: Clients
     assert {"items": [], "next": None} == await eve.get("/notifications")
 
 
+async def test_presence_is_shown_to_those_who_share_a_conversation(clients: Clients) -> None:
+    """Also in a group; it ends with the last conversation that they share, and begins with the first."""
+    anna, ben, eve = await clients.users(3)
+    group = f"/conversations/{await anna.start_conversation(ben, title='Ours')}"
+    his, hers, hidden = await ben.chat_socket(), await anna.chat_socket(), await eve.chat_socket()
+    offline, online = {"online": False, "last_seen": None}, {"online": True, "last_seen": None}
+    assert offline == (await eve.get("/presence", user_ids=ben.id))[ben.id]
+    assert online == (await eve.get("/presence", user_ids=eve.id))[eve.id]
+    assert online == (await anna.get("/presence", user_ids=ben.id))[ben.id]
+    await hidden.request("watch_presence", user_ids=[ben.id])
+    await hers.request("watch_presence", user_ids=[ben.id])
+    await his.request("watch_presence", user_ids=[anna.id])
+    assert {"user_id": ben.id, **offline} == (await hidden.event("presence"))["data"]
+    assert {"user_id": ben.id, **online} == (await hers.event("presence"))["data"]
+    assert {"user_id": anna.id, **online} == (await his.event("presence"))["data"]
+    await anna.delete(f"{group}/participants/{ben.id}")
+    assert {"user_id": ben.id, **offline} == (await hers.event("presence"))["data"]
+    assert {"user_id": anna.id, **offline} == (await his.event("presence"))["data"]
+    assert offline == (await anna.get("/presence", user_ids=ben.id))[ben.id]
+    await his.disconnect()
+    await ben.chat_socket()
+    for socket in (hers, hidden):
+        await socket.flush()
+        assert [] == socket.remaining("presence")
+    await eve.start_conversation(ben)
+    assert online == (await eve.get("/presence", user_ids=ben.id))[ben.id]
+
+
+async def test_presence_can_be_switched_off(clients: Clients) -> None:
+    """At once, for those who watch; the user sees that of others and their own."""
+    anna, ben = await clients.users(2)
+    await anna.start_conversation(ben)
+    hers, his = await anna.chat_socket(), await ben.chat_socket()
+    await hers.request("watch_presence", user_ids=[ben.id])
+    assert (await hers.event("presence"))["data"]["online"]
+    assert True is (await ben.get("/users/me"))["show_presence"]
+    assert False is (await ben.patch("/users/me", {"show_presence": False}))["show_presence"]
+    offline = {"online": False, "last_seen": None}
+    assert {"user_id": ben.id, **offline} == (await hers.event("presence"))["data"]
+    await his.disconnect()
+    his = await ben.chat_socket()
+    await hers.flush()
+    assert [] == hers.remaining("presence")
+    assert offline == (await anna.get("/presence", user_ids=ben.id))[ben.id]
+    assert "show_presence" not in await anna.get(f"/users/{ben.id}")
+    states = await ben.get("/presence", user_ids=f"{anna.id},{ben.id}")
+    assert [True, True] == [states[anna.id]["online"], states[ben.id]["online"]]
+    await ben.patch("/users/me", {"show_presence": True})
+    assert (await anna.get("/presence", user_ids=ben.id))[ben.id]["online"]
+
+
 async def test_the_presence_of_an_unknown_id_looks_like_that_of_an_offline_user(clients: Clients) -> None:
     anna, ben = await clients.users(2)
+    await anna.start_conversation(ben)
     states = await anna.get("/presence", user_ids=f"{ben.id},{NO_ID}")
     assert {"online": False, "last_seen": None} == states[ben.id]
     assert states.get(NO_ID) in (None, states[ben.id])

@@ -57,6 +57,7 @@ async def test_reading_updates_the_counts_on_every_worker(multi_worker_clients: 
 async def test_a_user_is_online_while_any_worker_has_a_socket_of_theirs(multi_worker_clients: Clients) -> None:
     """Watchers on all workers get the same states."""
     anna, ben = await multi_worker_clients.users(2)
+    await anna.start_conversation(ben)
     watchers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
     for watcher in watchers.values():
         await watcher.request("watch_presence", user_ids=[ben.id])

@@ -27,6 +27,16 @@ from tests.proxy import Proxy
 from tests.realtime.wire import identity, queued
 
 
+class AllVisible:
+    """Everybody sees everybody's presence."""
+
+    async def visible(self, viewer: str, user_ids: Collection[str]) -> set[str]:
+        return set(user_ids)
+
+    async def viewers(self, user_id: str, viewers: Collection[str]) -> set[str]:
+        return set(viewers)
+
+
 class Process:
     """One process: a bus, a registry, and the changes that it is notified of."""
 
@@ -36,7 +46,7 @@ class Process:
         self.registry = Registry(TimerWheel())
         last_seen = LastSeenStore(mongo.database)
         self.store = PresenceStore(self.registry, self.bus, redis, last_seen, clock)
-        self.presence = PresenceService(self.store, self.bus, last_seen, events.presence)
+        self.presence = PresenceService(self.store, self.bus, last_seen, events.presence, AllVisible())
         self.changes: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
         self.messages = 0
         self.bus.on("presence", self._on_presence)

@@ -7,7 +7,7 @@ import { showDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { createForm, Field } from "./form.js";
 import { icon } from "./icon.js";
-import { t } from "./i18n.js";
+import { errorText, t } from "./i18n.js";
 import { navigate } from "./router.js";
 import { hasLength, isPassword } from "./text.js";
 import { showToast } from "./toast.js";
@@ -35,6 +35,7 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
     {},
     summary,
     section("account.profile", form.element),
+    presenceSwitch(api),
     section("account.sessions", deviceList(api)),
     section("account.password", passwordForm(api, me)),
   );
@@ -81,6 +82,30 @@ function profileForm(api, me, onSaved) {
     picture.update(profile.avatar ?? "");
   };
   return { element, update };
+}
+
+/** Whether others see when the user is online; disabled until the setting is known. */
+function presenceSwitch(api) {
+  const input = el("input", { type: "checkbox", disabled: true });
+  const show = (request) =>
+    request.then(
+      ({ show_presence }) => {
+        input.checked = show_presence;
+        input.disabled = false;
+      },
+      (error) => showToast(errorText(error)),
+    );
+  input.addEventListener("change", async () => {
+    const wanted = input.checked;
+    input.disabled = true;
+    await show(api.updateMe({ show_presence: wanted }));
+    if (input.disabled) {
+      input.checked = !wanted;
+      input.disabled = false;
+    }
+  });
+  show(api.me());
+  return el("label.row", {}, el("span.grow", {}, t("account.show_presence")), input);
 }
 
 function passwordForm(api, me) {

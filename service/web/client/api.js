@@ -37,14 +37,14 @@ export class Api {
 
   // Users.
 
-  /** @returns {Promise<Profile>} */
+  /** @returns {Promise<import("./types.js").OwnProfile>} */
   me() {
     return this.#call("GET", "/users/me");
   }
 
   /**
-   * @param {{display_name?: string, avatar?: string | null}} changes
-   * @returns {Promise<Profile>}
+   * @param {{display_name?: string, avatar?: string | null, show_presence?: boolean}} changes
+   * @returns {Promise<import("./types.js").OwnProfile>}
    */
   updateMe(changes) {
     return this.#call("PATCH", "/users/me", { body: changes });

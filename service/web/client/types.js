@@ -5,6 +5,11 @@
 
 /** @typedef {{id: string, username: string, display_name: string, avatar: string | null}} Profile */
 
+/**
+ * The user's own profile. `show_presence`: those who share a conversation see when the user is or was online.
+ * @typedef {Profile & {show_presence: boolean}} OwnProfile
+ */
+
 /** @typedef {{user: Profile, access_token: string, refresh_token: string, expires_in: number}} AuthResponse */
 
 /**

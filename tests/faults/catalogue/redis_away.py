@@ -34,6 +34,8 @@ async def run(env: FaultEnvironment, *, how: str = "stopped", clients: int = 40,
     users = await env.create_users(clients)
     watching_user, leaving_user, arriving_user, revoked_before, revoked_during = await env.create_users(5)
     group = await env.create_group([*users, watching_user])
+    # Those who share a conversation see each other's presence.
+    await env.create_group([watching_user, leaving_user, arriving_user])
     sockets = [
         *await env.connect_sockets(users),
         *await connect_to_each_worker(env, server, [watching_user], env.connect_sockets),
