@@ -28,14 +28,29 @@ NODE_TIMEOUT = 500
 TIMEOUT = 20
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on now. Raises OSError if a hundred tries found none."""
+def reserve_port() -> socket.socket:
+    """Return a UDP socket on a loopback port whose TCP port nobody uses.
+
+    While it is open, no other call in any process returns a socket on this port. Raises OSError if a hundred tries
+    found none.
+    """
     for port in random.sample(PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return port
+        reserved = socket.socket(type=socket.SOCK_DGRAM)
+        with socket.socket() as probe:
+            try:
+                reserved.bind((HOST, port))
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((HOST, port))
+                return reserved
+            except OSError:
+                reserved.close()
     raise OSError("no free port")
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody uses now. Raises OSError if a hundred tries found none."""
+    with reserve_port() as reserved:
+        return int(reserved.getsockname()[1])
 
 
 class Node:
@@ -45,8 +60,8 @@ class Node:
         directory.mkdir(parents=True)
         self._directory = directory
         self._clustered = clustered
-        self.port = free_port()
-        self.bus_port = free_port()
+        self._reserved = reserve_port(), reserve_port()
+        self.port, self.bus_port = (int(reserved.getsockname()[1]) for reserved in self._reserved)
         self.redis = Redis(host=HOST, port=self.port)
         self._process: Process | None = None
 
@@ -80,8 +95,11 @@ class Node:
         os.kill(self._process.pid, signal.SIGSTOP)
 
     async def close(self) -> None:
-        await self.kill()
+        if self._process:
+            await self.kill()
         await self.redis.aclose()
+        for reserved in self._reserved:
+            reserved.close()
 
     async def id(self) -> str:
         return (await self.command("MYID")).decode()

@@ -3,7 +3,6 @@
 See "Parallel runs" in README.md.
 """
 
-import fcntl
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -12,20 +11,27 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.group_lock import group_lock
+
 MAX_PROCESSES = 3
 """Each process has datastores of its own. A container may have less of the machine than the cores that it sees."""
 PROCESSES = min(len(os.sched_getaffinity(0)) + 1, MAX_PROCESSES)
 """One more than there are cores: most tests wait more than they compute."""
 
-EXCLUSIVE = (
+TIME_SENSITIVE = (
+    "tests/realtime/test_cluster_bus.py",
     "tests/datastores/test_cluster.py",
-    "tests/datastores/test_batcher.py",
-    "tests/datastores/test_redis.py",
-    "tests/http/test_request_deadlines.py",
+    "tests/realtime/test_websocket.py",
     "tests/http/test_limits.py",
+    "tests/realtime/test_presence.py",
+    "tests/realtime/test_bus.py",
+    "tests/http/test_request_deadlines.py",
     "tests/realtime/",
+    "tests/datastores/test_redis.py",
+    "tests/datastores/test_batcher.py",
 )
-"""Tests that measure fractions of a second, or have timers that short: no other test runs meanwhile."""
+"""Tests that measure fractions of a second, or have timers that short, the longest first. They run only beside one
+another, since they hardly compute: all of them take 20 s of processor time."""
 
 SAME_PROCESS = ("tests/e2e/", "tests/protocol/", "tests/security/")
 """Folders that run in one process each: their tests share servers, a browser, and background scenarios that run from
@@ -54,19 +60,21 @@ LONGEST_FIRST = (
 def work_unit(nodeid: str) -> str:
     """Return the name of the unit that the test is in. One process runs all tests of a unit, one after the other."""
     file = nodeid.partition("::")[0]
-    if file.startswith(EXCLUSIVE):
-        return "exclusive"
     if nodeid.startswith(FAULTS):
         return nodeid
     return next((folder for folder in SAME_PROCESS if file.startswith(folder)), file)
 
 
-def rank(nodeid: str) -> int:
-    """Return the position of the test's unit: the long ones first, and the exclusive one, for which all wait, last."""
+def is_time_sensitive(nodeid: str) -> bool:
+    return nodeid.startswith(TIME_SENSITIVE)
+
+
+def rank(nodeid: str) -> tuple[bool, int]:
+    """Return the sort key of the test's unit: the long ones first, and the time-sensitive ones last."""
+    last = is_time_sensitive(nodeid)
+    order = TIME_SENSITIVE if last else LONGEST_FIRST
     unit = work_unit(nodeid)
-    if unit == "exclusive":
-        return len(LONGEST_FIRST) + 1
-    return next((rank for rank, start in enumerate(LONGEST_FIRST) if unit.startswith(start)), len(LONGEST_FIRST))
+    return last, next((rank for rank, start in enumerate(order) if unit.startswith(start)), len(order))
 
 
 class UnitScheduling(LoadScopeScheduling):
@@ -102,9 +110,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test with its fixtures under a lock: exclusive for an exclusive test, shared for any other."""
+    """Run a test with its fixtures under the lock of its group."""
     if not is_xdist_worker(item.config):
         return (yield)
-    with (Path(item.config.option.basetemp).parent / "machine.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if work_unit(item.nodeid) == "exclusive" else fcntl.LOCK_SH)
+    groups = ("time-sensitive", "other") if is_time_sensitive(item.nodeid) else ("other", "time-sensitive")
+    with group_lock(Path(item.config.option.basetemp).parent, *groups):
         return (yield)
