@@ -42,7 +42,7 @@ class Denylist:
         return self._failures
 
     async def contains(self, ids: Sequence[str]) -> list[bool] | None:
-        """For each session or token id, whether it is revoked. None if the denylist cannot tell."""
+        """For each session or token id, whether it is revoked. None if the denylist is not complete."""
         if not self.is_complete:
             return None
         try:

@@ -110,7 +110,7 @@ class Revocation:
     async def check(self, bearer: Identity) -> None:
         """Check the bearer of an access token.
 
-        Raises TokenRevoked, or Unavailable if neither Redis nor MongoDB can tell.
+        Raises TokenRevoked, or Unavailable if neither Redis nor MongoDB can answer.
         """
         await self._checks.submit(bearer)
 

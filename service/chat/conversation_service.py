@@ -207,7 +207,7 @@ class ConversationService:
     async def mark_read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
         """Move the user's read mark forward, at most to the last message.
 
-        Publishes it to the participants; in a large conversation (MAX_TOLD) to the user's own connections only.
+        Publishes it to the participants; in a large conversation (MAX_NOTIFIED) to the user's own connections only.
 
         Raises NotFound, Unavailable.
         """
@@ -230,7 +230,7 @@ class ConversationService:
 
     async def publish_typing(self, user_id: str, conversation_id: str, active: bool = True) -> None:
         """Publish to the other participants that `user_id` is typing, or no longer; not in a large conversation
-        (MAX_TOLD).
+        (MAX_NOTIFIED).
 
         Raises NotFound, Unavailable.
         """

@@ -127,7 +127,7 @@ class ConversationStore:
         return found
 
     async def find(self, conversation_id: ObjectId) -> Document | None:
-        """Return the conversation, whoever its participants are. Raises Unavailable."""
+        """Return the conversation, or None, without checking a participant. Raises Unavailable."""
         async with unavailable():
             found: Document | None = await self._collection.find_one({"_id": conversation_id})
         return found

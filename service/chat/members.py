@@ -12,8 +12,8 @@ from service.datastores.mongo import Document
 MAX_READ_MARKS = 100
 """Read marks shown with a conversation."""
 
-MAX_TOLD = 100
-"""Participants who are told of each other's reading and typing. In a group of thousands, where each reads each message,
+MAX_NOTIFIED = 100
+"""Participants who get each other's read marks and typing. In a group of thousands, where each reads each message,
 that would be millions of events for one message."""
 
 Role = Literal["owner", "admin", "member"]
@@ -96,8 +96,8 @@ def shows_read_marks(conversation: Document) -> bool:
 
 
 def tells_activity(conversation: Document) -> bool:
-    """Return whether the participants are told of each other's reading and typing."""
-    return len(conversation["participants"]) <= MAX_TOLD
+    """Return whether the participants get each other's read marks and typing."""
+    return len(conversation["participants"]) <= MAX_NOTIFIED
 
 
 def participants_after(conversation: Document, place: tuple[int, ObjectId] | None, limit: int) -> Sequence[ObjectId]:

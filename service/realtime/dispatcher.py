@@ -92,8 +92,8 @@ class Dispatcher:
 
         Those who get its substitute are not among `recipients`.
 
-        `position`: the event tells its recipients that its topic has reached this sequence number. A process that has
-        one of them tracks the topic from there on.
+        `position`: the sequence number that the topic has reached according to the event. A process with a recipient
+        tracks the topic from there on.
         """
         head: dict[str, Any] = {
             "channel": event.channel,

@@ -21,8 +21,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 class EventStream(Connection):
     """An HTTP/1.1 response in chunks without end (RFC 9112, 7.1).
 
-    Chunks tell an orderly end from a cut, and some caches (Varnish) hold the beginning of a body that only ends with
-    its connection. Every block has data: some clients make an empty message of one that has none.
+    Chunks distinguish an orderly end from a cut, and some caches (Varnish) hold the beginning of a body that only ends
+    with its connection. Every block has data: some clients make an empty message of one that has none.
     """
 
     __slots__ = ("_headers", "_last_progress", "_next_heartbeat")

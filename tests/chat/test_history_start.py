@@ -94,7 +94,7 @@ async def test_last_message_of_a_user_who_joined_later(process: ChatProcess, his
 async def test_announcement_of_a_large_group_hides_the_last_message(
     process: ChatProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where several participants are told the same, those who do not see the last message are told another thing."""
+    """If several participants get the same event, those who do not see the last message get another one."""
     monkeypatch.setattr("service.chat.members.MAX_READ_MARKS", 0)
     group, _ = await joined(process)
     for user in (BOB, CAY):
@@ -130,7 +130,7 @@ CHANGES: dict[str, Callable[[ChatProcess, str, str, str], Awaitable[object]]] = 
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_change_of_an_earlier_message_is_not_told(process: ChatProcess, change: str) -> None:
-    """Instead, the user's clients are told that the rev is not for them; the others get the change."""
+    """Instead, the user's clients get `rev_skipped`; the others get the change."""
     group, [_, _, message] = await joined(process)
     listeners = [process.listen(CAY), process.listen(BOB)]
     await CHANGES[change](process, ADA, group, message)
@@ -142,7 +142,7 @@ async def test_change_of_an_earlier_message_is_not_told(process: ChatProcess, ch
 
 
 async def test_change_of_an_earlier_message_that_the_bus_lost(start_process: Callable[..., ChatProcess]) -> None:
-    """It is read from the database, and is not told either."""
+    """It is read from the database, and is not sent to them either."""
     here, there = start_process(), start_process()
     group, [message, *_] = await joined(here)
     listeners = [here.listen(CAY), here.listen(BOB)]

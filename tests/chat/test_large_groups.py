@@ -92,7 +92,7 @@ async def test_leaving_a_large_group_is_announced_with_few_events(process: ChatP
 
 
 async def test_concurrent_changes_of_a_large_group_share_announcements(process: ChatProcess, bus: RecordingBus) -> None:
-    """Thirty leave while one announcement is under way, and each of them is told."""
+    """Thirty leave while one announcement is under way, and each of them is notified."""
     group, user_ids = await large_group(process, 150)
     leaving = user_ids[1:31]
     left = [process.listen(user_id) for user_id in leaving]

@@ -38,7 +38,7 @@ async def test_invalid_fields_show_an_error_and_get_the_focus(open_app: OpenApp,
 async def test_sign_in_rejects_a_wrong_password_and_accepts_the_right_one(
     open_app: OpenApp, create_user: CreateUser
 ) -> None:
-    """The error does not tell whether the username exists."""
+    """The error does not reveal whether the username exists."""
     user = create_user("Minh")
     app = await open_app()
     await app.page.get_by_label("Username").fill(user.username)

@@ -203,7 +203,7 @@ async def test_an_expiring_token_is_refreshed_in_the_background(
 async def test_half_open_connections_are_replaced_after_their_silence(
     open_app: OpenApp, create_user: CreateUser, server: Server
 ) -> None:
-    """A router forgets the connections of a page and tells neither side. New connections work."""
+    """A router forgets the connections of a page and notifies neither side. New connections work."""
     an, binh = create_user("An"), create_user("Bình")
     post = an.post("/posts", content="Look at this.")["id"]
     conversation = an.create_conversation(binh)

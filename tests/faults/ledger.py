@@ -12,7 +12,7 @@ class Deliveries:
     """One kind of message: chat messages, or comments and the notifications that they cause.
 
     `sent` and `acknowledged` map a nonce to the conversation or post, and to the id that was returned. `received`
-    counts live events, `fetched` what clients fetched after they were told that they missed something, `overlap` what
+    counts live events, `fetched` what clients fetched after a sign that they missed something, `overlap` what
     came in such a fetch as well as live (clients recognise it by its number).
     """
 

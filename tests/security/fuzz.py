@@ -220,7 +220,7 @@ def fuzz_api(server: Server, effort: Effort) -> Counter[int]:
 
 
 def check_log(server: Server) -> None:
-    """Check that nothing went wrong without a client being told."""
+    """Check that no failure was hidden from the clients."""
     errors = [line for line in server.text.splitlines() if '"level": "error"' in line or "Traceback" in line]
     assert [] == errors
 

@@ -12,7 +12,7 @@ import { navigate } from "./router.js";
 import { hasLength, isPassword } from "./text.js";
 import { showToast } from "./toast.js";
 
-/** `ownProfile`: tells of changes made elsewhere. `onProfileChange(profile)` is called with the user's saved profile. */
+/** `ownProfile`: reports changes made elsewhere. `onProfileChange(profile)` is called with the user's saved profile. */
 export function openAccountDialog({ api, session, me }, ownProfile, onProfileChange) {
   const summary = el("div.row");
   const renderSummary = ({ display_name, username, ...profile }) =>
