@@ -20,6 +20,8 @@ HEADER = "X-Request-ID"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")
 """Ids that are accepted from a client or router: no character needs escaping in a log or header."""
 MAX_PATH = 200
+TOKEN_LENGTH = 32
+"""Longer parts of a path are no ids and may be tokens: those of invitations have 43 characters."""
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Requested by machines every few seconds; logged at DEBUG."""
 
@@ -42,7 +44,7 @@ def install(app: Sanic[Any, Any], metrics: Metrics, tracing: Tracing | None = No
         # The route instead of the URL: a query may contain a token.
         fields: dict[str, Any] = {
             "method": request.method,
-            "path": route or request.path[:MAX_PATH],
+            "path": route or _loggable(request.path),
             "status": response.status,
             "ms": round(seconds * 1000, 1),
             "bytes": len(getattr(response, "body", None) or b""),
@@ -93,3 +95,9 @@ def unavailable_datastore(error: BaseException | None) -> str | None:
     if isinstance(error, MONGO_ERRORS):
         return "mongodb"
     return "redis" if isinstance(error, RedisError) else None
+
+
+def _loggable(path: str) -> str:
+    """Return a path that has no route, without what may be a token: a link may be requested in a wrong way, too."""
+    parts = ("[hidden]" if len(part) > TOKEN_LENGTH else part for part in path.split("/"))
+    return "/".join(parts)[:MAX_PATH]

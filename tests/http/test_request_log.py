@@ -46,6 +46,15 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 class TestLine:
+    async def test_of_a_path_without_a_route_has_no_token(
+        self, client: RestClient, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """For example of an invitation, requested with a wrong method or with something behind it."""
+        token, id_ = "t" * 43, "0" * 24
+        await client.get(f"/api/v1/invitations/{token}/x/{id_}")
+        (line,) = lines(capsys)
+        assert f"/api/v1/invitations/[hidden]/x/{id_}" == line["path"]
+
     async def test_has_route_status_user_and_duration(
         self, client: RestClient, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -114,7 +123,7 @@ class TestLine:
         self, client: RestClient, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """The client chose it."""
-        await client.get("/" + "x" * 5000)
+        await client.get("/" + "x/" * 2500)
         (line,) = lines(capsys)
         assert request_log.MAX_PATH == len(line["path"])
 
