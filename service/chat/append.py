@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,8 @@ from service.chat.head_cache import HeadCache
 from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore, message_json
 from service.common.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
 from service.common.times import now
+from service.datastores.batcher import Contended
+from service.datastores.lanes import Contention
 from service.datastores.mongo import Document, unavailable
 from service.datastores.optimistic_append import Appended, OptimisticAppend, back_off
 
@@ -92,7 +94,7 @@ class MessageAppend:
 
     Guarantees: a number exists only once its message is durable; seq and rev of a conversation have no gaps; the
     requests of one caller for one conversation are stored in their order; a user who is not a participant writes
-    nothing. Only one call of `write` may run at a time.
+    nothing. Only one call of `write` may run at a time for each conversation.
     """
 
     def __init__(self, heads: HeadCache, messages: MessageStore) -> None:
@@ -100,7 +102,9 @@ class MessageAppend:
         self._messages = messages
         self._append = OptimisticAppend(messages.collection)
 
-    async def write(self, requests: Sequence[AppendMessage | ChangeMessage]) -> list[Outcome]:
+    async def write(
+        self, requests: Sequence[AppendMessage | ChangeMessage], contention: Contention | None = None
+    ) -> list[Outcome]:
         """Store all of `requests`, first the new messages, then the changes; return the outcome of each.
 
         The participants are read after the request has arrived, to check its sender, and again after the write: a user
@@ -109,13 +113,19 @@ class MessageAppend:
 
         A request that is not allowed gets NotFound, ValidationFailed, NonceReused or what `apply` raised. Unavailable
         or a driver error means that the database failed or refused the request, which may have been stored all the
-        same. Raises Unavailable if nothing was attempted.
+        same. Without `contention`, a request gets Contended if another process writes to its conversation: it has not
+        been stored and belongs into a lane (see `service/datastores/lanes.py`). Raises Unavailable if nothing was
+        attempted.
         """
         received_at: dict[ObjectId, float] = {}
         for request in requests:
             key = request.conversation_id
             received_at[key] = max(request.received_at, received_at.get(key, 0.0))
         heads = await self._heads.load(received_at)
+        if contention and contention.recent:
+            # Others write to this conversation: a read costs less than a collision.
+            for conversation_id, known in heads.items():
+                await self._heads.catch_up(conversation_id, known)
         outcomes: dict[int, Outcome] = {}
         for index, request in enumerate(requests):
             head = heads.get(request.conversation_id)
@@ -129,15 +139,25 @@ class MessageAppend:
                 if index not in outcomes and isinstance(request, AppendMessage)
             },
             heads,
+            contention,
             outcomes,
         )
+        contended = {
+            requests[index].conversation_id for index, outcome in outcomes.items() if isinstance(outcome, Contended)
+        }
         database_error: Exception | None = None
         for index, request in enumerate(requests):
             if index in outcomes or not isinstance(request, ChangeMessage):
                 continue
+            if request.conversation_id in contended:
+                outcomes[index] = Contended()
+                continue
             if database_error is None:
                 try:
-                    outcomes[index] = await self._change(request, heads[request.conversation_id])
+                    outcome = await self._change(request, heads[request.conversation_id], contention)
+                    outcomes[index] = outcome
+                    if isinstance(outcome, Contended):
+                        contended.add(request.conversation_id)
                     continue
                 except Exception as error:
                     # Each of the remaining changes would wait for the database just as long.
@@ -187,10 +207,11 @@ class MessageAppend:
         self,
         requests: Mapping[int, AppendMessage],
         heads: Mapping[ObjectId, ConversationHead],
+        contention: Contention | None,
         outcomes: dict[int, Outcome],
     ) -> None:
         documents = [_document(request) for request in requests.values()]
-        results = await self._append.append(documents, _MessageNumbering(heads, self._heads))
+        results = await self._append.append(documents, _MessageNumbering(heads, self._heads), contention)
         for index, document, result in zip(requests, documents, results, strict=True):
             if not isinstance(result, Appended):
                 outcomes[index] = result
@@ -201,8 +222,11 @@ class MessageAppend:
             else:
                 outcomes[index] = NonceReused()
 
-    async def _change(self, change: ChangeMessage, head: ConversationHead) -> Outcome:
-        """Apply `change` to what is stored now; retry if another writer changes the message or takes the rev first."""
+    async def _change(self, change: ChangeMessage, head: ConversationHead, contention: Contention | None) -> Outcome:
+        """Apply `change` to what is stored now.
+
+        If another writer changes the message or takes the rev first, retry in a lane, else return Contended.
+        """
         collisions = 0
         while True:
             document = await self._messages.get(change.conversation_id, change.message_id)
@@ -224,15 +248,19 @@ class MessageAppend:
                         {"_id": document["_id"], "rev": document["rev"]}, {"$set": fields}
                     )
             except DuplicateKeyError:
-                collisions += 1
-                await back_off(collisions)
-                await self._heads.catch_up(change.conversation_id, head)
-                continue
-            if result.matched_count:
-                head.advance(document["seq"], rev)
-                return StoredMessage(document | fields, "message_updated")
+                rev_taken = True
+            else:
+                if result.matched_count:
+                    head.advance(document["seq"], rev)
+                    return StoredMessage(document | fields, "message_updated")
+                rev_taken = False
+            if contention is None:
+                return Contended()
+            contention.lost()
             collisions += 1
             await back_off(collisions)
+            if rev_taken:
+                await self._heads.catch_up(change.conversation_id, head)
 
 
 class _MessageNumbering:
@@ -241,6 +269,10 @@ class _MessageNumbering:
     def __init__(self, heads: Mapping[ObjectId, ConversationHead], cache: HeadCache) -> None:
         self._heads = heads
         self._cache = cache
+
+    def list_of(self, document: Document) -> Hashable:
+        conversation_id: ObjectId = document["conversation_id"]
+        return conversation_id
 
     def assign(self, documents: Sequence[Document]) -> None:
         steps: dict[ObjectId, int] = {}

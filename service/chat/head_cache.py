@@ -21,7 +21,7 @@ class HeadCache:
     A load says how recent the participants must be. If the cached head was read earlier, only the conversation's
     version is read, and the cached head counts if it is of that version: so the list of a group of a thousand is read
     once, not with each message. The numbers need no such check: they are hints, and the unique indexes reject a number
-    that is taken.
+    that is taken. Loads may run at the same time, but only one for each conversation.
     """
 
     def __init__(
@@ -40,24 +40,27 @@ class HeadCache:
         `not_before`: for each conversation, the time by the monotonic clock from which its participants must be read.
         Raises Unavailable.
         """
+        # Batches of other conversations load at the same time, and may evict heads from the cache.
+        found = {key: self._heads[key] for key in not_before if key in self._heads}
         read_at = time.monotonic()
-        cached = [key for key, moment in not_before.items() if key in self._heads and self._heads[key].read_at < moment]
-        current = await self._conversations.head_versions(cached) if cached else {}
-        for key in cached:
-            if key not in current or current[key].version != self._heads[key].version:
+        stale = [key for key, head in found.items() if head.read_at < not_before[key]]
+        current = await self._conversations.head_versions(stale) if stale else {}
+        for key in stale:
+            if key not in current or current[key].version != found[key].version:
+                del found[key]
                 self._evict(key)
             else:
-                self._heads[key].read_at = read_at
-        missing = [key for key in not_before if key not in self._heads]
+                found[key].read_at = read_at
+        missing = [key for key in not_before if key not in found]
         read_at = time.monotonic()
         for key, head in (await self._conversations.heads(missing) if missing else {}).items():
             self._evict(key)
-            self._heads[key] = head
+            self._heads[key] = found[key] = head
             head.read_at = read_at
             self._participant_count += len(head.participants)
-        found = {key: self._heads[key] for key in not_before if key in self._heads}
         for key, head in found.items():
-            self._heads.move_to_end(key)
+            if key in self._heads:
+                self._heads.move_to_end(key)
             if key in current:
                 head.advance(current[key].seq, current[key].rev)
             if self._last_known(events.TOPIC + str(key)) > head.rev:

@@ -23,7 +23,8 @@ from service.common.encoding import dumps
 from service.common.errors import Forbidden, LoaError, Unavailable
 from service.common.page_size import fitting
 from service.common.times import now
-from service.datastores.batcher import BATCH_TIMEOUT, Batcher
+from service.datastores.batcher import BATCH_TIMEOUT, Contended
+from service.datastores.lanes import Contention, Lanes
 from service.datastores.mongo import Document
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
@@ -80,8 +81,8 @@ class MessageService:
         self._append = MessageAppend(HeadCache(conversations, messages, dispatcher.last_known), messages)
         self._reconciler = CounterReconciler(conversations, messages, checkpoints, dispatcher)
         self._write_behind = WriteBehind(conversations, self._reconciler.mark_dirty)
-        self._writes: Batcher[AppendMessage | ChangeMessage, StoredMessage] = Batcher(
-            self._write, timeout=BATCH_TIMEOUT, on_batch=on_batch
+        self._writes: Lanes[AppendMessage | ChangeMessage, StoredMessage] = Lanes(
+            self._write, list_of=lambda request: request.conversation_id, timeout=BATCH_TIMEOUT, on_batch=on_batch
         )
         self._catch_ups = asyncio.Semaphore(MAX_CATCH_UPS)
         dispatcher.set_backfill(events.TOPIC, self._backfill)
@@ -315,9 +316,11 @@ class MessageService:
         )
         return (await self._writes.submit(request)).as_seen_by(user_id)
 
-    async def _write(self, requests: Sequence[AppendMessage | ChangeMessage]) -> Sequence[StoredMessage | Exception]:
+    async def _write(
+        self, requests: Sequence[AppendMessage | ChangeMessage], contention: Contention | None
+    ) -> Sequence[StoredMessage | Exception]:
         try:
-            outcomes = await self._append.write(requests)
+            outcomes = await self._append.write(requests, contention)
         except BaseException:
             # Some of the batch may be stored, and nothing of it is published.
             self._reconciler.mark_dirty({request.conversation_id for request in requests}, recheck=True)
@@ -326,7 +329,7 @@ class MessageService:
             if isinstance(outcome, StoredMessage):
                 self._write_behind.add(outcome.message, created=isinstance(request, AppendMessage))
                 self._announce(outcome)
-            elif isinstance(outcome, Unavailable) or not isinstance(outcome, LoaError):
+            elif isinstance(outcome, Unavailable) or not isinstance(outcome, LoaError | Contended):
                 # The request may be stored all the same.
                 self._reconciler.mark_dirty([request.conversation_id], recheck=True)
         return outcomes

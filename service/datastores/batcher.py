@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 from pymongo.errors import NetworkTimeout
@@ -24,6 +24,18 @@ BATCH_TIMEOUT = 5.0
 busy takes less. The driver's own timeout for a silent server is ten seconds, after which it looks for another one."""
 TIMEOUT_PER_ITEM = 0.02
 """Seconds added to the timeout for each item of the batch: `run` may handle the items one by one."""
+
+
+class Contended(Exception):
+    """The result of an item that was not run, because others write to its list: it goes to a lane (see `lanes`)."""
+
+
+class Entry(NamedTuple, Generic[Item, Result]):
+    """A submitted item, the future of its result, and the span of its submitter."""
+
+    item: Item
+    future: "asyncio.Future[Result]"
+    span: Span | None
 
 
 class Batcher(Generic[Item, Result]):
@@ -47,18 +59,30 @@ class Batcher(Generic[Item, Result]):
         max_waiting: int = MAX_WAITING,
         timeout: float | None = None,
         on_batch: Callable[[int], None] | None = None,
+        on_contended: Callable[[list[Entry[Item, Result]]], None] | None = None,
+        name: str | None = None,
     ) -> None:
-        """`timeout` in seconds (see BATCH_TIMEOUT); None means no limit. `on_batch(size)` is called for each batch."""
+        """`timeout` in seconds (see BATCH_TIMEOUT); None means no limit. `on_batch(size)` is called for each batch.
+
+        `on_contended(entries)` takes over those entries of a batch whose result is Contended. `name` is for logs and
+        traces; None means the name of `run`.
+        """
         self._run = run
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._timeout = timeout
         self._on_batch = on_batch
-        self._waiting: deque[tuple[Item, asyncio.Future[Result], Span | None]] = deque()
+        self._on_contended = on_contended
+        self._waiting: deque[Entry[Item, Result]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._timed_out = False
-        self._name = getattr(run, "__qualname__", "run")
+        self._name = name or str(getattr(run, "__qualname__", "run"))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        return not self._waiting and (self._task is None or self._task.done())
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue `item` and return the future of its result.
@@ -70,10 +94,21 @@ class Batcher(Generic[Item, Result]):
         if self._closed or len(self._waiting) >= self._max_waiting:
             raise Unavailable("Too many requests are waiting for the database.", retry_after=1)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future, CURRENT_SPAN.get()))
+        self.put([Entry(item, future, CURRENT_SPAN.get())])
+        return future
+
+    def put(self, entries: Iterable[Entry[Item, Result]]) -> None:
+        """Queue entries that were submitted to another batcher."""
+        self._waiting.extend(entries)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run_batches())
-        return future
+
+    def take(self, wanted: Callable[[Item], bool]) -> list[Entry[Item, Result]]:
+        """Remove those waiting entries whose item is wanted, and return them in order."""
+        taken = [entry for entry in self._waiting if wanted(entry.item)]
+        if taken:
+            self._waiting = deque(entry for entry in self._waiting if not wanted(entry.item))
+        return taken
 
     async def _run_batches(self) -> None:
         while self._waiting:
@@ -96,23 +131,29 @@ class Batcher(Generic[Item, Result]):
                 self._timed_out = False
                 if timer:
                     timer.cancel()
+            contended = [
+                entry
+                for entry, result in zip(batch, results, strict=True)
+                # A cancelled submitter has not withdrawn its item; one that was refused by the timeout has.
+                if isinstance(result, Contended) and (entry.future.cancelled() or not entry.future.done())
+            ]
+            if contended and self._on_contended:
+                self._on_contended(contended)
             for (_, future, _), result in zip(batch, results, strict=True):
-                if future.done():
+                if future.done() or (isinstance(result, Contended) and self._on_contended):
                     continue
                 if isinstance(result, Exception):
                     future.set_exception(result)
                 else:
                     future.set_result(result)
 
-    def _start_timer(
-        self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]
-    ) -> asyncio.TimerHandle | None:
+    def _start_timer(self, batch: Sequence[Entry[Item, Result]]) -> asyncio.TimerHandle | None:
         if self._timeout is None:
             return None
         seconds = self._timeout + TIMEOUT_PER_ITEM * len(batch)
         return asyncio.get_running_loop().call_later(seconds, self._on_timeout, batch)
 
-    def _on_timeout(self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]) -> None:
+    def _on_timeout(self, batch: Sequence[Entry[Item, Result]]) -> None:
         """Fail the submitters of the running batch and all waiting ones; the batch itself goes on."""
         self._timed_out = True
         count_failure("batch_timeout")
@@ -122,9 +163,7 @@ class Batcher(Generic[Item, Result]):
                 future.set_exception(_timeout_error())
         self._waiting.clear()
 
-    async def _run_traced(
-        self, batch: Sequence[tuple[Item, asyncio.Future[Result], Span | None]]
-    ) -> Sequence[Result | Exception]:
+    async def _run_traced(self, batch: Sequence[Entry[Item, Result]]) -> Sequence[Result | Exception]:
         """Run `batch`; if any item is traced, in a child span of the first traced one, with links to the others."""
         items = [item for item, _, _ in batch]
         spans = [span for _, _, span in batch if span]

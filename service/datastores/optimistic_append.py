@@ -18,13 +18,15 @@ back must not count: a number above it would leave a gap, or two documents would
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import structlog
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from service.common.errors import Unavailable
+from service.datastores.batcher import Contended
+from service.datastores.lanes import Contention
 from service.datastores.mongo import CLIENT_ERROR_CODES, Collection, Document, committed_reads, unavailable
 
 log = structlog.get_logger()
@@ -47,6 +49,9 @@ class Appended(NamedTuple):
 class Numbering(Protocol):
     """Which numbers documents take, and what this process knows of the last ones in each list."""
 
+    def list_of(self, document: Document) -> Hashable:
+        """Return the id of the list of `document`."""
+
     def assign(self, documents: Sequence[Document]) -> None:
         """Give each document the next numbers of its list, in order. Known numbers stay unchanged."""
 
@@ -67,8 +72,13 @@ class OptimisticAppend:
         self._collection = collection
         self._committed = committed_reads(collection)
 
-    async def append(self, documents: Sequence[Document], numbering: Numbering) -> list[Appended | Exception]:
+    async def append(
+        self, documents: Sequence[Document], numbering: Numbering, contention: Contention | None
+    ) -> list[Appended | Exception]:
         """Number and insert `documents`, in order; return the outcome of each.
+
+        In a lane (`contention`), a lost number is tried again. Without, the documents of its list get Contended, and
+        those of other lists go on at once.
 
         A document that the database refuses fails alone: with the database's error if it can never be stored, else
         with Unavailable. If the database stops answering or does not confirm a write, the documents whose fate is
@@ -95,6 +105,13 @@ class OptimisticAppend:
                     waiting.remove(index)
                     outcomes[index] = outcome
                     continue
+                if contention is None:
+                    lost = numbering.list_of(documents[index])
+                    contended = [each for each in waiting if numbering.list_of(documents[each]) == lost]
+                    outcomes |= dict.fromkeys(contended, Contended())
+                    waiting = [each for each in waiting if each not in outcomes]
+                    continue
+                contention.lost()
                 collisions += 1
                 await back_off(collisions)
                 await numbering.catch_up(documents[index])

@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-from service.datastores.batcher import BATCH_TIMEOUT, Batcher
+from service.datastores.lanes import Contention, Lanes
 from service.datastores.mongo import Collection as MongoCollection
 from service.datastores.mongo import Document, committed_reads, unavailable
 from service.datastores.optimistic_append import Appended, OptimisticAppend
@@ -45,14 +45,14 @@ class SequencedLog:
         """`on_batch(size)` is called with the number of documents of each batch."""
         self._append = OptimisticAppend(collection)
         self._committed = committed_reads(collection)
-        self._scope = scope
-        self._number = number
+        self.scope = scope
+        self.number = number
         self._hints = hints
         self._last_numbers: dict[Any, int] = {}
         self._last_numbers_since = time.monotonic()
         self.identity = identity
-        self._appends: Batcher[Document, Appended] = Batcher(
-            self._write, max_batch=MAX_BATCH, timeout=BATCH_TIMEOUT, on_batch=on_batch
+        self._appends: Lanes[Document, Appended] = Lanes(
+            self._write, list_of=lambda document: document[scope], max_batch=MAX_BATCH, on_batch=on_batch
         )
 
     def append(self, document: Document) -> asyncio.Future[Appended]:
@@ -66,46 +66,76 @@ class SequencedLog:
     async def last_number(self, scope: Any, floor: int = 0) -> int:
         """Return the last number of a list that has reached `floor`; reads only what lies above. Raises Unavailable."""
         while True:
-            above = {self._scope: scope, self._number: {"$gt": floor, "$lte": floor + PAGE}}
+            above = {self.scope: scope, self.number: {"$gt": floor, "$lte": floor + PAGE}}
             async with unavailable():
-                found = await self._committed.find(above, {self._number: 1}).to_list(PAGE)
-            floor = max((document[self._number] for document in found), default=floor)
+                found = await self._committed.find(above, {self.number: 1}).to_list(PAGE)
+            floor = max((document[self.number] for document in found), default=floor)
             if len(found) < PAGE:
                 return floor
 
     async def close(self) -> None:
         await self._appends.close()
 
-    async def _write(self, documents: Sequence[Document]) -> Sequence[Appended | Exception]:
-        await self._load_last_numbers({document[self._scope] for document in documents})
-        return await self._append.append(documents, self)
+    async def _write(
+        self, documents: Sequence[Document], contention: Contention | None
+    ) -> Sequence[Appended | Exception]:
+        numbering = _Numbering(self, await self._load_last_numbers({document[self.scope] for document in documents}))
+        if contention and contention.recent:
+            # Others append to this list: a read costs less than a collision.
+            await numbering.catch_up(documents[0])
+        return await self._append.append(documents, numbering, contention)
 
-    async def _load_last_numbers(self, scopes: set[Any]) -> None:
+    async def _load_last_numbers(self, scopes: set[Any]) -> dict[Any, int]:
+        """Return the last known number of each list. Raises Unavailable."""
         if time.monotonic() - self._last_numbers_since > LAST_NUMBER_TTL:
             self._last_numbers.clear()
             self._last_numbers_since = time.monotonic()
-        missing = list(scopes - self._last_numbers.keys())
-        if not missing:
-            return
-        if len(self._last_numbers) > MAX_LAST_NUMBERS:
+        if scopes - self._last_numbers.keys() and len(self._last_numbers) > MAX_LAST_NUMBERS:
             self._last_numbers.clear()
-            missing = list(scopes)
-        hints = await self._hints(missing)
-        numbers = await asyncio.gather(*[self.last_number(scope, hints.get(scope, 0)) for scope in missing])
-        self._last_numbers.update(zip(missing, numbers, strict=True))
+        found = {scope: self._last_numbers[scope] for scope in scopes if scope in self._last_numbers}
+        missing = list(scopes - found.keys())
+        if missing:
+            hints = await self._hints(missing)
+            numbers = await asyncio.gather(*[self.last_number(scope, hints.get(scope, 0)) for scope in missing])
+            read = dict(zip(missing, numbers, strict=True))
+            self._last_numbers |= read
+            found |= read
+        return found
 
-    # The Numbering of the optimistic append. `_write` has loaded the last numbers of all scopes.
+    def remember(self, scope: Any, number: int) -> None:
+        """Note the last known number of a list, for the next batch."""
+        self._last_numbers[scope] = number
+
+
+class _Numbering:
+    """The Numbering of one batch: `last_numbers` of its lists. Those of the log may be evicted by batches of others."""
+
+    def __init__(self, log: SequencedLog, last_numbers: dict[Any, int]) -> None:
+        self._log = log
+        self._last_numbers = last_numbers
+
+    def list_of(self, document: Document) -> Hashable:
+        scope: Hashable = document[self._log.scope]
+        return scope
 
     def assign(self, documents: Sequence[Document]) -> None:
-        next_numbers = {document[self._scope]: self._last_numbers[document[self._scope]] + 1 for document in documents}
+        next_numbers: dict[Any, int] = {}
         for document in documents:
-            document[self._number] = next_numbers[document[self._scope]]
-            next_numbers[document[self._scope]] += 1
+            scope = document[self._log.scope]
+            number = next_numbers.get(scope) or self._last_numbers[scope] + 1
+            document[self._log.number] = number
+            next_numbers[scope] = number + 1
 
     def accept(self, document: Document) -> None:
-        scope = document[self._scope]
-        self._last_numbers[scope] = max(self._last_numbers[scope], document[self._number])
+        self._advance(document[self._log.scope], document[self._log.number])
 
     async def catch_up(self, document: Document) -> None:
-        scope = document[self._scope]
-        self._last_numbers[scope] = await self.last_number(scope, self._last_numbers[scope])
+        scope = document[self._log.scope]
+        self._advance(scope, await self._log.last_number(scope, self._last_numbers[scope]))
+
+    def identity(self, document: Document) -> Document | None:
+        return self._log.identity(document)
+
+    def _advance(self, scope: Any, number: int) -> None:
+        self._last_numbers[scope] = last = max(self._last_numbers[scope], number)
+        self._log.remember(scope, last)

@@ -16,6 +16,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError, PyMongoError
 from service.chat.append import AppendMessage, ChangeMessage, MessageAppend, StoredMessage
 from service.chat.head_cache import HeadCache
 from service.common.errors import Forbidden, NonceReused, NotFound, Unavailable, ValidationFailed
+from service.datastores.lanes import Contention
 from service.datastores.mongo import Mongo
 from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, wait_for_events
 from tests.conftest import Datastores
@@ -337,7 +338,7 @@ async def test_messages_confirmed_before_an_outage_are_acknowledged(process: Cha
 
     append._append._collection = Inserts(collection, take_number)  # type: ignore[assignment]
     requests = [AppendMessage(time.monotonic(), ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(3)]
-    outcomes = await append.write(requests)
+    outcomes = await append.write(requests, Contention())
     assert [StoredMessage, Unavailable, Unavailable] == [type(outcome) for outcome in outcomes]
 
 

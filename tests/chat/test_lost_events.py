@@ -134,8 +134,8 @@ async def test_writes_without_a_reply_are_recovered_beyond_those_held_in_memory(
     await process.conversations.heads_for_hello(ADA)
     write = process.messages._append.write
 
-    async def write_without_reply(items: Any) -> Any:
-        await write(items)
+    async def write_without_reply(*args: Any) -> Any:
+        await write(*args)
         raise Unavailable
 
     process.messages._append.write = write_without_reply  # type: ignore[method-assign]
@@ -157,7 +157,7 @@ async def test_write_that_the_database_carries_out_late_is_found_by_a_recheck(
     write = process.messages._append.write
     late: list[Any] = []
 
-    async def give_up(items: Any) -> Any:
+    async def give_up(items: Any, contention: Any) -> Any:
         late.extend(items)
         raise Unavailable
 

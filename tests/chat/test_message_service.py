@@ -209,8 +209,8 @@ async def test_conversation_that_becomes_dirty_during_reconciliation_is_reconcil
     await process.conversations.heads_for_hello(BOB)
     tail, write = process.message_store.tail, process.messages._append.write
 
-    async def write_without_reply(items: Any) -> Any:
-        await write(items)
+    async def write_without_reply(*args: Any) -> Any:
+        await write(*args)
         raise Unavailable
 
     async def slow_tail(*args: Any) -> Any:

@@ -44,8 +44,8 @@ async def test_slow_write_times_out_for_its_submitters_and_still_completes(
             assert BATCH_TIMEOUT <= await first < SLOW
             assert await time_to_refusal(process.messages, conversation, "later") < BATCH_TIMEOUT / 2
             proxy.delay = 0
-            assert process.messages._writes._task
-            await process.messages._writes._task
+            assert process.messages._writes._shared._task
+            await process.messages._writes._shared._task
             again, new = await process.messages.send(ADA, conversation, "Are you there?", "first")
             assert not new
             others = [
