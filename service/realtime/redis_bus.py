@@ -138,8 +138,7 @@ class RedisBus:
     # Sending.
 
     def _enqueue(self, kind: str, head: dict[str, Any], body: bytes) -> None:
-        # JSON contains no line break: one line is enough.
-        message = dumps([kind, len(body), head]).encode() + b"\n" + body
+        message = _encode(kind, head, body)
         self._outbox.append(message)
         self._outbox_bytes += len(message)
         while len(self._outbox) > MAX_OUTBOX_MESSAGES or self._outbox_bytes > MAX_OUTBOX_BYTES:
@@ -158,21 +157,22 @@ class RedisBus:
         self._flushing = False
         if self._in_flight or not self._started:
             return
-        if self._overflowed:
-            self._overflowed = False
-            self._enqueue(GAP, {}, b"")
-        if not self._outbox and not self._heartbeat_due:
+        overflowed = self._overflowed
+        if not self._outbox and not self._heartbeat_due and not overflowed:
             self._outbox_empty.set()
             return
         batch = self._next_batch()
         prefix = self._own_prefix + f"{time.monotonic()}\n".encode()
-        published = self._link.publish(self._channel, b"".join([prefix, *batch]))
+        # Not queued with the messages: it would displace one of them with each attempt.
+        gap = _encode(GAP, {}, b"") if overflowed else b""
+        published = self._link.publish(self._channel, b"".join([prefix, gap, *batch]))
         if published is not None:
             self._heartbeat_due = False
+            self._overflowed = False
             self._in_flight = True
-            published.add_done_callback(partial(self._on_published, batch))
+            published.add_done_callback(partial(self._on_published, batch, overflowed))
 
-    def _on_published(self, batch: list[bytes], published: "asyncio.Future[Any]") -> None:
+    def _on_published(self, batch: list[bytes], overflowed: bool, published: "asyncio.Future[Any]") -> None:
         self._in_flight = False
         if published.cancelled():
             return
@@ -184,6 +184,7 @@ class RedisBus:
             # The batch is sent again, possibly twice; sequence numbers make that harmless.
             count_failure("bus_send")
             log.warning("bus_send_failed", error=error_code(error))
+            self._overflowed |= overflowed
             self._link.recover(self._channel, error)
             return
         for message in batch:
@@ -253,6 +254,11 @@ class RedisBus:
     def _notify_gap(self) -> None:
         for callback in self._gap_callbacks:
             callback()
+
+
+def _encode(kind: str, head: dict[str, Any], body: bytes) -> bytes:
+    # JSON contains no line break: one line is enough.
+    return dumps([kind, len(body), head]).encode() + b"\n" + body
 
 
 def channel_name(tag: str, database: int) -> str:
