@@ -43,8 +43,9 @@ class Lanes(Generic[Item, Result]):
     `run(items, contention)` gets the contention of the lane, or None in a shared batch.
 
     To send the appends of a contended list to one process for all ("its home") would save the collisions. It would need
-    a protocol between processes, with a second answer to who stores what if the home dies. Lanes alone need none, and a
-    hot list costs at most two commands for each document, as `tests/datastores/test_lanes.py` counts.
+    a protocol between processes, with a second answer to who stores what if the home dies. Lanes need none. They
+    protect the other lists; the contended list itself still pays for collisions: at most two commands a document if
+    twenty wait in each of sixteen processes (`tests/datastores/test_lanes.py`), more if they come one by one.
     """
 
     def __init__(
