@@ -78,6 +78,7 @@ async def test_frames_of_both_sockets_are_traced_to_redis(run: Run) -> None:
             await socket.request("authenticate", token=anna.token)
             await socket.expect_error("token_invalid", "authenticate", token=ben.token)
             await socket.flush()
+            await anna.start_conversation(ben, cleo)
             chat = await anna.chat_socket()
             await chat.request("watch_presence", user_ids=[ben.id, cleo.id])
             await anna.get("/conversations")
