@@ -66,14 +66,21 @@ class LoadDatabase:
     def create_group(self, users: Sequence[User]) -> str:
         """Create a conversation of all `users`. Returns its id."""
         members = [user.id for user in users]
-        document = self.run(self.stores.conversations.create_group(members[0], members[1:], "Load"))
-        return str(document["_id"])
+        return str(self.run(self._create_group(members[0], members[1:], "Load")))
+
+    async def _create_group(self, owner: ObjectId, others: Sequence[ObjectId], title: str) -> ObjectId:
+        """Create a group that no server announces later, in the middle of a measurement."""
+        store = self.stores.conversations
+        document = await store.create_group(owner, others, title)
+        await store.clear_unannounced({document["_id"]: document["version"]})
+        conversation_id: ObjectId = document["_id"]
+        return conversation_id
 
     def create_conversations(self, user: User, other: User, count: int) -> None:
         """Create `count` conversations of the two users."""
 
         async def add() -> None:
-            create = self.stores.conversations.create_group
+            create = self._create_group
             for first in range(0, count, CONCURRENT_WRITES):
                 numbers = range(first, min(first + CONCURRENT_WRITES, count))
                 await asyncio.gather(*[create(user.id, [other.id], f"No. {number}") for number in numbers])
