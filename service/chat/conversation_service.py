@@ -25,7 +25,7 @@ from service.chat.members import (
     start_of,
     tells_activity,
 )
-from service.chat.message_store import MessageStore, message_json, visible
+from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
 from service.chat.unread_counter import UnreadCounter
 from service.common.cursor import CursorFormat
@@ -117,9 +117,9 @@ class ConversationService:
         """Return the conversation as the user sees it. Raises NotFound, Unavailable."""
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         shown = await self.as_json([document], user_id)
-        # Not before: the last message may have been stored after the user was removed.
-        start = await self._conversations.check_participant(document["_id"], ObjectId(user_id))
-        return shown[0] | {"last_message": visible(shown[0]["last_message"], start)}
+        # Not before: the numbers may include messages that were stored after the user was removed.
+        await self._conversations.check_participant(document["_id"], ObjectId(user_id))
+        return shown[0]
 
     async def page(self, user_id: str, limit: int, before: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """Return a page of conversations, the most recently active first, and the cursor of the next page.
@@ -277,9 +277,11 @@ class ConversationService:
         return (await self.as_json([document], None))[0]
 
     async def as_json(self, documents: Sequence[Document], user_id: str | None) -> list[dict[str, Any]]:
-        """Return the conversations as `user_id` sees them: one read for all profiles, one for all last messages.
+        """Return the conversations as `user_id` sees them: one read each for all profiles, all last messages,
+        and what of these the user sees.
 
-        With None, what differs between the participants is left at any value.
+        With None, what differs between the participants is left at any value. A user who was removed meanwhile sees no
+        last message: it may have been stored after the removal.
         Refreshes the counters of `documents` in place.
         """
         await self._counter_reader.refresh(documents)
@@ -287,6 +289,8 @@ class ConversationService:
         profiles = await self._profiles.profiles(user_ids) if user_ids else {}
         last_ids = [document["last"]["id"] for document in documents if document["last"]["id"]]
         last_messages = await self._messages.get_many(last_ids)
+        if user_id:
+            last_messages = await self._visible_to(ObjectId(user_id), last_messages)
         read_marks = [read_of(document, user_id) if user_id else seq_of(document) for document in documents]
         unread = await asyncio.gather(*map(self._unread.count, documents, read_marks))
         return [
@@ -294,6 +298,21 @@ class ConversationService:
             | {"last_read_seq": read_mark, "unread_count": count}
             for document, read_mark, count in zip(documents, read_marks, unread, strict=True)
         ]
+
+    async def _visible_to(self, user_id: ObjectId, messages: dict[ObjectId, Document]) -> dict[ObjectId, Document]:
+        """Return those of the messages that the user sees. Raises Unavailable.
+
+        Called after the messages were read: the user may have been removed, or have joined again, since the
+        conversations were.
+        """
+        ids = {message["conversation_id"] for message in messages.values()}
+        current = await self._conversations.get_many(ids, user_id)
+        return {
+            key: message
+            for key, message in messages.items()
+            if (conversation := current.get(message["conversation_id"]))
+            and message["seq"] > start_of(conversation, user_id)
+        }
 
 
 def _with_profile(document: Document) -> list[ObjectId]:
@@ -314,7 +333,6 @@ def _conversation_json(
     document: Document, user_id: str | None, profiles: dict[str, Profile], last_message: Document | None
 ) -> dict[str, Any]:
     members = map(str, _with_profile(document))
-    start = start_of(document, user_id) if user_id else 0
     return {
         "id": str(document["_id"]),
         "kind": document["kind"],
@@ -327,7 +345,7 @@ def _conversation_json(
         "role": role_of(document, ObjectId(user_id)) if user_id else None,
         "created_at": iso(document["created_at"]),
         "last_activity_at": iso(document["last_activity"]),
-        "last_message": visible(message_json(last_message, user_id), start) if last_message else None,
+        "last_message": message_json(last_message, user_id) if last_message else None,
         "last_seq": seq_of(document),
         "last_rev": document["last_rev"],
         "read_marks": read_marks_of(document, ObjectId(user_id)) if user_id else None,

@@ -161,6 +161,41 @@ async def test_reader_who_is_removed_meanwhile_sees_nothing(
         await read(here, group)
 
 
+async def page(process: ChatProcess, group: str) -> object:
+    return (await process.conversations.page(CAY, 10, None))[0][0]
+
+
+async def rename(process: ChatProcess, group: str) -> object:
+    return await process.groups.change(CAY, group, {"title": "Renamed"})
+
+
+@pytest.mark.parametrize("read", [page, rename])
+@pytest.mark.parametrize("returns", [False, True])
+async def test_last_message_is_not_shown_to_a_user_who_is_removed_meanwhile(
+    start_process: Callable[..., ChatProcess], read: Callable[[ChatProcess, str], Awaitable[Any]], returns: bool
+) -> None:
+    """Nor if they return by an invitation: they see what is sent from then on."""
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB, CAY)
+    await here.groups.set_role(ADA, group, CAY, "admin")
+    await here.messages.send(ADA, group, "one")
+    await here.messages.flush_counters()
+
+    async def remove() -> None:
+        await there.groups.remove_participant(ADA, group, CAY)
+        await here.messages.send(ADA, group, "among us")
+        if returns:
+            await there.invitations.accept(CAY, (await there.invitations.invite(ADA, group))["token"])
+
+    if read is rename:
+        after(here.conversations.announcer, "announce", remove)
+    else:
+        before(here.conversations._counter_reader, "refresh", remove)
+    shown = await read(here, group)
+    assert shown["id"] == group
+    assert shown["last_message"] is None
+
+
 async def test_read_mark_reaches_a_user_who_joins_meanwhile(start_process: Callable[..., ChatProcess]) -> None:
     """And not one who is removed meanwhile."""
     here, there = start_process(), start_process()
