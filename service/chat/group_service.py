@@ -92,8 +92,9 @@ class GroupService:
                     changed = await self._groups.leave(key, user)
                 else:
                     changed = await self._groups.remove(key, user, member)
+                if changed is not None:
+                    await self._invitations.end_all(key, member)
             if changed is not None:
-                await self._invitations.end_all(key, member)
                 await self._service.announcer.announce(changed)
                 return
             # Perhaps this request is repeated, because the first one was stored and could not be announced.
@@ -116,9 +117,9 @@ class GroupService:
             if user != member:
                 with self._announced_later(key):
                     changed = await self._groups.set_role(key, user, member, role)
-                if changed is not None:
-                    if role == "member":
+                    if changed is not None and role == "member":
                         await self._invitations.end_all(key, member)
+                if changed is not None:
                     return await self.announce(changed, user_id)
             document = await self._check_group(key, user)
             if member not in document["participants"]:

@@ -8,9 +8,10 @@ import pytest
 from bson import ObjectId
 
 from service.chat import invitation_store
-from service.common.errors import Forbidden, NotFound
+from service.chat.conversation_announcer import RECOVERY_AGE
+from service.common.errors import Forbidden, NotFound, Unavailable
 from service.datastores.mongo import Mongo
-from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, received
+from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, received, wait_for_events
 from tests.chat.test_membership_races import before
 
 ERIN = "e" * 24
@@ -235,3 +236,28 @@ async def test_joining_that_was_not_announced_is_announced_by_a_repeated_request
     listener = living.listen(CAY)
     await living.invitations.accept(DAN, token)
     assert [event["data"]["participant_count"] for event in received(listener)] == [4]
+
+
+CHANGES = {
+    "removed": lambda process, group: process.groups.remove_participant(ADA, group, BOB),
+    "made a member": lambda process, group: process.groups.set_role(ADA, group, BOB, "member"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_change_is_announced_at_once_if_its_invitations_cannot_be_ended(
+    process: ChatProcess, change: str
+) -> None:
+    """The change is stored: its participants need not wait for the search for lost announcements."""
+    group = await a_group(process)
+    listener = process.listen(CAY)
+    await process.conversations.start()
+
+    async def fail() -> None:
+        raise Unavailable
+
+    before(process.invitation_store, "end_all", fail)
+    with pytest.raises(Unavailable):
+        await CHANGES[change](process, group)
+    async with asyncio.timeout(RECOVERY_AGE.total_seconds() / 2):
+        await wait_for_events(listener, "conversation_updated", 1)
