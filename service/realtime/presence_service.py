@@ -50,8 +50,8 @@ class PresenceService:
         self._visibility = visibility
         self._to_check: dict[str, bool] = {}
         """Users whose visibility to others may have changed, and whether that of others to them may have, too."""
-        self._checks = 0
-        """Counts the messages about changed visibility."""
+        self._visibility_reads: dict[object, set[str]] = {}
+        """For each running read of visibility: the users whose visibility may have changed since it began."""
         self._check_needed = asyncio.Event()
         self._check_task: asyncio.Task[None] | None = None
         bus.on("visibility", self._on_visibility)
@@ -97,12 +97,27 @@ class PresenceService:
     async def _visible(self, viewer: str, user_ids: Collection[str]) -> set[str]:
         return await self._visibility.visible(viewer, user_ids) if self._visibility and user_ids else set()
 
+    async def _visible_now(self, viewer: str, user_ids: Collection[str]) -> set[str]:
+        """Like `_visible`, read again if it may have changed meanwhile: by a change of one of these users, not by one
+        of anybody, which at hundreds of changes a second would be each time."""
+        concerned = {viewer, *user_ids}
+        while True:
+            read, changed = object(), set[str]()
+            self._visibility_reads[read] = changed
+            try:
+                visible = await self._visible(viewer, user_ids)
+            finally:
+                del self._visibility_reads[read]
+            if concerned.isdisjoint(changed):
+                return visible
+
     def announce_visibility(self, user_ids: Collection[str]) -> None:
         """Tell every process that these users may not be visible any more to those who watch them, or they to them."""
         self._bus.publish("visibility", {"user_ids": list(user_ids)})
 
     def _on_visibility(self, head: dict[str, Any], body: bytes) -> None:
-        self._checks += 1
+        for changed in self._visibility_reads.values():
+            changed.update(head["user_ids"])
         self._to_check.update(dict.fromkeys(head["user_ids"], True))
         self._check_needed.set()
 
@@ -164,12 +179,7 @@ class PresenceService:
 
     async def subscribe_with_snapshot(self, connection: Connection, user_ids: Collection[str]) -> None:
         """Subscribe to those of the users who are visible, and send the current states of all. Raises Unavailable."""
-        checks = -1
-        visible: set[str] = set()
-        while checks != self._checks:
-            # Read again if the visibility of anybody has changed meanwhile.
-            checks = self._checks
-            visible = await self._visible(connection.user_id, user_ids)
+        visible = await self._visible_now(connection.user_id, user_ids)
         for user_id in dict.fromkeys(user_ids):
             if user_id not in visible:
                 connection.send(self._event(user_id, _state(False, None)))

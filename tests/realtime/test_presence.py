@@ -473,3 +473,30 @@ async def test_a_failover_that_takes_back_an_arrival_leaves_nobody_offline(
     await pipeline.execute()
     await other.expect_change(ADA, True)
     assert await are_online(other, ADA) == [True]
+
+
+@pytest.mark.parametrize(("changed", "reads"), [(ADA, 2), (BOB, 2), ("c" * 24, 1)])
+async def test_visibility_is_read_again_if_it_changed_meanwhile(
+    processes: Callable[[], Any], changed: str, reads: int
+) -> None:
+    """That of the viewer or of a user whom they watch. If the changes of all users counted, a few hundred a second
+    would keep every viewer reading."""
+    process = await processes()
+    arrived = asyncio.Event()
+    process.bus.on("visibility", lambda head, body: arrived.set())
+    done = 0
+
+    class Changing(AllVisible):
+        async def visible(self, viewer: str, user_ids: Collection[str]) -> set[str]:
+            nonlocal done
+            done += 1
+            if done == 1 or changed not in (ADA, BOB):
+                arrived.clear()
+                process.presence.announce_visibility([changed])
+                await asyncio.wait_for(arrived.wait(), 10)
+            assert done <= reads
+            return set(user_ids)
+
+    process.presence._visibility = Changing()
+    await process.presence.subscribe_with_snapshot(process.connect(ADA), [BOB])
+    assert done >= reads
