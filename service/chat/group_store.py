@@ -1,9 +1,11 @@
 """The writes that change a group: title, participants, roles. Each checks in its own query that the user may do it."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 
 from bson import ObjectId
+from pymongo import UpdateOne
 
 from service.chat.invitation_store import Invitation
 from service.chat.members import Role, history_of, role_of, successor_of
@@ -11,7 +13,7 @@ from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import Unavailable, ValidationFailed
 from service.common.times import now
 from service.datastores.mongo import Collection as MongoCollection
-from service.datastores.mongo import Document, unavailable
+from service.datastores.mongo import Document, unavailable, update_all
 from service.datastores.update_and_find import update_and_find
 
 UNANNOUNCED = "unannounced"
@@ -86,7 +88,10 @@ class GroupStore:
                 {"owner_id": {"$ne": member}, "admins": {"$all": [user_id], "$ne": member}},
             ],
         }
-        return await self._update(conversation_id, allowed, _leaving(member, removed_at=now()))
+        changed = await self._update(conversation_id, allowed, _leaving(member, removed_at=now()))
+        if changed is not None:
+            await self._forget_joining(conversation_id, member)
+        return changed
 
     async def leave(self, conversation_id: ObjectId, user_id: ObjectId) -> Document | None:
         """Remove the participant `user_id`. If they are the owner, their successor becomes it in the same write."""
@@ -106,6 +111,8 @@ class GroupStore:
             elif successor is not None:
                 change["$set"] = {"owner_id": successor}
             changed = await self._update(conversation_id, where, change)
+            if changed is not None:
+                await self._forget_joining(conversation_id, user_id)
             if changed is not None or found["kind"] != "group":
                 return changed
         raise Unavailable
@@ -128,6 +135,21 @@ class GroupStore:
                 {"former.user": user_id, "joined.users": user_id}, {"$pull": {"joined.$[].users": user_id}}
             )
             await self._collection.update_many({"former.user": user_id}, {"$pull": {"former": {"user": user_id}}})
+
+    async def _forget_joining(self, conversation_id: ObjectId, member: ObjectId) -> None:
+        """Erase when a user joined, with others, who has left: who adds thousands and removes them, again and again,
+        would else fill the document."""
+        with suppress(Unavailable):
+            # Not in the update that removes them: an update changes a field only once.
+            await update_all(
+                self._collection,
+                [
+                    UpdateOne(
+                        {"_id": conversation_id, "participants": {"$ne": member}, "joined.users": member},
+                        {"$pull": {"joined.$[].users": member}},
+                    )
+                ],
+            )
 
     async def repair_owner(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
         """Make participant `new` the owner, if `old` still is one who has left. See `members.owner_of`."""
@@ -189,7 +211,7 @@ def _joining(conversation: Document, new: Collection[ObjectId]) -> Document:
 def _leaving(member: ObjectId, removed_at: datetime | None = None) -> Document:
     return {
         "$push": {"former": {"$each": [{"user": member, "removed_at": removed_at}], "$slice": -MAX_FORMER}},
-        "$pull": {"participants": member, "admins": member, "joined": {"users": [member]}},
+        "$pull": {"participants": member, "admins": member, "joined": {"users": {"$in": [[member], []]}}},
         "$unset": {f"reads.{member}": 1, f"starts.{member}": 1},
         "$addToSet": {UNANNOUNCED_REMOVALS: member},
     }

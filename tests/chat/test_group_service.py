@@ -211,3 +211,19 @@ async def test_change_of_a_large_group_is_a_small_event(process: ChatProcess) ->
 def shape(data: dict[str, Any]) -> tuple[object, ...]:
     profiles = [profile["id"] for profile in data["participants"]]
     return data["title"], data["participant_count"], data["participant_ids"], profiles, data["read_marks"]
+
+
+@pytest.mark.parametrize("kind", ["removed", "left"])
+async def test_document_of_a_group_does_not_grow_with_those_who_have_left(
+    process: ChatProcess, mongo: Mongo, kind: str
+) -> None:
+    """When users joined who were added together is forgotten with each of them, and not when the others did."""
+    group = await process.group(ADA, BOB)
+    for people in ([CAY, DAN], [ERIN, FAY]):
+        await process.groups.add_participants(ADA, group, people)
+    for member in (CAY, DAN, ERIN):
+        await process.groups.remove_participant(ADA if kind == "removed" else member, group, member)
+    await process.groups.remove_participant(ADA, group, BOB)
+    document = await mongo.database["conversations"].find_one({"_id": ObjectId(group)})
+    assert document
+    assert [entry["users"] for entry in document["joined"]] == [[ObjectId(FAY)]]
