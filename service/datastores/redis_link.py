@@ -27,9 +27,19 @@ MIN_READ_INTERVAL = 0.1
 """Seconds between two readings of the slot map, at least: servers disagree about a slot for moments."""
 MAX_CHANNELS = 1000
 """Channels in one command that subscribes to them."""
-COUNTED = "return redis.call('{command}', ARGV[1], redis.call('INCR', KEYS[1]) .. ' ' .. ARGV[2])"
+COUNTED = """
+local count = redis.pcall('INCR', KEYS[1])
+if type(count) == 'table' then
+  if not (string.find(count.err, '^-?OOM') or string.find(count.err, '^-?MISCONF')) then
+    return count
+  end
+  count = 0
+end
+return redis.call('{command}', ARGV[1], count .. ' ' .. ARGV[2])
+"""
 """The script that publishes a message with its number in front of it. A write, so that a server that is no primary any
-more refuses it, instead of publishing to nobody."""
+more refuses it, instead of publishing to nobody. A primary whose memory is full (OOM) or whose disk fails (MISCONF)
+refuses writes, too, but can publish: the number is then 0, and a lost message is not noticed."""
 MAX_COUNT_DIGITS = 20
 LINK_ERRORS = (RedisError, OSError)
 """What a connection raises; TimeoutError is an OSError."""
@@ -89,7 +99,7 @@ class RedisLink:
     again. The slot map is read again after each of these, and every RETRY_INTERVAL for as long as one is missing.
 
     The messages of a channel are numbered by Redis (key: the channel's name and `:count`), so that one that got lost is
-    noticed with the next.
+    noticed with the next. Not while Redis refuses writes because its memory is full or its disk fails.
 
     Guarantee: a channel whose messages may have been missed is reported, by `on_subscribed(again=True)` or `on_missed`.
     """
@@ -247,8 +257,8 @@ class RedisLink:
             self._listener.on_message(channel, message)
             return
         count, last = int(number), subscription.count
-        subscription.count = count
-        if last and count != last + 1:
+        subscription.count = count or last
+        if last and count and count != last + 1:
             log.warning("redis_messages_missed", missing=count - last - 1)
             self._listener.on_missed(channel)
         self._listener.on_message(channel, payload)

@@ -1,6 +1,7 @@
 """The link on a single server and on a cluster whose nodes fail and whose slots move."""
 
 import asyncio
+import shutil
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
@@ -9,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from service.datastores.redis import connect, endpoint
 from service.datastores.redis_link import LINK_ERRORS, RedisLink
-from tests.cluster import Cluster, Node, cluster, running
+from tests.cluster import Cluster, Node, cluster, running, wait_until
 from tests.conftest import Datastores
 from tests.datastores.test_redis import SELF_SIGNED, listening, relay_to
 
@@ -185,6 +186,43 @@ async def test_messages_of_the_version_before_have_no_number(make: Make, datasto
     await exchange(publisher, subscriber, [b"{loa}"], b"2")
     assert [b"1", *old, b"2"] == [payload for _, payload in subscriber.messages]
     assert not subscriber.missed
+
+
+@pytest.mark.parametrize("cause", ["OOM", "MISCONF"])
+async def test_a_redis_that_cannot_store_anything_still_publishes(make: Make, tmp_path: Path, cause: str) -> None:
+    """Without numbers: its memory is full, or its disk fails. Afterwards it counts on, which is no reason for doubt."""
+    async with running([Node(tmp_path / "node", clustered=False)]) as (node,):
+        subscriber, publisher = make(node.url), make(node.url)
+        await subscriber.subscribe([b"{loa}"])
+        await exchange(publisher, subscriber, [b"{loa}"], b"before")
+        if cause == "OOM":
+            await node.redis.config_set("maxmemory", "1")
+        else:
+            await node.redis.config_set("save", "3600 1")
+            shutil.rmtree(tmp_path / "node")
+            await node.redis.bgsave()
+        await wait_until(lambda: refuses_writes(node, cause))
+        for payload in (b"first", b"second"):
+            published = publisher.link.publish(b"{loa}", payload)
+            assert published
+            await published
+        assert await refuses_writes(node, cause)
+        await node.redis.config_set("maxmemory", "0")
+        await node.redis.config_set("save", "")
+        await exchange(publisher, subscriber, [b"{loa}"], b"after")
+        assert [b"before", b"first", b"second", b"after"] == [payload for _, payload in subscriber.messages]
+        assert not subscriber.missed
+        await publisher.link.request(b"{loa}", "INCR", "{loa}:count")
+        await exchange(publisher, subscriber, [b"{loa}"], b"later")
+        assert {b"{loa}": 1} == subscriber.missed
+
+
+async def refuses_writes(node: Node, cause: str) -> bool:
+    try:
+        await node.redis.set("{loa}:test", 1)
+    except ResponseError as error:
+        return str(error).startswith(cause) or isinstance(error, OutOfMemoryError)
+    return False
 
 
 async def test_a_demoted_primary_publishes_nothing(make: Make, tmp_path: Path) -> None:
