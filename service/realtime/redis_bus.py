@@ -43,9 +43,9 @@ MAX_BATCH_BYTES = 256 * 1024
 HEARTBEAT_INTERVAL = 2.0
 """Seconds between two publications of a process, empty if need be, so that it receives at least its own messages."""
 SUBSCRIPTION_TIMEOUT = 6.0
-"""Seconds without any message, including the process's own, after which it renews its subscription: its server may
-no longer be the one on which messages are published. After as many without one of its own, the process is
-not ready."""
+"""Seconds without any message, including the process's own, after which it renews its subscription, if Redis accepts
+its publications: its server may no longer be the one on which messages are published. After as many without one of its
+own, the process is not ready."""
 STARTUP_WAIT = 2.0
 """Seconds that `start` waits for its first heartbeat to return, and `close` for the outbox. Redis may be
 unavailable."""
@@ -77,6 +77,8 @@ class RedisBus:
         self._overflowed = False
         self._in_flight = False
         """Whether a publication has not been answered yet."""
+        self._is_accepted = False
+        """Whether Redis accepted the last publication: only then something has to arrive."""
         self._flushing = False
         self._heartbeat_due = False
         self._heartbeat_timer: asyncio.TimerHandle | None = None
@@ -166,7 +168,9 @@ class RedisBus:
         # Not queued with the messages: it would displace one of them with each attempt.
         gap = _encode(GAP, {}, b"") if overflowed else b""
         published = self._link.publish(self._channel, b"".join([prefix, gap, *batch]))
-        if published is not None:
+        if published is None:
+            self._is_accepted = False
+        else:
             self._heartbeat_due = False
             self._overflowed = False
             self._in_flight = True
@@ -177,6 +181,7 @@ class RedisBus:
         if published.cancelled():
             return
         error = published.exception()
+        self._is_accepted = error is None
         if error and not self._started:
             # `close` has ended the connection under a heartbeat.
             return
@@ -207,7 +212,8 @@ class RedisBus:
         self._heartbeat_timer = asyncio.get_running_loop().call_later(HEARTBEAT_INTERVAL, self._send_heartbeat)
         self._heartbeat_due = True
         self._schedule_flush()
-        if self._connected and time.monotonic() - self._last_received >= SUBSCRIPTION_TIMEOUT:
+        is_silent = time.monotonic() - self._last_received >= SUBSCRIPTION_TIMEOUT
+        if self._connected and self._is_accepted and is_silent:
             log.warning("bus_subscription_timeout", seconds=SUBSCRIPTION_TIMEOUT)
             self._link.renew(self._channel)
 

@@ -287,6 +287,35 @@ async def test_a_subscription_on_which_nothing_arrives_is_renewed(
     await bus.close()
 
 
+async def test_a_subscription_is_kept_while_redis_refuses_publications(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: list[str]
+) -> None:
+    """Nothing can arrive then. Renewing it would send every client a `reset` again and again."""
+    monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 0.4)
+    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.1)
+    async with running([Node(tmp_path / "node", clustered=False)]) as (node,):
+        await node.redis.execute_command("ACL SETUSER loa on >secret ~* &* +@all")
+        bus, gaps = RedisBus(f"redis://loa:secret@127.0.0.1:{node.port}"), asyncio.Event()
+        bus.on_gap(gaps.set)
+        await bus.start()
+        assert bus.receives_own_messages
+        await node.redis.execute_command("ACL SETUSER loa -eval")
+        async with asyncio.timeout(10):
+            while bus.receives_own_messages:
+                await asyncio.sleep(0.01)
+            # Most are heartbeats, and each heartbeat could renew the subscription.
+            failures.clear()
+            while failures.count("bus_send") < 10:
+                await asyncio.sleep(0.01)
+        assert bus.connected
+        await node.redis.execute_command("ACL SETUSER loa +eval")
+        async with asyncio.timeout(10):
+            while not bus.receives_own_messages:
+                await asyncio.sleep(0.01)
+        assert not gaps.is_set()
+        await bus.close()
+
+
 async def test_publishing_never_blocks_and_the_outbox_is_bounded_while_redis_is_unavailable() -> None:
     """Local handlers still get every message."""
     bus = RedisBus("redis://127.0.0.1:1")
