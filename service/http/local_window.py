@@ -42,15 +42,16 @@ class Window:
         return self.total >= self.limit.share
 
     def advance(self, bucket: int) -> bool:
-        """Forget what is older than a period before `bucket`. Return whether `bucket` is a later one than before."""
-        if bucket <= self._latest:
+        """Forget what is more than a period older than `bucket`, or newer: the clock has been set back. Return whether
+        `bucket` is another one than before; up to a period back it is not."""
+        if self._latest - BUCKETS <= bucket <= self._latest:
             return False
         self._latest = bucket
         self._set(self.counts, self.pending)
         return True
 
     def is_idle(self, bucket: int) -> bool:
-        return self._latest < bucket - BUCKETS
+        return abs(bucket - self._latest) > BUCKETS
 
     def add(self, bucket: int) -> None:
         self.counts[bucket] = self.counts.get(bucket, 0) + 1
@@ -74,12 +75,13 @@ class Window:
         self._set(self.counts, _sum(taken, self.pending))
 
     def _set(self, counts: Mapping[int, int], pending: Mapping[int, int]) -> None:
-        oldest = self._latest - BUCKETS
-        self.counts = {bucket: count for bucket, count in counts.items() if bucket >= oldest}
+        # Newer ones are of a process whose clock is ahead.
+        oldest, newest = self._latest - BUCKETS, self._latest + BUCKETS
+        self.counts = {bucket: count for bucket, count in counts.items() if oldest <= bucket <= newest}
         if pending is counts:
             self.pending = self.counts
         else:
-            self.pending = {bucket: count for bucket, count in pending.items() if bucket >= oldest}
+            self.pending = {bucket: count for bucket, count in pending.items() if oldest <= bucket <= newest}
         self.total = sum(self.counts.values())
         self.pending_total = sum(self.pending.values())
 
@@ -88,7 +90,8 @@ class LocalWindows:
     """The windows of one limit, by key. Bounded: the key that was not used for longest is forgotten first.
 
     No request is accepted if that makes more than `amount` in any `period` on this process, and none is refused
-    unless that would make more than `amount` in 1.1 periods.
+    unless that would make more than `amount` in 1.1 periods; 2.1 if the clock has been set back, or that of another
+    process is ahead.
     """
 
     def __init__(self, name: str, amount: int, period: float) -> None:

@@ -107,3 +107,28 @@ def test_pending_counts_that_nobody_needs_any_more_are_dropped(clock: Clock) -> 
     clock.now += 1.2 * PERIOD
     window = windows.window("alice")
     assert (0, 0, {}) == (window.total, window.pending_total, window.take_pending())
+
+
+@pytest.mark.parametrize("ahead", [0.5 * PERIOD, 3 * PERIOD, 1000 * PERIOD])
+def test_a_clock_that_is_set_back_blocks_nobody_for_longer_than_two_periods(clock: Clock, ahead: float) -> None:
+    """Nor do counts of a process whose clock is ahead."""
+    windows = LocalWindows("tests", AMOUNT, PERIOD)
+    clock.now += ahead
+    for name in ("alice", "bob"):
+        for _ in range(AMOUNT):
+            assert 0 == windows.hit(windows.window(name))
+    clock.now -= ahead
+    window = windows.window("bob")
+    window.take_pending()
+    window.merge({int(clock.now + ahead): AMOUNT})
+    for name in ("alice", "bob"):
+        waited = 0.0
+        while wait := windows.hit(windows.window(name)):
+            clock.now += wait
+            waited += wait
+        assert waited <= 2.1 * PERIOD
+        for _ in range(3 * AMOUNT):
+            clock.now += PERIOD / AMOUNT * 1.11
+            assert 0 == windows.hit(windows.window(name))
+    clock.now += 2.2 * PERIOD
+    assert 2 == windows.forget_idle(10)
