@@ -394,9 +394,9 @@ class RedisLink:
         try:
             ranges = await connection.send("CLUSTER", "SLOTS")
         except ResponseError:
-            if self._slots.has_several_seeds:
-                raise ConnectionError("The URL names several servers, and this one is not a cluster node.") from None
             ranges = []
+        if not ranges and self._slots.has_several_seeds:
+            raise ConnectionError("The URL names several servers, and this one is not a cluster node with slots.")
         if ranges and address is not None:
             self._slots.update(address, ranges)
         else:

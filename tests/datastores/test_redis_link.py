@@ -310,6 +310,17 @@ async def test_without_a_server_a_request_fails(make: Make) -> None:
         await make("unix:///nowhere").link.request(b"{loa}", "PING")
 
 
+async def test_a_node_that_has_left_the_cluster_is_not_taken_for_a_single_server(
+    make: Make, cluster_url: str, tmp_path: Path
+) -> None:
+    """It has lost its data, and the URL still names it first. Messages published there would reach nobody."""
+    async with running([Node(tmp_path / "empty")]) as (empty,):
+        subscriber, publisher = make(f"{empty.url},{cluster_url.removeprefix('redis://')}"), make(cluster_url)
+        await subscriber.subscribe([b"{loa}one"])
+        await exchange(publisher, subscriber, [b"{loa}one"], b"hello")
+        assert not subscriber.again.total()
+
+
 async def test_several_servers_that_are_no_cluster_are_refused(make: Make, datastores: Datastores) -> None:
     """They are different deployments, or a mistake."""
     async with AsyncExitStack() as stack:
