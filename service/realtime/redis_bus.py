@@ -90,6 +90,8 @@ class RedisBus:
         self._outbox_empty.set()
         self._started = False
         self._connected = False
+        self._may_have_missed = False
+        """Whether the process serves connections although the bus has never been connected."""
 
     @property
     def connected(self) -> bool:
@@ -122,6 +124,7 @@ class RedisBus:
         self._schedule_flush()
         # Usually the first connections then find a connected bus.
         await _wait(self._round_trip, STARTUP_WAIT)
+        self._may_have_missed = not self._connected
 
     async def close(self) -> None:
         if self._started:
@@ -229,7 +232,8 @@ class RedisBus:
             self._heartbeat_timer.cancel()
         # Not earlier: this process would not receive it, and would not know the lag until the next one.
         self._send_heartbeat()
-        if again:
+        if again or self._may_have_missed:
+            self._may_have_missed = False
             log.info("bus_resubscribed")
             self._notify_gap()
 

@@ -259,6 +259,32 @@ async def test_a_recovered_redis_is_used_within_a_second(datastores: Datastores)
         await there.close()
 
 
+async def test_a_process_that_started_without_redis_reports_a_gap_once_it_has_it(
+    datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connections were opened meanwhile, and have missed what the others published. One that starts with Redis has
+    no gap."""
+    async with Proxy(datastores.redis_url) as proxy:
+        early, late = RedisBus(datastores.redis_url), RedisBus(proxy.url)
+        gaps: list[str] = []
+        late_gap = asyncio.Event()
+        early.on_gap(lambda: gaps.append("early"))
+        late.on_gap(late_gap.set)
+        await early.start()
+        proxy.cut()
+        with monkeypatch.context() as patch:
+            patch.setattr(redis_bus, "STARTUP_WAIT", 0.1)
+            await late.start()
+        assert not late_gap.is_set()
+        early.publish("greeting", {})
+        await wait_for_round_trip(early)
+        await proxy.restore()
+        await asyncio.wait_for(late_gap.wait(), 10)
+        assert not gaps
+        await late.close()
+        await early.close()
+
+
 async def test_a_silent_connection_is_replaced(datastores: Datastores, monkeypatch: pytest.MonkeyPatch) -> None:
     """TCP does not report a cut cable. New connections are served meanwhile."""
     monkeypatch.setattr(resp_connection, "REPLY_TIMEOUT", 0.3)
