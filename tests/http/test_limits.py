@@ -19,6 +19,7 @@ from service.http import limits, window_sync
 from service.http.limits import ConnectionLimit, RateLimit, RateLimits
 from tests.cluster import cluster
 from tests.conftest import Datastores
+from tests.monitored_redis import monitored
 from tests.rest import free_port
 
 SHARED = RateLimit("tests", "3/minute", exact=True)
@@ -156,13 +157,6 @@ async def refused(store: RateLimits, limit: RateLimit, *keys: str) -> float:
     return wait
 
 
-async def commands_of(redis: Redis) -> int:
-    """The commands since `config_resetstat`, but those of this module and of connecting."""
-    stats = await redis.info("commandstats")
-    own = ("info", "config|resetstat", "config", "hello", "select", "client|setinfo", "client", "cluster|slots", "ping")
-    return sum(value["calls"] for name, value in stats.items() if name.removeprefix("cmdstat_") not in own)
-
-
 class TestLocalFirst:
     @pytest.fixture
     async def processes(
@@ -206,26 +200,26 @@ class TestLocalFirst:
         limit = RateLimit("busy", "1000/minute")
         store = processes[0]
         assert 1 == await count_passed(store, limit, "alice", times=1)
-        await redis.config_resetstat()
-        assert 1000 == sum([await count_passed(store, limit, f"{user}", times=99) for user in range(10)]) + 10
-        assert 0 == await commands_of(redis)
-        assert 1000 == await count_passed(store, limit, "bob", times=1100)
-        stats = await redis.info("commandstats")
+        async with monitored(redis) as commands:
+            assert 1000 == sum([await count_passed(store, limit, f"{user}", times=99) for user in range(10)]) + 10
+        assert [] == commands
+        async with monitored(redis) as commands:
+            assert 1000 == await count_passed(store, limit, "bob", times=1100)
         # After 100, 200 … 900 requests; more only if that took longer than SYNC_INTERVAL; and one to load the script.
-        assert 9 <= stats["cmdstat_evalsha"]["calls"] <= 30
+        assert 9 <= commands.count("EVALSHA") <= 30
 
     async def test_windows_that_are_compared_share_a_command(self, processes: list[RateLimits], redis: Redis) -> None:
         """50 users whose counts come near the limit, each second."""
         store = processes[0]
         await count_passed(store, LOCAL, "warm", times=20)
         await asyncio.gather(*(count_passed(store, LOCAL, f"{user}", times=9) for user in range(50)))
-        await redis.config_resetstat()
-        await asyncio.gather(*(count_passed(store, LOCAL, f"{user}", times=1) for user in range(50)))
-        async with asyncio.timeout(5):
-            while not await redis.exists(*(f"{limits.TAG}:local:60:{user}" for user in range(50))):
-                await asyncio.sleep(0.01)
+        async with monitored(redis) as commands:
+            await asyncio.gather(*(count_passed(store, LOCAL, f"{user}", times=1) for user in range(50)))
+            async with asyncio.timeout(5):
+                while not await redis.exists(*(f"{limits.TAG}:local:60:{user}" for user in range(50))):
+                    await asyncio.sleep(0.01)
         assert 50 == await redis.exists(*(f"{limits.TAG}:local:60:{user}" for user in range(50)))
-        assert 1 == (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        assert 1 == commands.count("EVALSHA")
 
     async def test_accepts_requests_after_retry_after(self, processes: list[RateLimits]) -> None:
         short = RateLimit("short_local", "20/second")
