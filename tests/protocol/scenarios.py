@@ -78,8 +78,10 @@ async def killed_worker(clients: Clients) -> None:
         assert seq == sent["data"]["seq"]
     gone = (await watcher.event("presence", within=PRESENCE_TIMEOUT))["data"]
     assert (ben.id, False) == (gone["user_id"], gone["online"])
-    assert False is (await anna.get("/presence", user_ids=ben.id))[ben.id]["online"]
-    assert time.monotonic() - began < PRESENCE_TIMEOUT
+    # Any worker may answer, the one that has just started, too.
+    async with asyncio.timeout(PRESENCE_TIMEOUT - (time.monotonic() - began)):
+        while (await anna.get("/presence", user_ids=ben.id))[ben.id]["online"]:
+            await asyncio.sleep(0.1)
 
     await asyncio.to_thread(eventually, lambda: "runs again" in server.text and len(server.workers) == 2, 20.0)
     back = await socket_on_other_worker(clients, ben, safe)
