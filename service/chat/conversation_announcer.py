@@ -97,15 +97,24 @@ class ConversationAnnouncer:
         self._retries.add(conversation_id)
         self._wake.set()
 
-    async def announce_if_marked(self, conversation_id: ObjectId) -> None:
-        """Publish the conversation if it has a change that may not have been published. Raises Unavailable."""
+    async def announce_if_marked(self, document: Document) -> None:
+        """Publish a conversation if it has a change that may not have been published.
+
+        For a request that finds its work done: it may be repeated because the first one could not announce its change.
+        Raises Unavailable; it is then published in the background.
+        """
+        if UNANNOUNCED in document:
+            await self.announce(document)
+
+    async def reannounce(self, conversation_id: ObjectId) -> None:
+        """Read the conversation, and publish it as in `announce_if_marked`."""
         try:
             document = await self._conversations.find(conversation_id)
-            if document is not None and UNANNOUNCED in document:
-                await self._announce_in_turn(document)
         except BaseException:
             self.retry(conversation_id)
             raise
+        if document is not None:
+            await self.announce_if_marked(document)
 
     async def _announce_in_turn(self, document: Document) -> None:
         """Announce, unless a later state of the conversation was announced while this waited for its turn. So if many
@@ -189,7 +198,7 @@ class ConversationAnnouncer:
         for conversation_id in conversation_ids:
             try:
                 self._retries.discard(conversation_id)
-                await self.announce_if_marked(conversation_id)
+                await self.reannounce(conversation_id)
             except Unavailable:
                 raise
             except Exception as error:

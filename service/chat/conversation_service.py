@@ -11,7 +11,6 @@ from service.chat import events
 from service.chat.conversation_announcer import ConversationAnnouncer
 from service.chat.conversation_store import ConversationStore, activity_of, is_listed, seq_of
 from service.chat.counter_reader import CounterReader
-from service.chat.group_store import UNANNOUNCED
 from service.chat.members import (
     History,
     Roles,
@@ -109,8 +108,7 @@ class ConversationService:
         else:
             document, created = await self._conversations.create_group(owner, members, title, history), True
             document = await self.remove_deleted(document, members)
-        if UNANNOUNCED in document:
-            await self.announcer.announce(document)
+        await self.announcer.announce_if_marked(document)
         return (await self.as_json([document], user_id))[0], created
 
     async def get(self, user_id: str, conversation_id: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from bson import ObjectId
 
 from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
-from service.chat.group_store import UNANNOUNCED, has_left
+from service.chat.group_store import has_left
 from service.chat.invitation_store import Invitation, InvitationStore
 from service.chat.members import Role, owner_of, role_of
 from service.common.errors import Forbidden, NotFound, Unavailable
@@ -62,10 +62,7 @@ class GroupService:
             missing = [member for member in dict.fromkeys(new) if member not in present]
             await self._service.check_exist("user_ids", missing)
             if not missing and document["kind"] == "group" and role_of(document, user) != "member":
-                if UNANNOUNCED in document:
-                    # Perhaps this request is repeated, because the first one was stored and could not be announced.
-                    await self._service.announcer.announce(document)
-                return await self.as_json(document, user_id)
+                return await self.unchanged(document, user_id)
             added = [ObjectId(member) for member in missing]
             if role_of(document, user) != "member":
                 _check_not_left(document, added)
@@ -97,8 +94,8 @@ class GroupService:
             if changed is not None:
                 await self._service.announcer.announce(changed)
                 return
-            # Perhaps this request is repeated, because the first one was stored and could not be announced.
-            await self._service.announcer.announce_if_marked(key)
+            # Before the group is read for the caller, who may have left it.
+            await self._service.announcer.reannounce(key)
             document = await self._check_group(key, user)
             if member not in document["participants"]:
                 raise NotFound
@@ -126,9 +123,8 @@ class GroupService:
                 raise NotFound
             is_owner = role_of(document, user) == "owner"
             if role_of(document, member) == role and (is_owner or role == "owner"):
-                # Perhaps this request is repeated; an owner who has handed the group over is not the owner any more.
-                await self._service.announcer.announce_if_marked(key)
-                return await self.as_json(document, user_id)
+                # An owner who repeats the request to hand the group over is not the owner any more.
+                return await self.unchanged(document, user_id)
             if not is_owner:
                 raise Forbidden("Only the owner of a group sets roles.")
             if user == member:
@@ -151,6 +147,11 @@ class GroupService:
         """Announce the group to its participants; return it as `user_id` sees it. Raises Unavailable."""
         await self._service.announcer.announce(changed)
         return await self.as_json(changed, user_id)
+
+    async def unchanged(self, document: Document, user_id: str) -> dict[str, Any]:
+        """Return the group to a request that found its work done; see `announce_if_marked`. Raises Unavailable."""
+        await self._service.announcer.announce_if_marked(document)
+        return await self.as_json(document, user_id)
 
     async def as_json(self, document: Document, user_id: str) -> dict[str, Any]:
         """Return the group as `user_id` sees it. Raises Unavailable."""

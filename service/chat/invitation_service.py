@@ -6,7 +6,7 @@ from bson import ObjectId
 
 from service.chat.conversation_store import ConversationStore
 from service.chat.group_service import GroupService
-from service.chat.group_store import UNANNOUNCED, admits
+from service.chat.group_store import admits
 from service.chat.invitation_store import Invitation, InvitationStore
 from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import Forbidden, NotFound, Unavailable
@@ -65,10 +65,7 @@ class InvitationService:
         for _ in range(MAX_ATTEMPTS):
             invitation, document = await self._find(user, token)
             if user in document["participants"]:
-                if UNANNOUNCED in document:
-                    # Perhaps this request is repeated, because the first one was stored and could not be announced.
-                    await self._groups.announce(document, user_id)
-                return await self._groups.as_json(document, user_id)
+                return await self._groups.unchanged(document, user_id)
             if len(document["participants"]) >= MAX_PARTICIPANTS:
                 raise Forbidden("The group is full.")
             joined = await self._groups.join(document, user, invitation)
