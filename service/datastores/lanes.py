@@ -10,7 +10,7 @@ from service.common.errors import Unavailable
 from service.datastores.batcher import BATCH_TIMEOUT, MAX_BATCH, Batcher, Entry, Item, Result
 
 LANE_SECONDS = 10.0
-"""How long after its last collision a list counts as contended. Each time it becomes contended anew, lists that share
+"""How long after its last collision a list counts as contended. Each time it becomes contended again, lists that share
 its batch may need a second insert."""
 MAX_LANES = 256
 """Lanes of one process. Each may have one write in flight."""
@@ -37,7 +37,7 @@ class Lanes(Generic[Item, Result]):
     All lists share batches, which is what makes appends cheap: one insert for many lists. If `run` finds that another
     process has taken a number first, it returns Contended for all items of that list that it has not stored. They go
     to a lane of that list, followed by those that wait and by later ones, so the items of a list stay in order. In its
-    lane, a list waits, reads and tries again by itself; meanwhile the others go on. Batches of different lanes run at
+    lane, the items wait, read and try again alone; meanwhile the other lists go on. Batches of different lanes run at
     the same time, those of one list never.
 
     `run(items, contention)` gets the contention of the lane, or None in a shared batch.

@@ -33,7 +33,7 @@ class RateLimit:
     """`limits`: one or more limits such as "30/minute; 300/hour"; a request has to satisfy all of them.
 
     `exact`: Redis is asked for each request, so that all processes together never exceed it. Otherwise each process
-    counts by itself up to a tenth (SHARE) for each key, and compares with the others beyond: with N processes, requests
+    counts alone up to a tenth (SHARE) for each key, and compares with the others beyond: with N processes, requests
     spread over all of them may exceed the limit by N tenths.
     """
 

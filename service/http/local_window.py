@@ -115,7 +115,7 @@ class LocalWindows:
             window = self._windows[key] = Window(self, key)
             window.advance(bucket)
         elif window.advance(bucket):
-            # Inserted anew, so that the first one is the one that was not used for longest.
+            # Moved to the end, so that the first one is the one that was not used for longest.
             del self._windows[key]
             self._windows[key] = window
         return window

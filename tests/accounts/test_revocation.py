@@ -226,7 +226,7 @@ async def deployment(mongo: Mongo, redis: Redis, process: AccountsProcess) -> As
 
 
 async def poll_now(process: AccountsProcess) -> None:
-    """Let the process poll as if nobody had told it of a poll for `POLL_INTERVAL` seconds."""
+    """Let the process poll as if it had received no result of a poll for `POLL_INTERVAL` seconds."""
     process.revocation._poll_due = 0.0
     await process.revocation.poll_if_due()
 

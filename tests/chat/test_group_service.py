@@ -67,7 +67,7 @@ async def test_roles_determine_which_changes_are_allowed(process: ChatProcess, r
 
 
 async def test_everyone_may_leave(process: ChatProcess) -> None:
-    """With whatever role, and the last one, too."""
+    """With any role, and as the last participant."""
     group = await a_group(process)
     for user in (CAY, DAN, ADA, BOB, FAY):
         await process.groups.remove_participant(user, group, user)
@@ -114,7 +114,7 @@ async def test_owner_keeps_the_role_until_they_hand_over(process: ChatProcess) -
 
 
 async def test_longest_standing_admin_else_member_succeeds_the_owner(process: ChatProcess) -> None:
-    """In the order of joining, whoever became an admin first."""
+    """In the order of joining, not of becoming an admin."""
     group = await process.group(ADA, BOB, CAY, DAN)
     for admin in (DAN, CAY):
         await process.groups.set_role(ADA, group, admin, "admin")

@@ -39,7 +39,7 @@ class Client:
 
 @asynccontextmanager
 async def scripted(*answers: bytes) -> AsyncIterator[str]:
-    """The URL of a server that sends one of these answers to whatever it reads each time, and then nothing."""
+    """The URL of a server that sends one of these answers to each read, and then nothing."""
     done = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -66,7 +66,7 @@
  */
 
 /**
- * A conversation as an event announces it: with null if the user's own numbers are not told (more than 101 participants).
+ * A conversation as an event announces it: with null for the user's own numbers in groups of more than 101 participants.
  * @typedef {Omit<Conversation, "last_read_seq" | "unread_count"> &
  *   {last_read_seq: number | null, unread_count: number | null}} AnnouncedConversation
  */
