@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic
+from sanic.response import BaseHTTPResponse
 from sanic_ext import Config
 from sanic_ext.extensions.http.extension import HTTPExtension
 
@@ -30,7 +31,19 @@ def install(app: Sanic[Any, Any], allowed_origins: Sequence[str]) -> None:
         # A request without Origin is not a cross-origin request of a browser.
         cors_always_send=False,
     )
+    if allowed_origins:
+        # Middleware for responses runs in the reverse order: this one after that of sanic-ext.
+        app.register_middleware(_vary, "response")
     app.extend(config=config, built_in_extensions=False, extensions=[HTTPExtension])
+
+
+def _vary(_: Request, response: BaseHTTPResponse) -> None:
+    """Let caches tell apart the responses to different origins, and none (RFC 9110, 12.5.5).
+
+    sanic-ext names the origin only in responses to allowed ones, where it replaces what the handler has set. Of what
+    caches may keep, only assets depend on something else: they are compressed.
+    """
+    response.headers["Vary"] = "Accept-Encoding, Origin" if "etag" in response.headers else "Origin"
 
 
 def add_head_and_options(app: Sanic[Any, Any]) -> None:

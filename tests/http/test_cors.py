@@ -36,6 +36,16 @@ class TestAllowedOrigin:
         assert response.status_code in (401, 404)
         assert ORIGIN == response.headers["access-control-allow-origin"]
 
+    async def test_a_cached_asset_can_be_used(self, client: RestClient) -> None:
+        """A page imports the client library; a cache keeps its responses apart by encoding, too."""
+        path, headers = "/docs/openapi.json", {"Origin": ORIGIN}
+        first = await client.get(path, headers=headers)
+        again = await client.get(path, headers=headers | {"If-None-Match": first.headers["etag"]})
+        assert (200, 304) == (first.status_code, again.status_code)
+        for response in (first, again):
+            assert ORIGIN == response.headers["access-control-allow-origin"]
+            assert "Accept-Encoding, Origin" == response.headers["vary"]
+
     async def test_credentials_are_not_allowed(self, client: RestClient) -> None:
         """No cookies are involved."""
         response = await client.options("/api/v1/parcels", headers=PREFLIGHT)
@@ -61,6 +71,11 @@ class TestOtherOrigin:
             await client.get("/api/v1/parcels", headers={"Origin": origin}),
         ):
             assert [] == [name for name in response.headers if name.startswith("access-control-allow-")]
+
+    async def test_caches_keep_its_responses_apart(self, client: RestClient) -> None:
+        """Otherwise a cache could hand a response without CORS headers to a page of an allowed origin."""
+        for headers in ({}, {"Origin": "https://evil.example"}):
+            assert "Origin" == (await client.get("/api/v1/parcels", headers=headers)).headers["vary"]
 
     async def test_no_cors_without_configured_origins(self) -> None:
         async with serving(build(allowed_origins=())) as client:
