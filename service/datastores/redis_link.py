@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import partial
 from itertools import islice
@@ -26,20 +26,37 @@ costs next to nothing."""
 MIN_READ_INTERVAL = 0.1
 """Seconds between two readings of the slot map, at least: servers disagree about a slot for moments."""
 MAX_CHANNELS = 1000
-"""Channels in one command that subscribes to them."""
-COUNTED = """
+"""Channels, or keys, in one command."""
+COUNT_SECONDS = 86_400
+"""Seconds for which the number of the last message to a channel is kept, from the first message on; then the numbers
+begin again. A channel for each user would else fill the memory in the end."""
+MARK_SECONDS = 60
+"""Seconds for which the marks of a publication are kept (see `publish`)."""
+COUNTED = f"""
 local count = redis.pcall('INCR', KEYS[1])
 if type(count) == 'table' then
   if not (string.find(count.err, '^-?OOM') or string.find(count.err, '^-?MISCONF')) then
     return count
   end
   count = 0
+elseif count == 1 then
+  redis.pcall('EXPIRE', KEYS[1], {COUNT_SECONDS})
 end
-return redis.call('{command}', ARGV[1], count .. ' ' .. ARGV[2])
+for number = 2, #KEYS do
+  local mark, old = ARGV[number + 2], redis.pcall('GET', KEYS[number])
+  if not (type(old) == 'string' and tonumber(old) >= tonumber(mark)) then
+    redis.pcall('SET', KEYS[number], mark, 'EX', {MARK_SECONDS})
+  end
+end
+return redis.call(ARGV[1], ARGV[2], count .. ' ' .. ARGV[3])
 """
 """The script that publishes a message with its number in front of it. A write, so that a server that is no primary any
 more refuses it, instead of publishing to nobody. A primary whose memory is full (OOM) or whose disk fails (MISCONF)
 refuses writes, too, but can publish: the number is then 0, and a lost message is not noticed."""
+COUNT_WAIT = 2.0
+"""Seconds that a counted message may take to arrive, until it is taken for lost."""
+READ_TIMEOUT = 0.5
+"""Seconds that a read may take. Its callers can do without it."""
 MAX_COUNT_DIGITS = 20
 LINK_ERRORS = (RedisError, OSError)
 """What a connection raises; TimeoutError is an OSError."""
@@ -99,7 +116,8 @@ class RedisLink:
     again. The slot map is read again after each of these, and every RETRY_INTERVAL for as long as one is missing.
 
     The messages of a channel are numbered by Redis (key: the channel's name and `:count`), so that one that got lost is
-    noticed with the next. Not while Redis refuses writes because its memory is full or its disk fails.
+    noticed with the next, or by `check_counts`. Not while Redis refuses writes because its memory is full or its disk
+    fails.
 
     Guarantee: a channel whose messages may have been missed is reported, by `on_subscribed(again=True)` or `on_missed`.
     """
@@ -140,14 +158,67 @@ class RedisLink:
         for (connection, _), group in requested.items():
             self._send(connection, self._command("UNSUBSCRIBE"), group)
 
-    def publish(self, channel: bytes, payload: bytes) -> "asyncio.Future[Any] | None":
+    def publish(
+        self, channel: bytes, payload: bytes, marks: Mapping[bytes, int] | None = None
+    ) -> "asyncio.Future[Any] | None":
         """Publish to a channel. Returns None if that is not possible yet; `on_ready` is called when it may be. The
-        message has been accepted once the future ends without an error; the caller passes an error to `recover`."""
+        message has been accepted once the future ends without an error; the caller passes an error to `recover`.
+
+        `marks`: keys of the channel's slot, each with a number to which it is raised, for MARK_SECONDS, before the
+        message is published.
+        """
         connection = self._connection_for(channel, Role.PUBLISH)
         if connection is None:
             return None
-        script = COUNTED.format(command=self._command("PUBLISH"))
-        return connection.send("EVAL", script, "1", channel + b":count", channel, payload)
+        marks = marks or {}
+        keys = [_count_key(channel), *marks]
+        arguments: list[str | bytes] = [self._command("PUBLISH"), channel, payload, *map(str, marks.values())]
+        return connection.send("EVAL", COUNTED, str(len(keys)), *keys, *arguments)
+
+    async def read(self, keys: Iterable[bytes]) -> dict[bytes, int]:
+        """Return the numbers in those keys that exist. Those of a server that does not answer in time, or is known to
+        be lost, are left out."""
+        groups: defaultdict[tuple[Owner, int], list[bytes]] = defaultdict(list)
+        for key in keys:
+            if self._slots.has_owner(key):
+                groups[self._slots.owner(key), self._group_of(key)].append(key)
+        parts = [
+            asyncio.create_task(self._read_part(owner, group[start : start + MAX_CHANNELS]))
+            for (owner, _), group in groups.items()
+            if self._retry is None or (owner, Role.PUBLISH) in self._connections
+            for start in range(0, len(group), MAX_CHANNELS)
+        ]
+        found: dict[bytes, int] = {}
+        for part in await asyncio.gather(*parts):
+            found.update(part)
+        return found
+
+    async def _read_part(self, owner: Owner, keys: list[bytes]) -> dict[bytes, int]:
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                values = await (await self._open(owner, Role.PUBLISH)).send("MGET", *keys)
+        except LINK_ERRORS as error:
+            log.warning("redis_read_failed", error=error_code(error))
+            return {}
+        return {key: int(value) for key, value in zip(keys, values, strict=True) if value is not None}
+
+    async def check_counts(self) -> None:
+        """Compare the number of the last message that arrived in each channel with the one in Redis, and report
+        channels in which one is missing."""
+        keys = {_count_key(channel): channel for channel, each in self._subscriptions.items() if each.confirmed}
+        counts = await self.read(keys)
+        # Counted messages that are still on their way arrive meanwhile.
+        await asyncio.sleep(COUNT_WAIT)
+        for key, count in counts.items():
+            name = keys[key]
+            subscription = self._subscriptions.get(name)
+            if subscription is None or not subscription.confirmed:
+                continue
+            # The first number of a subscription shows nothing: messages from before it are counted, too.
+            last, subscription.count = subscription.count, max(subscription.count, count)
+            if 0 < last < count:
+                log.warning("redis_messages_missed", missing=count - last)
+                self._listener.on_missed(name)
 
     async def request(self, channel: bytes, *command: str | bytes) -> Any:
         """Send a command to the server of `channel` and return the reply. Raises one of LINK_ERRORS."""
@@ -258,7 +329,8 @@ class RedisLink:
             return
         count, last = int(number), subscription.count
         subscription.count = count or last
-        if last and count and count != last + 1:
+        # 1: the numbers have begun again.
+        if last and count > 1 and count != last + 1:
             log.warning("redis_messages_missed", missing=count - last - 1)
             self._listener.on_missed(channel)
         self._listener.on_message(channel, payload)
@@ -402,6 +474,10 @@ class RedisLink:
         else:
             # A server without a cluster, or a node to which no slots are assigned.
             self._slots.set_single(address)
+
+
+def _count_key(channel: bytes) -> bytes:
+    return channel + b":count"
 
 
 def error_code(error: BaseException) -> str:

@@ -12,11 +12,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from service.datastores import redis_link
 from service.datastores.redis import connect, endpoint
 from service.datastores.redis_link import LINK_ERRORS, RedisLink
 from tests.cluster import Cluster, Node, cluster, running, wait_until
 from tests.conftest import Datastores
 from tests.datastores.test_redis import SELF_SIGNED, listening, relay_to
+from tests.proxy import Proxy
 
 
 class Subscriber:
@@ -61,11 +63,11 @@ class Subscriber:
         self.link.subscribe(channels)
         await self.wait_until(lambda: all(self.subscribed[channel] for channel in channels))
 
-    async def publish(self, channel: bytes, payload: bytes) -> None:
+    async def publish(self, channel: bytes, payload: bytes, marks: dict[bytes, int] | None = None) -> None:
         """Publish, as often as it takes."""
         async with asyncio.timeout(20):
             while True:
-                published = self.link.publish(channel, payload)
+                published = self.link.publish(channel, payload, marks)
                 if published is not None:
                     try:
                         await published
@@ -301,6 +303,56 @@ async def test_a_link_enters_with_a_password_over_tls(make: Make, tmp_path: Path
         await exchange(subscriber, subscriber, [b"{loa}one"], b"again")
         assert not subscriber.subscribed[b"{other}"]
         await subscriber.link.close()
+
+
+@pytest.mark.parametrize("kind", ["single", "cluster"])
+async def test_marks_are_raised_and_read(make: Make, datastores: Datastores, cluster_url: str, kind: str) -> None:
+    """By publications, of several slots; none is lowered, and each expires."""
+    url = {"single": datastores.redis_url, "cluster": cluster_url}[kind]
+    publisher, reader = make(url), make(url)
+    await reader.link.request(b"{loa:1}", "PING")
+    for tag, marks in ((1, {"a": 7, "b": 1}), (2, {"a": 3}), (1, {"a": 5, "b": 12})):
+        keys = {b"{loa:%d}:%s" % (tag, name.encode()): number for name, number in marks.items()}
+        await publisher.publish(b"{loa:%d}" % tag, b"", keys)
+    wanted = {b"{loa:1}:a": 7, b"{loa:1}:b": 12, b"{loa:2}:a": 3}
+    assert wanted == await reader.link.read([*wanted, b"{loa:3}:a"])
+    assert 0 < await reader.link.request(b"{loa:1}", "TTL", "{loa:1}:a") <= redis_link.MARK_SECONDS
+    await reader.link.request(b"{loa:1}", "DEL", "{loa:1}:a", "{loa:1}:b", "{loa:1}:count")
+    await reader.link.request(b"{loa:2}", "DEL", "{loa:2}:a", "{loa:2}:count")
+
+
+async def test_a_lost_last_message_is_noticed_by_the_counts(
+    make: Make, cluster_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its channel alone, once, and although nothing is published afterwards. A count that begins anew is no loss."""
+    monkeypatch.setattr(redis_link, "COUNT_WAIT", 0.1)
+    subscriber, publisher = make(cluster_url), make(cluster_url)
+    channels = [b"{loa:%d}counted" % number for number in range(3)]
+    await subscriber.subscribe(channels)
+    await subscriber.link.check_counts()
+    await exchange(publisher, subscriber, channels, b"one")
+    await subscriber.link.check_counts()
+    assert not subscriber.missed
+    await publisher.link.request(channels[1], "INCR", channels[1] + b":count")
+    await publisher.link.request(channels[2], "DEL", channels[2] + b":count")
+    await exchange(publisher, subscriber, channels[2:], b"two")
+    await subscriber.link.check_counts()
+    await subscriber.link.check_counts()
+    assert {channels[1]: 1} == subscriber.missed
+    await exchange(publisher, subscriber, channels, b"three")
+    assert {channels[1]: 1} == subscriber.missed
+
+
+async def test_a_read_leaves_out_a_server_that_does_not_answer(
+    make: Make, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "READ_TIMEOUT", 0.05)
+    async with Proxy(datastores.redis_url) as proxy:
+        subscriber = make(proxy.url)
+        await subscriber.publish(b"{loa}silent", b"", {b"{loa}silent:mark": 1})
+        assert {b"{loa}silent:mark": 1} == await subscriber.link.read([b"{loa}silent:mark"])
+        proxy.blackhole()
+        assert {} == await subscriber.link.read([b"{loa}silent:mark"])
 
 
 async def test_without_a_server_a_request_fails(make: Make) -> None:
