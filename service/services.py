@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from config.settings import Settings
 from service.accounts.denylist import Denylist
+from service.accounts.external_users import ExternalUsers
 from service.accounts.passwords import MAX_WAITING_PER_CALLER, Passwords
 from service.accounts.profiles import ProfileService
 from service.accounts.revocation import Revocation, revocation_lease
@@ -101,6 +102,7 @@ class Services:
         self.profiles = ProfileService(
             stores.users, self._publish_profile, lambda user_id: self.presence.announce_visibility([user_id])
         )
+        self.external_users = ExternalUsers(stores.external_ids, stores.users, self.profiles)
 
         self.messages = MessageService(
             stores.conversations,

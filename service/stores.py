@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
+from service.accounts.external_ids import ExternalIdStore
 from service.accounts.sessions import MAX_AGE, SessionStore
 from service.accounts.users import UserStore
 from service.chat.conversation_store import ConversationStore
@@ -23,6 +24,7 @@ class Stores(NamedTuple):
     """Every store of the service, each of which owns its MongoDB collections and their indexes."""
 
     users: UserStore
+    external_ids: ExternalIdStore
     sessions: SessionStore
     conversations: ConversationStore
     invitations: InvitationStore
@@ -47,6 +49,7 @@ class Stores(NamedTuple):
         inboxes = InboxStore(database)
         return cls(
             UserStore(database),
+            ExternalIdStore(database),
             SessionStore(database, max_age=session_max_age),
             ConversationStore(database),
             InvitationStore(database),

@@ -13,7 +13,9 @@ from service.common.times import Time
 
 MAX_PASSWORD = 128
 """Characters. Hashing reads the whole password, so its length must be bounded."""
+MIN_USERNAME, MAX_USERNAME = 3, 32
 MAX_NAME = 64
+MAX_EXTERNAL_ID = 255
 MAX_URL = 2048
 
 DELETED_PREFIX = "deleted_"
@@ -33,7 +35,7 @@ def _check_not_reserved(username: str) -> str:
 
 Username = Annotated[
     str,
-    StringConstraints(min_length=3, max_length=32, pattern="^[a-z0-9_.]+$"),
+    StringConstraints(min_length=MIN_USERNAME, max_length=MAX_USERNAME, pattern="^[a-z0-9_.]+$"),
     BeforeValidator(_fold_username),
     AfterValidator(_check_not_reserved),
 ]
@@ -41,6 +43,8 @@ NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=MAX_PASS
 DisplayName = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME), AfterValidator(check_name)
 ]
+ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXTERNAL_ID), AfterValidator(check_no_nul)]
+"""Who somebody is at the site that Loa stands beside: the `sub` of its tokens."""
 Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(check_public_url)]
 
 Cursor = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern="^[a-z0-9_.]+$")]

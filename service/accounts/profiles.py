@@ -1,6 +1,7 @@
 """Public profiles: reading, changing and searching them."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from service.accounts.models import OwnProfile, ProfileChange
 from service.accounts.users import User, UserStore
@@ -51,14 +52,22 @@ class ProfileService:
         changes = change.model_dump(exclude_unset=True)
         if not changes:
             return await self.own_profile(user_id)
+        user = await self.set_fields(user_id, changes)
+        if self._on_presence_setting and "show_presence" in changes:
+            self._on_presence_setting(user_id)
+        return _own(user)
+
+    async def set_fields(self, user_id: str, changes: dict[str, Any]) -> User:
+        """Set these fields, tell the user's connections, and return the changed user.
+
+        Raises NotFound, also if the deletion of the user has begun, and UsernameTaken.
+        """
         user = await self._users.change_profile(user_id, changes)
         if user is None:
             raise NotFound
         if self._on_changed:
             self._on_changed(user.profile, user.profile_version)
-        if self._on_presence_setting and "show_presence" in changes:
-            self._on_presence_setting(user_id)
-        return _own(user)
+        return user
 
     async def search(self, query: str, limit: int, after: str = "") -> tuple[list[Profile], str | None]:
         """See `UserStore.search`."""

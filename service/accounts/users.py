@@ -38,7 +38,8 @@ class User:
     """`password_version` counts changes of the password, `profile_version` those of the profile. A rehash of the same
     password does not count.
 
-    `is_searchable` is False for a user of an earlier version who has no search terms.
+    `is_searchable` is False for a user of an earlier version who has no search terms. `external_id`: who the user is at
+    the site that Loa stands beside, None for an account of Loa's own. `is_deleted`: the deletion has begun.
     """
 
     profile: Profile
@@ -47,6 +48,8 @@ class User:
     profile_version: int = 0
     is_searchable: bool = True
     shows_presence: bool = True
+    external_id: str | None = None
+    is_deleted: bool = False
 
     @property
     def id(self) -> str:
@@ -63,18 +66,32 @@ class UserStore:
         await self._users.create_index("username", unique=True)
         await self._users.create_index([("search_terms", ASCENDING), *SEARCH_ORDER])
 
-    async def add(self, username: str, display_name: str, password_hash: str) -> User:
-        """Store a new user. Raises UsernameTaken; the unique index decides between concurrent calls."""
-        document = {
-            "_id": ObjectId(),
+    async def add(
+        self,
+        username: str,
+        display_name: str,
+        password_hash: str,
+        *,
+        user_id: str | None = None,
+        avatar: str | None = None,
+        external_id: str | None = None,
+    ) -> User:
+        """Store a new user. Raises UsernameTaken; the unique index decides between concurrent calls.
+
+        If there is a user with this `user_id` already, it raises UsernameTaken, too.
+        """
+        document: Document = {
+            "_id": ObjectId(user_id),
             "username": username,
             "display_name": display_name,
             "search_terms": user_terms(username, display_name),
-            "avatar": None,
+            "avatar": avatar,
             "password_hash": password_hash,
             "password_version": 0,
             "created_at": now(),
         }
+        if external_id is not None:
+            document["external_id"] = external_id
         async with unavailable():
             try:
                 await self._users.insert_one(document)
@@ -118,7 +135,9 @@ class UserStore:
         while True:
             try:
                 async with unavailable():
-                    await self._users.update_one({"_id": ObjectId(user_id)}, {"$set": {"username": username}})
+                    await self._users.update_one(
+                        {"_id": ObjectId(user_id)}, {"$set": {"username": username}, "$unset": {"external_id": ""}}
+                    )
             except DuplicateKeyError:
                 # Earlier versions let somebody else register that name.
                 username = f"{DELETED_PREFIX}{new_id()}"
@@ -126,15 +145,27 @@ class UserStore:
                 return
 
     async def change_profile(self, user_id: str, changes: dict[str, Any]) -> User | None:
-        """Set these fields. Returns the changed user, or None if not found, or if their deletion has begun."""
-        if "display_name" in changes:
-            user = await self.get(user_id)
-            if user is None:
-                return None
-            changes = {**changes, "search_terms": user_terms(user.profile.username, changes["display_name"])}
-        where = {"_id": ObjectId(user_id), **ACTIVE}
-        document = await update_and_find(self._users, where, {"$set": changes, "$inc": {"profile_version": 1}})
-        return _user(document) if document else None
+        """Set these fields. Returns the changed user, or None if not found, or if their deletion has begun.
+
+        Raises UsernameTaken.
+        """
+        where: Document = {"_id": ObjectId(user_id), **ACTIVE}
+        while True:
+            if named := not changes.keys().isdisjoint(("username", "display_name")):
+                user = await self.get(user_id)
+                if user is None or user.is_deleted:
+                    return None
+                names = {**user.profile.model_dump(), **changes}
+                terms = user_terms(names["username"], names["display_name"])
+                changes = {**changes, "search_terms": terms}
+                # The terms are those of both names, of which a concurrent change may set the other.
+                where["profile_version"] = user.profile_version or None
+            try:
+                document = await update_and_find(self._users, where, {"$set": changes, "$inc": {"profile_version": 1}})
+            except DuplicateKeyError:
+                raise UsernameTaken from None
+            if document or not named:
+                return _user(document) if document else None
 
     async def change_password(self, user: User, password_hash: str) -> bool:
         """Store a new password. Returns False if the password has been changed since `user` was read."""
@@ -158,6 +189,12 @@ class UserStore:
         ids = {ObjectId(user_id) for user_id in user_ids}
         documents = await find_by_ids(self._users, ids, PROFILE_FIELDS)
         return {profile.id: profile for profile in map(_profile, documents)}
+
+    async def external_ids(self, user_ids: Iterable[str]) -> dict[str, str]:
+        """Return the external ids of those of `user_ids` that have one."""
+        ids = {ObjectId(user_id) for user_id in user_ids}
+        documents = await find_by_ids(self._users, ids, {"external_id": True})
+        return {str(document["_id"]): document["external_id"] for document in documents if "external_id" in document}
 
     async def showing_presence(self, user_ids: Iterable[str]) -> set[str]:
         """Return those of `user_ids` that exist and show their presence, as all do who have not said otherwise."""
@@ -262,4 +299,6 @@ def _user(document: Document) -> User:
         document.get("profile_version", 0),
         document.get("search_terms") is not None,
         document.get("show_presence", True),
+        document.get("external_id"),
+        document.get("deleted_at") is not None,
     )

@@ -144,6 +144,8 @@ class Deletion:
         user_id = await self._stores.users.begin_deletion(username)
         if user_id is None:
             raise CannotDelete("there is no user of that name")
+        for external_id in (await self._stores.users.external_ids([user_id])).values():
+            await self._stores.external_ids.unbind(external_id, user_id)
         presence = await self._presence_of(user_id)
         await self._revocation.announce(await self._stores.sessions.revoke_others(user_id, keep=""))
         await self._stores.sessions.erase_user_agents(user_id)

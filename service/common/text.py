@@ -56,6 +56,16 @@ def is_safe_name(text: str) -> bool:
     return not DIRECTION_MARK.search(text) or RIGHT_TO_LEFT.search(text) is not None
 
 
+def safe_name(text: str, limit: int) -> str | None:
+    """`text` without what `is_safe_name` refuses, cut to `limit` code points; None if nothing visible remains."""
+    text = UNSAFE_IN_NAMES.sub("", text)
+    if not RIGHT_TO_LEFT.search(text):
+        text = DIRECTION_MARK.sub("", text)
+    text = cut(text.strip(), limit).strip()
+    # What was removed may have joined its neighbours: such a name is seldom anything but an attempt.
+    return text if has_visible(text) and is_safe_name(text) else None
+
+
 def cut(text: str, limit: int) -> str:
     """The longest beginning of `text` with at most `limit` code points that ends between two graphemes.
 

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from bson import ObjectId
-
 from service.datastores.mongo import Collection, Document, unavailable
 
 IDS_PER_READ = 32
@@ -17,7 +15,7 @@ CONCURRENT_READS = 8
 
 async def find_by_ids(
     collection: Collection,
-    ids: Iterable[ObjectId],
+    ids: Iterable[Any],
     fields: dict[str, Any] | None = None,
     where: Document | None = None,
 ) -> list[Document]:

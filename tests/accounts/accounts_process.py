@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from redis.asyncio import Redis
 
 from service.accounts.denylist import Denylist
+from service.accounts.external_ids import ExternalIdStore
+from service.accounts.external_users import ExternalUsers
 from service.accounts.passwords import Passwords
 from service.accounts.profiles import ProfileService
 from service.accounts.revocation import Revocation, revocation_lease
@@ -19,6 +21,7 @@ from service.accounts.tokens import Issued, TokenPair, Tokens
 from service.accounts.users import UserStore
 from service.accounts.verifier import CredentialVerifier
 from service.common.identity import Identity
+from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.realtime.bus import LocalBus
@@ -85,6 +88,9 @@ class AccountsProcess:
     verifier: CredentialVerifier
     accounts: AccountService
     profiles: ProfileService
+    external_users: ExternalUsers
+    changed_profiles: list[Profile]
+    """Each announced change of a profile."""
 
     def connect(self, caller: Identity) -> RecordingConnection:
         connection = RecordingConnection(self.registry, caller, "chat")
@@ -122,6 +128,8 @@ def build_process(
         clock=clock.now,
     )
     tickets = Tickets(redis)
+    changed_profiles: list[Profile] = []
+    profiles = ProfileService(users, lambda profile, _: changed_profiles.append(profile))
     return AccountsProcess(
         clock=clock,
         users=users,
@@ -134,5 +142,7 @@ def build_process(
         tickets=tickets,
         verifier=CredentialVerifier(tokens, revocation, tickets),
         accounts=AccountService(users, sessions, passwords, tokens, revocation),
-        profiles=ProfileService(users),
+        profiles=profiles,
+        external_users=ExternalUsers(ExternalIdStore(mongo.database, clock=clock.now), users, profiles),
+        changed_profiles=changed_profiles,
     )

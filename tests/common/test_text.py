@@ -7,7 +7,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.common.text import cut, fold, has_visible, is_safe_name, reaction, words
+from service.common.text import cut, fold, has_visible, is_safe_name, reaction, safe_name, words
 
 FAMILY, FLAG, THUMB = "👨‍👩‍👧", "🇻🇳", "👍🏽"
 
@@ -150,3 +150,20 @@ class TestReaction:
     )
     def test_anything_else_is_not(self, text: str) -> None:
         assert reaction(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("  Ánh\u202e\0 ", "Ánh"),
+        ("A\nB", "AB"),
+        ("x" * 100, "x" * 64),
+        ("\u200eAn", "An"),
+        ("\u200fعلي", "\u200fعلي"),
+        ("\ud800An", "An"),
+        ("\u3164 \u200b", None),
+        ("", None),
+    ],
+)
+def test_a_name_of_another_site_is_made_safe(text: str, name: str | None) -> None:
+    assert name == safe_name(text, 64)
