@@ -153,6 +153,7 @@ class Services:
             self.presence,
             self.messages,
             self.conversations,
+            self.notifications,
             self.outbox,
             self.retention,
         ]

@@ -7,22 +7,28 @@ from typing import Any
 
 from bson import ObjectId
 
+from service.common.encoding import dumps
 from service.common.text import cut
 from service.common.times import now
 from service.datastores.mongo import Database, Document, unavailable
 from service.datastores.numbered_ranges import descending
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
-from service.notifications.models import NotificationRequest
+from service.notifications.models import CommentRequest, NotificationRequest
 
 PREVIEW_LENGTH = 140
-"""Characters of the comment that are stored as the preview, at most: it is cut between two graphemes."""
+"""Characters of the content that are stored as the preview, at most: it is cut between two graphemes."""
 BATCH_SIZE = 500
 """Documents per delete."""
+IDENTITIES = ("comment_id", "key")
+"""A user gets one notification with the same value of one of these fields."""
+OLD_INDEX = "comment_id_1_user_id_1"
+"""Made by earlier versions. It takes all notifications without a comment for the same one."""
 
 
 class NotificationStore:
-    """`notifications`: `{user_id, seq, type, sender_id, post_id, comment_id, preview, created_at}`.
+    """`notifications`: `{user_id, seq, type, sender_id, preview, created_at}`, and either `post_id` and `comment_id`,
+    or those of `url`, `extra` (JSON text: its keys may be any), `group_key` and `key` that are not null.
 
     Old notifications are deleted after they have been marked as read in `inboxes`, which keeps the last number.
     """
@@ -34,32 +40,37 @@ class NotificationStore:
             self._notifications,
             scope="user_id",
             number="seq",
-            identity=lambda document: {"comment_id": document["comment_id"], "user_id": document["user_id"]},
+            identity=_identity,
             hints=inboxes.hints,
             on_batch=on_batch,
         )
 
     async def create_indexes(self) -> None:
         await self._notifications.create_index([("user_id", 1), ("seq", 1)], unique=True)
-        # One notification per user and comment, however often it is dispatched.
-        await self._notifications.create_index([("comment_id", 1), ("user_id", 1)], unique=True)
+        # One notification per user and comment, however often it is dispatched; and per user and key.
+        for name in IDENTITIES:
+            partial = {name: {"$exists": True}}
+            await self._notifications.create_index(
+                [("user_id", 1), (name, 1)], unique=True, partialFilterExpression=partial
+            )
+        await self._notifications.create_index([("comment_id", 1)])
+        if OLD_INDEX in await self._notifications.index_information():
+            await self._notifications.drop_index(OLD_INDEX)
 
     def append(self, request: NotificationRequest) -> asyncio.Future[Appended]:
-        """Store a notification with the user's next number, or find the earlier one for the same comment.
+        """Store a notification with the user's next number, or find the earlier one with the same identity.
 
         Raises Unavailable, at once or from the future.
         """
-        return self._append.append(
-            {
-                "user_id": ObjectId(request.user_id),
-                "type": request.type,
-                "sender_id": ObjectId(request.sender.id),
-                "post_id": ObjectId(request.post_id),
-                "comment_id": ObjectId(request.comment_id),
-                "preview": cut(request.content, PREVIEW_LENGTH),
-                "created_at": now(),
-            }
-        )
+        return self._append.append({"user_id": ObjectId(request.user_id), **_content(request), "created_at": now()})
+
+    def is_same(self, request: NotificationRequest, document: Document) -> bool:
+        """Return whether `document`, found as the earlier one, has the content of `request`."""
+        if isinstance(request, CommentRequest):
+            # A comment may have been edited since.
+            return True
+        own = {name: document[name] for name in document.keys() - {"_id", "user_id", "seq", "created_at"}}
+        return own == _content(request)
 
     async def last_seq(self, user_id: str, floor: int) -> int:
         """Return the user's last number, given that it is at least `floor`. Raises Unavailable."""
@@ -129,3 +140,28 @@ class NotificationStore:
                 await self._notifications.find({"user_id": ObjectId(user_id), "seq": seq}).limit(limit).to_list(limit)
             )
         return sorted(found, key=lambda document: int(document["seq"]))
+
+
+def _identity(document: Document) -> Document | None:
+    for name in IDENTITIES:
+        if name in document:
+            return {"user_id": document["user_id"], name: document[name]}
+    return None
+
+
+def _content(request: NotificationRequest) -> Document:
+    """Return what is stored of `request` beside its user, number and time."""
+    content: Document = {
+        "type": request.type,
+        "sender_id": ObjectId(request.sender.id) if request.sender else None,
+        "preview": cut(request.content, PREVIEW_LENGTH),
+    }
+    if isinstance(request, CommentRequest):
+        return content | {"post_id": ObjectId(request.post_id), "comment_id": ObjectId(request.comment_id)}
+    optional = {
+        "url": request.url,
+        "extra": None if request.extra is None else dumps(request.extra),
+        "group_key": request.group_key,
+        "key": request.key,
+    }
+    return content | {name: value for name, value in optional.items() if value is not None}

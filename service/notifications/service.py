@@ -7,15 +7,18 @@ from typing import NamedTuple
 
 from bson import ObjectId
 
-from service.common.errors import NotFound
+from service.common.encoding import loads
+from service.common.errors import NonceReused, NotFound
 from service.common.profiles import Profile, Profiles, profile_of
+from service.common.tasks import cancel_and_wait, run_forever
 from service.datastores.mongo import Document
 from service.datastores.sequenced_log import Appended
 from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.models import (
     CHANNEL,
+    CommentNotification,
+    CustomNotification,
     Notification,
-    NotificationData,
     NotificationPage,
     NotificationRequest,
     Sender,
@@ -29,6 +32,8 @@ BACKFILL_LIMIT = 200
 """Notifications per read that fills a gap in the events that this process received."""
 MAX_REPLAY = 1000
 """Notifications. A client that missed more is reset, and reads the list page by page instead."""
+HINT_DELAY = 1.0
+"""Seconds for which the last numbers of users are collected before they are stored together."""
 
 
 class Replay(NamedTuple):
@@ -51,17 +56,27 @@ class NotificationService:
         self._dispatcher = dispatcher
         self._pending_hints: dict[ObjectId, int] = {}
         """The last numbers of users who were notified since the last `flush_hints`."""
+        self._hints_wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         dispatcher.set_backfill(TOPIC_PREFIX, self.backfill)
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(run_forever(self._flush_later, "notification_hints"))
+
+    async def close(self) -> None:
+        """Hints that are not stored yet only make the next read of an inbox longer."""
+        await cancel_and_wait(self._task)
 
     async def notify(self, requests: Sequence[NotificationRequest]) -> list[Exception | None]:
         """Store each notification and publish it to its user.
 
-        Returns, for each request, None or the error that prevented storing it. Can be repeated with the same requests,
-        whatever the outcome of earlier calls. Raises Unavailable if the outcomes are unknown.
+        Returns, for each request, None or the error that prevented storing it: NonceReused if its key was used for
+        another content. Can be repeated with the same requests, whatever the outcome of earlier calls. Raises
+        Unavailable if the outcomes are unknown.
         """
         if not requests:
             return []
-        profiles = {request.sender.id: request.sender for request in requests}
+        profiles = {request.sender.id: request.sender for request in requests if request.sender}
         appends = [self._store.append(request) for request in requests]
         outcomes = await asyncio.gather(*appends, return_exceptions=True)
         appended = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
@@ -74,16 +89,30 @@ class NotificationService:
         for user_id, inbox in inboxes.items():
             self._publish_unread_count(user_id, inbox)
             self._pending_hints[ObjectId(user_id)] = inbox.last_seq
-        return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
+        self._hints_wanted.set()
+        return [self._error_of(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+
+    def _error_of(self, request: NotificationRequest, outcome: Appended | BaseException) -> Exception | None:
+        if isinstance(outcome, Exception):
+            return outcome
+        assert isinstance(outcome, Appended)
+        return None if outcome.created or self._store.is_same(request, outcome.document) else NonceReused()
 
     async def flush_hints(self) -> None:
         """Store the last numbers of users who were notified since the previous call. Raises Unavailable.
 
         Called some time after `notify`, off its path: readers of an inbox look for notifications above its number.
+        The outbox calls it, too, before it forgets a comment.
         """
         last_seqs, self._pending_hints = self._pending_hints, {}
         if last_seqs:
             await self._inboxes.raise_last_seqs(last_seqs)
+
+    async def _flush_later(self) -> None:
+        await self._hints_wanted.wait()
+        self._hints_wanted.clear()
+        await asyncio.sleep(HINT_DELAY)
+        await self.flush_hints()
 
     async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:
         """Return the `limit` latest notifications numbered below `before`, or of all if it is None. Latest first."""
@@ -199,7 +228,8 @@ class NotificationService:
         documents = list(documents)
         if not documents:
             return []
-        profiles = await self._profiles.profiles({str(document["sender_id"]) for document in documents})
+        senders = {str(document["sender_id"]) for document in documents if document["sender_id"]}
+        profiles = await self._profiles.profiles(senders) if senders else {}
         return [_notification(document, inbox, profiles) for document in documents]
 
 
@@ -214,18 +244,30 @@ def event_of(user_id: str, notification: Notification) -> Event:
 
 
 def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profile]) -> Notification:
-    sender_id = str(document["sender_id"])
-    profile = profile_of(sender_id, profiles)
-    return Notification(
-        type=document["type"],
-        seq=document["seq"],
-        data=NotificationData(
-            notification_id=str(document["_id"]),
-            sender=Sender(id=sender_id, display_name=profile.display_name, avatar=profile.avatar),
-            post_id=str(document["post_id"]),
-            comment_id=str(document["comment_id"]),
-            preview=document["preview"],
-            created_at=document["created_at"],
-            read=inbox.has_read(document["seq"]),
-        ),
-    )
+    seq: int = document["seq"]
+    common = {
+        "notification_id": str(document["_id"]),
+        "preview": document["preview"],
+        "created_at": document["created_at"],
+        "read": inbox.has_read(seq),
+    }
+    sender = _sender(str(document["sender_id"]), profiles) if document["sender_id"] else None
+    data: CommentNotification | CustomNotification
+    if "comment_id" in document:
+        ids = {name: str(document[name]) for name in ("post_id", "comment_id")}
+        data = CommentNotification(sender=sender, **ids, **common)
+    else:
+        extra = document.get("extra")
+        data = CustomNotification(
+            sender=sender,
+            url=document.get("url"),
+            extra=None if extra is None else loads(extra),
+            group_key=document.get("group_key"),
+            **common,
+        )
+    return Notification(type=document["type"], seq=seq, data=data)
+
+
+def _sender(user_id: str, profiles: Mapping[str, Profile]) -> Sender:
+    profile = profile_of(user_id, profiles)
+    return Sender(id=user_id, display_name=profile.display_name, avatar=profile.avatar)

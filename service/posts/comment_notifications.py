@@ -3,14 +3,14 @@
 from bson import ObjectId
 
 from service.datastores.mongo import Document
-from service.notifications.models import NotificationRequest, NotificationType
+from service.notifications.models import CommentNotificationType, CommentRequest
 from service.posts.comment_context import CommentContext
 
 
-def requests_of(comment: Document, context: CommentContext) -> list[NotificationRequest]:
+def requests_of(comment: Document, context: CommentContext) -> list[CommentRequest]:
     """Return the notifications to store for `comment`."""
     return [
-        NotificationRequest(
+        CommentRequest(
             type=type,
             user_id=str(user_id),
             sender=context.author,
@@ -24,12 +24,12 @@ def requests_of(comment: Document, context: CommentContext) -> list[Notification
 
 def recipients(
     author: ObjectId, post_author: ObjectId | None, parent_author: ObjectId | None
-) -> dict[ObjectId, NotificationType]:
+) -> dict[ObjectId, CommentNotificationType]:
     """Return who is notified of a comment by `author`, and with which type of notification.
 
     A user who would get both types gets NEW_REPLY. The author gets none.
     """
-    types: dict[ObjectId, NotificationType] = {}
+    types: dict[ObjectId, CommentNotificationType] = {}
     if post_author:
         types[post_author] = "NEW_COMMENT"
     if parent_author:

@@ -9,7 +9,7 @@ from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
 from service.notifications.inbox_store import InboxStore
-from service.notifications.models import CHANNEL, NotificationRequest
+from service.notifications.models import CHANNEL, CommentRequest
 from service.notifications.notification_store import NotificationStore
 from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContextLoader
@@ -67,13 +67,11 @@ class ServiceProcess:
         """Store a new user, without a password, and return its id."""
         return (await self.users.add(f"user{next(user_numbers)}", display_name, "")).id
 
-    def request(
-        self, user_id: str, sender_id: str, display_name: str = "Someone", **fields: str
-    ) -> NotificationRequest:
+    def request(self, user_id: str, sender_id: str, display_name: str = "Someone", **fields: str) -> CommentRequest:
         """A request for a notification of a new comment, unless `fields` name an existing one."""
         values = {"type": "NEW_COMMENT", "post_id": new_id(), "comment_id": new_id(), "content": "Hello", **fields}
         sender = Profile(id=sender_id, username="", display_name=display_name)
-        return NotificationRequest(user_id=user_id, sender=sender, **values)  # type: ignore[arg-type]
+        return CommentRequest(user_id=user_id, sender=sender, **values)  # type: ignore[arg-type]
 
     async def post(self, author_id: str, content: str = "A post") -> str:
         return (await self.posts.create(author_id, NewPost(content=content))).id

@@ -9,14 +9,14 @@ from service.common.errors import NotFound
 from service.common.ids import new_id
 from service.datastores.mongo import Mongo
 from service.notifications.inbox_store import Inbox
-from service.notifications.models import NotificationRequest
+from service.notifications.models import CommentRequest
 from service.realtime.event_stream import EventStream
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess, queued_notifications
 from tests.realtime.wire import queued
 
 
-async def notified(process: ServiceProcess, user_id: str, count: int) -> list[NotificationRequest]:
+async def notified(process: ServiceProcess, user_id: str, count: int) -> list[CommentRequest]:
     sender = await process.add_user("Sender")
     requests = [process.request(user_id, sender) for _ in range(count)]
     assert [None] * count == await process.notifications.notify(requests)

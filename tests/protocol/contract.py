@@ -44,7 +44,7 @@ class Contract:
         """Check that an event of a socket or a stream has the schema that is documented for its name."""
         described = self._asyncapi["channels"][channel]["messages"].values()
         names = [message["$ref"].rsplit("/", 1)[1] for message in described]
-        key = f"{channel}.sent.{'notification' if name.startswith('NEW_') else name}"
+        key = f"{channel}.sent.{'notification' if name.isupper() else name}"
         assert key in names, f"{channel} sends {name!r}, which is not documented"
         self._validate(payload, "asyncapi", key, schema=self._asyncapi["components"]["messages"][key]["payload"])
 

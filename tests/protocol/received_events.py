@@ -7,8 +7,6 @@ from typing import Any
 WAIT = 20.0
 """Seconds until an expected event counts as missing; it takes far less, but the machine may be busy."""
 
-NOTIFICATIONS = ("NEW_COMMENT", "NEW_REPLY")
-
 Frame = dict[str, Any]
 
 
@@ -54,7 +52,7 @@ class ReceivedEvents:
 
         def find() -> Frame | None:
             for index, event in enumerate(self._events):
-                if event["type"] in NOTIFICATIONS:
+                if event["type"].isupper():
                     return self._events.pop(index)
             assert not self.end, f"{self.name} closed {self.end} without a notification; left: {self.remaining()}"
             return None
@@ -64,7 +62,7 @@ class ReceivedEvents:
     @property
     def seqs(self) -> list[int]:
         """The seqs of all notifications that ever arrived, in order."""
-        return [event["seq"] for event in self.received if event["type"] in NOTIFICATIONS]
+        return [event["seq"] for event in self.received if event["type"].isupper()]
 
     async def events(
         self, type_: str, count: int, matches: Callable[[Frame], bool] = lambda event: True

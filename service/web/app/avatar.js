@@ -34,6 +34,10 @@ function render(element, profile) {
   );
 }
 
+export function iconAvatar(name, size = "medium") {
+  return el(`span.avatar.${size}`, { "aria-hidden": "true" }, icon(name));
+}
+
 export function groupAvatar(id, size = "medium") {
   return el(`span.avatar.${size}.colour-${colourOf(id)}`, { "aria-hidden": "true" }, icon("people"));
 }

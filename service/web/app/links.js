@@ -1,4 +1,4 @@
-/** Finds URLs in plain text, in linear time: anybody may send any text. */
+/** Links of others: finds URLs in plain text, in linear time, since anybody may send any text; checks those in data. */
 
 const URL_PATTERN = /\bhttps?:\/\/[^\s<>"]+/giu;
 const SCHEMES = new Set(["http:", "https:"]);
@@ -41,6 +41,17 @@ function lengthWithoutPunctuation(match) {
     if (opening) counts.set(last, counts.get(last) - 1);
   }
   return length;
+}
+
+/**
+ * Return the attributes of a link to `url`, which may be relative to `base`; null if it does not lead to http or https. A
+ * page of another origin opens in a tab of its own, which gets no hold of this one.
+ */
+export function linkAttributes(url, base = location.href) {
+  if (!url || !URL.canParse(url, base)) return null;
+  const { protocol, origin, href } = new URL(url, base);
+  if (!SCHEMES.has(protocol)) return null;
+  return origin === new URL(base).origin ? { href } : { href, target: "_blank", rel: "noopener noreferrer" };
 }
 
 function isHttpUrl(text) {

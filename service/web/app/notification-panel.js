@@ -1,14 +1,21 @@
-/** Notifications about comments on the user's posts and replies to their comments: a list, and a toast for each. */
+/**
+ * Notifications: a list, and a toast for each. Those of a type that the app does not know, which the servers of a site
+ * have sent, are shown with their sender, preview and link.
+ */
 
-import { avatar } from "./avatar.js";
+import { avatar, iconAvatar } from "./avatar.js";
 import { closeButton } from "./dialog.js";
 import { el, KeyedList, setAttr, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
+import { linkAttributes } from "./links.js";
 import { loadMoreButton } from "./load-more.js";
 import { linkToComment } from "./router.js";
 import { timeElement } from "./time-format.js";
 import { hostToasts, showRichToast, showToast } from "./toast.js";
+
+/** Types that are about a comment and have a text of their own. */
+const COMMENT_TYPES = new Set(["NEW_COMMENT", "NEW_REPLY"]);
 
 export class NotificationPanel {
   /** A popover: the bell button opens it; Escape or a press outside closes it. */
@@ -73,28 +80,30 @@ export class NotificationPanel {
 
   /** Show a toast for a new notification, unless the page is hidden: then only the list has it. */
   showToast(notification) {
-    const { sender } = notification.data;
     if (document.hidden) return;
-    showRichToast(avatar(sender, "small"), this.#link(notification, "a"));
+    showRichToast(picture(notification), this.#link(notification, ["a", "button"]));
   }
 
   #create(notification) {
-    const { sender, created_at } = notification.data;
-    const link = this.#link(notification, "a.notification");
-    link.prepend(avatar(sender, "small"));
+    const link = this.#link(notification, ["a.notification", "button.notification"]);
+    link.prepend(picture(notification));
     link.append(el("span.unread-dot"));
-    link.querySelector(".text").append(timeElement(created_at));
+    link.querySelector(".text").append(timeElement(notification.data.created_at));
     return el("li", {}, link);
   }
 
-  #link({ type, data }, selector) {
+  /** Return a link to what the notification is about; if there is nothing, the second element of `selectors`. */
+  #link(notification, [linkSelector, otherSelector]) {
+    const { data } = notification;
+    const target = targetOf(notification);
+    const heading = headingOf(notification);
     return el(
-      selector,
-      { href: linkToComment(data.post_id, data.comment_id), onclick: () => this.#onFollow(data) },
+      target ? linkSelector : otherSelector,
+      { ...(target ?? { type: "button" }), onclick: () => this.#onFollow(data) },
       el(
         "span.text",
         {},
-        el("strong", { dir: "auto" }, t(`notifications.${type}`, { name: data.sender.display_name })),
+        heading && el("strong", { dir: "auto" }, heading),
         el("span.preview", { dir: "auto" }, data.preview),
       ),
     );
@@ -108,6 +117,20 @@ export class NotificationPanel {
   #reportError(promise) {
     promise.catch((error) => showToast(errorText(error)));
   }
+}
+
+function picture({ data }) {
+  return data.sender ? avatar(data.sender, "small") : iconAvatar("bell", "small");
+}
+
+function targetOf({ type, data }) {
+  if (COMMENT_TYPES.has(type)) return { href: linkToComment(data.post_id, data.comment_id) };
+  return linkAttributes(data.url);
+}
+
+function headingOf({ type, data }) {
+  if (COMMENT_TYPES.has(type)) return t(`notifications.${type}`, { name: data.sender.display_name });
+  return data.sender?.display_name;
 }
 
 function setRead(element, read) {

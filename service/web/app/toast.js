@@ -52,7 +52,7 @@ export function showToast(text) {
 }
 
 /**
- * Show a toast with an element in front of `content`, which is a paragraph or a link. The toast stays while it is
+ * Show a toast with an element in front of `content`: a paragraph, link or button. The toast stays while it is
  * hovered or focused. A toast with the same text is replaced.
  */
 export function showRichToast(leading, content) {
@@ -77,7 +77,7 @@ export function showRichToast(leading, content) {
   };
   for (const event of ["pointerenter", "focusin"]) toast.addEventListener(event, () => clearTimeout(timer));
   for (const event of ["pointerleave", "focusout"]) toast.addEventListener(event, startTimer);
-  if (content.localName === "a") content.addEventListener("click", remove);
+  if (content.localName !== "p") content.addEventListener("click", remove);
   region.append(toast);
   startTimer();
   update();

@@ -75,19 +75,38 @@
 
 /** @typedef {{online: boolean, last_seen: string | null}} Presence */
 
+/** @typedef {{id: string, display_name: string, avatar: string | null}} Sender */
+
 /**
- * @typedef {object} Notification
- * @property {"NEW_COMMENT" | "NEW_REPLY"} type
- * @property {number} seq numbers the notifications of one user: 1, 2, 3 … without gaps
- * @property {{
+ * @typedef {{
  *   notification_id: string,
- *   sender: {id: string, display_name: string, avatar: string | null},
+ *   sender: Sender,
  *   post_id: string,
  *   comment_id: string,
  *   preview: string,
  *   created_at: string,
  *   read: boolean,
- * }} data
+ * }} CommentNotification
+ */
+
+/**
+ * What a type of the site's own carries. `url` is relative or http(s); `extra` is whatever the site has sent.
+ * @typedef {{
+ *   notification_id: string,
+ *   sender: Sender | null,
+ *   url: string | null,
+ *   extra: Record<string, any> | null,
+ *   group_key: string | null,
+ *   preview: string,
+ *   created_at: string,
+ *   read: boolean,
+ * }} CustomNotification
+ */
+
+/**
+ * `seq` numbers the notifications of one user: 1, 2, 3 … without gaps. `type` is a built-in one, or the site's own:
+ * capital letters, digits and underscores. Which of the two kinds `data` is, `"comment_id" in data` tells.
+ * @typedef {{type: string, seq: number, data: CommentNotification | CustomNotification}} Notification
  */
 
 /** @typedef {{id: string, author: Profile, content: string, comment_count: number, created_at: string}} Post */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { findLinks } from "../../../service/web/app/links.js";
+import { findLinks, linkAttributes } from "../../../service/web/app/links.js";
 
 const PIECES = [..."()[]{}.,;:!?'’”…x/ \n<>\"", "http://a", "https://example.org/b", "HTTP://C", "http://", "😀", "http"];
 const EXAMPLES = 3000;
@@ -72,3 +72,20 @@ for (const [name, build] of [
     assert.ok(ratio < MAX_RATIO, `${ratio}`);
   });
 }
+
+test("a link in data leads to http or https, and one to another origin opens by itself", () => {
+  const base = "https://chat.example.org/app/#/posts";
+  const other = { target: "_blank", rel: "noopener noreferrer" };
+  for (const [url, attributes] of [
+    ["/orders/7", { href: "https://chat.example.org/orders/7" }],
+    ["#/c/1", { href: "https://chat.example.org/app/#/c/1" }],
+    ["https://chat.example.org/x", { href: "https://chat.example.org/x" }],
+    ["https://shop.example.org/x", { href: "https://shop.example.org/x", ...other }],
+    ["http://chat.example.org/x", { href: "http://chat.example.org/x", ...other }],
+    ["//evil.example", { href: "https://evil.example/", ...other }],
+    ["/\\evil.example", { href: "https://evil.example/", ...other }],
+  ])
+    assert.deepEqual(linkAttributes(url, base), attributes, url);
+  for (const url of ["javascript:alert(1)", " java\nscript:alert(1)", "data:text/html,x", "http://[", "", null])
+    assert.equal(linkAttributes(url, base), null, url);
+});
