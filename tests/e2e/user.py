@@ -39,6 +39,12 @@ class User:
         """Start another session; further calls use its token."""
         self._session = self.post("/auth/login", username=self.username, password=PASSWORD)
 
+    def new_token(self) -> str:
+        """Return an access token of a session of its own."""
+        body = {"username": self.username, "password": PASSWORD}
+        response = self._http.post(f"{self.server.url}/api/v1/auth/login", json=body).raise_for_status()
+        return str(response.json()["access_token"])
+
     def sign_in_script(self) -> str:
         """Return a script that signs in a new page before it loads, by storing a session as the app does.
 

@@ -14,16 +14,17 @@ import { untilState } from "./support/wait.js";
 const [ANN, BOB] = [0, 1].map((index) => user(index).id);
 
 test("index.js exports the public API", () => {
-  const names = ["Api", "ChatSocket", "Loa", "LoaError", "NotificationStream", "Session", "Store", "randomId"];
-  assert.deepEqual(Object.keys(library).sort(), names);
+  const names = ["Api", "ChatSocket", "ExternalSession", "Loa", "LoaError", "NotificationStream", "Session", "Store"];
+  assert.deepEqual(Object.keys(library).sort(), [...names, "randomId"]);
 });
 
 test("the README shows the code of the examples", async () => {
   const read = (path) => readFile(new URL(path, import.meta.url), "utf8");
   const page = (await read("examples/page.js")).replaceAll(/^  /gm, "");
-  const subscription = page.slice(page.indexOf("let shown"), page.indexOf("loa.start()"));
+  const subscription = page.slice(page.indexOf("loa.store.subscribe"), page.indexOf("loa.start()"));
   const hook = await read("examples/use-loa.js");
   const documentation = await read("../../service/web/client/README.md");
+  assert.ok(subscription.includes("openConversation"));
   assert.ok(documentation.includes(subscription));
   assert.ok(documentation.includes(hook.slice(hook.indexOf("export function"))));
 });

@@ -35,6 +35,34 @@ async function createUser(t, username) {
   return { loa, name: username ?? name, id: loa.session.user.id, sockets, snapshot: loa.store.getSnapshot };
 }
 
+/** A client whose tokens come from another system: from a sign-in of `username` for each of them. */
+function createExternalClient(t, username) {
+  const site = { username, asked: [], tokens: [] };
+  const sockets = [];
+  class RecordedWebSocket extends WebSocket {
+    constructor(url) {
+      super(url);
+      sockets.push(this);
+    }
+  }
+  const getToken = async ({ fresh }) => {
+    site.asked.push(fresh);
+    if (!site.username) return null;
+    const body = JSON.stringify({ username: site.username, password });
+    const headers = { "Content-Type": "application/json" };
+    const response = await fetch(`${server}/api/v1/auth/login`, { method: "POST", headers, body });
+    const { access_token } = await response.json();
+    site.tokens.push(access_token);
+    return access_token;
+  };
+  const loa = new Loa({
+    ...{ server, getToken, WebSocket: RecordedWebSocket, EventSource, BroadcastChannel: null, window: undefined },
+    ...{ localStorage: createStorage(), sessionStorage: createStorage() },
+  });
+  t.after(() => loa.stop());
+  return { loa, site, sockets };
+}
+
 before(() => assert.ok(server, "LOA_URL is not set."));
 
 test("two users chat: presence, typing, messages, read marks, edits, reactions, errors", async (t) => {
@@ -165,4 +193,62 @@ test("a device on which a user has been signed in is not held up by others' wron
   while ((await guess()).status === 401);
   assert.equal((await guess()).status, 429);
   assert.equal((await ann.loa.session.login(ann.name, password)).id, ann.id);
+});
+
+test("with tokens from outside: connects, renews before the expiry without closing the socket, follows the site", async (t) => {
+  const [ann, bob] = [await createUser(t), await createUser(t)];
+  const { loa, site, sockets } = createExternalClient(t, ann.name);
+  loa.start();
+  assert.equal(loa.session.user, null);
+  const renewed = new Promise((resolve) => {
+    const onMessage = ({ data }) => {
+      const { type, data: answer } = JSON.parse(data);
+      if (type === "ack" && answer?.token_expires_at) resolve(answer.token_expires_at);
+    };
+    nextEvent(loa.socket, ({ type }) => type === "hello").then(() => sockets.at(-1).addEventListener("message", onMessage));
+  });
+  await Promise.all([untilStatus(loa.socket, "online"), untilStatus(loa.stream, "online")]);
+  assert.deepEqual([loa.session.user.id, site.asked], [ann.id, [false]]);
+  const { id } = await bob.loa.api.createConversation([ann.id]);
+  await bob.loa.socket.send(id, "hello");
+  await untilState(loa.store, ({ conversationIds }) => conversationIds[0] === id);
+  await loa.store.openConversation(id);
+  assert.deepEqual(loa.store.getSnapshot().conversations[id].messages.map(({ content }) => content), ["hello"]);
+
+  // The server announces the expiry 60 seconds ahead: four seconds after the sign-in.
+  const connections = sockets.length;
+  const stream = nextEvent(loa.stream, ({ type }) => type === "hello");
+  assert.ok(Date.parse(await renewed) - Date.now() > 61_000);
+  assert.ok(Date.parse((await stream).data.token_expires_at) - Date.now() > 61_000);
+  assert.deepEqual([loa.socket.status, sockets.length, site.asked], ["online", connections, [false, true]]);
+
+  // Another person signs in on the site, and then out.
+  site.username = bob.name;
+  await loa.session.refresh();
+  await untilState(loa.store, ({ userId, chat }) => userId === bob.id && chat.status === "online");
+  site.username = null;
+  assert.equal(await loa.session.refresh(), null);
+  const { conversationIds, chat, stream: streamState } = loa.store.getSnapshot();
+  assert.deepEqual([conversationIds, chat.status, streamState.status], [[], "idle", "idle"]);
+});
+
+test("with tokens from outside: a revoked token is replaced, until the site has none", async (t) => {
+  const ann = await createUser(t);
+  const { loa, site } = createExternalClient(t, ann.name);
+  loa.start();
+  await Promise.all([untilStatus(loa.socket, "online"), untilStatus(loa.stream, "online")]);
+  const revoke = async (token) => {
+    const headers = { Authorization: `Bearer ${token}` };
+    const response = await fetch(`${server}/api/v1/auth/logout`, { method: "POST", headers });
+    assert.equal(response.status, 204);
+  };
+  const reconnected = nextEvent(loa.socket, ({ type }) => type === "hello");
+  await revoke(site.tokens.at(-1));
+  await reconnected;
+  assert.deepEqual([loa.session.user.id, site.asked], [ann.id, [false, true]]);
+  site.username = null;
+  const out = nextEvent(loa.session, ({ type }) => type === "signed-out");
+  await revoke(site.tokens.at(-1));
+  await out;
+  assert.deepEqual([loa.session.user, loa.socket.status, loa.stream.status], [null, "idle", "idle"]);
 });

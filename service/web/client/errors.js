@@ -9,7 +9,7 @@
 const SIGN_IN_CODES = new Set(["token_missing", "token_invalid", "token_expired", "token_revoked"]);
 
 /** Codes of temporary failures: the same request may succeed later. */
-const RETRYABLE_CODES = new Set(["rate_limited", "unavailable", "network", "disconnected"]);
+const RETRYABLE_CODES = new Set(["rate_limited", "unavailable", "network", "disconnected", "no_credential"]);
 
 /** The only error class of this library. `code` is for programs, `detail` (also `message`) for people. */
 export class LoaError extends Error {

@@ -2,40 +2,54 @@
 
 import { Api } from "./api.js";
 import { ChatSocket } from "./chat-socket.js";
+import { ExternalSession } from "./external-session.js";
 import { NotificationStream } from "./notification-stream.js";
 import { Session } from "./session.js";
 import { Store } from "./store.js";
+
+/** @typedef {import("./external-session.js").GetExternalToken} GetExternalToken */
+/**
+ * `server`: its origin, by default the page's; the other options replace browser APIs, for example in tests.
+ * @typedef {NonNullable<ConstructorParameters<typeof Session>[0]>
+ *   & NonNullable<ConstructorParameters<typeof ChatSocket>[0]>
+ *   & NonNullable<ConstructorParameters<typeof NotificationStream>[0]>} LoaOptions
+ */
 
 /**
  * After `start`, the chat socket and the notification stream are connected while a user is signed in, in this tab or
  * in another one of the same browser.
  *
- * `session` holds the signed-in user, `store` the state to render; `socket` and `api` carry out actions.
+ * `session` holds the signed-in user, `store` the state to render; `socket` and `api` carry out actions. With the
+ * option `getToken`, another system signs users in, and `session` is an ExternalSession.
+ *
+ * @template {GetExternalToken | undefined} [G=undefined]
  */
 export class Loa {
   /** @type {(() => void)[]} */
   #unsubscribers = [];
+  /** The session, if another system signs users in. @type {ExternalSession | null} */
+  #externalSession = null;
 
-  /**
-   * @param {NonNullable<ConstructorParameters<typeof Session>[0]>
-   *   & NonNullable<ConstructorParameters<typeof ChatSocket>[0]>
-   *   & NonNullable<ConstructorParameters<typeof NotificationStream>[0]>} [options] `server`: its origin, by default
-   *   the page's; the other options replace browser APIs, for example in tests
-   */
+  /** @param {LoaOptions & {getToken?: G}} [options] `getToken`: returns the tokens of another system */
   constructor(options = {}) {
-    this.session = new Session(options);
-    this.api = new Api(this.session);
+    const { getToken, ...others } = options;
+    if (getToken) this.#externalSession = new ExternalSession({ ...others, getToken });
+    const session = this.#externalSession ?? new Session(others);
+    this.session = /** @type {G extends undefined ? Session : ExternalSession} */ (session);
+    this.api = new Api(session);
     this.socket = new ChatSocket({
       getChanges: (id, rev) => this.api.changes(id, rev),
       changeMessage: ({ kind, conversation_id: id, message_id: messageId, content }) =>
         kind === "edit" ? this.api.editMessage(id, messageId, content) : this.api.deleteMessage(id, messageId),
-      ...options,
+      ...others,
     });
-    this.stream = new NotificationStream(options);
+    this.stream = new NotificationStream(others);
     this.store = new Store({ socket: this.socket, stream: this.stream, api: this.api });
   }
 
-  /** Connect now if a user is signed in, and whenever a user signs in later. Idempotent. */
+  /**
+   * Connect now if a user is signed in, and whenever a user signs in later. With `getToken`, ask it who is. Idempotent.
+   */
   start() {
     if (this.#unsubscribers.length) return;
     this.#unsubscribers = [
@@ -45,13 +59,17 @@ export class Loa {
       // The stream's tickets are fetched by `Session.fetch`, which has ended the session if the token was rejected.
       this.stream.subscribe((event) => this.#onConnectionEvent(event, null)),
     ];
+    this.#externalSession?.start();
     if (this.session.user) this.#connect();
+    // The user is known after the first token; the socket asks for it until there is one.
+    else if (this.#externalSession) this.socket.connect(this.#externalSession.getToken);
   }
 
   /** Disconnect and clear the store. The user stays signed in. */
   stop() {
     for (const unsubscribe of this.#unsubscribers) unsubscribe();
     this.#unsubscribers = [];
+    this.#externalSession?.stop();
     this.#disconnect();
   }
 

@@ -13,8 +13,9 @@ import { onPageCache } from "./wake.js";
  * @typedef {import("./types.js").StreamEvent} StreamEvent
  * @typedef {import("./types.js").StreamHello} StreamHello
  * @typedef {import("./types.js").ConnectionState} ConnectionState
- * @typedef {(options?: {afterSilence?: boolean}) => Promise<string>} GetTicket returns a ticket; `afterSilence`: the
- *   previous stream fell silent, so that other connections may be dead, too. Rejects like `GetToken` of ChatSocket
+ * @typedef {(options?: {afterSilence?: boolean, expiring?: boolean}) => Promise<string>} GetTicket returns a ticket;
+ *   `afterSilence`: the previous stream fell silent, so that other connections may be dead, too; `expiring`: the token
+ *   of the previous ticket expires. Rejects like `GetToken` of ChatSocket
  */
 
 /**
@@ -186,8 +187,11 @@ export class NotificationStream {
     this.#tabs?.post({ kind: "new" });
   }
 
-  /** @param {number | null} [after] the server replays the notifications after this one */
-  async #open(after = this.#lastSeq) {
+  /**
+   * @param {number | null} [after] the server replays the notifications after this one
+   * @param {{expiring?: boolean}} [options] `expiring`: the token of the previous stream expires
+   */
+  async #open(after = this.#lastSeq, { expiring = false } = {}) {
     const getTicket = this.#getTicket;
     if (!getTicket) return;
     this.#closeConnection();
@@ -196,7 +200,7 @@ export class NotificationStream {
     /** @type {string} */
     let ticket;
     try {
-      ticket = await withDeadline(TICKET_TIMEOUT, () => getTicket({ afterSilence: this.#fellSilent }));
+      ticket = await withDeadline(TICKET_TIMEOUT, () => getTicket({ afterSilence: this.#fellSilent, expiring }));
     } catch (error) {
       const needsSignIn = attempt === this.#attempt && this.#reconnector.onCredentialError(error);
       if (needsSignIn) this.#stop("signed-out", /** @type {import("./errors.js").LoaError} */ (error).code);
@@ -228,7 +232,7 @@ export class NotificationStream {
 
   /** The server ends the stream when the ticket's token expires: continues with a new stream before that. */
   #renewTicket() {
-    if (this.#reconnector.shouldRenew) this.#open();
+    if (this.#reconnector.shouldRenew) this.#open(this.#lastSeq, { expiring: true });
   }
 
   /** @param {string} code */

@@ -1,8 +1,8 @@
 /** The signed-in user and their tokens. */
 
-import { withDeadline } from "./deadline.js";
 import { Emitter } from "./emitter.js";
 import { LoaError, readJson } from "./errors.js";
+import { HttpClient, isTokenRejected } from "./http-client.js";
 import { withLock } from "./lock.js";
 import { browserStorage, load, save } from "./storage.js";
 
@@ -13,7 +13,7 @@ import { browserStorage, load, save } from "./storage.js";
  * @typedef {{user: Profile, access_token: string, refresh_token: string, issued_at: number, expires_at: number}}
  *   StoredSession
  */
-/** @typedef {{type: "signed-in", user: Profile} | {type: "signed-out", code: string | null}} SessionEvent */
+/** @typedef {import("./types.js").SessionEvent} SessionEvent */
 
 const STORAGE_KEY = "loa:session";
 /** Where the refresh token of the last session is kept after the server has ended that session. */
@@ -24,15 +24,11 @@ const REFRESH_LOCK = "loa:refresh";
  * token a minute ahead; a connection opened with less than that would receive the announcement at once.
  */
 const MIN_VALIDITY = 70_000;
-/** Milliseconds until a request has to be answered completely. A login may wait that long at a busy server. */
-const REQUEST_TIMEOUT = 30_000;
-/** Milliseconds; shorter, because all tabs wait for a refresh, and shorter than the wait for the lock (`lock.js`). */
+/**
+ * Milliseconds; shorter than for other requests, because all tabs wait for a refresh, and than the wait for the lock
+ * (`lock.js`).
+ */
 const REFRESH_TIMEOUT = 15_000;
-/** Connections that browsers keep to one server over HTTP/1.1. */
-const MAX_CONNECTIONS = 6;
-/** Milliseconds within which a connection that is alive answers a request that costs the server nothing. */
-const PROBE_TIMEOUT = 4000;
-
 /**
  * The session, shared by all tabs of the browser through local storage. Create one per page.
  *
@@ -44,8 +40,7 @@ const PROBE_TIMEOUT = 4000;
 export class Session {
   /** @type {Emitter<SessionEvent>} */
   #emitter = new Emitter();
-  #server;
-  #fetch;
+  #http;
   #locks;
   #storage;
   /** The access token that `getToken` returned last. A request for a fresh token must not return it again. */
@@ -72,8 +67,7 @@ export class Session {
     locks = globalThis.navigator?.locks,
     window = globalThis.window,
   } = {}) {
-    this.#server = server;
-    this.#fetch = fetch;
+    this.#http = new HttpClient(server, fetch);
     this.#storage = localStorage;
     this.#locks = locks;
     window?.addEventListener("storage", ({ key, oldValue, newValue }) => {
@@ -126,7 +120,7 @@ export class Session {
       const session = this.#stored;
       // Before the request: otherwise the server would close the connections first, as if the session were revoked.
       this.end();
-      await this.#request("/api/v1/auth/logout", { method: "POST", keepalive: true }, token);
+      await this.#http.request("/api/v1/auth/logout", { method: "POST", keepalive: true }, token);
       if (session) this.#rememberDevice(session);
     } catch (error) {
       this.end();
@@ -178,7 +172,7 @@ export class Session {
    *   have dropped others
    */
   async getTicket({ afterSilence = false } = {}) {
-    if (afterSilence) await this.#closeDeadConnections();
+    if (afterSilence) await this.#http.closeDeadConnections();
     const response = await this.fetch("/api/v1/auth/ticket", { method: "POST" });
     /** @type {{ticket: string}} */
     const { ticket } = await readJson(response);
@@ -196,36 +190,22 @@ export class Session {
 
   /**
    * Like the browser's `fetch`, with the access token. Refreshes an expired token once, and rejects with a LoaError if
-   * the response is not 2xx, or not complete after `REQUEST_TIMEOUT`.
+   * the response is not 2xx, or not complete after 30 seconds.
    * @param {string} path on the server
    * @param {RequestInit} [init]
    */
   async fetch(path, init = {}) {
     const token = await this.getToken();
     try {
-      return await this.#request(path, init, token);
+      return await this.#http.request(path, init, token);
     } catch (error) {
-      if (!(error instanceof LoaError && error.status === 401 && error.needsSignIn)) throw error;
-      if (error.code === "token_expired") return this.#request(path, init, await this.#refresh(token));
+      if (!isTokenRejected(error)) throw error;
+      if (error.code === "token_expired") return this.#http.request(path, init, await this.#refresh(token));
       this.end(error.code, { token });
       const current = this.#stored;
       if (!current) throw error;
-      return this.#request(path, init, current.access_token);
+      return this.#http.request(path, init, current.access_token);
     }
-  }
-
-  /**
-   * Browsers send requests over idle connections, one after the other, also if these are dead, and each request would
-   * wait for its deadline. Therefore send a request over each of them at once: aborting it closes the connection.
-   */
-  async #closeDeadConnections() {
-    const fetch = this.#fetch;
-    const probe = async (/** @type {AbortSignal} */ signal) => {
-      const response = await fetch(`${this.#server}/healthz`, { signal, cache: "no-store" });
-      await response.arrayBuffer();
-    };
-    const probes = Array.from({ length: MAX_CONNECTIONS }, () => withDeadline(PROBE_TIMEOUT, probe));
-    await Promise.allSettled(probes);
   }
 
   /** @returns {StoredSession | null} */
@@ -315,35 +295,9 @@ export class Session {
   async #post(path, body, { token, timeout } = {}) {
     const headers = { "Content-Type": "application/json" };
     const init = { method: "POST", headers, body: JSON.stringify(body) };
-    const response = await readJson(await this.#request(path, init, token, timeout));
+    const response = await readJson(await this.#http.request(path, init, token, timeout));
     if (response?.user && response.access_token && response.refresh_token) return response;
     throw new LoaError("unavailable", "The server's answer contains no tokens.");
-  }
-
-  /**
-   * @param {string} path
-   * @param {RequestInit} init
-   * @param {string} [token]
-   * @param {number} [timeout] milliseconds
-   */
-  async #request(path, init, token, timeout = REQUEST_TIMEOUT) {
-    const headers = new Headers(init.headers);
-    if (token) headers.set("Authorization", `Bearer ${token}`);
-    // Called as a plain function: the browser's `fetch` throws if `this` is anything but the window.
-    const fetch = this.#fetch;
-    const complete = async (/** @type {AbortSignal} */ deadline) => {
-      const signal = init.signal ? eitherSignal(init.signal, deadline) : deadline;
-      const response = await fetch(this.#server + path, { ...init, headers, signal });
-      // The connection can be lost in the middle of the body, too.
-      await response.clone().arrayBuffer();
-      return response;
-    };
-    const response = await withDeadline(timeout, complete).catch((error) => {
-      if (error instanceof LoaError || init.signal?.aborted) throw error;
-      throw new LoaError("network", "The server cannot be reached.");
-    });
-    if (!response.ok) throw await LoaError.fromResponse(response);
-    return response;
   }
 
   /**
@@ -367,18 +321,4 @@ function expiresSoon({ issued_at, expires_at }) {
 
 function notSignedIn() {
   return new LoaError("token_missing", "Nobody is signed in.");
-}
-
-/**
- * Return a signal that is aborted as soon as one of these is. `AbortSignal.any` is missing in Safari before 17.4.
- * @param {AbortSignal} first
- * @param {AbortSignal} second
- */
-function eitherSignal(first, second) {
-  const controller = new AbortController();
-  for (const signal of [first, second]) {
-    if (signal.aborted) controller.abort(signal.reason);
-    else signal.addEventListener("abort", () => controller.abort(signal.reason), { once: true });
-  }
-  return controller.signal;
 }

@@ -12,6 +12,8 @@
 
 /** @typedef {{user: Profile, access_token: string, refresh_token: string, expires_in: number}} AuthResponse */
 
+/** @typedef {{type: "signed-in", user: Profile} | {type: "signed-out", code: string | null}} SessionEvent */
+
 /**
  * @typedef {object} Message
  * @property {string} id

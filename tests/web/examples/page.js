@@ -2,9 +2,8 @@
 
 export async function page(Loa, options, { bell, list, form }) {
   const loa = new Loa(options);
-  let shown;
   loa.store.subscribe(({ notifications, conversations, conversationIds: [latest] }) => {
-    if (latest && latest !== shown) loa.store.openConversation((shown = latest)); // loads its messages
+    if (latest && !conversations[latest].isOpen) loa.store.openConversation(latest); // loads its messages
     bell.textContent = `🔔 ${notifications.unreadCount}`;
     const { messages, pending } = conversations[latest] ?? { messages: [], pending: [] };
     list.textContent = [...messages, ...pending].map(({ content }) => content).join("\n");
