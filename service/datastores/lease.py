@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from contextlib import suppress
 
 from redis.asyncio import Redis
 
@@ -14,7 +15,7 @@ REDIS_TIMEOUT = 1.0
 class Lease:
     """Held by at most one process at a time, apart from moments: the work has to be harmless if two processes do it.
 
-    It expires `ttl` seconds after it was last renewed, so a process that ends need not release it.
+    It expires `ttl` seconds after it was last renewed, so a process that is killed need not release it.
     """
 
     def __init__(self, redis: "Redis", key: str, ttl: float) -> None:
@@ -35,3 +36,11 @@ class Lease:
                 return bool(await self._redis.pexpire(self._key, self._milliseconds))
         except REDIS_ERRORS:
             return False
+
+    async def release(self) -> None:
+        """Give the lease up, if this process holds it. Without Redis it expires by itself."""
+        with suppress(*REDIS_ERRORS):
+            async with asyncio.timeout(REDIS_TIMEOUT):
+                if await self._redis.get(self._key) == self._owner:
+                    # It may expire and be taken in between: nobody then holds it until the next attempt to take it.
+                    await self._redis.delete(self._key)

@@ -37,3 +37,13 @@ async def test_another_process_takes_an_expired_lease_over(redis: Redis) -> None
 async def test_nobody_holds_the_lease_without_redis() -> None:
     async with Redis(port=free_port()) as redis:
         assert not await Lease(redis, KEY, 5).hold()
+
+
+async def test_a_released_lease_is_free(redis: Redis) -> None:
+    """Only the holder can release it."""
+    first, second = Lease(redis, KEY, 5), Lease(redis, KEY, 5)
+    assert await first.hold()
+    await second.release()
+    assert not await second.hold()
+    await first.release()
+    assert await second.hold()

@@ -1,0 +1,200 @@
+"""A follower of changes: hands every committed change of some collections to a consumer, at least once, in order."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import structlog
+from bson import ObjectId
+from pymongo import ReturnDocument
+
+from service.common.times import now
+from service.datastores.change_stream import ChangeStream, HistoryLost
+from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.scan import scan
+
+log = structlog.get_logger()
+
+BATCH_SIZE = 200
+"""Changes that are handled at once, and repeated if the process is killed meanwhile."""
+IDLE_STORE_INTERVAL = 60.0
+"""Seconds between two stored positions while nothing that is wanted changes: the token must not become too old."""
+OVERLAP = timedelta(seconds=60)
+"""How far catching up reaches back before the stored position. Longer than the clock difference between the processes,
+and the time from a document's timestamp to its commitment."""
+
+
+class Wanted(NamedTuple):
+    """A collection to follow.
+
+    `fields`: what is needed of a new document. `update_field`: the field whose change makes an update count; without
+    it, updates do not. `updated_since(moment)` returns the filter that finds, after a loss of history, the documents
+    updated since; without it they cannot be found.
+    """
+
+    collection: str
+    fields: Sequence[str]
+    update_field: str | None = None
+    updated_since: Callable[[datetime], Document] | None = None
+
+    @property
+    def projection(self) -> Document:
+        return {name: True for name in (*self.fields, self.update_field) if name}
+
+
+class Change(NamedTuple):
+    """A document that was created (`created`, with the wanted fields) or updated (with `update_field`). `at`: when."""
+
+    collection: str
+    id: ObjectId
+    created: bool
+    fields: Document
+    at: datetime
+
+
+class NewerFollower(Exception):
+    """Another process has taken over: this one must neither store positions nor go on."""
+
+
+class ChangeFollower:
+    """Follows changes from a position that is stored in `change_followers`: `{_id: name, token, start, at, epoch}`.
+
+    `run` is for one process at a time, the holder of a lease. Each run increments `epoch`, and a position is stored
+    only if the epoch is still that of the run: a process that has lost the lease without noticing cannot overwrite the
+    position of its successor.
+
+    The position is stored after `handle` has returned. If it raises, or the process is killed, the batch comes again.
+
+    The first position of a name is the time of the first `start`. If the database has lost the history after the
+    position, the follower finds by time what was created or updated since (`catch_up` of the changes, see `Wanted`).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        wanted: Sequence[Wanted],
+        handle: Callable[[Sequence[Change]], Awaitable[None]],
+    ) -> None:
+        self._database = database
+        self._positions = database["change_followers"]
+        self.name = name
+        self._wanted = {each.collection: each for each in wanted}
+        self._handle = handle
+        self._epoch = 0
+        self._stored_at = 0.0
+        self._behind_since: datetime | None = None
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the oldest known change that is not handled yet; 0 if there is none, or if it does not run."""
+        return max(0.0, (now() - self._behind_since).total_seconds()) if self._behind_since else 0.0
+
+    async def prepare(self) -> None:
+        """Store the first position, if there is none: changes from now on will be followed. Raises Unavailable."""
+        async with unavailable():
+            server = await self._database.command("ping")
+            first = {"token": None, "start": server.get("operationTime"), "at": now(), "epoch": 0}
+            await self._positions.update_one({"_id": self.name}, {"$setOnInsert": first}, upsert=True)
+
+    async def run(self) -> None:
+        """Follow until cancelled. Raises Unavailable, NewerFollower, and what `handle` raises."""
+        await self.prepare()
+        async with unavailable():
+            # One command, so that no two runs get the same epoch.
+            position: Document = await self._positions.find_one_and_update(
+                {"_id": self.name}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
+            )
+        self._epoch = position["epoch"]
+        try:
+            while True:
+                stream = ChangeStream(
+                    self._database, self._pipeline(), resume_after=position["token"], start_at=position["start"]
+                )
+                try:
+                    await self._follow(stream)
+                except HistoryLost:
+                    log.warning("change_history_lost", follower=self.name, since=position["at"].isoformat())
+                    position = await self._catch_up(position["at"])
+                finally:
+                    await stream.close()
+        finally:
+            self._behind_since = None
+
+    async def _follow(self, stream: ChangeStream) -> None:
+        while True:
+            found = await stream.read(BATCH_SIZE)
+            if found:
+                changes = [self._change(each) for each in found]
+                self._behind_since = changes[0].at
+                await self._handle(changes)
+                await self._store({"token": stream.resume_token, "at": changes[-1].at})
+            if len(found) < BATCH_SIZE:
+                self._behind_since = None
+            if not found and stream.resume_token and time.monotonic() - self._stored_at > IDLE_STORE_INTERVAL:
+                await self._store({"token": stream.resume_token, "at": now()})
+
+    async def _catch_up(self, since: datetime) -> Document:
+        """Handle what was created or updated since, in no order. Returns the position from which on to follow."""
+        async with unavailable():
+            server = await self._database.command("ping")
+        position: Document = {"token": None, "start": server["operationTime"], "at": now()}
+        self._behind_since = since
+        async for batch in self._changes_since(since - OVERLAP):
+            await self._handle(batch)
+        await self._store(position)
+        return position
+
+    async def _changes_since(self, since: datetime) -> AsyncIterator[list[Change]]:
+        for wanted in self._wanted.values():
+            collection = self._database[wanted.collection]
+            async for documents in scan(collection, {}, wanted.projection, since):
+                yield [Change(wanted.collection, each["_id"], True, each, now()) for each in documents]
+            if wanted.updated_since:
+                async for batch in self._updates_since(wanted, wanted.updated_since(since), since):
+                    yield batch
+
+    async def _updates_since(self, wanted: Wanted, where: Document, since: datetime) -> AsyncIterator[list[Change]]:
+        """Yield the documents of `where` that were created before `since`: those created later are known by then."""
+        oldest = ObjectId.from_datetime(since)
+        batch: list[Change] = []
+        async with unavailable():
+            found = self._database[wanted.collection].find(where, wanted.projection).batch_size(BATCH_SIZE)
+            async for document in found:
+                if document["_id"] < oldest:
+                    batch.append(Change(wanted.collection, document["_id"], False, document, now()))
+                if len(batch) == BATCH_SIZE:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+    async def _store(self, position: dict[str, Any]) -> None:
+        async with unavailable():
+            result = await self._positions.update_one(
+                {"_id": self.name, "epoch": self._epoch}, {"$set": {"start": None, **position}}
+            )
+        if not result.matched_count:
+            raise NewerFollower
+        self._stored_at = time.monotonic()
+
+    def _pipeline(self) -> list[Document]:
+        """What the database filters, so that the changes that count cost it little and all others nothing here."""
+        match: list[Document] = [{"operationType": "insert", "ns.coll": {"$in": list(self._wanted)}}]
+        fields = {f"fullDocument.{name}" for each in self._wanted.values() for name in each.fields}
+        for each in self._wanted.values():
+            if each.update_field:
+                changed = f"updateDescription.updatedFields.{each.update_field}"
+                match.append({"operationType": "update", "ns.coll": each.collection, changed: {"$exists": True}})
+                fields.add(changed)
+        head = ("operationType", "ns", "documentKey", "clusterTime", "wallTime")
+        return [{"$match": {"$or": match}}, {"$project": dict.fromkeys((*head, *sorted(fields)), True)}]
+
+    def _change(self, event: Document) -> Change:
+        created = event["operationType"] == "insert"
+        fields = event["fullDocument"] if created else event["updateDescription"]["updatedFields"]
+        # The driver returns this time without a zone, unless told otherwise; servers before 6.0 do not have it.
+        at = event.get("wallTime") or event["clusterTime"].as_datetime()
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return Change(event["ns"]["coll"], event["documentKey"]["_id"], created, fields, at)

@@ -1,0 +1,71 @@
+"""Work that one process does for all: by the holder of the lease, and by its successor once it has ended."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from service.datastores import leased_task
+from service.datastores.lease import Lease
+from service.datastores.leased_task import LeasedTask
+
+KEY = "{loa}:tests:leased"
+
+
+class Worker:
+    """Its work runs until it is cancelled, or until `fail`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.started, self.stopped, self.fail = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.starts = 0
+        self.task = LeasedTask(Lease(redis, KEY, leased_task.LEASE_TTL), self._work, "tests")
+
+    async def _work(self) -> None:
+        self.starts += 1
+        self.started.set()
+        try:
+            await self.fail.wait()
+            self.fail.clear()
+            raise ValueError
+        finally:
+            self.started.clear()
+            self.stopped.set()
+
+
+@pytest.fixture
+async def workers(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Worker]]:
+    monkeypatch.setattr(leased_task, "RENEW_INTERVAL", 0.02)
+    workers = [Worker(redis) for _ in range(2)]
+    for worker in workers:
+        await worker.task.start()
+        async with asyncio.timeout(5):
+            await workers[0].started.wait()
+    yield workers
+    for worker in workers:
+        await worker.task.close()
+
+
+async def test_the_next_process_takes_over_at_once_when_the_first_one_stops(workers: list[Worker]) -> None:
+    first, second = workers
+    assert [1, 0] == [first.starts, second.starts]
+    async with asyncio.timeout(leased_task.LEASE_TTL / 2):
+        await first.task.close()
+        assert first.stopped.is_set()
+        await second.started.wait()
+
+
+async def test_who_has_lost_the_lease_stops(redis: Redis, workers: list[Worker]) -> None:
+    await redis.set(KEY, b"another process", px=60_000)
+    async with asyncio.timeout(5):
+        await workers[0].stopped.wait()
+    assert [1, 0] == [worker.starts for worker in workers]
+
+
+async def test_work_that_fails_runs_again(workers: list[Worker]) -> None:
+    workers[0].fail.set()
+    async with asyncio.timeout(5):
+        await workers[0].stopped.wait()
+        await asyncio.wait(
+            [asyncio.create_task(each.started.wait()) for each in workers], return_when="FIRST_COMPLETED"
+        )
