@@ -19,6 +19,7 @@ from service.datastores.data_directory import DataDirectory
 from service.datastores.embedded import embedded
 from service.datastores.mongo import Mongo
 from service.datastores.redis import connect
+from tests import shard_keys
 from tests.cluster import cluster
 from tests.running import CHEAP_HASHES, Server, running
 
@@ -34,6 +35,17 @@ FLUSHED = 15
 """The number of the Redis database that tests flush: the last of the usual sixteen, which is hardly ever in use."""
 SECRET = "only for the tests, and at least 32 bytes long"
 STATUS_TOKEN = "the-operator-of-the-tests"
+
+
+SHARD_KEY_CHECK = shard_keys.register()
+
+
+@pytest.fixture(autouse=True)
+def _shard_keys() -> Iterator[None]:
+    """Fail the test if it sends a command that a sharded database would have to send to every shard."""
+    SHARD_KEY_CHECK.problems.clear()
+    yield
+    assert [] == sorted(set(SHARD_KEY_CHECK.problems))
 
 
 class Datastores(NamedTuple):

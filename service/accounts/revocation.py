@@ -114,9 +114,9 @@ class Revocation:
         """
         await self._checks.submit(bearer)
 
-    async def check_session(self, session_id: str) -> None:
+    async def check_session(self, bearer: Identity) -> None:
         """Check a session in MongoDB, for tokens that outlive a denylist entry. Raises TokenRevoked, Unavailable."""
-        if not await self._sessions.active([session_id]):
+        if not await self._sessions.active([(bearer.user_id, bearer.session_id)]):
             raise TokenRevoked
 
     async def announce(self, session_ids: Collection[str], *token_ids: str) -> None:
@@ -189,7 +189,7 @@ class Revocation:
             [id for bearer in bearers for id in (bearer.session_id, bearer.token_id)]
         )
         if entries is None:
-            active = await self._sessions.active(bearer.session_id for bearer in bearers)
+            active = await self._sessions.active((bearer.user_id, bearer.session_id) for bearer in bearers)
             revoked = [bearer.token_id in active.get(bearer.session_id, (bearer.token_id,)) for bearer in bearers]
         else:
             revoked = [any(pair) for pair in zip(entries[::2], entries[1::2], strict=True)]

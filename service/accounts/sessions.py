@@ -1,7 +1,7 @@
 """The store of sessions: one per sign-in. It is authoritative for which sessions are revoked."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +13,9 @@ from service.accounts.session_tokens import EPOCH, AccessToken, SessionTokens
 from service.accounts.tokens import TokenPair
 from service.common.errors import TokenRevoked, Unavailable
 from service.common.times import now
-from service.datastores.find_by_ids import find_by_ids
-from service.datastores.mongo import Collection, Database, Document, unavailable
+from service.datastores.find_by_ids import find_in_lists, in_lists
+from service.datastores.mongo import Collection as MongoCollection
+from service.datastores.mongo import Database, Document, unavailable
 
 BATCH_SIZE = 500
 
@@ -51,7 +52,7 @@ class SessionStore:
         self, database: Database, *, max_age: timedelta = MAX_AGE, clock: Callable[[], datetime] = now
     ) -> None:
         self._database = database
-        self._sessions: Collection = database["sessions"]
+        self._sessions: MongoCollection = database["sessions"]
         self._max_age = max_age
         self._clock = clock
 
@@ -104,11 +105,14 @@ class SessionStore:
         changed = await self._change_tokens(session_id, user_id, pair, change, stamp)
         return [token.id for token in changed.ended_access]
 
-    async def active(self, session_ids: Iterable[str]) -> dict[str, frozenset[str]]:
-        """Return those of `session_ids` that are neither revoked nor expired, each with its ended access tokens."""
-        ids = {ObjectId(session_id) for session_id in session_ids}
+    async def active(self, sessions: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+        """Return those sessions that are neither revoked nor expired, each with its ended access tokens.
+
+        Each of `sessions` is a user and the session of theirs.
+        """
+        places = {(ObjectId(user_id), ObjectId(session_id)) for user_id, session_id in sessions}
         where = {"expires_at": {"$gt": self._clock()}, **NOT_REVOKED}
-        documents = await find_by_ids(self._sessions, ids, {"ended_access": True}, where)
+        documents = await find_in_lists(self._sessions, "user_id", places, {"ended_access": True}, where)
         return {str(document["_id"]): frozenset(_ended_access(document)) for document in documents}
 
     async def of_user(self, user_id: str, limit: int) -> list[Session]:
@@ -130,13 +134,13 @@ class SessionStore:
         """Revoke every active session of this user except `keep`. Returns the ids of the revoked sessions."""
         async with unavailable():
             documents = await self._find_active(user_id).to_list(None)
-        return await self._revoke_all(document["_id"] for document in documents if str(document["_id"]) != keep)
+        return await self._revoke_all(user_id, [each["_id"] for each in documents if str(each["_id"]) != keep])
 
     async def revoke_excess(self, user_id: str, limit: int) -> list[str]:
         """Revoke all but the `limit` most recently used sessions of this user. Returns the ids of the revoked ones."""
         async with unavailable():
             documents = await self._find_active(user_id).skip(limit).to_list(None)
-        return await self._revoke_all(document["_id"] for document in documents)
+        return await self._revoke_all(user_id, [document["_id"] for document in documents])
 
     async def erase_user_agents(self, user_id: str) -> None:
         """Erase the personal data in this user's sessions. That they are revoked stays stored until they expire."""
@@ -150,9 +154,10 @@ class SessionStore:
         """
         async with unavailable():
             expired = {"expires_at": {"$lt": self._clock()}}
-            documents = await self._sessions.find(expired, {"_id": True}).to_list(BATCH_SIZE)
+            documents = await self._sessions.find(expired, {"user_id": True}).to_list(BATCH_SIZE)
             if documents:
-                await self._sessions.delete_many({"_id": {"$in": [document["_id"] for document in documents]}})
+                places = [(document["user_id"], document["_id"]) for document in documents]
+                await self._sessions.delete_many(in_lists("user_id", places))
         return len(documents)
 
     async def database_time(self) -> datetime:
@@ -223,12 +228,12 @@ class SessionStore:
         where = {"user_id": ObjectId(user_id), "expires_at": {"$gt": self._clock()}, **NOT_REVOKED}
         return self._sessions.find(where).sort([("last_used_at", DESCENDING), ("_id", DESCENDING)])
 
-    async def _revoke_all(self, ids: Iterable[ObjectId]) -> list[str]:
-        revoked = list(ids)
-        if revoked:
+    async def _revoke_all(self, user_id: str, ids: Collection[ObjectId]) -> list[str]:
+        if ids:
+            selected = {"_id": {"$in": list(ids)}, "user_id": ObjectId(user_id), **NOT_REVOKED}
             async with unavailable():
-                await self._sessions.update_many({"_id": {"$in": revoked}, **NOT_REVOKED}, SET_REVOKED)
-        return [str(id) for id in revoked]
+                await self._sessions.update_many(selected, SET_REVOKED)
+        return [str(id) for id in ids]
 
 
 def _key(session_id: str, user_id: str) -> Document:

@@ -23,7 +23,7 @@ class CredentialVerifier:
         if scope == ACCESS:
             await self._revocation.check(bearer)
         else:
-            await self._revocation.check_session(bearer.session_id)
+            await self._revocation.check_session(bearer)
         return bearer
 
     async def check(self, bearer: Identity) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -191,7 +191,9 @@ class MessageAppend:
             for index, request in enumerate(requests)
             if isinstance(request, AppendMessage) and request.reply_to
         }
-        found = await self._messages.get_many({request.reply_to for request in replies.values() if request.reply_to})
+        found = await self._messages.get_many(
+            {(request.conversation_id, request.reply_to) for request in replies.values() if request.reply_to}
+        )
         for index, request in replies.items():
             if index in outcomes:
                 continue
@@ -245,7 +247,7 @@ class MessageAppend:
             try:
                 async with unavailable():
                     result = await self._messages.collection.update_one(
-                        {"_id": document["_id"], "rev": document["rev"]}, {"$set": fields}
+                        {key: document[key] for key in ("_id", "conversation_id", "rev")}, {"$set": fields}
                     )
             except DuplicateKeyError:
                 rev_taken = True
@@ -266,13 +268,11 @@ class MessageAppend:
 class _MessageNumbering:
     """The Numbering of messages: `seq` and `rev`, one step each, from the heads of their conversations."""
 
+    scope = "conversation_id"
+
     def __init__(self, heads: Mapping[ObjectId, ConversationHead], cache: HeadCache) -> None:
         self._heads = heads
         self._cache = cache
-
-    def list_of(self, document: Document) -> Hashable:
-        conversation_id: ObjectId = document["conversation_id"]
-        return conversation_id
 
     def assign(self, documents: Sequence[Document]) -> None:
         steps: dict[ObjectId, int] = {}

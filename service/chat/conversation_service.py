@@ -285,8 +285,8 @@ class ConversationService:
         await self._counter_reader.refresh(documents)
         user_ids = {str(member) for document in documents for member in _with_profile(document)}
         profiles = await self._profiles.profiles(user_ids) if user_ids else {}
-        last_ids = [document["last"]["id"] for document in documents if document["last"]["id"]]
-        last_messages = await self._messages.get_many(last_ids)
+        last = [(document["_id"], document["last"]["id"]) for document in documents if document["last"]["id"]]
+        last_messages = await self._messages.get_many(last)
         if user_id:
             last_messages = await self._visible_to(ObjectId(user_id), last_messages)
         read_marks = [read_of(document, user_id) if user_id else seq_of(document) for document in documents]

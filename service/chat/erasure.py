@@ -62,7 +62,7 @@ class ChatErasure:
         async for batch in scan(self._messages.collection, {"sender_id": ObjectId(user_id)}, fields, since):
             remaining = [document for document in batch if not document["deleted"]]
             await self._erase_all(user_id, remaining)
-            await self._messages.erase_digests([document["_id"] for document in batch])
+            await self._messages.erase_digests([(document["conversation_id"], document["_id"]) for document in batch])
             # Sending a message sets a read mark, which may have been written after the user had left.
             conversation_ids = {document["conversation_id"] for document in batch}
             await self._conversations.erase_read_marks(conversation_ids, ObjectId(user_id))

@@ -9,7 +9,7 @@ from pymongo import IndexModel
 
 from service.chat.reactions import shown_users
 from service.common.times import iso
-from service.datastores.find_by_ids import find_by_ids
+from service.datastores.find_by_ids import Place, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, committed_reads, unavailable
 
 REV_HISTORY = "claims"
@@ -118,9 +118,10 @@ class MessageStore:
             found = await self._committed.find(where, {"seq": 1}).to_list(None)
         return [document["seq"] for document in found]
 
-    async def get_many(self, message_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
-        """Return those of the messages that exist. Raises Unavailable."""
-        return {document["_id"]: document for document in await find_by_ids(self._committed, message_ids)}
+    async def get_many(self, places: Collection[Place]) -> dict[ObjectId, Document]:
+        """Return those of the messages that exist, each given as its conversation and its id. Raises Unavailable."""
+        found = await find_in_lists(self._committed, "conversation_id", places)
+        return {document["_id"]: document for document in found}
 
     async def get(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
         """Return the message, or None if this conversation has no such message. Raises Unavailable."""
@@ -143,12 +144,11 @@ class MessageStore:
             yield set(found)
             since = end
 
-    async def erase_digests(self, message_ids: Collection[ObjectId]) -> None:
+    async def erase_digests(self, places: Collection[Place]) -> None:
         """Erase the digests, from which the original content could be guessed; the nonces stay taken."""
+        selected = in_lists("conversation_id", places)
         async with unavailable():
-            await self.collection.update_many(
-                {"_id": {"$in": list(message_ids)}, "digest": {"$exists": True}}, {"$set": {"digest": b""}}
-            )
+            await self.collection.update_many(selected | {"digest": {"$exists": True}}, {"$set": {"digest": b""}})
 
     async def _find(self, where: Document, limit: int = 0) -> list[Document]:
         async with unavailable():

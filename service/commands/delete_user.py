@@ -23,6 +23,8 @@ from service.datastores.data_directory import DataDirectory
 from service.datastores.failure_reason import failure_reason
 from service.datastores.mongo import Mongo
 from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect, ping
+from service.posts.comment_context import CommentContextLoader
+from service.posts.comment_notifications import recipients
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
@@ -109,13 +111,15 @@ class Deletion:
         self._stores = stores
         registry = Registry(TimerWheel())
         self._dispatcher = Dispatcher(bus, registry)
+        profiles = ProfileService(stores.users)
+        self._contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
         self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher)
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
         self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._conversations = ConversationService(
             stores.conversations,
             stores.messages,
-            ProfileService(stores.users),
+            profiles,
             self._dispatcher,
             self._chat.flush_counters,
             self._presence.announce_visibility,
@@ -167,6 +171,7 @@ class Deletion:
         return Deleted(groups, messages, posts, comments, notifications)
 
     async def close(self) -> None:
+        await self._contexts.close()
         await self._conversations.close()
         await self._chat.close()
         await self._dispatcher.close()
@@ -174,9 +179,16 @@ class Deletion:
     async def _erase_comments(self, user_id: str, since: datetime | None = None) -> int:
         """Empty the user's comments, and their previews in notifications. Returns the number of comments."""
         count = 0
-        async for comment_ids in self._stores.comments.erase(user_id, since):
-            await self._stores.notifications.erase_previews(comment_ids)
-            count += len(comment_ids)
+        async for comments in self._stores.comments.erase(user_id, since):
+            contexts = await self._contexts.load_stored(comments)
+            await self._stores.notifications.erase_previews(
+                [
+                    (recipient, comment["_id"])
+                    for comment, context in zip(comments, contexts, strict=True)
+                    for recipient in recipients(comment["author_id"], context.post_author, context.parent_author)
+                ]
+            )
+            count += len(comments)
         return count
 
     async def _presence_of(self, user_id: str) -> PresenceState:

@@ -18,7 +18,7 @@ back must not count: a number above it would leave a gap, or two documents would
 
 import asyncio
 import random
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -49,8 +49,8 @@ class Appended(NamedTuple):
 class Numbering(Protocol):
     """Which numbers documents take, and what this process knows of the last ones in each list."""
 
-    def list_of(self, document: Document) -> Hashable:
-        """Return the id of the list of `document`."""
+    scope: str
+    """The field that names the list of a document: the collection's shard key."""
 
     def assign(self, documents: Sequence[Document]) -> None:
         """Give each document the next numbers of its list, in order. Known numbers stay unchanged."""
@@ -106,8 +106,8 @@ class OptimisticAppend:
                     outcomes[index] = outcome
                     continue
                 if contention is None:
-                    lost = numbering.list_of(documents[index])
-                    contended = [each for each in waiting if numbering.list_of(documents[each]) == lost]
+                    lost = documents[index][numbering.scope]
+                    contended = [each for each in waiting if documents[each][numbering.scope] == lost]
                     outcomes |= dict.fromkeys(contended, Contended())
                     waiting = [each for each in waiting if each not in outcomes]
                     continue
@@ -147,7 +147,7 @@ class OptimisticAppend:
         identity = numbering.identity(document)
         async with unavailable():
             # The driver retries a write whose reply was lost: the document itself may be what it collides with.
-            own = await self._committed.find_one({"_id": document["_id"]})
+            own = await self._committed.find_one({"_id": document["_id"], numbering.scope: document[numbering.scope]})
             existing = None if own or identity is None else await self._committed.find_one(identity)
         if own:
             numbering.accept(own)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from service.datastores.lanes import Contention, Lanes
@@ -112,25 +112,22 @@ class _Numbering:
 
     def __init__(self, log: SequencedLog, last_numbers: dict[Any, int]) -> None:
         self._log = log
+        self.scope = log.scope
         self._last_numbers = last_numbers
-
-    def list_of(self, document: Document) -> Hashable:
-        scope: Hashable = document[self._log.scope]
-        return scope
 
     def assign(self, documents: Sequence[Document]) -> None:
         next_numbers: dict[Any, int] = {}
         for document in documents:
-            scope = document[self._log.scope]
+            scope = document[self.scope]
             number = next_numbers.get(scope) or self._last_numbers[scope] + 1
             document[self._log.number] = number
             next_numbers[scope] = number + 1
 
     def accept(self, document: Document) -> None:
-        self._advance(document[self._log.scope], document[self._log.number])
+        self._advance(document[self.scope], document[self._log.number])
 
     async def catch_up(self, document: Document) -> None:
-        scope = document[self._log.scope]
+        scope = document[self.scope]
         self._advance(scope, await self._log.last_number(scope, self._last_numbers[scope]))
 
     def identity(self, document: Document) -> Document | None:

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
+from pymongo import UpdateOne
 
 from service.common.encoding import dumps
 from service.common.text import cut
 from service.common.times import now
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.find_by_ids import in_lists
+from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.numbered_ranges import descending
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
@@ -53,7 +55,6 @@ class NotificationStore:
             await self._notifications.create_index(
                 [("user_id", 1), (name, 1)], unique=True, partialFilterExpression=partial
             )
-        await self._notifications.create_index([("comment_id", 1)])
         if OLD_INDEX in await self._notifications.index_information():
             await self._notifications.drop_index(OLD_INDEX)
 
@@ -100,11 +101,18 @@ class NotificationStore:
             )
         return document
 
-    async def erase_previews(self, comment_ids: Collection[ObjectId]) -> None:
-        """Erase the previews of these comments. Raises Unavailable."""
-        async with unavailable():
-            await self._notifications.update_many(
-                {"comment_id": {"$in": list(comment_ids)}, "preview": {"$ne": ""}}, {"$set": {"preview": ""}}
+    async def erase_previews(self, received: Collection[tuple[ObjectId, ObjectId]]) -> None:
+        """Erase the previews of comments, each given as the user who may have been notified and the comment's id.
+
+        Raises Unavailable.
+        """
+        if received:
+            await update_all(
+                self._notifications,
+                [
+                    UpdateOne({"user_id": user_id, "comment_id": comment_id}, {"$set": {"preview": ""}})
+                    for user_id, comment_id in received
+                ],
             )
 
     async def delete_all(self, user_id: str) -> int:
@@ -112,10 +120,12 @@ class NotificationStore:
         deleted = 0
         while True:
             async with unavailable():
-                found = await self._notifications.find({"user_id": ObjectId(user_id)}, {"_id": 1}).to_list(BATCH_SIZE)
+                found = await self._notifications.find({"user_id": ObjectId(user_id)}, {"user_id": 1}).to_list(
+                    BATCH_SIZE
+                )
             if not found:
                 return deleted
-            await self.delete([document["_id"] for document in found])
+            await self.delete(found)
             deleted += len(found)
 
     async def older_than(self, moment: datetime) -> list[Document]:
@@ -124,10 +134,11 @@ class NotificationStore:
         async with unavailable():
             return await self._notifications.find(where, {"user_id": 1, "seq": 1}).to_list(BATCH_SIZE)
 
-    async def delete(self, ids: Collection[ObjectId]) -> None:
-        """Delete these notifications. Raises Unavailable."""
+    async def delete(self, notifications: Collection[Document]) -> None:
+        """Delete these notifications, at least one, of which `_id` and `user_id` are needed. Raises Unavailable."""
+        places = [(document["user_id"], document["_id"]) for document in notifications]
         async with unavailable():
-            await self._notifications.delete_many({"_id": {"$in": list(ids)}})
+            await self._notifications.delete_many(in_lists("user_id", places))
 
     async def close(self) -> None:
         await self._append.close()

@@ -166,7 +166,7 @@ class NotificationService:
             if inboxes[user_id].read_up_to < seq:
                 await self._publish_marked(user_id, await self._inboxes.mark_read_up_to(user_id, seq))
         if old:
-            await self._store.delete([document["_id"] for document in old])
+            await self._store.delete(old)
         return len(old)
 
     async def inbox(self, user_id: str) -> Inbox:

@@ -91,7 +91,7 @@ class CommentContextLoader:
         return ContextData(
             *await asyncio.gather(
                 self._posts.authors({target.post_id for target in targets}),
-                self._comments.parents({target.parent_id for target in targets if target.parent_id}),
+                self._comments.parents({(target.post_id, target.parent_id) for target in targets if target.parent_id}),
                 self._profiles.profiles({str(target.author_id) for target in targets}),
             )
         )

@@ -1,14 +1,14 @@
 """The store of comments: a numbered list per post."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 from bson import ObjectId
 
 from service.common.times import now
-from service.datastores.find_by_ids import find_by_ids
+from service.datastores.find_by_ids import Place, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, unavailable
 from service.datastores.numbered_ranges import ascending
 from service.datastores.scan import scan
@@ -86,23 +86,25 @@ class CommentStore:
 
         return await ascending(read, "number", number, last, limit)
 
-    async def parents(self, comment_ids: Collection[ObjectId]) -> dict[ObjectId, Parent]:
-        """Return those of the comments that exist. Raises Unavailable."""
-        found = await find_by_ids(self._comments, comment_ids, {"post_id": 1, "author_id": 1, "erased": 1})
+    async def parents(self, places: Collection[Place]) -> dict[ObjectId, Parent]:
+        """Return those of the comments that exist, each given as its post and its id. Raises Unavailable."""
+        found = await find_in_lists(self._comments, "post_id", places, {"author_id": 1, "erased": 1})
         return {document["_id"]: Parent(document["post_id"], author_of(document)) for document in found}
 
-    async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[ObjectId]]:
+    async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[Document]]:
         """Erase the content of a user's comments, optionally only of those since `since`.
 
-        Yields their ids in batches, including comments that were erased before. Can be repeated. Raises Unavailable.
+        Yields them in batches, without the content, including comments that were erased before. Can be
+        repeated. Raises Unavailable.
         """
-        async for batch in scan(self._comments, {"author_id": ObjectId(author_id)}, {"_id": 1}, since):
-            ids = [document["_id"] for document in batch]
+        async for batch in scan(
+            self._comments, {"author_id": ObjectId(author_id)}, {"post_id": 1, "parent_id": 1, "author_id": 1}, since
+        ):
             async with unavailable():
                 await self._comments.update_many(
-                    {"_id": {"$in": ids}, **NOT_ERASED}, {"$set": {"content": "", "erased": True}}
+                    _selected(batch) | NOT_ERASED, {"$set": {"content": "", "erased": True}}
                 )
-            yield ids
+            yield batch
 
     async def pending(self, after: ObjectId | None, limit: int) -> list[Document]:
         """Return the `limit` oldest pending comments with an id above `after`. Raises Unavailable."""
@@ -113,13 +115,17 @@ class CommentStore:
             found: list[Document] = await self._comments.find(where).sort("_id", 1).limit(limit).to_list(limit)
         return found
 
-    async def clear_pending(self, comment_ids: Sequence[ObjectId]) -> None:
-        """Remove the pending marks of these comments. Raises Unavailable."""
+    async def clear_pending(self, comments: Iterable[Document]) -> None:
+        """Remove the pending marks of these comments, at least one. Raises Unavailable."""
         async with unavailable():
-            await self._comments.update_many({"_id": {"$in": list(comment_ids)}}, {"$unset": {PENDING: ""}})
+            await self._comments.update_many(_selected(comments), {"$unset": {PENDING: ""}})
 
     async def close(self) -> None:
         await self._append.close()
+
+
+def _selected(comments: Iterable[Document]) -> Document:
+    return in_lists("post_id", [(comment["post_id"], comment["_id"]) for comment in comments])
 
 
 def _identity(document: Document) -> Document | None:

@@ -180,7 +180,7 @@ class NotificationOutbox:
             await asyncio.wait(count_updates)
         if uncounted := [each.comment for each in done if not each.is_counted]:
             await self._posts.raise_comment_counts(_last_numbers(uncounted))
-        await self._comments.clear_pending([each.comment["_id"] for each in done])
+        await self._comments.clear_pending([each.comment for each in done])
 
     async def _count(self, comments: Sequence[Document]) -> list[None]:
         try:

@@ -33,9 +33,9 @@ async def active_sessions(process: AccountsProcess, user_id: str = AN) -> set[st
 async def test_a_session_is_active_until_it_is_revoked(process: AccountsProcess) -> None:
     """A second revocation returns False."""
     one = await add(process)
-    assert {one} == (await process.sessions.active([one])).keys()
+    assert {one} == (await process.sessions.active([(AN, one)])).keys()
     assert await process.sessions.revoke(one, AN)
-    assert {} == await process.sessions.active([one])
+    assert {} == await process.sessions.active([(AN, one)])
     assert not await process.sessions.revoke(one, AN)
     assert set() == await active_sessions(process)
 
@@ -43,7 +43,7 @@ async def test_a_session_is_active_until_it_is_revoked(process: AccountsProcess)
 async def test_an_expired_session_is_not_active(process: AccountsProcess) -> None:
     """Even before the database has deleted it."""
     one = await add(process, expires_at=now() - timedelta(seconds=1))
-    assert {} == await process.sessions.active([one])
+    assert {} == await process.sessions.active([(AN, one)])
     assert set() == await active_sessions(process)
     with pytest.raises(TokenRevoked):
         await process.sessions.refresh(one, AN, "first", token_pair("second"))
@@ -68,18 +68,19 @@ async def test_a_session_is_not_refreshed_beyond_its_maximum_age(process: Accoun
         assert {one} == await active_sessions(process)
     with process.clock.shifted(MAX_AGE + timedelta(minutes=11)):
         assert set() == await active_sessions(process)
-        assert {} == await process.sessions.active([one])
+        assert {} == await process.sessions.active([(AN, one)])
 
 
 async def test_an_unknown_session_is_not_active(process: AccountsProcess) -> None:
+    """Nor is one of another user."""
     one = await add(process)
-    assert {one} == (await process.sessions.active([new_id(), one, one])).keys()
+    assert {one} == (await process.sessions.active([(AN, new_id()), (BINH, one), (AN, one), (AN, one)])).keys()
 
 
 async def test_a_session_of_another_user_is_not_revoked(process: AccountsProcess) -> None:
     one = await add(process)
     assert not await process.sessions.revoke(one, BINH)
-    assert {one} == (await process.sessions.active([one])).keys()
+    assert {one} == (await process.sessions.active([(AN, one)])).keys()
 
 
 async def test_concurrent_refreshes_with_one_token_all_succeed(process: AccountsProcess) -> None:
@@ -108,7 +109,7 @@ async def test_a_session_of_an_earlier_version_is_refreshed(process: AccountsPro
     one = await add(process)
     names = ("unused", "spent", "began_at", "ended", "access", "ended_access")
     await mongo.database["sessions"].update_one({}, {"$unset": dict.fromkeys(names, "")})
-    assert {one: frozenset()} == await process.sessions.active([one])
+    assert {one: frozenset()} == await process.sessions.active([(AN, one)])
     await process.sessions.refresh(one, AN, "first", token_pair("second"))
     await process.sessions.refresh(one, AN, "first", token_pair("another"))
     await process.sessions.refresh(one, AN, "second", token_pair("third"))
@@ -120,7 +121,7 @@ async def test_ending_the_tokens_keeps_the_session_and_the_new_pair(process: Acc
     moment = await process.sessions.database_time()
     ended = await process.sessions.end_tokens(one, AN, token_pair("new", access_id="c"))
     assert ["access", "b"] == ended
-    assert {one: {"access", "b"}} == await process.sessions.active([one])
+    assert {one: {"access", "b"}} == await process.sessions.active([(AN, one)])
     batches = [batch async for batch in process.sessions.tokens_ended_since(moment)]
     assert [{"access", "b"}] == [set(batch) for batch in batches]
     for old in ("first", "second"):

@@ -132,5 +132,5 @@ async def test_reads_use_read_concern_majority(listened: Mongo, replies: Replies
     assert [1, 2] == [message["rev"] async for message in store.changes(conversation_id, 0, 2)]
     [message, _] = await store.range(conversation_id, 1, 2)
     assert await store.get(conversation_id, message["_id"])
-    assert await store.get_many([message["_id"]])
+    assert await store.get_many([(conversation_id, message["_id"])])
     assert {"majority"} == set(replies.read_concerns)

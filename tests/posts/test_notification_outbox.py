@@ -204,9 +204,9 @@ async def test_pending_marks_are_removed_in_batches(
     batch_sizes: list[int] = []
     clear_pending = process.comment_store.clear_pending
 
-    async def recording_clear_pending(comment_ids: Sequence[ObjectId]) -> None:
-        batch_sizes.append(len(comment_ids))
-        await clear_pending(comment_ids)
+    async def recording_clear_pending(comments: Sequence[Document]) -> None:
+        batch_sizes.append(len(comments))
+        await clear_pending(comments)
 
     monkeypatch.setattr(process.comment_store, "clear_pending", recording_clear_pending)
     author, reader = await process.add_user(), await process.add_user()
