@@ -39,6 +39,7 @@ SHARD_KEYS = {
 user's id."""
 
 UNSHARDED = {
+    "change_followers": "one document for each consumer of changes",
     "chat_writers": "one small document for each process",
     "invitations": "at most 50 for each group, each for a week; found by token as well as by group",
     "migrations": "one document for each migration",
