@@ -117,6 +117,7 @@ class Services:
             self.profiles,
             self.dispatcher,
             self.messages.flush_counters,
+            self.messages.append_pending,
             self.presence.announce_visibility,
         )
         self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)

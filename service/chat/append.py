@@ -1,19 +1,19 @@
 """The append of the chat: messages and their changes take the next numbers of their conversation."""
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
-from service.chat.conversation_store import ConversationHead
+from service.chat.conversation_head import ConversationHead
 from service.chat.head_cache import HeadCache
 from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore, message_json
-from service.common.errors import LoaError, NonceReused, NotFound, Unavailable, ValidationFailed
+from service.chat.system_message import SystemMessage
+from service.common.errors import LoaError, NonceReused, NotFound, ValidationFailed
 from service.common.times import now
 from service.datastores.batcher import Contended
 from service.datastores.lanes import Contention
@@ -32,26 +32,24 @@ of its text. The nonce still identifies the message, with any content."""
 class AppendMessage(NamedTuple):
     """Request to store a new message. A `nonce` identifies it: repeated requests are one message.
 
-    `received_at`: the time of the request by the monotonic clock; its sender must be a participant at that time or
-    later.
+    `system` makes it a system message, whose sender need not be a participant any more.
     """
 
-    received_at: float
     conversation_id: ObjectId
     user_id: ObjectId
     content: str
     nonce: str | None = None
     reply_to: ObjectId | None = None
+    system: SystemMessage | None = None
 
 
 class ChangeMessage(NamedTuple):
-    """Request to change a message; `received_at` as for a new one.
+    """Request to change a message.
 
     `apply(document)` returns the fields to set, or None if there is nothing to change; it raises LoaError if the user
     may not do that. `user_id` is None for the operator, who need not be a participant.
     """
 
-    received_at: float
     conversation_id: ObjectId
     user_id: ObjectId | None
     message_id: ObjectId
@@ -63,13 +61,13 @@ class StoredMessage:
     """A message as it is stored now.
 
     `event_type` is the event to publish; None if the request changed nothing, because it had been stored before.
-    `participants` are those of the conversation, read after the message was stored; None if they could not be read.
-    `hidden_from` are those of them who do not see it, because they joined after it was sent.
+    `participants` are those of the conversation when the message was stored, or a little later. `hidden_from` are those
+    of them who do not see it, because they joined after it was sent.
     """
 
     message: Document
     event_type: Literal["new_message", "message_updated"] | None
-    participants: list[str] | None = None
+    participants: list[str] = field(default_factory=list)
     hidden_from: frozenset[str] = frozenset()
 
     @property
@@ -95,6 +93,10 @@ class MessageAppend:
     Guarantees: a number exists only once its message is durable; seq and rev of a conversation have no gaps; the
     requests of one caller for one conversation are stored in their order; a user who is not a participant writes
     nothing. Only one call of `write` may run at a time for each conversation.
+
+    A write whose number is the next one has found all changes of the participants that were acknowledged before it, for
+    each of these has taken a number (see HeadCache): its sender is a participant, and its recipients are the right
+    ones, without a read of either.
     """
 
     def __init__(self, heads: HeadCache, messages: MessageStore) -> None:
@@ -107,29 +109,25 @@ class MessageAppend:
     ) -> list[Outcome]:
         """Store all of `requests`, first the new messages, then the changes; return the outcome of each.
 
-        The participants are read after the request has arrived, to check its sender, and again after the write: a user
-        who joins meanwhile receives the message, and one who is removed does not. The read after one write is also the
-        one before the next, for requests that arrived before it.
-
         A request that is not allowed gets NotFound, ValidationFailed, NonceReused or what `apply` raised. Unavailable
         or a driver error means that the database failed or refused the request, which may have been stored all the
         same. Without `contention`, a request gets Contended if another process writes to its conversation: it has not
         been stored and belongs into a lane (see `service/datastores/lanes.py`). Raises Unavailable if nothing was
         attempted.
         """
-        received_at: dict[ObjectId, float] = {}
-        for request in requests:
-            key = request.conversation_id
-            received_at[key] = max(request.received_at, received_at.get(key, 0.0))
-        heads = await self._heads.load(received_at)
+        ids = {request.conversation_id for request in requests}
+        # The group has been changed already, by whoever appends a system message.
+        changed = {each.conversation_id for each in requests if isinstance(each, AppendMessage) and each.system}
+        heads = await self._heads.load(ids, changed)
         if contention and contention.recent:
             # Others write to this conversation: a read costs less than a collision.
             for conversation_id, known in heads.items():
                 await self._heads.catch_up(conversation_id, known)
+        await self._refresh_for_strangers(requests, heads)
         outcomes: dict[int, Outcome] = {}
         for index, request in enumerate(requests):
             head = heads.get(request.conversation_id)
-            if head is None or (request.user_id is not None and request.user_id.binary not in head.members):
+            if head is None or _is_stranger(request, head):
                 outcomes[index] = NotFound()
         await self._check_replies(requests, heads, outcomes)
         await self._insert(
@@ -163,22 +161,23 @@ class MessageAppend:
                     # Each of the remaining changes would wait for the database just as long.
                     database_error = error
             outcomes[index] = database_error
-        await self._read_participants([each for each in outcomes.values() if isinstance(each, StoredMessage)])
+        for each in outcomes.values():
+            if isinstance(each, StoredMessage):
+                head = heads[each.message["conversation_id"]]
+                each.participants = head.participants
+                each.hidden_from = head.hidden_from(each.message["seq"])
         return [outcomes[index] for index in range(len(requests))]
 
-    async def _read_participants(self, stored: Sequence[StoredMessage]) -> None:
-        if not stored:
-            return
-        try:
-            stored_at = time.monotonic()
-            heads = await self._heads.load({each.message["conversation_id"]: stored_at for each in stored})
-        except Unavailable:
-            # The messages are stored, and the caller makes up for their events.
-            return
-        for each in stored:
-            head = heads.get(each.message["conversation_id"])
-            each.participants = head.participants if head else []
-            each.hidden_from = head.hidden_from(each.message["seq"]) if head else frozenset()
+    async def _refresh_for_strangers(
+        self, requests: Sequence[AppendMessage | ChangeMessage], heads: dict[ObjectId, ConversationHead]
+    ) -> None:
+        """Read the participants anew where a sender is not among them: they may have joined since."""
+        joined = {
+            request.conversation_id: head
+            for request in requests
+            if (head := heads.get(request.conversation_id)) and _is_stranger(request, head)
+        }
+        await self._heads.refresh(joined)
 
     async def _check_replies(
         self,
@@ -201,7 +200,7 @@ class MessageAppend:
             if (
                 original is None
                 or original["conversation_id"] != request.conversation_id
-                or _is_hidden(original, request.user_id, heads[request.conversation_id])
+                or heads[request.conversation_id].hides(original["seq"], request.user_id)
             ):
                 outcomes[index] = ValidationFailed.of("reply_to", "There is no such message in this conversation.")
 
@@ -214,9 +213,12 @@ class MessageAppend:
     ) -> None:
         documents = [_document(request) for request in requests.values()]
         results = await self._append.append(documents, _MessageNumbering(heads, self._heads), contention)
-        for index, document, result in zip(requests, documents, results, strict=True):
+        for (index, request), document, result in zip(requests.items(), documents, results, strict=True):
             if not isinstance(result, Appended):
                 outcomes[index] = result
+            elif request.system and result.document is not document:
+                # Another process has appended it, or this one, before it was interrupted.
+                outcomes[index] = StoredMessage(result.document, None)
             elif result.created:
                 outcomes[index] = StoredMessage(result.document, "new_message")
             elif result.document["digest"] in (NO_DIGEST, document["digest"]):
@@ -232,7 +234,10 @@ class MessageAppend:
         collisions = 0
         while True:
             document = await self._messages.get(change.conversation_id, change.message_id)
-            if document is None or _is_hidden(document, change.user_id, head):
+            while document is not None and document["rev"] > head.rev:
+                # What happened before that rev may concern the participants.
+                await self._heads.catch_up(change.conversation_id, head)
+            if document is None or _is_stranger(change, head) or head.hides(document["seq"], change.user_id):
                 return NotFound()
             try:
                 fields = change.apply(document)
@@ -240,7 +245,6 @@ class MessageAppend:
                 return error
             if fields is None:
                 return StoredMessage(document, None)
-            head.advance(document["seq"], document["rev"])
             rev = head.rev + 1
             history = [*document[REV_HISTORY], rev][-MAX_REV_HISTORY:]
             fields = fields | {"rev": rev, REV_HISTORY: history, CHANGED_AT: now()}
@@ -285,11 +289,18 @@ class _MessageNumbering:
             document[REV_HISTORY] = [document["rev"]]
 
     def accept(self, document: Document) -> None:
-        self._heads[document["conversation_id"]].advance(document["seq"], document["rev"])
+        head = self._heads[document["conversation_id"]]
+        # One that was found stored may lie behind others, which nobody here has seen.
+        if document["seq"] == head.seq + 1 and document["rev"] == head.rev + 1:
+            head.advance(document["seq"], document["rev"])
 
     async def catch_up(self, document: Document) -> None:
         conversation_id = document["conversation_id"]
         await self._cache.catch_up(conversation_id, self._heads[conversation_id])
+
+    def refuse(self, document: Document) -> Exception | None:
+        is_member = self._heads[document["conversation_id"]].has_member(document["sender_id"])
+        return None if is_member or "system" in document else NotFound()
 
     def identity(self, document: Document) -> Document | None:
         if "nonce" not in document:
@@ -297,15 +308,17 @@ class _MessageNumbering:
         return {name: document[name] for name in ("conversation_id", "sender_id", "nonce")}
 
 
-def _is_hidden(message: Document, user_id: ObjectId | None, head: ConversationHead) -> bool:
-    """Return whether the user (None: the operator) does not see the message, because they joined after it was sent."""
-    return bool(message["seq"] <= head.last_start and message["seq"] <= head.starts.get(str(user_id), 0))
+def _is_stranger(request: AppendMessage | ChangeMessage, head: ConversationHead) -> bool:
+    """Return whether the request is that of a user who is not a participant."""
+    if request.user_id is None or (isinstance(request, AppendMessage) and request.system):
+        return False
+    return not head.has_member(request.user_id)
 
 
 def _document(request: AppendMessage) -> Document:
     moment = now()
     document: Document = {
-        "_id": ObjectId(),
+        "_id": request.system.id if request.system else ObjectId(),
         "conversation_id": request.conversation_id,
         "sender_id": request.user_id,
         "content": request.content,
@@ -316,6 +329,8 @@ def _document(request: AppendMessage) -> Document:
         "deleted": False,
         "reactions": {},
     }
+    if request.system:
+        document |= {"system": True, **request.system.as_fields()}
     if request.nonce is not None:
         # The content may be edited later; the nonce stands for the original one.
         original = f"{request.reply_to}\n{request.content}".encode()

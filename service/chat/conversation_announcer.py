@@ -36,7 +36,8 @@ MAX_ATTEMPTS = 10
 
 
 class ConversationAnnouncer:
-    """Publishes a conversation to its participants after each change of title or participants.
+    """Publishes a conversation to its participants after each change of title or participants, and appends the system
+    messages that say so. Both are done before the change is acknowledged.
 
     A mark is stored in the conversation's document together with the change, and removed only after the announcement.
     If the announcement fails, it is repeated in the background; if the process is killed, any other process finds the
@@ -52,16 +53,19 @@ class ConversationAnnouncer:
         conversations: ConversationStore,
         dispatcher: Dispatcher,
         unread: UnreadCounter,
+        append_pending: Callable[[Document], Awaitable[None]],
         render: Callable[[Document], Awaitable[dict[str, Any]]],
         on_removed: Callable[[Collection[str]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`render(document)` returns the conversation with all stored messages, without what is different for each
+        """`append_pending(document)` appends the system messages that the changes of the conversation have left to do.
+        `render(document)` returns the conversation with all stored messages, without what is different for each
         participant, and brings the counters of `document` up to date. `on_removed(user_ids)` is called with users who
         are no participants any more."""
         self._conversations = conversations
         self._dispatcher = dispatcher
         self._unread = unread
+        self._append_pending = append_pending
         self._render = render
         self._on_removed = on_removed
         self._clock = clock
@@ -130,6 +134,7 @@ class ConversationAnnouncer:
     async def _announce(self, document: Document) -> None:
         conversation_id: ObjectId = document["_id"]
         for _ in range(MAX_ATTEMPTS):
+            await self._append_pending(document)
             conversation = await self._render(document) if document["participants"] else None
             marks = {_shown_mark(document, member) for member in document["participants"]}
             unread = await self._unread.counts(document, [mark for mark in marks if mark is not None])

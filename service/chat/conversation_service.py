@@ -64,11 +64,13 @@ class ConversationService:
         profiles: Profiles,
         dispatcher: Dispatcher,
         flush_counters: Callable[[], Awaitable[bool]],
+        append_pending: Callable[[Document], Awaitable[None]],
         on_removed: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         """`on_removed(user_ids)` is called with users who are no participants of a conversation any more.
 
-        `flush_counters()` writes the counters of all messages stored so far; it returns whether any were waiting."""
+        `flush_counters()` writes the counters of all messages stored so far; it returns whether any were waiting.
+        `append_pending(conversation)` appends the system messages that belong to changes of a group."""
         self._counter_reader = CounterReader(messages, dispatcher.last_known)
         self._flush_counters = flush_counters
         # After a restart all clients reconnect at once: those that arrive during one read share the next.
@@ -78,7 +80,9 @@ class ConversationService:
         self._profiles = profiles
         self._dispatcher = dispatcher
         self._unread = UnreadCounter(messages)
-        self.announcer = ConversationAnnouncer(conversations, dispatcher, self._unread, self._as_announced, on_removed)
+        self.announcer = ConversationAnnouncer(
+            conversations, dispatcher, self._unread, append_pending, self._as_announced, on_removed
+        )
 
     async def start(self) -> None:
         await self.announcer.start()

@@ -1,15 +1,14 @@
 """The store of conversations: participants, read marks, and counters of messages."""
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from bson import ObjectId
 from pymongo import DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
+from service.chat.conversation_head import ConversationHead, HeadVersion
 from service.chat.counter_update import CounterUpdate
 from service.chat.group_store import UNANNOUNCED, UNANNOUNCED_REMOVALS, GroupStore
 from service.chat.members import History, start_of
@@ -27,59 +26,20 @@ SHARED_READ = 10
 """Groups in one read of `sharing`, each with its participants."""
 
 
-class HeadVersion(NamedTuple):
-    """The head of a conversation without its participants; `version` changes with them.
-
-    `seq` and `rev` are hints: messages up to these numbers exist, and maybe later ones.
-    """
-
-    version: int
-    seq: int
-    rev: int
-
-
-@dataclass(slots=True)
-class ConversationHead:
-    """The last known numbers of a conversation, and its participants as of `version`."""
-
-    version: int
-    participants: list[str]
-    members: frozenset[bytes]
-    """The participants again, for membership tests: searching a list of 2,000 takes half a millisecond."""
-    seq: int
-    rev: int
-    starts: Mapping[str, int] = field(default_factory=dict)
-    """After which seq the participants see the messages; of those who see not all of them."""
-    last_start: int = 0
-    """The highest of `starts`: all participants see the messages after it."""
-    read_at: float = -math.inf
-    """When the read of `version` began, by the monotonic clock."""
-
-    def hidden_from(self, seq: int) -> frozenset[str]:
-        """Return the participants who do not see the message with this seq, because they joined later."""
-        if seq > self.last_start:
-            return frozenset()
-        return frozenset(user_id for user_id, start in self.starts.items() if seq <= start)
-
-    def advance(self, seq: int, rev: int) -> None:
-        """Note that messages up to these numbers are durable."""
-        self.seq = max(self.seq, seq)
-        self.rev = max(self.rev, rev)
-
-
 class ConversationStore:
     """`conversations`: one document each.
 
     The counters `last` ({seq, id}), `last_rev`, `last_activity` and `last_deleted` (the seq of the last message that is
-    deleted) are hints: they lag a moment behind the stored and published messages (see WriteBehind) and are never
-    too high. They say where to start looking for the last number; CounterReader brings them up to date before they are
-    shown. `reads` maps a user id to the seq that user has read up to. `participants` is in the order of joining.
+    never unread: a deleted or a system message) are hints: they lag a moment behind the stored and published messages
+    (see WriteBehind) and are never too high. They say where to start looking for the last number; CounterReader brings
+    them up to date before they are shown. `reads` maps a user id to the seq that user has read up to. `participants` is
+    in the order of joining.
     `joined` has the times at which users were added ({at, users}), and `starts` the seq after which they see the
     messages, unless they see all; `history` says which of the two is for those who join from now on. `owner_id` and
     `admins`: see GroupStore. `version` increases with each change of participants, roles, title or history.
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
-    `unannounced` and `unannounced_removals` are written together with a change of title or participants, and removed
-    once it is published (see ConversationAnnouncer).
+    `unannounced`, `unannounced_removals` and `pending_messages` are written together with a change of title or
+    participants, and removed once it is published (see ConversationAnnouncer).
     """
 
     def __init__(self, database: Database) -> None:

@@ -31,12 +31,14 @@ class CounterUpdate:
     def merge(self, message: Document, *, created: bool) -> None:
         """Add a stored message; `created` is False if it is a change of an existing one."""
         self.rev = max(self.rev, message["rev"])
-        if message["deleted"]:
+        if message["deleted"] or "system" in message:
             self.last_deleted = max(self.last_deleted, message["seq"])
         if not created:
             return
         if message["seq"] > self.seq:
             self.seq, self.message_id, self.at = message["seq"], message["_id"], message["created_at"]
+        if "system" in message:
+            return
         # Senders have read the messages before their own.
         sender = str(message["sender_id"])
         self.reads[sender] = max(self.reads.get(sender, 0), message["seq"])

@@ -43,11 +43,14 @@ class GroupService:
         if not fields:
             return await self._service.get(user_id, conversation_id)
         for _ in range(MAX_ATTEMPTS):
+            document = await self.check_manager(key, user)
+            new = {name: value for name, value in fields.items() if document.get(name) != value}
+            if not new:
+                return await self.unchanged(document, user_id)
             with self._announced_later(key):
-                changed = await self._groups.change(key, user, fields)
+                changed = await self._groups.change(document, user, new)
             if changed is not None:
                 return await self.announce(changed, user_id)
-            await self.check_manager(key, user)
         raise Unavailable
 
     async def add_participants(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
@@ -157,10 +160,12 @@ class GroupService:
         """Return the group as `user_id` sees it. Raises Unavailable."""
         return (await self._service.as_json([document], user_id))[0]
 
-    async def check_manager(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
-        """Raises NotFound, Forbidden, unless the user is the owner or an admin of this group; Unavailable."""
-        if role_of(await self._check_group(conversation_id, user_id), user_id) == "member":
+    async def check_manager(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
+        """Return the group. Raises NotFound, Forbidden, unless the user is its owner or an admin; Unavailable."""
+        document = await self._check_group(conversation_id, user_id)
+        if role_of(document, user_id) == "member":
             raise Forbidden(MANAGERS_ONLY)
+        return document
 
     async def _check_group(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
         """Return the group. Raises NotFound if the user is not a participant; Forbidden if it is no group."""

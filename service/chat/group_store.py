@@ -10,6 +10,7 @@ from pymongo import UpdateOne
 from service.chat.invitation_store import Invitation
 from service.chat.members import Role, history_of, role_of, successor_of
 from service.chat.models import MAX_PARTICIPANTS
+from service.chat.system_message import SystemMessage
 from service.common.errors import Unavailable, ValidationFailed
 from service.common.times import now
 from service.datastores.mongo import Collection as MongoCollection
@@ -20,6 +21,8 @@ UNANNOUNCED = "unannounced"
 """The stored field that marks a conversation with a change that may not have been published: the time of the change."""
 UNANNOUNCED_REMOVALS = "unannounced_removals"
 """Stored with it: the users who were removed, if that may not have been published to them."""
+PENDING_MESSAGES = "pending_messages"
+"""Stored with it: the system messages that may not have been appended yet. Each is there until it has been."""
 MAX_FORMER = 2000
 """Users who have left and are remembered: the last ones."""
 MAX_JOINED = 2000
@@ -42,9 +45,11 @@ class GroupStore:
     def __init__(self, conversations: MongoCollection) -> None:
         self._collection = conversations
 
-    async def change(self, conversation_id: ObjectId, user_id: ObjectId, fields: Document) -> Document | None:
-        """Set `fields`, if `user_id` is the owner or an admin."""
-        return await self._update(conversation_id, _managed_by(user_id), {"$set": fields})
+    async def change(self, conversation: Document, user_id: ObjectId, fields: Document) -> Document | None:
+        """Set `fields`, if `user_id` is the owner or an admin, and none of them was changed meanwhile."""
+        unchanged = {name: conversation.get(name) for name in fields}
+        messages = [SystemMessage.renamed(user_id, fields["title"])] if "title" in fields else []
+        return await self._update(conversation["_id"], _managed_by(user_id) | unchanged, {"$set": fields}, *messages)
 
     async def add(self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]) -> Document | None:
         """Add the users `new`, none of whom is a participant, if `user_id` is the owner or an admin.
@@ -63,6 +68,7 @@ class GroupStore:
             | {"participants": {"$all": [user_id], "$nin": list(new)}, "former.user": {"$nin": list(new)}}
             | _room_for(conversation, new),
             _joining(conversation, new),
+            SystemMessage.of_users("joined", user_id, list(new)),
         )
         if changed is None and len(conversation["participants"]) + len(new) > MAX_PARTICIPANTS:
             raise full
@@ -77,7 +83,12 @@ class GroupStore:
             "former": {"$not": {"$elemMatch": removed_since}},
         }
         change = _joining(conversation, [user_id]) | {"$pull": {"former": {"user": user_id}}}
-        return await self._update(conversation["_id"], allowed | _room_for(conversation, [user_id]), change)
+        return await self._update(
+            conversation["_id"],
+            allowed | _room_for(conversation, [user_id]),
+            change,
+            SystemMessage.of_users("joined", user_id, [user_id]),
+        )
 
     async def remove(self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId) -> Document | None:
         """Remove `member`. The owner may remove everyone, an admin those who have no role."""
@@ -88,7 +99,12 @@ class GroupStore:
                 {"owner_id": {"$ne": member}, "admins": {"$all": [user_id], "$ne": member}},
             ],
         }
-        changed = await self._update(conversation_id, allowed, _leaving(member, removed_at=now()))
+        changed = await self._update(
+            conversation_id,
+            allowed,
+            _leaving(member, removed_at=now()),
+            SystemMessage.of_users("removed", user_id, [member]),
+        )
         if changed is not None:
             await self._forget_joining(conversation_id, member)
         return changed
@@ -105,12 +121,14 @@ class GroupStore:
             # The successor is the right one as long as nobody joins, leaves or gets a role: each is a new version.
             where: Document = {"participants": user_id, "version": found.get("version")}
             change = _leaving(user_id)
+            messages = [SystemMessage.left(user_id)]
             successor = successor_of(found, user_id)
             if found["owner_id"] != user_id:
                 where = {"participants": user_id, "owner_id": {"$ne": user_id}}
             elif successor is not None:
                 change["$set"] = {"owner_id": successor}
-            changed = await self._update(conversation_id, where, change)
+                messages.append(SystemMessage.of_users("role", user_id, [successor], "owner"))
+            changed = await self._update(conversation_id, where, change, *messages)
             if changed is not None:
                 await self._forget_joining(conversation_id, user_id)
             if changed is not None or found["kind"] != "group":
@@ -123,9 +141,19 @@ class GroupStore:
         """Give another participant a role, if `user_id` is the owner, who becomes an admin if the role is `owner`."""
         allowed: Document = {"owner_id": user_id, "participants": {"$all": [user_id, member]}}
         change: Document = {"$pull" if role == "member" else "$addToSet": {"admins": member}}
-        if role == "owner":
+        if role != "owner":
+            allowed["admins"] = member if role == "member" else {"$ne": member}
+        else:
             change = {"$set": {"owner_id": member}, "$addToSet": {"admins": user_id}}
-        return await self._update(conversation_id, allowed, change)
+        message = SystemMessage.of_users("role", user_id, [member], role)
+        return await self._update(conversation_id, allowed, change, message)
+
+    async def remove_pending(self, conversation_id: ObjectId, message_ids: Collection[ObjectId]) -> None:
+        """Forget these pending system messages: they have been appended."""
+        async with unavailable():
+            await self._collection.update_one(
+                {"_id": conversation_id}, {"$pull": {PENDING_MESSAGES: {"id": {"$in": list(message_ids)}}}}
+            )
 
     async def forget(self, user_id: ObjectId) -> None:
         """Erase that `user_id`, who is being deleted, has been in any group."""
@@ -159,8 +187,14 @@ class GroupStore:
                 {"$set": {"owner_id": new}},
             )
 
-    async def _update(self, conversation_id: ObjectId, wanted: Document, change: Document) -> Document | None:
+    async def _update(
+        self, conversation_id: ObjectId, wanted: Document, change: Document, *messages: SystemMessage
+    ) -> Document | None:
+        """Change the group. `messages` are appended by the announcement of the change (see ConversationAnnouncer)."""
         change = {**change, "$set": {**change.get("$set", {}), UNANNOUNCED: now()}, "$inc": {"version": 1}}
+        if messages:
+            pending = {"$each": [message.as_document() for message in messages]}
+            change["$push"] = {**change.get("$push", {}), PENDING_MESSAGES: pending}
         return await update_and_find(self._collection, {"_id": conversation_id, "kind": "group", **wanted}, change)
 
 

@@ -2,26 +2,31 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversation_store import ConversationHead, ConversationStore
+from service.chat.conversation_head import ConversationHead
+from service.chat.conversation_store import ConversationStore
 from service.chat.message_store import MessageStore
 
 MAX_CACHED_PARTICIPANTS = 200_000
 """Participants of all cached conversations together: some thirty megabytes. The least recently used conversations are
 evicted."""
+MAX_AGE = 30.0
+"""Seconds after which the participants are compared with the database all the same: processes of earlier versions
+change groups without appending a message."""
 
 
 class HeadCache:
     """Caches conversation heads for the append.
 
-    A load says how recent the participants must be. If the cached head was read earlier, only the conversation's
-    version is read, and the cached head counts if it is of that version: so the list of a group of a thousand is read
-    once, not with each message. The numbers need no such check: they are hints, and the unique indexes reject a number
-    that is taken. Loads may run at the same time, but only one for each conversation.
+    Neither numbers nor participants need to be read before a write. Every change of a group's participants takes a
+    number like any message (see `system_message`), before it is acknowledged. So a writer that does not know of one
+    takes a number that is taken, the unique index refuses it, and what the writer then reads shows the change.
+
+    Loads may run at the same time, but only one for each conversation.
     """
 
     def __init__(
@@ -34,45 +39,67 @@ class HeadCache:
         self._heads: OrderedDict[ObjectId, ConversationHead] = OrderedDict()
         self._participant_count = 0
 
-    async def load(self, not_before: Mapping[ObjectId, float]) -> dict[ObjectId, ConversationHead]:
+    async def load(
+        self, conversation_ids: Collection[ObjectId], changed: Collection[ObjectId] = ()
+    ) -> dict[ObjectId, ConversationHead]:
         """Return the heads of those conversations that exist, by id.
 
-        `not_before`: for each conversation, the time by the monotonic clock from which its participants must be read.
-        Raises Unavailable.
+        `changed`: those of them whose participants are to be read now. Raises Unavailable.
         """
         # Batches of other conversations load at the same time, and may evict heads from the cache.
-        found = {key: self._heads[key] for key in not_before if key in self._heads}
-        read_at = time.monotonic()
-        stale = [key for key, head in found.items() if head.read_at < not_before[key]]
-        current = await self._conversations.head_versions(stale) if stale else {}
-        for key in stale:
-            if key not in current or current[key].version != found[key].version:
-                del found[key]
-                self._evict(key)
-            else:
-                found[key].read_at = read_at
-        missing = [key for key in not_before if key not in found]
-        read_at = time.monotonic()
-        for key, head in (await self._conversations.heads(missing) if missing else {}).items():
-            self._evict(key)
-            self._heads[key] = found[key] = head
-            head.read_at = read_at
-            self._participant_count += len(head.participants)
+        found = {key: self._heads[key] for key in conversation_ids if key in self._heads}
+        oldest = time.monotonic() - MAX_AGE
+        await self.refresh({key: head for key, head in found.items() if key in changed or head.read_at < oldest})
+        missing = [key for key in conversation_ids if key not in found]
+        if missing:
+            read_at = time.monotonic()
+            for key, head in (await self._conversations.heads(missing)).items():
+                head.read_at = read_at
+                found[key] = head
+                self._keep(key, head)
         for key, head in found.items():
             if key in self._heads:
                 self._heads.move_to_end(key)
-            if key in current:
-                head.advance(current[key].seq, current[key].rev)
             if self._last_known(events.TOPIC + str(key)) > head.rev:
                 await self.catch_up(key, head)
         while self._participant_count > MAX_CACHED_PARTICIPANTS:
             self._evict(next(iter(self._heads)))
         return found
 
+    async def refresh(self, heads: dict[ObjectId, ConversationHead]) -> None:
+        """Bring the participants of `heads` up to date, in place. Raises Unavailable.
+
+        Reads versions first: the list of a group of a thousand is read only if it has changed.
+        """
+        if not heads:
+            return
+        read_at = time.monotonic()
+        current = await self._conversations.head_versions(heads)
+        changed = [key for key, head in heads.items() if key in current and current[key].version != head.version]
+        fresh = await self._conversations.heads(changed) if changed else {}
+        for key, head in heads.items():
+            cached = self._heads.get(key) is head
+            if cached:
+                self._evict(key)
+            if key in fresh:
+                head.take_membership(fresh[key])
+            head.read_at = read_at
+            if cached:
+                self._keep(key, head)
+
     async def catch_up(self, conversation_id: ObjectId, head: ConversationHead) -> None:
         """Advance `head` over what other processes have stored. Raises Unavailable."""
-        for document in await self._messages.tail(conversation_id, head.seq, head.rev):
+        tail = await self._messages.tail(conversation_id, head.seq, head.rev)
+        if any("system" in document for document in tail):
+            # Before the numbers: if this fails, the next write must not take a number behind the change.
+            await self.refresh({conversation_id: head})
+        for document in tail:
             head.advance(document["seq"], document["rev"])
+
+    def _keep(self, key: ObjectId, head: ConversationHead) -> None:
+        self._evict(key)
+        self._heads[key] = head
+        self._participant_count += len(head.participants)
 
     def _evict(self, key: ObjectId) -> None:
         head = self._heads.pop(key, None)

@@ -1,7 +1,6 @@
 """The use cases of messages: send, change, read. A message is persisted first, then published."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -13,10 +12,12 @@ from service.chat.append import NO_DIGEST, AppendMessage, ChangeMessage, Message
 from service.chat.conversation_store import ConversationStore, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.counter_reconciler import CounterReconciler
+from service.chat.group_store import PENDING_MESSAGES
 from service.chat.head_cache import HeadCache
 from service.chat.members import start_of
 from service.chat.message_store import REV_HISTORY, MessageStore, message_json
 from service.chat.reactions import parse_emoji, with_reaction
+from service.chat.system_message import SystemMessage
 from service.chat.write_behind import WriteBehind
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.common.encoding import dumps
@@ -111,7 +112,6 @@ class MessageService:
         Unavailable. The call itself may raise Unavailable.
         """
         request = AppendMessage(
-            time.monotonic(),
             ObjectId(conversation_id),
             ObjectId(user_id),
             content,
@@ -158,8 +158,7 @@ class MessageService:
             parse_emoji(emoji)
 
         def apply(document: Document) -> Document | None:
-            if document["deleted"]:
-                raise Forbidden("The message has been deleted.")
+            _check_changeable(document)
             reactions = with_reaction(document["reactions"], emoji, user_id, on=on)
             return None if reactions is None else {"reactions": reactions}
 
@@ -173,16 +172,24 @@ class MessageService:
 
         def apply(document: Document) -> Document | None:
             if document["sender_id"] == ObjectId(user_id):
-                return None if document["deleted"] else TOMBSTONE
+                return None if document["deleted"] or "system" in document else TOMBSTONE
             kept = {
                 emoji: [user for user in users if user != user_id] for emoji, users in document["reactions"].items()
             }
             kept = {emoji: users for emoji, users in kept.items() if users}
             return None if kept == document["reactions"] else {"reactions": kept}
 
-        await self._writes.submit(
-            ChangeMessage(time.monotonic(), ObjectId(conversation_id), None, ObjectId(message_id), apply)
-        )
+        await self._writes.submit(ChangeMessage(ObjectId(conversation_id), None, ObjectId(message_id), apply))
+
+    async def append_pending(self, conversation: Document) -> None:
+        """Append the system messages of a group that may not have been appended yet. Idempotent. Raises Unavailable."""
+        pending = [SystemMessage.from_document(each) for each in conversation.get(PENDING_MESSAGES, ())]
+        if not pending:
+            return
+        key: ObjectId = conversation["_id"]
+        requests = [AppendMessage(key, message.by, "", system=message) for message in pending]
+        await asyncio.gather(*map(self._writes.submit, requests))
+        await self._conversations.groups.remove_pending(key, [message.id for message in pending])
 
     # Reading.
 
@@ -311,9 +318,7 @@ class MessageService:
     async def _change(
         self, user_id: str, conversation_id: str, message_id: str, apply: Callable[[Document], Document | None]
     ) -> dict[str, Any]:
-        request = ChangeMessage(
-            time.monotonic(), ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply
-        )
+        request = ChangeMessage(ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply)
         return (await self._writes.submit(request)).as_seen_by(user_id)
 
     async def _write(
@@ -336,9 +341,7 @@ class MessageService:
 
     def _announce(self, stored: StoredMessage) -> None:
         conversation_id: ObjectId = stored.message["conversation_id"]
-        if stored.participants is None:
-            self._reconciler.mark_dirty([conversation_id])
-        elif stored.event_type:
+        if stored.event_type:
             event, recipients = _event(stored.event_type, stored.as_json, stored.participants, stored.hidden_from)
             self._dispatcher.publish(event, recipients)
         else:
@@ -359,5 +362,11 @@ def _event(
 def _check_own(document: Document, user_id: str) -> None:
     if document["sender_id"] != ObjectId(user_id):
         raise Forbidden("The message is someone else's.")
+    _check_changeable(document)
+
+
+def _check_changeable(document: Document) -> None:
+    if "system" in document:
+        raise Forbidden("The message says what has happened in the group; nobody changes it.")
     if document["deleted"]:
         raise Forbidden("The message has been deleted.")

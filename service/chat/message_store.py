@@ -8,6 +8,7 @@ from bson import ObjectId
 from pymongo import IndexModel
 
 from service.chat.reactions import shown_users
+from service.chat.system_message import event_json
 from service.common.times import iso
 from service.datastores.find_by_ids import Place, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, committed_reads, unavailable
@@ -29,6 +30,9 @@ TAIL = 1000
 
 class MessageStore:
     """`messages`: one document each, never deleted.
+
+    Messages that users write have no `kind`; those that say how a group has changed have `system` (true), their `kind`
+    and `event` (see `system_message`).
 
     `claims` holds every rev that the message has had. The unique index over them keeps a number taken after its
     message has moved on to a later one. Without it, a stalled writer could be given a rev whose successors clients
@@ -55,6 +59,9 @@ class MessageStore:
                 ),
                 IndexModel(
                     [("conversation_id", 1), ("deleted", 1), ("seq", 1)], partialFilterExpression={"deleted": True}
+                ),
+                IndexModel(
+                    [("conversation_id", 1), ("system", 1), ("seq", 1)], partialFilterExpression={"system": True}
                 ),
                 # Not by the time in the ids: the embedded server reads the whole collection for a range of ids.
                 IndexModel([(CHANGED_AT, 1)]),
@@ -101,7 +108,7 @@ class MessageStore:
 
         A message may be in the list twice. The documents have only the fields that counters need.
         """
-        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1, "deleted": 1}
+        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1, "deleted": 1, "system": 1}
         async with unavailable():
             by_rev = await self._committed.find(
                 {"conversation_id": conversation_id, "rev": {"$gt": rev, "$lte": rev + TAIL}}, fields
@@ -111,11 +118,18 @@ class MessageStore:
             ).to_list(None)
         return [*by_rev, *by_seq]
 
-    async def deleted_seqs(self, conversation_id: ObjectId, after: int, last: int) -> list[int]:
-        """Return the seqs of the deleted messages with `after` < seq ≤ `last`, in no order. Raises Unavailable."""
-        where = {"conversation_id": conversation_id, "deleted": True, "seq": {"$gt": after, "$lte": last}}
+    async def never_unread(self, conversation_id: ObjectId, after: int, last: int) -> list[int]:
+        """Return the seqs of the deleted and the system messages with `after` < seq ≤ `last`, in no order.
+
+        Raises Unavailable.
+        """
+        span = {"conversation_id": conversation_id, "seq": {"$gt": after, "$lte": last}}
         async with unavailable():
-            found = await self._committed.find(where, {"seq": 1}).to_list(None)
+            # Each from an index that has no others.
+            found = [
+                *await self._committed.find({**span, "deleted": True}, {"seq": 1}).to_list(None),
+                *await self._committed.find({**span, "system": True}, {"seq": 1}).to_list(None),
+            ]
         return [document["seq"] for document in found]
 
     async def get_many(self, places: Collection[Place]) -> dict[ObjectId, Document]:
@@ -165,6 +179,7 @@ def message_json(document: Document, viewer: str | None = None) -> dict[str, Any
     reply_to = document["reply_to"]
     return {
         "id": str(document["_id"]),
+        "kind": document.get("kind", "text"),
         "conversation_id": str(document["conversation_id"]),
         "seq": document["seq"],
         "rev": document["rev"],
@@ -172,6 +187,7 @@ def message_json(document: Document, viewer: str | None = None) -> dict[str, Any
         "content": document["content"],
         "nonce": document.get("nonce"),
         "reply_to": str(reply_to) if reply_to else None,
+        "event": event_json(document),
         "created_at": iso(document["created_at"]),
         "edited_at": iso(edited) if edited else None,
         "deleted": document["deleted"],

@@ -86,14 +86,27 @@ class PresenceQuery(Query):
     user_ids: Annotated[str, StringConstraints(min_length=24, max_length=25 * 200)]
 
 
+class MessageEvent(BaseModel):
+    """What has happened in a group: `by` has added, removed or given a `role` to `user_ids`, has joined or left, or has
+    set the `title`. Of more than 100 `user_ids`, these are the first; `user_count` counts all."""
+
+    by: str
+    user_ids: list[str] = Field(default_factory=list)
+    user_count: int = 0
+    title: str | None = None
+    role: Role | None = None
+
+
 class Message(BaseModel):
-    """A message. A deleted one has empty `content` and no reactions.
+    """A message. A deleted one has empty `content` and no reactions. One of another `kind` than `text` says how a group
+    has changed: its `content` is empty, and `event` says the rest. It is never unread, and nobody changes it.
 
     `reactions` has up to 100 user ids for each emoji: in answers to one user, theirs among them if they reacted.
     `reaction_counts` counts all.
     """
 
     id: str
+    kind: Literal["text", "joined", "left", "removed", "renamed", "role"]
     conversation_id: str
     seq: int
     rev: int
@@ -101,6 +114,7 @@ class Message(BaseModel):
     content: str
     nonce: str | None
     reply_to: str | None
+    event: MessageEvent | None
     created_at: str
     edited_at: str | None
     deleted: bool

@@ -1,4 +1,4 @@
-"""How many messages are unread from a read mark on: those after it that have not been deleted."""
+"""How many messages are unread from a read mark on: those of users after it that have not been deleted."""
 
 from bisect import bisect_right
 from collections.abc import Collection
@@ -8,15 +8,16 @@ from service.chat.message_store import MessageStore
 from service.datastores.mongo import Document
 
 MAX_SPAN = 10_000
-"""Messages before the last one among which deleted ones are looked for: further back, they count as unread."""
+"""Messages before the last one among which deleted and system messages are looked for: further back, they count as
+unread."""
 
 
 class UnreadCounter:
     """Counts unread messages for any number of read marks of a conversation.
 
     Senders have read the messages up to their own, so all messages after a read mark are those of others. If none
-    of them has been deleted, the count is a subtraction. A conversation knows the seq of its last deleted message: only
-    if that is unread, the seqs of the deleted messages are read, from an index that has no others.
+    of them is deleted or a system message, the count is a subtraction. A conversation knows the seq of the last one
+    that is: only if that is after the mark, the seqs of such messages are read.
     """
 
     def __init__(self, messages: MessageStore) -> None:
@@ -29,11 +30,11 @@ class UnreadCounter:
         """
         last = seq_of(conversation)
         lowest = max(min(read_marks, default=last), last - MAX_SPAN)
-        deleted: list[int] = []
-        # Conversations of earlier versions do not know their last deleted message.
+        uncounted: list[int] = []
+        # Conversations of earlier versions do not know it.
         if min(last, conversation.get("last_deleted", last)) > lowest:
-            deleted = sorted(await self._messages.deleted_seqs(conversation["_id"], lowest, last))
-        return {mark: max(0, last - mark - len(deleted) + bisect_right(deleted, mark)) for mark in read_marks}
+            uncounted = sorted(await self._messages.never_unread(conversation["_id"], lowest, last))
+        return {mark: max(0, last - mark - len(uncounted) + bisect_right(uncounted, mark)) for mark in read_marks}
 
     async def count(self, conversation: Document, read_mark: int) -> int:
         """Return the number of unread messages after `read_mark`. Raises Unavailable."""

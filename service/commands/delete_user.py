@@ -122,6 +122,7 @@ class Deletion:
             profiles,
             self._dispatcher,
             self._chat.flush_counters,
+            self._chat.append_pending,
             self._presence.announce_visibility,
         )
         self._erasure = ChatErasure(

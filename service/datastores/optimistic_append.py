@@ -61,6 +61,9 @@ class Numbering(Protocol):
     async def catch_up(self, document: Document) -> None:
         """Learn the last numbers of the list of `document`, in which another writer has taken one."""
 
+    def refuse(self, document: Document) -> Exception | None:
+        """Return why `document` must not be appended, after what `catch_up` has learnt; None if it may be."""
+
     def identity(self, document: Document) -> Document | None:
         """Return the filter that finds a document with the same identity (under a unique index), or None."""
 
@@ -115,6 +118,9 @@ class OptimisticAppend:
                 collisions += 1
                 await back_off(collisions)
                 await numbering.catch_up(documents[index])
+                refused = {each: numbering.refuse(documents[each]) for each in waiting}
+                outcomes |= {each: error for each, error in refused.items() if error is not None}
+                waiting = [each for each in waiting if each not in outcomes]
         except Exception as error:
             outcomes |= dict.fromkeys(waiting, error)
         return [outcomes[index] for index in range(len(documents))]

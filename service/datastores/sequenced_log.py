@@ -130,6 +130,9 @@ class _Numbering:
         scope = document[self.scope]
         self._advance(scope, await self._log.last_number(scope, self._last_numbers[scope]))
 
+    def refuse(self, document: Document) -> Exception | None:
+        return None
+
     def identity(self, document: Document) -> Document | None:
         return self._log.identity(document)
 

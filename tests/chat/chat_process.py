@@ -53,7 +53,12 @@ class ChatProcess:
         self.checkpoints = WriterCheckpoints(database)
         self.messages = MessageService(self.conversation_store, self.message_store, self.checkpoints, self.dispatcher)
         self.conversations = ConversationService(
-            self.conversation_store, self.message_store, FakeProfiles(), self.dispatcher, self.messages.flush_counters
+            self.conversation_store,
+            self.message_store,
+            FakeProfiles(),
+            self.dispatcher,
+            self.messages.flush_counters,
+            self.messages.append_pending,
         )
         self.invitation_store = InvitationStore(database)
         self.groups = GroupService(self.conversation_store, self.invitation_store, self.conversations)
@@ -103,6 +108,11 @@ def kill_before_publishing(process: ChatProcess) -> MessageService:
     process.dispatcher.publish = end  # type: ignore[method-assign]
     process.conversation_store.apply_counters = nothing  # type: ignore[method-assign]
     return process.messages
+
+
+def texts(messages: Iterable[Any]) -> list[str]:
+    """Return the contents of those of the messages that users have written."""
+    return [message["content"] for message in messages if message and message["kind"] == "text"]
 
 
 def received(stream: EventStream, *types: str) -> list[dict[str, Any]]:

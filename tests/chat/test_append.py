@@ -1,7 +1,6 @@
 """The append of the chat: dense numbers and one order for all writers."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -111,7 +110,7 @@ async def test_stalled_writer_does_not_get_a_passed_rev(start_process: Callable[
         return heads
 
     process.conversation_store.heads = stale  # type: ignore[method-assign,assignment]
-    [stored] = await append.write([AppendMessage(time.monotonic(), ObjectId(conversation), ObjectId(BOB), "late")])
+    [stored] = await append.write([AppendMessage(ObjectId(conversation), ObjectId(BOB), "late")])
     assert isinstance(stored, StoredMessage)
     assert (stored.message["seq"], stored.message["rev"]) == (2, 5)
 
@@ -158,43 +157,19 @@ async def test_refused_messages_leave_no_gap_and_fail_alone(process: ChatProcess
     assert_dense(stored)
 
 
-async def test_batch_of_a_hundred_messages_takes_four_commands(
-    datastores: Datastores,
-) -> None:
-    """Read the versions of the heads before and after inserting the messages, and later write the counters."""
+async def test_batch_of_a_hundred_messages_takes_two_commands(datastores: Datastores) -> None:
+    """One to store them, before they are acknowledged, and later one for the counters. The first batch also reads the
+    participants."""
     async with recording(datastores) as (mongo, commands):
         process = ChatProcess(mongo.database)
         await process.create_indexes()
         conversations = [await process.group(ADA, BOB) for _ in range(10)]
-        for _ in range(2):
+        for reads in (["find conversations"], []):
             commands.recorded.clear()
             await asyncio.gather(*[process.messages.submit(ADA, conversations[n % 10], f"m{n}") for n in range(100)])
             await process.messages.flush_counters()
-            assert commands.recorded == [
-                "find conversations",
-                "insert messages",
-                "find conversations",
-                "update conversations",
-            ]
+            assert commands.recorded == [*reads, "insert messages", "update conversations"]
         await process.close()
-
-
-async def test_the_read_after_a_write_also_checks_the_senders_who_waited_for_it(datastores: Datastores) -> None:
-    """Not those who send after it began."""
-    async with recording(datastores) as (mongo, commands):
-        process = ChatProcess(mongo.database)
-        await process.create_indexes()
-        conversation = await process.group(ADA, BOB)
-        commands.recorded.clear()
-        first = process.messages.submit(ADA, conversation, "first")
-        # The batcher starts to write it.
-        await asyncio.sleep(0)
-        await asyncio.gather(first, process.messages.submit(BOB, conversation, "second"))
-        await process.messages.send(ADA, conversation, "third")
-        await process.close()
-    appended = [each for each in commands.recorded if each in ("find conversations", "insert messages")]
-    read, write = "find conversations", "insert messages"
-    assert appended == [read, write, read, write, read, read, write, read]
 
 
 async def test_message_whose_write_reply_is_lost_is_published_and_not_duplicated(process: ChatProcess) -> None:
@@ -296,9 +271,7 @@ async def test_change_requires_the_messages_own_conversation(process: ChatProces
     here, elsewhere = await process.group(ADA, BOB), await process.group(ADA, CAY)
     message = (await process.messages.send(ADA, elsewhere, "elsewhere"))[0]["id"]
     append = new_append(process)
-    change = ChangeMessage(
-        time.monotonic(), ObjectId(here), ObjectId(ADA), ObjectId(message), lambda document: {"content": "x"}
-    )
+    change = ChangeMessage(ObjectId(here), ObjectId(ADA), ObjectId(message), lambda document: {"content": "x"})
     assert [type(outcome) for outcome in await append.write([change])] == [NotFound]
 
 
@@ -317,7 +290,7 @@ async def test_unconfirmed_write_is_not_acknowledged(process: ChatProcess) -> No
 
     append = new_append(process)
     append._append._collection = Inserts(append._append._collection, time_out)  # type: ignore[assignment]
-    requests = [AppendMessage(time.monotonic(), ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(2)]
+    requests = [AppendMessage(ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(2)]
     assert [Unavailable, Unavailable] == [type(outcome) for outcome in await append.write(requests)]
 
 
@@ -337,7 +310,7 @@ async def test_messages_confirmed_before_an_outage_are_acknowledged(process: Cha
         raise BulkWriteError({"writeErrors": write_errors, "writeConcernErrors": [], "nInserted": 1})
 
     append._append._collection = Inserts(collection, take_number)  # type: ignore[assignment]
-    requests = [AppendMessage(time.monotonic(), ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(3)]
+    requests = [AppendMessage(ObjectId(conversation), ObjectId(ADA), f"m{n}") for n in range(3)]
     outcomes = await append.write(requests, Contention())
     assert [StoredMessage, Unavailable, Unavailable] == [type(outcome) for outcome in outcomes]
 

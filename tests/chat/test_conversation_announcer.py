@@ -152,7 +152,8 @@ async def test_mark_of_a_newer_change_is_kept(process: ChatProcess) -> None:
     """The older one has been announced, the newer one has not."""
     group = await process.group(ADA, BOB)
     await process.groups.change(ADA, group, {"title": "Older"})
-    await process.conversation_store.groups.change(ObjectId(group), ObjectId(ADA), {"title": "Newer"})
+    document = await document_of(process, group)
+    await process.conversation_store.groups.change(document, ObjectId(ADA), {"title": "Newer"})
     await process.conversations.announcer._clear_marks()
     assert UNANNOUNCED in await document_of(process, group)
 

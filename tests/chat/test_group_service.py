@@ -201,7 +201,8 @@ async def test_change_of_a_large_group_is_a_small_event(process: ChatProcess) ->
     group = await process.group(*people)
     listener = process.listen(people[-1])
     await process.groups.change(people[0], group, {"title": "A new title"})
-    [event] = queued(listener)
+    message, event = queued(listener)
+    assert len(message.json) < 1024
     assert len(event.json) < 4096
     data = ujson.loads(event.json)["data"]
     assert data == await process.conversations.get(people[-1], group)

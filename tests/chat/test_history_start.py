@@ -9,7 +9,7 @@ from bson import ObjectId
 from service.chat.members import History
 from service.common.errors import NotFound, ValidationFailed
 from service.datastores.mongo import Mongo
-from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, received, wait_for_events
+from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, received, texts, wait_for_events
 from tests.chat.test_membership_races import before
 
 OLD, NEW = ["old 1", "old 2", "old 3"], ["new 4", "new 5"]
@@ -71,18 +71,37 @@ async def test_messages_read_by_a_user_who_joined_later(process: ChatProcess, hi
     for text in NEW:
         await process.messages.send(BOB, group, text)
     path, hidden, opened = READS[read]
-    assert [message and message["content"] for message in await path(process, group)] == (
-        hidden if history == "since_joined" else opened
+    seen = await path(process, group)
+    assert texts(seen) == (hidden if history == "since_joined" else opened)
+    # That they have joined is the first message since then.
+    joined_at = [message["seq"] for message in seen if message and message["kind"] == "joined"]
+    assert joined_at == ([] if read == "history before the start" else [4])
+
+
+async def joined_earlier(process: ChatProcess, history: History = "since_joined") -> str:
+    """Like `joined`, but with an earlier version, which appended no message when somebody joined."""
+    created, _ = await process.conversations.create(ADA, [BOB], "A group", history)
+    group: str = created["id"]
+    for text in OLD:
+        await process.messages.send(ADA, group, text)
+    await process.messages.flush_counters()
+    mark = "reads" if history == "all" else "starts"
+    await process.conversation_store._collection.update_one(
+        {"_id": ObjectId(group)},
+        {"$push": {"participants": ObjectId(CAY)}, "$set": {f"{mark}.{CAY}": 3}, "$inc": {"version": 1}},
     )
+    return group
 
 
 @pytest.mark.parametrize("history", ["since_joined", "all"])
 async def test_last_message_of_a_user_who_joined_later(process: ChatProcess, history: History) -> None:
     """In the answer, the list, and the announcement; for those who were there before, it is shown."""
+    group = await joined_earlier(process, history)
     listeners = [process.listen(CAY), process.listen(BOB)]
-    group, _ = await joined(process, history)
     shown = [(await process.conversations.get(CAY, group))["last_message"]]
     shown += [item["last_message"] for item in (await process.conversations.page(CAY, 10, None))[0]]
+    # Of the changes, this one takes no message.
+    await process.groups.change(ADA, group, {"history": "all" if history == "since_joined" else "since_joined"})
     announced = [received(listener, "conversation_updated")[-1]["data"]["last_message"] for listener in listeners]
     expected = None if history == "since_joined" else "old 3"
     assert [message and message["content"] for message in (*shown, announced[0])] == [expected] * 3
@@ -96,11 +115,11 @@ async def test_announcement_of_a_large_group_hides_the_last_message(
 ) -> None:
     """If several participants get the same event, those who do not see the last message get another one."""
     monkeypatch.setattr("service.chat.members.MAX_READ_MARKS", 0)
-    group, _ = await joined(process)
+    group = await joined_earlier(process)
     for user in (BOB, CAY):
         await process.conversations.mark_read(user, group, 3)
     listeners = {user: process.listen(user) for user in (BOB, CAY)}
-    await process.groups.change(ADA, group, {"title": "New"})
+    await process.groups.change(ADA, group, {"history": "all"})
     told = {user: received(listener)[-1]["data"]["last_message"] for user, listener in listeners.items()}
     assert (told[BOB]["content"], told[CAY]) == ("old 3", None)
 
@@ -110,14 +129,14 @@ async def test_numbers_of_a_user_who_joined_later(process: ChatProcess) -> None:
     group, _ = await joined(process)
     await process.conversation_store._collection.update_one({"_id": ObjectId(group)}, {"$unset": {f"reads.{CAY}": ""}})
     [head] = await process.conversations.heads_for_hello(CAY)
-    assert head == {"conversation_id": group, "last_seq": 3, "last_rev": 4, "last_read_seq": 3}
+    assert head == {"conversation_id": group, "last_seq": 4, "last_rev": 5, "last_read_seq": 3}
     shown = await process.conversations.get(CAY, group)
     assert (shown["last_read_seq"], shown["unread_count"]) == (3, 0)
     assert (await process.conversations.mark_read(CAY, group, 1))["last_read_seq"] == 3
     await process.messages.send(BOB, group, "new 4")
     assert (await process.conversations.get(CAY, group))["unread_count"] == 1
     items, _ = await process.conversations.participants(ADA, group, 10, None)
-    assert {item["user"]["id"]: item["last_read_seq"] for item in items} == {ADA: 3, BOB: 4, CAY: 3}
+    assert {item["user"]["id"]: item["last_read_seq"] for item in items} == {ADA: 3, BOB: 5, CAY: 3}
 
 
 CHANGES: dict[str, Callable[[ChatProcess, str, str, str], Awaitable[object]]] = {
@@ -138,7 +157,7 @@ async def test_change_of_an_earlier_message_is_not_told(process: ChatProcess, ch
     skipped, told = received(listeners[0])
     assert skipped == {"type": "rev_skipped", "conversation_id": group, "data": {"rev": new["rev"] - 1}}
     assert told["data"] == new
-    assert [event["data"]["seq"] for event in received(listeners[1])] == [3, 4]
+    assert [event["data"]["seq"] for event in received(listeners[1])] == [3, 5]
 
 
 async def test_change_of_an_earlier_message_that_the_bus_lost(start_process: Callable[..., ChatProcess]) -> None:
@@ -177,7 +196,7 @@ async def test_earlier_message_cannot_be_replied_to(process: ChatProcess) -> Non
         details.append(refused.value.fields)
     assert details[0] == details[1]
     answer, _ = await process.messages.send(BOB, group, "that one", reply_to=message)
-    assert (await history(process, group))[0] == answer
+    assert (await history(process, group))[-1] == answer
 
 
 async def test_messages_that_this_process_has_not_heard_of_are_earlier_ones(
@@ -197,7 +216,7 @@ async def test_messages_that_this_process_has_not_heard_of_are_earlier_ones(
         patch.setattr("service.chat.message_store.TAIL", 2)
         await here.groups.add_participants(ADA, group, [CAY])
     await there.messages.send(ADA, group, "new")
-    assert [message["content"] for message in (await there.messages.history(CAY, group, None, 50)).items] == ["new"]
+    assert texts((await there.messages.history(CAY, group, None, 50)).items) == ["new"]
 
 
 async def test_history_is_a_property_of_those_who_join_later(process: ChatProcess) -> None:
@@ -207,9 +226,8 @@ async def test_history_is_a_property_of_those_who_join_later(process: ChatProces
     assert (opened["history"], opened["title"]) == ("all", "A group")
     await process.groups.add_participants(ADA, group, [DAN])
     await process.groups.change(ADA, group, {"history": "since_joined"})
-    assert (await process.messages.history(CAY, group, None, 50)).items == []
-    assert len((await process.messages.history(DAN, group, None, 50)).items) == 3
-    assert len((await process.messages.history(BOB, group, None, 50)).items) == 3
+    seen = {user: texts((await process.messages.history(user, group, None, 50)).items) for user in (BOB, CAY, DAN)}
+    assert seen == {BOB: OLD, CAY: [], DAN: OLD}
 
 
 async def test_history_that_is_closed_while_somebody_is_added_is_closed_to_them(
@@ -226,7 +244,7 @@ async def test_history_that_is_closed_while_somebody_is_added_is_closed_to_them(
 
     before(here.conversation_store.groups, "_update", close)
     await here.groups.add_participants(ADA, group, [CAY])
-    assert (await here.messages.history(CAY, group, None, 50)).items == []
+    assert texts((await here.messages.history(CAY, group, None, 50)).items) == []
 
 
 @pytest.mark.parametrize("read", [history, changes, sync])
@@ -247,13 +265,13 @@ async def test_reader_who_joins_again_meanwhile_sees_nothing_of_their_absence(
         # As by an invitation.
         await there.conversation_store._collection.update_one(
             {"_id": ObjectId(group)},
-            {"$push": {"participants": ObjectId(CAY)}, "$set": {f"starts.{CAY}": 5}, "$inc": {"version": 1}},
+            {"$push": {"participants": ObjectId(CAY)}, "$set": {f"starts.{CAY}": 7}, "$inc": {"version": 1}},
         )
         await there.messages.send(ADA, group, "welcome back")
 
     before(here.message_store, "_find", leave_and_return)
     contents = [message and message["content"] for message in await read(here, group)]
-    assert [message["seq"] for message in away] == [5]
+    assert [message["seq"] for message in away] == [7]
     assert contents in ([], ["welcome back"])
 
 
@@ -268,4 +286,4 @@ async def test_conversations_of_earlier_versions(process: ChatProcess, mongo: Mo
     assert (shown["history"], shown["role"], shown["last_message"]["content"]) == ("since_joined", "member", "old 1")
     assert len((await process.messages.history(BOB, group, None, 50)).items) == 1
     await process.groups.add_participants(ADA, group, [CAY])
-    assert (await process.messages.history(CAY, group, None, 50)).items == []
+    assert texts((await process.messages.history(CAY, group, None, 50)).items) == []

@@ -46,7 +46,8 @@ async def test_any_number_of_users_join_by_an_invitation(process: ChatProcess) -
         joined = await process.invitations.accept(user, token)
         assert (joined["id"], joined["role"]) == (group, "member")
     assert joined["participant_ids"] == [ADA, BOB, CAY, DAN, ERIN]
-    counts = [[event["data"]["participant_count"] for event in received(listener)] for listener in listeners]
+    updates = [received(listener, "conversation_updated") for listener in listeners]
+    counts = [[event["data"]["participant_count"] for event in events] for events in updates]
     assert counts == [[4, 5], [4, 5]]
     assert (await process.invitations.preview(DAN, token))["conversation_id"] == group
     assert (await process.invitations.accept(DAN, token))["participant_count"] == 5
@@ -196,10 +197,10 @@ async def test_who_joins_by_an_invitation_sees_no_earlier_message(process: ChatP
     await process.messages.send(CAY, group, "old")
     await process.groups.remove_participant(CAY, group, CAY)
     await process.messages.send(ADA, group, "among us")
-    assert (await process.invitations.accept(CAY, token))["last_message"] is None
-    assert (await process.messages.history(CAY, group, None, 50)).items == []
+    assert (await process.invitations.accept(CAY, token))["last_message"]["kind"] == "joined"
     await process.messages.send(ADA, group, "welcome back")
-    assert [message["seq"] for message in (await process.messages.history(CAY, group, None, 50)).items] == [3]
+    seen = (await process.messages.history(CAY, group, None, 50)).items
+    assert [(message["kind"], message["content"]) for message in seen] == [("joined", ""), ("text", "welcome back")]
 
 
 async def test_full_group_admits_nobody(
@@ -235,7 +236,7 @@ async def test_joining_that_was_not_announced_is_announced_by_a_repeated_request
         await dying.invitations.accept(DAN, token)
     listener = living.listen(CAY)
     await living.invitations.accept(DAN, token)
-    assert [event["data"]["participant_count"] for event in received(listener)] == [4]
+    assert [event["data"]["participant_count"] for event in received(listener, "conversation_updated")] == [4]
 
 
 CHANGES = {

@@ -61,12 +61,12 @@ async def test_joining_a_large_group_is_announced_with_few_events(process: ChatP
     group, [owner, member, *_] = await large_group(process, MEMBERS - 1)
     known, added = process.listen(member), process.listen(NEW)
     await process.groups.add_participants(owner, group, [NEW])
-    assert len(bus.types) <= 3
+    assert bus.types == ["new_message", *["conversation_updated"] * 3]
     assert bus.bytes <= MAX_BYTES
-    [told_member], [told_added] = received(known), received(added)
+    [told_member], [told_added] = received(known, "conversation_updated"), received(added, "conversation_updated")
     numbers = ("participant_count", "last_seq", "last_rev", "last_read_seq", "unread_count", "read_marks")
-    assert [told_member["data"][name] for name in numbers] == [MEMBERS, SEQ, SEQ, None, None, None]
-    assert [told_added["data"][name] for name in numbers] == [MEMBERS, SEQ, SEQ, SEQ, 0, None]
+    assert [told_member["data"][name] for name in numbers] == [MEMBERS, SEQ + 1, SEQ + 1, None, None, None]
+    assert [told_added["data"][name] for name in numbers] == [MEMBERS, SEQ + 1, SEQ + 1, SEQ, 0, None]
 
 
 async def test_users_added_together_take_few_events(process: ChatProcess, bus: RecordingBus) -> None:
@@ -74,10 +74,12 @@ async def test_users_added_together_take_few_events(process: ChatProcess, bus: R
     new = [f"{number:024x}" for number in range(10_000, 10_000 + MEMBERS - 200)]
     listeners = [process.listen(user_id) for user_id in (new[0], new[-1])]
     await process.groups.add_participants(owner, group, new)
-    assert len(bus.types) <= 3
+    assert bus.types == ["new_message", *["conversation_updated"] * 3]
     assert bus.bytes <= MAX_BYTES
-    marks = [event["data"]["last_read_seq"] for listener in listeners for event in received(listener)]
-    assert marks == [SEQ, SEQ]
+    events = [received(listener) for listener in listeners]
+    assert [updated["data"]["last_read_seq"] for _, updated in events] == [SEQ, SEQ]
+    event = events[0][0]["data"]["event"]
+    assert (event["user_ids"], event["user_count"]) == (new[:100], len(new))
 
 
 async def test_leaving_a_large_group_is_announced_with_few_events(process: ChatProcess, bus: RecordingBus) -> None:
@@ -86,7 +88,7 @@ async def test_leaving_a_large_group_is_announced_with_few_events(process: ChatP
     left = process.listen(member)
     await process.groups.remove_participant(member, group, member)
     # To the one who left, the owner, the members, and among them the newest, who gets their read mark.
-    assert len(bus.types) <= 4
+    assert bus.types == ["new_message", "conversation_removed", *["conversation_updated"] * 3]
     assert bus.bytes <= MAX_BYTES
     assert [event["type"] for event in received(left)] == ["conversation_removed"]
 
@@ -111,7 +113,8 @@ async def test_concurrent_changes_of_a_large_group_share_announcements(process: 
     stored.set()
     await asyncio.gather(*changes)
     # One announcement, and another one by those whose change was stored, but not reported to them, when it ended.
-    assert len(bus.types) <= 12
+    assert len(bus.types) <= 12 + bus.types.count("new_message")
+    assert bus.types.count("new_message") == len(leaving)
     assert all("conversation_removed" == received(each)[-1]["type"] for each in left)
 
 

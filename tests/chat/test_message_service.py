@@ -333,7 +333,8 @@ async def test_removed_participant_cannot_send_through_a_stale_cache(start_proce
     await there.groups.add_participants(ADA, group, [CAY])
     listener = here.listen(CAY)
     await here.messages.send(CAY, group, "new here")
-    assert [event["data"]["seq"] for event in received(listener, "new_message")] == [2]
+    [event] = received(listener, "new_message")
+    assert (event["data"]["content"], event["data"]["seq"]) == ("new here", 4)
 
 
 async def test_recovery_finds_conversations_behind_many_messages(process: ChatProcess) -> None:

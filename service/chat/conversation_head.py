@@ -1,0 +1,61 @@
+"""What the append has to know of a conversation: its last numbers and its participants."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bson import ObjectId
+
+
+class HeadVersion(NamedTuple):
+    """The head of a conversation without its participants; `version` changes with them.
+
+    `seq` and `rev` are hints: messages up to these numbers exist, and maybe later ones.
+    """
+
+    version: int
+    seq: int
+    rev: int
+
+
+@dataclass(slots=True)
+class ConversationHead:
+    """The last known numbers of a conversation, and its participants as of `version`."""
+
+    version: int
+    participants: list[str]
+    members: frozenset[bytes]
+    """The participants again, for membership tests: searching a list of 2,000 takes half a millisecond."""
+    seq: int
+    rev: int
+    starts: Mapping[str, int] = field(default_factory=dict)
+    """After which seq the participants see the messages; of those who see not all of them."""
+    last_start: int = 0
+    """The highest of `starts`: all participants see the messages after it."""
+    read_at: float = -math.inf
+    """When the read of `version` began, by the monotonic clock."""
+
+    def hidden_from(self, seq: int) -> frozenset[str]:
+        """Return the participants who do not see the message with this seq, because they joined later."""
+        if seq > self.last_start:
+            return frozenset()
+        return frozenset(user_id for user_id, start in self.starts.items() if seq <= start)
+
+    def hides(self, seq: int, user_id: ObjectId | None) -> bool:
+        """Return whether this user (None: the operator) does not see the message with this seq."""
+        return seq <= self.last_start and seq <= self.starts.get(str(user_id), 0)
+
+    def has_member(self, user_id: ObjectId) -> bool:
+        return user_id.binary in self.members
+
+    def take_membership(self, other: "ConversationHead") -> None:
+        """Take the participants from `other`, which was read later."""
+        self.version = other.version
+        self.participants, self.members = other.participants, other.members
+        self.starts, self.last_start = other.starts, other.last_start
+
+    def advance(self, seq: int, rev: int) -> None:
+        """Note that messages up to these numbers are durable, and that none of them changes what is known here."""
+        self.seq = max(self.seq, seq)
+        self.rev = max(self.rev, rev)
