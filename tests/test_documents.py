@@ -352,6 +352,8 @@ class TestAsyncApi:
         """The events that the code creates are those of the document."""
         message = {
             "id": ID,
+            "kind": "joined",
+            "event": {"by": ID, "user_ids": [ID], "user_count": 1},
             "conversation_id": ID,
             "seq": 1,
             "rev": 2,

@@ -57,6 +57,7 @@ async def roles(process: ChatProcess, group: str) -> dict[str, Role]:
 async def test_roles_determine_which_changes_are_allowed(process: ChatProcess, role: str, change: str) -> None:
     """What is not allowed changes nothing: Forbidden for participants, NotFound for everybody else."""
     group, user = await a_group(process), USERS[role]
+    await process.messages.flush_counters()
     stored = await process.conversation_store.find(ObjectId(group))
     if (user, change) in ALLOWED:
         await CHANGES[change](process, user, group)

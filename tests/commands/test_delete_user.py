@@ -136,10 +136,13 @@ async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Comma
         await watching.event("message_updated", lambda event: event["conversation_id"] == data.direct)
         changed = await watching.event("conversation_updated")
         assert user.id not in changed["data"]["participant_ids"]
-        after = await anna.get(f"/conversations/{data.group}/messages")
-        assert [item["seq"] for item in before["items"]] == [item["seq"] for item in after["items"]]
-        assert [item["sender_id"] == user.id for item in after["items"]] == [item["deleted"] for item in after["items"]]
-        (spoken,) = [item for item in after["items"] if not item["deleted"]]
+        found = (await anna.get(f"/conversations/{data.group}/messages"))["items"]
+        after = [item for item in found if item["kind"] == "text"]
+        # The user was the owner.
+        assert ["left", "role"] == [item["kind"] for item in found[len(after) :]]
+        assert [item["seq"] for item in before["items"]] == [item["seq"] for item in after]
+        assert [item["sender_id"] == user.id for item in after] == [item["deleted"] for item in after]
+        (spoken,) = [item for item in after if not item["deleted"]]
         assert 1 == len(spoken["reactions"])
         assert user.id not in spoken["reactions"]["👍"]
 

@@ -198,13 +198,15 @@ async def test_a_user_who_joins_later_sees_no_earlier_message(clients: Clients) 
     await cleo.expect_error(404, "not_found", "PUT", f"{group}/messages/{old['id']}/reactions/👍")
     new = await anna.send_message(group.split("/")[-1])
     skipped = await socket.event("rev_skipped")
-    assert {"type": "rev_skipped", "conversation_id": new["conversation_id"], "data": {"rev": 2}} == skipped
-    assert 3 == (await socket.event("new_message"))["data"]["rev"]
-    assert [new["id"]] == [message["id"] for message in (await cleo.get(f"{group}/messages"))["items"]]
-    assert [new["id"]] == [message["id"] for message in (await cleo.get(f"{group}/messages", after_rev=0))["items"]]
+    assert {"type": "rev_skipped", "conversation_id": new["conversation_id"], "data": {"rev": 3}} == skipped
+    assert 4 == (await socket.event("new_message"))["data"]["rev"]
+    for query in ({}, {"after_rev": 0}):
+        joined, found = (await cleo.get(f"{group}/messages", **query))["items"]
+        assert ("joined", {"by": anna.id, "user_ids": [cleo.id], "user_count": 1}) == (joined["kind"], joined["event"])
+        assert new == found
     await cleo.expect_error(403, "forbidden", "PATCH", group, {"history": "all"})
     assert "all" == (await anna.patch(group, {"history": "all"}))["history"]
-    assert 1 == len((await cleo.get(f"{group}/messages"))["items"])
+    assert 2 == len((await cleo.get(f"{group}/messages"))["items"])
 
 
 async def test_a_group_may_be_created_with_an_open_history(clients: Clients) -> None:
@@ -213,7 +215,40 @@ async def test_a_group_may_be_created_with_an_open_history(clients: Clients) -> 
     group = f"/conversations/{(await anna.post('/conversations', body))['id']}"
     old = await anna.send_message(group.split("/")[-1])
     await anna.post(f"{group}/participants", {"user_ids": [cleo.id]})
-    assert [old["id"]] == [message["id"] for message in (await cleo.get(f"{group}/messages"))["items"]]
+    assert [old] == (await cleo.get(f"{group}/messages"))["items"][:1]
+
+
+async def test_changes_of_a_group_are_messages_in_it(clients: Clients) -> None:
+    """They are numbered like others, never unread, and nobody changes them."""
+    anna, ben, cleo = await clients.users(3)
+    group = f"/conversations/{await anna.start_conversation(ben, title='A group')}"
+    socket = await ben.chat_socket()
+    await anna.post(f"{group}/participants", {"user_ids": [cleo.id]})
+    await anna.patch(group, {"title": "A new name"})
+    await anna.patch(group, {"title": "A new name"})
+    await anna.patch(f"{group}/participants/{ben.id}", {"role": "admin"})
+    await anna.delete(f"{group}/participants/{cleo.id}")
+    events = [(await socket.event("new_message"))["data"] for _ in range(4)]
+    assert (await anna.get(f"{group}/messages"))["items"] == events
+    await ben.delete(f"{group}/participants/{ben.id}")
+    shown = [
+        (each["kind"], each["sender_id"], each["event"]) for each in (await anna.get(f"{group}/messages"))["items"]
+    ]
+    assert [
+        ("joined", anna.id, {"by": anna.id, "user_ids": [cleo.id], "user_count": 1}),
+        ("renamed", anna.id, {"by": anna.id, "title": "A new name"}),
+        ("role", anna.id, {"by": anna.id, "user_ids": [ben.id], "user_count": 1, "role": "admin"}),
+        ("removed", anna.id, {"by": anna.id, "user_ids": [cleo.id], "user_count": 1}),
+        ("left", ben.id, {"by": ben.id}),
+    ] == shown
+    conversation = await anna.get(group)
+    assert (5, 5, 0, 0) == tuple(
+        conversation[name] for name in ("last_seq", "last_rev", "last_read_seq", "unread_count")
+    )
+    path = f"{group}/messages/{events[0]['id']}"
+    await anna.expect_error(403, "forbidden", "PATCH", path, {"content": "never"})
+    await anna.expect_error(403, "forbidden", "DELETE", path)
+    await anna.expect_error(403, "forbidden", "PUT", f"{path}/reactions/👍")
 
 
 async def test_an_invitation_is_looked_at_and_accepted(clients: Clients) -> None:
@@ -339,4 +374,8 @@ async def test_a_user_who_joins_again_gets_the_events_again(clients: Clients) ->
         joined = await ben.post(f"/invitations/{invitation['token']}")
         assert (group, CONVERSATION) == (joined["id"], set(joined))
         await socket.event("conversation_updated")
-        assert seq == (await anna.send_message(group))["seq"] == (await socket.event("new_message"))["data"]["seq"]
+        message = await anna.send_message(group)
+        while (event := await socket.event("new_message"))["data"]["kind"] != "text":
+            assert "joined" == event["data"]["kind"]
+        # Each time, two messages said that Ben was removed and that he joined.
+        assert (3 * seq, message["id"]) == (event["data"]["seq"], event["data"]["id"])

@@ -10,6 +10,8 @@ from tests.protocol.socket import Socket
 
 MESSAGE = {
     "id",
+    "kind",
+    "event",
     "conversation_id",
     "seq",
     "rev",

@@ -112,7 +112,7 @@ test("changes during an interruption arrive after it, and a pending message is s
   for (let count = 0; count < 5; count++) await bob.loa.api.sendMessage(id, `missed ${count}`);
   await ann.loa.api.renameConversation(id, "Renamed");
   await waiting;
-  const complete = ({ conversations }) => conversations[id].messages.length === 7;
+  const complete = ({ conversations }) => conversations[id].messages.length === 8;
   const [hers, his] = await Promise.all([ann, bob].map(({ loa }) => untilState(loa.store, complete)));
   assert.deepEqual(hers.conversations[id].messages, his.conversations[id].messages);
   await untilState(ann.loa.store, ({ conversations }) => conversations[id].details.title === "Renamed");

@@ -7,6 +7,7 @@ import { formatNumber, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
 import { nameOf, previewText } from "./message-bubble.js";
 import { applyChange } from "./message-rows.js";
+import { namedUsers, systemText } from "./system-message.js";
 import { searchable } from "./text.js";
 import { shortDateTime, timeElement } from "./time-format.js";
 import { typingText } from "./typing-indicator.js";
@@ -91,13 +92,15 @@ export class ConversationList {
     const { id, details, typing, changes = {} } = conversation;
     const other = otherParticipant(details, this.#app.me.id);
     const last = conversation.pending.at(-1) ?? conversation.lastMessage;
-    if (details.kind === "group") this.#app.profiles.load([last?.sender_id, ...Object.keys(typing)]);
+    const shown = last?.event ? namedUsers(last) : [last?.sender_id];
+    if (details.kind === "group") this.#app.profiles.load([...shown, ...Object.keys(typing)]);
     const item = {
       id,
       details,
       unreadCount: this.#app.countUnread(conversation),
       last,
       change: changes[last?.id],
+      text: last?.event ? systemText(last, (id) => nameOf(state.people[id]), this.#app.me.id) : null,
       sender: state.people[last?.sender_id],
       online: Boolean(other && state.presence[other.id]?.online),
       typing: typingText(typing, state.people),
@@ -109,7 +112,7 @@ export class ConversationList {
     return item;
   }
 
-  #updateRow(link, { details, unreadCount, last, change, sender, online, typing, current }) {
+  #updateRow(link, { details, unreadCount, last, change, text, sender, online, typing, current }) {
     const { me } = this.#app;
     setAttr(link, "aria-current", current ? "page" : null);
     link.classList.toggle("unread", unreadCount > 0);
@@ -126,7 +129,7 @@ export class ConversationList {
       el(
         typing ? "span.preview.ellipsis.typing" : "span.preview.ellipsis",
         { dir: "auto" },
-        typing || this.#preview(details, last && applyChange(last, change), sender),
+        typing || text || this.#preview(details, last && applyChange(last, change), sender),
       ),
       unreadCount > 0 &&
         el(

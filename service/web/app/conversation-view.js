@@ -12,6 +12,7 @@ import { MessageComposer } from "./message-composer.js";
 import { MessageList } from "./message-list.js";
 import { applyChange } from "./message-rows.js";
 import { openMessageMenu } from "./message-menu.js";
+import { isSystemMessage, namedUsers, systemText } from "./system-message.js";
 import { showToast } from "./toast.js";
 import { TypingIndicator } from "./typing-indicator.js";
 
@@ -103,8 +104,8 @@ export class ConversationView {
 
   /** Load the profiles of those whose names the messages show. */
   #loadProfiles(messages) {
-    for (const { sender_id, reactions } of messages) {
-      this.#app.profiles.load([sender_id]);
+    for (const { sender_id, reactions, event } of messages) {
+      this.#app.profiles.load(event ? namedUsers({ event }) : [sender_id]);
       for (const users of Object.values(reactions ?? {})) this.#app.profiles.load(users.slice(0, MAX_NAMES));
     }
   }
@@ -114,7 +115,7 @@ export class ConversationView {
     const { messages, changes = {} } = this.#conversation;
     const isOwn = ({ id, sender_id, deleted }) =>
       sender_id === this.#app.me.id && !deleted && changes[id]?.kind !== "delete";
-    const message = messages.findLast(isOwn);
+    const message = messages.findLast((each) => isOwn(each) && !isSystemMessage(each));
     return message && applyChange(message, changes[message.id]);
   }
 
@@ -123,11 +124,13 @@ export class ConversationView {
     const isNew = ({ seq, sender_id, deleted }) => seq > before.lastSeq && sender_id !== this.#app.me.id && !deleted;
     const newMessages = this.#conversation.messages.slice(-MAX_READ_ALOUD).filter(isNew);
     if (newMessages.length === 0) return;
-    const toSpeech = (message) =>
-      t("conversation.new_message_from", {
+    const toSpeech = (message) => {
+      if (isSystemMessage(message)) return systemText(message, (id) => nameOf(this.#profiles[id]), this.#app.me.id);
+      return t("conversation.new_message_from", {
         name: nameOf(this.#profiles[message.sender_id]),
         text: previewText(message),
       });
+    };
     setText(this.#liveRegion, newMessages.map(toSpeech).join("\n"));
   }
 

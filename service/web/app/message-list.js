@@ -1,11 +1,12 @@
 /** The scrolling list of messages: it follows new messages at the bottom and loads older ones near the top. */
 
-import { el, KeyedList, setChildren } from "./dom.js";
+import { el, KeyedList, setChildren, setText } from "./dom.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { createMessageElement, updateMessageElement } from "./message-bubble.js";
 import { MessageRows } from "./message-rows.js";
 import { ScrollAnchor } from "./scroll-anchor.js";
+import { isSystemMessage, systemText } from "./system-message.js";
 import { dayLabel, timeElement } from "./time-format.js";
 
 /** Older messages are loaded when their end is this close above the viewport, before the reader gets there. */
@@ -49,8 +50,10 @@ export class MessageList {
     this.#keyedList = new KeyedList(this.#list, {
       key: (row) => row.key,
       create: (row) => this.#createRow(row),
-      update: (element, row, previous) =>
-        row.kind === "message" && updateMessageElement(element, row, previous, actions),
+      update: (element, row, previous) => {
+        if (row.kind === "message") updateMessageElement(element, row, previous, actions);
+        if (row.kind === "system") setText(element, systemText(row.message, actions.nameOf, actions.me));
+      },
     });
     this.#anchor = new ScrollAnchor(this.element, this.#list, () => this.#onScroll());
     this.#historyObserver = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), {
@@ -119,6 +122,7 @@ export class MessageList {
 
   #createRow(row) {
     if (row.kind === "message") return createMessageElement(row, this.#actions);
+    if (row.kind === "system") return el("li.system-message", { dir: "auto" });
     if (row.kind === "day") return el("li.day", {}, timeElement(row.date, dayLabel));
     return el("li.unread-divider", {}, el("span", {}, t("conversation.unread_divider")));
   }
@@ -134,7 +138,8 @@ export class MessageList {
   #countNew(conversation) {
     const lastSeq = this.#rendered?.conversation.lastSeq;
     if (!this.#loaded || this.#anchor.atBottom || lastSeq === undefined) return;
-    const isNew = (message) => message.seq > lastSeq && message.sender_id !== this.#actions.me;
+    const isNew = (message) =>
+      message.seq > lastSeq && message.sender_id !== this.#actions.me && !isSystemMessage(message);
     this.#newCount += conversation.messages.slice(-(conversation.lastSeq - lastSeq) || Infinity).filter(isNew).length;
   }
 
@@ -160,8 +165,13 @@ export class MessageList {
 
   /** Roving tabindex: only the focused message, or else the latest, is in the tab order. */
   #updateTabStop() {
+    const last = this.#lastMessage();
+    if (last && !this.#list.contains(document.activeElement)) this.#setTabStop(last);
+  }
+
+  #lastMessage() {
     const last = this.#list.lastElementChild;
-    if (last?.row && !this.#list.contains(document.activeElement)) this.#setTabStop(last);
+    return last && !last.row ? siblingMessage(last, "previous") : last;
   }
 
   #setTabStop(row) {
@@ -187,7 +197,7 @@ export class MessageList {
       }
     } else if (event.key === "End") {
       this.#anchor.scrollToBottom();
-      this.#focus(this.#list.lastElementChild);
+      this.#focus(this.#lastMessage());
     } else if (event.key === "Enter" || event.key === " ") {
       this.#actions.openMenu(row, row.row);
     } else {
@@ -197,7 +207,7 @@ export class MessageList {
   }
 }
 
-/** `direction`: "previous" or "next". Day labels and the unread divider are skipped. */
+/** `direction`: "previous" or "next". What is no message is skipped. */
 function siblingMessage(row, direction) {
   let sibling = row[`${direction}ElementSibling`];
   while (sibling && !sibling.row) sibling = sibling[`${direction}ElementSibling`];

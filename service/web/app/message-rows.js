@@ -1,5 +1,6 @@
 /** Computes the rows of the message list: the messages, a label for each day, and the unread divider. */
 
+import { isSystemMessage } from "./system-message.js";
 import { startOfDay } from "./time-format.js";
 
 /** Milliseconds. Consecutive messages of one sender are a group if they are less than this apart. */
@@ -8,7 +9,8 @@ const GROUP_WINDOW = 5 * 60_000;
 const UNREAD_DIVIDER = { key: "unread", kind: "unread" };
 
 /**
- * Builds rows {key, kind: "day" | "unread" | "message", …}. A message row is {message, mine, pending, change,
+ * Builds rows {key, kind: "day" | "unread" | "system" | "message", …}. A system row, which says how the group has
+ * changed, is {message, profiles}. A message row is {message, mine, pending, change,
  * firstInGroup, lastInGroup, sender, quoted, status}. `change` is the user's edit or deletion that is not stored yet;
  * `message` then has the edited text. `quoted` is the message replied to: null if it is no reply, undefined if it is not
  * loaded. `status` is set for the user's own messages: "sending", "failed", "change_failed", "sent", or the number of
@@ -50,6 +52,10 @@ export class MessageRows {
       starts.push(rows.length);
       if (newDay) rows.push(this.#dayRow(message));
       if (firstUnread) rows.push(UNREAD_DIVIDER);
+      if (isSystemMessage(message)) {
+        rows.push({ key: message.id, kind: "system", message, profiles });
+        continue;
+      }
       const firstInGroup = newDay || firstUnread || !this.#sameGroup(previous, message);
       const lastInGroup = !next || !this.#sameGroup(message, next);
       const change = changes[message.id] ?? null;
@@ -69,6 +75,7 @@ export class MessageRows {
   }
 
   #sameGroup(message, next) {
+    if (isSystemMessage(message) || isSystemMessage(next)) return false;
     if (this.#senderOf(next) !== this.#senderOf(message)) return false;
     const [first, second] = [this.#timestamp(message), this.#timestamp(next)];
     return second.time - first.time < GROUP_WINDOW && second.day === first.day;

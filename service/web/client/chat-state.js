@@ -111,7 +111,7 @@ export function withDetails(state, details) {
       : conversation.lastMessage;
     const updated = { ...withLastSeq(conversation, details.last_seq), details, loadedFrom, lastMessage };
     const read = withReadMark(updated, state.userId, details.last_read_seq);
-    return withDeletionsOf(Object.entries(details.read_marks ?? {}).reduce(withReadMarkEntry, read), details);
+    return withUncountedOf(Object.entries(details.read_marks ?? {}).reduce(withReadMarkEntry, read), details);
   });
 }
 
@@ -199,7 +199,7 @@ function updateConversation(state, id, update) {
   const after = update(before);
   if (after === before) return state;
   const lastRead = (state.userId && after.reads[state.userId]) || 0;
-  const unreadCount = Math.max(0, after.lastSeq - lastRead - deletedAfter(after, lastRead));
+  const unreadCount = Math.max(0, after.lastSeq - lastRead - uncountedAfter(after, lastRead));
   const counted = { ...after, unreadCount, hasOlder: after.loadedFrom > 1 };
   return { ...state, conversations: { ...state.conversations, [id]: counted } };
 }
@@ -220,7 +220,7 @@ function emptyConversation(id) {
     lastMessage: null,
     lastSeq: 0,
     unreadCount: 0,
-    deletions: { lastRead: 0, rev: 0, count: 0, later: [] },
+    uncounted: { lastRead: 0, rev: 0, count: 0, later: [] },
     reads: {},
     typing: {},
     isOpen: false,
@@ -239,14 +239,17 @@ function withMessage(conversation, message, userId, type) {
   const isFirst = conversation.loadedFrom === Infinity && type === "new_message";
   const loadedFrom = isFirst ? message.seq : conversation.loadedFrom;
   const { [message.sender_id]: _, ...typing } = conversation.typing;
+  const isSystem = Boolean(message.event);
+  const isUncounted = type && (message.deleted || isSystem);
   const updated = {
-    ...withReadMark(withLastSeq(conversation, message.seq), message.sender_id, message.seq),
+    // Who writes has read what was before. Who changes the group, maybe not.
+    ...withReadMark(withLastSeq(conversation, message.seq), isSystem ? null : message.sender_id, message.seq),
     loadedFrom,
     lastMessage: latest(conversation.lastMessage, message),
     messages: message.seq < loadedFrom ? conversation.messages : inserted(conversation.messages, message),
     pending: message.sender_id === userId ? pendingExcept(conversation, message) : conversation.pending,
     typing: type === "new_message" ? typing : conversation.typing,
-    deletions: type && message.deleted ? withDeletion(conversation.deletions, message) : conversation.deletions,
+    uncounted: isUncounted ? withUncounted(conversation.uncounted, message) : conversation.uncounted,
   };
   return type ? trimmed(updated) : updated;
 }
@@ -290,37 +293,37 @@ function withReadMarkEntry(conversation, [userId, seq]) {
 }
 
 /**
- * Take the number of deleted messages from the details, unless a later one is known.
+ * Take the number of deleted and system messages from the details, unless a later one is known.
  * @param {ConversationState} conversation
  * @param {Conversation} details
  * @returns {ConversationState}
  */
-function withDeletionsOf(conversation, { last_seq, last_rev, last_read_seq, unread_count }) {
-  const { deletions } = conversation;
-  if (last_rev < deletions.rev) return conversation;
+function withUncountedOf(conversation, { last_seq, last_rev, last_read_seq, unread_count }) {
+  const { uncounted } = conversation;
+  if (last_rev < uncounted.rev) return conversation;
   const count = Math.max(0, last_seq - last_read_seq - unread_count);
-  const later = deletions.later.filter(({ rev }) => rev > last_rev);
-  return { ...conversation, deletions: { lastRead: last_read_seq, rev: last_rev, count, later } };
+  const later = uncounted.later.filter(({ rev }) => rev > last_rev);
+  return { ...conversation, uncounted: { lastRead: last_read_seq, rev: last_rev, count, later } };
 }
 
 /**
- * @param {import("./types.js").Deletions} deletions
- * @param {Message} message deleted
+ * @param {import("./types.js").Uncounted} uncounted
+ * @param {Message} message deleted, or a system message
  */
-function withDeletion(deletions, { seq, rev }) {
-  if (rev <= deletions.rev || deletions.later.some((deleted) => deleted.seq === seq)) return deletions;
-  return { ...deletions, later: [...deletions.later, { seq, rev }] };
+function withUncounted(uncounted, { seq, rev }) {
+  if (rev <= uncounted.rev || uncounted.later.some((each) => each.seq === seq)) return uncounted;
+  return { ...uncounted, later: [...uncounted.later, { seq, rev }] };
 }
 
 /**
- * Return how many of the messages after `lastRead` are deleted.
+ * Return how many of the messages after `lastRead` are deleted or system messages.
  * @param {ConversationState} conversation
  * @param {number} lastRead
  */
-function deletedAfter({ deletions }, lastRead) {
-  const { count, later } = deletions;
+function uncountedAfter({ uncounted }, lastRead) {
+  const { count, later } = uncounted;
   // Which messages the count is of is not known: once the user has read on, none of them is unread any more.
-  return (lastRead > deletions.lastRead ? 0 : count) + later.filter(({ seq }) => seq > lastRead).length;
+  return (lastRead > uncounted.lastRead ? 0 : count) + later.filter(({ seq }) => seq > lastRead).length;
 }
 
 /** @param {ConversationState} conversation @param {{nonce: string | null}} message */

@@ -20,8 +20,10 @@
  * @property {string} conversation_id
  * @property {number} seq the position in the conversation: 1, 2, 3 … without gaps; never changes
  * @property {number} rev the revision of this message's last change, counted per conversation
+ * @property {"text" | "joined" | "left" | "removed" | "renamed" | "role"} kind all but "text" are system messages
  * @property {string} sender_id
- * @property {string} content empty if `deleted`
+ * @property {string} content empty if `deleted`, and in a system message
+ * @property {GroupEvent | null} event of a system message
  * @property {string | null} nonce
  * @property {string | null} reply_to
  * @property {string} created_at
@@ -32,6 +34,12 @@
  */
 
 /** @typedef {"owner" | "admin" | "member"} Role */
+
+/**
+ * What has happened in a group, done by the user `by`. Of more than 100 `user_ids`, these are the first; `user_count`
+ * counts all.
+ * @typedef {{by: string, user_ids?: string[], user_count?: number, title?: string, role?: Role}} GroupEvent
+ */
 
 /** @typedef {{token: string, expires_at: string}} NewInvitation */
 
@@ -63,7 +71,7 @@
  * @property {number} last_seq
  * @property {number} last_rev
  * @property {number} last_read_seq
- * @property {number} unread_count messages of others after `last_read_seq` that are not deleted
+ * @property {number} unread_count messages that others have written after `last_read_seq`, and not deleted
  * @property {Record<string, number> | null} read_marks `last_read_seq` of the others; null if they are more than 100
  */
 
@@ -214,9 +222,9 @@
  */
 
 /**
- * The deleted messages that are not unread: `count` of those after the seq `lastRead` as of the rev `rev`, and `later`
- * those deleted since.
- * @typedef {{lastRead: number, rev: number, count: number, later: {seq: number, rev: number}[]}} Deletions
+ * The deleted and system messages, which are never unread: `count` of those after the seq `lastRead` as of the rev
+ * `rev`, and `later` those since then.
+ * @typedef {{lastRead: number, rev: number, count: number, later: {seq: number, rev: number}[]}} Uncounted
  */
 
 /**
@@ -234,7 +242,7 @@
  * @property {Message | null} lastMessage
  * @property {number} lastSeq
  * @property {number} unreadCount
- * @property {Deletions} deletions
+ * @property {Uncounted} uncounted
  * @property {Record<string, number>} reads the last read `seq`, by user id
  * @property {Record<string, number>} typing when the typing indicator expires (milliseconds since epoch), by user id
  * @property {boolean} isOpen whether it is shown on the screen

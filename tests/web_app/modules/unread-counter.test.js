@@ -26,7 +26,7 @@ test("conversations that are not loaded count as in the last hello", () => {
 });
 
 test("of loaded messages, the user's own and deleted ones do not count", () => {
-  const messages = [message(1), message(2, { deleted: true }), message(3, { sender_id: "ann" }), message(4, { kind: "joined" })];
+  const messages = [message(1), message(2, { deleted: true }), message(3, { sender_id: "ann" }), message(4, { kind: "joined", event: { by: "bob" } })];
   assert.equal(counter().count(conversation({ messages, loadedFrom: 1, lastSeq: 4 })), 1);
 });
 
