@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from . import loa
@@ -50,20 +50,17 @@ def login(request: Request, db: Database, username: Username, password: Password
 
 
 @router.post("/logout")
-def logout(request: Request, db: Database, session: CurrentSession) -> Response:
-    """Sign out. Loa closes the connections of the user, who is signed in with other devices again in a moment."""
-    response = RedirectResponse("/", 303)
+def logout(request: Request, db: Database, session: CurrentSession, tasks: BackgroundTasks) -> Response:
+    response = RedirectResponse("/", 303, background=tasks)
     sign_out(db, request, response)
-    with db:
-        loa.call_later(db, "POST", f"/users/{session.user.id}/revoke")
-    outbox.wake()
+    tasks.add_task(loa.end_session, session)
     return response
 
 
 @router.post("/loa/token")
 def token(session: CurrentSession) -> dict[str, str]:
     """What `getToken` of the page calls."""
-    return {"token": loa.token(session)}
+    return {"access_token": loa.token(session)}
 
 
 def _signed_in(request: Request, db: sqlite3.Connection, user_id: int) -> Response:

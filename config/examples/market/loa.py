@@ -1,6 +1,7 @@
 """Loa beside the market: tokens for its users' browsers, and calls of its server API."""
 
 import json
+import logging
 import sqlite3
 import time
 from typing import Any
@@ -11,12 +12,12 @@ import jwt
 from .sessions import Session, User
 from .settings import API_KEY, AUTH_KEY, ISSUER, LOA_URL
 
+log = logging.getLogger("uvicorn.error")
+
 TOKEN_TTL = 600
 """Seconds. Loa's client asks for a new token before one expires."""
 
-client = httpx.Client(
-    base_url=f"{LOA_URL}/api/v1/server", headers={"Authorization": f"Bearer {API_KEY}"}, timeout=10, trust_env=False
-)
+client = httpx.Client(base_url=f"{LOA_URL}/api/v1", timeout=10, trust_env=False)
 
 
 def token(session: Session) -> str:
@@ -34,9 +35,17 @@ def token(session: Session) -> str:
     return jwt.encode(claims, AUTH_KEY, "HS256")
 
 
+def end_session(session: Session) -> None:
+    """Have Loa close the connections of this session, in all tabs, and accept no token of it any more."""
+    try:
+        client.post("/auth/logout", headers={"Authorization": f"Bearer {token(session)}"})
+    except httpx.HTTPError as error:
+        log.warning("Loa cannot be reached; the last token is valid for another %.0f s: %s", TOKEN_TTL, error)
+
+
 def call(method: str, path: str, body: Any = None) -> Any:
     """Call the server API now, and return the answer. Raises httpx.HTTPError."""
-    response = client.request(method, path, json=body)
+    response = client.request(method, f"/server{path}", json=body, headers={"Authorization": f"Bearer {API_KEY}"})
     response.raise_for_status()
     return response.json() if response.content else None
 

@@ -1,5 +1,6 @@
 """Posts, which offer things, and the comments below them."""
 
+import re
 import sqlite3
 from typing import Annotated
 
@@ -86,6 +87,12 @@ def chat(db: Database, session: CurrentSession, post_id: int) -> RedirectRespons
 
 def conversation_external_id(post_id: int, buyer: User) -> str:
     return f"post-{post_id}-{buyer.id}"
+
+
+def find_post_id(external_id: str) -> int | None:
+    """Return the id of the post that the conversation is about."""
+    found = re.fullmatch(r"post-(\d{1,18})-\d+", external_id)
+    return int(found[1]) if found else None
 
 
 def find_post(db: sqlite3.Connection, post_id: int) -> sqlite3.Row:

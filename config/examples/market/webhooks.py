@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from .database import Database
+from .posts import find_post_id
 from .settings import WEBHOOK_SECRET
 
 router = APIRouter()
@@ -27,8 +28,12 @@ async def receive(request: Request, db: Database) -> None:
 
 
 def _store(db: sqlite3.Connection, webhook_id: str, event: dict[str, Any]) -> None:
+    data = event["data"]
     with db:
-        db.execute(
+        added = db.execute(
             "INSERT OR IGNORE INTO webhooks (id, type, data) VALUES (?, ?, ?)",
-            (webhook_id, event["type"], json.dumps(event["data"])),
+            (webhook_id, event["type"], json.dumps(data)),
         )
+        if added.rowcount and event["type"] == "message.created" and data["kind"] == "text":
+            post_id = find_post_id(data["conversation_external_id"] or "")
+            db.execute("UPDATE posts SET messages = messages + 1 WHERE id = ?", (post_id,))

@@ -69,7 +69,7 @@ function Conversation({ id }) {
       <h1>{details?.title}</h1>
       <ol ref={list} aria-label="Messages">
         {hasOlder ? <button onClick={() => loa.store.loadOlder(id)}>Earlier messages</button> : null}
-        {messages.map((message) => (
+        {messages.filter(isText).map((message) => (
           <li key={message.nonce ?? message.id} className={message.sender_id === userId ? "own" : ""}>
             {message.sender_id === userId ? null : <strong>{name(message.sender_id)}</strong>}
             <p className="text">{message.deleted ? "Deleted" : message.content}</p>
@@ -108,6 +108,9 @@ function Composer({ id }) {
     </form>
   );
 }
+
+/** Other kinds tell what has changed: who joined, a new title. */
+const isText = ({ kind = "text" }) => kind === "text";
 
 const EMPTY = { details: null, messages: [], pending: [], typing: {}, hasOlder: false, unreadCount: 0 };
 

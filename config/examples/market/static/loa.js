@@ -11,5 +11,5 @@ async function getToken() {
   const response = await fetch("/loa/token", { method: "POST" });
   if (response.status === 401) return null;
   if (!response.ok) throw new Error(`The market answered ${response.status}.`);
-  return (await response.json()).token;
+  return (await response.json()).access_token;
 }

@@ -43,7 +43,8 @@ function setBadge(element, count) {
   element.hidden = !count;
 }
 
-loa.store.subscribe(({ notifications, conversations }) => {
+loa.store.subscribe(({ chat, notifications, conversations }) => {
+  document.body.toggleAttribute("data-connected", chat.status === "online");
   setBadge(unreadNotifications, notifications.unreadCount);
   setBadge(unreadMessages, Object.values(conversations).reduce((sum, { unreadCount }) => sum + unreadCount, 0));
   list.replaceChildren(
@@ -64,6 +65,9 @@ loa.socket.subscribe(({ type, data }) => {
   if (type !== "new_message") return;
   const { userId, conversations, people } = loa.store.getSnapshot();
   const { conversation_id: id, sender_id: sender, content } = data;
-  if (sender === userId || conversations[id]?.isOpen) return;
+  if (!content || sender === userId || conversations[id]?.isOpen) return;
   toast({ title: people[sender]?.display_name ?? "New message", preview: content, url: `/messages/${id}` });
 });
+
+// After signing out in another tab, show the page as others see it.
+loa.session.subscribe(({ type }) => type === "signed-out" && location.reload());
