@@ -1,6 +1,8 @@
 """The settings: one frozen object, read from the environment at startup and passed as an argument."""
 
 import os
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -15,6 +17,12 @@ MIN_TOKEN_LENGTH = 16
 """Characters: too many to guess, even with frequent attempts."""
 MAX_PREVIOUS_SECRETS = 4
 """Each is tried in turn on a token that the current secret has not signed."""
+
+MIN_API_KEY = 32
+"""Characters: nobody guesses one, so attempts need not be counted."""
+MAX_API_KEYS = 16
+"""Each is compared with what a request has."""
+API_KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 DAY = 24 * 3600
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -56,6 +64,14 @@ def is_utf8(text: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in text)
 
 
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key with which a server of the site authenticates itself. The log has its name."""
+
+    name: str
+    key: str = field(repr=False)
+
+
 class SettingsError(Exception):
     """A variable has an invalid value. The message is one line that names the variable."""
 
@@ -78,6 +94,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     jwt_secret: str = Field("", repr=False)
     jwt_secret_previous: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field((), repr=False)
+    """Of the servers of a site; without any, the server API does not exist."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: int = Field(default_factory=lambda: 1 if "DYNO" in os.environ else 0, ge=0, le=16)
     """Reverse proxies in front. Heroku, which sets DYNO, has one."""
@@ -165,6 +183,34 @@ class Settings(BaseSettings):
             cls._check_secret(secret)
         return value
 
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_api_keys(cls, value: Any) -> Any:
+        """`name:key,…`; a key may contain colons."""
+        if not isinstance(value, str):
+            return value
+        pairs = (part.strip().partition(":") for part in value.split(",") if part.strip())
+        return tuple(ApiKey(name.strip(), key.strip()) for name, _, key in pairs)
+
+    @field_validator("api_keys")
+    @classmethod
+    def _check_api_keys(cls, value: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+        # No message quotes a part of the value: without its name, a key would be taken for one.
+        if len(value) > MAX_API_KEYS:
+            raise ValueError(f"contains more than {MAX_API_KEYS} keys")
+        for number, entry in enumerate(value, 1):
+            key = entry.key
+            if not API_KEY_NAME.fullmatch(entry.name):
+                raise ValueError(f"entry {number} does not begin with a name of 1 to 32 of A-Z a-z 0-9 _ - and a colon")
+            if len(key) < MIN_API_KEY or not (key.isascii() and key.isprintable()) or " " in key:
+                raise ValueError(
+                    f"the key of entry {number} must have at least {MIN_API_KEY} characters, all printable ASCII "
+                    "without spaces"
+                )
+        if min(len({entry.name for entry in value}), len({entry.key for entry in value})) < len(value):
+            raise ValueError("two entries have the same name or the same key")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _default_host(cls, values: Any) -> Any:
@@ -179,6 +225,11 @@ class Settings(BaseSettings):
         if self.mongodb_uri and not self.jwt_secret:
             raise ValueError("JWT_SECRET: required if MONGODB_URI is set")
         return self
+
+    @property
+    def max_access_ttl(self) -> int:
+        """Seconds for which an access token may be valid, whoever requests it."""
+        return DAY if self.api_keys else self.access_token_ttl
 
     @property
     def redis_tag(self) -> str:
@@ -198,8 +249,8 @@ class Settings(BaseSettings):
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read the settings from `os.environ`. Raises SettingsError."""
-        for field in cls.model_fields:
-            name = field.upper()
+        for setting in cls.model_fields:
+            name = setting.upper()
             if not is_utf8(os.environ.get(name, "")):
                 raise SettingsError(f"{name}: is not valid UTF-8")
         try:

@@ -23,6 +23,7 @@ settings, from the environment (all optional):
   DATA_DIR            the embedded servers' files and the generated secret: .data
   JWT_SECRET          32 bytes or more; required as soon as MONGODB_URI is set
   JWT_SECRET_PREVIOUS other secrets whose tokens are valid, separated by commas, at most 4
+  API_KEYS            keys of the site's servers, name:key, separated by commas; without any there is no server API
   ALLOWED_ORIGINS     other origins whose pages may connect, separated by commas
   TRUSTED_PROXIES     reverse proxies in front, whose X-Forwarded-For, -Proto and -Host are trusted: 0; 1 on Heroku
   WEB_CONCURRENCY     worker processes: 1

@@ -28,6 +28,7 @@ from service.http import (
 )
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
+from service.http.key_authentication import KeyAuthentication
 from service.http.limits import ConnectionLimit, RateLimits
 from service.http.metrics import blueprint as metrics_routes
 from service.http.origin import OriginCheck
@@ -37,6 +38,9 @@ from service.posts.routes import blueprint as post_routes
 from service.realtime.event import Event
 from service.realtime.queue_stats import queue_stats
 from service.realtime.registry import Registry
+from service.server_api.keys import ApiKeys
+from service.server_api.routes import BODY_LIMITS
+from service.server_api.routes import blueprint as server_routes
 from service.services import Lifecycle, Services
 from service.telemetry.gauges import GaugeSources
 from service.telemetry.metrics import Metrics
@@ -152,6 +156,10 @@ def add_routes(
     app.blueprint(post_routes(services.posts, auth))
     app.blueprint(notification_routes(services.notifications, auth, verifier, limits, opener, metrics, tracing))
     app.blueprint(web_routes())
+    if settings.api_keys:
+        app.ctx.body_limits = BODY_LIMITS
+        by_key = KeyAuthentication(ApiKeys(settings.api_keys).name_of, limits)
+        app.blueprint(server_routes(services.server_users, services.server_notifications, services.announce, by_key))
     if settings.status_token:
         app.blueprint(status_routes(metrics, limits, settings.status_token))
     app.blueprint(

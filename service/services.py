@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from config.settings import Settings
+from service.accounts.access_issuer import AccessIssuer
 from service.accounts.denylist import Denylist
 from service.accounts.external_users import ExternalUsers
 from service.accounts.passwords import MAX_WAITING_PER_CALLER, Passwords
@@ -37,6 +38,8 @@ from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from service.retention import Deletion, Retention
+from service.server_api.notifications import ServerNotifications
+from service.server_api.users import ServerUsers
 from service.stores import Stores
 from service.telemetry.metrics import Metrics
 
@@ -95,7 +98,7 @@ class Services:
             self.bus,
             self.registry,
             revocation_lease(self.redis, tag),
-            access_ttl=ttl,
+            access_ttl=settings.max_access_ttl,
         )
         self.verifier = CredentialVerifier(tokens, self.revocation, self.tickets)
         self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)
@@ -123,11 +126,23 @@ class Services:
         self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)
         self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
         self.notifications = NotificationService(stores.notifications, stores.inboxes, self.profiles, self.dispatcher)
+        self.server_users = ServerUsers(
+            self.external_users,
+            AccessIssuer(stores.users, stores.sessions, tokens, self.revocation),
+            self.conversations,
+            self.notifications,
+            self.presence,
+        )
+        self.server_notifications = ServerNotifications(self.external_users, self.notifications)
         self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles)
         self.outbox = NotificationOutbox(stores.comments, stores.posts, self.comment_contexts, self.notifications)
         self.posts = PostService(stores.posts, stores.comments, self.profiles, self.comment_contexts, self.outbox)
 
         self.retention = Retention(self._deletions(settings.notification_retention_days))
+
+    def announce(self, text: str) -> None:
+        """Send an announcement to everybody who is connected."""
+        self.dispatcher.publish(events.announcement(text), None)
 
     def _publish_profile(self, profile: Profile, version: int) -> None:
         self.dispatcher.publish(events.profile_updated(profile, version), [profile.id])

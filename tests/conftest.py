@@ -35,6 +35,7 @@ FLUSHED = 15
 """The number of the Redis database that tests flush: the last of the usual sixteen, which is hardly ever in use."""
 SECRET = "only for the tests, and at least 32 bytes long"
 STATUS_TOKEN = "the-operator-of-the-tests"
+API_KEY = "the-servers-of-the-tests-have-this-key"
 
 
 SHARD_KEY_CHECK = shard_keys.register()

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from sanic import Sanic
+from sanic.server.protocols.http_protocol import HttpProtocol
 from sanic_testing.reusable import ReusableClient
 
 from config.settings import Settings
@@ -26,8 +27,13 @@ from service.datastores.mongo import Mongo
 class RestClient(ReusableClient):
     """`response = await client.get("/path", …)` and so on, with httpx's arguments; `client.url("/path")`."""
 
-    def __init__(self, app: Sanic[Any, Any]) -> None:
-        super().__init__(app, port=free_port(), loop=asyncio.get_running_loop())
+    def __init__(self, app: Sanic[Any, Any], protocol: type[HttpProtocol] = HttpProtocol) -> None:
+        super().__init__(
+            app,
+            port=free_port(),
+            loop=asyncio.get_running_loop(),
+            server_kwargs={"protocol": protocol},
+        )
 
     def url(self, path: str, scheme: str = "http") -> str:
         return f"{scheme}://{self.host}:{self.port}{path}"
@@ -54,9 +60,12 @@ class RestClient(ReusableClient):
 
 
 @asynccontextmanager
-async def serving(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
-    """Serve `app` while the block runs: `async with serving(app) as client`."""
-    client = RestClient(app)
+async def serving(app: Sanic[Any, Any], protocol: type[HttpProtocol] = HttpProtocol) -> AsyncIterator[RestClient]:
+    """Serve `app` while the block runs: `async with serving(app) as client`.
+
+    A worker has the `protocol` StrictHttpProtocol, which by default is left out here.
+    """
+    client = RestClient(app, protocol)
     await client.start()
     try:
         yield client

@@ -19,6 +19,7 @@ LAYERS = [
         "service.services",
         "service.stores",
     },
+    {"service.server_api"},
     {"service.accounts", "service.chat", "service.posts", "service.web"},
     {"service.notifications"},
     {"service.edge"},
@@ -30,7 +31,7 @@ LAYERS = [
 ]
 """From the top. A module imports from its own package and from lower layers only; within the first layer, and between
 `datastores` and `telemetry`, siblings may import each other."""
-OPEN_LAYERS = {0, 6}
+OPEN_LAYERS = {0, 7}
 SANIC_PACKAGES = {"service.app", "service.edge", "service.http", "service.processes.worker", "service.web"}
 EDGE_MODULES = {"asyncapi", "routes", "socket", "stream"}
 ENVIRONMENT_READERS = {

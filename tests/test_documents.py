@@ -8,13 +8,13 @@ import jsonschema
 import pytest
 from openapi_spec_validator import validate
 
-from config.settings import Settings
+from config.settings import ApiKey, Settings
 from service.app import create_app
 from service.asyncapi import channels
 from service.chat import events
 from service.common.encoding import loads
 from service.http import asyncapi
-from tests.conftest import SECRET, Datastores
+from tests.conftest import API_KEY, SECRET, Datastores
 from tests.rest import RestClient, serving
 
 Document = dict[str, Any]
@@ -33,7 +33,10 @@ class Documents(NamedTuple):
 def documents(datastores: Datastores) -> Documents:
     """The documents of the whole service, fetched once: no test changes them."""
     uri = datastores.database("documents")
-    app = create_app(settings=Settings(mongodb_uri=uri, redis_url=datastores.redis_url, jwt_secret=SECRET))
+    settings = Settings(
+        mongodb_uri=uri, redis_url=datastores.redis_url, jwt_secret=SECRET, api_keys=(ApiKey("test", API_KEY),)
+    )
+    app = create_app(settings=settings)
 
     async def ask() -> Documents:
         async with serving(app) as client:

@@ -73,7 +73,8 @@ class TokenPair(NamedTuple):
 
 
 class Tokens:
-    """Issues and decodes tokens. No token lives longer than `ttl[scope]` seconds: the denylist relies on it."""
+    """Issues and decodes tokens. No access token lives longer than the settings' `max_access_ttl`: the denylist relies
+    on it."""
 
     def __init__(
         self,
@@ -93,10 +94,11 @@ class Tokens:
         self._clock = clock
         self.ttl = {ACCESS: access_ttl, REFRESH: refresh_ttl}
 
-    def issue(self, scope: str, user_id: str, session_id: str) -> Issued:
+    def issue(self, scope: str, user_id: str, session_id: str, ttl: int | None = None) -> Issued:
+        """`ttl`: seconds, at most the `max_access_ttl` of the settings; None: the usual time for the scope."""
         issued_at = int(self._clock())
         token_id = secrets.token_urlsafe(16)
-        expires_at = issued_at + self.ttl[scope]
+        expires_at = issued_at + (self.ttl[scope] if ttl is None else ttl)
         claims = {
             "sub": user_id,
             "sid": session_id,

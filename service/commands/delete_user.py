@@ -137,7 +137,7 @@ class Deletion:
             bus,
             registry,
             revocation_lease(redis, settings.redis_tag),
-            access_ttl=settings.access_token_ttl,
+            access_ttl=settings.max_access_ttl,
         )
 
     async def run(self, username: str) -> Deleted:

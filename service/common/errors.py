@@ -63,6 +63,12 @@ class TokenRevoked(TokenError):
     detail = "The token has been revoked."
 
 
+class KeyInvalid(LoaError):
+    """A request to the server API has no key, or another one than the deployment's."""
+
+    detail = "The API key is missing or invalid."
+
+
 class BadCredentials(LoaError):
     detail = "Wrong username or password."
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, cast
 
 from sanic import HTTPResponse, Request
 
+from service.common.errors import LoaError, TokenExpired, TokenInvalid, TokenMissing, TokenRevoked
 from service.common.identity import ACCESS, Identity, Verifier
 from service.http.limits import READING, RateLimits
 
@@ -14,20 +15,38 @@ Handler = Callable[Concatenate[Request, P], Awaitable[HTTPResponse]]
 CallerHandler = Callable[Concatenate[Request, Identity, P], Awaitable[HTTPResponse]]
 
 READ_METHODS = ("GET", "HEAD")
+TOKEN_ERRORS: frozenset[type[LoaError]] = frozenset({TokenMissing, TokenInvalid, TokenExpired, TokenRevoked})
+
+
+class Authenticator(Protocol):
+    """Authenticates the requests of an endpoint.
+
+    `scheme`: the name of its security scheme in the OpenAPI document. `errors`: what it raises. `for_browsers`: whether
+    pages may send such requests; if not, their Origin means nothing, and they get no CORS headers.
+    """
+
+    scheme: str
+    errors: frozenset[type[LoaError]]
+    for_browsers: bool
+
+    def required(self, handler: Callable[..., Awaitable[HTTPResponse]]) -> Callable[..., Awaitable[HTTPResponse]]:
+        """Wrap `handler(request, caller, …)` so that the caller is authenticated first. Reads are counted against their
+        rate limit here; an endpoint that changes state declares its own."""
 
 
 class Authentication:
-    """Authenticates requests and passes the caller's Identity to handlers."""
+    """Authenticates requests by access tokens and passes the caller's Identity to handlers."""
+
+    scheme = "bearer"
+    errors = TOKEN_ERRORS
+    for_browsers = True
 
     def __init__(self, verifier: Verifier, limits: RateLimits) -> None:
         self._verifier = verifier
         self._limits = limits
 
     def required(self, handler: CallerHandler[P]) -> Handler[P]:
-        """Wrap `handler(request, caller, …)`. Without a valid token the response is 401.
-
-        Reads are counted against their rate limit here; an endpoint that changes state declares its own.
-        """
+        """Implements Authenticator. Without a valid token the response is 401."""
 
         @wraps(handler)
         async def authenticated(request: Request, *args: P.args, **kwargs: P.kwargs) -> HTTPResponse:

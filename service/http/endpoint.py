@@ -15,26 +15,23 @@ from service.common import errors as domain
 from service.common.encoding import dumps
 from service.common.errors import LoaError
 from service.common.models import ConnectionQuery, Input, Query
-from service.http.authentication import Authentication
+from service.http.authentication import TOKEN_ERRORS, Authenticator
 from service.http.body import reads_json
 from service.http.errors import UnsupportedMediaType
 from service.http.limits import RateLimit, limited
 from service.http.openapi import Operation
 from service.http.query import reads_query
+from service.http.sanic_ext_setup import without_cors
 from service.http.shielded_tasks import shielded
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-TOKEN_ERRORS: frozenset[type[LoaError]] = frozenset(
-    {domain.TokenMissing, domain.TokenInvalid, domain.TokenExpired, domain.TokenRevoked}
-)
 
 
 def endpoint(
     summary: str,
     *,
     tag: str,
-    auth: Authentication | None = None,
+    auth: Authenticator | None = None,
     limit: RateLimit | EllipsisType | None = ...,
     body: type[Input] | None = None,
     query: type[Query] | None = None,
@@ -45,7 +42,7 @@ def endpoint(
     before anything else), `body`, `query`, `limit`. A request that changes state runs to its end even if the client
     disconnects.
 
-    `limit`: per user if `auth` is given, else per address. An endpoint that changes state has to declare a limit, or
+    `limit`: per caller if `auth` is given, else per address. An endpoint that changes state has to declare a limit, or
     None. The limit of reads is part of `auth`; a read that declares a limit is subject to both.
     `responses`: the model of each successful status, None if it has no body.
     `errors`: what the handler raises; those of the checks are added here.
@@ -53,15 +50,16 @@ def endpoint(
     # Headers and URLs can be too large, too, so every route has TooLarge.
     raised = {*errors, domain.Unavailable, domain.TooLarge}
     if auth:
-        raised |= TOKEN_ERRORS
+        raised |= auth.errors
     if (limit is ... and auth) or isinstance(limit, RateLimit):
         raised.add(domain.RateLimited)
     if body:
         raised |= {domain.MalformedJson, domain.ValidationFailed, UnsupportedMediaType}
     if query:
         raised.add(domain.ValidationFailed)
-    security = ("bearer",) if auth else ()
-    operation = Operation(summary, tag, responses, frozenset(raised), security, body, query)
+    security = (auth.scheme,) if auth else ()
+    for_browsers = auth is None or auth.for_browsers
+    operation = Operation(summary, tag, responses, frozenset(raised), security, body, query, for_browsers=for_browsers)
 
     def decorate(handler: F) -> F:
         checked: Any = shielded(limited(handler, limit) if isinstance(limit, RateLimit) else handler)
@@ -73,7 +71,7 @@ def endpoint(
             checked = auth.required(checked)
         checked.operation = operation
         checked.limit = limit
-        return checked  # type: ignore[no-any-return]
+        return checked if for_browsers else without_cors(checked)  # type: ignore[no-any-return]
 
     return decorate
 

@@ -45,6 +45,7 @@ ERRORS: dict[type, ErrorSpec] = {
     errors.TokenInvalid: ErrorSpec(401, "token_invalid", 1008, Reconnect.REFRESH),
     errors.TokenExpired: ErrorSpec(401, "token_expired", 1008, Reconnect.REFRESH),
     errors.TokenRevoked: ErrorSpec(401, "token_revoked", 1008, Reconnect.SIGN_IN),
+    errors.KeyInvalid: ErrorSpec(401, "key_invalid", 1008),
     errors.BadCredentials: ErrorSpec(401, "bad_credentials", 1008),
     errors.OriginNotAllowed: ErrorSpec(403, "origin_not_allowed", 1008),
     errors.Forbidden: ErrorSpec(403, "forbidden", 1008),

@@ -87,6 +87,17 @@ LOOKUP = RateLimit("lookup", "120/minute")
 """Per user, shared by searches, presence, `sync` and `authenticate`: a user does not type more than two searches a
 second."""
 
+SERVER_READING = RateLimit("server_reading", "6000/minute")
+"""Per API key: a hundred a second, sustained. A site asks when its pages are made, not for each of its visitors."""
+SERVER_WRITING = RateLimit("server_writing", "6000/minute")
+"""Per API key, shared by users, tokens, conversations and messages: a site signs in a hundred people a second."""
+NOTIFYING = RateLimit("notifying", "1200/minute")
+"""Per API key. Each call may notify a thousand users."""
+ANNOUNCING = RateLimit("announcing", "10/minute; 60/hour")
+"""Per API key. Each reaches everybody."""
+DELETING = RateLimit("deleting", "600/minute")
+"""Per API key. Each deletion reads and changes everything that a user has written."""
+
 TAG = "{loa:limits}"
 """Prefix of every key, unless REDIS_PREFIX names another. As a hash tag it gives the counters of exact limits a cluster
 slot of their own, and so usually another node than the bus. Those of the other limits are spread (see WindowSync)."""
@@ -249,16 +260,29 @@ class ConnectionLimit:
 
 
 def limited(handler: Callable[..., Any], limit: RateLimit) -> Callable[..., Any]:
-    """Wrap `handler(request, …)` so that `app.ctx.rate_limits` is checked first: per user after authentication, else
-    per address."""
+    """Wrap `handler(request, …)` so that `app.ctx.rate_limits` is checked first: per user or API key after
+    authentication, else per address."""
 
     @wraps(handler)
     async def check(request: Request, *args: Any, **kwargs: Any) -> Any:
         limits: RateLimits = request.app.ctx.rate_limits
-        await limits.check(limit, getattr(request.ctx, "user_id", None) or address(request))
+        await limits.check(limit, _caller(request) or address(request))
         return await handler(request, *args, **kwargs)
 
     return check
+
+
+def _caller(request: Request) -> str | None:
+    """Return the id of the authenticated user, or the API key's; None without either."""
+    if name := getattr(request.ctx, "api_key", None):
+        return key_id(name)
+    user_id: str | None = getattr(request.ctx, "user_id", None)
+    return user_id
+
+
+def key_id(name: str) -> str:
+    """Return what the requests with an API key of this name are counted under: no user has such an id."""
+    return f"key:{name}"
 
 
 def address(request: Request) -> str:

@@ -33,6 +33,11 @@ SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
     "token": {"type": "apiKey", "in": "query", "name": "token"},
+    "api_key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key of `API_KEYS`, for the servers of a site. Users' tokens are no keys.",
+    },
 }
 TAGS = {
     "auth": "Accounts, sessions and tokens.",
@@ -40,6 +45,7 @@ TAGS = {
     "chat": "Conversations, their messages, and presence.",
     "posts": "Posts and their comments.",
     "notifications": "Notifications: the list, the event stream and the socket.",
+    "server": "For the servers of a site beside Loa, authenticated by an API key.",
     "operation": "Health checks.",
 }
 PAGE_POLICY = (
@@ -48,6 +54,7 @@ PAGE_POLICY = (
 PATH_PARAMETER = re.compile(r"<(\w+):[^>]*>")
 UNDOCUMENTED_METHODS = frozenset({"HEAD", "OPTIONS"})
 NOT_PATH_PARAMETERS = frozenset({"request", "caller", "body", "query"})
+EXTERNAL_ID = {"minLength": 1, "maxLength": 255}
 
 
 class Operation(NamedTuple):
@@ -61,6 +68,13 @@ class Operation(NamedTuple):
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     kind: Literal["json", "websocket", "event-stream"] = "json"
+    for_browsers: bool = True
+
+
+def is_for_browsers(handler: Any) -> bool:
+    """Return whether pages may send requests to `handler`, as to all that say nothing else."""
+    operation: Operation | None = getattr(handler, "operation", None)
+    return operation is None or operation.for_browsers
 
 
 def is_connection(handler: Any) -> bool:
@@ -99,11 +113,13 @@ def document(app: Sanic[Any, Any]) -> dict[str, Any]:
     components.ref(Problem, "serialization")
     paths: dict[str, dict[str, Any]] = {}
     tags: dict[str, None] = {}
+    schemes: set[str] = set()
     for route in app.router.routes:
         operation: Operation | None = getattr(route.handler, "operation", None)
         if operation is None:
             continue
         tags[operation.tag] = None
+        schemes |= set(operation.security)
         path = PATH_PARAMETER.sub(r"{\1}", f"/{route.path}")
         for method in sorted(route.methods - UNDOCUMENTED_METHODS):
             paths.setdefault(path, {})[method.lower()] = _operation(operation, method, route.handler, components)
@@ -113,7 +129,10 @@ def document(app: Sanic[Any, Any]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": tag, "description": TAGS.get(tag, tag)} for tag in tags],
         "paths": paths,
-        "components": {"schemas": components.schemas, "securitySchemes": SECURITY_SCHEMES},
+        "components": {
+            "schemas": components.schemas,
+            "securitySchemes": {name: scheme for name, scheme in SECURITY_SCHEMES.items() if name in schemes},
+        },
     }
 
 
@@ -141,7 +160,9 @@ def _path_parameters(handler: Any) -> Iterator[dict[str, Any]]:
     """The parameters of the handler that are neither the request nor checked by a decorator."""
     for name in inspect.signature(handler).parameters:
         if name not in NOT_PATH_PARAMETERS:
-            schema = {"pattern": ids.PATTERN} if name.endswith("_id") else {"minLength": 1, "maxLength": 64}
+            schema: dict[str, Any] = {"minLength": 1, "maxLength": 64}
+            if name.endswith("_id"):
+                schema = EXTERNAL_ID if name == "external_id" else {"pattern": ids.PATTERN}
             yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
 
 
@@ -175,7 +196,7 @@ def _errors(operation: Operation, method: str) -> dict[str, dict[str, Any]]:
         # The handshake itself is refused with Sanic's own codes.
         codes = {400: ["bad_request"], 426: ["upgrade_required"]}
     errors = set(operation.errors)
-    if method not in SAFE_METHODS:
+    if method not in SAFE_METHODS and operation.for_browsers:
         # Raised before the handler is called (`OriginCheck.install`).
         errors.add(OriginNotAllowed)
     for spec in sorted({ERRORS[error] for error in errors}):

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from sanic import Request, Sanic
 
 from service.common.errors import OriginNotAllowed
+from service.http.openapi import is_for_browsers
 from service.http.safe_methods import SAFE_METHODS
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -28,10 +29,11 @@ class OriginCheck:
         self._allowed = frozenset(allowed_origins)
 
     def install(self, app: Sanic[Any, Any]) -> None:
-        """Check every request of `app` that changes state. Sockets and streams call `check` themselves."""
+        """Check every request of `app` that changes state, but for those that servers send with a key of their own,
+        which no browser has. Sockets and streams call `check` themselves."""
 
         async def check(request: Request) -> None:
-            if request.method not in SAFE_METHODS:
+            if request.method not in SAFE_METHODS and is_for_browsers(request.route and request.route.handler):
                 self.check(request)
 
         app.register_middleware(check, "request")

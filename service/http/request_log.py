@@ -51,6 +51,9 @@ def install(app: Sanic[Any, Any], metrics: Metrics, tracing: Tracing | None = No
         }
         if user_id := getattr(request.ctx, "user_id", None):
             fields["user_id"] = user_id
+        if api_key := getattr(request.ctx, "api_key", None):
+            # Its name.
+            fields["api_key"] = api_key
         if code := getattr(request.ctx, "code", None):
             fields["code"] = code
             if store := unavailable_datastore(request.ctx.cause):

@@ -7,6 +7,7 @@ from typing import Any
 from sanic import HTTPResponse, Request, Sanic
 from sanic.response import BaseHTTPResponse
 from sanic_ext import Config
+from sanic_ext.extensions.http.cors import cors
 from sanic_ext.extensions.http.extension import HTTPExtension
 
 from service.http.openapi import is_connection
@@ -44,6 +45,12 @@ def _vary(_: Request, response: BaseHTTPResponse) -> None:
     caches may keep, only assets depend on something else: they are compressed.
     """
     response.headers["Vary"] = "Accept-Encoding, Origin" if "etag" in response.headers else "Origin"
+
+
+def without_cors(handler: Any) -> Any:
+    """Decorate a handler whose responses no page of another origin may read."""
+    # None are allowed. An empty text would mean those of the app.
+    return cors(origin=[])(handler)  # type: ignore[arg-type]
 
 
 def add_head_and_options(app: Sanic[Any, Any]) -> None:

@@ -6,6 +6,7 @@ One subclass of Sanic's `Http` corrects all of it. Everything else of a request 
 # mypy: allow-untyped-calls, allow-subclassing-any
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from sanic.exceptions import BadRequest, PayloadTooLarge, SanicException
@@ -18,6 +19,7 @@ CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?
 """A size in hex digits and extensions, which Loa ignores (RFC 9112, 7.1.1)."""
 CHUNKED_FIELD = re.compile(rb"(\r\ntransfer-encoding:)[ \t]*chunked[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
 MAX_CHUNK_LINE = 256
+TARGET = re.compile(rb"[^ ]* ([^ ?]*)")
 MAX_TRAILERS = 4096
 """Bytes. Trailer fields are read and dropped (RFC 9112, 7.1.2)."""
 
@@ -83,9 +85,17 @@ class StrictHttp(Http):
             raise (
                 BadRequest("Bad Request") if error.status == 400 else SanicException(status_code=error.status)
             ) from None
+        self._set_body_limit(bytes(buffer[:end]))
         if head.chunked:
             # Sanic knows the coding in lower case only.
             buffer[:end] = CHUNKED_FIELD.sub(rb"\1 chunked", bytes(buffer[:end]))
+
+    def _set_body_limit(self, head: bytes) -> None:
+        """Set the size limit of the request's body, which some paths have for themselves (`app.ctx.body_limits`)."""
+        limits: Mapping[bytes, int] = getattr(self.protocol.app.ctx, "body_limits", {})
+        target = TARGET.match(head)
+        if target and (limit := limits.get(target[1])):
+            self.request_max_size = limit
 
     async def _start_chunk(self) -> bool:
         """Read the line of the next chunk; False after the last chunk and the trailers. Raises BadRequest."""

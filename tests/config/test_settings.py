@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import Settings, SettingsError, redis_nodes
+from config.settings import ApiKey, Settings, SettingsError, redis_nodes
 
 SECRET = "x" * 32
 
@@ -84,6 +84,17 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("JWT_SECRET_PREVIOUS", ",".join([SECRET] * 5)),
         ("STATUS_TOKEN", "a short word"),
         ("STATUS_TOKEN", "words with spaces between them"),
+        ("API_KEYS", "shop"),
+        ("API_KEYS", f"pass-word-{SECRET}"),
+        ("API_KEYS", f":pass-word-{SECRET}"),
+        ("API_KEYS", f"a shop:pass-word-{SECRET}"),
+        ("API_KEYS", f"{'x' * 33}:pass-word-{SECRET}"),
+        ("API_KEYS", f"shop:word-{'x' * 26}"),
+        ("API_KEYS", f"shop:pass word {SECRET}"),
+        ("API_KEYS", f"shop:wörd-{SECRET}"),
+        ("API_KEYS", f"shop:word-1-{SECRET},shop:word-2-{SECRET}"),
+        ("API_KEYS", f"shop:word-{SECRET},forum:word-{SECRET}"),
+        ("API_KEYS", ",".join(f"n{number}:{number:032}" for number in range(17))),
         ("NOTIFICATION_RETENTION_DAYS", "-1"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
         ("ALLOWED_ORIGINS", "example.org"),
@@ -142,6 +153,19 @@ def test_origins_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("https://example.org", "http://localhost:3000") == settings.allowed_origins
 
 
+def test_api_keys_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key may contain colons. Spaces around an entry are none of it."""
+    settings = read(monkeypatch, API_KEYS=f" shop:{SECRET} ,forum-2 : a:{SECRET},")
+    assert (ApiKey("shop", SECRET), ApiKey("forum-2", f"a:{SECRET}")) == settings.api_keys
+    assert () == read(monkeypatch, API_KEYS="").api_keys
+
+
+def test_access_tokens_live_longer_only_with_api_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of revoked sessions keeps each for as long as a token of it may be valid."""
+    assert 900 == read(monkeypatch).max_access_ttl
+    assert 24 * 3600 == read(monkeypatch, API_KEYS=f"shop:{SECRET}").max_access_ttl
+
+
 def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]
@@ -150,6 +174,8 @@ def test_settings_are_immutable() -> None:
 def test_repr_hides_secrets() -> None:
     """Neither tracebacks nor logs contain them."""
     assert SECRET not in repr(Settings(jwt_secret=SECRET, jwt_secret_previous=(SECRET,)))
+    assert SECRET not in repr(Settings(api_keys=(ApiKey("shop", SECRET),)))
+    assert SECRET not in repr(ApiKey("shop", SECRET))
     assert "open-sesame-open" not in repr(Settings(status_token="open-sesame-open"))
 
 

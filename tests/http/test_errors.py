@@ -48,6 +48,7 @@ class TestTable:
         assert {
             (400, "malformed_json"),
             *((401, f"token_{why}") for why in ("missing", "invalid", "expired", "revoked")),
+            (401, "key_invalid"),
             (401, "bad_credentials"),
             (403, "origin_not_allowed"),
             (403, "forbidden"),

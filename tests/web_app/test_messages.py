@@ -55,6 +55,6 @@ def test_every_message_is_used() -> None:
 
 def test_every_error_code_has_a_message() -> None:
     """Except for codes that the browser app cannot cause."""
-    impossible = {"malformed_json", "origin_not_allowed", "unsupported_media_type"}
+    impossible = {"malformed_json", "origin_not_allowed", "unsupported_media_type", "key_invalid"}
     codes = {error.code for error in ERRORS.values()} - impossible
     assert set() == {f"error.{code}" for code in codes} - set(messages("en"))

@@ -1,0 +1,106 @@
+"""HTTP routes for the servers of a site beside Loa."""
+
+from collections.abc import Callable
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from service.common.errors import NonceReused, NotFound
+from service.http.authentication import Authenticator
+from service.http.endpoint import endpoint, json_response
+from service.http.limits import ANNOUNCING, NOTIFYING, SERVER_WRITING
+from service.server_api.external_ids import path_external_id
+from service.server_api.models import (
+    Accepted,
+    AccessToken,
+    Announcement,
+    NewNotification,
+    NewToken,
+    Notified,
+    ServerUser,
+    ServerUserState,
+    UserFields,
+)
+from service.server_api.notifications import ServerNotifications
+from service.server_api.users import ServerUsers
+
+TAG = "server"
+PREFIX = "/api/v1/server"
+BODY_LIMITS = {f"{PREFIX}/notifications".encode(): 512 * 1024}
+"""By path, in bytes: a thousand external ids of 255 characters do not fit into the limit of all other bodies."""
+
+
+def blueprint(
+    users: ServerUsers, notifications: ServerNotifications, announce: Callable[[str], None], auth: Authenticator
+) -> Blueprint:
+    """`announce(message)` sends a message to everybody who is connected."""
+    bp = Blueprint("server_api", url_prefix=PREFIX)
+    _add_user_routes(bp, users, auth)
+
+    @bp.post("/notifications")
+    @endpoint(
+        "Notify users",
+        tag=TAG,
+        auth=auth,
+        limit=NOTIFYING,
+        body=NewNotification,
+        responses={202: Notified},
+        errors=(NonceReused,),
+    )
+    async def notify(request: Request, caller: str, *, body: NewNotification) -> HTTPResponse:
+        """Each user gets a notification of their own, on all devices. If the request fails, some may have it: repeat it
+        with the same `nonce`."""
+        return json_response(await notifications.send(caller, body), 202)
+
+    @bp.post("/announcements")
+    @endpoint(
+        "Announce something to everybody",
+        tag=TAG,
+        auth=auth,
+        limit=ANNOUNCING,
+        body=Announcement,
+        responses={202: Accepted},
+    )
+    async def post_announcement(request: Request, caller: str, *, body: Announcement) -> HTTPResponse:
+        """Every open chat socket receives it, on every process; it is not stored."""
+        announce(body.message)
+        return json_response(Accepted(), 202)
+
+    return bp
+
+
+def _add_user_routes(bp: Blueprint, users: ServerUsers, auth: Authenticator) -> None:
+    @bp.put("/users/<external_id:str>")
+    @endpoint(
+        "Create or change a user",
+        tag=TAG,
+        auth=auth,
+        limit=SERVER_WRITING,
+        body=UserFields,
+        responses={201: ServerUser, 200: ServerUser},
+    )
+    async def put_user(request: Request, caller: str, external_id: str, *, body: UserFields) -> HTTPResponse:
+        """201 if the user is new. People whose tokens the site issues itself need not be created: the first token
+        does it."""
+        user, created = await users.put(path_external_id(external_id), body)
+        return json_response(user, 201 if created else 200)
+
+    @bp.get("/users/<external_id:str>")
+    @endpoint("Get a user", tag=TAG, auth=auth, responses={200: ServerUserState}, errors=(NotFound,))
+    async def get_user(request: Request, caller: str, external_id: str) -> HTTPResponse:
+        """With what they have not read, and whether they are online, even if they do not show that to others."""
+        return json_response(await users.get(path_external_id(external_id)))
+
+    @bp.post("/users/<external_id:str>/tokens")
+    @endpoint(
+        "Issue an access token for a user",
+        tag=TAG,
+        auth=auth,
+        limit=SERVER_WRITING,
+        body=NewToken,
+        responses={201: AccessToken},
+        errors=(NotFound,),
+    )
+    async def issue_token(request: Request, caller: str, external_id: str, *, body: NewToken) -> HTTPResponse:
+        """For sites whose own sessions are cookies. Each token has a session of its own, named after the API key in the
+        user's list of sessions; beyond 100, the oldest ones end."""
+        return json_response(await users.issue_token(caller, path_external_id(external_id), body), 201)

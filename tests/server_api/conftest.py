@@ -1,0 +1,44 @@
+"""Fixtures of the tests of the server API."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest_asyncio
+from sanic import Sanic
+
+from config.settings import ApiKey, Settings
+from service.app import create_app
+from service.commands.release import release
+from service.http.strict_protocol import StrictHttpProtocol
+from tests.conftest import SECRET, Datastores, drop_database
+from tests.rest import RestClient, serving
+from tests.server_api.site import KEY, ORIGIN, OTHER_KEY, Site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
+    """A client of the whole service, which all tests of a module share."""
+    uri = datastores.database(f"test_{uuid4().hex}")
+    settings = Settings(
+        host="127.0.0.1",
+        port=0,
+        mongodb_uri=uri,
+        redis_url=datastores.redis_url,
+        jwt_secret=SECRET,
+        allowed_origins=(ORIGIN,),
+        api_keys=(ApiKey("shop", KEY), ApiKey("forum", OTHER_KEY)),
+        rate_limits="off",
+    )
+    await release(uri)
+    app = create_app(settings=settings)
+    try:
+        async with serving(app, StrictHttpProtocol) as client:
+            yield client
+    finally:
+        Sanic.unregister_app(app)
+        await drop_database(uri)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def site(client: RestClient) -> Site:
+    return Site(client)
