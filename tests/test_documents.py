@@ -1,19 +1,25 @@
 """The OpenAPI and AsyncAPI documents of the whole service are complete, and all input is bounded."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jsonschema
 import pytest
+from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
+from pydantic import BaseModel, TypeAdapter
 
 from config.settings import ApiKey, Settings
 from service.app import create_app
 from service.asyncapi import channels
 from service.chat import events
+from service.chat.frames import FRAMES
 from service.common.encoding import loads
 from service.http import asyncapi
+from service.http.examples import UNKNOWN
+from service.notifications.frames import FRAMES as NOTIFICATION_FRAMES
 from tests.conftest import API_KEY, SECRET, Datastores
 from tests.rest import RestClient, serving
 
@@ -24,9 +30,12 @@ ID = "0123456789abcdef01234567"
 
 
 class Documents(NamedTuple):
+    """`bodies`: the models of the request bodies."""
+
     openapi: Document
     asyncapi: Document
     routes: set[str]
+    bodies: set[type[BaseModel]]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +50,9 @@ def documents(datastores: Datastores) -> Documents:
     async def ask() -> Documents:
         async with serving(app) as client:
             openapi, asyncapi = [(await client.get(path)).json() for path in ("/docs/openapi.json", "/asyncapi.json")]
-            return Documents(openapi, asyncapi, set(routes(client)))
+            described = [getattr(route.handler, "operation", None) for route in app.router.routes]
+            bodies = {operation.body for operation in described if operation and operation.body}
+            return Documents(openapi, asyncapi, set(routes(client)), bodies)
 
     return asyncio.run(ask())
 
@@ -134,6 +145,36 @@ class TestOpenApi:
             assert found
             assert not [text for text in found if "pydantic" in text.lower() or "!!!" in text or not text.strip()]
 
+    def test_every_body_has_an_example_that_its_schema_allows(self, openapi: Document) -> None:
+        """Of requests, responses and errors: in the body's component, or beside its schema."""
+        for name, operation in operations(openapi):
+            for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for kind, content in part.get("content", {}).items():
+                    if kind.endswith("json"):
+                        schema = content["schema"]
+                        example = content.get("example", resolve(openapi, schema.get("$ref", "#/")).get("example"))
+                        assert example is not None, f"{name} {kind}"
+                        OAS30Validator(schema | {"components": openapi["components"]}).validate(example)
+
+    def test_the_server_accepts_the_examples_of_requests(self, documents: Documents) -> None:
+        """A model checks more than its schema says."""
+        assert len(documents.bodies) > 10
+        for model in documents.bodies:
+            example = documents.openapi["components"]["schemas"][model.__name__]["example"]
+            assert model.model_validate_json(json.dumps(example))
+
+    def test_every_field_has_an_example(self, documents: Documents) -> None:
+        """A new name belongs in `service/http/examples.py`, or has `Field(examples=[…])` in its model."""
+        for document in (documents.openapi, documents.asyncapi):
+            found = {
+                f"{path}/{name}"
+                for path, each in objects(document)
+                if "/example" in path
+                for name, value in each.items()
+                if UNKNOWN in (name, value) or value == [UNKNOWN]
+            }
+            assert set() == found
+
     def test_operation_ids_are_unique(self, openapi: Document) -> None:
         """Client generators make a function of each."""
         names = [operation["operationId"] for _, operation in operations(openapi)]
@@ -211,7 +252,7 @@ REFERENCE = {
 }
 STRUCTURE: Document = {
     "type": "object",
-    "required": ["asyncapi", "info", "channels", "operations", "components"],
+    "required": ["asyncapi", "info", "servers", "channels", "operations", "components"],
     "additionalProperties": False,
     "properties": {
         "asyncapi": {"const": "3.0.0"},
@@ -221,15 +262,30 @@ STRUCTURE: Document = {
             "required": ["title", "version"],
             "properties": {"title": {"type": "string", "minLength": 1}, "version": {"type": "string", "minLength": 1}},
         },
+        "servers": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["host", "protocol"],
+                "additionalProperties": False,
+                "properties": {
+                    "host": {"type": "string", "minLength": 1},
+                    "protocol": {"enum": ["ws", "wss", "http", "https"]},
+                    "description": {"type": "string"},
+                    "variables": {"type": "object", "additionalProperties": {"type": "object"}},
+                },
+            },
+        },
         "channels": {
             "type": "object",
             "propertyNames": {"pattern": r"^[\w.-]+$"},
             "additionalProperties": {
                 "type": "object",
-                "required": ["address", "messages"],
+                "required": ["address", "servers", "messages"],
                 "additionalProperties": False,
                 "properties": {
                     "address": {"type": "string", "pattern": "^/api/v1/"},
+                    "servers": {"type": "array", "minItems": 1, "items": REFERENCE},
                     "description": {"type": "string"},
                     "messages": {"type": "object", "additionalProperties": REFERENCE},
                     # Specification extensions begin with x-.
@@ -261,12 +317,22 @@ STRUCTURE: Document = {
                     "propertyNames": {"pattern": r"^[\w.-]+$"},
                     "additionalProperties": {
                         "type": "object",
-                        "required": ["name", "payload"],
+                        "required": ["name", "payload", "examples"],
                         "additionalProperties": False,
                         "properties": {
                             "name": {"type": "string"},
                             "summary": {"type": "string", "minLength": 1},
                             "payload": REFERENCE,
+                            "examples": {
+                                "type": "array",
+                                "minItems": 1,
+                                "items": {
+                                    "type": "object",
+                                    "required": ["payload"],
+                                    "additionalProperties": False,
+                                    "properties": {"payload": {"type": "object"}},
+                                },
+                            },
                         },
                     },
                 },
@@ -313,7 +379,7 @@ def references(value: Any) -> Iterator[str]:
 def resolve(document: Document, reference: str) -> Any:
     assert reference.startswith("#/")
     found: Any = document
-    for part in reference[2:].split("/"):
+    for part in filter(None, reference[2:].split("/")):
         found = found[part]
     return found
 
@@ -340,6 +406,20 @@ class TestAsyncApi:
         """Each can validate a message."""
         for schema in async_document["components"]["schemas"].values():
             jsonschema.Draft202012Validator.check_schema(schema)
+
+    def test_examples_match_their_schemas(self, async_document: Document) -> None:
+        for message in async_document["components"]["messages"].values():
+            schema = message["payload"] | {"components": async_document["components"]}
+            for example in message["examples"]:
+                jsonschema.validate(example["payload"], schema)
+
+    @pytest.mark.parametrize(("channel", "frames"), [("chat", FRAMES), ("notification_socket", NOTIFICATION_FRAMES)])
+    def test_the_server_accepts_the_examples_of_frames(
+        self, async_document: Document, channel: str, frames: TypeAdapter[Any]
+    ) -> None:
+        for name in names(async_document, channel, "receive"):
+            message = async_document["components"]["messages"][f"{channel}.received.{name}"]
+            assert name == frames.validate_json(json.dumps(message["examples"][0]["payload"])).type
 
     def test_has_every_message_of_the_protocol(self, async_document: Document) -> None:
         """Each type of frame and event, with its direction and channel."""

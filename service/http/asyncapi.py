@@ -11,6 +11,7 @@ from service.common.close_reasons import CLOSE_REASONS, GONE
 from service.common.encoding import dumps
 from service.http.asset import Asset, LazyAssets
 from service.http.errors import CLOSING_ERRORS
+from service.http.examples import example
 
 DESCRIPTION = "What the sockets and the event stream carry. The HTTP operations are in `/docs/openapi.json`."
 REF = "#/components/schemas/{model}"
@@ -20,6 +21,19 @@ SECURITY = {
     "ticket": {"type": "httpApiKey", "in": "query", "name": "ticket", "description": "Good once, for 30 seconds."},
     "token": {"type": "httpApiKey", "in": "query", "name": "token", "description": "The access token."},
 }
+
+
+HOST = {"default": "127.0.0.1:8000", "description": "Host and port of the server."}
+SERVERS: dict[str, dict[str, Any]] = {
+    protocol: {"host": "{host}", "protocol": protocol, "description": description, "variables": {"host": HOST}}
+    for protocol, description in {
+        "wss": "Sockets behind a proxy that terminates TLS.",
+        "ws": "Sockets on the server's own port.",
+        "https": "The event stream behind a proxy that terminates TLS.",
+        "http": "The event stream on the server's own port.",
+    }.items()
+}
+"""The document does not know under which names a proxy publishes the server."""
 
 
 class Message(NamedTuple):
@@ -60,6 +74,7 @@ def document(title: str, version: str, channels: Sequence[Channel]) -> dict[str,
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": DESCRIPTION},
         "defaultContentType": "application/json",
+        "servers": SERVERS,
         "channels": {channel.name: _channel(channel, schemas) for channel in channels},
         "operations": dict(operation for channel in channels for operation in _operations(channel)),
         "components": {
@@ -68,6 +83,7 @@ def document(title: str, version: str, channels: Sequence[Channel]) -> dict[str,
                     "name": message.name,
                     "summary": message.description,
                     "payload": schemas.ref(message.model, direction),
+                    "examples": [{"payload": schemas.example(message.model, direction)}],
                 }
                 for channel in channels
                 for message, direction in _messages(channel)
@@ -96,6 +112,9 @@ class _Schemas:
     def ref(self, model: type[BaseModel], mode: Mode) -> dict[str, Any]:
         return self._refs[model, mode]
 
+    def example(self, model: type[BaseModel], mode: Mode) -> Any:
+        return example(self._refs[model, mode], self.definitions)
+
 
 def _messages(channel: Channel) -> Iterator[tuple[Message, Mode]]:
     for message in channel.received:
@@ -117,6 +136,7 @@ def _channel(channel: Channel, schemas: _Schemas) -> dict[str, Any]:
     return {
         "address": channel.address,
         "description": channel.description,
+        "servers": [{"$ref": f"#/servers/{channel.protocol}{tls}"} for tls in ("s", "")],
         "messages": {
             _key(channel, message): {"$ref": f"#/components/messages/{_key(channel, message)}"}
             for message, _ in _messages(channel)

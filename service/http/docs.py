@@ -3,12 +3,14 @@
 The pages of sanic-ext load scripts from other hosts into an origin where a client may keep tokens.
 """
 
+import json
 from html import escape
 from typing import Any
 
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+pre { overflow-x: auto }
 code { font: .9em ui-monospace, monospace }
 h3 code { margin-right: .6em }
 table { border-collapse: collapse; width: 100% }
@@ -64,7 +66,11 @@ def _schema(schema: dict[str, Any]) -> str:
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         parts.append(_row(name, f"{_type(field)}{'' if name in required else ', optional'}"))
-    return "".join(parts) + "</table>"
+    parts.append("</table>")
+    if "example" in schema:
+        text = json.dumps(schema["example"], ensure_ascii=False, indent=2)
+        parts.append(f"<details><summary>Example</summary><pre><code>{escape(text)}</code></pre></details>")
+    return "".join(parts)
 
 
 def _row(name: str, text: str) -> str:

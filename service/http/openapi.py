@@ -15,10 +15,11 @@ from sanic import Blueprint, HTTPResponse, Request, Sanic
 
 from service.common import ids
 from service.common.encoding import dumps
-from service.common.errors import LoaError, OriginNotAllowed
+from service.common.errors import LoaError, OriginNotAllowed, ValidationFailed
 from service.http.asset import Asset, LazyAssets
 from service.http.docs import render
-from service.http.errors import ERRORS, Problem
+from service.http.errors import ERRORS, Problem, problem
+from service.http.examples import EXAMPLES
 from service.http.safe_methods import SAFE_METHODS
 from service.http.schemas import Components, properties
 
@@ -191,20 +192,28 @@ def _success(operation: Operation, components: Components) -> dict[str, dict[str
 
 def _errors(operation: Operation, method: str) -> dict[str, dict[str, Any]]:
     """One response per status, with the codes it can have."""
-    codes: dict[int, list[str]] = {}
+    # By status: the codes, each with a sentence about it.
+    details: dict[int, dict[str, str]] = {}
     if operation.kind == "websocket":
         # The handshake itself is refused with Sanic's own codes.
-        codes = {400: ["bad_request"], 426: ["upgrade_required"]}
+        details = {
+            400: {"bad_request": "The handshake is malformed."},
+            426: {"upgrade_required": "This is a WebSocket."},
+        }
     errors = set(operation.errors)
     if method not in SAFE_METHODS and operation.for_browsers:
         # Raised before the handler is called (`OriginCheck.install`).
         errors.add(OriginNotAllowed)
-    for spec in sorted({ERRORS[error] for error in errors}):
-        codes.setdefault(spec.status, []).append(spec.code)
-    return {str(status): _problem(codes[status]) for status in sorted(codes)}
+    for error in sorted(errors, key=lambda error: ERRORS[error]):
+        details.setdefault(ERRORS[error].status, {})[ERRORS[error].code] = error.detail
+    return {str(status): _problem(status, details[status]) for status in sorted(details)}
 
 
-def _problem(codes: list[str]) -> dict[str, Any]:
+def _problem(status: int, details: dict[str, str]) -> dict[str, Any]:
+    codes = list(details)
     schema = {"allOf": [Components.reference(Problem), {"type": "object", "properties": {"code": {"enum": codes}}}]}
-    description = ", ".join(f"`{code}`" for code in codes)
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+    example = problem(status, codes[0], details[codes[0]])
+    if codes[0] == ERRORS[ValidationFailed].code:
+        example["errors"] = [EXAMPLES["FieldProblem"]]
+    content = {"application/problem+json": {"schema": schema, "example": example}}
+    return {"description": ", ".join(f"`{code}`" for code in codes), "content": content}

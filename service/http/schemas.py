@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from service.http.examples import example
+
 REF = "#/components/schemas/{model}"
 
 NULL = {"type": "string", "nullable": True, "enum": [None]}
@@ -34,6 +36,7 @@ class Components:
             translated = to_openapi(definition)
             if mode == "validation":
                 translated = without_defaults(translated)
+            translated["example"] = example(definition, definitions)
             if self.schemas.setdefault(name, translated) != translated:
                 raise TypeError(f"Two different models have the name {name!r}: rename one of them.")
         return self.reference(model)
