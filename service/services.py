@@ -15,6 +15,7 @@ from service.accounts.revocation import Revocation, revocation_lease
 from service.accounts.service import AccountService
 from service.accounts.tickets import Tickets
 from service.accounts.tokens import Tokens
+from service.accounts.user_remover import UserRemover
 from service.accounts.verifier import CredentialVerifier
 from service.chat import events
 from service.chat.conversation_service import ConversationService
@@ -22,12 +23,14 @@ from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
 from service.chat.presence_visibility import PresenceVisibility
+from service.commands.delete_user import delete_user
 from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
 from service.datastores.redis import connect
 from service.notifications.service import NotificationService
+from service.pending_deletions import PendingDeletions
 from service.posts.comment_context import CommentContextLoader
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.service import PostService
@@ -132,12 +135,18 @@ class Services:
             self.conversations,
             self.notifications,
             self.presence,
+            UserRemover(stores.users, stores.sessions, self.revocation),
         )
         self.server_notifications = ServerNotifications(self.external_users, self.notifications)
         self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles)
         self.outbox = NotificationOutbox(stores.comments, stores.posts, self.comment_contexts, self.notifications)
         self.posts = PostService(stores.posts, stores.comments, self.profiles, self.comment_contexts, self.outbox)
 
+        self._pending_deletions = (
+            [PendingDeletions(stores.users, partial(delete_user, settings), self.redis, tag)]
+            if settings.api_keys
+            else []
+        )
         self.retention = Retention(self._deletions(settings.notification_retention_days))
 
     def announce(self, text: str) -> None:
@@ -172,6 +181,7 @@ class Services:
             self.notifications,
             self.outbox,
             self.retention,
+            *self._pending_deletions,
         ]
         for service in services:
             await service.start()

@@ -14,6 +14,7 @@ LAYERS = [
         "service.app",
         "service.asyncapi",
         "service.commands",
+        "service.pending_deletions",
         "service.processes",
         "service.retention",
         "service.services",

@@ -22,6 +22,9 @@ ACTIVE = {"deleted_at": None}
 """Users whose deletion has begun have a `deleted_at`."""
 DELETED_USER_NAME = "Deleted user"
 """The display name of a deleted user in conversations and comments of others."""
+DELETION_REQUESTED = "deletion_requested"
+ERASED: Document = {"display_name": DELETED_USER_NAME, "avatar": None, "password_hash": "", "search_terms": []}
+"""What is left of a profile when its deletion begins, beside the username."""
 
 PROFILE_FIELDS = {"username": True, "display_name": True, "avatar": True}
 SEARCH_TERM_SOURCES = {"username": True, "display_name": True, "deleted_at": True}
@@ -65,6 +68,7 @@ class UserStore:
     async def create_indexes(self) -> None:
         await self._users.create_index("username", unique=True)
         await self._users.create_index([("search_terms", ASCENDING), *SEARCH_ORDER])
+        await self._users.create_index(DELETION_REQUESTED, sparse=True)
 
     async def add(
         self,
@@ -116,18 +120,26 @@ class UserStore:
             document = await self._users.find_one({"username": username}, {"_id": True})
             if document is None:
                 return None
-            changes: Document = {
-                "display_name": DELETED_USER_NAME,
-                "avatar": None,
-                "password_hash": "",
-                "search_terms": [],
-                "deleted_at": now(),
-            }
+            changes: Document = {**ERASED, "deleted_at": now()}
             await self._users.update_one(
                 {"_id": document["_id"], **ACTIVE},
                 {"$set": changes, "$unset": {"display_folded": ""}, "$inc": {"password_version": 1}},
             )
         return str(document["_id"])
+
+    async def request_deletion(self, user_id: str) -> None:
+        """Begin the deletion of a user, and mark them so that PendingDeletions completes it."""
+        changes = {**ERASED, "deleted_at": now(), DELETION_REQUESTED: True}
+        async with unavailable():
+            await self._users.update_one(
+                {"_id": ObjectId(user_id), **ACTIVE}, {"$set": changes, "$inc": {"password_version": 1}}
+            )
+
+    async def being_deleted(self, limit: int) -> list[str]:
+        """Return the usernames of up to `limit` users whose deletion was requested and is not finished."""
+        async with unavailable():
+            found = await self._users.find({DELETION_REQUESTED: True}, {"username": True}).to_list(limit)
+        return [document["username"] for document in found]
 
     async def finish_deletion(self, user_id: str) -> None:
         """Free the username. Nothing that identifies the user remains."""
@@ -136,7 +148,8 @@ class UserStore:
             try:
                 async with unavailable():
                     await self._users.update_one(
-                        {"_id": ObjectId(user_id)}, {"$set": {"username": username}, "$unset": {"external_id": ""}}
+                        {"_id": ObjectId(user_id)},
+                        {"$set": {"username": username}, "$unset": {"external_id": "", DELETION_REQUESTED: ""}},
                     )
             except DuplicateKeyError:
                 # Earlier versions let somebody else register that name.

@@ -7,7 +7,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from service.common.errors import NonceReused, NotFound
 from service.http.authentication import Authenticator
 from service.http.endpoint import endpoint, json_response
-from service.http.limits import ANNOUNCING, NOTIFYING, SERVER_WRITING
+from service.http.limits import ANNOUNCING, DELETING, NOTIFYING, SERVER_WRITING
 from service.server_api.external_ids import path_external_id
 from service.server_api.models import (
     Accepted,
@@ -89,6 +89,21 @@ def _add_user_routes(bp: Blueprint, users: ServerUsers, auth: Authenticator) -> 
     async def get_user(request: Request, caller: str, external_id: str) -> HTTPResponse:
         """With what they have not read, and whether they are online, even if they do not show that to others."""
         return json_response(await users.get(path_external_id(external_id)))
+
+    @bp.delete("/users/<external_id:str>")
+    @endpoint(
+        "Delete a user",
+        tag=TAG,
+        auth=auth,
+        limit=DELETING,
+        responses={202: Accepted},
+        errors=(NotFound,),
+    )
+    async def delete_user(request: Request, caller: str, external_id: str) -> HTTPResponse:
+        """The user's sessions end and the profile is erased at once; what they have written is deleted in the
+        background. Meanwhile the external id may be used for somebody new."""
+        await users.delete(path_external_id(external_id))
+        return json_response(Accepted(), 202)
 
     @bp.post("/users/<external_id:str>/tokens")
     @endpoint(

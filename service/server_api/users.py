@@ -2,6 +2,7 @@
 
 from service.accounts.access_issuer import AccessIssuer
 from service.accounts.external_users import ExternalProfile, ExternalUsers
+from service.accounts.user_remover import UserRemover
 from service.accounts.users import User
 from service.chat.conversation_service import ConversationService
 from service.notifications.service import NotificationService
@@ -23,12 +24,14 @@ class ServerUsers:
         conversations: ConversationService,
         notifications: NotificationService,
         presence: PresenceService,
+        remover: UserRemover,
     ) -> None:
         self._users = users
         self._access = access
         self._conversations = conversations
         self._notifications = notifications
         self._presence = presence
+        self._remover = remover
 
     async def put(self, external_id: str, fields: UserFields) -> tuple[ServerUser, bool]:
         """Create or change the user. Return it, and whether it is new."""
@@ -49,6 +52,10 @@ class ServerUsers:
             notifications=await self._notifications.unread_count(user.id),
         )
         return ServerUserState(**_profile(user), **state, unread=unread)
+
+    async def delete(self, external_id: str) -> None:
+        """Begin to delete the user, whose external id is free at once."""
+        await self._remover.remove((await self._users.find(external_id)).id)
 
     async def issue_token(self, key_name: str, external_id: str, new: NewToken) -> AccessToken:
         """Return an access token for the user."""

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import pytest
 import pytest_asyncio
 from sanic import Sanic
 
 from config.settings import ApiKey, Settings
+from service import pending_deletions
 from service.app import create_app
 from service.commands.release import release
 from service.http.strict_protocol import StrictHttpProtocol
@@ -32,8 +34,10 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
     await release(uri)
     app = create_app(settings=settings)
     try:
-        async with serving(app, StrictHttpProtocol) as client:
-            yield client
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pending_deletions, "POLL_INTERVAL", 0.2)
+            async with serving(app, StrictHttpProtocol) as client:
+                yield client
     finally:
         Sanic.unregister_app(app)
         await drop_database(uri)
