@@ -132,6 +132,7 @@ def add_routes(
     auth = Authentication(verifier, limits)
     opener = ConnectionOpener(
         registry,
+        services.dispatcher.subscriptions,
         auth,
         origins,
         limits,

@@ -71,7 +71,7 @@ class ConversationService:
 
         `flush_counters()` writes the counters of all messages stored so far; it returns whether any were waiting.
         `append_pending(conversation)` appends the system messages that belong to changes of a group."""
-        self._counter_reader = CounterReader(messages, dispatcher.last_known)
+        self._counter_reader = CounterReader(messages, dispatcher.positions)
         self._flush_counters = flush_counters
         # After a restart all clients reconnect at once: those that arrive during one read share the next.
         self._hellos: Batcher[str, list[dict[str, Any]]] = Batcher(self._read_hellos, max_batch=HELLO_BATCH)
@@ -150,7 +150,7 @@ class ConversationService:
             documents = await self._conversations.page(user_id, wanted, before)
             # Taken before the refresh, which moves conversations with new messages to where this page does not begin.
             keys = [activity_of(document) for document in documents]
-            await self._counter_reader.refresh(documents)
+            await self._counter_reader.refresh(documents, str(user_id))
             rows += [row for row in zip(keys, documents, strict=True) if is_listed(row[1], user_id)]
             if len(documents) < wanted:
                 return rows[:wanted], None
@@ -173,12 +173,13 @@ class ConversationService:
         # A conversation that was left out may be the most active one, with counters that are not written yet.
         if truncated and await self._flush_counters():
             recent = await self._conversations.recent(users, HELLO_LIMIT)
-        by_id = {document["_id"]: document for documents in recent.values() for document in documents}
-        await self._counter_reader.refresh(by_id.values())
+        await self._counter_reader.refresh_each({str(user): documents for user, documents in recent.items()})
         for documents in recent.values():
             documents.sort(key=activity_of, reverse=True)
-        for document in by_id.values():
-            self._dispatcher.set_position(events.TOPIC + str(document["_id"]), document["last_rev"])
+        for user, documents in recent.items():
+            for document in documents:
+                topic = events.TOPIC + str(document["_id"])
+                self._dispatcher.set_position(topic, document["last_rev"], [str(user)])
         return [[_head_json(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
 
     async def participants(
@@ -217,7 +218,7 @@ class ConversationService:
         counters = (await self._conversations.get_many([key], user)).get(key)
         if counters is None:
             raise NotFound
-        await self._counter_reader.refresh([counters])
+        await self._counter_reader.refresh([counters], user_id)
         last, mark = seq_of(counters), read_of(counters, user)
         seq = min(seq, last)
         if seq >= mark:
@@ -246,7 +247,7 @@ class ConversationService:
     async def get_document(self, conversation_id: str, user_id: str) -> Document:
         """Return the stored conversation with up-to-date counters. Raises NotFound, Unavailable."""
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        await self._counter_reader.refresh([document])
+        await self._counter_reader.refresh([document], user_id)
         return document
 
     async def count_all(self, document: Document) -> None:
@@ -286,7 +287,7 @@ class ConversationService:
         last message: it may have been stored after the removal.
         Refreshes the counters of `documents` in place.
         """
-        await self._counter_reader.refresh(documents)
+        await self._counter_reader.refresh(documents, user_id)
         user_ids = {str(member) for document in documents for member in _with_profile(document)}
         profiles = await self._profiles.profiles(user_ids) if user_ids else {}
         last = [(document["_id"], document["last"]["id"]) for document in documents if document["last"]["id"]]

@@ -1,6 +1,7 @@
 """Up-to-date counters for reads: the stored ones may lag a moment behind the messages."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from bson import ObjectId
 
@@ -9,27 +10,40 @@ from service.chat.counter_update import CounterUpdate
 from service.chat.message_store import MessageStore
 from service.datastores.mongo import Document
 
+Positions = Callable[[Collection[str], str | None], Awaitable[Mapping[str, int]]]
+"""`positions(topics, user_id)` returns the last revs that have been published lately to the user; with None, those that
+this process knows."""
+
 
 class CounterReader:
-    """Raises the counters of conversation documents to what this process has seen events of.
+    """Raises the counters of conversation documents to what has been published.
 
-    Every process sees the event of every message, and of its own before it acknowledges them. So a client that reads
-    after an acknowledgement finds its message counted, although the stored counters are written later.
+    Every message is published before it is acknowledged, and Redis keeps its rev longer than its counters wait to be
+    written. So a client that reads after an acknowledgement, on any process, finds the message counted.
     """
 
-    def __init__(self, messages: MessageStore, last_known: Callable[[str], int]) -> None:
-        """`last_known(topic)` returns the last rev that this process has seen an event of, or 0."""
+    def __init__(self, messages: MessageStore, positions: Positions) -> None:
         self._messages = messages
-        self._last_known = last_known
+        self._positions = positions
 
-    async def refresh(self, documents: Iterable[Document]) -> None:
+    async def refresh(self, documents: Iterable[Document], user_id: str | None) -> None:
         """Update the counters (see ConversationStore) and `reads` of documents that lag behind, in place.
 
-        The documents must have `last` and `last_rev`. Raises Unavailable.
+        The documents must have `last` and `last_rev`; they are conversations of the user. Raises Unavailable.
         """
-        for document in documents:
-            if self._last_known(events.TOPIC + str(document["_id"])) > document["last_rev"]:
-                await self.refresh_from_messages(document)
+        await self.refresh_each({user_id: documents})
+
+    async def refresh_each(self, documents_by_user: Mapping[str | None, Iterable[Document]]) -> None:
+        """Like `refresh`, for several users at once, who may have documents in common."""
+        topics = {
+            user_id: {events.TOPIC + str(document["_id"]): document for document in documents}
+            for user_id, documents in documents_by_user.items()
+        }
+        positions = await asyncio.gather(*(self._positions(found, user_id) for user_id, found in topics.items()))
+        for found, revs in zip(topics.values(), positions, strict=True):
+            for topic, document in found.items():
+                if revs[topic] > document["last_rev"]:
+                    await self.refresh_from_messages(document)
 
     async def refresh_from_messages(self, document: Document) -> None:
         """Like `refresh`, for one document, and with all that any process has stored. Raises Unavailable."""

@@ -78,7 +78,7 @@ class MessageService:
         self._conversations = conversations
         self._messages = messages
         self._dispatcher = dispatcher
-        self._counter_reader = CounterReader(messages, dispatcher.last_known)
+        self._counter_reader = CounterReader(messages, dispatcher.positions)
         self._append = MessageAppend(HeadCache(conversations, messages, dispatcher.last_known), messages)
         self._reconciler = CounterReconciler(conversations, messages, checkpoints, dispatcher)
         self._write_behind = WriteBehind(conversations, self._reconciler.mark_dirty)
@@ -199,7 +199,7 @@ class MessageService:
         At most `limit`, and fewer if they are long. Raises NotFound, Unavailable.
         """
         conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        await self._counter_reader.refresh([conversation])
+        await self._counter_reader.refresh([conversation], user_id)
         end = seq_of(conversation) if before is None else min(before - 1, seq_of(conversation))
         start = start_of(conversation, user_id)
         first = max(start + 1, end - limit + 1)
@@ -233,7 +233,7 @@ class MessageService:
         Conversations in which the user is not a participant are left out. Raises Unavailable.
         """
         found = await self._conversations.get_many({ObjectId(key) for key in revs}, ObjectId(user_id))
-        await self._counter_reader.refresh(found.values())
+        await self._counter_reader.refresh(found.values(), user_id)
 
         async def read(conversation: Document, after: int) -> CatchUp:
             try:

@@ -15,6 +15,7 @@ from service.http.limits import CONNECTING, CONNECTING_ADDRESS, ConnectionLimit,
 from service.http.origin import OriginCheck
 from service.realtime.event_stream import EventStream, UnchunkedEventStream
 from service.realtime.registry import Registry
+from service.realtime.user_subscriptions import UserSubscriptions
 from service.realtime.websocket import HandshakeRefused, WebSocket
 
 ANONYMOUS = Identity("", "", "", math.inf)
@@ -27,12 +28,14 @@ class ConnectionOpener:
     def __init__(
         self,
         registry: Registry,
+        subscriptions: UserSubscriptions,
         auth: Authentication,
         origins: OriginCheck,
         limits: RateLimits,
         connection_limit: ConnectionLimit,
     ) -> None:
         self._registry = registry
+        self._subscriptions = subscriptions
         self._auth = auth
         self._origins = origins
         self._limits = limits
@@ -62,6 +65,7 @@ class ConnectionOpener:
                 self._registry, caller, channel, request.headers.items(), nest_notice_fields=nest_notice_fields
             )
             with self._registry.registration(socket):
+                await self._subscriptions.wait(caller.user_id)
                 # Checked again: a revocation after the first check and before the registration has closed nothing.
                 await self._auth.check(caller)
                 await begin(socket)
@@ -82,6 +86,7 @@ class ConnectionOpener:
         kind = EventStream if request.version == "1.1" else UnchunkedEventStream
         stream = kind(self._registry, caller, channel)
         with self._registry.registration(stream):
+            await self._subscriptions.wait(caller.user_id)
             await self._auth.check(caller)
             await begin(stream)
             self._check_not_draining()

@@ -179,7 +179,7 @@ class NotificationService:
         The connection must be registered already, so that it receives everything published after this replay.
         """
         inbox = await self.inbox(user_id)
-        self._dispatcher.set_position(topic_of(user_id), inbox.last_seq)
+        self._dispatcher.set_position(topic_of(user_id), inbox.last_seq, [user_id])
         if last_seen is None:
             return Replay(inbox, [])
         if not 0 <= last_seen <= inbox.last_seq:

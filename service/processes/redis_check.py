@@ -10,7 +10,7 @@ from config.settings import Settings
 from service.datastores.failure_reason import failure_reason
 from service.datastores.redis import REDIS_ERRORS, connect, database_number, is_cluster
 from service.http.window_sync import spread
-from service.realtime.redis_bus import channel_name
+from service.realtime.addresses import Addresses, user_address
 
 REDIS_TIMEOUT = 3.0
 """Seconds for everything, at most: the service starts without Redis. One attempt to connect takes two."""
@@ -34,7 +34,9 @@ async def redis_problem(settings: Settings) -> str | None:
                 spread_tag, *_ = spread(limits_tag)
                 clients.append(connect(url, spread_tag))
                 await cast(Any, clients[-1].eval(SCRIPT, 1, f"{spread_tag}:check"))
-            await _publish(redis, channel_name(tag, database_number(redis)) + ":check")
+            addresses = Addresses(tag, database_number(redis))
+            await _publish(redis, addresses.control.decode() + ":check")
+            await _use_address(url, addresses.channel(user_address("check")).decode(), clients)
             return await _eviction(redis)
     except REDIS_ERRORS as error:
         return failure_reason(error, url)
@@ -55,6 +57,14 @@ async def _store(redis: "Redis", key: str) -> None:
     pipeline.srem(key, "member")
     pipeline.delete(key)
     await pipeline.execute()
+
+
+async def _use_address(url: str, channel: str, clients: list[Redis]) -> None:
+    """Write and publish as for an address, of which a cluster has them on each node."""
+    redis = connect(url, channel[: channel.index("}") + 1])
+    clients.append(redis)
+    await cast(Any, redis.eval(SCRIPT, 1, channel))
+    await _publish(redis, channel)
 
 
 async def _publish(redis: "Redis", channel: str) -> None:

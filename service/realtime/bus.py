@@ -1,7 +1,7 @@
 """The bus: carries messages between all processes of a deployment."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 import structlog
@@ -15,32 +15,70 @@ Handler = Callable[[dict[str, Any], bytes], None]
 
 
 class Bus(Protocol):
-    """Carries messages of named kinds between all processes of a deployment.
+    """Carries messages of named kinds between the processes of a deployment: to all of them, or to those that have
+    subscribed to an address.
 
     Guarantees:
     - `publish` never blocks and never raises.
     - The publishing process handles its own message at once, whether or not the others ever receive it.
-    - Each process handles the messages of one publisher in the order in which they were published.
-    - If a process may have missed messages, its `on_gap` callbacks are called afterwards.
+    - A process handles a message once, however many of its addresses it has subscribed to.
+    - Each process handles the messages of one publisher to one address, and of those to all processes, in the order in
+      which they were published.
+    - If a process may have missed messages, its `on_doubt` or `on_gap` callbacks are called afterwards.
 
-    Not guaranteed: an order between the messages of different publishers.
+    Not guaranteed: an order between the messages of different publishers, or to different addresses.
     """
 
     process_id: str
 
     @property
     def connected(self) -> bool:
-        """Whether messages of the other processes arrive at present."""
+        """Whether messages to all processes arrive here at present."""
         ...
 
-    def publish(self, kind: str, head: dict[str, Any], body: bytes = b"") -> None: ...
+    def publish(
+        self,
+        kind: str,
+        head: dict[str, Any],
+        body: bytes = b"",
+        to: Collection[str] | None = None,
+        last: tuple[str, int] | None = None,
+    ) -> None:
+        """Send a message to the processes that have subscribed to one of these addresses (None: to all).
+
+        `last`: the topic of the message and its sequence number there, for `last_published`.
+        """
+        ...
+
+    def subscribe(self, address: str) -> None:
+        """Receive the messages to `address` until `unsubscribe`."""
+        ...
+
+    def unsubscribe(self, address: str) -> None: ...
+
+    def is_subscribed(self, address: str) -> bool:
+        """Return whether the messages to `address` arrive here at present."""
+        ...
+
+    async def last_published(self, address: str, topics: Iterable[str]) -> dict[str, int]:
+        """Return the highest sequence numbers of these topics that were published to `address` in the last minute, as
+        far as there are any and they can be read."""
+        ...
 
     def on(self, kind: str, handler: Handler) -> None:
         """Call `handler` for each message of `kind`. To be called before `start`."""
         ...
 
+    def on_confirmed(self, callback: Callable[[str], None]) -> None:
+        """Call `callback(address)` whenever the messages to an address begin to arrive."""
+        ...
+
+    def on_doubt(self, callback: Callable[[str], None]) -> None:
+        """Call `callback(address)` whenever messages to an address may have been missed, once they arrive again."""
+        ...
+
     def on_gap(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever messages of others may have been missed, once they arrive again."""
+        """Call `callback` whenever messages to all processes may have been missed, once they arrive again."""
         ...
 
     async def start(self) -> None: ...
@@ -61,11 +99,37 @@ class LocalBus:
     def connected(self) -> bool:
         return True
 
-    def publish(self, kind: str, head: dict[str, Any], body: bytes = b"") -> None:
+    def publish(
+        self,
+        kind: str,
+        head: dict[str, Any],
+        body: bytes = b"",
+        to: Collection[str] | None = None,
+        last: tuple[str, int] | None = None,
+    ) -> None:
         self._handlers.call(kind, head, body)
+
+    def subscribe(self, address: str) -> None:
+        """Do nothing: each message is handled by the only process."""
+
+    def unsubscribe(self, address: str) -> None:
+        """Do nothing."""
+
+    def is_subscribed(self, address: str) -> bool:
+        return True
+
+    async def last_published(self, address: str, topics: Iterable[str]) -> dict[str, int]:
+        """Return nothing: the only process knows what it has published."""
+        return {}
 
     def on(self, kind: str, handler: Handler) -> None:
         self._handlers.add(kind, handler)
+
+    def on_confirmed(self, callback: Callable[[str], None]) -> None:
+        """Do nothing: messages arrive from the beginning."""
+
+    def on_doubt(self, callback: Callable[[str], None]) -> None:
+        """Do nothing: within one process no message is missed."""
 
     def on_gap(self, callback: Callable[[], None]) -> None:
         """Do nothing: within one process no message is missed."""

@@ -1,18 +1,22 @@
-"""The dispatcher: publishes events to all processes, and delivers the events of a topic in the order of their sequence
-numbers."""
+"""The dispatcher: publishes events to the processes of their recipients, and delivers the events of a topic in the
+order of their sequence numbers."""
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any
 
 import structlog
 
 from service.common.tasks import cancel_and_wait, count_failure
+from service.realtime.addresses import user_address
 from service.realtime.bus import Bus
 from service.realtime.event import Event, Policy
 from service.realtime.registry import Registry
+from service.realtime.resets import Resets
+from service.realtime.user_subscriptions import UserSubscriptions
 
 log = structlog.get_logger()
 
@@ -22,6 +26,8 @@ Backfill = Callable[[str, int], Awaitable[list[tuple[Event, list[str]]]]]
 """`backfill(topic, after)`: reads the events of `topic` with a sequence number above `after` from the database, and
 returns them in order, each with its recipients. An empty list means that there are none."""
 
+MAX_ADDRESSED = 16
+"""Recipients up to whom an event goes to the address of each. One to more goes to all processes."""
 SEPARATOR = ","
 """Separates the ids of recipients, none of which contains it. Joining a thousand takes a fraction of the time that JSON
 takes for them."""
@@ -48,11 +54,26 @@ class Topic:
     `replayed`: the connection with which tracking began fetches them. `expected` is the highest sequence number known
     to exist. `reorder_buffer` has the events that arrived too early. A topic that is not `tracked` has had no recipient
     here: only its highest sequence number matters.
+
+    `users` had all events up to `last` when that was `heard_at`, by the monotonic clock. Once none of them has been
+    subscribed to since then, events may have passed unheard.
     """
 
-    __slots__ = ("expected", "last", "last_late", "reorder_buffer", "replayed", "tracked", "tracked_from")
+    __slots__ = (
+        "expected",
+        "heard_at",
+        "last",
+        "last_late",
+        "reorder_buffer",
+        "replayed",
+        "tracked",
+        "tracked_from",
+        "users",
+    )
 
-    def __init__(self, last: int, *, tracked: bool, replayed: bool = False) -> None:
+    def __init__(self, last: int, users: Collection[str] = (), *, tracked: bool, replayed: bool = False) -> None:
+        self.users = users
+        self.heard_at = time.monotonic()
         self.tracked = tracked
         self.replayed = replayed
         self.last_late = 0
@@ -60,6 +81,20 @@ class Topic:
         self.last = last
         self.expected = last
         self.reorder_buffer: dict[int, tuple[Event, Recipients]] = {}
+
+    def advance(self, event: Event, recipients: Recipients) -> None:
+        """Note that `event` is the last one, delivered now."""
+        self.last = event.sequence
+        self.heard_at = time.monotonic()
+        self.users = recipients or ()
+        if event.substitute:
+            self.users = {*self.users, *event.substitute[0]}
+
+    def joined(self, user_ids: Iterable[str]) -> None:
+        """Note that these users have all events up to `last`, too."""
+        self.heard_at = time.monotonic()
+        if new := [user_id for user_id in user_ids if user_id not in self.users]:
+            self.users = {*self.users, *new}
 
 
 class Dispatcher:
@@ -72,6 +107,9 @@ class Dispatcher:
 
     Events without a sequence number may overtake each other, too. Of those with the same key and a version, none is
     delivered after one with a higher version.
+
+    An event goes to the address of each recipient, so a process hears of a topic only while it has a connection of
+    somebody concerned. What it knows of the topic from before then counts for nothing.
     """
 
     def __init__(self, bus: Bus, registry: Registry) -> None:
@@ -83,6 +121,8 @@ class Dispatcher:
         self._backfills: dict[str, Backfill] = {}
         self._published_callbacks: list[Callable[[Event], None]] = []
         self._gap_tasks: dict[str, asyncio.Task[None]] = {}
+        self._resets = Resets(registry)
+        self.subscriptions = UserSubscriptions(bus, registry, self._reset)
         bus.on("event", self._on_event)
         bus.on("position", self._on_position)
         bus.on_gap(self.on_bus_gap)
@@ -111,7 +151,11 @@ class Dispatcher:
         if event.substitute:
             user_ids, other = event.substitute
             head["substitute"] = {"user_ids": list(user_ids), "type": other.type, "body": other.body.decode()}
-        self._bus.publish("event", head, _encode_recipients(recipients or ()) + event.body)
+        others = event.substitute[0] if event.substitute else ()
+        last = (event.topic, event.sequence) if event.sequence else None
+        self._bus.publish(
+            "event", head, _encode_recipients(recipients or ()) + event.body, _addresses(recipients, others), last
+        )
         for callback in self._published_callbacks:
             callback(event)
 
@@ -123,28 +167,40 @@ class Dispatcher:
         """Read missing events of topics whose name begins with `prefix` with `backfill`."""
         self._backfills[prefix] = backfill
 
-    def set_position(self, topic: str, sequence: int) -> None:
-        """Note that all events of `topic` up to `sequence` are stored: a connection that joins now replays them.
+    def set_position(self, topic: str, sequence: int, user_ids: Collection[str]) -> None:
+        """Note that all events of `topic` up to `sequence` are stored: a connection of one of these users that joins
+        now replays them.
 
-        Does nothing if the topic is tracked already.
+        The position stays what it is if the topic is tracked already.
         """
         known = self.topics.get(topic)
-        if known is None or not known.tracked:
-            self._set_topic(topic, sequence, tracked=True, replayed=True)
+        if known is not None and known.tracked and self._is_current(topic, known):
+            known.joined(user_ids)
+        else:
+            self._set_topic(topic, sequence, user_ids, tracked=True, replayed=True)
 
     def last_known(self, topic: str) -> int:
         """Return the highest sequence number of `topic` that this process knows to be stored; 0 if it knows none."""
         known = self.topics.get(topic)
         return max(known.last, known.expected) if known else 0
 
+    async def positions(self, topics: Collection[str], user_id: str | None) -> dict[str, int]:
+        """Return the highest sequence numbers that have been published lately in these topics, of which the user is a
+        recipient, by any process; with None, those that this process knows. 0 for a topic without any."""
+        published = await self._bus.last_published(user_address(user_id), topics) if user_id and topics else {}
+        return {topic: max(published.get(topic, 0), self.last_known(topic)) for topic in topics}
+
     def announce_position(self, topic: str, sequence: int, channel: str, recipients: Collection[str]) -> None:
-        """Tell every process that `topic` has reached `sequence`, in case the event itself was not published.
+        """Tell the processes of the recipients that `topic` has reached `sequence`, in case the event itself was not
+        published.
 
         A process that tracks the topic reads the events it lacks from the database. Any other process sends the
         recipients' connections to `channel` a `reset`.
         """
         head = {"topic": topic, "sequence": sequence, "channel": channel}
-        self._bus.publish("position", head, _encode_recipients(recipients))
+        self._bus.publish(
+            "position", head, _encode_recipients(recipients), _addresses(recipients), last=(topic, sequence)
+        )
 
     @property
     def gap_tasks(self) -> list["asyncio.Task[None]"]:
@@ -155,6 +211,8 @@ class Dispatcher:
         for task in self.gap_tasks:
             await cancel_and_wait(task)
         self._gap_tasks.clear()
+        self._resets.close()
+        self.subscriptions.close()
 
     def on_bus_gap(self) -> None:
         """Send every connection here a `reset`: messages of other processes may have been lost without a trace.
@@ -163,7 +221,10 @@ class Dispatcher:
         meanwhile; a part of it may have been read from the database before. So each topic continues from its own
         position, and missing events are read.
         """
-        self._registry.send_notice(None, None, "reset", {"reason": "bus_interrupted"})
+        self._reset(self._registry.user_ids())
+
+    def _reset(self, user_ids: Iterable[str]) -> None:
+        self._resets.add(user_ids, "bus_interrupted")
 
     def _on_event(self, head: dict[str, Any], body: bytes) -> None:
         user_ids, content = _split_body(body)
@@ -185,7 +246,7 @@ class Dispatcher:
             self._fan_out.deliver(recipients, event)
             position = head.get("position")
             if position is not None and self._has_local_recipient(recipients):
-                self.set_position(event.topic, max(position, self.last_known(event.topic)))
+                self.set_position(event.topic, max(position, self.last_known(event.topic)), recipients or ())
 
     def _is_latest(self, event: Event) -> bool:
         """Return whether no event with the same key and a higher version has been delivered."""
@@ -199,7 +260,8 @@ class Dispatcher:
 
     def _deliver_in_order(self, event: Event, recipients: Recipients) -> None:
         topic = self.topics.get(event.topic)
-        if topic is None or not topic.tracked:
+        is_next = topic is not None and event.sequence <= topic.last + 1
+        if topic is None or not topic.tracked or not (is_next or self._is_current(event.topic, topic)):
             others = event.substitute[0] if event.substitute else ()
             if not (self._has_local_recipient(recipients) or self._has_local_recipient(others)):
                 self._record(event.topic, event.sequence)
@@ -207,7 +269,7 @@ class Dispatcher:
             topic = self._set_topic(event.topic, event.sequence - 1, tracked=True)
         self.topics.move_to_end(event.topic)
         if event.sequence == topic.last + 1:
-            topic.last = event.sequence
+            topic.advance(event, recipients)
             self._fan_out.deliver(recipients, event)
             self._deliver_reordered(topic)
         elif event.sequence > topic.last:
@@ -234,12 +296,12 @@ class Dispatcher:
     def _on_position(self, head: dict[str, Any], body: bytes) -> None:
         recipients, _ = _split_body(body)
         topic = self.topics.get(head["topic"])
-        if topic is not None and topic.tracked:
+        if topic is not None and topic.tracked and self._is_current(head["topic"], topic):
             if head["sequence"] > topic.last:
                 self._expect(head["topic"], topic, head["sequence"])
         elif self._has_local_recipient(recipients):
             # This process does not know which events of the topic the recipients have got.
-            self._set_topic(head["topic"], head["sequence"], tracked=True)
+            self._set_topic(head["topic"], head["sequence"], recipients, tracked=True)
             self._registry.send_notice(recipients, head["channel"], "reset", {"reason": "events_missed"})
         else:
             self._record(head["topic"], head["sequence"])
@@ -253,7 +315,7 @@ class Dispatcher:
     def _deliver_reordered(self, topic: Topic) -> None:
         """Deliver the buffered events that follow `topic.last` without a gap."""
         while topic.reorder_buffer and (item := topic.reorder_buffer.pop(topic.last + 1, None)):
-            topic.last += 1
+            topic.advance(*item)
             self._fan_out.deliver(item[1], item[0])
 
     async def _close_gap(self, name: str, topic: Topic) -> None:
@@ -287,7 +349,7 @@ class Dispatcher:
         found = await backfill(name, topic.last)
         for event, recipients in found:
             if event.sequence > topic.last:
-                topic.last = event.sequence
+                topic.advance(event, recipients)
                 self._fan_out.deliver(recipients, event)
         if not found:
             # The document that had this number has changed since; the event of that change has a higher number.
@@ -297,15 +359,21 @@ class Dispatcher:
         self._deliver_reordered(topic)
 
     def _abandon_gap(self, topic: Topic) -> None:
-        """Send a `reset` to the recipients of the events that did arrive, then deliver those events."""
+        """Send a `reset` to the recipients of the events that did arrive, then deliver those events. If there are
+        none: to the recipients of the last one before."""
         buffered = sorted(topic.reorder_buffer.items())
         topic.reorder_buffer.clear()
         topic.last = topic.expected
         if not buffered:
-            self._registry.send_notice(None, None, "reset", {"reason": "events_missed"})
+            self._resets.add(topic.users, "events_missed")
         for _, (event, recipients) in buffered:
             self._registry.send_notice(recipients, event.channel, "reset", {"reason": "events_missed"})
             self._fan_out.deliver(recipients, event)
+
+    def _is_current(self, name: str, topic: Topic) -> bool:
+        """Return whether all events since the last one have been heard, or are being read."""
+        since = self.subscriptions.since
+        return name in self._gap_tasks or any(since(user_id) <= topic.heard_at for user_id in topic.users)
 
     def _has_local_recipient(self, recipients: Recipients) -> bool:
         return recipients is None or self._registry.has_any_user(recipients)
@@ -314,12 +382,21 @@ class Dispatcher:
         """Note that the topic has reached `sequence`, without tracking it: no recipient is here."""
         self._set_topic(name, max(sequence, self.last_known(name)), tracked=False)
 
-    def _set_topic(self, name: str, last: int, *, tracked: bool, replayed: bool = False) -> Topic:
-        topic = self.topics[name] = Topic(last, tracked=tracked, replayed=replayed)
+    def _set_topic(
+        self, name: str, last: int, users: Collection[str] = (), *, tracked: bool, replayed: bool = False
+    ) -> Topic:
+        topic = self.topics[name] = Topic(last, users, tracked=tracked, replayed=replayed)
         self.topics.move_to_end(name)
         if len(self.topics) > MAX_TOPICS:
             self.topics.popitem(last=False)
         return topic
+
+
+def _addresses(recipients: Recipients, others: Collection[str] = ()) -> list[str] | None:
+    """Return the addresses of an event to `recipients` that `others` get a substitute of; None: all processes."""
+    if recipients is None or len(recipients) + len(others) > MAX_ADDRESSED:
+        return None
+    return [user_address(user_id) for user_id in {*recipients, *others}]
 
 
 def _encode_recipients(recipients: Collection[str]) -> bytes:

@@ -1,90 +1,113 @@
-"""The bus over Redis: one pub/sub channel to which every process subscribes.
+"""The bus over Redis: a pub/sub channel for each address, and one for what goes to every process.
 
-Why not one channel for each connected user: a new connection would have to wait for its subscription, a reconnect storm
-would be thousands of subscriptions, and an event for a group of a thousand would be a thousand messages, decoded again
-by each process for each member. With one channel an event is published once, with its recipients, each process picks
-out its own users, and a connection costs the bus nothing. Messages that are enqueued while a PUBLISH is in flight are
-sent together in the next one.
+A process subscribes to the addresses that its connections need and receives nothing else, so the events of other users
+cost it nothing. Messages that are published while a publication to the same channel is in flight are sent together in
+the next one. What is published to several channels in one iteration of the event loop leaves in one write.
 
-In a cluster the channel is a sharded one (SPUBLISH): only the node that serves its slot carries the messages.
+In a cluster the channels are sharded ones (SPUBLISH): only the node that serves its slot carries a message, and the
+addresses are spread over the nodes.
 """
 
 import asyncio
 import math
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import structlog
 
 from service.common.encoding import dumps, loads
-from service.common.tasks import count_failure
+from service.common.tasks import cancel_and_wait, count_failure, run_forever
 from service.datastores.redis import TAG, endpoint
 from service.datastores.redis_link import RedisLink, error_code
+from service.realtime.addresses import Addresses
 from service.realtime.bus import Handler, Handlers
+from service.realtime.outbox import Message, Outbox, marks
 
 log = structlog.get_logger()
 
-FORMAT_VERSION = 2
-"""The version of the format of the messages. It is part of the channel's name, because processes of both versions run
-during a deployment."""
 MAX_OUTBOX_MESSAGES = 10_000
 MAX_OUTBOX_BYTES = 32 * 1024 * 1024
-"""Limits of what waits for an unavailable Redis. Beyond either, the oldest message is dropped, and a GAP message
-reports that to the other processes."""
-MAX_BATCH_MESSAGES = 256
-MAX_BATCH_BYTES = 256 * 1024
-"""Limits of one PUBLISH, which has at least one message: a subscriber reads it as a whole."""
+"""Limits of what waits for an unavailable Redis, for all channels together. Beyond either, the oldest message to one
+channel is dropped, and a GAP message there reports that to the other processes."""
 HEARTBEAT_INTERVAL = 2.0
-"""Seconds between two publications of a process, empty if need be, so that it receives at least its own messages."""
+"""Seconds between two publications of a process to all, empty if need be, so that it receives at least its own."""
 SUBSCRIPTION_TIMEOUT = 6.0
-"""Seconds without any message, including the process's own, after which it renews its subscription, if Redis accepts
-its publications: its server may no longer be the one on which messages are published. After as many without one of its
-own, the process is not ready."""
+"""Seconds without any message to all, including the process's own, after which it renews its subscription, if Redis
+accepts its publications: its server may no longer be the one on which messages are published. After as many without
+one of its own, the process is not ready."""
+COMPARE_INTERVAL = 40.0
+"""Seconds between two comparisons of what has arrived with what was published: an address has no heartbeat, so the loss
+of its last message would not be noticed otherwise."""
 STARTUP_WAIT = 2.0
 """Seconds that `start` waits for its first heartbeat to return, and `close` for the outbox. Redis may be
 unavailable."""
+MAX_HANDLED = 10_000
+"""Messages to several addresses that are remembered, so that each is handled once. They arrive within moments."""
+EARLIER_TIMEOUT = 6.0
+"""Seconds without a heartbeat of a process of the version before, which knows no addresses, after which there is
+none."""
 
 GAP = "bus.gap"
 """The kind of the message that reports dropped messages."""
+COPY = "copy"
+"""The field in the head of a message to addresses that is also sent to all, for processes of the version before."""
+KNOWS_ADDRESSES = b" 3"
+"""Follows the clock in the first line of a publication to all, from processes that publish to addresses."""
 
 
 class RedisBus:
-    """See `Bus`. `publish` enqueues; what is in the outbox is sent in as few publications as possible, one at a time.
+    """See `Bus`. `publish` enqueues; what is in an outbox is sent in as few publications as possible, one at a time.
 
     Format of a publication: a line with the id of the process and the time of its clock; then, for each message, a line
-    with the JSON array `[kind, length of the body in bytes, head]`, and the body.
+    with the JSON array `[kind, length of the body in bytes, head]`, and the body. A message to several addresses has
+    a number as the fourth element of the array, which no other message of this process has.
+
+    During a deployment, processes of the version before may be alive, which know only messages to all. As long as one
+    is heard, and at the start, each message to addresses is also sent to all; only those processes handle it.
     """
 
     def __init__(self, url: str, tag: str = TAG) -> None:
-        """`url`: see `pool_options`. `tag`: the prefix of the channel. Raises InvalidRedisURL."""
+        """`url`: see `pool_options`. `tag`: the prefix of the channels. Raises InvalidRedisURL."""
         self.process_id = uuid.uuid4().hex
         self._own_prefix = self.process_id.encode() + b" "
         self.lag = 0.0
         """Seconds that this process's last publication took through Redis and back."""
         servers = endpoint(url)
-        self._channel = channel_name(tag, servers.database).encode()
+        self._addresses = Addresses(tag, servers.database)
+        self._control = self._addresses.control
         self._link = RedisLink(servers, self)
         self._handlers = Handlers()
         self._gap_callbacks: list[Callable[[], None]] = []
-        self._outbox: deque[bytes] = deque()
-        self._outbox_bytes = 0
-        self._overflowed = False
-        self._in_flight = False
-        """Whether a publication has not been answered yet."""
+        self._doubt_callbacks: list[Callable[[str], None]] = []
+        self._confirmed_callbacks: list[Callable[[str], None]] = []
+        self._subscribed: set[str] = set()
+        """Addresses whose messages arrive at present."""
+        self._outboxes: dict[bytes, Outbox] = {}
+        """By channel; none is idle, unless its last publication is in flight."""
+        self._waiting = 0
+        self._waiting_bytes = 0
+        self._to_flush: dict[bytes, None] = {}
+        """Channels to publish to at the end of this iteration of the event loop."""
+        self._published = 0
+        """The number of messages to several addresses."""
+        self._handled: OrderedDict[tuple[bytes, int], None] = OrderedDict()
+        """The publishers and numbers of messages to several addresses."""
+        self._earlier_heard = -math.inf
+        """When this process last heard of one of the version before, by the monotonic clock."""
+        self._failed = False
+        """Whether Redis has refused a publication, and accepted none since."""
         self._is_accepted = False
-        """Whether Redis accepted the last publication: only then something has to arrive."""
-        self._flushing = False
-        self._heartbeat_due = False
+        """Whether Redis accepted the last publication to all: only then something has to arrive."""
         self._heartbeat_timer: asyncio.TimerHandle | None = None
+        self._comparing: asyncio.Task[None] | None = None
         self._last_received = -math.inf
         self._last_round_trip = -math.inf
-        """When this process last received a publication, and one of its own, by the monotonic clock."""
+        """When this process last received a publication to all, and one of its own, by the monotonic clock."""
         self._round_trip = asyncio.Event()
         self._outbox_empty = asyncio.Event()
         self._outbox_empty.set()
@@ -104,24 +127,64 @@ class RedisBus:
 
     @property
     def outbox_size(self) -> int:
-        """The number of messages that Redis has not accepted yet."""
-        return len(self._outbox)
+        """The number of messages that Redis has not accepted yet; one to several addresses counts for each."""
+        return self._waiting
 
     def on(self, kind: str, handler: Handler) -> None:
         self._handlers.add(kind, handler)
 
+    def on_confirmed(self, callback: Callable[[str], None]) -> None:
+        self._confirmed_callbacks.append(callback)
+
+    def on_doubt(self, callback: Callable[[str], None]) -> None:
+        self._doubt_callbacks.append(callback)
+
     def on_gap(self, callback: Callable[[], None]) -> None:
         self._gap_callbacks.append(callback)
 
-    def publish(self, kind: str, head: dict[str, Any], body: bytes = b"") -> None:
+    def subscribe(self, address: str) -> None:
+        self._link.subscribe([self._addresses.channel(address)])
+
+    def unsubscribe(self, address: str) -> None:
+        self._subscribed.discard(address)
+        self._link.unsubscribe([self._addresses.channel(address)])
+
+    def is_subscribed(self, address: str) -> bool:
+        return address in self._subscribed
+
+    async def last_published(self, address: str, topics: Iterable[str]) -> dict[str, int]:
+        if not self._connected:
+            return {}
+        keys = {self._addresses.mark(address, topic): topic for topic in topics}
+        return {keys[key]: number for key, number in (await self._link.read(keys)).items()}
+
+    def publish(
+        self,
+        kind: str,
+        head: dict[str, Any],
+        body: bytes = b"",
+        to: Collection[str] | None = None,
+        last: tuple[str, int] | None = None,
+    ) -> None:
         self._handlers.call(kind, head, body)
-        self._enqueue(kind, head, body)
+        if to is None:
+            self._enqueue(self._control, Message(_encode(kind, head, body)))
+            return
+        self._published += 1
+        content = _encode(kind, head, body, *([self._published] if len(to) > 1 else []))
+        for address in to:
+            mark = (self._addresses.mark(address, last[0]), last[1]) if last else None
+            self._enqueue(self._addresses.channel(address), Message(content, mark))
+        if time.monotonic() - self._earlier_heard < EARLIER_TIMEOUT:
+            self._enqueue(self._control, Message(_encode(kind, head | {COPY: True}, body)))
 
     async def start(self) -> None:
         """Start to send and receive. An unavailable Redis is tried again until it answers."""
         self._started = True
-        self._link.subscribe([self._channel])
-        self._schedule_flush()
+        self._earlier_heard = time.monotonic()
+        self._link.subscribe([self._control])
+        self._schedule_all()
+        self._comparing = asyncio.create_task(run_forever(self._compare, "bus_compare"))
         # Usually the first connections then find a connected bus.
         await _wait(self._round_trip, STARTUP_WAIT)
         self._may_have_missed = not self._connected
@@ -132,100 +195,130 @@ class RedisBus:
         self._started = False
         if self._heartbeat_timer:
             self._heartbeat_timer.cancel()
+        await cancel_and_wait(self._comparing)
         await self._link.close()
 
     async def subscriber_count(self) -> int:
-        """Return the number of subscribed processes. Raises one of REDIS_ERRORS."""
+        """Return the number of started processes. Raises one of REDIS_ERRORS."""
         command = "SHARDNUMSUB" if await self._link.is_cluster() else "NUMSUB"
-        _, subscribers = await self._link.request(self._channel, "PUBSUB", command, self._channel)
+        _, subscribers = await self._link.request(self._control, "PUBSUB", command, self._control)
         return int(subscribers)
+
+    async def _compare(self) -> None:
+        await asyncio.sleep(COMPARE_INTERVAL)
+        if self._connected:
+            await self._link.check_counts()
 
     # Sending.
 
-    def _enqueue(self, kind: str, head: dict[str, Any], body: bytes) -> None:
-        message = _encode(kind, head, body)
-        self._outbox.append(message)
-        self._outbox_bytes += len(message)
-        while len(self._outbox) > MAX_OUTBOX_MESSAGES or self._outbox_bytes > MAX_OUTBOX_BYTES:
-            self._outbox_bytes -= len(self._outbox.popleft())
-            self._overflowed = True
+    def _enqueue(self, channel: bytes, message: Message) -> None:
+        self._outbox(channel).messages.append(message)
+        self._waiting += 1
+        self._waiting_bytes += len(message.content)
+        while self._waiting > MAX_OUTBOX_MESSAGES or self._waiting_bytes > MAX_OUTBOX_BYTES:
+            oldest = next(outbox for outbox in self._outboxes.values() if outbox.messages)
+            self._waiting -= 1
+            self._waiting_bytes -= len(oldest.messages.popleft().content)
+            oldest.overflowed = True
         self._outbox_empty.clear()
-        self._schedule_flush()
+        self._schedule_flush(channel)
 
-    def _schedule_flush(self) -> None:
+    def _outbox(self, channel: bytes) -> Outbox:
+        outbox = self._outboxes.get(channel)
+        if outbox is None:
+            outbox = self._outboxes[channel] = Outbox()
+        return outbox
+
+    def _schedule_flush(self, channel: bytes) -> None:
         """Send at the end of this iteration of the event loop, together with what else is published in it."""
-        if self._started and not self._flushing and not self._in_flight:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        if self._started and not self._outboxes[channel].in_flight:
+            if not self._to_flush:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._to_flush[channel] = None
+
+    def _schedule_all(self) -> None:
+        for channel in self._outboxes:
+            self._schedule_flush(channel)
 
     def _flush(self) -> None:
-        self._flushing = False
-        if self._in_flight or not self._started:
+        channels, self._to_flush = self._to_flush, {}
+        for channel in channels:
+            self._send(channel)
+
+    def _send(self, channel: bytes) -> None:
+        outbox = self._outboxes.get(channel)
+        if outbox is None or outbox.in_flight or not self._started:
             return
-        overflowed = self._overflowed
-        if not self._outbox and not self._heartbeat_due and not overflowed:
-            self._outbox_empty.set()
+        if outbox.is_idle:
+            del self._outboxes[channel]
+            if not self._waiting:
+                self._outbox_empty.set()
             return
-        batch = self._next_batch()
-        prefix = self._own_prefix + f"{time.monotonic()}\n".encode()
+        batch, overflowed = outbox.next_batch(), outbox.overflowed
+        is_control = channel == self._control
+        clock = f"{time.monotonic()}".encode() + (KNOWS_ADDRESSES if is_control else b"")
         # Not queued with the messages: it would displace one of them with each attempt.
         gap = _encode(GAP, {}, b"") if overflowed else b""
-        published = self._link.publish(self._channel, b"".join([prefix, gap, *batch]))
+        parts = [self._own_prefix, clock, b"\n", gap, *(message.content for message in batch)]
+        published = self._link.publish(channel, b"".join(parts), marks(batch))
         if published is None:
-            self._is_accepted = False
+            self._is_accepted &= not is_control
         else:
-            self._heartbeat_due = False
-            self._overflowed = False
-            self._in_flight = True
-            published.add_done_callback(partial(self._on_published, batch, overflowed))
+            outbox.heartbeat_due = outbox.overflowed = False
+            outbox.in_flight = True
+            published.add_done_callback(partial(self._on_published, channel, outbox, batch, overflowed))
 
-    def _on_published(self, batch: list[bytes], overflowed: bool, published: "asyncio.Future[Any]") -> None:
-        self._in_flight = False
+    def _on_published(
+        self, channel: bytes, outbox: Outbox, batch: list[Message], overflowed: bool, published: "asyncio.Future[Any]"
+    ) -> None:
+        outbox.in_flight = False
         if published.cancelled():
             return
         error = published.exception()
-        self._is_accepted = error is None
+        if channel == self._control:
+            self._is_accepted = error is None
         if error and not self._started:
             # `close` has ended the connection under a heartbeat.
             return
         if error:
             # The batch is sent again, possibly twice; sequence numbers make that harmless.
             count_failure("bus_send")
-            log.warning("bus_send_failed", error=error_code(error))
-            self._overflowed |= overflowed
-            self._link.recover(self._channel, error)
+            if not self._failed or channel == self._control:
+                self._failed = True
+                log.warning("bus_send_failed", error=error_code(error))
+            outbox.overflowed |= overflowed
+            self._link.recover(channel, error)
             return
-        for message in batch:
-            if self._outbox and self._outbox[0] is message:
-                self._outbox_bytes -= len(self._outbox.popleft())
-        self._flush()
-
-    def _next_batch(self) -> list[bytes]:
-        batch: list[bytes] = []
-        size = 0
-        for message in islice(self._outbox, MAX_BATCH_MESSAGES):
-            size += len(message)
-            if batch and size > MAX_BATCH_BYTES:
-                break
-            batch.append(message)
-        return batch
+        self._failed = False
+        count, size = outbox.remove(batch)
+        self._waiting -= count
+        self._waiting_bytes -= size
+        self._send(channel)
 
     def _send_heartbeat(self) -> None:
         """Send a heartbeat, and renew a subscription on which nothing arrives."""
         self._heartbeat_timer = asyncio.get_running_loop().call_later(HEARTBEAT_INTERVAL, self._send_heartbeat)
-        self._heartbeat_due = True
-        self._schedule_flush()
+        self._outbox(self._control).heartbeat_due = True
+        self._schedule_flush(self._control)
         is_silent = time.monotonic() - self._last_received >= SUBSCRIPTION_TIMEOUT
         if self._connected and self._is_accepted and is_silent:
             log.warning("bus_subscription_timeout", seconds=SUBSCRIPTION_TIMEOUT)
-            self._link.renew(self._channel)
+            self._link.renew(self._control)
 
     # Receiving: called by the link.
 
     def on_ready(self) -> None:
-        self._schedule_flush()
+        self._schedule_all()
 
     def on_subscribed(self, channel: bytes, again: bool) -> None:
+        if channel != self._control:
+            address = self._addresses.address(channel)
+            self._subscribed.add(address)
+            for callback in self._confirmed_callbacks:
+                callback(address)
+            if again:
+                self._notify_missed(channel)
+            return
         self._connected = True
         self._last_received = time.monotonic()
         if self._heartbeat_timer:
@@ -235,46 +328,65 @@ class RedisBus:
         if again or self._may_have_missed:
             self._may_have_missed = False
             log.info("bus_resubscribed")
-            self._notify_gap()
+            self._notify_missed(channel)
 
     def on_unsubscribed(self, channel: bytes) -> None:
-        self._connected = False
+        if channel == self._control:
+            self._connected = False
+        else:
+            self._subscribed.discard(self._addresses.address(channel))
 
     def on_missed(self, channel: bytes) -> None:
-        self._notify_gap()
+        self._notify_missed(channel)
 
     def on_message(self, channel: bytes, payload: bytes) -> None:
-        self._last_received = time.monotonic()
         start = payload.index(b"\n") + 1
-        if payload.startswith(self._own_prefix):
+        is_own = payload.startswith(self._own_prefix)
+        if channel == self._control:
+            self._last_received = time.monotonic()
+            knows_addresses = payload.startswith(KNOWS_ADDRESSES, start - 1 - len(KNOWS_ADDRESSES))
+            if not knows_addresses:
+                self._earlier_heard = self._last_received
+            elif is_own:
+                self._last_round_trip = self._last_received
+                clock = payload[len(self._own_prefix) : start - 1 - len(KNOWS_ADDRESSES)]
+                self.lag = self._last_round_trip - float(clock)
+                self._round_trip.set()
+        if is_own:
             # `publish` has handled these messages already. Not decoded again: a single process has no others.
-            self._last_round_trip = self._last_received
-            self.lag = self._last_round_trip - float(payload[len(self._own_prefix) : start])
-            self._round_trip.set()
             return
+        publisher = payload[: payload.index(b" ")]
         while start < len(payload):
             end = payload.index(b"\n", start)
-            kind, size, head = loads(payload[start:end])
+            kind, size, head, *number = loads(payload[start:end])
             start = end + 1 + size
             if kind == GAP:
-                self._notify_gap()
-            else:
+                self._notify_missed(channel)
+            elif COPY not in head and not (number and self._is_repeated(publisher, number[0])):
                 self._handlers.call(kind, head, payload[end + 1 : start])
 
-    def _notify_gap(self) -> None:
-        for callback in self._gap_callbacks:
-            callback()
+    def _is_repeated(self, publisher: bytes, number: int) -> bool:
+        """Return whether this message to several addresses has arrived at another one before."""
+        key = publisher, number
+        if key in self._handled:
+            return True
+        self._handled[key] = None
+        if len(self._handled) > MAX_HANDLED:
+            self._handled.popitem(last=False)
+        return False
+
+    def _notify_missed(self, channel: bytes) -> None:
+        if channel == self._control:
+            for gap_callback in self._gap_callbacks:
+                gap_callback()
+        else:
+            for callback in self._doubt_callbacks:
+                callback(self._addresses.address(channel))
 
 
-def _encode(kind: str, head: dict[str, Any], body: bytes) -> bytes:
+def _encode(kind: str, head: dict[str, Any], body: bytes, *number: int) -> bytes:
     # JSON contains no line break: one line is enough.
-    return dumps([kind, len(body), head]).encode() + b"\n" + body
-
-
-def channel_name(tag: str, database: int) -> str:
-    """Return the pub/sub channel of a deployment. Redis shares channels between the numbered databases of a server, so
-    the number is a part of the name; 0 is left out, as in a cluster, which has no other."""
-    return f"{tag}:bus:{FORMAT_VERSION}" + (f":db{database}" if database else "")
+    return dumps([kind, len(body), head, *number]).encode() + b"\n" + body
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

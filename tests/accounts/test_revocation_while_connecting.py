@@ -30,6 +30,7 @@ from service.notifications.frames import FRAMES
 from service.realtime.bus import LocalBus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
+from service.realtime.user_subscriptions import UserSubscriptions
 from service.realtime.websocket import WebSocket
 from tests.accounts.accounts_process import AccountsProcess, build_process
 from tests.accounts.conftest import PASSWORD, USERNAME
@@ -80,9 +81,9 @@ async def serve_connections(
     """Serve `/socket` and `/stream`, with callbacks before the registration and before the hello."""
     limits = RevokingRateLimits(before_registration)
     connection_limit = ConnectionLimit(process.registry.connections, False)
-    opener = ConnectionOpener(
-        process.registry, Authentication(process.verifier, limits), OriginCheck(()), limits, connection_limit
-    )
+    subscriptions = UserSubscriptions(LocalBus(), process.registry, lambda _: None)
+    auth = Authentication(process.verifier, limits)
+    opener = ConnectionOpener(process.registry, subscriptions, auth, OriginCheck(()), limits, connection_limit)
     app = build()
 
     async def begin(connection: Connection) -> None:

@@ -27,10 +27,10 @@ class RecordingBus(LocalBus):
         self.types: list[str] = []
         self.bytes = 0
 
-    def publish(self, kind: str, head: dict[str, Any], body: bytes = b"") -> None:
+    def publish(self, kind: str, head: dict[str, Any], body: bytes = b"", *address: Any) -> None:
         self.types.append(head["type"])
         self.bytes += len(dumps(head)) + len(body)
-        super().publish(kind, head, body)
+        super().publish(kind, head, body, *address)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ async def test_a_deleted_message_is_not_unread(start_process: Callable[..., Chat
     messages = [(await one.messages.send(ADA, group, f"m{number}"))[0]["id"] for number in range(4)]
     await one.messages.delete(ADA, group, messages[1])
     # The processes of this test have a bus each: what other processes store, they read.
-    two.dispatcher.set_position(f"c:{group}", 5)
+    two.dispatcher.set_position(f"c:{group}", 5, [BOB])
     assert [3, 3] == [await unread(process, group, BOB) for process in (one, two)]
     await one.messages.flush_counters()
     assert [3, 3] == [await unread(process, group, BOB) for process in (one, two)]

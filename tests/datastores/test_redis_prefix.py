@@ -1,10 +1,12 @@
 """Deployments that share a Redis: the prefix is a part of every name."""
 
 import json
+import re
 
 from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 
+from service.realtime.addresses import Addresses, user_address
 from tests.conftest import Datastores, Run
 from tests.running import Server
 
@@ -14,7 +16,7 @@ PREFIX = "team-a"
 async def test_every_key_and_channel_has_the_prefix(run: Run, redis: Redis, datastores: Datastores) -> None:
     """Those of rate limits, presence, tickets and revocations, and that of the bus. `redis` empties the database."""
     server = run(REDIS_PREFIX=PREFIX, REDIS_URL=datastores.redis_url)
-    token = sign_up(server)
+    user_id, token = sign_up(server)
     ticket = server.post("/api/v1/auth/ticket", {}, token)["ticket"]
     server.post("/api/v1/auth/ticket", {}, token)
     async with connect(f"{server.websocket_url}/api/v1/ws/chat?ticket={ticket}") as socket:
@@ -22,7 +24,8 @@ async def test_every_key_and_channel_has_the_prefix(run: Run, redis: Redis, data
         while not (kinds := await found_kinds(redis)) >= {"bus", "limits", "presence", "ticket", "revoked"}:
             pass
     assert {"bus", "limits", "presence", "ticket", "revoked"} == kinds
-    assert [b"{team-a}:bus:2:db15"] == await redis.pubsub_channels("*team-a*")
+    addresses = Addresses("{team-a}", 15)
+    assert {addresses.control, addresses.channel(user_address(user_id))} == set(await redis.pubsub_channels("*team-a*"))
 
 
 async def found_kinds(redis: Redis) -> set[str]:
@@ -30,12 +33,12 @@ async def found_kinds(redis: Redis) -> set[str]:
     kinds = set()
     for key in map(bytes.decode, await redis.keys()):
         tag, _, name = key.partition("}:")
-        assert tag in (f"{{{PREFIX}", f"{{{PREFIX}:limits"), key
+        assert re.fullmatch(rf"{{{PREFIX}(:limits|:\d+)?", tag), key
         kinds.add("limits" if tag.endswith(":limits") else name.partition(":")[0])
     return kinds
 
 
-def sign_up(server: Server) -> str:
-    """Register a user; return the access token."""
+def sign_up(server: Server) -> tuple[str, str]:
+    """Register a user; return their id and access token."""
     account = server.post("/api/v1/auth/register", {"username": "an.nguyen", "password": "correct horse"})
-    return str(account["access_token"])
+    return account["user"]["id"], account["access_token"]

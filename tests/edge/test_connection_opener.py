@@ -9,8 +9,10 @@ from service.edge.connection_opener import ConnectionOpener
 from service.http.authentication import Authentication
 from service.http.limits import ConnectionLimit, RateLimits
 from service.http.origin import OriginCheck
+from service.realtime.bus import LocalBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
+from service.realtime.user_subscriptions import UserSubscriptions
 from tests.http.conftest import OneVerifier, build
 from tests.realtime.wire import HANDSHAKE
 from tests.rest import serving
@@ -22,7 +24,9 @@ async def test_a_connection_that_opens_while_the_server_begins_to_drain_is_refus
     registry = Registry(TimerWheel())
     limit = ConnectionLimit(registry.connections, False)
     limits = RateLimits(None, False)
-    opener = ConnectionOpener(registry, Authentication(OneVerifier(), limits), OriginCheck(()), limits, limit)
+    subscriptions = UserSubscriptions(LocalBus(), registry, lambda _: None)
+    auth = Authentication(OneVerifier(), limits)
+    opener = ConnectionOpener(registry, subscriptions, auth, OriginCheck(()), limits, limit)
 
     async def begin(_: Any) -> None:
         registry.draining = True

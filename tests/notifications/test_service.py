@@ -75,7 +75,7 @@ async def test_notifications_that_a_crashed_process_did_not_publish_are_publishe
     user, sender = await process.add_user(), await process.add_user()
     await notified(process, user, 2)
     connection = process.connect(user)
-    process.dispatcher.set_position(f"n:{user}", 2)
+    process.dispatcher.set_position(f"n:{user}", 2, [user])
     requests = [process.request(user, sender) for _ in range(3)]
     for request in requests:
         await crashed.store.append(request)

@@ -11,7 +11,7 @@ from service.processes.redis_check import redis_problem
 from tests.cluster import Node, running
 from tests.datastores.test_redis import SELF_SIGNED, listening, relay_to
 
-KEYS = "~{loa}* ~{loa:limits}*"
+KEYS, CHANNELS = "~{loa}* ~{loa:*", "&{loa}* &{loa:*"
 
 
 @pytest.fixture
@@ -28,8 +28,10 @@ async def problem(url: str) -> str | None:
     ("permissions", "expected"),
     [
         ("~* +@all &*", None),
-        (f"{KEYS} +@all -@admin -@dangerous +info &{{loa}}*", None),
-        (f"{KEYS} +@all -@admin -@dangerous &{{loa}}*", None),
+        (f"{KEYS} +@all -@admin -@dangerous +info {CHANNELS}", None),
+        (f"{KEYS} +@all -@admin -@dangerous {CHANNELS}", None),
+        (f"{KEYS} +@all &{{loa}}*", "No permissions to access a channel"),
+        ("~{loa}* ~{loa:limits}* +@all &*", "No permissions to access a key"),
         ("~* +@all resetchannels", "No permissions to access a channel"),
         ("~{loa}* +@all &*", "No permissions to access a key"),
         (f"{KEYS} +@all -@scripting &*", "User loa has no permissions to run the 'eval' command"),

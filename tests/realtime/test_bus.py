@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from service.common.tasks import on_failure, remove_on_failure
 from service.datastores import redis_link, resp_connection
 from service.datastores.redis import TAG, connect, is_cluster
-from service.realtime import redis_bus
+from service.realtime import outbox, redis_bus
+from service.realtime.addresses import Addresses
 from service.realtime.bus import Bus, LocalBus
 from service.realtime.redis_bus import RedisBus
 from tests.cluster import Node, running
@@ -383,7 +384,7 @@ async def test_a_lost_publication_is_noticed_with_the_next_heartbeat(
     await bus.start()
     await wait_for_round_trip(bus)
     assert not gaps.is_set()
-    await server.incr(f"{redis_bus.channel_name(TAG, 0)}:count")
+    await server.incr(Addresses(TAG, 0).control + b":count")
     await asyncio.wait_for(gaps.wait(), 10)
     gaps.clear()
     await wait_for_round_trip(bus)
@@ -397,7 +398,7 @@ async def test_closing_a_bus_is_no_failure(processes: Callable[[], RedisBus], fa
     await wait_for_round_trip(bus)
     bus._send_heartbeat()
     bus._flush()
-    assert bus._in_flight
+    assert bus._outboxes[bus._control].in_flight
     await bus.close()
     await asyncio.sleep(0.01)
     assert not failures
@@ -426,10 +427,10 @@ async def test_a_message_is_one_command_for_any_number_of_recipients(group: "Pro
 
 async def test_messages_published_together_are_one_command(group: "Processes") -> None:
     """Up to MAX_BATCH_MESSAGES messages and MAX_BATCH_BYTES bytes."""
-    assert 1 == await group.commands([({"n": n}, b"line\nbreak") for n in range(redis_bus.MAX_BATCH_MESSAGES)])
-    assert 2 == await group.commands([({"n": n}, b"") for n in range(redis_bus.MAX_BATCH_MESSAGES + 1)])
-    assert 2 == await group.commands([({"n": n}, b"x" * (redis_bus.MAX_BATCH_BYTES // 3)) for n in range(4)])
-    assert 1 == await group.commands([({}, b"x" * 2 * redis_bus.MAX_BATCH_BYTES)])
+    assert 1 == await group.commands([({"n": n}, b"line\nbreak") for n in range(outbox.MAX_BATCH_MESSAGES)])
+    assert 2 == await group.commands([({"n": n}, b"") for n in range(outbox.MAX_BATCH_MESSAGES + 1)])
+    assert 2 == await group.commands([({"n": n}, b"x" * (outbox.MAX_BATCH_BYTES // 3)) for n in range(4)])
+    assert 1 == await group.commands([({}, b"x" * 2 * outbox.MAX_BATCH_BYTES)])
 
 
 class Processes:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from service.datastores.redis import TAG
-from service.realtime.redis_bus import RedisBus, channel_name
+from service.realtime.addresses import Addresses
+from service.realtime.redis_bus import RedisBus
 from tests.cluster import Cluster, Node, cluster
 from tests.realtime.test_bus import Receiver
 
-CHANNEL = channel_name(TAG, 0)
+CHANNEL = Addresses(TAG, 0).control.decode()
 
 
 class Process:
