@@ -130,10 +130,12 @@ def release(settings: Settings) -> int:
     from service.commands.release import CannotRelease, release
 
     try:
-        asyncio.run(release(settings.mongodb_uri))
+        is_current = asyncio.run(release(settings.mongodb_uri))
     except CannotRelease as error:
         return fail(f"MONGODB_URI: {error}")
     print("The database is prepared.")
+    if not is_current:
+        print("Processes of an earlier version are running. Before you shard it, run this again without them.")
     return 0
 
 

@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from service.accounts.models import DELETED_PREFIX
 from service.accounts.search_terms import query_terms, user_terms
+from service.accounts.usernames import UsernameStore
 from service.common.errors import UsernameTaken
 from service.common.ids import new_id
 from service.common.profiles import Profile
@@ -60,13 +61,13 @@ class User:
 
 
 class UserStore:
-    """Stores users. Usernames are unique. All methods raise Unavailable if the database is unavailable."""
+    """Stores users. Usernames are unique: see UsernameStore. All methods raise Unavailable."""
 
     def __init__(self, database: Database) -> None:
         self._users: Collection = database["users"]
+        self.usernames = UsernameStore(database)
 
     async def create_indexes(self) -> None:
-        await self._users.create_index("username", unique=True)
         await self._users.create_index([("search_terms", ASCENDING), *SEARCH_ORDER])
         await self._users.create_index(DELETION_REQUESTED, sparse=True)
 
@@ -80,12 +81,13 @@ class UserStore:
         avatar: str | None = None,
         external_id: str | None = None,
     ) -> User:
-        """Store a new user. Raises UsernameTaken; the unique index decides between concurrent calls.
+        """Store a new user. Raises UsernameTaken.
 
         If there is a user with this `user_id` already, it raises UsernameTaken, too.
         """
+        id = await self.usernames.claim(username, ObjectId(user_id), is_new=user_id is None)
         document: Document = {
-            "_id": ObjectId(user_id),
+            "_id": id,
             "username": username,
             "display_name": display_name,
             "search_terms": user_terms(username, display_name),
@@ -100,6 +102,7 @@ class UserStore:
             try:
                 await self._users.insert_one(document)
             except DuplicateKeyError:
+                await self.usernames.find_unclaimed(username)
                 raise UsernameTaken from None
         return _user(document)
 
@@ -109,17 +112,18 @@ class UserStore:
 
     async def by_username(self, username: str) -> User | None:
         """Return the user, or None. A user whose deletion has begun is not found."""
-        return await self._find({"username": username, **ACTIVE})
+        document = await self._named(username)
+        return _user(document) if document and not document.get("deleted_at") else None
 
     async def begin_deletion(self, username: str) -> str | None:
         """Erase the profile and the password, so that the user cannot sign in. Returns the id, or None if not found.
 
         Can be repeated until `finish_deletion` has freed the username.
         """
+        document = await self._named(username)
+        if document is None:
+            return None
         async with unavailable():
-            document = await self._users.find_one({"username": username}, {"_id": True})
-            if document is None:
-                return None
             changes: Document = {**ERASED, "deleted_at": now()}
             await self._users.update_one(
                 {"_id": document["_id"], **ACTIVE},
@@ -141,21 +145,23 @@ class UserStore:
             found = await self._users.find({DELETION_REQUESTED: True}, {"username": True}).to_list(limit)
         return [document["username"] for document in found]
 
-    async def finish_deletion(self, user_id: str) -> None:
-        """Free the username. Nothing that identifies the user remains."""
-        username = f"{DELETED_PREFIX}{user_id}"
-        while True:
-            try:
-                async with unavailable():
-                    await self._users.update_one(
-                        {"_id": ObjectId(user_id)},
-                        {"$set": {"username": username}, "$unset": {"external_id": "", DELETION_REQUESTED: ""}},
-                    )
-            except DuplicateKeyError:
-                # Earlier versions let somebody else register that name.
-                username = f"{DELETED_PREFIX}{new_id()}"
-            else:
-                return
+    async def finish_deletion(self, user_id: str, username: str) -> None:
+        """Free the username, and one that the user was about to get. Nothing that identifies the user remains."""
+        id, replacement = ObjectId(user_id), f"{DELETED_PREFIX}{user_id}"
+        # Earlier versions let somebody else register that name.
+        while await self.usernames.holder(replacement):
+            replacement = f"{DELETED_PREFIX}{new_id()}"
+        async with unavailable():
+            document = await self._users.find_one({"_id": id}, {"username": True, "claiming": True})
+            await self._users.update_one(
+                {"_id": id},
+                {
+                    "$set": {"username": replacement},
+                    "$unset": {"external_id": "", "claiming": "", DELETION_REQUESTED: ""},
+                },
+            )
+        for name in {username, document["username"], document.get("claiming", username)} if document else ():
+            await self.usernames.release(name, id)
 
     async def change_profile(self, user_id: str, changes: dict[str, Any]) -> User | None:
         """Set these fields. Returns the changed user, or None if not found, or if their deletion has begun.
@@ -167,18 +173,44 @@ class UserStore:
             if named := not changes.keys().isdisjoint(("username", "display_name")):
                 user = await self.get(user_id)
                 if user is None or user.is_deleted:
+                    if user and changes.get("username", user.profile.username) != user.profile.username:
+                        await self.usernames.release(changes["username"], ObjectId(user_id))
                     return None
                 names = {**user.profile.model_dump(), **changes}
                 terms = user_terms(names["username"], names["display_name"])
                 changes = {**changes, "search_terms": terms}
                 # The terms are those of both names, of which a concurrent change may set the other.
                 where["profile_version"] = user.profile_version or None
-            try:
-                document = await update_and_find(self._users, where, {"$set": changes, "$inc": {"profile_version": 1}})
-            except DuplicateKeyError:
-                raise UsernameTaken from None
+                if changes.get("username", user.profile.username) != user.profile.username:
+                    if document := await self._rename(user, where, changes):
+                        return _user(document)
+                    continue
+            document = await update_and_find(self._users, where, {"$set": changes, "$inc": {"profile_version": 1}})
             if document or not named:
                 return _user(document) if document else None
+
+    async def _rename(self, user: User, where: Document, changes: dict[str, Any]) -> Document | None:
+        """Set these fields, the username among them, if the user matches `where`. Return the user; None if not.
+
+        Raises UsernameTaken.
+        """
+        id, username, former = ObjectId(user.id), changes["username"], user.profile.username
+        claiming = {"claiming": username}
+        version = await self.usernames.version(former)
+        async with unavailable():
+            await self._users.update_one({"_id": id, **ACTIVE}, {"$set": claiming})
+        try:
+            await self.usernames.claim(username, id)
+            change = {"$set": changes, "$unset": {"claiming": ""}, "$inc": {"profile_version": 1}}
+            document = await update_and_find(self._users, where | claiming | {"username": former}, change)
+        except (UsernameTaken, DuplicateKeyError):
+            await self.usernames.find_unclaimed(username)
+            async with unavailable():
+                await self._users.update_one({"_id": id, **claiming}, {"$unset": {"claiming": ""}})
+            raise UsernameTaken from None
+        if document and version:
+            await self.usernames.release(former, id, version)
+        return document
 
     async def change_password(self, user: User, password_hash: str) -> bool:
         """Store a new password. Returns False if the password has been changed since `user` was read."""
@@ -283,6 +315,17 @@ class UserStore:
             await self._users.update_one(
                 {"_id": ObjectId(user.id), "search_terms": None, **ACTIVE}, {"$set": {"search_terms": terms}}
             )
+
+    async def _named(self, username: str) -> Document | None:
+        """Return the user who has this username, or from whom a deletion that has begun takes it, or None."""
+        user_id = await self.usernames.holder(username)
+        async with unavailable():
+            document: Document | None = await self._users.find_one({"_id": user_id}) if user_id else None
+        if document and (document["username"] == username or document.get("deleted_at")):
+            return document
+        user_id = await self.usernames.find_unclaimed(username)
+        async with unavailable():
+            return await self._users.find_one({"_id": user_id}) if user_id else None
 
     async def _find(self, where: Document) -> User | None:
         async with unavailable():

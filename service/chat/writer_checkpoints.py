@@ -13,6 +13,11 @@ DEAD_AFTER = timedelta(minutes=5)
 """A process without a newer checkpoint than this is dead."""
 
 
+FORMAT = 2
+"""Processes of the version before wrote no format. They know no claims to usernames, and find direct conversations by
+an index that a sharded database cannot have."""
+
+
 class Checkpoint(NamedTuple):
     """Everything that the process stored until `complete_until` is counted and published; at `alive_at` it ran."""
 
@@ -31,7 +36,7 @@ class WriterCheckpoints:
 
     A checkpoint that is left behind therefore has the time, to the minute, at which its process died. Messages stored
     then may be missing in the counters, and their events may not have been published. `at` is older than
-    `alive_at` while the process has work that it could not complete.
+    `alive_at` while the process has work that it could not complete. `format` is that of the database, FORMAT.
     """
 
     def __init__(self, database: Database) -> None:
@@ -42,7 +47,7 @@ class WriterCheckpoints:
 
     async def write(self, process_id: str, complete_until: datetime) -> None:
         """Record that all that this process has stored until then is counted and published, up to MARGIN before."""
-        fields = {"at": complete_until, "alive_at": now()}
+        fields = {"at": complete_until, "alive_at": now(), "format": FORMAT}
         async with unavailable():
             await self._collection.update_one({"_id": process_id}, {"$set": fields}, upsert=True)
 
@@ -57,6 +62,12 @@ class WriterCheckpoints:
             found: list[Document] = await self._collection.find().to_list(None)
         # Processes of an earlier version wrote no `alive_at`.
         return [Checkpoint(each["_id"], each["at"], each.get("alive_at") or each["at"]) for each in found]
+
+    async def earlier_version_runs(self) -> bool:
+        """Whether a process that stores data in an earlier format runs, or has just been killed. Raises Unavailable."""
+        async with unavailable():
+            found: list[Document] = await self._collection.find({"alive_at": {"$gt": now() - DEAD_AFTER}}).to_list(None)
+        return any(each.get("format", 1) < FORMAT for each in found)
 
     async def dead(self) -> list[Checkpoint]:
         """Return the checkpoints that have not been renewed for DEAD_AFTER. Raises Unavailable."""

@@ -13,8 +13,13 @@ class CannotRelease(Exception):
     """The database cannot be reached, or cannot do what the service needs. The message says why, in one line."""
 
 
-async def release(mongodb_uri: str) -> None:
-    """Create the indexes of every collection, and check that they are there. Idempotent. Raises CannotRelease."""
+async def release(mongodb_uri: str) -> bool:
+    """Create the indexes of every collection, check that they are there, and carry over what earlier versions have
+    stored. Idempotent; what was interrupted is completed by the next call. Raises CannotRelease.
+
+    Returns whether the database can be sharded. It cannot while processes of an earlier version run: they need indexes
+    that a sharded collection cannot have.
+    """
     requests = IndexRequests()
     try:
         mongo = Mongo(mongodb_uri, [requests])
@@ -23,6 +28,11 @@ async def release(mongodb_uri: str) -> None:
             await stores.create_indexes()
             while await stores.users.fill_search_terms():
                 pass
+            # Before the rest: what a process has stored that has ended by now is carried over.
+            is_current = not await stores.writers.earlier_version_runs()
+            await stores.users.usernames.carry_over()
+            if is_current:
+                await stores.users.usernames.drop_old_index()
             ignored = await requests.ignored(mongo.database)
         finally:
             mongo.close()
@@ -32,3 +42,4 @@ async def release(mongodb_uri: str) -> None:
         raise CannotRelease(f"the database cannot be {problem}: {failure_reason(cause, mongodb_uri)}") from error
     if ignored:
         raise CannotRelease(f"the database cannot be used: it ignores {ignored}")
+    return is_current

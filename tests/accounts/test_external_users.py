@@ -170,7 +170,7 @@ async def test_somebody_who_was_deleted_is_a_new_user(process: AccountsProcess, 
     assert (second.id, second.profile.username) != (first.id, first.profile.username)
     # The deletion goes on; it does not concern the new user.
     await ids.unbind("42", first.id)
-    await process.users.finish_deletion(first.id)
+    await process.users.finish_deletion(first.id, "ann")
     assert second.id == (await process.external_users.find("42")).id
     documents = await mongo.database["users"].find({"_id": {"$ne": None}}).to_list(None)
     assert ["42"] == [document["external_id"] for document in documents if "external_id" in document]

@@ -104,7 +104,7 @@ async def test_a_search_returns_pages(process: AccountsProcess) -> None:
     assert cursor == "an04"
     deleted = await process.users.begin_deletion("an04")
     assert deleted
-    await process.users.finish_deletion(deleted)
+    await process.users.finish_deletion(deleted, "an04")
     second, cursor = await process.profiles.search("same", 5, cursor)
     third, end = await process.profiles.search("same", 5, cursor or "")
     assert end is None
@@ -195,7 +195,7 @@ async def test_deletion_frees_the_username_although_somebody_has_taken_its_repla
     await add(process, f"deleted_{gone}", "A squatter")
     for _ in range(2):
         assert gone == await process.users.begin_deletion("gone") or await process.users.get(gone)
-        await process.users.finish_deletion(gone)
+        await process.users.finish_deletion(gone, "gone")
     assert (await process.profiles.profile(gone)).username.startswith("deleted_")
     await add(process, "gone")
 
