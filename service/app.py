@@ -160,7 +160,15 @@ def add_routes(
     if settings.api_keys:
         app.ctx.body_limits = BODY_LIMITS
         by_key = KeyAuthentication(ApiKeys(settings.api_keys).name_of, limits)
-        app.blueprint(server_routes(services.server_users, services.server_notifications, services.announce, by_key))
+        app.blueprint(
+            server_routes(
+                services.server_users,
+                services.server_notifications,
+                services.server_conversations,
+                services.announce,
+                by_key,
+            )
+        )
     if settings.status_token:
         app.blueprint(status_routes(metrics, limits, settings.status_token))
     app.blueprint(

@@ -41,6 +41,7 @@ from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from service.retention import Deletion, Retention
+from service.server_api.conversations import ServerConversations
 from service.server_api.notifications import ServerNotifications
 from service.server_api.users import ServerUsers
 from service.stores import Stores
@@ -136,6 +137,15 @@ class Services:
             self.notifications,
             self.presence,
             UserRemover(stores.users, stores.sessions, self.revocation),
+        )
+        self.server_conversations = ServerConversations(
+            self.external_users,
+            stores.users,
+            stores.conversations,
+            self.conversations,
+            self.groups,
+            self.invitations,
+            self.messages,
         )
         self.server_notifications = ServerNotifications(self.external_users, self.notifications)
         self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles)

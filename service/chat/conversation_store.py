@@ -71,9 +71,16 @@ class ConversationStore:
         return document, True
 
     async def create_group(
-        self, owner: ObjectId, others: Iterable[ObjectId], title: str | None, history: History = "since_joined"
+        self,
+        owner: ObjectId,
+        others: Iterable[ObjectId],
+        title: str | None,
+        history: History = "since_joined",
+        *,
+        identity: Document | None = None,
     ) -> Document:
-        document = self._blank("group", title, [owner, *others]) | {"history": history}
+        """`identity`: the `_id` of the group, and fields that belong to it. Raises DuplicateKeyError if it exists."""
+        document = self._blank("group", title, [owner, *others]) | {"history": history} | (identity or {})
         async with unavailable():
             await self._collection.insert_one(document)
         return document

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.accounts.models import MAX_NAME, Avatar, DisplayName, ExternalId
+from service.chat.models import Title
 from service.common.content import Content, Nonce, check_content, check_name, check_no_nul
 from service.common.encoding import dumps
-from service.common.models import Input
+from service.common.models import Input, remove_default
 from service.common.profiles import Profile
+from service.common.times import Time
 from service.notifications.models import BUILT_IN_TYPES, NotificationType
 from service.server_api.links import Link
 
@@ -17,6 +19,9 @@ MIN_TOKEN_SECONDS, MAX_TOKEN_SECONDS = 60, 86_400
 DEFAULT_TOKEN_SECONDS = 900
 MAX_ANNOUNCEMENT = 1000
 MAX_RECIPIENTS = 1000
+MAX_ADDED = 1000
+MAX_REMOVED = 100
+"""Participants that one request removes: each is a change of its own, which is announced to the others."""
 MAX_EXTRA_BYTES = 2048
 MAX_EXTRA_DEPTH = 32
 """Levels of objects and lists within one another. Many programs that read JSON have a limit of their own."""
@@ -156,3 +161,63 @@ class Announcement(Input):
 
 class Accepted(BaseModel):
     """It is under way."""
+
+
+class NewServerConversation(Input):
+    """The first of the `participants` owns the group. With an `external_id` it is always a group, and may have one
+    participant; without, two people and no title are their direct conversation."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"external_id": "order-1204", "participants": ["customer-7", "seller-2"], "title": "Order 1204"}
+            ]
+        }
+    )
+
+    external_id: ExternalId | None = None
+    participants: Annotated[list[ExternalId], Field(min_length=1, max_length=MAX_ADDED)]
+    title: Title | None = None
+
+
+class GroupChange(Input):
+    """Omitted fields change nothing."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"add": ["support-1"], "remove": ["seller-2"]}]})
+
+    title: Title = Field("", json_schema_extra=remove_default)
+    add: Annotated[list[ExternalId], Field(max_length=MAX_ADDED)] = Field([], json_schema_extra=remove_default)
+    remove: Annotated[list[ExternalId], Field(max_length=MAX_REMOVED)] = Field([], json_schema_extra=remove_default)
+
+
+class ServerParticipant(BaseModel):
+    """`external_id` is null for an account of Loa's own."""
+
+    id: str
+    external_id: str | None
+
+
+class ServerConversation(BaseModel):
+    """`participants` has the first 100, in the order of joining. `external_id` is null if the site has given none."""
+
+    id: str
+    external_id: str | None
+    kind: Literal["direct", "group"]
+    title: str | None
+    created_at: Time
+    participant_count: int
+    participants: list[ServerParticipant]
+
+
+class NewServerMessage(Input):
+    """`sender` is a participant. The same sender, conversation and `nonce` is the same message."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"sender": "seller-2", "content": "It is on its way!", "nonce": "shipped-1204"}]
+        }
+    )
+
+    sender: ExternalId
+    content: Content
+    nonce: Nonce | None = None

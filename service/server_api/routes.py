@@ -4,18 +4,24 @@ from collections.abc import Callable
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from service.common.errors import NonceReused, NotFound
+from service.chat.models import Message
+from service.common.errors import Forbidden, NonceReused, NotFound
 from service.http.authentication import Authenticator
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import ANNOUNCING, DELETING, NOTIFYING, SERVER_WRITING
+from service.server_api.conversations import ServerConversations
 from service.server_api.external_ids import path_external_id
 from service.server_api.models import (
     Accepted,
     AccessToken,
     Announcement,
+    GroupChange,
     NewNotification,
+    NewServerConversation,
+    NewServerMessage,
     NewToken,
     Notified,
+    ServerConversation,
     ServerUser,
     ServerUserState,
     UserFields,
@@ -25,16 +31,21 @@ from service.server_api.users import ServerUsers
 
 TAG = "server"
 PREFIX = "/api/v1/server"
-BODY_LIMITS = {f"{PREFIX}/notifications".encode(): 512 * 1024}
+BODY_LIMITS = dict.fromkeys((f"{PREFIX}/notifications".encode(), f"{PREFIX}/conversations".encode()), 512 * 1024)
 """By path, in bytes: a thousand external ids of 255 characters do not fit into the limit of all other bodies."""
 
 
 def blueprint(
-    users: ServerUsers, notifications: ServerNotifications, announce: Callable[[str], None], auth: Authenticator
+    users: ServerUsers,
+    notifications: ServerNotifications,
+    conversations: ServerConversations,
+    announce: Callable[[str], None],
+    auth: Authenticator,
 ) -> Blueprint:
     """`announce(message)` sends a message to everybody who is connected."""
     bp = Blueprint("server_api", url_prefix=PREFIX)
     _add_user_routes(bp, users, auth)
+    _add_conversation_routes(bp, conversations, auth)
 
     @bp.post("/notifications")
     @endpoint(
@@ -119,3 +130,55 @@ def _add_user_routes(bp: Blueprint, users: ServerUsers, auth: Authenticator) -> 
         """For sites whose own sessions are cookies. Each token has a session of its own, named after the API key in the
         user's list of sessions; beyond 100, the oldest ones end."""
         return json_response(await users.issue_token(caller, path_external_id(external_id), body), 201)
+
+
+def _add_conversation_routes(bp: Blueprint, conversations: ServerConversations, auth: Authenticator) -> None:
+    @bp.post("/conversations")
+    @endpoint(
+        "Create a conversation",
+        tag=TAG,
+        auth=auth,
+        limit=SERVER_WRITING,
+        body=NewServerConversation,
+        responses={201: ServerConversation, 200: ServerConversation},
+    )
+    async def create_conversation(request: Request, caller: str, *, body: NewServerConversation) -> HTTPResponse:
+        """200 if the conversation exists already, which then stays as it is."""
+        conversation, created = await conversations.create(body)
+        return json_response(conversation, 201 if created else 200)
+
+    @bp.get("/conversations/<external_id:str>")
+    @endpoint("Get a conversation", tag=TAG, auth=auth, responses={200: ServerConversation}, errors=(NotFound,))
+    async def get_conversation(request: Request, caller: str, external_id: str) -> HTTPResponse:
+        return json_response(await conversations.get(path_external_id(external_id)))
+
+    @bp.patch("/conversations/<external_id:str>")
+    @endpoint(
+        "Change a conversation",
+        tag=TAG,
+        auth=auth,
+        limit=SERVER_WRITING,
+        body=GroupChange,
+        responses={200: ServerConversation},
+        errors=(NotFound, Forbidden),
+    )
+    async def change_conversation(
+        request: Request, caller: str, external_id: str, *, body: GroupChange
+    ) -> HTTPResponse:
+        """Those who have left, or were removed, can be added again. 403 if the group is full."""
+        return json_response(await conversations.change(path_external_id(external_id), body))
+
+    @bp.post("/conversations/<external_id:str>/messages")
+    @endpoint(
+        "Send a message for a participant",
+        tag=TAG,
+        auth=auth,
+        limit=SERVER_WRITING,
+        body=NewServerMessage,
+        responses={201: Message, 200: Message},
+        errors=(NotFound, NonceReused),
+    )
+    async def post_message(request: Request, caller: str, external_id: str, *, body: NewServerMessage) -> HTTPResponse:
+        """If the nonce was used before, the answer is 200 and the existing message."""
+        message, created = await conversations.send(path_external_id(external_id), body)
+        return json_response(message, 201 if created else 200)
