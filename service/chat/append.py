@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from service.chat.conversation_head import ConversationHead
 from service.chat.head_cache import HeadCache
 from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore, message_json
-from service.chat.system_message import SystemMessage
+from service.chat.system_message import SystemMessage, is_system
 from service.common.errors import LoaError, NonceReused, NotFound, ValidationFailed
 from service.common.times import now
 from service.datastores.batcher import Contended
@@ -300,7 +300,7 @@ class _MessageNumbering:
 
     def refuse(self, document: Document) -> Exception | None:
         is_member = self._heads[document["conversation_id"]].has_member(document["sender_id"])
-        return None if is_member or "system" in document else NotFound()
+        return None if is_member or is_system(document) else NotFound()
 
     def identity(self, document: Document) -> Document | None:
         if "nonce" not in document:
@@ -330,7 +330,7 @@ def _document(request: AppendMessage) -> Document:
         "reactions": {},
     }
     if request.system:
-        document |= {"system": True, **request.system.as_fields()}
+        document |= request.system.as_fields()
     if request.nonce is not None:
         # The content may be edited later; the nonce stands for the original one.
         original = f"{request.reply_to}\n{request.content}".encode()

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bson import ObjectId
 
+from service.chat.system_message import is_system
 from service.datastores.mongo import Document
 
 
@@ -31,13 +32,13 @@ class CounterUpdate:
     def merge(self, message: Document, *, created: bool) -> None:
         """Add a stored message; `created` is False if it is a change of an existing one."""
         self.rev = max(self.rev, message["rev"])
-        if message["deleted"] or "system" in message:
+        if message["deleted"]:
             self.last_deleted = max(self.last_deleted, message["seq"])
         if not created:
             return
         if message["seq"] > self.seq:
             self.seq, self.message_id, self.at = message["seq"], message["_id"], message["created_at"]
-        if "system" in message:
+        if is_system(message):
             return
         # Senders have read the messages before their own.
         sender = str(message["sender_id"])

@@ -58,10 +58,10 @@ class ChatErasure:
         With `since`, only messages created at that time or later are considered. Raises Unavailable.
         """
         erased = 0
-        fields = {"conversation_id": 1, "deleted": 1, "system": 1}
+        fields = {"conversation_id": 1, "deleted": 1}
         async for batch in scan(self._messages.collection, {"sender_id": ObjectId(user_id)}, fields, since):
-            # That they changed a group says nothing that they have written.
-            remaining = [document for document in batch if not (document["deleted"] or "system" in document)]
+            # System messages, which say nothing that a user has written, count as deleted.
+            remaining = [document for document in batch if not document["deleted"]]
             await self._erase_all(user_id, remaining)
             await self._messages.erase_digests([(document["conversation_id"], document["_id"]) for document in batch])
             # Sending a message sets a read mark, which may have been written after the user had left.

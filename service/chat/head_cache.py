@@ -10,6 +10,7 @@ from service.chat import events
 from service.chat.conversation_head import ConversationHead
 from service.chat.conversation_store import ConversationStore
 from service.chat.message_store import MessageStore
+from service.chat.system_message import is_system
 
 MAX_CACHED_PARTICIPANTS = 200_000
 """Participants of all cached conversations together: some thirty megabytes. The least recently used conversations are
@@ -90,7 +91,7 @@ class HeadCache:
     async def catch_up(self, conversation_id: ObjectId, head: ConversationHead) -> None:
         """Advance `head` over what other processes have stored. Raises Unavailable."""
         tail = await self._messages.tail(conversation_id, head.seq, head.rev)
-        if any("system" in document for document in tail):
+        if any(map(is_system, tail)):
             # Before the numbers: if this fails, the next write must not take a number behind the change.
             await self.refresh({conversation_id: head})
         for document in tail:

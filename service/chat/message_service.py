@@ -17,7 +17,7 @@ from service.chat.head_cache import HeadCache
 from service.chat.members import start_of
 from service.chat.message_store import REV_HISTORY, MessageStore, message_json
 from service.chat.reactions import parse_emoji, with_reaction
-from service.chat.system_message import SystemMessage
+from service.chat.system_message import SystemMessage, is_system
 from service.chat.write_behind import WriteBehind
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.common.encoding import dumps
@@ -140,7 +140,7 @@ class MessageService:
         """Return the message as a tombstone. Idempotent. Raises NotFound, Forbidden (another user's), Unavailable."""
 
         def apply(document: Document) -> Document | None:
-            if document["deleted"] and document["sender_id"] == ObjectId(user_id):
+            if document["deleted"] and document["sender_id"] == ObjectId(user_id) and not is_system(document):
                 return None
             _check_own(document, user_id)
             return TOMBSTONE
@@ -172,7 +172,7 @@ class MessageService:
 
         def apply(document: Document) -> Document | None:
             if document["sender_id"] == ObjectId(user_id):
-                return None if document["deleted"] or "system" in document else TOMBSTONE
+                return None if document["deleted"] else TOMBSTONE
             kept = {
                 emoji: [user for user in users if user != user_id] for emoji, users in document["reactions"].items()
             }
@@ -366,7 +366,7 @@ def _check_own(document: Document, user_id: str) -> None:
 
 
 def _check_changeable(document: Document) -> None:
-    if "system" in document:
+    if is_system(document):
         raise Forbidden("The message says what has happened in the group; nobody changes it.")
     if document["deleted"]:
         raise Forbidden("The message has been deleted.")

@@ -8,7 +8,7 @@ from bson import ObjectId
 from pymongo import IndexModel
 
 from service.chat.reactions import shown_users
-from service.chat.system_message import event_json
+from service.chat.system_message import event_json, is_system
 from service.common.times import iso
 from service.datastores.find_by_ids import Place, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, committed_reads, unavailable
@@ -31,8 +31,9 @@ TAIL = 1000
 class MessageStore:
     """`messages`: one document each, never deleted.
 
-    Messages that users write have no `kind`; those that say how a group has changed have `system` (true), their `kind`
-    and `event` (see `system_message`).
+    Messages that users write have no `kind`; system messages have one, and an `event` (see `system_message`). They are
+    stored with `deleted` true, because all that is true of a deleted message is true of them: they have no content, are
+    never unread, nobody changes them, and one index has these messages alone.
 
     `claims` holds every rev that the message has had. The unique index over them keeps a number taken after its
     message has moved on to a later one. Without it, a stalled writer could be given a rev whose successors clients
@@ -59,9 +60,6 @@ class MessageStore:
                 ),
                 IndexModel(
                     [("conversation_id", 1), ("deleted", 1), ("seq", 1)], partialFilterExpression={"deleted": True}
-                ),
-                IndexModel(
-                    [("conversation_id", 1), ("system", 1), ("seq", 1)], partialFilterExpression={"system": True}
                 ),
                 # Not by the time in the ids: the embedded server reads the whole collection for a range of ids.
                 IndexModel([(CHANGED_AT, 1)]),
@@ -108,7 +106,7 @@ class MessageStore:
 
         A message may be in the list twice. The documents have only the fields that counters need.
         """
-        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1, "deleted": 1, "system": 1}
+        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1, "deleted": 1, "kind": 1}
         async with unavailable():
             by_rev = await self._committed.find(
                 {"conversation_id": conversation_id, "rev": {"$gt": rev, "$lte": rev + TAIL}}, fields
@@ -123,13 +121,9 @@ class MessageStore:
 
         Raises Unavailable.
         """
-        span = {"conversation_id": conversation_id, "seq": {"$gt": after, "$lte": last}}
+        where = {"conversation_id": conversation_id, "deleted": True, "seq": {"$gt": after, "$lte": last}}
         async with unavailable():
-            # Each from an index that has no others.
-            found = [
-                *await self._committed.find({**span, "deleted": True}, {"seq": 1}).to_list(None),
-                *await self._committed.find({**span, "system": True}, {"seq": 1}).to_list(None),
-            ]
+            found = await self._committed.find(where, {"seq": 1}).to_list(None)
         return [document["seq"] for document in found]
 
     async def get_many(self, places: Collection[Place]) -> dict[ObjectId, Document]:
@@ -190,7 +184,7 @@ def message_json(document: Document, viewer: str | None = None) -> dict[str, Any
         "event": event_json(document),
         "created_at": iso(document["created_at"]),
         "edited_at": iso(edited) if edited else None,
-        "deleted": document["deleted"],
+        "deleted": document["deleted"] and not is_system(document),
         "reactions": shown_users(document["reactions"], viewer),
         "reaction_counts": {emoji: len(users) for emoji, users in document["reactions"].items()},
     }

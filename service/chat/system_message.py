@@ -52,14 +52,19 @@ class SystemMessage(NamedTuple):
         return self._asdict()
 
     def as_fields(self) -> Document:
-        """Return the fields that the stored message has beside those of every message."""
+        """Return the fields in which the stored message differs from that of a user (see MessageStore)."""
         event = {"user_ids": self.user_ids, "user_count": self.user_count, "title": self.title, "role": self.role}
-        return {"kind": self.kind, "event": event}
+        return {"kind": self.kind, "event": event, "deleted": True}
+
+
+def is_system(document: Document) -> bool:
+    """Return whether a stored message is a system message."""
+    return "kind" in document
 
 
 def event_json(document: Document) -> dict[str, Any] | None:
     """Return the `event` of a stored message as clients see it; None for a message that a user has written."""
-    if "system" not in document:
+    if not is_system(document):
         return None
     event = document["event"]
     shown: dict[str, Any] = {"by": str(document["sender_id"])}
