@@ -2,17 +2,17 @@
 
 from bson import ObjectId
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from service.common.errors import UsernameTaken
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.migrations import Migrations
 from service.datastores.mongo import Collection, Database, Document, unavailable
+from service.datastores.old_index import OldIndex
 from service.datastores.scan import scan
 
 OLD_INDEX = "username_1"
-"""The unique index of `users` in earlier versions. A sharded collection cannot have it: the shard key is not its first
-field."""
+"""The unique index of `users` in earlier versions."""
 DUPLICATE_KEY = 11000
 
 
@@ -37,8 +37,7 @@ class UsernameStore:
         self._users: Collection = database["users"]
         """Only read here; see UserStore."""
         self._migrations = Migrations(database)
-        self._has_old_index = True
-        """Until it is seen that the index does not exist: after that, nobody creates it again."""
+        self.old_index = OldIndex(self._users, OLD_INDEX)
 
     async def holder(self, username: str) -> ObjectId | None:
         """Return the id of the user who has claimed a username, or None. They may not exist, or have another one."""
@@ -88,11 +87,8 @@ class UsernameStore:
             await self._claims.delete_one(mine if version is None else mine | {"version": version})
 
     async def find_unclaimed(self, username: str) -> ObjectId | None:
-        """Claim a username for the user to whom a process of an earlier version has given it. Return their id, or None.
-
-        By OLD_INDEX. MongoDB refuses to shard a collection that has it, so this question never goes to several shards.
-        """
-        if not await self._old_index():
+        """Claim a username for the user who got it from a process of an earlier version. Return their id, or None."""
+        if not await self.old_index.exists():
             return None
         async with unavailable():
             user = await self._users.find_one({"username": username}, {"_id": 1})
@@ -104,7 +100,7 @@ class UsernameStore:
 
     async def carry_over(self) -> None:
         """Claim the usernames that processes of an earlier version have given to users. Idempotent."""
-        if not await self._old_index():
+        if not await self.old_index.exists():
             return
         async with self._migrations.run("usernames") as since:
             async for batch in scan(self._users, {}, {"username": 1}, since):
@@ -112,23 +108,6 @@ class UsernameStore:
                 claims = await find_by_ids(self._claims, users, {"user_id": 1})
                 claimed = {claim["_id"]: claim["user_id"] for claim in claims}
                 await self._bind([pair for pair in users.items() if claimed.get(pair[0]) != pair[1]])
-
-    async def drop_old_index(self) -> None:
-        """Drop OLD_INDEX. Call it only if no process of an earlier version runs, and after `carry_over`."""
-        if await self._old_index():
-            try:
-                async with unavailable():
-                    await self._users.drop_index(OLD_INDEX)
-            except OperationFailure:
-                # Another process may have dropped it at the same time.
-                if await self._old_index():
-                    raise
-
-    async def _old_index(self) -> bool:
-        if self._has_old_index:
-            async with unavailable():
-                self._has_old_index = OLD_INDEX in await self._users.index_information()
-        return self._has_old_index
 
     async def _bind(self, users: list[tuple[str, ObjectId]]) -> None:
         """Give these usernames to the users who have them by OLD_INDEX."""

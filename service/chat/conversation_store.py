@@ -6,10 +6,10 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import DESCENDING, IndexModel, UpdateOne
-from pymongo.errors import DuplicateKeyError
 
 from service.chat.conversation_head import ConversationHead, HeadVersion
 from service.chat.counter_update import CounterUpdate
+from service.chat.direct_conversations import DirectConversations
 from service.chat.group_store import UNANNOUNCED, UNANNOUNCED_REMOVALS, GroupStore
 from service.chat.members import History, start_of
 from service.common.errors import NotFound
@@ -45,12 +45,12 @@ class ConversationStore:
     def __init__(self, database: Database) -> None:
         self._collection = database["conversations"]
         self.groups = GroupStore(self._collection)
+        self.direct = DirectConversations(database)
 
     async def create_indexes(self) -> None:
         await self._collection.create_indexes(
             [
                 IndexModel([("participants", 1), ("last_activity", DESCENDING), ("_id", DESCENDING)]),
-                IndexModel([("direct_key", 1)], unique=True, partialFilterExpression={"direct_key": {"$exists": True}}),
                 IndexModel([(UNANNOUNCED, 1)], sparse=True),
                 IndexModel([("former.user", 1)], sparse=True),
             ]
@@ -58,17 +58,7 @@ class ConversationStore:
 
     async def create_direct(self, one: ObjectId, other: ObjectId) -> tuple[Document, bool]:
         """Return the direct conversation of two users, and whether this call created it. Raises Unavailable."""
-        key = _direct_key(one, other)
-        document = self._blank("direct", None, [one, other]) | {"direct_key": key}
-        async with unavailable():
-            try:
-                await self._collection.insert_one(document)
-            except DuplicateKeyError:
-                found: Document | None = await self._collection.find_one({"direct_key": key})
-                if found is None:
-                    raise
-                return found, False
-        return document, True
+        return await self.direct.insert(self._blank("direct", None, [one, other]), one, other)
 
     async def create_group(
         self,
@@ -118,10 +108,10 @@ class ConversationStore:
         """Return those of `others` who share a conversation with `user_id`. Raises Unavailable."""
         wanted = {ObjectId(other): other for other in others}
         user, found = ObjectId(user_id), set[ObjectId]()
-        keys = [_direct_key(user, other) for other in wanted]
+        direct = await self.direct.ids(user, wanted)
+        for document in await find_by_ids(self._collection, direct, {"participants": 1}):
+            found.update(document["participants"])
         async with unavailable():
-            async for document in self._collection.find({"direct_key": {"$in": keys}}, {"participants": 1}):
-                found.update(document["participants"])
             while missing := list(wanted.keys() - found):
                 # A few groups at a time: the first ones of most users have all of them.
                 where = {"participants": {"$all": [user], "$in": missing}}
@@ -300,11 +290,6 @@ class ConversationStore:
             "version": 0,
             UNANNOUNCED: moment,
         }
-
-
-def _direct_key(one: ObjectId, other: ObjectId) -> str:
-    """Return what identifies the direct conversation of two users."""
-    return ":".join(sorted((str(one), str(other))))
 
 
 def _counter_update(conversation_id: ObjectId, update: CounterUpdate, reads: dict[str, int]) -> UpdateOne:

@@ -30,9 +30,10 @@ async def release(mongodb_uri: str) -> bool:
                 pass
             # Before the rest: what a process has stored that has ended by now is carried over.
             is_current = not await stores.writers.earlier_version_runs()
-            await stores.users.usernames.carry_over()
-            if is_current:
-                await stores.users.usernames.drop_old_index()
+            for carried in (stores.users.usernames, stores.conversations.direct):
+                await carried.carry_over()
+                if is_current:
+                    await carried.old_index.drop()
             ignored = await requests.ignored(mongo.database)
         finally:
             mongo.close()

@@ -138,6 +138,19 @@ async def unavailable() -> AsyncIterator[None]:
         raise Unavailable("The database cannot do this just now.") from error
 
 
+async def insert_missing(collection: Collection, documents: Sequence[Document]) -> None:
+    """Store those of the documents whose `_id` is not stored yet, in any order.
+
+    Raises Unavailable, or the driver's error for a document that the database refuses.
+    """
+    try:
+        async with unavailable():
+            await collection.insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        if error.details["writeConcernErrors"] or any(each["code"] != 11000 for each in error.details["writeErrors"]):
+            raise
+
+
 async def update_all(collection: Collection, updates: Sequence[UpdateOne]) -> None:
     """Make all of these updates, in any order. Raises Unavailable if some of them failed; the others are made."""
     try:
