@@ -13,6 +13,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 MIN_SECRET_BYTES = 32
 """RFC 7518, section 3.2: an HS256 key has at least the size of the hash."""
 
+ISSUER = "loa"
+"""The `iss` of Loa's own tokens."""
+
 MIN_TOKEN_LENGTH = 16
 """Characters: too many to guess, even with frequent attempts."""
 MAX_PREVIOUS_SECRETS = 4
@@ -96,6 +99,14 @@ class Settings(BaseSettings):
     jwt_secret_previous: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field((), repr=False)
     """Of the servers of a site; without any, the server API does not exist."""
+    auth_issuer: str = ""
+    """The `iss` of the tokens of the site that Loa stands beside. Empty: there are only tokens of Loa's own."""
+    auth_jwks_url: str = ""
+    auth_key: str = Field("", repr=False)
+    """A PEM public key, or an HS256 secret."""
+    auth_audience: str = ""
+    local_accounts: Literal["on", "off"] = "on"
+    """Whether people can register and sign in with a password."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: int = Field(default_factory=lambda: 1 if "DYNO" in os.environ else 0, ge=0, le=16)
     """Reverse proxies in front. Heroku, which sets DYNO, has one."""
@@ -110,7 +121,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     rate_limits: Literal["on", "off"] = "on"
 
-    @field_validator("log_level", "rate_limits", mode="before")
+    @field_validator("log_level", "rate_limits", "local_accounts", mode="before")
     @classmethod
     def _fold(cls, value: Any, info: Any) -> Any:
         if not isinstance(value, str):
@@ -151,6 +162,37 @@ class Settings(BaseSettings):
     def _check_secret(cls, value: str) -> str:
         if value and len(value.encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"a secret must have at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("auth_issuer")
+    @classmethod
+    def _check_issuer(cls, value: str) -> str:
+        if value == ISSUER:
+            raise ValueError(f"must differ from {ISSUER!r}, the issuer of Loa's own tokens")
+        return value
+
+    @field_validator("auth_jwks_url")
+    @classmethod
+    def _check_jwks_url(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if value and not valid:
+            raise ValueError("must be an http:// or https:// URL")
+        if value and ("@" in parts.netloc or parts.fragment):
+            raise ValueError("must not contain a user, a password or a fragment")
+        return value
+
+    @field_validator("auth_key")
+    @classmethod
+    def _check_auth_key(cls, value: str) -> str:
+        if value:
+            # Not before there is a key: loading the library takes a while.
+            from config.auth_key import parse_auth_key
+
+            parse_auth_key(value)
         return value
 
     @field_validator("otel_exporter_otlp_endpoint")
@@ -224,6 +266,18 @@ class Settings(BaseSettings):
     def _require_secret(self) -> "Settings":
         if self.mongodb_uri and not self.jwt_secret:
             raise ValueError("JWT_SECRET: required if MONGODB_URI is set")
+        return self
+
+    @model_validator(mode="after")
+    def _check_auth(self) -> "Settings":
+        if not self.auth_issuer:
+            for name in ("auth_jwks_url", "auth_key", "auth_audience"):
+                if getattr(self, name):
+                    raise ValueError(f"AUTH_ISSUER: required if {name.upper()} is set")
+        elif bool(self.auth_jwks_url) == bool(self.auth_key):
+            raise ValueError("AUTH_ISSUER: needs AUTH_JWKS_URL or AUTH_KEY, and not both")
+        if self.auth_key and self.auth_key in (self.jwt_secret, *self.jwt_secret_previous):
+            raise ValueError("AUTH_KEY: must differ from JWT_SECRET")
         return self
 
     @property

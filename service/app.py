@@ -138,7 +138,12 @@ def add_routes(
         limits,
         ConnectionLimit(registry.connections, limits.enabled),
     )
-    app.blueprint(accounts_routes(services.accounts, services.profiles, services.tickets, auth, limits))
+    local_accounts = settings.local_accounts == "on"
+    app.blueprint(
+        accounts_routes(
+            services.accounts, services.profiles, services.tickets, auth, limits, local_accounts=local_accounts
+        )
+    )
     app.blueprint(
         chat_routes(
             services.messages,
@@ -156,7 +161,7 @@ def add_routes(
     )
     app.blueprint(post_routes(services.posts, auth))
     app.blueprint(notification_routes(services.notifications, auth, verifier, limits, opener, metrics, tracing))
-    app.blueprint(web_routes())
+    app.blueprint(web_routes(local_accounts=local_accounts))
     if settings.api_keys:
         app.ctx.body_limits = BODY_LIMITS
         by_key = KeyAuthentication(ApiKeys(settings.api_keys).name_of, limits)

@@ -8,7 +8,10 @@ from typing import Any, Protocol
 from config.settings import Settings
 from service.accounts.access_issuer import AccessIssuer
 from service.accounts.denylist import Denylist
+from service.accounts.external_sessions import ExternalSessions
+from service.accounts.external_tokens import ExternalTokens
 from service.accounts.external_users import ExternalUsers
+from service.accounts.key_source import key_source
 from service.accounts.passwords import MAX_WAITING_PER_CALLER, Passwords
 from service.accounts.profiles import ProfileService
 from service.accounts.revocation import Revocation, revocation_lease
@@ -104,12 +107,15 @@ class Services:
             revocation_lease(self.redis, tag),
             access_ttl=settings.max_access_ttl,
         )
-        self.verifier = CredentialVerifier(tokens, self.revocation, self.tickets)
         self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)
         self.profiles = ProfileService(
             stores.users, self._publish_profile, lambda user_id: self.presence.announce_visibility([user_id])
         )
-        self.external_users = ExternalUsers(stores.external_ids, stores.users, self.profiles)
+        self.external_users = ExternalUsers(
+            stores.external_ids, stores.users, self.profiles, stores.sessions, self.revocation
+        )
+        self.external_sessions = self._external_sessions(settings) if settings.auth_issuer else None
+        self.verifier = CredentialVerifier(tokens, self.revocation, self.tickets, self.external_sessions)
 
         self.messages = MessageService(
             stores.conversations,
@@ -163,6 +169,17 @@ class Services:
         """Send an announcement to everybody who is connected."""
         self.dispatcher.publish(events.announcement(text), None)
 
+    def _external_sessions(self, settings: Settings) -> ExternalSessions:
+        keys = key_source(settings.auth_jwks_url, settings.auth_key)
+        return ExternalSessions(
+            ExternalTokens(settings.auth_issuer, keys, audience=settings.auth_audience),
+            self.stores.external_ids,
+            self.external_users,
+            self.stores.sessions,
+            self.revocation,
+            reread_after=settings.access_token_ttl,
+        )
+
     def _publish_profile(self, profile: Profile, version: int) -> None:
         self.dispatcher.publish(events.profile_updated(profile, version), [profile.id])
 
@@ -182,6 +199,7 @@ class Services:
         for resource in resources:
             self._closing.push_async_callback(resource.close)
         services: list[Lifecycle] = [
+            *([self.external_sessions] if self.external_sessions else []),
             self.bus,
             self.revocation,
             self.presence_store,

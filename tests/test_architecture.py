@@ -109,7 +109,7 @@ def layer(name: str) -> int | None:
 
 
 def package(name: str) -> str:
-    return ".".join(name.split(".")[:2])
+    return ".".join(name.split(".")[:2]) if name.startswith("service.") else name.split(".")[0]
 
 
 @pytest.mark.parametrize("name", NAMES)

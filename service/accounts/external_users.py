@@ -5,6 +5,8 @@ from typing import Any, TypedDict
 from service.accounts import derived_usernames
 from service.accounts.external_ids import ExternalIdStore
 from service.accounts.profiles import ProfileService
+from service.accounts.revocation import Revocation
+from service.accounts.sessions import SessionStore
 from service.accounts.users import User, UserStore
 from service.common.errors import NotFound, Unavailable, UsernameTaken
 
@@ -28,10 +30,19 @@ class ExternalUsers:
     between, the next one completes what it has begun.
     """
 
-    def __init__(self, ids: ExternalIdStore, users: UserStore, profiles: ProfileService) -> None:
+    def __init__(
+        self,
+        ids: ExternalIdStore,
+        users: UserStore,
+        profiles: ProfileService,
+        sessions: SessionStore,
+        revocation: Revocation,
+    ) -> None:
         self._ids = ids
         self._users = users
         self._profiles = profiles
+        self._sessions = sessions
+        self._revocation = revocation
 
     async def user_ids(self, external_ids: list[str]) -> dict[str, str]:
         """Return the user ids of those of `external_ids` that have a user."""
@@ -53,20 +64,33 @@ class ExternalUsers:
         """
         while True:
             binding = await self._ids.bind(external_id)
+            user_id = binding.user_id
+            assert user_id
             if not binding.is_stored:
-                user, created = await self._create(external_id, binding.user_id, profile)
-                await self._ids.mark_stored(external_id, binding.user_id)
+                user, created = await self._create(external_id, user_id, profile)
+                await self._ids.mark_stored(external_id, user_id)
                 if created:
                     return user, True
-            found = await self._users.get(binding.user_id)
+            found = await self._users.get(user_id)
             if found is None or found.is_deleted:
                 # A deletion that has begun, or that was interrupted.
-                await self._ids.unbind(external_id, binding.user_id)
+                await self._ids.unbind(external_id, user_id)
                 continue
             try:
                 return await self._update(found, profile), False
             except NotFound:
                 continue
+
+    async def revoke_all(self, external_id: str) -> None:
+        """Revoke every token of the user issued until now, and close their connections, on every process.
+
+        A token says in whole seconds when it was issued, so one of the current second is revoked, too; and so is every
+        token that does not say it, for good. Raises NotFound.
+        """
+        user = await self.find(external_id)
+        # First: a session that is begun meanwhile is begun after it, or finds it.
+        await self._ids.revoke(external_id)
+        await self._revocation.announce(await self._sessions.revoke_others(user.id, keep=""))
 
     async def _create(self, external_id: str, user_id: str, profile: ExternalProfile) -> tuple[User, bool]:
         """Store the user under this id; return it, and whether this call has stored it."""

@@ -10,7 +10,7 @@ from service.common import errors
 from service.common.identity import Identity
 from service.common.ids import path_id
 from service.common.profiles import Profile
-from service.http.authentication import Authentication, bearer
+from service.http.authentication import Authentication, bearer, user_agent
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import (
     LOOKUP,
@@ -25,21 +25,26 @@ from service.http.limits import (
 )
 from service.http.sign_in_limits import SignInLimits
 
-MAX_USER_AGENT = 256
-"""Characters: enough for users to recognise their device."""
-
 
 def blueprint(
-    service: AccountService, profiles: ProfileService, tickets: Tickets, auth: Authentication, limits: RateLimits
+    service: AccountService,
+    profiles: ProfileService,
+    tickets: Tickets,
+    auth: Authentication,
+    limits: RateLimits,
+    *,
+    local_accounts: bool,
 ) -> Blueprint:
+    """`local_accounts`: whether people can register and sign in with a password."""
     bp = Blueprint("accounts", url_prefix="/api/v1")
-    _add_sign_in_routes(bp, service, limits)
-    _add_session_routes(bp, service, tickets, auth, limits)
+    if local_accounts:
+        _add_password_routes(bp, service, auth, limits)
+    _add_session_routes(bp, service, tickets, auth)
     _add_user_routes(bp, profiles, auth)
     return bp
 
 
-def _add_sign_in_routes(bp: Blueprint, service: AccountService, limits: RateLimits) -> None:
+def _add_password_routes(bp: Blueprint, service: AccountService, auth: Authentication, limits: RateLimits) -> None:
     sign_in_limits = SignInLimits(limits)
 
     @bp.post("/auth/register")
@@ -54,7 +59,7 @@ def _add_sign_in_routes(bp: Blueprint, service: AccountService, limits: RateLimi
     async def register(request: Request, *, body: models.Register) -> HTTPResponse:
         """Creates an account and signs in. `display_name` defaults to the username."""
         client = address(request)
-        signed_in = await service.register(body, _user_agent(request), client)
+        signed_in = await service.register(body, user_agent(request), client)
         await sign_in_limits.remember(body.username, client)
         return json_response(signed_in, 201)
 
@@ -77,7 +82,7 @@ def _add_sign_in_routes(bp: Blueprint, service: AccountService, limits: RateLimi
         client = address(request)
         device = await service.session_of(bearer(request), body.username)
         await sign_in_limits.check(body.username, client, device)
-        signed_in = await service.login(body, _user_agent(request), device or client)
+        signed_in = await service.login(body, user_agent(request), device or client)
         await sign_in_limits.remember(body.username, client)
         return json_response(signed_in)
 
@@ -95,18 +100,6 @@ def _add_sign_in_routes(bp: Blueprint, service: AccountService, limits: RateLimi
         used; after that, using it revokes the session."""
         return json_response(await service.refresh(body.refresh_token))
 
-
-def _add_session_routes(
-    bp: Blueprint, service: AccountService, tickets: Tickets, auth: Authentication, limits: RateLimits
-) -> None:
-    @bp.post("/auth/logout")
-    # No limit: a user can always end a session.
-    @endpoint("Sign out", tag="auth", auth=auth, limit=None, responses={204: None})
-    async def logout(request: Request, caller: Identity) -> HTTPResponse:
-        """Revokes this session's tokens, and closes its sockets and streams."""
-        await service.logout(caller)
-        return json_response()
-
     @bp.post("/auth/password")
     @endpoint(
         "Change the password",
@@ -122,7 +115,17 @@ def _add_session_routes(
         connections of this session stay open."""
         client = address(request)
         await limits.check(PASSWORD_CHANGE_ADDRESS, client)
-        return json_response(await service.change_password(caller, body, _user_agent(request), client))
+        return json_response(await service.change_password(caller, body, user_agent(request), client))
+
+
+def _add_session_routes(bp: Blueprint, service: AccountService, tickets: Tickets, auth: Authentication) -> None:
+    @bp.post("/auth/logout")
+    # No limit: a user can always end a session.
+    @endpoint("Sign out", tag="auth", auth=auth, limit=None, responses={204: None})
+    async def logout(request: Request, caller: Identity) -> HTTPResponse:
+        """Revokes this session's tokens, and closes its sockets and streams."""
+        await service.logout(caller)
+        return json_response()
 
     @bp.get("/auth/sessions")
     @endpoint("List the caller's sessions", tag="auth", auth=auth, responses={200: models.Sessions})
@@ -191,9 +194,3 @@ def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authenticati
     @endpoint("Read a user's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))
     async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
         return json_response(await profiles.profile(path_id(user_id)))
-
-
-def _user_agent(request: Request) -> str:
-    """Return the `User-Agent`, truncated and without unprintable characters: clients display it."""
-    header = str(request.headers.getone("user-agent", ""))
-    return "".join(character for character in header[:MAX_USER_AGENT] if character.isprintable())

@@ -1,13 +1,15 @@
 """The store of sessions: one per sign-in. It is authoritative for which sessions are revoked."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
+from pymongo.errors import DuplicateKeyError
 
 from service.accounts.session_tokens import EPOCH, AccessToken, SessionTokens
 from service.accounts.tokens import TokenPair
@@ -38,6 +40,13 @@ class Session:
     created_at: datetime
     last_used_at: datetime
     user_agent: str
+
+
+class ExternalSession(NamedTuple):
+    """A session of tokens from outside. `revoked_at` is the database's time."""
+
+    expires_at: datetime
+    revoked_at: datetime | None
 
 
 class SessionStore:
@@ -79,6 +88,35 @@ class SessionStore:
         }
         async with unavailable():
             await self._sessions.insert_one(document)
+
+    async def add_external(self, session_id: str, user_id: str, expires_at: datetime, user_agent: str) -> None:
+        """Store a session of a token from outside, unless it exists. It lasts as long as its tokens, see `extend`."""
+        created_at = self._clock()
+        document = {
+            "_id": ObjectId(session_id),
+            "user_id": ObjectId(user_id),
+            "external": True,
+            "created_at": created_at,
+            "last_used_at": created_at,
+            "expires_at": expires_at,
+            "user_agent": user_agent,
+        }
+        async with unavailable():
+            with suppress(DuplicateKeyError):
+                await self._sessions.insert_one(document)
+
+    async def find_external(self, session_id: str, user_id: str) -> ExternalSession | None:
+        """Return the session, or None. It may be revoked."""
+        fields = {"expires_at": True, "revoked_at": True}
+        async with unavailable():
+            document = await self._sessions.find_one(_key(session_id, user_id), fields)
+        return ExternalSession(document["expires_at"], document.get("revoked_at")) if document else None
+
+    async def extend(self, session_id: str, user_id: str, expires_at: datetime) -> None:
+        """Note that the session has got a token that is valid until then."""
+        changes = {"$max": {"expires_at": expires_at}, "$set": {"last_used_at": self._clock()}}
+        async with unavailable():
+            await self._sessions.update_one({**_key(session_id, user_id), **NOT_REVOKED}, changes)
 
     async def refresh(self, session_id: str, user_id: str, used_id: str, pair: TokenPair) -> None:
         """Exchange the refresh token `used_id` for `pair`, as SessionTokens describes.
@@ -126,6 +164,7 @@ class SessionStore:
 
     async def revoke(self, session_id: str, user_id: str) -> bool:
         """Revoke a session of this user. Returns False if the user has no such session that is not revoked."""
+        await self._retain(user_id, [ObjectId(session_id)])
         async with unavailable():
             result = await self._sessions.update_one({**_key(session_id, user_id), **NOT_REVOKED}, SET_REVOKED)
         return bool(result.modified_count)
@@ -228,12 +267,20 @@ class SessionStore:
         where = {"user_id": ObjectId(user_id), "expires_at": {"$gt": self._clock()}, **NOT_REVOKED}
         return self._sessions.find(where).sort([("last_used_at", DESCENDING), ("_id", DESCENDING)])
 
-    async def _revoke_all(self, user_id: str, ids: Collection[ObjectId]) -> list[str]:
+    async def _revoke_all(self, user_id: str, ids: Sequence[ObjectId]) -> list[str]:
         if ids:
+            await self._retain(user_id, ids)
             selected = {"_id": {"$in": list(ids)}, "user_id": ObjectId(user_id), **NOT_REVOKED}
             async with unavailable():
                 await self._sessions.update_many(selected, SET_REVOKED)
         return [str(id) for id in ids]
+
+    async def _retain(self, user_id: str, ids: Sequence[ObjectId]) -> None:
+        """Keep those of the sessions that are external, and are about to be revoked, as long as a session can last: the
+        site may go on issuing tokens with the same `sid`."""
+        where = {"_id": {"$in": list(ids)}, "user_id": ObjectId(user_id), "external": True}
+        async with unavailable():
+            await self._sessions.update_many(where, {"$max": {"expires_at": self._clock() + self._max_age}})
 
 
 def _key(session_id: str, user_id: str) -> Document:

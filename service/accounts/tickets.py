@@ -31,7 +31,7 @@ class Tickets:
     async def issue(self, bearer: Identity) -> str:
         """Return a ticket that can be redeemed once for `bearer`, within `TTL` seconds. Raises Unavailable."""
         ticket = secrets.token_urlsafe(32)
-        await self._execute(self._redis.set(self._prefix + ticket, dumps(list(bearer)), ex=TTL))
+        await self._execute(self._redis.set(self._prefix + ticket, dumps([*bearer[:-1], *bearer.roles]), ex=TTL))
         return ticket
 
     async def redeem(self, ticket: str) -> Identity:
@@ -44,7 +44,8 @@ class Tickets:
         stored = await self._execute(self._redis.getdel(self._prefix + ticket))
         if stored is None:
             raise TokenInvalid("The ticket is unknown, already used or expired.")
-        bearer = Identity(*loads(stored))
+        user_id, session_id, token_id, expires_at, *roles = loads(stored)
+        bearer = Identity(user_id, session_id, token_id, expires_at, tuple(roles))
         if bearer.expires_at <= time.time():
             raise TokenExpired
         return bearer

@@ -11,13 +11,13 @@ import jwt
 from jwt.types import Options
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
+from config.settings import ISSUER
 from service.common.errors import TokenExpired, TokenInvalid
 from service.common.identity import ACCESS, MAX_TOKEN
 from service.common.ids import Id
 
 ALGORITHM = "HS256"
 HEADER = {"alg": ALGORITHM, "typ": "JWT"}
-ISSUER = "loa"
 REFRESH = "refresh_token"
 
 CLOCK_SKEW = 5
@@ -119,7 +119,7 @@ class Tokens:
         Raises TokenInvalid if Loa did not issue it for `scope`, TokenExpired if it expired more than `expired_since`
         seconds ago.
         """
-        if len(token) > MAX_TOKEN or not _is_compact(token):
+        if len(token) > MAX_TOKEN or not is_compact(token):
             raise TokenInvalid
         try:
             decoded = self._verify_signature(token)
@@ -145,7 +145,7 @@ class Tokens:
         return jwt.decode_complete(token, self._accepted[-1], [ALGORITHM], SIGNATURE_ONLY)
 
 
-def _is_compact(token: str) -> bool:
+def is_compact(token: str) -> bool:
     """Return whether `token` is a JWS in compact serialisation, whose three parts are base64url without padding (RFC
     7515, 3.1 and section 2).
 

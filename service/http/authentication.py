@@ -14,6 +14,9 @@ P = ParamSpec("P")
 Handler = Callable[Concatenate[Request, P], Awaitable[HTTPResponse]]
 CallerHandler = Callable[Concatenate[Request, Identity, P], Awaitable[HTTPResponse]]
 
+MAX_USER_AGENT = 256
+"""Characters: enough for users to recognise their device."""
+
 READ_METHODS = ("GET", "HEAD")
 TOKEN_ERRORS: frozenset[type[LoaError]] = frozenset({TokenMissing, TokenInvalid, TokenExpired, TokenRevoked})
 
@@ -50,7 +53,7 @@ class Authentication:
 
         @wraps(handler)
         async def authenticated(request: Request, *args: P.args, **kwargs: P.kwargs) -> HTTPResponse:
-            caller = await self._verifier.verify_scoped_token(bearer(request), ACCESS)
+            caller = await self._verifier.verify_scoped_token(bearer(request), ACCESS, user_agent(request))
             request.ctx.user_id = caller.user_id
             if request.method in READ_METHODS:
                 await self._limits.check(READING, caller.user_id)
@@ -64,7 +67,8 @@ class Authentication:
         if ticket := _single(request, "ticket"):
             caller = await self._verifier.redeem_ticket(ticket)
         else:
-            caller = await self._verifier.verify_scoped_token(bearer(request) or _single(request, "token"), ACCESS)
+            token = bearer(request) or _single(request, "token")
+            caller = await self._verifier.verify_scoped_token(token, ACCESS, user_agent(request))
         request.ctx.user_id = caller.user_id
         return caller
 
@@ -80,6 +84,12 @@ def bearer(request: Request) -> str | None:
     """Return the token of `Authorization: Bearer …` (RFC 6750, 2.1). The scheme is case-insensitive."""
     scheme, _, token = str(request.headers.getone("authorization", "")).partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def user_agent(request: Request) -> str:
+    """Return the `User-Agent`, truncated and without unprintable characters: clients display it."""
+    header = str(request.headers.getone("user-agent", ""))
+    return "".join(character for character in header[:MAX_USER_AGENT] if character.isprintable())
 
 
 def _single(request: Request, name: str) -> str | None:

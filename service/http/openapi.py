@@ -27,11 +27,17 @@ TITLE = "Loa"
 VERSION = "1.0.0"
 DESCRIPTION = """Realtime chat and notifications.
 
-Sign in with `POST /api/v1/auth/login` and send the access token as `Authorization: Bearer …`. Every error is an
-RFC 9457 problem document with a stable `code`. What the sockets and the event stream carry is in `/asyncapi.json`."""
+Send an access token as `Authorization: Bearer …`: the one from `POST /api/v1/auth/login`, or if the operator has set
+`AUTH_ISSUER`, a token of that issuer. Every error is an RFC 9457 problem document with a stable `code`. What the
+sockets and the event stream carry is in `/asyncapi.json`."""
 
 SECURITY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token of Loa's own, or a token of the issuer that `AUTH_ISSUER` names.",
+    },
     "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
     "token": {"type": "apiKey", "in": "query", "name": "token"},
     "api_key": {

@@ -16,6 +16,8 @@ LIBRARY_LEVELS = {
     "sanic.root": logging.WARNING,
     "sanic.server": logging.WARNING,
     "asyncio": logging.WARNING,
+    # At DEBUG, it logs the headers and the address of each request to another site.
+    "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
     "pymongo": logging.WARNING,
     "websockets": logging.WARNING,

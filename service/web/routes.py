@@ -13,6 +13,9 @@ PAGE = "app/index.html"
 MODULES_PLACEHOLDER = b"<!-- modules -->"
 """Replaced by preload links for all modules: nested imports would otherwise load one level after the other."""
 
+LOCAL_ACCOUNTS = b'<meta name="loa:local-accounts" content="on" />'
+NO_LOCAL_ACCOUNTS = b'<meta name="loa:local-accounts" content="off" />'
+
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -44,8 +47,11 @@ HEADERS = {
 }
 
 
-def blueprint() -> Blueprint:
-    """Build the blueprint. All files are read into memory here, so no request path can lead to another file."""
+def blueprint(*, local_accounts: bool = True) -> Blueprint:
+    """Build the blueprint. All files are read into memory here, so no request path can lead to another file.
+
+    `local_accounts`: whether the page offers to register and to sign in.
+    """
     files = {
         file.relative_to(ROOT).as_posix(): file.read_bytes()
         for folder in FOLDERS
@@ -54,6 +60,8 @@ def blueprint() -> Blueprint:
     }
     modules = "".join(f'<link rel="modulepreload" href="/{path}" />' for path in files if path.endswith(".js"))
     files[PAGE] = files[PAGE].replace(MODULES_PLACEHOLDER, modules.encode())
+    if not local_accounts:
+        files[PAGE] = files[PAGE].replace(LOCAL_ACCOUNTS, NO_LOCAL_ACCOUNTS)
     assets = {path: Asset.build(CONTENT_TYPES[Path(path).suffix], plain, HEADERS) for path, plain in files.items()}
     bp = Blueprint("web")
 

@@ -88,6 +88,7 @@ class AccountsProcess:
     verifier: CredentialVerifier
     accounts: AccountService
     profiles: ProfileService
+    external_ids: ExternalIdStore
     external_users: ExternalUsers
     changed_profiles: list[Profile]
     """Each announced change of a profile."""
@@ -128,6 +129,7 @@ def build_process(
         clock=clock.now,
     )
     tickets = Tickets(redis)
+    external_ids = ExternalIdStore(mongo.database, clock=clock.now)
     changed_profiles: list[Profile] = []
     profiles = ProfileService(users, lambda profile, _: changed_profiles.append(profile))
     return AccountsProcess(
@@ -143,6 +145,7 @@ def build_process(
         verifier=CredentialVerifier(tokens, revocation, tickets),
         accounts=AccountService(users, sessions, passwords, tokens, revocation),
         profiles=profiles,
-        external_users=ExternalUsers(ExternalIdStore(mongo.database, clock=clock.now), users, profiles),
+        external_users=ExternalUsers(external_ids, users, profiles, sessions, revocation),
+        external_ids=external_ids,
         changed_profiles=changed_profiles,
     )

@@ -13,6 +13,7 @@ from service.accounts.models import Register, SignedIn
 from service.common.identity import ACCESS, Identity
 from service.datastores.mongo import Mongo
 from tests.accounts.accounts_process import AccountsProcess, build_process
+from tests.accounts.external_site import accept_external
 from tests.proxy import Proxy
 
 USERNAME = "an.nguyen"
@@ -80,3 +81,22 @@ async def signed_in(process: AccountsProcess) -> SignedIn:
 async def caller(process: AccountsProcess, signed_in: SignedIn) -> Identity:
     """The identity in the access token of `signed_in`."""
     return await process.verifier.verify_scoped_token(signed_in.access_token, ACCESS)
+
+
+@pytest.fixture
+def site_process(process: AccountsProcess) -> AccountsProcess:
+    """A process that accepts tokens of another site."""
+    accept_external(process)
+    return process
+
+
+@pytest.fixture
+async def other_site_process(
+    mongo: Mongo, redis: Redis, site_process: AccountsProcess
+) -> AsyncIterator[AccountsProcess]:
+    """Another process of the same deployment as `site_process`. It gets none of its messages on the bus."""
+    other = build_process(mongo, redis)
+    accept_external(other)
+    await other.revocation.poll()
+    yield other
+    await other.passwords.close()

@@ -10,12 +10,16 @@ from config.settings import Settings
 from service.chat.conversation_store import UNANNOUNCED
 from service.commands.delete_user import CannotDelete, delete_user
 from service.datastores.mongo import Mongo
+from tests.accounts.accounts_process import AccountsProcess
+from tests.accounts.conftest import process
 from tests.commands.conftest import Command
 from tests.conftest import SECRET, Run
 from tests.protocol.clients import CONTENT_MARK, Clients, User, unique_text
 from tests.protocol.mongo_proxy import MongoProxy
 from tests.protocol.servers import load_contract
 from tests.running import Server
+
+__all__ = ["process"]
 
 MARK = "only the deleted user wrote this"
 
@@ -195,3 +199,15 @@ async def test_an_interrupted_deletion_can_be_run_again(run: Run) -> None:
             mongo_proxy.fail_writes_to = ""
             await delete_in_thread(settings, data.user.username)
         await check_deleted(variables["MONGODB_URI"], data)
+
+
+async def test_nothing_names_a_deleted_user_of_another_site(settings: Settings, process: AccountsProcess) -> None:
+    """Who is a new user if they come again."""
+    user, _ = await process.external_users.put("auth0|who-goes", {"username": "who.goes"})
+    await delete_user(settings, "who.goes")
+    assert settings.mongodb_uri
+    assert "who-goes" not in str(await stored_documents(settings.mongodb_uri))
+    assert {} == await process.external_users.user_ids(["auth0|who-goes"])
+    again, created = await process.external_users.put("auth0|who-goes", {"username": "who.goes"})
+    assert (created, "who.goes") == (True, again.profile.username)
+    assert user.id != again.id

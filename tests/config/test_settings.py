@@ -75,6 +75,16 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ("PORT", "65536"),
         ("PORT", "-1"),
         ("MONGODB_URI", "localhost:27017"),
+        ("AUTH_ISSUER", "loa"),
+        ("AUTH_ISSUER", "https://site.example/"),
+        ("AUTH_JWKS_URL", "site.example/jwks.json"),
+        ("AUTH_JWKS_URL", "file:///etc/passwd"),
+        ("AUTH_JWKS_URL", "https://user:password@site.example/jwks.json"),
+        ("AUTH_JWKS_URL", "https://site.example/jwks.json#key"),
+        ("AUTH_JWKS_URL", "https://site.example:port/"),
+        ("AUTH_KEY", "too short"),
+        ("AUTH_KEY", "-----BEGIN PUBLIC KEY-----"),
+        ("LOCAL_ACCOUNTS", "maybe"),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://:pass/word@localhost:6379"),
         ("REDIS_URL", "redis://one:6379,two:port"),
@@ -224,3 +234,38 @@ def test_heroku_is_one_trusted_proxy_and_elsewhere_there_is_none(monkeypatch: py
     assert 0 == read(monkeypatch).trusted_proxies
     assert 1 == read(monkeypatch, DYNO="web.1").trusted_proxies
     assert 2 == read(monkeypatch, DYNO="web.1", TRUSTED_PROXIES="2").trusted_proxies
+
+
+ISSUER = {"AUTH_ISSUER": "https://site.example/"}
+JWKS = {"AUTH_JWKS_URL": "https://site.example/jwks.json"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        (ISSUER, "AUTH_ISSUER"),
+        ({**ISSUER, **JWKS, "AUTH_KEY": SECRET}, "AUTH_ISSUER"),
+        (JWKS, "AUTH_ISSUER"),
+        ({"AUTH_KEY": SECRET}, "AUTH_ISSUER"),
+        ({"AUTH_AUDIENCE": "loa"}, "AUTH_ISSUER"),
+        ({**ISSUER, "AUTH_KEY": SECRET, "JWT_SECRET": SECRET}, "AUTH_KEY"),
+        ({**ISSUER, "AUTH_KEY": SECRET, "JWT_SECRET_PREVIOUS": SECRET}, "AUTH_KEY"),
+    ],
+    ids=["no key", "two keys", "JWKS only", "key only", "audience only", "Loa's secret", "Loa's previous secret"],
+)
+def test_an_issuer_has_one_key_which_is_not_loas_own(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{named}: ") as error:
+        read(monkeypatch, **environment)
+    assert SECRET not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", [JWKS, {"AUTH_KEY": SECRET}], ids=["JWKS", "secret"])
+def test_a_site_signs_people_in(monkeypatch: pytest.MonkeyPatch, key: dict[str, str]) -> None:
+    """Beside Loa's own accounts, unless these are off."""
+    assert "on" == read(monkeypatch, **ISSUER, **key, AUTH_AUDIENCE="loa").local_accounts
+    settings = read(monkeypatch, LOCAL_ACCOUNTS="OFF")
+    assert ("off", "https://site.example/") == (settings.local_accounts, settings.auth_issuer)
+    assert SECRET not in repr(settings)

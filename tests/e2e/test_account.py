@@ -2,6 +2,7 @@
 
 from playwright.async_api import expect
 
+from tests.conftest import Run
 from tests.e2e.conftest import CreateUser, OpenApp
 from tests.e2e.user import PASSWORD
 
@@ -141,3 +142,12 @@ async def test_lengths_are_counted_as_the_server_does(open_app: OpenApp, create_
     await profile.get_by_label("Name").fill("😀" * 64)
     await profile.get_by_role("button", name="Save").click()
     await expect(app.page.get_by_text("Saved.")).to_be_visible()
+
+
+async def test_a_page_whose_people_sign_in_elsewhere_says_so(open_app: OpenApp, run: Run) -> None:
+    """It offers neither to sign in nor to register."""
+    server = run(LOCAL_ACCOUNTS="off")
+    app = await open_app(url=server.url)
+    await expect(app.page.get_by_text("This chat is part of another site. Sign in there to use it.")).to_be_visible()
+    for role in ("button", "textbox", "link"):
+        await expect(app.page.get_by_role(role)).to_have_count(0)

@@ -33,7 +33,7 @@ numbers = count()
 class OneVerifier:
     """Accepts the token `good` and the ticket `once`; the token `old` has expired."""
 
-    async def verify_scoped_token(self, token: str | None, scope: str) -> Identity:
+    async def verify_scoped_token(self, token: str | None, scope: str, user_agent: str = "") -> Identity:
         if token is None:
             raise TokenMissing
         if token == "old":

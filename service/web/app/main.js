@@ -9,13 +9,14 @@ import { signInPage } from "./sign-in-page.js";
 
 const loa = new Loa();
 const root = document.getElementById("app");
+const localAccounts = document.querySelector('meta[name="loa:local-accounts"]').content === "on";
 let shell = null;
 
 function render(signOutCode = null) {
   const { user } = loa.session;
   shell?.close();
   shell = user && new AppShell(loa, user);
-  setChildren(root, shell?.element ?? signInPage(loa.session, signOutCode));
+  setChildren(root, shell?.element ?? signInPage(loa.session, signOutCode, localAccounts));
 }
 
 await loadMessages();

@@ -7,9 +7,16 @@ import { hasLength, isPassword } from "./text.js";
 
 const USERNAME = /^[a-z0-9_.]{3,32}$/i;
 
-/** `signOutCode`: the error code for which the previous session ended; null if none ended, or the user signed out. */
-export function signInPage(session, signOutCode) {
+/**
+ * `signOutCode`: the error code for which the previous session ended; null if none ended, or the user signed out.
+ * `localAccounts`: whether people sign in here, and not only at the site that Loa stands beside.
+ */
+export function signInPage(session, signOutCode, localAccounts) {
   const card = el("div.card");
+  if (!localAccounts) {
+    setChildren(card, header("sign_in"), el("p", {}, t("sign_in.elsewhere")));
+    return el("main.sign-in-page", {}, card);
+  }
   const show = (form) => {
     setChildren(card, form);
     // The form can be focused only once it is in the document.
@@ -35,19 +42,21 @@ export function signInPage(session, signOutCode) {
 
 /** Add the logo and title to a form, and below it the link to the other form. `name`: prefix of the message keys. */
 function withHeader(name, form, question, switchLabel, onSwitch) {
-  form.prepend(
-    el(
-      "header",
-      {},
-      el("img.logo", { src: "/app/icon.svg", alt: "Loa" }),
-      el("h1", {}, t(`${name}.title`)),
-      el("p.muted", {}, t("app.tagline")),
-    ),
-  );
+  form.prepend(header(name));
   form.append(
     el("p.switch-form", {}, question, el("button.button.link", { type: "button", onclick: onSwitch }, switchLabel)),
   );
   return form;
+}
+
+function header(name) {
+  return el(
+    "header",
+    {},
+    el("img.logo", { src: "/app/icon.svg", alt: "Loa" }),
+    el("h1", {}, t(`${name}.title`)),
+    el("p.muted", {}, t("app.tagline")),
+  );
 }
 
 function signInForm(session, signOutCode) {
