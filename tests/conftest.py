@@ -178,6 +178,7 @@ def server(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> 
         "RATE_LIMITS": "off",
         "WEB_CONCURRENCY": "2",
         "STATUS_TOKEN": STATUS_TOKEN,
+        "API_KEYS": f"test:{API_KEY}",
         **CHEAP_HASHES,
     }
     with running(environment, tmp_path_factory.mktemp("server") / "server.log") as server:
