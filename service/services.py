@@ -142,7 +142,7 @@ class Services:
             self.conversations,
             self.notifications,
             self.presence,
-            UserRemover(stores.users, stores.sessions, self.revocation),
+            UserRemover(stores.users, stores.external_ids, stores.sessions, self.revocation),
         )
         self.server_conversations = ServerConversations(
             self.external_users,

@@ -131,6 +131,21 @@ def _add_user_routes(bp: Blueprint, users: ServerUsers, auth: Authenticator) -> 
         user's list of sessions; beyond 100, the oldest ones end."""
         return json_response(await users.issue_token(caller, path_external_id(external_id), body), 201)
 
+    @bp.post("/users/<external_id:str>/revoke")
+    @endpoint(
+        "Revoke a user's tokens",
+        tag=TAG,
+        auth=auth,
+        limit=SERVER_WRITING,
+        responses={204: None},
+        errors=(NotFound,),
+    )
+    async def revoke_tokens(request: Request, caller: str, external_id: str) -> HTTPResponse:
+        """Every token issued so far becomes invalid, also those that the site has issued itself, and every connection
+        closes, on every process."""
+        await users.revoke(path_external_id(external_id))
+        return json_response()
+
 
 def _add_conversation_routes(bp: Blueprint, conversations: ServerConversations, auth: Authenticator) -> None:
     @bp.post("/conversations")

@@ -55,7 +55,11 @@ class ServerUsers:
 
     async def delete(self, external_id: str) -> None:
         """Begin to delete the user, whose external id is free at once."""
-        await self._remover.remove((await self._users.find(external_id)).id)
+        await self._remover.remove(await self._users.find(external_id))
+
+    async def revoke(self, external_id: str) -> None:
+        """End every token of the user that was issued until now, and their connections."""
+        await self._users.revoke_all(external_id)
 
     async def issue_token(self, key_name: str, external_id: str, new: NewToken) -> AccessToken:
         """Return an access token for the user."""

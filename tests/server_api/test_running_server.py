@@ -94,3 +94,30 @@ async def test_announcements_reach_every_chat_socket_within_the_limit_of_a_key(c
 async def test_an_announcement_without_a_text_is_refused(clients: Clients, message: object) -> None:
     answer = await call(clients, "POST", "/announcements", json={"message": message})
     assert 422 == answer.status_code
+
+
+async def test_a_revoked_user_is_out_at_once_on_every_worker(clients: Clients) -> None:
+    """Sockets and streams close, and no token issued before is good; one issued afterwards is."""
+    created = (await call(clients, "PUT", "/users/revoked", json={"display_name": "Hương"})).json()
+
+    async def token() -> str:
+        return str((await call(clients, "POST", "/users/revoked/tokens", json={})).json()["access_token"])
+
+    tokens = [await token(), await token()]
+    sockets = [
+        *(await one_per_worker(clients.server, lambda: clients.socket(query={"token": tokens[0]}), 2)).values(),
+        await clients.socket(query={"token": tokens[1]}),
+    ]
+    stream = await clients.stream(query={"token": tokens[1]})
+    await stream.event("hello")
+    for socket in sockets:
+        await socket.event("hello")
+    assert 204 == (await call(clients, "POST", "/users/revoked/revoke")).status_code
+    assert [(1008, "token_revoked")] * 3 == [await socket.closed() for socket in sockets]
+    await stream.closed()
+    for each in tokens:
+        answer = await clients.call("GET", "/users/me", headers={"Authorization": f"Bearer {each}"})
+        assert (401, "token_revoked") == (answer.status_code, answer.json()["code"])
+    answer = await clients.call("GET", "/users/me", headers={"Authorization": f"Bearer {await token()}"})
+    assert (200, created["id"]) == (answer.status_code, answer.json()["id"])
+    assert 404 == (await call(clients, "POST", "/users/nobody/revoke")).status_code
