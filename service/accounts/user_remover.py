@@ -21,6 +21,7 @@ class UserRemover:
         """Erase the user's profile and end their tokens, also those from outside. PendingDeletions deletes what they
         have written."""
         await self._users.request_deletion(user.id)
+        # Before the sessions are revoked: a token that begins one meanwhile finds that it is no longer this user's.
         if user.external_id is not None:
             await self._external_ids.unbind(user.external_id, user.id)
         await self._revocation.announce(await self._sessions.revoke_others(user.id, keep=""))

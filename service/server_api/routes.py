@@ -142,7 +142,8 @@ def _add_user_routes(bp: Blueprint, users: ServerUsers, auth: Authenticator) -> 
     )
     async def revoke_tokens(request: Request, caller: str, external_id: str) -> HTTPResponse:
         """Every token issued so far becomes invalid, also those that the site has issued itself, and every connection
-        closes, on every process."""
+        closes, on every process. A JWT says in whole seconds when it was issued: one of the current second is invalid,
+        too."""
         await users.revoke(path_external_id(external_id))
         return json_response()
 

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from service.accounts.models import PasswordChange
 from service.accounts.tokens import REFRESH
+from service.accounts.user_remover import UserRemover
 from service.common.errors import BadCredentials, TokenInvalid
 from service.common.identity import ACCESS
 from service.datastores.mongo import Mongo
@@ -79,6 +80,22 @@ async def test_a_deleted_user_is_a_new_one_with_the_next_token(site_process: Acc
     assert caller.user_id != again.user_id
     await revoked(site_process, preferred_username="ann", iat=EARLIER)
     assert again.user_id == (await verify(site_process, preferred_username="ann", iat=soon())).user_id
+
+
+async def test_tokens_begin_no_session_of_a_user_who_is_being_deleted(
+    site_process: AccountsProcess, other_site_process: AccountsProcess
+) -> None:
+    """Neither those that have been used, nor those that have not, on any process."""
+    caller = await verify(site_process, sid="laptop", iat=EARLIER)
+    await verify(other_site_process, sid="laptop", iat=EARLIER)
+    remover = UserRemover(site_process.users, site_process.external_ids, site_process.sessions, site_process.revocation)
+    await remover.remove(await site_process.external_users.find("42"))
+    for each in (site_process, other_site_process):
+        for claims in ({"sid": "laptop"}, {"sid": "phone"}, {}):
+            await revoked(each, iat=EARLIER, **claims)
+    again = await verify(site_process, sid="laptop", iat=soon())
+    assert caller.user_id != again.user_id
+    assert [again.session_id] == [session.id for session in await site_process.accounts.sessions(again)]
 
 
 async def test_a_token_of_the_site_refreshes_nothing(site_process: AccountsProcess) -> None:

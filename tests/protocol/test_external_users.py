@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,8 @@ from tests.protocol.clients import NO_ID, Clients, User
 from tests.protocol.servers import load_contract, serving, serving_in_thread
 from tests.protocol.stream import Refused
 from tests.running import Server
+
+SERVER_KEY = "the-key-of-the-servers-of-the-site"
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, datastores: Datastores) -> It
         "AUTH_KEY": public_pem("p256"),
         "AUTH_AUDIENCE": "loa",
         "LOCAL_ACCOUNTS": "off",
+        "API_KEYS": f"shop:{SERVER_KEY}",
     }
     with serving(tmp_path_factory.mktemp("site"), **variables) as server:
         yield server
@@ -107,6 +111,29 @@ async def test_a_session_of_the_site_is_ended_like_any_other(site_clients: Clien
         await site_clients.stream(query={"token": laptop.token})
     await phone.call("POST", "/auth/logout")
     assert "token_revoked" == (await phone.call("GET", "/users/me")).json()["code"]
+
+
+async def test_a_server_of_the_site_ends_everything_issued_so_far(site_clients: Clients) -> None:
+    """On both workers, for tokens of both issuers; those that are issued later are valid, with the same `sid`."""
+    sub, earlier = f"auth0|{uuid4().hex}", int(time.time()) - 5
+    path, by_key = f"/server/users/{quote(sub, safe='')}", {"Authorization": f"Bearer {SERVER_KEY}"}
+    anna = await visitor(site_clients, sub, sid="laptop", iat=earlier)
+    issued = await site_clients.call("POST", f"{path}/tokens", headers=by_key, json={})
+    by_server = User(site_clients, "", {"user": anna.profile, "refresh_token": "", **issued.json()})
+    sockets = [await user.chat_socket() for user in (anna, by_server) * 3]
+    assert 204 == (await site_clients.call("POST", f"{path}/revoke", headers=by_key)).status_code
+    for socket in sockets:
+        assert (1008, "token_revoked") == await socket.closed()
+    unseen = token(sub, "p256", aud="loa", sid="phone", iat=earlier)
+    for text in (anna.token, by_server.token, unseen) * 3:
+        answer = await site_clients.call("GET", "/users/me", headers={"Authorization": f"Bearer {text}"})
+        assert (401, "token_revoked") == (answer.status_code, answer.json()["code"])
+    for _ in range(4):
+        assert anna.id == (await visitor(site_clients, sub, sid="laptop", iat=int(time.time()) + 2)).id
+    answer = await site_clients.call("POST", "/server/users/nobody/revoke", headers=by_key)
+    assert (404, "not_found") == (answer.status_code, answer.json()["code"])
+    answer = await site_clients.call("POST", f"{path}/revoke", headers=anna.bearer)
+    assert (401, "key_invalid") == (answer.status_code, answer.json()["code"])
 
 
 async def test_a_changed_claim_reaches_the_users_tabs(site_clients: Clients) -> None:
