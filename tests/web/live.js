@@ -195,6 +195,17 @@ test("a device on which a user has been signed in is not held up by others' wron
   assert.equal((await ann.loa.session.login(ann.name, password)).id, ann.id);
 });
 
+test("with tokens from outside: a conversation can be opened before the user is known", async (t) => {
+  const [ann, bob] = [await createUser(t), await createUser(t)];
+  const { id } = await bob.loa.api.createConversation([ann.id]);
+  await bob.loa.socket.send(id, "hello");
+  const { loa } = createExternalClient(t, ann.name);
+  loa.start();
+  loa.store.openConversation(id);
+  const { conversations } = await untilState(loa.store, ({ conversations }) => conversations[id]?.messages.length);
+  assert.deepEqual([conversations[id].isOpen, conversations[id].messages[0].content], [true, "hello"]);
+});
+
 test("with tokens from outside: connects, renews before the expiry without closing the socket, follows the site", async (t) => {
   const [ann, bob] = [await createUser(t), await createUser(t)];
   const { loa, site, sockets } = createExternalClient(t, ann.name);

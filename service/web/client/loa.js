@@ -27,6 +27,8 @@ import { Store } from "./store.js";
 export class Loa {
   /** @type {(() => void)[]} */
   #unsubscribers = [];
+  /** The user of the connections; null before a user is known. @type {string | null} */
+  #userId = null;
   /** The session, if another system signs users in. @type {ExternalSession | null} */
   #externalSession = null;
 
@@ -75,12 +77,15 @@ export class Loa {
 
   #connect() {
     const userId = this.session.user?.id;
-    this.#disconnect();
+    // What the page has opened before a user was known stays open.
+    if (this.#userId) this.#disconnect();
+    this.#userId = userId ?? null;
     this.socket.connect(this.session.getToken, { userId });
     this.stream.connect(this.session.getTicket, { userId });
   }
 
   #disconnect() {
+    this.#userId = null;
     this.socket.disconnect();
     this.stream.disconnect();
     this.store.clear();

@@ -61,7 +61,9 @@ function Conversation({ id }) {
     addEventListener("focus", markRead);
     return () => removeEventListener("focus", markRead);
   }, [id, unreadCount]);
-  useLayoutEffect(() => list.current.scrollTo(0, list.current.scrollHeight), [messages.at(-1), pending.length]);
+  useLayoutEffect(() => {
+    list.current.scrollTop = list.current.scrollHeight;
+  }, [messages.at(-1), pending.length]);
 
   const name = (user) => people[user]?.display_name ?? "";
   return (
