@@ -90,6 +90,7 @@ MOVED = [
         "_id $lt, last_activity, participants",
         "last_activity $lt, participants",
         "participants $in",
+        "participants $in, participants.16 $exists",
         "participants $all $in",
         "kind, participants",
     )

@@ -21,7 +21,7 @@ from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, run_forever
 from service.common.times import now
 from service.datastores.mongo import Document
-from service.realtime.dispatcher import Dispatcher
+from service.realtime.dispatcher import MAX_ADDRESSED, Dispatcher
 
 RECOVERY_INTERVAL = 10.0
 """Seconds between two searches for changes that a killed process did not announce."""
@@ -163,7 +163,8 @@ class ConversationAnnouncer:
             recipients = [member for member in participants if is_listed(document, member)]
             for personal, members in _personal(document, conversation, recipients, unread):
                 event = events.conversation_updated(personal, version)
-                self._dispatcher.publish(event, members, position=document["last_rev"])
+                is_room = len(participants) > MAX_ADDRESSED
+                self._dispatcher.publish(event, members, position=document["last_rev"], room=is_room)
         if not self._announced:
             self._clearing_due = self._clock() + CLEAR_DELAY
         self._announced[document["_id"]] = version

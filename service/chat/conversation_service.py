@@ -34,7 +34,7 @@ from service.common.profiles import Profile, Profiles, profile_of
 from service.common.times import iso
 from service.datastores.batcher import Batcher
 from service.datastores.mongo import Document
-from service.realtime.dispatcher import Dispatcher
+from service.realtime.dispatcher import MAX_ADDRESSED, Dispatcher
 
 MAX_PROFILES = 5
 """Profiles included with a conversation: enough for a title and a picture, however many participants it has."""
@@ -180,6 +180,9 @@ class ConversationService:
             for document in documents:
                 topic = events.TOPIC + str(document["_id"])
                 self._dispatcher.set_position(topic, document["last_rev"], [str(user)])
+        for user, rooms in (await self._conversations.larger_than(MAX_ADDRESSED, users)).items():
+            for conversation_id, last_rev in rooms.items():
+                self._dispatcher.join_room(events.TOPIC + str(conversation_id), last_rev, str(user))
         return [[_head_json(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
 
     async def participants(
@@ -227,7 +230,7 @@ class ConversationService:
             document = await self._conversations.get(key, user)
             mark = max(seq, read_of(document, user))
             recipients = [str(member) for member in document["participants"]] if tells_activity(document) else [user_id]
-            self._dispatcher.publish(events.read(conversation_id, user_id, mark), recipients)
+            self._dispatcher.publish(events.read(conversation_id, user_id, mark), recipients, room=True)
         unread = await self._unread.count(counters, mark)
         return {"conversation_id": conversation_id, "last_read_seq": mark, "unread_count": unread}
 
@@ -242,7 +245,7 @@ class ConversationService:
             return
         recipients = [str(member) for member in document["participants"] if str(member) != user_id]
         expires_in = TYPING_EXPIRES_IN if active else 0
-        self._dispatcher.publish(events.typing(conversation_id, user_id, expires_in), recipients)
+        self._dispatcher.publish(events.typing(conversation_id, user_id, expires_in), recipients, room=True)
 
     async def get_document(self, conversation_id: str, user_id: str) -> Document:
         """Return the stored conversation with up-to-date counters. Raises NotFound, Unavailable."""

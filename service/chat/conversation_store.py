@@ -177,6 +177,18 @@ class ConversationStore:
             for user_id, documents in pages.items()
         }
 
+    async def larger_than(self, size: int, user_ids: Collection[ObjectId]) -> dict[ObjectId, dict[ObjectId, int]]:
+        """Return the conversations of each user that have more than `size` participants, with their `last_rev`.
+
+        Raises Unavailable."""
+        where = {"participants": {"$in": list(user_ids)}, f"participants.{size}": {"$exists": True}}
+        found: dict[ObjectId, dict[ObjectId, int]] = {user_id: {} for user_id in user_ids}
+        async with unavailable():
+            async for document in self._collection.find(where, {"participants": 1, "last_rev": 1}):
+                for user_id in found.keys() & document["participants"]:
+                    found[user_id][document["_id"]] = document["last_rev"]
+        return found
+
     async def mark_read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
         """Raise the read mark of `user_id` to `seq`. Returns whether that changed it. Raises NotFound, Unavailable."""
         async with unavailable():

@@ -186,4 +186,4 @@ class CounterReconciler:
             for document in tail:
                 head.advance(document["seq"], document["rev"])
         topic = events.TOPIC + str(conversation_id)
-        self._dispatcher.announce_position(topic, head.rev, events.CHANNEL, head.participants)
+        self._dispatcher.announce_position(topic, head.rev, events.CHANNEL, head.participants, room=True)

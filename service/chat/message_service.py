@@ -86,7 +86,7 @@ class MessageService:
             self._write, list_of=lambda request: request.conversation_id, timeout=BATCH_TIMEOUT, on_batch=on_batch
         )
         self._catch_ups = asyncio.Semaphore(MAX_CATCH_UPS)
-        dispatcher.set_backfill(events.TOPIC, self._backfill)
+        dispatcher.set_backfill(events.TOPIC, self._backfill, self._latest_rev)
 
     async def start(self) -> None:
         await self._reconciler.start()
@@ -313,6 +313,18 @@ class MessageService:
             for document, message in found
         ]
 
+    async def _latest_rev(self, topic: str) -> int:
+        """Return the last rev of a conversation. Raises Unavailable."""
+        conversation_id = ObjectId(topic.removeprefix(events.TOPIC))
+        head = (await self._conversations.head_versions([conversation_id])).get(conversation_id)
+        if head is None:
+            return 0
+        seq, rev = head.seq, head.rev
+        while tail := await self._messages.tail(conversation_id, seq, rev):
+            seq = max(seq, *(document["seq"] for document in tail))
+            rev = max(rev, *(document["rev"] for document in tail))
+        return rev
+
     # Storing and publishing.
 
     async def _change(
@@ -343,11 +355,13 @@ class MessageService:
         conversation_id: ObjectId = stored.message["conversation_id"]
         if stored.event_type:
             event, recipients = _event(stored.event_type, stored.as_json, stored.participants, stored.hidden_from)
-            self._dispatcher.publish(event, recipients)
+            self._dispatcher.publish(event, recipients, room=True)
         else:
             # A repeated request: the process that stored it may have died before it published the event.
             topic = events.TOPIC + str(conversation_id)
-            self._dispatcher.announce_position(topic, stored.message["rev"], events.CHANNEL, stored.participants)
+            self._dispatcher.announce_position(
+                topic, stored.message["rev"], events.CHANNEL, stored.participants, room=True
+            )
 
 
 def _event(

@@ -21,6 +21,12 @@ def user_address(user_id: str) -> str:
     return f"u:{user_id}"
 
 
+def room_address(topic: str) -> str:
+    """Return the address to which those processes subscribe that have connections of recipients of `topic`, if it has
+    many."""
+    return f"r:{topic}"
+
+
 class Addresses:
     """The channels of one deployment's addresses, and of the messages to every process (`control`).
 

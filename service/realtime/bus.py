@@ -60,9 +60,9 @@ class Bus(Protocol):
         """Return whether the messages to `address` arrive here at present."""
         ...
 
-    async def last_published(self, address: str, topics: Iterable[str]) -> dict[str, int]:
-        """Return the highest sequence numbers of these topics that were published to `address` in the last minute, as
-        far as there are any and they can be read."""
+    async def last_published(self, topics: Iterable[tuple[str, str]]) -> dict[str, int]:
+        """Return, for pairs of an address and a topic, the highest sequence numbers of the topics that were published
+        to the address in the last minute, as far as there are any and they can be read."""
         ...
 
     def on(self, kind: str, handler: Handler) -> None:
@@ -118,7 +118,7 @@ class LocalBus:
     def is_subscribed(self, address: str) -> bool:
         return True
 
-    async def last_published(self, address: str, topics: Iterable[str]) -> dict[str, int]:
+    async def last_published(self, topics: Iterable[tuple[str, str]]) -> dict[str, int]:
         """Return nothing: the only process knows what it has published."""
         return {}
 

@@ -6,16 +6,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from service.common.tasks import cancel_and_wait, count_failure
-from service.realtime.addresses import user_address
+from service.realtime.addresses import room_address, user_address
 from service.realtime.bus import Bus
 from service.realtime.event import Event, Policy
 from service.realtime.registry import Registry
 from service.realtime.resets import Resets
+from service.realtime.rooms import Rooms
 from service.realtime.user_subscriptions import UserSubscriptions
 
 log = structlog.get_logger()
@@ -25,9 +26,13 @@ Recipients = Collection[str] | None
 Backfill = Callable[[str, int], Awaitable[list[tuple[Event, list[str]]]]]
 """`backfill(topic, after)`: reads the events of `topic` with a sequence number above `after` from the database, and
 returns them in order, each with its recipients. An empty list means that there are none."""
+Found = TypeVar("Found")
+Latest = Callable[[str], Awaitable[int]]
+"""`latest(topic)`: reads the highest sequence number of `topic` from the database."""
 
 MAX_ADDRESSED = 16
-"""Recipients up to whom an event goes to the address of each. One to more goes to all processes."""
+"""Recipients up to whom an event goes to the address of each. One to more goes to the room of its topic, if it is for
+everybody there, else to all processes."""
 SEPARATOR = ","
 """Separates the ids of recipients, none of which contains it. Joining a thousand takes a fraction of the time that JSON
 takes for them."""
@@ -121,19 +126,30 @@ class Dispatcher:
         self._backfills: dict[str, Backfill] = {}
         self._published_callbacks: list[Callable[[Event], None]] = []
         self._gap_tasks: dict[str, asyncio.Task[None]] = {}
+        self._latest: dict[str, Latest] = {}
         self._resets = Resets(registry)
-        self.subscriptions = UserSubscriptions(bus, registry, self._reset)
+        self._rooms = Rooms(bus)
+        self._unchecked: dict[str, bool] = {}
+        """Rooms whose position is to be compared; and whether with the database, because events may be missed."""
+        self._check_task: asyncio.Task[None] | None = None
+        self.subscriptions = UserSubscriptions(bus, registry, self._reset, self._rooms.leave_all)
+        bus.on_confirmed(self._on_confirmed)
+        bus.on_doubt(self._on_doubt)
         bus.on("event", self._on_event)
         bus.on("position", self._on_position)
         bus.on_gap(self.on_bus_gap)
 
-    def publish(self, event: Event, recipients: Collection[str] | None, position: int | None = None) -> None:
+    def publish(
+        self, event: Event, recipients: Collection[str] | None, position: int | None = None, *, room: bool = False
+    ) -> None:
         """Send `event` to the connections of these users (None: all users), on every process. Never blocks.
 
         Those who get its substitute are not among `recipients`.
 
         `position`: the sequence number that the topic has reached according to the event. A process with a recipient
-        tracks the topic from there on.
+        tracks the topic from there on; with `room`, the recipients join its room there.
+
+        `room`, without `position`: the event is for everybody whom the events of the topic are for.
         """
         head: dict[str, Any] = {
             "channel": event.channel,
@@ -148,14 +164,14 @@ class Dispatcher:
             head["version"] = event.version
         if position is not None:
             head["position"] = position
+            head["room"] = room
         if event.substitute:
             user_ids, other = event.substitute
             head["substitute"] = {"user_ids": list(user_ids), "type": other.type, "body": other.body.decode()}
         others = event.substitute[0] if event.substitute else ()
         last = (event.topic, event.sequence) if event.sequence else None
-        self._bus.publish(
-            "event", head, _encode_recipients(recipients or ()) + event.body, _addresses(recipients, others), last
-        )
+        addresses = _addresses(recipients, others, event.topic if room and position is None else None)
+        self._bus.publish("event", head, _encode_recipients(recipients or ()) + event.body, addresses, last)
         for callback in self._published_callbacks:
             callback(event)
 
@@ -163,9 +179,19 @@ class Dispatcher:
         """Call `callback(event)` for every event that this process publishes."""
         self._published_callbacks.append(callback)
 
-    def set_backfill(self, prefix: str, backfill: Backfill) -> None:
-        """Read missing events of topics whose name begins with `prefix` with `backfill`."""
+    def set_backfill(self, prefix: str, backfill: Backfill, latest: Latest | None = None) -> None:
+        """Read missing events of topics whose name begins with `prefix` with `backfill`; `latest` is needed for those
+        that have rooms."""
         self._backfills[prefix] = backfill
+        if latest:
+            self._latest[prefix] = latest
+
+    def join_room(self, topic: str, sequence: int, user_id: str) -> None:
+        """Note that `user_id`, who has a connection here, gets the events of a topic with more than MAX_ADDRESSED
+        recipients, and those up to `sequence` by other means. Those after it are delivered, also if they were published
+        before this process hears of the room."""
+        self.set_position(topic, sequence, [user_id])
+        self._rooms.join(topic, [user_id])
 
     def set_position(self, topic: str, sequence: int, user_ids: Collection[str]) -> None:
         """Note that all events of `topic` up to `sequence` are stored: a connection of one of these users that joins
@@ -187,20 +213,26 @@ class Dispatcher:
     async def positions(self, topics: Collection[str], user_id: str | None) -> dict[str, int]:
         """Return the highest sequence numbers that have been published lately in these topics, of which the user is a
         recipient, by any process; with None, those that this process knows. 0 for a topic without any."""
-        published = await self._bus.last_published(user_address(user_id), topics) if user_id and topics else {}
+        published: dict[str, int] = {}
+        if user_id and topics:
+            own = user_address(user_id)
+            published = await self._bus.last_published(
+                [(address, topic) for topic in topics for address in (own, room_address(topic))]
+            )
         return {topic: max(published.get(topic, 0), self.last_known(topic)) for topic in topics}
 
-    def announce_position(self, topic: str, sequence: int, channel: str, recipients: Collection[str]) -> None:
+    def announce_position(
+        self, topic: str, sequence: int, channel: str, recipients: Collection[str], *, room: bool = False
+    ) -> None:
         """Tell the processes of the recipients that `topic` has reached `sequence`, in case the event itself was not
         published.
 
         A process that tracks the topic reads the events it lacks from the database. Any other process sends the
-        recipients' connections to `channel` a `reset`.
+        recipients' connections to `channel` a `reset`. `room`: see `publish`.
         """
         head = {"topic": topic, "sequence": sequence, "channel": channel}
-        self._bus.publish(
-            "position", head, _encode_recipients(recipients), _addresses(recipients), last=(topic, sequence)
-        )
+        addresses = _addresses(recipients, (), topic if room else None)
+        self._bus.publish("position", head, _encode_recipients(recipients), addresses, last=(topic, sequence))
 
     @property
     def gap_tasks(self) -> list["asyncio.Task[None]"]:
@@ -211,6 +243,7 @@ class Dispatcher:
         for task in self.gap_tasks:
             await cancel_and_wait(task)
         self._gap_tasks.clear()
+        await cancel_and_wait(self._check_task)
         self._resets.close()
         self.subscriptions.close()
 
@@ -246,7 +279,41 @@ class Dispatcher:
             self._fan_out.deliver(recipients, event)
             position = head.get("position")
             if position is not None and self._has_local_recipient(recipients):
-                self.set_position(event.topic, max(position, self.last_known(event.topic)), recipients or ())
+                users = [user_id for user_id in recipients or () if self._registry.has_user(user_id)]
+                self.set_position(event.topic, max(position, self.last_known(event.topic)), users)
+                if head.get("room"):
+                    self._rooms.join(event.topic, users)
+
+    def _on_confirmed(self, address: str) -> None:
+        if address.startswith(room_address("")):
+            topic = address.removeprefix(room_address(""))
+            self._check_room(topic, missed=self._rooms.is_late(topic))
+
+    def _on_doubt(self, address: str) -> None:
+        if address.startswith(room_address("")):
+            self._check_room(address.removeprefix(room_address("")), missed=True)
+
+    def _check_room(self, topic: str, *, missed: bool) -> None:
+        """Deliver what was published before the room was heard; `missed`: or for an unknown time."""
+        self._unchecked[topic] = missed or self._unchecked.get(topic, False)
+        if self._check_task is None or self._check_task.done():
+            self._check_task = asyncio.create_task(self._check_rooms())
+
+    async def _check_rooms(self) -> None:
+        while self._unchecked:
+            topics, self._unchecked = self._unchecked, {}
+            published = await self._bus.last_published((room_address(topic), topic) for topic in topics)
+            for name, missed in topics.items():
+                try:
+                    latest = await self._find(self._latest, name)(name) if missed else published.get(name, 0)
+                except Exception as error:
+                    count_failure("room_position")
+                    log.warning("room_position_failed", error=type(error).__name__)
+                    self._resets.add(self._rooms.users(name), "events_missed")
+                    continue
+                topic = self.topics.get(name)
+                if topic is not None and topic.tracked and latest > topic.last:
+                    self._expect(name, topic, latest)
 
     def _is_latest(self, event: Event) -> bool:
         """Return whether no event with the same key and a higher version has been delivered."""
@@ -344,7 +411,7 @@ class Dispatcher:
             self._abandon_gap(topic)
 
     async def _backfill_once(self, name: str, topic: Topic) -> None:
-        backfill = next(backfill for prefix, backfill in self._backfills.items() if name.startswith(prefix))
+        backfill = self._find(self._backfills, name)
         expected = topic.expected
         found = await backfill(name, topic.last)
         for event, recipients in found:
@@ -375,6 +442,10 @@ class Dispatcher:
         since = self.subscriptions.since
         return name in self._gap_tasks or any(since(user_id) <= topic.heard_at for user_id in topic.users)
 
+    @staticmethod
+    def _find(by_prefix: dict[str, Found], name: str) -> Found:
+        return next(found for prefix, found in by_prefix.items() if name.startswith(prefix))
+
     def _has_local_recipient(self, recipients: Recipients) -> bool:
         return recipients is None or self._registry.has_any_user(recipients)
 
@@ -392,10 +463,14 @@ class Dispatcher:
         return topic
 
 
-def _addresses(recipients: Recipients, others: Collection[str] = ()) -> list[str] | None:
-    """Return the addresses of an event to `recipients` that `others` get a substitute of; None: all processes."""
-    if recipients is None or len(recipients) + len(others) > MAX_ADDRESSED:
+def _addresses(recipients: Recipients, others: Collection[str], room: str | None) -> list[str] | None:
+    """Return the addresses of an event to `recipients` that `others` get a substitute of; None: all processes.
+
+    `room`: the topic whose room it may go to."""
+    if recipients is None:
         return None
+    if len(recipients) + len(others) > MAX_ADDRESSED:
+        return None if room is None else [room_address(room)]
     return [user_address(user_id) for user_id in {*recipients, *others}]
 
 

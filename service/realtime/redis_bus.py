@@ -152,11 +152,14 @@ class RedisBus:
     def is_subscribed(self, address: str) -> bool:
         return address in self._subscribed
 
-    async def last_published(self, address: str, topics: Iterable[str]) -> dict[str, int]:
+    async def last_published(self, topics: Iterable[tuple[str, str]]) -> dict[str, int]:
         if not self._connected:
             return {}
-        keys = {self._addresses.mark(address, topic): topic for topic in topics}
-        return {keys[key]: number for key, number in (await self._link.read(keys)).items()}
+        keys = {self._addresses.mark(address, topic): topic for address, topic in topics}
+        found: dict[str, int] = {}
+        for key, number in (await self._link.read(keys)).items():
+            found[keys[key]] = max(number, found.get(keys[key], 0))
+        return found
 
     def publish(
         self,

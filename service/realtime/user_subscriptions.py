@@ -25,10 +25,18 @@ class UserSubscriptions:
     as messages arrive, `on_doubt` is called with the user, as it is after each interruption.
     """
 
-    def __init__(self, bus: Bus, registry: Registry, on_doubt: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        registry: Registry,
+        on_doubt: Callable[[Iterable[str]], None],
+        on_gone: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`on_gone(user_id)` is called when the user's address is unsubscribed from."""
         self._bus = bus
         self._registry = registry
         self._on_doubt = on_doubt
+        self._on_gone = on_gone
         self._since: dict[str, float] = {}
         """When the address of each user was subscribed to, by the monotonic clock."""
         self._leaving: dict[str, float] = {}
@@ -86,10 +94,13 @@ class UserSubscriptions:
             self._in_doubt.discard(user_id)
             self._waiting.pop(user_id, None)
             self._bus.unsubscribe(user_address(user_id))
+            self._on_gone(user_id)
         if self._leaving:
             self._schedule()
 
     def _on_confirmed(self, address: str) -> None:
+        if not address.startswith(user_address("")):
+            return
         user_id = address.removeprefix(user_address(""))
         if arriving := self._waiting.pop(user_id, None):
             arriving.set()

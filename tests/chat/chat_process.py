@@ -99,7 +99,7 @@ class ChatProcess:
 def kill_before_publishing(process: ChatProcess) -> MessageService:
     """Make the process end between storing a message and publishing it; return its message service."""
 
-    def end(*args: object) -> None:
+    def end(*args: object, **kwargs: object) -> None:
         raise asyncio.CancelledError
 
     async def nothing(*args: object) -> None:

@@ -164,8 +164,8 @@ async def test_write_that_the_database_carries_out_late_is_found_by_a_recheck(
     reconciled = asyncio.Event()
     announce_position = process.dispatcher.announce_position
 
-    def announced(*args: Any) -> None:
-        announce_position(*args)
+    def announced(*args: Any, **kwargs: Any) -> None:
+        announce_position(*args, **kwargs)
         reconciled.set()
 
     process.dispatcher.announce_position = announced  # type: ignore[method-assign]

@@ -46,9 +46,9 @@ class BusProcess:
         for user_id in user_ids:
             self.registry.unregister(self.streams.pop(user_id))
 
-    def publish(self, topic: str, sequences: Iterable[int], recipients: list[str]) -> None:
+    def publish(self, topic: str, sequences: Iterable[int], recipients: list[str], *, room: bool = False) -> None:
         for sequence in sequences:
-            self.dispatcher.publish(message(topic, sequence), recipients)
+            self.dispatcher.publish(message(topic, sequence), recipients, room=room)
 
     def sequences(self, user_id: str) -> list[int]:
         """Return the sequence numbers of the events that the user has received."""

@@ -1,0 +1,52 @@
+"""Rooms: topics with so many recipients that an event goes to one address for all of them."""
+
+import time
+from collections.abc import Collection, Iterable
+
+from service.realtime.addresses import room_address
+from service.realtime.bus import Bus
+
+PROMPT_CONFIRMATION = 2.0
+"""Seconds within which the address of a room is usually confirmed. What was published in longer times may not be
+remembered by Redis."""
+
+
+class Rooms:
+    """Subscribes to the addresses of those rooms that users of this process are in."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._users: dict[str, set[str]] = {}
+        self._topics: dict[str, set[str]] = {}
+        """The rooms of each user."""
+        self._requested: dict[str, float] = {}
+        """When the addresses that were never confirmed were subscribed to, by the monotonic clock."""
+
+    def users(self, topic: str) -> Collection[str]:
+        """Return the users of this process who are in the room, or were lately."""
+        return self._users.get(topic, ())
+
+    def join(self, topic: str, user_ids: Iterable[str]) -> None:
+        """Note that these users, who have connections here, are in the room of `topic`."""
+        for user_id in user_ids:
+            self._topics.setdefault(user_id, set()).add(topic)
+            if topic in self._users:
+                self._users[topic].add(user_id)
+            else:
+                self._users[topic] = {user_id}
+                self._requested[topic] = time.monotonic()
+                self._bus.subscribe(room_address(topic))
+
+    def leave_all(self, user_id: str) -> None:
+        """Note that the user has no connection here any more."""
+        for topic in self._topics.pop(user_id, ()):
+            users = self._users[topic]
+            users.discard(user_id)
+            if not users:
+                del self._users[topic]
+                self._requested.pop(topic, None)
+                self._bus.unsubscribe(room_address(topic))
+
+    def is_late(self, topic: str) -> bool:
+        """Return whether the room's address, which is confirmed now, was subscribed to long ago."""
+        return time.monotonic() - self._requested.pop(topic, time.monotonic()) > PROMPT_CONFIRMATION
