@@ -100,6 +100,9 @@ def to_openapi(schema: Any) -> Any:
         if len(choices) == 1 and "type" in choices[0]:
             del new["anyOf"]
             new = choices[0] | new | {"nullable": True}
+            if "enum" in new:
+                # Otherwise the enumeration excludes null all the same (proposal 2019-10-31).
+                new["enum"] = [*new["enum"], None]
         else:
             new["anyOf"] = [*choices, NULL]
     if "$ref" in new and len(new) > 1:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from openapi_spec_validator import validate
@@ -170,6 +170,7 @@ class TestToOpenapi:
         ("kind", "schema"),
         [
             (int | None, {"type": "integer", "nullable": True}),
+            (Literal["a", "b"] | None, {"type": "string", "enum": ["a", "b", None], "nullable": True}),
             (int | str | None, {"anyOf": [{"type": "integer"}, {"type": "string"}, NULL]}),
             (type(None), NULL),
         ],
