@@ -3,6 +3,7 @@
 The browser belongs to the session's event loop, so all these tests run in that loop.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,15 +11,18 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from tests.conftest import RUN_REDIS, SECRET, Datastores, drop_database
 from tests.e2e.app_page import AppPage
+from tests.e2e.site import Site, serving_site
 from tests.e2e.user import User
-from tests.running import Server
+from tests.running import CHEAP_HASHES, Server, running
 
 CHROMIUM_COMMANDS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """The first one installed is used. The headless shell has no window to draw: it takes a third of the CPU time."""
@@ -152,3 +156,43 @@ def create_user(http: httpx.Client, server: Server) -> CreateUser:
         return User.register(http, server, name)
 
     return create_user
+
+
+@pytest.fixture(scope="session")
+def site(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site beside a Loa server that allows its origin."""
+    uri = datastores.database(f"site_{uuid4().hex}")
+    with serving_site() as site:
+        environment = {
+            "MONGODB_URI": uri,
+            "REDIS_URL": datastores.redis_database(RUN_REDIS),
+            "JWT_SECRET": SECRET,
+            "RATE_LIMITS": "off",
+            "ALLOWED_ORIGINS": site.origin,
+            **CHEAP_HASHES,
+        }
+        with running(environment, tmp_path_factory.mktemp("site") / "server.log") as site.server:
+            yield site
+    asyncio.run(drop_database(uri))
+
+
+NewPage = Callable[[str], Awaitable[Page]]
+"""`await new_page(origin)`: see the fixture."""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_page(device_pool: DevicePool) -> AsyncIterator[NewPage]:
+    """Opens a page on a device of its own; after the test, asserts that no page had errors."""
+    errors: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    async def new_page(origin: str) -> Page:
+        page = await device_pool.acquire(origin)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        contexts.append(page.context)
+        return page
+
+    yield new_page
+    for context in contexts:
+        await device_pool.release(context)
+    assert [] == errors
