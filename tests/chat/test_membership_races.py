@@ -111,6 +111,20 @@ async def test_removed_user_writes_nothing_although_other_changes_hide_the_remov
     assert received(listener, "message_updated") == []
 
 
+async def test_removed_user_who_repeats_a_change_does_not_see_the_message(
+    start_process: Callable[..., ChatProcess],
+) -> None:
+    """There is nothing to write, so no number shows that the participants known here are outdated."""
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB, CAY)
+    message, _ = await here.messages.send(ADA, group, "old")
+    await here.messages.react(CAY, group, message["id"], "👍", on=True)
+    await there.groups.remove_participant(ADA, group, CAY)
+    await there.messages.edit(ADA, group, message["id"], "among us")
+    with pytest.raises(NotFound):
+        await here.messages.react(CAY, group, message["id"], "👍", on=True)
+
+
 async def test_filled_gap_does_not_reach_a_user_who_was_removed(start_process: Callable[..., ChatProcess]) -> None:
     """The removal and a later message are stored while the missing messages are read."""
     here, there = start_process(), start_process()
