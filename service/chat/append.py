@@ -221,6 +221,8 @@ class MessageAppend:
                 outcomes[index] = StoredMessage(result.document, None)
             elif result.created:
                 outcomes[index] = StoredMessage(result.document, "new_message")
+            elif await self._is_stranger_now(request, heads[request.conversation_id], result.document):
+                outcomes[index] = NotFound()
             elif result.document["digest"] in (NO_DIGEST, document["digest"]):
                 outcomes[index] = StoredMessage(result.document, None)
             else:
@@ -234,10 +236,11 @@ class MessageAppend:
         collisions = 0
         while True:
             document = await self._messages.get(change.conversation_id, change.message_id)
-            while document is not None and document["rev"] > head.rev:
-                # What happened before that rev may concern the participants.
-                await self._heads.catch_up(change.conversation_id, head)
-            if document is None or _is_stranger(change, head) or head.hides(document["seq"], change.user_id):
+            if (
+                document is None
+                or await self._is_stranger_now(change, head, document)
+                or head.hides(document["seq"], change.user_id)
+            ):
                 return NotFound()
             try:
                 fields = change.apply(document)
@@ -267,6 +270,15 @@ class MessageAppend:
             await back_off(collisions)
             if rev_taken:
                 await self._heads.catch_up(change.conversation_id, head)
+
+    async def _is_stranger_now(
+        self, request: AppendMessage | ChangeMessage, head: ConversationHead, document: Document
+    ) -> bool:
+        """Return whether the user was no participant when `document` was last changed. If nothing is to be written, no
+        number shows that the participants in `head` are outdated."""
+        while document["rev"] > head.rev:
+            await self._heads.catch_up(request.conversation_id, head)
+        return _is_stranger(request, head)
 
 
 class _MessageNumbering:

@@ -125,6 +125,18 @@ async def test_removed_user_who_repeats_a_change_does_not_see_the_message(
         await here.messages.react(CAY, group, message["id"], "👍", on=True)
 
 
+async def test_removed_user_who_repeats_a_nonce_does_not_see_the_reactions(
+    start_process: Callable[..., ChatProcess],
+) -> None:
+    here, there = start_process(), start_process()
+    group = await here.group(ADA, BOB, CAY)
+    message, _ = await here.messages.send(CAY, group, "old", "n1")
+    await there.groups.remove_participant(ADA, group, CAY)
+    await there.messages.react(ADA, group, message["id"], "👍", on=True)
+    with pytest.raises(NotFound):
+        await here.messages.send(CAY, group, "old", "n1")
+
+
 async def test_filled_gap_does_not_reach_a_user_who_was_removed(start_process: Callable[..., ChatProcess]) -> None:
     """The removal and a later message are stored while the missing messages are read."""
     here, there = start_process(), start_process()
