@@ -79,3 +79,25 @@ async def test_senders_and_recipients_are_participants_by_the_log(
     assert document is not None
     assert members[-1] == {str(user_id) for user_id in document["participants"]}
     assert document.get("pending_messages", []) == []
+
+
+async def test_change_that_a_killed_process_left_without_its_message_gets_it_once(
+    start_process: Callable[..., ChatProcess],
+) -> None:
+    """From two processes at once; until then, nobody has been told of it."""
+    dying, one, two = (start_process() for _ in range(3))
+    group = await dying.group(ADA, BOB)
+
+    async def killed(*args: object) -> None:
+        raise asyncio.CancelledError
+
+    dying.conversations.announcer.announce = killed  # type: ignore[method-assign, assignment]
+    with pytest.raises(asyncio.CancelledError):
+        await dying.groups.add_participants(ADA, group, [CAY])
+    assert await one.stored(group) == []
+    await asyncio.gather(*[each.conversations.announcer.reannounce(ObjectId(group)) for each in (one, two)])
+    await one.messages.send(BOB, group, "welcome")
+    assert [message.get("kind") for message in await one.stored(group)] == ["joined", None]
+    document = await one.conversation_store.find(ObjectId(group))
+    assert document is not None
+    assert document["pending_messages"] == []
