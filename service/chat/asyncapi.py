@@ -171,7 +171,7 @@ def channel() -> Channel:
     return Channel(
         "chat",
         "/api/v1/ws/chat",
-        "The chat, in both directions. Close codes: 1008 sign in again; 1012 reconnect when told to; 1013 back off.",
+        "The chat, in both directions. `x-close-reasons` says why the server closes it, and what a client does then.",
         "ws",
         received=[
             Frame("send_message", frames.SendMessage, "Send a message; it is acknowledged once it is stored."),

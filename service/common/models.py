@@ -18,7 +18,8 @@ class Query(BaseModel):
 
 
 class ConnectionQuery(BaseModel):
-    """Base of the query string of a socket or stream. Unknown parameters pass: proxies and libraries add some."""
+    """A ticket or an access token, unless the Authorization header has one. Unknown parameters pass: proxies and
+    libraries add some."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -109,6 +109,7 @@ EXAMPLES: Mapping[str, Any] = {
     "ref": "7",
     "reason": "bus_interrupted",
     "heartbeat_interval": 25,
+    "NotificationHello.heartbeat_interval": 20,
     "max_message_bytes": 65536,
     "reconnect_after_ms": 1840,
     "message": "Maintenance at 22:00 UTC, for five minutes.",

@@ -98,6 +98,17 @@ test("a site that returns rejected tokens only is asked twice, and signs out", a
   assert.deepEqual([site.asked, events, session.user], [[false, true, true], ["ann", "token_expired"], null]);
 });
 
+test("after a revocation, a token of the same second is rejected; one of the next second is asked for", async (t) => {
+  const [server, site] = [await startServer(t), createSite()];
+  const { session, events } = createSession(server, site);
+  await session.getToken();
+  for (const token of ["ann 1", "ann 2"]) server.rejected.set(token, "token_revoked");
+  const before = Date.now();
+  assert.equal(await session.getToken({ fresh: true }), "ann 3");
+  assert.ok(Date.now() - before > 1000);
+  assert.deepEqual([site.asked, events], [[false, true, true], ["ann"]]);
+});
+
 test("a sign-out on the site signs out when a token is needed next", async (t) => {
   const [server, site] = [await startServer(t), createSite()];
   const { session, events } = createSession(server, site);

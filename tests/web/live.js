@@ -1,4 +1,7 @@
-/** The library against a real server at LOA_URL, whose access tokens must be valid for 64 seconds. Run by pytest. */
+/**
+ * The library against a real server at LOA_URL, whose access tokens must be valid for 64 seconds, and which has the API
+ * key LOA_API_KEY. Run by pytest.
+ */
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
@@ -262,4 +265,31 @@ test("with tokens from outside: a revoked token is replaced, until the site has 
   await revoke(site.tokens.at(-1));
   await out;
   assert.deepEqual([loa.session.user, loa.socket.status, loa.stream.status], [null, "idle", "idle"]);
+});
+
+test("with tokens of the server API: who is revoked, and is still signed in on the site, stays connected", async (t) => {
+  const call = async (method, path, body = {}) => {
+    const headers = { Authorization: `Bearer ${process.env.LOA_API_KEY}`, "Content-Type": "application/json" };
+    const response = await fetch(`${server}/api/v1/server/users/live-1${path}`, {
+      ...{ method, headers, body: JSON.stringify(body) },
+    });
+    assert.ok(response.ok, `${method} ${path}: ${response.status}`);
+    return response.status === 204 ? null : response.json();
+  };
+  await call("PUT", "", { display_name: "Ann of the site" });
+  const loa = new Loa({
+    ...{ server, WebSocket, EventSource, BroadcastChannel: null, window: undefined },
+    ...{ localStorage: createStorage(), sessionStorage: createStorage() },
+    getToken: async () => (await call("POST", "/tokens")).access_token,
+  });
+  t.after(() => loa.stop());
+  loa.start();
+  await Promise.all([untilStatus(loa.socket, "online"), untilStatus(loa.stream, "online")]);
+  assert.equal(loa.session.user.display_name, "Ann of the site");
+  const events = [];
+  loa.session.subscribe((event) => events.push(event));
+  const back = [loa.socket, loa.stream].map((source) => nextEvent(source, ({ type }) => type === "hello"));
+  await call("POST", "/revoke");
+  await Promise.all(back);
+  assert.deepEqual(events, []);
 });

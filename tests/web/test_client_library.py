@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SECRET
+from tests.conftest import API_KEY, SECRET
 from tests.running import running
 
 HERE = Path(__file__).parent
@@ -63,8 +63,9 @@ def test_types_in_comments_are_complete_and_consistent() -> None:
 def test_works_with_a_real_server(tmp_path: Path) -> None:
     """The unit tests use fake servers, which could differ from the real one."""
     environment = {"DATA_DIR": str(tmp_path / "data"), "JWT_SECRET": SECRET, "ACCESS_TOKEN_TTL": "64"}
+    environment |= {"API_KEYS": f"site:{API_KEY}"}
     with running(environment, tmp_path / "server.log") as server:
-        run("npm", "run", "live", LOA_URL=server.url)
+        run("npm", "run", "live", LOA_URL=server.url, LOA_API_KEY=API_KEY)
 
 
 def test_has_no_runtime_dependencies() -> None:

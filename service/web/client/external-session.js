@@ -17,6 +17,11 @@ import { HttpClient, isTokenRejected } from "./http-client.js";
 const ASK_TIMEOUT = 15_000;
 /** Milliseconds within which the server has to accept or reject a token. */
 const CHECK_TIMEOUT = 10_000;
+/**
+ * Milliseconds before the site is asked again for a token in place of a rejected one: after a revocation, the server
+ * rejects what was issued within the same second, too.
+ */
+const SECOND_TRY_DELAY = 1500;
 /** Milliseconds within which a second rejection by the server signs out: asking for a third token would not help. */
 const MIN_REPLACEMENT_INTERVAL = 10_000;
 
@@ -234,9 +239,11 @@ export class ExternalSession {
       } catch (error) {
         if (!isCurrent()) return this.#superseded();
         if (!isTokenRejected(error)) throw error;
-        if (!isSecond) continue;
-        this.#signOut(error.code);
-        throw error;
+        if (isSecond) {
+          this.#signOut(error.code);
+          throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, SECOND_TRY_DELAY));
       }
     }
   }
