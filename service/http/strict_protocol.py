@@ -5,8 +5,10 @@ One subclass of Sanic's `Http` corrects all of it. Everything else of a request 
 
 # mypy: allow-untyped-calls, allow-subclassing-any
 
+import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from sanic.exceptions import BadRequest, PayloadTooLarge, SanicException
@@ -22,10 +24,17 @@ MAX_CHUNK_LINE = 256
 TARGET = re.compile(rb"[^ ]* ([^ ?]*)")
 MAX_TRAILERS = 4096
 """Bytes. Trailer fields are read and dropped (RFC 9112, 7.1.2)."""
+LINGER_TIME = 5.0
+"""Seconds for which the rest of a refused body is received and dropped."""
 
 
 class StrictHttp(Http):
     """One connection's requests. See the module."""
+
+    async def http1(self) -> None:
+        await super().http1()
+        if self.request_body:
+            await self._linger()
 
     async def http1_request_header(self) -> None:
         await self._receive_head()
@@ -34,6 +43,22 @@ class StrictHttp(Http):
         if self.expecting_continue and left > self.request_max_size:
             # Before the client sends it all (RFC 9110, 10.1.1).
             raise PayloadTooLarge("Request body exceeds the size limit")
+
+    async def _linger(self) -> None:
+        """Drop the rest of a refused body until the client closes the connection (RFC 9112, 9.6).
+
+        Closing it at once would make the kernel answer what still arrives with a reset. The client, which is sending,
+        may see that before the response: Apache's proxy then responds 502.
+        """
+        transport: Any = self.protocol.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_TIME):
+                while True:
+                    self.recv_buffer.clear()
+                    await self._receive_more()
 
     def respond(self, response: Any) -> Any:
         if self.expecting_continue:

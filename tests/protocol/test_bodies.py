@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import httpx
-
 from tests.protocol.clients import PASSWORD_MARK, Json, User, unique_text
 
 OPERATORS: list[Json] = [{"$gt": ""}, {"$ne": None}, {"$where": "1"}, {"$regex": ".*"}]
@@ -131,10 +129,6 @@ async def test_a_body_that_is_too_large_gets_413(anna: User, ben: User) -> None:
             yield b"x" * 10_000
         yield b'"}'
 
-    try:
-        answer = await anna.clients.call("POST", "/posts", headers=headers, content=chunks())
-    except httpx.TransportError:
-        pass  # The server has answered and closed while this client was still sending, and did not look.
-    else:
-        assert (413, "too_large") == (answer.status_code, answer.json()["code"])
+    answer = await anna.clients.call("POST", "/posts", headers=headers, content=chunks())
+    assert (413, "too_large") == (answer.status_code, answer.json()["code"])
     await anna.get("/users/me")

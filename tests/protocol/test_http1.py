@@ -2,9 +2,11 @@
 
 import re
 import socket
+import time
 
 import pytest
 
+from service.http.strict_protocol import LINGER_TIME
 from tests.running import Server
 
 LOGIN = b'{"username": "nobody_here", "password": "wrong horse"}'
@@ -29,6 +31,36 @@ def exchange(server: Server, *pieces: bytes) -> bytes:
 
 def statuses(answer: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", answer)]
+
+
+def test_the_rest_of_a_refused_body_is_received(server: Server) -> None:
+    """A client that is still sending gets the response, and no reset (RFC 9112, 9.6)."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as client:
+        client.sendall(POST + b"Content-Length: 100000\r\n\r\n")
+        received = b""
+        while data := client.recv(65536):
+            received += data
+        assert [413] == statuses(received)
+        for _ in range(10):
+            client.sendall(b"x" * 10_000)
+        assert b"" == client.recv(1)
+
+
+@pytest.mark.scenario
+def test_a_client_that_never_stops_sending_a_refused_body_is_disconnected(server: Server) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as client:
+        client.sendall(POST + b"Content-Length: 100000000\r\n\r\n")
+        assert [413] == statuses(client.recv(65536))
+        began = time.monotonic()
+        while time.monotonic() - began < 20:
+            try:
+                client.sendall(b"x")
+            except (BrokenPipeError, ConnectionResetError):
+                break
+            time.sleep(0.1)
+        assert LINGER_TIME - 1 < time.monotonic() - began < LINGER_TIME + 5
 
 
 @pytest.mark.parametrize(
