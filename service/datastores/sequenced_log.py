@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from service.datastores.find_by_ids import IDS_PER_READ
 from service.datastores.lanes import Contention, Lanes
 from service.datastores.mongo import Collection as MongoCollection
 from service.datastores.mongo import Document, committed_reads, unavailable
@@ -96,11 +97,33 @@ class SequencedLog:
         missing = list(scopes - found.keys())
         if missing:
             hints = await self._hints(missing)
-            numbers = await asyncio.gather(*[self.last_number(scope, hints.get(scope, 0)) for scope in missing])
-            read = dict(zip(missing, numbers, strict=True))
+            unknown = [scope for scope in missing if not hints.get(scope)]
+            parts = [unknown[first : first + IDS_PER_READ] for first in range(0, len(unknown), IDS_PER_READ)]
+            read = {
+                scope: number
+                for part in await asyncio.gather(*map(self._first_numbers, parts))
+                for scope, number in part.items()
+            }
+            known = [scope for scope in missing if scope not in read]
+            numbers = await asyncio.gather(*[self.last_number(scope, hints[scope]) for scope in known])
+            read |= zip(known, numbers, strict=True)
             self._last_numbers |= read
             found |= read
         return found
+
+    async def _first_numbers(self, scopes: list[Any]) -> dict[Any, int]:
+        """Return the last number of each of a few lists, of which nothing is known: most of them are still empty, as
+        those of a thousand new users, and one read finds that out."""
+        above = {self.scope: {"$in": scopes}, self.number: {"$gt": 0, "$lte": PAGE}}
+        async with unavailable():
+            found = await self._committed.find(above, {self.scope: 1, self.number: 1}).limit(PAGE).to_list(PAGE)
+        last = dict.fromkeys(scopes, 0)
+        for document in found:
+            last[document[self.scope]] = max(last[document[self.scope]], document[self.number])
+        if len(found) < PAGE:
+            return last
+        numbers = await asyncio.gather(*[self.last_number(scope, floor) for scope, floor in last.items()])
+        return dict(zip(last, numbers, strict=True))
 
     def remember(self, scope: Any, number: int) -> None:
         """Note the last known number of a list, for the next batch."""

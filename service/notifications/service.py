@@ -32,8 +32,9 @@ BACKFILL_LIMIT = 200
 """Notifications per read that fills a gap in the events that this process received."""
 MAX_REPLAY = 1000
 """Notifications. A client that missed more is reset, and reads the list page by page instead."""
-HINT_DELAY = 1.0
-"""Seconds for which the last numbers of users are collected before they are stored together."""
+HINT_DELAY = 10.0
+"""Seconds for which the last numbers of users are collected before they are stored together. On the embedded database
+storing them takes as long as storing the notifications; a reader only has to look for a few more without them."""
 
 
 class Replay(NamedTuple):

@@ -1,5 +1,8 @@
 """Notifications that the servers of a site send, of types of the site's own."""
 
+import asyncio
+from collections.abc import Sequence
+
 from service.accounts.external_users import ExternalUsers
 from service.common.errors import NotFound, ValidationFailed
 from service.common.profiles import Profile
@@ -8,7 +11,10 @@ from service.notifications.service import NotificationService
 from service.server_api.models import NewNotification, Notified
 
 BATCH_SIZE = 256
-"""Users who are notified together. Other requests get their turn in between."""
+"""Users who are notified together."""
+IN_FLIGHT = 2
+"""Batches of one call at the same time: one is stored while the one before is published. The notifications of others
+wait for no more than these."""
 
 
 class ServerNotifications:
@@ -33,11 +39,22 @@ class ServerNotifications:
             CustomRequest(new.type, user_id, sender, new.preview, new.url, new.extra, new.group_key, key)
             for user_id in user_ids.values()
         ]
-        for start in range(0, len(requests), BATCH_SIZE):
-            for error in await self._notifications.notify(requests[start : start + BATCH_SIZE]):
-                if error:
-                    raise error
+        await self._notify(requests)
         return Notified(accepted=len(requests), unknown=[one for one in to if one not in user_ids])
+
+    async def _notify(self, requests: Sequence[CustomRequest]) -> None:
+        """Notify everybody. Raises the first error if there was one."""
+        slots = asyncio.Semaphore(IN_FLIGHT)
+
+        async def notify(batch: Sequence[CustomRequest]) -> list[Exception | None]:
+            async with slots:
+                return await self._notifications.notify(batch)
+
+        batches = [requests[start : start + BATCH_SIZE] for start in range(0, len(requests), BATCH_SIZE)]
+        for outcome in await asyncio.gather(*map(notify, batches), return_exceptions=True):
+            errors = [outcome] if isinstance(outcome, BaseException) else [error for error in outcome if error]
+            if errors:
+                raise errors[0]
 
     async def _sender(self, external_id: str) -> Profile:
         try:

@@ -178,3 +178,17 @@ async def test_last_number_reads_page_after_page(documents: NumberedLists, monke
     await asyncio.gather(*[documents.log.append({"list": "a"}) for _ in range(12)])
     assert [12] * 4 == [await documents.log.last_number("a", floor) for floor in (0, 3, 11, 12)]
     assert 0 == await documents.log.last_number("b")
+
+
+@pytest.mark.parametrize("page", [4, 64])
+async def test_lists_of_which_nothing_is_known_are_read_together(
+    documents: NumberedLists, mongo: Mongo, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """Of any length, and those that are still empty among them: by a process that has just started."""
+    monkeypatch.setattr(sequenced_log, "PAGE", page)
+    lengths = {f"list-{number}": number % 7 for number in range(50)}
+    before = [{"list": scope} for scope, length in lengths.items() for _ in range(length)]
+    await asyncio.gather(*[documents.log.append(document) for document in before])
+    started = NumberedLists(mongo.database)
+    appended = await asyncio.gather(*[started.log.append({"list": scope}) for scope in lengths])
+    assert [length + 1 for length in lengths.values()] == [result.document["number"] for result in appended]
