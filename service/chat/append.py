@@ -62,12 +62,13 @@ class StoredMessage:
 
     `event_type` is the event to publish; None if the request changed nothing, because it had been stored before.
     `participants` are those of the conversation when the message was stored, or a little later. `hidden_from` are those
-    of them who do not see it, because they joined after it was sent.
+    of them who do not see it, because they joined after it was sent. `version` is that of the participants.
     """
 
     message: Document
     event_type: Literal["new_message", "message_updated"] | None
     participants: list[str] = field(default_factory=list)
+    version: int = 0
     hidden_from: frozenset[str] = frozenset()
 
     @property
@@ -164,7 +165,7 @@ class MessageAppend:
         for each in outcomes.values():
             if isinstance(each, StoredMessage):
                 head = heads[each.message["conversation_id"]]
-                each.participants = head.participants
+                each.participants, each.version = head.participants, head.version
                 each.hidden_from = head.hidden_from(each.message["seq"])
         return [outcomes[index] for index in range(len(requests))]
 

@@ -303,6 +303,7 @@ class MessageService:
         head = (await self._conversations.heads([conversation_id])).get(conversation_id)
         if head is None:
             return []
+        self._dispatcher.remember_members(topic, head.version, head.participants)
         return [
             _event(
                 "new_message" if document[REV_HISTORY][0] > after else "message_updated",
@@ -355,7 +356,7 @@ class MessageService:
         conversation_id: ObjectId = stored.message["conversation_id"]
         if stored.event_type:
             event, recipients = _event(stored.event_type, stored.as_json, stored.participants, stored.hidden_from)
-            self._dispatcher.publish(event, recipients, room=True)
+            self._dispatcher.publish(event, recipients, room=True, version=stored.version)
         else:
             # A repeated request: the process that stored it may have died before it published the event.
             topic = events.TOPIC + str(conversation_id)

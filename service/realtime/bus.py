@@ -36,6 +36,11 @@ class Bus(Protocol):
         """Whether messages to all processes arrive here at present."""
         ...
 
+    @property
+    def has_earlier_processes(self) -> bool:
+        """Whether processes of the version before may be alive, which need all that they handle in the message."""
+        ...
+
     def publish(
         self,
         kind: str,
@@ -98,6 +103,10 @@ class LocalBus:
     @property
     def connected(self) -> bool:
         return True
+
+    @property
+    def has_earlier_processes(self) -> bool:
+        return False
 
     def publish(
         self,

@@ -140,7 +140,13 @@ class Dispatcher:
         bus.on_gap(self.on_bus_gap)
 
     def publish(
-        self, event: Event, recipients: Collection[str] | None, position: int | None = None, *, room: bool = False
+        self,
+        event: Event,
+        recipients: Collection[str] | None,
+        position: int | None = None,
+        *,
+        room: bool = False,
+        version: int | None = None,
     ) -> None:
         """Send `event` to the connections of these users (None: all users), on every process. Never blocks.
 
@@ -149,7 +155,9 @@ class Dispatcher:
         `position`: the sequence number that the topic has reached according to the event. A process with a recipient
         tracks the topic from there on; with `room`, the recipients join its room there.
 
-        `room`, without `position`: the event is for everybody whom the events of the topic are for.
+        `room`, without `position`: the event is for everybody whom the events of the topic are for. `version`: the
+        recipients of an event with a sequence number are all of that version of the membership. If they are many, the
+        event has the version in place of their ids.
         """
         head: dict[str, Any] = {
             "channel": event.channel,
@@ -171,7 +179,13 @@ class Dispatcher:
         others = event.substitute[0] if event.substitute else ()
         last = (event.topic, event.sequence) if event.sequence else None
         addresses = _addresses(recipients, others, event.topic if room and position is None else None)
-        self._bus.publish("event", head, _encode_recipients(recipients or ()) + event.body, addresses, last)
+        listed = recipients or ()
+        is_whole = version is not None and event.sequence and not others and addresses == [room_address(event.topic)]
+        if is_whole and not self._bus.has_earlier_processes:
+            self._rooms.remember(event.topic, version or 0, listed)
+            head["members"] = version
+            listed = ()
+        self._bus.publish("event", head, _encode_recipients(listed) + event.body, addresses, last)
         for callback in self._published_callbacks:
             callback(event)
 
@@ -185,6 +199,10 @@ class Dispatcher:
         self._backfills[prefix] = backfill
         if latest:
             self._latest[prefix] = latest
+
+    def remember_members(self, topic: str, version: int, members: Collection[str]) -> None:
+        """Note who is concerned by the events of `topic` in a version of its membership."""
+        self._rooms.remember(topic, version, members)
 
     def join_room(self, topic: str, sequence: int, user_id: str) -> None:
         """Note that `user_id`, who has a connection here, gets the events of a topic with more than MAX_ADDRESSED
@@ -273,6 +291,12 @@ class Dispatcher:
             substitute=_substitute(head),
         )
         recipients: Recipients = None if head["all"] else user_ids
+        if "members" in head:
+            members = self._rooms.members(event.topic, head["members"])
+            if members is None:
+                self._read_instead(event)
+                return
+            recipients = members
         if event.sequence:
             self._deliver_in_order(event, recipients)
         elif not (event.version and event.key) or self._is_latest(event):
@@ -345,6 +369,18 @@ class Dispatcher:
         elif event.sequence < topic.tracked_from:
             self._deliver_late(topic, event, recipients)
         # Any other has been delivered already.
+
+    def _read_instead(self, event: Event) -> None:
+        """Read an event of a room, whose recipients are not known, from the database, together with these."""
+        users = self._rooms.users(event.topic)
+        if not users:
+            self._record(event.topic, event.sequence)
+            return
+        topic = self.topics.get(event.topic)
+        if topic is None or not topic.tracked or not self._is_current(event.topic, topic):
+            topic = self._set_topic(event.topic, event.sequence - 1, users, tracked=True)
+        if event.sequence > topic.last:
+            self._expect(event.topic, topic, event.sequence)
 
     def _deliver_late(self, topic: Topic, event: Event, recipients: Recipients) -> None:
         """Handle an event that was on its way when tracking began: connections from before may not have it.

@@ -121,6 +121,10 @@ class RedisBus:
         return self._connected
 
     @property
+    def has_earlier_processes(self) -> bool:
+        return time.monotonic() - self._earlier_heard < EARLIER_TIMEOUT
+
+    @property
     def receives_own_messages(self) -> bool:
         """Whether a publication of this process has recently come back to it: it can both publish and receive."""
         return time.monotonic() - self._last_round_trip < SUBSCRIPTION_TIMEOUT
@@ -178,7 +182,7 @@ class RedisBus:
         for address in to:
             mark = (self._addresses.mark(address, last[0]), last[1]) if last else None
             self._enqueue(self._addresses.channel(address), Message(content, mark))
-        if time.monotonic() - self._earlier_heard < EARLIER_TIMEOUT:
+        if self.has_earlier_processes:
             self._enqueue(self._control, Message(_encode(kind, head | {COPY: True}, body)))
 
     async def start(self) -> None:

@@ -1,6 +1,7 @@
 """Rooms: topics with so many recipients that an event goes to one address for all of them."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
 from service.realtime.addresses import room_address
@@ -11,8 +12,17 @@ PROMPT_CONFIRMATION = 2.0
 remembered by Redis."""
 
 
+MAX_MEMBERS = 200_000
+"""Members of all rooms together whose ids are remembered. The rooms without an event for the longest time are forgotten
+first; the members are read with their next event."""
+
+
 class Rooms:
-    """Subscribes to the addresses of those rooms that users of this process are in."""
+    """Subscribes to the addresses of those rooms that users of this process are in, and knows who is in them.
+
+    The members of a room are those of a version of its membership. An event names the version of its recipients, and is
+    for nobody if that is not the one that is known here: the members are then read.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -21,6 +31,26 @@ class Rooms:
         """The rooms of each user."""
         self._requested: dict[str, float] = {}
         """When the addresses that were never confirmed were subscribed to, by the monotonic clock."""
+        self._members: OrderedDict[str, tuple[int, frozenset[str]]] = OrderedDict()
+        """The version and the members of each room."""
+        self._member_count = 0
+
+    def remember(self, topic: str, version: int, members: Collection[str]) -> None:
+        """Note who the members of a room are in a version of its membership."""
+        if self._version_of(topic) == version:
+            return
+        self._forget(topic)
+        self._members[topic] = version, frozenset(members)
+        self._member_count += len(members)
+        while self._member_count > MAX_MEMBERS and len(self._members) > 1:
+            self._forget(next(iter(self._members)))
+
+    def members(self, topic: str, version: int) -> frozenset[str] | None:
+        """Return the members of a room in this version; None if it is not the one that is known."""
+        if self._version_of(topic) != version:
+            return None
+        self._members.move_to_end(topic)
+        return self._members[topic][1]
 
     def users(self, topic: str) -> Collection[str]:
         """Return the users of this process who are in the room, or were lately."""
@@ -46,6 +76,14 @@ class Rooms:
                 del self._users[topic]
                 self._requested.pop(topic, None)
                 self._bus.unsubscribe(room_address(topic))
+
+    def _version_of(self, topic: str) -> int | None:
+        known = self._members.get(topic)
+        return known[0] if known else None
+
+    def _forget(self, topic: str) -> None:
+        if known := self._members.pop(topic, None):
+            self._member_count -= len(known[1])
 
     def is_late(self, topic: str) -> bool:
         """Return whether the room's address, which is confirmed now, was subscribed to long ago."""

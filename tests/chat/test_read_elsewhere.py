@@ -56,6 +56,18 @@ async def test_a_message_is_read_elsewhere_right_after_its_acknowledgement(
     assert [1, 1] == [listed["last_seq"], head["last_seq"]]
 
 
+@pytest.mark.parametrize("members", [16, 17, 100, 120])
+async def test_a_member_who_connects_hears_a_group_of_any_size(processes: list[ChatProcess], members: int) -> None:
+    """The process subscribes to its room with the hello, however the participants are stored."""
+    one, two = processes
+    conversation = await one.group(ADA, BOB, *others(members - 2))
+    stream = two.listen(BOB)
+    await two.dispatcher.subscriptions.wait(BOB)
+    await two.conversations.heads_for_hello(BOB)
+    await one.messages.send(ADA, conversation, "hello")
+    await until_received(stream, "hello")
+
+
 async def test_a_group_is_heard_wherever_its_members_are_connected(processes: list[ChatProcess]) -> None:
     """One of 16 that grows to 17, from then on by its room: by those who were there, the new one, and one who connects
     afterwards; not by a member who was removed."""

@@ -15,6 +15,7 @@ from service.common.identity import Identity
 from service.common.ids import new_id
 from service.datastores.redis import connect
 from service.realtime import redis_bus
+from service.realtime.addresses import room_address, user_address
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
 from service.realtime.event_stream import EventStream
@@ -33,6 +34,9 @@ DESCRIPTION = (
 )
 EVENTS = 500
 CHANNEL = "load"
+TOPIC = "load"
+VERSION = 1
+"""The version of the membership, which does not change."""
 FINISHED = "finished"
 ROUND_TIMEOUT = 60
 """Timeout of a round in seconds; it takes one or two."""
@@ -92,12 +96,18 @@ class Process:
         """Receive all events for one member, and print the microseconds of processor time for each."""
         stream = EventStream(self.registry, Identity(self.members[-1], new_id(), new_id(), time.time() + 3600), CHANNEL)
         self.registry.register(stream)
-        await self.idle()
+        self.dispatcher.join_room(TOPIC, 0, self.members[-1])
+        self.dispatcher.remember_members(TOPIC, VERSION, self.members)
+        await self._start(room_address(TOPIC), user_address(self.members[-1]))
+        await self._finish()
         assert EVENTS == len(stream.queue)
 
     async def idle(self) -> None:
         """Receive what arrives, and print the microseconds of processor time for each event."""
         await self._start()
+        await self._finish()
+
+    async def _finish(self) -> None:
         began = time.process_time()
         await asyncio.wait_for(self._finished.wait(), ROUND_TIMEOUT)
         print((time.process_time() - began) / EVENTS * 1e6)
@@ -106,8 +116,8 @@ class Process:
         await self._start()
         before, began = await self._counters(), time.process_time()
         for number in range(1, EVENTS + 1):
-            event = Event("new_message", {"data": wire.marked_text()}, channel=CHANNEL, topic="load", sequence=number)
-            self.dispatcher.publish(event, self.members)
+            event = Event("new_message", {"data": wire.marked_text()}, channel=CHANNEL, topic=TOPIC, sequence=number)
+            self.dispatcher.publish(event, self.members, room=True, version=VERSION)
             while self.bus.outbox_size:
                 # Not 0: while Redis works, a loop would use processor time, which is measured.
                 await asyncio.sleep(0.0002)
@@ -118,8 +128,12 @@ class Process:
         await self.bus.close()
         print(json.dumps(metrics))
 
-    async def _start(self) -> None:
+    async def _start(self, *addresses: str) -> None:
+        """Start, and wait until the messages to these addresses arrive."""
         await self.bus.start()
+        async with asyncio.timeout(ROUND_TIMEOUT):
+            while not all(map(self.bus.is_subscribed, addresses)):
+                await asyncio.sleep(0.001)
         print("ready", flush=True)
 
     async def _counters(self) -> tuple[int, int]:
@@ -140,6 +154,8 @@ def main(redis_url: str, channel: str, members: str, role: str) -> None:
 
     # Only events are to be counted; the first heartbeat is sent at the start.
     redis_bus.HEARTBEAT_INTERVAL = ROUND_TIMEOUT
+    # No process of the version before takes part, for which events would be sent twice.
+    redis_bus.EARLIER_TIMEOUT = 0
     # As a worker.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(play())

@@ -52,7 +52,9 @@ THRESHOLDS = (
     Threshold(growth.WORKLOAD, growth.OPENING, "ms", SMALLEST, 1.5, at_most=True),
     Threshold(growth.WORKLOAD, growth.PAGING, "ms", SMALLEST, 1.5, at_most=True),
     Threshold(growth.WORKLOAD, growth.HELLO, "cpu_ms", "", 20.0, at_most=True),
-    Threshold(bus.WORKLOAD, "", "commands", "", 1.0, at_most=True),
+    # One for each member of two; one for all of many.
+    Threshold(bus.WORKLOAD, "", "commands", "", 2.0, at_most=True),
+    Threshold(bus.WORKLOAD, "", "foreign_us", "", 10.0, at_most=True),
     Threshold(bus.WORKLOAD, "", "cpu_ms", "", 3.0, at_most=True),
 )
 
