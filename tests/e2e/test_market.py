@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,6 +11,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.e2e.app_page import BROWSER_NETWORK_ERRORS
 from tests.e2e.conftest import DevicePool
 from tests.e2e.market import Market, running_market
+from tests.interop.conftest import need
 
 pytestmark = pytest.mark.scenario
 
@@ -69,8 +69,7 @@ class MarketPage:
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
-    if not shutil.which("npm"):
-        pytest.skip("npm is not installed")
+    need("node", "npm")
     with running_market(tmp_path_factory.mktemp("loa")) as market:
         yield market
 

@@ -22,7 +22,8 @@ client = httpx.Client(base_url=f"{LOA_URL}/api/v1", timeout=10, trust_env=False)
 
 def token(session: Session) -> str:
     """Return an access token for the user. Loa creates the user on first sight, and updates the name."""
-    now = int(time.time())
+    # With fractions of a second: a token that is issued right after a revocation is newer than it.
+    now = time.time()
     claims = {
         "iss": ISSUER,
         "sub": str(session.user.id),
