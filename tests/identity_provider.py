@@ -88,7 +88,10 @@ def _prepared(algorithm: str, signer: Any) -> Any:
 
 
 class JwksServer:
-    """Serves a JWKS on loopback, or whatever `answer` writes instead. `requests`: how many it has got."""
+    """Serves a JWKS on loopback, or whatever `answer` writes instead, but at `/elsewhere.json` the JWKS all the same.
+
+    `requests`: how many it has got.
+    """
 
     def __init__(self) -> None:
         self.keys: list[dict[str, Any]] = [public_jwk("rsa")]
@@ -97,10 +100,10 @@ class JwksServer:
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
         self.requests += 1
         try:
-            if self.answer:
+            if self.answer and not head.startswith(b"GET /elsewhere.json "):
                 await self.answer(writer)
             else:
                 await respond(writer, json.dumps({"keys": self.keys}).encode())

@@ -12,11 +12,14 @@ from service.accounts.external_tokens import ExternalToken, ExternalTokens
 from service.accounts.external_users import ExternalProfile, ExternalUsers
 from service.accounts.revocation import Revocation
 from service.accounts.sessions import SessionStore
-from service.common.errors import TokenRevoked
+from service.common.errors import TokenRevoked, Unavailable
 from service.common.identity import Identity
 
 MAX_KNOWN = 20_000
 """Sessions that a process remembers, some 20 MB. Of another one, it reads two documents at the next request."""
+
+MAX_ATTEMPTS = 10
+"""Attempts to begin a session, of which only a revocation at the same moment makes another one necessary."""
 
 
 @dataclass(slots=True)
@@ -112,7 +115,7 @@ class ExternalSessions:
 
     async def _read(self, token: ExternalToken, user_agent: str) -> KnownSession:
         """Read the user and the session from the database, and create or change what the token says."""
-        while True:
+        for _ in range(MAX_ATTEMPTS):
             read_at = time.monotonic()
             binding = await self._ids.find(token.external_id)
             _check_issued(token, binding)
@@ -140,6 +143,7 @@ class ExternalSessions:
                 max(stored_until, token.expires_at),
                 read_at,
             )
+        raise Unavailable
 
     async def _put(self, token: ExternalToken, binding: Binding | None) -> Binding:
         """Create the user, or change what the claims of the token have changed."""

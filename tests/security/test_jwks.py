@@ -75,7 +75,7 @@ async def test_the_keys_are_fetched_again_when_they_are_old(site: JwksServer) ->
 
 
 async def _redirect(writer: asyncio.StreamWriter) -> None:
-    await respond(writer, b"", "302 Found", "Location: /jwks.json")
+    await respond(writer, b"", "302 Found", "Location: /elsewhere.json")
 
 
 async def _not_json(writer: asyncio.StreamWriter) -> None:
