@@ -60,9 +60,26 @@ class ExternalToken(NamedTuple):
     id: str
     issued_at: float
     expires_at: float
-    profile: ExternalProfile
+    claims: Claims
     digests: Mapping[str, str]
     roles: tuple[str, ...]
+
+    @property
+    def profile(self) -> ExternalProfile:
+        """What can be used of the claims about the person (OpenID Connect Core 1.0, section 5.1).
+
+        A missing claim changes nothing; a `picture` that is empty or cannot be shown removes the avatar. Computed when
+        it is asked for: most tokens say what the one before said.
+        """
+        profile = ExternalProfile()
+        name, username, picture = self.claims.name, self.claims.preferred_username, self.claims.picture
+        if isinstance(username, str) and username:
+            profile["username"] = username
+        if isinstance(name, str) and (safe := safe_name(name, MAX_NAME)):
+            profile["display_name"] = safe
+        if isinstance(picture, str):
+            profile["avatar"] = _avatar(picture)
+        return profile
 
 
 class ExternalTokens:
@@ -160,23 +177,10 @@ def _external_token(token: str, claims: Claims) -> ExternalToken:
         id=_digest(token),
         issued_at=claims.iat or 0,
         expires_at=claims.exp,
-        profile=_profile(claims),
+        claims=claims,
         digests={field: _digest(json.dumps(value)) for field, value in described.items()},
         roles=_roles(claims.roles),
     )
-
-
-def _profile(claims: Claims) -> ExternalProfile:
-    """What can be used of the claims about the person (OpenID Connect Core 1.0, section 5.1). A missing claim changes
-    nothing; a `picture` that is empty or cannot be shown removes the avatar."""
-    profile = ExternalProfile()
-    if isinstance(claims.preferred_username, str) and claims.preferred_username:
-        profile["username"] = claims.preferred_username
-    if isinstance(claims.name, str) and (name := safe_name(claims.name, MAX_NAME)):
-        profile["display_name"] = name
-    if isinstance(claims.picture, str):
-        profile["avatar"] = _avatar(claims.picture)
-    return profile
 
 
 def _avatar(url: str) -> str | None:
