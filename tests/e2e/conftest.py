@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from tests.conftest import RUN_REDIS, SECRET, Datastores, drop_database
+from tests.conftest import SECRET, Datastores, drop_database
 from tests.e2e.app_page import AppPage
 from tests.e2e.site import Site, serving_site
 from tests.e2e.user import User
@@ -40,6 +40,8 @@ CHROMIUM_ARGUMENTS = (
     "--disable-gpu",
     "--disable-quic",
 )
+SITE_REDIS = 7
+"""The number of the Redis database of the server that `site` stands beside."""
 TIMEOUT = 15_000
 """Milliseconds for an expectation to become true; generous, for a busy machine."""
 
@@ -165,7 +167,7 @@ def site(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> It
     with serving_site() as site:
         environment = {
             "MONGODB_URI": uri,
-            "REDIS_URL": datastores.redis_database(RUN_REDIS),
+            "REDIS_URL": datastores.redis_database(SITE_REDIS),
             "JWT_SECRET": SECRET,
             "RATE_LIMITS": "off",
             "ALLOWED_ORIGINS": site.origin,

@@ -18,14 +18,14 @@ test("index.js exports the public API", () => {
   assert.deepEqual(Object.keys(library).sort(), [...names, "randomId"]);
 });
 
-test("the README shows the code of the examples", async () => {
+test("the READMEs show the code of the examples", async () => {
   const read = (path) => readFile(new URL(path, import.meta.url), "utf8");
   const page = (await read("examples/page.js")).replaceAll(/^  /gm, "");
   const subscription = page.slice(page.indexOf("loa.store.subscribe"), page.indexOf("loa.start()"));
   const hook = await read("examples/use-loa.js");
   const documentation = await read("../../service/web/client/README.md");
   assert.ok(subscription.includes("openConversation"));
-  assert.ok(documentation.includes(subscription));
+  for (const text of [documentation, await read("../../README.md")]) assert.ok(text.includes(subscription));
   assert.ok(documentation.includes(hook.slice(hook.indexOf("export function"))));
 });
 
