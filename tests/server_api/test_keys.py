@@ -8,6 +8,7 @@ import pytest
 
 from config.settings import ApiKey
 from service.common.errors import KeyInvalid
+from service.http.limits import RateLimit
 from service.server_api.keys import ApiKeys
 from tests.conftest import Run
 from tests.notifications.api_user import ApiUser
@@ -67,6 +68,18 @@ async def test_no_operation_is_open_without_a_key(client: RestClient) -> None:
             answer = await client.request(path + query, http_method=method, headers=headers, content=b"{")
             assert (401, "key_invalid") == (answer.status_code, answer.json()["code"]), (method, path, headers)
             assert "Bearer" == answer.headers["www-authenticate"]
+
+
+async def test_every_change_has_a_limit_of_its_own(client: RestClient) -> None:
+    """Reads share one. They are counted by the name of the key (`test_running_server`)."""
+    handlers = {
+        f"{method} {route.path}": route.handler
+        for route in client.app.router.routes
+        for method in route.methods - {"GET", "HEAD", "OPTIONS"}
+        if f"/{route.path}".startswith(PREFIX)
+    }
+    assert len(handlers) >= 9
+    assert [] == [name for name, handler in handlers.items() if not isinstance(handler.limit, RateLimit)]
 
 
 async def test_a_key_opens_nothing_else(client: RestClient) -> None:

@@ -82,11 +82,14 @@ async def test_announcements_reach_every_chat_socket_within_the_limit_of_a_key(c
     for socket in sockets:
         for _ in range(ANNOUNCEMENTS):
             assert message == (await socket.event("announcement"))["data"]["message"]
-    # Two workers count alone up to a tenth of the limit each.
     assert ANNOUNCING.limits.startswith(f"{ANNOUNCEMENTS}/minute")
-    more = [await call(clients, "POST", "/announcements", json={"message": message}) for _ in range(4)]
-    assert 429 == more[-1].status_code
-    assert int(more[-1].headers["Retry-After"]) > 0
+    # Two workers count alone up to a tenth of the limit each; all of it while Redis is slow.
+    for _ in range(ANNOUNCEMENTS + 1):
+        refused = await call(clients, "POST", "/announcements", json={"message": message})
+        if refused.status_code == 429:
+            break
+    assert 429 == refused.status_code
+    assert int(refused.headers["Retry-After"]) > 0
     assert 202 == (await call(clients, "POST", "/announcements", OTHER_KEY, json={"message": message})).status_code
 
 
