@@ -1,5 +1,6 @@
 """The settings: one frozen object, read from the environment at startup and passed as an argument."""
 
+import base64
 import os
 import re
 from dataclasses import dataclass, field
@@ -26,6 +27,24 @@ MIN_API_KEY = 32
 MAX_API_KEYS = 16
 """Each is compared with what a request has."""
 API_KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+WEBHOOK_EVENTS = (
+    "message.created",
+    "message.updated",
+    "conversation.created",
+    "conversation.updated",
+    "post.created",
+    "comment.created",
+    "notification.created",
+    "user.created",
+    "user.deleted",
+    "report.created",
+)
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105
+WEBHOOK_SECRET_BYTES = range(24, 65)
+"""Standard Webhooks 1.0, "Signature scheme": the size of a secret."""
+MAX_WEBHOOK_SECRETS = 4
+MAX_URL_LENGTH = 2048
 
 DAY = 24 * 3600
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -117,11 +136,16 @@ class Settings(BaseSettings):
     """Seconds after the sign-in for which the tokens of a session may be refreshed."""
     notification_retention_days: int = Field(90, ge=0, le=36_500)
     status_token: str = Field("", repr=False)
+    webhook_url: str = Field("", repr=False)
+    """Not in a log: its path may be what keeps it secret."""
+    webhook_secret: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)
+    webhook_events: Annotated[tuple[str, ...], NoDecode] = WEBHOOK_EVENTS
+    webhook_private: Literal["on", "off"] = "off"
     otel_exporter_otlp_endpoint: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     rate_limits: Literal["on", "off"] = "on"
 
-    @field_validator("log_level", "rate_limits", "local_accounts", mode="before")
+    @field_validator("log_level", "rate_limits", "local_accounts", "webhook_private", mode="before")
     @classmethod
     def _fold(cls, value: Any, info: Any) -> Any:
         if not isinstance(value, str):
@@ -211,6 +235,50 @@ class Settings(BaseSettings):
             raise ValueError(f"must have at least {MIN_TOKEN_LENGTH} characters, all printable ASCII without spaces")
         return value
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook_url(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            valid = not value or (parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1))
+        except ValueError:
+            valid = False
+        printable = value.isascii() and value.isprintable() and " " not in value
+        if not valid or not printable or len(value) > MAX_URL_LENGTH:
+            raise ValueError(f"must be an https:// URL in ASCII of at most {MAX_URL_LENGTH} characters")
+        if "@" in parts.netloc or parts.fragment:
+            raise ValueError("must have neither credentials nor a fragment")
+        return value
+
+    @field_validator("webhook_secret", "webhook_events", mode="before")
+    @classmethod
+    def _split_list(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secrets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > MAX_WEBHOOK_SECRETS:
+            raise ValueError(f"contains more than {MAX_WEBHOOK_SECRETS} secrets")
+        for secret in value:
+            try:
+                key = base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+            except ValueError:
+                key = b""
+            if not secret.startswith(WEBHOOK_SECRET_PREFIX) or len(key) not in WEBHOOK_SECRET_BYTES:
+                raise ValueError("must be whsec_ and then 24 to 64 bytes in Base64")
+        return value
+
+    @field_validator("webhook_events")
+    @classmethod
+    def _check_webhook_events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("must name an event; without WEBHOOK_URL there are no webhooks")
+        for event in value:
+            if event not in WEBHOOK_EVENTS:
+                raise ValueError(f"{event[:64]!r} is none of {', '.join(WEBHOOK_EVENTS)}")
+        return value
+
     @field_validator("jwt_secret_previous", mode="before")
     @classmethod
     def _split_secrets(cls, value: Any) -> Any:
@@ -278,6 +346,15 @@ class Settings(BaseSettings):
             raise ValueError("AUTH_ISSUER: needs AUTH_JWKS_URL or AUTH_KEY, and not both")
         if self.auth_key and self.auth_key in (self.jwt_secret, *self.jwt_secret_previous):
             raise ValueError("AUTH_KEY: must differ from JWT_SECRET")
+        return self
+
+    @model_validator(mode="after")
+    def _check_webhooks(self) -> "Settings":
+        if bool(self.webhook_url) != bool(self.webhook_secret):
+            missing, given = ("SECRET", "URL") if self.webhook_url else ("URL", "SECRET")
+            raise ValueError(f"WEBHOOK_{missing}: required if WEBHOOK_{given} is set")
+        if self.webhook_url.startswith("http:") and self.webhook_private == "off":
+            raise ValueError("WEBHOOK_URL: must begin with https://, unless WEBHOOK_PRIVATE is on")
         return self
 
     @property

@@ -32,6 +32,10 @@ settings, from the environment (all optional):
   SESSION_MAX_AGE     seconds: 15552000, which is 180 days; then users sign in again
   NOTIFICATION_RETENTION_DAYS  days for which notifications are kept: 90; 0: for ever
   STATUS_TOKEN        the token that opens /status, 16 characters or more; without it there is no such page
+  WEBHOOK_URL         where to post what happens; without it: nowhere
+  WEBHOOK_SECRET      whsec_ and 24 to 64 bytes in Base64; several, separated by commas, all sign
+  WEBHOOK_EVENTS      types of events, separated by commas: all of them
+  WEBHOOK_PRIVATE     on: WEBHOOK_URL may be http:// and on a private address: off
   OTEL_EXPORTER_OTLP_ENDPOINT  where to send traces over HTTP (see OpenTelemetry's other variables); without it: nowhere
   LOG_LEVEL           DEBUG, INFO, WARNING or ERROR: INFO
   RATE_LIMITS         on or off: on; off also lifts the limit on connections per user, for load tests
@@ -41,7 +45,7 @@ settings, from the environment (all optional):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 1 for a failure, 2 for an invalid setting or argument."""
     command = parser().parse_args(arguments)
-    for name in ("text", "username"):
+    for name in ("text", "username", "resend"):
         try:
             setattr(command, name, utf8(getattr(command, name, "")))
         except UnicodeError:
@@ -59,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return delete_user(settings, command.username)
         case "release":
             return release(settings)
+        case "webhooks":
+            return webhooks(settings, command.resend)
         case "worker":
             return worker(settings, command.listener, command.control)
         case _:
@@ -81,6 +87,10 @@ def parser() -> argparse.ArgumentParser:
     deleting.add_argument("username")
     deleting.add_argument("--yes", action="store_true", help="do not ask on a terminal whether to delete the user")
     commands.add_parser("release", help="prepare the database at MONGODB_URI; safe to repeat")
+    resending = commands.add_parser(
+        "webhooks", help="list the webhooks that are no longer attempted, or send them again"
+    )
+    resending.add_argument("--resend", metavar="ID", default="", help="the id of one of them, or all")
     serving = commands.add_parser("worker")  # for the supervisor: without help, so that it is not listed
     serving.add_argument("listener", type=int)
     serving.add_argument("control", type=int)
@@ -136,6 +146,23 @@ def release(settings: Settings) -> int:
     print("The database is prepared.")
     if not is_current:
         print("Processes of an earlier version are running. Before you shard it, run this again without them.")
+    return 0
+
+
+def webhooks(settings: Settings, webhook_id: str) -> int:
+    from service.commands.webhooks import MAX_LISTED, CannotUseDatabase, parked, resend
+
+    try:
+        if webhook_id:
+            count = asyncio.run(resend(settings, webhook_id))
+            print(f"{count} webhook{'s' if count != 1 else ''} will be sent again at once.")
+            return 0
+        lines = asyncio.run(parked(settings))
+    except CannotUseDatabase as error:
+        return fail(str(error))
+    print("\n".join(lines) if lines else "No webhook is parked.")
+    if len(lines) == MAX_LISTED:
+        print("There may be more.")
     return 0
 
 

@@ -48,6 +48,7 @@ from service.telemetry.tracing import CURRENT_SPAN, Tracing
 from service.web import not_found
 from service.web.routes import blueprint as web_routes
 from service.web.status.routes import blueprint as status_routes
+from service.webhooks.service import WebhookService
 
 log = structlog.get_logger()
 
@@ -208,8 +209,20 @@ def record_events(services: Services, metrics: Metrics, tracing: Tracing | None)
             bus_lag=lambda: bus.lag,
             bus_waiting=lambda: bus.outbox_size,
             queues=lambda: queue_stats(registry),
+            **webhook_gauges(services.webhooks),
         )
     )
+
+
+def webhook_gauges(webhooks: WebhookService | None) -> dict[str, Any]:
+    """Return what GaugeSources says of webhooks, if there are any."""
+    if webhooks is None:
+        return {}
+    return {
+        "follower_lags": {webhooks.follower.name: lambda: webhooks.follower.lag},
+        "webhooks_waiting": lambda: webhooks.deliveries.waiting,
+        "webhooks_parked": lambda: webhooks.deliveries.parked,
+    }
 
 
 def trace_publication(event: Event) -> None:

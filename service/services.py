@@ -49,6 +49,7 @@ from service.server_api.notifications import ServerNotifications
 from service.server_api.users import ServerUsers
 from service.stores import Stores
 from service.telemetry.metrics import Metrics
+from service.webhooks.service import WebhookService
 
 
 class Lifecycle(Protocol):
@@ -163,6 +164,21 @@ class Services:
             if settings.api_keys
             else []
         )
+        self.webhooks = (
+            WebhookService(
+                self.mongo.database,
+                self.redis,
+                tag,
+                stores.webhook_deliveries,
+                url=settings.webhook_url,
+                secrets=settings.webhook_secret,
+                events=settings.webhook_events,
+                allow_private=settings.webhook_private == "on",
+                on_attempt=metrics.webhook_attempted,
+            )
+            if settings.webhook_url
+            else None
+        )
         self.retention = Retention(self._deletions(settings.notification_retention_days))
 
     def announce(self, text: str) -> None:
@@ -210,6 +226,7 @@ class Services:
             self.outbox,
             self.retention,
             *self._pending_deletions,
+            *([self.webhooks] if self.webhooks else []),
         ]
         for service in services:
             await service.start()
@@ -220,7 +237,10 @@ class Services:
 
     def _deletions(self, notification_days: int) -> dict[str, Deletion]:
         """What retention deletes. `notification_days`: 0 keeps notifications for ever."""
-        deletions: dict[str, Deletion] = {"sessions": self.stores.sessions.delete_expired}
+        deletions: dict[str, Deletion] = {
+            "sessions": self.stores.sessions.delete_expired,
+            "webhooks": self.stores.webhook_deliveries.delete_expired,
+        }
         if notification_days:
             age = timedelta(days=notification_days)
             deletions["notifications"] = lambda: self.notifications.expire(now() - age)

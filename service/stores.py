@@ -18,6 +18,7 @@ from service.notifications.inbox_store import InboxStore
 from service.notifications.notification_store import NotificationStore
 from service.posts.comment_store import CommentStore
 from service.posts.post_store import PostStore
+from service.webhooks.delivery_store import DeliveryStore
 
 
 class Stores(NamedTuple):
@@ -35,6 +36,7 @@ class Stores(NamedTuple):
     comments: CommentStore
     inboxes: InboxStore
     notifications: NotificationStore
+    webhook_deliveries: DeliveryStore
 
     @classmethod
     def build(
@@ -60,6 +62,7 @@ class Stores(NamedTuple):
             CommentStore(database, posts, partial(report_batch, "comments")),
             inboxes,
             NotificationStore(database, inboxes, partial(report_batch, "notifications")),
+            DeliveryStore(database),
         )
 
     async def create_indexes(self) -> None:

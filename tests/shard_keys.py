@@ -44,6 +44,8 @@ UNSHARDED = {
     "invitations": "at most 50 for each group, each for a week; found by token as well as by group",
     "migrations": "one document for each migration",
     "posts": "the feed is one list in the order of time: in a sharded collection, each page would ask every shard",
+    "webhook_deliveries": "only those that wait, whose number is limited, and those that are parked",
+    "webhook_endpoint": "one small document",
 }
 """The other collections, and why each of them stays on one shard."""
 
@@ -70,6 +72,7 @@ SCATTERS = [
     Scatter("conversations", "find", "direct_key", "an earlier version runs: its unique index prevents sharding"),
     Scatter("conversations", "find", "_id $gte $lt, direct_key $exists", "release: those of an earlier version"),
     Scatter("messages", "distinct", "changed_at $gte $lte", "recovery: conversations that a killed process wrote to"),
+    Scatter("messages", "find", "_id $in, rev $ne", "webhooks: in a sharded database the changes have the shard key"),
     Scatter("messages", "find", "_id $gte $lt, sender_id", "delete-user: the messages of one sender"),
     Scatter("messages", "find", "_id $gte $lt, reactions $ne", "delete-user: the reactions of one user"),
     Scatter("notifications", "find", "_id $lt", "retention: the oldest notifications"),

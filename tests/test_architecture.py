@@ -21,7 +21,7 @@ LAYERS = [
         "service.stores",
     },
     {"service.server_api"},
-    {"service.accounts", "service.chat", "service.posts", "service.web"},
+    {"service.accounts", "service.chat", "service.posts", "service.web", "service.webhooks"},
     {"service.notifications"},
     {"service.edge"},
     {"service.http"},

@@ -124,7 +124,7 @@ class UserStore:
         if document is None:
             return None
         async with unavailable():
-            changes: Document = {**ERASED, "deleted_at": now()}
+            changes = _erasure(document)
             await self._users.update_one(
                 {"_id": document["_id"], **ACTIVE},
                 {"$set": changes, "$unset": {"display_folded": ""}, "$inc": {"password_version": 1}},
@@ -133,8 +133,11 @@ class UserStore:
 
     async def request_deletion(self, user_id: str) -> None:
         """Begin the deletion of a user, and mark them so that PendingDeletions completes it."""
-        changes = {**ERASED, "deleted_at": now(), DELETION_REQUESTED: True}
         async with unavailable():
+            document = await self._users.find_one({"_id": ObjectId(user_id)}, {"external_id": True})
+            if document is None:
+                return
+            changes = {**_erasure(document), DELETION_REQUESTED: True}
             await self._users.update_one(
                 {"_id": ObjectId(user_id), **ACTIVE}, {"$set": changes, "$inc": {"password_version": 1}}
             )
@@ -157,7 +160,7 @@ class UserStore:
                 {"_id": id},
                 {
                     "$set": {"username": replacement},
-                    "$unset": {"external_id": "", "claiming": "", DELETION_REQUESTED: ""},
+                    "$unset": {"external_id": "", "deleted_external_id": "", "claiming": "", DELETION_REQUESTED: ""},
                 },
             )
         for name in {username, document["username"], document.get("claiming", username)} if document else ():
@@ -345,6 +348,15 @@ def _profile(document: Document) -> Profile:
         display_name=document["display_name"],
         avatar=document["avatar"],
     )
+
+
+def _erasure(document: Document) -> Document:
+    """Return what the beginning of a deletion sets. The external id is part of it for the webhook: when that is made,
+    the deletion may be finished."""
+    changes: Document = {**ERASED, "deleted_at": now()}
+    if "external_id" in document:
+        changes["deleted_external_id"] = document["external_id"]
+    return changes
 
 
 def _user(document: Document) -> User:

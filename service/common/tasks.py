@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -63,3 +63,16 @@ async def retry_until_done(step: Callable[[], Awaitable[None]], name: str, max_b
             backoff = min(backoff * 2, max_backoff)
         else:
             return
+
+
+async def run_together(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run the coroutines until one of them ends or fails, and cancel the others then. Raises what that one raised."""
+    running = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)

@@ -28,9 +28,9 @@ and the time from a document's timestamp to its commitment."""
 class Wanted(NamedTuple):
     """A collection to follow.
 
-    `fields`: what is needed of a new document. `update_field`: the field whose change makes an update count; without
-    it, updates do not. `updated_since(moment)` returns the filter that finds, after a loss of history, the documents
-    updated since; without it they cannot be found.
+    `fields`: what is needed of a new document, and of an update if it changes them. `update_field`: the field whose
+    change makes an update count; without it, updates do not. `updated_since(moment)` returns the filter that finds,
+    after a loss of history, the documents updated since; without it they cannot be found.
     """
 
     collection: str
@@ -44,13 +44,15 @@ class Wanted(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A document that was created (`created`, with the wanted fields) or updated (with `update_field`). `at`: when."""
+    """A document that was created (`created`) or updated. `fields`: see `Wanted`. `at`: when. `key`: the `_id` and, in
+    a sharded collection, the shard key."""
 
     collection: str
     id: ObjectId
     created: bool
     fields: Document
     at: datetime
+    key: Document
 
 
 class NewerFollower(Exception):
@@ -150,7 +152,7 @@ class ChangeFollower:
         for wanted in self._wanted.values():
             collection = self._database[wanted.collection]
             async for documents in scan(collection, {}, wanted.projection, since):
-                yield [Change(wanted.collection, each["_id"], True, each, now()) for each in documents]
+                yield [_found(wanted, each, created=True) for each in documents]
             if wanted.updated_since:
                 async for batch in self._updates_since(wanted, wanted.updated_since(since), since):
                     yield batch
@@ -163,7 +165,7 @@ class ChangeFollower:
             found = self._database[wanted.collection].find(where, wanted.projection).batch_size(BATCH_SIZE)
             async for document in found:
                 if document["_id"] < oldest:
-                    batch.append(Change(wanted.collection, document["_id"], False, document, now()))
+                    batch.append(_found(wanted, document, created=False))
                 if len(batch) == BATCH_SIZE:
                     yield batch
                     batch = []
@@ -187,7 +189,7 @@ class ChangeFollower:
             if each.update_field:
                 changed = f"updateDescription.updatedFields.{each.update_field}"
                 match.append({"operationType": "update", "ns.coll": each.collection, changed: {"$exists": True}})
-                fields.add(changed)
+                fields |= {f"updateDescription.updatedFields.{name}" for name in each.projection}
         head = ("operationType", "ns", "documentKey", "clusterTime", "wallTime")
         return [{"$match": {"$or": match}}, {"$project": dict.fromkeys((*head, *sorted(fields)), True)}]
 
@@ -197,4 +199,10 @@ class ChangeFollower:
         # The driver returns this time without a zone, unless told otherwise; servers before 6.0 do not have it.
         at = event.get("wallTime") or event["clusterTime"].as_datetime()
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return Change(event["ns"]["coll"], event["documentKey"]["_id"], created, fields, at)
+        key = event["documentKey"]
+        return Change(event["ns"]["coll"], key["_id"], created, fields, at, key)
+
+
+def _found(wanted: Wanted, document: Document, *, created: bool) -> Change:
+    """Return the change of a document that was found by time."""
+    return Change(wanted.collection, document["_id"], created, document, now(), {"_id": document["_id"]})

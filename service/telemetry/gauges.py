@@ -28,13 +28,17 @@ class QueueTotals(Protocol):
 
 class GaugeSources(NamedTuple):
     """Functions that return the current values. `connections`: by channel, which is the label `feed`; `bus_lag`: in
-    seconds; `bus_waiting`: in messages; `queues`: totals over all connections."""
+    seconds; `bus_waiting`: in messages; `queues`: totals over all connections. `follower_lags`: in seconds, by the name
+    of the follower of changes; `webhooks_…`: in deliveries; both are 0 but in the process that does the work."""
 
     connections: Mapping[str, Callable[[], int]]
     bus_connected: Callable[[], bool]
     bus_lag: Callable[[], float]
     bus_waiting: Callable[[], int] = int
     queues: Callable[[], QueueTotals] | None = None
+    follower_lags: Mapping[str, Callable[[], float]] = {}
+    webhooks_waiting: Callable[[], int] = int
+    webhooks_parked: Callable[[], int] = int
 
 
 class Gauges:
@@ -69,6 +73,25 @@ class Gauges:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._follower_lag = Gauge(
+            "loa_change_follower_lag_seconds",
+            "Age of the oldest change in the database that a follower has read and not handled.",
+            ["follower"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._webhooks_waiting = Gauge(
+            "loa_webhooks_waiting",
+            "Webhooks stored for a later attempt.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._webhooks_parked = Gauge(
+            "loa_webhooks_parked",
+            "Webhooks that are no longer attempted.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._queue_events = Gauge(
             "loa_queue_events", "Events queued for slow clients.", registry=registry, multiprocess_mode="livesum"
         )
@@ -98,6 +121,10 @@ class Gauges:
         self._bus_connected.set(self._sources.bus_connected())
         self._bus_lag.set(self._sources.bus_lag())
         self._bus_waiting.set(self._sources.bus_waiting())
+        for follower, lag in self._sources.follower_lags.items():
+            self._follower_lag.labels(follower).set(lag())
+        self._webhooks_waiting.set(self._sources.webhooks_waiting())
+        self._webhooks_parked.set(self._sources.webhooks_parked())
         if self._sources.queues:
             queues = self._sources.queues()
             self._queue_events.set(queues.events)

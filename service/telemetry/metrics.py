@@ -104,6 +104,9 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
+        self._webhook_attempts = Counter(
+            "loa_webhook_attempts", "Attempts to deliver a webhook.", ["outcome"], registry=registry
+        )
         self.bus_gaps = Counter("loa_bus_gaps", "Times that messages on the bus may have been lost.", registry=registry)
 
     def request_finished(self, method: str, route: str | None, status: int, seconds: float) -> None:
@@ -141,6 +144,10 @@ class Metrics:
         """Count an outage that a request or frame met. `store`: "mongodb" or "redis"."""
         kind = type(error).__name__
         self._errors.labels(store, kind if kind in ERROR_KINDS else OTHER).inc()
+
+    def webhook_attempted(self, outcome: str) -> None:
+        """Count an attempt. `outcome`: one of `service.webhooks.sender.Outcome`."""
+        self._webhook_attempts.labels(outcome).inc()
 
     def task_failed(self, name: str) -> None:
         """Count a failed background task. `name`: see `tasks.count_failure`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import ApiKey, Settings, SettingsError, redis_nodes
+from config.settings import WEBHOOK_EVENTS, ApiKey, Settings, SettingsError, redis_nodes
 
 SECRET = "x" * 32
 
@@ -269,3 +269,60 @@ def test_a_site_signs_people_in(monkeypatch: pytest.MonkeyPatch, key: dict[str, 
     settings = read(monkeypatch, LOCAL_ACCOUNTS="OFF")
     assert ("off", "https://site.example/") == (settings.local_accounts, settings.auth_issuer)
     assert SECRET not in repr(settings)
+
+
+HOOKS = {"WEBHOOK_URL": "https://example.org/loa?a=b", "WEBHOOK_SECRET": "whsec_" + "QUJD" * 8}
+
+
+def test_webhooks_need_a_url_and_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default all events are sent, to public addresses over TLS."""
+    settings = read(monkeypatch, **HOOKS)
+    assert (HOOKS["WEBHOOK_URL"], (HOOKS["WEBHOOK_SECRET"],)) == (settings.webhook_url, settings.webhook_secret)
+    assert (WEBHOOK_EVENTS, "off") == (settings.webhook_events, settings.webhook_private)
+    assert HOOKS["WEBHOOK_SECRET"] not in repr(settings)
+    assert "example.org" not in repr(settings)
+
+
+def test_webhooks_may_have_several_secrets_and_selected_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "whsec_" + "REVG" * 8
+    several = {"WEBHOOK_SECRET": f"{HOOKS['WEBHOOK_SECRET']}, {other}", "WEBHOOK_EVENTS": "user.deleted, post.created"}
+    settings = read(monkeypatch, **{**HOOKS, **several})
+    assert (HOOKS["WEBHOOK_SECRET"], other) == settings.webhook_secret
+    assert ("user.deleted", "post.created") == settings.webhook_events
+
+
+def test_a_private_receiver_needs_no_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "http://127.0.0.1:9000/hooks"
+    assert url == read(monkeypatch, **{**HOOKS, "WEBHOOK_URL": url, "WEBHOOK_PRIVATE": "On"}).webhook_url
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("WEBHOOK_URL", "example.org/loa"),
+        ("WEBHOOK_URL", "ftp://example.org/"),
+        ("WEBHOOK_URL", "https:///loa"),
+        ("WEBHOOK_URL", "https://example.org:port/"),
+        ("WEBHOOK_URL", "https://user:pass@example.org/"),
+        ("WEBHOOK_URL", "https://example.org/#part"),
+        ("WEBHOOK_URL", "https://example.org/a b"),
+        ("WEBHOOK_URL", "https://example.org/" + "x" * 2048),
+        ("WEBHOOK_URL", "http://example.org/"),
+        ("WEBHOOK_URL", ""),
+        ("WEBHOOK_SECRET", ""),
+        ("WEBHOOK_SECRET", "QUJD" * 8),
+        ("WEBHOOK_SECRET", "whsec_" + "QUJD" * 7),
+        ("WEBHOOK_SECRET", "whsec_" + "QUJD" * 22),
+        ("WEBHOOK_SECRET", "whsec_" + "QUJ*" * 8),
+        ("WEBHOOK_SECRET", ",".join([HOOKS["WEBHOOK_SECRET"]] * 5)),
+        ("WEBHOOK_EVENTS", "message.created,message.deleted"),
+        ("WEBHOOK_EVENTS", ","),
+        ("WEBHOOK_PRIVATE", "perhaps"),
+    ],
+)
+def test_a_wrong_webhook_setting_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """Without the secret."""
+    with pytest.raises(SettingsError, match=f"^{variable}: ") as caught:
+        read(monkeypatch, **{**HOOKS, variable: value})
+    assert "QUJ" not in str(caught.value)
+    assert "pass" not in str(caught.value)

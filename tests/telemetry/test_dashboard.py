@@ -77,7 +77,10 @@ async def test_it_groups_by_existing_labels() -> None:
     metrics.datastore_failed("redis", TimeoutError())
     metrics.batch_committed("messages", 1)
     metrics.task_failed("notification_outbox")
-    metrics.set_gauge_sources(GaugeSources({"chat": lambda: 1}, lambda: True, lambda: 0.0))
+    metrics.webhook_attempted("delivered")
+    metrics.set_gauge_sources(
+        GaugeSources({"chat": lambda: 1}, lambda: True, lambda: 0.0, follower_lags={"webhooks": lambda: 0.0})
+    )
     await metrics.start()
     text = (await metrics.exposition()).decode()
     await metrics.close()

@@ -1,0 +1,1 @@
+"""Webhooks: what has happened in Loa is posted to a server of the site beside it."""

@@ -1,0 +1,179 @@
+"""Delivering webhooks: at once while the receiver answers, else from the database, again and again."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from service.common.tasks import run_together
+from service.webhooks.delivery_store import Delivery, DeliveryStore
+from service.webhooks.sender import Outcome, WebhookSender
+
+log = structlog.get_logger()
+
+CONCURRENCY = 8
+"""Attempts at the same time."""
+DIRECT_TIME = 2.0
+"""Seconds that new webhooks have to be delivered before they are stored, so that the follower can go on."""
+POLL_INTERVAL = 1.0
+"""Seconds between two looks for deliveries whose time has come."""
+DUE_BATCH = 50
+MAX_WAITING = 50_000
+"""Deliveries that wait in the database. At this limit no change is followed until some of them have been delivered or
+parked; meanwhile the database's own history holds the changes."""
+COUNT_INTERVAL = 30.0
+"""Seconds between two counts of the stored deliveries; in between, their numbers are kept up to date here."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A delivery that is to be attempted by this process. `withdrawn`: it has been stored instead."""
+
+    delivery: Delivery
+    settled: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    started: bool = False
+    withdrawn: bool = False
+
+
+class DeliveryService:
+    """Delivers webhooks at least once, each with the same id every time.
+
+    While the receiver answers, a webhook is not stored: `accept` returns once it is delivered, and the follower stores
+    its position only then. One that fails, or takes longer than DIRECT_TIME, is stored and waits for its next attempt.
+    So do all new ones while the last attempt has failed. At most CONCURRENCY attempts run: a slow receiver delays only
+    its own webhooks.
+
+    A receiver that answers 410 gets nothing more: what waits is parked, and so is what comes, until the operator
+    resends it. `run` is for one process at a time; two would only repeat deliveries.
+    """
+
+    def __init__(
+        self, store: DeliveryStore, sender: WebhookSender, url: str, on_attempt: Callable[[str], None]
+    ) -> None:
+        """`on_attempt(outcome)` is called after each attempt."""
+        self._store = store
+        self._sender = sender
+        self._url = url
+        self._on_attempt = on_attempt
+        self._reset()
+
+    def _reset(self) -> None:
+        self.waiting = self.parked = 0
+        self._queue: asyncio.Queue[_Job] = asyncio.Queue()
+        self._jobs: dict[str, _Job] = {}
+        # What is stored of a delivery, and whether it has a job, change together.
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._failing = False
+        self._gone = False
+
+    async def prepare(self) -> None:
+        """Forget what an earlier run was doing; for `run` and `accept`. Raises Unavailable."""
+        self._reset()
+        self._gone = await self._store.is_gone(self._url)
+
+    async def run(self) -> None:
+        """Deliver until cancelled. Raises Unavailable."""
+        try:
+            await run_together(self._count(), self._poll(), *(self._work() for _ in range(CONCURRENCY)))
+        finally:
+            self.waiting = self.parked = 0
+
+    async def accept(self, deliveries: Sequence[Delivery]) -> None:
+        """Deliver or store all of these. Raises Unavailable."""
+        new = {each.id: each for each in deliveries if each.id not in self._jobs}
+        jobs: dict[str, _Job] = {}
+        if new and not (self._failing or self._gone):
+            jobs = {id: self._enqueue(delivery) for id, delivery in new.items()}
+            await asyncio.wait([job.settled for job in jobs.values()], timeout=DIRECT_TIME)
+        while self.waiting >= MAX_WAITING and not self._gone:
+            log.warning("webhooks_full", waiting=self.waiting)
+            await asyncio.sleep(POLL_INTERVAL)
+        async with self._lock:
+            left = [each for id, each in new.items() if not (id in jobs and jobs[id].settled.done())]
+            if not left:
+                return
+            await self._store.add(left, gone=self._gone)
+            for job in (jobs[each.id] for each in left if each.id in jobs):
+                if not job.started:
+                    job.withdrawn = True
+                    del self._jobs[job.delivery.id]
+            self._stored(len(left))
+        self._wake.set()
+
+    def _stored(self, count: int) -> None:
+        if self._gone:
+            self.parked += count
+        else:
+            self.waiting += count
+
+    def _enqueue(self, delivery: Delivery) -> _Job:
+        self._jobs[delivery.id] = job = _Job(delivery)
+        self._queue.put_nowait(job)
+        return job
+
+    async def _poll(self) -> None:
+        """Queue the deliveries whose time has come."""
+        while True:
+            self._wake.clear()
+            due: list[Delivery] = []
+            if self._gone:
+                self._gone = await self._store.is_gone(self._url)
+            elif self._queue.qsize() < CONCURRENCY:
+                async with self._lock:
+                    due = await self._store.due(DUE_BATCH, self._jobs)
+                    for delivery in due:
+                        self._enqueue(delivery)
+            if not due:
+                await asyncio.wait([wake := asyncio.ensure_future(self._wake.wait())], timeout=POLL_INTERVAL)
+                wake.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._queue.get()
+            if job.withdrawn:
+                continue
+            job.started = True
+            outcome = await self._sender.send(job.delivery.id, job.delivery.body)
+            self._on_attempt(outcome.value)
+            async with self._lock:
+                await self._settle(job.delivery, outcome)
+                del self._jobs[job.delivery.id]
+                job.settled.set_result(None)
+            if self._queue.qsize() < CONCURRENCY:
+                self._wake.set()
+
+    async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        was_stored = delivery.stored
+        if outcome is Outcome.DELIVERED:
+            self._failing = False
+            await self._store.remove(delivery)
+            self.waiting -= was_stored
+            return
+        self._failing = True
+        log.warning("webhook_failed", webhook_id=delivery.id, outcome=outcome.value, attempt=delivery.attempts + 1)
+        if outcome is Outcome.GONE:
+            await self._give_up(delivery)
+        elif await self._store.reschedule(delivery, outcome.value):
+            self.waiting += not was_stored
+        else:
+            log.error("webhook_parked", webhook_id=delivery.id, outcome=outcome.value)
+            self.parked += 1
+            self.waiting -= was_stored
+
+    async def _give_up(self, delivery: Delivery) -> None:
+        """Park everything: the receiver wants no more webhooks."""
+        log.error("webhook_receiver_gone", webhook_id=delivery.id, waiting=self.waiting)
+        await self._store.mark_gone(self._url)
+        # Not earlier: `_poll` compares it with what is stored.
+        self._gone = True
+        await self._store.add([delivery])
+        await self._store.park_all()
+        self.waiting, self.parked = await self._store.counts()
+
+    async def _count(self) -> None:
+        while True:
+            async with self._lock:
+                self.waiting, self.parked = await self._store.counts()
+            await asyncio.sleep(COUNT_INTERVAL)

@@ -1,0 +1,171 @@
+"""The whole way: what happens in Loa arrives at the receiver, with the ids and numbers of the contract."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from redis.asyncio import Redis
+
+from config.settings import WEBHOOK_EVENTS, Settings
+from service.accounts.passwords import Passwords
+from service.app import create_app
+from service.datastores.mongo import Mongo
+from service.stores import Stores
+from tests.rest import RestClient, serving
+from tests.webhooks.conftest import SECRET
+from tests.webhooks.receiver import Receiver
+
+
+class User:
+    """A user with a token; methods return the JSON of the response."""
+
+    def __init__(self, client: RestClient, answer: dict[str, Any]) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {answer['access_token']}"}
+        self.id: str = answer["user"]["id"]
+
+    async def call(self, method: str, path: str, **body: Any) -> Any:
+        response = await self._client.request(
+            f"/api/v1{path}", http_method=method, headers=self._headers, json=body or None
+        )
+        assert response.status_code < 300, response.text
+        return response.json() if response.content else None
+
+
+@pytest.fixture
+async def stores(mongo: Mongo) -> Stores:
+    stores = Stores.build(mongo.database)
+    await stores.create_indexes()
+    return stores
+
+
+@pytest.fixture
+async def client(
+    settings: Settings, receiver: Receiver, stores: Stores, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[RestClient]:
+    """The whole service with all webhooks."""
+    monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
+    hooks = {"webhook_url": receiver.url, "webhook_secret": (SECRET,), "webhook_private": "on"}
+    async with serving(create_app(settings=settings.model_copy(update=hooks))) as client:
+        yield client
+
+
+async def register(client: RestClient, username: str) -> User:
+    body = {"username": username, "password": "correct horse battery"}
+    return User(client, (await client.post("/api/v1/auth/register", json=body)).json())
+
+
+async def event(receiver: Receiver, webhook_id: str) -> dict[str, Any]:
+    await receiver.wait_for_accepted(webhook_id)
+    event = receiver.of(webhook_id)[0].event
+    assert {"type", "timestamp", "data"} == event.keys()
+    assert webhook_id.startswith(event["type"].replace(".", "_"))
+    assert event["data"]["id"] == webhook_id.split("_")[2]
+    return event
+
+
+async def data(receiver: Receiver, webhook_id: str) -> dict[str, Any]:
+    return dict((await event(receiver, webhook_id))["data"])
+
+
+async def test_what_happens_is_told(client: RestClient, receiver: Receiver, stores: Stores) -> None:
+    """Ids, sequence numbers and external ids; nothing that a user has written."""
+    anna, ben = await register(client, "anna"), await register(client, "ben")
+    assert {"id": anna.id, "external_id": None} == await data(receiver, f"user_created_{anna.id}")
+
+    direct = (await anna.call("POST", "/conversations", participant_ids=[ben.id]))["id"]
+    told = await data(receiver, f"conversation_created_{direct}")
+    assert ("direct", anna.id, None) == (told["kind"], told["owner_id"], told["external_id"])
+
+    path = f"/conversations/{direct}/messages"
+    message = await anna.call("POST", path, content="only between us")
+    assert {
+        "id": message["id"],
+        "conversation_id": direct,
+        "conversation_external_id": None,
+        "sender_id": anna.id,
+        "sender_external_id": None,
+        "kind": "text",
+        "seq": 1,
+        "rev": 1,
+        "deleted": False,
+    } == await data(receiver, f"message_created_{message['id']}")
+
+    await anna.call("PATCH", f"{path}/{message['id']}", content="changed")
+    told = await data(receiver, f"message_updated_{message['id']}_2")
+    assert (anna.id, direct, 1, 2) == (told["sender_id"], told["conversation_id"], told["seq"], told["rev"])
+    await anna.call("DELETE", f"{path}/{message['id']}")
+    assert (await data(receiver, f"message_updated_{message['id']}_3"))["deleted"]
+
+    post = (await anna.call("POST", "/posts", content="a post"))["id"]
+    assert {"id": post, "author_id": anna.id, "author_external_id": None} == await data(
+        receiver, f"post_created_{post}"
+    )
+    comment = (await ben.call("POST", f"/posts/{post}/comments", content="a comment"))["id"]
+    told = await data(receiver, f"comment_created_{comment}")
+    assert (post, None, ben.id, 1) == (told["post_id"], told["parent_id"], told["author_id"], told["number"])
+    await receiver.wait(lambda: any(id.startswith("notification_created") for id in receiver.accepted))
+    told = next(each.event["data"] for each in receiver.requests if each.event["type"] == "notification.created")
+    assert ("NEW_COMMENT", anna.id, ben.id, 1) == (told["type"], told["user_id"], told["sender_id"], told["seq"])
+    assert (post, comment) == (told["post_id"], told["comment_id"])
+    for written in (b"only between us", b"changed", b"a post", b"a comment", b"anna"):
+        assert not any(written in request.body for request in receiver.requests)
+
+
+async def test_a_changed_group_is_told_with_its_version(client: RestClient, receiver: Receiver) -> None:
+    """Each change has an id of its own. New messages do not change the conversation."""
+    anna, ben = await register(client, "anna"), await register(client, "ben")
+    group = (await anna.call("POST", "/conversations", participant_ids=[ben.id], title="One"))["id"]
+    await anna.call("POST", f"/conversations/{group}/messages", content="Hello")
+    await anna.call("PATCH", f"/conversations/{group}", title="Two")
+    await receiver.wait(lambda: any(id.startswith(f"conversation_updated_{group}") for id in receiver.accepted))
+    (updated,) = (each for each in receiver.requests if each.event["type"] == "conversation.updated")
+    version = updated.event["data"]["version"]
+    assert (f"conversation_updated_{group}_{version}", "group") == (updated.id, updated.event["data"]["kind"])
+
+
+async def test_external_ids_are_told(client: RestClient, receiver: Receiver, stores: Stores, mongo: Mongo) -> None:
+    """Also of a user whose deletion is complete before the webhook is made, as during an outage."""
+    anna = await register(client, "anna")
+    await receiver.wait_for_accepted(f"user_created_{anna.id}")
+    await mongo.database["users"].update_one({"_id": ObjectId(anna.id)}, {"$set": {"external_id": "site-7"}})
+    await receiver.stop()
+    await stores.users.begin_deletion("anna")
+    await stores.users.finish_deletion(anna.id, "anna")
+    await receiver.start()
+    assert {"id": anna.id, "external_id": "site-7"} == await data(receiver, f"user_deleted_{anna.id}")
+    left = await mongo.database["users"].find_one({"_id": ObjectId(anna.id)})
+    assert left
+    assert not {"external_id", "deleted_external_id"} & left.keys()
+
+    ben = await register(client, "ben")
+    await mongo.database["users"].update_one({"_id": ObjectId(ben.id)}, {"$set": {"external_id": "site-8"}})
+    await receiver.wait_for_accepted(f"user_created_{ben.id}")
+    post = (await ben.call("POST", "/posts", content="a post"))["id"]
+    assert "site-8" == (await data(receiver, f"post_created_{post}"))["author_external_id"]
+
+
+async def test_only_selected_events_are_told(
+    settings: Settings, receiver: Receiver, stores: Stores, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
+    hooks = {
+        "webhook_url": receiver.url,
+        "webhook_secret": (SECRET,),
+        "webhook_private": "on",
+        "webhook_events": ("post.created",),
+    }
+    async with serving(create_app(settings=settings.model_copy(update=hooks))) as client:
+        anna = await register(client, "anna")
+        post = (await anna.call("POST", "/posts", content="a post"))["id"]
+        await receiver.wait_for_accepted(f"post_created_{post}")
+    assert ["post.created"] == [request.event["type"] for request in receiver.requests]
+
+
+def test_every_event_of_the_contract_has_a_source() -> None:
+    from service.webhooks.events import SOURCES
+
+    types = [type for source in SOURCES.values() for type in (source.created, source.updated) if type]
+    assert sorted(WEBHOOK_EVENTS) == sorted(types)
