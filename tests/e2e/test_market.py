@@ -12,6 +12,7 @@ from tests.e2e.app_page import BROWSER_NETWORK_ERRORS
 from tests.e2e.conftest import DevicePool
 from tests.e2e.market import Market, running_market
 from tests.interop.conftest import need
+from tests.running import eventually
 
 pytestmark = pytest.mark.scenario
 
@@ -136,6 +137,29 @@ async def test_two_people_comment_chat_order_and_ship(market: Market, pages: tup
     await expect(bell.locator(".badge")).to_have_text("1")
     await bell.locator("summary").click()
     await expect(bell.get_by_role("link")).to_have_text([re.compile("An has shipped your order")])
+
+
+async def test_the_market_receives_webhooks(market: Market, pages: tuple[MarketPage, MarketPage]) -> None:
+    """Loa reports what has happened, signed; the market counts the messages about an offer."""
+    hoa, lan = pages
+    await hoa.register("Hoa", "hoa")
+    await lan.register("Lan", "lan")
+    await hoa.offer("Guitar")
+    offer = hoa.page.url
+    await lan.open_offer("Guitar")
+    await lan.comment("How old is it?")
+    await lan.page.get_by_role("button", name="Chat with Hoa").click()
+    for content in ("Hello", "How old is it?"):
+        await lan.send(content)
+    await expect(lan.messages).to_have_text(["Hello", "How old is it?"])
+    expected = {"conversation.created", "message.created", "notification.created", "user.created"}
+
+    def received() -> bool:
+        return expected <= set(market.webhooks()) and market.messages_about(offer) == 2
+
+    await asyncio.to_thread(eventually, received, 30)
+    await hoa.page.goto(offer)
+    await expect(hoa.page.get_by_text("2 messages about it")).to_be_visible()
 
 
 async def test_signing_out_ends_the_connections(market: Market, pages: tuple[MarketPage, MarketPage]) -> None:
