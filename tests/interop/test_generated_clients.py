@@ -5,11 +5,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from pydantic import BaseModel, RootModel
 
 from tests.running import Server
 
@@ -84,4 +86,11 @@ def test_datamodel_code_generator_generates_models_that_accept_every_example(
     schemas = json.loads(document.read_text())["components"]["schemas"]
     assert len(schemas) > 40
     for name, schema in schemas.items():
-        assert getattr(models, name).model_validate_json(json.dumps(schema["example"])) is not None
+        assert component(models, name).model_validate_json(json.dumps(schema["example"])) is not None
+
+
+def component(models: ModuleType, name: str) -> type[BaseModel]:
+    """Return the class of a component. The generator calls it `Participant1` if the items of a field `participants`,
+    with a length or pattern, have become a class `Participant`."""
+    found: list[type[BaseModel]] = [getattr(models, each) for each in (name, f"{name}1") if hasattr(models, each)]
+    return next((model for model in found if not issubclass(model, RootModel)), found[0])
