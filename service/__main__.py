@@ -24,6 +24,11 @@ settings, from the environment (all optional):
   JWT_SECRET          32 bytes or more; required as soon as MONGODB_URI is set
   JWT_SECRET_PREVIOUS other secrets whose tokens are valid, separated by commas, at most 4
   API_KEYS            keys of the site's servers, name:key, separated by commas; without any there is no server API
+  AUTH_ISSUER         the `iss` of tokens of a site with a sign-in of its own; without it: Loa's own tokens only
+  AUTH_JWKS_URL       where that site publishes the keys of its tokens
+  AUTH_KEY            or the key itself: a public key in PEM, or a secret of 32 bytes or more for HS256
+  AUTH_AUDIENCE       the `aud` that its tokens must have; without it: any
+  LOCAL_ACCOUNTS      on or off: on; off: nobody registers or signs in at Loa itself
   ALLOWED_ORIGINS     other origins whose pages may connect, separated by commas
   TRUSTED_PROXIES     reverse proxies in front, whose X-Forwarded-For, -Proto and -Host are trusted: 0; 1 on Heroku
   WEB_CONCURRENCY     worker processes: 1
