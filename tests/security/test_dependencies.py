@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from tests.running import ROOT
 
 PINNED = re.compile(r"([a-z0-9][a-z0-9.-]*)==([^\s;]+)(?: ; (.+?))?((?: --hash=sha256:[0-9a-f]{64})+)")
-DECLARED = re.compile(r"([A-Za-z0-9._-]+)==(\d[\w.]*)(?: ; python_version < \"3\.\d+\")?")
+DECLARED = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(\d[\w.]*)(?: ; python_version < \"3\.\d+\")?")
 LOCKS = {"requirements.txt": "config/requirements.in", "tests/requirements.txt": "tests/requirements.in"}
 """Each lock, which pip installs, and the file that it is generated from by `.ci/lock`."""
 TEST_TOOLS = {"pytest", "sanic-testing", "playwright", "schemathesis", "hypothesis", "mypy", "ruff"}
@@ -53,7 +53,7 @@ def declared(file: str) -> dict[str, str]:
         line for line in (ROOT / file).read_text().splitlines() if line.strip() and not line.startswith(("#", "-r"))
     ]
     found = [DECLARED.fullmatch(line) for line in lines]
-    assert all(found), "every line is name==version"
+    assert all(found), "every line is name==version, or name[extra]==version"
     return {canonicalize_name(match[1]): match[2] for match in found if match}
 
 
