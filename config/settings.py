@@ -359,7 +359,7 @@ class Settings(BaseSettings):
 
     @property
     def max_access_ttl(self) -> int:
-        """Seconds for which an access token may be valid, whoever requests it."""
+        """Seconds for which an access token may be valid, whether a user or a server of the site requests it."""
         return DAY if self.api_keys else self.access_token_ttl
 
     @property

@@ -1,4 +1,4 @@
-"""Deletions of users that the servers of a site have requested: carried out in the background, whatever crashes."""
+"""Deletions of users that the servers of a site have requested: carried out in the background, also after a crash."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

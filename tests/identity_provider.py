@@ -88,7 +88,7 @@ def _prepared(algorithm: str, signer: Any) -> Any:
 
 
 class JwksServer:
-    """Serves a JWKS on loopback, or whatever `answer` writes instead, but at `/elsewhere.json` the JWKS all the same.
+    """Serves a JWKS on loopback, or what `answer` writes instead, but at `/elsewhere.json` the JWKS all the same.
 
     `requests`: how many it has got.
     """

@@ -142,7 +142,7 @@ class TestOpenApi:
         assert not [path for path, schema in nullable.items() if None not in schema.get("enum", [None])]
 
     def test_names_a_server(self, openapi: Document) -> None:
-        """The one that has sent the document, under whatever name."""
+        """The one that has sent the document, under any name."""
         assert [{"url": "/"}] == openapi["servers"]
 
     def test_descriptions_are_our_own(self, documents: Documents) -> None:

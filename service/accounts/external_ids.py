@@ -18,7 +18,7 @@ from service.datastores.mongo import Collection, Database, Document, unavailable
 class Binding:
     """The user of an external id, None after a deletion.
 
-    `is_stored`: the user's own document exists; until then, whoever needs the user creates it under this id.
+    `is_stored`: the user's own document exists; until then, each process that needs the user creates it under this id.
     `generation` counts the revocations of everything, `nameless_generation` those of tokens without `sid` by
     themselves. Tokens issued until `revoked_until` (or those without `sid`, `nameless_revoked_until`), in Unix time,
     are revoked. `digests` are those of the claims that the profile was set from last, which were issued at

@@ -1,6 +1,5 @@
 """Sessions of tokens from outside: whose token it is, and whether it is revoked."""
 
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from service.accounts.revocation import Revocation
 from service.accounts.sessions import SessionStore
 from service.common.errors import TokenRevoked, Unavailable
 from service.common.identity import Identity
+from service.common.ids import derived_id
 
 MAX_KNOWN = 20_000
 """Sessions that a process remembers, some 20 MB. Of another one, it reads two documents at the next request."""
@@ -40,7 +40,7 @@ class ExternalSessions:
 
     The session of a token is that of its `sid`; all tokens of a user without `sid` have one in common. Its id is a hash
     of both and of a `generation`, which grows when everything that a user has is revoked: tokens that the site issues
-    later begin another session, even with the same `sid`. A session that was ended by itself stays ended; that of
+    later begin another session, even with the same `sid`. A session that was revoked alone stays ended; that of
     tokens without `sid` is followed by another, for the user would otherwise be locked out.
 
     Sessions are stored like those of Loa's own accounts, so what revokes, lists and polls those does it for these, too.
@@ -200,7 +200,7 @@ def _session_id(token: ExternalToken, binding: Binding) -> str:
         str(binding.generation),
         "" if named else str(binding.nameless_generation),
     )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    return str(derived_id("\0".join(parts)))
 
 
 def _date(timestamp: float) -> datetime:

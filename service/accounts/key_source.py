@@ -16,7 +16,7 @@ class KeySource(Protocol):
 
 
 class SingleKey:
-    """The one key of AUTH_KEY, whatever a token calls it. Implements KeySource."""
+    """The one key of AUTH_KEY; the `kid` of a token is ignored. Implements KeySource."""
 
     def __init__(self, key: VerificationKey) -> None:
         self._keys = [key]

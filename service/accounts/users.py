@@ -123,24 +123,15 @@ class UserStore:
         document = await self._named(username)
         if document is None:
             return None
-        async with unavailable():
-            changes = _erasure(document)
-            await self._users.update_one(
-                {"_id": document["_id"], **ACTIVE},
-                {"$set": changes, "$unset": {"display_folded": ""}, "$inc": {"password_version": 1}},
-            )
+        await self._erase(document, {})
         return str(document["_id"])
 
     async def request_deletion(self, user_id: str) -> None:
         """Begin the deletion of a user, and mark them so that PendingDeletions completes it."""
         async with unavailable():
             document = await self._users.find_one({"_id": ObjectId(user_id)}, {"external_id": True})
-            if document is None:
-                return
-            changes = {**_erasure(document), DELETION_REQUESTED: True}
-            await self._users.update_one(
-                {"_id": ObjectId(user_id), **ACTIVE}, {"$set": changes, "$inc": {"password_version": 1}}
-            )
+        if document is not None:
+            await self._erase(document, {DELETION_REQUESTED: True})
 
     async def being_deleted(self, limit: int) -> list[str]:
         """Return the usernames of up to `limit` users whose deletion was requested and is not finished."""
@@ -319,6 +310,18 @@ class UserStore:
                 {"_id": ObjectId(user.id), "search_terms": None, **ACTIVE}, {"$set": {"search_terms": terms}}
             )
 
+    async def _erase(self, document: Document, marks: Document) -> None:
+        """Begin the deletion of the user, unless it has begun; `marks` are set with it."""
+        changes: Document = {**ERASED, **marks, "deleted_at": now()}
+        if "external_id" in document:
+            # For the webhook: when that is made, the deletion may be finished.
+            changes["deleted_external_id"] = document["external_id"]
+        async with unavailable():
+            await self._users.update_one(
+                {"_id": document["_id"], **ACTIVE},
+                {"$set": changes, "$unset": {"display_folded": ""}, "$inc": {"password_version": 1}},
+            )
+
     async def _named(self, username: str) -> Document | None:
         """Return the user who has this username, or from whom a deletion that has begun takes it, or None."""
         user_id = await self.usernames.holder(username)
@@ -348,15 +351,6 @@ def _profile(document: Document) -> Profile:
         display_name=document["display_name"],
         avatar=document["avatar"],
     )
-
-
-def _erasure(document: Document) -> Document:
-    """Return what the beginning of a deletion sets. The external id is part of it for the webhook: when that is made,
-    the deletion may be finished."""
-    changes: Document = {**ERASED, "deleted_at": now()}
-    if "external_id" in document:
-        changes["deleted_external_id"] = document["external_id"]
-    return changes
 
 
 def _user(document: Document) -> User:

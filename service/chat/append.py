@@ -117,7 +117,7 @@ class MessageAppend:
         attempted.
         """
         ids = {request.conversation_id for request in requests}
-        # The group has been changed already, by whoever appends a system message.
+        # The change that a system message is about has been stored before it.
         changed = {each.conversation_id for each in requests if isinstance(each, AppendMessage) and each.system}
         heads = await self._heads.load(ids, changed)
         if contention and contention.recent:

@@ -1,12 +1,12 @@
 """Which conversation is the direct one of two users: its id is derived from theirs, so no index has to find it."""
 
-import hashlib
 from collections.abc import Iterable
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from service.common.errors import Unavailable
+from service.common.ids import derived_id
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.migrations import Migrations
 from service.datastores.mongo import Database, Document, insert_missing, unavailable
@@ -34,7 +34,7 @@ class DirectConversations:
 
     async def ids(self, user_id: ObjectId, others: Iterable[ObjectId]) -> list[ObjectId]:
         """Return the ids of the direct conversations of `user_id` with each of the others, if they exist."""
-        derived = {_derived_id(_key(user_id, other)) for other in others}
+        derived = {derived_id(_key(user_id, other)) for other in others}
         earlier = await find_by_ids(self._earlier, derived)
         return [*derived.difference(each["_id"] for each in earlier), *(each["conversation_id"] for each in earlier)]
 
@@ -42,9 +42,8 @@ class DirectConversations:
         """Store a new conversation under the id of the two users; return it and True, or the existing one and False."""
         key = _key(one, other)
         [conversation_id] = await self.ids(one, [other])
-        derived_id = _derived_id(key)
-        if conversation_id == derived_id:
-            document = {**document, "_id": derived_id}
+        if conversation_id == derived_id(key):
+            document = {**document, "_id": conversation_id}
             if await self.old_index.exists():
                 document["direct_key"] = key
             async with unavailable():
@@ -77,12 +76,12 @@ class DirectConversations:
         return found
 
     async def _record(self, conversations: dict[str, ObjectId]) -> None:
-        derived = {_derived_id(key): conversation_id for key, conversation_id in conversations.items()}
+        derived = {derived_id(key): conversation_id for key, conversation_id in conversations.items()}
         recorded = {each["_id"] for each in await find_by_ids(self._earlier, derived)}
         new = [
-            {"_id": derived_id, "conversation_id": conversation_id}
-            for derived_id, conversation_id in derived.items()
-            if conversation_id != derived_id and derived_id not in recorded
+            {"_id": key, "conversation_id": conversation_id}
+            for key, conversation_id in derived.items()
+            if conversation_id != key and key not in recorded
         ]
         if new:
             await insert_missing(self._earlier, new)
@@ -90,7 +89,3 @@ class DirectConversations:
 
 def _key(one: ObjectId, other: ObjectId) -> str:
     return ":".join(sorted((str(one), str(other))))
-
-
-def _derived_id(key: str) -> ObjectId:
-    return ObjectId(hashlib.sha256(key.encode()).digest()[:12])

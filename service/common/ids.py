@@ -1,5 +1,6 @@
 """Ids: 24 hex digits in the API and the services, ObjectId in the stores."""
 
+import hashlib
 from typing import Annotated
 
 from bson import ObjectId
@@ -14,6 +15,11 @@ Id = Annotated[str, StringConstraints(pattern=PATTERN), AfterValidator(str.lower
 
 def new_id() -> str:
     return str(ObjectId())
+
+
+def derived_id(text: str) -> ObjectId:
+    """Return the id of the object that `text` identifies, 96 bits of its SHA-256: the `_id` alone keeps it unique."""
+    return ObjectId(hashlib.sha256(text.encode()).digest()[:12])
 
 
 def path_id(value: str) -> str:

@@ -196,7 +196,7 @@ class ChangeFollower:
     def _change(self, event: Document) -> Change:
         created = event["operationType"] == "insert"
         fields = event["fullDocument"] if created else event["updateDescription"]["updatedFields"]
-        # The driver returns this time without a zone, unless told otherwise; servers before 6.0 do not have it.
+        # By default the driver returns this time without a zone; servers before 6.0 do not have it.
         at = event.get("wallTime") or event["clusterTime"].as_datetime()
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
         key = event["documentKey"]

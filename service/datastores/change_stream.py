@@ -38,7 +38,7 @@ class HistoryLost(Exception):
 class ChangeStream:
     """Changes of some collections, in the order of commitment, once a majority has them.
 
-    The driver resumes by itself after a lost connection or a fail-over. Each method runs the driver in a thread, once
+    The driver resumes after a lost connection or a fail-over. Each method runs the driver in a thread, once
     for a whole batch: motor's own change stream needs a thread for each change.
     """
 

@@ -38,7 +38,7 @@ class Lease:
             return False
 
     async def release(self) -> None:
-        """Give the lease up, if this process holds it. Without Redis it expires by itself."""
+        """Give the lease up, if this process holds it. Without Redis it expires."""
         with suppress(*REDIS_ERRORS):
             async with asyncio.timeout(REDIS_TIMEOUT):
                 if await self._redis.get(self._key) == self._owner:

@@ -8,8 +8,9 @@ from service.datastores.mongo import Collection, unavailable
 class OldIndex:
     """Processes of the earlier version rely on the index, so it remains while any of them runs.
 
-    Whoever reads by its fields asks first whether it exists. MongoDB refuses to shard a collection that has such an
-    index: its first field is not the shard key. So these reads never go to several shards. Methods raise Unavailable.
+    A store that reads by its fields asks first whether it exists. MongoDB refuses to shard a collection that has such
+    an index: its first field is not the shard key. So these reads never go to several shards. Methods raise
+    Unavailable.
     """
 
     def __init__(self, collection: Collection, name: str) -> None:

@@ -72,7 +72,7 @@ class CommentNotification(BaseModel):
 
 
 class CustomNotification(BaseModel):
-    """What a type of the site's own carries. `url` is relative or http(s); `extra` is whatever the site has sent."""
+    """What a type of the site's own carries. `url` is relative or http(s); `extra` is the site's own object."""
 
     notification_id: Id
     sender: Sender | None

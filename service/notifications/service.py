@@ -72,8 +72,8 @@ class NotificationService:
         """Store each notification and publish it to its user.
 
         Returns, for each request, None or the error that prevented storing it: NonceReused if its key was used for
-        another content. Can be repeated with the same requests, whatever the outcome of earlier calls. Raises
-        Unavailable if the outcomes are unknown.
+        another content. Can be repeated with the same requests, after any outcome. Raises Unavailable if the
+        outcomes are unknown.
         """
         if not requests:
             return []

@@ -1,6 +1,5 @@
 """Conversations that the servers of a site create and change, under the site's own ids."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from service.chat.invitation_service import InvitationService
 from service.chat.members import owner_of
 from service.chat.message_service import MessageService
 from service.common.errors import Forbidden, NotFound, Unavailable, ValidationFailed
+from service.common.ids import derived_id
 from service.datastores.mongo import Document
 from service.server_api.models import (
     GroupChange,
@@ -35,7 +35,7 @@ class ServerConversations:
     The `_id` of a conversation with an external id is made of that id. So external ids are unique in a sharded
     database, too, without an index.
 
-    Groups are changed in the name of their owner, whoever that is.
+    Groups are changed in the name of their present owner.
     """
 
     def __init__(
@@ -170,6 +170,6 @@ class ServerConversations:
 
 
 def _key(external_id: str) -> ObjectId:
-    """Return the id of the conversation with this external id: 96 bits of a hash. Only the site itself could make two
-    collide, of which one would then not be there."""
-    return ObjectId(hashlib.sha256(f"conversation {external_id}".encode()).digest()[:12])
+    """Return the id of the conversation with this external id. Only the site itself could make two ids collide; one of
+    the conversations would then not be there."""
+    return derived_id(f"conversation {external_id}")

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 INTERVAL = 5.0
 """Seconds between updates; Prometheus scrapes about every 15."""
+
+Mode = Literal["livesum", "livemin", "livemax"]
+"""How the values of several processes are combined."""
 
 
 class QueueTotals(Protocol):
@@ -46,63 +49,31 @@ class Gauges:
 
     def __init__(self, sources: GaugeSources, registry: CollectorRegistry) -> None:
         self._sources = sources
-        self._connections = Gauge(
-            "loa_connections", "Open connections.", ["feed"], registry=registry, multiprocess_mode="livesum"
-        )
-        self._tasks = Gauge(
+
+        def gauge(name: str, documentation: str, mode: Mode, *labels: str) -> Gauge:
+            return Gauge(name, documentation, labels, registry=registry, multiprocess_mode=mode)
+
+        self._connections = gauge("loa_connections", "Open connections.", "livesum", "feed")
+        self._tasks = gauge(
             "loa_tasks",
             "Tasks of the event loop: a few per process, and one per request or frame being handled.",
-            registry=registry,
-            multiprocess_mode="livesum",
+            "livesum",
         )
-        self._bus_connected = Gauge(
-            "loa_bus_connected",
-            "1 if every process is subscribed to the bus.",
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-        self._bus_lag = Gauge(
-            "loa_bus_lag_seconds",
-            "Round-trip time of a message through the bus.",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self._bus_waiting = Gauge(
-            "loa_bus_waiting",
-            "Messages that Redis has not accepted yet.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self._follower_lag = Gauge(
+        self._bus_connected = gauge("loa_bus_connected", "1 if every process is subscribed to the bus.", "livemin")
+        self._bus_lag = gauge("loa_bus_lag_seconds", "Round-trip time of a message through the bus.", "livemax")
+        self._bus_waiting = gauge("loa_bus_waiting", "Messages that Redis has not accepted yet.", "livesum")
+        self._follower_lag = gauge(
             "loa_change_follower_lag_seconds",
             "Age of the oldest change in the database that a follower has read and not handled.",
-            ["follower"],
-            registry=registry,
-            multiprocess_mode="livemax",
+            "livemax",
+            "follower",
         )
-        self._webhooks_waiting = Gauge(
-            "loa_webhooks_waiting",
-            "Webhooks stored for a later attempt.",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self._webhooks_parked = Gauge(
-            "loa_webhooks_parked",
-            "Webhooks that are no longer attempted.",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self._queue_events = Gauge(
-            "loa_queue_events", "Events queued for slow clients.", registry=registry, multiprocess_mode="livesum"
-        )
-        self._queue_bytes = Gauge(
-            "loa_queue_bytes", "Bytes queued for slow clients.", registry=registry, multiprocess_mode="livesum"
-        )
-        self._queue_max_depth = Gauge(
-            "loa_queue_deepest_events",
-            "Events in the longest queue of a connection.",
-            registry=registry,
-            multiprocess_mode="livemax",
+        self._webhooks_waiting = gauge("loa_webhooks_waiting", "Webhooks stored for a later attempt.", "livemax")
+        self._webhooks_parked = gauge("loa_webhooks_parked", "Webhooks that are no longer attempted.", "livemax")
+        self._queue_events = gauge("loa_queue_events", "Events queued for slow clients.", "livesum")
+        self._queue_bytes = gauge("loa_queue_bytes", "Bytes queued for slow clients.", "livesum")
+        self._queue_max_depth = gauge(
+            "loa_queue_deepest_events", "Events in the longest queue of a connection.", "livemax"
         )
         self._dropped = Counter(
             "loa_events_dropped", "Ephemeral events dropped because a queue was full.", registry=registry

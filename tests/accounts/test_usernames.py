@@ -1,4 +1,4 @@
-"""Usernames: claimed before they are given to a user, whatever is killed in between."""
+"""Usernames: claimed before they are given to a user, also if a process is killed in between."""
 
 import asyncio
 import random
@@ -54,7 +54,7 @@ async def test_a_registration_that_was_interrupted_blocks_no_username(process: A
 
 
 async def test_an_interrupted_creation_under_a_given_id_is_nobody_elses(process: AccountsProcess) -> None:
-    """The id belongs to somebody of another site: whoever registers must not become them."""
+    """The id belongs to somebody of another site: a user who registers must not become them."""
     given = new_id()
     await process.users.usernames.claim("an", ObjectId(given))
     with pytest.raises(UsernameTaken):

@@ -1,4 +1,4 @@
-"""Direct conversations: one for two users, whoever creates it, and beside processes of an earlier version."""
+"""Direct conversations: one for two users, if either creates it, and beside processes of an earlier version."""
 
 import asyncio
 from collections.abc import Callable

@@ -84,7 +84,7 @@ async def test_senders_and_recipients_are_participants_by_the_log(
 async def test_change_that_a_killed_process_left_without_its_message_gets_it_once(
     start_process: Callable[..., ChatProcess],
 ) -> None:
-    """From two processes at once; until then, nobody has been told of it."""
+    """From two processes at once; until then, no client has received anything of it."""
     dying, one, two = (start_process() for _ in range(3))
     group = await dying.group(ADA, BOB)
 

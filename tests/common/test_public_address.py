@@ -27,7 +27,7 @@ def test_an_address_on_the_internet_is_public(address: str) -> None:
     ],
 )
 def test_other_addresses_are_not(address: str) -> None:
-    """Private, loopback, link-local, shared, multicast, reserved; mapped, 6to4, Teredo, NAT64, whatever they hide."""
+    """Private, loopback, link-local, shared, multicast, reserved; mapped, 6to4, Teredo, NAT64, with any inside."""
     assert not is_public_address(address)
 
 

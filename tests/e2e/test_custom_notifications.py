@@ -83,7 +83,7 @@ async def test_a_type_that_the_app_does_not_know_is_shown(open_app: OpenApp, sit
 
 
 async def test_a_link_to_another_origin_opens_in_a_tab_of_its_own(open_app: OpenApp, site: Site) -> None:
-    """It has no hold of the app's tab, and is not told where it was opened. One to the same origin does not."""
+    """It has no hold of the app's tab, and does not learn where it was opened. One to the same origin does not."""
     an, an_id = site.user("An")
     app = await open_streaming(open_app, an)
     for url in ("https://shop.example/orders/7", "/app/#/posts"):

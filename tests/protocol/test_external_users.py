@@ -146,7 +146,7 @@ async def test_a_changed_claim_reaches_the_users_tabs(site_clients: Clients) -> 
 
 
 async def test_people_without_accounts_of_their_own_cannot_sign_in_here(site_clients: Clients) -> None:
-    """Nor does a token with Loa's own name as issuer open anything, whatever it is signed with."""
+    """Nor does a token with Loa's own name as issuer open anything, signed with any key."""
     anna = await visitor(site_clients)
     for path in ("register", "login", "refresh", "password"):
         for headers in ({}, anna.bearer):

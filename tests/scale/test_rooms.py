@@ -79,7 +79,7 @@ async def test_what_is_published_while_a_room_is_not_heard_yet_is_read(nodes: Cl
 
 
 async def test_members_join_the_room_with_the_announcement(server: Node, start: Make) -> None:
-    """Of a conversation that has grown; those who are told with it, and no others of the process."""
+    """Of a conversation that has grown; the users whom the event names, and no others of the process."""
     one, two = start(server.url), start(server.url)
     stored = Stored(members(17))
     stored.serve(one, two)

@@ -90,7 +90,7 @@ async def test_an_unsigned_token_is_refused(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 async def test_a_public_key_is_no_shared_secret(algorithm: str) -> None:
-    """Whoever knows the public key, which is everybody, could sign with it (RFC 8725, section 2.1)."""
+    """Anybody knows the public key, and could sign with it (RFC 8725, section 2.1)."""
     pem = public_pem("rsa")
     secrets = [pem, pem.strip(), pem.replace("\n", "\\n"), json.dumps(public_jwk("rsa")), public_jwk("rsa")["n"]]
     digest = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}[algorithm]

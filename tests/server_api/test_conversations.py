@@ -32,7 +32,7 @@ async def texts(user: ApiUser, conversation: dict[str, Any]) -> list[str]:
 
 
 async def test_a_conversation_has_one_external_id(site: Site) -> None:
-    """A repeated request finds it as it is, whatever it says."""
+    """A repeated request finds it as it is, with any content."""
     people, external_id = await site.users(3), new_id()
     created = await site.call(
         "post", "/conversations", 201, external_id=external_id, participants=people, title="Order"
@@ -110,7 +110,7 @@ async def test_who_has_left_can_be_added_again(site: Site) -> None:
 
 
 async def test_the_owner_can_be_removed(site: Site) -> None:
-    """Together with others; whoever is there longest then owns the group."""
+    """Together with others; the longest-standing member then owns the group."""
     people, external_id = await site.users(4), new_id()
     await site.call("post", "/conversations", 201, external_id=external_id, participants=people)
     changed = await site.call("patch", path(external_id), 200, remove=[people[0], people[1]])

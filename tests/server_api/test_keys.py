@@ -1,4 +1,4 @@
-"""The keys of a site's servers: what they open, what opens nothing, and what is told of them."""
+"""The keys of a site's servers: what they open, what opens nothing, and what the log says."""
 
 import hmac
 import re

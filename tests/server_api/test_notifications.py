@@ -62,7 +62,7 @@ async def test_it_reaches_stream_and_socket_in_order(site: Site) -> None:
 
 
 async def test_recipients_without_a_user_are_named(site: Site) -> None:
-    """Each once, in the order of the request; whoever is named twice has one notification."""
+    """Each once, in the order of the request; a user who is named twice has one notification."""
     one, two = await site.users(2)
     unknown = ["nobody", "ồ / ?", "x" * 255]
     answer = await site.notify(one, unknown[0], two, unknown[1], one, unknown[2], unknown[0])

@@ -162,7 +162,7 @@ async def test_a_name_that_changes_between_check_and_use_leads_nowhere_else(
 
 
 async def test_tls_is_verified_for_the_name(receiver: Receiver, senders: Senders, tmp_path: Path) -> None:
-    """For the name, although the connection goes to an address; and by the authorities, unless told otherwise."""
+    """For the name, although the connection goes to an address; by the system's authorities, unless it gets others."""
     certificate = tmp_path / "certificate.pem"
     certificate.write_text(LOCALHOST)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -76,8 +76,8 @@ async def test_what_happens_is_told(client: RestClient, receiver: Receiver, stor
     assert {"id": anna.id, "external_id": None} == await data(receiver, f"user_created_{anna.id}")
 
     direct = (await anna.call("POST", "/conversations", participant_ids=[ben.id]))["id"]
-    told = await data(receiver, f"conversation_created_{direct}")
-    assert ("direct", anna.id, None) == (told["kind"], told["owner_id"], told["external_id"])
+    sent = await data(receiver, f"conversation_created_{direct}")
+    assert ("direct", anna.id, None) == (sent["kind"], sent["owner_id"], sent["external_id"])
 
     path = f"/conversations/{direct}/messages"
     message = await anna.call("POST", path, content="only between us")
@@ -94,8 +94,8 @@ async def test_what_happens_is_told(client: RestClient, receiver: Receiver, stor
     } == await data(receiver, f"message_created_{message['id']}")
 
     await anna.call("PATCH", f"{path}/{message['id']}", content="changed")
-    told = await data(receiver, f"message_updated_{message['id']}_2")
-    assert (anna.id, direct, 1, 2) == (told["sender_id"], told["conversation_id"], told["seq"], told["rev"])
+    sent = await data(receiver, f"message_updated_{message['id']}_2")
+    assert (anna.id, direct, 1, 2) == (sent["sender_id"], sent["conversation_id"], sent["seq"], sent["rev"])
     await anna.call("DELETE", f"{path}/{message['id']}")
     assert (await data(receiver, f"message_updated_{message['id']}_3"))["deleted"]
 
@@ -104,12 +104,12 @@ async def test_what_happens_is_told(client: RestClient, receiver: Receiver, stor
         receiver, f"post_created_{post}"
     )
     comment = (await ben.call("POST", f"/posts/{post}/comments", content="a comment"))["id"]
-    told = await data(receiver, f"comment_created_{comment}")
-    assert (post, None, ben.id, 1) == (told["post_id"], told["parent_id"], told["author_id"], told["number"])
+    sent = await data(receiver, f"comment_created_{comment}")
+    assert (post, None, ben.id, 1) == (sent["post_id"], sent["parent_id"], sent["author_id"], sent["number"])
     await receiver.wait(lambda: any(id.startswith("notification_created") for id in receiver.accepted))
-    told = next(each.event["data"] for each in receiver.requests if each.event["type"] == "notification.created")
-    assert ("NEW_COMMENT", anna.id, ben.id, 1) == (told["type"], told["user_id"], told["sender_id"], told["seq"])
-    assert (post, comment) == (told["post_id"], told["comment_id"])
+    sent = next(each.event["data"] for each in receiver.requests if each.event["type"] == "notification.created")
+    assert ("NEW_COMMENT", anna.id, ben.id, 1) == (sent["type"], sent["user_id"], sent["sender_id"], sent["seq"])
+    assert (post, comment) == (sent["post_id"], sent["comment_id"])
     for written in (b"only between us", b"changed", b"a post", b"a comment", b"anna"):
         assert not any(written in request.body for request in receiver.requests)
 

@@ -100,7 +100,7 @@
  */
 
 /**
- * What a type of the site's own carries. `url` is relative or http(s); `extra` is whatever the site has sent.
+ * What a type of the site's own carries. `url` is relative or http(s); `extra` is the site's own object.
  * @typedef {{
  *   notification_id: string,
  *   sender: Sender | null,

@@ -73,7 +73,7 @@ for (const [name, build] of [
   });
 }
 
-test("a link in data leads to http or https, and one to another origin opens by itself", () => {
+test("a link in data leads to http or https, and one to another origin opens in a tab of its own", () => {
   const base = "https://chat.example.org/app/#/posts";
   const other = { target: "_blank", rel: "noopener noreferrer" };
   for (const [url, attributes] of [
