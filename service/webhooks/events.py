@@ -18,7 +18,8 @@ from service.webhooks.external_ids import ExternalIds
 class Source(NamedTuple):
     """Where events of one noun come from. `created`, `updated`: their types. `refs`: fields with the id of a `user`
     or `conversation`, whose external id is added. `ids`: other ids. `values`: sequence numbers and kinds, with
-    defaults. `hidden`: fields that decide what is said, and are not said themselves."""
+    defaults. `hidden`: fields that decide what is said, and are not said themselves. `corrected(document)` returns the
+    values that are stored in another sense than they are said."""
 
     collection: str
     created: str
@@ -29,10 +30,16 @@ class Source(NamedTuple):
     ids: Sequence[str] = ()
     values: Mapping[str, Any] = {}
     hidden: Sequence[str] = ()
+    corrected: Callable[[Document], Document] = lambda document: {}
 
     @property
     def fields(self) -> tuple[str, ...]:
         return (*self.refs, *self.ids, *self.values, *self.hidden)
+
+
+def _deleted(message: Document) -> Document:
+    """System messages are stored like deleted ones: see `chat.message_store.MessageStore`."""
+    return {"deleted": False} if "kind" in message else {}
 
 
 USER, CONVERSATION = "users", "conversations"
@@ -47,6 +54,7 @@ SOURCES = {
             lambda since: {"changed_at": {"$gte": since}},
             {"conversation_id": CONVERSATION, "sender_id": USER},
             values={"kind": "text", "seq": 0, "rev": 0, "deleted": False},
+            corrected=_deleted,
         ),
         Source(
             CONVERSATION,
@@ -162,6 +170,7 @@ class EventBuilder:
         for name in source.ids:
             data[name] = str(document[name]) if document.get(name) else None
         data |= {name: document.get(name, default) for name, default in source.values.items()}
+        data |= source.corrected(document)
         if former := document.get("deleted_external_id"):
             data["external_id"] = former
         webhook_id = f"{type.replace('.', '_')}_{change.id}"

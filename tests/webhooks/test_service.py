@@ -70,7 +70,7 @@ async def data(receiver: Receiver, webhook_id: str) -> dict[str, Any]:
     return dict((await event(receiver, webhook_id))["data"])
 
 
-async def test_what_happens_is_told(client: RestClient, receiver: Receiver, stores: Stores) -> None:
+async def test_what_happens_is_sent(client: RestClient, receiver: Receiver, stores: Stores) -> None:
     """Ids, sequence numbers and external ids; nothing that a user has written."""
     anna, ben = await register(client, "anna"), await register(client, "ben")
     assert {"id": anna.id, "external_id": None} == await data(receiver, f"user_created_{anna.id}")
@@ -114,7 +114,7 @@ async def test_what_happens_is_told(client: RestClient, receiver: Receiver, stor
         assert not any(written in request.body for request in receiver.requests)
 
 
-async def test_a_changed_group_is_told_with_its_version(client: RestClient, receiver: Receiver) -> None:
+async def test_a_changed_group_is_sent_with_its_version(client: RestClient, receiver: Receiver) -> None:
     """Each change has an id of its own. New messages do not change the conversation."""
     anna, ben = await register(client, "anna"), await register(client, "ben")
     group = (await anna.call("POST", "/conversations", participant_ids=[ben.id], title="One"))["id"]
@@ -123,10 +123,13 @@ async def test_a_changed_group_is_told_with_its_version(client: RestClient, rece
     await receiver.wait(lambda: any(id.startswith(f"conversation_updated_{group}") for id in receiver.accepted))
     (updated,) = (each for each in receiver.requests if each.event["type"] == "conversation.updated")
     version = updated.event["data"]["version"]
+    await receiver.wait(lambda: any(each.event["data"].get("kind") == "renamed" for each in receiver.requests))
+    (renamed,) = (each.event["data"] for each in receiver.requests if each.event["data"].get("kind") == "renamed")
+    assert (group, 2, False) == (renamed["conversation_id"], renamed["seq"], renamed["deleted"])
     assert (f"conversation_updated_{group}_{version}", "group") == (updated.id, updated.event["data"]["kind"])
 
 
-async def test_external_ids_are_told(client: RestClient, receiver: Receiver, stores: Stores, mongo: Mongo) -> None:
+async def test_external_ids_are_sent(client: RestClient, receiver: Receiver, stores: Stores, mongo: Mongo) -> None:
     """Also of a user whose deletion is complete before the webhook is made, as during an outage."""
     anna = await register(client, "anna")
     await receiver.wait_for_accepted(f"user_created_{anna.id}")
