@@ -167,6 +167,7 @@ class Proxy:
         self._connections.discard(ends)
         for writer in ends:
             sock = writer.get_extra_info("socket")
-            if sock.family != socket.AF_UNIX:
+            # If the peer has closed the connection, there is none to reset.
+            if sock.fileno() != -1 and sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
             writer.transport.abort()
