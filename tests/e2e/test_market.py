@@ -183,9 +183,10 @@ async def test_a_comment_while_loa_is_down_is_a_toast_once_it_is_back(
     await giang.register("Giang", "giang")
     await giang.open_offer("Lamp")
     await asyncio.to_thread(market.loa.stop)
-    await giang.comment("Does it glow?")
+    # Without Loa, the client library cannot be loaded either; the page is shown before the browser says so.
+    async with giang.page.expect_event("pageerror"):
+        await giang.comment("Does it glow?")
     await expect(giang.page.get_by_role("listitem").filter(has_text="Does it glow?")).to_be_visible()
-    # Without Loa, the client library cannot be loaded either.
     assert all("dynamically imported module" in error for error in giang.errors)
     giang.errors.clear()
     await asyncio.to_thread(market.loa.start)
