@@ -15,7 +15,10 @@ _URL = TypeAdapter(HttpUrl)
 
 
 def check_link(value: str) -> str:
-    """Return `value` unchanged if it is a relative reference or an http(s) URL (RFC 3986, 4.1). Raises ValueError."""
+    """Return `value` unchanged if it is a relative reference or an http(s) URL (RFC 3986, 4.1). Raises ValueError.
+
+    A network-path reference (`//host/path`) is neither here: it looks relative and leads to another host.
+    """
     if FORBIDDEN.search(value) or not value.isprintable():
         raise ValueError("Contains characters that are not allowed in a URL")
     try:
@@ -24,7 +27,7 @@ def check_link(value: str) -> str:
             _URL.validate_python(value)
     except ValueError:
         raise ValueError("Neither a relative nor an http(s) URL") from None
-    if SCHEME.match(value) and not parts.hostname:
+    if bool(SCHEME.match(value)) is not bool(parts.hostname) or value.startswith("//"):
         raise ValueError("Neither a relative nor an http(s) URL")
     if "@" in parts.netloc:
         raise ValueError("Contains credentials")

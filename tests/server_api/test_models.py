@@ -36,7 +36,7 @@ def refused_fields(**fields: Any) -> list[Any]:
         "https://shop.example/a",
         "http://localhost:3000/",
         "HTTPS://shop.example",
-        "//shop.example/a",
+        "/a//b",
     ],
 )
 def test_links_are_relative_or_http(link: str) -> None:
@@ -56,7 +56,13 @@ def test_links_are_relative_or_http(link: str) -> None:
         *("data:text/html,x", "vbscript:x", "file:///etc/passwd", "ftp://a.example/", "mailto:a@b.example", "x:y"),
         *("http:a", "http:/a", "https://", "http://[::1", "https://user:word@a.example/", "https://user@a.example/"),
         *(
+            "//evil.example",
+            "//evil.example/a",
+            "///evil.example",
+            "//",
+            "/\t/evil.example",
             "/\\evil.example",
+            "\\/evil.example",
             "\\\\evil.example",
             "/a b",
             "/a\nb",

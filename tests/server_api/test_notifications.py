@@ -96,6 +96,12 @@ async def test_a_sender_who_does_not_exist_is_refused(site: Site) -> None:
     assert ["sender"] == [problem["field"] for problem in refused["errors"]]
 
 
+@pytest.mark.parametrize("url", ["//evil.example/a", "/\\evil.example", "/\t/evil.example", "javascript:alert(1)"])
+async def test_a_link_that_only_looks_relative_is_refused(site: Site, url: str) -> None:
+    refused = await site.notify(await site.user(), url=url, status=422)
+    assert ["url"] == [problem["field"] for problem in refused["errors"]]
+
+
 async def test_built_in_types_are_refused(site: Site) -> None:
     refused = await site.notify(await site.user(), type="NEW_COMMENT", status=422)
     assert ["type"] == [problem["field"] for problem in refused["errors"]]

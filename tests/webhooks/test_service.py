@@ -8,12 +8,13 @@ import pytest
 from bson import ObjectId
 from redis.asyncio import Redis
 
-from config.settings import WEBHOOK_EVENTS, Settings
+from config.settings import WEBHOOK_EVENTS, ApiKey, Settings
 from service.accounts.passwords import Passwords
 from service.app import create_app
 from service.datastores.mongo import Mongo
 from service.stores import Stores
 from tests.rest import RestClient, serving
+from tests.server_api.site import KEY, Site, user_path
 from tests.webhooks.conftest import SECRET
 from tests.webhooks.receiver import Receiver
 
@@ -47,7 +48,12 @@ async def client(
 ) -> AsyncIterator[RestClient]:
     """The whole service with all webhooks."""
     monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
-    hooks = {"webhook_url": receiver.url, "webhook_secret": (SECRET,), "webhook_private": "on"}
+    hooks = {
+        "webhook_url": receiver.url,
+        "webhook_secret": (SECRET,),
+        "webhook_private": "on",
+        "api_keys": (ApiKey("shop", KEY),),
+    }
     async with serving(create_app(settings=settings.model_copy(update=hooks))) as client:
         yield client
 
@@ -148,6 +154,22 @@ async def test_external_ids_are_sent(client: RestClient, receiver: Receiver, sto
     await receiver.wait_for_accepted(f"user_created_{ben.id}")
     post = (await ben.call("POST", "/posts", content="a post"))["id"]
     assert "site-8" == (await data(receiver, f"post_created_{post}"))["author_external_id"]
+
+
+async def test_a_user_whom_the_site_deletes_is_named(client: RestClient, receiver: Receiver) -> None:
+    """By the external id, which is free for somebody new at once; the new user's webhook has it, too."""
+    site = Site(client)
+    person = await site.user("Bình")
+    first = (await site.call("get", user_path(person), 200))["id"]
+    assert {"id": first, "external_id": person} == await data(receiver, f"user_created_{first}")
+    await receiver.stop()
+    await site.call("delete", user_path(person), 202)
+    second = (await site.call("put", user_path(person), 201, display_name="An"))["id"]
+    await receiver.start()
+    assert {"id": first, "external_id": person} == await data(receiver, f"user_deleted_{first}")
+    assert {"id": second, "external_id": person} == await data(receiver, f"user_created_{second}")
+    for written in ("Bình", "An"):
+        assert not any(written in request.body.decode() for request in receiver.requests)
 
 
 async def test_only_selected_events_are_told(

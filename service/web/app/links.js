@@ -44,14 +44,16 @@ function lengthWithoutPunctuation(match) {
 }
 
 /**
- * Return the attributes of a link to `url`, which may be relative to `base`; null if it does not lead to http or https. A
- * page of another origin opens in a tab of its own, which gets no hold of this one.
+ * Return the attributes of a link to `url`, which may be relative to `base`; null if it does not lead to http or https, or
+ * if it leads to another origin without naming its scheme (`//host`). A page of another origin opens in a tab of its own,
+ * which gets no hold of this one.
  */
 export function linkAttributes(url, base = location.href) {
   if (!url || !URL.canParse(url, base)) return null;
   const { protocol, origin, href } = new URL(url, base);
   if (!SCHEMES.has(protocol)) return null;
-  return origin === new URL(base).origin ? { href } : { href, target: "_blank", rel: "noopener noreferrer" };
+  if (origin === new URL(base).origin) return { href };
+  return isHttpUrl(url) ? { href, target: "_blank", rel: "noopener noreferrer" } : null;
 }
 
 function isHttpUrl(text) {
