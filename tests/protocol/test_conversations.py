@@ -347,6 +347,7 @@ async def test_conversation_removed_is_the_last_event_of_a_conversation(any_clie
     await socket.event("new_message")
     await anna.delete(f"/conversations/{group}/participants/{ben.id}")
     await talking
+    await socket.event("conversation_removed")
     await anna.send_message(other)
     await socket.event("new_message", lambda event: event["conversation_id"] == other)
     about = [event["type"] for event in socket.received if event.get("conversation_id") == group]
