@@ -20,9 +20,6 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 SCREENSHOT_SCREENS = ("chats", "conversation", "post", "activity")
 MAX_SCREENSHOT_BYTES = 200_000
 
-TRANSITIONS_FINISHED = """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))).then(() =>
-    Promise.allSettled(document.getAnimations().map((animation) => animation.finished)))"""
-"""Until then, elements still have colours of the previous theme. Transitions begin with the frame after the change."""
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 DEVICES: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},
@@ -46,7 +43,6 @@ class ScreenInspector:
         """Check the current screen in both themes; if it is one of SCREENSHOT_SCREENS, take screenshots."""
         for theme in THEMES:
             await self.app.page.emulate_media(color_scheme=theme)
-            await self.app.page.evaluate(TRANSITIONS_FINISHED)
             violations = await serious_violations(self.app.page)
             assert not violations, "\n".join([f"{name}, {theme}, {self.device}:", *violations])
             if name in SCREENSHOT_SCREENS:
