@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
+from service.accounts.block_store import BlockStore
 from service.accounts.external_ids import ExternalIdStore
 from service.accounts.sessions import MAX_AGE, SessionStore
 from service.accounts.users import UserStore
@@ -27,6 +28,7 @@ class Stores(NamedTuple):
     users: UserStore
     external_ids: ExternalIdStore
     sessions: SessionStore
+    blocks: BlockStore
     conversations: ConversationStore
     invitations: InvitationStore
     messages: MessageStore
@@ -53,6 +55,7 @@ class Stores(NamedTuple):
             UserStore(database),
             ExternalIdStore(database),
             SessionStore(database, max_age=session_max_age),
+            BlockStore(database),
             ConversationStore(database),
             InvitationStore(database),
             MessageStore(database),

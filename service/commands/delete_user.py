@@ -168,6 +168,7 @@ class Deletion:
         notifications = await self._stores.notifications.delete_all(user_id)
         await self._stores.inboxes.delete(user_id)
         await self._stores.last_seen.delete(user_id)
+        await self._stores.blocks.remove_all(user_id)
         await self._stores.users.finish_deletion(user_id, username)
         return Deleted(groups, messages, posts, comments, notifications)
 
