@@ -3,8 +3,10 @@
 import pytest
 from playwright.async_api import Locator, expect
 
+from tests.e2e.accessibility import serious_violations
 from tests.e2e.app_page import AppPage
 from tests.e2e.conftest import CreateUser, OpenApp
+from tests.e2e.user import User
 
 VIEWPORTS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 700}}
 IS_ON_TOP = """element => {
@@ -13,11 +15,31 @@ IS_ON_TOP = """element => {
   return element.contains(top);
 }"""
 LONG_WORD = "W" * 300
+APPEARING = """async (text) => {
+  (await import("/app/toast.js")).showToast(text);
+  const animations = document.querySelector(".toast").getAnimations();
+  const duration = Math.max(...animations.map((animation) => animation.effect.getComputedTiming().endTime));
+  for (const animation of animations) {
+    animation.pause();
+    animation.currentTime = 20;
+  }
+  return duration;
+}"""
+"""Shows a toast, and stops it near the beginning of its animation; returns the animation's length in milliseconds."""
 
 
 async def show_toasts(app: AppPage, count: int) -> None:
     for number in range(count):
         await app.show_toast(f"{LONG_WORD} {number}")
+
+
+async def open_with_post(open_app: OpenApp, user: User) -> tuple[AppPage, str]:
+    """Open the app, and wait until it receives notifications; return it, and the id of a post of the user's."""
+    post = str(user.post("/posts", content="A post")["id"])
+    app = await open_app(user, goto=False)
+    async with app.page.expect_response("**/api/v1/notifications/stream*"):
+        await app.goto()
+    return app, post
 
 
 async def is_on_top(element: Locator) -> bool:
@@ -94,3 +116,82 @@ async def test_older_toasts_are_folded_and_equal_ones_are_shown_once(
     await expect(shown).to_have_text([f"Number {number}" for number in (27, 28, 29)])
     await app.page.get_by_role("button", name="17 more").click()
     await expect(shown).to_have_count(20)
+
+
+async def test_a_burst_of_notifications_is_folded(open_app: OpenApp, create_user: CreateUser) -> None:
+    """Three are shown, and how many there are beyond; a press shows the others."""
+    an, binh = create_user("An"), create_user("Bình")
+    app, post = await open_with_post(open_app, an)
+    for number in range(8):
+        binh.comment(post, f"Number {number}")
+    await expect(app.bell).to_have_accessible_name("Activity, 8 unread")
+    await expect(app.toasts.filter(visible=True)).to_have_count(3)
+    await app.page.get_by_role("button", name="and 5 more", exact=True).press("Enter")
+    await expect(app.toasts.filter(visible=True)).to_have_count(8)
+
+
+async def test_toasts_close_when_their_notification_is_read_on_another_device(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    """Only those that were read; in each tab; and what was read meanwhile is not shown after a reconnect."""
+    an, binh = create_user("An"), create_user("Bình")
+    app, post = await open_with_post(open_app, an)
+    tab, other_device = await app.open_tab("/#/posts"), await open_app(an)
+    await expect(other_device.bell).to_be_visible()
+    for text in ("Older", "Newer"):
+        binh.comment(post, text)
+    # A hidden tab shows none.
+    await app.page.bring_to_front()
+    await expect(app.toasts).to_have_count(2)
+    await other_device.bell.click()
+    await other_device.page.locator(".notification").filter(has_text="Older").click()
+    await expect(app.toasts).to_have_count(1)
+    await expect(app.toasts).to_contain_text("Newer")
+    await tab.bell.click()
+    await tab.page.get_by_role("button", name="Mark all as read").click()
+    await expect(app.toasts).to_have_count(0)
+    await app.page.context.set_offline(True)
+    await expect(app.banner).to_be_visible()
+    binh.comment(post, "While away")
+    await expect(other_device.bell).to_have_accessible_name("Activity, 1 unread")
+    await other_device.bell.click()
+    await other_device.page.get_by_role("button", name="Mark all as read").click()
+    await expect(other_device.bell).to_have_accessible_name("Activity")
+    await app.page.context.set_offline(False)
+    await expect(app.banner).to_be_hidden()
+    binh.comment(post, "Back again")
+    await expect(app.toasts).to_have_count(1)
+    await expect(app.toasts).to_contain_text("Back again")
+
+
+async def test_news_wait_while_a_dialog_is_open(open_app: OpenApp, create_user: CreateUser) -> None:
+    """In the list of notifications they are shown anyway."""
+    an, binh = create_user("An"), create_user("Bình")
+    app, post = await open_with_post(open_app, an)
+    await app.page.get_by_role("button", name="New chat").click()
+    dialog = app.page.get_by_role("dialog")
+    await expect(dialog).to_be_visible()
+    binh.comment(post, "Meanwhile")
+    await expect(app.page).to_have_title("(1) Loa")
+    await app.show_toast("A result")
+    await expect(app.toasts.filter(visible=True)).to_have_text(["A result"])
+    await dialog.get_by_role("button", name="Close").first.click()
+    await expect(app.toasts.filter(visible=True).filter(has_text="Meanwhile")).to_have_count(1)
+    await app.bell.click()
+    await expect(app.toasts).to_have_text(["A result"])
+    binh.comment(post, "Later")
+    await expect(app.page.locator(".notification")).to_have_count(2)
+    await expect(app.toasts).to_have_text(["A result"])
+
+
+async def test_a_toast_is_legible_while_it_appears(open_app: OpenApp, create_user: CreateUser) -> None:
+    app = await open_app(create_user("An"))
+    assert 20 < await app.page.evaluate(APPEARING, "Is this legible?")
+    assert [] == await serious_violations(app.page)
+
+
+async def test_toasts_do_not_move_if_the_user_prefers_reduced_motion(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    app = await open_app(create_user("An"), reduced_motion="reduce")
+    assert 1 > await app.page.evaluate(APPEARING, "Is this moving?")

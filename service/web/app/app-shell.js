@@ -17,7 +17,7 @@ import { PostFeed } from "./post-feed.js";
 import { PostPage } from "./post-page.js";
 import { ProfileLoader } from "./profile-loader.js";
 import { currentRoute } from "./router.js";
-import { showRichToast, toastRegion } from "./toast.js";
+import { showNews, toastRegion } from "./toast.js";
 import { UnreadCounter } from "./unread-counter.js";
 
 /** Events after which the stream may have skipped notifications. */
@@ -173,7 +173,7 @@ export class AppShell {
   #showAnnouncement(announcement) {
     if (announcement === this.#announcement) return;
     this.#announcement = announcement;
-    if (announcement) showRichToast(icon("megaphone"), el("p", { dir: "auto" }, announcement));
+    if (announcement) showNews(icon("megaphone"), el("p", { dir: "auto" }, announcement));
   }
 
   #onStreamEvent({ type, data }) {

@@ -12,7 +12,7 @@ import { linkAttributes } from "./links.js";
 import { loadMoreButton } from "./load-more.js";
 import { linkToComment } from "./router.js";
 import { timeElement } from "./time-format.js";
-import { hostToasts, showRichToast, showToast } from "./toast.js";
+import { closeNotificationToasts, hostToasts, showNews, showToast } from "./toast.js";
 
 /** Types that are about a comment and have a text of their own. */
 const COMMENT_TYPES = new Set(["NEW_COMMENT", "NEW_REPLY"]);
@@ -63,6 +63,8 @@ export class NotificationPanel {
       releaseToasts();
       if (newState !== "open") return;
       releaseToasts = hostToasts(this.panel);
+      // They are in the list.
+      closeNotificationToasts(() => true);
       heading.focus();
     });
   }
@@ -73,15 +75,18 @@ export class NotificationPanel {
 
   render({ items, unreadCount, hasOlder }) {
     this.#items.render(items);
+    const read = new Set(items.filter(({ data }) => data.read).map(({ data }) => data.notification_id));
+    closeNotificationToasts((id) => read.has(id));
     this.#loadMore.setHasMore(hasOlder);
     setAttr(this.#markAllRead, "hidden", unreadCount === 0);
     setChildren(this.#emptyState, items.length === 0 && !hasOlder && emptyState());
   }
 
-  /** Show a toast for a new notification, unless the page is hidden: then only the list has it. */
+  /** Show a toast for a new notification, unless it is read already, or the page is hidden: then only the list has it. */
   showToast(notification) {
-    if (document.hidden) return;
-    showRichToast(picture(notification), this.#link(notification, ["a", "button"]));
+    const { read, notification_id: id } = notification.data;
+    if (read || document.hidden || this.panel.matches(":popover-open")) return;
+    showNews(picture(notification), this.#link(notification, ["a", "button"]), id);
   }
 
   #create(notification) {

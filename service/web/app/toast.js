@@ -1,7 +1,7 @@
 /**
  * Toasts: short messages that disappear by themselves. They stand below the header of the view, where they cover no
- * button; in an open dialog or panel they stand at its end, because everything outside of a modal dialog is dimmed and
- * cannot be used.
+ * button. In an open dialog or panel, because everything outside of a modal dialog is dimmed and cannot be used, the
+ * results of the user's own actions stand at its end; news wait until it closes.
  */
 
 import { el, setAttr, setText } from "./dom.js";
@@ -19,6 +19,8 @@ const fold = el("button.button.fold", { type: "button", hidden: true, onclick: (
 const region = el("div.toasts", { role: "status", "aria-live": "polite", "aria-atomic": "false" }, fold);
 /** Where the toasts were moved by `hostToasts`, the latest last: {host, previous, previousNext}. */
 const stays = [];
+/** The toasts, oldest first: {element, text, isNews, notificationId, startTimer(), stopTimer()}. */
+let toasts = [];
 let isUnfolded = false;
 
 /**
@@ -34,6 +36,7 @@ export function hostToasts(host, next = null) {
   const stay = { host, previous: region.parentElement, previousNext: region.nextSibling };
   stays.push(stay);
   host.insertBefore(region, next);
+  update();
   return () => {
     const index = stays.indexOf(stay);
     if (index < 0) return;
@@ -44,47 +47,63 @@ export function hostToasts(host, next = null) {
     else if (region.parentElement === host) {
       previous?.insertBefore(region, previousNext?.parentNode === previous ? previousNext : null);
     }
+    update();
   };
 }
 
+/** Show the result of an action of the user. */
 export function showToast(text) {
-  showRichToast(null, el("p", { dir: "auto" }, text));
+  addToast(null, el("p", { dir: "auto" }, text), { isNews: false });
 }
 
 /**
- * Show a toast with an element in front of `content`: a paragraph, link or button. The toast stays while it is
- * hovered or focused. A toast with the same text is replaced.
+ * Show news, with an element in front of `content`: a paragraph, link or button. `notificationId`: of the notification
+ * that it announces.
  */
-export function showRichToast(leading, content) {
-  for (const shown of toasts()) if (shown.text === content.textContent) shown.remove();
-  const remove = () => {
-    clearTimeout(timer);
-    toast.remove();
-    update();
-  };
-  const toast = el(
+export function showNews(leading, content, notificationId = null) {
+  addToast(leading, content, { isNews: true, notificationId });
+}
+
+/** Close the toasts that announce a notification with an id for which `matches` returns true. */
+export function closeNotificationToasts(matches) {
+  const closing = toasts.filter(({ notificationId }) => notificationId && matches(notificationId));
+  if (closing.length) remove(closing);
+}
+
+/** A toast with the same text is replaced. It stays while it is hovered or focused. */
+function addToast(leading, content, kind) {
+  const close = () => remove([toast]);
+  const element = el(
     "div.toast",
     {},
     leading,
     content,
-    el("button.icon-button", { type: "button", "aria-label": t("close"), onclick: remove }, icon("close")),
+    el("button.icon-button", { type: "button", "aria-label": t("close"), onclick: close }, icon("close")),
   );
-  toast.text = content.textContent;
   let timer;
+  const stopTimer = () => clearTimeout(timer);
   const startTimer = () => {
-    clearTimeout(timer);
-    timer = setTimeout(remove, DURATION);
+    stopTimer();
+    timer = setTimeout(close, DURATION);
   };
-  for (const event of ["pointerenter", "focusin"]) toast.addEventListener(event, () => clearTimeout(timer));
-  for (const event of ["pointerleave", "focusout"]) toast.addEventListener(event, startTimer);
-  if (content.localName !== "p") content.addEventListener("click", remove);
-  region.append(toast);
+  const toast = { element, text: content.textContent, startTimer, stopTimer, ...kind };
+  for (const event of ["pointerenter", "focusin"]) element.addEventListener(event, stopTimer);
+  for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, startTimer);
+  if (content.localName !== "p") content.addEventListener("click", close);
+  remove(toasts.filter(({ text }) => text === toast.text));
+  toasts.push(toast);
+  region.append(element);
   startTimer();
-  update();
+  remove(toasts.slice(0, -MAX_KEPT));
 }
 
-function toasts() {
-  return [...region.querySelectorAll(".toast")];
+function remove(closing) {
+  toasts = toasts.filter((toast) => !closing.includes(toast));
+  for (const { element, stopTimer } of closing) {
+    stopTimer();
+    element.remove();
+  }
+  update();
 }
 
 function unfold() {
@@ -94,11 +113,18 @@ function unfold() {
 
 /** Show the latest toasts, and how many are folded. */
 function update() {
-  for (const oldest of toasts().slice(0, -MAX_KEPT)) oldest.remove();
-  const all = toasts();
-  if (all.length <= MAX_SHOWN) isUnfolded = false;
-  const folded = isUnfolded ? 0 : Math.max(0, all.length - MAX_SHOWN);
-  all.forEach((toast, index) => setAttr(toast, "hidden", index < folded));
+  const isHeld = ({ isNews }) => isNews && stays.length > 0;
+  const showable = toasts.filter((toast) => !isHeld(toast));
+  if (showable.length <= MAX_SHOWN) isUnfolded = false;
+  const folded = isUnfolded ? 0 : Math.max(0, showable.length - MAX_SHOWN);
+  const hidden = new Set([...toasts.filter(isHeld), ...showable.slice(0, folded)]);
+  for (const toast of toasts) {
+    const wasHeld = toast.held;
+    toast.held = isHeld(toast);
+    if (toast.held) toast.stopTimer();
+    else if (wasHeld) toast.startTimer();
+    setAttr(toast.element, "hidden", hidden.has(toast));
+  }
   setAttr(fold, "hidden", folded === 0);
   setText(fold, t("toasts.more", { count: folded }));
 }
