@@ -36,7 +36,8 @@ class ConversationStore:
     in the order of joining.
     `joined` has the times at which users were added ({at, users}), and `starts` the seq after which they see the
     messages, unless they see all; `history` says which of the two is for those who join from now on. `owner_id` and
-    `admins`: see GroupStore. `version` increases with each change of participants, roles, title or history.
+    `admins`: see GroupStore. `version` increases with each change of participants, roles, title or history, and
+    `changed_at` is the time of that.
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
     `unannounced`, `unannounced_removals` and `pending_messages` are written together with a change of title or
     participants, and removed once it is published (see ConversationAnnouncer).

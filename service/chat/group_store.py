@@ -19,6 +19,8 @@ from service.datastores.update_and_find import update_and_find
 
 UNANNOUNCED = "unannounced"
 """The stored field that marks a conversation with a change that may not have been published: the time of the change."""
+CHANGED_AT = "changed_at"
+"""The stored field with the time of the last version. Who has lost the history of changes finds them by it."""
 UNANNOUNCED_REMOVALS = "unannounced_removals"
 """Stored with it: the users who were removed, if that may not have been published to them."""
 PENDING_MESSAGES = "pending_messages"
@@ -191,7 +193,8 @@ class GroupStore:
         self, conversation_id: ObjectId, wanted: Document, change: Document, *messages: SystemMessage
     ) -> Document | None:
         """Change the group. `messages` are appended by the announcement of the change (see ConversationAnnouncer)."""
-        change = {**change, "$set": {**change.get("$set", {}), UNANNOUNCED: now()}, "$inc": {"version": 1}}
+        times = dict.fromkeys((UNANNOUNCED, CHANGED_AT), now())
+        change = {**change, "$set": {**change.get("$set", {}), **times}, "$inc": {"version": 1}}
         if messages:
             pending = {"$each": [message.as_document() for message in messages]}
             change["$push"] = {**change.get("$push", {}), PENDING_MESSAGES: pending}

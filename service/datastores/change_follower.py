@@ -11,7 +11,7 @@ from pymongo import ReturnDocument
 
 from service.common.times import now
 from service.datastores.change_stream import ChangeStream, HistoryLost
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Collection, Database, Document, unavailable
 from service.datastores.scan import scan
 
 log = structlog.get_logger()
@@ -25,22 +25,35 @@ OVERLAP = timedelta(seconds=60)
 and the time from a document's timestamp to its commitment."""
 
 
-class Wanted(NamedTuple):
-    """A collection to follow.
+UPDATE_WINDOW = timedelta(minutes=1)
+"""The time that one read of updated documents covers, if their time has an index: no read may outlast its timeout."""
 
-    `fields`: what is needed of a new document, and of an update if it changes them. `update_field`: the field whose
-    change makes an update count; without it, updates do not. `updated_since(moment)` returns the filter that finds,
-    after a loss of history, the documents updated since; without it they cannot be found.
+
+class Updates(NamedTuple):
+    """Which updates count, and how those are found that were made while the history was lost.
+
+    `field`: an update counts if it changes this field. `time_field` has the time of the last such update, and documents
+    that have been updated match `where`. `indexed`: whether `time_field` has an index; otherwise the whole collection
+    is read, in bounded steps, which is rare enough to be cheaper than an index.
     """
+
+    field: str
+    time_field: str
+    where: Document = {}  # noqa: RUF012
+    indexed: bool = False
+
+
+class Wanted(NamedTuple):
+    """A collection to follow. `fields`: what is needed of a new document, and of an update if it changes them. Without
+    `updates`, updates do not count."""
 
     collection: str
     fields: Sequence[str]
-    update_field: str | None = None
-    updated_since: Callable[[datetime], Document] | None = None
+    updates: Updates | None = None
 
     @property
     def projection(self) -> Document:
-        return {name: True for name in (*self.fields, self.update_field) if name}
+        return dict.fromkeys((*self.fields, *([self.updates.field] if self.updates else [])), True)
 
 
 class Change(NamedTuple):
@@ -153,24 +166,9 @@ class ChangeFollower:
             collection = self._database[wanted.collection]
             async for documents in scan(collection, {}, wanted.projection, since):
                 yield [_found(wanted, each, created=True) for each in documents]
-            if wanted.updated_since:
-                async for batch in self._updates_since(wanted, wanted.updated_since(since), since):
-                    yield batch
-
-    async def _updates_since(self, wanted: Wanted, where: Document, since: datetime) -> AsyncIterator[list[Change]]:
-        """Yield the documents of `where` that were created before `since`: those created later are known by then."""
-        oldest = ObjectId.from_datetime(since)
-        batch: list[Change] = []
-        async with unavailable():
-            found = self._database[wanted.collection].find(where, wanted.projection).batch_size(BATCH_SIZE)
-            async for document in found:
-                if document["_id"] < oldest:
-                    batch.append(_found(wanted, document, created=False))
-                if len(batch) == BATCH_SIZE:
-                    yield batch
-                    batch = []
-        if batch:
-            yield batch
+            if wanted.updates:
+                async for documents in _updated_since(collection, wanted.updates, wanted.projection, since):
+                    yield [_found(wanted, each, created=False) for each in documents]
 
     async def _store(self, position: dict[str, Any]) -> None:
         async with unavailable():
@@ -186,8 +184,8 @@ class ChangeFollower:
         match: list[Document] = [{"operationType": "insert", "ns.coll": {"$in": list(self._wanted)}}]
         fields = {f"fullDocument.{name}" for each in self._wanted.values() for name in each.fields}
         for each in self._wanted.values():
-            if each.update_field:
-                changed = f"updateDescription.updatedFields.{each.update_field}"
+            if each.updates:
+                changed = f"updateDescription.updatedFields.{each.updates.field}"
                 match.append({"operationType": "update", "ns.coll": each.collection, changed: {"$exists": True}})
                 fields |= {f"updateDescription.updatedFields.{name}" for name in each.projection}
         head = ("operationType", "ns", "documentKey", "clusterTime", "wallTime")
@@ -206,3 +204,25 @@ class ChangeFollower:
 def _found(wanted: Wanted, document: Document, *, created: bool) -> Change:
     """Return the change of a document that was found by time."""
     return Change(wanted.collection, document["_id"], created, document, now(), {"_id": document["_id"]})
+
+
+async def _updated_since(
+    collection: Collection, updates: Updates, fields: Document, since: datetime
+) -> AsyncIterator[list[Document]]:
+    """Yield the documents that were updated at `since` or later, also those that were created since."""
+    if not updates.indexed:
+        async for batch in scan(collection, {**updates.where, updates.time_field: {"$gte": since}}, fields):
+            yield batch
+        return
+    begin, last = since, now()
+    while begin <= last:
+        end = begin + UPDATE_WINDOW
+        if end > last:
+            # The clocks of the processes that made the updates may be ahead of this one.
+            end = last + timedelta(days=1)
+        window = {updates.time_field: {"$gte": begin, "$lt": end}}
+        async with unavailable():
+            found = collection.find({**updates.where, **window}, fields)
+            while batch := await found.to_list(BATCH_SIZE):
+                yield batch
+        begin = end

@@ -1,14 +1,13 @@
 """What a webhook says: the events of the contract, made from the changes of the collections."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from bson import ObjectId
 
 from service.common.encoding import dumps
 from service.common.times import iso
-from service.datastores.change_follower import Change, Wanted
+from service.datastores.change_follower import Change, Updates, Wanted
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, committed_reads
 from service.webhooks.delivery_store import Delivery
@@ -24,8 +23,7 @@ class Source(NamedTuple):
     collection: str
     created: str
     updated: str | None = None
-    update_field: str | None = None
-    updated_since: Callable[[datetime], Document] | None = None
+    updates: Updates | None = None
     refs: Mapping[str, str] = {}
     ids: Sequence[str] = ()
     values: Mapping[str, Any] = {}
@@ -50,8 +48,8 @@ SOURCES = {
             "messages",
             "message.created",
             "message.updated",
-            "rev",
-            lambda since: {"changed_at": {"$gte": since}},
+            # `claims` has all revs of a message: a second one, if it was changed.
+            Updates("rev", "changed_at", {"claims.1": {"$exists": True}}, indexed=True),
             {"conversation_id": CONVERSATION, "sender_id": USER},
             values={"kind": "text", "seq": 0, "rev": 0, "deleted": False},
             corrected=_deleted,
@@ -60,8 +58,7 @@ SOURCES = {
             CONVERSATION,
             "conversation.created",
             "conversation.updated",
-            "version",
-            None,  # conversations do not say when they were changed
+            Updates("version", "changed_at"),
             {"owner_id": USER},
             values={"external_id": None, "kind": "group", "version": 0},
         ),
@@ -84,8 +81,7 @@ SOURCES = {
             USER,
             "user.created",
             "user.deleted",
-            "deleted_at",
-            lambda since: {"deleted_at": {"$gte": since}},
+            Updates("deleted_at", "deleted_at"),
             values={"external_id": None},
             hidden=("deleted_external_id",),
         ),
@@ -112,8 +108,7 @@ class EventBuilder:
             Wanted(
                 source.collection,
                 source.fields,
-                source.update_field if source.updated in self._selected else None,
-                source.updated_since if source.updated in self._selected else None,
+                source.updates if source.updated in self._selected else None,
             )
             for source in SOURCES.values()
             if {source.created, source.updated} & self._selected
@@ -149,7 +144,7 @@ class EventBuilder:
         for collection, some in updated.items():
             source = SOURCES[collection]
             # In a sharded database the changes have the shard key, too: only the shards of these documents are asked.
-            where: Document = {source.update_field or "_id": {"$ne": None}}
+            where: Document = {source.updates.field if source.updates else "_id": {"$ne": None}}
             for name in set.intersection(*(set(change.key) for change in some)) - {"_id"}:
                 where[name] = {"$in": list({change.key[name] for change in some})}
             ids = {change.id for change in some}
@@ -174,7 +169,7 @@ class EventBuilder:
         if former := document.get("deleted_external_id"):
             data["external_id"] = former
         webhook_id = f"{type.replace('.', '_')}_{change.id}"
-        if not change.created and type not in ONCE and source.update_field:
-            webhook_id += f"_{document[source.update_field]}"
+        if not change.created and type not in ONCE and source.updates:
+            webhook_id += f"_{document[source.updates.field]}"
         body = dumps({"type": type, "timestamp": iso(change.at), "data": data})
         return Delivery(webhook_id, type, body, change.at)

@@ -11,12 +11,13 @@ from bson import ObjectId
 
 from service.common.times import now
 from service.datastores import change_follower
-from service.datastores.change_follower import Change, ChangeFollower, NewerFollower, Wanted
+from service.datastores.change_follower import Change, ChangeFollower, NewerFollower, Updates, Wanted
 from service.datastores.mongo import Mongo
 
 WANTED = (
-    Wanted("letters", ("to",), "version", lambda since: {"changed_at": {"$gte": since}}),
+    Wanted("letters", ("to",), Updates("version", "changed_at", {"version": {"$gt": 1}}, indexed=True)),
     Wanted("people", ("name",)),
+    Wanted("groups", ("title",), Updates("version", "changed_at")),
 )
 
 
@@ -152,23 +153,52 @@ async def test_a_run_that_was_taken_over_stores_no_position(
     assert 2 == (await position(mongo))["epoch"]
 
 
+@pytest.mark.parametrize("collection", ["letters", "groups"])
 async def test_what_a_lost_history_held_is_found_by_time(
-    mongo: Mongo, follower: ChangeFollower, consumer: Consumer
+    mongo: Mongo, follower: ChangeFollower, consumer: Consumer, collection: str
 ) -> None:
-    """Created and updated documents since the stored position, and then everything new."""
-    database = mongo.database
+    """Created and updated documents since the stored position, also those that were both, and then everything new."""
+    stored = mongo.database[collection]
     old, untouched = (ObjectId.from_datetime(datetime(2020, 1, day, tzinfo=UTC)) for day in (1, 2))
-    long_ago = {"to": "An", "version": 1, "changed_at": datetime(2020, 1, 3, tzinfo=UTC)}
-    await database["letters"].insert_many([{"_id": id, **long_ago} for id in (old, untouched)])
-    await database["letters"].update_one({"_id": old}, {"$set": {"version": 7, "changed_at": now()}})
-    new = await insert(mongo, "letters", to="Bi", version=1, changed_at=now())
-    await database["change_followers"].update_one({"_id": "tests"}, {"$set": {"token": {"_data": "8263"}}})
+    await stored.insert_many([{"_id": id, "version": 1} for id in (old, untouched)])
+    await stored.update_one(
+        {"_id": untouched}, {"$set": {"version": 2, "changed_at": datetime(2020, 1, 3, tzinfo=UTC)}}
+    )
+    new, both = await insert(mongo, collection, version=1), await insert(mongo, collection, version=1)
+    # A clock that is ahead.
+    await stored.update_one({"_id": old}, {"$set": {"version": 7, "changed_at": now() + timedelta(minutes=5)}})
+    await stored.update_one({"_id": both}, {"$set": {"version": 3, "changed_at": now()}})
+    await mongo.database["change_followers"].update_one({"_id": "tests"}, {"$set": {"token": {"_data": "8263"}}})
     async with running(follower):
-        await consumer.ids(2)
-        assert {(new, True), (old, False)} == {(change.id, change.created) for change in consumer.changes}
-        assert 7 == next(change.fields["version"] for change in consumer.changes if not change.created)
-        later = await insert(mongo, "letters", to="Cu")
-        assert later in (await consumer.ids(3))[2:]
+        await consumer.ids(4)
+        assert {(new, True, 1), (both, True, 3), (both, False, 3), (old, False, 7)} == {
+            (change.id, change.created, change.fields["version"]) for change in consumer.changes
+        }
+        later = await insert(mongo, collection)
+        assert [later] == (await consumer.ids(5))[4:]
+
+
+async def test_many_updates_are_found_in_batches(
+    mongo: Mongo, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an outage that lasted for hours, with more updates in a minute than fit into one batch."""
+    monkeypatch.setattr(change_follower, "BATCH_SIZE", 10)
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    documents = [
+        {"_id": ObjectId.from_datetime(long_ago + timedelta(seconds=number)), "version": 2, "changed_at": changed_at}
+        for number in range(250)
+        for changed_at in [now() - timedelta(minutes=number // 25)]
+    ]
+    await mongo.database["letters"].insert_many(documents)
+    follower = ChangeFollower(mongo.database, "tests", WANTED, consumer.handle)
+    await follower.prepare()
+    since = now() - timedelta(hours=3)
+    await mongo.database["change_followers"].update_one(
+        {"_id": "tests"}, {"$set": {"token": {"_data": "8263"}, "at": since}}
+    )
+    async with running(follower):
+        assert {document["_id"] for document in documents} == set(await consumer.ids(250))
+    assert 250 == len(consumer.changes)
 
 
 async def test_the_position_advances_while_only_others_change(

@@ -74,9 +74,10 @@ async def until_stored(mongo: Mongo, condition: Callable[[dict[str, dict[str, An
 
 
 async def test_a_webhook_is_delivered_without_being_stored(
-    mongo: Mongo, receiver: Receiver, services: Services, outcomes: list[str]
+    mongo: Mongo, receiver: Receiver, services: Services, outcomes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`accept` returns once the receiver has all of them, so that the position can be stored."""
+    monkeypatch.setattr(delivery_service, "DIRECT_TIME", 10.0)
     async with services() as service:
         await service.accept([delivery(str(number)) for number in range(50)])
         assert {str(number) for number in range(50)} == receiver.accepted.keys()

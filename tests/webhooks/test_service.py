@@ -1,6 +1,8 @@
 """The whole way: what happens in Loa arrives at the receiver, with the ids and numbers of the contract."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -24,8 +26,13 @@ class User:
 
     def __init__(self, client: RestClient, answer: dict[str, Any]) -> None:
         self._client = client
+        self._answer = answer
         self._headers = {"Authorization": f"Bearer {answer['access_token']}"}
         self.id: str = answer["user"]["id"]
+
+    def at(self, client: RestClient) -> "User":
+        """The same user at another process."""
+        return User(client, self._answer)
 
     async def call(self, method: str, path: str, **body: Any) -> Any:
         response = await self._client.request(
@@ -42,11 +49,12 @@ async def stores(mongo: Mongo) -> Stores:
     return stores
 
 
+Loa = Callable[..., AbstractAsyncContextManager[RestClient]]
+
+
 @pytest.fixture
-async def client(
-    settings: Settings, receiver: Receiver, stores: Stores, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[RestClient]:
-    """The whole service with all webhooks."""
+def loa(settings: Settings, receiver: Receiver, stores: Stores, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Loa:
+    """`async with loa() as client`: the whole service with all webhooks, but for the given settings."""
     monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
     hooks = {
         "webhook_url": receiver.url,
@@ -54,7 +62,16 @@ async def client(
         "webhook_private": "on",
         "api_keys": (ApiKey("shop", KEY),),
     }
-    async with serving(create_app(settings=settings.model_copy(update=hooks))) as client:
+
+    def start(**changed: Any) -> AbstractAsyncContextManager[RestClient]:
+        return serving(create_app(settings=settings.model_copy(update=hooks | changed)))
+
+    return start
+
+
+@pytest.fixture
+async def client(loa: Loa) -> AsyncIterator[RestClient]:
+    async with loa() as client:
         yield client
 
 
@@ -172,21 +189,54 @@ async def test_a_user_whom_the_site_deletes_is_named(client: RestClient, receive
         assert not any(written in request.body.decode() for request in receiver.requests)
 
 
-async def test_only_selected_events_are_told(
-    settings: Settings, receiver: Receiver, stores: Stores, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
-    hooks = {
-        "webhook_url": receiver.url,
-        "webhook_secret": (SECRET,),
-        "webhook_private": "on",
-        "webhook_events": ("post.created",),
-    }
-    async with serving(create_app(settings=settings.model_copy(update=hooks))) as client:
+async def test_only_selected_events_are_told(loa: Loa, receiver: Receiver) -> None:
+    async with loa(webhook_events=("post.created",)) as client:
         anna = await register(client, "anna")
         post = (await anna.call("POST", "/posts", content="a post"))["id"]
         await receiver.wait_for_accepted(f"post_created_{post}")
     assert ["post.created"] == [request.event["type"] for request in receiver.requests]
+
+
+async def test_no_type_is_lost_with_the_history(loa: Loa, receiver: Receiver, mongo: Mongo) -> None:
+    """Webhooks were off for longer than the database keeps its history: what happened meanwhile is found by time."""
+    async with loa() as client:
+        anna, ben = await register(client, "anna"), await register(client, "ben")
+        person = await Site(client).user()
+        deleted = (await Site(client).call("get", user_path(person), 200))["id"]
+        group = (await anna.call("POST", "/conversations", participant_ids=[ben.id], title="One"))["id"]
+        other = (await anna.call("POST", "/conversations", participant_ids=[ben.id], title="Other"))["id"]
+        path = f"/conversations/{group}/messages"
+        message = (await anna.call("POST", path, content="Hello"))["id"]
+        await receiver.wait_for_accepted(f"message_created_{message}", f"conversation_created_{other}")
+    receiver.requests.clear()
+    async with loa(webhook_url="") as client:
+        await anna.at(client).call("PATCH", f"/conversations/{group}", title="Two")
+        await anna.at(client).call("PATCH", f"{path}/{message}", content="changed")
+        second = (await anna.at(client).call("POST", path, content="Hello again"))["id"]
+        post = (await anna.at(client).call("POST", "/posts", content="a post"))["id"]
+        comment = (await ben.at(client).call("POST", f"/posts/{post}/comments", content="a comment"))["id"]
+        new = await register(client, "chi")
+        await Site(client).call("delete", user_path(person), 202)
+        async with asyncio.timeout(15):
+            while not await mongo.database["notifications"].find_one():
+                await asyncio.sleep(0.02)
+    await mongo.database["change_followers"].update_one({"_id": "webhooks"}, {"$set": {"token": {"_data": "8263"}}})
+    async with loa():
+        await receiver.wait_for_accepted(
+            f"message_created_{second}",
+            f"post_created_{post}",
+            f"comment_created_{comment}",
+            f"user_created_{new.id}",
+            f"user_deleted_{deleted}",
+        )
+        await receiver.wait(
+            lambda: {*WEBHOOK_EVENTS} - {"report.created"} <= {each.event["type"] for each in receiver.requests}
+        )
+    told = {request.id for request in receiver.requests}
+    assert any(id.startswith(f"message_updated_{message}_") for id in told)
+    assert not any(id.startswith(f"message_updated_{second}_") for id in told)
+    assert any(id.startswith(f"conversation_updated_{group}_") for id in told)
+    assert not any(id.startswith(f"conversation_updated_{other}_0") for id in told)
 
 
 def test_every_event_of_the_contract_has_a_source() -> None:
