@@ -161,7 +161,11 @@ def add_routes(
         )
     )
     app.blueprint(post_routes(services.posts, auth))
-    app.blueprint(notification_routes(services.notifications, auth, verifier, limits, opener, metrics, tracing))
+    app.blueprint(
+        notification_routes(
+            services.notifications, services.preferences, auth, verifier, limits, opener, metrics, tracing
+        )
+    )
     app.blueprint(web_routes(local_accounts=local_accounts))
     if settings.api_keys:
         app.ctx.body_limits = BODY_LIMITS

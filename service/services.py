@@ -32,6 +32,7 @@ from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
 from service.datastores.redis import connect
+from service.notifications.preference_service import PreferenceService
 from service.notifications.service import NotificationService
 from service.pending_deletions import PendingDeletions
 from service.posts.comment_context import CommentContextLoader
@@ -136,7 +137,10 @@ class Services:
         )
         self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)
         self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
-        self.notifications = NotificationService(stores.notifications, stores.inboxes, self.profiles, self.dispatcher)
+        self.preferences = PreferenceService(stores.preferences, self.bus, self.dispatcher)
+        self.notifications = NotificationService(
+            stores.notifications, stores.inboxes, self.preferences, self.profiles, self.dispatcher
+        )
         self.server_users = ServerUsers(
             self.external_users,
             AccessIssuer(stores.users, stores.sessions, tokens, self.revocation),

@@ -17,6 +17,7 @@ from service.chat.writer_checkpoints import WriterCheckpoints
 from service.datastores.mongo import Database
 from service.notifications.inbox_store import InboxStore
 from service.notifications.notification_store import NotificationStore
+from service.notifications.preference_store import PreferenceStore
 from service.posts.comment_store import CommentStore
 from service.posts.post_store import PostStore
 from service.webhooks.delivery_store import DeliveryStore
@@ -38,6 +39,7 @@ class Stores(NamedTuple):
     comments: CommentStore
     inboxes: InboxStore
     notifications: NotificationStore
+    preferences: PreferenceStore
     webhook_deliveries: DeliveryStore
 
     @classmethod
@@ -65,6 +67,7 @@ class Stores(NamedTuple):
             CommentStore(database, posts, partial(report_batch, "comments")),
             inboxes,
             NotificationStore(database, inboxes, partial(report_batch, "notifications")),
+            PreferenceStore(database),
             DeliveryStore(database),
         )
 

@@ -31,13 +31,14 @@ SHARD_KEYS = {
     "inboxes": "_id",
     "last_seen": "_id",
     "messages": "conversation_id",
+    "notification_preferences": "_id",
     "notifications": "user_id",
     "sessions": "user_id",
     "usernames": "_id",
     "users": "_id",
 }
-"""The shard key of each collection that grows with the users, hashed. The `_id` of `inboxes` and `last_seen` is the
-user's id."""
+"""The shard key of each collection that grows with the users, hashed. The `_id` of `inboxes`,
+`notification_preferences` and `last_seen` is the user's id."""
 
 UNSHARDED = {
     "change_followers": "one document for each consumer of changes",

@@ -369,7 +369,16 @@ SENT = {
     ),
     *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement", "profile_updated"),
 }
-STREAMED = {"notification", "hello", "unread_count", "reset", "token_expiring", "draining", "heartbeat"}
+STREAMED = {
+    "notification",
+    "hello",
+    "unread_count",
+    "preferences_updated",
+    "reset",
+    "token_expiring",
+    "draining",
+    "heartbeat",
+}
 
 
 def references(value: Any) -> Iterator[str]:

@@ -167,6 +167,7 @@ class Deletion:
         await self._erase_comments(user_id, since)
         notifications = await self._stores.notifications.delete_all(user_id)
         await self._stores.inboxes.delete(user_id)
+        await self._stores.preferences.delete(user_id)
         await self._stores.last_seen.delete(user_id)
         await self._stores.blocks.remove_all(user_id)
         await self._stores.users.finish_deletion(user_id, username)

@@ -83,6 +83,8 @@ EXAMPLES: Mapping[str, Any] = {
     "preview": "Nice picture! Where did you take it?",
     "up_to_seq": 42,
     "Notification.type": "NEW_COMMENT",
+    "in_app": True,
+    "push": True,
     "url": "/orders/4711",
     "group_key": "order-4711",
     "extra": {"order": 4711},
@@ -129,6 +131,7 @@ KEYS: Mapping[str, str] = {
     "reaction_counts": "👍",
     "read_marks": BINH,
     "conversations": CONVERSATION,
+    "kinds": "NEW_COMMENT",
     "PresenceStates": BINH,
 }
 """The key of an object that maps any key to a value, by the name of the field or model."""

@@ -86,6 +86,9 @@ def to_openapi(schema: Any) -> Any:
     if isinstance(schema.get("properties"), dict):
         # A property may have the name of a keyword.
         new["properties"] = {name: to_openapi(value) for name, value in schema["properties"].items()}
+    if isinstance(patterns := new.pop("patternProperties", None), dict):
+        # OpenAPI 3.0 has none: the names of properties are described in words.
+        [new["additionalProperties"]] = patterns.values()
     if new.get("type") == "null":
         return NULL
     if "const" in new:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, create_model
 from service.edge.frames import Authenticate, Error, Ping, Pong
 from service.http.asyncapi import Channel, Message
 from service.notifications.models import Notification
+from service.notifications.preferences import Preferences
 from service.notifications.socket import SocketQuery
 from service.notifications.stream import StreamQuery
 
@@ -52,6 +53,7 @@ class Authenticated(BaseModel):
 NAMED: list[tuple[str, type[BaseModel], str]] = [
     ("hello", NotificationHello, "The first event: the state of the user's notifications."),
     ("unread_count", UnreadState, "The number of unread notifications has changed."),
+    ("preferences_updated", Preferences, "The user's preferences have changed, on this device or another."),
     ("reset", ResetReason, "The client may have missed notifications: fetch the list."),
     ("token_expiring", TokenExpiry, "The token expires within a minute: authenticate or reconnect with a fresh one."),
     ("draining", Reconnect, "The server is stopping: reconnect after the given time."),

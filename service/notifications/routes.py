@@ -11,6 +11,8 @@ from service.http.endpoint import endpoint, json_response
 from service.http.limits import WRITING, RateLimits
 from service.notifications import socket, stream
 from service.notifications.models import NotificationPage, PageQuery, ReadUpTo, UnreadCount
+from service.notifications.preference_service import PreferenceService
+from service.notifications.preferences import Preferences, PreferencesChange
 from service.notifications.service import NotificationService
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Tracing
@@ -20,6 +22,7 @@ TAG = "notifications"
 
 def blueprint(
     service: NotificationService,
+    preferences: PreferenceService,
     auth: Authentication,
     verifier: Verifier,
     limits: RateLimits,
@@ -72,5 +75,24 @@ def blueprint(
         return json_response(
             UnreadCount(unread_count=await service.mark_read(caller.user_id, path_id(notification_id)))
         )
+
+    @bp.get("/notifications/preferences")
+    @endpoint("Get one's preferences", tag=TAG, auth=auth, responses={200: Preferences})
+    async def get_preferences(request: Request, caller: Identity) -> HTTPResponse:
+        """What is stored and pushed, and the quiet hours."""
+        return json_response(await preferences.preferences(caller.user_id))
+
+    @bp.put("/notifications/preferences")
+    @endpoint(
+        "Change one's preferences",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        body=PreferencesChange,
+        responses={200: Preferences},
+    )
+    async def put_preferences(request: Request, caller: Identity, *, body: PreferencesChange) -> HTTPResponse:
+        """Replaces the fields that are given. The caller's connections get `preferences_updated`."""
+        return json_response(await preferences.change(caller.user_id, body))
 
     return bp

@@ -24,6 +24,7 @@ from service.notifications.models import (
     Sender,
 )
 from service.notifications.notification_store import NotificationStore
+from service.notifications.preference_service import PreferenceService
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event, Policy
 
@@ -49,10 +50,16 @@ class NotificationService:
     """Stores every change before it publishes it. All ids are strings of 24 hex digits. Methods raise Unavailable."""
 
     def __init__(
-        self, store: NotificationStore, inboxes: InboxStore, profiles: Profiles, dispatcher: Dispatcher
+        self,
+        store: NotificationStore,
+        inboxes: InboxStore,
+        preferences: PreferenceService,
+        profiles: Profiles,
+        dispatcher: Dispatcher,
     ) -> None:
         self._store = store
         self._inboxes = inboxes
+        self._preferences = preferences
         self._profiles = profiles
         self._dispatcher = dispatcher
         self._pending_hints: dict[ObjectId, int] = {}
@@ -69,14 +76,20 @@ class NotificationService:
         await cancel_and_wait(self._task)
 
     async def notify(self, requests: Sequence[NotificationRequest]) -> list[Exception | None]:
-        """Store each notification and publish it to its user.
+        """Store each notification that its user wants, and publish it to them.
 
         Returns, for each request, None or the error that prevented storing it: NonceReused if its key was used for
         another content. Can be repeated with the same requests, after any outcome. Raises Unavailable if the
         outcomes are unknown.
         """
-        if not requests:
-            return []
+        preferences = await self._preferences.of_users({request.user_id for request in requests})
+        wanted = [request for request in requests if preferences[request.user_id].kind(request.type).in_app]
+        errors = iter(await self._store_and_publish(wanted) if wanted else ())
+        return [
+            next(errors) if preferences[request.user_id].kind(request.type).in_app else None for request in requests
+        ]
+
+    async def _store_and_publish(self, requests: Sequence[NotificationRequest]) -> list[Exception | None]:
         profiles = {request.sender.id: request.sender for request in requests if request.sender}
         appends = [self._store.append(request) for request in requests]
         outcomes = await asyncio.gather(*appends, return_exceptions=True)

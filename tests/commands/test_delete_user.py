@@ -53,6 +53,7 @@ async def create_user_data(clients: Clients) -> UserData:
     """Let a user send, react, post, comment and be answered in every possible way."""
     user, anna, ben, cleo = await clients.users(4)
     await user.patch("/users/me", {"display_name": f"Who {MARK}", "avatar": "https://example.org/of-who-goes.png"})
+    await user.put("/notifications/preferences", {"kinds": {"NEW_REPLY": {"in_app": True, "push": False}}})
     group, direct = await user.start_conversation(anna, ben, title="Three of us"), await user.start_conversation(anna)
     left = await anna.start_conversation(user, ben, title="For a while")
     added = await anna.start_conversation(ben, title="Added with another")

@@ -11,6 +11,8 @@ from service.datastores.mongo import Database
 from service.notifications.inbox_store import InboxStore
 from service.notifications.models import CHANNEL, CommentRequest
 from service.notifications.notification_store import NotificationStore
+from service.notifications.preference_service import PreferenceService
+from service.notifications.preference_store import PreferenceStore
 from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_store import CommentStore
@@ -39,11 +41,15 @@ class ServiceProcess:
         if notifications_database is None:
             notifications_database = database
         self.registry = Registry(TimerWheel())
-        self.dispatcher = Dispatcher(LocalBus(), self.registry)
+        bus = LocalBus()
+        self.dispatcher = Dispatcher(bus, self.registry)
         self.users = UserStore(database)
         self.inboxes = InboxStore(notifications_database)
         self.store = NotificationStore(notifications_database, self.inboxes)
-        self.notifications = NotificationService(self.store, self.inboxes, self.users, self.dispatcher)
+        self.preferences = PreferenceService(PreferenceStore(notifications_database), bus, self.dispatcher)
+        self.notifications = NotificationService(
+            self.store, self.inboxes, self.preferences, self.users, self.dispatcher
+        )
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
         self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users)

@@ -75,6 +75,83 @@ async def test_an_unknown_notification_is_not_found(client: RestClient) -> None:
 
 
 async def test_every_route_requires_a_token(client: RestClient) -> None:
-    for method, path in (("get", ""), ("get", "/unread_count"), ("get", "/stream"), ("put", "/read")):
+    for method, path in (
+        ("get", ""),
+        ("get", "/unread_count"),
+        ("get", "/stream"),
+        ("put", "/read"),
+        ("get", "/preferences"),
+        ("put", "/preferences"),
+    ):
         response = await getattr(client, method)(f"/api/v1/notifications{path}")
         assert (401, "token_missing") == (response.status_code, response.json()["code"])
+
+
+WANTED = {"in_app": True, "push": True}
+DEFAULTS = {
+    "kinds": dict.fromkeys(("NEW_COMMENT", "NEW_MENTION", "NEW_REACTION", "NEW_REPLY"), WANTED),
+    "push": {"messages": "all", "preview": True},
+    "quiet_hours": None,
+}
+
+
+async def test_preferences_are_kept(client: RestClient) -> None:
+    """Each field by itself; kinds that are not named again get their defaults. The user's other devices are told."""
+    user = await ApiUser.register(client)
+    assert DEFAULTS == await user.call("get", "/notifications/preferences", 200)
+    own = {"NEW_REACTION": {"in_app": False, "push": False}, "ORDER_SHIPPED": {"in_app": True, "push": False}}
+    night = {"start": "22:00", "end": "07:00", "timezone": "Asia/Saigon"}
+    whole = {
+        "kinds": DEFAULTS["kinds"] | own,
+        "push": {"messages": "mentions", "preview": False},
+        "quiet_hours": night,
+    }
+    async with user.stream() as stream, user.socket() as socket:
+        assert ["hello", "hello"] == [(await stream.next()).name, (await socket.next())["type"]]
+        for change, expected in [
+            ({"kinds": own}, DEFAULTS | {"kinds": whole["kinds"]}),
+            ({"push": whole["push"], "quiet_hours": night}, whole),
+            ({"kinds": {}}, whole | {"kinds": DEFAULTS["kinds"]}),
+            ({"quiet_hours": None}, whole | {"kinds": DEFAULTS["kinds"], "quiet_hours": None}),
+            (DEFAULTS, DEFAULTS),
+            (whole, whole),
+        ]:
+            assert expected == await user.call("put", "/notifications/preferences", 200, json=change)
+            assert expected == await user.call("get", "/notifications/preferences", 200)
+            assert (None, "preferences_updated", expected) == await stream.next()
+            assert {"type": "preferences_updated", **expected} == await socket.next()
+    assert whole == await user.call("put", "/notifications/preferences", 200, json={})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kinds": {"new_comment": WANTED}},
+        {"kinds": {"X": WANTED}},
+        {"kinds": {"X" * 65: WANTED}},
+        {"kinds": {"NEW_COMMENT\n": WANTED}},
+        {"kinds": {"NEW_COMMENT": {"in_app": True}}},
+        {"kinds": {"NEW_COMMENT": {"in_app": 1, "push": True}}},
+        {"kinds": {"NEW_COMMENT": WANTED | {"email": True}}},
+        {"kinds": {f"TYPE_{number}": WANTED for number in range(105)}},
+        {"kinds": None},
+        {"push": None},
+        {"push": {"messages": "some", "preview": True}},
+        {"push": {"messages": "all"}},
+        {"quiet_hours": {"start": "22:00", "end": "07:00"}},
+        {"quiet_hours": {"start": "24:00", "end": "07:00", "timezone": "UTC"}},
+        {"quiet_hours": {"start": "22:00", "end": "7:00", "timezone": "UTC"}},
+        {"quiet_hours": {"start": "22:00", "end": "\u0660\u0667:00", "timezone": "UTC"}},
+        {"quiet_hours": {"start": "22:00", "end": "07:00", "timezone": "Asia/Atlantis"}},
+        {"quiet_hours": {"start": "22:00", "end": "07:00", "timezone": "../../../etc/passwd"}},
+        {"quiet_hours": {"start": "22:00", "end": "07:00", "timezone": "Asia"}},
+        {"quiet_hours": {"start": "22:00", "end": "07:00", "timezone": ""}},
+        {"sound": True},
+    ],
+    ids=range(21),
+)
+async def test_invalid_preferences_are_rejected(client: RestClient, body: dict[str, Any]) -> None:
+    """And change nothing."""
+    user = await ApiUser.register(client)
+    assert "validation_failed" == (await user.call("put", "/notifications/preferences", 422, json=body))["code"]
+    assert DEFAULTS == await user.call("get", "/notifications/preferences", 200)

@@ -64,6 +64,9 @@ class Scenario:
             "avatar": "https://a.example/a.png",
             "query": anna.username,
             "before": None,
+            "kinds": {"NEW_COMMENT": {"in_app": True, "push": False}},
+            "push": {"messages": "mentions", "preview": True},
+            "quiet_hours": {"start": "22:00", "end": "07:00", "timezone": "Asia/Ho_Chi_Minh"},
         }
         return cls(clients, anna, ben, eve, values)
 
