@@ -2,9 +2,9 @@
 
 import { avatar } from "./avatar.js";
 import { el, KeyedList, setChildren } from "./dom.js";
-import { expandableText } from "./expandable-text.js";
 import { t } from "./i18n.js";
 import { postComposer } from "./post-composer.js";
+import { postText } from "./post-text.js";
 import { timeElement } from "./time-format.js";
 
 export class CommentThread {
@@ -59,7 +59,7 @@ export class CommentThread {
           el("span.name", { dir: "auto" }, author.display_name),
           replyTo && el("span.reply-to", { dir: "auto" }, t("comments.in_reply_to", { name: replyTo })),
         ),
-        el("p", { dir: "auto" }, comment.content ? expandableText(comment.content, {}) : t("posts.deleted")),
+        el("p", { dir: "auto" }, postText(comment.content)),
       ),
       footer,
       nested,

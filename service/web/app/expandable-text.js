@@ -10,10 +10,10 @@ const MAX_LINES = 24;
 
 /**
  * Return the element of the text, and after it the button if there is one. `owner`: an element that remembers that the
- * user has expanded the text, for when it is rendered again.
+ * user has expanded the text, for when it is rendered again. `render(text)`: returns its nodes.
  */
-export function expandableText(text, owner) {
-  const element = el("span.user-text.written", {}, linkify(text));
+export function expandableText(text, owner, render = linkify) {
+  const element = el("span.user-text.written", {}, render(text));
   if (owner.expanded || estimatedLines(text) <= MAX_LINES) return [element];
   element.classList.add("folded");
   const expand = () => {

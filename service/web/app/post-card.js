@@ -2,9 +2,9 @@
 
 import { avatar } from "./avatar.js";
 import { el } from "./dom.js";
-import { expandableText } from "./expandable-text.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
+import { postText } from "./post-text.js";
 import { timeElement } from "./time-format.js";
 
 /** `withCommentLink`: whether the card links to the post's page. */
@@ -20,7 +20,7 @@ export function postCard(post, { withCommentLink = true } = {}) {
       avatar(author),
       el("div", {}, el("p.name", { dir: "auto" }, author.display_name), el("p", {}, timeElement(post.created_at))),
     ),
-    el("div", { dir: "auto" }, post.content ? expandableText(post.content, {}) : t("posts.deleted")),
+    el("div", { dir: "auto" }, postText(post.content)),
     withCommentLink &&
       el("footer", {}, el("a.button.plain", { href: `#/posts/${post.id}` }, icon("comment"), commentCount)),
   );

@@ -6,6 +6,7 @@ import { el, setText } from "./dom.js";
 import { autoGrow } from "./form.js";
 import { errorText, t } from "./i18n.js";
 import { isComposing } from "./keyboard.js";
+import { MentionSuggestions } from "./mention-suggestions.js";
 
 /** Characters; the server's limit. */
 const MAX_LENGTH = 4000;
@@ -14,7 +15,7 @@ const MAX_LENGTH = 4000;
  * Return {element, focus()}. `send(content)` returns a promise; the text is cleared only after it resolves. Until then
  * it is kept in `drafts` under `draftKey`. With `onCancel`, the form has a cancel button, which also drops the draft.
  */
-export function postComposer({ app: { me, drafts }, draftKey, label, placeholder, submitLabel, send, onCancel }) {
+export function postComposer({ app: { api, me, drafts }, draftKey, label, placeholder, submitLabel, send, onCancel }) {
   const textarea = el("textarea.input", {
     rows: "1",
     dir: "auto",
@@ -24,6 +25,7 @@ export function postComposer({ app: { me, drafts }, draftKey, label, placeholder
     onkeydown: (event) => onKeyDown(event),
   });
   textarea.value = drafts.get(draftKey) ?? "";
+  const suggestions = new MentionSuggestions(textarea, api, me.id);
   const counter = new CharacterCounter(MAX_LENGTH);
   const errorLine = el("p.error.problem", { role: "alert" });
   const button = el("button.button.primary", { type: "submit" }, submitLabel);
@@ -43,7 +45,7 @@ export function postComposer({ app: { me, drafts }, draftKey, label, placeholder
     onCancel();
   };
   const onKeyDown = (event) => {
-    if (isComposing(event)) return;
+    if (isComposing(event) || suggestions.onKeyDown(event)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) element.requestSubmit();
     // Only the button drops the draft: Escape is pressed by mistake too easily.
     if (event.key === "Escape") onCancel?.();
@@ -74,6 +76,7 @@ export function postComposer({ app: { me, drafts }, draftKey, label, placeholder
     { onsubmit: onSubmit },
     avatar(me, "small"),
     textarea,
+    suggestions.element,
     el(
       "div.actions",
       {},

@@ -1,0 +1,10 @@
+/** The text of a post or comment. */
+
+import { expandableText } from "./expandable-text.js";
+import { t } from "./i18n.js";
+import { linkifyWithMentions } from "./linkify.js";
+
+/** Return the nodes of the text; deleted content is empty. */
+export function postText(content) {
+  return content ? expandableText(content, {}, linkifyWithMentions) : t("posts.deleted");
+}
