@@ -75,6 +75,12 @@ class PasswordChange(Input):
     new_password: NewPassword = Field(repr=False)
 
 
+class SessionEnd(Input):
+    """`password`: the caller's; see `DELETE /auth/sessions/{id}` for when it is needed."""
+
+    password: AnyPassword | None = Field(None, repr=False)
+
+
 class ProfileChange(Input):
     """Omitted fields are not changed. An `avatar` of null removes the picture."""
 

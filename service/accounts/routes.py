@@ -39,7 +39,7 @@ def blueprint(
     bp = Blueprint("accounts", url_prefix="/api/v1")
     if local_accounts:
         _add_password_routes(bp, service, auth, limits)
-    _add_session_routes(bp, service, tickets, auth)
+    _add_session_routes(bp, service, tickets, auth, limits)
     _add_user_routes(bp, profiles, auth)
     return bp
 
@@ -118,7 +118,9 @@ def _add_password_routes(bp: Blueprint, service: AccountService, auth: Authentic
         return json_response(await service.change_password(caller, body, user_agent(request), client))
 
 
-def _add_session_routes(bp: Blueprint, service: AccountService, tickets: Tickets, auth: Authentication) -> None:
+def _add_session_routes(
+    bp: Blueprint, service: AccountService, tickets: Tickets, auth: Authentication, limits: RateLimits
+) -> None:
     @bp.post("/auth/logout")
     # No limit: a user can always end a session.
     @endpoint("Sign out", tag="auth", auth=auth, limit=None, responses={204: None})
@@ -134,11 +136,27 @@ def _add_session_routes(bp: Blueprint, service: AccountService, tickets: Tickets
         return json_response(models.Sessions(items=await service.sessions(caller)))
 
     @bp.delete("/auth/sessions/<session_id:str>")
-    # No limit: a user can always end a session.
-    @endpoint("End a session", tag="auth", auth=auth, limit=None, responses={204: None}, errors=(errors.NotFound,))
-    async def end_session(request: Request, caller: Identity, session_id: str) -> HTTPResponse:
-        """Revokes one of the caller's sessions."""
-        await service.end_session(caller, path_id(session_id))
+    @endpoint(
+        "End a session",
+        tag="auth",
+        auth=auth,
+        # Only the password has a limit: a user can always end a session.
+        limit=None,
+        body=models.SessionEnd,
+        body_required=False,
+        responses={204: None},
+        errors=(errors.NotFound, errors.Forbidden, errors.BadCredentials, errors.RateLimited),
+    )
+    async def end_session(
+        request: Request, caller: Identity, session_id: str, *, body: models.SessionEnd
+    ) -> HTTPResponse:
+        """Revokes one of the caller's sessions. A session other than the caller's own needs the password (403 without
+        it) if the caller has signed in more than 15 minutes ago. The body may be absent."""
+        client = address(request)
+        if body.password is not None:
+            await limits.check(PASSWORD_CHANGE, caller.user_id)
+            await limits.check(PASSWORD_CHANGE_ADDRESS, client)
+        await service.end_session(caller, path_id(session_id), body.password, client)
         return json_response()
 
     @bp.post("/auth/ticket")

@@ -1,8 +1,9 @@
 """Accounts: registration, sign-in, token refresh, passwords and sessions."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from service.accounts.models import Login, PasswordChange, Register, SessionView, SignedIn
 from service.accounts.passwords import Passwords, WeakPassword
@@ -13,6 +14,7 @@ from service.accounts.tokens import REFRESH, TokenPair, Tokens
 from service.accounts.users import User, UserStore
 from service.common.errors import (
     BadCredentials,
+    Forbidden,
     NotFound,
     RateLimited,
     TokenError,
@@ -23,9 +25,12 @@ from service.common.errors import (
 from service.common.identity import ACCESS, Identity
 from service.common.ids import new_id
 from service.common.profiles import Profile
+from service.common.times import now
 
 DEVICE_MEMORY = 30 * 24 * 3600
 """Seconds for which an expired token identifies a device."""
+RECENT_SIGN_IN = timedelta(minutes=15)
+"""How long after a sign-in other sessions can be ended without the password."""
 MAX_SESSIONS = 100
 """Per user. A sign-in beyond the limit revokes the least recently used session."""
 
@@ -40,12 +45,14 @@ class AccountService:
         passwords: Passwords,
         tokens: Tokens,
         revocation: Revocation,
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self._users = users
         self._sessions = sessions
         self._passwords = passwords
         self._tokens = tokens
         self._revocation = revocation
+        self._clock = clock
 
     async def register(self, new: Register, user_agent: str, address: str = "") -> SignedIn:
         """Create a user and sign in. Raises UsernameTaken, or ValidationFailed (`password`) for a common password."""
@@ -149,10 +156,30 @@ class AccountService:
             for session in await self._sessions.of_user(caller.user_id, MAX_SESSIONS)
         ]
 
-    async def end_session(self, caller: Identity, session_id: str) -> None:
-        """Revoke a session of the caller. Raises NotFound if it is not an active session of theirs."""
+    async def end_session(
+        self, caller: Identity, session_id: str, password: str | None = None, address: str = ""
+    ) -> None:
+        """Revoke a session of the caller. Raises NotFound if it is not an active session of theirs.
+
+        Who has taken over a session must not be able to end the owner's others (OWASP ASVS 5, 7.5.2): unless the caller
+        has signed in within RECENT_SIGN_IN, another session needs the password. Raises Forbidden without one, and
+        BadCredentials if it is wrong.
+        """
+        if session_id != caller.session_id:
+            await self._reauthenticate(caller, password, address)
         if not await self._revoke_session(session_id, caller.user_id):
             raise NotFound
+
+    async def _reauthenticate(self, caller: Identity, password: str | None, address: str) -> None:
+        if password is not None:
+            user = await self._users.get(caller.user_id)
+            queue = ("password", address)
+            if not await self._passwords.verify(user.password_hash if user else None, password, queue):
+                raise BadCredentials("The password is wrong.")
+            return
+        signed_in_at = await self._sessions.signed_in_at(caller.session_id, caller.user_id)
+        if signed_in_at and self._clock() - signed_in_at > RECENT_SIGN_IN:
+            raise Forbidden("You signed in a while ago. Confirm this with your password.")
 
     async def _hash_new(self, field: str, password: str, username: str, caller: Hashable) -> str:
         """Hash the password of `field`. Raises ValidationFailed."""

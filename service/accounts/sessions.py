@@ -153,6 +153,18 @@ class SessionStore:
         documents = await find_in_lists(self._sessions, "user_id", places, {"ended_access": True}, where)
         return {str(document["_id"]): frozenset(_ended_access(document)) for document in documents}
 
+    async def signed_in_at(self, session_id: str, user_id: str) -> datetime | None:
+        """Return when the user last gave the password in this session; None if it is external, and so has none.
+
+        Raises TokenRevoked if the session is unknown.
+        """
+        async with unavailable():
+            document = await self._sessions.find_one(_key(session_id, user_id), {"created_at": True, "external": True})
+        if document is None:
+            raise TokenRevoked
+        created_at: datetime = document["created_at"]
+        return None if document.get("external") else created_at
+
     async def of_user(self, user_id: str, limit: int) -> list[Session]:
         """Return at most `limit` active sessions, the most recently used first."""
         async with unavailable():

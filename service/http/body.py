@@ -14,14 +14,17 @@ MAX_BODY_BYTES = 64 * 1024
 """The same as for a socket's message. The longest content, 4,000 characters as JSON escapes, takes 48,000."""
 
 
-def reads_json(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Wrap `handler` so that `request.json` is parsed. Raises UnsupportedMediaType, MalformedJson, ValidationFailed."""
+def reads_json(handler: Callable[..., Awaitable[Any]], *, required: bool = True) -> Callable[..., Awaitable[Any]]:
+    """Wrap `handler` so that `request.json` is parsed. Raises UnsupportedMediaType, MalformedJson, ValidationFailed.
+
+    `required`: whether a request without a body is malformed; else it is read as an empty object.
+    """
 
     @wraps(handler)
     async def read(request: Request, *args: Any, **kwargs: Any) -> Any:
         check_media_type(request)
         try:
-            request.parsed_json = loads(request.body)
+            request.parsed_json = loads(request.body) if request.body or required else {}
         except ValueError:
             raise MalformedJson from None
         check_characters(request)

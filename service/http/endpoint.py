@@ -34,6 +34,7 @@ def endpoint(
     auth: Authenticator | None = None,
     limit: RateLimit | EllipsisType | None = ...,
     body: type[Input] | None = None,
+    body_required: bool = True,
     query: type[Query] | None = None,
     responses: Mapping[int, type[BaseModel] | None],
     errors: Iterable[type[LoaError]] = (),
@@ -44,6 +45,7 @@ def endpoint(
 
     `limit`: per caller if `auth` is given, else per address. An endpoint that changes state has to declare a limit, or
     None. The limit of reads is part of `auth`; a read that declares a limit is subject to both.
+    `body_required`: whether the request must have a body; else its absence means the defaults of `body`.
     `responses`: the model of each successful status, None if it has no body.
     `errors`: what the handler raises; those of the checks are added here.
     """
@@ -59,14 +61,24 @@ def endpoint(
         raised.add(domain.ValidationFailed)
     security = (auth.scheme,) if auth else ()
     for_browsers = auth is None or auth.for_browsers
-    operation = Operation(summary, tag, responses, frozenset(raised), security, body, query, for_browsers=for_browsers)
+    operation = Operation(
+        summary,
+        tag,
+        responses,
+        frozenset(raised),
+        security,
+        body,
+        query,
+        body_required=body_required,
+        for_browsers=for_browsers,
+    )
 
     def decorate(handler: F) -> F:
         checked: Any = shielded(limited(handler, limit) if isinstance(limit, RateLimit) else handler)
         if query:
             checked = reads_query(checked, query)
         if body:
-            checked = reads_json(validate(json=body, strict=True)(checked))
+            checked = reads_json(validate(json=body, strict=True)(checked), required=body_required)
         if auth:
             checked = auth.required(checked)
         checked.operation = operation

@@ -75,6 +75,7 @@ class Operation(NamedTuple):
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     kind: Literal["json", "websocket", "event-stream"] = "json"
+    body_required: bool = True
     for_browsers: bool = True
 
 
@@ -157,7 +158,7 @@ def _operation(operation: Operation, method: str, handler: Any, components: Comp
         described["parameters"] = parameters
     if operation.body:
         content = {"application/json": {"schema": components.ref(operation.body, "validation")}}
-        described["requestBody"] = {"content": content, "required": True}
+        described["requestBody"] = {"content": content, "required": operation.body_required}
     # An empty list means that the operation needs no token.
     described["security"] = [{scheme: []} for scheme in operation.security]
     return described

@@ -123,6 +123,7 @@ def _add_user_routes(bp: Blueprint, users: ServerUsers, auth: Authenticator) -> 
         auth=auth,
         limit=SERVER_WRITING,
         body=NewToken,
+        body_required=False,
         responses={201: AccessToken},
         errors=(NotFound,),
     )

@@ -143,7 +143,7 @@ def build_process(
         revocation=revocation,
         tickets=tickets,
         verifier=CredentialVerifier(tokens, revocation, tickets),
-        accounts=AccountService(users, sessions, passwords, tokens, revocation),
+        accounts=AccountService(users, sessions, passwords, tokens, revocation, clock.now),
         profiles=profiles,
         external_users=ExternalUsers(external_ids, users, profiles, sessions, revocation),
         external_ids=external_ids,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from service.accounts.service import RECENT_SIGN_IN
 from service.common.errors import NotFound
 from service.datastores.mongo import Mongo
 from service.datastores.redis import TAG
@@ -46,6 +47,14 @@ async def test_a_session_that_was_ended_stays_ended(
         assert phone.session_id == (await verify(each, sid="phone")).session_id
     with pytest.raises(NotFound):
         await site_process.accounts.end_session(await verify(site_process, "43"), phone.session_id)
+
+
+async def test_a_session_ends_others_without_a_password(site_process: AccountsProcess) -> None:
+    """Also long after the sign-in: the user has no password here."""
+    laptop, phone = await verify(site_process, sid="laptop", iat=EARLIER), await verify(site_process, sid="phone")
+    with site_process.clock.shifted(2 * RECENT_SIGN_IN):
+        await site_process.accounts.end_session(phone, laptop.session_id)
+    await revoked(site_process, sid="laptop", iat=EARLIER)
 
 
 async def test_after_signing_out_without_sid_the_next_token_signs_in(

@@ -11,10 +11,12 @@ from redis.asyncio import Redis
 from service.accounts import service as service_module
 from service.accounts.models import Login, PasswordChange, Register, SignedIn
 from service.accounts.passwords import Passwords
+from service.accounts.service import RECENT_SIGN_IN
 from service.accounts.session_tokens import REUSE_WINDOW
 from service.accounts.tokens import REFRESH, Tokens
 from service.common.errors import (
     BadCredentials,
+    Forbidden,
     LoaError,
     NotFound,
     TokenExpired,
@@ -241,6 +243,37 @@ async def test_a_failed_refresh_does_not_use_up_the_token(
         with pytest.raises(Unavailable):
             await process.accounts.refresh(signed_in.refresh_token)
     assert await process.accounts.refresh(signed_in.refresh_token)
+
+
+@pytest.mark.parametrize("password", [None, NEW_PASSWORD], ids=["without", "with a wrong one"])
+async def test_an_old_session_ends_no_other_one_without_the_password(
+    process: AccountsProcess, signed_in: SignedIn, caller: Identity, password: str | None
+) -> None:
+    """Also if its tokens are new; it can end itself."""
+    await process.accounts.login(LOGIN, "")
+    [other] = [session.id for session in await process.accounts.sessions(caller) if not session.current]
+    with process.clock.shifted(RECENT_SIGN_IN + timedelta(seconds=1)):
+        await process.accounts.refresh(signed_in.refresh_token)
+        with pytest.raises(BadCredentials if password else Forbidden):
+            await process.accounts.end_session(caller, other, password)
+        assert 2 == len(await process.accounts.sessions(caller))
+        await process.accounts.end_session(caller, caller.session_id)
+    assert [other] == [session.id for session in await process.accounts.sessions(caller)]
+
+
+@pytest.mark.parametrize(
+    ("age", "password"),
+    [(RECENT_SIGN_IN - timedelta(seconds=5), None), (RECENT_SIGN_IN * 2, PASSWORD)],
+    ids=["after a recent sign-in", "with the password"],
+)
+async def test_another_session_can_be_ended(
+    process: AccountsProcess, signed_in: SignedIn, caller: Identity, age: timedelta, password: str | None
+) -> None:
+    phone = process.connect(await identify(process, await process.accounts.login(LOGIN, "")))
+    [other] = [session.id for session in await process.accounts.sessions(caller) if not session.current]
+    with process.clock.shifted(age):
+        await process.accounts.end_session(caller, other, password)
+    assert (1008, "token_revoked") == phone.closed
 
 
 async def test_a_password_change_revokes_all_other_sessions(

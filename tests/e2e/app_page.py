@@ -7,7 +7,7 @@ from playwright.async_api import ConsoleMessage, Locator, Page, expect
 from tests.e2e.user import PASSWORD, User
 
 BROWSER_NETWORK_ERRORS = re.compile(
-    r"WebSocket connection to|net::ERR_|the server responded with a status of (401|404|409|422|503)"
+    r"WebSocket connection to|net::ERR_|the server responded with a status of (401|403|404|409|422|503)"
 )
 """Console messages that the browser itself writes about failed requests; they are no errors of the app."""
 

@@ -1,10 +1,37 @@
 """Registration, signing in and out, devices and the profile."""
 
-from playwright.async_api import expect
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tests.conftest import Run
+import pytest
+from bson import ObjectId
+from playwright.async_api import expect
+from pymongo import MongoClient
+
+from tests.conftest import Datastores, Run
+from tests.e2e.accessibility import serious_violations
 from tests.e2e.conftest import CreateUser, OpenApp
-from tests.e2e.user import PASSWORD
+from tests.e2e.user import PASSWORD, User
+
+SignInEarlier = Callable[[User], None]
+
+
+@pytest.fixture
+def sign_in_earlier(datastores: Datastores) -> SignInEarlier:
+    """`sign_in_earlier(user)`: let the sign-ins of the user have been yesterday."""
+
+    def sign_in_earlier(user: User) -> None:
+        changed = 0
+        with MongoClient[Any](datastores.mongodb_uri) as client:
+            for name in client.list_database_names():
+                yesterday = {"$set": {"created_at": datetime.now(UTC) - timedelta(days=1)}}
+                changed += (
+                    client[name]["sessions"].update_many({"user_id": ObjectId(user.id)}, yesterday).modified_count
+                )
+        assert changed
+
+    return sign_in_earlier
 
 
 async def test_registration_signs_in_and_the_session_survives_a_reload(open_app: OpenApp) -> None:
@@ -68,6 +95,29 @@ async def test_signing_out_another_device_takes_effect_at_once(open_app: OpenApp
     await devices.get_by_role("button").click()
     await expect(other_device.page.get_by_text("You were signed out.")).to_be_visible()
     await expect(app.nav_bar).to_be_visible()
+
+
+async def test_a_session_of_long_standing_ends_another_one_with_the_password(
+    open_app: OpenApp, create_user: CreateUser, sign_in_earlier: SignInEarlier
+) -> None:
+    """A wrong password is reported at its field."""
+    user = create_user("An")
+    other_device, app = await open_app(user), await open_app(user)
+    sign_in_earlier(user)
+    await app.page.get_by_role("button", name="You").click()
+    devices = app.page.get_by_role("region", name="Devices")
+    await devices.get_by_role("button").click()
+    password = devices.get_by_label("Current password")
+    await expect(password).to_be_focused()
+    assert [] == await serious_violations(app.page)
+    await password.fill("something else")
+    await password.press("Enter")
+    await expect(devices.get_by_text("Incorrect password.")).to_be_visible()
+    await expect(other_device.nav_bar).to_be_visible()
+    await password.fill(PASSWORD)
+    await password.press("Enter")
+    await expect(other_device.page.get_by_text("You were signed out.")).to_be_visible()
+    await expect(devices.get_by_role("listitem")).to_have_count(1)
 
 
 async def test_the_profile_can_be_changed(open_app: OpenApp, create_user: CreateUser) -> None:

@@ -58,6 +58,10 @@ class Parcel(Input):
     inside: "Parcel | None" = None
 
 
+class Note(Input):
+    text: str = "nothing"
+
+
 class Search(Query):
     query: str = ""
     limit: Annotated[int, Field(ge=1, le=100)] = 20
@@ -123,6 +127,18 @@ def build(
     @endpoint("Delete a parcel", tag="parcels", auth=auth, limit=None, responses={204: None})
     async def delete(request: Request, caller: Identity, parcel_id: str) -> HTTPResponse:
         return json_response()
+
+    @bp.post("/notes")
+    @endpoint(
+        "Leave a note",
+        tag="parcels",
+        limit=PARCELS,
+        body=Note,
+        body_required=False,
+        responses={200: None},
+    )
+    async def leave_note(request: Request, *, body: Note) -> HTTPResponse:
+        return json_response(body)
 
     @bp.get("/stream")
     @connection("Watch parcels", tag="parcels", kind="event-stream", query=Resume)

@@ -109,6 +109,13 @@ class TestBody:
         status, answer = await post(client, body)
         assert (400, "malformed_json") == (status, answer["code"])
 
+    @pytest.mark.parametrize(("body", "text"), [("", "nothing"), ("{}", "nothing"), ('{"text": "x"}', "x")])
+    async def test_a_body_may_be_optional(self, client: RestClient, body: str, text: str) -> None:
+        """Without one, its defaults apply."""
+        headers = {"Content-Type": "application/json"} if body else {}
+        response = await client.post("/api/v1/parcels/notes", content=body, headers=headers)
+        assert (200, {"text": text}) == (response.status_code, response.json())
+
     @pytest.mark.parametrize("body", ["[]", "null", '"label"', "1", "true"])
     async def test_rejects_json_that_is_not_an_object(self, client: RestClient, body: str) -> None:
         status, answer = await post(client, body)

@@ -55,7 +55,7 @@ class Scenario:
             "content": unique_text(),
             "nonce": uuid4().hex,
             "username": f"n{uuid4().hex[:20]}",
-            "password": f"{PASSWORD_MARK}-new",
+            "password": anna.password,
             "current_password": anna.password,
             "new_password": f"{PASSWORD_MARK}-newer",
             "refresh_token": device.refresh_token,
@@ -93,7 +93,10 @@ class Scenario:
     async def request(self, who: User, operation: Operation, body: Json = None, **changes: Json) -> httpx.Response:
         """Send the operation as `who` with Anna's values. `body` replaces the body, `changes` replace path
         parameters."""
-        body = self.body(operation) if body is None and operation.body else body
+        if body is None and operation.body:
+            body = self.body(operation)
+            if operation.path.startswith("/auth/sessions"):
+                body["password"] = who.password
         # The parameter of paths has the name of another field of frames.
         url = operation.url({**self.values, "token": self.values["invitation"], **changes})
         answer = await who.call(operation.method, url, body, params=self.query(operation))

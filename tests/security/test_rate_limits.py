@@ -261,3 +261,16 @@ async def test_password_changes_are_limited_per_user_and_per_address(
         headers = {"X-Forwarded-For": address}
         await ben.expect_error(429, "rate_limited", "POST", "/auth/password", change, headers=headers)
         await ben.expect_error(401, "bad_credentials", "POST", "/auth/password", change)
+
+
+async def test_the_password_that_confirms_the_end_of_a_session_is_limited(
+    proxied: Server, contract: Contract, spend: Spend
+) -> None:
+    """As in a password change. Without a password there is no limit."""
+    async with Clients(proxied, contract) as clients:
+        anna = await clients.user()
+        path, body = f"/auth/sessions/{NO_ID}", {"password": "wrong password"}
+        await anna.expect_error(401, "bad_credentials", "DELETE", path, body)
+        await spend(PASSWORD_CHANGE, anna.id)
+        await anna.expect_error(429, "rate_limited", "DELETE", path, body)
+        await anna.expect_error(404, "not_found", "DELETE", path)

@@ -6,8 +6,9 @@ import time
 import jwt
 import pytest
 
+from service.server_api.models import DEFAULT_TOKEN_SECONDS
 from tests.rest import RestClient
-from tests.server_api.site import Site, user_path
+from tests.server_api.site import KEY, PREFIX, Site, user_path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -88,6 +89,13 @@ async def test_a_token_is_one_of_loas_own(client: RestClient, site: Site) -> Non
     headers = {"Authorization": f"Bearer {token['access_token']}"}
     answer = await client.get("/api/v1/users/me", headers=headers)
     assert (401, "token_revoked") == (answer.status_code, answer.json()["code"])
+
+
+async def test_a_request_for_a_token_needs_no_body(site: Site, client: RestClient) -> None:
+    """`expires_in` has a default."""
+    path = f"{PREFIX}{user_path(await site.user())}/tokens"
+    answer = await client.post(path, headers={"Authorization": f"Bearer {KEY}"})
+    assert (201, DEFAULT_TOKEN_SECONDS) == (answer.status_code, answer.json()["expires_in"])
 
 
 async def test_nobody_gets_no_token(site: Site) -> None:

@@ -1,6 +1,5 @@
 /** The account dialog: profile, devices, password and signing out. */
 
-import { LoaError } from "/client/index.js";
 import { avatar } from "./avatar.js";
 import { deviceList } from "./device-list.js";
 import { showDialog } from "./dialog.js";
@@ -8,6 +7,7 @@ import { el, setChildren } from "./dom.js";
 import { createForm, Field } from "./form.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
+import { atPasswordField, passwordField } from "./password-field.js";
 import { navigate } from "./router.js";
 import { hasLength, isPassword } from "./text.js";
 import { showToast } from "./toast.js";
@@ -110,7 +110,7 @@ function presenceSwitch(api) {
 
 function passwordForm(api, me) {
   const fields = [
-    new Field("current_password", (value) => value !== "", { type: "password", autocomplete: "current-password" }),
+    passwordField(),
     new Field("new_password", (value) => isPassword(value), {
       hint: "field.password.hint",
       type: "password",
@@ -118,15 +118,7 @@ function passwordForm(api, me) {
     }),
   ];
   const element = createForm(fields, t("account.password.change"), async ({ current_password, new_password }) => {
-    try {
-      await api.changePassword(current_password, new_password);
-    } catch (error) {
-      if (error.code !== "bad_credentials") throw error;
-      // Show the error at the field.
-      throw new LoaError("validation_failed", error.detail, {
-        errors: [{ field: "current_password", message: error.detail }],
-      });
-    }
+    await atPasswordField(api.changePassword(current_password, new_password));
     element.reset();
     showToast(t("account.password.changed"));
   });

@@ -2,8 +2,10 @@
 
 import { keepCurrent } from "./clock.js";
 import { el, setChildren } from "./dom.js";
+import { createForm } from "./form.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
+import { atPasswordField, passwordField } from "./password-field.js";
 import { relativeTime } from "./time-format.js";
 import { showToast } from "./toast.js";
 
@@ -59,20 +61,33 @@ export function deviceList(api) {
           {
             type: "button",
             "aria-label": t("account.session.sign_out", { device: name }),
-            onclick: () => signOut(session.id),
+            onclick: ({ currentTarget }) => signOut(session.id, name, currentTarget.closest("li")),
           },
           icon("leave"),
         ),
     );
   }
 
-  async function signOut(sessionId) {
+  async function signOut(sessionId, name, row) {
     try {
       await api.endDevice(sessionId);
       await load();
     } catch (error) {
-      showToast(errorText(error));
+      if (error.code === "forbidden") confirmByPassword(sessionId, name, row);
+      else showToast(errorText(error));
     }
+  }
+
+  /** Ask for the password below the row: the server wants it if the user has signed in a while ago. */
+  function confirmByPassword(sessionId, name, row) {
+    if (row.nextElementSibling?.classList.contains("confirmation")) return;
+    const field = passwordField();
+    const form = createForm([field], t("account.session.sign_out", { device: name }), async ({ current_password }) => {
+      await atPasswordField(api.endDevice(sessionId, current_password));
+      await load();
+    });
+    row.after(el("li.confirmation", {}, el("p", {}, t("account.session.confirm")), form));
+    field.input.focus();
   }
 
   load();

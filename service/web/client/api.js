@@ -96,11 +96,14 @@ export class Api {
   }
 
   /**
+   * End a session of the user. Another one than this needs the password if the user has signed in more than 15 minutes
+   * ago: without it the error is `forbidden`, with a wrong one `bad_credentials`.
    * @param {string} id
+   * @param {string} [password]
    * @returns {Promise<null>}
    */
-  endDevice(id) {
-    return this.#call("DELETE", `/auth/sessions/${id}`);
+  endDevice(id, password) {
+    return this.#call("DELETE", `/auth/sessions/${id}`, password === undefined ? {} : { body: { password } });
   }
 
   // Conversations and messages.
