@@ -36,7 +36,10 @@ from service.notifications.preference_service import PreferenceService
 from service.notifications.service import NotificationService
 from service.pending_deletions import PendingDeletions
 from service.posts.comment_context import CommentContextLoader
+from service.posts.comment_notices import CommentNotices
 from service.posts.notification_outbox import NotificationOutbox
+from service.posts.post_notices import PostNotices
+from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
@@ -160,8 +163,19 @@ class Services:
         )
         self.server_notifications = ServerNotifications(self.external_users, self.notifications)
         self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles)
-        self.outbox = NotificationOutbox(stores.comments, stores.posts, self.comment_contexts, self.notifications)
-        self.posts = PostService(stores.posts, stores.comments, self.profiles, self.comment_contexts, self.outbox)
+        self.comment_notices = CommentNotices(stores.comments, stores.posts, self.comment_contexts)
+        post_notices = PostNotices(stores.posts, self.profiles)
+        self.recipients = RecipientSelector(self.profiles)
+        self.outbox = NotificationOutbox([self.comment_notices, post_notices], self.recipients, self.notifications)
+        self.posts = PostService(
+            stores.posts,
+            stores.comments,
+            self.profiles,
+            self.comment_contexts,
+            self.comment_notices,
+            post_notices,
+            self.outbox,
+        )
 
         self._pending_deletions = (
             [PendingDeletions(stores.users, partial(delete_user, settings), self.redis, tag)]
@@ -214,6 +228,8 @@ class Services:
             self.stores.notifications,
             self.stores.comments,
             self.comment_contexts,
+            self.recipients,
+            self.comment_notices,
             self.dispatcher,
         ]
         for resource in resources:

@@ -30,6 +30,9 @@ class ProfileService:
     async def existing(self, user_ids: Iterable[str]) -> set[str]:
         return await self._users.active(user_ids)
 
+    async def ids_by_username(self, usernames: Iterable[str]) -> dict[str, str]:
+        return await self._users.ids_by_username(usernames)
+
     async def profile(self, user_id: str) -> Profile:
         """Return one profile. Raises NotFound."""
         profiles = await self._users.profiles([user_id])

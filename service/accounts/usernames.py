@@ -1,5 +1,7 @@
 """The store of usernames: who has which one. It makes them unique in a sharded database, too."""
 
+from collections.abc import Iterable
+
 from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -44,6 +46,11 @@ class UsernameStore:
         async with unavailable():
             claim = await self._claims.find_one({"_id": username})
         return claim["user_id"] if claim else None
+
+    async def holders(self, usernames: Iterable[str]) -> dict[str, ObjectId]:
+        """Return the ids of the users who have claimed these usernames, like `holder`."""
+        claims = await find_by_ids(self._claims, set(usernames), {"user_id": True})
+        return {claim["_id"]: claim["user_id"] for claim in claims}
 
     async def claim(self, username: str, user_id: ObjectId, *, is_new: bool = False) -> ObjectId:
         """Claim a username; return the id of the user who has it now. Raises UsernameTaken.

@@ -115,6 +115,17 @@ class UserStore:
         document = await self._named(username)
         return _user(document) if document and not document.get("deleted_at") else None
 
+    async def ids_by_username(self, usernames: Iterable[str]) -> dict[str, str]:
+        """Return the ids of those users who exist, by username. A user whose deletion has begun is not found, nor is
+        one of an earlier version whose username has not been claimed (see UsernameStore)."""
+        holders = await self.usernames.holders(usernames)
+        if not holders:
+            return {}
+        # A claim may be of somebody who does not exist or has another username.
+        documents = await find_by_ids(self._users, set(holders.values()), {"username": True}, ACTIVE)
+        ids = {document["username"]: document["_id"] for document in documents}
+        return {name: str(user_id) for name, user_id in holders.items() if ids.get(name) == user_id}
+
     async def begin_deletion(self, username: str) -> str | None:
         """Erase the profile and the password, so that the user cannot sign in. Returns the id, or None if not found.
 

@@ -24,7 +24,8 @@ from service.datastores.failure_reason import failure_reason
 from service.datastores.mongo import Mongo
 from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect, ping
 from service.posts.comment_context import CommentContextLoader
-from service.posts.comment_notifications import recipients
+from service.posts.erasure import PostErasure
+from service.posts.recipients import RecipientSelector
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
@@ -113,6 +114,10 @@ class Deletion:
         self._dispatcher = Dispatcher(bus, registry)
         profiles = ProfileService(stores.users)
         self._contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
+        self._recipients = RecipientSelector(profiles)
+        self._post_erasure = PostErasure(
+            stores.posts, stores.comments, self._contexts, self._recipients, stores.notifications
+        )
         self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher)
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
         self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
@@ -156,15 +161,15 @@ class Deletion:
         await self._stores.sessions.erase_user_agents(user_id)
         groups = await self._erasure.leave_groups(user_id)
         messages = await self._erasure.erase_messages(user_id)
-        posts = await self._stores.posts.erase(user_id)
-        comments = await self._erase_comments(user_id)
+        posts = await self._post_erasure.erase_posts(user_id)
+        comments = await self._post_erasure.erase_comments(user_id)
         await self._wait_until_offline(user_id, presence)
         # Again, for the requests that were in progress when the sessions were revoked.
         since = started - MAX_REQUEST_TIME
         groups += await self._erasure.leave_groups(user_id)
         messages += await self._erasure.erase_messages(user_id, since)
-        posts += await self._stores.posts.erase(user_id, since)
-        await self._erase_comments(user_id, since)
+        posts += await self._post_erasure.erase_posts(user_id, since)
+        await self._post_erasure.erase_comments(user_id, since)
         notifications = await self._stores.notifications.delete_all(user_id)
         await self._stores.inboxes.delete(user_id)
         await self._stores.preferences.delete(user_id)
@@ -174,25 +179,11 @@ class Deletion:
         return Deleted(groups, messages, posts, comments, notifications)
 
     async def close(self) -> None:
+        await self._recipients.close()
         await self._contexts.close()
         await self._conversations.close()
         await self._chat.close()
         await self._dispatcher.close()
-
-    async def _erase_comments(self, user_id: str, since: datetime | None = None) -> int:
-        """Empty the user's comments, and their previews in notifications. Returns the number of comments."""
-        count = 0
-        async for comments in self._stores.comments.erase(user_id, since):
-            contexts = await self._contexts.load_stored(comments)
-            await self._stores.notifications.erase_previews(
-                [
-                    (recipient, comment["_id"])
-                    for comment, context in zip(comments, contexts, strict=True)
-                    for recipient in recipients(comment["author_id"], context.post_author, context.parent_author)
-                ]
-            )
-            count += len(comments)
-        return count
 
     async def _presence_of(self, user_id: str) -> PresenceState:
         state = (await self._presence.states([user_id]))[user_id]

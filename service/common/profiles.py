@@ -28,3 +28,7 @@ class Profiles(Protocol):
     async def existing(self, user_ids: Iterable[str]) -> set[str]:
         """Return those of `user_ids` that exist. Raises Unavailable."""
         ...
+
+    async def ids_by_username(self, usernames: Iterable[str]) -> dict[str, str]:
+        """Return the ids of those users who exist, by username, in two reads. Raises Unavailable."""
+        ...

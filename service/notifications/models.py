@@ -1,6 +1,6 @@
 """Request and response models of notifications."""
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, Field, StringConstraints
 
@@ -11,27 +11,42 @@ from service.common.times import Time
 
 CHANNEL = "notifications"
 
-CommentNotificationType = Literal["NEW_COMMENT", "NEW_REPLY"]
+PostNotificationType = Literal["NEW_COMMENT", "NEW_REPLY", "NEW_MENTION", "NEW_REACTION"]
 NotificationType = Annotated[str, StringConstraints(pattern="^[A-Z][A-Z0-9_]{1,63}$")]
-BUILT_IN_TYPES = frozenset({"NEW_COMMENT", "NEW_REPLY", "NEW_MENTION", "NEW_REACTION"})
+BUILT_IN_TYPES: frozenset[str] = frozenset(get_args(PostNotificationType))
 """Types with a meaning of their own, which the servers of a site cannot send."""
 
 MAX_SEQ = 2**53 - 1
 """The largest integer that JSON parsers with double-precision numbers represent exactly."""
 
 
-class CommentRequest(NamedTuple):
-    """A notification to store: `user_id` is notified of a comment.
+class PostRequest(NamedTuple):
+    """A notification to store: `user_id` is notified of a comment, of a mention in a post or comment, or of a reaction.
 
-    `content` is the comment's, from which the preview is taken. `sender` is the current profile of its author.
+    `content` is that of the post or comment, from which the preview is taken. `comment_id` is None if it is the post's.
+    `sender` is the current profile of the one who wrote or reacted. `emoji`: the reaction, of a NEW_REACTION.
+
+    Of the requests for one user about one comment the first is stored; of NEW_REACTION, of those with one sender and
+    one post or comment.
     """
 
-    type: CommentNotificationType
+    type: PostNotificationType
     user_id: str
     sender: Profile
     post_id: str
-    comment_id: str
+    comment_id: str | None
     content: str
+    emoji: str | None = None
+
+    @property
+    def key(self) -> str | None:
+        """What identifies the notification among those of the user; None if `comment_id` does.
+
+        No key of the server API begins with a colon.
+        """
+        if self.type == "NEW_REACTION":
+            return f":reaction:{self.comment_id or self.post_id}:{self.sender.id}"
+        return None if self.comment_id else f":post:{self.post_id}"
 
 
 class CustomRequest(NamedTuple):
@@ -50,7 +65,7 @@ class CustomRequest(NamedTuple):
     key: str | None = None
 
 
-NotificationRequest = CommentRequest | CustomRequest
+NotificationRequest = PostRequest | CustomRequest
 
 
 class Sender(BaseModel):
@@ -59,16 +74,22 @@ class Sender(BaseModel):
     avatar: str | None
 
 
-class CommentNotification(BaseModel):
-    """What the built-in types carry."""
+class PostNotification(BaseModel):
+    """What the built-in types carry. `comment_id` is null if it is about the post itself."""
 
     notification_id: Id
     sender: Sender
     post_id: Id
-    comment_id: Id
+    comment_id: Id | None
     preview: str
     created_at: Time
     read: bool
+
+
+class ReactionNotification(PostNotification):
+    """What a NEW_REACTION carries: `emoji` is the first reaction of the sender."""
+
+    emoji: str
 
 
 class CustomNotification(BaseModel):
@@ -90,7 +111,7 @@ class Notification(BaseModel):
 
     type: NotificationType
     seq: int
-    data: CommentNotification | CustomNotification
+    data: PostNotification | ReactionNotification | CustomNotification
 
 
 class NotificationPage(BaseModel):

@@ -16,7 +16,7 @@ from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.numbered_ranges import descending
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
-from service.notifications.models import CommentRequest, NotificationRequest
+from service.notifications.models import NotificationRequest, PostRequest
 
 PREVIEW_LENGTH = 140
 """Characters of the content that are stored as the preview, at most: it is cut between two graphemes."""
@@ -24,13 +24,16 @@ BATCH_SIZE = 500
 """Documents per delete."""
 IDENTITIES = ("comment_id", "key")
 """A user gets one notification with the same value of one of these fields."""
+REACTED_COMMENT = "reacted_comment_id"
+"""The comment that a reaction is to. Not `comment_id`: its author gets one notification for each sender."""
 OLD_INDEX = "comment_id_1_user_id_1"
 """Made by earlier versions. It takes all notifications without a comment for the same one."""
 
 
 class NotificationStore:
-    """`notifications`: `{user_id, seq, type, sender_id, preview, created_at}`, and either `post_id` and `comment_id`,
-    or those of `url`, `extra` (JSON text: its keys may be any), `group_key` and `key` that are not null.
+    """`notifications`: `{user_id, seq, type, sender_id, preview, created_at}`, and either `post_id` and those of
+    `comment_id`, `reacted_comment_id`, `emoji` and `key` that are not null, or those of `url`, `extra` (JSON text: its
+    keys may be any), `group_key` and `key`.
 
     Old notifications are deleted after they have been marked as read in `inboxes`, which keeps the last number.
     """
@@ -63,12 +66,12 @@ class NotificationStore:
 
         Raises Unavailable, at once or from the future.
         """
-        return self._append.append({"user_id": ObjectId(request.user_id), **_content(request), "created_at": now()})
+        return self._append.append({**_document(request), "created_at": now()})
 
     def is_same(self, request: NotificationRequest, document: Document) -> bool:
         """Return whether `document`, found as the earlier one, has the content of `request`."""
-        if isinstance(request, CommentRequest):
-            # A comment may have been edited since.
+        if isinstance(request, PostRequest):
+            # A comment may have been edited since, and be answered with another reaction.
             return True
         own = {name: document[name] for name in document.keys() - {"_id", "user_id", "seq", "created_at"}}
         return own == _content(request)
@@ -101,19 +104,12 @@ class NotificationStore:
             )
         return document
 
-    async def erase_previews(self, received: Collection[tuple[ObjectId, ObjectId]]) -> None:
-        """Erase the previews of comments, each given as the user who may have been notified and the comment's id.
-
-        Raises Unavailable.
-        """
-        if received:
-            await update_all(
-                self._notifications,
-                [
-                    UpdateOne({"user_id": user_id, "comment_id": comment_id}, {"$set": {"preview": ""}})
-                    for user_id, comment_id in received
-                ],
-            )
+    async def erase_previews(self, requests: Collection[PostRequest]) -> None:
+        """Erase the previews of those of these notifications that are stored. Raises Unavailable."""
+        identities = [_identity(_document(request)) for request in requests]
+        if identities:
+            change = {"$set": {"preview": ""}}
+            await update_all(self._notifications, [UpdateOne(where, change) for where in identities if where])
 
     async def delete_all(self, user_id: str) -> int:
         """Delete all notifications of a user, in batches. Returns their number. Raises Unavailable."""
@@ -160,6 +156,10 @@ def _identity(document: Document) -> Document | None:
     return None
 
 
+def _document(request: NotificationRequest) -> Document:
+    return {"user_id": ObjectId(request.user_id), **_content(request)}
+
+
 def _content(request: NotificationRequest) -> Document:
     """Return what is stored of `request` beside its user, number and time."""
     content: Document = {
@@ -167,8 +167,15 @@ def _content(request: NotificationRequest) -> Document:
         "sender_id": ObjectId(request.sender.id) if request.sender else None,
         "preview": cut(request.content, PREVIEW_LENGTH),
     }
-    if isinstance(request, CommentRequest):
-        return content | {"post_id": ObjectId(request.post_id), "comment_id": ObjectId(request.comment_id)}
+    if isinstance(request, PostRequest):
+        comment_id = ObjectId(request.comment_id) if request.comment_id else None
+        optional = {
+            "post_id": ObjectId(request.post_id),
+            REACTED_COMMENT if request.emoji else "comment_id": comment_id,
+            "emoji": request.emoji,
+            "key": request.key,
+        }
+        return content | {name: value for name, value in optional.items() if value is not None}
     optional = {
         "url": request.url,
         "extra": None if request.extra is None else dumps(request.extra),

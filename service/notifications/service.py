@@ -16,14 +16,15 @@ from service.datastores.sequenced_log import Appended
 from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.models import (
     CHANNEL,
-    CommentNotification,
     CustomNotification,
     Notification,
     NotificationPage,
     NotificationRequest,
+    PostNotification,
+    ReactionNotification,
     Sender,
 )
-from service.notifications.notification_store import NotificationStore
+from service.notifications.notification_store import REACTED_COMMENT, NotificationStore
 from service.notifications.preference_service import PreferenceService
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event, Policy
@@ -266,10 +267,14 @@ def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profi
         "read": inbox.has_read(seq),
     }
     sender = _sender(str(document["sender_id"]), profiles) if document["sender_id"] else None
-    data: CommentNotification | CustomNotification
-    if "comment_id" in document:
-        ids = {name: str(document[name]) for name in ("post_id", "comment_id")}
-        data = CommentNotification(sender=sender, **ids, **common)
+    data: PostNotification | CustomNotification
+    if "post_id" in document:
+        comment_id = document.get("comment_id") or document.get(REACTED_COMMENT)
+        ids = {"post_id": str(document["post_id"]), "comment_id": str(comment_id) if comment_id else None}
+        if "emoji" in document:
+            data = ReactionNotification(sender=sender, **ids, **common, emoji=document["emoji"])
+        else:
+            data = PostNotification(sender=sender, **ids, **common)
     else:
         extra = document.get("extra")
         data = CustomNotification(

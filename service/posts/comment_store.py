@@ -1,23 +1,22 @@
 """The store of comments: a numbered list per post."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from bson import ObjectId
+from pymongo import UpdateOne
 
 from service.common.times import now
 from service.datastores.find_by_ids import Place, find_in_lists, in_lists
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.numbered_ranges import ascending
 from service.datastores.scan import scan
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.posts.models import NewComment
+from service.posts.pending import MENTIONED, PENDING
 from service.posts.post_store import NOT_ERASED, PostStore, author_of
-
-PENDING = "owed"
-"""The name of the stored field that marks a comment as pending."""
 
 
 class Parent(NamedTuple):
@@ -28,11 +27,12 @@ class Parent(NamedTuple):
 
 
 class CommentStore:
-    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at, erased?}`.
+    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at, erased?, mentioned?}`.
 
     `number` numbers a post's comments 1, 2, 3 … without gaps, so the last number is the count. Repeated requests and
     crashes cannot make it wrong. `owed` marks the comment as pending: its notifications and the post's `comment_count`
     may not be done. It is written with the comment and removed once they are. `erased`: the author has been deleted.
+    `mentioned`: whom the text mentioned that has been erased.
     """
 
     def __init__(self, database: Database, posts: PostStore, on_batch: Callable[[int], None] | None = None) -> None:
@@ -58,10 +58,15 @@ class CommentStore:
             [(PENDING, 1), ("_id", 1)], partialFilterExpression={PENDING: {"$exists": True}}
         )
 
-    def append(self, author_id: str, post_id: str, comment: NewComment) -> asyncio.Future[Appended]:
-        """Store `comment`, or find the earlier one with the same author, post and nonce. Raises Unavailable."""
+    def append(
+        self, author_id: str, post_id: str, comment: NewComment, comment_id: ObjectId | None = None
+    ) -> asyncio.Future[Appended]:
+        """Store `comment`, or find the earlier one with the same author, post and nonce. Raises Unavailable.
+
+        `comment_id`: the id that it gets if it is stored.
+        """
         document: Document = {
-            "_id": ObjectId(),
+            "_id": comment_id or ObjectId(),
             "post_id": ObjectId(post_id),
             "parent_id": ObjectId(comment.parent_id) if comment.parent_id else None,
             "author_id": ObjectId(author_id),
@@ -91,20 +96,33 @@ class CommentStore:
         found = await find_in_lists(self._comments, "post_id", places, {"author_id": 1, "erased": 1})
         return {document["_id"]: Parent(document["post_id"], author_of(document)) for document in found}
 
-    async def erase(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[Document]]:
-        """Erase the content of a user's comments, optionally only of those since `since`.
+    async def written_by(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[Document]]:
+        """Yield a user's comments in batches, optionally only those since `since`, with what their notices are made of.
 
-        Yields them in batches, without the content, including comments that were erased before. Can be
-        repeated. Raises Unavailable.
+        Raises Unavailable.
         """
-        async for batch in scan(
-            self._comments, {"author_id": ObjectId(author_id)}, {"post_id": 1, "parent_id": 1, "author_id": 1}, since
-        ):
-            async with unavailable():
-                await self._comments.update_many(
-                    _selected(batch) | NOT_ERASED, {"$set": {"content": "", "erased": True}}
-                )
+        fields = dict.fromkeys(("post_id", "parent_id", "author_id", "content", MENTIONED), True)
+        async for batch in scan(self._comments, {"author_id": ObjectId(author_id)}, fields, since):
             yield batch
+
+    async def erase(self, comments: Collection[Document], mentioned: Mapping[ObjectId, Sequence[ObjectId]]) -> None:
+        """Erase the content of these comments, at least one. `mentioned`: whom it mentions, by the id of the comment.
+
+        Can be repeated. Raises Unavailable.
+        """
+        erased: Document = {"content": "", "erased": True}
+        by_mentions = [
+            UpdateOne(
+                {"_id": comment["_id"], "post_id": comment["post_id"], **NOT_ERASED},
+                {"$set": {**erased, MENTIONED: list(mentioned[comment["_id"]])}},
+            )
+            for comment in comments
+            if comment["_id"] in mentioned
+        ]
+        if by_mentions:
+            await update_all(self._comments, by_mentions)
+        async with unavailable():
+            await self._comments.update_many(_selected(comments) | NOT_ERASED, {"$set": erased})
 
     async def pending(self, after: ObjectId | None, limit: int) -> list[Document]:
         """Return the `limit` oldest pending comments with an id above `after`. Raises Unavailable."""

@@ -1,6 +1,6 @@
 """The store of posts."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from bson import ObjectId
@@ -9,6 +9,7 @@ from pymongo import UpdateOne
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.scan import scan
+from service.posts.pending import PENDING
 
 FIRST_RANGE = timedelta(minutes=1)
 RANGE_GROWTH = 8
@@ -24,10 +25,11 @@ NOBODY = ObjectId(bytes(12))
 
 
 class PostStore:
-    """`posts`: `{author_id, content, comment_count, created_at, erased?}`.
+    """`posts`: `{author_id, content, comment_count, created_at, owed?, erased?}`.
 
     `comment_count` is the number of the last comment. It is set after the comment is stored and never decreases, so an
-    update can be repeated. `erased`: the author has been deleted, and the post stays only for the comments of others.
+    update can be repeated. `owed` marks the post as pending: those whom it mentions may not have been notified. It is
+    written with the post. `erased`: the author has been deleted, and the post stays only for the comments of others.
     """
 
     def __init__(self, database: Database) -> None:
@@ -37,19 +39,42 @@ class PostStore:
 
     async def create_indexes(self) -> None:
         await self._posts.create_index([("created_at", -1), ("_id", -1)])
+        await self._posts.create_index([(PENDING, 1), ("_id", 1)], partialFilterExpression={PENDING: {"$exists": True}})
 
-    async def insert(self, author_id: str, content: str, created_at: datetime) -> Document:
-        """Store a new post. Raises Unavailable."""
-        document = {
-            "_id": ObjectId(),
+    async def insert(
+        self,
+        author_id: str,
+        content: str,
+        created_at: datetime,
+        *,
+        post_id: ObjectId | None = None,
+        pending: bool = False,
+    ) -> Document:
+        """Store a new post. `pending`: with the mark. Raises Unavailable."""
+        document: Document = {
+            "_id": post_id or ObjectId(),
             "author_id": ObjectId(author_id),
             "content": content,
             "comment_count": 0,
             "created_at": created_at,
         }
+        if pending:
+            document[PENDING] = True
         async with unavailable():
             await self._posts.insert_one(document)
         return document
+
+    async def pending(self, after: ObjectId | None, limit: int) -> list[Document]:
+        """Return the `limit` oldest pending posts with an id above `after`. Raises Unavailable."""
+        where: Document = {PENDING: True} | ({"_id": {"$gt": after}} if after else {})
+        async with unavailable():
+            found: list[Document] = await self._posts.find(where).sort("_id", 1).limit(limit).to_list(limit)
+        return found
+
+    async def clear_pending(self, post_ids: Collection[ObjectId]) -> None:
+        """Remove the pending marks of these posts, at least one. Raises Unavailable."""
+        async with unavailable():
+            await self._posts.update_many({"_id": {"$in": list(post_ids)}}, {"$unset": {PENDING: ""}})
 
     async def post(self, post_id: str) -> Document | None:
         """Return the post, or None. Raises Unavailable."""
@@ -86,23 +111,24 @@ class PostStore:
         found = await find_by_ids(self._posts, post_ids, {"author_id": 1, "erased": 1})
         return {document["_id"]: author_of(document) for document in found}
 
-    async def erase(self, author_id: str, since: datetime | None = None) -> int:
-        """Delete a user's posts, optionally only those since `since`. Posts with comments are emptied instead.
+    async def written_by(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[Document]]:
+        """Yield `_id` and `content` of a user's posts in batches, optionally only of those since `since`; not of those
+        that were erased before. Raises Unavailable."""
+        mine = {"author_id": ObjectId(author_id), **NOT_ERASED}
+        async for batch in scan(self._posts, mine, {"content": 1}, since):
+            yield batch
 
-        Returns the number of posts. Can be repeated. Raises Unavailable.
+    async def erase(self, post_ids: Collection[ObjectId]) -> None:
+        """Delete these posts, at least one. Posts with comments are emptied instead.
+
+        Can be repeated. Raises Unavailable.
         """
-        erased = 0
-        mine = {"author_id": ObjectId(author_id)}
-        async for batch in scan(self._posts, {**mine, **NOT_ERASED}, {"_id": 1}, since):
-            ids = {document["_id"] for document in batch}
-            async with unavailable():
-                # The count may lag behind: see `raise_comment_counts`, also for a comment that comes after this read.
-                first_comments = {"post_id": {"$in": list(ids)}, "number": 1}
-                commented = await self._comments.distinct("post_id", first_comments)
-                await self._posts.delete_many({"_id": {"$in": list(ids.difference(commented))}, "comment_count": 0})
-                await self._posts.update_many({"_id": {"$in": list(ids)}}, {"$set": {"content": "", "erased": True}})
-            erased += len(batch)
-        return erased
+        ids = set(post_ids)
+        async with unavailable():
+            # The count may lag behind: see `raise_comment_counts`, also for a comment that comes after this read.
+            commented = await self._comments.distinct("post_id", {"post_id": {"$in": list(ids)}, "number": 1})
+            await self._posts.delete_many({"_id": {"$in": list(ids.difference(commented))}, "comment_count": 0})
+            await self._posts.update_many({"_id": {"$in": list(ids)}}, {"$set": {"content": "", "erased": True}})
 
     async def comment_counts(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, int]:
         """Return a lower bound of each post's last comment number: the hints of SequencedLog. Raises Unavailable."""

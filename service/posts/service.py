@@ -12,9 +12,12 @@ from service.common.profiles import Profile, Profiles, profile_of
 from service.common.times import now
 from service.datastores.mongo import Document
 from service.posts.comment_context import CommentContextLoader
+from service.posts.comment_notices import CommentNotices, comment_notice
 from service.posts.comment_store import CommentStore
 from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
 from service.posts.notification_outbox import NotificationOutbox
+from service.posts.pending import Pending
+from service.posts.post_notices import PostNotices, post_notice
 from service.posts.post_store import PostStore
 
 CURSORS = CursorFormat("posts", datetime, ObjectId)
@@ -29,19 +32,29 @@ class PostService:
         comments: CommentStore,
         profiles: Profiles,
         contexts: CommentContextLoader,
+        comment_notices: CommentNotices,
+        post_notices: PostNotices,
         outbox: NotificationOutbox,
     ) -> None:
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
         self._contexts = contexts
+        self._comment_notices = comment_notices
+        self._post_notices = post_notices
         self._outbox = outbox
 
     async def create(self, author_id: str, new: NewPost) -> Post:
-        """Publish a post."""
+        """Publish a post, and enqueue the notifications of those whom it mentions."""
         # The author is read first: a stored post must not be answered with a 503.
         profiles = await self._profiles.profiles([author_id])
-        return _post(await self._posts.insert(author_id, new.content, now()), profiles)
+        notice = post_notice(ObjectId(), new.content, profile_of(author_id, profiles))
+        pending = bool(notice.mentions)
+        selection = self._outbox.prepare(notice) if pending else None
+        document = await self._posts.insert(author_id, new.content, now(), post_id=notice.post_id, pending=pending)
+        if pending:
+            self._outbox.enqueue(Pending(self._post_notices, document, notice, selection))
+        return _post(document, profiles)
 
     async def post(self, post_id: str) -> Post:
         """Return one post. Raises NotFound."""
@@ -65,10 +78,15 @@ class PostService:
         the post, ValidationFailed for `parent_id`, and NonceReused if the earlier comment differs.
         """
         context = await self._contexts.load(author_id, post_id, new.parent_id)
-        document, created = await self._comments.append(author_id, post_id, new)
+        comment_id = ObjectId()
+        notice = comment_notice(ObjectId(post_id), comment_id, new.content, context)
+        selection = self._outbox.prepare(notice)
+        document, created = await self._comments.append(author_id, post_id, new, comment_id)
         comment = _comment(document, context.author)
         if created:
-            await self._outbox.enqueue(document, context)
+            pending = self._comment_notices.stored(document, notice, selection)
+            self._outbox.enqueue(pending)
+            await pending.wait_until_counted()
         elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
             raise NonceReused
         return comment, created

@@ -10,6 +10,7 @@ from service.common.times import iso
 from service.datastores.change_follower import Change, Updates, Wanted
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, committed_reads
+from service.notifications.notification_store import REACTED_COMMENT
 from service.webhooks.delivery_store import Delivery
 from service.webhooks.external_ids import ExternalIds
 
@@ -38,6 +39,11 @@ class Source(NamedTuple):
 def _deleted(message: Document) -> Document:
     """System messages are stored like deleted ones: see `chat.message_store.MessageStore`."""
     return {"deleted": False} if "kind" in message else {}
+
+
+def _about(notification: Document) -> Document:
+    """The comment that a reaction is to is stored under another name than the one that a notification is of."""
+    return {"comment_id": str(notification[REACTED_COMMENT])} if REACTED_COMMENT in notification else {}
 
 
 USER, CONVERSATION = "users", "conversations"
@@ -76,6 +82,8 @@ SOURCES = {
             refs={"user_id": USER, "sender_id": USER},
             ids=("post_id", "comment_id"),
             values={"type": "", "seq": 0},
+            hidden=(REACTED_COMMENT,),
+            corrected=_about,
         ),
         Source(
             USER,

@@ -40,6 +40,9 @@ class FakeProfiles:
     async def existing(self, user_ids: Iterable[str]) -> set[str]:
         return set(await self.profiles(user_ids))
 
+    async def ids_by_username(self, usernames: Iterable[str]) -> dict[str, str]:
+        return {name: name[0] * 24 for name in usernames}
+
 
 class ChatProcess:
     """The services of one process. Several instances on one database act as several processes."""

@@ -70,6 +70,10 @@ async def create_user_data(clients: Clients) -> UserData:
     await user.delete(f"/conversations/{left}/participants/{user.id}")
     bare, commented, annas = await user.create_post(), await user.create_post(), await anna.create_post()
     stream = await anna.stream()
+    await user.post("/posts", {"content": unique_text(f"@{anna.username} {MARK}")})
+    await user.comment(commented, content=unique_text(f"@{anna.username} {MARK}"))
+    for _ in range(2):
+        await stream.event("NEW_MENTION")
     answer = await anna.comment(commented)
     await user.comment(annas, content=unique_text(MARK), nonce="c-1")
     await user.comment(commented, content=unique_text(MARK), parent_id=answer["id"])
@@ -122,7 +126,7 @@ async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Comma
         watching = await anna.chat_socket()
         variables = environment(server)
         deleted = await asyncio.to_thread(command, "delete-user", user.username.upper(), **variables)
-        counts = "2 groups, 4 messages, 2 posts, 2 comments, 1 notifications"
+        counts = "2 groups, 4 messages, 3 posts, 3 comments, 1 notifications"
         assert (0, f"Deleted: the account, {counts}.\n") == deleted
 
         for socket in sockets:
@@ -161,9 +165,9 @@ async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Comma
         await anna.expect_error(404, "not_found", "GET", f"/posts/{data.post}")
         assert "" == (await anna.get(f"/posts/{data.commented_post}"))["content"]
         comments = (await anna.get(f"/posts/{data.commented_post}/comments"))["items"]
-        assert [True, False] == [CONTENT_MARK in comment["content"] for comment in comments]
+        assert [False, True, False] == [CONTENT_MARK in comment["content"] for comment in comments]
         notifications = (await anna.get("/notifications"))["items"]
-        assert [("", "Deleted user")] * 2 == [
+        assert [("", "Deleted user")] * 4 == [
             (item["data"]["preview"], item["data"]["sender"]["display_name"]) for item in notifications
         ]
         await anna.comment(data.commented_post)  # notifies nobody any more

@@ -9,16 +9,19 @@ from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
 from service.notifications.inbox_store import InboxStore
-from service.notifications.models import CHANNEL, CommentRequest
+from service.notifications.models import CHANNEL, PostRequest
 from service.notifications.notification_store import NotificationStore
 from service.notifications.preference_service import PreferenceService
 from service.notifications.preference_store import PreferenceStore
 from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContextLoader
+from service.posts.comment_notices import CommentNotices
 from service.posts.comment_store import CommentStore
 from service.posts.models import NewComment, NewPost
 from service.posts.notification_outbox import NotificationOutbox
+from service.posts.post_notices import PostNotices
 from service.posts.post_store import PostStore
+from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
 from service.realtime.bus import LocalBus
 from service.realtime.dispatcher import Dispatcher
@@ -53,10 +56,21 @@ class ServiceProcess:
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
         self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users)
+        self.comment_notices = CommentNotices(self.comment_store, self.post_store, self.contexts)
+        self.post_notices = PostNotices(self.post_store, self.users)
+        self.recipients = RecipientSelector(self.users)
         self.outbox = NotificationOutbox(
-            self.comment_store, self.post_store, self.contexts, self.notifications, **outbox_options
+            [self.comment_notices, self.post_notices], self.recipients, self.notifications, **outbox_options
         )
-        self.posts = PostService(self.post_store, self.comment_store, self.users, self.contexts, self.outbox)
+        self.posts = PostService(
+            self.post_store,
+            self.comment_store,
+            self.users,
+            self.contexts,
+            self.comment_notices,
+            self.post_notices,
+            self.outbox,
+        )
 
     async def create_indexes(self) -> None:
         for store in (self.users, self.inboxes, self.store, self.post_store, self.comment_store):
@@ -64,6 +78,8 @@ class ServiceProcess:
 
     async def close(self) -> None:
         await self.outbox.close()
+        await self.recipients.close()
+        await self.comment_notices.close()
         await self.contexts.close()
         await self.comment_store.close()
         await self.store.close()
@@ -73,11 +89,14 @@ class ServiceProcess:
         """Store a new user, without a password, and return its id."""
         return (await self.users.add(f"user{next(user_numbers)}", display_name, "")).id
 
-    def request(self, user_id: str, sender_id: str, display_name: str = "Someone", **fields: str) -> CommentRequest:
+    async def username(self, user_id: str) -> str:
+        return (await self.users.profiles([user_id]))[user_id].username
+
+    def request(self, user_id: str, sender_id: str, display_name: str = "Someone", **fields: str) -> PostRequest:
         """A request for a notification of a new comment, unless `fields` name an existing one."""
         values = {"type": "NEW_COMMENT", "post_id": new_id(), "comment_id": new_id(), "content": "Hello", **fields}
         sender = Profile(id=sender_id, username="", display_name=display_name)
-        return CommentRequest(user_id=user_id, sender=sender, **values)  # type: ignore[arg-type]
+        return PostRequest(user_id=user_id, sender=sender, **values)  # type: ignore[arg-type]
 
     async def post(self, author_id: str, content: str = "A post") -> str:
         return (await self.posts.create(author_id, NewPost(content=content))).id
@@ -86,9 +105,9 @@ class ServiceProcess:
         new = NewComment(content=content, parent_id=parent_id)
         return (await self.posts.comment(author_id, post_id, new))[0].id
 
-    async def stored_comment(self, author_id: str, post_id: str) -> str:
+    async def stored_comment(self, author_id: str, post_id: str, content: str = "Left") -> str:
         """Store a comment without enqueueing its notifications, as a process that crashes in between does."""
-        appended = await self.comment_store.append(author_id, post_id, NewComment(content="Left"))
+        appended = await self.comment_store.append(author_id, post_id, NewComment(content=content))
         return str(appended.document["_id"])
 
     def connect(self, user_id: str) -> EventStream:

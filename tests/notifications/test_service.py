@@ -7,16 +7,17 @@ import pytest
 
 from service.common.errors import NotFound
 from service.common.ids import new_id
+from service.common.profiles import Profile
 from service.datastores.mongo import Mongo
 from service.notifications.inbox_store import Inbox
-from service.notifications.models import CommentRequest
+from service.notifications.models import PostRequest
 from service.realtime.event_stream import EventStream
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess, queued_notifications
 from tests.realtime.wire import queued
 
 
-async def notified(process: ServiceProcess, user_id: str, count: int) -> list[CommentRequest]:
+async def notified(process: ServiceProcess, user_id: str, count: int) -> list[PostRequest]:
     sender = await process.add_user("Sender")
     requests = [process.request(user_id, sender) for _ in range(count)]
     assert [None] * count == await process.notifications.notify(requests)
@@ -59,6 +60,32 @@ async def test_a_notification_is_stored_and_published(process: ServiceProcess) -
         assert {"unread_count": 1, "seq": 1} == json.loads(second.body)
         assert second.sse_bytes.startswith(b"event: unread_count\ndata: {")
     assert [] == queued(other)
+
+
+async def test_a_user_gets_one_notification_for_each_sender_of_reactions_and_subject(process: ServiceProcess) -> None:
+    """Beside those of the comment and of a mention in the post; `emoji` is the first reaction of the sender."""
+    user, post, comment = await process.add_user(), new_id(), new_id()
+    connection = process.connect(user)
+    senders = [Profile(id=await process.add_user(), username="", display_name="Someone") for _ in range(2)]
+    about = [(sender, subject) for sender in senders for subject in (None, comment)]
+    reactions = [PostRequest("NEW_REACTION", user, sender, post, subject, "Aye", "👍") for sender, subject in about]
+    others = [
+        PostRequest("NEW_REPLY", user, senders[0], post, comment, "Aye"),
+        PostRequest("NEW_MENTION", user, senders[0], post, None, "Aye"),
+    ]
+    again = [request._replace(emoji="🎉") for request in reactions]
+    assert [None] * 10 == await process.notifications.notify([*reactions, *others, *again])
+    events = [json.loads(event.json) for event in queued_notifications(connection)]
+    assert [(post, sender.id, subject, "👍") for sender, subject in about] == [
+        (data["post_id"], data["sender"]["id"], data["comment_id"], data["emoji"])
+        for data in (event["data"] for event in events[:4])
+    ]
+    assert [("NEW_REPLY", comment), ("NEW_MENTION", None)] == [
+        (event["type"], event["data"]["comment_id"]) for event in events[4:]
+    ]
+    assert not any("emoji" in event["data"] for event in events[4:])
+    listed = (await process.notifications.page(user, limit=30, before=None, unread=False)).items
+    assert [event["data"] for event in events] == [item.model_dump()["data"] for item in reversed(listed)]
 
 
 async def test_a_repeated_request_is_not_published_again(process: ServiceProcess) -> None:

@@ -11,8 +11,8 @@ from service.common.errors import Unavailable
 from service.datastores.mongo import Document, Mongo
 from service.notifications.models import Notification
 from service.posts import notification_outbox as outbox_module
-from service.posts.comment_store import PENDING
 from service.posts.notification_outbox import CLEAR_DELAY
+from service.posts.pending import PENDING
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess, queued_notifications
@@ -21,7 +21,7 @@ from tests.recorded_commands import recording
 
 
 async def count_pending(mongo: Mongo) -> int:
-    return await mongo.database["comments"].count_documents({PENDING: True})
+    return sum([await mongo.database[name].count_documents({PENDING: True}) for name in ("comments", "posts")])
 
 
 async def wait_until_none_pending(mongo: Mongo) -> None:
@@ -77,6 +77,48 @@ async def test_comments_and_replies_notify_their_recipients(mongo: Mongo, proces
     ]
     assert [] == await notifications(process, third)
     assert [1, 2, 3] == [event.sequence for event in queued_notifications(connection)]
+
+
+async def test_mentions_notify_once_and_behind_replies(mongo: Mongo, process: ServiceProcess) -> None:
+    """Those whom a comment or post mentions; a user who would also get another type gets one notification."""
+    await process.outbox.start()
+    author, reader, third = [await process.add_user(name) for name in ("Author", "Reader", "Third")]
+    everybody = " ".join([f"@{await process.username(user)}" for user in (author, reader, third)])
+    post = await process.post(author, f"Hello {everybody}")
+    first = await process.comment(reader, post, content=everybody)
+    await process.comment(third, post, parent_id=first, content=everybody)
+    await wait_until_none_pending(mongo)
+    for user, expected in {
+        author: [("NEW_MENTION", "Third"), ("NEW_MENTION", "Reader")],
+        reader: [("NEW_REPLY", "Third"), ("NEW_MENTION", "Author")],
+        third: [("NEW_MENTION", "Reader"), ("NEW_MENTION", "Author")],
+    }.items():
+        found = await notifications(process, user)
+        assert expected == [(item.type, item.data.sender.display_name) for item in found]
+    in_post = (await notifications(process, third))[-1].data
+    assert (post, None, f"Hello {everybody}") == (in_post.post_id, in_post.comment_id, in_post.preview)
+
+
+async def test_a_post_without_mentions_is_not_pending(mongo: Mongo, process: ServiceProcess) -> None:
+    author = await process.add_user()
+    await process.post(author, "Nobody")
+    await process.post(author, "@somebody")
+    assert 1 == await mongo.database["posts"].count_documents({PENDING: True})
+
+
+async def test_a_starting_process_recovers_mentions(mongo: Mongo, start_process: StartProcess) -> None:
+    """Those in posts and comments, once each, although several processes do."""
+    processes = [start_process() for _ in range(3)]
+    author, reader = [await processes[0].add_user() for _ in range(2)]
+    name = await processes[0].username(reader)
+    post = await processes[0].post(author, f"@{name} look")
+    left = await processes[0].stored_comment(author, post, f"@{name} again")
+    for process in processes:
+        await process.outbox.start()
+    await wait_until_none_pending(mongo)
+    found = await notifications(processes[0], reader)
+    assert {(post, None), (post, left)} == {(item.data.post_id, item.data.comment_id) for item in found}
+    assert 2 == len(found)
 
 
 async def test_concurrent_comments_take_as_many_commands_as_one(datastores: Datastores) -> None:

@@ -1,0 +1,32 @@
+"""What people are notified of: a comment, or a mention in a post."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bson import ObjectId
+
+from service.common.mentions import Mention
+from service.common.profiles import Profile
+from service.notifications.models import PostNotificationType, PostRequest
+
+Candidate = tuple[ObjectId, PostNotificationType]
+"""A user, and the type of the notification that they would get."""
+
+
+class Notice(NamedTuple):
+    """Something that `sender` has written: a post, or its comment `comment_id`.
+
+    `candidates` are notified whatever the text says; `mentions` are those in the text.
+    """
+
+    sender: Profile
+    post_id: ObjectId
+    comment_id: ObjectId | None
+    content: str
+    candidates: Sequence[Candidate] = ()
+    mentions: Sequence[Mention] = ()
+
+    def request(self, user_id: ObjectId, type: PostNotificationType) -> PostRequest:
+        """Return the notification to store for this user."""
+        comment_id = str(self.comment_id) if self.comment_id else None
+        return PostRequest(type, str(user_id), self.sender, str(self.post_id), comment_id, self.content)

@@ -1,0 +1,59 @@
+"""Who is notified of a post or comment, and with which type of notification."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from bson import ObjectId
+
+from service.common.mentions import resolved
+from service.common.profiles import Profiles
+from service.datastores.batcher import BATCH_TIMEOUT, Batcher
+from service.notifications.models import PostNotificationType, PostRequest
+from service.posts.notice import Candidate, Notice
+
+PRECEDENCE: tuple[PostNotificationType, ...] = ("NEW_REPLY", "NEW_MENTION", "NEW_COMMENT")
+"""Of several types for one user, the first one counts."""
+
+
+class RecipientSelector:
+    """Selects the recipients of notices. Several share the reads; those that arrive during one share the next."""
+
+    def __init__(self, profiles: Profiles) -> None:
+        self._profiles = profiles
+        self._selections: Batcher[Notice, list[PostRequest]] = Batcher(self._select, timeout=BATCH_TIMEOUT)
+
+    def select(self, notice: Notice) -> "asyncio.Future[list[PostRequest]]":
+        """Return the notifications to store: at most one for each user, and none for the sender.
+
+        Raises Unavailable, at once or from the future.
+        """
+        return self._selections.submit(notice)
+
+    async def candidates(self, notices: Sequence[Notice]) -> list[list[Candidate]]:
+        """Return who is concerned by each notice, also if they do not want to be notified. Raises Unavailable."""
+        names = {name for notice in notices for mention in notice.mentions for name in mention}
+        user_ids = await self._profiles.ids_by_username(names) if names else {}
+        found: list[list[Candidate]] = []
+        for notice in notices:
+            mentioned = [user_id for mention in notice.mentions if (user_id := resolved(mention, user_ids))]
+            mentions: list[Candidate] = [(ObjectId(user_id), "NEW_MENTION") for user_id in mentioned]
+            found.append(strongest(ObjectId(notice.sender.id), [*notice.candidates, *mentions]))
+        return found
+
+    async def close(self) -> None:
+        await self._selections.close()
+
+    async def _select(self, notices: Sequence[Notice]) -> list[list[PostRequest]]:
+        return [
+            [notice.request(*candidate) for candidate in found]
+            for notice, found in zip(notices, await self.candidates(notices), strict=True)
+        ]
+
+
+def strongest(sender: ObjectId, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return one candidate for each user but the sender: the one whose type comes first in PRECEDENCE."""
+    types: dict[ObjectId, PostNotificationType] = {}
+    for user_id, type in sorted(candidates, key=lambda candidate: -PRECEDENCE.index(candidate[1])):
+        types[user_id] = type
+    types.pop(sender, None)
+    return list(types.items())
