@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import jwt
+from jwt.types import Options
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
+from service.accounts.compact_jws import is_compact
 from service.accounts.external_users import ExternalProfile
 from service.accounts.key_source import KeySource
 from service.accounts.models import MAX_NAME, MAX_URL, ExternalId
-from service.accounts.tokens import CLOCK_SKEW, SIGNATURE_ONLY, is_compact
+from service.accounts.tokens import CLOCK_SKEW
 from service.common.content import check_no_nul
 from service.common.errors import TokenExpired, TokenInvalid
 from service.common.identity import MAX_TOKEN
@@ -28,6 +30,17 @@ MAX_KID = 256
 MAX_ROLES, MAX_ROLE = 32, 64
 MAX_TIME = 253_370_764_800
 """The year 9999: later times have no date. A time in milliseconds is later."""
+SIGNATURE_ONLY: Options = {
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+"""PyJWT verifies only the signature; `Claims` validates the claims. PyJWT accepts 1.5 and "1" as times, and requires no
+claim."""
 
 
 Time = Annotated[float, Field(ge=0, lt=MAX_TIME, allow_inf_nan=False)]

@@ -1,23 +1,24 @@
 """Tokens: the claims of the JWTs that Loa issues, and the validation of those it receives."""
 
 import base64
+import hmac
+import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-import jwt
-from jwt.types import Options
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints
 
 from config.settings import ISSUER
 from service.common.errors import TokenExpired, TokenInvalid
 from service.common.identity import ACCESS, MAX_TOKEN
 from service.common.ids import Id
 
-ALGORITHM = "HS256"
-HEADER = {"alg": ALGORITHM, "typ": "JWT"}
+HEADER = b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
+"""`{"alg":"HS256","typ":"JWT"}` as base64url without padding (RFC 7515, 3.1): the header of every token. A token with
+another one is forged, for Loa's headers name no key and no extension (`kid`, `jku`, `crit`)."""
 REFRESH = "refresh_token"
 
 CLOCK_SKEW = 5
@@ -26,18 +27,6 @@ CLOCK_SKEW = 5
 CLOCK_TOLERANCE = timedelta(hours=1)
 """Allowed clock difference between two processes. A process whose clock is behind accepts a token that much longer than
 the process that issued it or revoked its session, so a denylist entry outlives the token by this."""
-
-SIGNATURE_ONLY: Options = {
-    "verify_exp": False,
-    "verify_nbf": False,
-    "verify_iat": False,
-    "verify_aud": False,
-    "verify_iss": False,
-    "verify_sub": False,
-    "verify_jti": False,
-}
-"""PyJWT verifies only the signature; `Claims` validates the claims. PyJWT accepts 1.5 and "1" as times, and requires no
-claim."""
 
 
 class Claims(BaseModel, strict=True, extra="forbid", frozen=True):
@@ -89,8 +78,7 @@ class Tokens:
 
         `clock` returns the Unix time in seconds.
         """
-        self._secret = secret
-        self._accepted = (secret, *other_secrets)
+        self._secrets = [each.encode() for each in (secret, *other_secrets)]
         self._clock = clock
         self.ttl = {ACCESS: access_ttl, REFRESH: refresh_ttl}
 
@@ -108,7 +96,8 @@ class Tokens:
             "exp": expires_at,
             "iss": ISSUER,
         }
-        return Issued(jwt.encode(claims, self._secret, ALGORITHM), token_id, expires_at)
+        signed = HEADER + b"." + _base64url(json.dumps(claims, separators=(",", ":")).encode())
+        return Issued((signed + b"." + _signature(signed, self._secrets[0])).decode(), token_id, expires_at)
 
     def issue_pair(self, user_id: str, session_id: str) -> TokenPair:
         return TokenPair(self.issue(ACCESS, user_id, session_id), self.issue(REFRESH, user_id, session_id))
@@ -119,49 +108,38 @@ class Tokens:
         Raises TokenInvalid if Loa did not issue it for `scope`, TokenExpired if it expired more than `expired_since`
         seconds ago.
         """
-        if len(token) > MAX_TOKEN or not is_compact(token):
-            raise TokenInvalid
-        try:
-            decoded = self._verify_signature(token)
-            claims = Claims.model_validate(decoded["payload"])
-        except (jwt.PyJWTError, ValidationError):
-            # No `from`: pydantic's error message quotes the rejected value.
-            raise TokenInvalid from None
-        # Loa's headers name no key and no extension (`kid`, `jku`, `crit`), so a token whose header does is forged.
+        claims = self._verified_claims(token)
         now = self._clock()
-        if decoded["header"] != HEADER or claims.scope != scope or claims.iat > now + CLOCK_SKEW:
+        if claims.scope != scope or claims.iat > now + CLOCK_SKEW:
             raise TokenInvalid
         if claims.exp + expired_since <= now:
             raise TokenExpired
         return claims
 
-    def _verify_signature(self, token: str) -> dict[str, Any]:
-        """Return header and payload if one of the accepted secrets signed `token`. Raises jwt.PyJWTError otherwise."""
-        for secret in self._accepted[:-1]:
-            try:
-                return jwt.decode_complete(token, secret, [ALGORITHM], SIGNATURE_ONLY)
-            except jwt.InvalidSignatureError:
-                continue
-        return jwt.decode_complete(token, self._accepted[-1], [ALGORITHM], SIGNATURE_ONLY)
+    def _verified_claims(self, token: str) -> Claims:
+        """Return the claims of `token` if one of the accepted secrets has signed it. Raises TokenInvalid.
+
+        A token has one spelling: the signature covers the text of header and payload, and its own text is compared.
+        """
+        if len(token) > MAX_TOKEN or not token.isascii():
+            raise TokenInvalid
+        signed, _, signature = token.encode().rpartition(b".")
+        header, _, payload = signed.partition(b".")
+        if header != HEADER:
+            raise TokenInvalid
+        if not any(hmac.compare_digest(signature, _signature(signed, secret)) for secret in self._secrets):
+            raise TokenInvalid
+        try:
+            return Claims.model_validate_json(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
+        except ValueError:
+            # No `from`: pydantic's error message quotes the rejected value.
+            raise TokenInvalid from None
 
 
-def is_compact(token: str) -> bool:
-    """Return whether `token` is a JWS in compact serialisation, whose three parts are base64url without padding (RFC
-    7515, 3.1 and section 2).
-
-    PyJWT also accepts padding, and any value of the bits beyond the last byte: a token would have several spellings.
-    """
-    parts = token.split(".")
-    if len(parts) != 3 or not token.isascii():
-        return False
-    try:
-        return all(_is_base64url(part) for part in parts)
-    except ValueError:
-        # An impossible length.
-        return False
+def _signature(signed: bytes, secret: bytes) -> bytes:
+    """Return the encoded signature of header and payload (RFC 7518, 3.2)."""
+    return _base64url(hmac.digest(secret, signed, "sha256"))
 
 
-def _is_base64url(text: str) -> bool:
-    """Return whether `text` is exactly what base64url makes of some bytes. Raises ValueError."""
-    padded = text + "=" * (-len(text) % 4)
-    return "=" not in text and base64.urlsafe_b64encode(base64.urlsafe_b64decode(padded)) == padded.encode()
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
