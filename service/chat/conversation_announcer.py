@@ -13,8 +13,14 @@ from bson import ObjectId
 
 from service.chat import events
 from service.chat.conversation_store import ConversationStore, is_listed, version_of
-from service.chat.group_store import UNANNOUNCED, UNANNOUNCED_REMOVALS
-from service.chat.members import Roles, read_marks_of, read_of, shows_read_marks, start_of
+from service.chat.group_change import UNANNOUNCED, UNANNOUNCED_REMOVALS
+from service.chat.members import (
+    Roles,
+    read_marks_of,
+    read_of,
+    shows_read_marks,
+    start_of,
+)
 from service.chat.message_store import visible
 from service.chat.unread_counter import UnreadCounter
 from service.common.errors import Unavailable
@@ -135,6 +141,7 @@ class ConversationAnnouncer:
         conversation_id: ObjectId = document["_id"]
         for _ in range(MAX_ATTEMPTS):
             await self._append_pending(document)
+            document = await self._conversations.complete(document)
             conversation = await self._render(document) if document["participants"] else None
             marks = {_shown_mark(document, member) for member in document["participants"]}
             unread = await self._unread.counts(document, [mark for mark in marks if mark is not None])

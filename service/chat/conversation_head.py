@@ -1,11 +1,13 @@
 """What the append has to know of a conversation: its last numbers and its participants."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bson import ObjectId
+
+from service.datastores.mongo import Document
 
 
 class HeadVersion(NamedTuple):
@@ -35,6 +37,35 @@ class ConversationHead:
     """The highest of `starts`: all participants see the messages after it."""
     read_at: float = -math.inf
     """When the read of `version` began, by the monotonic clock."""
+
+    @classmethod
+    def of(cls, document: Document) -> "ConversationHead":
+        """Return the head of a conversation, whose document has all participants."""
+        starts = document.get("starts", {})
+        return cls(
+            document.get("version", 0),
+            [str(user_id) for user_id in document["participants"]],
+            frozenset(user_id.binary for user_id in document["participants"]),
+            document["last"]["seq"],
+            document["last_rev"],
+            starts,
+            max(starts.values(), default=0),
+        )
+
+    def changed(self, document: Document, memberships: Sequence[Document]) -> "ConversationHead":
+        """Return the head of a large group of which these memberships have changed since this one was read."""
+        head = replace(self, version=document["version"], read_at=-math.inf)
+        head.advance(document["last"]["seq"], document["last_rev"])
+        if memberships:
+            changed = {str(each["user_id"]): each for each in memberships}
+            present = {user_id: each for user_id, each in changed.items() if "place" in each}
+            head.participants = [each for each in self.participants if each not in changed] + list(present)
+            head.members = self.members.difference(each["user_id"].binary for each in memberships)
+            head.members |= {each["user_id"].binary for each in present.values()}
+            starts = {user_id: start for user_id, start in self.starts.items() if user_id not in changed}
+            head.starts = starts | {user_id: each["start"] for user_id, each in present.items() if "start" in each}
+            head.last_start = max(head.starts.values(), default=0)
+        return head
 
     def hidden_from(self, seq: int) -> frozenset[str]:
         """Return the participants who do not see the message with this seq, because they joined later."""

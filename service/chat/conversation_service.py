@@ -15,9 +15,8 @@ from service.chat.members import (
     History,
     Roles,
     history_of,
-    joining_times,
     owner_of,
-    participants_after,
+    participant_count,
     read_marks_of,
     read_of,
     role_of,
@@ -113,7 +112,7 @@ class ConversationService:
             document, created = await self._conversations.create_group(owner, members, title, history), True
             document = await self.remove_deleted(document, members)
         await self.announcer.announce_if_marked(document)
-        return (await self.as_json([document], user_id))[0], created
+        return await self.seen_by(user_id, document), created
 
     async def get(self, user_id: str, conversation_id: str) -> dict[str, Any]:
         """Return the conversation as the user sees it. Raises NotFound, Unavailable."""
@@ -194,21 +193,21 @@ class ConversationService:
         """
         place = PARTICIPANT_CURSORS.parse(after, "after") if after is not None else None
         document = await self.get_document(conversation_id, user_id)
-        members = participants_after(document, place, limit)
-        profiles = await self._profiles.profiles(map(str, members)) if members else {}
-        roles, times = Roles(document), joining_times(document)
+        rows, more = await self._conversations.participants(document, place, limit)
+        profiles = await self._profiles.profiles(str(row.user_id) for row in rows) if rows else {}
+        roles = Roles(document)
         items = [
             {
-                "user": profile_of(str(member), profiles).model_dump(),
-                "role": roles.of(member),
-                "joined_at": iso(times[member]),
-                "last_read_seq": read_of(document, member),
+                "user": profile_of(str(row.user_id), profiles).model_dump(),
+                "role": roles.of(row.user_id),
+                "joined_at": iso(row.joined_at),
+                "last_read_seq": row.last_read_seq,
             }
-            for member in members
+            for row in rows
         ]
-        if not members or members[-1] == document["participants"][-1]:
-            return items, None
-        return items, PARTICIPANT_CURSORS.encode((document["participants"].index(members[-1]), members[-1]))
+        # The participants may have been read after the caller was removed.
+        await self._conversations.check_participant(document["_id"], ObjectId(user_id))
+        return items, PARTICIPANT_CURSORS.encode((rows[-1].place, rows[-1].user_id)) if rows and more else None
 
     async def mark_read(self, user_id: str, conversation_id: str, seq: int) -> dict[str, Any]:
         """Move the user's read mark forward, at most to the last message.
@@ -278,6 +277,12 @@ class ConversationService:
                 await self._conversations.groups.forget(member)
         return document
 
+    async def seen_by(self, user_id: str, document: Document) -> dict[str, Any]:
+        """Return a conversation that was just read or changed, as `user_id` sees it. Raises Unavailable."""
+        seen = await self._conversations.seen_by(ObjectId(user_id), document)
+        # Who has been removed meanwhile sees it as after their own change.
+        return (await self.as_json([seen or document], user_id))[0]
+
     async def _as_announced(self, document: Document) -> dict[str, Any]:
         await self._counter_reader.refresh_from_messages(document)
         return (await self.as_json([document], None))[0]
@@ -343,7 +348,7 @@ def _conversation_json(
         "id": str(document["_id"]),
         "kind": document["kind"],
         "title": document["title"],
-        "participant_count": len(document["participants"]),
+        "participant_count": participant_count(document),
         "participant_ids": [str(member) for member in document["participants"][:MAX_IDS]],
         "participants": [profiles[member].model_dump() for member in members if member in profiles],
         "owner_id": str(owner_of(document)),

@@ -2,16 +2,29 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import DESCENDING, IndexModel, UpdateOne
 
+from service.chat import large_groups
 from service.chat.conversation_head import ConversationHead, HeadVersion
 from service.chat.counter_update import CounterUpdate
 from service.chat.direct_conversations import DirectConversations
-from service.chat.group_store import UNANNOUNCED, UNANNOUNCED_REMOVALS, GroupStore
-from service.chat.members import History, start_of
+from service.chat.group_change import UNANNOUNCED, UNANNOUNCED_REMOVALS
+from service.chat.group_store import GroupStore
+from service.chat.large_groups import CHANGE, FIRST
+from service.chat.large_heads import LargeHeads
+from service.chat.members import (
+    LARGE,
+    History,
+    is_large,
+    joining_times,
+    read_of,
+    shows_read_marks,
+    start_of,
+)
+from service.chat.membership_store import MembershipStore
 from service.common.errors import NotFound
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
@@ -24,6 +37,15 @@ database."""
 
 SHARED_READ = 10
 """Groups in one read of `sharing`, each with its participants."""
+
+
+class Participant(NamedTuple):
+    """A participant of a conversation; `place` is theirs in the order of joining."""
+
+    user_id: ObjectId
+    place: int
+    joined_at: datetime
+    last_read_seq: int
 
 
 class ConversationStore:
@@ -41,12 +63,18 @@ class ConversationStore:
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
     `unannounced`, `unannounced_removals` and `pending_messages` are written together with a change of title or
     participants, and removed once it is published (see ConversationAnnouncer).
+
+    Of a large group, `reads`, `joined` and `starts` are in MembershipStore, and so are the participants; a document
+    that is read for a user has the first of them, and the user's own `reads` and `starts` (see LargeGroups).
     """
 
     def __init__(self, database: Database) -> None:
         self._collection = database["conversations"]
-        self.groups = GroupStore(self._collection)
         self.direct = DirectConversations(database)
+        self._memberships = MembershipStore(database)
+        self.groups = GroupStore(self._collection, self._memberships)
+        self._large = self.groups.large
+        self._large_heads = LargeHeads(self._large, self._memberships)
 
     async def create_indexes(self) -> None:
         await self._collection.create_indexes(
@@ -56,6 +84,7 @@ class ConversationStore:
                 IndexModel([("former.user", 1)], sparse=True),
             ]
         )
+        await self._memberships.create_indexes()
 
     async def create_direct(self, one: ObjectId, other: ObjectId) -> tuple[Document, bool]:
         """Return the direct conversation of two users, and whether this call created it. Raises Unavailable."""
@@ -72,6 +101,8 @@ class ConversationStore:
     ) -> Document:
         """`identity`: the `_id` of the group, and fields that belong to it. Raises DuplicateKeyError if it exists."""
         document = self._blank("group", title, [owner, *others]) | {"history": history} | (identity or {})
+        if len(document["participants"]) > large_groups.MAX_EMBEDDED:
+            return await self._large.create(document)
         async with unavailable():
             await self._collection.insert_one(document)
         return document
@@ -80,15 +111,37 @@ class ConversationStore:
         """Return the conversation. Raises NotFound unless `user_id` is a participant of it; Unavailable."""
         async with unavailable():
             found: Document | None = await self._collection.find_one({"_id": conversation_id, "participants": user_id})
-        if found is None:
+            if found is None:
+                found = await self._collection.find_one({"_id": conversation_id, LARGE: True})
+        seen = await self.seen_by(user_id, found) if found is not None else None
+        if seen is None:
             raise NotFound
-        return found
+        return seen
+
+    async def seen_by(self, user_id: ObjectId, document: Document) -> Document | None:
+        """Return a conversation with what is `user_id`'s own, or, if read marks are shown, with those of all.
+
+        None if it is a large group and they are not a participant of it. They are one after `document` was read, so it
+        has nothing that is newer than a removal. Raises Unavailable.
+        """
+        if not is_large(document):
+            return document
+        document = await self._large.settled(document)
+        if shows_read_marks(document):
+            document = await self._large.complete(document)
+            return document if user_id in document["participants"] else None
+        membership = await self._memberships.find(document["_id"], user_id)
+        return _with_own(document, membership) if membership is not None else None
+
+    async def complete(self, document: Document) -> Document:
+        """Return a conversation with all participants, their read marks and starts. Raises Unavailable."""
+        return await self._large.complete(document) if is_large(document) else document
 
     async def find(self, conversation_id: ObjectId) -> Document | None:
         """Return the conversation, or None, without checking a participant. Raises Unavailable."""
         async with unavailable():
             found: Document | None = await self._collection.find_one({"_id": conversation_id})
-        return found
+        return await self._large.settled(found) if found is not None else None
 
     async def check_participant(self, conversation_id: ObjectId, user_id: ObjectId) -> int:
         """Return the seq after which the participant `user_id` sees the messages (see `members.start_of`).
@@ -101,9 +154,50 @@ class ConversationStore:
         wanted = {"_id": conversation_id, "participants": user_id}
         async with unavailable():
             found: Document | None = await self._collection.find_one(wanted, {f"starts.{user_id}": 1})
+        if found is not None:
+            return start_of(found, user_id)
+        start: int = (await self._membership(conversation_id, user_id)).get("start", 0)
+        return start
+
+    async def _membership(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
+        """Return the membership of a participant of a large group. Raises NotFound, Unavailable."""
+        found = await self._memberships.find(conversation_id, user_id)
+        if found is None:
+            async with unavailable():
+                changing = await self._collection.find_one({"_id": conversation_id, CHANGE: {"$exists": True}})
+            if changing is not None:
+                await self._large.settled(changing)
+                found = await self._memberships.find(conversation_id, user_id)
         if found is None:
             raise NotFound
-        return start_of(found, user_id)
+        return found
+
+    async def participants(
+        self, document: Document, after: tuple[int, ObjectId] | None, limit: int
+    ) -> tuple[list[Participant], bool]:
+        """Return at most `limit` participants behind `after`, in the order of joining, and whether there are more.
+
+        `after`: the place and id of a participant; None for the first page. If they have left since, the place says
+        where they were. Raises Unavailable.
+        """
+        if is_large(document):
+            first = after[0] + 1 if after else 0
+            found = await self._memberships.page(document["_id"], first, document["next_place"], limit + 1)
+            rows = [
+                Participant(each["user_id"], each["place"], each["joined_at"], _last_read(document, each))
+                for each in found[:limit]
+            ]
+            return rows, len(found) > limit
+        members: list[ObjectId] = document["participants"]
+        first = 0
+        if after is not None:
+            place, member = after
+            first = members.index(member) + 1 if member in members else place
+        times = joining_times(document)
+        page = list(enumerate(members))[first : first + limit]
+        return [
+            Participant(member, place, times[member], read_of(document, member)) for place, member in page
+        ], first + limit < len(members)
 
     async def sharing(self, user_id: str, others: Collection[str]) -> set[str]:
         """Return those of `others` who share a conversation with `user_id`. Raises Unavailable."""
@@ -121,6 +215,10 @@ class ConversationStore:
                     break
                 for document in groups:
                     found.update(document["participants"])
+        if absent := wanted.keys() - found:
+            own = {membership["conversation_id"] for membership in await self._memberships.of_users([user])}
+            others_too = await self._memberships.of_users(absent) if own else []
+            found.update(each["user_id"] for each in others_too if each["conversation_id"] in own)
         return {wanted[other] for other in wanted.keys() & found}
 
     async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
@@ -128,19 +226,61 @@ class ConversationStore:
         user's read mark and history."""
         fields = {"last": 1, "last_rev": 1, "last_deleted": 1, f"reads.{user_id}": 1, f"starts.{user_id}": 1}
         found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
-        return {document["_id"]: document for document in found}
+        documents = {document["_id"]: document for document in found}
+        if missing := set(conversation_ids) - documents.keys():
+            large = await self._read_large(missing, fields)
+            for membership in await self._memberships.of_groups(user_id, large.keys()):
+                key = membership["conversation_id"]
+                documents[key] = _with_own(large[key], membership)
+        return documents
+
+    async def _read_large(
+        self, conversation_ids: Collection[ObjectId], fields: Document | None = None
+    ) -> dict[ObjectId, Document]:
+        """Return those of the conversations that are large groups, by id, without incomplete changes."""
+        if fields is not None:
+            fields = fields | {LARGE: 1, CHANGE: 1, FIRST: 1}
+        found = await find_by_ids(self._collection, conversation_ids, fields, {LARGE: True})
+        return {document["_id"]: await self._large.settled(document) for document in found}
 
     async def page(
         self,
         user_id: ObjectId,
         limit: int,
         before: tuple[datetime, ObjectId] | None = None,
-        fields: dict[str, Any] | None = None,
     ) -> list[Document]:
         """Return the `limit` most recently active conversations of `user_id`, or of those behind the sort key `before`.
 
         The sort key is that of `activity_of`. Raises Unavailable.
         """
+        found = await self._page_of_listed(user_id, limit, before)
+        # A message in a large group does not rewrite an index entry for each participant: they are sorted here.
+        memberships = await self._memberships.of_users([user_id])
+        if not memberships:
+            return found
+        keys = await find_by_ids(
+            self._collection, {each["conversation_id"] for each in memberships}, {"last_activity": 1}
+        )
+        places = sorted((activity_of(key) for key in keys), reverse=True)
+        wanted = [place[1] for place in places if before is None or place < before]
+        # By id: a group may have become a large one since the first read.
+        rows = {document["_id"]: document for document in found}
+        for key, document in (await self._read_large(wanted[:limit])).items():
+            seen = await self.seen_by(user_id, document)
+            if seen is None:
+                # Removed meanwhile: another one belongs in its place.
+                return await self.page(user_id, limit, before)
+            rows[key] = seen
+        return sorted(rows.values(), key=activity_of, reverse=True)[:limit]
+
+    async def _page_of_listed(
+        self,
+        user_id: ObjectId,
+        limit: int,
+        before: tuple[datetime, ObjectId] | None,
+        fields: dict[str, Any] | None = None,
+    ) -> list[Document]:
+        """Like `page`, of the conversations whose documents list the participants."""
         if before is None:
             return await self._most_recent({"participants": user_id}, limit, fields)
         moment, conversation_id = before
@@ -163,14 +303,34 @@ class ConversationStore:
         """Return the counters of each user's `limit` most recently active conversations; with one read if they are not
         too many (MAX_SHARED_READ)."""
         fields: Document = {"last": 1, "last_rev": 1, "last_activity": 1}
-        fields |= {f"{name}.{user_id}": 1 for user_id in user_ids for name in ("reads", "starts")}
+        listed = fields | {f"{name}.{user_id}": 1 for user_id in user_ids for name in ("reads", "starts")}
+        grouped = await self._recent_listed(user_ids, limit, listed)
+        memberships = await self._memberships.of_users(user_ids)
+        if memberships:
+            large = await self._read_large({each["conversation_id"] for each in memberships}, fields)
+            # By id: a group may have become a large one since the first read.
+            rows = {user_id: {each["_id"]: each for each in documents} for user_id, documents in grouped.items()}
+            # Read again: what the documents say may be newer than a removal.
+            for membership in await self._memberships.of_users(user_ids):
+                document = large.get(membership["conversation_id"])
+                if document is not None:
+                    _add_own(document, membership)
+                    rows[membership["user_id"]][document["_id"]] = document
+            for user_id, documents in rows.items():
+                grouped[user_id] = sorted(documents.values(), key=activity_of, reverse=True)[:limit]
+        return grouped
+
+    async def _recent_listed(
+        self, user_ids: Collection[ObjectId], limit: int, fields: Document
+    ) -> dict[ObjectId, list[Document]]:
+        """Like `recent`, of the conversations whose documents list the participants."""
         if len(user_ids) > 1:
             async with unavailable():
                 cursor = self._collection.find({"participants": {"$in": list(user_ids)}}, fields | {"participants": 1})
                 found: list[Document] = await cursor.limit(MAX_SHARED_READ + 1).to_list(None)
             if len(found) <= MAX_SHARED_READ:
                 return _group_by_user(found, user_ids, limit)
-        pages = {user_id: await self.page(user_id, limit, fields=fields) for user_id in user_ids}
+        pages = {user_id: await self._page_of_listed(user_id, limit, None, fields) for user_id in user_ids}
         # One document for all users: the caller updates its counters in place.
         shared: dict[ObjectId, Document] = {}
         return {
@@ -188,6 +348,13 @@ class ConversationStore:
             async for document in self._collection.find(where, {"participants": 1, "last_rev": 1}):
                 for user_id in found.keys() & document["participants"]:
                     found[user_id][document["_id"]] = document["last_rev"]
+        memberships = await self._memberships.of_users(user_ids)
+        ids = {membership["conversation_id"] for membership in memberships}
+        large = await find_by_ids(self._collection, ids, {"last_rev": 1}, {"participant_count": {"$gt": size}})
+        revs = {document["_id"]: document["last_rev"] for document in large}
+        for membership in memberships:
+            if (key := membership["conversation_id"]) in revs:
+                found[membership["user_id"]][key] = revs[key]
         return found
 
     async def mark_read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
@@ -197,15 +364,20 @@ class ConversationStore:
                 {"_id": conversation_id, "participants": user_id, "erased": {"$ne": user_id}},
                 {"$max": {f"reads.{user_id}": seq}},
             )
-        if not result.matched_count:
+        if result.matched_count:
+            return bool(result.modified_count)
+        await self._membership(conversation_id, user_id)
+        changed = await self._memberships.mark_read(conversation_id, user_id, seq)
+        if changed is None:
             raise NotFound
-        return bool(result.modified_count)
+        return changed
 
     async def groups_of(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
         """Return at most `limit` groups in which `user_id` is a participant. Raises Unavailable."""
         async with unavailable():
             found = await self._collection.find({"participants": user_id, "kind": "group"}, {"_id": 1}).to_list(limit)
-        return [document["_id"] for document in found]
+        large = [membership["conversation_id"] for membership in await self._memberships.of_users([user_id])]
+        return [*(document["_id"] for document in found), *large][:limit]
 
     async def with_read_marks(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
         """Return at most `limit` conversations in which `user_id` is a participant and has a read mark."""
@@ -224,19 +396,15 @@ class ConversationStore:
 
     async def heads(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, ConversationHead]:
         """Return the heads of those conversations that exist. Raises Unavailable."""
-        documents = await self._read_heads(conversation_ids, {"participants": 1, "starts": 1})
-        return {
-            document["_id"]: ConversationHead(
-                version_of(document),
-                [str(user_id) for user_id in document["participants"]],
-                frozenset(user_id.binary for user_id in document["participants"]),
-                seq_of(document),
-                document["last_rev"],
-                document.get("starts", {}),
-                max(document.get("starts", {}).values(), default=0),
-            )
-            for document in documents
-        }
+        fields = {"participants": 1, "starts": 1, LARGE: 1, CHANGE: 1, FIRST: 1}
+        heads: dict[ObjectId, ConversationHead] = {}
+        for document in await self._read_heads(conversation_ids, fields):
+            key = document["_id"]
+            if is_large(document):
+                heads[key] = await self._large_heads.read(document)
+            else:
+                heads[key] = ConversationHead.of(document)
+        return heads
 
     async def head_versions(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, HeadVersion]:
         """Like `heads`, without the participants, of which there may be thousands."""
@@ -255,20 +423,24 @@ class ConversationStore:
         The update comes late, so a sender may have left since: former participants and deleted users get no read mark.
         That is rare, and costs a second write. Raises Unavailable or BulkWriteError.
         """
+        large = {key: update.reads for key, update in updates.items() if key in self._large_heads}
+        # First: a reader looks for the marks of senders only in messages that are not counted yet.
+        await self._memberships.raise_reads(large)
         async with unavailable():
             result = await self._collection.bulk_write(
-                [_counter_update(conversation_id, update, update.reads) for conversation_id, update in updates.items()],
+                [_counter_update(key, update, {} if key in large else update.reads) for key, update in updates.items()],
                 ordered=False,
             )
             if result.matched_count == len(updates):
                 return
-            # Some readers are no participants any more: counters alone, then each read mark alone.
+            # Some readers are no participants any more, or it is a large group: counters alone, then each read mark
+            # alone.
+            unmatched = {key: update for key, update in updates.items() if key not in large}
+            await self._memberships.raise_reads({key: update.reads for key, update in unmatched.items()})
             split = []
-            for conversation_id, update in updates.items():
-                split.append(_counter_update(conversation_id, update, {}))
-                split += [
-                    _counter_update(conversation_id, update, {reader: seq}) for reader, seq in update.reads.items()
-                ]
+            for key, update in unmatched.items():
+                split.append(_counter_update(key, update, {}))
+                split += [_counter_update(key, update, {reader: seq}) for reader, seq in update.reads.items()]
             await self._collection.bulk_write(split, ordered=False)
 
     async def unannounced(self, before: datetime, limit: int) -> list[ObjectId]:
@@ -303,6 +475,25 @@ class ConversationStore:
             "version": 0,
             UNANNOUNCED: moment,
         }
+
+
+def _add_own(document: Document, membership: Document) -> None:
+    """Add to a large group what is a participant's own."""
+    for name, own in (("reads", "read"), ("starts", "start")):
+        document.setdefault(name, {})[str(membership["user_id"])] = membership.get(own, 0)
+
+
+def _with_own(document: Document, membership: Document) -> Document:
+    """Return a large group with what is a participant's own."""
+    document = {**document, "reads": {}, "starts": {}}
+    _add_own(document, membership)
+    return document
+
+
+def _last_read(document: Document, membership: Document) -> int:
+    # What CounterReader has found in messages that are not counted yet is with the document.
+    own: int = max(membership.get("read", 0), membership.get("start", 0))
+    return max(own, read_of(document, membership["user_id"]))
 
 
 def _counter_update(conversation_id: ObjectId, update: CounterUpdate, reads: dict[str, int]) -> UpdateOne:

@@ -8,7 +8,6 @@ from bson import ObjectId
 
 from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
-from service.chat.group_store import has_left
 from service.chat.invitation_store import Invitation, InvitationStore
 from service.chat.members import Role, owner_of, role_of
 from service.common.errors import Forbidden, NotFound, Unavailable
@@ -61,14 +60,15 @@ class GroupService:
         user, key = ObjectId(user_id), ObjectId(conversation_id)
         for _ in range(MAX_ATTEMPTS):
             document = await self._service.get_document(conversation_id, user_id)
-            present = {str(member) for member in document["participants"]}
-            missing = [member for member in dict.fromkeys(new) if member not in present]
+            wanted = list(dict.fromkeys(new))
+            present = await self._groups.present(document, [ObjectId(member) for member in wanted])
+            missing = [member for member in wanted if ObjectId(member) not in present]
             await self._service.check_exist("user_ids", missing)
             if not missing and document["kind"] == "group" and role_of(document, user) != "member":
                 return await self.unchanged(document, user_id)
             added = [ObjectId(member) for member in missing]
             if role_of(document, user) != "member":
-                _check_not_left(document, added)
+                await self._check_not_left(document, added)
             await self._service.count_all(document)
             with self._announced_later(key):
                 changed = await self._groups.add(document, user, added)
@@ -100,7 +100,7 @@ class GroupService:
             # Before the group is read for the caller, who may have left it.
             await self._service.announcer.reannounce(key)
             document = await self._check_group(key, user)
-            if member not in document["participants"]:
+            if not await self._groups.present(document, [member]):
                 raise NotFound
             role = role_of(document, user)
             if role == "member" or (role == "admin" and role_of(document, member) != "member"):
@@ -122,7 +122,7 @@ class GroupService:
                 if changed is not None:
                     return await self.announce(changed, user_id)
             document = await self._check_group(key, user)
-            if member not in document["participants"]:
+            if not await self._groups.present(document, [member]):
                 raise NotFound
             is_owner = role_of(document, user) == "owner"
             if role_of(document, member) == role and (is_owner or role == "owner"):
@@ -158,7 +158,7 @@ class GroupService:
 
     async def as_json(self, document: Document, user_id: str) -> dict[str, Any]:
         """Return the group as `user_id` sees it. Raises Unavailable."""
-        return (await self._service.as_json([document], user_id))[0]
+        return await self._service.seen_by(user_id, document)
 
     async def check_manager(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
         """Return the group. Raises NotFound, Forbidden, unless the user is its owner or an admin; Unavailable."""
@@ -176,6 +176,15 @@ class GroupService:
             await self._groups.repair_owner(conversation_id, document["owner_id"], owner)
         return document
 
+    async def _check_not_left(self, document: Document, user_ids: Sequence[ObjectId]) -> None:
+        """Raises Forbidden if one of the users has left the group: only they themselves decide to return."""
+        left = await self._groups.left(document, user_ids)
+        for user_id in user_ids:
+            if user_id in left:
+                raise Forbidden(
+                    f"The user {user_id} has left the group, or was removed, and returns only by an invitation."
+                )
+
     @contextmanager
     def _announced_later(self, conversation_id: ObjectId) -> Iterator[None]:
         """If the block fails, it may have changed the conversation all the same: announce it in the background."""
@@ -184,12 +193,3 @@ class GroupService:
         except BaseException:
             self._service.announcer.retry(conversation_id)
             raise
-
-
-def _check_not_left(document: Document, user_ids: Sequence[ObjectId]) -> None:
-    """Raises Forbidden if one of the users has left the group: only they themselves decide to return."""
-    for user_id in user_ids:
-        if has_left(document, user_id):
-            raise Forbidden(
-                f"The user {user_id} has left the group, or was removed, and returns only by an invitation."
-            )

@@ -1,30 +1,31 @@
 """The writes that change a group: title, participants, roles. Each checks in its own query that the user may do it."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from bson import ObjectId
 from pymongo import UpdateOne
 
+from service.chat import large_groups
+from service.chat.group_change import PENDING_MESSAGES, UNANNOUNCED_REMOVALS, recorded
 from service.chat.invitation_store import Invitation
-from service.chat.members import Role, history_of, role_of, successor_of
-from service.chat.models import MAX_PARTICIPANTS
+from service.chat.large_groups import LargeGroups, readmits
+from service.chat.members import (
+    Role,
+    history_of,
+    is_large,
+    role_of,
+    successor_of,
+)
+from service.chat.membership_store import MembershipStore
 from service.chat.system_message import SystemMessage
-from service.common.errors import Unavailable, ValidationFailed
+from service.common.errors import Unavailable
 from service.common.times import now
 from service.datastores.mongo import Collection as MongoCollection
 from service.datastores.mongo import Document, unavailable, update_all
 from service.datastores.update_and_find import update_and_find
 
-UNANNOUNCED = "unannounced"
-"""The stored field that marks a conversation with a change that may not have been published: the time of the change."""
-CHANGED_AT = "changed_at"
-"""The stored field with the time of the last version. Who has lost the history of changes finds them by it."""
-UNANNOUNCED_REMOVALS = "unannounced_removals"
-"""Stored with it: the users who were removed, if that may not have been published to them."""
-PENDING_MESSAGES = "pending_messages"
-"""Stored with it: the system messages that may not have been appended yet. Each is there until it has been."""
 MAX_FORMER = 2000
 """Users who have left and are remembered: the last ones."""
 MAX_JOINED = 2000
@@ -34,7 +35,8 @@ MAX_ATTEMPTS = 10
 
 
 class GroupStore:
-    """Changes groups in the collection of ConversationStore.
+    """Changes groups in the collection of ConversationStore: itself those whose document lists the participants, and
+    the others by LargeGroups.
 
     `owner_id` is the owner; `admins` has the admins, and may have the owner. All are participants: the write that
     removes a participant also removes their role, and the write that removes the owner also sets the successor.
@@ -44,16 +46,20 @@ class GroupStore:
     A method returns the changed conversation, or None if the user may not do that. All raise Unavailable.
     """
 
-    def __init__(self, conversations: MongoCollection) -> None:
+    def __init__(self, conversations: MongoCollection, memberships: MembershipStore) -> None:
         self._collection = conversations
+        self._memberships = memberships
+        self.large = LargeGroups(conversations, memberships)
 
     async def change(self, conversation: Document, user_id: ObjectId, fields: Document) -> Document | None:
         """Set `fields`, if `user_id` is the owner or an admin, and none of them was changed meanwhile."""
+        if is_large(conversation):
+            return await self.large.change(conversation, user_id, fields)
         unchanged = {name: conversation.get(name) for name in fields}
         messages = [SystemMessage.renamed(user_id, fields["title"])] if "title" in fields else []
         return await self._update(conversation["_id"], _managed_by(user_id) | unchanged, {"$set": fields}, *messages)
 
-    async def add(self, conversation: Document, user_id: ObjectId, new: Collection[ObjectId]) -> Document | None:
+    async def add(self, conversation: Document, user_id: ObjectId, new: Sequence[ObjectId]) -> Document | None:
         """Add the users `new`, none of whom is a participant, if `user_id` is the owner or an admin.
 
         The counters of `conversation` must have all messages that are stored: the new users see those stored later, and
@@ -61,10 +67,11 @@ class GroupStore:
 
         Raises ValidationFailed if it would exceed MAX_PARTICIPANTS.
         """
-        full = ValidationFailed.of("user_ids", f"A conversation has at most {MAX_PARTICIPANTS} participants.")
-        if len(new) > MAX_PARTICIPANTS:
-            raise full
-        changed = await self._update(
+        if role_of(conversation, user_id) == "member":
+            return None
+        if await self._becomes_large(conversation, len(new)):
+            return await self.large.add(conversation, user_id, new)
+        return await self._update(
             conversation["_id"],
             _managed_by(user_id)
             | {"participants": {"$all": [user_id], "$nin": list(new)}, "former.user": {"$nin": list(new)}}
@@ -72,12 +79,11 @@ class GroupStore:
             _joining(conversation, new),
             SystemMessage.of_users("joined", user_id, list(new)),
         )
-        if changed is None and len(conversation["participants"]) + len(new) > MAX_PARTICIPANTS:
-            raise full
-        return changed
 
     async def join(self, conversation: Document, user_id: ObjectId, invitation: Invitation) -> Document | None:
         """Add `user_id`, if the invitation admits them. The counters of `conversation`: as for `add`."""
+        if await self._becomes_large(conversation, 1):
+            return await self.large.join(conversation, user_id, invitation)
         inviter = invitation.inviter_id
         removed_since = {"user": user_id, "removed_at": {"$gte": invitation.created_at}}
         allowed: Document = _managed_by(inviter) | {
@@ -91,6 +97,14 @@ class GroupStore:
             change,
             SystemMessage.of_users("joined", user_id, [user_id]),
         )
+
+    async def _becomes_large(self, conversation: Document, new: int) -> bool:
+        """Return whether the group is a large one; make it one if it has no room for the new users else."""
+        if not is_large(conversation):
+            if len(conversation["participants"]) + new <= large_groups.MAX_EMBEDDED:
+                return False
+            await self.large.convert(conversation["_id"])
+        return True
 
     async def remove(self, conversation_id: ObjectId, user_id: ObjectId, member: ObjectId) -> Document | None:
         """Remove `member`. The owner may remove everyone, an admin those who have no role."""
@@ -107,8 +121,9 @@ class GroupStore:
             _leaving(member, removed_at=now()),
             SystemMessage.of_users("removed", user_id, [member]),
         )
-        if changed is not None:
-            await self._forget_joining(conversation_id, member)
+        if changed is None:
+            return await self.large.remove(conversation_id, user_id, member)
+        await self._forget_joining(conversation_id, member)
         return changed
 
     async def leave(self, conversation_id: ObjectId, user_id: ObjectId) -> Document | None:
@@ -119,7 +134,7 @@ class GroupStore:
                     {"_id": conversation_id, "participants": user_id}
                 )
             if found is None:
-                return None
+                return await self.large.leave(conversation_id, user_id)
             # The successor is the right one as long as nobody joins, leaves or gets a role: each is a new version.
             where: Document = {"participants": user_id, "version": found.get("version")}
             change = _leaving(user_id)
@@ -148,13 +163,14 @@ class GroupStore:
         else:
             change = {"$set": {"owner_id": member}, "$addToSet": {"admins": user_id}}
         message = SystemMessage.of_users("role", user_id, [member], role)
-        return await self._update(conversation_id, allowed, change, message)
+        changed = await self._update(conversation_id, allowed, change, message)
+        return changed or await self.large.set_role(conversation_id, user_id, member, role)
 
-    async def remove_pending(self, conversation_id: ObjectId, message_ids: Collection[ObjectId]) -> None:
+    async def remove_pending(self, conversation_id: ObjectId, message_ids: Sequence[ObjectId]) -> None:
         """Forget these pending system messages: they have been appended."""
         async with unavailable():
             await self._collection.update_one(
-                {"_id": conversation_id}, {"$pull": {PENDING_MESSAGES: {"id": {"$in": list(message_ids)}}}}
+                {"_id": conversation_id}, {"$pull": {PENDING_MESSAGES: {"id": {"$in": message_ids}}}}
             )
 
     async def forget(self, user_id: ObjectId) -> None:
@@ -165,6 +181,7 @@ class GroupStore:
                 {"former.user": user_id, "joined.users": user_id}, {"$pull": {"joined.$[].users": user_id}}
             )
             await self._collection.update_many({"former.user": user_id}, {"$pull": {"former": {"user": user_id}}})
+        await self._memberships.forget(user_id)
 
     async def _forget_joining(self, conversation_id: ObjectId, member: ObjectId) -> None:
         """Erase when a user joined, with others, who has left: who adds thousands and removes them, again and again,
@@ -181,6 +198,32 @@ class GroupStore:
                 ],
             )
 
+    async def admits(self, conversation: Document, user_id: ObjectId, invitation: Invitation) -> bool:
+        """Return whether the invitation lets `user_id` in: what `join` decides, but for the room that there is."""
+        inviter = invitation.inviter_id
+        if role_of(conversation, inviter) == "member":
+            return False
+        if is_large(conversation):
+            known = await self._memberships.of_group(conversation["_id"], [user_id])
+            return "place" in known.get(user_id, ()) or readmits(known.get(user_id), invitation)
+        removals = [entry["removed_at"] for entry in conversation.get("former", ()) if entry["user"] == user_id]
+        is_present = inviter in conversation["participants"]
+        return is_present and all(at is None or at < invitation.created_at for at in removals)
+
+    async def present(self, conversation: Document, user_ids: Sequence[ObjectId]) -> set[ObjectId]:
+        """Return those of the users who are participants."""
+        if is_large(conversation):
+            known = await self._memberships.of_group(conversation["_id"], user_ids)
+            return {user_id for user_id, membership in known.items() if "place" in membership}
+        return set(user_ids).intersection(conversation["participants"])
+
+    async def left(self, conversation: Document, user_ids: Sequence[ObjectId]) -> set[ObjectId]:
+        """Return those of the users who have left the group, or were removed from it, and have not joined it again."""
+        if is_large(conversation):
+            known = await self._memberships.of_group(conversation["_id"], user_ids)
+            return {user_id for user_id, membership in known.items() if "place" not in membership}
+        return {entry["user"] for entry in conversation.get("former", ())}.intersection(user_ids)
+
     async def repair_owner(self, conversation_id: ObjectId, old: ObjectId, new: ObjectId) -> None:
         """Make participant `new` the owner, if `old` still is one who has left. See `members.owner_of`."""
         async with unavailable():
@@ -193,26 +236,8 @@ class GroupStore:
         self, conversation_id: ObjectId, wanted: Document, change: Document, *messages: SystemMessage
     ) -> Document | None:
         """Change the group. `messages` are appended by the announcement of the change (see ConversationAnnouncer)."""
-        times = dict.fromkeys((UNANNOUNCED, CHANGED_AT), now())
-        change = {**change, "$set": {**change.get("$set", {}), **times}, "$inc": {"version": 1}}
-        if messages:
-            pending = {"$each": [message.as_document() for message in messages]}
-            change["$push"] = {**change.get("$push", {}), PENDING_MESSAGES: pending}
-        return await update_and_find(self._collection, {"_id": conversation_id, "kind": "group", **wanted}, change)
-
-
-def admits(conversation: Document, user_id: ObjectId, invitation: Invitation) -> bool:
-    """Return whether the invitation lets `user_id` in: what `join` decides, but for the room that there is."""
-    inviter = invitation.inviter_id
-    if inviter not in conversation["participants"] or role_of(conversation, inviter) == "member":
-        return False
-    removals = [entry["removed_at"] for entry in conversation.get("former", ()) if entry["user"] == user_id]
-    return all(removed_at is None or removed_at < invitation.created_at for removed_at in removals)
-
-
-def has_left(conversation: Document, user_id: ObjectId) -> bool:
-    """Return whether the user has left the group, or was removed from it, and has not joined it again."""
-    return any(entry["user"] == user_id for entry in conversation.get("former", ()))
+        where = {"_id": conversation_id, "kind": "group", **wanted}
+        return await update_and_find(self._collection, where, recorded(change, *messages))
 
 
 def _managed_by(user_id: ObjectId) -> Document:
@@ -220,16 +245,17 @@ def _managed_by(user_id: ObjectId) -> Document:
     return {"participants": user_id, "$or": [{"owner_id": user_id}, {"admins": user_id}]}
 
 
-def _room_for(conversation: Document, new: Collection[ObjectId]) -> Document:
-    """Groups that have room for the users `new`, and the `history` of `conversation`, on which depends what they see.
+def _room_for(conversation: Document, new: Sequence[ObjectId]) -> Document:
+    """Groups that can list the users `new`, too, and have the `history` of `conversation`, on which depends what they
+    see.
 
     Evaluated by the database together with the update: others may change the group at the same time.
     """
-    max_before = MAX_PARTICIPANTS - len(new)
+    max_before = large_groups.MAX_EMBEDDED - len(new)
     return {f"participants.{max_before}": {"$exists": False}, "history": conversation.get("history")}
 
 
-def _joining(conversation: Document, new: Collection[ObjectId]) -> Document:
+def _joining(conversation: Document, new: Sequence[ObjectId]) -> Document:
     last_seq = conversation["last"]["seq"]
     change: Document = {
         # Not `$addToSet`: on the embedded server, adding a thousand takes seconds.

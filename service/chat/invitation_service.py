@@ -6,8 +6,8 @@ from bson import ObjectId
 
 from service.chat.conversation_store import ConversationStore
 from service.chat.group_service import GroupService
-from service.chat.group_store import admits
 from service.chat.invitation_store import Invitation, InvitationStore
+from service.chat.members import participant_count
 from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import Forbidden, NotFound, Unavailable
 from service.common.profiles import Profiles, profile_of
@@ -50,11 +50,11 @@ class InvitationService:
         """Return what a user sees before they join. Raises NotFound, Unavailable."""
         invitation, document = await self._find(ObjectId(user_id), token)
         inviter = str(invitation.inviter_id)
-        is_participant = ObjectId(user_id) in document["participants"]
+        is_participant = bool(await self._conversations.groups.present(document, [ObjectId(user_id)]))
         return {
             "conversation_id": str(document["_id"]) if is_participant else None,
             "title": document["title"],
-            "participant_count": len(document["participants"]),
+            "participant_count": participant_count(document),
             "inviter": profile_of(inviter, await self._profiles.profiles([inviter])).model_dump(),
             "expires_at": iso(invitation.expires_at),
         }
@@ -64,9 +64,9 @@ class InvitationService:
         user = ObjectId(user_id)
         for _ in range(MAX_ATTEMPTS):
             invitation, document = await self._find(user, token)
-            if user in document["participants"]:
+            if await self._conversations.groups.present(document, [user]):
                 return await self._groups.unchanged(document, user_id)
-            if len(document["participants"]) >= MAX_PARTICIPANTS:
+            if participant_count(document) >= MAX_PARTICIPANTS:
                 raise Forbidden("The group is full.")
             joined = await self._groups.join(document, user, invitation)
             if joined is not None:
@@ -77,6 +77,8 @@ class InvitationService:
         """Return an invitation that admits the user, and the group. Raises NotFound, Unavailable."""
         invitation = await self._invitations.find(token)
         document = await self._conversations.find(invitation.conversation_id) if invitation else None
-        if invitation is None or document is None or not admits(document, user_id, invitation):
+        if invitation is None or document is None:
+            raise NotFound(GONE)
+        if not await self._conversations.groups.admits(document, user_id, invitation):
             raise NotFound(GONE)
         return invitation, document

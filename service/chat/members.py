@@ -1,7 +1,9 @@
 """The participants of a conversation as its document describes them: roles, times of joining, read marks,
-and where the history that each of them sees begins."""
+and where the history that each of them sees begins.
 
-from collections.abc import Sequence
+The document of a large group comes from LargeGroups: `participants` are the first ones only, unless it is complete, and
+`reads` and `starts` are those of the user for whom it was read."""
+
 from datetime import datetime
 from typing import Literal
 
@@ -16,9 +18,21 @@ MAX_NOTIFIED = 100
 """Participants who get each other's read marks and typing. In a group of thousands, where each reads each message,
 that would be millions of events for one message."""
 
+LARGE = "large"
+"""The stored field that says that the participants are in MembershipStore. A large group remains one."""
+
 Role = Literal["owner", "admin", "member"]
 History = Literal["since_joined", "all"]
 """Which messages users see who join a group later."""
+
+
+def is_large(conversation: Document) -> bool:
+    return LARGE in conversation
+
+
+def participant_count(conversation: Document) -> int:
+    count: int = conversation["participant_count"] if is_large(conversation) else len(conversation["participants"])
+    return count
 
 
 def owner_of(conversation: Document) -> ObjectId:
@@ -27,6 +41,8 @@ def owner_of(conversation: Document) -> ObjectId:
     That happens if a process of an earlier version ended between the two writes.
     """
     owner: ObjectId = conversation["owner_id"]
+    if is_large(conversation):
+        return owner
     members: list[ObjectId] = conversation["participants"]
     return owner if owner in members or not members else successor_of(conversation, owner) or owner
 
@@ -92,22 +108,9 @@ def read_marks_of(conversation: Document, user_id: ObjectId) -> dict[str, int] |
 
 def shows_read_marks(conversation: Document) -> bool:
     """Return whether the participants are shown each other's read marks."""
-    return len(conversation["participants"]) <= MAX_READ_MARKS + 1
+    return participant_count(conversation) <= MAX_READ_MARKS + 1
 
 
 def tells_activity(conversation: Document) -> bool:
     """Return whether the participants get each other's read marks and typing."""
-    return len(conversation["participants"]) <= MAX_NOTIFIED
-
-
-def participants_after(conversation: Document, place: tuple[int, ObjectId] | None, limit: int) -> Sequence[ObjectId]:
-    """Return at most `limit` participants behind `place`, in the order of joining; from the first one if it is None.
-
-    `place`: the index and id of a participant. If they have left since, the index says where they were.
-    """
-    members: list[ObjectId] = conversation["participants"]
-    start = 0
-    if place is not None:
-        index, member = place
-        start = members.index(member) + 1 if member in members else index
-    return members[start : start + limit]
+    return participant_count(conversation) <= MAX_NOTIFIED

@@ -12,7 +12,7 @@ from service.chat.append import NO_DIGEST, AppendMessage, ChangeMessage, Message
 from service.chat.conversation_store import ConversationStore, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.counter_reconciler import CounterReconciler
-from service.chat.group_store import PENDING_MESSAGES
+from service.chat.group_change import PENDING_MESSAGES
 from service.chat.head_cache import HeadCache
 from service.chat.members import start_of
 from service.chat.message_store import REV_HISTORY, MessageStore, message_json

@@ -11,8 +11,10 @@ from service.common.ids import Id
 from service.common.models import Input, Query, remove_default
 from service.common.profiles import Profile
 
-MAX_PARTICIPANTS = 2000
-"""Of one conversation. Its document, which every message reads, stays below 100 KB."""
+MAX_PARTICIPANTS = 10_000
+"""Of one conversation."""
+MAX_ADDED = 2000
+"""Users added to a conversation by one request: it has 64 KB at most."""
 MAX_PAGE = 100
 MAX_CHANGES = 500
 
@@ -26,7 +28,7 @@ Rev = Annotated[int, Field(ge=0, le=2**53)]
 class NewConversation(Input):
     """`history`: whether users who join later see earlier messages."""
 
-    participant_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_PARTICIPANTS)]
+    participant_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_ADDED)]
     title: Title | None = None
     history: History = "since_joined"
 
@@ -39,7 +41,7 @@ class ConversationChange(Input):
 
 
 class NewParticipants(Input):
-    user_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_PARTICIPANTS)]
+    user_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_ADDED)]
 
 
 class RoleChange(Input):

@@ -34,6 +34,9 @@ async def release(mongodb_uri: str) -> bool:
                 await carried.carry_over()
                 if is_current:
                     await carried.old_index.drop()
+            if is_current:
+                # Processes of an earlier version would not find these groups any more.
+                await stores.conversations.groups.large.carry_over()
             ignored = await requests.ignored(mongo.database)
         finally:
             mongo.close()

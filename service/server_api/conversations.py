@@ -12,7 +12,7 @@ from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
 from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
-from service.chat.members import owner_of
+from service.chat.members import owner_of, participant_count
 from service.chat.message_service import MessageService
 from service.common.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from service.common.ids import derived_id
@@ -164,7 +164,7 @@ class ServerConversations:
             kind=document["kind"],
             title=document["title"],
             created_at=document["created_at"],
-            participant_count=len(document["participants"]),
+            participant_count=participant_count(document),
             participants=[ServerParticipant(id=each, external_id=external_ids.get(each)) for each in shown],
         )
 

@@ -1,7 +1,7 @@
 """One process's chat services on real stores, without HTTP, and connections that keep the events they receive."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ujson
@@ -10,8 +10,10 @@ from bson import ObjectId
 from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
 from service.chat.group_service import GroupService
+from service.chat.group_store import GroupStore
 from service.chat.invitation_service import InvitationService
 from service.chat.invitation_store import InvitationStore
+from service.chat.large_groups import LargeGroups
 from service.chat.message_service import MessageService
 from service.chat.message_store import MessageStore
 from service.chat.writer_checkpoints import WriterCheckpoints
@@ -23,6 +25,9 @@ from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from tests.realtime.wire import identity, queued
+
+Writes = Callable[["ChatProcess"], GroupStore | LargeGroups]
+"""Returns what writes the changes of a process's groups; see the fixture `group_writes`."""
 
 ADA, BOB, CAY, DAN = (f"{letter * 24}" for letter in "abcd")
 

@@ -106,7 +106,7 @@ async def test_stalled_writer_does_not_get_a_passed_rev(start_process: Callable[
     for n in range(3):
         await process.messages.edit(ADA, conversation, message["id"], f"edit {n}")
 
-    async def stale(_: object) -> Any:
+    async def stale(*_: object) -> Any:
         return heads
 
     process.conversation_store.heads = stale  # type: ignore[method-assign,assignment]

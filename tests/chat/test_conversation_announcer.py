@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 
 from service.chat.conversation_announcer import RECOVERY_AGE
-from service.chat.conversation_store import UNANNOUNCED, UNANNOUNCED_REMOVALS
+from service.chat.group_change import UNANNOUNCED, UNANNOUNCED_REMOVALS
 from service.common.errors import NotFound, Unavailable
 from service.common.times import now
 from service.datastores.mongo import Document

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 from bson import ObjectId
 
-from service.chat.models import MAX_PARTICIPANTS
 from service.common.errors import Forbidden, NotFound, ValidationFailed
 from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, received
 
@@ -85,10 +84,14 @@ async def test_direct_conversation_cannot_be_changed(process: ChatProcess) -> No
     assert (await process.conversations.get(ADA, direct))["participant_ids"] == [ADA, BOB]
 
 
-async def test_group_size_is_bounded_under_concurrent_additions(start_process: Callable[..., ChatProcess]) -> None:
+async def test_group_size_is_bounded_under_concurrent_additions(
+    start_process: Callable[..., ChatProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three concurrent additions to a group with room for one."""
+    most = 120
+    monkeypatch.setattr("service.chat.large_groups.MAX_PARTICIPANTS", most)
     processes = [start_process() for _ in range(3)]
-    people = [f"{n:024x}" for n in range(1, MAX_PARTICIPANTS)]
+    people = [f"{n:024x}" for n in range(1, most)]
     group = await processes[0].group(*people)
     extra = [f"{n:024x}" for n in range(90_000, 90_003)]
     outcomes = await asyncio.gather(
@@ -98,7 +101,7 @@ async def test_group_size_is_bounded_under_concurrent_additions(start_process: C
         ],
         return_exceptions=True,
     )
-    assert (await processes[0].conversations.get(people[0], group))["participant_count"] == MAX_PARTICIPANTS
+    assert (await processes[0].conversations.get(people[0], group))["participant_count"] == most
     assert sum(isinstance(outcome, ValidationFailed | Forbidden) for outcome in outcomes) == 2
 
 

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from service.chat.members import History
+from service.chat.large_groups import FIRST
+from service.chat.members import LARGE, History
 from service.common.errors import NotFound, ValidationFailed
-from service.datastores.mongo import Mongo
-from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, received, texts, wait_for_events
+from service.common.times import now
+from service.datastores.mongo import Document, Mongo
+from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, Writes, received, texts, wait_for_events
 from tests.chat.test_membership_races import before
+
+pytestmark = pytest.mark.usefixtures("group_writes")
 
 OLD, NEW = ["old 1", "old 2", "old 3"], ["new 4", "new 5"]
 
@@ -85,11 +89,15 @@ async def joined_earlier(process: ChatProcess, history: History = "since_joined"
     for text in OLD:
         await process.messages.send(ADA, group, text)
     await process.messages.flush_counters()
-    mark = "reads" if history == "all" else "starts"
-    await process.conversation_store._collection.update_one(
-        {"_id": ObjectId(group)},
-        {"$push": {"participants": ObjectId(CAY)}, "$set": {f"{mark}.{CAY}": 3}, "$inc": {"version": 1}},
-    )
+    mark = "read" if history == "all" else "start"
+    store, key = process.conversation_store, ObjectId(group)
+    change: Document = {"$push": {"participants": ObjectId(CAY)}, "$set": {f"{mark}s.{CAY}": 3}, "$inc": {"version": 1}}
+    if await store._collection.find_one({"_id": key, LARGE: True}):
+        # It has become a large group since then.
+        added = {"user_id": ObjectId(CAY), "place": 2, "joined_at": now(), mark: 3}
+        await store._memberships.insert(key, 1, [added])
+        change = {"$push": {FIRST: ObjectId(CAY)}, "$inc": {"version": 1, "participant_count": 1, "next_place": 1}}
+    await store._collection.update_one({"_id": key}, change)
     return group
 
 
@@ -127,7 +135,6 @@ async def test_announcement_of_a_large_group_hides_the_last_message(
 async def test_numbers_of_a_user_who_joined_later(process: ChatProcess) -> None:
     """Earlier messages are read; the read mark does not move back to one of them, and the count begins with the new."""
     group, _ = await joined(process)
-    await process.conversation_store._collection.update_one({"_id": ObjectId(group)}, {"$unset": {f"reads.{CAY}": ""}})
     [head] = await process.conversations.heads_for_hello(CAY)
     assert head == {"conversation_id": group, "last_seq": 4, "last_rev": 5, "last_read_seq": 3}
     shown = await process.conversations.get(CAY, group)
@@ -180,10 +187,12 @@ async def test_earlier_message_cannot_be_changed(process: ChatProcess, change: s
     group, [message, *_] = await joined(process)
     with pytest.raises(NotFound):
         await CHANGES[change](process, CAY, group, message)
-    await process.conversation_store._collection.update_one({"_id": ObjectId(group)}, {"$set": {f"starts.{ADA}": 1}})
-    await process.groups.change(ADA, group, {"title": "New"})
+    token = (await process.invitations.invite(ADA, group))["token"]
+    own = (await process.messages.send(BOB, group, "own"))[0]["id"]
+    await process.groups.remove_participant(BOB, group, BOB)
+    await process.invitations.accept(BOB, token)
     with pytest.raises(NotFound):
-        await CHANGES[change](process, ADA, group, message)
+        await CHANGES[change](process, BOB, group, own)
 
 
 async def test_earlier_message_cannot_be_replied_to(process: ChatProcess) -> None:
@@ -231,7 +240,7 @@ async def test_history_is_a_property_of_those_who_join_later(process: ChatProces
 
 
 async def test_history_that_is_closed_while_somebody_is_added_is_closed_to_them(
-    start_process: Callable[..., ChatProcess],
+    start_process: Callable[..., ChatProcess], group_writes: Writes
 ) -> None:
     """By another process, at the moment of the write."""
     here, there = start_process(), start_process()
@@ -242,7 +251,7 @@ async def test_history_that_is_closed_while_somebody_is_added_is_closed_to_them(
     async def close() -> None:
         await there.groups.change(ADA, group, {"history": "since_joined"})
 
-    before(here.conversation_store.groups, "_update", close)
+    before(group_writes(here), "_update", close)
     await here.groups.add_participants(ADA, group, [CAY])
     assert texts((await here.messages.history(CAY, group, None, 50)).items) == []
 
@@ -262,15 +271,11 @@ async def test_reader_who_joins_again_meanwhile_sees_nothing_of_their_absence(
         await there.groups.remove_participant(CAY, group, CAY)
         away.append((await there.messages.send(ADA, group, "among us"))[0])
         await there.messages.flush_counters()
-        # As by an invitation.
-        await there.conversation_store._collection.update_one(
-            {"_id": ObjectId(group)},
-            {"$push": {"participants": ObjectId(CAY)}, "$set": {f"starts.{CAY}": 7}, "$inc": {"version": 1}},
-        )
+        await there.invitations.accept(CAY, (await there.invitations.invite(ADA, group))["token"])
         await there.messages.send(ADA, group, "welcome back")
 
     before(here.message_store, "_find", leave_and_return)
-    contents = [message and message["content"] for message in await read(here, group)]
+    contents = texts(await read(here, group))
     assert [message["seq"] for message in away] == [7]
     assert contents in ([], ["welcome back"])
 

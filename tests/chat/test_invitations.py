@@ -11,8 +11,10 @@ from service.chat import invitation_store
 from service.chat.conversation_announcer import RECOVERY_AGE
 from service.common.errors import Forbidden, NotFound, Unavailable
 from service.datastores.mongo import Mongo
-from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, received, wait_for_events
+from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, Writes, received, wait_for_events
 from tests.chat.test_membership_races import before
+
+pytestmark = pytest.mark.usefixtures("group_writes")
 
 ERIN = "e" * 24
 
@@ -115,7 +117,9 @@ async def test_invitation_ends(process: ChatProcess, end: str) -> None:
         assert (await process.invitations.accept(DAN, other))["id"] == group
 
 
-async def test_role_of_the_inviter_is_checked_by_the_write(start_process: Callable[..., ChatProcess]) -> None:
+async def test_role_of_the_inviter_is_checked_by_the_write(
+    start_process: Callable[..., ChatProcess], group_writes: Writes
+) -> None:
     """They lose it, by another process that is killed before it ends their invitations."""
     here, there = start_process(), start_process()
     group = await a_group(here)
@@ -124,7 +128,7 @@ async def test_role_of_the_inviter_is_checked_by_the_write(start_process: Callab
     async def demote() -> None:
         await there.conversation_store.groups.set_role(ObjectId(group), ObjectId(ADA), ObjectId(BOB), "member")
 
-    before(here.conversation_store.groups, "_update", demote)
+    before(group_writes(here), "_update", demote)
     with pytest.raises(NotFound):
         await here.invitations.accept(DAN, token)
     await assert_gone(here, DAN, token)
@@ -174,7 +178,9 @@ async def test_who_was_removed_returns_only_by_a_newer_invitation(
     assert (await process.invitations.accept(CAY, await invited(process, group)))["role"] == "member"
 
 
-async def test_leaving_is_checked_by_the_write_that_adds(start_process: Callable[..., ChatProcess]) -> None:
+async def test_leaving_is_checked_by_the_write_that_adds(
+    start_process: Callable[..., ChatProcess], group_writes: Writes
+) -> None:
     """They join by an invitation and leave, by another process, at the moment of the write."""
     here, there = start_process(), start_process()
     group = await a_group(here)
@@ -184,7 +190,7 @@ async def test_leaving_is_checked_by_the_write_that_adds(start_process: Callable
         await there.invitations.accept(DAN, token)
         await there.groups.remove_participant(DAN, group, DAN)
 
-    before(here.conversation_store.groups, "_update", join_and_leave)
+    before(group_writes(here), "_update", join_and_leave)
     with pytest.raises(Forbidden):
         await here.groups.add_participants(ADA, group, [DAN])
     assert (await here.conversations.get(ADA, group))["participant_ids"] == [ADA, BOB, CAY]
@@ -207,8 +213,10 @@ async def test_full_group_admits_nobody(
     start_process: Callable[..., ChatProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two who join at once when there is room for one, one joins."""
-    for module in ("group_store", "invitation_service"):
+    for module in ("large_groups", "invitation_service"):
         monkeypatch.setattr(f"service.chat.{module}.MAX_PARTICIPANTS", 4)
+    # The one more that makes a group too large is refused as well.
+    monkeypatch.setattr("service.chat.large_groups.MAX_EMBEDDED", 3)
     processes = [start_process() for _ in range(2)]
     group = await a_group(processes[0])
     token = await invited(processes[0], group)

@@ -10,6 +10,8 @@ from bson import ObjectId
 from service.common.errors import NotFound
 from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, received, wait_for_events
 
+pytestmark = pytest.mark.usefixtures("group_writes")
+
 Step = Callable[[], Awaitable[object]]
 
 

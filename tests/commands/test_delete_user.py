@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from config.settings import Settings
-from service.chat.conversation_store import UNANNOUNCED
+from service.chat.group_change import UNANNOUNCED
 from service.commands.delete_user import CannotDelete, delete_user
 from service.datastores.mongo import Mongo
 from tests.accounts.accounts_process import AccountsProcess
