@@ -46,6 +46,16 @@ WEBHOOK_SECRET_BYTES = range(24, 65)
 MAX_WEBHOOK_SECRETS = 4
 MAX_URL_LENGTH = 2048
 
+PUSH_HOSTS = (
+    "fcm.googleapis.com",  # Chrome, and most browsers that are built on it
+    "jmt17.google.com",  # Chromium without Google's keys, as Linux distributions build it
+    "updates.push.services.mozilla.com",  # Firefox
+    "*.push.apple.com",  # Safari
+    "*.notify.windows.com",  # Edge on Windows
+)
+PUSH_HOST = re.compile(r"(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[1-9][0-9]{0,4})?")
+MAX_PUSH_HOSTS = 64
+
 DAY = 24 * 3600
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -141,6 +151,8 @@ class Settings(BaseSettings):
     webhook_secret: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)
     webhook_events: Annotated[tuple[str, ...], NoDecode] = WEBHOOK_EVENTS
     webhook_private: Literal["on", "off"] = "off"
+    push_hosts: Annotated[tuple[str, ...], NoDecode] = PUSH_HOSTS
+    """The push services, each as `host`, or `*.host` for all names below it; either with `:port`."""
     otel_exporter_otlp_endpoint: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     rate_limits: Literal["on", "off"] = "on"
@@ -277,6 +289,23 @@ class Settings(BaseSettings):
         for event in value:
             if event not in WEBHOOK_EVENTS:
                 raise ValueError(f"{event[:64]!r} is none of {', '.join(WEBHOOK_EVENTS)}")
+        return value
+
+    @field_validator("push_hosts", mode="before")
+    @classmethod
+    def _split_push_hosts(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+
+    @field_validator("push_hosts")
+    @classmethod
+    def _check_push_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not 1 <= len(value) <= MAX_PUSH_HOSTS:
+            raise ValueError(f"must name 1 to {MAX_PUSH_HOSTS} hosts")
+        for host in value:
+            if not PUSH_HOST.fullmatch(host):
+                raise ValueError(f"{host[:64]!r} is not a host such as push.example.org or *.push.example.org")
         return value
 
     @field_validator("jwt_secret_previous", mode="before")

@@ -35,6 +35,7 @@ from service.http.origin import OriginCheck
 from service.http.proxy_headers import ProxiedRequest
 from service.notifications.routes import blueprint as notification_routes
 from service.posts.routes import blueprint as post_routes
+from service.push.routes import blueprint as push_routes
 from service.realtime.event import Event
 from service.realtime.queue_stats import queue_stats
 from service.realtime.registry import Registry
@@ -166,6 +167,7 @@ def add_routes(
             services.notifications, services.preferences, auth, verifier, limits, opener, metrics, tracing
         )
     )
+    app.blueprint(push_routes(services.push_subscriptions, auth))
     app.blueprint(web_routes(local_accounts=local_accounts))
     if settings.api_keys:
         app.ctx.body_limits = BODY_LIMITS

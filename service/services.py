@@ -41,6 +41,8 @@ from service.posts.notification_outbox import NotificationOutbox
 from service.posts.post_notices import PostNotices
 from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
+from service.push.hosts import PushHosts
+from service.push.subscriptions import SubscriptionService
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
@@ -177,6 +179,9 @@ class Services:
             self.outbox,
         )
 
+        self.push_subscriptions = SubscriptionService(
+            stores.push_subscriptions, stores.push_keys, stores.sessions, PushHosts(settings.push_hosts)
+        )
         self._pending_deletions = (
             [PendingDeletions(stores.users, partial(delete_user, settings), self.redis, tag)]
             if settings.api_keys
@@ -260,6 +265,7 @@ class Services:
         deletions: dict[str, Deletion] = {
             "sessions": self.stores.sessions.delete_expired,
             "webhooks": self.stores.webhook_deliveries.delete_expired,
+            "push_subscriptions": self.push_subscriptions.delete_ended,
         }
         if notification_days:
             age = timedelta(days=notification_days)

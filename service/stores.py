@@ -20,6 +20,8 @@ from service.notifications.notification_store import NotificationStore
 from service.notifications.preference_store import PreferenceStore
 from service.posts.comment_store import CommentStore
 from service.posts.post_store import PostStore
+from service.push.subscription_store import SubscriptionStore
+from service.push.vapid_store import VapidStore
 from service.webhooks.delivery_store import DeliveryStore
 
 
@@ -41,6 +43,8 @@ class Stores(NamedTuple):
     notifications: NotificationStore
     preferences: PreferenceStore
     webhook_deliveries: DeliveryStore
+    push_keys: VapidStore
+    push_subscriptions: SubscriptionStore
 
     @classmethod
     def build(
@@ -69,6 +73,8 @@ class Stores(NamedTuple):
             NotificationStore(database, inboxes, partial(report_batch, "notifications")),
             PreferenceStore(database),
             DeliveryStore(database),
+            VapidStore(database),
+            SubscriptionStore(database),
         )
 
     async def create_indexes(self) -> None:

@@ -35,6 +35,8 @@ FLUSHED = 15
 """The number of the Redis database that tests flush: the last of the usual sixteen, which is hardly ever in use."""
 SECRET = "only for the tests, and at least 32 bytes long"
 STATUS_TOKEN = "the-operator-of-the-tests"
+PUSH_HOST = "push.invalid"
+"""A push service that does not exist, so that no test sends anything to one that does."""
 API_KEY = "the-servers-of-the-tests-have-this-key"
 
 
@@ -179,6 +181,7 @@ def server(datastores: Datastores, tmp_path_factory: pytest.TempPathFactory) -> 
         "WEB_CONCURRENCY": "2",
         "STATUS_TOKEN": STATUS_TOKEN,
         "API_KEYS": f"test:{API_KEY}",
+        "PUSH_HOSTS": PUSH_HOST,
         **CHEAP_HASHES,
     }
     with running(environment, tmp_path_factory.mktemp("server") / "server.log") as server:

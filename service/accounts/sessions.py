@@ -118,6 +118,12 @@ class SessionStore:
         async with unavailable():
             await self._sessions.update_one({**_key(session_id, user_id), **NOT_REVOKED}, changes)
 
+    async def keep_external(self, session_id: str, user_id: str, until: datetime) -> None:
+        """Let the session last until then, if it is one of tokens from outside: it outlasts them."""
+        where = {**_key(session_id, user_id), "external": True, **NOT_REVOKED}
+        async with unavailable():
+            await self._sessions.update_one(where, {"$max": {"expires_at": until}})
+
     async def refresh(self, session_id: str, user_id: str, used_id: str, pair: TokenPair) -> None:
         """Exchange the refresh token `used_id` for `pair`, as SessionTokens describes.
 

@@ -54,6 +54,7 @@ EXAMPLES: Mapping[str, Any] = {
     "access_token": TOKEN,
     "refresh_token": TOKEN,
     "token": TOKEN,
+    "public_key": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
     "NewInvitation.token": "q3Xn8mZ0b1tV5yR2kL7wGA",
     "ticket": "lWCGsdomVHjv80F2KUIwHtBdRP_7GR9OoosOKgSInoU",
     "expires_in": 900,

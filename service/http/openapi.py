@@ -52,6 +52,7 @@ TAGS = {
     "chat": "Conversations, their messages, and presence.",
     "posts": "Posts and their comments.",
     "notifications": "Notifications: the list, the event stream and the socket.",
+    "push": "Web Push: what a user has not read is pushed to their browsers.",
     "server": "For the servers of a site beside Loa, authenticated by an API key.",
     "operation": "Health checks.",
 }

@@ -13,10 +13,11 @@ from service.datastores.mongo import Mongo
 from tests.accounts.accounts_process import AccountsProcess
 from tests.accounts.conftest import process
 from tests.commands.conftest import Command
-from tests.conftest import SECRET, Run
+from tests.conftest import PUSH_HOST, SECRET, Run
 from tests.protocol.clients import CONTENT_MARK, Clients, User, unique_text
 from tests.protocol.mongo_proxy import MongoProxy
 from tests.protocol.servers import load_contract
+from tests.push.browser import Browser
 from tests.running import Server
 
 __all__ = ["process"]
@@ -69,6 +70,7 @@ async def create_user_data(clients: Clients) -> UserData:
     await user.put(f"/conversations/{group}/read", {"seq": 2})
     await user.delete(f"/conversations/{left}/participants/{user.id}")
     bare, commented, annas = await user.create_post(), await user.create_post(), await anna.create_post()
+    await user.post("/push/subscriptions", Browser().subscription(f"https://{PUSH_HOST}/who-goes"))
     stream = await anna.stream()
     await user.post("/posts", {"content": unique_text(f"@{anna.username} {MARK}")})
     await user.comment(commented, content=unique_text(f"@{anna.username} {MARK}"))
@@ -116,7 +118,7 @@ async def check_deleted(uri: str, data: UserData) -> None:
 
 async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Command) -> None:
     """Their sessions end, their texts are emptied, and connected users are notified by ordinary events."""
-    server = run(WEB_CONCURRENCY="2", RATE_LIMITS="off")
+    server = run(WEB_CONCURRENCY="2", RATE_LIMITS="off", PUSH_HOSTS=PUSH_HOST)
     async with Clients(server, load_contract(server)) as clients:
         data = await create_user_data(clients)
         user, anna = data.user, data.anna
@@ -181,7 +183,7 @@ async def test_a_user_is_deleted_with_all_of_their_data(run: Run, command: Comma
 
 async def test_an_interrupted_deletion_can_be_run_again(run: Run) -> None:
     """The database fails at every step in turn; the user cannot sign in meanwhile."""
-    server = run(RATE_LIMITS="off")
+    server = run(RATE_LIMITS="off", PUSH_HOSTS=PUSH_HOST)
     async with Clients(server, load_contract(server)) as clients:
         data = await create_user_data(clients)
         variables = environment(server)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import WEBHOOK_EVENTS, ApiKey, Settings, SettingsError, redis_nodes
+from config.settings import PUSH_HOSTS, WEBHOOK_EVENTS, ApiKey, Settings, SettingsError, redis_nodes
 
 SECRET = "x" * 32
 
@@ -289,6 +289,33 @@ def test_webhooks_may_have_several_secrets_and_selected_events(monkeypatch: pyte
     settings = read(monkeypatch, **{**HOOKS, **several})
     assert (HOOKS["WEBHOOK_SECRET"], other) == settings.webhook_secret
     assert ("user.deleted", "post.created") == settings.webhook_events
+
+
+def test_push_services_are_those_of_the_vendors_or_the_named_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PUSH_HOSTS == read(monkeypatch).push_hosts
+    named = read(monkeypatch, PUSH_HOSTS=" Push.example.org:8443, *.example.com,")
+    assert ("push.example.org:8443", "*.example.com") == named.push_hosts
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ",",
+        "https://push.example.org",
+        "push.example.org/path",
+        "*",
+        "push.*.org",
+        "push.example.org:0",
+        "push_example.org",
+        "user@example.org",
+        "[::1]",
+        ",".join(f"{number}.example.org" for number in range(65)),
+    ],
+    ids=range(10),
+)
+def test_wrong_push_hosts_are_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^PUSH_HOSTS: "):
+        read(monkeypatch, PUSH_HOSTS=value)
 
 
 def test_a_private_receiver_needs_no_tls(monkeypatch: pytest.MonkeyPatch) -> None:

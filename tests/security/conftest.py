@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import STATUS_TOKEN, Datastores
+from tests.conftest import PUSH_HOST, STATUS_TOKEN, Datastores
 from tests.protocol.background_scenarios import BackgroundScenarios
 from tests.protocol.clients import Clients
 from tests.protocol.fixtures import anna, ben, clients, contract
@@ -25,7 +25,7 @@ STRICT_REDIS = 5
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One worker without rate limits. After the tests its log is searched for secrets."""
-    with serving(tmp_path_factory.mktemp("security"), STATUS_TOKEN=STATUS_TOKEN) as server:
+    with serving(tmp_path_factory.mktemp("security"), STATUS_TOKEN=STATUS_TOKEN, PUSH_HOSTS=PUSH_HOST) as server:
         yield server
 
 

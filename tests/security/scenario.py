@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import httpx
 
+from tests.conftest import PUSH_HOST
 from tests.protocol.clients import PASSWORD_MARK, Clients, User, unique_text
+from tests.push.browser import Browser
 from tests.security.attack_surface import AttackSurface, Field, Frame, Operation
 
 Json = Any
@@ -63,6 +65,8 @@ class Scenario:
             "invitation": invitation["token"],
             "avatar": "https://a.example/a.png",
             "query": anna.username,
+            "endpoint": f"https://{PUSH_HOST}/annas",
+            "keys": Browser().subscription("")["keys"],
             "before": None,
             "kinds": {"NEW_COMMENT": {"in_app": True, "push": False}},
             "push": {"messages": "mentions", "preview": True},
