@@ -11,7 +11,7 @@ from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 from pydantic import BaseModel, TypeAdapter
 
-from config.settings import ApiKey, Settings
+from config.settings import WEBHOOK_EVENTS, ApiKey, Settings
 from service.app import create_app
 from service.asyncapi import channels
 from service.chat import events
@@ -291,7 +291,8 @@ STRUCTURE: Document = {
                 "required": ["address", "servers", "messages"],
                 "additionalProperties": False,
                 "properties": {
-                    "address": {"type": "string", "pattern": "^/api/v1/"},
+                    # Null: only the operator knows the address.
+                    "address": {"type": ["string", "null"], "pattern": "^/api/v1/"},
                     "servers": {"type": "array", "minItems": 1, "items": REFERENCE},
                     "description": {"type": "string"},
                     "messages": {"type": "object", "additionalProperties": REFERENCE},
@@ -312,6 +313,7 @@ STRUCTURE: Document = {
                     "channel": REFERENCE,
                     "messages": {"type": "array", "minItems": 1, "items": REFERENCE},
                     "security": {"type": "array", "minItems": 1, "items": REFERENCE},
+                    "bindings": {"type": "object", "propertyNames": {"enum": ["http"]}},
                 },
             },
         },
@@ -329,6 +331,7 @@ STRUCTURE: Document = {
                         "properties": {
                             "name": {"type": "string"},
                             "summary": {"type": "string", "minLength": 1},
+                            "headers": REFERENCE,
                             "payload": REFERENCE,
                             "examples": {
                                 "type": "array",
@@ -337,7 +340,7 @@ STRUCTURE: Document = {
                                     "type": "object",
                                     "required": ["payload"],
                                     "additionalProperties": False,
-                                    "properties": {"payload": {"type": "object"}},
+                                    "properties": {"headers": {"type": "object"}, "payload": {"type": "object"}},
                                 },
                             },
                         },
@@ -425,9 +428,10 @@ class TestAsyncApi:
 
     def test_examples_match_their_schemas(self, async_document: Document) -> None:
         for message in async_document["components"]["messages"].values():
-            schema = message["payload"] | {"components": async_document["components"]}
-            for example in message["examples"]:
-                jsonschema.validate(example["payload"], schema)
+            for part in message.keys() & {"headers", "payload"}:
+                schema = message[part] | {"components": async_document["components"]}
+                for example in message["examples"]:
+                    jsonschema.validate(example[part], schema)
 
     @pytest.mark.parametrize(("channel", "frames"), [("chat", FRAMES), ("notification_socket", NOTIFICATION_FRAMES)])
     def test_the_server_accepts_the_examples_of_frames(
@@ -439,13 +443,23 @@ class TestAsyncApi:
 
     def test_has_every_message_of_the_protocol(self, async_document: Document) -> None:
         """Each type of frame and event, with its direction and channel."""
-        assert {"/api/v1/ws/chat", "/api/v1/ws/notifications", "/api/v1/notifications/stream"} == {
+        assert {"/api/v1/ws/chat", "/api/v1/ws/notifications", "/api/v1/notifications/stream", None} == {
             channel["address"] for channel in async_document["channels"].values()
         }
         assert RECEIVED == names(async_document, "chat", "receive")
         assert SENT == names(async_document, "chat", "send")
         assert STREAMED == names(async_document, "notification_stream", "send")
         assert names(async_document, "notification_socket", "send") >= STREAMED - {"heartbeat"}
+        assert {*WEBHOOK_EVENTS} == names(async_document, "webhooks", "send")
+
+    def test_every_webhook_has_the_three_headers(self, async_document: Document) -> None:
+        """Beside a body that says its type."""
+        for name in WEBHOOK_EVENTS:
+            message = async_document["components"]["messages"][f"webhooks.sent.{name}"]
+            headers = resolve(async_document, message["headers"]["$ref"])
+            assert ["webhook-id", "webhook-timestamp", "webhook-signature"] == headers["required"]
+            assert headers["required"] == list(message["examples"][0]["headers"])
+            assert name == message["examples"][0]["payload"]["type"]
 
     def test_chat_events_match_their_schemas(self, async_document: Document) -> None:
         """The events that the code creates are those of the document."""

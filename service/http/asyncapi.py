@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document of the sockets and the event stream, built from the models that the code uses."""
+"""The AsyncAPI 3.0 document of sockets, event stream and webhooks, built from the models that the code uses."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -13,7 +13,9 @@ from service.http.asset import Asset, LazyAssets
 from service.http.errors import CLOSING_ERRORS
 from service.http.examples import example
 
-DESCRIPTION = "What the sockets and the event stream carry. The HTTP operations are in `/docs/openapi.json`."
+DESCRIPTION = (
+    "What the sockets, the event stream and the webhooks carry. The HTTP operations are in `/docs/openapi.json`."
+)
 REF = "#/components/schemas/{model}"
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 SECURITY = {
@@ -34,21 +36,29 @@ SERVERS: dict[str, dict[str, Any]] = {
     }.items()
 }
 """The document does not know under which names a proxy publishes the server."""
+RECEIVER = {
+    "host": "{host}",
+    "protocol": "https",
+    "description": "The receiver of webhooks, which the operator has set.",
+    "variables": {"host": {"default": "site.example", "description": "The host of `WEBHOOK_URL`."}},
+}
 
 
 class Message(NamedTuple):
-    """A message. `model`: the whole frame, or the data of the server-sent event."""
+    """A message. `model`: the whole frame, the data of the server-sent event, or the body of the request."""
 
     name: str
     model: type[BaseModel]
     description: str
+    headers: type[BaseModel] | None = None
 
 
 class Channel(NamedTuple):
-    """An address with the messages that the server receives and sends there."""
+    """An address with the messages that the server receives and sends there. None: the receiver's address, which only
+    the operator knows; messages there are requests of the server."""
 
     name: str
-    address: str
+    address: str | None
     description: str
     protocol: Literal["ws", "http"]
     received: Sequence[Message] = ()
@@ -74,7 +84,7 @@ def document(title: str, version: str, channels: Sequence[Channel]) -> dict[str,
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": DESCRIPTION},
         "defaultContentType": "application/json",
-        "servers": SERVERS,
+        "servers": SERVERS | {"receiver": RECEIVER},
         "channels": {channel.name: _channel(channel, schemas) for channel in channels},
         "operations": dict(operation for channel in channels for operation in _operations(channel)),
         "components": {
@@ -82,8 +92,9 @@ def document(title: str, version: str, channels: Sequence[Channel]) -> dict[str,
                 _key(channel, message): {
                     "name": message.name,
                     "summary": message.description,
+                    **({"headers": schemas.ref(message.headers, direction)} if message.headers else {}),
                     "payload": schemas.ref(message.model, direction),
-                    "examples": [{"payload": schemas.example(message.model, direction)}],
+                    "examples": [schemas.examples(message, direction)],
                 }
                 for channel in channels
                 for message, direction in _messages(channel)
@@ -102,7 +113,11 @@ class _Schemas:
 
     def __init__(self, channels: Iterable[Channel]) -> None:
         models: list[tuple[type[BaseModel], Mode]] = [
-            (message.model, mode) for channel in channels for message, mode in _messages(channel)
+            (model, mode)
+            for channel in channels
+            for message, mode in _messages(channel)
+            for model in (message.model, message.headers)
+            if model
         ]
         # The same model may stand for several messages.
         refs, schema = models_json_schema(list(dict.fromkeys(models)), ref_template=REF)
@@ -112,8 +127,9 @@ class _Schemas:
     def ref(self, model: type[BaseModel], mode: Mode) -> dict[str, Any]:
         return self._refs[model, mode]
 
-    def example(self, model: type[BaseModel], mode: Mode) -> Any:
-        return example(self._refs[model, mode], self.definitions)
+    def examples(self, message: Message, mode: Mode) -> dict[str, Any]:
+        parts = {"headers": message.headers, "payload": message.model}
+        return {name: example(self.ref(model, mode), self.definitions) for name, model in parts.items() if model}
 
 
 def _messages(channel: Channel) -> Iterator[tuple[Message, Mode]]:
@@ -136,7 +152,7 @@ def _channel(channel: Channel, schemas: _Schemas) -> dict[str, Any]:
     return {
         "address": channel.address,
         "description": channel.description,
-        "servers": [{"$ref": f"#/servers/{channel.protocol}{tls}"} for tls in ("s", "")],
+        "servers": [{"$ref": f"#/servers/{server}"} for server in _servers(channel)],
         "messages": {
             _key(channel, message): {"$ref": f"#/components/messages/{_key(channel, message)}"}
             for message, _ in _messages(channel)
@@ -145,6 +161,10 @@ def _channel(channel: Channel, schemas: _Schemas) -> dict[str, Any]:
         "bindings": {"ws": handshake} if channel.protocol == "ws" else {},
         **({"x-close-reasons": _close_reasons()} if channel.protocol == "ws" else {}),
     }
+
+
+def _servers(channel: Channel) -> Sequence[str]:
+    return ("receiver",) if channel.address is None else (f"{channel.protocol}s", channel.protocol)
 
 
 def _close_reasons() -> list[dict[str, Any]]:
@@ -168,6 +188,13 @@ def _operations(channel: Channel) -> Iterator[tuple[str, dict[str, Any]]]:
                     "messages": [
                         {"$ref": f"#/channels/{channel.name}/messages/{_key(channel, message)}"} for message in messages
                     ],
-                    "security": [{"$ref": f"#/components/securitySchemes/{scheme}"} for scheme in SECURITY],
+                    **_access(channel),
                 },
             )
+
+
+def _access(channel: Channel) -> dict[str, Any]:
+    """How clients authenticate, or how the server reaches the receiver."""
+    if channel.address is None:
+        return {"bindings": {"http": {"method": "POST", "bindingVersion": "0.3.0"}}}
+    return {"security": [{"$ref": f"#/components/securitySchemes/{scheme}"} for scheme in SECURITY]}

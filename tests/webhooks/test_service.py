@@ -13,12 +13,15 @@ from redis.asyncio import Redis
 from config.settings import WEBHOOK_EVENTS, ApiKey, Settings
 from service.accounts.passwords import Passwords
 from service.app import create_app
+from service.asyncapi import channels
 from service.datastores.mongo import Mongo
+from service.http.asyncapi import document
 from service.stores import Stores
+from tests.protocol.contract import Contract
 from tests.rest import RestClient, serving
 from tests.server_api.site import KEY, Site, user_path
 from tests.webhooks.conftest import SECRET
-from tests.webhooks.receiver import Receiver
+from tests.webhooks.receiver import Receiver, receiving
 
 
 class User:
@@ -47,6 +50,16 @@ async def stores(mongo: Mongo) -> Stores:
     stores = Stores.build(mongo.database)
     await stores.create_indexes()
     return stores
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of which every webhook is as the AsyncAPI document says."""
+    contract = Contract({"paths": {}}, document("Loa", "1", channels()))
+    async with receiving(SECRET) as receiver:
+        yield receiver
+    for request in receiver.requests:
+        contract.check_event("webhooks", request.event["type"], request.event)
 
 
 Loa = Callable[..., AbstractAsyncContextManager[RestClient]]
