@@ -167,12 +167,13 @@ class Services:
         self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles)
         self.comment_notices = CommentNotices(stores.comments, stores.posts, self.comment_contexts)
         post_notices = PostNotices(stores.posts, self.profiles)
-        self.recipients = RecipientSelector(self.profiles)
+        self.recipients = RecipientSelector(self.profiles, stores.blocks, stores.post_mutes)
         self.outbox = NotificationOutbox([self.comment_notices, post_notices], self.recipients, self.notifications)
         self.posts = PostService(
             stores.posts,
             stores.comments,
             self.profiles,
+            stores.post_mutes,
             self.comment_contexts,
             self.comment_notices,
             post_notices,

@@ -19,6 +19,7 @@ from service.notifications.inbox_store import InboxStore
 from service.notifications.notification_store import NotificationStore
 from service.notifications.preference_store import PreferenceStore
 from service.posts.comment_store import CommentStore
+from service.posts.mute_store import MuteStore
 from service.posts.post_store import PostStore
 from service.push.subscription_store import SubscriptionStore
 from service.push.vapid_store import VapidStore
@@ -39,6 +40,7 @@ class Stores(NamedTuple):
     last_seen: LastSeenStore
     posts: PostStore
     comments: CommentStore
+    post_mutes: MuteStore
     inboxes: InboxStore
     notifications: NotificationStore
     preferences: PreferenceStore
@@ -69,6 +71,7 @@ class Stores(NamedTuple):
             LastSeenStore(database),
             posts,
             CommentStore(database, posts, partial(report_batch, "comments")),
+            MuteStore(database),
             inboxes,
             NotificationStore(database, inboxes, partial(report_batch, "notifications")),
             PreferenceStore(database),

@@ -34,6 +34,7 @@ SHARD_KEYS = {
     "messages": "conversation_id",
     "notification_preferences": "_id",
     "notifications": "user_id",
+    "post_mutes": "user_id",
     "sessions": "user_id",
     "usernames": "_id",
     "users": "_id",

@@ -17,7 +17,7 @@ from service.common.ids import new_id
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from tests.chat.chat_process import ADA, BOB, ChatProcess
-from tests.notifications.service_process import ServiceProcess
+from tests.notifications.service_process import NOBODY, ServiceProcess
 
 ROWS = 40
 
@@ -82,7 +82,7 @@ class Posts:
         await self.rows.delete_one({"_id": ObjectId(row)})
 
     async def page(self, limit: int, cursor: Any) -> tuple[list[str], Any]:
-        page = await self.process.posts.page(limit=limit, before=cursor)
+        page = await self.process.posts.page(NOBODY, limit=limit, before=cursor)
         return [item.id for item in page.items], page.next
 
     async def close(self) -> None:
@@ -102,7 +102,7 @@ class Comments(Posts):
         return await self.process.comment(self.author, self.post)
 
     async def page(self, limit: int, cursor: Any) -> tuple[list[str], Any]:
-        page = await self.process.posts.comments(self.post, limit=limit, after=cursor or 0)
+        page = await self.process.posts.comments(NOBODY, self.post, limit=limit, after=cursor or 0)
         return [item.id for item in page.items], page.next
 
 

@@ -114,7 +114,7 @@ class Deletion:
         self._dispatcher = Dispatcher(bus, registry)
         profiles = ProfileService(stores.users)
         self._contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
-        self._recipients = RecipientSelector(profiles)
+        self._recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
         self._post_erasure = PostErasure(
             stores.posts, stores.comments, self._contexts, self._recipients, stores.notifications
         )
@@ -175,6 +175,7 @@ class Deletion:
         notifications = await self._stores.notifications.delete_all(user_id)
         await self._stores.inboxes.delete(user_id)
         await self._stores.preferences.delete(user_id)
+        await self._stores.post_mutes.remove_all(user_id)
         await self._stores.last_seen.delete(user_id)
         await self._stores.blocks.remove_all(user_id)
         await self._stores.users.finish_deletion(user_id, username)

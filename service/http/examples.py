@@ -89,6 +89,7 @@ EXAMPLES: Mapping[str, Any] = {
     "last_seen": None,
     # Posts and notifications.
     "comment_count": 3,
+    "muted": False,
     "emoji": "👍",
     "preview": "Nice picture! Where did you take it?",
     "up_to_seq": 42,

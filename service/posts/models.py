@@ -26,10 +26,13 @@ class NewComment(Input):
 
 
 class Post(BaseModel):
+    """`muted`: the post does not notify the user who reads it."""
+
     id: Id
     author: Profile
     content: str
     comment_count: int
+    muted: bool
     created_at: Time
 
 

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Sequence
 
 from bson import ObjectId
 
+from service.common.blocks import Block, Blocks
 from service.common.mentions import resolved
 from service.common.profiles import Profiles
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.notifications.models import PostNotificationType, PostRequest
+from service.posts.mute_store import Mute, MuteStore
 from service.posts.notice import Candidate, Notice
 
 PRECEDENCE: tuple[PostNotificationType, ...] = ("NEW_REPLY", "NEW_MENTION", "NEW_COMMENT")
@@ -18,12 +20,15 @@ PRECEDENCE: tuple[PostNotificationType, ...] = ("NEW_REPLY", "NEW_MENTION", "NEW
 class RecipientSelector:
     """Selects the recipients of notices. Several share the reads; those that arrive during one share the next."""
 
-    def __init__(self, profiles: Profiles) -> None:
+    def __init__(self, profiles: Profiles, blocks: Blocks, mutes: MuteStore) -> None:
         self._profiles = profiles
+        self._blocks = blocks
+        self._mutes = mutes
         self._selections: Batcher[Notice, list[PostRequest]] = Batcher(self._select, timeout=BATCH_TIMEOUT)
 
     def select(self, notice: Notice) -> "asyncio.Future[list[PostRequest]]":
-        """Return the notifications to store: at most one for each user, and none for the sender.
+        """Return the notifications to store: at most one for each user; none for the sender, for those who block the
+        sender, and for those who have muted the post.
 
         Raises Unavailable, at once or from the future.
         """
@@ -44,10 +49,28 @@ class RecipientSelector:
         await self._selections.close()
 
     async def _select(self, notices: Sequence[Notice]) -> list[list[PostRequest]]:
+        found = await self.candidates(notices)
+        pairs = [(notice, candidate) for notice, each in zip(notices, found, strict=True) for candidate in each]
+        blocks, mutes = await asyncio.gather(
+            self._blocks.existing({_block(*pair) for pair in pairs}),
+            self._mutes.existing({_mute(*pair) for pair in pairs}),
+        )
         return [
-            [notice.request(*candidate) for candidate in found]
-            for notice, found in zip(notices, await self.candidates(notices), strict=True)
+            [
+                notice.request(*candidate)
+                for candidate in candidates
+                if _block(notice, candidate) not in blocks and _mute(notice, candidate) not in mutes
+            ]
+            for notice, candidates in zip(notices, found, strict=True)
         ]
+
+
+def _block(notice: Notice, candidate: Candidate) -> Block:
+    return Block(str(candidate[0]), notice.sender.id)
+
+
+def _mute(notice: Notice, candidate: Candidate) -> Mute:
+    return candidate[0], notice.post_id
 
 
 def strongest(sender: ObjectId, candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -34,12 +34,12 @@ def blueprint(service: PostService, auth: Authentication) -> Blueprint:
     @bp.get("/posts")
     @endpoint("List posts, newest first", tag=TAG, auth=auth, query=PostQuery, responses={200: PostPage})
     async def page(request: Request, caller: Identity, *, query: PostQuery) -> HTTPResponse:
-        return json_response(await service.page(limit=query.limit, before=query.before))
+        return json_response(await service.page(caller.user_id, limit=query.limit, before=query.before))
 
     @bp.get("/posts/<post_id:str>")
     @endpoint("Read a post", tag=TAG, auth=auth, responses={200: Post}, errors=(NotFound,))
     async def post(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
-        return json_response(await service.post(path_id(post_id)))
+        return json_response(await service.post(caller.user_id, path_id(post_id)))
 
     @bp.post("/posts/<post_id:str>/comments")
     @endpoint(
@@ -66,6 +66,20 @@ def blueprint(service: PostService, auth: Authentication) -> Blueprint:
         errors=(NotFound,),
     )
     async def comments(request: Request, caller: Identity, post_id: str, *, query: CommentQuery) -> HTTPResponse:
-        return json_response(await service.comments(path_id(post_id), limit=query.limit, after=query.after))
+        return json_response(
+            await service.comments(caller.user_id, path_id(post_id), limit=query.limit, after=query.after)
+        )
+
+    @bp.put("/posts/<post_id:str>/mute")
+    @endpoint("Mute a post", tag=TAG, auth=auth, limit=WRITING, responses={200: Post}, errors=(NotFound,))
+    async def mute(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
+        """The post no longer notifies the caller. Idempotent."""
+        return json_response(await service.mute(caller.user_id, path_id(post_id), on=True))
+
+    @bp.delete("/posts/<post_id:str>/mute")
+    @endpoint("Let a post notify again", tag=TAG, auth=auth, limit=WRITING, responses={200: Post}, errors=(NotFound,))
+    async def unmute(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
+        """Idempotent."""
+        return json_response(await service.mute(caller.user_id, path_id(post_id), on=False))
 
     return bp

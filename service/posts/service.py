@@ -1,6 +1,5 @@
 """Posts and comments: publishing, listing and commenting."""
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from bson import ObjectId
@@ -8,29 +7,32 @@ from bson import ObjectId
 from service.common.cursor import CursorFormat
 from service.common.errors import NonceReused, NotFound
 from service.common.page_size import fitting
-from service.common.profiles import Profile, Profiles, profile_of
+from service.common.profiles import Profiles, profile_of
 from service.common.times import now
 from service.datastores.mongo import Document
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices, comment_notice
 from service.posts.comment_store import CommentStore
 from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
+from service.posts.mute_store import MuteStore
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.pending import Pending
 from service.posts.post_notices import PostNotices, post_notice
 from service.posts.post_store import PostStore
+from service.posts.views import PostViews, new_comment, new_post
 
 CURSORS = CursorFormat("posts", datetime, ObjectId)
 
 
 class PostService:
-    """All ids are strings of 24 hex digits. Every method raises Unavailable."""
+    """All ids are strings of 24 hex digits. Every method raises Unavailable. `viewer` is the user who reads."""
 
     def __init__(
         self,
         posts: PostStore,
         comments: CommentStore,
         profiles: Profiles,
+        mutes: MuteStore,
         contexts: CommentContextLoader,
         comment_notices: CommentNotices,
         post_notices: PostNotices,
@@ -39,6 +41,8 @@ class PostService:
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
+        self._mutes = mutes
+        self._views = PostViews(profiles, mutes)
         self._contexts = contexts
         self._comment_notices = comment_notices
         self._post_notices = post_notices
@@ -54,19 +58,24 @@ class PostService:
         document = await self._posts.insert(author_id, new.content, now(), post_id=notice.post_id, pending=pending)
         if pending:
             self._outbox.enqueue(Pending(self._post_notices, document, notice, selection))
-        return _post(document, profiles)
+        return new_post(document, profiles)
 
-    async def post(self, post_id: str) -> Post:
+    async def post(self, viewer: str, post_id: str) -> Post:
         """Return one post. Raises NotFound."""
         document = await self._existing(post_id)
-        return _post(document, await self._authors([document]))
+        return (await self._views.posts(viewer, [document]))[0]
 
-    async def page(self, *, limit: int, before: str | None) -> PostPage:
+    async def mute(self, user_id: str, post_id: str, *, on: bool) -> Post:
+        """Let the post no longer notify the user, or let it again. Returns the post. Raises NotFound."""
+        await self.post(user_id, post_id)
+        await (self._mutes.add if on else self._mutes.remove)(user_id, post_id)
+        return await self.post(user_id, post_id)
+
+    async def page(self, viewer: str, *, limit: int, before: str | None) -> PostPage:
         """Return the latest posts behind the cursor `before`, or of all. Raises ValidationFailed if it is none."""
         key = CURSORS.parse(before) if before is not None else None
         found = await self._posts.latest(limit + 1, key, now())
-        profiles = await self._authors(found[:limit])
-        items = [_post(document, profiles) for document in found[:limit]]
+        items = await self._views.posts(viewer, found[:limit])
         count = fitting(items)
         last = found[count - 1] if count < len(found) else None
         return PostPage(items=items[:count], next=CURSORS.encode((last["created_at"], last["_id"])) if last else None)
@@ -82,7 +91,7 @@ class PostService:
         notice = comment_notice(ObjectId(post_id), comment_id, new.content, context)
         selection = self._outbox.prepare(notice)
         document, created = await self._comments.append(author_id, post_id, new, comment_id)
-        comment = _comment(document, context.author)
+        comment = new_comment(document, context.author)
         if created:
             pending = self._comment_notices.stored(document, notice, selection)
             self._outbox.enqueue(pending)
@@ -91,12 +100,11 @@ class PostService:
             raise NonceReused
         return comment, created
 
-    async def comments(self, post_id: str, *, limit: int, after: int) -> CommentPage:
+    async def comments(self, viewer: str, post_id: str, *, limit: int, after: int) -> CommentPage:
         """Return the post's comments after the cursor `after`, oldest first. Raises NotFound."""
         post = await self._existing(post_id)
         found = await self._comments.after(post_id, after, post["comment_count"], limit + 1)
-        profiles = await self._authors(found[:limit])
-        items = [_comment(document, _author(document, profiles)) for document in found[:limit]]
+        items = await self._views.comments(viewer, found[:limit])
         count = fitting(items)
         return CommentPage(items=items[:count], next=found[count - 1]["number"] if count < len(found) else None)
 
@@ -105,32 +113,3 @@ class PostService:
         if document is None:
             raise NotFound
         return document
-
-    async def _authors(self, documents: Iterable[Document]) -> Mapping[str, Profile]:
-        author_ids = {str(document["author_id"]) for document in documents}
-        return await self._profiles.profiles(author_ids) if author_ids else {}
-
-
-def _author(document: Document, profiles: Mapping[str, Profile]) -> Profile:
-    return profile_of(str(document["author_id"]), profiles)
-
-
-def _post(document: Document, profiles: Mapping[str, Profile]) -> Post:
-    return Post(
-        id=str(document["_id"]),
-        author=_author(document, profiles),
-        content=document["content"],
-        comment_count=document["comment_count"],
-        created_at=document["created_at"],
-    )
-
-
-def _comment(document: Document, author: Profile) -> Comment:
-    return Comment(
-        id=str(document["_id"]),
-        post_id=str(document["post_id"]),
-        parent_id=str(document["parent_id"]) if document["parent_id"] else None,
-        author=author,
-        content=document["content"],
-        created_at=document["created_at"],
-    )

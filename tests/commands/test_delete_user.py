@@ -71,6 +71,7 @@ async def create_user_data(clients: Clients) -> UserData:
     await user.delete(f"/conversations/{left}/participants/{user.id}")
     bare, commented, annas = await user.create_post(), await user.create_post(), await anna.create_post()
     await user.post("/push/subscriptions", Browser().subscription(f"https://{PUSH_HOST}/who-goes"))
+    await user.put(f"/posts/{annas}/mute")
     stream = await anna.stream()
     await user.post("/posts", {"content": unique_text(f"@{anna.username} {MARK}")})
     await user.comment(commented, content=unique_text(f"@{anna.username} {MARK}"))

@@ -3,6 +3,7 @@
 from itertools import count
 from typing import Any
 
+from service.accounts.block_store import BlockStore
 from service.accounts.users import UserStore
 from service.common.identity import Identity
 from service.common.ids import new_id
@@ -18,6 +19,7 @@ from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
 from service.posts.comment_store import CommentStore
 from service.posts.models import NewComment, NewPost
+from service.posts.mute_store import MuteStore
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.post_notices import PostNotices
 from service.posts.post_store import PostStore
@@ -32,6 +34,8 @@ from service.realtime.timer_wheel import TimerWheel
 from tests.realtime.wire import queued
 
 user_numbers = count(1)
+NOBODY = new_id()
+"""A reader who has done nothing yet."""
 
 
 class ServiceProcess:
@@ -47,6 +51,8 @@ class ServiceProcess:
         bus = LocalBus()
         self.dispatcher = Dispatcher(bus, self.registry)
         self.users = UserStore(database)
+        self.blocks = BlockStore(database)
+        self.mutes = MuteStore(database)
         self.inboxes = InboxStore(notifications_database)
         self.store = NotificationStore(notifications_database, self.inboxes)
         self.preferences = PreferenceService(PreferenceStore(notifications_database), bus, self.dispatcher)
@@ -58,7 +64,7 @@ class ServiceProcess:
         self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users)
         self.comment_notices = CommentNotices(self.comment_store, self.post_store, self.contexts)
         self.post_notices = PostNotices(self.post_store, self.users)
-        self.recipients = RecipientSelector(self.users)
+        self.recipients = RecipientSelector(self.users, self.blocks, self.mutes)
         self.outbox = NotificationOutbox(
             [self.comment_notices, self.post_notices], self.recipients, self.notifications, **outbox_options
         )
@@ -66,6 +72,7 @@ class ServiceProcess:
             self.post_store,
             self.comment_store,
             self.users,
+            self.mutes,
             self.contexts,
             self.comment_notices,
             self.post_notices,
@@ -73,7 +80,15 @@ class ServiceProcess:
         )
 
     async def create_indexes(self) -> None:
-        for store in (self.users, self.inboxes, self.store, self.post_store, self.comment_store):
+        for store in (
+            self.users,
+            self.blocks,
+            self.mutes,
+            self.inboxes,
+            self.store,
+            self.post_store,
+            self.comment_store,
+        ):
             await store.create_indexes()
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from service.posts.notification_outbox import CLEAR_DELAY
 from service.posts.pending import PENDING
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
-from tests.notifications.service_process import ServiceProcess, queued_notifications
+from tests.notifications.service_process import NOBODY, ServiceProcess, queued_notifications
 from tests.proxy import Proxy
 from tests.recorded_commands import recording
 
@@ -99,6 +99,30 @@ async def test_mentions_notify_once_and_behind_replies(mongo: Mongo, process: Se
     assert (post, None, f"Hello {everybody}") == (in_post.post_id, in_post.comment_id, in_post.preview)
 
 
+async def test_who_blocks_the_sender_or_has_muted_the_post_is_not_notified(
+    mongo: Mongo, process: ServiceProcess
+) -> None:
+    """Neither of a comment, nor of a reply, nor of a mention; others are."""
+    await process.outbox.start()
+    author, reader, third, fourth = [await process.add_user() for _ in range(4)]
+    everybody = " ".join([f"@{await process.username(user)}" for user in (author, reader, third, fourth)])
+    post, other = await process.post(author), await process.post(author)
+    parent = await process.comment(reader, post)
+    await wait_until_none_pending(mongo)
+    await process.blocks.add(author, fourth)
+    await process.posts.mute(reader, post, on=True)
+    for subject, parent_id in ((post, parent), (post, None), (other, None)):
+        await process.comment(fourth, subject, parent_id=parent_id, content=everybody)
+    await wait_until_none_pending(mongo)
+    assert [parent] == [item.data.comment_id for item in await notifications(process, author)]
+    assert [("NEW_MENTION", other)] == [(item.type, item.data.post_id) for item in await notifications(process, reader)]
+    assert 3 == len(await notifications(process, third))
+    await process.posts.mute(reader, post, on=False)
+    await process.comment(fourth, post, parent_id=parent)
+    await wait_until_none_pending(mongo)
+    assert "NEW_REPLY" == (await notifications(process, reader))[0].type
+
+
 async def test_a_post_without_mentions_is_not_pending(mongo: Mongo, process: ServiceProcess) -> None:
     author = await process.add_user()
     await process.post(author, "Nobody")
@@ -142,7 +166,8 @@ async def test_concurrent_comments_take_as_many_commands_as_one(datastores: Data
         published = recorded.index("publish NEW_COMMENT")
         before, after = recorded[:published], recorded[published + 30 :]
         assert ["find posts", "find users"] == sorted(before[:2])
-        assert ["find inboxes", "insert comments", "insert notifications", "update posts"] == sorted(before[2:])
+        assert ["find blocks", "find post_mutes", "insert comments"] == sorted(before[2:5])
+        assert ["find inboxes", "insert notifications", "update posts"] == sorted(before[5:])
         assert ["publish unread_count", "update inboxes", "update comments"] == after
         await process.close()
 
@@ -164,7 +189,7 @@ async def test_comments_succeed_while_notifications_cannot_be_stored(mongo: Mong
                 async with asyncio.timeout(20):
                     while not any(entry["event"] == "task_failed" for entry in logs):
                         await asyncio.sleep(0.02)
-            assert 5 == (await process.posts.post(post)).comment_count
+            assert 5 == (await process.posts.post(NOBODY, post)).comment_count
             assert 5 == await count_pending(mongo)
             await proxy.restore()
             await wait_until_none_pending(mongo)
@@ -200,7 +225,7 @@ async def test_a_comment_is_counted_exactly_once(
     await process.comment(reader, post)
     await wait_until_none_pending(mongo)
     assert [{ObjectId(post): 1}] == raised
-    assert 1 == (await process.posts.post(post)).comment_count
+    assert 1 == (await process.posts.post(NOBODY, post)).comment_count
 
 
 async def test_a_comment_does_not_wait_for_a_silent_database_to_count_it(
@@ -279,7 +304,7 @@ async def test_a_starting_process_recovers_the_comments_of_a_crashed_one(
     await process.outbox.start()
     await wait_until_none_pending(mongo)
     assert ids[::-1] == [item.data.comment_id for item in await notifications(process, author)]
-    assert 3 == (await process.posts.post(post)).comment_count
+    assert 3 == (await process.posts.post(NOBODY, post)).comment_count
 
 
 async def test_recovery_is_repeated(mongo: Mongo, start_process: StartProcess) -> None:

@@ -13,7 +13,7 @@ from service.datastores.mongo import Mongo
 from service.posts.comment_store import CommentStore
 from service.posts.models import NewComment, NewPost
 from service.posts.post_store import PostStore
-from tests.notifications.service_process import ServiceProcess
+from tests.notifications.service_process import NOBODY, ServiceProcess
 
 AGES = [0, 0, 0, 30, 61, 61, 4000, 90_000, 40 * 86_400, 900 * 86_400, 900 * 86_400, 6000 * 86_400]
 """Seconds: some within the same millisecond, some years apart."""
@@ -46,17 +46,17 @@ async def test_only_pages_before_the_last_have_a_cursor(process: ServiceProcess)
     """`next` is null on the last page, even if the page is full."""
     author = await process.add_user()
     posts = [(await process.posts.create(author, NewPost(content="Post"))).id for _ in range(4)][::-1]
-    first = await process.posts.page(limit=2, before=None)
+    first = await process.posts.page(NOBODY, limit=2, before=None)
     assert posts[:2] == [item.id for item in first.items]
     assert first.next
-    second = await process.posts.page(limit=2, before=first.next)
+    second = await process.posts.page(NOBODY, limit=2, before=first.next)
     assert (posts[2:], None) == ([item.id for item in second.items], second.next)
 
 
 async def test_an_invalid_cursor_is_rejected(process: ServiceProcess) -> None:
     """It is not mistaken for the end of the list."""
     with pytest.raises(ValidationFailed) as caught:
-        await process.posts.page(limit=2, before=new_id())
+        await process.posts.page(NOBODY, limit=2, before=new_id())
     assert "before" == caught.value.fields[0].field
 
 
@@ -90,12 +90,12 @@ async def test_comment_that_is_stored_while_its_post_is_deleted_restores_it_empt
 
     monkeypatch.setattr(process.comment_store, "append", append_late)
     await process.posts.comment(reader, post, NewComment(content="acknowledged"))
-    restored = await process.posts.post(post)
+    restored = await process.posts.post(NOBODY, post)
     assert (restored.content, restored.comment_count) == ("", 1)
-    assert [comment.content for comment in (await process.posts.comments(post, limit=10, after=0)).items] == [
+    assert [comment.content for comment in (await process.posts.comments(NOBODY, post, limit=10, after=0)).items] == [
         "acknowledged"
     ]
-    assert (await process.posts.page(limit=10, before=None)).items == [restored]
+    assert (await process.posts.page(NOBODY, limit=10, before=None)).items == [restored]
 
 
 async def test_long_posts_come_in_pages_of_fewer_bytes(
@@ -108,7 +108,7 @@ async def test_long_posts_come_in_pages_of_fewer_bytes(
     pages: list[list[str]] = []
     cursor = None
     while True:
-        page = await process.posts.page(limit=10, before=cursor)
+        page = await process.posts.page(NOBODY, limit=10, before=cursor)
         pages.append([item.id for item in page.items])
         cursor = page.next
         if cursor is None:

@@ -17,7 +17,7 @@ UNKNOWN_ID = "6b08bc9e5281b79e820259bb"
 async def test_a_post_is_published_commented_on_and_listed(client: RestClient) -> None:
     author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
     post = await author.call("post", "/posts", 201, json={"content": " Hello "})
-    assert {"id", "author", "content", "comment_count", "created_at"} == post.keys()
+    assert {"id", "author", "content", "comment_count", "muted", "created_at"} == post.keys()
     assert ("Hello", "Author", 0) == (post["content"], post["author"]["display_name"], post["comment_count"])
     first = await reader.comment(post["id"], "First")
     assert {"id", "post_id", "parent_id", "author", "content", "created_at"} == first.keys()
@@ -83,3 +83,16 @@ async def test_an_unknown_post_is_not_found(client: RestClient) -> None:
         await author.call("get", f"/posts/{post}", 404)
         await author.call("get", f"/posts/{post}/comments", 404)
         await author.call("post", f"/posts/{post}/comments", 404, json={"content": "Aye"})
+
+
+async def test_a_post_is_muted_by_each_reader_for_themselves(client: RestClient) -> None:
+    """Idempotent, and shown wherever the post is."""
+    author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
+    post = await author.post()
+    for method, muted in (("put", True), ("put", True), ("delete", False), ("delete", False), ("put", True)):
+        assert muted is (await reader.call(method, f"/posts/{post}/mute", 200))["muted"]
+        assert muted is (await reader.call("get", f"/posts/{post}", 200))["muted"]
+    assert (await reader.call("get", "/posts?limit=1", 200))["items"][0]["muted"] is True
+    assert (await author.call("get", f"/posts/{post}", 200))["muted"] is False
+    for unknown in (new_id(), "x"):
+        await reader.call("put", f"/posts/{unknown}/mute", 404)

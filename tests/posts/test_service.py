@@ -11,12 +11,12 @@ from service.datastores.mongo import Mongo
 from service.posts.models import Comment, NewComment, NewPost
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
-from tests.notifications.service_process import ServiceProcess
+from tests.notifications.service_process import NOBODY, ServiceProcess
 from tests.recorded_commands import recording
 
 
 async def contents(process: ServiceProcess, post_id: str, **query: int) -> tuple[list[str], int | None]:
-    page = await process.posts.comments(post_id, **{"limit": 30, "after": 0, **query})
+    page = await process.posts.comments(NOBODY, post_id, **{"limit": 30, "after": 0, **query})
     return [item.content for item in page.items], page.next
 
 
@@ -27,9 +27,9 @@ async def test_a_post_is_stored_with_its_author(process: ServiceProcess) -> None
     assert "Xin chào" == made.content
     assert (author, "Nguyễn Văn An") == (made.author.id, made.author.display_name)
     assert 0 == made.comment_count
-    assert made == await process.posts.post(made.id)
+    assert made == await process.posts.post(NOBODY, made.id)
     with pytest.raises(NotFound):
-        await process.posts.post(new_id())
+        await process.posts.post(NOBODY, new_id())
 
 
 @pytest.mark.parametrize("content", ["", "  \n ", "x" * 4001, "a\0b", "\ud800", 7, None])
@@ -56,7 +56,10 @@ async def test_comments_are_paged_oldest_first(process: ServiceProcess) -> None:
     assert (["Comment 3", "Comment 4"], 4) == await contents(process, post, limit=2, after=2)
     assert (["Comment 5"], None) == await contents(process, post, limit=2, after=4)
     assert ([], None) == await contents(process, post, after=5)
-    assert (5, 1) == ((await process.posts.post(post)).comment_count, (await process.posts.post(other)).comment_count)
+    assert (5, 1) == (
+        (await process.posts.post(NOBODY, post)).comment_count,
+        (await process.posts.post(NOBODY, other)).comment_count,
+    )
     with pytest.raises(NotFound):
         await contents(process, new_id())
 
@@ -94,7 +97,7 @@ async def test_a_comment_on_an_unknown_post_or_parent_is_rejected(mongo: Mongo, 
             await process.posts.comment(author, post, NewComment(content="Lost", parent_id=parent_id))
         assert "parent_id" == caught.value.fields[0].field
     assert 1 == await mongo.database["comments"].count_documents({})
-    assert 0 == (await process.posts.post(post)).comment_count
+    assert 0 == (await process.posts.post(NOBODY, post)).comment_count
 
 
 async def test_a_repeated_nonce_returns_the_same_comment(process: ServiceProcess) -> None:
@@ -105,7 +108,7 @@ async def test_a_repeated_nonce_returns_the_same_comment(process: ServiceProcess
     first, created = await process.posts.comment(author, post, new)
     assert created
     assert (first, False) == await process.posts.comment(author, post, new)
-    assert 1 == (await process.posts.post(post)).comment_count
+    assert 1 == (await process.posts.post(NOBODY, post)).comment_count
     assert (["Once"], None) == await contents(process, post)
 
 
@@ -120,7 +123,7 @@ async def test_concurrent_retries_with_one_nonce_store_one_comment(start_process
     )
     assert 1 == len({comment.id for comment, _ in made})
     assert 1 == [created for _, created in made].count(True)
-    assert 1 == (await processes[0].posts.post(post)).comment_count
+    assert 1 == (await processes[0].posts.post(NOBODY, post)).comment_count
 
 
 async def test_a_nonce_reused_for_another_comment_is_rejected(process: ServiceProcess) -> None:
@@ -135,7 +138,7 @@ async def test_a_nonce_reused_for_another_comment_is_rejected(process: ServicePr
     ):
         with pytest.raises(NonceReused):
             await process.posts.comment(author, post, new)
-    assert 2 == (await process.posts.post(post)).comment_count
+    assert 2 == (await process.posts.post(NOBODY, post)).comment_count
 
 
 async def test_a_nonce_is_scoped_to_author_and_post(process: ServiceProcess) -> None:
@@ -147,7 +150,7 @@ async def test_a_nonce_is_scoped_to_author_and_post(process: ServiceProcess) -> 
         assert (await process.posts.comment(user, post, new))[1]
     for _ in range(2):
         assert (await process.posts.comment(author, first, NewComment(content="Same")))[1]
-    assert 4 == (await process.posts.post(first)).comment_count
+    assert 4 == (await process.posts.post(NOBODY, first)).comment_count
 
 
 async def test_concurrent_comments_of_several_processes_are_all_counted(start_process: StartProcess) -> None:
@@ -156,7 +159,7 @@ async def test_concurrent_comments_of_several_processes_are_all_counted(start_pr
     author = await processes[0].add_user()
     post = await processes[0].post(author)
     made = await asyncio.gather(*[process.comment(author, post) for process in processes for _ in range(30)])
-    assert 90 == (await processes[0].posts.post(post)).comment_count
-    pages = [await process.posts.comments(post, limit=100, after=0) for process in processes]
+    assert 90 == (await processes[0].posts.post(NOBODY, post)).comment_count
+    pages = [await process.posts.comments(NOBODY, post, limit=100, after=0) for process in processes]
     assert set(made) == {item.id for item in pages[0].items}
     assert pages[0] == pages[1] == pages[2]

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.protocol.clients import NO_ID, Clients, is_id, is_time, problem, unique_text
 
-POST = {"id", "author", "content", "comment_count", "created_at"}
+POST = {"id", "author", "content", "comment_count", "muted", "created_at"}
 COMMENT = {"id", "post_id", "parent_id", "author", "content", "created_at"}
 
 

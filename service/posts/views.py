@@ -1,0 +1,64 @@
+"""Posts and comments as a user sees them: with their authors, and with what this user has done to them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from service.common.profiles import Profile, Profiles, profile_of
+from service.datastores.mongo import Document
+from service.posts.models import Comment, Post
+from service.posts.mute_store import MuteStore
+
+
+class PostViews:
+    """Makes posts and comments of stored documents: a whole list with one read of each kind. Raises Unavailable."""
+
+    def __init__(self, profiles: Profiles, mutes: MuteStore) -> None:
+        self._profiles = profiles
+        self._mutes = mutes
+
+    async def posts(self, viewer: str, documents: Sequence[Document]) -> list[Post]:
+        """Return the posts as the user `viewer` sees them, in the same order."""
+        if not documents:
+            return []
+        profiles, muted = await asyncio.gather(
+            self._authors(documents), self._mutes.muted(viewer, [document["_id"] for document in documents])
+        )
+        return [new_post(document, profiles, muted=document["_id"] in muted) for document in documents]
+
+    async def comments(self, viewer: str, documents: Sequence[Document]) -> list[Comment]:
+        """Return the comments as the user `viewer` sees them, in the same order."""
+        if not documents:
+            return []
+        profiles = await self._authors(documents)
+        return [new_comment(document, _author(document, profiles)) for document in documents]
+
+    async def _authors(self, documents: Sequence[Document]) -> Mapping[str, Profile]:
+        return await self._profiles.profiles({str(document["author_id"]) for document in documents})
+
+
+def _author(document: Document, profiles: Mapping[str, Profile]) -> Profile:
+    return profile_of(str(document["author_id"]), profiles)
+
+
+def new_post(document: Document, profiles: Mapping[str, Profile], *, muted: bool = False) -> Post:
+    """Return a post of which nothing is known but its document and its author: one that has just been stored."""
+    return Post(
+        id=str(document["_id"]),
+        author=_author(document, profiles),
+        content=document["content"],
+        comment_count=document["comment_count"],
+        muted=muted,
+        created_at=document["created_at"],
+    )
+
+
+def new_comment(document: Document, author: Profile) -> Comment:
+    """Like `new_post`, for a comment."""
+    return Comment(
+        id=str(document["_id"]),
+        post_id=str(document["post_id"]),
+        parent_id=str(document["parent_id"]) if document["parent_id"] else None,
+        author=author,
+        content=document["content"],
+        created_at=document["created_at"],
+    )
