@@ -164,7 +164,15 @@ def add_routes(
     app.blueprint(post_routes(services.posts, auth))
     app.blueprint(
         notification_routes(
-            services.notifications, services.preferences, auth, verifier, limits, opener, metrics, tracing
+            services.notifications,
+            services.notification_groups,
+            services.preferences,
+            auth,
+            verifier,
+            limits,
+            opener,
+            metrics,
+            tracing,
         )
     )
     app.blueprint(push_routes(services.push_subscriptions, auth))

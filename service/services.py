@@ -32,6 +32,8 @@ from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
 from service.datastores.redis import connect
+from service.notifications.group_service import NotificationGroupService
+from service.notifications.grouper import Grouper
 from service.notifications.preference_service import PreferenceService
 from service.notifications.service import NotificationService
 from service.pending_deletions import PendingDeletions
@@ -143,8 +145,22 @@ class Services:
         self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)
         self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
         self.preferences = PreferenceService(stores.preferences, self.bus, self.dispatcher)
+        self.grouper = Grouper(stores.notifications, stores.inboxes, stores.notification_groups)
         self.notifications = NotificationService(
-            stores.notifications, stores.inboxes, self.preferences, self.profiles, self.dispatcher
+            stores.notifications,
+            stores.inboxes,
+            self.preferences,
+            self.profiles,
+            self.dispatcher,
+            self.grouper.schedule,
+        )
+        self.notification_groups = NotificationGroupService(
+            self.notifications,
+            stores.notifications,
+            stores.inboxes,
+            stores.notification_groups,
+            self.grouper,
+            self.profiles,
         )
         self.server_users = ServerUsers(
             self.external_users,
@@ -248,6 +264,7 @@ class Services:
             self.presence,
             self.messages,
             self.conversations,
+            self.grouper,
             self.notifications,
             self.outbox,
             self.retention,
@@ -271,4 +288,5 @@ class Services:
         if notification_days:
             age = timedelta(days=notification_days)
             deletions["notifications"] = lambda: self.notifications.expire(now() - age)
+            deletions["notification_groups"] = lambda: self.stores.notification_groups.expire(now() - age)
         return deletions

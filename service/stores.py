@@ -15,6 +15,7 @@ from service.chat.last_seen import LastSeenStore
 from service.chat.message_store import MessageStore
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.datastores.mongo import Database
+from service.notifications.group_store import GroupStore
 from service.notifications.inbox_store import InboxStore
 from service.notifications.notification_store import NotificationStore
 from service.notifications.preference_store import PreferenceStore
@@ -43,6 +44,7 @@ class Stores(NamedTuple):
     post_mutes: MuteStore
     inboxes: InboxStore
     notifications: NotificationStore
+    notification_groups: GroupStore
     preferences: PreferenceStore
     webhook_deliveries: DeliveryStore
     push_keys: VapidStore
@@ -74,6 +76,7 @@ class Stores(NamedTuple):
             MuteStore(database),
             inboxes,
             NotificationStore(database, inboxes, partial(report_batch, "notifications")),
+            GroupStore(database),
             PreferenceStore(database),
             DeliveryStore(database),
             VapidStore(database),

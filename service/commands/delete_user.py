@@ -173,6 +173,7 @@ class Deletion:
         await self._post_erasure.erase_comments(user_id, since)
         await self._stores.push_subscriptions.delete_all(user_id)
         notifications = await self._stores.notifications.delete_all(user_id)
+        await self._stores.notification_groups.delete_all(user_id)
         await self._stores.inboxes.delete(user_id)
         await self._stores.preferences.delete(user_id)
         await self._stores.post_mutes.remove_all(user_id)

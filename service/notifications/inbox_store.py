@@ -1,32 +1,37 @@
 """The read state of each user: one small document, so the cost of marking and counting does not grow."""
 
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
+from service.common.errors import Unavailable
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
+from service.notifications.number_set import NumberSet
 
-MAX_ABOVE = 10_000
-"""Limit of individually marked notifications above the oldest unread one: 160 KB of document. See
-`InboxStore.mark_read`."""
+MAX_SPAN = 1_000_000
+"""Numbers between the oldest unread notification and the newest one that was marked by itself: 125 KB of document. See
+`Inbox.with_read`."""
+MAX_ATTEMPTS = 100
+"""Changes of one inbox by others, in a row, after which a mark gives up."""
 
 
 class Inbox(NamedTuple):
     """The read state: all notifications up to `read_up_to` are read, and above it those in `read_above`.
 
     `last_seq` is the number of the last notification. Neither it nor the number of read ones ever decreases, so of two
-    states that arrive out of order the one with the higher `version` is the newer.
+    states that arrive out of order the one with the higher `version` is the newer. `grouped_up_to`: the notifications
+    up to it are in the groups; None if none were grouped yet.
     """
 
     last_seq: int = 0
     read_up_to: int = 0
-    read_above: frozenset[int] = frozenset()
+    read_above: NumberSet = NumberSet()
+    grouped_up_to: int | None = None
 
     @property
     def unread(self) -> int:
@@ -40,21 +45,45 @@ class Inbox(NamedTuple):
     def has_read(self, seq: int) -> bool:
         return seq <= self.read_up_to or seq in self.read_above
 
+    def unread_of(self, seqs: NumberSet) -> NumberSet:
+        """Return those of these numbers that are unread."""
+        return seqs.above(self.read_up_to) - self.read_above
+
     def with_last_seq(self, seq: int) -> "Inbox":
         """Return a copy whose `last_seq` is at least `seq`."""
         return self._replace(last_seq=max(self.last_seq, seq))
 
+    def with_read_up_to(self, seq: int) -> "Inbox":
+        """Return a copy in which all notifications up to `seq`, which must exist, are read."""
+        end = max(self.read_up_to, seq)
+        end += self.read_above.run_from(end + 1)
+        return self._replace(last_seq=max(self.last_seq, seq), read_up_to=end, read_above=self.read_above.above(end))
+
+    def with_read(self, seqs: NumberSet) -> "Inbox":
+        """Return a copy in which these notifications, which must exist, are read.
+
+        If more than MAX_SPAN numbers lie between the oldest unread one and a read one, the oldest count as read, too:
+        after a million later ones, the user is not going to read them.
+        """
+        above = self.read_above | seqs.above(self.read_up_to)
+        inbox = self._replace(last_seq=max(self.last_seq, above.last), read_above=above)
+        return inbox.with_read_up_to(max(self.read_up_to, above.last - MAX_SPAN))
+
     def newest_unread(self, before: int, limit: int) -> list[int]:
-        """Return the `limit` latest unread numbers below `before`, descending. Skips at most `MAX_ABOVE` read ones."""
-        below = range(min(before - 1, self.last_seq), self.read_up_to, -1)
-        return list(islice((seq for seq in below if seq not in self.read_above), limit))
+        """Return the `limit` latest unread numbers below `before`, descending."""
+        top, above = min(before - 1, self.last_seq), self.read_above.last
+        later = range(top, max(above, self.read_up_to), -1)
+        earlier = NumberSet.span(self.read_up_to + 1, min(top, above)) - self.read_above
+        return list(islice(chain(later, earlier), limit))
 
 
 class InboxStore:
-    """`inboxes`: `{_id: user_id, last_seq, read_up_to, read_above}`.
+    """`inboxes`: `{_id: user_id, last_seq, read_up_to, read_from, read_bits, grouped_up_to, revision}`; `read_from` and
+    `read_bits` are the numbers that are read above `read_up_to`. Processes of an earlier version list them as
+    `read_above`, without a change of `revision`.
 
     The stored `last_seq` is a lower bound, raised after notifications were published; the notifications themselves are
-    authoritative. Every update raises a number or adds to a set, so updates can be repeated and reordered.
+    authoritative. `revision` counts the marks: each is made in the state that it was computed from, else again.
     """
 
     def __init__(self, database: Database) -> None:
@@ -86,51 +115,57 @@ class InboxStore:
             [UpdateOne({"_id": user}, {"$max": {"last_seq": seq}}, upsert=True) for user, seq in last_seqs.items()],
         )
 
-    async def mark_read(self, user_id: str, seq: int) -> Inbox:
-        """Mark the notification `seq`, which must exist, as read. Raises Unavailable.
+    async def raise_grouped(self, user_id: str, seq: int) -> None:
+        """Note that the notifications up to `seq` are in the groups. Raises Unavailable."""
+        async with unavailable():
+            await self._inboxes.update_one({"_id": ObjectId(user_id)}, {"$max": {"grouped_up_to": seq}}, upsert=True)
 
-        Beyond MAX_ABOVE individual marks, the unread notifications below the lowest mark count as read too: after ten
-        thousand later ones, the user is not going to read them.
-        """
-        change = {"$addToSet": {"read_above": seq}, "$max": {"last_seq": seq}}
-        # If it is already read the filter does not match, and the upsert tries to insert an existing `_id`.
-        with suppress(DuplicateKeyError):
-            await self._upsert({"_id": ObjectId(user_id), "read_up_to": {"$not": {"$gte": seq}}}, change)
-        return await self._compact(user_id)
+    async def mark_read(self, user_id: str, seqs: NumberSet) -> Inbox:
+        """Mark the notifications with these numbers, which must exist, as read. Raises Unavailable."""
+        return await self._change(user_id, lambda inbox: inbox.with_read(seqs))
 
     async def mark_read_up_to(self, user_id: str, seq: int) -> Inbox:
         """Mark all notifications up to `seq`, which must exist, as read. Raises Unavailable."""
-        change = {"$max": {"read_up_to": seq, "last_seq": seq}, "$pull": {"read_above": {"$lte": seq}}}
-        await self._upsert({"_id": ObjectId(user_id)}, change)
-        return await self._compact(user_id)
+        return await self._change(user_id, lambda inbox: inbox.with_read_up_to(seq))
 
     async def delete(self, user_id: str) -> None:
         """Delete the user's inbox. Raises Unavailable."""
         async with unavailable():
             await self._inboxes.delete_one({"_id": ObjectId(user_id)})
 
-    async def _compact(self, user_id: str) -> Inbox:
-        """Return the inbox, after raising `read_up_to` over the individual marks that follow it."""
-        inbox = await self.inbox(user_id)
-        end = _compacted_read_up_to(inbox)
-        return inbox if end == inbox.read_up_to else await self.mark_read_up_to(user_id, end)
+    async def _change(self, user_id: str, change: Callable[[Inbox], Inbox]) -> Inbox:
+        for _ in range(MAX_ATTEMPTS):
+            async with unavailable():
+                document = await self._inboxes.find_one({"_id": ObjectId(user_id)}) or {}
+            inbox = _inbox(document)
+            changed = change(inbox)
+            if changed == inbox or await self._replace(user_id, document, changed):
+                return changed
+        raise Unavailable("Too many marks are made here at once.")
 
-    async def _upsert(self, where: Document, change: Document) -> None:
-        # Read separately, for the reason in `update_and_find`.
+    async def _replace(self, user_id: str, document: Document, inbox: Inbox) -> bool:
+        """Store `inbox` if the stored one is still `document`. Return whether it was."""
+        revision = document.get("revision")
+        where = {"_id": ObjectId(user_id), "revision": {"$exists": False} if revision is None else revision}
+        change: Document = {
+            "$set": {"read_from": inbox.read_above.first, "read_bits": inbox.read_above.to_bytes()},
+            "$max": {"last_seq": inbox.last_seq, "read_up_to": inbox.read_up_to},
+            "$inc": {"revision": 1},
+        }
+        if "read_above" in document:
+            # What an earlier version adds meanwhile stays.
+            change["$pull"] = {"read_above": {"$in": document["read_above"]}}
         async with unavailable():
-            await self._inboxes.update_one(where, change, upsert=True)
+            try:
+                result = await self._inboxes.update_one(where, change, upsert=revision is None)
+            except DuplicateKeyError:
+                # The upsert tries to insert an existing `_id` if the filter does not match.
+                return False
+        return bool(result.matched_count or result.upserted_id)
 
 
 def _inbox(document: Mapping[str, Any]) -> Inbox:
-    read_up_to, read_above = document.get("read_up_to", 0), frozenset(document.get("read_above", ()))
-    return Inbox(max(document.get("last_seq", 0), read_up_to, *read_above), read_up_to, read_above)
-
-
-def _compacted_read_up_to(inbox: Inbox) -> int:
-    """Return the highest number up to which all are read, ignoring the oldest gaps if there are too many marks."""
-    end = inbox.read_up_to
-    if len(inbox.read_above) > MAX_ABOVE:
-        end = min(inbox.read_above)
-    while end + 1 in inbox.read_above:
-        end += 1
-    return end
+    read_above = NumberSet.from_bytes(document.get("read_from", 0), document.get("read_bits", b""))
+    read_above |= NumberSet.of(document.get("read_above", ()))
+    inbox = Inbox(document.get("last_seq", 0), read_above=read_above, grouped_up_to=document.get("grouped_up_to"))
+    return inbox.with_last_seq(read_above.last).with_read_up_to(document.get("read_up_to", 0))

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from service.common.content import check_no_nul
 from service.common.ids import Id
 from service.common.models import Input, Query
 from service.common.profiles import Profile
@@ -121,6 +122,31 @@ class NotificationPage(BaseModel):
     next: int | None
 
 
+class NotificationGroup(BaseModel):
+    """Notifications of one type about one post, or with one `group_key`, within at most 7 days.
+
+    `key` identifies it for `PUT /notifications/read`; `seq` is the number of `latest`, its newest notification.
+    `senders`: up to 3 different ones, newest first. `sender_count`: how many different ones there are; from 1,024 on it
+    is an estimate, typically within 3 %.
+    """
+
+    key: str
+    type: NotificationType
+    seq: int
+    count: int
+    unread_count: int
+    senders: list[Sender]
+    sender_count: int
+    latest: Notification
+
+
+class GroupPage(BaseModel):
+    """Newest first. `next` is the `before` of the next page, null on the last page."""
+
+    items: list[NotificationGroup]
+    next: int | None
+
+
 class UnreadCount(BaseModel):
     unread_count: int
 
@@ -131,5 +157,24 @@ class PageQuery(Query):
     unread: bool = False
 
 
-class ReadUpTo(Input):
-    up_to_seq: int = Field(ge=1, le=MAX_SEQ)
+class GroupQuery(Query):
+    limit: int = Field(20, ge=1, le=100)
+    before: int | None = Field(None, ge=1, le=MAX_SEQ)
+
+
+class MarkAsRead(Input):
+    """`up_to_seq`: all notifications up to this number, or with `key` those of this group. `post_id` alone: all about
+    this post."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"up_to_seq": 42}]})
+
+    up_to_seq: int | None = Field(None, ge=1, le=MAX_SEQ)
+    key: Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(check_no_nul)] | None = None
+    post_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> "MarkAsRead":
+        fields = {name for name, value in self if value is not None}
+        if fields not in ({"up_to_seq"}, {"up_to_seq", "key"}, {"post_id"}):
+            raise ValueError("Needs either up_to_seq, or key and up_to_seq, or post_id")
+        return self

@@ -10,7 +10,15 @@ from service.http.authentication import Authentication
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import WRITING, RateLimits
 from service.notifications import socket, stream
-from service.notifications.models import NotificationPage, PageQuery, ReadUpTo, UnreadCount
+from service.notifications.group_service import NotificationGroupService
+from service.notifications.models import (
+    GroupPage,
+    GroupQuery,
+    MarkAsRead,
+    NotificationPage,
+    PageQuery,
+    UnreadCount,
+)
 from service.notifications.preference_service import PreferenceService
 from service.notifications.preferences import Preferences, PreferencesChange
 from service.notifications.service import NotificationService
@@ -22,6 +30,7 @@ TAG = "notifications"
 
 def blueprint(
     service: NotificationService,
+    groups: NotificationGroupService,
     preferences: PreferenceService,
     auth: Authentication,
     verifier: Verifier,
@@ -43,6 +52,12 @@ def blueprint(
             await service.page(caller.user_id, limit=query.limit, before=query.before, unread=query.unread)
         )
 
+    @bp.get("/notifications/groups")
+    @endpoint("List notifications in groups", tag=TAG, auth=auth, query=GroupQuery, responses={200: GroupPage})
+    async def group_page(request: Request, caller: Identity, *, query: GroupQuery) -> HTTPResponse:
+        """Those of one type about one post, or with one `group_key`. Newest first."""
+        return json_response(await groups.page(caller.user_id, limit=query.limit, before=query.before))
+
     @bp.get("/notifications/unread_count")
     @endpoint("Count unread notifications", tag=TAG, auth=auth, responses={200: UnreadCount})
     async def unread_count(request: Request, caller: Identity) -> HTTPResponse:
@@ -50,16 +65,26 @@ def blueprint(
 
     @bp.put("/notifications/read")
     @endpoint(
-        "Mark notifications up to a number as read",
+        "Mark several notifications as read",
         tag=TAG,
         auth=auth,
         limit=WRITING,
-        body=ReadUpTo,
+        body=MarkAsRead,
         responses={200: UnreadCount},
+        errors=(NotFound,),
     )
-    async def read_up_to(request: Request, caller: Identity, *, body: ReadUpTo) -> HTTPResponse:
-        """A number above the last one marks all. The new count is sent to the caller's connections."""
-        return json_response(UnreadCount(unread_count=await service.mark_read_up_to(caller.user_id, body.up_to_seq)))
+    async def read_several(request: Request, caller: Identity, *, body: MarkAsRead) -> HTTPResponse:
+        """All up to a number, those of a group up to a number, or all about a post. A number above the last one marks
+        all. The new count is sent to the caller's connections."""
+        if body.post_id is not None:
+            count = await groups.mark_post(caller.user_id, body.post_id)
+        else:
+            assert body.up_to_seq is not None
+            if body.key is None:
+                count = await service.mark_read_up_to(caller.user_id, body.up_to_seq)
+            else:
+                count = await groups.mark_group(caller.user_id, body.key, body.up_to_seq)
+        return json_response(UnreadCount(unread_count=count))
 
     @bp.put("/notifications/<notification_id:str>/read")
     @endpoint(

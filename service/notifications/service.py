@@ -1,7 +1,7 @@
 """Notifications: storing and publishing, listing, marking as read, and replay for reconnecting clients."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from service.notifications.models import (
     Sender,
 )
 from service.notifications.notification_store import REACTED_COMMENT, NotificationStore
+from service.notifications.number_set import NumberSet
 from service.notifications.preference_service import PreferenceService
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event, Policy
@@ -57,12 +58,15 @@ class NotificationService:
         preferences: PreferenceService,
         profiles: Profiles,
         dispatcher: Dispatcher,
+        on_stored: Callable[[str, Inbox], None],
     ) -> None:
+        """`on_stored(user_id, inbox)` is called after notifications of a user were stored and published."""
         self._store = store
         self._inboxes = inboxes
         self._preferences = preferences
         self._profiles = profiles
         self._dispatcher = dispatcher
+        self._on_stored = on_stored
         self._pending_hints: dict[ObjectId, int] = {}
         """The last numbers of users who were notified since the last `flush_hints`."""
         self._hints_wanted = asyncio.Event()
@@ -104,6 +108,7 @@ class NotificationService:
         for user_id, inbox in inboxes.items():
             self._publish_unread_count(user_id, inbox)
             self._pending_hints[ObjectId(user_id)] = inbox.last_seq
+            self._on_stored(user_id, inbox)
         self._hints_wanted.set()
         return [self._error_of(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
 
@@ -137,7 +142,7 @@ class NotificationService:
             found = await self._newest_unread(user_id, inbox, top, limit + 1)
         else:
             found = await self._store.newest(user_id, top, limit + 1)
-        items = await self._with_senders(found[:limit], inbox)
+        items = await self.with_senders(found[:limit], inbox)
         return NotificationPage(items=items, next=items[-1].seq if len(found) > limit else None)
 
     async def _newest_unread(self, user_id: str, inbox: Inbox, below: int, limit: int) -> list[Document]:
@@ -157,14 +162,16 @@ class NotificationService:
         document = await self._store.one(user_id, notification_id)
         if document is None:
             raise NotFound
-        return await self._publish_marked(user_id, await self._inboxes.mark_read(user_id, document["seq"]))
+        return await self.publish_marked(
+            user_id, await self._inboxes.mark_read(user_id, NumberSet.of([document["seq"]]))
+        )
 
     async def mark_read_up_to(self, user_id: str, seq: int) -> int:
         """Mark all notifications up to `seq`, but at most the last one, as read. Returns the new unread count."""
         inbox = await self.inbox(user_id)
         if not inbox.last_seq:
             return 0
-        return await self._publish_marked(
+        return await self.publish_marked(
             user_id, await self._inboxes.mark_read_up_to(user_id, min(seq, inbox.last_seq))
         )
 
@@ -179,7 +186,7 @@ class NotificationService:
         for user_id, seq in last_seqs.items():
             # Before the deletion: the inbox keeps their numbers from being reused, and from being counted as unread.
             if inboxes[user_id].read_up_to < seq:
-                await self._publish_marked(user_id, await self._inboxes.mark_read_up_to(user_id, seq))
+                await self.publish_marked(user_id, await self._inboxes.mark_read_up_to(user_id, seq))
         if old:
             await self._store.delete(old)
         return len(old)
@@ -214,12 +221,13 @@ class NotificationService:
 
     async def _between(self, user_id: str, first: int, inbox: Inbox) -> list[Event]:
         found = await self._store.between(user_id, first, inbox.last_seq)
-        return [event_of(user_id, notification) for notification in await self._with_senders(found, inbox)]
+        return [event_of(user_id, notification) for notification in await self.with_senders(found, inbox)]
 
     async def _with_stored_last_seq(self, user_id: str, inbox: Inbox) -> Inbox:
         return inbox.with_last_seq(await self._store.last_seq(user_id, inbox.last_seq))
 
-    async def _publish_marked(self, user_id: str, inbox: Inbox) -> int:
+    async def publish_marked(self, user_id: str, inbox: Inbox) -> int:
+        """Publish the unread count to the user's connections, after marks were stored. Returns it."""
         inbox = await self._with_stored_last_seq(user_id, inbox)
         self._publish_unread_count(user_id, inbox)
         return inbox.unread
@@ -239,7 +247,8 @@ class NotificationService:
         event = Event("unread_count", body, channel=CHANNEL, policy=Policy.LATEST, key=key, version=inbox.version)
         self._dispatcher.publish(event, [user_id])
 
-    async def _with_senders(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
+    async def with_senders(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
+        """Return stored notifications as clients get them."""
         documents = list(documents)
         if not documents:
             return []
@@ -266,7 +275,7 @@ def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profi
         "created_at": document["created_at"],
         "read": inbox.has_read(seq),
     }
-    sender = _sender(str(document["sender_id"]), profiles) if document["sender_id"] else None
+    sender = sender_of(str(document["sender_id"]), profiles) if document["sender_id"] else None
     data: PostNotification | CustomNotification
     if "post_id" in document:
         comment_id = document.get("comment_id") or document.get(REACTED_COMMENT)
@@ -287,6 +296,7 @@ def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profi
     return Notification(type=document["type"], seq=seq, data=data)
 
 
-def _sender(user_id: str, profiles: Mapping[str, Profile]) -> Sender:
+def sender_of(user_id: str, profiles: Mapping[str, Profile]) -> Sender:
+    """Return the user as a sender; `profiles` need not have a profile of them."""
     profile = profile_of(user_id, profiles)
     return Sender(id=user_id, display_name=profile.display_name, avatar=profile.avatar)

@@ -82,6 +82,8 @@ async def create_user_data(clients: Clients) -> UserData:
     await user.comment(commented, content=unique_text(MARK), parent_id=answer["id"])
     for kind in ("NEW_COMMENT", "NEW_REPLY"):
         await stream.event(kind)
+    for person in (user, anna):
+        assert (await person.get("/notifications/groups"))["items"]
     return UserData(user, anna, group, direct, left, bare, commented, annas)
 
 
@@ -111,9 +113,11 @@ async def check_deleted(uri: str, data: UserData) -> None:
     assert sessions
     assert not [text for text in sessions if "python-httpx" in text]
     named = {name for name, texts in stored.items() for text in texts if data.user.id in text}
-    assert {"users", "sessions", "conversations", "messages", "posts", "comments", "notifications"} == named
+    of_others = {"conversations", "messages", "posts", "comments", "notifications", "notification_groups"}
+    assert {"users", "sessions"} | of_others == named
     assert not [text for text in stored["conversations"] if "'direct'" not in text and data.user.id in text]
     assert not [text for text in stored["notifications"] if f"'user_id': ObjectId('{data.user.id}')" in text]
+    assert not [text for text in stored["notification_groups"] if f"'user_id': ObjectId('{data.user.id}')" in text]
     assert not [text for text in stored["messages"] if f"['{data.user.id}" in text or f", '{data.user.id}" in text]
 
 

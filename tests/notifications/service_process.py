@@ -9,6 +9,9 @@ from service.common.identity import Identity
 from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
+from service.notifications.group_service import NotificationGroupService
+from service.notifications.group_store import GroupStore
+from service.notifications.grouper import Grouper
 from service.notifications.inbox_store import InboxStore
 from service.notifications.models import CHANNEL, PostRequest
 from service.notifications.notification_store import NotificationStore
@@ -56,8 +59,13 @@ class ServiceProcess:
         self.inboxes = InboxStore(notifications_database)
         self.store = NotificationStore(notifications_database, self.inboxes)
         self.preferences = PreferenceService(PreferenceStore(notifications_database), bus, self.dispatcher)
+        self.group_store = GroupStore(notifications_database)
+        self.grouper = Grouper(self.store, self.inboxes, self.group_store)
         self.notifications = NotificationService(
-            self.store, self.inboxes, self.preferences, self.users, self.dispatcher
+            self.store, self.inboxes, self.preferences, self.users, self.dispatcher, self.grouper.schedule
+        )
+        self.groups = NotificationGroupService(
+            self.notifications, self.store, self.inboxes, self.group_store, self.grouper, self.users
         )
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
@@ -86,6 +94,7 @@ class ServiceProcess:
             self.mutes,
             self.inboxes,
             self.store,
+            self.group_store,
             self.post_store,
             self.comment_store,
         ):
@@ -95,6 +104,7 @@ class ServiceProcess:
         await self.outbox.close()
         await self.recipients.close()
         await self.comment_notices.close()
+        await self.grouper.close()
         await self.contexts.close()
         await self.comment_store.close()
         await self.store.close()

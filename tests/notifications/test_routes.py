@@ -61,7 +61,55 @@ async def test_an_invalid_query_is_rejected(client: RestClient, query: str) -> N
     assert "validation_failed" == (await user.call("get", f"/notifications?{query}", 422))["code"]
 
 
-@pytest.mark.parametrize("body", [{}, {"up_to_seq": 0}, {"up_to_seq": "1"}, {"up_to_seq": 2**63}, {"up_to_seq": 1.5}])
+async def test_a_group_and_a_post_are_marked_as_read(client: RestClient) -> None:
+    """The caller's devices get the new count. What comes later is unread."""
+    author, reader, other = [await ApiUser.register(client, name) for name in ("Author", "Reader", "Other")]
+    first, second = await author.post(), await author.post()
+    async with author.stream() as stream:
+        for post, user in [(first, reader), (second, reader), (first, other), (second, reader), (first, reader)]:
+            await user.comment(post)
+            async with asyncio.timeout(10):
+                while (await stream.next()).name != "message":
+                    pass
+        [one, two] = (page := await author.call("get", "/notifications/groups", 200))["items"]
+        assert page["next"] is None
+        numbers = [one[name] for name in ("seq", "count", "unread_count", "sender_count")]
+        assert [5, 3, 3, 2, 5] == [*numbers, one["latest"]["seq"]]
+        assert ["Reader", "Other"] == [sender["display_name"] for sender in one["senders"]]
+        assert ("NEW_COMMENT", 4, 2) == (two["type"], two["seq"], two["count"])
+        page = await author.call("get", "/notifications/groups?limit=1", 200)
+        assert ([one], 5) == (page["items"], page["next"])
+        assert {"items": [two], "next": None} == await author.call("get", "/notifications/groups?limit=1&before=5", 200)
+        mark = {"key": one["key"], "up_to_seq": 3}
+        assert {"unread_count": 3} == await author.call("put", "/notifications/read", 200, json=mark)
+        async with asyncio.timeout(10):
+            while (await stream.next()).data != {"unread_count": 3, "seq": 5}:
+                pass
+        [changed, _] = (await author.call("get", "/notifications/groups", 200))["items"]
+        assert (3, 1) == (changed["count"], changed["unread_count"])
+        unread = (await author.call("get", "/notifications?unread=1", 200))["items"]
+        assert [5, 4, 2] == [item["seq"] for item in unread]
+        assert {"unread_count": 1} == await author.call("put", "/notifications/read", 200, json={"post_id": second})
+        assert {"unread_count": 1} == await author.call("put", "/notifications/read", 200, json={"post_id": new_id()})
+    await other.call("put", "/notifications/read", 404, json=mark)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"up_to_seq": 0},
+        {"up_to_seq": "1"},
+        {"up_to_seq": 2**63},
+        {"up_to_seq": 1.5},
+        {"key": "NEW_COMMENT:1"},
+        {"key": "", "up_to_seq": 1},
+        {"key": "x" * 257, "up_to_seq": 1},
+        {"post_id": "7"},
+        {"post_id": "6650b0d7e8f90a1b2c3d4e50", "up_to_seq": 1},
+    ],
+    ids=range(10),
+)
 async def test_an_invalid_mark_is_rejected(client: RestClient, body: dict[str, Any]) -> None:
     user = await ApiUser.register(client)
     assert "validation_failed" == (await user.call("put", "/notifications/read", 422, json=body))["code"]

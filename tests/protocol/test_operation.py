@@ -43,14 +43,20 @@ CALLS = {
     "GET /posts/{}",
     "POST /posts/{}/comments",
     "GET /posts/{}/comments",
+    "PUT /posts/{}/mute",
+    "DELETE /posts/{}/mute",
     "GET /notifications",
     "GET /notifications/unread_count",
     "PUT /notifications/{}/read",
     "PUT /notifications/read",
+    "GET /notifications/groups",
     "GET /notifications/preferences",
     "PUT /notifications/preferences",
     "GET /notifications/stream",
     "GET /ws/notifications",
+    "GET /push/key",
+    "POST /push/subscriptions",
+    "DELETE /push/subscriptions",
 }
 
 LIVE = {"GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream"}
