@@ -548,6 +548,8 @@ test("each method of Api sends the documented request", async (t) => {
     [() => api.comment("p", "x", { parentId: "k" }), "POST", "/posts/p/comments", {}, { content: "x", parent_id: "k" }],
     [() => api.notifications({ unread: 1 }), "GET", "/notifications", { unread: "1" }],
     [() => api.unreadCount(), "GET", "/notifications/unread_count"],
+    [() => api.preferences(), "GET", "/notifications/preferences"],
+    [() => api.setPreferences({ quiet_hours: null }), "PUT", "/notifications/preferences", {}, { quiet_hours: null }],
     [() => api.readNotification("n"), "PUT", "/notifications/n/read"],
     [() => api.readNotifications(7), "PUT", "/notifications/read", {}, { up_to_seq: 7 }],
   ];

@@ -5,6 +5,7 @@ import { updateAvatars } from "./avatar.js";
 import { ChatPage } from "./chat-page.js";
 import { ConnectionBanner } from "./connection-banner.js";
 import { el, setChildren } from "./dom.js";
+import { DeviceAlerts } from "./device-alerts.js";
 import { Drafts } from "./drafts.js";
 import { throttleToFrame } from "./frame-throttle.js";
 import { icon } from "./icon.js";
@@ -12,11 +13,15 @@ import { t } from "./i18n.js";
 import { InvitationPage } from "./invitation-page.js";
 import { NavBar } from "./nav-bar.js";
 import { NotificationPanel } from "./notification-panel.js";
+import { openNotificationSettings } from "./notification-settings.js";
+import { OwnPreferences } from "./own-preferences.js";
 import { OwnProfile } from "./own-profile.js";
 import { PostFeed } from "./post-feed.js";
 import { PostPage } from "./post-page.js";
 import { ProfileLoader } from "./profile-loader.js";
-import { currentRoute } from "./router.js";
+import { isQuiet } from "./quiet-hours.js";
+import { currentRoute, linkToConversation, navigate } from "./router.js";
+import { isSystemMessage } from "./system-message.js";
 import { showNews, toastRegion } from "./toast.js";
 import { UnreadCounter } from "./unread-counter.js";
 
@@ -48,9 +53,12 @@ export class AppShell {
     this.#unread = new UnreadCounter(me.id);
     this.#ownProfile = new OwnProfile(me.id, loa.socket);
     this.#ownProfile.subscribe((profile) => this.#setProfile(profile));
+    const preferences = new OwnPreferences(loa.api, loa.stream);
     const app = {
       ...loa,
       me,
+      preferences,
+      alerts: new DeviceAlerts(me.id, () => isQuiet(preferences.current?.quiet_hours)),
       drafts: new Drafts(me.id),
       /** The ids of the groups that the user is leaving in this tab. */
       leaving: new Set(),
@@ -59,7 +67,7 @@ export class AppShell {
       countUnread: (conversation) => this.#unread.count(conversation),
     };
     this.#app = app;
-    this.#notifications = new NotificationPanel(app.store);
+    this.#notifications = new NotificationPanel(app.store, () => openNotificationSettings(app));
     this.#navBar = new NavBar(me, this.#notifications.panel, () =>
       openAccountDialog(app, this.#ownProfile, (profile) => this.#onProfileSaved(profile)),
     );
@@ -81,12 +89,14 @@ export class AppShell {
       this.#notifications.panel,
       toastRegion(),
     );
+    if (app.alerts.sound || app.alerts.desktop) preferences.load().catch(() => {});
     const { signal } = this.#abort;
     addEventListener("hashchange", () => this.#onRouteChange(), { signal });
     // A short outage may leave the stream intact, and it carries no posts.
     addEventListener("online", () => this.#pageView?.refresh(), { signal });
     const unsubscribers = [
       app.socket.subscribe((event) => this.#unread.onEvent(event)),
+      app.socket.subscribe((event) => this.#alertOfMessage(event)),
       app.store.subscribe(() => this.#updateTitle()),
       app.store.subscribe(render),
       this.#profiles.subscribe(render),
@@ -108,6 +118,8 @@ export class AppShell {
     this.#notifications.close();
     this.#banner.close();
     this.#profiles.close();
+    this.#app.preferences.close();
+    this.#app.alerts.close();
     this.#ownProfile.close();
     document.title = "Loa";
   }
@@ -177,10 +189,25 @@ export class AppShell {
   }
 
   #onStreamEvent({ type, data }) {
-    if (type === "notification") this.#notifications.showToast(data);
+    if (type === "notification") this.#notifications.announce(data, this.#app.alerts);
     // A new stream replays no earlier notifications, and the posts or comments may have been loaded before them.
     const concernsView = type === "notification" ? data.data.post_id === this.#route.postId : STREAM_START.has(type);
     if (concernsView) this.#pageView?.refresh();
+  }
+
+  /** While the page is hidden, tell of a new message as this device is set to. */
+  #alertOfMessage({ type, data, conversation_id: id }) {
+    const { me, alerts } = this.#app;
+    if (type !== "new_message" || data.sender_id === me.id || data.deleted || isSystemMessage(data)) return;
+    const mutedUntil = this.#state().conversations[id]?.details?.muted_until;
+    if (mutedUntil && Date.parse(mutedUntil) > Date.now()) return;
+    alerts.alert(data.id, () => ({
+      // Of a new conversation, the participants are known a moment later.
+      title: this.#state().people[data.sender_id]?.display_name ?? t("message.unknown_sender"),
+      body: data.content,
+      tag: id,
+      onPress: () => navigate(linkToConversation(id)),
+    }));
   }
 
   #skipToContent(event) {

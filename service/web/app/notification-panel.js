@@ -26,7 +26,8 @@ export class NotificationPanel {
   #markAllRead;
   #loadMore;
 
-  constructor(store) {
+  /** `onOpenSettings()`: opens the settings of notifications. */
+  constructor(store, onOpenSettings) {
     this.#store = store;
     const list = el("ul", { role: "list" });
     this.#items = new KeyedList(list, {
@@ -54,6 +55,18 @@ export class NotificationPanel {
         {},
         heading,
         this.#markAllRead,
+        el(
+          "button.icon-button",
+          {
+            type: "button",
+            "aria-label": t("settings.title"),
+            onclick: () => {
+              this.panel.hidePopover();
+              onOpenSettings();
+            },
+          },
+          icon("settings"),
+        ),
         closeButton(() => this.panel.hidePopover()),
       ),
       el("div.scroll", {}, list, this.#emptyState, this.#loadMore.element),
@@ -82,10 +95,20 @@ export class NotificationPanel {
     setChildren(this.#emptyState, items.length === 0 && !hasOlder && emptyState());
   }
 
-  /** Show a toast for a new notification, unless it is read already, or the page is hidden: then only the list has it. */
-  showToast(notification) {
-    const { read, notification_id: id } = notification.data;
-    if (read || document.hidden || this.panel.matches(":popover-open")) return;
+  /**
+   * Show a toast for a new notification, unless it is read already or the list is open. While the page is hidden, only the
+   * list has it, and `alerts`, a DeviceAlerts, may tell of it.
+   */
+  announce(notification, alerts) {
+    const { read, notification_id: id, preview } = notification.data;
+    if (read) return;
+    alerts.alert(id, () => ({
+      title: headingOf(notification) ?? t("notifications.title"),
+      body: preview,
+      tag: id,
+      onPress: () => this.#link(notification, ["a", "button"]).click(),
+    }));
+    if (document.hidden || this.panel.matches(":popover-open")) return;
     showNews(picture(notification), this.#link(notification, ["a", "button"]), id);
   }
 

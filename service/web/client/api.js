@@ -382,6 +382,20 @@ export class Api {
     return this.#call("PUT", "/notifications/read", { body: { up_to_seq: seq } });
   }
 
+  /** @returns {Promise<import("./types.js").Preferences>} */
+  preferences() {
+    return this.#call("GET", "/notifications/preferences");
+  }
+
+  /**
+   * Change what is stored and pushed, and the quiet hours. Omitted parts stay; `kinds` replaces all earlier ones.
+   * @param {Partial<import("./types.js").Preferences>} change
+   * @returns {Promise<import("./types.js").Preferences>}
+   */
+  setPreferences(change) {
+    return this.#call("PUT", "/notifications/preferences", { body: change });
+  }
+
   /**
    * @param {string} method
    * @param {string} path

@@ -119,6 +119,21 @@
  * @typedef {{type: string, seq: number, data: CommentNotification | CustomNotification}} Notification
  */
 
+/**
+ * `in_app`: notifications of this type are stored; `push`: those that are stored are pushed.
+ * @typedef {{in_app: boolean, push: boolean}} KindPreference
+ */
+
+/**
+ * `kinds`: by notification type; types that are not in it are stored and pushed. `push.messages`: which chat messages are
+ * pushed; `push.preview`: pushes show what was written. From `start` to `end`, "HH:MM" in the time zone, nothing is
+ * pushed.
+ * @typedef {object} Preferences
+ * @property {Record<string, KindPreference>} kinds
+ * @property {{messages: "all" | "mentions" | "none", preview: boolean}} push
+ * @property {{start: string, end: string, timezone: string} | null} quiet_hours
+ */
+
 /** @typedef {{id: string, author: Profile, content: string, comment_count: number, created_at: string}} Post */
 
 /**
@@ -218,7 +233,9 @@
  *   data: {seq: number, unread_count: number, heartbeat_interval: number, token_expires_at: string}}} StreamHello
  * @typedef {{type: "notification", data: Notification}} NotificationEvent
  * @typedef {{type: "unread_count", data: {unread_count: number, seq: number}}} UnreadCountEvent
- * @typedef {StreamHello | NotificationEvent | UnreadCountEvent | Reset | Draining | StatusEvent} StreamEvent
+ * @typedef {{type: "preferences_updated", data: Preferences}} PreferencesUpdated
+ * @typedef {StreamHello | NotificationEvent | UnreadCountEvent | PreferencesUpdated | Reset | Draining
+ *   | StatusEvent} StreamEvent
  */
 
 /**
