@@ -150,7 +150,7 @@ def release(settings: Settings) -> int:
         return fail(f"MONGODB_URI: {error}")
     print("The database is prepared.")
     if not is_current:
-        print("Processes of an earlier version are running. Before you shard it, run this again without them.")
+        print("Processes of an earlier version are running. Run this again when they have ended.")
     return 0
 
 

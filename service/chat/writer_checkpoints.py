@@ -13,9 +13,10 @@ DEAD_AFTER = timedelta(minutes=5)
 """A process without a newer checkpoint than this is dead."""
 
 
-FORMAT = 2
-"""Processes of the version before wrote no format. They know no claims to usernames, and find direct conversations by
-an index that a sharded database cannot have."""
+FORMAT = 3
+"""Of the data that a process stores. A process of format 1, which it did not write, knows no claims to usernames, and
+finds direct conversations by an index that a sharded database cannot have; one of format 2 finds nobody in large groups
+(see LargeGroups)."""
 
 
 class Checkpoint(NamedTuple):

@@ -17,8 +17,8 @@ async def release(mongodb_uri: str) -> bool:
     """Create the indexes of every collection, check that they are there, and carry over what earlier versions have
     stored. Idempotent; what was interrupted is completed by the next call. Raises CannotRelease.
 
-    Returns whether the database can be sharded. It cannot while processes of an earlier version run: they need indexes
-    that a sharded collection cannot have.
+    Returns whether everything was carried over. It is not while processes of an earlier version run: they need indexes
+    that a sharded collection cannot have, and groups whose documents list all participants.
     """
     requests = IndexRequests()
     try:
@@ -35,7 +35,6 @@ async def release(mongodb_uri: str) -> bool:
                 if is_current:
                     await carried.old_index.drop()
             if is_current:
-                # Processes of an earlier version would not find these groups any more.
                 await stores.conversations.groups.large.carry_over()
             ignored = await requests.ignored(mongo.database)
         finally:

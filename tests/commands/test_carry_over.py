@@ -10,6 +10,7 @@ from config.settings import Settings
 from service.chat.membership_store import MembershipStore
 from service.commands.release import CannotRelease, release
 from service.common.errors import Unavailable
+from service.common.times import now
 from service.datastores.mongo import Document, Mongo
 from service.datastores.update_and_find import update_and_find
 from tests.chat.chat_process import ChatProcess
@@ -129,6 +130,25 @@ async def test_an_interrupted_release_is_completed_by_the_next(
     assert await mongo.database["memberships"].count_documents({}) == 132
     assert before == await seen(process, group)
     await process.close()
+
+
+@pytest.mark.parametrize("format", [1, 2])
+async def test_groups_are_left_as_they_are_while_earlier_versions_run(
+    settings: Settings, mongo: Mongo, format: int
+) -> None:
+    """Their processes would not find them any more."""
+    assert settings.mongodb_uri
+    group = old_group()
+    await mongo.database["conversations"].insert_one(group)
+    written = {"format": format} if format > 1 else {}
+    await mongo.database["chat_writers"].insert_one({"_id": "earlier", "at": now(), "alive_at": now(), **written})
+    assert not await release(settings.mongodb_uri)
+    assert group == await mongo.database["conversations"].find_one({"_id": group["_id"]})
+    await mongo.database["chat_writers"].delete_one({"_id": "earlier"})
+    assert await release(settings.mongodb_uri)
+    stored = await mongo.database["conversations"].find_one({"_id": group["_id"]})
+    assert stored
+    assert stored["participant_count"] == len(PEOPLE)
 
 
 async def test_who_had_left_returns_only_by_an_invitation(settings: Settings, mongo: Mongo) -> None:
