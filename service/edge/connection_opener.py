@@ -14,9 +14,10 @@ from service.http.errors import spec_for
 from service.http.limits import CONNECTING, CONNECTING_ADDRESS, ConnectionLimit, RateLimits, address
 from service.http.origin import OriginCheck
 from service.realtime.event_stream import EventStream, UnchunkedEventStream
+from service.realtime.handshake import HandshakeRefused
 from service.realtime.registry import Registry
 from service.realtime.user_subscriptions import UserSubscriptions
-from service.realtime.websocket import HandshakeRefused, WebSocket
+from service.realtime.websocket import WebSocket
 
 ANONYMOUS = Identity("", "", "", math.inf)
 """The identity of a socket that is only opened to be closed with the reason of its refusal."""

@@ -15,12 +15,17 @@ POLICIES = {
 """The default Content-Security-Policy by media type: a page may load its own parts, nothing else may load anything."""
 
 
+SWITCHING_PROTOCOLS = 101
+
 HSTS = f"max-age={365 * 24 * 3600}"
 """RFC 6797. For a year, and without includeSubDomains: other hosts of the domain may not be ours."""
 
 
 def add(request: Request, response: BaseHTTPResponse) -> None:
     """Add the headers that the handler has not set itself."""
+    if response.status == SWITCHING_PROTOCOLS:
+        # The WebSocket writes its own.
+        return
     headers = response.headers
     headers.setdefault("Date", _date(int(time.time())))
     headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -5,7 +5,7 @@ import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Sequence, Sized
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property, lru_cache, wraps
 from typing import Any
 
 import structlog
@@ -291,7 +291,12 @@ def address(request: Request) -> str:
     Sanic reads X-Forwarded-For only from as many proxies as PROXIES_COUNT says; entries that the client wrote itself
     are ignored. An IPv6 address is reduced to its /64 network, which is what one household or server usually has.
     """
-    client = request.remote_addr or request.ip
+    return _network(request.remote_addr or request.ip)
+
+
+@lru_cache(4096)
+def _network(client: str) -> str:
+    """Return what all addresses have in common that are counted together with this one."""
     try:
         ip = ipaddress.ip_address(client.strip("[]"))
     except ValueError:

@@ -310,10 +310,13 @@ class Connection(asyncio.Protocol):
         self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         _set_tcp_user_timeout(transport.get_extra_info("socket"))
-        transport.write(self.handshake_bytes())
         if self.closing:
+            transport.write(self.handshake_bytes())
             self._start_closing()
             return
+        # In one write: the client receives its first events with the head of the response.
+        first = self.queue.take() if self._state is LIVE else b""
+        transport.write(self.handshake_bytes() + first)
         self.host.timers.schedule(self.tick(self._loop_time()), self)
         self._update_write_path()
 

@@ -5,6 +5,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from service.realtime.addresses import user_address
 from service.realtime.bus import Bus
@@ -58,11 +59,11 @@ class UserSubscriptions:
             return
         if self._bus.connected:
             arriving = self._waiting.setdefault(user_id, asyncio.Event())
-            try:
-                await asyncio.wait_for(arriving.wait(), CONFIRMATION_TIMEOUT)
-                return
-            except TimeoutError:
-                pass
+            # Not `wait_for`, which makes a task.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CONFIRMATION_TIMEOUT):
+                    await arriving.wait()
+                    return
         if user_id in self._since:
             self._in_doubt.add(user_id)
 

@@ -9,10 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 
-from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request as HandshakeRequest
-from websockets.http11 import Response as HandshakeResponse
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -28,6 +25,7 @@ from service.common.close_reasons import (
 )
 from service.common.identity import Identity
 from service.realtime.connection import IDLE_TIMEOUT, Connection, ConnectionHost
+from service.realtime.handshake import accept
 
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_FRAGMENTS = 1024
@@ -39,7 +37,6 @@ logger = logging.getLogger("loa.websocket")
 logger.setLevel(logging.ERROR)
 """The protocol logs each connection that opens and closes; the metrics already count them."""
 
-WEBSOCKET_VERSION = "13"
 PING = b"\x89\x00"
 
 PROTOCOL_CLOSE_REASONS = dict((PROTOCOL_ERROR, NOT_UTF8, TOO_LARGE, INTERNAL_ERROR))
@@ -76,15 +73,6 @@ class FrameProtocol(ServerProtocol):
         self.events.clear()
         self.frames_read += 1
         self._on_frame(frame)
-
-
-class HandshakeRefused(Exception):
-    """The upgrade request violates RFC 6455, 4.2.1. `status` is 400, or 426 if the request asks for no upgrade."""
-
-    def __init__(self, status: int, headers: dict[str, str]) -> None:
-        super().__init__("The request is not a WebSocket handshake.")
-        self.status = status
-        self.headers = headers
 
 
 class WebSocket(Connection):
@@ -126,8 +114,8 @@ class WebSocket(Connection):
     ) -> None:
         """`handshake`: the headers of the upgrade request. Raises HandshakeRefused."""
         super().__init__(host, caller, channel, nest_notice_fields=nest_notice_fields)
+        self._handshake_response = accept(handshake)
         self._protocol = FrameProtocol(self._on_frame)
-        self._handshake_response = _accept(self._protocol, handshake).serialize()
         self.on_frame: Callable[[], None] = _ignore_frame
         self.on_text: Callable[[str], None] = _ignore_text
         self._buffer = b""
@@ -313,20 +301,6 @@ class WebSocket(Connection):
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
-
-
-def _accept(protocol: ServerProtocol, handshake: Iterable[tuple[str, str]]) -> HandshakeResponse:
-    headers = Headers(handshake)
-    if any(version.strip() != WEBSOCKET_VERSION for version in headers.get_all("Sec-WebSocket-Version")):
-        # RFC 6455, 4.2.2: the answer names the versions that the server speaks.
-        raise HandshakeRefused(426, {"Upgrade": "websocket", "Sec-WebSocket-Version": WEBSOCKET_VERSION})
-    response = protocol.accept(HandshakeRequest("/", headers))
-    if response.status_code != 101:
-        kept = {
-            name: value for name, value in response.headers.raw_items() if name in ("Upgrade", "Sec-WebSocket-Version")
-        }
-        raise HandshakeRefused(response.status_code, kept)
-    return response
 
 
 def _ignore_frame() -> None:

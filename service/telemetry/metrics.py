@@ -73,6 +73,8 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
+        self._recorders: dict[tuple[str, str, int], tuple[Callable[[], None], Callable[[float], None]]] = {}
+        """By method, route and status: how to count a request, and its seconds."""
         # The label look-up takes the library as long as counting, so it is done once, here.
         frames = Counter("loa_frames", "Frames received on chat sockets.", ["type"], registry=registry)
         self._frames = {type: frames.labels(type) for type in (*FRAMES, OTHER)}
@@ -113,8 +115,15 @@ class Metrics:
         """Count a request. `route`: the path template; None if no route matched."""
         method = method if method in METHODS else OTHER
         route = route or OTHER
-        self._requests.labels(method, route, str(status)).inc()
-        self._latency.labels(method, route).observe(seconds)
+        key = method, route, status
+        recorders = self._recorders.get(key)
+        if recorders is None:
+            # The label look-up takes the library as long as counting.
+            count, latency = self._requests.labels(method, route, str(status)), self._latency.labels(method, route)
+            recorders = self._recorders[key] = count.inc, latency.observe
+        count_one, observe = recorders
+        count_one()
+        observe(seconds)
 
     def frame_received(self, type: str) -> None:
         (self._frames.get(type) or self._frames[OTHER]).inc()

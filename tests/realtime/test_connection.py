@@ -84,6 +84,29 @@ async def test_events_of_one_iteration_are_written_at_once(registry: Registry) -
         assert len(writes) == 1
 
 
+async def test_the_first_events_are_written_with_the_handshake(registry: Registry) -> None:
+    """A connection that opens costs one write, and the client one packet."""
+    writes: list[bytes] = []
+
+    class Recording(asyncio.Transport):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            writes.append(bytes(data))
+
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+            pass
+
+    socket = web_socket(registry)
+    with registry.registration(socket):
+        socket.go_live([event(1), event(2)])
+    socket.connection_made(Recording())
+    await asyncio.sleep(0)
+    (written,) = writes
+    head, _, frames = written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert event(1).ws_frame + event(2).ws_frame == frames
+    socket.connection_lost(None)
+
+
 async def test_a_reader_that_stops_is_closed_with_slow_consumer_and_delays_no_other(registry: Registry) -> None:
     """Its queue stays bounded, and the other connection gets every event meanwhile."""
     slow, good = web_socket(registry), web_socket(registry)

@@ -20,10 +20,9 @@ from service.realtime.websocket import (
     MAX_FRAMES_PER_ITERATION,
     MAX_MESSAGE_BYTES,
     READ_CHUNK,
-    HandshakeRefused,
     WebSocket,
 )
-from tests.realtime.wire import HANDSHAKE, identity, web_socket, wired
+from tests.realtime.wire import web_socket, wired
 
 EXPECTED_FAILURES = {"7.1.5"}
 """A close frame in the middle of a fragmented message: the suite expects 1000, but the RFC's code for a protocol error
@@ -194,26 +193,6 @@ async def test_a_close_inside_a_fragmented_message_is_a_close(registry: Registry
         peer.send(Opcode.TEXT, b"never ", fin=False)
         peer.send(Opcode.CLOSE, b"\x03\xe8bye")
         assert await peer.close_frame() == (1000, "bye")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "status"),
-    [
-        ("Upgrade", None, 426),
-        ("Connection", None, 426),
-        ("Sec-WebSocket-Key", None, 400),
-        ("Sec-WebSocket-Key", "short", 400),
-        ("Sec-WebSocket-Version", "8", 426),
-    ],
-)
-async def test_an_invalid_handshake_is_refused(name: str, value: str | None, status: int) -> None:
-    """With the status that RFC 6455 names."""
-    headers = [(key, known) for key, known in HANDSHAKE if key != name]
-    if value is not None:
-        headers.append((name, value))
-    with pytest.raises(HandshakeRefused) as refused:
-        WebSocket(Registry(TimerWheel()), identity(), "chat", headers)
-    assert refused.value.status == status
 
 
 async def test_a_peer_is_not_idle_while_reading_is_paused(registry: Registry) -> None:

@@ -1,0 +1,65 @@
+"""The opening handshake of a WebSocket (RFC 6455, 4.2)."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterable
+
+VERSION = "13"
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+KEY_BYTES = 16
+
+
+class HandshakeRefused(Exception):
+    """The upgrade request violates RFC 6455, 4.2.1. `status` is 400, or 426 if the request asks for no upgrade."""
+
+    def __init__(self, status: int, headers: dict[str, str]) -> None:
+        super().__init__("The request is not a WebSocket handshake.")
+        self.status = status
+        self.headers = headers
+
+
+def accept(headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return the response that completes the handshake which a GET request with these `headers` begins.
+
+    Neither a subprotocol nor an extension is agreed on. Raises HandshakeRefused.
+    """
+    connection: list[str] = []
+    upgrade: list[str] = []
+    keys: list[str] = []
+    versions: list[str] = []
+    wanted = {
+        "connection": connection,
+        "upgrade": upgrade,
+        "sec-websocket-key": keys,
+        "sec-websocket-version": versions,
+    }
+    for name, value in headers:
+        values = wanted.get(name.lower())
+        if values is not None:
+            values += [part.strip() for part in value.split(",")]
+    if any(version != VERSION for version in versions):
+        # RFC 6455, 4.2.2: the answer names the versions that the server speaks.
+        raise HandshakeRefused(426, {"Upgrade": "websocket", "Sec-WebSocket-Version": VERSION})
+    is_upgrade = "upgrade" in map(str.lower, connection) and ["websocket"] == list(map(str.lower, upgrade))
+    if not is_upgrade:
+        raise HandshakeRefused(426, {"Upgrade": "websocket"})
+    if len(versions) != 1 or len(keys) != 1 or not _is_key(keys[0]):
+        raise HandshakeRefused(400, {})
+    # No extension of the protocol is in it, so SHA-1 is what it is here for (RFC 6455, 10.8).
+    digest = hashlib.sha1((keys[0] + GUID).encode(), usedforsecurity=False).digest()
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\n"
+        b"Upgrade: websocket\r\n"
+        b"Connection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+    )
+
+
+def _is_key(text: str) -> bool:
+    """Return whether `text` is the base64 of KEY_BYTES bytes."""
+    try:
+        return len(base64.b64decode(text, validate=True)) == KEY_BYTES
+    except (binascii.Error, ValueError):
+        # ValueError: a character that is not ASCII.
+        return False
