@@ -135,10 +135,16 @@ class DeliveryService:
             if job.withdrawn:
                 continue
             job.started = True
-            outcome = await self._sender.send(job.delivery.id, job.delivery.body)
-            self._on_attempt(outcome.value)
+            outcome = None
+            if not self._gone:
+                outcome = await self._sender.send(job.delivery.id, job.delivery.body)
+                self._on_attempt(outcome.value)
             async with self._lock:
-                await self._settle(job.delivery, outcome)
+                if outcome:
+                    await self._settle(job.delivery, outcome)
+                elif not job.delivery.stored:
+                    await self._store.add([job.delivery], gone=True)
+                    self.parked += 1
                 del self._jobs[job.delivery.id]
                 job.settled.set_result(None)
             if self._queue.qsize() < CONCURRENCY:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -40,15 +40,17 @@ Behaviour = Callable[[Request], bytes | None]
 
 
 class Receiver:
-    """Keeps all requests. `accepted` has the ids that it answered with 2xx; `url` is its address, `path` included."""
+    """Keeps all requests. `accepted` has the ids that it answered with 2xx, `refused` the requests whose signature was
+    wrong; `url` is its address, `path` included, and `peer_port` the port of the newest connection to it."""
 
     def __init__(self, secret: str) -> None:
         self.requests: list[Request] = []
         self.accepted: Counter[str] = Counter()
+        self.refused: list[Request] = []
         self.behaviour: Behaviour = lambda _: OK
         self.delay: Callable[[], Awaitable[object]] | None = None
         """What to wait for before an answer."""
-        self.port = 0
+        self.port = self.peer_port = 0
         self._verifier = Webhook(secret)
         self._arrived = asyncio.Condition()
         self._server: asyncio.Server | None = None
@@ -83,11 +85,16 @@ class Receiver:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
+        self.peer_port = writer.get_extra_info("peername")[1]
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 request = await _read(reader)
                 # Every one, also those that will be answered with an error.
-                self._verifier.verify(request.body, request.headers)
+                try:
+                    self._verifier.verify(request.body, request.headers)
+                except WebhookVerificationError:
+                    self.refused.append(request)
+                    break
                 if self.delay:
                     await self.delay()
                 response = self.behaviour(request)
@@ -118,3 +125,4 @@ async def receiving(secret: str) -> AsyncIterator[Receiver]:
         yield receiver
     finally:
         await receiver.stop()
+    assert [] == receiver.refused

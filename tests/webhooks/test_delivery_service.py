@@ -187,6 +187,22 @@ async def test_a_receiver_that_is_gone_gets_nothing_until_the_operator_resends(
         await until_stored(mongo, lambda found: not found)
 
 
+async def test_what_is_queued_when_the_receiver_is_gone_is_parked(
+    mongo: Mongo, receiver: Receiver, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New webhooks as well as those that waited in the database."""
+    monkeypatch.setattr(delivery_service, "CONCURRENCY", 1)
+    monkeypatch.setattr(delivery_service, "DIRECT_TIME", 10.0)
+    receiver.behaviour = lambda _: answer(410)
+    for first, arrived in ((0, 1), (20, 2)):
+        async with services() as service:
+            await service.accept([delivery(str(number)) for number in range(first, first + 20)])
+            assert first + 20 == service.parked == len(await stored(mongo))
+            assert arrived == len(receiver.requests)
+        await DeliveryStore(mongo.database).resend(None)
+    assert 40 == len(await stored(mongo))
+
+
 async def test_another_process_delivers_what_a_killed_one_left(
     mongo: Mongo, receiver: Receiver, services: Services
 ) -> None:

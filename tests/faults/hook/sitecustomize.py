@@ -5,6 +5,8 @@ On SIGUSR2 a worker writes the number of its tasks, connections and queued event
 If FAULTS_KILL_POINT names a file, the methods below are wrapped. When a worker reaches the kill point named in that
 file, it kills itself with SIGKILL, and its parent, too, if the file says "server". See `tests/faults/kill_point.py`.
 
+If FAULTS_WEBHOOK_RETRY is set, it is the number of seconds between all attempts to deliver a webhook.
+
 Under libfaketime this module also replaces `time.sleep`: Python's version waits for a point on the monotonic clock,
 which that library changes, and would fail.
 """
@@ -23,6 +25,7 @@ import time
 from importlib import import_module
 
 KILL_POINT_FILE = os.environ.get("FAULTS_KILL_POINT", "")
+WEBHOOK_RETRY = os.environ.get("FAULTS_WEBHOOK_RETRY", "")
 COUNTS_DIRECTORY = os.environ.get("FAULTS_COUNTS_DIR", "")
 
 POINTS = {
@@ -128,6 +131,10 @@ if "FAKETIME" in os.environ:
 
 if COUNTS_DIRECTORY and "worker" in sys.orig_argv:
     signal.signal(signal.SIGUSR2, write_counts)
+
+if WEBHOOK_RETRY and "worker" in sys.orig_argv:
+    store = import_module("service.webhooks.delivery_store")
+    store.RETRY_DELAYS = (float(WEBHOOK_RETRY),) * len(store.RETRY_DELAYS)
 
 if KILL_POINT_FILE and "worker" in sys.orig_argv:
     the_kill_point = KillPoint()
