@@ -143,7 +143,13 @@ def add_routes(
     local_accounts = settings.local_accounts == "on"
     app.blueprint(
         accounts_routes(
-            services.accounts, services.profiles, services.tickets, auth, limits, local_accounts=local_accounts
+            services.accounts,
+            services.profiles,
+            services.blocks,
+            services.tickets,
+            auth,
+            limits,
+            local_accounts=local_accounts,
         )
     )
     app.blueprint(

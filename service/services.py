@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from config.settings import Settings
 from service.accounts.access_issuer import AccessIssuer
+from service.accounts.blocks import BlockService
 from service.accounts.denylist import Denylist
 from service.accounts.external_sessions import ExternalSessions
 from service.accounts.external_tokens import ExternalTokens
@@ -27,6 +28,7 @@ from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
 from service.chat.presence_visibility import PresenceVisibility
 from service.commands.delete_user import delete_user
+from service.common.blocks import Block
 from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.mongo import Mongo
@@ -95,7 +97,7 @@ class Services:
             self.bus,
             stores.last_seen,
             events.presence,
-            PresenceVisibility(stores.conversations, stores.users.showing_presence),
+            PresenceVisibility(stores.conversations, stores.users.showing_presence, stores.blocks),
         )
 
         ttl = settings.access_token_ttl
@@ -140,7 +142,11 @@ class Services:
             self.dispatcher,
             self.messages.flush_counters,
             self.messages.append_pending,
+            stores.blocks,
             self.presence.announce_visibility,
+        )
+        self.blocks = BlockService(
+            stores.blocks, self.profiles, self.conversations.direct_blocks.reconcile, self._announce_block
         )
         self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)
         self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
@@ -190,6 +196,7 @@ class Services:
             stores.comments,
             self.profiles,
             stores.post_mutes,
+            stores.blocks,
             self.comment_contexts,
             self.comment_notices,
             post_notices,
@@ -238,6 +245,10 @@ class Services:
 
     def _publish_profile(self, profile: Profile, version: int) -> None:
         self.dispatcher.publish(events.profile_updated(profile, version), [profile.id])
+
+    def _announce_block(self, block: Block, exists: bool) -> None:
+        self.dispatcher.publish(events.block_updated(block, exists), [block.user_id])
+        self.presence.announce_visibility([block.user_id])
 
     async def start(self) -> None:
         """Start everything that has a background task. `close` closes it in the reverse order."""

@@ -72,7 +72,7 @@ SCATTERS = [
         Scatter(collection, "find", "_id $gte $lt", "followers of changes that have lost their history, and release")
         for collection in SHARD_KEYS
     ),
-    Scatter("blocks", "delete", "blocked_id", "delete-user: the blocks of the user by others"),
+    Scatter("blocks", "find", "blocked_id", "delete-user: the blocks of the user by others"),
     Scatter("comments", "find", "owed", "recovery: the comments that a process left pending, of any post"),
     Scatter("comments", "find", "_id $gt, owed", "recovery: its further pages"),
     Scatter("comments", "find", "_id $gte $lt, author_id", "delete-user: the comments of one author"),

@@ -370,7 +370,8 @@ SENT = {
         "sync",
         "reset",
     ),
-    *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement", "profile_updated"),
+    *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement"),
+    *("profile_updated", "block_updated"),
 }
 STREAMED = {
     "notification",

@@ -89,11 +89,11 @@ class BlockStore:
             found = await self._blocks.find({"user_id": ObjectId(user_id)}, {"blocked_id": True}).to_list(None)
         return {str(document["blocked_id"]) for document in found}
 
-    async def remove_all(self, user_id: str) -> None:
-        """Remove the blocks by and of a user who is being deleted."""
+    async def concerned_by(self, user_id: str) -> set[str]:
+        """Return everyone whom the user blocks, and everyone who blocks the user. For the deletion of the user."""
         async with unavailable():
-            await self._blocks.delete_many({"user_id": ObjectId(user_id)})
-            await self._blocks.delete_many({"blocked_id": ObjectId(user_id)})
+            found = await self._blocks.find({"blocked_id": ObjectId(user_id)}, {"user_id": True}).to_list(None)
+        return {str(document["user_id"]) for document in found} | await self.blocked_by(user_id)
 
 
 def _place(user_id: str, blocked_id: str) -> Document:

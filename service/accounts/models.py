@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from service.common.content import check_name, check_no_nul
+from service.common.cursor import Cursor as PageCursor
 from service.common.identity import MAX_TOKEN
 from service.common.models import Input, Query, remove_default
 from service.common.profiles import Profile
@@ -132,6 +133,27 @@ class UsersFound(BaseModel):
     """Ordered by username. `next` is the `before` of the next page, null on the last page."""
 
     items: list[Profile]
+    next: str | None
+
+
+class BlockQuery(Query):
+    """`before`: a cursor, the `next` of the previous page."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    before: PageCursor | None = None
+
+
+class BlockedUser(BaseModel):
+    """A user whom the caller blocks, since `created_at`."""
+
+    user: Profile
+    created_at: Time
+
+
+class BlockPage(BaseModel):
+    """The latest first. `next` is the `before` of the next page, null on the last page."""
+
+    items: list[BlockedUser]
     next: str | None
 
 

@@ -3,6 +3,7 @@
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.accounts import models
+from service.accounts.blocks import BlockService
 from service.accounts.profiles import ProfileService
 from service.accounts.service import AccountService
 from service.accounts.tickets import TTL, Tickets
@@ -29,6 +30,7 @@ from service.http.sign_in_limits import SignInLimits
 def blueprint(
     service: AccountService,
     profiles: ProfileService,
+    blocks: BlockService,
     tickets: Tickets,
     auth: Authentication,
     limits: RateLimits,
@@ -41,6 +43,7 @@ def blueprint(
         _add_password_routes(bp, service, auth, limits)
     _add_session_routes(bp, service, tickets, auth, limits)
     _add_user_routes(bp, profiles, auth)
+    _add_block_routes(bp, blocks, auth)
     return bp
 
 
@@ -212,3 +215,40 @@ def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authenticati
     @endpoint("Read a user's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))
     async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
         return json_response(await profiles.profile(path_id(user_id)))
+
+
+def _add_block_routes(bp: Blueprint, blocks: BlockService, auth: Authentication) -> None:
+    @bp.put("/users/<user_id:str>/block")
+    @endpoint(
+        "Block a user",
+        tag="users",
+        auth=auth,
+        limit=WRITING,
+        responses={204: None},
+        errors=(errors.NotFound, errors.ValidationFailed),
+    )
+    async def block(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
+        """Neither of the two can send in their direct conversation any more. The caller gets no notifications of the
+        user, does not see their presence, posts and comments, and cannot be added to a group by them. The user is not
+        told. A user blocks at most 1,000 others."""
+        await blocks.block(caller.user_id, path_id(user_id))
+        return json_response()
+
+    @bp.delete("/users/<user_id:str>/block")
+    @endpoint("Unblock a user", tag="users", auth=auth, limit=WRITING, responses={204: None}, errors=(errors.NotFound,))
+    async def unblock(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
+        """If the user blocks the caller, too, that block stays."""
+        await blocks.unblock(caller.user_id, path_id(user_id))
+        return json_response()
+
+    @bp.get("/blocks")
+    @endpoint(
+        "List the users whom the caller blocks",
+        tag="users",
+        auth=auth,
+        query=models.BlockQuery,
+        responses={200: models.BlockPage},
+    )
+    async def page(request: Request, caller: Identity, *, query: models.BlockQuery) -> HTTPResponse:
+        """The latest block first."""
+        return json_response(await blocks.page(caller.user_id, query.limit, query.before))

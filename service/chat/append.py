@@ -13,7 +13,7 @@ from service.chat.conversation_head import ConversationHead
 from service.chat.head_cache import HeadCache
 from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore, message_json
 from service.chat.system_message import SystemMessage, is_system
-from service.common.errors import LoaError, NonceReused, NotFound, ValidationFailed
+from service.common.errors import Blocked, LoaError, NonceReused, NotFound, ValidationFailed
 from service.common.times import now
 from service.datastores.batcher import Contended
 from service.datastores.lanes import Contention
@@ -47,13 +47,15 @@ class ChangeMessage(NamedTuple):
     """Request to change a message.
 
     `apply(document)` returns the fields to set, or None if there is nothing to change; it raises LoaError if the user
-    may not do that. `user_id` is None for the operator, who need not be a participant.
+    may not do that. `user_id` is None for the operator, who need not be a participant. `sends`: others are shown
+    something new, which they are not if one of them is blocked.
     """
 
     conversation_id: ObjectId
     user_id: ObjectId | None
     message_id: ObjectId
     apply: Callable[[Document], Document | None]
+    sends: bool = True
 
 
 @dataclass
@@ -110,11 +112,11 @@ class MessageAppend:
     ) -> list[Outcome]:
         """Store all of `requests`, first the new messages, then the changes; return the outcome of each.
 
-        A request that is not allowed gets NotFound, ValidationFailed, NonceReused or what `apply` raised. Unavailable
-        or a driver error means that the database failed or refused the request, which may have been stored all the
-        same. Without `contention`, a request gets Contended if another process writes to its conversation: it has not
-        been stored and belongs into a lane (see `service/datastores/lanes.py`). Raises Unavailable if nothing was
-        attempted.
+        A request that is not allowed gets NotFound, Blocked, ValidationFailed, NonceReused or what `apply` raised.
+        Unavailable or a driver error means that the database failed or refused the request, which may have been stored
+        all the same. Without `contention`, a request gets Contended if another process writes to its conversation: it
+        has not been stored and belongs into a lane (see `service/datastores/lanes.py`). Raises Unavailable if nothing
+        was attempted.
         """
         ids = {request.conversation_id for request in requests}
         # The change that a system message is about has been stored before it.
@@ -124,12 +126,14 @@ class MessageAppend:
             # Others write to this conversation: a read costs less than a collision.
             for conversation_id, known in heads.items():
                 await self._heads.catch_up(conversation_id, known)
-        await self._refresh_for_strangers(requests, heads)
+        await self._refresh_doubtful(requests, heads)
         outcomes: dict[int, Outcome] = {}
         for index, request in enumerate(requests):
             head = heads.get(request.conversation_id)
             if head is None or _is_stranger(request, head):
                 outcomes[index] = NotFound()
+            elif _is_barred(request, head):
+                outcomes[index] = await self._repeated(request) or Blocked()
         await self._check_replies(requests, heads, outcomes)
         await self._insert(
             {
@@ -169,16 +173,28 @@ class MessageAppend:
                 each.hidden_from = head.hidden_from(each.message["seq"])
         return [outcomes[index] for index in range(len(requests))]
 
-    async def _refresh_for_strangers(
+    async def _refresh_doubtful(
         self, requests: Sequence[AppendMessage | ChangeMessage], heads: dict[ObjectId, ConversationHead]
     ) -> None:
-        """Read the participants anew where a sender is not among them: they may have joined since."""
-        joined = {
+        """Read the heads anew of conversations with requests that would be refused: the sender may have joined since,
+        or a block may have been removed.
+
+        And those of two users with a change: a barrier takes no rev, so the change would not find it.
+        """
+        doubtful = {
             request.conversation_id: head
             for request in requests
-            if (head := heads.get(request.conversation_id)) and _is_stranger(request, head)
+            if (head := heads.get(request.conversation_id))
+            and (_is_stranger(request, head) or _is_barred(request, head) or _is_direct_change(request, head))
         }
-        await self._heads.refresh(joined)
+        await self._heads.refresh(doubtful)
+
+    async def _repeated(self, request: AppendMessage | ChangeMessage) -> Outcome | None:
+        """Return the outcome of a message that was stored before, by its nonce; None if there is none."""
+        if not isinstance(request, AppendMessage) or request.nonce is None:
+            return None
+        stored = await self._messages.with_nonce(request.conversation_id, request.user_id, request.nonce)
+        return _outcome_of_repeated(stored, _document(request)) if stored else None
 
     async def _check_replies(
         self,
@@ -224,10 +240,8 @@ class MessageAppend:
                 outcomes[index] = StoredMessage(result.document, "new_message")
             elif await self._is_stranger_now(request, heads[request.conversation_id], result.document):
                 outcomes[index] = NotFound()
-            elif result.document["digest"] in (NO_DIGEST, document["digest"]):
-                outcomes[index] = StoredMessage(result.document, None)
             else:
-                outcomes[index] = NonceReused()
+                outcomes[index] = _outcome_of_repeated(result.document, document)
 
     async def _change(self, change: ChangeMessage, head: ConversationHead, contention: Contention | None) -> Outcome:
         """Apply `change` to what is stored now.
@@ -312,8 +326,12 @@ class _MessageNumbering:
         await self._cache.catch_up(conversation_id, self._heads[conversation_id])
 
     def refuse(self, document: Document) -> Exception | None:
-        is_member = self._heads[document["conversation_id"]].has_member(document["sender_id"])
-        return None if is_member or is_system(document) else NotFound()
+        head = self._heads[document["conversation_id"]]
+        if is_system(document):
+            return None
+        if not head.has_member(document["sender_id"]):
+            return NotFound()
+        return Blocked() if head.barrier else None
 
     def identity(self, document: Document) -> Document | None:
         if "nonce" not in document:
@@ -326,6 +344,20 @@ def _is_stranger(request: AppendMessage | ChangeMessage, head: ConversationHead)
     if request.user_id is None or (isinstance(request, AppendMessage) and request.system):
         return False
     return not head.has_member(request.user_id)
+
+
+def _is_barred(request: AppendMessage | ChangeMessage, head: ConversationHead) -> bool:
+    """Return whether the request is refused because one of two users blocks the other."""
+    return bool(head.barrier) and (isinstance(request, AppendMessage) or request.sends)
+
+
+def _is_direct_change(request: AppendMessage | ChangeMessage, head: ConversationHead) -> bool:
+    return isinstance(request, ChangeMessage) and request.sends and len(head.participants) == 2
+
+
+def _outcome_of_repeated(stored: Document, repeated: Document) -> Outcome:
+    """Return the outcome of a message whose nonce has been used before."""
+    return StoredMessage(stored, None) if stored["digest"] in (NO_DIGEST, repeated["digest"]) else NonceReused()
 
 
 def _document(request: AppendMessage) -> Document:

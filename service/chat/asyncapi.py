@@ -99,6 +99,16 @@ class ProfileUpdated(BaseModel):
     data: Profile
 
 
+class BlockState(BaseModel):
+    user_id: str
+    blocked: bool
+
+
+class BlockUpdated(BaseModel):
+    type: Literal["block_updated"]
+    data: BlockState
+
+
 class AnnouncedConversation(Conversation):
     """In a conversation of more than 101 participants, `last_read_seq` and `unread_count` are null for all but those
     who were just added: a client keeps the ones it has, with their `last_seq` and `last_rev`, or fetches the
@@ -216,6 +226,7 @@ def channel() -> Channel:
             Frame("conversation_updated", ConversationUpdated, "A conversation was created or has changed."),
             Frame("conversation_removed", ConversationRemoved, "You are no longer a participant of the conversation."),
             Frame("profile_updated", ProfileUpdated, "The user has changed their own profile, in one of their tabs."),
+            Frame("block_updated", BlockUpdated, "The user has blocked or unblocked somebody, in one of their tabs."),
             Frame("sync", Sync, "The missed messages of one conversation."),
             Frame("reset", Reset, "Events may have been missed: send `sync`."),
             Frame("token_expiring", TokenExpiring, "The token expires within a minute: send `authenticate`."),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bson import ObjectId
 
+from service.chat.barrier import BARRIER
 from service.datastores.mongo import Document
 
 
@@ -35,6 +36,8 @@ class ConversationHead:
     """After which seq the participants see the messages; of those who see not all of them."""
     last_start: int = 0
     """The highest of `starts`: all participants see the messages after it."""
+    barrier: ObjectId | None = None
+    """The barrier of a direct conversation in which nobody can send: one of the two users blocks the other."""
     read_at: float = -math.inf
     """When the read of `version` began, by the monotonic clock."""
 
@@ -50,6 +53,7 @@ class ConversationHead:
             document["last_rev"],
             starts,
             max(starts.values(), default=0),
+            document.get(BARRIER),
         )
 
     def changed(self, document: Document, memberships: Sequence[Document]) -> "ConversationHead":
@@ -85,6 +89,7 @@ class ConversationHead:
         self.version = other.version
         self.participants, self.members = other.participants, other.members
         self.starts, self.last_start = other.starts, other.last_start
+        self.barrier = other.barrier
 
     def advance(self, seq: int, rev: int) -> None:
         """Note that messages up to these numbers are durable, and that none of them changes what is known here."""

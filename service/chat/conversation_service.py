@@ -8,9 +8,11 @@ from typing import Any
 from bson import ObjectId
 
 from service.chat import events
+from service.chat.barrier import BARRIER
 from service.chat.conversation_announcer import ConversationAnnouncer
 from service.chat.conversation_store import ConversationStore, activity_of, is_listed, seq_of
 from service.chat.counter_reader import CounterReader
+from service.chat.direct_blocks import DirectBlocks
 from service.chat.members import (
     History,
     Roles,
@@ -26,8 +28,9 @@ from service.chat.members import (
 from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
 from service.chat.unread_counter import UnreadCounter
+from service.common.blocks import Blocks, blockers
 from service.common.cursor import CursorFormat
-from service.common.errors import NotFound, ValidationFailed
+from service.common.errors import Forbidden, NotFound, ValidationFailed
 from service.common.page_size import fitting
 from service.common.profiles import Profile, Profiles, profile_of
 from service.common.times import iso
@@ -64,17 +67,21 @@ class ConversationService:
         dispatcher: Dispatcher,
         flush_counters: Callable[[], Awaitable[bool]],
         append_pending: Callable[[Document], Awaitable[None]],
+        blocks: Blocks,
         on_removed: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         """`on_removed(user_ids)` is called with users who are no participants of a conversation any more.
 
         `flush_counters()` writes the counters of all messages stored so far; it returns whether any were waiting.
-        `append_pending(conversation)` appends the system messages that belong to changes of a group."""
+        `append_pending(conversation)` appends the system messages that belong to changes of a group.
+        `blocks`: users are not added to a group by those whom they block."""
         self._counter_reader = CounterReader(messages, dispatcher.positions)
         self._flush_counters = flush_counters
         # After a restart all clients reconnect at once: those that arrive during one read share the next.
         self._hellos: Batcher[str, list[dict[str, Any]]] = Batcher(self._read_hellos, max_batch=HELLO_BATCH)
         self._conversations = conversations
+        self.direct_blocks = DirectBlocks(conversations, messages, blocks)
+        self._blocks = blocks
         self._messages = messages
         self._profiles = profiles
         self._dispatcher = dispatcher
@@ -91,13 +98,21 @@ class ConversationService:
         await self.announcer.close()
 
     async def create(
-        self, user_id: str, others: Sequence[str], title: str | None, history: History = "since_joined"
+        self,
+        user_id: str,
+        others: Sequence[str],
+        title: str | None,
+        history: History = "since_joined",
+        *,
+        by_site: bool = False,
     ) -> tuple[dict[str, Any], bool]:
         """Return the conversation, and whether it was created: with one other user and no title, their direct one.
 
-        `history`: what users see who join a group later.
+        `history`: what users see who join a group later. `by_site`: not the user decides who is in the group, but the
+        site, so nobody's block is in the way.
 
-        Raises ValidationFailed if a user does not exist, or if there is none but the caller; Unavailable.
+        Raises ValidationFailed if a user does not exist, or if there is none but the caller; Forbidden if one of a
+        group blocks the user; Unavailable.
         """
         others = [other for other in dict.fromkeys(others) if other != user_id]
         if not others:
@@ -107,10 +122,14 @@ class ConversationService:
         await self.check_exist("participant_ids", others)
         owner, members = ObjectId(user_id), [ObjectId(other) for other in others]
         if len(members) == 1 and title is None:
-            document, created = await self._conversations.create_direct(owner, members[0])
+            document, created = await self._conversations.create_direct(owner, members[0], checked=False)
+            if BARRIER in document:
+                document = await self.direct_blocks.reconcile(user_id, others[0]) or document
         else:
+            blockable_by = None if by_site else user_id
+            await self.check_addable(blockable_by, others)
             document, created = await self._conversations.create_group(owner, members, title, history), True
-            document = await self.remove_deleted(document, members)
+            document = await self.remove_refusing(document, members, blockable_by)
         await self.announcer.announce_if_marked(document)
         return await self.seen_by(user_id, document), created
 
@@ -235,12 +254,12 @@ class ConversationService:
 
     async def publish_typing(self, user_id: str, conversation_id: str, active: bool = True) -> None:
         """Publish to the other participants that `user_id` is typing, or no longer; not in a large conversation
-        (MAX_NOTIFIED).
+        (MAX_NOTIFIED), nor where one of two users blocks the other.
 
         Raises NotFound, Unavailable.
         """
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
-        if not tells_activity(document):
+        if not tells_activity(document) or BARRIER in document:
             return
         recipients = [str(member) for member in document["participants"] if str(member) != user_id]
         expires_in = TYPING_EXPIRES_IN if active else 0
@@ -265,15 +284,25 @@ class ConversationService:
         if missing := [user_id for user_id in user_ids if user_id not in known]:
             raise ValidationFailed.of(field, f"There is no user {missing[0]}.")
 
-    async def remove_deleted(self, document: Document, added: Sequence[ObjectId]) -> Document:
-        """Remove those of the participants just added whose deletion began meanwhile; return the conversation.
+    async def check_addable(self, user_id: str | None, others: Collection[str]) -> None:
+        """Check that none of the others blocks the user, who adds them to a group; None: the site does, or they join by
+        themselves. Raises Forbidden, Unavailable."""
+        if user_id and (refusing := await blockers(self._blocks, user_id, others)):
+            raise Forbidden(f"The user {min(refusing)} cannot be added to a group by you.")
+
+    async def remove_refusing(self, document: Document, added: Sequence[ObjectId], user_id: str | None) -> Document:
+        """Remove those of the participants just added whose deletion began meanwhile, or who have blocked `user_id`
+        meanwhile (see `check_addable`); return the conversation.
 
         The deletion leaves the groups that it finds, and may have looked before they were added.
         """
-        existing = await self._profiles.existing([str(member) for member in added]) if added else set()
+        ids = [str(member) for member in added]
+        existing = await self._profiles.existing(ids) if ids else set()
+        refusing = await blockers(self._blocks, user_id, ids) if user_id else set()
         for member in added:
-            if str(member) not in existing:
+            if str(member) not in existing or str(member) in refusing:
                 document = await self._conversations.groups.leave(document["_id"], member) or document
+            if str(member) not in existing:
                 await self._conversations.groups.forget(member)
         return document
 

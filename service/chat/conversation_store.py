@@ -8,6 +8,7 @@ from bson import ObjectId
 from pymongo import DESCENDING, IndexModel, UpdateOne
 
 from service.chat import large_groups
+from service.chat.barrier import BARRIER
 from service.chat.conversation_head import ConversationHead, HeadVersion
 from service.chat.counter_update import CounterUpdate
 from service.chat.direct_conversations import DirectConversations
@@ -61,6 +62,7 @@ class ConversationStore:
     `admins`: see GroupStore. `version` increases with each change of participants, roles, title or history, and
     `changed_at` is the time of that.
     `erased` lists the deleted users of a direct conversation: they remain participants, but get no read marks.
+    `blocked_by` and `barrier` of a direct conversation: see DirectBlocks.
     `unannounced`, `unannounced_removals` and `pending_messages` are written together with a change of title or
     participants, and removed once it is published (see ConversationAnnouncer).
 
@@ -86,9 +88,13 @@ class ConversationStore:
         )
         await self._memberships.create_indexes()
 
-    async def create_direct(self, one: ObjectId, other: ObjectId) -> tuple[Document, bool]:
-        """Return the direct conversation of two users, and whether this call created it. Raises Unavailable."""
-        return await self.direct.insert(self._blank("direct", None, [one, other]), one, other)
+    async def create_direct(self, one: ObjectId, other: ObjectId, *, checked: bool = True) -> tuple[Document, bool]:
+        """Return the direct conversation of two users, and whether this call created it. Raises Unavailable.
+
+        Unless `checked`, nobody can send in a new one before DirectBlocks has looked up the blocks of the two.
+        """
+        document = self._blank("direct", None, [one, other])
+        return await self.direct.insert(document if checked else document | {BARRIER: ObjectId()}, one, other)
 
     async def create_group(
         self,
@@ -396,7 +402,7 @@ class ConversationStore:
 
     async def heads(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, ConversationHead]:
         """Return the heads of those conversations that exist. Raises Unavailable."""
-        fields = {"participants": 1, "starts": 1, LARGE: 1, CHANGE: 1, FIRST: 1}
+        fields = {"participants": 1, "starts": 1, BARRIER: 1, LARGE: 1, CHANGE: 1, FIRST: 1}
         heads: dict[ObjectId, ConversationHead] = {}
         for document in await self._read_heads(conversation_ids, fields):
             key = document["_id"]

@@ -1,10 +1,11 @@
 """Which conversation is the direct one of two users: its id is derived from theirs, so no index has to find it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
+from service.chat.barrier import BARRIER, BLOCKED_BY
 from service.common.errors import Unavailable
 from service.common.ids import derived_id
 from service.datastores.find_by_ids import find_by_ids
@@ -56,6 +57,22 @@ class DirectConversations:
         async with unavailable():
             found: Document | None = await self._conversations.find_one({"_id": conversation_id})
         return found or await self._find_unrecorded(key), False
+
+    async def find(self, one: ObjectId, other: ObjectId) -> Document | None:
+        """Return the direct conversation of two users, or None."""
+        [conversation_id] = await self.ids(one, [other])
+        async with unavailable():
+            found: Document | None = await self._conversations.find_one({"_id": conversation_id})
+        return found
+
+    async def set_blocked(self, document: Document, blockers: Sequence[ObjectId]) -> None:
+        """Store who of its users blocks the other, under a new barrier, unless the conversation has changed since."""
+        fields = {BLOCKED_BY: list(blockers), BARRIER: ObjectId()}
+        change: Document = {"$set": fields} if blockers else {"$unset": dict.fromkeys(fields, "")}
+        async with unavailable():
+            await self._conversations.update_one(
+                {"_id": document["_id"], "version": document.get("version")}, change | {"$inc": {"version": 1}}
+            )
 
     async def carry_over(self) -> None:
         """Record the conversations that processes of an earlier version have created. Idempotent."""

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+from service.common.blocks import Block
 from service.common.profiles import Profile
 from service.realtime.event import Event, Policy
 
@@ -63,6 +64,12 @@ def profile_updated(profile: Profile, version: int) -> Event:
     body = {"data": profile.model_dump()}
     key = f"profile:{profile.id}"
     return Event("profile_updated", body, channel=CHANNEL, policy=Policy.LATEST, key=key, version=version)
+
+
+def block_updated(block: Block, exists: bool) -> Event:
+    """To the connections of the user who blocks, or does not any more."""
+    body = {"data": {"user_id": block.blocked_id, "blocked": exists}}
+    return Event("block_updated", body, channel=CHANNEL, policy=Policy.LATEST, key=f"block:{block.blocked_id}")
 
 
 def sync(conversation_id: str, catch_up: dict[str, Any]) -> Event:

@@ -52,10 +52,13 @@ class GroupService:
                 return await self.announce(changed, user_id)
         raise Unavailable
 
-    async def add_participants(self, user_id: str, conversation_id: str, new: Sequence[str]) -> dict[str, Any]:
-        """Add users; participants among them are ignored. Return the conversation.
+    async def add_participants(
+        self, user_id: str, conversation_id: str, new: Sequence[str], *, by_site: bool = False
+    ) -> dict[str, Any]:
+        """Add users; participants among them are ignored. Return the conversation. `by_site`: see `create`.
 
-        Raises NotFound, Forbidden (see `change`), ValidationFailed (`user_ids`), Unavailable.
+        Raises NotFound, Forbidden (see `change`; a new user blocks the caller), ValidationFailed (`user_ids`),
+        Unavailable.
         """
         user, key = ObjectId(user_id), ObjectId(conversation_id)
         for _ in range(MAX_ATTEMPTS):
@@ -67,13 +70,15 @@ class GroupService:
             if not missing and document["kind"] == "group" and role_of(document, user) != "member":
                 return await self.unchanged(document, user_id)
             added = [ObjectId(member) for member in missing]
+            blockable_by = None if by_site else user_id
             if role_of(document, user) != "member":
                 await self._check_not_left(document, added)
+                await self._service.check_addable(blockable_by, missing)
             await self._service.count_all(document)
             with self._announced_later(key):
                 changed = await self._groups.add(document, user, added)
                 if changed is not None:
-                    changed = await self._service.remove_deleted(changed, added)
+                    changed = await self._service.remove_refusing(changed, added, blockable_by)
             if changed is not None:
                 return await self.announce(changed, user_id)
             await self.check_manager(key, user)
@@ -143,7 +148,7 @@ class GroupService:
         with self._announced_later(document["_id"]):
             changed = await self._groups.join(document, user, invitation)
             if changed is not None:
-                changed = await self._service.remove_deleted(changed, [user])
+                changed = await self._service.remove_refusing(changed, [user], None)
         return await self.announce(changed, str(user)) if changed is not None else None
 
     async def announce(self, changed: Document, user_id: str) -> dict[str, Any]:

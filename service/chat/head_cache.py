@@ -24,8 +24,9 @@ class HeadCache:
     """Caches conversation heads for the append.
 
     Neither numbers nor participants need to be read before a write. Every change of a group's participants takes a
-    number like any message (see `system_message`), before it is acknowledged. So a writer that does not know of one
-    takes a number that is taken, the unique index refuses it, and what the writer then reads shows the change.
+    number like any message (see `system_message`), before it is acknowledged, and so does a block between the two users
+    of a direct conversation (see DirectBlocks). So a writer that does not know of one takes a number that is taken, the
+    unique index refuses it, and what the writer then reads shows the change.
 
     Loads may run at the same time, but only one for each conversation.
     """
@@ -90,12 +91,15 @@ class HeadCache:
 
     async def catch_up(self, conversation_id: ObjectId, head: ConversationHead) -> None:
         """Advance `head` over what other processes have stored. Raises Unavailable."""
-        tail = await self._messages.tail(conversation_id, head.seq, head.rev)
-        if any(map(is_system, tail)):
+        tail, barrier = await self._messages.tail_and_barrier(conversation_id, head.seq, head.rev)
+        if barrier or any(map(is_system, tail)):
             # Before the numbers: if this fails, the next write must not take a number behind the change.
             await self.refresh({conversation_id: head})
         for document in tail:
             head.advance(document["seq"], document["rev"])
+        if barrier and barrier != head.barrier:
+            # Left by an interrupted change of a block. The head was read after it.
+            await self._messages.remove_barrier(conversation_id, barrier)
 
     def _keep(self, key: ObjectId, head: ConversationHead) -> None:
         self._evict(key)

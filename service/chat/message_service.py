@@ -108,8 +108,8 @@ class MessageService:
     ) -> "asyncio.Future[StoredMessage]":
         """Submit a message; messages of one caller are stored in the order of the calls.
 
-        The future returns the stored message, or raises NotFound, NonceReused, ValidationFailed (`reply_to`) or
-        Unavailable. The call itself may raise Unavailable.
+        The future returns the stored message, or raises NotFound, Blocked, NonceReused, ValidationFailed (`reply_to`)
+        or Unavailable. The call itself may raise Unavailable.
         """
         request = AppendMessage(
             ObjectId(conversation_id),
@@ -128,7 +128,7 @@ class MessageService:
         return stored.as_seen_by(user_id), stored.created
 
     async def edit(self, user_id: str, conversation_id: str, message_id: str, content: str) -> dict[str, Any]:
-        """Return the edited Message. Raises NotFound, Forbidden (another user's, or deleted), Unavailable."""
+        """Return the edited Message. Raises NotFound, Blocked, Forbidden (another user's, or deleted), Unavailable."""
 
         def apply(document: Document) -> Document | None:
             _check_own(document, user_id)
@@ -145,14 +145,14 @@ class MessageService:
             _check_own(document, user_id)
             return TOMBSTONE
 
-        return await self._change(user_id, conversation_id, message_id, apply)
+        return await self._change(user_id, conversation_id, message_id, apply, sends=False)
 
     async def react(
         self, user_id: str, conversation_id: str, message_id: str, emoji: str, *, on: bool
     ) -> dict[str, Any]:
         """Add or remove a reaction. Idempotent.
 
-        Raises NotFound, Forbidden (deleted message), ValidationFailed (`emoji`), Unavailable.
+        Raises NotFound, Blocked (adding one), Forbidden (deleted message), ValidationFailed (`emoji`), Unavailable.
         """
         if on:
             parse_emoji(emoji)
@@ -162,7 +162,7 @@ class MessageService:
             reactions = with_reaction(document["reactions"], emoji, user_id, on=on)
             return None if reactions is None else {"reactions": reactions}
 
-        return await self._change(user_id, conversation_id, message_id, apply)
+        return await self._change(user_id, conversation_id, message_id, apply, sends=on)
 
     async def erase(self, user_id: str, conversation_id: str, message_id: str) -> None:
         """For the deletion of a user: replace their message by a tombstone, or remove their reactions from another's.
@@ -179,7 +179,9 @@ class MessageService:
             kept = {emoji: users for emoji, users in kept.items() if users}
             return None if kept == document["reactions"] else {"reactions": kept}
 
-        await self._writes.submit(ChangeMessage(ObjectId(conversation_id), None, ObjectId(message_id), apply))
+        await self._writes.submit(
+            ChangeMessage(ObjectId(conversation_id), None, ObjectId(message_id), apply, sends=False)
+        )
 
     async def append_pending(self, conversation: Document) -> None:
         """Append the system messages of a group that may not have been appended yet. Idempotent. Raises Unavailable."""
@@ -329,9 +331,15 @@ class MessageService:
     # Storing and publishing.
 
     async def _change(
-        self, user_id: str, conversation_id: str, message_id: str, apply: Callable[[Document], Document | None]
+        self,
+        user_id: str,
+        conversation_id: str,
+        message_id: str,
+        apply: Callable[[Document], Document | None],
+        *,
+        sends: bool = True,
     ) -> dict[str, Any]:
-        request = ChangeMessage(ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply)
+        request = ChangeMessage(ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply, sends)
         return (await self._writes.submit(request)).as_seen_by(user_id)
 
     async def _write(

@@ -1,14 +1,18 @@
 """The store of messages, read by position (`seq`) and by change (`rev`)."""
 
 from collections.abc import AsyncGenerator, Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
 from pymongo import IndexModel
+from pymongo.errors import DuplicateKeyError
 
+from service.chat.barrier import barrier_message, is_barrier
 from service.chat.reactions import shown_users
 from service.chat.system_message import event_json, is_system
+from service.common.errors import Unavailable
 from service.common.times import iso
 from service.datastores.find_by_ids import Place, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, committed_reads, unavailable
@@ -26,10 +30,12 @@ WRITTEN_STEP = timedelta(minutes=1)
 """The time that one read for `conversations_written` covers: its result must fit into one document of 16 MB."""
 TAIL = 1000
 """Numbers above the known ones that `tail` covers."""
+MAX_BARRIER_ATTEMPTS = 100
+"""Numbers that a barrier loses to messages in a row: two people do not write faster."""
 
 
 class MessageStore:
-    """`messages`: one document each, never deleted.
+    """`messages`: one document each, never deleted; and the barriers of direct conversations (see DirectBlocks).
 
     Messages that users write have no `kind`; system messages have one, and an `event` (see `system_message`). They are
     stored with `deleted` true, because all that is true of a deleted message is true of them: they have no content, are
@@ -106,6 +112,12 @@ class MessageStore:
 
         A message may be in the list twice. The documents have only the fields that counters need.
         """
+        return (await self.tail_and_barrier(conversation_id, seq, rev))[0]
+
+    async def tail_and_barrier(
+        self, conversation_id: ObjectId, seq: int, rev: int
+    ) -> tuple[list[Document], ObjectId | None]:
+        """Like `tail`; return also the barrier above `seq`, if there is one (see DirectBlocks)."""
         fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1, "deleted": 1, "kind": 1}
         async with unavailable():
             by_rev = await self._committed.find(
@@ -114,7 +126,42 @@ class MessageStore:
             by_seq = await self._committed.find(
                 {"conversation_id": conversation_id, "seq": {"$gt": seq, "$lte": seq + TAIL}}, fields
             ).to_list(None)
-        return [*by_rev, *by_seq]
+        barrier = next((document["_id"] for document in by_seq if is_barrier(document)), None)
+        return [*by_rev, *(document for document in by_seq if not is_barrier(document))], barrier
+
+    async def add_barrier(self, conversation_id: ObjectId, barrier_id: ObjectId, last_seq: int) -> None:
+        """Let a barrier take the next number, unless it has one. Another one, which is outdated, is removed.
+
+        `last_seq` is a number that the conversation has reached. Raises Unavailable.
+        """
+        for _ in range(MAX_BARRIER_ATTEMPTS):
+            with suppress(DuplicateKeyError):
+                async with unavailable():
+                    await self.collection.insert_one(barrier_message(conversation_id, barrier_id, last_seq + 1))
+                return
+            above = {"conversation_id": conversation_id, "seq": {"$gt": last_seq, "$lte": last_seq + TAIL}}
+            async with unavailable():
+                found = await self._committed.find(above, {"seq": 1, "kind": 1}).to_list(None)
+            for document in found:
+                if document["_id"] == barrier_id:
+                    return
+                if is_barrier(document):
+                    await self.remove_barrier(conversation_id, document["_id"])
+                else:
+                    last_seq = max(last_seq, document["seq"])
+        raise Unavailable
+
+    async def remove_barrier(self, conversation_id: ObjectId, barrier_id: ObjectId) -> None:
+        """Remove a barrier, if it exists. Raises Unavailable."""
+        async with unavailable():
+            await self.collection.delete_one({"_id": barrier_id, "conversation_id": conversation_id})
+
+    async def with_nonce(self, conversation_id: ObjectId, sender_id: ObjectId, nonce: str) -> Document | None:
+        """Return the message that the sender has stored with this nonce, or None. Raises Unavailable."""
+        where = {"conversation_id": conversation_id, "sender_id": sender_id, "nonce": nonce}
+        async with unavailable():
+            found: Document | None = await self._committed.find_one(where)
+        return found
 
     async def never_unread(self, conversation_id: ObjectId, after: int, last: int) -> list[int]:
         """Return the seqs of the deleted and the system messages with `after` < seq ≤ `last`, in no order.
@@ -129,7 +176,7 @@ class MessageStore:
     async def get_many(self, places: Collection[Place]) -> dict[ObjectId, Document]:
         """Return those of the messages that exist, each given as its conversation and its id. Raises Unavailable."""
         found = await find_in_lists(self._committed, "conversation_id", places)
-        return {document["_id"]: document for document in found}
+        return {document["_id"]: document for document in found if not is_barrier(document)}
 
     async def get(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
         """Return the message, or None if this conversation has no such message. Raises Unavailable."""
@@ -137,7 +184,7 @@ class MessageStore:
             found: Document | None = await self._committed.find_one(
                 {"_id": message_id, "conversation_id": conversation_id}
             )
-        return found
+        return None if found and is_barrier(found) else found
 
     async def conversations_written(self, since: datetime, until: datetime) -> AsyncGenerator[set[ObjectId]]:
         """Yield the conversations with messages that were created or changed in that time, step by step.

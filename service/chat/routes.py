@@ -12,7 +12,7 @@ from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
 from service.chat.socket import ChatSocket
-from service.common.errors import Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
+from service.common.errors import Blocked, Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
 from service.common.identity import Identity, Verifier
 from service.common.ids import path_id
 from service.common.models import ConnectionQuery
@@ -95,9 +95,11 @@ def _add_conversation_routes(
         limit=WRITING,
         body=models.NewConversation,
         responses={201: models.Conversation, 200: models.Conversation},
+        errors=(Forbidden,),
     )
     async def create_conversation(request: Request, caller: Identity, *, body: models.NewConversation) -> HTTPResponse:
-        """With one other participant and no title: the direct conversation of the two, 200 if it exists already."""
+        """With one other participant and no title: the direct conversation of the two, 200 if it exists already. Nobody
+        is put into a group by somebody whom they block (403)."""
         byte_limit.take(caller.user_id, CONVERSATION_BYTES)
         conversation, created = await conversations.create(
             caller.user_id, body.participant_ids, body.title, body.history
@@ -330,7 +332,7 @@ def _add_message_routes(
         limit=SENDING,
         body=models.NewMessage,
         responses={201: models.Message, 200: models.Message},
-        errors=(NotFound, NonceReused),
+        errors=(NotFound, Blocked, NonceReused),
     )
     async def send_message(
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewMessage
@@ -350,7 +352,7 @@ def _add_message_routes(
         limit=WRITING,
         body=models.MessageChange,
         responses={200: models.Message},
-        errors=(NotFound, Forbidden),
+        errors=(NotFound, Blocked, Forbidden),
     )
     async def edit_message(
         request: Request, caller: Identity, conversation_id: str, message_id: str, *, body: models.MessageChange
@@ -386,7 +388,7 @@ def _add_message_routes(
         auth=auth,
         limit=WRITING,
         responses={200: models.Message},
-        errors=(NotFound, Forbidden, ValidationFailed),
+        errors=(NotFound, Blocked, Forbidden, ValidationFailed),
     )
     async def add_reaction(
         request: Request, caller: Identity, conversation_id: str, message_id: str, emoji: str

@@ -128,6 +128,7 @@ class Deletion:
             self._dispatcher,
             self._chat.flush_counters,
             self._chat.append_pending,
+            stores.blocks,
             self._presence.announce_visibility,
         )
         self._erasure = ChatErasure(
@@ -178,7 +179,7 @@ class Deletion:
         await self._stores.preferences.delete(user_id)
         await self._stores.post_mutes.remove_all(user_id)
         await self._stores.last_seen.delete(user_id)
-        await self._stores.blocks.remove_all(user_id)
+        await self._remove_blocks(user_id)
         await self._stores.users.finish_deletion(user_id, username)
         return Deleted(groups, messages, posts, comments, notifications)
 
@@ -188,6 +189,13 @@ class Deletion:
         await self._conversations.close()
         await self._chat.close()
         await self._dispatcher.close()
+
+    async def _remove_blocks(self, user_id: str) -> None:
+        """Remove the blocks by and of the user, and their traces in direct conversations."""
+        for other in await self._stores.blocks.concerned_by(user_id):
+            await self._stores.blocks.remove(user_id, other)
+            await self._stores.blocks.remove(other, user_id)
+            await self._conversations.direct_blocks.reconcile(user_id, other)
 
     async def _presence_of(self, user_id: str) -> PresenceState:
         state = (await self._presence.states([user_id]))[user_id]

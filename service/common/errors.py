@@ -6,6 +6,7 @@ LoaError
 ├── BadCredentials
 ├── OriginNotAllowed
 ├── Forbidden          the caller may see the object, but not do this
+├── Blocked            one of the two users of a direct conversation blocks the other
 ├── NotFound           the object does not exist, or the caller may not see it
 ├── UsernameTaken
 ├── NonceReused
@@ -79,6 +80,12 @@ class OriginNotAllowed(LoaError):
 
 class Forbidden(LoaError):
     detail = "You are not allowed to do this."
+
+
+class Blocked(LoaError):
+    """It does not say who blocks whom."""
+
+    detail = "You cannot send messages in this conversation."
 
 
 class NotFound(LoaError):

@@ -49,6 +49,7 @@ ERRORS: dict[type, ErrorSpec] = {
     errors.BadCredentials: ErrorSpec(401, "bad_credentials", 1008),
     errors.OriginNotAllowed: ErrorSpec(403, "origin_not_allowed", 1008),
     errors.Forbidden: ErrorSpec(403, "forbidden", 1008),
+    errors.Blocked: ErrorSpec(403, "blocked", 1008),
     errors.NotFound: ErrorSpec(404, "not_found", 1008),
     errors.UsernameTaken: ErrorSpec(409, "username_taken", 1008),
     errors.NonceReused: ErrorSpec(409, "nonce_reused", 1008),

@@ -57,6 +57,7 @@ EXAMPLES: Mapping[str, Any] = {
     "new_password": "another long passphrase",
     "external_id": "4711",
     "show_presence": True,
+    "blocked": True,
     "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "access_token": TOKEN,
     "refresh_token": TOKEN,

@@ -78,14 +78,18 @@ class CommentStore:
             document["nonce"] = comment.nonce
         return self._append.append(document)
 
-    async def after(self, post_id: str, number: int, last: int, limit: int) -> list[Document]:
+    async def after(
+        self, post_id: str, number: int, last: int, limit: int, hidden: Collection[ObjectId] = ()
+    ) -> list[Document]:
         """Return up to `limit` comments of the post after `number`, ascending; `last` is a number that it has reached.
 
-        Raises Unavailable.
+        Those of the authors in `hidden` are left out. Raises Unavailable.
         """
 
         async def read(low: int, high: int, limit: int) -> list[Document]:
-            where = {"post_id": ObjectId(post_id), "number": {"$gte": low, "$lte": high}}
+            where: Document = {"post_id": ObjectId(post_id), "number": {"$gte": low, "$lte": high}}
+            if hidden:
+                where["author_id"] = {"$nin": list(hidden)}
             async with unavailable():
                 return await self._comments.find(where).limit(limit).to_list(limit)
 

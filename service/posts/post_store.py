@@ -82,20 +82,29 @@ class PostStore:
             document: Document | None = await self._posts.find_one({"_id": ObjectId(post_id)})
         return document
 
-    async def latest(self, limit: int, before: tuple[datetime, ObjectId] | None, now: datetime) -> list[Document]:
+    async def latest(
+        self,
+        limit: int,
+        before: tuple[datetime, ObjectId] | None,
+        now: datetime,
+        hidden: Collection[ObjectId] = (),
+    ) -> list[Document]:
         """Return the `limit` latest posts behind the sort key `before`, or of all if it is None. Latest first.
+
+        Those of the authors in `hidden` are left out.
 
         The sort key of a post is its `created_at` and its id; there need not be a post with this one.
 
         Queries time ranges of growing length: the embedded database reads and sorts everything that a query matches.
         Raises Unavailable.
         """
-        moment, end, below = now, END, {}
+        moment, end = now, END
+        below: Document = {"author_id": {"$nin": list(hidden)}} if hidden else {}
         if before:
             moment = before[0]
             end = moment + timedelta(milliseconds=1)
             # Posts of the same millisecond are ordered by id.
-            below = {"$or": [{"created_at": {"$lt": moment}}, {"_id": {"$lt": before[1]}}]}
+            below["$or"] = [{"created_at": {"$lt": moment}}, {"_id": {"$lt": before[1]}}]
         found: list[Document] = []
         for since, until in _time_ranges(moment, end):
             where = {"created_at": {"$gte": since, "$lt": until}, **below}

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from bson import ObjectId
 
+from service.common.blocks import Block, Blocks
 from service.common.cursor import CursorFormat
 from service.common.errors import NonceReused, NotFound
 from service.common.page_size import fitting
@@ -25,7 +26,10 @@ CURSORS = CursorFormat("posts", datetime, ObjectId)
 
 
 class PostService:
-    """All ids are strings of 24 hex digits. Every method raises Unavailable. `viewer` is the user who reads."""
+    """All ids are strings of 24 hex digits. Every method raises Unavailable.
+
+    `viewer` is the user who reads: posts and comments of those whom they block do not exist for them.
+    """
 
     def __init__(
         self,
@@ -33,6 +37,7 @@ class PostService:
         comments: CommentStore,
         profiles: Profiles,
         mutes: MuteStore,
+        blocks: Blocks,
         contexts: CommentContextLoader,
         comment_notices: CommentNotices,
         post_notices: PostNotices,
@@ -43,6 +48,7 @@ class PostService:
         self._profiles = profiles
         self._mutes = mutes
         self._views = PostViews(profiles, mutes)
+        self._blocks = blocks
         self._contexts = contexts
         self._comment_notices = comment_notices
         self._post_notices = post_notices
@@ -63,6 +69,8 @@ class PostService:
     async def post(self, viewer: str, post_id: str) -> Post:
         """Return one post. Raises NotFound."""
         document = await self._existing(post_id)
+        if await self._blocks.existing([Block(viewer, str(document["author_id"]))]):
+            raise NotFound
         return (await self._views.posts(viewer, [document]))[0]
 
     async def mute(self, user_id: str, post_id: str, *, on: bool) -> Post:
@@ -74,7 +82,7 @@ class PostService:
     async def page(self, viewer: str, *, limit: int, before: str | None) -> PostPage:
         """Return the latest posts behind the cursor `before`, or of all. Raises ValidationFailed if it is none."""
         key = CURSORS.parse(before) if before is not None else None
-        found = await self._posts.latest(limit + 1, key, now())
+        found = await self._posts.latest(limit + 1, key, now(), await self._hidden_from(viewer))
         items = await self._views.posts(viewer, found[:limit])
         count = fitting(items)
         last = found[count - 1] if count < len(found) else None
@@ -103,10 +111,16 @@ class PostService:
     async def comments(self, viewer: str, post_id: str, *, limit: int, after: int) -> CommentPage:
         """Return the post's comments after the cursor `after`, oldest first. Raises NotFound."""
         post = await self._existing(post_id)
-        found = await self._comments.after(post_id, after, post["comment_count"], limit + 1)
+        hidden = await self._hidden_from(viewer)
+        if post["author_id"] in hidden:
+            raise NotFound
+        found = await self._comments.after(post_id, after, post["comment_count"], limit + 1, hidden)
         items = await self._views.comments(viewer, found[:limit])
         count = fitting(items)
         return CommentPage(items=items[:count], next=found[count - 1]["number"] if count < len(found) else None)
+
+    async def _hidden_from(self, viewer: str) -> set[ObjectId]:
+        return {ObjectId(user_id) for user_id in await self._blocks.blocked_by(viewer)}
 
     async def _existing(self, post_id: str) -> Document:
         document = await self._posts.post(post_id)

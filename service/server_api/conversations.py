@@ -67,7 +67,7 @@ class ServerConversations:
         if new.external_id is None:
             if not others:
                 raise ValidationFailed.of("participants", "A conversation without an external id needs two people.")
-            created, is_new = await self._conversations.create(owner, others, new.title)
+            created, is_new = await self._conversations.create(owner, others, new.title, by_site=True)
             return await self._shown(await self._read(ObjectId(created["id"]))), is_new
         members = [ObjectId(other) for other in others]
         identity = {"_id": _key(new.external_id), "external_id": new.external_id}
@@ -75,7 +75,7 @@ class ServerConversations:
             document = await self._store.create_group(ObjectId(owner), members, new.title, identity=identity)
         except DuplicateKeyError:
             return await self._shown(await self._find(new.external_id)), False
-        document = await self._conversations.remove_deleted(document, [ObjectId(owner), *members])
+        document = await self._conversations.remove_refusing(document, [ObjectId(owner), *members], None)
         await self._conversations.announcer.announce_if_marked(document)
         return await self._shown(document), True
 
@@ -117,7 +117,7 @@ class ServerConversations:
 
     async def _add(self, owner: str, conversation_id: str, user_ids: Sequence[str]) -> None:
         try:
-            await self._groups.add_participants(owner, conversation_id, user_ids)
+            await self._groups.add_participants(owner, conversation_id, user_ids, by_site=True)
         except Forbidden:
             # Some of them have left, or were removed. The site decides for them: they return by an invitation.
             token = (await self._invitations.invite(owner, conversation_id))["token"]

@@ -36,6 +36,10 @@ class Source(NamedTuple):
         return (*self.refs, *self.ids, *self.values, *self.hidden)
 
 
+BARRIER = "barrier"
+"""The kind of a document among the messages that is none: see `chat.direct_blocks.DirectBlocks`."""
+
+
 def _deleted(message: Document) -> Document:
     """System messages are stored like deleted ones: see `chat.message_store.MessageStore`."""
     return {"deleted": False} if "kind" in message else {}
@@ -135,7 +139,7 @@ class EventBuilder:
         return [
             self._delivery(change, document, external)
             for change, document in zip(known, documents, strict=True)
-            if not document.get("erased")
+            if not (document.get("erased") or document.get("kind") == BARRIER)
         ]
 
     def _type(self, change: Change) -> str | None:

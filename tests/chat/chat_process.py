@@ -7,6 +7,7 @@ from typing import Any
 import ujson
 from bson import ObjectId
 
+from service.accounts.block_store import BlockStore
 from service.chat.conversation_service import ConversationService
 from service.chat.conversation_store import ConversationStore
 from service.chat.group_service import GroupService
@@ -59,6 +60,7 @@ class ChatProcess:
         self.bus = bus or LocalBus()
         self.dispatcher = Dispatcher(self.bus, self.registry)
         self.checkpoints = WriterCheckpoints(database)
+        self.blocks = BlockStore(database)
         self.messages = MessageService(self.conversation_store, self.message_store, self.checkpoints, self.dispatcher)
         self.conversations = ConversationService(
             self.conversation_store,
@@ -67,6 +69,7 @@ class ChatProcess:
             self.dispatcher,
             self.messages.flush_counters,
             self.messages.append_pending,
+            self.blocks,
         )
         self.invitation_store = InvitationStore(database)
         self.groups = GroupService(self.conversation_store, self.invitation_store, self.conversations)

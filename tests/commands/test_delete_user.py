@@ -84,6 +84,9 @@ async def create_user_data(clients: Clients) -> UserData:
         await stream.event(kind)
     for person in (user, anna):
         assert (await person.get("/notifications/groups"))["items"]
+    await user.put(f"/users/{cleo.id}/block")
+    for blocked in (user, cleo):
+        await ben.put(f"/users/{blocked.id}/block")
     return UserData(user, anna, group, direct, left, bare, commented, annas)
 
 
@@ -115,6 +118,7 @@ async def check_deleted(uri: str, data: UserData) -> None:
     named = {name for name, texts in stored.items() for text in texts if data.user.id in text}
     of_others = {"conversations", "messages", "posts", "comments", "notifications", "notification_groups"}
     assert {"users", "sessions"} | of_others == named
+    assert 1 == len(stored["blocks"])
     assert not [text for text in stored["conversations"] if "'direct'" not in text and data.user.id in text]
     assert not [text for text in stored["notifications"] if f"'user_id': ObjectId('{data.user.id}')" in text]
     assert not [text for text in stored["notification_groups"] if f"'user_id': ObjectId('{data.user.id}')" in text]

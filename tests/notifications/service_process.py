@@ -81,6 +81,7 @@ class ServiceProcess:
             self.comment_store,
             self.users,
             self.mutes,
+            self.blocks,
             self.contexts,
             self.comment_notices,
             self.post_notices,

@@ -163,3 +163,36 @@ async def test_concurrent_comments_of_several_processes_are_all_counted(start_pr
     pages = [await process.posts.comments(NOBODY, post, limit=100, after=0) for process in processes]
     assert set(made) == {item.id for item in pages[0].items}
     assert pages[0] == pages[1] == pages[2]
+
+
+async def test_posts_and_comments_of_blocked_users_do_not_exist_for_the_reader(process: ServiceProcess) -> None:
+    """Pages are as long as without them, and others see everything."""
+    ann, binh, chi = [await process.add_user() for _ in range(3)]
+    await process.blocks.add(ann, binh)
+    posts = [await process.post(author) for author in (chi, binh, chi, binh, binh, chi)]
+    page = await process.posts.page(ann, limit=2, before=None)
+    assert [posts[5], posts[2]] == [post.id for post in page.items]
+    rest = await process.posts.page(ann, limit=2, before=page.next)
+    assert ([posts[0]], None) == ([post.id for post in rest.items], rest.next)
+    for reader in (binh, chi):
+        everything = await process.posts.page(reader, limit=10, before=None)
+        assert posts[::-1] == [post.id for post in everything.items]
+    with pytest.raises(NotFound):
+        await process.posts.post(ann, posts[1])
+    with pytest.raises(NotFound):
+        await process.posts.comments(ann, posts[1], limit=10, after=0)
+
+
+async def test_pages_of_comments_are_full_although_many_are_of_a_blocked_user(process: ServiceProcess) -> None:
+    ann, binh, chi = [await process.add_user() for _ in range(3)]
+    post = await process.post(ann)
+    for number in range(30):
+        await process.comment(chi if number % 10 == 9 else binh, post, content=str(number))
+    await process.blocks.add(ann, binh)
+    page = await process.posts.comments(ann, post, limit=2, after=0)
+    assert ["9", "19"] == [comment.content for comment in page.items]
+    assert page.next
+    rest = await process.posts.comments(ann, post, limit=2, after=page.next)
+    assert (["29"], None) == ([comment.content for comment in rest.items], rest.next)
+    await process.blocks.remove(ann, binh)
+    assert 30 == len((await process.posts.comments(ann, post, limit=100, after=0)).items)

@@ -30,6 +30,9 @@ CALLS = {
     "DELETE /conversations/{}/invitations",
     "GET /invitations/{}",
     "POST /invitations/{}",
+    "PUT /users/{}/block",
+    "DELETE /users/{}/block",
+    "GET /blocks",
     "GET /conversations/{}/messages",
     "POST /conversations/{}/messages",
     "PATCH /conversations/{}/messages/{}",
@@ -133,7 +136,7 @@ def _has_body(call: str) -> bool:
     if call.split()[0] not in ("POST", "PATCH", "PUT"):
         return call == "DELETE /auth/sessions/{}"
     return (
-        call not in ("POST /auth/logout", "POST /auth/ticket", "PUT /notifications/{}/read")
+        call not in ("POST /auth/logout", "POST /auth/ticket", "PUT /users/{}/block", "PUT /notifications/{}/read")
         and "reactions" not in call
         and "invitations" not in call
     )
@@ -163,7 +166,7 @@ async def test_the_asyncapi_document_has_every_frame_and_event_in_its_direction(
     chat = {"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"}
     assert chat == names["chat"]["received"]
     events = "hello ack error pong new_message message_updated read typing presence conversation_updated sync reset"
-    events += " profile_updated rev_skipped"
+    events += " profile_updated block_updated rev_skipped"
     assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"][
         "sent"
     ]

@@ -71,6 +71,33 @@ export class Api {
   }
 
   /**
+   * Block a user: neither of the two can send in their direct conversation any more, and the caller gets no
+   * notifications of the user, and does not see their presence, posts and comments.
+   * @param {string} id
+   * @returns {Promise<null>}
+   */
+  block(id) {
+    return this.#call("PUT", `/users/${id}/block`);
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<null>}
+   */
+  unblock(id) {
+    return this.#call("DELETE", `/users/${id}/block`);
+  }
+
+  /**
+   * Return a page of the users whom the caller blocks, the latest first.
+   * @param {{limit?: number, before?: string | null}} [page]
+   * @returns {Promise<Page<import("./types.js").BlockedUser, string>>}
+   */
+  blocks(page = {}) {
+    return this.#call("GET", "/blocks", { query: page });
+  }
+
+  /**
    * @param {string[]} userIds
    * @returns {Promise<Record<string, Presence>>}
    */

@@ -376,6 +376,7 @@ export class ChatSocket {
       case "typing":
       case "presence":
       case "profile_updated":
+      case "block_updated":
       case "announcement":
         return this.#emit(frame);
     }

@@ -41,6 +41,8 @@
  * @typedef {{by: string, user_ids?: string[], user_count?: number, title?: string, role?: Role}} GroupEvent
  */
 
+/** @typedef {{user: Profile, created_at: string}} BlockedUser */
+
 /** @typedef {{token: string, expires_at: string}} NewInvitation */
 
 /**
@@ -196,6 +198,7 @@
  * @typedef {{type: "typing", conversation_id: string, data: {user_id: string, expires_in: number}}} TypingEvent
  * @typedef {{type: "presence", data: Presence & {user_id: string}}} PresenceEvent
  * @typedef {{type: "profile_updated", data: Profile}} ProfileUpdated the user's own profile
+ * @typedef {{type: "block_updated", data: {user_id: string, blocked: boolean}}} BlockUpdated whom the user blocks
  * @typedef {{type: "conversation_updated", conversation_id: string,
  *   data: AnnouncedConversation}} ConversationUpdated
  * @typedef {{type: "conversation_removed", conversation_id: string}} ConversationRemoved
@@ -208,8 +211,8 @@
  * @typedef {{type: "ack" | "pong", ref: string | null, data?: any}} Ack
  * @typedef {{type: "error", ref: string | null, code: string, detail: string, retry_after?: number | null,
  *   errors?: import("./errors.js").FieldError[] | null}} ErrorFrame
- * @typedef {Hello | MessageEvent | RevSkipped | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | ConversationUpdated
- *   | ConversationRemoved | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
+ * @typedef {Hello | MessageEvent | RevSkipped | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated
+ *   | ConversationUpdated | ConversationRemoved | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
  */
 
 /**
@@ -222,8 +225,8 @@
  *   data: {nonce: string, error: import("./errors.js").LoaError}}} FailedEvent
  * @typedef {{type: "changes", conversation_id: string, data: PendingChange[]}} ChangesEvent all pending changes of the
  *   conversation, whenever they have changed
- * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | ConversationUpdated
- *   | ConversationRemoved | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent
+ * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated
+ *   | ConversationUpdated | ConversationRemoved | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent
  *   | ChangesEvent} ChatEvent
  */
 
