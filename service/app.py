@@ -156,6 +156,7 @@ def add_routes(
         chat_routes(
             services.messages,
             services.conversations,
+            services.conversation_settings,
             services.groups,
             services.invitations,
             services.presence,

@@ -27,6 +27,7 @@ from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
 from service.chat.presence_visibility import PresenceVisibility
+from service.chat.settings_service import SettingsService
 from service.commands.delete_user import delete_user
 from service.common.blocks import Block
 from service.common.profiles import Profile
@@ -143,11 +144,13 @@ class Services:
             self.messages.flush_counters,
             self.messages.append_pending,
             stores.blocks,
+            stores.settings,
             self.presence.announce_visibility,
         )
         self.blocks = BlockService(
             stores.blocks, self.profiles, self.conversations.direct_blocks.reconcile, self._announce_block
         )
+        self.conversation_settings = SettingsService(stores.settings, self.conversations, self.dispatcher)
         self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)
         self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
         self.preferences = PreferenceService(stores.preferences, self.bus, self.dispatcher)

@@ -13,6 +13,7 @@ from service.chat.conversation_store import ConversationStore
 from service.chat.invitation_store import InvitationStore
 from service.chat.last_seen import LastSeenStore
 from service.chat.message_store import MessageStore
+from service.chat.settings_store import SettingsStore
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.datastores.mongo import Database
 from service.notifications.group_store import GroupStore
@@ -35,6 +36,7 @@ class Stores(NamedTuple):
     sessions: SessionStore
     blocks: BlockStore
     conversations: ConversationStore
+    settings: SettingsStore
     invitations: InvitationStore
     messages: MessageStore
     writers: WriterCheckpoints
@@ -67,6 +69,7 @@ class Stores(NamedTuple):
             SessionStore(database, max_age=session_max_age),
             BlockStore(database),
             ConversationStore(database),
+            SettingsStore(database),
             InvitationStore(database),
             MessageStore(database),
             WriterCheckpoints(database),

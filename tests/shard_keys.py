@@ -25,6 +25,7 @@ _from_service: ContextVar[bool] = ContextVar("from_service", default=False)
 SHARD_KEYS = {
     "blocks": "user_id",
     "comments": "post_id",
+    "conversation_settings": "user_id",
     "conversations": "_id",
     "direct_conversations": "_id",
     "external_ids": "_id",

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.conversation_store import ConversationStore, is_listed, version_of
+from service.chat.conversation_store import ConversationStore, is_listed, seq_of, version_of
 from service.chat.group_change import UNANNOUNCED, UNANNOUNCED_REMOVALS
 from service.chat.members import (
     Roles,
@@ -22,6 +22,7 @@ from service.chat.members import (
     start_of,
 )
 from service.chat.message_store import visible
+from service.chat.settings_store import NONE, ConversationSettings, SettingsStore, settings_json
 from service.chat.unread_counter import UnreadCounter
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, run_forever
@@ -61,6 +62,7 @@ class ConversationAnnouncer:
         unread: UnreadCounter,
         append_pending: Callable[[Document], Awaitable[None]],
         render: Callable[[Document], Awaitable[dict[str, Any]]],
+        settings: SettingsStore,
         on_removed: Callable[[Collection[str]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,6 +75,7 @@ class ConversationAnnouncer:
         self._unread = unread
         self._append_pending = append_pending
         self._render = render
+        self._settings = settings
         self._on_removed = on_removed
         self._clock = clock
         self._retries: set[ObjectId] = set()
@@ -145,11 +148,12 @@ class ConversationAnnouncer:
             conversation = await self._render(document) if document["participants"] else None
             marks = {_shown_mark(document, member) for member in document["participants"]}
             unread = await self._unread.counts(document, [mark for mark in marks if mark is not None])
+            settings = await self._settings_of(document)
             current = (await self._conversations.head_versions([conversation_id])).get(conversation_id)
             if current is None:
                 return
             if current.version == version_of(document):
-                self._publish(document, conversation, unread)
+                self._publish(document, conversation, unread, settings)
                 return
             found = await self._conversations.find(conversation_id)
             if found is None:
@@ -157,7 +161,19 @@ class ConversationAnnouncer:
             document = found
         self.retry(conversation_id)
 
-    def _publish(self, document: Document, conversation: dict[str, Any] | None, unread: Mapping[int, int]) -> None:
+    async def _settings_of(self, document: Document) -> Mapping[ObjectId, ConversationSettings] | None:
+        """Return the settings of the participants; None if they are so many that the announcement shows none."""
+        if not shows_read_marks(document):
+            return None
+        return await self._settings.of_conversation(document["_id"], document["participants"])
+
+    def _publish(
+        self,
+        document: Document,
+        conversation: dict[str, Any] | None,
+        unread: Mapping[int, int],
+        settings: Mapping[ObjectId, ConversationSettings] | None,
+    ) -> None:
         participants = document["participants"]
         version = version_of(document)
         removed = set(document.get(UNANNOUNCED_REMOVALS, ())).difference(participants)
@@ -168,7 +184,7 @@ class ConversationAnnouncer:
         if conversation is not None:
             # The others learn of it with the first message.
             recipients = [member for member in participants if is_listed(document, member)]
-            for personal, members in _personal(document, conversation, recipients, unread):
+            for personal, members in _personal(document, conversation, recipients, unread, settings):
                 event = events.conversation_updated(personal, version)
                 is_room = len(participants) > MAX_ADDRESSED
                 self._dispatcher.publish(event, members, position=document["last_rev"], room=is_room)
@@ -226,7 +242,11 @@ class ConversationAnnouncer:
 
 
 def _personal(
-    document: Document, conversation: dict[str, Any], recipients: Sequence[ObjectId], unread: Mapping[int, int]
+    document: Document,
+    conversation: dict[str, Any],
+    recipients: Sequence[ObjectId],
+    unread: Mapping[int, int],
+    settings: Mapping[ObjectId, ConversationSettings] | None,
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Yield the conversation as the recipients see it: to each as a copy of their own if they are shown each other's
     read marks, else the same to all of them who have the same role, are shown the same read mark, or none, and see the
@@ -247,6 +267,10 @@ def _personal(
             "unread_count": None if mark is None else unread[mark],
             "read_marks": read_marks_of(document, members[0]),
         }
+        if settings is None:
+            personal |= {"muted_until": None, "archived": None}
+        else:
+            personal |= settings_json(settings.get(members[0], NONE), seq_of(document))
         yield conversation | personal, [str(member) for member in members]
 
 

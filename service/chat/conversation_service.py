@@ -1,7 +1,7 @@
 """The use cases of conversations: participants, title, read marks, typing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ from service.chat.members import (
 )
 from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
+from service.chat.settings_store import NONE, ArchivedRow, SettingsStore, settings_json
 from service.chat.unread_counter import UnreadCounter
 from service.common.blocks import Blocks, blockers
 from service.common.cursor import CursorFormat
@@ -50,9 +51,11 @@ HELLO_BATCH = 32
 TYPING_EXPIRES_IN = 5
 """Seconds."""
 MAX_LIST_READS = 20
-"""Reads for one page of the list. Only a user with many empty direct conversations started by others needs a second."""
+"""Reads for one page of a list. Only a user with many archived conversations, or empty ones started by others, needs a
+second."""
 
 CURSORS = CursorFormat("conversations", datetime, ObjectId)
+ARCHIVED_CURSORS = CursorFormat("archived", datetime, ObjectId)
 PARTICIPANT_CURSORS = CursorFormat("participants", int, ObjectId)
 
 
@@ -68,6 +71,7 @@ class ConversationService:
         flush_counters: Callable[[], Awaitable[bool]],
         append_pending: Callable[[Document], Awaitable[None]],
         blocks: Blocks,
+        settings: SettingsStore,
         on_removed: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         """`on_removed(user_ids)` is called with users who are no participants of a conversation any more.
@@ -82,12 +86,13 @@ class ConversationService:
         self._conversations = conversations
         self.direct_blocks = DirectBlocks(conversations, messages, blocks)
         self._blocks = blocks
+        self._settings = settings
         self._messages = messages
         self._profiles = profiles
         self._dispatcher = dispatcher
         self._unread = UnreadCounter(messages)
         self.announcer = ConversationAnnouncer(
-            conversations, dispatcher, self._unread, append_pending, self._as_announced, on_removed
+            conversations, dispatcher, self._unread, append_pending, self._as_announced, settings, on_removed
         )
 
     async def start(self) -> None:
@@ -144,8 +149,8 @@ class ConversationService:
     async def page(self, user_id: str, limit: int, before: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """Return a page of conversations, the most recently active first, and the cursor of the next page.
 
-        A direct conversation that somebody else started is not listed before it has a message. Raises ValidationFailed
-        (`before`), Unavailable.
+        A direct conversation that somebody else started is not listed before it has a message, and none that the user
+        has archived. Raises ValidationFailed (`before`), Unavailable.
         """
         cursor = CURSORS.parse(before) if before is not None else None
         await self._flush_counters()
@@ -155,6 +160,37 @@ class ConversationService:
         if count < len(rows):
             end = rows[count - 1][0]
         return items[:count], CURSORS.encode(end) if end else None
+
+    async def archived_page(
+        self, user_id: str, limit: int, before: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return a page of the archived conversations, the latest archived first, and the cursor of the next page.
+
+        Raises ValidationFailed (`before`), Unavailable.
+        """
+        user, rows = ObjectId(user_id), list[tuple[ArchivedRow, Document]]()
+        cursor = ARCHIVED_CURSORS.parse(before) if before is not None else None
+        end = (cursor[0], cursor[1]) if cursor else None
+        for _ in range(MAX_LIST_READS):
+            read = await self._settings.archived(user, limit + 1, end)
+            documents = await self._conversations.get_many({row.conversation_id for row in read}, user, whole=True)
+            await self._counter_reader.refresh(documents.values(), user_id)
+            archived = await self._archived(user, documents.values())
+            rows += [(row, documents[row.conversation_id]) for row in read if row.conversation_id in archived]
+            end = read[-1].key if len(read) > limit else None
+            if end is None or len(rows) > limit:
+                break
+        items = await self.as_json([document for _, document in rows[:limit]], user_id)
+        count = fitting(items)
+        if count < len(rows):
+            end = rows[count - 1][0].key
+        return items[:count], ARCHIVED_CURSORS.encode(end) if end else None
+
+    async def _archived(self, user_id: ObjectId, documents: Iterable[Document]) -> set[ObjectId]:
+        """Return those of the conversations, by id, that are archived; their counters must be up to date."""
+        last = {document["_id"]: seq_of(document) for document in documents}
+        settings = await self._settings.of_user(user_id, last)
+        return {key for key, each in settings.items() if each.is_archived(last[key])}
 
     async def _read_list(
         self, user_id: ObjectId, wanted: int, before: tuple[datetime, ObjectId] | None
@@ -169,7 +205,12 @@ class ConversationService:
             # Taken before the refresh, which moves conversations with new messages to where this page does not begin.
             keys = [activity_of(document) for document in documents]
             await self._counter_reader.refresh(documents, str(user_id))
-            rows += [row for row in zip(keys, documents, strict=True) if is_listed(row[1], user_id)]
+            archived = await self._archived(user_id, documents)
+            rows += [
+                (key, document)
+                for key, document in zip(keys, documents, strict=True)
+                if is_listed(document, user_id) and document["_id"] not in archived
+            ]
             if len(documents) < wanted:
                 return rows[:wanted], None
             before = keys[-1]
@@ -312,6 +353,10 @@ class ConversationService:
         # Who has been removed meanwhile sees it as after their own change.
         return (await self.as_json([seen or document], user_id))[0]
 
+    async def forget_settings(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
+        """Delete what a user has set in a conversation that they have left. Raises Unavailable."""
+        await self._settings.delete(user_id, conversation_id)
+
     async def _as_announced(self, document: Document) -> dict[str, Any]:
         await self._counter_reader.refresh_from_messages(document)
         return (await self.as_json([document], None))[0]
@@ -331,11 +376,14 @@ class ConversationService:
         last_messages = await self._messages.get_many(last)
         if user_id:
             last_messages = await self._visible_to(ObjectId(user_id), last_messages)
+        ids = [document["_id"] for document in documents]
+        settings = await self._settings.of_user(ObjectId(user_id), ids) if user_id else {}
         read_marks = [read_of(document, user_id) if user_id else seq_of(document) for document in documents]
         unread = await asyncio.gather(*map(self._unread.count, documents, read_marks))
         return [
             _conversation_json(document, user_id, profiles, last_messages.get(document["last"]["id"]))
             | {"last_read_seq": read_mark, "unread_count": count}
+            | settings_json(settings.get(document["_id"], NONE), seq_of(document))
             for document, read_mark, count in zip(documents, read_marks, unread, strict=True)
         ]
 

@@ -227,10 +227,19 @@ class ConversationStore:
             found.update(each["user_id"] for each in others_too if each["conversation_id"] in own)
         return {wanted[other] for other in wanted.keys() & found}
 
-    async def get_many(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> dict[ObjectId, Document]:
+    async def get_many(
+        self, conversation_ids: Collection[ObjectId], user_id: ObjectId, *, whole: bool = False
+    ) -> dict[ObjectId, Document]:
         """Return those conversations in which `user_id` is a participant: the counters, and what `members` says of the
-        user's read mark and history."""
-        fields = {"last": 1, "last_rev": 1, "last_deleted": 1, f"reads.{user_id}": 1, f"starts.{user_id}": 1}
+        user's read mark and history; or the `whole` documents."""
+        fields: Document | None = {
+            "last": 1,
+            "last_rev": 1,
+            "last_deleted": 1,
+            f"reads.{user_id}": 1,
+            f"starts.{user_id}": 1,
+        }
+        fields = None if whole else fields
         found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
         documents = {document["_id"]: document for document in found}
         if missing := set(conversation_ids) - documents.keys():

@@ -99,6 +99,7 @@ class GroupService:
                     changed = await self._groups.remove(key, user, member)
                 if changed is not None:
                     await self._invitations.end_all(key, member)
+                    await self._service.forget_settings(key, member)
             if changed is not None:
                 await self._service.announcer.announce(changed)
                 return

@@ -10,6 +10,7 @@ from service.common.cursor import Cursor
 from service.common.ids import Id
 from service.common.models import Input, Query, remove_default
 from service.common.profiles import Profile
+from service.common.times import InputTime
 
 MAX_PARTICIPANTS = 10_000
 """Of one conversation."""
@@ -62,11 +63,19 @@ class ReadMark(Input):
     seq: Seq
 
 
+class Mute(Input):
+    """`until`: null until it is unmuted."""
+
+    until: InputTime | None = None
+
+
 class ConversationsQuery(Query):
-    """`before`: the `next` of the previous page."""
+    """`before`: the `next` of the previous page of the same list. `archived`: 1 lists the archived conversations, the
+    latest archived first."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 30
     before: Cursor | None = None
+    archived: bool = False
 
 
 class ParticipantsQuery(Query):
@@ -132,6 +141,9 @@ class Conversation(BaseModel):
 
     `unread_count` counts the messages of others after `last_read_seq` that have not been deleted. `read_marks` has the
     `last_read_seq` of each other participant, or is null if they are more than 100.
+
+    `muted_until` and `archived` are what the participant has set; `muted_until` is null if it is not muted, or not any
+    more, and in the year 9999 if it is muted for good.
     """
 
     id: str
@@ -151,6 +163,8 @@ class Conversation(BaseModel):
     last_read_seq: int
     unread_count: int
     read_marks: dict[str, int] | None
+    muted_until: str | None
+    archived: bool
 
 
 class ConversationPage(BaseModel):

@@ -11,6 +11,7 @@ from service.chat.frames import MAX_WATCHED
 from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
+from service.chat.settings_service import SettingsService
 from service.chat.socket import ChatSocket
 from service.common.errors import Blocked, Forbidden, NonceReused, NotFound, OriginNotAllowed, ValidationFailed
 from service.common.identity import Identity, Verifier
@@ -35,6 +36,7 @@ CHANGES_LIMIT = 200
 def blueprint(
     messages: MessageService,
     conversations: ConversationService,
+    settings: SettingsService,
     groups: GroupService,
     invitations: InvitationService,
     presence: PresenceService,
@@ -47,6 +49,7 @@ def blueprint(
 ) -> Blueprint:
     bp = Blueprint("chat", url_prefix="/api/v1")
     _add_conversation_routes(bp, conversations, auth, limits.bytes)
+    _add_settings_routes(bp, settings, auth)
     _add_group_routes(bp, groups, auth, limits.bytes)
     _add_invitation_routes(bp, invitations, auth, limits.bytes)
     _add_message_routes(bp, messages, conversations, auth, limits.bytes)
@@ -119,8 +122,9 @@ def _add_conversation_routes(
     async def list_conversations(
         request: Request, caller: Identity, *, query: models.ConversationsQuery
     ) -> HTTPResponse:
-        """The most recently active first."""
-        items, next_cursor = await conversations.page(caller.user_id, query.limit, query.before)
+        """The most recently active first, without the archived ones; or the archived ones."""
+        page = conversations.archived_page if query.archived else conversations.page
+        items, next_cursor = await page(caller.user_id, query.limit, query.before)
         return json_response({"items": items, "next": next_cursor})
 
     @bp.get("/conversations/<conversation_id:str>")
@@ -145,6 +149,60 @@ def _add_conversation_routes(
             caller.user_id, path_id(conversation_id), query.limit, query.after
         )
         return json_response({"items": items, "next": next_cursor})
+
+
+def _add_settings_routes(bp: Blueprint, settings: SettingsService, auth: Authentication) -> None:
+    @bp.put("/conversations/<conversation_id:str>/mute")
+    @endpoint(
+        "Mute a conversation",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        body=models.Mute,
+        responses={200: models.Conversation},
+        errors=(NotFound,),
+    )
+    async def mute(request: Request, caller: Identity, conversation_id: str, *, body: models.Mute) -> HTTPResponse:
+        """Its messages do not notify the caller until then. The caller's other devices get `conversation_updated`."""
+        return json_response(await settings.mute(caller.user_id, path_id(conversation_id), body.until))
+
+    @bp.delete("/conversations/<conversation_id:str>/mute")
+    @endpoint(
+        "Unmute a conversation",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={200: models.Conversation},
+        errors=(NotFound,),
+    )
+    async def unmute(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
+        return json_response(await settings.unmute(caller.user_id, path_id(conversation_id)))
+
+    @bp.put("/conversations/<conversation_id:str>/archive")
+    @endpoint(
+        "Archive a conversation",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={200: models.Conversation},
+        errors=(NotFound,),
+    )
+    async def archive(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
+        """Hides it from the caller's list until a new message arrives. The caller's other devices get
+        `conversation_updated`."""
+        return json_response(await settings.archive(caller.user_id, path_id(conversation_id)))
+
+    @bp.delete("/conversations/<conversation_id:str>/archive")
+    @endpoint(
+        "Unarchive a conversation",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={200: models.Conversation},
+        errors=(NotFound,),
+    )
+    async def unarchive(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
+        return json_response(await settings.unarchive(caller.user_id, path_id(conversation_id)))
 
 
 def _add_group_routes(bp: Blueprint, groups: GroupService, auth: Authentication, byte_limit: ByteLimit) -> None:

@@ -5,6 +5,7 @@ import time
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from bson import ObjectId
 from pymongo.errors import ConfigurationError, PyMongoError
 from redis.asyncio import Redis
 
@@ -129,6 +130,7 @@ class Deletion:
             self._chat.flush_counters,
             self._chat.append_pending,
             stores.blocks,
+            stores.settings,
             self._presence.announce_visibility,
         )
         self._erasure = ChatErasure(
@@ -180,6 +182,7 @@ class Deletion:
         await self._stores.post_mutes.remove_all(user_id)
         await self._stores.last_seen.delete(user_id)
         await self._remove_blocks(user_id)
+        await self._stores.settings.delete_all(ObjectId(user_id))
         await self._stores.users.finish_deletion(user_id, username)
         return Deleted(groups, messages, posts, comments, notifications)
 

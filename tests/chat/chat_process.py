@@ -17,6 +17,8 @@ from service.chat.invitation_store import InvitationStore
 from service.chat.large_groups import LargeGroups
 from service.chat.message_service import MessageService
 from service.chat.message_store import MessageStore
+from service.chat.settings_service import SettingsService
+from service.chat.settings_store import SettingsStore
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
@@ -61,6 +63,7 @@ class ChatProcess:
         self.dispatcher = Dispatcher(self.bus, self.registry)
         self.checkpoints = WriterCheckpoints(database)
         self.blocks = BlockStore(database)
+        self.settings_store = SettingsStore(database)
         self.messages = MessageService(self.conversation_store, self.message_store, self.checkpoints, self.dispatcher)
         self.conversations = ConversationService(
             self.conversation_store,
@@ -70,7 +73,9 @@ class ChatProcess:
             self.messages.flush_counters,
             self.messages.append_pending,
             self.blocks,
+            self.settings_store,
         )
+        self.settings = SettingsService(self.settings_store, self.conversations, self.dispatcher)
         self.invitation_store = InvitationStore(database)
         self.groups = GroupService(self.conversation_store, self.invitation_store, self.conversations)
         self.invitations = InvitationService(
@@ -81,6 +86,8 @@ class ChatProcess:
         await self.conversation_store.create_indexes()
         await self.message_store.create_indexes()
         await self.invitation_store.create_indexes()
+        await self.blocks.create_indexes()
+        await self.settings_store.create_indexes()
 
     def listen(self, user_id: str) -> EventStream:
         """Register a connection that never goes live: its events stay in the queue, where tests read them."""

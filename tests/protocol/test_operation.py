@@ -33,6 +33,10 @@ CALLS = {
     "PUT /users/{}/block",
     "DELETE /users/{}/block",
     "GET /blocks",
+    "PUT /conversations/{}/mute",
+    "DELETE /conversations/{}/mute",
+    "PUT /conversations/{}/archive",
+    "DELETE /conversations/{}/archive",
     "GET /conversations/{}/messages",
     "POST /conversations/{}/messages",
     "PATCH /conversations/{}/messages/{}",
@@ -138,6 +142,7 @@ def _has_body(call: str) -> bool:
     return (
         call not in ("POST /auth/logout", "POST /auth/ticket", "PUT /users/{}/block", "PUT /notifications/{}/read")
         and "reactions" not in call
+        and "archive" not in call
         and "invitations" not in call
     )
 

@@ -136,8 +136,8 @@ export class Api {
   // Conversations and messages.
 
   /**
-   * Return a page of the user's conversations, latest activity first.
-   * @param {{limit?: number, before?: string | null}} [page]
+   * Return a page of the user's conversations, latest activity first; or of the archived ones, the latest archived first.
+   * @param {{limit?: number, before?: string | null, archived?: 1}} [page]
    * @returns {Promise<Page<Conversation, string>>}
    */
   conversations(page = {}) {
@@ -180,6 +180,40 @@ export class Api {
    */
   setHistory(id, history) {
     return this.#call("PATCH", `/conversations/${id}`, { body: { history } });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string | null} [until] a time in ISO 8601; by default until it is unmuted
+   * @returns {Promise<Conversation>}
+   */
+  mute(id, until = null) {
+    return this.#call("PUT", `/conversations/${id}/mute`, { body: { until } });
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Conversation>}
+   */
+  unmute(id) {
+    return this.#call("DELETE", `/conversations/${id}/mute`);
+  }
+
+  /**
+   * Hide a conversation from the user's list until a new message arrives.
+   * @param {string} id
+   * @returns {Promise<Conversation>}
+   */
+  archive(id) {
+    return this.#call("PUT", `/conversations/${id}/archive`);
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Conversation>}
+   */
+  unarchive(id) {
+    return this.#call("DELETE", `/conversations/${id}/archive`);
   }
 
   /**

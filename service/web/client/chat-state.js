@@ -20,6 +20,8 @@
 export const PAGE_SIZE = 50;
 /** Messages kept of an open conversation. Older ones are loaded again when the user scrolls back to them. */
 const MAX_MESSAGES = 2000;
+/** Of a conversation of which nothing else is known. */
+const NO_SETTINGS = { muted_until: null, archived: false };
 
 /**
  * Return the state after `event`.
@@ -124,14 +126,16 @@ export function withDetails(state, details) {
  */
 function withAnnounced(state, announced) {
   const { last_read_seq, unread_count } = announced;
-  if (last_read_seq !== null && unread_count !== null) {
-    return withDetails(state, { ...announced, last_read_seq, unread_count });
-  }
   const known = state.conversations[announced.id]?.details;
+  const { muted_until, archived } = announced.archived === null ? (known ?? NO_SETTINGS) : announced;
+  const settings = { muted_until, archived: archived ?? false };
+  if (last_read_seq !== null && unread_count !== null) {
+    return withDetails(state, { ...announced, ...settings, last_read_seq, unread_count });
+  }
   if (!known) return state;
   const { last_seq, last_rev } = known;
   const own = { last_seq, last_rev, last_read_seq: known.last_read_seq, unread_count: known.unread_count };
-  return updateConversation(withDetails(state, { ...announced, ...own }), announced.id, (conversation) =>
+  return updateConversation(withDetails(state, { ...announced, ...settings, ...own }), announced.id, (conversation) =>
     withLastSeq(conversation, announced.last_seq),
   );
 }

@@ -74,13 +74,16 @@
  * @property {number} last_rev
  * @property {number} last_read_seq
  * @property {number} unread_count messages that others have written after `last_read_seq`, and not deleted
+ * @property {string | null} muted_until null if it is not muted, or not any more
+ * @property {boolean} archived
  * @property {Record<string, number> | null} read_marks `last_read_seq` of the others; null if they are more than 100
  */
 
 /**
  * A conversation as an event announces it: with null for the user's own numbers in groups of more than 101 participants.
- * @typedef {Omit<Conversation, "last_read_seq" | "unread_count"> &
- *   {last_read_seq: number | null, unread_count: number | null}} AnnouncedConversation
+ * `archived` is null there, too, unless the user has just set it or `muted_until`.
+ * @typedef {Omit<Conversation, "last_read_seq" | "unread_count" | "archived"> &
+ *   {last_read_seq: number | null, unread_count: number | null, archived: boolean | null}} AnnouncedConversation
  */
 
 /** @typedef {{conversation_id: string, last_seq: number, last_rev: number, last_read_seq: number}} ConversationHead */

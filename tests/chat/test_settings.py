@@ -1,0 +1,150 @@
+"""Muting and archiving, in small groups and in large ones."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from bson import ObjectId
+
+from service.chat.settings_store import FOREVER
+from service.common.errors import NotFound, ValidationFailed
+from service.common.ids import new_id
+from service.common.times import iso, now
+from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, received
+
+SIZES = pytest.mark.parametrize("others", [1, 120], ids=["small", "large"])
+
+
+async def group_of(process: ChatProcess, others: int) -> str:
+    return await process.group(ADA, BOB, *(new_id() for _ in range(others - 1)))
+
+
+async def listed(process: ChatProcess, user_id: str) -> list[str]:
+    return [each["id"] for each in (await process.conversations.page(user_id, 10, None))[0]]
+
+
+async def archived(process: ChatProcess, user_id: str) -> list[str]:
+    return [each["id"] for each in (await process.conversations.archived_page(user_id, 10, None))[0]]
+
+
+@SIZES
+async def test_a_conversation_is_muted_for_one_user_until_a_time(process: ChatProcess, others: int) -> None:
+    group = await group_of(process, others)
+    until = now() + timedelta(hours=1)
+    streams = {user: process.listen(user) for user in (ADA, BOB)}
+    assert iso(until) == (await process.settings.mute(ADA, group, until))["muted_until"]
+    assert iso(until) == (await process.conversations.get(ADA, group))["muted_until"]
+    assert None is (await process.conversations.get(BOB, group))["muted_until"]
+    [event] = received(streams[ADA], "conversation_updated")
+    assert (iso(until), False) == (event["data"]["muted_until"], event["data"]["archived"])
+    assert [] == received(streams[BOB])
+    assert None is (await process.settings.unmute(ADA, group))["muted_until"]
+
+
+async def test_a_mute_that_has_expired_is_none(process: ChatProcess) -> None:
+    group = await process.group(ADA, BOB)
+    assert None is (await process.settings.mute(ADA, group, now() - timedelta(milliseconds=1)))["muted_until"]
+    assert iso(FOREVER) == (await process.settings.mute(ADA, group, None))["muted_until"]
+
+
+@SIZES
+async def test_an_archived_conversation_leaves_the_list_until_a_message_arrives(
+    process: ChatProcess, others: int
+) -> None:
+    group = await group_of(process, others)
+    await process.messages.send(BOB, group, "first")
+    assert (await process.settings.archive(ADA, group))["archived"]
+    assert ([], [group]) == (await listed(process, ADA), await archived(process, ADA))
+    assert ([group], []) == (await listed(process, BOB), await archived(process, BOB))
+    await process.messages.send(BOB, group, "second")
+    assert ([group], []) == (await listed(process, ADA), await archived(process, ADA))
+    assert not (await process.conversations.get(ADA, group))["archived"]
+    await process.settings.archive(ADA, group)
+    assert not (await process.settings.unarchive(ADA, group))["archived"]
+    assert ([group], []) == (await listed(process, ADA), await archived(process, ADA))
+
+
+async def test_archiving_and_muting_do_not_change_each_other(process: ChatProcess) -> None:
+    group = await process.group(ADA, BOB)
+    await process.settings.archive(ADA, group)
+    muted = await process.settings.mute(ADA, group, None)
+    assert (iso(FOREVER), True) == (muted["muted_until"], muted["archived"])
+    unmuted = await process.settings.unmute(ADA, group)
+    assert (None, True) == (unmuted["muted_until"], unmuted["archived"])
+
+
+async def test_archived_conversations_are_paged_the_latest_first(process: ChatProcess) -> None:
+    groups = [await process.group(ADA, BOB) for _ in range(5)]
+    for group in groups:
+        await process.settings.archive(ADA, group)
+    await process.messages.send(BOB, groups[3], "not archived any more")
+    found, before = [], None
+    while True:
+        items, before = await process.conversations.archived_page(ADA, 2, before)
+        found += [item["id"] for item in items]
+        if before is None:
+            break
+    assert [groups[index] for index in (4, 2, 1, 0)] == found
+    with pytest.raises(ValidationFailed):
+        await process.conversations.archived_page(ADA, 2, "nonsense")
+
+
+async def test_a_page_of_the_list_is_full_although_many_conversations_are_archived(process: ChatProcess) -> None:
+    groups = [await process.group(ADA, BOB) for _ in range(9)]
+    for group in groups[2:8]:
+        await process.settings.archive(ADA, group)
+    items, before = await process.conversations.page(ADA, 2, None)
+    assert [groups[8], groups[1]] == [item["id"] for item in items]
+    items, before = await process.conversations.page(ADA, 2, before)
+    assert ([groups[0]], None) == ([item["id"] for item in items], before)
+
+
+async def test_others_settings_and_conversations_are_not_there(process: ChatProcess) -> None:
+    group = await process.group(ADA, BOB)
+    for attempt in (process.settings.archive, process.settings.unarchive, process.settings.unmute):
+        with pytest.raises(NotFound):
+            await attempt(CAY, group)
+    with pytest.raises(NotFound):
+        await process.settings.mute(CAY, group, None)
+    assert {} == await process.settings_store.of_conversation(ObjectId(group), [ObjectId(CAY)])
+
+
+async def test_an_announcement_says_to_each_participant_what_they_have_set(process: ChatProcess) -> None:
+    group = await process.group(ADA, BOB)
+    await process.settings.mute(ADA, group, None)
+    streams = {user: process.listen(user) for user in (ADA, BOB)}
+    await process.groups.change(ADA, group, {"title": "Another"})
+    muted = {user: received(stream, "conversation_updated")[-1]["data"] for user, stream in streams.items()}
+    assert (iso(FOREVER), None) == (muted[ADA]["muted_until"], muted[BOB]["muted_until"])
+    assert [False, False] == [muted[user]["archived"] for user in (ADA, BOB)]
+
+
+async def test_an_announcement_of_a_large_group_says_nothing_of_settings(process: ChatProcess) -> None:
+    group = await group_of(process, 120)
+    await process.settings.mute(ADA, group, None)
+    stream = process.listen(ADA)
+    await process.groups.change(ADA, group, {"title": "Another"})
+    [event] = received(stream, "conversation_updated")
+    assert (None, None) == (event["data"]["muted_until"], event["data"]["archived"])
+
+
+async def test_who_leaves_leaves_no_settings(process: ChatProcess) -> None:
+    group = await process.group(ADA, BOB)
+    await process.settings.mute(BOB, group, None)
+    await process.groups.remove_participant(ADA, group, BOB)
+    assert {} == await process.settings_store.of_conversation(ObjectId(group), [ObjectId(BOB)])
+
+
+async def test_settings_at_the_same_time_are_all_kept(start_process: Callable[..., ChatProcess]) -> None:
+    """The first ones of a user in a conversation insert a document."""
+    one, other = start_process(), start_process()
+    for _ in range(5):
+        user, conversation = ObjectId(), ObjectId()
+        await asyncio.gather(
+            one.settings_store.set_muted(user, conversation, FOREVER),
+            other.settings_store.set_archived(user, conversation, 7),
+        )
+        assert {conversation: (FOREVER, 7)} == await one.settings_store.of_user(user, [conversation])
+        await one.settings_store.delete_all(user)
+        assert {} == await one.settings_store.of_user(user, [conversation])
