@@ -17,6 +17,8 @@ CONVERSATION = {
     "created_at",
     "last_activity_at",
     "last_message",
+    "muted_until",
+    "archived",
     "unread_count",
     "last_seq",
     "last_rev",
