@@ -6,7 +6,7 @@ from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from service.chat.barrier import BARRIER, BLOCKED_BY
-from service.chat.group_store import CHANGED_AT
+from service.chat.group_change import CHANGED_AT
 from service.common.errors import Unavailable
 from service.common.ids import derived_id
 from service.common.times import now
