@@ -49,6 +49,8 @@ CALLS = {
     "GET /posts",
     "GET /posts/{}",
     "POST /posts/{}/comments",
+    "PUT /posts/{}/mute",
+    "DELETE /posts/{}/mute",
     "GET /posts/{}/comments",
     "PUT /posts/{}/mute",
     "DELETE /posts/{}/mute",
@@ -140,7 +142,14 @@ def _has_body(call: str) -> bool:
     if call.split()[0] not in ("POST", "PATCH", "PUT"):
         return call == "DELETE /auth/sessions/{}"
     return (
-        call not in ("POST /auth/logout", "POST /auth/ticket", "PUT /users/{}/block", "PUT /notifications/{}/read")
+        call
+        not in (
+            "POST /auth/logout",
+            "POST /auth/ticket",
+            "PUT /users/{}/block",
+            "PUT /posts/{}/mute",
+            "PUT /notifications/{}/read",
+        )
         and "reactions" not in call
         and "archive" not in call
         and "invitations" not in call
