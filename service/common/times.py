@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
 
 
 def now() -> datetime:
@@ -19,19 +19,23 @@ def iso(moment: datetime) -> str:
 Time = Annotated[datetime, PlainSerializer(iso, return_type=str)]
 
 
-def _check_text(value: object) -> object:
+def _parse(value: object) -> object:
+    # Here, and not by pydantic: strict validation accepts no text for a time.
     if not isinstance(value, str):
         raise ValueError("Is not a time in ISO 8601")
-    return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("Is not a time in ISO 8601") from None
 
 
 def _in_utc(moment: datetime) -> datetime:
     try:
         moment = moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("Is not within the years that the database knows") from None
+        raise ValueError("Is not within the years 1 to 9999") from None
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-InputTime = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_check_text), AfterValidator(_in_utc)]
+InputTime = Annotated[AwareDatetime, BeforeValidator(_parse), AfterValidator(_in_utc)]
 """A time in the body of a request, with an offset or `Z`."""
