@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer, WithJsonSchema
 
 
 def now() -> datetime:
@@ -19,9 +19,13 @@ def iso(moment: datetime) -> str:
 Time = Annotated[datetime, PlainSerializer(iso, return_type=str)]
 
 
+MAX_INPUT = 40
+"""Characters of a time in a request: more than one with nanoseconds and an offset has."""
+
+
 def _parse(value: object) -> object:
     # Here, and not by pydantic: strict validation accepts no text for a time.
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > MAX_INPUT:
         raise ValueError("Is not a time in ISO 8601")
     try:
         return datetime.fromisoformat(value)
@@ -37,5 +41,10 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-InputTime = Annotated[AwareDatetime, BeforeValidator(_parse), AfterValidator(_in_utc)]
+InputTime = Annotated[
+    AwareDatetime,
+    BeforeValidator(_parse),
+    AfterValidator(_in_utc),
+    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": MAX_INPUT}),
+]
 """A time in the body of a request, with an offset or `Z`."""
