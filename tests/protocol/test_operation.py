@@ -52,8 +52,6 @@ CALLS = {
     "PUT /posts/{}/mute",
     "DELETE /posts/{}/mute",
     "GET /posts/{}/comments",
-    "PUT /posts/{}/mute",
-    "DELETE /posts/{}/mute",
     "GET /notifications",
     "GET /notifications/unread_count",
     "PUT /notifications/{}/read",
@@ -66,9 +64,6 @@ CALLS = {
     "POST /push/subscriptions",
     "DELETE /push/subscriptions",
     "GET /ws/notifications",
-    "GET /push/key",
-    "POST /push/subscriptions",
-    "DELETE /push/subscriptions",
 }
 
 LIVE = {"GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream"}
