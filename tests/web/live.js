@@ -134,6 +134,28 @@ test("a second device loads the same history back to the first message", async (
   assert.deepEqual([messages.length, messages[0].content, hasOlder], [60, "1", false]);
 });
 
+test("groups of notifications, and those about a post, are marked as read on all devices", async (t) => {
+  const [ann, bo] = [await createUser(t), await createUser(t)];
+  const phone = await createUser(t, ann.name);
+  const [first, second] = [await ann.loa.api.createPost("One"), await ann.loa.api.createPost("Two")];
+  for (const { id } of [first, second, first, second]) {
+    const { unreadCount } = ann.snapshot().notifications;
+    await bo.loa.api.comment(id, "Here");
+    await untilState(ann.loa.store, ({ notifications }) => notifications.items.length === unreadCount + 1);
+    await untilState(ann.loa.store, ({ notifications }) => notifications.unreadCount === unreadCount + 1);
+  }
+  const { items: [later, earlier] } = await ann.loa.api.notificationGroups();
+  const shown = ({ seq, count, unread_count, sender_count }) => [seq, count, unread_count, sender_count];
+  assert.deepEqual([later, earlier].map(shown), [[4, 2, 2, 1], [3, 2, 2, 1]]);
+  await ann.loa.store.markGroupRead(earlier);
+  const read = () => ann.snapshot().notifications.items.filter(({ data }) => data.read).map(({ seq }) => seq);
+  assert.deepEqual(read(), [3, 1]);
+  await untilState(phone.loa.store, ({ notifications }) => notifications.unreadCount === 2);
+  await ann.loa.store.markPostRead(second.id);
+  assert.deepEqual(read(), [4, 3, 2, 1]);
+  await untilState(phone.loa.store, ({ notifications }) => notifications.unreadCount === 0);
+});
+
 test("notifications arrive, and are marked as read on all devices", async (t) => {
   const [ann, bob] = [await createUser(t), await createUser(t)];
   const phone = await createUser(t, ann.name);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { reduceChat, withDetails, withHistory, withOpen } from "../../service/web/client/chat-state.js";
-import { EMPTY, reduceNotifications, withPage } from "../../service/web/client/notification-state.js";
+import { belongsTo, EMPTY, reduceNotifications, withPage } from "../../service/web/client/notification-state.js";
 import { CONVERSATION, ME, message, messageEvent, OTHER } from "./support/chat-server.js";
 import { notification } from "./support/stream-server.js";
 
@@ -126,4 +126,21 @@ test("at most 300 notifications are kept, and a read one stays read", () => {
   state = withPage(state, { items: [notification(400)], next: null });
   const [newest] = state.items;
   assert.deepEqual([state.items.length, newest.seq, newest.data.read, state.hasOlder], [300, 400, true, true]);
+});
+
+test("a group has the notifications of its type and subject, from its first to its latest one", () => {
+  const custom = (seq, group_key) => ({ type: "ORDER_PAID", seq, data: { ...notification(seq).data, group_key } });
+  const without = ({ data: { post_id, ...data }, ...item }) => ({ ...item, data });
+  const other = { ...notification(5), data: { ...notification(5).data, post_id: "d00000000000000000000002" } };
+  const group = { key: "NEW_COMMENT:d00000000000000000000001:4", latest: notification(7) };
+  const belonging = [3, 4, 7, 8].filter((seq) => belongsTo(notification(seq), group));
+  assert.deepEqual(belonging, [4, 7]);
+  assert.equal(belongsTo(other, group), false);
+  assert.equal(belongsTo({ ...notification(5), type: "NEW_REPLY" }, group), false);
+  const orders = { key: "ORDER_PAID:a:b:3", latest: without(custom(6, "a:b")) };
+  assert.equal(belongsTo(without(custom(4, "a:b")), orders), true);
+  assert.equal(belongsTo(without(custom(4, "c")), orders), false);
+  const single = { key: "ORDER_PAID:6", latest: without(custom(6, null)) };
+  assert.equal(belongsTo(without(custom(6, null)), single), true);
+  assert.equal(belongsTo(without(custom(5, null)), single), false);
 });

@@ -421,6 +421,15 @@ export class Api {
     return this.#call("GET", "/notifications", { query: page });
   }
 
+  /**
+   * Return a page of groups of notifications, newest first.
+   * @param {{limit?: number, before?: number}} [page] `before`: a `seq`, exclusive
+   * @returns {Promise<Page<import("./types.js").NotificationGroup>>}
+   */
+  notificationGroups(page = {}) {
+    return this.#call("GET", "/notifications/groups", { query: page });
+  }
+
   /** @returns {Promise<{unread_count: number}>} */
   unreadCount() {
     return this.#call("GET", "/notifications/unread_count");
@@ -455,6 +464,25 @@ export class Api {
    */
   setPreferences(change) {
     return this.#call("PUT", "/notifications/preferences", { body: change });
+  }
+
+  /**
+   * Mark the notifications of a group up to this `seq` as read.
+   * @param {string} key
+   * @param {number} seq
+   * @returns {Promise<{unread_count: number}>}
+   */
+  readGroup(key, seq) {
+    return this.#call("PUT", "/notifications/read", { body: { key, up_to_seq: seq } });
+  }
+
+  /**
+   * Mark all notifications about a post as read.
+   * @param {string} postId
+   * @returns {Promise<{unread_count: number}>}
+   */
+  readPost(postId) {
+    return this.#call("PUT", "/notifications/read", { body: { post_id: postId } });
   }
 
   /**

@@ -61,6 +61,22 @@ export function withRead(state, matches) {
   return changed ? { ...state, items } : state;
 }
 
+/**
+ * Return whether a notification belongs to a group, as far as the group was loaded.
+ * @param {Notification} notification
+ * @param {import("./types.js").NotificationGroup} group
+ */
+export function belongsTo({ type, seq, data }, { key, latest }) {
+  const first = Number(key.slice(key.lastIndexOf(":") + 1));
+  return type === latest.type && seq >= first && seq <= latest.seq && (seq === latest.seq || sameSubject(data, latest));
+}
+
+/** @param {Notification["data"]} data @param {Notification} latest */
+function sameSubject(data, { data: other }) {
+  if ("post_id" in data) return "post_id" in other && data.post_id === other.post_id;
+  return data.group_key !== null && "group_key" in other && data.group_key === other.group_key;
+}
+
 /** @param {NotificationsState} state */
 function counterOf({ seq, readCount }) {
   return { seq, read: readCount };

@@ -11,7 +11,7 @@ import {
 } from "./chat-state.js";
 import { Emitter } from "./emitter.js";
 import { LoaError } from "./errors.js";
-import { EMPTY, reduceNotifications, withPage, withRead } from "./notification-state.js";
+import { belongsTo, EMPTY, reduceNotifications, withPage, withRead } from "./notification-state.js";
 
 /**
  * @typedef {import("./types.js").State} State
@@ -190,6 +190,23 @@ export class Store {
   async markNotificationsRead() {
     const last = this.#state.notifications.seq;
     if (last) await this.#markNotifications(() => this.#api.readNotifications(last), ({ seq }) => seq <= last);
+  }
+
+  /** Mark a group of notifications as read, as far as it was loaded. @param {import("./types.js").NotificationGroup} group */
+  markGroupRead(group) {
+    return this.#markNotifications(
+      () => this.#api.readGroup(group.key, group.seq),
+      (notification) => belongsTo(notification, group),
+    );
+  }
+
+  /** Mark all notifications about a post as read. @param {string} postId */
+  markPostRead(postId) {
+    const last = this.#state.notifications.seq;
+    return this.#markNotifications(
+      () => this.#api.readPost(postId),
+      ({ seq, data }) => seq <= last && "post_id" in data && data.post_id === postId,
+    );
   }
 
   /**

@@ -139,6 +139,20 @@
  * @property {{start: string, end: string, timezone: string} | null} quiet_hours
  */
 
+/**
+ * Notifications of one type about one post, or with one `group_key`, within at most 7 days. `seq` is that of `latest`, the
+ * newest one. `senders`: up to 3 of `sender_count` different ones, newest first.
+ * @typedef {object} NotificationGroup
+ * @property {string} key
+ * @property {string} type
+ * @property {number} seq
+ * @property {number} count
+ * @property {number} unread_count
+ * @property {Sender[]} senders
+ * @property {number} sender_count
+ * @property {Notification} latest
+ */
+
 /** @typedef {{id: string, author: Profile, content: string, comment_count: number, created_at: string}} Post */
 
 /**
