@@ -168,7 +168,7 @@ def add_routes(
             tracing,
         )
     )
-    app.blueprint(post_routes(services.posts, auth))
+    app.blueprint(post_routes(services.posts, services.reactions, auth))
     app.blueprint(
         notification_routes(
             services.notifications,

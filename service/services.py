@@ -44,8 +44,11 @@ from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.post_notices import PostNotices
+from service.posts.reaction_notices import ReactionNotices
+from service.posts.reaction_service import ReactionService
 from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
+from service.posts.views import PostViews
 from service.push.hosts import PushHosts
 from service.push.subscriptions import SubscriptionService
 from service.realtime.dispatcher import Dispatcher
@@ -193,13 +196,21 @@ class Services:
         self.comment_notices = CommentNotices(stores.comments, stores.posts, self.comment_contexts)
         post_notices = PostNotices(stores.posts, self.profiles)
         self.recipients = RecipientSelector(self.profiles, stores.blocks, stores.post_mutes)
-        self.outbox = NotificationOutbox([self.comment_notices, post_notices], self.recipients, self.notifications)
+        reaction_notices = ReactionNotices(stores.reactions, stores.posts, stores.comments, self.profiles)
+        self.outbox = NotificationOutbox(
+            [self.comment_notices, post_notices, reaction_notices], self.recipients, self.notifications
+        )
+        views = PostViews(self.profiles, stores.post_mutes, stores.reactions)
+        self.reactions = ReactionService(
+            stores.reactions, reaction_notices, self.profiles, stores.post_mutes, stores.blocks, self.outbox
+        )
         self.posts = PostService(
             stores.posts,
             stores.comments,
             self.profiles,
             stores.post_mutes,
             stores.blocks,
+            views,
             self.comment_contexts,
             self.comment_notices,
             post_notices,
@@ -264,6 +275,8 @@ class Services:
             self.stores.notifications,
             self.stores.comments,
             self.comment_contexts,
+            self.stores.reactions,
+            self.reactions,
             self.recipients,
             self.comment_notices,
             self.dispatcher,

@@ -23,6 +23,7 @@ from service.notifications.preference_store import PreferenceStore
 from service.posts.comment_store import CommentStore
 from service.posts.mute_store import MuteStore
 from service.posts.post_store import PostStore
+from service.posts.reaction_store import ReactionStore
 from service.push.subscription_store import SubscriptionStore
 from service.push.vapid_store import VapidStore
 from service.webhooks.delivery_store import DeliveryStore
@@ -44,6 +45,7 @@ class Stores(NamedTuple):
     posts: PostStore
     comments: CommentStore
     post_mutes: MuteStore
+    reactions: ReactionStore
     inboxes: InboxStore
     notifications: NotificationStore
     notification_groups: GroupStore
@@ -77,6 +79,7 @@ class Stores(NamedTuple):
             posts,
             CommentStore(database, posts, partial(report_batch, "comments")),
             MuteStore(database),
+            ReactionStore(database),
             inboxes,
             NotificationStore(database, inboxes, partial(report_batch, "notifications")),
             GroupStore(database),

@@ -16,10 +16,11 @@ from service.chat.group_change import PENDING_MESSAGES
 from service.chat.head_cache import HeadCache
 from service.chat.members import start_of
 from service.chat.message_store import REV_HISTORY, MessageStore, message_json
-from service.chat.reactions import parse_emoji, with_reaction
+from service.chat.reactions import with_reaction
 from service.chat.system_message import SystemMessage, is_system
 from service.chat.write_behind import WriteBehind
 from service.chat.writer_checkpoints import WriterCheckpoints
+from service.common.emoji import parse_emoji
 from service.common.encoding import dumps
 from service.common.errors import Forbidden, LoaError, Unavailable
 from service.common.page_size import fitting

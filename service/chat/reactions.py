@@ -6,25 +6,16 @@ messages may have other forms of it, and text that is no emoji.
 
 from collections.abc import Mapping, Sequence
 
+from service.common.emoji import MAX_EMOJIS, parse_emoji
 from service.common.errors import ValidationFailed
 from service.common.text import reaction, without_selectors
 
 Reactions = Mapping[str, Sequence[str]]
 
-MAX_EMOJIS = 50
-"""Different reactions to one message."""
 MAX_REACTIONS = 100_000
 """Reactions to one message: four megabytes of its document, which can have sixteen."""
 MAX_SHOWN_USERS = 100
 """User ids shown of each reaction. So a message has at most 135 KB of them, and fits into a connection's queue."""
-
-
-def parse_emoji(text: str) -> str:
-    """Return the fully qualified form of `text`. Raises ValidationFailed (`emoji`) if it is not one emoji."""
-    emoji = reaction(text)
-    if emoji is None:
-        raise ValidationFailed.of("emoji", "This is not an emoji.")
-    return emoji
 
 
 def with_reaction(reactions: Reactions, text: str, user_id: str, *, on: bool) -> dict[str, list[str]] | None:

@@ -117,7 +117,7 @@ class Deletion:
         self._contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
         self._recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
         self._post_erasure = PostErasure(
-            stores.posts, stores.comments, self._contexts, self._recipients, stores.notifications
+            stores.posts, stores.comments, self._contexts, self._recipients, stores.reactions, stores.notifications
         )
         self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher)
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
@@ -180,6 +180,7 @@ class Deletion:
         await self._stores.inboxes.delete(user_id)
         await self._stores.preferences.delete(user_id)
         await self._stores.post_mutes.remove_all(user_id)
+        await self._post_erasure.erase_reactions(user_id)
         await self._stores.last_seen.delete(user_id)
         await self._remove_blocks(user_id)
         await self._stores.settings.delete_all(ObjectId(user_id))
@@ -188,6 +189,7 @@ class Deletion:
 
     async def close(self) -> None:
         await self._recipients.close()
+        await self._stores.reactions.close()
         await self._contexts.close()
         await self._conversations.close()
         await self._chat.close()

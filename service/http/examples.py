@@ -40,6 +40,8 @@ EXAMPLES: Mapping[str, Any] = {
     "user_ids": BINH,
     "participant_ids": BINH,
     "reactions": BINH,
+    "Post.reactions": 3,
+    "Comment.reactions": 3,
     "conversation_id": CONVERSATION,
     "connection_id": "7cB0pVqv2xQ",
     "post_id": POST,
@@ -94,6 +96,7 @@ EXAMPLES: Mapping[str, Any] = {
     # Posts and notifications.
     "comment_count": 3,
     "muted": False,
+    "my_reactions": "👍",
     "emoji": "👍",
     "preview": "Nice picture! Where did you take it?",
     "up_to_seq": 42,

@@ -55,15 +55,15 @@ class CommentNotices:
     def stored(self, comment: Document, notice: Notice, selection: Selection | None) -> PendingComment:
         """Return a comment that has just been stored, of which the post's count is being updated. Never raises."""
         try:
-            return PendingComment(self, comment, notice, selection, self._counts.submit(comment))
+            return PendingComment(self, comment, [notice], [selection], self._counts.submit(comment))
         except Unavailable:
-            return PendingComment(self, comment, notice, selection)
+            return PendingComment(self, comment, [notice], [selection])
 
     async def pending(self, after: ObjectId | None, limit: int) -> list[Pending]:
         found = await self._comments.pending(after, limit)
         contexts = await self._contexts.load_stored(found)
         return [
-            PendingComment(self, comment, comment_notice_of(comment, context))
+            PendingComment(self, comment, [comment_notice_of(comment, context)])
             for comment, context in zip(found, contexts, strict=True)
         ]
 

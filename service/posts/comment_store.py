@@ -27,12 +27,14 @@ class Parent(NamedTuple):
 
 
 class CommentStore:
-    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at, erased?, mentioned?}`.
+    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at, erased?, mentioned?,
+    reactions?, reactions_version?}`.
 
     `number` numbers a post's comments 1, 2, 3 … without gaps, so the last number is the count. Repeated requests and
     crashes cannot make it wrong. `owed` marks the comment as pending: its notifications and the post's `comment_count`
     may not be done. It is written with the comment and removed once they are. `erased`: the author has been deleted.
-    `mentioned`: whom the text mentioned that has been erased.
+    `mentioned`: whom the text mentioned that has been erased. `reactions`: the number of each reaction; see
+    ReactionStore.
     """
 
     def __init__(self, database: Database, posts: PostStore, on_batch: Callable[[int], None] | None = None) -> None:
@@ -94,6 +96,11 @@ class CommentStore:
                 return await self._comments.find(where).limit(limit).to_list(limit)
 
         return await ascending(read, "number", number, last, limit)
+
+    async def by_places(self, places: Collection[Place]) -> list[Document]:
+        """Return those of the comments that exist, in no order, each given as its post and its id. Raises
+        Unavailable."""
+        return await find_in_lists(self._comments, "post_id", places)
 
     async def parents(self, places: Collection[Place]) -> dict[ObjectId, Parent]:
         """Return those of the comments that exist, each given as its post and its id. Raises Unavailable."""

@@ -13,6 +13,7 @@ from service.posts.comment_store import CommentStore
 from service.posts.notice import Notice
 from service.posts.post_notices import post_notice_of
 from service.posts.post_store import PostStore
+from service.posts.reaction_store import ReactionStore
 from service.posts.recipients import RecipientSelector
 
 
@@ -25,12 +26,14 @@ class PostErasure:
         comments: CommentStore,
         contexts: CommentContextLoader,
         recipients: RecipientSelector,
+        reactions: ReactionStore,
         notifications: NotificationStore,
     ) -> None:
         self._posts = posts
         self._comments = comments
         self._contexts = contexts
         self._recipients = recipients
+        self._reactions = reactions
         self._notifications = notifications
         self._mentions: list[PostRequest] = []
         """The notifications of posts that were deleted: a process may have been about to store them."""
@@ -44,7 +47,9 @@ class PostErasure:
         author = Profile(id=user_id, username="", display_name="")
         async for batch in self._posts.written_by(user_id, since):
             self._mentions += await self._requests([post_notice_of(post, author) for post in batch])
-            await self._posts.erase([post["_id"] for post in batch])
+            post_ids = [post["_id"] for post in batch]
+            await self._posts.erase(post_ids)
+            await self._reactions.delete(post_ids)
             count += len(batch)
         await self._notifications.erase_previews(self._mentions)
         return count
@@ -65,6 +70,10 @@ class PostErasure:
             await self._notifications.erase_previews(requests)
             count += len(batch)
         return count
+
+    async def erase_reactions(self, user_id: str) -> None:
+        """Remove all reactions of a user."""
+        await self._reactions.erase(user_id)
 
     async def _requests(self, notices: list[Notice]) -> list[PostRequest]:
         found = await self._recipients.candidates(notices)

@@ -12,6 +12,9 @@ from service.common.times import Time
 MAX_NUMBER = 2**53 - 1
 """The largest integer that JSON parsers with double-precision numbers represent exactly."""
 
+ReactionCounts = dict[str, int]
+"""How many users have reacted with each emoji."""
+
 
 class NewPost(Input):
     content: Content
@@ -32,6 +35,8 @@ class Post(BaseModel):
     author: Profile
     content: str
     comment_count: int
+    reactions: ReactionCounts
+    my_reactions: list[str]
     muted: bool
     created_at: Time
 
@@ -50,6 +55,8 @@ class Comment(BaseModel):
     parent_id: Id | None
     author: Profile
     content: str
+    reactions: ReactionCounts
+    my_reactions: list[str]
     created_at: Time
 
 

@@ -1,4 +1,4 @@
-"""What people are notified of: a comment, or a mention in a post."""
+"""What people are notified of: a comment, a mention in a post, or a reaction."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ Candidate = tuple[ObjectId, PostNotificationType]
 
 
 class Notice(NamedTuple):
-    """Something that `sender` has written: a post, or its comment `comment_id`.
+    """Something that `sender` has done: written a post, or its comment `comment_id`, or reacted to it with `emoji`.
 
     `candidates` are notified whatever the text says; `mentions` are those in the text.
     """
@@ -25,8 +25,9 @@ class Notice(NamedTuple):
     content: str
     candidates: Sequence[Candidate] = ()
     mentions: Sequence[Mention] = ()
+    emoji: str | None = None
 
     def request(self, user_id: ObjectId, type: PostNotificationType) -> PostRequest:
         """Return the notification to store for this user."""
         comment_id = str(self.comment_id) if self.comment_id else None
-        return PostRequest(type, str(user_id), self.sender, str(self.post_id), comment_id, self.content)
+        return PostRequest(type, str(user_id), self.sender, str(self.post_id), comment_id, self.content, self.emoji)

@@ -142,10 +142,15 @@ class NotificationOutbox:
             raise DispatchFailed from failed[0]
 
     async def _requests(self, pending: Pending) -> list[PostRequest]:
-        if pending.selection:
+        selections = pending.selections or [None] * len(pending.notices)
+        found = [self._selected(*pair) for pair in zip(pending.notices, selections, strict=True)]
+        return [request for requests in await asyncio.gather(*found) for request in requests]
+
+    async def _selected(self, notice: Notice, selection: Selection | None) -> list[PostRequest]:
+        if selection:
             with suppress(Unavailable, PyMongoError):
-                return await pending.selection
-        return await self._recipients.select(pending.notice)
+                return await selection
+        return await self._recipients.select(notice)
 
     async def _clear_marks(self) -> None:
         """Remove the marks of dispatched documents.

@@ -21,12 +21,12 @@ Selection = asyncio.Future[list[PostRequest]]
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A document that is marked. `selection`: who is notified, if looking that up has begun."""
+    """A document that is marked. `selections`: who is notified of each notice, if looking that up has begun."""
 
     source: "PendingSource"
     document: Document
-    notice: Notice
-    selection: Selection | None = None
+    notices: Sequence[Notice]
+    selections: Sequence[Selection | None] = ()
 
 
 class PendingSource(Protocol):

@@ -25,7 +25,7 @@ class PostNotices:
             return []
         profiles = await self._profiles.profiles({str(post["author_id"]) for post in found})
         return [
-            Pending(self, post, post_notice_of(post, profile_of(str(post["author_id"]), profiles))) for post in found
+            Pending(self, post, [post_notice_of(post, profile_of(str(post["author_id"]), profiles))]) for post in found
         ]
 
     async def complete(self, done: Sequence[Pending]) -> None:

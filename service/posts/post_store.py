@@ -25,11 +25,12 @@ NOBODY = ObjectId(bytes(12))
 
 
 class PostStore:
-    """`posts`: `{author_id, content, comment_count, created_at, owed?, erased?}`.
+    """`posts`: `{author_id, content, comment_count, created_at, owed?, erased?, reactions?, reactions_version?}`.
 
     `comment_count` is the number of the last comment. It is set after the comment is stored and never decreases, so an
     update can be repeated. `owed` marks the post as pending: those whom it mentions may not have been notified. It is
     written with the post. `erased`: the author has been deleted, and the post stays only for the comments of others.
+    `reactions`: the number of each reaction; see ReactionStore.
     """
 
     def __init__(self, database: Database) -> None:
@@ -82,6 +83,10 @@ class PostStore:
             document: Document | None = await self._posts.find_one({"_id": ObjectId(post_id)})
         return document
 
+    async def by_ids(self, post_ids: Collection[ObjectId]) -> list[Document]:
+        """Return those of the posts that exist, in no order. Raises Unavailable."""
+        return await find_by_ids(self._posts, post_ids)
+
     async def latest(
         self,
         limit: int,
@@ -128,7 +133,7 @@ class PostStore:
             yield batch
 
     async def erase(self, post_ids: Collection[ObjectId]) -> None:
-        """Delete these posts, at least one. Posts with comments are emptied instead.
+        """Delete these posts, at least one. Posts with comments are emptied instead. The caller deletes the reactions.
 
         Can be repeated. Raises Unavailable.
         """
@@ -137,7 +142,10 @@ class PostStore:
             # The count may lag behind: see `raise_comment_counts`, also for a comment that comes after this read.
             commented = await self._comments.distinct("post_id", {"post_id": {"$in": list(ids)}, "number": 1})
             await self._posts.delete_many({"_id": {"$in": list(ids.difference(commented))}, "comment_count": 0})
-            await self._posts.update_many({"_id": {"$in": list(ids)}}, {"$set": {"content": "", "erased": True}})
+            emptied = {"content": "", "erased": True, "reactions": {}}
+            await self._posts.update_many(
+                {"_id": {"$in": list(ids)}}, {"$set": emptied, "$inc": {"reactions_version": 1}}
+            )
 
     async def comment_counts(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, int]:
         """Return a lower bound of each post's last comment number: the hints of SequencedLog. Raises Unavailable."""

@@ -13,7 +13,7 @@ from service.notifications.models import PostNotificationType, PostRequest
 from service.posts.mute_store import Mute, MuteStore
 from service.posts.notice import Candidate, Notice
 
-PRECEDENCE: tuple[PostNotificationType, ...] = ("NEW_REPLY", "NEW_MENTION", "NEW_COMMENT")
+PRECEDENCE: tuple[PostNotificationType, ...] = ("NEW_REPLY", "NEW_MENTION", "NEW_COMMENT", "NEW_REACTION")
 """Of several types for one user, the first one counts."""
 
 

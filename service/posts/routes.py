@@ -1,8 +1,10 @@
 """HTTP routes of posts and comments."""
 
+from urllib.parse import unquote
+
 from sanic import Blueprint, HTTPResponse, Request
 
-from service.common.errors import NonceReused, NotFound
+from service.common.errors import NonceReused, NotFound, ValidationFailed
 from service.common.identity import Identity
 from service.common.ids import path_id
 from service.http.authentication import Authentication
@@ -18,12 +20,13 @@ from service.posts.models import (
     PostPage,
     PostQuery,
 )
+from service.posts.reaction_service import ReactionService
 from service.posts.service import PostService
 
 TAG = "posts"
 
 
-def blueprint(service: PostService, auth: Authentication) -> Blueprint:
+def blueprint(service: PostService, reactions: ReactionService, auth: Authentication) -> Blueprint:
     bp = Blueprint("posts", url_prefix="/api/v1")
 
     @bp.post("/posts")
@@ -81,5 +84,69 @@ def blueprint(service: PostService, auth: Authentication) -> Blueprint:
     async def unmute(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
         """Idempotent."""
         return json_response(await service.mute(caller.user_id, path_id(post_id), on=False))
+
+    @bp.put("/posts/<post_id:str>/reactions/<emoji:str>")
+    @endpoint(
+        "Add a reaction to a post",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={200: Post},
+        errors=(NotFound, ValidationFailed),
+    )
+    async def add_post_reaction(request: Request, caller: Identity, post_id: str, emoji: str) -> HTTPResponse:
+        """Idempotent."""
+        return json_response(await reactions.react_to_post(caller.user_id, path_id(post_id), unquote(emoji), on=True))
+
+    @bp.put("/posts/<post_id:str>/comments/<comment_id:str>/reactions/<emoji:str>")
+    @endpoint(
+        "Add a reaction to a comment",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={200: Comment},
+        errors=(NotFound, ValidationFailed),
+    )
+    async def add_comment_reaction(
+        request: Request, caller: Identity, post_id: str, comment_id: str, emoji: str
+    ) -> HTTPResponse:
+        """Idempotent."""
+        return json_response(
+            await reactions.react_to_comment(
+                caller.user_id, path_id(post_id), path_id(comment_id), unquote(emoji), on=True
+            )
+        )
+
+    @bp.delete("/posts/<post_id:str>/reactions/<emoji:str>")
+    @endpoint(
+        "Remove a reaction from a post",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={200: Post},
+        errors=(NotFound, ValidationFailed),
+    )
+    async def remove_post_reaction(request: Request, caller: Identity, post_id: str, emoji: str) -> HTTPResponse:
+        """Idempotent."""
+        return json_response(await reactions.react_to_post(caller.user_id, path_id(post_id), unquote(emoji), on=False))
+
+    @bp.delete("/posts/<post_id:str>/comments/<comment_id:str>/reactions/<emoji:str>")
+    @endpoint(
+        "Remove a reaction from a comment",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={200: Comment},
+        errors=(NotFound, ValidationFailed),
+    )
+    async def remove_comment_reaction(
+        request: Request, caller: Identity, post_id: str, comment_id: str, emoji: str
+    ) -> HTTPResponse:
+        """Idempotent."""
+        return json_response(
+            await reactions.react_to_comment(
+                caller.user_id, path_id(post_id), path_id(comment_id), unquote(emoji), on=False
+            )
+        )
 
     return bp

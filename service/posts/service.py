@@ -38,6 +38,7 @@ class PostService:
         profiles: Profiles,
         mutes: MuteStore,
         blocks: Blocks,
+        views: PostViews,
         contexts: CommentContextLoader,
         comment_notices: CommentNotices,
         post_notices: PostNotices,
@@ -47,7 +48,7 @@ class PostService:
         self._comments = comments
         self._profiles = profiles
         self._mutes = mutes
-        self._views = PostViews(profiles, mutes)
+        self._views = views
         self._blocks = blocks
         self._contexts = contexts
         self._comment_notices = comment_notices
@@ -63,7 +64,7 @@ class PostService:
         selection = self._outbox.prepare(notice) if pending else None
         document = await self._posts.insert(author_id, new.content, now(), post_id=notice.post_id, pending=pending)
         if pending:
-            self._outbox.enqueue(Pending(self._post_notices, document, notice, selection))
+            self._outbox.enqueue(Pending(self._post_notices, document, [notice], [selection]))
         return new_post(document, profiles)
 
     async def post(self, viewer: str, post_id: str) -> Post:

@@ -3,34 +3,49 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from bson import ObjectId
+
 from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.mongo import Document
 from service.posts.models import Comment, Post
 from service.posts.mute_store import MuteStore
+from service.posts.reaction_store import TOTALS, ReactionStore
 
 
 class PostViews:
     """Makes posts and comments of stored documents: a whole list with one read of each kind. Raises Unavailable."""
 
-    def __init__(self, profiles: Profiles, mutes: MuteStore) -> None:
+    def __init__(self, profiles: Profiles, mutes: MuteStore, reactions: ReactionStore) -> None:
         self._profiles = profiles
         self._mutes = mutes
+        self._reactions = reactions
 
     async def posts(self, viewer: str, documents: Sequence[Document]) -> list[Post]:
         """Return the posts as the user `viewer` sees them, in the same order."""
         if not documents:
             return []
-        profiles, muted = await asyncio.gather(
-            self._authors(documents), self._mutes.muted(viewer, [document["_id"] for document in documents])
+        profiles, muted, own = await asyncio.gather(
+            self._authors(documents),
+            self._mutes.muted(viewer, [document["_id"] for document in documents]),
+            self._own_reactions(viewer, documents),
         )
-        return [new_post(document, profiles, muted=document["_id"] in muted) for document in documents]
+        return [
+            new_post(document, profiles, muted=document["_id"] in muted, my_reactions=own.get(document["_id"], ()))
+            for document in documents
+        ]
 
     async def comments(self, viewer: str, documents: Sequence[Document]) -> list[Comment]:
         """Return the comments as the user `viewer` sees them, in the same order."""
         if not documents:
             return []
-        profiles = await self._authors(documents)
-        return [new_comment(document, _author(document, profiles)) for document in documents]
+        profiles, own = await asyncio.gather(self._authors(documents), self._own_reactions(viewer, documents))
+        return [
+            new_comment(document, _author(document, profiles), my_reactions=own.get(document["_id"], ()))
+            for document in documents
+        ]
+
+    async def _own_reactions(self, viewer: str, documents: Sequence[Document]) -> Mapping[ObjectId, Sequence[str]]:
+        return await self._reactions.own(viewer, [document["_id"] for document in documents if document.get(TOTALS)])
 
     async def _authors(self, documents: Sequence[Document]) -> Mapping[str, Profile]:
         return await self._profiles.profiles({str(document["author_id"]) for document in documents})
@@ -40,19 +55,23 @@ def _author(document: Document, profiles: Mapping[str, Profile]) -> Profile:
     return profile_of(str(document["author_id"]), profiles)
 
 
-def new_post(document: Document, profiles: Mapping[str, Profile], *, muted: bool = False) -> Post:
+def new_post(
+    document: Document, profiles: Mapping[str, Profile], *, muted: bool = False, my_reactions: Sequence[str] = ()
+) -> Post:
     """Return a post of which nothing is known but its document and its author: one that has just been stored."""
     return Post(
         id=str(document["_id"]),
         author=_author(document, profiles),
         content=document["content"],
         comment_count=document["comment_count"],
+        reactions=document.get(TOTALS, {}),
+        my_reactions=list(my_reactions),
         muted=muted,
         created_at=document["created_at"],
     )
 
 
-def new_comment(document: Document, author: Profile) -> Comment:
+def new_comment(document: Document, author: Profile, *, my_reactions: Sequence[str] = ()) -> Comment:
     """Like `new_post`, for a comment."""
     return Comment(
         id=str(document["_id"]),
@@ -60,5 +79,7 @@ def new_comment(document: Document, author: Profile) -> Comment:
         parent_id=str(document["parent_id"]) if document["parent_id"] else None,
         author=author,
         content=document["content"],
+        reactions=document.get(TOTALS, {}),
+        my_reactions=list(my_reactions),
         created_at=document["created_at"],
     )

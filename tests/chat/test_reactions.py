@@ -3,7 +3,8 @@
 import pytest
 
 from service.chat import reactions
-from service.chat.reactions import MAX_EMOJIS, MAX_SHOWN_USERS, parse_emoji, shown_users, with_reaction
+from service.chat.reactions import MAX_SHOWN_USERS, shown_users, with_reaction
+from service.common.emoji import MAX_EMOJIS, parse_emoji
 from service.common.errors import ValidationFailed
 
 HEART, PLAIN_HEART = "\u2764\ufe0f", "\u2764"

@@ -26,8 +26,12 @@ from service.posts.mute_store import MuteStore
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.post_notices import PostNotices
 from service.posts.post_store import PostStore
+from service.posts.reaction_notices import ReactionNotices
+from service.posts.reaction_service import ReactionService
+from service.posts.reaction_store import ReactionStore
 from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
+from service.posts.views import PostViews
 from service.realtime.bus import LocalBus
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
@@ -73,8 +77,17 @@ class ServiceProcess:
         self.comment_notices = CommentNotices(self.comment_store, self.post_store, self.contexts)
         self.post_notices = PostNotices(self.post_store, self.users)
         self.recipients = RecipientSelector(self.users, self.blocks, self.mutes)
+        self.reaction_store = ReactionStore(database)
+        self.reaction_notices = ReactionNotices(self.reaction_store, self.post_store, self.comment_store, self.users)
         self.outbox = NotificationOutbox(
-            [self.comment_notices, self.post_notices], self.recipients, self.notifications, **outbox_options
+            [self.comment_notices, self.post_notices, self.reaction_notices],
+            self.recipients,
+            self.notifications,
+            **outbox_options,
+        )
+        views = PostViews(self.users, self.mutes, self.reaction_store)
+        self.reactions = ReactionService(
+            self.reaction_store, self.reaction_notices, self.users, self.mutes, self.blocks, self.outbox
         )
         self.posts = PostService(
             self.post_store,
@@ -82,6 +95,7 @@ class ServiceProcess:
             self.users,
             self.mutes,
             self.blocks,
+            views,
             self.contexts,
             self.comment_notices,
             self.post_notices,
@@ -93,6 +107,7 @@ class ServiceProcess:
             self.users,
             self.blocks,
             self.mutes,
+            self.reaction_store,
             self.inboxes,
             self.store,
             self.group_store,
@@ -106,6 +121,8 @@ class ServiceProcess:
         await self.recipients.close()
         await self.comment_notices.close()
         await self.grouper.close()
+        await self.reactions.close()
+        await self.reaction_store.close()
         await self.contexts.close()
         await self.comment_store.close()
         await self.store.close()

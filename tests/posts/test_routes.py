@@ -17,10 +17,28 @@ UNKNOWN_ID = "6b08bc9e5281b79e820259bb"
 async def test_a_post_is_published_commented_on_and_listed(client: RestClient) -> None:
     author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
     post = await author.call("post", "/posts", 201, json={"content": " Hello "})
-    assert {"id", "author", "content", "comment_count", "muted", "created_at"} == post.keys()
+    assert {
+        "id",
+        "author",
+        "content",
+        "comment_count",
+        "reactions",
+        "my_reactions",
+        "muted",
+        "created_at",
+    } == post.keys()
     assert ("Hello", "Author", 0) == (post["content"], post["author"]["display_name"], post["comment_count"])
     first = await reader.comment(post["id"], "First")
-    assert {"id", "post_id", "parent_id", "author", "content", "created_at"} == first.keys()
+    assert {
+        "id",
+        "post_id",
+        "parent_id",
+        "author",
+        "content",
+        "reactions",
+        "my_reactions",
+        "created_at",
+    } == first.keys()
     reply = await author.comment(post["id"], "Second", parent_id=first["id"].upper())
     assert (post["id"], first["id"]) == (reply["post_id"], reply["parent_id"])
     comments = await reader.call("get", f"/posts/{post['id']}/comments", 200)
@@ -96,3 +114,22 @@ async def test_a_post_is_muted_by_each_reader_for_themselves(client: RestClient)
     assert (await author.call("get", f"/posts/{post}", 200))["muted"] is False
     for unknown in (new_id(), "x"):
         await reader.call("put", f"/posts/{unknown}/mute", 404)
+
+
+async def test_a_post_and_a_comment_are_reacted_to(client: RestClient) -> None:
+    """Idempotent; 404 for what does not exist, 422 for what is no emoji."""
+    author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
+    post = await author.post()
+    comment = (await author.comment(post, "First"))["id"]
+    for path in (f"/posts/{post}", f"/posts/{post}/comments/{comment}"):
+        for _ in range(2):
+            reacted = await reader.call("put", f"{path}/reactions/❤️", 200)
+            assert ({"❤️": 1}, ["❤️"]) == (reacted["reactions"], reacted["my_reactions"])
+        assert [] == (await author.call("put", f"{path}/reactions/👍", 200))["my_reactions"][1:]
+        for _ in range(2):
+            reacted = await reader.call("delete", f"{path}/reactions/❤", 200)
+            assert ({"👍": 1}, []) == (reacted["reactions"], reacted["my_reactions"])
+        problem = await reader.call("put", f"{path}/reactions/x", 422)
+        assert ["emoji"] == [error["field"] for error in problem["errors"]]
+    for path in (f"/posts/{new_id()}", f"/posts/{post}/comments/{new_id()}", "/posts/x"):
+        await reader.call("put", f"{path}/reactions/👍", 404)

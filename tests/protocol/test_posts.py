@@ -4,8 +4,8 @@ import asyncio
 
 from tests.protocol.clients import NO_ID, Clients, is_id, is_time, problem, unique_text
 
-POST = {"id", "author", "content", "comment_count", "muted", "created_at"}
-COMMENT = {"id", "post_id", "parent_id", "author", "content", "created_at"}
+POST = {"id", "author", "content", "comment_count", "reactions", "my_reactions", "muted", "created_at"}
+COMMENT = {"id", "post_id", "parent_id", "author", "content", "reactions", "my_reactions", "created_at"}
 
 
 async def test_a_post_gets_201_and_every_user_can_read_it(clients: Clients) -> None:

@@ -46,6 +46,7 @@ class Scenario:
             "reply_to": message["id"],
             "post_id": post,
             "parent_id": comment["id"],
+            "comment_id": comment["id"],
             "notification_id": notification,
             "session_id": other["id"],
             "user_id": ben.id,
