@@ -143,7 +143,10 @@ class MembershipStore:
             ]
             for index in await self._insert_new(part):
                 membership = {name: part[index][name] for name in part[index] if name != "_id"}
-                await self._change(membership, {"$set": membership, "$unset": {"removed_at": ""}})
+                change: Document = {"$set": membership}
+                if "removed_at" not in membership:
+                    change["$unset"] = {"removed_at": ""}
+                await self._change(membership, change)
 
     async def _insert_new(self, documents: list[Document]) -> list[int]:
         """Insert those that do not exist; return the indexes of the others."""

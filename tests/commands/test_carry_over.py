@@ -107,10 +107,12 @@ async def test_groups_of_the_version_before_are_carried_over(
     await process.close()
 
 
+@pytest.mark.parametrize("stored", [50, 132])
 async def test_an_interrupted_release_is_completed_by_the_next(
-    settings: Settings, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, mongo: Mongo, monkeypatch: pytest.MonkeyPatch, stored: int
 ) -> None:
-    """It ends when some memberships are stored. Nobody has noticed anything, and everybody's read mark is kept."""
+    """It ends when some memberships are stored, or all, with those of who has left. Nobody has noticed anything, and
+    everybody's read mark is kept."""
     assert settings.mongodb_uri
     process = ChatProcess(mongo.database)
     group = await filled(process, mongo, old_group())
@@ -118,14 +120,14 @@ async def test_an_interrupted_release_is_completed_by_the_next(
     insert_new = MembershipStore._insert_new
 
     async def broken(self: MembershipStore, documents: list[Document]) -> list[int]:
-        await insert_new(self, documents[:50])
+        await insert_new(self, documents[:stored])
         raise Unavailable
 
     with monkeypatch.context() as patch:
         patch.setattr(MembershipStore, "_insert_new", broken)
         with pytest.raises(CannotRelease):
             await release(settings.mongodb_uri)
-    assert await mongo.database["memberships"].count_documents({}) == 50
+    assert await mongo.database["memberships"].count_documents({}) == stored
     await release(settings.mongodb_uri)
     assert await mongo.database["memberships"].count_documents({}) == 132
     assert before == await seen(process, group)
