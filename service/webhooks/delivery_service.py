@@ -18,7 +18,9 @@ DIRECT_TIME = 2.0
 """Seconds that new webhooks have to be delivered before they are stored, so that the follower can go on."""
 POLL_INTERVAL = 1.0
 """Seconds between two looks for deliveries whose time has come."""
-DUE_BATCH = 50
+DUE_BATCH = 500
+"""Deliveries that one look queues. On the embedded database a look takes longer the more of them wait, not the more of
+them it returns: 0.2 s of processor time if 4,000 wait."""
 MAX_WAITING = 50_000
 """Deliveries that wait in the database. At this limit no change is followed until some of them have been delivered or
 parked; meanwhile the database's own history holds the changes."""

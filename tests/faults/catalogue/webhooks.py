@@ -35,7 +35,7 @@ async def run(
     kills: int = 5,
     phase: float = 6.0,
     retry: float = 5.0,
-    clients: int = 16,
+    clients: int = 10,
 ) -> None:
     """`webhooks`: at least as many. `phase`: seconds of each of the receiver's ailments. `retry`: seconds between two
     attempts, instead of delays that reach a day; the number of attempts stays."""
@@ -54,7 +54,8 @@ async def run(
                 await asyncio.sleep(env.random.uniform(0.5, 1.5) * phase)
                 await _kill_poster(env, server, receiver)
             await suffering
-            while len(env.ledger.messages.acknowledged) < webhooks:
+            # Each comment is two: it notifies the author.
+            while len(env.ledger.messages.acknowledged) + 2 * len(env.ledger.notifications.acknowledged) < webhooks:
                 await asyncio.sleep(0.1)
         expected = await _expected(env, workload)
         await patient.recover(expected)
