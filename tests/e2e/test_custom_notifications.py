@@ -79,6 +79,7 @@ async def test_a_type_that_the_app_does_not_know_is_shown(open_app: OpenApp, sit
     await link.click()
     await expect(app.page).to_have_url(re.compile(r"#/posts$"))
     await expect(item(app, "Your order").locator(".notification")).to_have_class("notification read")
+    await expect(bell).to_have_accessible_name(TITLES[locale])
     assert 0 == an.get("/notifications/unread_count")["unread_count"]
 
 
@@ -111,7 +112,7 @@ async def test_a_notification_without_sender_and_link_can_be_marked_as_read(open
     site.notify(an_id, preview="W" * 300)
     await expect(app.bell).to_have_accessible_name("Activity, 1 unread")
     await app.bell.click()
-    button = item(app, "WWW").get_by_role("button")
+    button = item(app, "WWW").get_by_role("button", name="WWW")
     await expect(button).to_contain_text("Unread")
     assert [] == await serious_violations(app.page)
     assert await button.evaluate("element => element.scrollWidth <= element.clientWidth")

@@ -107,6 +107,7 @@ async def test_screens_have_no_serious_accessibility_violations(
     await inspector.inspect("account")
     await page.get_by_role("button", name="Close").click()
 
+    await app.goto("/#/posts")
     sample_data.other.comment(sample_data.post, "One more thing…")
     # With the focus in it, the toast stays until it has been inspected.
     await app.toasts.get_by_role("link").focus()

@@ -1,6 +1,7 @@
 /** The signed-in app: navigation, banner, notifications, and the view that the URL names. */
 
 import { openAccountDialog } from "./account-dialog.js";
+import { AutoRetry } from "./auto-retry.js";
 import { updateAvatars } from "./avatar.js";
 import { ChatPage } from "./chat-page.js";
 import { ConnectionBanner } from "./connection-banner.js";
@@ -45,6 +46,11 @@ export class AppShell {
   #unread;
   #route = {};
   #announcement;
+  /** Of a burst, one request is under way at a time. What cannot be marked stays unread. */
+  #postReader = new AutoRetry(
+    () => this.#markPostRead(),
+    () => {},
+  );
   #abort = new AbortController();
 
   /** `loa`: the client; `me`: the profile of the signed-in user. */
@@ -67,7 +73,7 @@ export class AppShell {
       countUnread: (conversation) => this.#unread.count(conversation),
     };
     this.#app = app;
-    this.#notifications = new NotificationPanel(app.store, () => openNotificationSettings(app));
+    this.#notifications = new NotificationPanel(app, () => openNotificationSettings(app));
     this.#navBar = new NavBar(me, this.#notifications.panel, () =>
       openAccountDialog(app, this.#ownProfile, (profile) => this.#onProfileSaved(profile)),
     );
@@ -91,6 +97,7 @@ export class AppShell {
     );
     if (app.alerts.sound || app.alerts.desktop) preferences.load().catch(() => {});
     const { signal } = this.#abort;
+    document.addEventListener("visibilitychange", () => this.#postReader.run(), { signal });
     addEventListener("hashchange", () => this.#onRouteChange(), { signal });
     // A short outage may leave the stream intact, and it carries no posts.
     addEventListener("online", () => this.#pageView?.refresh(), { signal });
@@ -113,6 +120,7 @@ export class AppShell {
 
   close() {
     this.#abort.abort();
+    this.#postReader.close();
     this.#pageView?.close?.();
     this.#chatPage.close();
     this.#notifications.close();
@@ -142,6 +150,13 @@ export class AppShell {
     updateAvatars(profile);
   }
 
+  /** Mark the notifications about the post in view as read. */
+  async #markPostRead() {
+    const { postId } = this.#route;
+    if (postId && !document.hidden && this.#app.store.getSnapshot().notifications.unreadCount)
+      await this.#app.store.markPostRead(postId);
+  }
+
   #onRouteChange() {
     const route = currentRoute();
     const sameView = ["section", "postId", "token"].every((name) => route[name] === this.#route[name]);
@@ -149,6 +164,7 @@ export class AppShell {
     this.#route = route;
     if (route.commentId) this.#pageView.showComment(route.commentId);
     this.#chatPage.open(route.conversationId ?? null);
+    if (!sameView) this.#postReader.run();
     this.element.classList.toggle("in-conversation", Boolean(route.conversationId));
     this.#render();
   }
@@ -189,10 +205,13 @@ export class AppShell {
   }
 
   #onStreamEvent({ type, data }) {
-    if (type === "notification") this.#notifications.announce(data, this.#app.alerts);
+    const isInView = Boolean(data?.data?.post_id) && data.data.post_id === this.#route.postId;
+    if (type === "notification") this.#notifications.announce(data, this.#app.alerts, isInView);
     // A new stream replays no earlier notifications, and the posts or comments may have been loaded before them.
-    const concernsView = type === "notification" ? data.data.post_id === this.#route.postId : STREAM_START.has(type);
-    if (concernsView) this.#pageView?.refresh();
+    if (type === "notification" ? isInView : STREAM_START.has(type)) {
+      this.#pageView?.refresh();
+      this.#postReader.run();
+    }
   }
 
   /** While the page is hidden, tell of a new message as this device is set to. */

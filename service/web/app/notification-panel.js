@@ -1,45 +1,62 @@
 /**
- * Notifications: a list, and a toast for each. Those of a type that the app does not know, which the servers of a site
- * have sent, are shown with their sender, preview and link.
+ * Notifications: a list of groups, and a toast for each notification. Those of a type that the app does not know, which
+ * the servers of a site have sent, are shown with their sender, preview and link.
  */
 
+import { AutoRetry } from "./auto-retry.js";
 import { avatar, iconAvatar } from "./avatar.js";
 import { closeButton } from "./dialog.js";
 import { el, KeyedList, setAttr, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
-import { linkAttributes } from "./links.js";
 import { loadMoreButton } from "./load-more.js";
-import { linkToComment } from "./router.js";
+import { NotificationFilter } from "./notification-filter.js";
+import { NotificationInbox } from "./notification-inbox.js";
+import { groupHeadingOf, headingOf, targetOf } from "./notification-labels.js";
 import { timeElement } from "./time-format.js";
 import { closeNotificationToasts, hostToasts, showNews, showToast } from "./toast.js";
-
-/** Types that are about a comment and have a text of their own. */
-const COMMENT_TYPES = new Set(["NEW_COMMENT", "NEW_REPLY"]);
 
 export class NotificationPanel {
   /** A popover: the bell button opens it; Escape or a press outside closes it. */
   panel;
   #store;
-  #items;
-  #emptyState = el("div");
+  #inbox;
+  #loader;
+  #groups;
+  #filter;
+  #heading = el("h2", { id: "notifications-title", tabindex: "-1" }, t("notifications.title"));
+  #emptyState = el("div", { role: "status" });
   #markAllRead;
   #loadMore;
+  /** The state rendered last. */
+  #state = null;
+  /** The state for which the groups were loaded. */
+  #loadedFor = null;
 
   /** `onOpenSettings()`: opens the settings of notifications. */
-  constructor(store, onOpenSettings) {
+  constructor({ store, api }, onOpenSettings) {
     this.#store = store;
+    this.#inbox = new NotificationInbox(api);
+    this.#loader = new AutoRetry(
+      () => this.#load(),
+      (error) => this.#inbox.isLoaded || setChildren(this.#emptyState, el("p.empty-state", {}, errorText(error))),
+    );
     const list = el("ul", { role: "list" });
-    this.#items = new KeyedList(list, {
-      key: ({ seq }) => seq,
-      create: (notification) => this.#create(notification),
-      update: (element, { data }) => setRead(element, data.read),
+    this.#groups = new KeyedList(list, {
+      key: ({ key }) => key,
+      create: () => el("li"),
+      update: (element, group) => this.#updateGroup(element, group),
     });
-    this.#loadMore = loadMoreButton(() => store.loadOlderNotifications());
-    const heading = el("h2", { id: "notifications-title", tabindex: "-1" }, t("notifications.title"));
+    this.#filter = new NotificationFilter(this.#inbox, () => this.#renderGroups());
+    this.#loadMore = loadMoreButton(async () => {
+      await this.#inbox.loadMore();
+      this.#renderGroups();
+    });
     const onMarkAllRead = () => {
       // The button disappears: move the focus first, or it would be lost.
-      heading.focus();
+      this.#heading.focus();
+      this.#inbox.showAsRead(() => true);
+      this.#renderGroups();
       this.#reportError(store.markNotificationsRead());
     };
     this.#markAllRead = el(
@@ -47,28 +64,25 @@ export class NotificationPanel {
       { type: "button", onclick: onMarkAllRead },
       t("notifications.mark_all_read"),
     );
+    const openSettings = () => {
+      this.panel.hidePopover();
+      onOpenSettings();
+    };
     this.panel = el(
       "section.notification-panel",
-      { id: "notifications", popover: "auto", role: "dialog", "aria-labelledby": heading.id },
+      { id: "notifications", popover: "auto", role: "dialog", "aria-labelledby": this.#heading.id },
       el(
         "header",
         {},
-        heading,
-        this.#markAllRead,
+        this.#heading,
         el(
           "button.icon-button",
-          {
-            type: "button",
-            "aria-label": t("settings.title"),
-            onclick: () => {
-              this.panel.hidePopover();
-              onOpenSettings();
-            },
-          },
+          { type: "button", "aria-label": t("settings.title"), onclick: openSettings },
           icon("settings"),
         ),
         closeButton(() => this.panel.hidePopover()),
       ),
+      el("div.toolbar", {}, this.#filter.element, this.#markAllRead),
       el("div.scroll", {}, list, this.#emptyState, this.#loadMore.element),
     );
     let releaseToasts = () => {};
@@ -78,68 +92,114 @@ export class NotificationPanel {
       releaseToasts = hostToasts(this.panel);
       // They are in the list.
       closeNotificationToasts(() => true);
-      heading.focus();
+      this.#heading.focus();
+      this.#refresh();
     });
   }
 
   close() {
     this.#loadMore.close();
+    this.#loader.close();
   }
 
-  render({ items, unreadCount, hasOlder }) {
-    this.#items.render(items);
+  get #isOpen() {
+    return this.panel.matches(":popover-open");
+  }
+
+  /** `notifications`: of the store's state. */
+  render(notifications) {
+    this.#state = notifications;
+    const { items, unreadCount } = notifications;
     const read = new Set(items.filter(({ data }) => data.read).map(({ data }) => data.notification_id));
     closeNotificationToasts((id) => read.has(id));
-    this.#loadMore.setHasMore(hasOlder);
     setAttr(this.#markAllRead, "hidden", unreadCount === 0);
-    setChildren(this.#emptyState, items.length === 0 && !hasOlder && emptyState());
+    if (this.#isOpen) this.#refresh();
   }
 
   /**
    * Show a toast for a new notification, unless it is read already or the list is open. While the page is hidden, only the
-   * list has it, and `alerts`, a DeviceAlerts, may tell of it.
+   * list has it, and `alerts`, a DeviceAlerts, may tell of it. `isInView`: whether the user is looking at the post.
    */
-  announce(notification, alerts) {
+  announce(notification, alerts, isInView) {
     const { read, notification_id: id, preview } = notification.data;
     if (read) return;
     alerts.alert(id, () => ({
       title: headingOf(notification) ?? t("notifications.title"),
       body: preview,
       tag: id,
-      onPress: () => this.#link(notification, ["a", "button"]).click(),
+      onPress: () => this.#toastContent(notification).click(),
     }));
-    if (document.hidden || this.panel.matches(":popover-open")) return;
-    showNews(picture(notification), this.#link(notification, ["a", "button"]), id);
+    if (document.hidden || this.#isOpen || isInView) return;
+    showNews(picture(notification.data.sender), this.#toastContent(notification), id);
   }
 
-  #create(notification) {
-    const link = this.#link(notification, ["a.notification", "button.notification"]);
-    link.prepend(picture(notification));
-    link.append(el("span.unread-dot"));
-    link.querySelector(".text").append(timeElement(notification.data.created_at));
-    return el("li", {}, link);
+  /** Load the groups again if the notifications have changed. */
+  #refresh() {
+    if (this.#loadedFor === this.#state) return;
+    this.#loadedFor = this.#state;
+    if (!this.#inbox.isLoaded) setChildren(this.#emptyState, el("p.empty-state", {}, t("loading")));
+    this.#loader.run();
   }
 
-  /** Return a link to what the notification is about; if there is nothing, the second element of `selectors`. */
-  #link(notification, [linkSelector, otherSelector]) {
-    const { data } = notification;
-    const target = targetOf(notification);
-    const heading = headingOf(notification);
-    return el(
-      target ? linkSelector : otherSelector,
-      { ...(target ?? { type: "button" }), onclick: () => this.#onFollow(data) },
-      el(
-        "span.text",
-        {},
-        heading && el("strong", { dir: "auto" }, heading),
-        el("span.preview", { dir: "auto" }, data.preview),
-      ),
+  async #load() {
+    await this.#inbox.refresh();
+    this.#renderGroups();
+  }
+
+  #renderGroups() {
+    const { groups } = this.#inbox;
+    const hasMore = this.#inbox.hasMore(this.#state?.unreadCount ?? 0);
+    this.#groups.render(groups);
+    this.#filter.render();
+    this.#loadMore.setHasMore(hasMore);
+    setChildren(this.#emptyState, groups.length === 0 && !hasMore && emptyState(this.#filter.isActive));
+  }
+
+  #updateGroup(element, group) {
+    const isUnread = group.unread_count > 0;
+    const content = linkTo(group.latest, ["a.notification", "button.notification"], {
+      heading: groupHeadingOf(group),
+      onFollow: () => {
+        this.panel.hidePopover();
+        this.#markGroupRead(group);
+      },
+    });
+    content.prepend(picture(group.senders[0]));
+    content.querySelector(".text").append(timeElement(group.latest.data.created_at));
+    content.classList.toggle("read", !isUnread);
+    const hadFocus = element.contains(document.activeElement);
+    const markRead = () => {
+      content.focus();
+      this.#markGroupRead(group);
+    };
+    const label = t("notifications.mark_read");
+    setChildren(
+      element,
+      content,
+      isUnread &&
+        el(
+          "button.icon-button.mark-read",
+          { type: "button", title: label, "aria-label": label, onclick: markRead },
+          el("span.unread-dot"),
+          icon("check"),
+        ),
     );
+    if (isUnread) content.append(el("span.visually-hidden", {}, t("notifications.unread")));
+    if (hadFocus) content.focus({ preventScroll: true });
   }
 
-  #onFollow({ notification_id }) {
-    this.panel.hidePopover();
-    this.#reportError(this.#store.markNotificationRead(notification_id));
+  #markGroupRead(group) {
+    if (!group.unread_count) return;
+    this.#inbox.showAsRead(({ key }) => key === group.key);
+    this.#renderGroups();
+    this.#reportError(this.#store.markGroupRead(group));
+  }
+
+  #toastContent(notification) {
+    return linkTo(notification, ["a", "button"], {
+      heading: headingOf(notification),
+      onFollow: () => this.#reportError(this.#store.markNotificationRead(notification.data.notification_id)),
+    });
   }
 
   #reportError(promise) {
@@ -147,27 +207,27 @@ export class NotificationPanel {
   }
 }
 
-function picture({ data }) {
-  return data.sender ? avatar(data.sender, "small") : iconAvatar("bell", "small");
+/** Return a link to what the notification is about; if there is nothing, the second element of `selectors`. */
+function linkTo(notification, [linkSelector, otherSelector], { heading, onFollow }) {
+  const target = targetOf(notification);
+  return el(
+    target ? linkSelector : otherSelector,
+    { ...(target ?? { type: "button" }), onclick: onFollow },
+    el(
+      "span.text",
+      {},
+      heading && el("strong", { dir: "auto" }, heading),
+      el("span.preview", { dir: "auto" }, notification.data.preview),
+    ),
+  );
 }
 
-function targetOf({ type, data }) {
-  if (COMMENT_TYPES.has(type)) return { href: linkToComment(data.post_id, data.comment_id) };
-  return linkAttributes(data.url);
+function picture(sender) {
+  return sender ? avatar(sender, "small") : iconAvatar("bell", "small");
 }
 
-function headingOf({ type, data }) {
-  if (COMMENT_TYPES.has(type)) return t(`notifications.${type}`, { name: data.sender.display_name });
-  return data.sender?.display_name;
-}
-
-function setRead(element, read) {
-  const link = element.firstChild;
-  link.classList.toggle("read", read);
-  setChildren(link.querySelector(".unread-dot"), !read && el("span.visually-hidden", {}, t("notifications.unread")));
-}
-
-function emptyState() {
+function emptyState(isFiltered) {
+  if (isFiltered) return el("p.empty-state", {}, t("notifications.no_match"));
   return el(
     "div.empty-state",
     {},

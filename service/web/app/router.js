@@ -20,6 +20,10 @@ export function linkToConversation(id) {
   return `#/c/${id}`;
 }
 
+export function linkToPost(id) {
+  return `#/posts/${id}`;
+}
+
 export function linkToComment(postId, commentId) {
   return `#/posts/${postId}#comment-${commentId}`;
 }
