@@ -137,6 +137,7 @@ class Services:
             stores.messages,
             stores.writers,
             self.dispatcher,
+            self.profiles,
             partial(metrics.batch_committed, "messages"),
         )
         self.conversations = ConversationService(

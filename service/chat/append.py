@@ -1,7 +1,7 @@
 """The append of the chat: messages and their changes take the next numbers of their conversation."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from service.chat.conversation_head import ConversationHead
 from service.chat.head_cache import HeadCache
+from service.chat.mentioned import mentioned, names_in
 from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore, message_json
 from service.chat.system_message import SystemMessage, is_system
 from service.common.errors import Blocked, LoaError, NonceReused, NotFound, ValidationFailed
@@ -48,7 +49,7 @@ class ChangeMessage(NamedTuple):
 
     `apply(document)` returns the fields to set, or None if there is nothing to change; it raises LoaError if the user
     may not do that. `user_id` is None for the operator, who need not be a participant. `sends`: others are shown
-    something new, which they are not if one of them is blocked.
+    something new, which they are not if one of them is blocked. `content`: the new one of an edit.
     """
 
     conversation_id: ObjectId
@@ -56,6 +57,7 @@ class ChangeMessage(NamedTuple):
     message_id: ObjectId
     apply: Callable[[Document], Document | None]
     sends: bool = True
+    content: str = ""
 
 
 @dataclass
@@ -102,9 +104,16 @@ class MessageAppend:
     ones, without a read of either.
     """
 
-    def __init__(self, heads: HeadCache, messages: MessageStore) -> None:
+    def __init__(
+        self,
+        heads: HeadCache,
+        messages: MessageStore,
+        ids_by_username: Callable[[Iterable[str]], Awaitable[Mapping[str, str]]],
+    ) -> None:
+        """`ids_by_username(usernames)` returns the ids of those users that exist; it is asked about mentions only."""
         self._heads = heads
         self._messages = messages
+        self._ids_by_username = ids_by_username
         self._append = OptimisticAppend(messages.collection)
 
     async def write(
@@ -135,6 +144,8 @@ class MessageAppend:
             elif _is_barred(request, head):
                 outcomes[index] = await self._repeated(request) or Blocked()
         await self._check_replies(requests, heads, outcomes)
+        names = names_in(request.content for request in requests)
+        user_ids = await self._ids_by_username(names) if names else {}
         await self._insert(
             {
                 index: request
@@ -142,6 +153,7 @@ class MessageAppend:
                 if index not in outcomes and isinstance(request, AppendMessage)
             },
             heads,
+            user_ids,
             contention,
             outcomes,
         )
@@ -157,7 +169,7 @@ class MessageAppend:
                 continue
             if database_error is None:
                 try:
-                    outcome = await self._change(request, heads[request.conversation_id], contention)
+                    outcome = await self._change(request, heads[request.conversation_id], user_ids, contention)
                     outcomes[index] = outcome
                     if isinstance(outcome, Contended):
                         contended.add(request.conversation_id)
@@ -225,10 +237,14 @@ class MessageAppend:
         self,
         requests: Mapping[int, AppendMessage],
         heads: Mapping[ObjectId, ConversationHead],
+        user_ids: Mapping[str, str],
         contention: Contention | None,
         outcomes: dict[int, Outcome],
     ) -> None:
         documents = [_document(request) for request in requests.values()]
+        for document in documents:
+            if mentions := mentioned(document["content"], user_ids, heads[document["conversation_id"]]):
+                document["mentions"] = mentions
         results = await self._append.append(documents, _MessageNumbering(heads, self._heads), contention)
         for (index, request), document, result in zip(requests.items(), documents, results, strict=True):
             if not isinstance(result, Appended):
@@ -243,7 +259,13 @@ class MessageAppend:
             else:
                 outcomes[index] = _outcome_of_repeated(result.document, document)
 
-    async def _change(self, change: ChangeMessage, head: ConversationHead, contention: Contention | None) -> Outcome:
+    async def _change(
+        self,
+        change: ChangeMessage,
+        head: ConversationHead,
+        user_ids: Mapping[str, str],
+        contention: Contention | None,
+    ) -> Outcome:
         """Apply `change` to what is stored now.
 
         If another writer changes the message or takes the rev first, retry in a lane, else return Contended.
@@ -263,6 +285,8 @@ class MessageAppend:
                 return error
             if fields is None:
                 return StoredMessage(document, None)
+            if change.content:
+                fields = fields | {"mentions": mentioned(change.content, user_ids, head)}
             rev = head.rev + 1
             history = [*document[REV_HISTORY], rev][-MAX_REV_HISTORY:]
             fields = fields | {"rev": rev, REV_HISTORY: history, CHANGED_AT: now()}

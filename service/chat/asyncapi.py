@@ -112,11 +112,12 @@ class BlockUpdated(BaseModel):
 class AnnouncedConversation(Conversation):
     """In a conversation of more than 101 participants, `last_read_seq` and `unread_count` are null for all but those
     who were just added: a client keeps the ones it has, with their `last_seq` and `last_rev`, or fetches the
-    conversation if it has none. Unless the user has just set them, `archived` is null there, too: a client keeps the
-    one it has, and its `muted_until`."""
+    conversation if it has none. Unless the user has just set them, `archived` and `mention_count` are null there, too:
+    a client keeps the ones it has, and its `muted_until`."""
 
     last_read_seq: int | None  # type: ignore[assignment]  # wider than in an answer: only the schema is used
     unread_count: int | None  # type: ignore[assignment]
+    mention_count: int | None  # type: ignore[assignment]
     archived: bool | None  # type: ignore[assignment]
 
 

@@ -21,8 +21,9 @@ from service.chat.members import (
     shows_read_marks,
     start_of,
 )
+from service.chat.mention_counter import MentionCounter
 from service.chat.message_store import visible
-from service.chat.settings_store import NONE, ConversationSettings, SettingsStore, settings_json
+from service.chat.settings_store import NONE, SettingsStore, settings_json
 from service.chat.unread_counter import UnreadCounter
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, run_forever
@@ -63,6 +64,7 @@ class ConversationAnnouncer:
         append_pending: Callable[[Document], Awaitable[None]],
         render: Callable[[Document], Awaitable[dict[str, Any]]],
         settings: SettingsStore,
+        mentions: MentionCounter,
         on_removed: Callable[[Collection[str]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +78,7 @@ class ConversationAnnouncer:
         self._append_pending = append_pending
         self._render = render
         self._settings = settings
+        self._mentions = mentions
         self._on_removed = on_removed
         self._clock = clock
         self._retries: set[ObjectId] = set()
@@ -148,12 +151,12 @@ class ConversationAnnouncer:
             conversation = await self._render(document) if document["participants"] else None
             marks = {_shown_mark(document, member) for member in document["participants"]}
             unread = await self._unread.counts(document, [mark for mark in marks if mark is not None])
-            settings = await self._settings_of(document)
+            own = await self._own_of(document)
             current = (await self._conversations.head_versions([conversation_id])).get(conversation_id)
             if current is None:
                 return
             if current.version == version_of(document):
-                self._publish(document, conversation, unread, settings)
+                self._publish(document, conversation, unread, own)
                 return
             found = await self._conversations.find(conversation_id)
             if found is None:
@@ -161,18 +164,25 @@ class ConversationAnnouncer:
             document = found
         self.retry(conversation_id)
 
-    async def _settings_of(self, document: Document) -> Mapping[ObjectId, ConversationSettings] | None:
-        """Return the settings of the participants; None if they are so many that the announcement shows none."""
+    async def _own_of(self, document: Document) -> Mapping[ObjectId, dict[str, Any]] | None:
+        """Return what the participants have set, and the counts of messages that mention them; None if they are so many
+        that the announcement shows none of it."""
         if not shows_read_marks(document):
             return None
-        return await self._settings.of_conversation(document["_id"], document["participants"])
+        members = document["participants"]
+        settings = await self._settings.of_conversation(document["_id"], members)
+        mentions = await self._mentions.counts(document, {member: read_of(document, member) for member in members})
+        return {
+            member: settings_json(settings.get(member, NONE), seq_of(document)) | {"mention_count": mentions[member]}
+            for member in members
+        }
 
     def _publish(
         self,
         document: Document,
         conversation: dict[str, Any] | None,
         unread: Mapping[int, int],
-        settings: Mapping[ObjectId, ConversationSettings] | None,
+        own: Mapping[ObjectId, dict[str, Any]] | None,
     ) -> None:
         participants = document["participants"]
         version = version_of(document)
@@ -184,7 +194,7 @@ class ConversationAnnouncer:
         if conversation is not None:
             # The others learn of it with the first message.
             recipients = [member for member in participants if is_listed(document, member)]
-            for personal, members in _personal(document, conversation, recipients, unread, settings):
+            for personal, members in _personal(document, conversation, recipients, unread, own):
                 event = events.conversation_updated(personal, version)
                 is_room = len(participants) > MAX_ADDRESSED
                 self._dispatcher.publish(event, members, position=document["last_rev"], room=is_room)
@@ -246,7 +256,7 @@ def _personal(
     conversation: dict[str, Any],
     recipients: Sequence[ObjectId],
     unread: Mapping[int, int],
-    settings: Mapping[ObjectId, ConversationSettings] | None,
+    own: Mapping[ObjectId, dict[str, Any]] | None,
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Yield the conversation as the recipients see it: to each as a copy of their own if they are shown each other's
     read marks, else the same to all of them who have the same role, are shown the same read mark, or none, and see the
@@ -267,10 +277,7 @@ def _personal(
             "unread_count": None if mark is None else unread[mark],
             "read_marks": read_marks_of(document, members[0]),
         }
-        if settings is None:
-            personal |= {"muted_until": None, "archived": None}
-        else:
-            personal |= settings_json(settings.get(members[0], NONE), seq_of(document))
+        personal |= own[members[0]] if own else {"muted_until": None, "archived": None, "mention_count": None}
         yield conversation | personal, [str(member) for member in members]
 
 

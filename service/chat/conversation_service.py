@@ -25,6 +25,7 @@ from service.chat.members import (
     start_of,
     tells_activity,
 )
+from service.chat.mention_counter import MentionCounter
 from service.chat.message_store import MessageStore, message_json
 from service.chat.models import MAX_PARTICIPANTS
 from service.chat.settings_store import NONE, ArchivedRow, SettingsStore, settings_json
@@ -91,8 +92,16 @@ class ConversationService:
         self._profiles = profiles
         self._dispatcher = dispatcher
         self._unread = UnreadCounter(messages)
+        self._mentions = MentionCounter(messages, blocks)
         self.announcer = ConversationAnnouncer(
-            conversations, dispatcher, self._unread, append_pending, self._as_announced, settings, on_removed
+            conversations,
+            dispatcher,
+            self._unread,
+            append_pending,
+            self._as_announced,
+            settings,
+            self._mentions,
+            on_removed,
         )
 
     async def start(self) -> None:
@@ -380,12 +389,27 @@ class ConversationService:
         settings = await self._settings.of_user(ObjectId(user_id), ids) if user_id else {}
         read_marks = [read_of(document, user_id) if user_id else seq_of(document) for document in documents]
         unread = await asyncio.gather(*map(self._unread.count, documents, read_marks))
+        mentions = await self._mention_counts(documents, read_marks, user_id)
         return [
             _conversation_json(document, user_id, profiles, last_messages.get(document["last"]["id"]))
-            | {"last_read_seq": read_mark, "unread_count": count}
+            | {"last_read_seq": read_mark, "unread_count": count, "mention_count": mention_count}
             | settings_json(settings.get(document["_id"], NONE), seq_of(document))
-            for document, read_mark, count in zip(documents, read_marks, unread, strict=True)
+            for document, read_mark, count, mention_count in zip(documents, read_marks, unread, mentions, strict=True)
         ]
+
+    async def _mention_counts(
+        self, documents: Sequence[Document], read_marks: Sequence[int], user_id: str | None
+    ) -> list[int]:
+        if user_id is None:
+            return [0] * len(documents)
+        user = ObjectId(user_id)
+        counts = await asyncio.gather(
+            *(
+                self._mentions.counts(document, {user: mark})
+                for document, mark in zip(documents, read_marks, strict=True)
+            )
+        )
+        return [each[user] for each in counts]
 
     async def _visible_to(self, user_id: ObjectId, messages: dict[ObjectId, Document]) -> dict[ObjectId, Document]:
         """Return those of the messages that the user sees. Raises Unavailable.

@@ -52,11 +52,11 @@ class Participant(NamedTuple):
 class ConversationStore:
     """`conversations`: one document each.
 
-    The counters `last` ({seq, id}), `last_rev`, `last_activity` and `last_deleted` (the seq of the last message that is
-    never unread: a deleted or a system message) are hints: they lag a moment behind the stored and published messages
-    (see WriteBehind) and are never too high. They say where to start looking for the last number; CounterReader brings
-    them up to date before they are shown. `reads` maps a user id to the seq that user has read up to. `participants` is
-    in the order of joining.
+    The counters `last` ({seq, id}), `last_rev`, `last_activity`, `last_deleted` (the seq of the last message that is
+    never unread: a deleted or a system message) and `last_mention` (of the last one that mentions anybody) are hints:
+    they lag a moment behind the stored and published messages (see WriteBehind) and are never too high. They say where
+    to start looking for the last number; CounterReader brings them up to date before they are shown. `reads` maps a
+    user id to the seq that user has read up to. `participants` is in the order of joining.
     `joined` has the times at which users were added ({at, users}), and `starts` the seq after which they see the
     messages, unless they see all; `history` says which of the two is for those who join from now on. `owner_id` and
     `admins`: see GroupStore. `version` increases with each change of participants, roles, title or history, and
@@ -516,6 +516,8 @@ def _counter_update(conversation_id: ObjectId, update: CounterUpdate, reads: dic
     maxima: Document = {"last_rev": update.rev}
     if update.last_deleted:
         maxima["last_deleted"] = update.last_deleted
+    if update.last_mention:
+        maxima["last_mention"] = update.last_mention
     if update.message_id:
         # Documents compare field by field, so the greater seq decides.
         maxima |= {"last": {"seq": update.seq, "id": update.message_id}, "last_activity": update.at}

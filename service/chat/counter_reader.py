@@ -56,6 +56,7 @@ class CounterReader:
             document["last_activity"] = update.at
         if "last_deleted" in document:
             document["last_deleted"] = max(document["last_deleted"], update.last_deleted)
+        document["last_mention"] = max(document.get("last_mention", 0), update.last_mention)
         reads: dict[str, int] = document.setdefault("reads", {})
         for user_id, seq in update.reads.items():
             reads[user_id] = max(reads.get(user_id, 0), seq)

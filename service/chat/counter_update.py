@@ -19,6 +19,7 @@ class CounterUpdate:
     message_id: ObjectId | None = None
     at: datetime | None = None
     last_deleted: int = 0
+    last_mention: int = 0
     reads: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -34,6 +35,8 @@ class CounterUpdate:
         self.rev = max(self.rev, message["rev"])
         if message["deleted"]:
             self.last_deleted = max(self.last_deleted, message["seq"])
+        if message.get("mentions"):
+            self.last_mention = max(self.last_mention, message["seq"])
         if not created:
             return
         if message["seq"] > self.seq:

@@ -24,6 +24,7 @@ from service.common.emoji import parse_emoji
 from service.common.encoding import dumps
 from service.common.errors import Forbidden, LoaError, Unavailable
 from service.common.page_size import fitting
+from service.common.profiles import Profiles
 from service.common.times import now
 from service.datastores.batcher import BATCH_TIMEOUT, Contended
 from service.datastores.lanes import Contention, Lanes
@@ -41,7 +42,7 @@ MAX_CATCH_UPS = 8
 CATCH_UP_TIMEOUT = 10.0
 """Seconds to wait for one of MAX_CATCH_UPS; after that the client is asked to come back later."""
 
-TOMBSTONE: Document = {"content": "", "reactions": {}, "deleted": True, "digest": NO_DIGEST}
+TOMBSTONE: Document = {"content": "", "mentions": [], "reactions": {}, "deleted": True, "digest": NO_DIGEST}
 """The fields of a deleted message that change; its numbers, sender and times stay."""
 
 
@@ -73,6 +74,7 @@ class MessageService:
         messages: MessageStore,
         checkpoints: WriterCheckpoints,
         dispatcher: Dispatcher,
+        profiles: Profiles,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         """`on_batch(size)` is called with the number of new messages and changes in each batch."""
@@ -80,7 +82,9 @@ class MessageService:
         self._messages = messages
         self._dispatcher = dispatcher
         self._counter_reader = CounterReader(messages, dispatcher.positions)
-        self._append = MessageAppend(HeadCache(conversations, messages, dispatcher.last_known), messages)
+        self._append = MessageAppend(
+            HeadCache(conversations, messages, dispatcher.last_known), messages, profiles.ids_by_username
+        )
         self._reconciler = CounterReconciler(conversations, messages, checkpoints, dispatcher)
         self._write_behind = WriteBehind(conversations, self._reconciler.mark_dirty)
         self._writes: Lanes[AppendMessage | ChangeMessage, StoredMessage] = Lanes(
@@ -135,7 +139,7 @@ class MessageService:
             _check_own(document, user_id)
             return None if document["content"] == content else {"content": content, "edited_at": now()}
 
-        return await self._change(user_id, conversation_id, message_id, apply)
+        return await self._change(user_id, conversation_id, message_id, apply, content=content)
 
     async def delete(self, user_id: str, conversation_id: str, message_id: str) -> dict[str, Any]:
         """Return the message as a tombstone. Idempotent. Raises NotFound, Forbidden (another user's), Unavailable."""
@@ -339,8 +343,10 @@ class MessageService:
         apply: Callable[[Document], Document | None],
         *,
         sends: bool = True,
+        content: str = "",
     ) -> dict[str, Any]:
-        request = ChangeMessage(ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id), apply, sends)
+        ids = ObjectId(conversation_id), ObjectId(user_id), ObjectId(message_id)
+        request = ChangeMessage(*ids, apply, sends, content)
         return (await self._writes.submit(request)).as_seen_by(user_id)
 
     async def _write(

@@ -118,7 +118,7 @@ class MessageStore:
         self, conversation_id: ObjectId, seq: int, rev: int
     ) -> tuple[list[Document], ObjectId | None]:
         """Like `tail`; return also the barrier above `seq`, if there is one (see DirectBlocks)."""
-        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1, "deleted": 1, "kind": 1}
+        fields = {"seq": 1, "rev": 1, "sender_id": 1, "created_at": 1, "deleted": 1, "kind": 1, "mentions": 1}
         async with unavailable():
             by_rev = await self._committed.find(
                 {"conversation_id": conversation_id, "rev": {"$gt": rev, "$lte": rev + TAIL}}, fields
@@ -172,6 +172,19 @@ class MessageStore:
         async with unavailable():
             found = await self._committed.find(where, {"seq": 1}).to_list(None)
         return [document["seq"] for document in found]
+
+    async def mentioning(self, conversation_id: ObjectId, after: int, last: int) -> list[Document]:
+        """Return sender, seq and mentions of the messages with `after` < seq ≤ `last` that mention anybody.
+
+        Raises Unavailable.
+        """
+        # Of the range, which is bounded, and not by an index of mentions: every message would pay for that one.
+        where = {"conversation_id": conversation_id, "seq": {"$gt": after, "$lte": last}, "deleted": False}
+        async with unavailable():
+            found: list[Document] = await self._committed.find(
+                {**where, "mentions": {"$exists": True}}, {"seq": 1, "sender_id": 1, "mentions": 1}
+            ).to_list(None)
+        return found
 
     async def get_many(self, places: Collection[Place]) -> dict[ObjectId, Document]:
         """Return those of the messages that exist, each given as its conversation and its id. Raises Unavailable."""
@@ -231,6 +244,7 @@ def message_json(document: Document, viewer: str | None = None) -> dict[str, Any
         "event": event_json(document),
         "created_at": iso(document["created_at"]),
         "edited_at": iso(edited) if edited else None,
+        "mentions": [str(user_id) for user_id in document.get("mentions", ())],
         "deleted": document["deleted"] and not is_system(document),
         "reactions": shown_users(document["reactions"], viewer),
         "reaction_counts": {emoji: len(users) for emoji, users in document["reactions"].items()},

@@ -113,7 +113,8 @@ class Message(BaseModel):
     has changed: its `content` is empty, and `event` says the rest. It is never unread, and nobody changes it.
 
     `reactions` has up to 100 user ids for each emoji: in answers to one user, theirs among them if they reacted.
-    `reaction_counts` counts all.
+    `reaction_counts` counts all. `mentions` has the ids of the participants whom the content names by `@username`, and
+    of all by `@all` where they are at most 100.
     """
 
     id: str
@@ -126,6 +127,7 @@ class Message(BaseModel):
     nonce: str | None
     reply_to: str | None
     event: MessageEvent | None
+    mentions: list[str]
     created_at: str
     edited_at: str | None
     deleted: bool
@@ -139,8 +141,9 @@ class Conversation(BaseModel):
     `history` says whether those who join later see earlier messages; null in a direct conversation. `last_message` is
     null for those who do not see it.
 
-    `unread_count` counts the messages of others after `last_read_seq` that have not been deleted. `read_marks` has the
-    `last_read_seq` of each other participant, or is null if they are more than 100.
+    `unread_count` counts the messages of others after `last_read_seq` that have not been deleted; `mention_count` those
+    of them, among the last 1,000, that mention the participant and are not of somebody whom they block. `read_marks`
+    has the `last_read_seq` of each other participant, or is null if they are more than 100.
 
     `muted_until` and `archived` are what the participant has set; `muted_until` is null if it is not muted, or not any
     more, and in the year 9999 if it is muted for good.
@@ -162,6 +165,7 @@ class Conversation(BaseModel):
     last_rev: int
     last_read_seq: int
     unread_count: int
+    mention_count: int
     read_marks: dict[str, int] | None
     muted_until: str | None
     archived: bool

@@ -119,7 +119,7 @@ class Deletion:
         self._post_erasure = PostErasure(
             stores.posts, stores.comments, self._contexts, self._recipients, stores.reactions, stores.notifications
         )
-        self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher)
+        self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher, profiles)
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
         self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._conversations = ConversationService(

@@ -60,6 +60,8 @@ EXAMPLES: Mapping[str, Any] = {
     "external_id": "4711",
     "show_presence": True,
     "blocked": True,
+    "mentions": BINH,
+    "mention_count": 1,
     "muted_until": None,
     "archived": False,
     "until": "2026-05-31T14:03:11.482Z",

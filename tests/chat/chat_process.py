@@ -64,7 +64,9 @@ class ChatProcess:
         self.checkpoints = WriterCheckpoints(database)
         self.blocks = BlockStore(database)
         self.settings_store = SettingsStore(database)
-        self.messages = MessageService(self.conversation_store, self.message_store, self.checkpoints, self.dispatcher)
+        self.messages = MessageService(
+            self.conversation_store, self.message_store, self.checkpoints, self.dispatcher, FakeProfiles()
+        )
         self.conversations = ConversationService(
             self.conversation_store,
             self.message_store,

@@ -17,7 +17,7 @@ from service.chat.head_cache import HeadCache
 from service.common.errors import Forbidden, NonceReused, NotFound, Unavailable, ValidationFailed
 from service.datastores.lanes import Contention
 from service.datastores.mongo import Mongo
-from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, wait_for_events
+from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, FakeProfiles, wait_for_events
 from tests.conftest import Datastores
 from tests.recorded_commands import recording
 
@@ -47,7 +47,7 @@ class Inserts:
 def new_append(process: ChatProcess) -> MessageAppend:
     """Return an append with an empty cache."""
     heads = HeadCache(process.conversation_store, process.message_store, process.dispatcher.last_known)
-    return MessageAppend(heads, process.message_store)
+    return MessageAppend(heads, process.message_store, FakeProfiles().ids_by_username)
 
 
 async def test_concurrent_processes_give_dense_numbers_in_each_senders_order(

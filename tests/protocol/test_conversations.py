@@ -19,6 +19,7 @@ CONVERSATION = {
     "last_message",
     "muted_until",
     "archived",
+    "mention_count",
     "unread_count",
     "last_seq",
     "last_rev",

@@ -21,7 +21,7 @@ export const PAGE_SIZE = 50;
 /** Messages kept of an open conversation. Older ones are loaded again when the user scrolls back to them. */
 const MAX_MESSAGES = 2000;
 /** Of a conversation of which nothing else is known. */
-const NO_SETTINGS = { muted_until: null, archived: false };
+const NO_SETTINGS = { muted_until: null, archived: false, mention_count: 0 };
 
 /**
  * Return the state after `event`.
@@ -127,8 +127,8 @@ export function withDetails(state, details) {
 function withAnnounced(state, announced) {
   const { last_read_seq, unread_count } = announced;
   const known = state.conversations[announced.id]?.details;
-  const { muted_until, archived } = announced.archived === null ? (known ?? NO_SETTINGS) : announced;
-  const settings = { muted_until, archived: archived ?? false };
+  const { muted_until, archived, mention_count } = announced.archived === null ? (known ?? NO_SETTINGS) : announced;
+  const settings = { muted_until, archived: archived ?? false, mention_count: mention_count ?? 0 };
   if (last_read_seq !== null && unread_count !== null) {
     return withDetails(state, { ...announced, ...settings, last_read_seq, unread_count });
   }

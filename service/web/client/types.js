@@ -26,6 +26,7 @@
  * @property {GroupEvent | null} event of a system message
  * @property {string | null} nonce
  * @property {string | null} reply_to
+ * @property {string[]} mentions ids of the participants whom the content names by `@username`, or `@all`
  * @property {string} created_at
  * @property {string | null} edited_at
  * @property {boolean} deleted
@@ -74,6 +75,7 @@
  * @property {number} last_rev
  * @property {number} last_read_seq
  * @property {number} unread_count messages that others have written after `last_read_seq`, and not deleted
+ * @property {number} mention_count how many of the unread messages mention the user
  * @property {string | null} muted_until null if it is not muted, or not any more
  * @property {boolean} archived
  * @property {Record<string, number> | null} read_marks `last_read_seq` of the others; null if they are more than 100
@@ -81,9 +83,9 @@
 
 /**
  * A conversation as an event announces it: with null for the user's own numbers in groups of more than 101 participants.
- * `archived` is null there, too, unless the user has just set it or `muted_until`.
- * @typedef {Omit<Conversation, "last_read_seq" | "unread_count" | "archived"> &
- *   {last_read_seq: number | null, unread_count: number | null, archived: boolean | null}} AnnouncedConversation
+ * `archived` and `mention_count` are null there, too, unless the user has just set `archived` or `muted_until`.
+ * @typedef {Omit<Conversation, "last_read_seq" | "unread_count" | "mention_count" | "archived"> & {last_read_seq: number | null,
+ *   unread_count: number | null, mention_count: number | null, archived: boolean | null}} AnnouncedConversation
  */
 
 /** @typedef {{conversation_id: string, last_seq: number, last_rev: number, last_read_seq: number}} ConversationHead */
