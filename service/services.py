@@ -154,7 +154,9 @@ class Services:
         self.blocks = BlockService(
             stores.blocks, self.profiles, self.conversations.direct_blocks.reconcile, self._announce_block
         )
-        self.conversation_settings = SettingsService(stores.settings, self.conversations, self.dispatcher)
+        self.conversation_settings = SettingsService(
+            stores.settings, stores.conversations, self.conversations, self.dispatcher
+        )
         self.groups = GroupService(stores.conversations, stores.invitations, self.conversations)
         self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
         self.preferences = PreferenceService(stores.preferences, self.bus, self.dispatcher)

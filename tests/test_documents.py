@@ -371,7 +371,7 @@ SENT = {
         "reset",
     ),
     *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement"),
-    *("profile_updated", "block_updated"),
+    *("profile_updated", "block_updated", "history_cleared"),
 }
 STREAMED = {
     "notification",

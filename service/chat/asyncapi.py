@@ -99,6 +99,16 @@ class ProfileUpdated(BaseModel):
     data: Profile
 
 
+class ClearedHistory(BaseModel):
+    seq: int
+
+
+class HistoryCleared(BaseModel):
+    type: Literal["history_cleared"]
+    conversation_id: str
+    data: ClearedHistory
+
+
 class BlockState(BaseModel):
     user_id: str
     blocked: bool
@@ -229,6 +239,11 @@ def channel() -> Channel:
             Frame("conversation_updated", ConversationUpdated, "A conversation was created or has changed."),
             Frame("conversation_removed", ConversationRemoved, "You are no longer a participant of the conversation."),
             Frame("profile_updated", ProfileUpdated, "The user has changed their own profile, in one of their tabs."),
+            Frame(
+                "history_cleared",
+                HistoryCleared,
+                "The user has deleted the messages up to this `seq` for themselves, in one of their tabs.",
+            ),
             Frame("block_updated", BlockUpdated, "The user has blocked or unblocked somebody, in one of their tabs."),
             Frame("sync", Sync, "The missed messages of one conversation."),
             Frame("reset", Reset, "Events may have been missed: send `sync`."),

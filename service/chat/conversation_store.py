@@ -12,7 +12,7 @@ from service.chat.barrier import BARRIER
 from service.chat.conversation_head import ConversationHead, HeadVersion
 from service.chat.counter_update import CounterUpdate
 from service.chat.direct_conversations import DirectConversations
-from service.chat.group_change import UNANNOUNCED, UNANNOUNCED_REMOVALS
+from service.chat.group_change import UNANNOUNCED, UNANNOUNCED_REMOVALS, versioned
 from service.chat.group_store import GroupStore
 from service.chat.large_groups import CHANGE, FIRST
 from service.chat.large_heads import LargeHeads
@@ -30,6 +30,7 @@ from service.common.errors import NotFound
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
+from service.datastores.update_and_find import update_and_find
 
 MAX_SHARED_READ = 2000
 """Conversations read at once for several users. If they have more, each user's are read alone, limited by the
@@ -386,6 +387,19 @@ class ConversationStore:
         if changed is None:
             raise NotFound
         return changed
+
+    async def clear_history(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> None:
+        """Let the participant `user_id` see the messages after `seq` only. Raises NotFound, Unavailable.
+
+        It is the next version of the conversation, so that no process goes on sending them changes of earlier messages
+        for longer than HeadCache keeps a head without comparing it.
+        """
+        where = {"_id": conversation_id, "participants": user_id}
+        change = versioned({"$max": {f"starts.{user_id}": seq}})
+        if await update_and_find(self._collection, where, change) is None:
+            changed = await self._large.clear_history(conversation_id, user_id, seq)
+            if changed is None:
+                raise NotFound
 
     async def groups_of(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
         """Return at most `limit` groups in which `user_id` is a participant. Raises Unavailable."""

@@ -6,10 +6,9 @@ from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from service.chat.barrier import BARRIER, BLOCKED_BY
-from service.chat.group_change import CHANGED_AT
+from service.chat.group_change import versioned
 from service.common.errors import Unavailable
 from service.common.ids import derived_id
-from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.migrations import Migrations
 from service.datastores.mongo import Database, Document, insert_missing, unavailable
@@ -70,13 +69,11 @@ class DirectConversations:
     async def set_blocked(self, document: Document, blockers: Sequence[ObjectId]) -> None:
         """Store who of its users blocks the other, under a new barrier, unless the conversation has changed since."""
         fields = {BLOCKED_BY: list(blockers), BARRIER: ObjectId()}
-        change: Document = {"$inc": {"version": 1}, "$set": {CHANGED_AT: now()}}
-        if blockers:
-            change["$set"] |= fields
-        else:
-            change["$unset"] = dict.fromkeys(fields, "")
+        change: Document = {"$set": fields} if blockers else {"$unset": dict.fromkeys(fields, "")}
         async with unavailable():
-            await self._conversations.update_one({"_id": document["_id"], "version": document.get("version")}, change)
+            await self._conversations.update_one(
+                {"_id": document["_id"], "version": document.get("version")}, versioned(change)
+            )
 
     async def carry_over(self) -> None:
         """Record the conversations that processes of an earlier version have created. Idempotent."""

@@ -59,6 +59,13 @@ def conversation_removed(conversation_id: str, version: int) -> Event:
     return Event("conversation_removed", body, channel=CHANNEL, topic=TOPIC + conversation_id, version=version)
 
 
+def history_cleared(conversation_id: str, user_id: str, seq: int) -> Event:
+    """To the user's own connections: they do not see the messages up to `seq` any more."""
+    body = {"conversation_id": conversation_id, "data": {"seq": seq}}
+    key = f"cleared:{conversation_id}:{user_id}"
+    return Event("history_cleared", body, channel=CHANNEL, policy=Policy.LATEST, key=key, version=seq)
+
+
 def profile_updated(profile: Profile, version: int) -> Event:
     """To the user's own connections: the profile was changed in one of their tabs."""
     body = {"data": profile.model_dump()}

@@ -14,15 +14,20 @@ CHANGED_AT = "changed_at"
 """The stored field with the time of the last version. Who has lost the history of changes finds them by it."""
 
 
+def versioned(change: Document) -> Document:
+    """Return the update `change` of a conversation with what leads to its next version."""
+    return {
+        **change,
+        "$set": {**change.get("$set", {}), CHANGED_AT: now()},
+        "$inc": {**change.get("$inc", {}), "version": 1},
+    }
+
+
 def recorded(change: Document, *messages: SystemMessage) -> Document:
     """Return the update `change` of a group with what leads to its next version, which ConversationAnnouncer publishes.
     It also appends `messages`."""
-    times = dict.fromkeys((UNANNOUNCED, CHANGED_AT), now())
-    change = {
-        **change,
-        "$set": {**change.get("$set", {}), **times},
-        "$inc": {**change.get("$inc", {}), "version": 1},
-    }
+    change = versioned(change)
+    change["$set"][UNANNOUNCED] = change["$set"][CHANGED_AT]
     if messages:
         pending = {"$each": [message.as_document() for message in messages]}
         change["$push"] = {**change.get("$push", {}), PENDING_MESSAGES: pending}

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from bson import ObjectId
 
-from service.chat.group_change import UNANNOUNCED_REMOVALS, recorded
+from service.chat.group_change import UNANNOUNCED_REMOVALS, recorded, versioned
 from service.chat.invitation_store import Invitation
 from service.chat.members import (
     LARGE,
@@ -203,6 +203,16 @@ class LargeGroups:
 
         return await self._decide(conversation_id, allowed)
 
+    async def clear_history(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> Document | None:
+        """As ConversationStore.clear_history. The others are told nothing of it."""
+
+        async def allowed(current: Document) -> Change | None:
+            if await self._memberships.find(conversation_id, user_id) is None:
+                return None
+            return {"$set": {CHANGE: {"cleared": user_id, "start": seq}}}, []
+
+        return await self._decide(conversation_id, allowed, announced=False)
+
     async def _successor(self, current: Document, owner: ObjectId) -> ObjectId | None:
         """See `members.successor_of`."""
         admins = [member for member in current.get("admins", ()) if member != owner]
@@ -214,7 +224,11 @@ class LargeGroups:
         return others[0] if others else None
 
     async def _decide(
-        self, conversation_id: ObjectId, allowed: Callable[[Document], Awaitable[Change | None]]
+        self,
+        conversation_id: ObjectId,
+        allowed: Callable[[Document], Awaitable[Change | None]],
+        *,
+        announced: bool = True,
     ) -> Document | None:
         """Make the change that `allowed(current)` returns, and return the group; None if it returns None, or if there
         is no such large group. A change is allowed for one version of the group, and made if it still has that."""
@@ -229,9 +243,10 @@ class LargeGroups:
                 if CHANGE in change.get("$set", {}):
                     change["$set"][CHANGE]["version"] = current["version"] + 1
                 where = {"_id": conversation_id, "version": current["version"], CHANGE: {"$exists": False}}
-                changed = await self._update(where, change, *messages)
+                update = recorded(change, *messages) if announced else versioned(change)
+                changed = await update_and_find(self._collection, where, update)
                 if changed is not None:
-                    return changed
+                    return await self.settled(changed)
                 collisions += 1
                 await back_off(collisions)
 
@@ -268,6 +283,8 @@ class LargeGroups:
             await self._memberships.insert(key, version, _added(**change["added"]))
         if "removed" in change:
             await self._memberships.end(key, change["removed"], version, change["removed_at"])
+        if "cleared" in change:
+            await self._memberships.clear(key, change["cleared"], version, change["start"])
         first = await self._memberships.page(key, 0, document["next_place"], MAX_FIRST)
         done: Document = {
             "$set": {FIRST: [membership["user_id"] for membership in first]},

@@ -168,6 +168,11 @@ class MembershipStore:
         gone = dict.fromkeys(("place", "joined_at", "read", "start"), "")
         await self._change(changed, {"$set": {"version": version, "removed_at": removed_at}, "$unset": gone})
 
+    async def clear(self, conversation_id: ObjectId, user_id: ObjectId, version: int, start: int) -> None:
+        """Raise `start` of a membership by the change that led to `version`. Idempotent."""
+        changed = {"user_id": user_id, "conversation_id": conversation_id, "version": version}
+        await self._change(changed, {"$set": {"version": version}, "$max": {"start": start}})
+
     async def _change(self, membership: Document, change: Document) -> None:
         where = {name: membership[name] for name in ("user_id", "conversation_id")}
         async with unavailable():

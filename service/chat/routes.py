@@ -204,6 +204,21 @@ def _add_settings_routes(bp: Blueprint, settings: SettingsService, auth: Authent
     async def unarchive(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
         return json_response(await settings.unarchive(caller.user_id, path_id(conversation_id)))
 
+    @bp.delete("/conversations/<conversation_id:str>/history")
+    @endpoint(
+        "Delete the history for yourself",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        responses={204: None},
+        errors=(NotFound,),
+    )
+    async def clear_history(request: Request, caller: Identity, conversation_id: str) -> HTTPResponse:
+        """For the caller, the history begins after the newest message; the others see what they have seen. The caller's
+        other devices get `history_cleared`."""
+        await settings.clear_history(caller.user_id, path_id(conversation_id))
+        return json_response()
+
 
 def _add_group_routes(bp: Blueprint, groups: GroupService, auth: Authentication, byte_limit: ByteLimit) -> None:
     @bp.patch("/conversations/<conversation_id:str>")

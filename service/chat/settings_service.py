@@ -1,4 +1,4 @@
-"""Muting and archiving: what users set for themselves in a conversation."""
+"""Muting, archiving and clearing: what users do with a conversation for themselves alone."""
 
 from datetime import datetime
 from typing import Any
@@ -7,20 +7,28 @@ from bson import ObjectId
 
 from service.chat import events
 from service.chat.conversation_service import ConversationService
-from service.chat.conversation_store import seq_of, version_of
+from service.chat.conversation_store import ConversationStore, seq_of, version_of
+from service.chat.members import start_of
 from service.chat.settings_store import FOREVER, SettingsStore
 from service.realtime.dispatcher import Dispatcher
 
 
 class SettingsService:
-    """Changes a user's settings of a conversation, and tells the user's own connections. All methods return the
+    """Changes a user's settings of a conversation, and tells the user's own connections. The methods return the
     conversation as the user sees it; they raise NotFound and Unavailable.
 
     The other participants are told nothing. If the event is lost, the user's other devices have the state with the
     conversation when it is loaded next.
     """
 
-    def __init__(self, settings: SettingsStore, conversations: ConversationService, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self,
+        settings: SettingsStore,
+        store: ConversationStore,
+        conversations: ConversationService,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._store = store
         self._settings = settings
         self._conversations = conversations
         self._dispatcher = dispatcher
@@ -46,6 +54,16 @@ class SettingsService:
         await self._conversations.get_document(conversation_id, user_id)
         await self._settings.set_archived(ObjectId(user_id), ObjectId(conversation_id), None)
         return await self._changed(user_id, conversation_id)
+
+    async def clear_history(self, user_id: str, conversation_id: str) -> None:
+        """Let the user's history begin after the newest message. Raises NotFound, Unavailable."""
+        document = await self._conversations.get_document(conversation_id, user_id)
+        await self._conversations.count_all(document)
+        seq = seq_of(document)
+        if start_of(document, user_id) < seq:
+            await self._store.clear_history(document["_id"], ObjectId(user_id), seq)
+        # Also for a repeated request: the first one may not have announced it.
+        self._dispatcher.publish(events.history_cleared(conversation_id, user_id, seq), [user_id])
 
     async def _changed(self, user_id: str, conversation_id: str) -> dict[str, Any]:
         document = await self._conversations.get_document(conversation_id, user_id)

@@ -77,7 +77,9 @@ class ChatProcess:
             self.blocks,
             self.settings_store,
         )
-        self.settings = SettingsService(self.settings_store, self.conversations, self.dispatcher)
+        self.settings = SettingsService(
+            self.settings_store, self.conversation_store, self.conversations, self.dispatcher
+        )
         self.invitation_store = InvitationStore(database)
         self.groups = GroupService(self.conversation_store, self.invitation_store, self.conversations)
         self.invitations = InvitationService(

@@ -148,3 +148,49 @@ async def test_settings_at_the_same_time_are_all_kept(start_process: Callable[..
         assert {conversation: (FOREVER, 7)} == await one.settings_store.of_user(user, [conversation])
         await one.settings_store.delete_all(user)
         assert {} == await one.settings_store.of_user(user, [conversation])
+
+
+@SIZES
+async def test_a_deleted_history_begins_after_the_newest_message_for_that_user(
+    start_process: Callable[..., ChatProcess], others: int
+) -> None:
+    """On every path, on any process; the others see what they have seen."""
+    one, other = start_process(), start_process()
+    group = await group_of(one, others)
+    sent = [(await one.messages.send(BOB, group, f"@ada {number}"))[0] for number in range(3)]
+    await other.messages.send(BOB, group, "@ada the last")
+    stream, others_stream = one.listen(ADA), one.listen(BOB)
+    await one.settings.clear_history(ADA, group)
+    [event] = received(stream, "history_cleared")
+    last: int = event["data"]["seq"]
+    for process in (one, other):
+        shown = await process.conversations.get(ADA, group)
+        assert (None, 0, 0) == (shown["last_message"], shown["unread_count"], shown["mention_count"])
+        assert ([], None) == await process.messages.history(ADA, group, None, 50)
+        assert [] == (await process.messages.changes(ADA, group, 0, 50)).items
+        assert last == (await process.conversations.get(BOB, group))["last_message"]["seq"]
+    [(_, read)] = await other.messages.catch_up(ADA, {group: 0})
+    assert [] == (await read()).messages
+    with pytest.raises(NotFound):
+        await one.messages.react(ADA, group, sent[0]["id"], "👍", on=True)
+    with pytest.raises(ValidationFailed):
+        await one.messages.send(ADA, group, "what?", reply_to=sent[0]["id"])
+    await one.messages.react(BOB, group, sent[0]["id"], "👍", on=True)
+    assert [] == received(stream, "message_updated")
+    assert 1 == len(received(stream, "rev_skipped"))
+    assert 1 == len(received(others_stream, "message_updated"))
+    new, _ = await other.messages.send(BOB, group, "new")
+    assert [new] == (await one.messages.history(ADA, group, None, 50)).items
+    assert [] == [event for event in received(others_stream) if event["type"] == "conversation_updated"]
+
+
+async def test_deleting_the_history_twice_or_of_an_empty_conversation_changes_nothing(process: ChatProcess) -> None:
+    conversation = await process.conversation(ADA, BOB)
+    await process.settings.clear_history(ADA, conversation)
+    await process.messages.send(BOB, conversation, "hello")
+    await process.settings.clear_history(ADA, conversation)
+    before = await process.conversation_store.find(ObjectId(conversation))
+    await process.settings.clear_history(ADA, conversation)
+    assert before == await process.conversation_store.find(ObjectId(conversation))
+    with pytest.raises(NotFound):
+        await process.settings.clear_history(CAY, conversation)

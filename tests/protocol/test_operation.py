@@ -37,6 +37,7 @@ CALLS = {
     "DELETE /conversations/{}/mute",
     "PUT /conversations/{}/archive",
     "DELETE /conversations/{}/archive",
+    "DELETE /conversations/{}/history",
     "GET /conversations/{}/messages",
     "POST /conversations/{}/messages",
     "PATCH /conversations/{}/messages/{}",
@@ -178,7 +179,7 @@ async def test_the_asyncapi_document_has_every_frame_and_event_in_its_direction(
     chat = {"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"}
     assert chat == names["chat"]["received"]
     events = "hello ack error pong new_message message_updated read typing presence conversation_updated sync reset"
-    events += " profile_updated block_updated rev_skipped"
+    events += " profile_updated block_updated history_cleared rev_skipped"
     assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"][
         "sent"
     ]

@@ -80,6 +80,7 @@ test("emits the other events of the server as they are", async (t) => {
     { type: "presence", data: { user_id: OTHER, online: true, last_seen: null } },
     { type: "profile_updated", data: { id: ME, username: "an", display_name: "An", avatar: null } },
     { type: "block_updated", data: { user_id: OTHER, blocked: true } },
+    { type: "history_cleared", conversation_id: CONVERSATION, data: { seq: 7 } },
     { type: "announcement", data: { message: "maintenance" } },
   ];
   const last = nextEvent(socket, ({ type }) => type === "announcement");

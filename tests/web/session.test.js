@@ -533,6 +533,7 @@ test("each method of Api sends the documented request", async (t) => {
     [() => api.unmute("c"), "DELETE", "/conversations/c/mute"],
     [() => api.archive("c"), "PUT", "/conversations/c/archive"],
     [() => api.unarchive("c"), "DELETE", "/conversations/c/archive"],
+    [() => api.clearHistory("c"), "DELETE", "/conversations/c/history"],
     [() => api.createInvitation("c"), "POST", "/conversations/c/invitations"],
     [() => api.endInvitations("c"), "DELETE", "/conversations/c/invitations"],
     [() => api.invitation("t/t"), "GET", "/invitations/t%2Ft"],

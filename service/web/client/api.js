@@ -217,6 +217,15 @@ export class Api {
   }
 
   /**
+   * Delete all messages for the user alone: the history begins after the newest one.
+   * @param {string} id
+   * @returns {Promise<null>}
+   */
+  clearHistory(id) {
+    return this.#call("DELETE", `/conversations/${id}/history`);
+  }
+
+  /**
    * @param {string} id
    * @param {string[]} userIds
    * @returns {Promise<Conversation>}

@@ -377,6 +377,7 @@ export class ChatSocket {
       case "presence":
       case "profile_updated":
       case "block_updated":
+      case "history_cleared":
       case "announcement":
         return this.#emit(frame);
     }

@@ -83,6 +83,8 @@ export function reduceChat(state, event) {
       const { user_id, online, last_seen } = event.data;
       return { ...state, presence: { ...state.presence, [user_id]: { online, last_seen } } };
     }
+    case "history_cleared":
+      return withoutHistory(state, event.conversation_id, event.data.seq);
     case "conversation_updated":
       return withAnnounced(state, event.data);
     case "conversation_removed": {
@@ -138,6 +140,30 @@ function withAnnounced(state, announced) {
   return updateConversation(withDetails(state, { ...announced, ...settings, ...own }), announced.id, (conversation) =>
     withLastSeq(conversation, announced.last_seq),
   );
+}
+
+/**
+ * Remove the messages up to `seq`, which the user has deleted for themselves.
+ * @param {State} state
+ * @param {string} id
+ * @param {number} seq
+ * @returns {State}
+ */
+function withoutHistory(state, id, seq) {
+  if (!(id in state.conversations)) return state;
+  return updateConversation(state, id, (conversation) => {
+    const kept = (/** @type {Message | null} */ message) => (message && message.seq > seq ? message : null);
+    const { details, lastMessage } = conversation;
+    const cleared = {
+      ...conversation,
+      messages: conversation.messages.filter(kept),
+      // What is before is not there any more.
+      loadedFrom: 1,
+      lastMessage: kept(lastMessage),
+      details: details && { ...details, last_message: kept(details.last_message) },
+    };
+    return withReadMark(cleared, state.userId, seq);
+  });
 }
 
 /**

@@ -217,6 +217,8 @@
  * @typedef {{type: "typing", conversation_id: string, data: {user_id: string, expires_in: number}}} TypingEvent
  * @typedef {{type: "presence", data: Presence & {user_id: string}}} PresenceEvent
  * @typedef {{type: "profile_updated", data: Profile}} ProfileUpdated the user's own profile
+ * @typedef {{type: "history_cleared", conversation_id: string, data: {seq: number}}} HistoryCleared the user does not see
+ *   the messages up to `seq` any more
  * @typedef {{type: "block_updated", data: {user_id: string, blocked: boolean}}} BlockUpdated whom the user blocks
  * @typedef {{type: "conversation_updated", conversation_id: string,
  *   data: AnnouncedConversation}} ConversationUpdated
@@ -230,7 +232,7 @@
  * @typedef {{type: "ack" | "pong", ref: string | null, data?: any}} Ack
  * @typedef {{type: "error", ref: string | null, code: string, detail: string, retry_after?: number | null,
  *   errors?: import("./errors.js").FieldError[] | null}} ErrorFrame
- * @typedef {Hello | MessageEvent | RevSkipped | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated
+ * @typedef {Hello | MessageEvent | RevSkipped | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated | HistoryCleared
  *   | ConversationUpdated | ConversationRemoved | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
  */
 
@@ -244,7 +246,7 @@
  *   data: {nonce: string, error: import("./errors.js").LoaError}}} FailedEvent
  * @typedef {{type: "changes", conversation_id: string, data: PendingChange[]}} ChangesEvent all pending changes of the
  *   conversation, whenever they have changed
- * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated
+ * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated | HistoryCleared
  *   | ConversationUpdated | ConversationRemoved | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent
  *   | ChangesEvent} ChatEvent
  */
