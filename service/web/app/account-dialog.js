@@ -1,6 +1,7 @@
 /** The account dialog: profile, devices, password and signing out. */
 
 import { avatar } from "./avatar.js";
+import { blockedList } from "./blocked-list.js";
 import { deviceList } from "./device-list.js";
 import { showDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
@@ -36,6 +37,7 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
     summary,
     section("account.profile", form.element),
     presenceSwitch(api),
+    section("account.blocked", blockedList(api)),
     section("account.sessions", deviceList(api)),
     section("account.password", passwordForm(api, me)),
   );

@@ -3,6 +3,7 @@
 import { openAccountDialog } from "./account-dialog.js";
 import { AutoRetry } from "./auto-retry.js";
 import { updateAvatars } from "./avatar.js";
+import { BlockedUsers } from "./blocked-users.js";
 import { ChatPage } from "./chat-page.js";
 import { ConnectionBanner } from "./connection-banner.js";
 import { el, setChildren } from "./dom.js";
@@ -65,6 +66,7 @@ export class AppShell {
       me,
       preferences,
       alerts: new DeviceAlerts(me.id, () => isQuiet(preferences.current?.quiet_hours)),
+      blocked: new BlockedUsers(loa.api, loa.socket),
       drafts: new Drafts(me.id),
       /** The ids of the groups that the user is leaving in this tab. */
       leaving: new Set(),
@@ -128,6 +130,7 @@ export class AppShell {
     this.#profiles.close();
     this.#app.preferences.close();
     this.#app.alerts.close();
+    this.#app.blocked.close();
     this.#ownProfile.close();
     document.title = "Loa";
   }

@@ -14,7 +14,8 @@ export class ConversationHeader {
   #avatar = el("span");
   #rendered = {};
 
-  constructor(me, onOpenDetails) {
+  /** `onOpenMenu(opener)`: `opener` is the button. */
+  constructor(me, onOpenDetails, onOpenMenu) {
     this.#me = me;
     const label = t("conversation.details");
     this.element = el(
@@ -27,6 +28,17 @@ export class ConversationHeader {
         "button.icon-button",
         { type: "button", "aria-label": label, title: label, onclick: onOpenDetails },
         icon("info"),
+      ),
+      el(
+        "button.icon-button",
+        {
+          type: "button",
+          "aria-label": t("conversation.menu"),
+          title: t("conversation.menu"),
+          "aria-haspopup": "menu",
+          onclick: ({ currentTarget }) => onOpenMenu(currentTarget),
+        },
+        icon("more"),
       ),
     );
   }

@@ -39,3 +39,12 @@ export function presenceText(presence) {
   if (presence?.online) return t("conversation.online");
   return presence?.last_seen ? t("conversation.last_seen", { when: relativeTime(presence.last_seen) }) : "";
 }
+
+/** Return whether the conversation is hidden from the list: a message after it was archived ends that. */
+export function isArchived({ details, lastSeq }) {
+  return details.archived && lastSeq <= details.last_seq;
+}
+
+export function isMuted({ muted_until }) {
+  return Boolean(muted_until) && Date.parse(muted_until) > Date.now();
+}

@@ -1,6 +1,7 @@
 /** The list of the user's conversations, most recently active first. */
 
-import { conversationAvatar, conversationName, otherParticipant } from "./conversation-labels.js";
+import { openArchivedDialog } from "./archived-dialog.js";
+import { conversationAvatar, conversationName, isArchived, isMuted, otherParticipant } from "./conversation-labels.js";
 import { el, KeyedList, setAttr, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { formatNumber, t } from "./i18n.js";
@@ -49,7 +50,7 @@ export class ConversationList {
       { "aria-label": t("chats.title") },
       el("header", {}, el("h1", {}, t("chats.title")), newChat),
       el("div.search", {}, icon("search"), this.#search),
-      el("div.scroll", {}, list, this.#emptyState, this.#loadMore.element),
+      el("div.scroll", {}, list, this.#emptyState, this.#loadMore.element, archivedButton(app)),
     );
   }
 
@@ -77,8 +78,10 @@ export class ConversationList {
     );
   }
 
-  /** A direct conversation that another user has opened, but not written in, is not listed. */
-  #isListed({ id, details, lastSeq, pending }) {
+  /** A direct conversation that another user has opened, but not written in, is not listed, nor is an archived one. */
+  #isListed(conversation) {
+    const { id, details, lastSeq, pending } = conversation;
+    if (isArchived(conversation) && pending.length === 0) return false;
     const isEmpty = details.kind === "direct" && lastSeq === 0 && pending.length === 0;
     return !isEmpty || details.owner_id === this.#app.me.id || id === this.#currentId;
   }
@@ -123,6 +126,7 @@ export class ConversationList {
         "span.name.ellipsis",
         { dir: "auto" },
         this.#name(details),
+        isMuted(details) && [icon("muted"), el("span.visually-hidden", {}, ` (${t("conversation.muted")})`)],
         online && el("span.visually-hidden", {}, ` (${t("conversation.online")})`),
       ),
       last ? timeElement(last.created_at, shortDateTime) : el("span"),
@@ -148,6 +152,11 @@ export class ConversationList {
     if (details.kind === "direct") return text;
     return t("chats.someone_said", { name: nameOf(sender), text });
   }
+}
+
+function archivedButton(app) {
+  const open = () => openArchivedDialog(app);
+  return el("button.button.archived", { type: "button", onclick: open }, icon("archive"), t("chats.archived"));
 }
 
 function createRow(id) {

@@ -4,6 +4,7 @@ import { copyText } from "./clipboard.js";
 import { openConversationDetails } from "./conversation-details-dialog.js";
 import { ConversationHeader } from "./conversation-header.js";
 import { conversationName } from "./conversation-labels.js";
+import { openConversationMenu } from "./conversation-menu.js";
 import { confirm } from "./dialog.js";
 import { el, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
@@ -39,7 +40,11 @@ export class ConversationView {
     this.#state = state;
     const actions = this.#actions();
     const { details } = this.#conversation;
-    this.#header = new ConversationHeader(app.me, () => openConversationDetails(app, conversationId));
+    this.#header = new ConversationHeader(
+      app.me,
+      () => openConversationDetails(app, conversationId),
+      (opener) => openConversationMenu(opener, app, this.#conversation),
+    );
     this.#list = new MessageList(actions);
     this.#list.element.classList.toggle("direct", details.kind === "direct");
     this.#composer = new MessageComposer(conversationId, conversationName(details, app.me.id), app.drafts, {

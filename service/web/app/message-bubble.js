@@ -100,7 +100,7 @@ function quote(message, quoted, actions) {
 function metaContents({ message, change, status }, actions) {
   if (status === "failed") {
     return [
-      t("message.failed"),
+      message.error?.code === "blocked" ? t("error.blocked") : t("message.failed"),
       el("button.button.link", { type: "button", onclick: () => actions.retry(message) }, t("try_again")),
       el("button.button.link", { type: "button", onclick: () => actions.discard(message) }, t("message.discard")),
     ];
