@@ -16,6 +16,7 @@ from service.app import create_app
 from service.asyncapi import channels
 from service.chat import events
 from service.chat.frames import FRAMES
+from service.common.blocks import Block
 from service.common.encoding import loads
 from service.http import asyncapi
 from service.http.examples import UNKNOWN
@@ -480,6 +481,7 @@ class TestAsyncApi:
             "deleted": False,
             "reactions": {"👍": [ID]},
             "reaction_counts": {"👍": 1},
+            "mentions": [],
         }
         for event in (
             events.message("new_message", message),
@@ -488,6 +490,8 @@ class TestAsyncApi:
             events.typing(ID, ID, 5),
             events.presence(ID, {"online": True, "last_seen": None}),
             events.conversation_removed(ID, 1),
+            events.history_cleared(ID, ID, 3),
+            events.block_updated(Block(ID, ID), True),
             events.announcement("Hello, all"),
         ):
             found = async_document["components"]["messages"][f"chat.sent.{event.type}"]

@@ -188,16 +188,17 @@ class MessageAppend:
     async def _refresh_doubtful(
         self, requests: Sequence[AppendMessage | ChangeMessage], heads: dict[ObjectId, ConversationHead]
     ) -> None:
-        """Read the heads anew of conversations with requests that would be refused: the sender may have joined since,
-        or a block may have been removed.
+        """Read the heads anew that requests depend on in more than their numbers.
 
-        And those of two users with a change: a barrier takes no rev, so the change would not find it.
+        A request may be refused by an outdated head: the sender may have joined since, or a block may have been
+        removed. A change finds neither a barrier, which takes no rev, nor that somebody has deleted their history; nor
+        does a reply find the latter. Both read the message that they are about as well.
         """
         doubtful = {
             request.conversation_id: head
             for request in requests
             if (head := heads.get(request.conversation_id))
-            and (_is_stranger(request, head) or _is_barred(request, head) or _is_direct_change(request, head))
+            and (_is_about_another(request) or _is_stranger(request, head) or _is_barred(request, head))
         }
         await self._heads.refresh(doubtful)
 
@@ -375,8 +376,9 @@ def _is_barred(request: AppendMessage | ChangeMessage, head: ConversationHead) -
     return bool(head.barrier) and (isinstance(request, AppendMessage) or request.sends)
 
 
-def _is_direct_change(request: AppendMessage | ChangeMessage, head: ConversationHead) -> bool:
-    return isinstance(request, ChangeMessage) and request.sends and len(head.participants) == 2
+def _is_about_another(request: AppendMessage | ChangeMessage) -> bool:
+    """Return whether the request is about a message that the user must be able to see."""
+    return request.reply_to is not None if isinstance(request, AppendMessage) else request.user_id is not None
 
 
 def _outcome_of_repeated(stored: Document, repeated: Document) -> Outcome:

@@ -243,15 +243,17 @@ class LargeGroups:
                 if CHANGE in change.get("$set", {}):
                     change["$set"][CHANGE]["version"] = current["version"] + 1
                 where = {"_id": conversation_id, "version": current["version"], CHANGE: {"$exists": False}}
-                update = recorded(change, *messages) if announced else versioned(change)
-                changed = await update_and_find(self._collection, where, update)
+                changed = await self._update(where, change, *messages, announced=announced)
                 if changed is not None:
-                    return await self.settled(changed)
+                    return changed
                 collisions += 1
                 await back_off(collisions)
 
-    async def _update(self, where: Document, change: Document, *messages: SystemMessage) -> Document | None:
-        changed = await update_and_find(self._collection, where, recorded(change, *messages))
+    async def _update(
+        self, where: Document, change: Document, *messages: SystemMessage, announced: bool = True
+    ) -> Document | None:
+        update = recorded(change, *messages) if announced else versioned(change)
+        changed = await update_and_find(self._collection, where, update)
         return await self.settled(changed) if changed is not None else None
 
     async def current(self, conversation_id: ObjectId) -> Document | None:
