@@ -391,8 +391,8 @@ class ConversationStore:
     async def clear_history(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> None:
         """Let the participant `user_id` see the messages after `seq` only. Raises NotFound, Unavailable.
 
-        It is the next version of the conversation: changes of earlier messages, for which MessageAppend compares it, are
-        not sent to them any more.
+        It is the next version of the conversation, which MessageAppend compares before a change: changes of earlier
+        messages are not sent to them any more.
         """
         where = {"_id": conversation_id, "participants": user_id}
         change = versioned({"$max": {f"starts.{user_id}": seq}})
