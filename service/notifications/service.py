@@ -244,7 +244,15 @@ class NotificationService:
     def _publish_unread_count(self, user_id: str, inbox: Inbox) -> None:
         body = {"unread_count": inbox.unread, "seq": inbox.last_seq}
         key = f"unread_count:{user_id}"
-        event = Event("unread_count", body, channel=CHANNEL, policy=Policy.LATEST, key=key, version=inbox.version)
+        event = Event(
+            "unread_count",
+            body,
+            channel=CHANNEL,
+            policy=Policy.LATEST,
+            key=key,
+            version=inbox.version,
+            coalesced=True,
+        )
         self._dispatcher.publish(event, [user_id])
 
     async def with_senders(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:

@@ -13,6 +13,7 @@ import structlog
 from service.common.tasks import cancel_and_wait, count_failure
 from service.realtime.addresses import room_address, user_address
 from service.realtime.bus import Bus
+from service.realtime.coalescer import Coalescer
 from service.realtime.event import Event, Policy
 from service.realtime.registry import Registry
 from service.realtime.resets import Resets
@@ -121,6 +122,7 @@ class Dispatcher:
         self._bus = bus
         self._registry = registry
         self._fan_out = registry.fan_out
+        self._coalescer = Coalescer(self._fan_out.deliver)
         self.topics: OrderedDict[str, Topic] = OrderedDict()
         self._latest_versions: OrderedDict[str, int] = OrderedDict()
         self._backfills: dict[str, Backfill] = {}
@@ -170,6 +172,8 @@ class Dispatcher:
         }
         if event.version:
             head["version"] = event.version
+        if event.coalesced:
+            head["coalesced"] = True
         if position is not None:
             head["position"] = position
             head["room"] = room
@@ -262,6 +266,7 @@ class Dispatcher:
             await cancel_and_wait(task)
         self._gap_tasks.clear()
         await cancel_and_wait(self._check_task)
+        self._coalescer.close()
         self._resets.close()
         self.subscriptions.close()
 
@@ -288,6 +293,7 @@ class Dispatcher:
             sequence=head["sequence"],
             key=head["key"],
             version=head.get("version", 0),
+            coalesced=head.get("coalesced", False),
             substitute=_substitute(head),
         )
         recipients: Recipients = None if head["all"] else user_ids
@@ -300,7 +306,10 @@ class Dispatcher:
         if event.sequence:
             self._deliver_in_order(event, recipients)
         elif not (event.version and event.key) or self._is_latest(event):
-            self._fan_out.deliver(recipients, event)
+            if not event.coalesced:
+                self._fan_out.deliver(recipients, event)
+            elif self._has_local_recipient(recipients):
+                self._coalescer.put(recipients, event)
             position = head.get("position")
             if position is not None and self._has_local_recipient(recipients):
                 users = [user_id for user_id in recipients or () if self._registry.has_user(user_id)]

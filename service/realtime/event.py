@@ -30,6 +30,7 @@ class Event:
     - `topic`, `sequence`: the position in an order without gaps (sequence 0: not part of one).
     - `key`: what the event describes the state of. See `Policy.LATEST` and `version`.
     - `substitute`: users, and the event that they get instead of this one. It has the same channel, topic and sequence.
+    - `coalesced`: with a key: a connection gets at most one such event in a quarter of a second, the last one always.
     - `version`: which state the event describes (0: unknown). An event with a key is not delivered after one with the
       same key and a higher version. Without a key, the version only concerns the connection's `EventFilter`.
     """
@@ -38,6 +39,7 @@ class Event:
         "_body",
         "_sse_fields",
         "channel",
+        "coalesced",
         "key",
         "policy",
         "sequence",
@@ -68,6 +70,7 @@ class Event:
         sequence: int = 0,
         key: str = "",
         version: int = 0,
+        coalesced: bool = False,
         substitute: "tuple[Collection[str], Event] | None" = None,
         sse_fields: bytes = b"",
     ) -> None:
@@ -80,6 +83,7 @@ class Event:
         self.sequence = sequence
         self.key = key
         self.version = version
+        self.coalesced = coalesced
         self.substitute = substitute
         self._sse_fields = sse_fields
         self._body = body if isinstance(body, bytes) else dumps(body).encode()

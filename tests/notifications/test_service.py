@@ -24,9 +24,15 @@ async def notified(process: ServiceProcess, user_id: str, count: int) -> list[Po
     return requests
 
 
-def last_unread_count(connection: EventStream) -> dict[str, int]:
-    events = [event for event in queued(connection) if event.type == "unread_count"]
-    return json.loads(events[-1].body)
+def unread_counts(connection: EventStream) -> list[dict[str, int]]:
+    return [json.loads(event.body) for event in queued(connection) if event.type == "unread_count"]
+
+
+async def unread_count_of(connection: EventStream, count: int, seq: int) -> None:
+    """Wait until the last unread count that the connection has got is this one."""
+    async with asyncio.timeout(5):
+        while {"unread_count": count, "seq": seq} != (unread_counts(connection) or [{}])[-1]:
+            await asyncio.sleep(0.01)
 
 
 async def listed_seqs(process: ServiceProcess, user_id: str, **query: object) -> tuple[list[int], int | None]:
@@ -152,10 +158,10 @@ async def test_marking_publishes_the_unread_count(process: ServiceProcess) -> No
     items = (await process.notifications.page(user, limit=30, before=None, unread=False)).items
     for _ in range(2):
         assert 4 == await process.notifications.mark_read(user, items[1].data.notification_id)
-        assert {"unread_count": 4, "seq": 5} == last_unread_count(connection)
+        await unread_count_of(connection, 4, 5)
     for _ in range(2):
         assert 2 == await process.notifications.mark_read_up_to(user, 2)
-        assert {"unread_count": 2, "seq": 5} == last_unread_count(connection)
+        await unread_count_of(connection, 2, 5)
     assert 2 == await process.notifications.unread_count(user)
 
 
@@ -181,7 +187,21 @@ async def test_an_outdated_unread_count_is_not_sent_after_a_newer_one(
     await process.notifications.mark_read_up_to(user, 2)
     published.set()
     await slower
-    assert {"unread_count": 1, "seq": 3} == last_unread_count(connection)
+    await unread_count_of(connection, 1, 3)
+
+
+async def test_unread_counts_are_coalesced(process: ServiceProcess) -> None:
+    """The first is sent at once, then the last; every notification is sent, in order, and others do not wait."""
+    user, other, sender = [await process.add_user() for _ in range(3)]
+    connections = [process.connect(user), process.connect(user)]
+    quiet = process.connect(other)
+    for _ in range(20):
+        await process.notifications.notify([process.request(user, sender)])
+    await process.notifications.notify([process.request(other, sender)])
+    assert [{"unread_count": 1, "seq": 1}] == unread_counts(quiet)
+    for connection in connections:
+        await unread_count_of(connection, 20, 20)
+        assert list(range(1, 21)) == [event.sequence for event in queued_notifications(connection)]
 
 
 async def test_marking_up_to_a_number_above_the_last_marks_all(process: ServiceProcess) -> None:

@@ -160,3 +160,24 @@ async def test_signing_out_ends_the_stream(author: ApiUser) -> None:
         await author.call("post", "/auth/logout", 204)
         with pytest.raises(StopAsyncIteration):
             await stream.next()
+
+
+async def test_unread_counts_are_coalesced_and_notifications_are_not(author: ApiUser, reader: ApiUser) -> None:
+    """At most one count in a quarter of a second, and the last one in the end."""
+    post = await author.post()
+    async with author.stream() as stream:
+        assert "hello" == (await stream.next()).name
+        started = asyncio.get_running_loop().time()
+        comments = asyncio.gather(*[reader.comment(post) for _ in range(40)])
+        seqs, counts = [], []
+        while not counts or counts[-1] != 40:
+            event = await stream.next()
+            if event.name == "message":
+                seqs.append(event.data["seq"])
+            else:
+                counts.append(event.data["unread_count"])
+        await comments
+        elapsed = asyncio.get_running_loop().time() - started
+    assert list(range(1, 41)) == seqs
+    assert sorted(counts) == counts
+    assert len(counts) <= elapsed / 0.25 + 1
