@@ -4,7 +4,6 @@ left."""
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -16,12 +15,15 @@ from service.common.tasks import cancel_and_wait, run_forever
 from service.notifications.models import PostRequest
 from service.notifications.service import NotificationService
 from service.posts.notice import Notice
+from service.posts.outbox_queue import OutboxQueue
 from service.posts.pending import Pending, PendingSource, Selection
 from service.posts.recipients import RecipientSelector
 
 MAX_QUEUED = 1000
 """Documents in the memory queue. Further ones are read from the database."""
 BATCH_SIZE = 64
+MAX_DISPATCHES = 8
+"""Batches that are dispatched at the same time, of different posts: a busy one does not hold up the others."""
 RECOVERY_INTERVAL = 30.0
 """Seconds between two recoveries of pending documents from the database. Notifications of a process that crashed are
 delayed by at most about this long."""
@@ -54,7 +56,9 @@ class NotificationOutbox:
         self._notifications = notifications
         self._recovery_interval = recovery_interval
         self._clock = clock
-        self._queue: deque[Pending] = deque()
+        self._queue = OutboxQueue()
+        self._dispatches: set[asyncio.Task[None]] = set()
+        self._failure: Exception | None = None
         self._done: list[Pending] = []
         """Dispatched but still marked: at most as many as are dispatched within CLEAR_DELAY and one write."""
         self._wake = asyncio.Event()
@@ -69,6 +73,8 @@ class NotificationOutbox:
     async def close(self) -> None:
         """Stop at once. Pending documents are marked in the database, so another process recovers them."""
         await cancel_and_wait(self._task)
+        for dispatch in list(self._dispatches):
+            await cancel_and_wait(dispatch)
 
     def prepare(self, notice: Notice) -> Selection | None:
         """Begin to look up who is notified of `notice`, while what it is about is being stored. Never raises."""
@@ -83,7 +89,7 @@ class NotificationOutbox:
     def enqueue(self, pending: Pending) -> None:
         """Queue a stored document for dispatch. Never raises."""
         if len(self._queue) < MAX_QUEUED:
-            self._queue.append(pending)
+            self._queue.put(pending)
         else:
             self._recovery_due = self._clock()
         self._wake.set()
@@ -91,14 +97,19 @@ class NotificationOutbox:
     async def _step(self) -> None:
         now = self._clock()
         try:
+            if failure := self._failure:
+                self._failure = None
+                raise failure
             if now >= self._recovery_due:
                 # Jitter, so that several processes rarely recover the same documents at the same time.
                 self._recovery_due = now + random.uniform(0.75, 1.25) * self._recovery_interval  # noqa: S311
                 await self._recover()
             elif self._done and now >= self._clearing_due:
                 await self._clear_marks()
-            elif self._queue:
-                await self._dispatch([self._queue.popleft() for _ in range(min(BATCH_SIZE, len(self._queue)))])
+            elif len(self._dispatches) < MAX_DISPATCHES and (batch := self._queue.take(BATCH_SIZE)):
+                task = asyncio.create_task(self._dispatch_queued(batch))
+                self._dispatches.add(task)
+                task.add_done_callback(self._dispatches.discard)
             else:
                 self._wake.clear()
                 due = min(self._recovery_due, self._clearing_due) if self._done else self._recovery_due
@@ -108,8 +119,19 @@ class NotificationOutbox:
             self._recovery_due = self._clock()
             raise
 
+    async def _dispatch_queued(self, batch: Sequence[Pending]) -> None:
+        try:
+            await self._dispatch(batch)
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._queue.release(batch)
+            self._wake.set()
+
     async def _recover(self) -> None:
         """Dispatch every document that has a pending mark in the database, which includes those in the queue."""
+        if self._dispatches:
+            await asyncio.wait(self._dispatches)
         await self._clear_marks()
         self._queue.clear()
         failure: Exception | None = None

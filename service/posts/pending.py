@@ -28,6 +28,12 @@ class Pending:
     notices: Sequence[Notice]
     selections: Sequence[Selection | None] = ()
 
+    @property
+    def lane(self) -> ObjectId:
+        """The post that it concerns: nearly all notifications of one post are for one user."""
+        lane: ObjectId = self.document.get("post_id") or self.document["_id"]
+        return lane
+
 
 class PendingSource(Protocol):
     """The marked documents of one collection."""

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from service.common.errors import Unavailable
 from service.datastores.mongo import Document, Mongo
-from service.notifications.models import Notification
+from service.notifications.models import Notification, NotificationRequest
 from service.posts import notification_outbox as outbox_module
 from service.posts.notification_outbox import CLEAR_DELAY
 from service.posts.pending import PENDING
@@ -305,6 +305,35 @@ async def test_a_starting_process_recovers_the_comments_of_a_crashed_one(
     await wait_until_none_pending(mongo)
     assert ids[::-1] == [item.data.comment_id for item in await notifications(process, author)]
     assert 3 == (await process.posts.post(NOBODY, post)).comment_count
+
+
+async def test_a_busy_post_does_not_hold_up_the_notifications_of_others(
+    mongo: Mongo, process: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a batch of the busy one is being stored, others are stored and published; then the rest of the busy one,
+    together and in order."""
+    author, other, reader = [await process.add_user() for _ in range(3)]
+    busy, quiet = await process.post(author), await process.post(other)
+    await start_outbox(process, monkeypatch)
+    notify, stored, batches = process.notifications.notify, asyncio.Event(), list[int]()
+
+    async def notify_slowly(requests: Sequence[NotificationRequest]) -> list[Exception | None]:
+        if requests[0].user_id == author:
+            batches.append(len(requests))
+            await stored.wait()
+        return await notify(requests)
+
+    monkeypatch.setattr(process.notifications, "notify", notify_slowly)
+    comments = [await process.comment(reader, busy)]
+    for number in range(20):
+        comments.append(await process.comment(reader, busy))
+        await process.comment(reader, quiet)
+        await wait_for_notifications(process, other, number + 1)
+    assert ([1], []) == (batches, await notifications(process, author))
+    stored.set()
+    await wait_for_notifications(process, author, 21)
+    assert [1, 20] == batches
+    assert comments[::-1] == [item.data.comment_id for item in await notifications(process, author)]
 
 
 async def test_recovery_is_repeated(mongo: Mongo, start_process: StartProcess) -> None:
