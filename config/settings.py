@@ -55,6 +55,7 @@ PUSH_HOSTS = (
 )
 PUSH_HOST = re.compile(r"(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[1-9][0-9]{0,4})?")
 MAX_PUSH_HOSTS = 64
+PUSH_CONTACT = re.compile(r"(?:mailto:[!-?A-~]+@[!-?A-~]+|https://[!-~]+)")
 
 DAY = 24 * 3600
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -153,11 +154,15 @@ class Settings(BaseSettings):
     webhook_private: Literal["on", "off"] = "off"
     push_hosts: Annotated[tuple[str, ...], NoDecode] = PUSH_HOSTS
     """The push services, each as `host`, or `*.host` for all names below it; either with `:port`."""
+    push_delay: int = Field(10, ge=1, le=3600)
+    """Seconds for which something is unread before it is pushed."""
+    push_contact: str = ""
+    push_private: Literal["on", "off"] = "off"
     otel_exporter_otlp_endpoint: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     rate_limits: Literal["on", "off"] = "on"
 
-    @field_validator("log_level", "rate_limits", "local_accounts", "webhook_private", mode="before")
+    @field_validator("log_level", "rate_limits", "local_accounts", "webhook_private", "push_private", mode="before")
     @classmethod
     def _fold(cls, value: Any, info: Any) -> Any:
         if not isinstance(value, str):
@@ -289,6 +294,13 @@ class Settings(BaseSettings):
         for event in value:
             if event not in WEBHOOK_EVENTS:
                 raise ValueError(f"{event[:64]!r} is none of {', '.join(WEBHOOK_EVENTS)}")
+        return value
+
+    @field_validator("push_contact")
+    @classmethod
+    def _check_push_contact(cls, value: str) -> str:
+        if value and not PUSH_CONTACT.fullmatch(value):
+            raise ValueError("must be mailto: and an e-mail address, or an https:// URL")
         return value
 
     @field_validator("push_hosts", mode="before")

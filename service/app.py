@@ -36,6 +36,7 @@ from service.http.proxy_headers import ProxiedRequest
 from service.notifications.routes import blueprint as notification_routes
 from service.posts.routes import blueprint as post_routes
 from service.push.routes import blueprint as push_routes
+from service.push.service import PushService
 from service.realtime.event import Event
 from service.realtime.queue_stats import queue_stats
 from service.realtime.registry import Registry
@@ -230,20 +231,20 @@ def record_events(services: Services, metrics: Metrics, tracing: Tracing | None)
             bus_lag=lambda: bus.lag,
             bus_waiting=lambda: bus.outbox_size,
             queues=lambda: queue_stats(registry),
-            **webhook_gauges(services.webhooks),
+            **background_gauges(services.push, services.webhooks),
         )
     )
 
 
-def webhook_gauges(webhooks: WebhookService | None) -> dict[str, Any]:
-    """Return what GaugeSources says of webhooks, if there are any."""
-    if webhooks is None:
-        return {}
-    return {
-        "follower_lags": {webhooks.follower.name: lambda: webhooks.follower.lag},
-        "webhooks_waiting": lambda: webhooks.deliveries.waiting,
-        "webhooks_parked": lambda: webhooks.deliveries.parked,
-    }
+def background_gauges(push: PushService, webhooks: WebhookService | None) -> dict[str, Any]:
+    """Return what GaugeSources says of pushes, and of webhooks if there are any."""
+    lags = {push.follower.name: lambda: push.follower.lag}
+    found: dict[str, Any] = {"follower_lags": lags, "pushes_waiting": lambda: push.waiting}
+    if webhooks:
+        lags[webhooks.follower.name] = lambda: webhooks.follower.lag
+        found["webhooks_waiting"] = lambda: webhooks.deliveries.waiting
+        found["webhooks_parked"] = lambda: webhooks.deliveries.parked
+    return found
 
 
 def trace_publication(event: Event) -> None:

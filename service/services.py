@@ -49,7 +49,13 @@ from service.posts.reaction_service import ReactionService
 from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
 from service.posts.views import PostViews
+from service.push.collector import NewsCollector
+from service.push.composer import Composer
 from service.push.hosts import PushHosts
+from service.push.planner import Planner
+from service.push.push_queue import PushDependencies
+from service.push.sender import PushSender
+from service.push.service import PushService
 from service.push.subscriptions import SubscriptionService
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
@@ -243,7 +249,41 @@ class Services:
             if settings.webhook_url
             else None
         )
+        self.push = self._push(settings, metrics)
         self.retention = Retention(self._deletions(settings.notification_retention_days))
+
+    def _push(self, settings: Settings, metrics: Metrics) -> PushService:
+        stores = self.stores
+        return PushService(
+            self.mongo.database,
+            self.redis,
+            settings.redis_tag,
+            NewsCollector(
+                stores.push_news,
+                stores.push_subscriptions,
+                stores.conversations,
+                timedelta(seconds=settings.push_delay),
+            ),
+            Planner(stores.push_subscriptions, stores.conversations, stores.messages, self.presence_store),
+            PushDependencies(
+                stores.push_deliveries,
+                stores.push_news,
+                stores.push_subscriptions,
+                self.push_subscriptions,
+                stores.push_keys,
+                Composer(
+                    self.conversations,
+                    stores.messages,
+                    self.notifications,
+                    self.preferences,
+                    self.profiles,
+                    stores.blocks,
+                ),
+                self.presence_store,
+                PushSender(settings.push_contact, allow_private=settings.push_private == "on"),
+                metrics.push_attempted,
+            ),
+        )
 
     def announce(self, text: str) -> None:
         """Send an announcement to everybody who is connected."""
@@ -300,6 +340,7 @@ class Services:
             self.retention,
             *self._pending_deletions,
             *([self.webhooks] if self.webhooks else []),
+            self.push,
         ]
         for service in services:
             await service.start()

@@ -24,6 +24,8 @@ from service.posts.comment_store import CommentStore
 from service.posts.mute_store import MuteStore
 from service.posts.post_store import PostStore
 from service.posts.reaction_store import ReactionStore
+from service.push.delivery_store import DeliveryStore as PushDeliveryStore
+from service.push.news_store import NewsStore
 from service.push.subscription_store import SubscriptionStore
 from service.push.vapid_store import VapidStore
 from service.webhooks.delivery_store import DeliveryStore
@@ -53,6 +55,8 @@ class Stores(NamedTuple):
     webhook_deliveries: DeliveryStore
     push_keys: VapidStore
     push_subscriptions: SubscriptionStore
+    push_news: NewsStore
+    push_deliveries: PushDeliveryStore
 
     @classmethod
     def build(
@@ -87,6 +91,8 @@ class Stores(NamedTuple):
             DeliveryStore(database),
             VapidStore(database),
             SubscriptionStore(database),
+            NewsStore(database),
+            PushDeliveryStore(database),
         )
 
     async def create_indexes(self) -> None:

@@ -51,6 +51,8 @@ UNSHARDED = {
     "invitations": "at most 50 for each group, each for a week; found by token as well as by group",
     "migrations": "one document for each migration",
     "posts": "the feed is one list in the order of time: in a sharded collection, each page would ask every shard",
+    "push_deliveries": "only those that wait, whose number is limited",
+    "push_news": "only those that wait, whose number is limited",
     "push_keys": "one small document",
     "push_subscriptions": "at most ten small documents of a user; found by endpoint as well as by user",
     "webhook_deliveries": "only those that wait, whose number is limited, and those that are parked",

@@ -162,7 +162,7 @@ class Deletion:
         presence = await self._presence_of(user_id)
         await self._revocation.announce(await self._stores.sessions.revoke_others(user_id, keep=""))
         await self._stores.sessions.erase_user_agents(user_id)
-        await self._stores.push_subscriptions.delete_all(user_id)
+        await self._erase_pushes(user_id)
         groups = await self._erasure.leave_groups(user_id)
         messages = await self._erasure.erase_messages(user_id)
         posts = await self._post_erasure.erase_posts(user_id)
@@ -174,7 +174,7 @@ class Deletion:
         messages += await self._erasure.erase_messages(user_id, since)
         posts += await self._post_erasure.erase_posts(user_id, since)
         await self._post_erasure.erase_comments(user_id, since)
-        await self._stores.push_subscriptions.delete_all(user_id)
+        await self._erase_pushes(user_id)
         notifications = await self._stores.notifications.delete_all(user_id)
         await self._stores.notification_groups.delete_all(user_id)
         await self._stores.inboxes.delete(user_id)
@@ -186,6 +186,11 @@ class Deletion:
         await self._stores.settings.delete_all(ObjectId(user_id))
         await self._stores.users.finish_deletion(user_id, username)
         return Deleted(groups, messages, posts, comments, notifications)
+
+    async def _erase_pushes(self, user_id: str) -> None:
+        await self._stores.push_subscriptions.delete_all(user_id)
+        await self._stores.push_news.delete_all(user_id)
+        await self._stores.push_deliveries.delete_all(user_id)
 
     async def close(self) -> None:
         await self._recipients.close()

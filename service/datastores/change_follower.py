@@ -1,5 +1,6 @@
 """A follower of changes: hands every committed change of some collections to a consumer, at least once, in order."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -115,13 +116,7 @@ class ChangeFollower:
 
     async def run(self) -> None:
         """Follow until cancelled. Raises Unavailable, NewerFollower, and what `handle` raises."""
-        await self.prepare()
-        async with unavailable():
-            # One command, so that no two runs get the same epoch.
-            position: Document = await self._positions.find_one_and_update(
-                {"_id": self.name}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
-            )
-        self._epoch = position["epoch"]
+        position = await self._begin_run()
         try:
             while True:
                 stream = ChangeStream(
@@ -136,6 +131,35 @@ class ChangeFollower:
                     await stream.close()
         finally:
             self._behind_since = None
+
+    async def wait_until(self, needed: Callable[[], Awaitable[bool]], interval: float) -> None:
+        """Follow nothing until `needed()` returns True, which is asked every `interval` seconds. What changed before it
+        last returned False is not followed later. Raises Unavailable, NewerFollower, and what `needed` raises."""
+        await self._begin_run()
+        unneeded: Document | None = None
+        while True:
+            async with unavailable():
+                server = await self._database.command("ping")
+            moment: Document = {"token": None, "start": server.get("operationTime"), "at": now()}
+            if await needed():
+                if unneeded:
+                    await self._store(unneeded)
+                return
+            if unneeded is None or time.monotonic() - self._stored_at > IDLE_STORE_INTERVAL:
+                await self._store(moment)
+            unneeded = moment
+            await asyncio.sleep(interval)
+
+    async def _begin_run(self) -> Document:
+        """Return the position with an epoch of its own."""
+        await self.prepare()
+        async with unavailable():
+            # One command, so that no two runs get the same epoch.
+            position: Document = await self._positions.find_one_and_update(
+                {"_id": self.name}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
+            )
+        self._epoch = position["epoch"]
+        return position
 
     async def _follow(self, stream: ChangeStream) -> None:
         while True:

@@ -32,7 +32,8 @@ class QueueTotals(Protocol):
 class GaugeSources(NamedTuple):
     """Functions that return the current values. `connections`: by channel, which is the label `feed`; `bus_lag`: in
     seconds; `bus_waiting`: in messages; `queues`: totals over all connections. `follower_lags`: in seconds, by the name
-    of the follower of changes; `webhooks_…`: in deliveries; both are 0 but in the process that does the work."""
+    of the follower of changes; `webhooks_…`, `pushes_waiting`: in deliveries; all are 0 but in the process that does
+    the work."""
 
     connections: Mapping[str, Callable[[], int]]
     bus_connected: Callable[[], bool]
@@ -40,6 +41,7 @@ class GaugeSources(NamedTuple):
     bus_waiting: Callable[[], int] = int
     queues: Callable[[], QueueTotals] | None = None
     follower_lags: Mapping[str, Callable[[], float]] = {}
+    pushes_waiting: Callable[[], int] = int
     webhooks_waiting: Callable[[], int] = int
     webhooks_parked: Callable[[], int] = int
 
@@ -68,6 +70,9 @@ class Gauges:
             "livemax",
             "follower",
         )
+        self._pushes_waiting = gauge(
+            "loa_pushes_waiting", "Pushes that wait for their time or their next attempt.", "livemax"
+        )
         self._webhooks_waiting = gauge("loa_webhooks_waiting", "Webhooks stored for a later attempt.", "livemax")
         self._webhooks_parked = gauge("loa_webhooks_parked", "Webhooks that are no longer attempted.", "livemax")
         self._queue_events = gauge("loa_queue_events", "Events queued for slow clients.", "livesum")
@@ -94,6 +99,7 @@ class Gauges:
         self._bus_waiting.set(self._sources.bus_waiting())
         for follower, lag in self._sources.follower_lags.items():
             self._follower_lag.labels(follower).set(lag())
+        self._pushes_waiting.set(self._sources.pushes_waiting())
         self._webhooks_waiting.set(self._sources.webhooks_waiting())
         self._webhooks_parked.set(self._sources.webhooks_parked())
         if self._sources.queues:

@@ -109,6 +109,9 @@ class Metrics:
         self._webhook_attempts = Counter(
             "loa_webhook_attempts", "Attempts to deliver a webhook.", ["outcome"], registry=registry
         )
+        self._push_attempts = Counter(
+            "loa_push_attempts", "Attempts to push to a browser.", ["outcome"], registry=registry
+        )
         self.bus_gaps = Counter("loa_bus_gaps", "Times that messages on the bus may have been lost.", registry=registry)
 
     def request_finished(self, method: str, route: str | None, status: int, seconds: float) -> None:
@@ -153,6 +156,10 @@ class Metrics:
         """Count an outage that a request or frame met. `store`: "mongodb" or "redis"."""
         kind = type(error).__name__
         self._errors.labels(store, kind if kind in ERROR_KINDS else OTHER).inc()
+
+    def push_attempted(self, outcome: str) -> None:
+        """Count an attempt. `outcome`: one of `service.push.sender.Outcome`, or `dropped`."""
+        self._push_attempts.labels(outcome).inc()
 
     def webhook_attempted(self, outcome: str) -> None:
         """Count an attempt. `outcome`: one of `service.webhooks.sender.Outcome`."""

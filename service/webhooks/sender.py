@@ -3,23 +3,17 @@
 import asyncio
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 
-import certifi
 import httpcore
 from standardwebhooks.webhooks import Webhook
 
-from service.webhooks.public_network import PrivateAddress, PublicNetwork
+from service.common.public_network import PrivateAddress, PublicNetwork
+from service.common.public_post import CONNECTION_ERRORS, IDLE_TIMEOUT, skip_body, verifying_tls
 
 ANSWER_TIMEOUT = 15.0
 """Seconds from connecting to the end of the response's headers."""
-BODY_TIMEOUT = 1.0
-MAX_BODY_BYTES = 16_384
-"""Of a response's body, which means nothing to Loa, this much is read so that the connection can be used again."""
-IDLE_TIMEOUT = 30.0
-"""Seconds for which an idle connection is kept; the next one resolves the name again."""
 
 
 class Outcome(StrEnum):
@@ -33,7 +27,6 @@ class Outcome(StrEnum):
     SERVER_ERROR = "server_error"
     TIMEOUT = "timeout"
     CONNECTION = "connection"
-    """No connection, no TLS, or no HTTP in response."""
     PRIVATE_ADDRESS = "private_address"
 
 
@@ -54,7 +47,7 @@ class WebhookSender:
         self._url = url
         self._signers = [Webhook(secret) for secret in secrets]
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or _tls(),
+            ssl_context=tls or verifying_tls(),
             max_connections=connections,
             keepalive_expiry=IDLE_TIMEOUT,
             network_backend=PublicNetwork(allow_private=allow_private),
@@ -75,27 +68,17 @@ class WebhookSender:
                 request = self._pool.stream("POST", self._url, headers=headers, content=body.encode())
                 async with request as response:
                     deadline.reschedule(None)  # answered: what follows has a limit of its own
-                    await _skip_body(response)
+                    await skip_body(response)
                     return _outcome(response.status)
         except TimeoutError:
             return Outcome.TIMEOUT
         except PrivateAddress:
             return Outcome.PRIVATE_ADDRESS
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError):
+        except CONNECTION_ERRORS:
             return Outcome.CONNECTION
 
     async def close(self) -> None:
         await self._pool.aclose()
-
-
-async def _skip_body(response: httpcore.Response) -> None:
-    size = 0
-    with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in response.aiter_stream():
-                size += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    return
 
 
 def _outcome(status: int) -> Outcome:
@@ -106,10 +89,3 @@ def _outcome(status: int) -> Outcome:
     if status < 400:
         return Outcome.REDIRECT
     return Outcome.CLIENT_ERROR if status < 500 else Outcome.SERVER_ERROR
-
-
-def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    # Small images have no authorities of their own.
-    context.load_verify_locations(certifi.where())
-    return context

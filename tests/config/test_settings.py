@@ -297,6 +297,28 @@ def test_push_services_are_those_of_the_vendors_or_the_named_ones(monkeypatch: p
     assert ("push.example.org:8443", "*.example.com") == named.push_hosts
 
 
+@pytest.mark.parametrize("contact", ["mailto:me@example.org", "https://example.org/contact"])
+def test_push_services_are_told_a_contact(monkeypatch: pytest.MonkeyPatch, contact: str) -> None:
+    assert contact == read(monkeypatch, PUSH_CONTACT=contact).push_contact
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PUSH_CONTACT", "me@example.org"),
+        ("PUSH_CONTACT", "mailto:me"),
+        ("PUSH_CONTACT", "mailto: me@example.org"),
+        ("PUSH_CONTACT", "http://example.org"),
+        ("PUSH_DELAY", "0"),
+        ("PUSH_DELAY", "3601"),
+        ("PUSH_PRIVATE", "perhaps"),
+    ],
+)
+def test_a_wrong_push_setting_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable}: "):
+        read(monkeypatch, **{variable: value})
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -239,3 +239,38 @@ async def test_a_change_is_handled_within_a_second(mongo: Mongo, follower: Chang
             await insert(mongo, "people", name="An")
             await consumer.ids(number)
             assert asyncio.get_running_loop().time() - began < 1
+
+
+async def test_what_changed_before_it_was_needed_is_not_followed(
+    mongo: Mongo, follower: ChangeFollower, consumer: Consumer
+) -> None:
+    """What changed after it was last not needed is, also if it was changed before the answer is known."""
+    await insert(mongo, "people", name="before")
+    during: list[Any] = []
+
+    async def needed() -> bool:
+        if during:
+            return True
+        during.append(None)
+        await insert(mongo, "people", name="asking")
+        during.append(await insert(mongo, "people", name="between"))
+        return False
+
+    await follower.wait_until(needed, 0.01)
+    async with running(follower):
+        ids = await consumer.ids(2)
+        assert [during[1]] == ids[1:2]
+    assert ["asking", "between"] == [change.fields["name"] for change in consumer.changes]
+
+
+async def test_what_is_needed_all_the_time_continues(
+    mongo: Mongo, follower: ChangeFollower, consumer: Consumer
+) -> None:
+    first = await insert(mongo, "people", name="before")
+
+    async def needed() -> bool:
+        return True
+
+    await follower.wait_until(needed, 0.01)
+    async with running(follower):
+        assert [first] == await consumer.ids(1)

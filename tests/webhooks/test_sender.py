@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from service.common import public_post
 from service.webhooks import sender as sender_module
 from service.webhooks.sender import Outcome, WebhookSender
 from tests.webhooks.certificate import LOCALHOST
@@ -97,7 +98,7 @@ async def test_an_endless_body_is_not_read(
     receiver: Receiver, senders: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither one that is long nor one that never ends; the status has decided already."""
-    monkeypatch.setattr(sender_module, "BODY_TIMEOUT", 0.1)
+    monkeypatch.setattr(public_post, "BODY_TIMEOUT", 0.1)
     for body in (FOREVER, FOREVER + (b"400\r\n" + b"x" * 0x400 + b"\r\n") * 1000):
         receiver.behaviour = lambda _, body=body: body  # type: ignore[misc]
         async with asyncio.timeout(5):
@@ -151,7 +152,7 @@ async def test_a_name_that_changes_between_check_and_use_leads_nowhere_else(
         raise OSError
 
     monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr("service.webhooks.public_network.is_public_address", lambda ip: ip != "127.0.0.1")
+    monkeypatch.setattr("service.common.public_network.is_public_address", lambda ip: ip != "127.0.0.1")
     sender = senders(f"http://receiver.example:{receiver.port}/", allow_private=False)
     monkeypatch.setattr(loop, "create_connection", lambda _, host, *__, **___: connect(host=host))
     assert Outcome.CONNECTION is await sender.send(ID, BODY)

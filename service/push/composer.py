@@ -1,0 +1,158 @@
+"""From deliveries to payloads: what is pushed, if it is still unread and wanted."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from bson import ObjectId
+
+from service.chat.conversation_service import ConversationService
+from service.chat.message_store import MessageStore
+from service.common.blocks import Block, Blocks
+from service.common.errors import NotFound
+from service.common.profiles import Profiles, profile_of
+from service.common.times import iso, now
+from service.notifications.models import BUILT_IN_TYPES, CustomNotification, Notification
+from service.notifications.preference_service import PreferenceService
+from service.notifications.preferences import Preferences
+from service.notifications.quiet_hours import quiet_until
+from service.notifications.service import NotificationService
+from service.push.delivery_store import Delivery
+from service.push.news_store import Kind
+from service.push.payload import Payload, shortened
+from service.push.texts import counted, text
+
+
+class Composed(NamedTuple):
+    """Either `payload` is to be pushed, or the delivery is to be held until `quiet_until`, or neither: dropped."""
+
+    payload: Payload | None = None
+    quiet_until: datetime | None = None
+
+
+DROPPED = Composed()
+
+
+class Composer:
+    """Reads, at the time of an attempt, what a push says, and whether it is still unread and wanted.
+
+    All methods raise Unavailable.
+    """
+
+    def __init__(
+        self,
+        conversations: ConversationService,
+        messages: MessageStore,
+        notifications: NotificationService,
+        preferences: PreferenceService,
+        profiles: Profiles,
+        blocks: Blocks,
+    ) -> None:
+        self._conversations = conversations
+        self._messages = messages
+        self._notifications = notifications
+        self._preferences = preferences
+        self._profiles = profiles
+        self._blocks = blocks
+
+    async def compose(self, delivery: Delivery, language: str) -> Composed:
+        """Return what to push in this language, or that nothing is to be pushed, now or at all."""
+        preferences = (await self._preferences.of_users([delivery.user_id]))[delivery.user_id]
+        match delivery.kind:
+            case Kind.MESSAGE:
+                payload = await self._message(delivery, language, preferences)
+            case Kind.NOTIFICATION:
+                payload = await self._notification(delivery, language, preferences)
+            case Kind.SUMMARY:
+                payload = await self._summary(delivery, language)
+        if payload and (until := quiet_until(preferences, now())):
+            return Composed(quiet_until=until)
+        return Composed(payload)
+
+    async def _message(self, delivery: Delivery, language: str, preferences: Preferences) -> Payload | None:
+        conversation_id, wanted = delivery.subject, preferences.push.messages
+        conversation = await self._conversation(delivery.user_id, str(conversation_id))
+        if wanted == "none" or not conversation or conversation["last_read_seq"] >= delivery.number:
+            return None
+        found = await self._messages.range(conversation_id, delivery.number, delivery.number)
+        if not found or found[0]["deleted"]:
+            return None
+        (message,) = found
+        sender = str(message["sender_id"])
+        mentioned = ObjectId(delivery.user_id) in message.get("mentions", ())
+        if wanted == "mentions" and not mentioned:
+            return None
+        if await self._blocks.existing([Block(delivery.user_id, sender)]):
+            return None
+        name = profile_of(sender, await self._profiles.profiles([sender])).display_name
+        title = f"{name} · {conversation['title']}" if conversation["title"] else name
+        content = shortened(message["content"]) if preferences.push.preview else ""
+        return Payload(
+            type="message",
+            title=title,
+            body=content or text(language, "message"),
+            url=f"/#/c/{conversation_id}",
+            tag=delivery.tag,
+            unread_count=conversation["unread_count"],
+        )
+
+    async def _conversation(self, user_id: str, conversation_id: str) -> dict[str, Any] | None:
+        """Return a conversation as its participant sees it; None if they are none any more, or have muted it."""
+        try:
+            conversation = await self._conversations.get(user_id, conversation_id)
+        except NotFound:
+            return None
+        # Both in the same format, which compares like the times.
+        return None if (conversation.get("muted_until") or "") > iso(now()) else conversation
+
+    async def _notification(self, delivery: Delivery, language: str, preferences: Preferences) -> Payload | None:
+        user_id, seq = delivery.user_id, delivery.number
+        page = await self._notifications.page(user_id, limit=1, before=seq + 1, unread=False)
+        # What is not there any more has been deleted with what it was about.
+        if not page.items or page.items[0].seq != seq or page.items[0].data.read:
+            return None
+        (notification,) = page.items
+        if not preferences.kind(notification.type).push:
+            return None
+        sender = notification.data.sender
+        if sender and await self._blocks.existing([Block(user_id, sender.id)]):
+            return None
+        if notification.type in BUILT_IN_TYPES:
+            assert sender
+            title, body = f"{sender.display_name} {text(language, notification.type)}", ""
+        else:
+            title = sender.display_name if sender else text(language, "notification")
+            body = text(language, "notification") if sender else ""
+        return Payload(
+            type=notification.type,
+            title=title,
+            body=(notification.data.preview if preferences.push.preview else "") or body,
+            url=_url(notification),
+            tag=delivery.tag,
+            unread_count=await self._notifications.unread_count(user_id),
+        )
+
+    async def _summary(self, delivery: Delivery, language: str) -> Payload | None:
+        """Count what was held back and is still unread, and what has come to it since."""
+        messages = notifications = 0
+        for conversation_id, seq in delivery.conversations.items():
+            conversation = await self._conversation(delivery.user_id, conversation_id)
+            if conversation and conversation["last_read_seq"] < seq:
+                messages += conversation["unread_count"]
+        if delivery.last:
+            inbox = await self._notifications.inbox(delivery.user_id)
+            unread = inbox.newest_unread(inbox.last_seq + 1, inbox.unread)
+            notifications = sum(1 for seq in unread if seq >= delivery.first)
+        parts = [("messages", messages), ("notifications", notifications)]
+        body = ", ".join(counted(language, key, count) for key, count in parts if count)
+        if not body:
+            return None
+        return Payload("summary", text(language, "summary"), body, "/", delivery.tag, messages + notifications)
+
+
+def _url(notification: Notification) -> str:
+    """Return where a notification leads: in the app, or on the site whose own it is."""
+    data = notification.data
+    if isinstance(data, CustomNotification):
+        return data.url or "/"
+    comment = f"#comment-{data.comment_id}" if data.comment_id else ""
+    return f"/#/posts/{data.post_id}{comment}"
