@@ -41,6 +41,10 @@ settings, from the environment (all optional):
   WEBHOOK_SECRET      whsec_ and 24 to 64 bytes in Base64; several, separated by commas, all sign
   WEBHOOK_EVENTS      types of events, separated by commas: all of them
   WEBHOOK_PRIVATE     on: WEBHOOK_URL may be http:// and on a private address: off
+  PUSH_HOSTS          push services that browsers may use, separated by commas: those of the browsers' vendors
+  PUSH_DELAY          seconds for which something is unread before it is pushed: 10
+  PUSH_CONTACT        mailto: or https: where push services can reach you: the origin of the page that subscribed
+  PUSH_PRIVATE        on: push services may have private addresses: off
   OTEL_EXPORTER_OTLP_ENDPOINT  where to send traces over HTTP (see OpenTelemetry's other variables); without it: nowhere
   LOG_LEVEL           DEBUG, INFO, WARNING or ERROR: INFO
   RATE_LIMITS         on or off: on; off also lifts the limit on connections per user, for load tests
