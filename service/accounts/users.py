@@ -248,17 +248,14 @@ class UserStore:
 
     async def showing_presence(self, user_ids: Iterable[str]) -> set[str]:
         """Return those of `user_ids` that exist and show their presence, as all do who have not said otherwise."""
-        ids = [ObjectId(user_id) for user_id in set(user_ids)]
-        where = {"_id": {"$in": ids}, "show_presence": {"$ne": False}}
-        async with unavailable():
-            documents = await self._users.find(where, {"_id": True}).to_list(len(ids) or 1)
+        ids = {ObjectId(user_id) for user_id in user_ids}
+        documents = await find_by_ids(self._users, ids, {"_id": True}, {"show_presence": {"$ne": False}})
         return {str(document["_id"]) for document in documents}
 
     async def active(self, user_ids: Iterable[str]) -> set[str]:
         """Return those of `user_ids` that exist and whose deletion has not begun."""
-        ids = [ObjectId(user_id) for user_id in set(user_ids)]
-        async with unavailable():
-            documents = await self._users.find({"_id": {"$in": ids}, **ACTIVE}, {"_id": True}).to_list(len(ids) or 1)
+        ids = {ObjectId(user_id) for user_id in user_ids}
+        documents = await find_by_ids(self._users, ids, {"_id": True}, ACTIVE)
         return {str(document["_id"]) for document in documents}
 
     async def search(self, query: str, limit: int, after: str = "") -> tuple[list[Profile], str | None]:

@@ -12,9 +12,12 @@ from service.accounts.users import User
 from service.commands.release import release
 from service.common.errors import NotFound, Unavailable, UsernameTaken
 from service.common.ids import new_id
+from service.datastores.find_by_ids import IDS_PER_READ
 from service.datastores.mongo import Mongo
 from tests.accounts.accounts_process import AccountsProcess, build_process
 from tests.accounts.conftest import PASSWORD, USERNAME
+from tests.conftest import Datastores
+from tests.recorded_commands import recording
 
 
 async def add(process: AccountsProcess, username: str, display_name: str | None = None) -> str:
@@ -40,6 +43,15 @@ async def test_profiles_omits_unknown_users(process: AccountsProcess) -> None:
     assert {an: "Ánh", binh: "binh"} == {id: profile.display_name for id, profile in profiles.items()}
     assert {} == await process.profiles.profiles([])
     assert {an} == await process.profiles.existing([an, new_id()])
+
+
+@pytest.mark.parametrize("method", ["profiles", "external_ids", "showing_presence", "active"])
+async def test_any_number_of_users_is_read_in_small_parts(datastores: Datastores, method: str) -> None:
+    """As a group of thousands is created: the embedded server takes a minute for one read of two thousand."""
+    async with recording(datastores) as (mongo, commands):
+        store = users.UserStore(mongo.database)
+        await getattr(store, method)(new_id() for _ in range(2 * IDS_PER_READ + 1))
+        assert commands.recorded == ["find users"] * 3
 
 
 async def test_a_profile_has_only_public_fields(process: AccountsProcess) -> None:
