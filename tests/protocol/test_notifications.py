@@ -163,3 +163,36 @@ async def test_a_notification_has_the_senders_name_at_its_creation(clients: Clie
     await ben.comment(post, content=unique_text())
     sender = {"id": ben.id, "display_name": "Benno", "avatar": "https://x.example/b.png"}
     assert sender == (await stream.notification())["data"]["sender"]
+
+
+async def test_preferences_and_marks_count_on_every_worker(any_clients: Clients) -> None:
+    """What is not wanted is not stored, whichever worker stores it; the counts of all tabs agree, also of a new one."""
+    anna, ben = await any_clients.users(2)
+    post = await anna.create_post()
+    own = await anna.comment(post)
+    tabs = [await anna.stream() for _ in range(4)]
+    await ben.comment(post)
+    for tab in tabs:
+        assert ("NEW_COMMENT", 1) == ((first := await tab.notification())["type"], first["seq"])
+    kinds = {"NEW_COMMENT": {"in_app": False, "push": False}}
+    stored = await anna.put("/notifications/preferences", {"kinds": kinds})
+    assert kinds["NEW_COMMENT"] == stored["kinds"]["NEW_COMMENT"]
+    for tab in tabs:
+        assert stored == (await tab.event("preferences_updated"))["data"]
+    for _ in range(4):
+        await ben.comment(post)
+        await ben.comment(post, parent_id=own["id"])
+    for tab in tabs:
+        assert [("NEW_REPLY", seq) for seq in range(2, 6)] == [
+            (each["type"], each["seq"]) for each in [await tab.notification() for _ in range(4)]
+        ]
+    groups = (await anna.get("/notifications/groups"))["items"]
+    assert [("NEW_REPLY", 5, 4, 4), ("NEW_COMMENT", 1, 1, 1)] == [
+        (each["type"], each["seq"], each["count"], each["unread_count"]) for each in groups
+    ]
+    assert {"unread_count": 2} == await anna.put("/notifications/read", {"key": groups[0]["key"], "up_to_seq": 4})
+    assert {"unread_count": 0} == await anna.put("/notifications/read", {"post_id": post})
+    for tab in tabs:
+        await tab.event("unread_count", lambda event: event["data"] == {"unread_count": 0, "seq": 5})
+    hello = (await anna.stream()).hello["data"]
+    assert (5, 0) == (hello["seq"], hello["unread_count"])
