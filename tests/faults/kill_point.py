@@ -8,6 +8,8 @@ from tests.running import eventually
 MESSAGE_POINTS = ("before-insert", "after-insert", "before-publish", "before-ack")
 COMMENT_POINTS = ("before-notification", "after-notification")
 DRAIN_POINTS = ("in-drain",)
+REACTION_POINTS = ("before-sum", "after-reaction")
+"""They are reached only while users react to posts and comments."""
 POINTS = (*MESSAGE_POINTS, *COMMENT_POINTS, *DRAIN_POINTS)
 
 
@@ -24,7 +26,7 @@ class KillPoint:
 
     def arm(self, point: str, victim: str, skip: int = 0) -> None:
         """Kill the victim, "worker" or the whole "server", when it reaches `point` after passing it `skip` times."""
-        assert point in POINTS
+        assert point in (*POINTS, *REACTION_POINTS)
         # Replace the file atomically, because the workers may read it at any time.
         new = self._file.with_suffix(".new")
         new.write_text(f"{point} {skip} {victim} {next(self._tokens)}")

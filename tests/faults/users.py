@@ -63,6 +63,11 @@ async def create_users(mongodb_uri: str, secret: str, count: int) -> list[User]:
                 }
                 for user in batch
             ]
+            claims = [
+                {"_id": user.username, "user_id": ObjectId(user.id), "version": ObjectId(), "is_new": False}
+                for user in batch
+            ]
+            await mongo.database["usernames"].insert_many(claims)
             await mongo.database["users"].insert_many(user_documents)
             await mongo.database["sessions"].insert_many(session_documents)
             users += batch

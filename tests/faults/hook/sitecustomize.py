@@ -35,6 +35,8 @@ POINTS = {
     "before-ack": ("service.edge.frame_handler", "FrameHandler.acknowledge", "before", "always"),
     "before-notification": ("service.notifications.service", "NotificationService.notify", "before", "always"),
     "after-notification": ("service.posts.comment_store", "CommentStore.clear_pending", "before", "always"),
+    "before-sum": ("service.posts.reaction_store", "ReactionStore._store_totals", "before", "always"),
+    "after-reaction": ("service.posts.reaction_store", "ReactionStore.clear_pending", "before", "always"),
     "in-drain": ("service.realtime.connection", "Connection.drain", "before", "always"),
 }
 
