@@ -9,6 +9,8 @@ from service.http.asset import Asset
 
 ROOT = Path(__file__).parent
 FOLDERS = ("app", "client")
+WORKER = "worker/service-worker.js"
+"""Served at the root: the folder of a service worker's script limits which pages it serves."""
 PAGE = "app/index.html"
 MODULES_PLACEHOLDER = b"<!-- modules -->"
 """Replaced by preload links for all modules: nested imports would otherwise load one level after the other."""
@@ -34,7 +36,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "img-src 'self' https:",
         # Trusted Types: no string can become markup or script, not even by a bug in the app.
         "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
+        # Except for the address of the service worker (`client/push.js`).
+        "trusted-types loa",
         "object-src 'none'",
         "frame-ancestors 'none'",
         "base-uri 'none'",
@@ -63,7 +66,12 @@ def blueprint(*, local_accounts: bool = True) -> Blueprint:
     if not local_accounts:
         files[PAGE] = files[PAGE].replace(LOCAL_ACCOUNTS, NO_LOCAL_ACCOUNTS)
     assets = {path: Asset.build(CONTENT_TYPES[Path(path).suffix], plain, HEADERS) for path, plain in files.items()}
+    worker = Asset.build(CONTENT_TYPES[".js"], (ROOT / WORKER).read_bytes(), HEADERS)
     bp = Blueprint("web")
+
+    @bp.get("/service-worker.js")
+    async def service_worker(request: Request) -> HTTPResponse:
+        return worker.respond(request)
 
     @bp.get("/")
     async def page(request: Request) -> HTTPResponse:

@@ -7,7 +7,8 @@ import { Drafts } from "./drafts.js";
 import { loadMessages } from "./i18n.js";
 import { signInPage } from "./sign-in-page.js";
 
-const loa = new Loa();
+// What is pushed leads to a place in the app, or on a site that sends notifications of its own.
+const loa = new Loa({ onOpen: (url) => location.assign(url) });
 const root = document.getElementById("app");
 const localAccounts = document.querySelector('meta[name="loa:local-accounts"]').content === "on";
 let shell = null;

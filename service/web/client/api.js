@@ -475,6 +475,30 @@ export class Api {
     return this.#call("PUT", "/notifications/preferences", { body: change });
   }
 
+  // Web Push; see Push.
+
+  /** @returns {Promise<{public_key: string}>} */
+  pushKey() {
+    return this.#call("GET", "/push/key");
+  }
+
+  /**
+   * Push to this subscription of the browser, as long as the session lasts.
+   * @param {PushSubscriptionJSON} subscription
+   * @returns {Promise<{endpoint: string}>}
+   */
+  addPushSubscription(subscription) {
+    return this.#call("POST", "/push/subscriptions", { body: subscription });
+  }
+
+  /**
+   * @param {string} endpoint
+   * @returns {Promise<null>}
+   */
+  removePushSubscription(endpoint) {
+    return this.#call("DELETE", "/push/subscriptions", { body: { endpoint } });
+  }
+
   /**
    * Mark the notifications of a group up to this `seq` as read.
    * @param {string} key

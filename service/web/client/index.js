@@ -6,6 +6,7 @@ export { LoaError } from "./errors.js";
 export { ExternalSession } from "./external-session.js";
 export { Loa } from "./loa.js";
 export { NotificationStream } from "./notification-stream.js";
+export { Push } from "./push.js";
 export { randomId } from "./random-id.js";
 export { Session } from "./session.js";
 export { Store } from "./store.js";

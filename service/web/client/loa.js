@@ -4,6 +4,7 @@ import { Api } from "./api.js";
 import { ChatSocket } from "./chat-socket.js";
 import { ExternalSession } from "./external-session.js";
 import { NotificationStream } from "./notification-stream.js";
+import { Push } from "./push.js";
 import { Session } from "./session.js";
 import { Store } from "./store.js";
 
@@ -12,7 +13,9 @@ import { Store } from "./store.js";
  * `server`: its origin, by default the page's; the other options replace browser APIs, for example in tests.
  * @typedef {NonNullable<ConstructorParameters<typeof Session>[0]>
  *   & NonNullable<ConstructorParameters<typeof ChatSocket>[0]>
- *   & NonNullable<ConstructorParameters<typeof NotificationStream>[0]>} LoaOptions
+ *   & NonNullable<ConstructorParameters<typeof NotificationStream>[0]>
+ *   & Partial<ConstructorParameters<typeof Push>[0]>
+ *   & {onOpen?: (url: string) => void}} LoaOptions
  */
 
 /**
@@ -32,6 +35,9 @@ export class Loa {
   /** The session, if another system signs users in. @type {ExternalSession | null} */
   #externalSession = null;
 
+  /** @type {((url: string) => void) | undefined} */
+  #onOpen;
+
   /** @param {LoaOptions & {getToken?: G}} [options] `getToken`: returns the tokens of another system */
   constructor(options = {}) {
     const { getToken, ...others } = options;
@@ -46,6 +52,8 @@ export class Loa {
       ...others,
     });
     this.stream = new NotificationStream(others);
+    this.push = new Push({ ...others, api: this.api, session });
+    this.#onOpen = others.onOpen;
     this.store = new Store({ socket: this.socket, stream: this.stream, api: this.api });
   }
 
@@ -62,6 +70,7 @@ export class Loa {
       this.stream.subscribe((event) => this.#onConnectionEvent(event, null)),
     ];
     this.#externalSession?.start();
+    this.push.start(this.#onOpen);
     if (this.session.user) this.#connect();
     // The user is known after the first token; the socket asks for it until there is one.
     else if (this.#externalSession) this.socket.connect(this.#externalSession.getToken);
@@ -72,6 +81,7 @@ export class Loa {
     for (const unsubscribe of this.#unsubscribers) unsubscribe();
     this.#unsubscribers = [];
     this.#externalSession?.stop();
+    this.push.stop();
     this.#disconnect();
   }
 

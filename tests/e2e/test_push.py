@@ -1,0 +1,150 @@
+"""The service worker in a real Chromium: what is pushed is shown, and a click leads to the place."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Worker, async_playwright, expect
+
+from tests.e2e.conftest import CHROMIUM_ARGUMENTS, CHROMIUM_COMMANDS, TIMEOUT, CreateUser
+from tests.e2e.user import User
+from tests.running import Server
+
+SUBSCRIBE = """async () => {
+  const { Loa } = await import("/client/index.js");
+  const loa = new Loa();
+  try {
+    await loa.push.subscribe();
+    return "subscribed";
+  } catch (error) {
+    return error.code;
+  }
+}"""
+SHOWN = """async () => {
+  const registration = await navigator.serviceWorker.ready;
+  const shown = await registration.getNotifications();
+  return shown.map(({ title, body, tag, data }) => ({ title, body, tag, url: data.url }));
+}"""
+CLICK = """async () => {
+  const [notification] = await self.registration.getNotifications();
+  self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
+}"""
+"""A click as the browser reports it, but for the activation that lets a real one move the focus."""
+
+
+class Device:
+    """A browser in which a user is signed in, with the service worker of the app."""
+
+    def __init__(self, page: Page, devtools: CDPSession, url: str, registration: str, worker: Worker) -> None:
+        self.page = page
+        self.worker = worker
+        self._devtools = devtools
+        self._url = url
+        self._registration = registration
+
+    async def push(self, data: str) -> None:
+        await self._devtools.send(
+            "ServiceWorker.deliverPushMessage",
+            {"origin": self._url, "registrationId": self._registration, "data": data},
+        )
+
+    async def shown(self, count: int, **first: Any) -> list[dict[str, Any]]:
+        """Wait until so many notifications are shown, the first of which has these values; return them."""
+        async with asyncio.timeout(TIMEOUT / 1000):
+            while True:
+                shown: list[dict[str, Any]] = await self.page.evaluate(SHOWN)
+                if len(shown) == count and (not first or first.items() <= shown[0].items()):
+                    return shown
+                await asyncio.sleep(0.02)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def full_browser() -> AsyncIterator[Browser]:
+    """A Chromium that is not the headless shell, which denies all notifications."""
+    installed = next(filter(None, map(shutil.which, CHROMIUM_COMMANDS[1:])), None)
+    if not installed:
+        missing = "Chromium is missing: apt-get install chromium."
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=installed, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def device(full_browser: Browser, server: Server, create_user: CreateUser) -> AsyncIterator[Device]:
+    user = create_user("An")
+    context = await full_browser.new_context(locale="en-GB")
+    context.set_default_timeout(TIMEOUT)
+    await context.grant_permissions(["notifications"], origin=server.url)
+    yield await open_device(context, server, user)
+    await context.close()
+
+
+async def open_device(context: BrowserContext, server: Server, user: User) -> Device:
+    page = await context.new_page()
+    devtools = await context.new_cdp_session(page)
+    registrations: list[str] = []
+    devtools.on(
+        "ServiceWorker.workerRegistrationUpdated",
+        lambda event: registrations.extend(each["registrationId"] for each in event["registrations"]),
+    )
+    await devtools.send("ServiceWorker.enable")
+    await page.add_init_script(user.sign_in_script())
+    await page.goto(server.url)
+    # The tests' machine reaches no push service; everything else has been done by then.
+    async with context.expect_event("serviceworker") as found:
+        assert "push_failed" == await page.evaluate(SUBSCRIBE)
+    await page.evaluate("navigator.serviceWorker.ready.then(() => {})")
+    worker = await found.value
+    assert f"{server.url}/service-worker.js" == worker.url
+    return Device(page, devtools, server.url, registrations[0], worker)
+
+
+def payload(**changes: Any) -> str:
+    fields = {"type": "message", "title": "Bình", "body": "See you", "url": "/#/posts", "tag": "a", "unread_count": 1}
+    return json.dumps(fields | changes)
+
+
+async def test_a_push_is_shown_and_replaces_an_older_one_of_its_tag(device: Device) -> None:
+    await device.push(payload())
+    assert [{"title": "Bình", "body": "See you", "tag": "a", "url": "/#/posts"}] == await device.shown(1)
+    await device.push(payload(body="At nine"))
+    await device.shown(1, body="At nine")
+    await device.push(payload(tag="b"))
+    assert {"a", "b"} == {each["tag"] for each in await device.shown(2)}
+
+
+async def test_a_push_that_cannot_be_understood_is_shown_all_the_same(device: Device) -> None:
+    """Browsers end the subscription of a worker that shows nothing."""
+    await device.push("not JSON")
+    assert ["Loa"] == [each["title"] for each in await device.shown(1)]
+
+
+async def test_a_click_leads_the_open_page_to_the_place(device: Device) -> None:
+    """Without loading it again, and without another tab. The notification is gone."""
+    await device.page.evaluate("globalThis.marked = true")
+    await device.push(payload(url="/#/posts"))
+    await device.shown(1)
+    await device.worker.evaluate(CLICK)
+    await expect(device.page).to_have_url(f"{device._url}/#/posts")
+    assert await device.page.evaluate("globalThis.marked")
+    assert 1 == len(device.page.context.pages)
+    await device.shown(0)
+
+
+async def test_no_push_leads_to_a_script(device: Device) -> None:
+    before = device.page.url
+    await device.push(payload(url="javascript:alert(1)"))
+    await device.shown(1)
+    await device.worker.evaluate(CLICK)
+    await device.shown(0)
+    await expect(device.page).to_have_url(f"{device._url}/")
+    assert before.startswith(device._url)
