@@ -1,6 +1,7 @@
 """Delivering webhooks: at once while the receiver answers, else from the database, again and again."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +16,12 @@ log = structlog.get_logger()
 CONCURRENCY = 8
 """Attempts at the same time."""
 DIRECT_TIME = 2.0
-"""Seconds that new webhooks have to be delivered before they are stored, so that the follower can go on."""
+"""Seconds in which one of the new webhooks has to be delivered, else those that are left are stored, so that the
+follower can go on."""
+YIELD_FACTOR = 25
+"""An attempt waits for this many times as long as the event loop takes for one iteration: hardly at all while there is
+little else to do. A worker that is busy with its users gives webhooks a few percent of its time; they come later."""
+MAX_YIELD = 0.25
 POLL_INTERVAL = 1.0
 """Seconds between two looks for deliveries whose time has come."""
 DUE_BATCH = 500
@@ -44,7 +50,7 @@ class DeliveryService:
     While the receiver answers, a webhook is not stored: `accept` returns once it is delivered, and the follower stores
     its position only then. One that fails, or takes longer than DIRECT_TIME, is stored and waits for its next attempt.
     So do all new ones while the last attempt has failed. At most CONCURRENCY attempts run: a slow receiver delays only
-    its own webhooks.
+    its own webhooks. A process that is busy delays them, too (YIELD_FACTOR), and stores none of them for that.
 
     A receiver that answers 410 gets nothing more: what waits is parked, and so is what comes, until the operator
     resends it. `run` is for one process at a time; two would only repeat deliveries.
@@ -88,7 +94,10 @@ class DeliveryService:
         jobs: dict[str, _Job] = {}
         if new and not (self._failing or self._gone):
             jobs = {id: self._enqueue(delivery) for id, delivery in new.items()}
-            await asyncio.wait([job.settled for job in jobs.values()], timeout=DIRECT_TIME)
+            waiting: set[asyncio.Future[None]] = {job.settled for job in jobs.values()}
+            settled = waiting
+            while waiting and settled and not (self._failing or self._gone):
+                settled, waiting = await asyncio.wait(waiting, timeout=DIRECT_TIME)
         while self.waiting >= MAX_WAITING and not self._gone:
             log.warning("webhooks_full", waiting=self.waiting)
             await asyncio.sleep(POLL_INTERVAL)
@@ -139,6 +148,7 @@ class DeliveryService:
             job.started = True
             outcome = None
             if not self._gone:
+                await _yield_to_others()
                 outcome = await self._sender.send(job.delivery.id, job.delivery.body)
                 self._on_attempt(outcome.value)
             async with self._lock:
@@ -185,3 +195,10 @@ class DeliveryService:
             async with self._lock:
                 self.waiting, self.parked = await self._store.counts()
             await asyncio.sleep(COUNT_INTERVAL)
+
+
+async def _yield_to_others() -> None:
+    """Wait for longer the busier the event loop is."""
+    began = time.perf_counter()
+    await asyncio.sleep(0)
+    await asyncio.sleep(min(MAX_YIELD, YIELD_FACTOR * (time.perf_counter() - began)))

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.load import bus, charts, fanout, growth, idle, machine, report, send, sse, storm
+from tests.load import bus, charts, fanout, growth, idle, machine, report, send, sse, storm, webhooks
 from tests.load.bench import BenchmarkContext, Sizes
 from tests.load.catalogue import Peer, catalogue
 from tests.load.clients import load_library
@@ -25,7 +25,7 @@ from tests.load.runtimes import InstallError
 from tests.load.thresholds import evaluate
 from tests.running import ROOT
 
-MODULES = (fanout, sse, send, idle, storm, growth, bus)
+MODULES = (fanout, sse, send, webhooks, idle, storm, growth, bus)
 WORKLOADS: dict[str, Callable[[BenchmarkContext], list[Record]]] = {module.WORKLOAD: module.run for module in MODULES}
 ALL = "all"
 
@@ -146,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
         ("listeners", int, "fanout, sse: connections"),
         ("in_flight", numbers, "fanout, sse: messages in flight"),
         ("rate", float, "fanout, storm: messages a second"),
-        ("senders", int, "send: connections"),
+        ("senders", int, "send, webhooks: connections"),
         ("idle", int, "idle: connections"),
         ("early", int, "storm: connections opened before"),
         ("storm", int, "storm: connections opened at once"),

@@ -57,6 +57,15 @@ class LoadDatabase:
         """The URI of another database of this run, which is dropped with it."""
         return urlsplit(self.mongodb_uri)._replace(path=f"/{self._name}_{suffix}").geturl()
 
+    def forget_followers(self) -> None:
+        """Forget where followers of changes have stopped, and the webhooks that wait: the next one begins anew."""
+
+        async def forget() -> None:
+            for name in ("change_followers", "webhook_deliveries"):
+                await self._mongo.database[name].delete_many({})
+
+        self.run(forget())
+
     def users(self, count: int) -> list[User]:
         """Return the first `count` users, each signed in; always the same ones."""
         if count > len(self._users):

@@ -1,6 +1,6 @@
 """A complete Loa: `python -m service` with one worker, as its users run it, but without rate limits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,8 +26,10 @@ STREAM_READY = b"event: hello"
 
 
 @contextmanager
-def loa(database: LoadDatabase, cores: Cores, directory: Path) -> Iterator[LoadTarget]:
-    """Run Loa on the load database. The worker's processor time and memory are measured."""
+def loa(
+    database: LoadDatabase, cores: Cores, directory: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[LoadTarget]:
+    """Run Loa on the load database, with further `settings`. The worker's processor time and memory are measured."""
     environment = {
         "MONGODB_URI": database.mongodb_uri,
         "REDIS_URL": database.redis_url,
@@ -37,6 +39,7 @@ def loa(database: LoadDatabase, cores: Cores, directory: Path) -> Iterator[LoadT
         "WEB_CONCURRENCY": "1",
         "RATE_LIMITS": "off",
         "LOG_LEVEL": "WARNING",
+        **(settings or {}),
     }
     with ExitStack() as stack:
         with cores.on_server_core():

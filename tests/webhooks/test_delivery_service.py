@@ -1,6 +1,7 @@
 """Deliveries: at once, or from the database; every kind of failing receiver; 410; limits; restarts."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -153,6 +154,27 @@ async def test_a_receiver_that_stalls_holds_up_no_change(
     assert {1} == set(receiver.accepted.values())
 
 
+async def test_what_a_busy_process_delays_is_not_stored(
+    mongo: Mongo, receiver: Receiver, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver answers, and there is only little time for webhooks: each attempt waits for longer."""
+    monkeypatch.setattr(delivery_service, "DIRECT_TIME", 2.0)
+    monkeypatch.setattr(delivery_service, "CONCURRENCY", 1)
+
+    async def be_busy() -> None:
+        while True:
+            time.sleep(0.005)
+            await asyncio.sleep(0)
+
+    async with services() as service:
+        busy = asyncio.create_task(be_busy())
+        began = time.monotonic()
+        await service.accept([delivery(str(number)) for number in range(20)])
+        assert time.monotonic() - began > 2.0
+        assert ({}, 20) == (await stored(mongo), len(receiver.accepted))
+        busy.cancel()
+
+
 async def test_a_receiver_that_never_answers_is_timed_out(
     mongo: Mongo, receiver: Receiver, services: Services, outcomes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,9 +188,10 @@ async def test_a_receiver_that_never_answers_is_timed_out(
 
 
 async def test_a_receiver_that_is_gone_gets_nothing_until_the_operator_resends(
-    mongo: Mongo, receiver: Receiver, services: Services, store: DeliveryStore
+    mongo: Mongo, receiver: Receiver, services: Services, store: DeliveryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits and what comes is parked, also after a restart; another URL is another receiver."""
+    monkeypatch.setattr(delivery_service, "DIRECT_TIME", 10.0)
     receiver.behaviour = lambda _: answer(410)
     async with services() as service:
         await service.accept([delivery("a")])
