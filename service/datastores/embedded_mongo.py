@@ -5,6 +5,7 @@ this file as a script; it imports nothing else of the service.
 """
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -76,6 +77,8 @@ def main() -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stop()
+        # See `service.__main__`.
+        gc.freeze()
         sys.exit(0)
 
     signal.signal(signal.SIGINT, stop)
