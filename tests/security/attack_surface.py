@@ -40,6 +40,8 @@ class Field(NamedTuple):
         if "const" in schema or "enum" in schema:
             return schema.get("const", schema.get("enum", [None])[0])
         match schema.get("type"):
+            case "string" if schema.get("format") == "date-time":
+                return "2099-05-24T14:03:11.482Z"
             case "string":
                 return "0" * 24 if self.is_id else "x" * max(1, schema.get("minLength", 1))
             case "integer" | "number":

@@ -13,7 +13,7 @@ from tests.security.attack_surface import AttackSurface, Field, Frame, Operation
 
 Json = Any
 
-LAST = ("/auth/refresh", "/auth/password", "/auth/logout")
+LAST = ("/users/{user_id}/block", "/auth/refresh", "/auth/password", "/auth/logout")
 """The operations that invalidate what the others need, in this order."""
 
 
