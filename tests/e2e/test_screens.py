@@ -17,7 +17,7 @@ from tests.e2e.conftest import CreateUser, OpenApp
 from tests.e2e.sample_data import create_sample_data
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-SCREENSHOT_SCREENS = ("chats", "conversation", "post", "activity")
+SCREENSHOT_SCREENS = ("chats", "conversation", "post", "activity", "notification-settings", "toasts")
 MAX_SCREENSHOT_BYTES = 200_000
 
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -95,22 +95,28 @@ async def test_screens_have_no_serious_accessibility_violations(
     await app.goto("/#/posts")
     await expect(page.get_by_role("article").first).to_be_visible()
     await inspector.inspect("posts")
-    await app.goto(f"/#/posts/{sample_data.post}")
-    await expect(page.locator(".comment").first).to_be_visible()
-    await inspector.inspect("post")
     await app.bell.click()
     await expect(page.locator(".notification").first).to_be_visible()
     await inspector.inspect("activity")
+    await page.get_by_role("button", name="Notification settings").click()
+    await page.get_by_role("switch", name="Do not disturb me").check()
+    await expect(page.get_by_label("Time zone")).to_be_visible()
+    await inspector.inspect("notification-settings")
     await page.get_by_role("button", name="Close").click()
+    await app.goto(f"/#/posts/{sample_data.post}")
+    await expect(page.locator(".comment").first).to_be_visible()
+    await inspector.inspect("post")
     await page.get_by_role("button", name="You").click()
     await expect(page.get_by_text("This device")).to_be_visible()
     await inspector.inspect("account")
     await page.get_by_role("button", name="Close").click()
 
     await app.goto("/#/posts")
-    sample_data.other.comment(sample_data.post, "One more thing…")
+    for text in ("Two questions.", "How long did it take you?", "And would you do it again?", "One more thing…"):
+        sample_data.other.comment(sample_data.post, text)
     # With the focus in it, the toast stays until it has been inspected.
-    await app.toasts.get_by_role("link").focus()
+    await app.toasts.filter(has_text="One more thing…").get_by_role("link").focus()
+    await inspector.inspect("toasts")
     await page.context.set_offline(True)
     await expect(app.banner).to_be_visible()
     await inspector.inspect("toast-and-banner")

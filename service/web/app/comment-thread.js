@@ -5,6 +5,7 @@ import { el, KeyedList, setChildren } from "./dom.js";
 import { t } from "./i18n.js";
 import { postComposer } from "./post-composer.js";
 import { postText } from "./post-text.js";
+import { reactionBar } from "./reaction-bar.js";
 import { timeElement } from "./time-format.js";
 
 export class CommentThread {
@@ -38,7 +39,10 @@ export class CommentThread {
     return new KeyedList(container, {
       key: ({ comment }) => comment.id,
       create: (item) => this.#createComment(item),
-      update: (element, { replies }) => element.replyList?.render(replies),
+      update: (element, { comment, replies }) => {
+        element.showReactions(comment);
+        element.replyList?.render(replies);
+      },
     });
   }
 
@@ -70,7 +74,14 @@ export class CommentThread {
       { type: "button", onclick: () => this.#openReplyForm(comment, footer, replyButton) },
       t("comments.reply"),
     );
-    setChildren(footer, timeElement(comment.created_at), replyButton);
+    const { api } = this.#app;
+    const reactions = reactionBar(comment, (emoji, on) =>
+      on
+        ? api.reactToComment(comment.post_id, comment.id, emoji)
+        : api.unreactToComment(comment.post_id, comment.id, emoji),
+    );
+    element.showReactions = (changed) => changed !== comment && reactions.show(changed);
+    setChildren(footer, timeElement(comment.created_at), replyButton, reactions.element);
     if (this.#app.drafts.get(replyDraftKey(comment))) this.#createReplyForm(comment, footer, replyButton);
     return element;
   }

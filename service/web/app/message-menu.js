@@ -3,7 +3,7 @@
 import { openMenu } from "./menu.js";
 import { t } from "./i18n.js";
 
-const REACTIONS = ["👍", "❤️", "😂", "😮", "😢", "🎉"];
+export const REACTIONS = ["👍", "❤️", "😂", "😮", "😢", "🎉"];
 
 /** `actions`: see MessageList. Does nothing for a pending or deleted message. */
 export function openMessageMenu(opener, { message, mine, pending }, actions) {

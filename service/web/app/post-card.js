@@ -5,13 +5,19 @@ import { el } from "./dom.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { postText } from "./post-text.js";
+import { reactionBar } from "./reaction-bar.js";
 import { timeElement } from "./time-format.js";
 
-/** `withCommentLink`: whether the card links to the post's page. */
-export function postCard(post, { withCommentLink = true } = {}) {
+/**
+ * `withCommentLink`: whether the card links to the post's page. The element's `showReactions(post)` shows changed ones.
+ */
+export function postCard(api, post, { withCommentLink = true } = {}) {
   const { author } = post;
   const commentCount = t("posts.comments", { count: post.comment_count });
-  return el(
+  const reactions = reactionBar(post, (emoji, on) =>
+    on ? api.reactToPost(post.id, emoji) : api.unreactToPost(post.id, emoji),
+  );
+  const element = el(
     "article.card.post",
     { "aria-label": t("post.title", { name: author.display_name }) },
     el(
@@ -21,7 +27,13 @@ export function postCard(post, { withCommentLink = true } = {}) {
       el("div", {}, el("p.name", { dir: "auto" }, author.display_name), el("p", {}, timeElement(post.created_at))),
     ),
     el("div", { dir: "auto" }, postText(post.content)),
-    withCommentLink &&
-      el("footer", {}, el("a.button.plain", { href: `#/posts/${post.id}` }, icon("comment"), commentCount)),
+    el(
+      "footer",
+      {},
+      reactions.element,
+      withCommentLink && el("a.button.plain", { href: `#/posts/${post.id}` }, icon("comment"), commentCount),
+    ),
   );
+  element.showReactions = reactions.show;
+  return element;
 }

@@ -22,7 +22,11 @@ export class PostFeed {
   constructor(app) {
     this.#api = app.api;
     const list = el("section.feed", { "aria-label": t("posts.title") });
-    this.#cards = new KeyedList(list, { key: ({ id }) => id, create: (post) => postCard(post), update() {} });
+    this.#cards = new KeyedList(list, {
+      key: ({ id }) => id,
+      create: (post) => postCard(app.api, post),
+      update: (card, post) => card.showReactions(post),
+    });
     const composer = postComposer({
       app,
       draftKey: "posts",

@@ -8,6 +8,7 @@ import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
+import { muteButton } from "./mute-button.js";
 import { postCard } from "./post-card.js";
 import { postComposer } from "./post-composer.js";
 
@@ -18,6 +19,7 @@ export class PostPage {
   #comments;
   #thread;
   #content;
+  #card;
   /** Resolves once the post is shown. */
   #loaded;
   #resolveLoaded;
@@ -66,6 +68,7 @@ export class PostPage {
     if (this.#isLoaded) {
       await this.#comments.refresh();
       this.#render();
+      this.#card.showReactions(await this.#app.api.post(this.#postId));
       return;
     }
     const post = await this.#app.api.post(this.#postId);
@@ -93,11 +96,12 @@ export class PostPage {
       submitLabel: t("comments.send"),
       send: (content) => this.#send(content, null),
     });
+    this.#card = postCard(this.#app.api, post, { withCommentLink: false });
     const heading = el("h1.visually-hidden", { tabindex: "-1" }, t("post.title", { name: post.author.display_name }));
     setChildren(
       this.#content,
-      el("header", {}, backLink(), heading),
-      postCard(post, { withCommentLink: false }),
+      el("header.post-header", {}, backLink(), heading, muteButton(this.#app.api, post)),
+      this.#card,
       el(
         "section.card",
         { "aria-labelledby": "comments" },

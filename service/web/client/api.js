@@ -400,6 +400,61 @@ export class Api {
   }
 
   /**
+   * Let a post no longer notify the user.
+   * @param {string} id
+   * @returns {Promise<Post>}
+   */
+  mutePost(id) {
+    return this.#call("PUT", `/posts/${id}/mute`);
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Post>}
+   */
+  unmutePost(id) {
+    return this.#call("DELETE", `/posts/${id}/mute`);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} emoji
+   * @returns {Promise<Post>}
+   */
+  reactToPost(id, emoji) {
+    return this.#call("PUT", `/posts/${id}/reactions/${encodeURIComponent(emoji)}`);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} emoji
+   * @returns {Promise<Post>}
+   */
+  unreactToPost(id, emoji) {
+    return this.#call("DELETE", `/posts/${id}/reactions/${encodeURIComponent(emoji)}`);
+  }
+
+  /**
+   * @param {string} postId
+   * @param {string} id
+   * @param {string} emoji
+   * @returns {Promise<Comment>}
+   */
+  reactToComment(postId, id, emoji) {
+    return this.#call("PUT", `/posts/${postId}/comments/${id}/reactions/${encodeURIComponent(emoji)}`);
+  }
+
+  /**
+   * @param {string} postId
+   * @param {string} id
+   * @param {string} emoji
+   * @returns {Promise<Comment>}
+   */
+  unreactToComment(postId, id, emoji) {
+    return this.#call("DELETE", `/posts/${postId}/comments/${id}/reactions/${encodeURIComponent(emoji)}`);
+  }
+
+  /**
    * Return a page of comments, oldest first.
    * @param {string} postId
    * @param {{limit?: number, after?: number}} [page]

@@ -155,11 +155,19 @@
  * @property {Notification} latest
  */
 
-/** @typedef {{id: string, author: Profile, content: string, comment_count: number, created_at: string}} Post */
+/**
+ * `reactions`: how many users have reacted with each emoji; `my_reactions`: those of the user. `muted`: the post does not
+ * notify the user.
+ * @typedef {{
+ *   id: string, author: Profile, content: string, comment_count: number, reactions: Record<string, number>,
+ *   my_reactions: string[], muted: boolean, created_at: string
+ * }} Post
+ */
 
 /**
  * @typedef {{
- *   id: string, post_id: string, parent_id: string | null, author: Profile, content: string, created_at: string
+ *   id: string, post_id: string, parent_id: string | null, author: Profile, content: string,
+ *   reactions: Record<string, number>, my_reactions: string[], created_at: string
  * }} Comment
  */
 
