@@ -154,9 +154,8 @@ class DeliveryService:
             async with self._lock:
                 if outcome:
                     await self._settle(job.delivery, outcome)
-                elif not job.delivery.stored:
-                    await self._store.add([job.delivery], gone=True)
-                    self.parked += 1
+                else:
+                    await self._park(job.delivery)
                 del self._jobs[job.delivery.id]
                 job.settled.set_result(None)
             if self._queue.qsize() < CONCURRENCY:
@@ -171,7 +170,10 @@ class DeliveryService:
             return
         self._failing = True
         log.warning("webhook_failed", webhook_id=delivery.id, outcome=outcome.value, attempt=delivery.attempts + 1)
-        if outcome is Outcome.GONE:
+        if outcome is Outcome.GONE and self._gone:
+            # An attempt that was under way beside the one that was answered first.
+            await self._park(delivery)
+        elif outcome is Outcome.GONE:
             await self._give_up(delivery)
         elif await self._store.reschedule(delivery, outcome.value):
             self.waiting += not was_stored
@@ -179,6 +181,12 @@ class DeliveryService:
             log.error("webhook_parked", webhook_id=delivery.id, outcome=outcome.value)
             self.parked += 1
             self.waiting -= was_stored
+
+    async def _park(self, delivery: Delivery) -> None:
+        """Park a delivery after the receiver is gone; one that is stored has been parked with all."""
+        if not delivery.stored:
+            await self._store.add([delivery], gone=True)
+            self.parked += 1
 
     async def _give_up(self, delivery: Delivery) -> None:
         """Park everything: the receiver wants no more webhooks."""
