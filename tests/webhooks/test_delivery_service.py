@@ -178,7 +178,7 @@ async def test_what_a_busy_process_delays_is_not_stored(
 async def test_a_receiver_that_never_answers_is_timed_out(
     mongo: Mongo, receiver: Receiver, services: Services, outcomes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender_module, "ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr(sender_module, "ANSWER_TIMEOUT", 1.0)
     receiver.behaviour = lambda request: None if len(receiver.of(request.id)) < 1 else OK
     async with services() as service:
         await service.accept([delivery("a")])
