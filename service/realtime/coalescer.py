@@ -40,7 +40,10 @@ class Coalescer:
             window.last = (recipients, event)
             return
         self._deliver(recipients, event)
-        self._open(event.key)
+        loop = asyncio.get_running_loop()
+        self._windows[event.key] = Window(loop.time() + INTERVAL)
+        if self._timer is None:
+            self._timer = loop.call_later(INTERVAL, self._on_due)
 
     def close(self) -> None:
         """Deliver what waits."""
@@ -51,12 +54,6 @@ class Coalescer:
         for window in windows.values():
             if window.last:
                 self._deliver(*window.last)
-
-    def _open(self, key: str) -> None:
-        loop = asyncio.get_running_loop()
-        self._windows[key] = Window(loop.time() + INTERVAL)
-        if self._timer is None:
-            self._timer = loop.call_later(INTERVAL, self._on_due)
 
     def _on_due(self) -> None:
         loop = asyncio.get_running_loop()
@@ -69,4 +66,5 @@ class Coalescer:
             del self._windows[key]
             if window.last:
                 self._deliver(*window.last)
-                self._open(key)
+                # The one timer is for the window that ends first.
+                self._windows[key] = Window(loop.time() + INTERVAL)

@@ -81,6 +81,27 @@ async def test_there_is_at_most_one_in_an_interval(coalescer: Coalescer, deliver
         assert all(later[0] - earlier[0] >= INTERVAL for earlier, later in pairwise(found))
 
 
+async def test_any_number_of_keys_shares_one_timer(
+    coalescer: Coalescer, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if their windows open again and again, each at another time."""
+    calls, on_due = 0, coalescer._on_due
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        on_due()
+
+    monkeypatch.setattr(coalescer, "_on_due", count)
+    for number in range(1, 200):
+        put(coalescer, "abcde"[number % 5], number)
+        await asyncio.sleep(INTERVAL / 20)
+    await until_idle(coalescer)
+    assert calls <= len(delivered.events)
+    await asyncio.sleep(2 * INTERVAL)
+    assert coalescer._timer is None
+
+
 async def test_closing_delivers_what_waits(coalescer: Coalescer, delivered: Delivered) -> None:
     put(coalescer, "a", 1)
     put(coalescer, "a", 2)
