@@ -11,8 +11,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Worker, async_playwright, expect
 
+from tests.conftest import PUSH_HOST
 from tests.e2e.conftest import CHROMIUM_ARGUMENTS, CHROMIUM_COMMANDS, TIMEOUT, CreateUser
 from tests.e2e.user import User
+from tests.push.browser import Browser as RemoteBrowser
 from tests.running import Server
 
 SUBSCRIBE = """async () => {
@@ -35,6 +37,11 @@ CLICK = """async () => {
   self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
 }"""
 """A click as the browser reports it, but for the activation that lets a real one move the focus."""
+
+
+async def open_settings(page: Page) -> None:
+    await page.get_by_role("button", name="Activity").first.click()
+    await page.get_by_role("button", name="Notification settings").click()
 
 
 class Device:
@@ -144,7 +151,45 @@ async def test_no_push_leads_to_a_script(device: Device) -> None:
     before = device.page.url
     await device.push(payload(url="javascript:alert(1)"))
     await device.shown(1)
-    await device.worker.evaluate(CLICK)
+    async with device.page.expect_event("load"):
+        await device.worker.evaluate(CLICK)
     await device.shown(0)
     await expect(device.page).to_have_url(f"{device._url}/")
     assert before.startswith(device._url)
+
+
+PUSH_SERVICE = """
+    const json = %s;
+    const subscription = {
+      endpoint: json.endpoint,
+      toJSON: () => json,
+      async unsubscribe() {
+        current = null;
+        return true;
+      },
+    };
+    let current = null;
+    PushManager.prototype.subscribe = async () => (current = subscription);
+    PushManager.prototype.getSubscription = async () => current;"""
+"""What the browser does if it reaches its push service, which the tests' machine cannot."""
+
+
+async def test_the_switch_in_the_settings_subscribes_this_device(device: Device) -> None:
+    """And ends the subscription. If the browser cannot subscribe, the switch stays off, and the reason is shown."""
+    page = device.page
+    switch = page.get_by_role("switch", name="Push to this device")
+    await open_settings(page)
+    await switch.click()
+    await expect(page.get_by_text("Your browser cannot reach its push service.")).to_be_visible()
+    await expect(switch).not_to_be_checked()
+    await page.add_init_script(PUSH_SERVICE % json.dumps(RemoteBrowser().subscription(f"https://{PUSH_HOST}/tests")))
+    await page.reload()
+    await open_settings(page)
+    async with page.expect_response("**/push/subscriptions") as created:
+        await switch.click()
+    assert 201 == (await created.value).status
+    await expect(switch).to_be_checked()
+    async with page.expect_response("**/push/subscriptions") as removed:
+        await switch.click()
+    assert ("DELETE", 204) == ((await removed.value).request.method, (await removed.value).status)
+    await expect(switch).not_to_be_checked()

@@ -5,7 +5,18 @@ import { t } from "./i18n.js";
 import { switchRow } from "./switch.js";
 
 /** Return {element, close()}. */
-export function deviceSettings({ alerts }) {
+export function deviceSettings({ alerts, push }) {
+  const pushed = switchRow(
+    t("settings.push_here"),
+    async (checked) => {
+      try {
+        await (checked ? push.subscribe() : push.unsubscribe());
+      } finally {
+        show();
+      }
+    },
+    t(push.supported ? "settings.push_here.hint" : "settings.push_here.unsupported"),
+  );
   const sound = switchRow(t("settings.sound"), async (checked) => alerts.setSound(checked), t("settings.sound.hint"));
   const desktop = switchRow(
     t("settings.desktop"),
@@ -17,6 +28,8 @@ export function deviceSettings({ alerts }) {
   );
   const problem = el("p.hint", { role: "status" });
   const show = () => {
+    pushed.show(push.active);
+    setAttr(pushed.input, "disabled", !push.supported);
     sound.show(alerts.sound);
     desktop.show(alerts.desktop);
     setAttr(desktop.input, "disabled", alerts.permission === "unsupported");
@@ -25,5 +38,5 @@ export function deviceSettings({ alerts }) {
   };
   show();
   const unsubscribe = alerts.subscribe(show);
-  return { element: el("div", {}, sound.element, desktop.element, problem), close: unsubscribe };
+  return { element: el("div", {}, pushed.element, sound.element, desktop.element, problem), close: unsubscribe };
 }
