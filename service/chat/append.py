@@ -181,7 +181,7 @@ class MessageAppend:
         for each in outcomes.values():
             if isinstance(each, StoredMessage):
                 head = heads[each.message["conversation_id"]]
-                each.participants, each.version = head.participants, head.version
+                each.participants, each.version = head.participants, head.membership_version
                 each.hidden_from = head.hidden_from(each.message["seq"])
         return [outcomes[index] for index in range(len(requests))]
 

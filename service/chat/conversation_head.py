@@ -8,6 +8,7 @@ from typing import NamedTuple
 from bson import ObjectId
 
 from service.chat.barrier import BARRIER
+from service.chat.group_change import CLEARINGS
 from service.datastores.mongo import Document
 
 
@@ -38,6 +39,8 @@ class ConversationHead:
     """The highest of `starts`: all participants see the messages after it."""
     barrier: ObjectId | None = None
     """The barrier of a direct conversation in which nobody can send: one of the two users blocks the other."""
+    clearings: int = 0
+    """How many versions changed no participants: see `group_change.CLEARINGS`."""
     read_at: float = -math.inf
     """When the read of `version` began, by the monotonic clock."""
 
@@ -54,11 +57,17 @@ class ConversationHead:
             starts,
             max(starts.values(), default=0),
             document.get(BARRIER),
+            document.get(CLEARINGS, 0),
         )
+
+    @property
+    def membership_version(self) -> int:
+        """Which participants these are: it is the same on two processes of which one knows of a later clearing."""
+        return self.version - self.clearings
 
     def changed(self, document: Document, memberships: Sequence[Document]) -> "ConversationHead":
         """Return the head of a large group of which these memberships have changed since this one was read."""
-        head = replace(self, version=document["version"], read_at=-math.inf)
+        head = replace(self, version=document["version"], clearings=document.get(CLEARINGS, 0), read_at=-math.inf)
         head.advance(document["last"]["seq"], document["last_rev"])
         if memberships:
             changed = {str(each["user_id"]): each for each in memberships}
@@ -86,7 +95,7 @@ class ConversationHead:
 
     def take_membership(self, other: "ConversationHead") -> None:
         """Take the participants from `other`, which was read later."""
-        self.version = other.version
+        self.version, self.clearings = other.version, other.clearings
         self.participants, self.members = other.participants, other.members
         self.starts, self.last_start = other.starts, other.last_start
         self.barrier = other.barrier

@@ -12,7 +12,7 @@ from service.chat.barrier import BARRIER
 from service.chat.conversation_head import ConversationHead, HeadVersion
 from service.chat.counter_update import CounterUpdate
 from service.chat.direct_conversations import DirectConversations
-from service.chat.group_change import UNANNOUNCED, UNANNOUNCED_REMOVALS, versioned
+from service.chat.group_change import CLEARINGS, UNANNOUNCED, UNANNOUNCED_REMOVALS, versioned
 from service.chat.group_store import GroupStore
 from service.chat.large_groups import CHANGE, FIRST
 from service.chat.large_heads import LargeHeads
@@ -392,10 +392,11 @@ class ConversationStore:
         """Let the participant `user_id` see the messages after `seq` only. Raises NotFound, Unavailable.
 
         It is the next version of the conversation, which MessageAppend compares before a change: changes of earlier
-        messages are not sent to them any more.
+        messages are not sent to them any more. It changes no participants (CLEARINGS), so the processes go on agreeing
+        about who the recipients of a message are, although some learn of it later than others.
         """
         where = {"_id": conversation_id, "participants": user_id}
-        change = versioned({"$max": {f"starts.{user_id}": seq}})
+        change = versioned({"$max": {f"starts.{user_id}": seq}, "$inc": {CLEARINGS: 1}})
         if await update_and_find(self._collection, where, change) is None:
             changed = await self._large.clear_history(conversation_id, user_id, seq)
             if changed is None:
@@ -425,7 +426,7 @@ class ConversationStore:
 
     async def heads(self, conversation_ids: Collection[ObjectId]) -> dict[ObjectId, ConversationHead]:
         """Return the heads of those conversations that exist. Raises Unavailable."""
-        fields = {"participants": 1, "starts": 1, BARRIER: 1, LARGE: 1, CHANGE: 1, FIRST: 1}
+        fields = {"participants": 1, "starts": 1, BARRIER: 1, LARGE: 1, CHANGE: 1, FIRST: 1, CLEARINGS: 1}
         heads: dict[ObjectId, ConversationHead] = {}
         for document in await self._read_heads(conversation_ids, fields):
             key = document["_id"]

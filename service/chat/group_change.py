@@ -13,6 +13,10 @@ PENDING_MESSAGES = "pending_messages"
 CHANGED_AT = "changed_at"
 """The stored field with the time of the last version. Who has lost the history of changes finds them by it."""
 
+CLEARINGS = "clearings"
+"""The stored field that counts the versions that did not change who the participants are: one of them has deleted their
+history."""
+
 
 def versioned(change: Document) -> Document:
     """Return the update `change` of a conversation with what leads to its next version."""

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from bson import ObjectId
 
-from service.chat.group_change import UNANNOUNCED_REMOVALS, recorded, versioned
+from service.chat.group_change import CLEARINGS, UNANNOUNCED_REMOVALS, recorded, versioned
 from service.chat.invitation_store import Invitation
 from service.chat.members import (
     LARGE,
@@ -209,7 +209,7 @@ class LargeGroups:
         async def allowed(current: Document) -> Change | None:
             if await self._memberships.find(conversation_id, user_id) is None:
                 return None
-            return {"$set": {CHANGE: {"cleared": user_id, "start": seq}}}, []
+            return {"$set": {CHANGE: {"cleared": user_id, "start": seq}}, "$inc": {CLEARINGS: 1}}, []
 
         return await self._decide(conversation_id, allowed, announced=False)
 

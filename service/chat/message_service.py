@@ -310,7 +310,7 @@ class MessageService:
         head = (await self._conversations.heads([conversation_id])).get(conversation_id)
         if head is None:
             return []
-        self._dispatcher.remember_members(topic, head.version, head.participants)
+        self._dispatcher.remember_members(topic, head.membership_version, head.participants)
         return [
             _event(
                 "new_message" if document[REV_HISTORY][0] > after else "message_updated",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -197,3 +198,37 @@ async def test_deleting_the_history_twice_or_of_an_empty_conversation_changes_no
     assert before == await process.conversation_store.find(ObjectId(conversation))
     with pytest.raises(NotFound):
         await process.settings.clear_history(CAY, conversation)
+
+
+@pytest.mark.parametrize("others", [20, 120], ids=["small", "large"])
+async def test_processes_agree_on_the_recipients_although_one_knows_that_a_history_was_deleted(
+    start_process: Callable[..., ChatProcess], monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """Otherwise every process would read each message of the other one from the database, and the participants anew."""
+    one, other = start_process(), start_process()
+    group = await group_of(one, others)
+    published: list[int] = []
+
+    def record(process: ChatProcess) -> None:
+        publish = process.bus.publish
+
+        def recorded(kind: str, head: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+            if "members" in head:
+                published.append(head["members"])
+            publish(kind, head, *args, **kwargs)
+
+        monkeypatch.setattr(process.bus, "publish", recorded)
+
+    record(one)
+    record(other)
+    await one.messages.send(BOB, group, "first")
+    await other.messages.send(BOB, group, "second")
+    await one.settings.clear_history(ADA, group)
+    third, _ = await one.messages.send(BOB, group, "third")
+    # A reply makes the process read what has changed; the other one has no reason to.
+    await one.messages.send(BOB, group, "fourth", reply_to=third["id"])
+    await other.messages.send(BOB, group, "fifth")
+    assert (5, 1) == (len(published), len(set(published)))
+    await one.groups.remove_participant(ADA, group, BOB)
+    await other.messages.send(ADA, group, "sixth")
+    assert published[0] < published[-1]
