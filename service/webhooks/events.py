@@ -45,6 +45,13 @@ def _deleted(message: Document) -> Document:
     return {"deleted": False} if "kind" in message else {}
 
 
+def _is_told(change: Change, document: Document) -> bool:
+    if document.get("erased") or document.get("kind") == BARRIER:
+        return False
+    # What changes in a direct conversation is only who blocks whom, and whose history is deleted.
+    return change.created or change.collection != CONVERSATION or document.get("kind") != "direct"
+
+
 def _about(notification: Document) -> Document:
     """The comment that a reaction is to is stored under another name than the one that a notification is of."""
     return {"comment_id": str(notification[REACTED_COMMENT])} if REACTED_COMMENT in notification else {}
@@ -139,7 +146,7 @@ class EventBuilder:
         return [
             self._delivery(change, document, external)
             for change, document in zip(known, documents, strict=True)
-            if not (document.get("erased") or document.get("kind") == BARRIER)
+            if _is_told(change, document)
         ]
 
     def _type(self, change: Change) -> str | None:

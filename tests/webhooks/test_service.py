@@ -165,6 +165,17 @@ async def test_a_changed_group_is_sent_with_its_version(client: RestClient, rece
     assert (f"conversation_updated_{group}_{version}", "group") == (updated.id, updated.event["data"]["kind"])
 
 
+async def test_blocks_in_a_direct_conversation_are_not_told(client: RestClient, receiver: Receiver) -> None:
+    """They are stored with it; so is that there are none when it is new."""
+    anna, ben = await register(client, "anna"), await register(client, "ben")
+    direct = (await anna.call("POST", "/conversations", participant_ids=[ben.id]))["id"]
+    await anna.call("PUT", f"/users/{ben.id}/block")
+    await anna.call("DELETE", f"/users/{ben.id}/block")
+    post = (await anna.call("POST", "/posts", content="a post"))["id"]
+    await receiver.wait_for_accepted(f"conversation_created_{direct}", f"post_created_{post}")
+    assert "conversation.updated" not in {request.event["type"] for request in receiver.requests}
+
+
 async def test_external_ids_are_sent(client: RestClient, receiver: Receiver, stores: Stores, mongo: Mongo) -> None:
     """Also of a user whose deletion is complete before the webhook is made, as during an outage."""
     anna = await register(client, "anna")
