@@ -50,7 +50,7 @@ class PublicNetwork(AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: a label of more than 63 characters
             raise ConnectError("the name cannot be resolved") from error
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
         return [each for each in addresses if self._allow_private or is_public_address(each)]

@@ -11,7 +11,9 @@ from service.common.blocks import Block, Blocks
 from service.common.errors import NotFound
 from service.common.profiles import Profiles, profile_of
 from service.common.times import iso, now
+from service.datastores.mongo import Document
 from service.notifications.models import BUILT_IN_TYPES, CustomNotification, Notification
+from service.notifications.number_set import NumberSet
 from service.notifications.preference_service import PreferenceService
 from service.notifications.preferences import Preferences
 from service.notifications.quiet_hours import quiet_until
@@ -20,6 +22,9 @@ from service.push.delivery_store import Delivery
 from service.push.news_store import Kind
 from service.push.payload import Payload, shortened
 from service.push.texts import counted, text
+
+MAX_MESSAGES = 50
+"""Messages of one delivery among which the last one that the user wants is looked for."""
 
 
 class Composed(NamedTuple):
@@ -73,16 +78,10 @@ class Composer:
         conversation = await self._conversation(delivery.user_id, str(conversation_id))
         if wanted == "none" or not conversation or conversation["last_read_seq"] >= delivery.number:
             return None
-        found = await self._messages.range(conversation_id, delivery.number, delivery.number)
-        if not found or found[0]["deleted"]:
+        message = await self._newest(delivery, conversation["last_read_seq"], only_mentions=wanted == "mentions")
+        if not message:
             return None
-        (message,) = found
         sender = str(message["sender_id"])
-        mentioned = ObjectId(delivery.user_id) in message.get("mentions", ())
-        if wanted == "mentions" and not mentioned:
-            return None
-        if await self._blocks.existing([Block(delivery.user_id, sender)]):
-            return None
         name = profile_of(sender, await self._profiles.profiles([sender])).display_name
         title = f"{name} · {conversation['title']}" if conversation["title"] else name
         content = shortened(message["content"]) if preferences.push.preview else ""
@@ -94,6 +93,22 @@ class Composer:
             tag=delivery.tag,
             unread_count=conversation["unread_count"],
         )
+
+    async def _newest(self, delivery: Delivery, last_read: int, *, only_mentions: bool) -> Document | None:
+        """Return the newest of the messages that the delivery is about which the user wants: not what they have read,
+        have written themselves, or have blocked the sender of."""
+        first = max(delivery.first, delivery.number - MAX_MESSAGES + 1, last_read + 1)
+        user_id = ObjectId(delivery.user_id)
+        found = [
+            each
+            for each in await self._messages.range(delivery.subject, first, delivery.number)
+            if not each["deleted"]
+            and each["sender_id"] != user_id
+            and (not only_mentions or user_id in each.get("mentions", ()))
+        ]
+        blocked = await self._blocks.existing({Block(delivery.user_id, str(each["sender_id"])) for each in found})
+        wanted = [each for each in found if Block(delivery.user_id, str(each["sender_id"])) not in blocked]
+        return wanted[-1] if wanted else None
 
     async def _conversation(self, user_id: str, conversation_id: str) -> dict[str, Any] | None:
         """Return a conversation as its participant sees it; None if they are none any more, or have muted it."""
@@ -140,8 +155,7 @@ class Composer:
                 messages += conversation["unread_count"]
         if delivery.last:
             inbox = await self._notifications.inbox(delivery.user_id)
-            unread = inbox.newest_unread(inbox.last_seq + 1, inbox.unread)
-            notifications = sum(1 for seq in unread if seq >= delivery.first)
+            notifications = len(inbox.unread_of(NumberSet.span(delivery.first, inbox.last_seq)))
         parts = [("messages", messages), ("notifications", notifications)]
         body = ", ".join(counted(language, key, count) for key, count in parts if count)
         if not body:

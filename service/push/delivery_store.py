@@ -27,8 +27,8 @@ class Delivery:
     """A push to one subscription. `id`: the same for pushes that replace each other. `number` grows with them.
 
     `kind`, `subject`, `group`, `conversations`: see News. `number`: the seq of the message or notification; of a
-    summary, its time in milliseconds. `first`, `last`: of a summary, the seqs
-    of the first and the last notification; 0 for `last`: there is none.
+    summary, its time in milliseconds. `first`: the lowest seq of the messages or notifications, also of those that it
+    has replaced. `last`: of a summary, the seq of the last notification; 0: there is none.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Delivery:
         if self.kind is Kind.MESSAGE:
             conversations, first, last = {str(self.subject): self.number}, NO_SEQ, 0
         elif self.kind is Kind.NOTIFICATION:
-            first = last = self.number
+            last = self.number
         return News("", Kind.SUMMARY, ObjectId(self.user_id), "", first, last, self.due_at, self.due_at, conversations)
 
 
@@ -84,8 +84,12 @@ class DeliveryStore:
         updates = []
         for each in deliveries:
             document = _document(each)
-            fixed = ("number", "first", "last", "conversations", "expires_at")
-            change = {"$set": {name: document[name] for name in fixed}, "$max": {"due_at": each.due_at}}
+            fixed = ("number", "last", "conversations", "expires_at")
+            change = {
+                "$set": {name: document[name] for name in fixed},
+                "$min": {"first": each.first},
+                "$max": {"due_at": each.due_at},
+            }
             updates.append(UpdateOne({"_id": each.id, "number": {"$lt": each.number}}, change))
         await update_all(self._collection, updates)
 

@@ -7,6 +7,8 @@ ENDPOINT = re.compile(r"https://([A-Za-z0-9.-]+)(?::([1-9][0-9]{0,4}))?(?:/[A-Za
 """An https URL without credentials and fragment. Stricter than RFC 3986: what different parsers understand differently
 does not match."""
 HTTPS_PORT = "443"
+MAX_LABEL = 63
+"""RFC 1035, 2.3.4: characters of a part of a host name."""
 
 
 class PushHosts:
@@ -27,4 +29,6 @@ class PushHosts:
         host, port = match[1].lower(), match[2] or HTTPS_PORT
         labels = host.split(".")
         parents = {(".".join(labels[first:]), port) for first in range(1, len(labels))}
-        return all(labels) and ((host, port) in self._names or not parents.isdisjoint(self._parents))
+        return all(0 < len(label) <= MAX_LABEL for label in labels) and (
+            (host, port) in self._names or not parents.isdisjoint(self._parents)
+        )

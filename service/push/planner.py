@@ -113,5 +113,6 @@ def _delivery(news: News, subscription: Subscription, number: int) -> Delivery:
         expires_at=news.at + TTL if news.kind is not Kind.SUMMARY else news.due_at + TTL,
         due_at=news.due_at,
     )
-    delivery.id = f"{subscription.id}:{_topic(delivery.tag)}"
+    # With the user: the browser may have been another's, for whom something still waits.
+    delivery.id = f"{subscription.id}:{subscription.user_id}:{_topic(delivery.tag)}"
     return delivery

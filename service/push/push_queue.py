@@ -74,6 +74,13 @@ class PushQueue:
     def wake(self) -> None:
         self._wake.set()
 
+    async def is_full(self) -> bool:
+        """Return whether MAX_WAITING deliveries wait. Raises Unavailable."""
+        if self.waiting >= MAX_WAITING:
+            # Some may have replaced others: then fewer wait than have been put.
+            self.waiting = await self._shared.deliveries.count(self._host)
+        return self.waiting >= MAX_WAITING
+
     async def run(self) -> None:
         """Push what is due until cancelled. Raises Unavailable, or one of REDIS_ERRORS."""
         self.waiting = await self._shared.deliveries.count(self._host)

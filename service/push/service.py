@@ -15,7 +15,7 @@ from service.push.collector import WANTED, NewsCollector
 from service.push.delivery_store import Delivery
 from service.push.news_store import News
 from service.push.planner import Planner
-from service.push.push_queue import MAX_WAITING, PushDependencies, PushQueue
+from service.push.push_queue import PushDependencies, PushQueue
 
 log = structlog.get_logger()
 
@@ -109,7 +109,7 @@ class PushService:
         if not news:
             return False
         planned = await asyncio.gather(*map(self._planner.plan, _merged(news)))
-        deliveries = self._limited([delivery for some in planned for delivery in some])
+        deliveries = await self._limited([delivery for some in planned for delivery in some])
         async with self._shared.lock:
             await self._shared.deliveries.put(deliveries)
             await self._shared.news.remove(news)
@@ -119,9 +119,13 @@ class PushService:
             queue.wake()
         return True
 
-    def _limited(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    async def _limited(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Return those for whose push service not too much waits."""
-        full = {host for host, queue in self._queues.items() if queue.waiting >= MAX_WAITING}
+        full = {
+            host
+            for host in {each.host for each in deliveries}
+            if host in self._queues and await self._queues[host].is_full()
+        }
         for delivery in deliveries:
             if delivery.host in full:
                 self._shared.on_attempt(DROPPED)

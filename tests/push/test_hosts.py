@@ -27,6 +27,7 @@ OTHERS = [
     "https://push.apple.com/",
     "https://.push.apple.com/",
     "https://x..push.apple.com/",
+    f"https://{'x' * 64}.push.apple.com/",
     "https://127.0.0.1/",
     "https://[::1]/",
     "https://169.254.169.254/latest/meta-data",

@@ -227,6 +227,43 @@ async def test_preferences_decide(pushing: RestClient, push_service: PushService
     assert ("anna", "New message") == (push.payload["title"], push.payload["body"])
 
 
+async def test_a_mention_is_pushed_although_more_was_written(
+    pushing: RestClient, push_service: PushServiceDouble, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the time of the attempt the newest message may be one that the user does not want."""
+    monkeypatch.setattr(delivery_store, "RETRY_DELAYS", (2.0,))
+    anna, ben = await register(pushing, "anna"), await subscribed(pushing, push_service, "ben")
+    cleo = await register(pushing, "cleo")
+    await ben.call("PUT", "/notifications/preferences", push={"messages": "mentions", "preview": True})
+    group = (await anna.call("POST", "/conversations", participant_ids=[ben.id, cleo.id], title="Trip"))["id"]
+    answers = [answer(429)]
+    push_service.behaviour = lambda _: answers.pop() if answers else CREATED
+    mention = await say(anna, group, "@ben when?")
+    await push_service.wait(1, "ben")
+    last = await say(anna, group, "Or not at all")
+    async with asyncio.timeout(10):
+        while not await mongo.database["push_deliveries"].count_documents({"number": last["seq"]}):
+            await asyncio.sleep(0.02)
+    assert 1 == len(push_service.pushes)
+    assert [mention["content"]] * 2 == [push.payload["body"] for push in await push_service.wait(2, "ben")]
+
+
+async def test_a_push_for_the_user_before_does_not_replace_one_for_the_next(
+    pushing: RestClient, push_service: PushServiceDouble
+) -> None:
+    """Two use the same browser, one after the other, and are in the same conversation."""
+    anna, ben = await register(pushing, "anna"), await subscribed(pushing, push_service, "ben")
+    cleo = await register(pushing, "cleo")
+    group = (await anna.call("POST", "/conversations", participant_ids=[ben.id, cleo.id], title="Trip"))["id"]
+    answers = [answer(429, "Retry-After: 3")]
+    push_service.behaviour = lambda _: answers.pop() if answers else CREATED
+    await say(anna, group)
+    await push_service.wait(1, "ben")
+    await cleo.call("POST", "/push/subscriptions", **push_service.subscribe("ben"))
+    await say(anna, group, "Second")
+    assert "Second" == (await push_service.wait(2, "ben", within=10))[1].payload["body"]
+
+
 async def test_quiet_hours_end_in_one_summary(
     pushing: RestClient, push_service: PushServiceDouble, mongo: Mongo
 ) -> None:

@@ -107,6 +107,17 @@ async def test_a_push_service_that_stalls_times_out(
     assert Attempt(Outcome.TIMEOUT) == await push(senders(), push_service)
 
 
+async def test_a_name_that_cannot_be_resolved_ends_the_attempt(
+    senders: Senders, push_service: PushServiceDouble
+) -> None:
+    """Also one with a part that is too long: no name brings the queue to a stop."""
+    keys = push_service.subscribe("a")["keys"]
+    for host in ("none.invalid", f"{'x' * 64}.invalid"):
+        subscription = Subscription("i", "u", "s", f"https://{host}/", keys["p256dh"], keys["auth"], "en", "")
+        attempt = await senders().send(VapidKey.generate(), subscription, PAYLOAD, "topic", "normal")
+        assert Attempt(Outcome.CONNECTION) == attempt
+
+
 async def test_an_unknown_certificate_is_refused(
     push_service: PushServiceDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
