@@ -39,6 +39,16 @@ async def framed(socket: Socket, count: int) -> list[Any]:
     return found
 
 
+async def test_who_blocks_the_sender_gets_none(site: Site) -> None:
+    """The site is not informed. Notifications without a sender, or of another, arrive."""
+    sender, other, person = await site.users(3)
+    user = await site.sign_in(person)
+    await user.call("put", f"/users/{(await site.call('get', f'/users/{sender}', 200))['id']}/block", 204)
+    for number, of in enumerate(({"sender": sender}, {"sender": other}, {})):
+        assert {"accepted": 1, "unknown": []} == await site.notify(person, preview=f"Number {number}", **of)
+    assert ["Number 2", "Number 1"] == [item["data"]["preview"] for item in await items(user)]
+
+
 async def test_it_reaches_stream_and_socket_in_order(site: Site) -> None:
     """Live, in the list, and to a client that was away."""
     sender, person = await site.user("Trần Thị Bình"), await site.user()

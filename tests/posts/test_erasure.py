@@ -1,0 +1,51 @@
+"""Erasing what a deleted user has posted, also if it is interrupted."""
+
+from collections.abc import Collection
+
+import pytest
+from bson import ObjectId
+
+from service.accounts.profiles import ProfileService
+from service.common.errors import Unavailable
+from service.common.times import now
+from service.datastores.mongo import Mongo
+from service.posts.comment_context import CommentContextLoader
+from service.posts.erasure import PostErasure
+from service.posts.post_notices import post_notice_of
+from service.posts.recipients import RecipientSelector
+from service.stores import Stores
+
+
+def erasure_of(stores: Stores) -> PostErasure:
+    profiles = ProfileService(stores.users)
+    contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
+    recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
+    return PostErasure(stores.posts, stores.comments, contexts, recipients, stores.reactions, stores.notifications)
+
+
+async def test_an_interrupted_erasure_leaves_no_preview_of_a_post(
+    mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run does not find the post any more, nor whom it mentioned."""
+    stores = Stores.build(mongo.database)
+    await stores.notifications.create_indexes()
+    author = (await stores.users.add(f"author{ObjectId()}", "Author", "")).profile
+    reader = (await stores.users.add(f"r{ObjectId()}", "Reader", "")).profile
+    post = await stores.posts.insert(author.id, f"@{reader.username} a secret", now())
+    request = post_notice_of(post, author).request(ObjectId(reader.id), "NEW_MENTION")
+    stored = (await stores.notifications.append(request)).document
+    assert "a secret" in stored["preview"]
+    erase = stores.posts.erase
+
+    async def erase_and_fail(post_ids: Collection[ObjectId]) -> None:
+        await erase(post_ids)
+        raise Unavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.posts, "erase", erase_and_fail)
+        with pytest.raises(Unavailable):
+            await erasure_of(stores).erase_posts(author.id)
+    await erasure_of(stores).erase_posts(author.id)
+    found = await stores.notifications.one(reader.id, str(stored["_id"]))
+    assert found
+    assert "" == found["preview"]
