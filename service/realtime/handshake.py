@@ -41,7 +41,9 @@ def accept(headers: Iterable[tuple[str, str]]) -> bytes:
     if any(version != VERSION for version in versions):
         # RFC 6455, 4.2.2: the answer names the versions that the server speaks.
         raise HandshakeRefused(426, {"Upgrade": "websocket", "Sec-WebSocket-Version": VERSION})
-    is_upgrade = "upgrade" in map(str.lower, connection) and ["websocket"] == list(map(str.lower, upgrade))
+    # Empty elements of a list do not count (RFC 9110, 5.6.1.2).
+    protocols = [protocol.lower() for protocol in upgrade if protocol]
+    is_upgrade = "upgrade" in map(str.lower, connection) and protocols == ["websocket"]
     if not is_upgrade:
         raise HandshakeRefused(426, {"Upgrade": "websocket"})
     if len(versions) != 1 or len(keys) != 1 or not _is_key(keys[0]):

@@ -31,6 +31,7 @@ def test_the_response_proves_that_the_key_was_read() -> None:
     ("name", "value"),
     [
         ("Upgrade", "WebSocket"),
+        ("Upgrade", "websocket,"),
         ("Connection", "keep-alive, Upgrade"),
         ("Connection", "UPGRADE"),
         ("Sec-WebSocket-Protocol", "chat, superchat"),
