@@ -61,21 +61,21 @@ class ConversationAnnouncer:
         conversations: ConversationStore,
         dispatcher: Dispatcher,
         unread: UnreadCounter,
-        append_pending: Callable[[Document], Awaitable[None]],
+        complete: Callable[[Document], Awaitable[None]],
         render: Callable[[Document], Awaitable[dict[str, Any]]],
         settings: SettingsStore,
         mentions: MentionCounter,
         on_removed: Callable[[Collection[str]], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`append_pending(document)` appends the system messages that the changes of the conversation have left to do.
+        """`complete(document)` does what the changes of the conversation have left to do: append their system messages.
         `render(document)` returns the conversation with all stored messages, without what is different for each
         participant, and brings the counters of `document` up to date. `on_removed(user_ids)` is called with users who
         are no participants any more."""
         self._conversations = conversations
         self._dispatcher = dispatcher
         self._unread = unread
-        self._append_pending = append_pending
+        self._complete = complete
         self._render = render
         self._settings = settings
         self._mentions = mentions
@@ -146,7 +146,7 @@ class ConversationAnnouncer:
     async def _announce(self, document: Document) -> None:
         conversation_id: ObjectId = document["_id"]
         for _ in range(MAX_ATTEMPTS):
-            await self._append_pending(document)
+            await self._complete(document)
             document = await self._conversations.complete(document)
             conversation = await self._render(document) if document["participants"] else None
             marks = {_shown_mark(document, member) for member in document["participants"]}

@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 
 from service.chat import events
-from service.chat.barrier import BARRIER
+from service.chat.barrier import BARRIER, BLOCKED_BY
 from service.chat.conversation_announcer import ConversationAnnouncer
 from service.chat.conversation_store import ConversationStore, activity_of, is_listed, seq_of
 from service.chat.counter_reader import CounterReader
@@ -82,6 +82,7 @@ class ConversationService:
         `blocks`: users are not added to a group by those whom they block."""
         self._counter_reader = CounterReader(messages, dispatcher.positions)
         self._flush_counters = flush_counters
+        self._append_pending = append_pending
         # After a restart all clients reconnect at once: those that arrive during one read share the next.
         self._hellos: Batcher[str, list[dict[str, Any]]] = Batcher(self._read_hellos, max_batch=HELLO_BATCH)
         self._conversations = conversations
@@ -97,7 +98,7 @@ class ConversationService:
             conversations,
             dispatcher,
             self._unread,
-            append_pending,
+            self._complete_change,
             self._as_announced,
             settings,
             self._mentions,
@@ -365,6 +366,14 @@ class ConversationService:
     async def forget_settings(self, conversation_id: ObjectId, user_id: ObjectId) -> None:
         """Delete what a user has set in a conversation that they have left. Raises Unavailable."""
         await self._settings.delete(user_id, conversation_id)
+
+    async def _complete_change(self, document: Document) -> None:
+        """Do what a process that ended has left to do: append the system messages of its change, look up the blocks in
+        a direct conversation that it created."""
+        if BARRIER in document and BLOCKED_BY not in document:
+            one, other = document["participants"]
+            await self.direct_blocks.reconcile(str(one), str(other))
+        await self._append_pending(document)
 
     async def _as_announced(self, document: Document) -> dict[str, Any]:
         await self._counter_reader.refresh_from_messages(document)

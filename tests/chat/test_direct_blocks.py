@@ -117,6 +117,25 @@ async def test_nobody_sends_in_a_new_conversation_before_blocks_were_looked_up(p
     await process.messages.send(BOB, conversation, "now")
 
 
+@pytest.mark.parametrize("blocked", [False, True], ids=["not blocked", "blocked"])
+async def test_the_blocks_in_a_new_conversation_are_looked_up_by_another_process(
+    process: ChatProcess, blocked: bool
+) -> None:
+    """With its announcement, which says to its owner that the conversation exists."""
+    document, _ = await process.conversation_store.create_direct(ObjectId(BOB), ObjectId(ADA), checked=False)
+    conversation = str(document["_id"])
+    if blocked:
+        await process.blocks.add(ADA, BOB)
+    stream = process.listen(BOB)
+    await process.conversations.announcer.reannounce(document["_id"])
+    assert 1 == len(received(stream, "conversation_updated"))
+    if blocked:
+        with pytest.raises(Blocked):
+            await process.messages.send(BOB, conversation, "never")
+        await unblock(process, ADA, BOB)
+    await process.messages.send(BOB, conversation, "hello")
+
+
 async def test_a_barrier_that_an_interrupted_change_has_left_is_removed(start_process: Start) -> None:
     one, other = start_process(), start_process()
     conversation = await one.conversation(ADA, BOB)
