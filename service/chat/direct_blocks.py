@@ -48,11 +48,13 @@ class DirectBlocks:
                 return document
             if document.get(BLOCKED_BY) == blockers:
                 assert barrier
-                await self._messages.add_barrier(document["_id"], barrier, seq_of(document))
+                present = await self._messages.add_barrier(document["_id"], barrier, seq_of(document)) or barrier
+                # Read after it was found: the one that is present may be of a later change.
                 current = await self._direct.find(ObjectId(one), ObjectId(other))
-                if current and current.get(BARRIER) == barrier:
+                if current is None or current.get(BARRIER) != present:
+                    await self._messages.remove_barrier(document["_id"], present)
+                elif present == barrier:
                     return current
-                await self._messages.remove_barrier(document["_id"], barrier)
                 continue
             if barrier and not blockers:
                 # Before the conversation is open again: what is left of a barrier would be in the way.

@@ -129,8 +129,8 @@ class MessageStore:
         barrier = next((document["_id"] for document in by_seq if is_barrier(document)), None)
         return [*by_rev, *(document for document in by_seq if not is_barrier(document))], barrier
 
-    async def add_barrier(self, conversation_id: ObjectId, barrier_id: ObjectId, last_seq: int) -> None:
-        """Let a barrier take the next number, unless it has one. Another one, which is outdated, is removed.
+    async def add_barrier(self, conversation_id: ObjectId, barrier_id: ObjectId, last_seq: int) -> ObjectId | None:
+        """Let a barrier take the next number, unless it has one. Return the id of another one that has taken it.
 
         `last_seq` is a number that the conversation has reached. Raises Unavailable.
         """
@@ -138,17 +138,17 @@ class MessageStore:
             with suppress(DuplicateKeyError):
                 async with unavailable():
                     await self.collection.insert_one(barrier_message(conversation_id, barrier_id, last_seq + 1))
-                return
+                return None
             above = {"conversation_id": conversation_id, "seq": {"$gt": last_seq, "$lte": last_seq + TAIL}}
             async with unavailable():
                 found = await self._committed.find(above, {"seq": 1, "kind": 1}).to_list(None)
             for document in found:
                 if document["_id"] == barrier_id:
-                    return
+                    return None
                 if is_barrier(document):
-                    await self.remove_barrier(conversation_id, document["_id"])
-                else:
-                    last_seq = max(last_seq, document["seq"])
+                    other: ObjectId = document["_id"]
+                    return other
+                last_seq = max(last_seq, document["seq"])
         raise Unavailable
 
     async def remove_barrier(self, conversation_id: ObjectId, barrier_id: ObjectId) -> None:

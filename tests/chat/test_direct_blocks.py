@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -180,6 +181,35 @@ async def test_blocking_and_unblocking_at_once_leaves_no_half(start_process: Sta
                     await process.messages.send(BOB, conversation, "maybe")
             else:
                 await process.messages.send(BOB, conversation, "maybe")
+
+
+async def test_a_late_change_does_not_remove_the_barrier_of_a_later_one(
+    start_process: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has not heard of either block could send in between."""
+    one, other = start_process(), start_process()
+    conversation = await one.conversation(ADA, BOB)
+    await one.messages.send(BOB, conversation, "first")
+    add, remove = one.message_store.add_barrier, one.message_store.remove_barrier
+    removed: list[ObjectId] = []
+
+    async def add_late(*args: Any) -> Any:
+        monkeypatch.setattr(one.message_store, "add_barrier", add)
+        await block(other, BOB, ADA)
+        return await add(*args)
+
+    async def record(conversation_id: ObjectId, barrier: ObjectId) -> None:
+        removed.append(barrier)
+        await remove(conversation_id, barrier)
+
+    monkeypatch.setattr(one.message_store, "add_barrier", add_late)
+    monkeypatch.setattr(one.message_store, "remove_barrier", record)
+    await block(one, ADA, BOB)
+    document = await one.conversation_store.find(ObjectId(conversation))
+    assert document
+    assert [ObjectId(ADA), ObjectId(BOB)] == document[BLOCKED_BY]
+    assert [document[BARRIER]] == [each["_id"] for each in await one.stored(conversation) if is_barrier(each)]
+    assert document[BARRIER] not in removed
 
 
 async def test_edits_and_reactions_are_refused_and_deletions_are_not(start_process: Start) -> None:
