@@ -27,7 +27,8 @@ MAX_WAITING = 10_000
 MAX_PAUSE = 60.0
 """Seconds between two attempts while the service does not answer. Then one at a time tries whether it does again."""
 IDLE_INTERVAL = 60.0
-"""Seconds between two looks if nothing waits. What is put in the meantime is not kept waiting."""
+"""Seconds after which a queue for which nothing waits ends: anybody can subscribe with any name below those of
+PUSH_HOSTS."""
 
 
 class PushDependencies:
@@ -82,7 +83,7 @@ class PushQueue:
         return self.waiting >= MAX_WAITING
 
     async def run(self) -> None:
-        """Push what is due until cancelled. Raises Unavailable, or one of REDIS_ERRORS."""
+        """Push what is due, until nothing has waited for IDLE_INTERVAL. Raises Unavailable, or one of REDIS_ERRORS."""
         self.waiting = await self._shared.deliveries.count(self._host)
         while True:
             self._wake.clear()
@@ -91,10 +92,20 @@ class PushQueue:
             if not due:
                 self.waiting = await self._shared.deliveries.count(self._host) if self.waiting else 0
                 await self._wait(await self._until_next())
+                if await self._is_unused():
+                    return
                 continue
             await self._attempt_all(due)
             if self._failures:
                 await asyncio.sleep(min(MAX_PAUSE, 2.0 ** (self._failures - 1)))
+
+    async def _is_unused(self) -> bool:
+        """Return whether nothing waits, nor has been put since the last look."""
+        if self.waiting or self._wake.is_set():
+            return False
+        # What was put during the last count may be missing in it.
+        self.waiting = await self._shared.deliveries.count(self._host)
+        return not (self.waiting or self._wake.is_set())
 
     async def _until_next(self) -> float:
         """Return the seconds until the next look."""

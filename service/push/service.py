@@ -53,7 +53,7 @@ class PushService:
         self._planner = planner
         self._shared = shared
         self._queues: dict[str, PushQueue] = {}
-        self._new_queues: asyncio.Queue[PushQueue] = asyncio.Queue()
+        self._new_queues: asyncio.Queue[tuple[str, PushQueue]] = asyncio.Queue()
         self.follower = ChangeFollower(database, NAME, WANTED, self._handle)
         self._task = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._run, NAME)
 
@@ -136,7 +136,7 @@ class PushService:
     def _queue(self, host: str) -> PushQueue:
         if host not in self._queues:
             self._queues[host] = queue = PushQueue(host, self._shared)
-            self._new_queues.put_nowait(queue)
+            self._new_queues.put_nowait((host, queue))
         return self._queues[host]
 
     async def _run_queues(self) -> None:
@@ -146,15 +146,21 @@ class PushService:
         try:
             while True:
                 done, _ = await asyncio.wait([*running, new], return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {new}:
+                for task in running & done:
+                    running.remove(task)
                     task.result()
                 if new.done():
-                    running.add(asyncio.ensure_future(new.result().run()))
+                    running.add(asyncio.create_task(self._run_queue(*new.result())))
                     new = asyncio.ensure_future(self._new_queues.get())
         finally:
             for each in (*running, new):
                 each.cancel()
             await asyncio.wait([*running, new])
+
+    async def _run_queue(self, host: str, queue: PushQueue) -> None:
+        await queue.run()
+        # At once: whoever puts something after the queue's last look finds none, and makes a new one.
+        del self._queues[host]
 
 
 def _merged(news: Sequence[News]) -> list[News]:

@@ -1,5 +1,6 @@
-"""Deliveries that replace each other, and how many wait."""
+"""Deliveries that replace each other, and the queue that counts them."""
 
+import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,23 @@ async def test_a_delivery_is_also_about_what_it_has_replaced(mongo: Mongo) -> No
     assert (2, 5) == (stored.first, stored.number)
     held = stored.as_held()
     assert (2, 5) == (held.first, held.last)
+
+
+async def test_a_queue_ends_when_nothing_waits(mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push_queue, "IDLE_INTERVAL", 0.05)
+    store = DeliveryStore(mongo.database)
+    shared: Any = SimpleNamespace(deliveries=store, lock=asyncio.Lock())  # nothing is attempted
+    queue = PushQueue(HOST, shared)
+    later = delivery("a", 1, 1)
+    later.due_at = now() + timedelta(hours=1)
+    await store.put([later])
+    running = asyncio.create_task(queue.run())
+    done, _ = await asyncio.wait([running], timeout=0.5)
+    assert not done
+    await store.remove(later)
+    queue.wake()
+    async with asyncio.timeout(5):
+        await running
 
 
 async def test_deliveries_that_replace_each_other_do_not_fill_a_queue(

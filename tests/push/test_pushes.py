@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from service.common.times import now
 from service.datastores.mongo import Mongo
-from service.push import delivery_store
+from service.push import delivery_store, push_queue
 from tests.push.push_service import CREATED, Push, PushServiceDouble
 from tests.rest import RestClient, free_port
 from tests.webhooks.receiver import answer
@@ -207,6 +207,21 @@ async def test_a_dead_push_service_delays_no_other(
     async with asyncio.timeout(10):
         while not await mongo.database["push_deliveries"].count_documents({"host": dead, "attempts": {"$gte": 2}}):
             await asyncio.sleep(0.05)
+
+
+async def test_a_push_service_is_forgotten_while_nothing_waits_for_it(
+    pushing: RestClient, push_service: PushServiceDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes later is pushed like before."""
+    monkeypatch.setattr(push_queue, "IDLE_INTERVAL", 0.05)
+    anna, ben = await register(pushing, "anna"), await subscribed(pushing, push_service, "ben")
+    chat = await direct(anna, ben)
+    for count in (1, 2):
+        await say(anna, chat)
+        await push_service.wait(count, "ben")
+        async with asyncio.timeout(5):
+            while any(getattr(task.get_coro(), "__name__", "") == "_run_queue" for task in asyncio.all_tasks()):
+                await asyncio.sleep(0.02)
 
 
 async def test_preferences_decide(pushing: RestClient, push_service: PushServiceDouble, mongo: Mongo) -> None:
