@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.common.content import check_no_nul
+from service.common.errors import ValidationFailed
 from service.common.ids import Id
 from service.common.models import Input, Query
 from service.common.profiles import Profile
@@ -172,9 +173,9 @@ class MarkAsRead(Input):
     key: Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(check_no_nul)] | None = None
     post_id: Id | None = None
 
-    @model_validator(mode="after")
-    def _check_fields(self) -> "MarkAsRead":
-        fields = {name for name, value in self if value is not None}
-        if fields not in ({"up_to_seq"}, {"up_to_seq", "key"}, {"post_id"}):
-            raise ValueError("Needs either up_to_seq, or key and up_to_seq, or post_id")
-        return self
+    def check_fields(self) -> None:
+        """Raises ValidationFailed unless the fields are those of one of the three."""
+        if self.post_id is None and self.up_to_seq is None:
+            raise ValidationFailed.of("up_to_seq", "Needs either up_to_seq, or key and up_to_seq, or post_id")
+        if self.post_id is not None and (self.up_to_seq, self.key) != (None, None):
+            raise ValidationFailed.of("post_id", "Stands alone")

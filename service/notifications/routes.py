@@ -76,6 +76,7 @@ def blueprint(
     async def read_several(request: Request, caller: Identity, *, body: MarkAsRead) -> HTTPResponse:
         """All up to a number, those of a group up to a number, or all about a post. A number above the last one marks
         all. The new count is sent to the caller's connections."""
+        body.check_fields()
         if body.post_id is not None:
             count = await groups.mark_post(caller.user_id, body.post_id)
         else:

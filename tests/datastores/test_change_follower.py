@@ -232,13 +232,16 @@ async def test_lag_is_the_age_of_what_is_not_handled(mongo: Mongo) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_change_is_handled_within_a_second(mongo: Mongo, follower: ChangeFollower, consumer: Consumer) -> None:
+async def test_a_change_is_handled_within_five_seconds(
+    mongo: Mongo, follower: ChangeFollower, consumer: Consumer
+) -> None:
+    """As long as a search may lag behind; on a machine that is not busy it takes milliseconds."""
     async with running(follower):
         for number in range(1, 4):
             began = asyncio.get_running_loop().time()
             await insert(mongo, "people", name="An")
             await consumer.ids(number)
-            assert asyncio.get_running_loop().time() - began < 1
+            assert asyncio.get_running_loop().time() - began < 5
 
 
 async def test_what_changed_before_it_was_needed_is_not_followed(

@@ -11,6 +11,8 @@ from tests.conftest import Datastores, Run
 from tests.running import Server
 
 PREFIX = "team-a"
+KINDS = {"bus", "limits", "presence", "push", "ticket", "revoked"}
+"""Of keys and channels; `push` is a lease."""
 
 
 async def test_every_key_and_channel_has_the_prefix(run: Run, redis: Redis, datastores: Datastores) -> None:
@@ -21,9 +23,9 @@ async def test_every_key_and_channel_has_the_prefix(run: Run, redis: Redis, data
     server.post("/api/v1/auth/ticket", {}, token)
     async with connect(f"{server.websocket_url}/api/v1/ws/chat?ticket={ticket}") as socket:
         assert "hello" == json.loads(await socket.recv())["type"]
-        while not (kinds := await found_kinds(redis)) >= {"bus", "limits", "presence", "ticket", "revoked"}:
+        while not (kinds := await found_kinds(redis)) >= KINDS:
             pass
-    assert {"bus", "limits", "presence", "ticket", "revoked"} == kinds
+    assert kinds == KINDS
     addresses = Addresses("{team-a}", 15)
     assert {addresses.control, addresses.channel(user_address(user_id))} == set(await redis.pubsub_channels("*team-a*"))
 

@@ -36,7 +36,8 @@ async def test_two_devices_stay_in_sync(open_app: OpenApp, create_user: CreateUs
 async def test_six_tabs_share_one_stream(open_app: OpenApp, create_user: CreateUser) -> None:
     """A browser opens at most six connections to a server. If the streaming tab closes, another takes over."""
     an, binh = create_user("An"), create_user("Bình")
-    post = an.post("/posts", content="Six tabs")["id"]
+    # Notifications about one post are shown as one.
+    posts = [an.post("/posts", content=f"Post {number}")["id"] for number in range(8)]
     first = await open_app(an, goto=False)
     streaming_pages: list[Page] = []
 
@@ -48,15 +49,19 @@ async def test_six_tabs_share_one_stream(open_app: OpenApp, create_user: CreateU
     await first.goto()
     tabs = [first, *[await first.open_tab() for _ in range(TABS - 1)]]
     for number in range(3):
-        binh.comment(post, f"Comment {number}")
+        binh.comment(posts[number], f"Comment {number}")
     for tab in tabs:
         await expect(tab.bell).to_have_accessible_name("Activity, 3 unread")
     assert [first.page] == streaming_pages
 
     await first.page.close()
-    await asyncio.gather(*[asyncio.to_thread(binh.comment, post, f"Comment {number}") for number in range(3, 8)])
+    await asyncio.gather(
+        *[asyncio.to_thread(binh.comment, posts[number], f"Comment {number}") for number in range(3, 8)]
+    )
     for tab in tabs[1:]:
         await expect(tab.bell).to_have_accessible_name("Activity, 8 unread")
+        await tab.page.bring_to_front()
+        await tab.bell.click()
         previews = tab.page.locator(".notification .preview")
         await expect(previews).to_have_count(8)
         assert {f"Comment {number}" for number in range(8)} == set(await previews.all_text_contents())

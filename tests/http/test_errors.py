@@ -52,6 +52,7 @@ class TestTable:
             (401, "bad_credentials"),
             (403, "origin_not_allowed"),
             (403, "forbidden"),
+            (403, "blocked"),
             (404, "not_found"),
             (409, "username_taken"),
             (409, "nonce_reused"),

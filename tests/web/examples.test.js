@@ -14,8 +14,8 @@ import { untilState } from "./support/wait.js";
 const [ANN, BOB] = [0, 1].map((index) => user(index).id);
 
 test("index.js exports the public API", () => {
-  const names = ["Api", "ChatSocket", "ExternalSession", "Loa", "LoaError", "NotificationStream", "Session", "Store"];
-  assert.deepEqual(Object.keys(library).sort(), [...names, "randomId"]);
+  const names = ["Api", "ChatSocket", "ExternalSession", "Loa", "LoaError", "NotificationStream", "Push"];
+  assert.deepEqual(Object.keys(library).sort(), [...names, "Session", "Store", "randomId"]);
 });
 
 test("the READMEs show the code of the examples", async () => {
