@@ -24,6 +24,9 @@ READY = re.compile(r"Loa is ready: (http://\S+?)/\s")
 CHEAP_HASHES = {"PYTHONPATH": str(Path(__file__).parent / "cheap_hashes")}
 """Environment of a server whose password hashes take next to no time."""
 
+MARK = "sharded MongoDB:"
+"""Begins each line in which `cheap_hashes` says that a command to the database cannot be routed."""
+
 Result = TypeVar("Result")
 
 
@@ -185,3 +188,5 @@ def running(environment: Mapping[str, str], output: Path) -> Iterator[Server]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 raise
+    scattered = sorted(set(re.findall(f"{MARK}.*", server.text)))
+    assert not scattered, scattered

@@ -135,9 +135,9 @@ MOVED += [
 ALLOWED = {each[:3] for each in (*SCATTERS, *MOVED)}
 
 
-def register() -> "ShardKeyCheck":
+def register(report: Callable[[str], None] | None = None) -> "ShardKeyCheck":
     """Give a new listener to every client of this process that is made from now on; return it."""
-    check = ShardKeyCheck()
+    check = ShardKeyCheck(report)
     monitoring.register(check)
     submit = motor_asyncio.run_on_executor
 
@@ -166,12 +166,16 @@ class ShardKeyCheck(monitoring.CommandListener):
     Only commands of the service count: tests look at the database as they like.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, report: Callable[[str], None] | None = None) -> None:
         self.problems: list[str] = []
+        self._report = report
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         if _from_service.get():
-            self.problems += problems_of(event.command_name, event.command)
+            for problem in problems_of(event.command_name, event.command):
+                self.problems.append(problem)
+                if self._report:
+                    self._report(problem)
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
 

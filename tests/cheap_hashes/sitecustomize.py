@@ -1,30 +1,44 @@
-"""Cheap password hashes in the servers that tests start: a real one takes 30 ms of processor time.
+"""Runs in the servers that tests start: makes their password hashes cheap, and checks the commands to their database.
 
-Every Python process with this folder on PYTHONPATH runs this file; see `running.CHEAP_HASHES`.
+A real hash takes 30 ms of processor time. Every Python process with this folder on PYTHONPATH runs this file; see
+`running.CHEAP_HASHES`.
 """
 
 import sys
 from importlib.machinery import PathFinder
 
-MODULE = "service.accounts.passwords"
 TIME_COST = 1
 MEMORY_COST = 64
 
 
+def make_hashes_cheap(module):
+    build = module.Passwords.__init__
+    build.__defaults__ = (TIME_COST, MEMORY_COST, *build.__defaults__[2:])
+
+
+def check_shard_keys(module):
+    from tests.running import MARK
+    from tests.shard_keys import register
+
+    register(lambda problem: print(MARK, problem, file=sys.stderr, flush=True))
+
+
+CHANGES = {"service.accounts.passwords": make_hashes_cheap, "service.datastores.mongo": check_shard_keys}
+
+
 class Finder:
-    """Finds that one module, and changes the defaults of its class once it has been imported."""
+    """Finds those modules, and calls the function of each once it has been imported."""
 
     def find_spec(self, name, path, target=None):
-        if name != MODULE:
+        change = CHANGES.pop(name, None)
+        if change is None:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path, target)
         original = spec.loader.exec_module
 
         def exec_module(module):
             original(module)
-            build = module.Passwords.__init__
-            build.__defaults__ = (TIME_COST, MEMORY_COST, *build.__defaults__[2:])
+            change(module)
 
         spec.loader.exec_module = exec_module
         return spec
