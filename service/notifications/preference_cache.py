@@ -16,6 +16,8 @@ class PreferenceCache:
         self._max_users = max_users
         self._entries: OrderedDict[str, StoredPreferences | int] = OrderedDict()
         """The version alone if it is known to exist, but has not been read."""
+        self.clearings = 0
+        """How often everything was forgotten: what was read before may be older than a version that was missed."""
 
     def get(self, user_id: str) -> StoredPreferences | None:
         """Return the user's preferences, or None if they have to be read."""
@@ -25,9 +27,9 @@ class PreferenceCache:
         self._entries.move_to_end(user_id)
         return entry
 
-    def put(self, user_id: str, stored: StoredPreferences) -> None:
-        """Keep what has been read."""
-        if stored.version >= self._version(user_id):
+    def put(self, user_id: str, stored: StoredPreferences, clearings: int) -> None:
+        """Keep what has been read, unless everything was forgotten since. `clearings`: those when the read began."""
+        if clearings == self.clearings and stored.version >= self._version(user_id):
             self._set(user_id, stored)
 
     def expire(self, user_id: str, version: int) -> None:
@@ -37,6 +39,7 @@ class PreferenceCache:
 
     def clear(self) -> None:
         """Forget everything."""
+        self.clearings += 1
         self._entries.clear()
 
     def _version(self, user_id: str) -> int:

@@ -43,9 +43,10 @@ class PreferenceService:
             return _preferences(await self._store.of_users(user_ids))
         known = {user_id: stored for user_id in user_ids if (stored := self._cache.get(user_id))}
         if missing := set(user_ids) - known.keys():
+            clearings = self._cache.clearings
             read = await self._store.of_users(missing)
             for user_id, stored in read.items():
-                self._cache.put(user_id, stored)
+                self._cache.put(user_id, stored, clearings)
             known |= read
         return _preferences(known)
 

@@ -134,20 +134,24 @@ def test_the_cache_keeps_the_newest_version() -> None:
     """Whatever was read before counts no longer, and what was read too late is not kept."""
     cache = PreferenceCache(max_users=2)
     assert cache.get("a") is None
-    cache.put("a", entry(0))
+    cache.put("a", entry(0), 0)
     cache.expire("a", 2)
     assert cache.get("a") is None
-    cache.put("a", entry(1))
+    cache.put("a", entry(1), 0)
     assert cache.get("a") is None
-    cache.put("a", entry(2, "NEW_REPLY"))
+    cache.put("a", entry(2, "NEW_REPLY"), 0)
     assert entry(2, "NEW_REPLY") == cache.get("a")
     cache.expire("a", 2)
     assert entry(2, "NEW_REPLY") == cache.get("a")
-    cache.put("a", entry(1))
+    cache.put("a", entry(1), 0)
     assert entry(2, "NEW_REPLY") == cache.get("a")
-    cache.put("b", entry(0))
+    cache.put("b", entry(0), 0)
     assert cache.get("a")
-    cache.put("c", entry(0))
+    cache.put("c", entry(0), 0)
     assert [True, False, True] == [cache.get(each) is not None for each in "abc"]
     cache.clear()
     assert cache.get("a") is None
+    cache.put("a", entry(2), 0)
+    assert cache.get("a") is None  # what was missed may have been later
+    cache.put("a", entry(2), cache.clearings)
+    assert entry(2) == cache.get("a")
