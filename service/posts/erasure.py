@@ -47,10 +47,11 @@ class PostErasure:
         author = Profile(id=user_id, username="", display_name="")
         async for batch in self._posts.written_by(user_id, since):
             requests = await self._requests([post_notice_of(post, author) for post in batch])
-            # First: if this is interrupted, the next run does not find whom an erased post has mentioned.
-            await self._notifications.erase_previews(requests)
-            self._mentions += requests
             post_ids = [post["_id"] for post in batch]
+            # First: if this is interrupted, the next run does not find an erased post, nor whom it has mentioned.
+            await self._notifications.erase_previews(requests)
+            await self._reactions.delete(post_ids)
+            self._mentions += requests
             await self._posts.erase(post_ids)
             await self._reactions.delete(post_ids)
             count += len(batch)

@@ -12,6 +12,7 @@ from service.datastores.mongo import Mongo
 from service.posts.comment_context import CommentContextLoader
 from service.posts.erasure import PostErasure
 from service.posts.post_notices import post_notice_of
+from service.posts.reaction_state import Change, Subject
 from service.posts.recipients import RecipientSelector
 from service.stores import Stores
 
@@ -23,7 +24,7 @@ def erasure_of(stores: Stores) -> PostErasure:
     return PostErasure(stores.posts, stores.comments, contexts, recipients, stores.reactions, stores.notifications)
 
 
-async def test_an_interrupted_erasure_leaves_no_preview_of_a_post(
+async def test_an_interrupted_erasure_leaves_no_preview_of_a_post_and_no_reactions(
     mongo: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next run does not find the post any more, nor whom it mentioned."""
@@ -35,6 +36,7 @@ async def test_an_interrupted_erasure_leaves_no_preview_of_a_post(
     request = post_notice_of(post, author).request(ObjectId(reader.id), "NEW_MENTION")
     stored = (await stores.notifications.append(request)).document
     assert "a secret" in stored["preview"]
+    assert (await stores.reactions.change(Change(Subject(post["_id"]), ObjectId(reader.id), "👍", True))).changed
     erase = stores.posts.erase
 
     async def erase_and_fail(post_ids: Collection[ObjectId]) -> None:
@@ -49,3 +51,4 @@ async def test_an_interrupted_erasure_leaves_no_preview_of_a_post(
     found = await stores.notifications.one(reader.id, str(stored["_id"]))
     assert found
     assert "" == found["preview"]
+    assert 0 == await mongo.database["reactions"].count_documents({})
