@@ -63,6 +63,8 @@ class PushService:
         return self._collector.waiting + sum(queue.waiting for queue in self._queues.values())
 
     async def start(self) -> None:
+        """Start, with what happens from the first start on. Raises Unavailable."""
+        await self.follower.prepare()
         await self._task.start()
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import websockets
 from bson import ObjectId
+from redis.asyncio import Redis
 
 from service.common.times import now
 from service.datastores.mongo import Mongo
@@ -47,6 +48,24 @@ async def marker(service: PushServiceDouble, client: RestClient, sender: User) -
     other = await subscribed(client, service, name)
     await say(sender, await direct(sender, other))
     await service.wait(1, name)
+
+
+LEASE = "{loa}:push:lease"
+
+
+@pytest.fixture
+async def lease_elsewhere(redis: Redis) -> None:
+    """Another process holds the lease when the service starts."""
+    await redis.set(LEASE, "another process")
+
+
+async def test_what_happened_before_a_process_first_got_the_lease_is_pushed(
+    redis: Redis, lease_elsewhere: None, pushing: RestClient, push_service: PushServiceDouble
+) -> None:
+    anna, ben = await register(pushing, "anna"), await subscribed(pushing, push_service, "ben")
+    await say(anna, await direct(anna, ben))
+    await redis.delete(LEASE)
+    await push_service.wait(1)
 
 
 async def test_an_unread_message_is_pushed(pushing: RestClient, push_service: PushServiceDouble, mongo: Mongo) -> None:
