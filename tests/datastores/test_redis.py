@@ -114,9 +114,11 @@ async def test_a_hanging_redis_fails_after_a_few_timeouts(monkeypatch: pytest.Mo
 
 async def test_a_thousand_commands_share_a_limited_pool(redis: Redis) -> None:
     """They wait for a connection instead of failing."""
+    before = len(await redis.client_list())
     await asyncio.gather(*(redis.incr("loa:test") for _ in range(1000)))
     assert b"1000" == await redis.get("loa:test")
-    assert len(await redis.client_list()) <= datastore.POOL_SIZE + 10
+    # Servers of other tests may connect meanwhile.
+    assert len(await redis.client_list()) <= before + datastore.POOL_SIZE + 10
 
 
 async def test_a_self_signed_certificate_is_rejected_unless_the_url_disables_verification(

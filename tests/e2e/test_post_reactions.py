@@ -1,8 +1,9 @@
 """Reactions to posts and comments."""
 
+import asyncio
 from urllib.parse import quote
 
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from tests.e2e.accessibility import serious_violations
 from tests.e2e.app_page import AppPage
@@ -64,3 +65,31 @@ async def test_a_reaction_is_announced_to_the_author(open_app: OpenApp, create_u
     item = other_device.page.locator(".notification-panel li")
     await expect(item).to_contain_text("Bình reacted to your post: 🎉")
     await expect(item.get_by_role("link")).to_have_attribute("href", f"#/posts/{post}")
+
+
+async def test_a_response_from_before_a_reaction_does_not_undo_it(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The notification of another's reaction makes the page load the post again."""
+    an, binh = create_user("An"), create_user("Bình")
+    post = an.post("/posts", content="A post")["id"]
+    app = await open_app(an, goto=False)
+    await app.goto(f"/#/posts/{post}")
+    card = app.page.get_by_role("article")
+    await expect(card).to_be_visible()
+    held, released = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        response = await route.fetch()
+        held.set()
+        await released.wait()
+        await route.fulfill(response=response)
+
+    await app.page.route(f"**/api/v1/posts/{post}", hold)
+    await asyncio.to_thread(binh.put, f"/posts/{post}/reactions/{quote('🎉')}")
+    await held.wait()
+    await react(app, card, "❤️")
+    heart = card.get_by_role("button", name="❤️ from 1 person")
+    await expect(heart).to_have_attribute("aria-pressed", "true")
+    async with app.page.expect_response(f"**/api/v1/posts/{post}"):
+        released.set()
+    await expect(card.get_by_role("button", name="🎉 from 1 person")).to_be_visible()
+    await expect(heart).to_have_attribute("aria-pressed", "true")

@@ -9,7 +9,8 @@ import { reactionBar } from "./reaction-bar.js";
 import { timeElement } from "./time-format.js";
 
 /**
- * `withCommentLink`: whether the card links to the post's page. The element's `showReactions(post)` shows changed ones.
+ * `withCommentLink`: whether the card links to the post's page. The element's `showReactions(post)` shows changed ones,
+ * `refreshReactions(load)` those of the post that `load()` resolves to.
  */
 export function postCard(api, post, { withCommentLink = true } = {}) {
   const { author } = post;
@@ -35,5 +36,6 @@ export function postCard(api, post, { withCommentLink = true } = {}) {
     ),
   );
   element.showReactions = reactions.show;
+  element.refreshReactions = reactions.refresh;
   return element;
 }

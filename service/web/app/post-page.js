@@ -68,7 +68,7 @@ export class PostPage {
     if (this.#isLoaded) {
       await this.#comments.refresh();
       this.#render();
-      this.#card.showReactions(await this.#app.api.post(this.#postId));
+      await this.#card.refreshReactions(() => this.#app.api.post(this.#postId));
       return;
     }
     const post = await this.#app.api.post(this.#postId);

@@ -8,13 +8,15 @@ import { REACTIONS } from "./message-menu.js";
 import { showToast } from "./toast.js";
 
 /**
- * Return {element, show(subject)}. `subject`: a post or comment. `react(emoji, on)` adds or removes a reaction of the
- * user, and returns a promise of the changed subject.
+ * Return {element, show(subject), refresh(load)}. `subject`: a post or comment. `react(emoji, on)` adds or removes a
+ * reaction of the user, and returns a promise of the changed subject. `refresh` shows what `load()` resolves to.
  */
 export function reactionBar(subject, react) {
   let shown = null;
   /** Whether a request is under way: a second press must not be sent with the state before the first. */
   let isSaving = false;
+  /** How many requests have begun, and have ended. */
+  let saveSteps = 0;
   const chips = el("span.reactions.static");
   const list = new KeyedList(chips, {
     key: ({ emoji }) => emoji,
@@ -42,6 +44,7 @@ export function reactionBar(subject, react) {
   const toggle = async (emoji) => {
     if (isSaving) return;
     isSaving = true;
+    saveSteps += 1;
     try {
       show(await react(emoji, !shown.my_reactions.includes(emoji)));
       // The focus was on a button that no longer exists.
@@ -50,7 +53,14 @@ export function reactionBar(subject, react) {
       showToast(errorText(error));
     } finally {
       isSaving = false;
+      saveSteps += 1;
     }
+  };
+  const refresh = async (load) => {
+    const before = saveSteps;
+    const loaded = await load();
+    // A response from before the user's own change would undo it on the screen; that of the change is shown.
+    if (before === saveSteps && !isSaving) show(loaded);
   };
   const openReactions = () =>
     openMenu(
@@ -65,5 +75,5 @@ export function reactionBar(subject, react) {
       })),
     );
   show(subject);
-  return { element: el("span.reaction-bar", {}, chips, add), show };
+  return { element: el("span.reaction-bar", {}, chips, add), show, refresh };
 }
