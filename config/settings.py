@@ -76,6 +76,11 @@ def redis_nodes(url: str) -> list[str]:
     return [node.geturl() for node in found] if len(found) > 1 else [url]
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    """Return the parts of a comma-separated list, without empty ones."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _origin(text: str) -> str:
     """Return `text` as browsers serialise it: lower case, host in ASCII, no default port. Raises ValueError."""
     if text.lower() == "null":
@@ -175,7 +180,7 @@ class Settings(BaseSettings):
         """Accept any serialised origin (RFC 6454, 6.2): `https://a.example:8443`, `capacitor://localhost`, `null`."""
         if not isinstance(value, str):
             return value
-        return tuple(_origin(part.strip()) for part in value.split(",") if part.strip())
+        return tuple(map(_origin, _parts(value)))
 
     @field_validator("mongodb_uri")
     @classmethod
@@ -270,7 +275,7 @@ class Settings(BaseSettings):
     @field_validator("webhook_secret", "webhook_events", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _parts(value) if isinstance(value, str) else value
 
     @field_validator("webhook_secret")
     @classmethod
@@ -308,7 +313,7 @@ class Settings(BaseSettings):
     def _split_push_hosts(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        return _parts(value.lower())
 
     @field_validator("push_hosts")
     @classmethod
@@ -323,7 +328,7 @@ class Settings(BaseSettings):
     @field_validator("jwt_secret_previous", mode="before")
     @classmethod
     def _split_secrets(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _parts(value) if isinstance(value, str) else value
 
     @field_validator("jwt_secret_previous")
     @classmethod
@@ -340,7 +345,7 @@ class Settings(BaseSettings):
         """`name:key,…`; a key may contain colons."""
         if not isinstance(value, str):
             return value
-        pairs = (part.strip().partition(":") for part in value.split(",") if part.strip())
+        pairs = (part.partition(":") for part in _parts(value))
         return tuple(ApiKey(name.strip(), key.strip()) for name, _, key in pairs)
 
     @field_validator("api_keys")

@@ -16,7 +16,7 @@ from service.chat.message_store import MessageStore
 from service.chat.settings_store import SettingsStore
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.datastores.mongo import Database
-from service.notifications.group_store import GroupStore
+from service.notifications.group_store import NotificationGroupStore
 from service.notifications.inbox_store import InboxStore
 from service.notifications.notification_store import NotificationStore
 from service.notifications.preference_store import PreferenceStore
@@ -50,7 +50,7 @@ class Stores(NamedTuple):
     reactions: ReactionStore
     inboxes: InboxStore
     notifications: NotificationStore
-    notification_groups: GroupStore
+    notification_groups: NotificationGroupStore
     preferences: PreferenceStore
     webhook_deliveries: DeliveryStore
     push_keys: VapidStore
@@ -86,7 +86,7 @@ class Stores(NamedTuple):
             ReactionStore(database),
             inboxes,
             NotificationStore(database, inboxes, partial(report_batch, "notifications")),
-            GroupStore(database),
+            NotificationGroupStore(database),
             PreferenceStore(database),
             DeliveryStore(database),
             VapidStore(database),

@@ -9,13 +9,12 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from service.common.errors import UsernameTaken
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.migrations import Migrations
-from service.datastores.mongo import Collection, Database, Document, unavailable
+from service.datastores.mongo import Collection, Database, Document, only_duplicates, unavailable
 from service.datastores.old_index import OldIndex
 from service.datastores.scan import scan
 
 OLD_INDEX = "username_1"
 """The unique index of `users` in earlier versions."""
-DUPLICATE_KEY = 11000
 
 
 class UsernameStore:
@@ -133,5 +132,5 @@ class UsernameStore:
                 await self._claims.bulk_write(updates, ordered=False)
             except BulkWriteError as error:
                 # Another process does the same.
-                if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
+                if not only_duplicates(error):
                     raise

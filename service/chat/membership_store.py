@@ -9,13 +9,12 @@ from pymongo.errors import BulkWriteError
 
 from service.common.errors import Unavailable
 from service.datastores.find_by_ids import IDS_PER_READ
-from service.datastores.mongo import Database, Document, unavailable, update_all
+from service.datastores.mongo import Database, Document, only_duplicates, unavailable, update_all
 
 PRESENT: Document = {"place": {"$gte": 0}}
 """Memberships of participants; those of users who have left have no place."""
 MAX_INSERT = 500
 """Documents in one insert: 0.1 s of the embedded server, for which others wait."""
-DUPLICATE_KEY = 11000
 
 
 class MembershipStore:
@@ -154,10 +153,9 @@ class MembershipStore:
             async with unavailable():
                 await self._collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            failed = error.details["writeErrors"]
-            if any(each["code"] != DUPLICATE_KEY for each in failed):
+            if not only_duplicates(error):
                 raise Unavailable("The database cannot do this just now.") from error
-            return [each["index"] for each in failed]
+            return [each["index"] for each in error.details["writeErrors"]]
         return []
 
     async def end(

@@ -4,7 +4,6 @@ A cursor holds the whole sort key of the last row of a page, which ends with som
 behind that place even if several rows share the rest of the key, and even if the row itself has been deleted since.
 """
 
-import base64
 import binascii
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from bson import ObjectId
 from bson.errors import InvalidId
 from pydantic import StringConstraints
 
+from service.common import base64url
 from service.common.encoding import dumps
 from service.common.errors import ValidationFailed
 
@@ -40,15 +40,14 @@ class CursorFormat:
     def encode(self, key: Sequence[Any]) -> str:
         """Return the cursor that points behind the row with this sort key."""
         values = [_to_json(value) for value in key]
-        return base64.urlsafe_b64encode(dumps([self._name, *values]).encode()).decode().rstrip("=")
+        return base64url.encode(dumps([self._name, *values]).encode())
 
     def parse(self, cursor: str, field: str = "before") -> tuple[Any, ...]:
         """Return the sort key in `cursor`. Raises ValidationFailed (`field`) if it is no cursor of this list."""
         try:
             if len(cursor) > MAX_LENGTH:
                 raise ValueError("too long")
-            text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            name, *values = ujson.loads(text)
+            name, *values = ujson.loads(base64url.decode(cursor))
             key = tuple(_from_json(value, kind) for value, kind in zip(values, self._types, strict=True))
             # There is one way to write a cursor: no other text passes for it.
             if name != self._name or self.encode(key) != cursor:

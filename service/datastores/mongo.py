@@ -95,6 +95,8 @@ MONGO_ERRORS: tuple[type[PyMongoError], ...] = (
 with which it refuses a request."""
 
 
+DUPLICATE_KEY = 11000
+"""The code of a write error."""
 CLIENT_ERROR_CODES = frozenset(
     {
         2,  # BadValue
@@ -138,6 +140,12 @@ async def unavailable() -> AsyncIterator[None]:
         raise Unavailable("The database cannot do this just now.") from error
 
 
+def only_duplicates(error: BulkWriteError) -> bool:
+    """Return whether documents were refused only because their keys are stored already, and the rest is confirmed."""
+    details = error.details
+    return not details["writeConcernErrors"] and all(each["code"] == DUPLICATE_KEY for each in details["writeErrors"])
+
+
 async def insert_missing(collection: Collection, documents: Sequence[Document]) -> None:
     """Store those of the documents whose `_id` is not stored yet, in any order.
 
@@ -147,7 +155,7 @@ async def insert_missing(collection: Collection, documents: Sequence[Document]) 
         async with unavailable():
             await collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
-        if error.details["writeConcernErrors"] or any(each["code"] != 11000 for each in error.details["writeErrors"]):
+        if not only_duplicates(error):
             raise
 
 

@@ -27,7 +27,14 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from service.common.errors import Unavailable
 from service.datastores.batcher import Contended
 from service.datastores.lanes import Contention
-from service.datastores.mongo import CLIENT_ERROR_CODES, Collection, Document, committed_reads, unavailable
+from service.datastores.mongo import (
+    CLIENT_ERROR_CODES,
+    DUPLICATE_KEY,
+    Collection,
+    Document,
+    committed_reads,
+    unavailable,
+)
 
 log = structlog.get_logger()
 
@@ -36,7 +43,6 @@ MAX_COLLISIONS = 400
 one list, each wins every eighth time."""
 MAX_BACKOFF = 0.02
 """Seconds. With a longer pause the writers that have just won, and have not paused, would win again."""
-DUPLICATE_KEY = 11000
 
 
 class Appended(NamedTuple):

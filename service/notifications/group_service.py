@@ -4,7 +4,7 @@ from service.common.errors import NotFound
 from service.common.page_size import fitting
 from service.common.profiles import Profiles
 from service.notifications.group import Group, parse_key, subjects_of_post
-from service.notifications.group_store import GroupStore
+from service.notifications.group_store import NotificationGroupStore
 from service.notifications.grouper import Grouper
 from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.models import GroupPage, Notification, NotificationGroup
@@ -24,7 +24,7 @@ class NotificationGroupService:
         notifications: NotificationService,
         store: NotificationStore,
         inboxes: InboxStore,
-        groups: GroupStore,
+        groups: NotificationGroupStore,
         grouper: Grouper,
         profiles: Profiles,
     ) -> None:

@@ -9,16 +9,15 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from service.datastores.find_by_ids import in_lists
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Database, Document, only_duplicates, unavailable
 from service.datastores.numbered_ranges import descending
 from service.notifications.group import MAX_AGE, Group, group_fields, stored_group
 
 BATCH_SIZE = 500
 """Documents per delete."""
-DUPLICATE_KEY = 11000
 
 
-class GroupStore:
+class NotificationGroupStore:
     """`notification_groups`: `{user_id, subject, first, first_at, seq, seqs_from, seqs, senders, sender_hashes,
     grouped_up_to, revision}`: a Group, where `seq` is its highest number. Methods raise Unavailable."""
 
@@ -68,7 +67,7 @@ class GroupStore:
             try:
                 result = await self._groups.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
-                if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
+                if not only_duplicates(error):
                     raise
                 # Two upserts at the same time: the other one was first.
                 return False

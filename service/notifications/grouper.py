@@ -6,7 +6,7 @@ from itertools import islice
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, run_forever
 from service.notifications.group import Group, grouped, subject_of
-from service.notifications.group_store import GroupStore
+from service.notifications.group_store import NotificationGroupStore
 from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.notification_store import NotificationStore
 
@@ -26,7 +26,7 @@ class Grouper:
     time. If a process is killed in between, the next one to write or read here goes on.
     """
 
-    def __init__(self, notifications: NotificationStore, inboxes: InboxStore, groups: GroupStore) -> None:
+    def __init__(self, notifications: NotificationStore, inboxes: InboxStore, groups: NotificationGroupStore) -> None:
         self._notifications = notifications
         self._inboxes = inboxes
         self._groups = groups

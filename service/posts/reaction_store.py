@@ -12,7 +12,7 @@ from service.common.errors import Unavailable
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.datastores.find_by_ids import IDS_PER_READ, find_by_ids, find_in_lists
 from service.datastores.mongo import Collection as MongoCollection
-from service.datastores.mongo import Database, Document, unavailable, update_all
+from service.datastores.mongo import Database, Document, only_duplicates, unavailable, update_all
 from service.datastores.scan import scan
 from service.posts.pending import PENDING
 from service.posts.reaction_state import Change, Subject, SubjectState, Write, bucket_id
@@ -20,7 +20,6 @@ from service.posts.reaction_state import Change, Subject, SubjectState, Write, b
 MAX_ATTEMPTS = 50
 """Attempts to store changes while other processes change the same documents: of several, each time one succeeds."""
 CONTENDED = "Too many processes are storing reactions here at once."
-DUPLICATE_KEY = 11000
 TOTALS, TOTALS_VERSION = "reactions", "reactions_version"
 """The fields of a post or comment with the number of each reaction, and with how often that was set."""
 
@@ -179,7 +178,7 @@ class ReactionStore:
             async with unavailable():
                 result = await self._reactions.bulk_write(writes, ordered=False)
         except BulkWriteError as error:
-            if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
+            if not only_duplicates(error):
                 raise Unavailable("The database cannot do this just now.") from error
             return False
         return result.matched_count + result.inserted_count == len(writes)

@@ -1,12 +1,12 @@
 """Request and response models of Web Push."""
 
-import base64
 import binascii
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from service.common import base64url
 from service.common.models import Input
 
 MAX_ENDPOINT = 2048
@@ -29,14 +29,9 @@ Endpoint = Annotated[
 def decode_base64url(text: str) -> bytes:
     """Decode with or without padding. Raises ValueError."""
     try:
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
+        return base64url.decode(text.rstrip("="))
     except binascii.Error:
         raise ValueError("Is not Base64url") from None
-
-
-def encode_base64url(data: bytes) -> str:
-    """Encode without padding (RFC 7515, appendix C)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _check_public_key(text: str) -> str:

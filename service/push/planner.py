@@ -9,9 +9,9 @@ from bson import ObjectId
 
 from service.chat.conversation_store import ConversationStore
 from service.chat.message_store import MessageStore
+from service.common import base64url
 from service.datastores.mongo import Document
 from service.push.delivery_store import TTL, Delivery
-from service.push.models import encode_base64url
 from service.push.news_store import Kind, News
 from service.push.subscription_store import Subscription, SubscriptionStore
 
@@ -94,7 +94,7 @@ def topic_of(delivery: Delivery) -> str:
 
 def _topic(tag: str) -> str:
     # A hash: it does not tell the push service which conversation it is, nor how it is called.
-    return encode_base64url(hashlib.sha256(tag.encode()).digest()[:TOPIC_BYTES])
+    return base64url.encode(hashlib.sha256(tag.encode()).digest()[:TOPIC_BYTES])
 
 
 def _delivery(news: News, subscription: Subscription, number: int) -> Delivery:

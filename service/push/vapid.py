@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from service.push.models import encode_base64url
+from service.common import base64url
 
 TOKEN_LIFETIME = 12 * 3600
 """Seconds. RFC 8292, 2: at most 24 hours, and the clocks may differ."""
@@ -28,7 +28,7 @@ class VapidKey:
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
-        self.public_key = encode_base64url(key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+        self.public_key = base64url.encode(key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
 
     @classmethod

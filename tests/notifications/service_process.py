@@ -10,7 +10,7 @@ from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
 from service.notifications.group_service import NotificationGroupService
-from service.notifications.group_store import GroupStore
+from service.notifications.group_store import NotificationGroupStore
 from service.notifications.grouper import Grouper
 from service.notifications.inbox_store import InboxStore
 from service.notifications.models import CHANNEL, PostRequest
@@ -63,7 +63,7 @@ class ServiceProcess:
         self.inboxes = InboxStore(notifications_database)
         self.store = NotificationStore(notifications_database, self.inboxes)
         self.preferences = PreferenceService(PreferenceStore(notifications_database), bus, self.dispatcher)
-        self.group_store = GroupStore(notifications_database)
+        self.group_store = NotificationGroupStore(notifications_database)
         self.grouper = Grouper(self.store, self.inboxes, self.group_store)
         self.notifications = NotificationService(
             self.store, self.inboxes, self.preferences, self.users, self.dispatcher, self.grouper.schedule

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.http_receiver import HttpReceiver, read_request
 from tests.push.browser import Browser, decoded
 from tests.webhooks.certificate import LOCALHOST
 from tests.webhooks.receiver import answer
@@ -38,17 +39,14 @@ Behaviour = Callable[[Push], bytes | None]
 """Returns the bytes to answer; None: never answers."""
 
 
-class PushServiceDouble:
+class PushServiceDouble(HttpReceiver):
     """Serves the subscriptions that `subscribe` makes, each with the keys of a browser of its own."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.pushes: list[Push] = []
         self.behaviour: Behaviour = lambda _: CREATED
-        self.port = 0
         self._browsers: dict[str, Browser] = {}
-        self._arrived = asyncio.Condition()
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
         self.connections = 0
 
     @property
@@ -59,18 +57,6 @@ class PushServiceDouble:
         """Return the JSON of a new subscription, whose pushes have the path `/push/<name>`."""
         self._browsers[f"/push/{name}"] = browser = Browser()
         return browser.subscription(f"https://{self.host}/push/{name}")
-
-    async def start(self, tls: ssl.SSLContext) -> None:
-        """Listen, on the same port as before if it was stopped."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        """Die: refuse connections and cut those that are open."""
-        if self._server:
-            self._server.close()
-        for writer in list(self._connections):
-            writer.transport.abort()
 
     async def wait(self, count: int, name: str = "", within: float = 25.0) -> list[Push]:
         """Wait until `count` pushes have arrived, of this subscription or of all; return them."""
@@ -106,9 +92,7 @@ class PushServiceDouble:
 
     async def _read(self, reader: asyncio.StreamReader) -> Push:
         """Read a push, and check all of it."""
-        line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-        headers = {name.lower(): value for name, value in (each.split(": ", 1) for each in lines)}
-        body = await reader.readexactly(int(headers["content-length"]))
+        line, headers, body = await read_request(reader)
         method, path, _ = line.split(" ")
         assert ("POST", "aes128gcm", "86400") == (method, headers["content-encoding"], headers["ttl"])
         assert TOPIC.fullmatch(headers["topic"])

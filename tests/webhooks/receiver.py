@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from tests.http_receiver import HttpReceiver, read_request
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -39,38 +40,24 @@ Behaviour = Callable[[Request], bytes | None]
 """Returns the bytes to answer; None: never answers."""
 
 
-class Receiver:
+class Receiver(HttpReceiver):
     """Keeps all requests. `accepted` has the ids that it answered with 2xx, `refused` the requests whose signature was
     wrong; `url` is its address, `path` included, and `peer_port` the port of the newest connection to it."""
 
     def __init__(self, secret: str) -> None:
+        super().__init__()
         self.requests: list[Request] = []
         self.accepted: Counter[str] = Counter()
         self.refused: list[Request] = []
         self.behaviour: Behaviour = lambda _: OK
         self.delay: Callable[[], Awaitable[object]] | None = None
         """What to wait for before an answer."""
-        self.port = self.peer_port = 0
+        self.peer_port = 0
         self._verifier = Webhook(secret)
-        self._arrived = asyncio.Condition()
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hooks?from=loa"
-
-    async def start(self, tls: ssl.SSLContext | None = None) -> None:
-        """Listen, on the same port as before if it was stopped."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        """Die: refuse connections and cut those that are open."""
-        if self._server:
-            self._server.close()
-        for writer in list(self._connections):
-            writer.transport.abort()
 
     async def wait(self, condition: Callable[[], bool], within: float = 20.0) -> None:
         """Wait until the condition holds, which is looked at after each request."""
@@ -111,10 +98,7 @@ class Receiver:
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:
-    line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-    headers = {name.lower(): value for name, value in (each.split(": ", 1) for each in lines)}
-    body = await reader.readexactly(int(headers["content-length"]))
-    return Request(line, headers, body, time.time())
+    return Request(*await read_request(reader), time.time())
 
 
 @asynccontextmanager
