@@ -20,8 +20,8 @@ CURSORS = CursorFormat("blocks", datetime, ObjectId)
 class BlockService:
     """Changes and lists the blocks of a user. All methods raise Unavailable.
 
-    A change is stored, then `apply` brings in step what depends on it, then the user's own connections are told. If one
-    of these steps fails, the user's repeated request does all of them again.
+    A change is stored, then `apply` brings in step what depends on it, then the user's own connections get an event. If
+    one of these steps fails, the user's repeated request does all of them again.
     """
 
     def __init__(

@@ -230,7 +230,7 @@ def _add_block_routes(bp: Blueprint, blocks: BlockService, auth: Authentication)
     async def block(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
         """Neither of the two can send in their direct conversation any more. The caller gets no notifications of the
         user, does not see their presence, posts and comments, and cannot be added to a group by them. The user is not
-        told. A user blocks at most 1,000 others."""
+        notified. A user blocks at most 1,000 others."""
         await blocks.block(caller.user_id, path_id(user_id))
         return json_response()
 

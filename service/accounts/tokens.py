@@ -123,7 +123,7 @@ class Tokens:
         """Return the claims of `token` if one of the accepted secrets has signed it. Raises TokenInvalid.
 
         A token has one spelling: the signature covers the text of header and payload, and its own text is compared.
-        PyJWT would parse the header and the payload anew, in eight times the time, and accept several spellings.
+        PyJWT would take eight times as long, and accept several spellings.
         """
         if len(token) > MAX_TOKEN or not token.isascii():
             raise TokenInvalid

@@ -188,7 +188,7 @@ class MessageAppend:
     async def _refresh_doubtful(
         self, requests: Sequence[AppendMessage | ChangeMessage], heads: dict[ObjectId, ConversationHead]
     ) -> None:
-        """Read the heads anew that requests depend on in more than their numbers.
+        """Read the heads again that requests depend on in more than their numbers.
 
         A request may be refused by an outdated head: the sender may have joined since, or a block may have been
         removed. A change finds neither a barrier, which takes no rev, nor that somebody has deleted their history; nor

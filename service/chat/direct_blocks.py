@@ -22,7 +22,7 @@ class DirectBlocks:
     acknowledged, or refused, and sending costs no read.
 
     The barrier has the id that the conversation's document names. One with another id was left by an interrupted
-    change; whoever finds it removes it.
+    change; the next process that finds it removes it.
     """
 
     def __init__(self, conversations: ConversationStore, messages: MessageStore, blocks: Blocks) -> None:

@@ -204,7 +204,7 @@ class LargeGroups:
         return await self._decide(conversation_id, allowed)
 
     async def clear_history(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> Document | None:
-        """As ConversationStore.clear_history. The others are told nothing of it."""
+        """As ConversationStore.clear_history. The others get no event."""
 
         async def allowed(current: Document) -> Change | None:
             if await self._memberships.find(conversation_id, user_id) is None:

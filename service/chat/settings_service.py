@@ -17,7 +17,7 @@ class SettingsService:
     """Changes a user's settings of a conversation, and tells the user's own connections. The methods return the
     conversation as the user sees it; they raise NotFound and Unavailable.
 
-    The other participants are told nothing. If the event is lost, the user's other devices have the state with the
+    The other participants get no event. If the event is lost, the user's other devices have the state with the
     conversation when it is loaded next.
     """
 

@@ -46,7 +46,7 @@ class ReactionStore:
 
     The users who have reacted to one subject are spread over up to BUCKETS documents, whose `_id` is derived. A user
     stays in theirs, also without a reaction: the author is notified of each user once. `counts` belongs to `users` and
-    is changed with it, so it is exact. The sum of all is stored with the post or comment, by whoever has changed one:
+    is changed with it, so it is exact. A process that has changed one stores the sum of all with the post or comment:
     only if nobody else has stored a sum since the reads for it began, so the last one includes every change before.
     `owed` marks a document as pending: the author may not have been notified of these users, and the sum may be old.
     """

@@ -105,7 +105,7 @@ export class Push {
     await this.#inTurn(() => this.#subscribe());
   }
 
-  /** End the pushes to this browser. Rejects with a LoaError if the server cannot be told; the browser then still is. */
+  /** End the pushes to this browser, also if the request to the server fails: it then rejects with a LoaError. */
   async unsubscribe() {
     await this.#inTurn(async () => {
       const endpoint = await this.#end();
@@ -113,7 +113,7 @@ export class Push {
     });
   }
 
-  /** A subscription may have changed, or have ended, while no page was open; a new session needs it anew. */
+  /** A subscription may have changed, or have ended, while no page was open; a new session needs a new one. */
   #renew() {
     if (this.active) this.#inTurn(() => this.#subscribe()).catch(() => {});
   }
