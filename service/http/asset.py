@@ -19,9 +19,12 @@ class Asset(NamedTuple):
     headers: Mapping[str, str]
 
     @classmethod
-    def build(cls, content_type: str, plain: bytes, headers: Mapping[str, str]) -> "Asset":
-        # Revalidate always, which costs one 304: after a deployment, no page may mix old and new modules.
-        headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", **headers}
+    def build(
+        cls, content_type: str, plain: bytes, headers: Mapping[str, str], cache_control: str = "no-cache"
+    ) -> "Asset":
+        """By default, clients revalidate always, which costs one 304: after a deployment, no page may mix old and new
+        files."""
+        headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding", **headers}
         digest = hashlib.sha256(plain).hexdigest()[:32]
         return cls(content_type, plain, gzip.compress(plain, mtime=0), digest, headers)
 
@@ -43,14 +46,13 @@ class LazyAssets:
     """Assets that are built on the first request, because that takes a while: once, and in a thread, so that other
     requests and connections do not wait."""
 
-    def __init__(self, build: Callable[[Sanic[Any, Any]], tuple[Asset, ...]]) -> None:
+    def __init__(self, build: Callable[[Sanic[Any, Any]], Mapping[str, Asset]]) -> None:
         self._build = build
-        self._building: asyncio.Task[tuple[Asset, ...]] | None = None
+        self._building: asyncio.Task[Mapping[str, Asset]] | None = None
 
-    async def respond(self, index: int, request: Request) -> HTTPResponse:
-        """Return the asset of that index, or 304."""
+    async def get(self, name: str, app: Sanic[Any, Any]) -> Asset:
+        """Return the asset of that name."""
         if self._building is None:
-            self._building = asyncio.create_task(asyncio.to_thread(self._build, request.app))
+            self._building = asyncio.create_task(asyncio.to_thread(self._build, app))
         # Shielded: a client that disconnects does not end it for the others.
-        assets = await asyncio.shield(self._building)
-        return assets[index].respond(request)
+        return (await asyncio.shield(self._building))[name]

@@ -95,23 +95,23 @@ def is_connection(handler: Any) -> bool:
 def blueprint() -> Blueprint:
     bp = Blueprint("openapi", url_prefix="/docs")
 
-    def build(app: Sanic[Any, Any]) -> tuple[Asset, Asset]:
+    def build(app: Sanic[Any, Any]) -> dict[str, Asset]:
         built = document(app)
         page = render(built).encode()
-        return (
-            Asset.build("application/json", dumps(built).encode(), {}),
-            Asset.build("text/html; charset=utf-8", page, {"Content-Security-Policy": PAGE_POLICY}),
-        )
+        return {
+            "document": Asset.build("application/json", dumps(built).encode(), {}),
+            "page": Asset.build("text/html; charset=utf-8", page, {"Content-Security-Policy": PAGE_POLICY}),
+        }
 
     assets = LazyAssets(build)
 
     @bp.get("/openapi.json")
     async def openapi_json(request: Request) -> HTTPResponse:
-        return await assets.respond(0, request)
+        return (await assets.get("document", request.app)).respond(request)
 
     @bp.get("")
     async def page(request: Request) -> HTTPResponse:
-        return await assets.respond(1, request)
+        return (await assets.get("page", request.app)).respond(request)
 
     return bp
 

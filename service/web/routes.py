@@ -5,16 +5,13 @@ from pathlib import Path
 from sanic import Blueprint, HTTPResponse, Request
 from sanic.exceptions import NotFound
 
-from service.http.asset import Asset
+from service.http.asset import Asset, LazyAssets
+from service.web.page import PAGE, build_page
 
 ROOT = Path(__file__).parent
 FOLDERS = ("app", "client")
 WORKER = "worker/service-worker.js"
 """Served at the root: the folder of a service worker's script limits which pages it serves."""
-PAGE = "app/index.html"
-MODULES_PLACEHOLDER = b"<!-- modules -->"
-"""Replaced by preload links for all modules: nested imports would otherwise load one level after the other."""
-
 LOCAL_ACCOUNTS = b'<meta name="loa:local-accounts" content="on" />'
 NO_LOCAL_ACCOUNTS = b'<meta name="loa:local-accounts" content="off" />'
 
@@ -28,6 +25,7 @@ CONTENT_TYPES = {
     ".png": "image/png",
 }
 """By file extension. Other files in the folders are not served."""
+TEXT = (".html", ".css", ".js", ".json")
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -61,11 +59,11 @@ def blueprint(*, local_accounts: bool = True) -> Blueprint:
         for file in sorted((ROOT / folder).rglob("*"))
         if file.suffix in CONTENT_TYPES
     }
-    modules = "".join(f'<link rel="modulepreload" href="/{path}" />' for path in files if path.endswith(".js"))
-    files[PAGE] = files[PAGE].replace(MODULES_PLACEHOLDER, modules.encode())
     if not local_accounts:
         files[PAGE] = files[PAGE].replace(LOCAL_ACCOUNTS, NO_LOCAL_ACCOUNTS)
     assets = {path: Asset.build(CONTENT_TYPES[Path(path).suffix], plain, HEADERS) for path, plain in files.items()}
+    text = {path: plain.decode() for path, plain in files.items() if Path(path).suffix in TEXT}
+    page_assets = LazyAssets(lambda _: build_page(text, HEADERS))
     worker = Asset.build(CONTENT_TYPES[".js"], (ROOT / WORKER).read_bytes(), HEADERS)
     bp = Blueprint("web")
 
@@ -75,7 +73,18 @@ def blueprint(*, local_accounts: bool = True) -> Blueprint:
 
     @bp.get("/")
     async def page(request: Request) -> HTTPResponse:
-        return assets[PAGE].respond(request)
+        """`/?modules` loads each module by itself, as it is in the repository."""
+        name = "modules" if request.query_string == "modules" else "page"
+        return (await page_assets.get(name, request.app)).respond(request)
+
+    @bp.get("/bundle/<digest:str>/<name:(?:app.js|app.css)>")
+    async def bundle(request: Request, digest: str, name: str) -> HTTPResponse:
+        asset = await page_assets.get(name, request.app)
+        response = asset.respond(request)
+        if digest != asset.digest:
+            # During a deployment, a process of one version is asked for the bundle of the other. Any version runs.
+            response.headers["Cache-Control"] = "no-store"
+        return response
 
     @bp.get("/<folder:(?:app|client)>/<path:path>")
     async def file(request: Request, folder: str, path: str) -> HTTPResponse:

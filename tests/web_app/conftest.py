@@ -1,5 +1,7 @@
-"""A Sanic app with only the web routes, plus the common headers and error handlers."""
+"""A Sanic app with only the web routes, plus the common headers and error handlers; node for modules."""
 
+import os
+import shutil
 from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
@@ -14,6 +16,18 @@ from service.web.routes import blueprint
 from tests.rest import RestClient, serving
 
 app_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The path of node. Tests that use it are skipped without, but not in CI."""
+    path = shutil.which("node")
+    if path is None:
+        reason = "needs node 20 or later"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
 
 
 @pytest.fixture

@@ -27,9 +27,17 @@ class TestPage:
         assert "text/html; charset=utf-8" == response.headers["content-type"]
         assert "<title>Loa</title>" in response.text
 
-    async def test_preloads_every_module(self, client: RestClient) -> None:
+    async def test_loads_one_script_and_one_stylesheet(self, client: RestClient) -> None:
+        """A first visit on a slow line would otherwise wait for over a hundred requests."""
+        page = (await client.get("/")).text
+        assert 1 == page.count("<script ") == page.count('rel="stylesheet"')
+        assert "modulepreload" not in page
+
+    async def test_for_developers_it_preloads_every_module(self, client: RestClient) -> None:
         """Otherwise the browser would discover nested imports one level after the other."""
-        preloaded = set(re.findall(r'<link rel="modulepreload" href="/([^"]+)" />', (await client.get("/")).text))
+        page = (await client.get("/?modules")).text
+        assert '<script type="module" src="/app/main.js">' in page
+        preloaded = set(re.findall(r'<link rel="modulepreload" href="/([^"]+)" />', page))
         existing = {file.relative_to(ROOT).as_posix() for folder in FOLDERS for file in (ROOT / folder).rglob("*.js")}
         assert existing == preloaded
 
@@ -49,6 +57,39 @@ class TestPage:
         assert "<style" not in page
         assert " style=" not in page
         assert page.count("<script") == page.count('<script type="module" src=')
+
+
+class TestBundle:
+    @staticmethod
+    async def paths(client: RestClient) -> tuple[str, str]:
+        """Return the paths of the script and of the sheet that the page loads."""
+        sheet, script = re.findall(r'"(/bundle/[^"]+)"', (await client.get("/")).text)
+        return script, sheet
+
+    async def test_is_cached_for_good(self, client: RestClient) -> None:
+        """Its URL changes with its content, so a second visit requests only the page (RFC 8246)."""
+        for path in await self.paths(client):
+            response = await client.get(path)
+            assert 200 == response.status_code
+            assert "public, max-age=31536000, immutable" == response.headers["cache-control"]
+
+    async def test_of_another_version_is_not_stored(self, client: RestClient) -> None:
+        """During a deployment, a process may be asked for the bundle that another version's page names."""
+        script, _ = await self.paths(client)
+        other = await client.get(f"/bundle/{'0' * 32}/app.js")
+        assert (200, "no-store") == (other.status_code, other.headers["cache-control"])
+        assert (await client.get(script)).content == other.content
+
+    async def test_stylesheets_keep_their_order(self, client: RestClient) -> None:
+        """A later rule wins over an earlier one of the same weight."""
+        _, sheet = await self.paths(client)
+        names = re.findall(r'href="/app/css/([^"]+)"', (ROOT / "app/index.html").read_text())
+        assert "".join((ROOT / "app/css" / name).read_text() for name in names) == (await client.get(sheet)).text
+
+    async def test_other_names_are_not_found(self, client: RestClient) -> None:
+        script, _ = await self.paths(client)
+        for path in ("/bundle/", "/bundle/app.js", script.replace("app.js", "main.js"), f"{script}/x"):
+            assert 404 == (await client.get(path)).status_code, path
 
 
 class TestFile:

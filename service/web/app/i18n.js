@@ -1,24 +1,31 @@
 /** The user interface's texts, in the browser's language. */
 
-const LANGUAGES = ["en", "vi"];
+import en from "./messages/en.json" with { type: "json" };
+import vi from "./messages/vi.json" with { type: "json" };
+
+const MESSAGES = { en, vi };
 const DEFAULT_LANGUAGE = "en";
 
 /** Scripts that are written from right to left. */
 const RIGHT_TO_LEFT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Adlam}]/u;
 
-let messages = {};
+let messages = en;
 let pluralRules = new Intl.PluralRules(DEFAULT_LANGUAGE);
 
-/** The page's BCP 47 language tag for `Intl`, with the browser's region: "en-GB". */
-export let locale = DEFAULT_LANGUAGE;
+let currentLocale = DEFAULT_LANGUAGE;
 
-/** Load the messages of the first of `preferred` that is supported; English if none is. */
-export async function loadMessages(preferred = navigator.languages) {
+/** The page's BCP 47 language tag for `Intl`, with the browser's region: "en-GB". */
+export function locale() {
+  return currentLocale;
+}
+
+/** Show the first of the `preferred` languages that is supported; English if none is. */
+export function chooseLanguage(preferred = navigator.languages) {
   const base = (tag) => tag.split("-")[0].toLowerCase();
-  locale = preferred.find((tag) => LANGUAGES.includes(base(tag))) ?? DEFAULT_LANGUAGE;
-  pluralRules = new Intl.PluralRules(locale);
-  document.documentElement.lang = locale;
-  messages = await (await fetch(`/app/messages/${base(locale)}.json`)).json();
+  currentLocale = preferred.find((tag) => Object.hasOwn(MESSAGES, base(tag))) ?? DEFAULT_LANGUAGE;
+  pluralRules = new Intl.PluralRules(currentLocale);
+  document.documentElement.lang = currentLocale;
+  messages = MESSAGES[base(currentLocale)];
 }
 
 /**
@@ -50,10 +57,10 @@ export function errorText(error) {
 }
 
 export function formatNumber(value) {
-  return new Intl.NumberFormat(locale).format(value);
+  return new Intl.NumberFormat(currentLocale).format(value);
 }
 
 /** Return for example "An, Bình and Chi". */
 export function formatList(names) {
-  return new Intl.ListFormat(locale, { type: "conjunction" }).format(names.map(isolated));
+  return new Intl.ListFormat(currentLocale, { type: "conjunction" }).format(names.map(isolated));
 }

@@ -13,7 +13,7 @@ const formatters = new Map();
 function format(date, options) {
   const key = JSON.stringify(options);
   // Creating a formatter takes far longer than formatting a date.
-  if (!formatters.has(key)) formatters.set(key, new Intl.DateTimeFormat(locale, options));
+  if (!formatters.has(key)) formatters.set(key, new Intl.DateTimeFormat(locale(), options));
   return formatters.get(key).format(date);
 }
 
@@ -27,8 +27,8 @@ function daysAgo(date) {
 }
 
 function formatRelative(value, unit, options = { numeric: "auto" }) {
-  const text = new Intl.RelativeTimeFormat(locale, options).format(value, unit);
-  return text.charAt(0).toLocaleUpperCase(locale) + text.slice(1);
+  const text = new Intl.RelativeTimeFormat(locale(), options).format(value, unit);
+  return text.charAt(0).toLocaleUpperCase(locale()) + text.slice(1);
 }
 
 /** Return the local midnight before the time, in milliseconds since the epoch. */

@@ -1,0 +1,111 @@
+"""Joins the app's modules into one script, and its stylesheets into one sheet.
+
+A browser that loads the app for the first time on a slow line would otherwise wait for over a hundred requests. The
+modules stay as they are for whoever reads or debugs them: see `web/routes.py`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from posixpath import dirname, join, normpath
+
+import rjsmin
+
+from service.common.encoding import dumps, loads
+
+IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";$', re.MULTILINE)
+IMPORT_JSON = re.compile(r'^import (\w+) from "([^"]+)" with \{ type: "json" \};$', re.MULTILINE)
+REEXPORT = re.compile(r'^export \{([^}]*)\} from "([^"]+)";$', re.MULTILINE)
+EXPORT = re.compile(r"^export ((?:async function|function\*?|class|const) (\w+))", re.MULTILINE)
+NO_EXPORTS = "export {};\n"
+"""Makes a file of nothing but types a module."""
+UNSUPPORTED = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+
+
+class UnsupportedModule(ValueError):
+    """A module cannot be joined with the others: the message says why."""
+
+
+def bundle_modules(files: Mapping[str, str], entry: str) -> str:
+    """Return one minified module that does what `entry` and all modules that it imports do.
+
+    `files`: modules, and the JSON that they import, by path, such as `app/main.js`. Each module becomes a function that
+    returns its exports, called after the modules that it imports; `entry` comes last, as it is. An import reads a name
+    once, so an exported `let` is refused, as are cycles, default exports and every form that the patterns above do not
+    know.
+
+    Raises `UnsupportedModule`.
+    """
+    imports: dict[str, set[str]] = {}
+    _collect(files, entry, imports)
+    try:
+        order = tuple(TopologicalSorter(imports).static_order())
+    except CycleError as error:
+        raise UnsupportedModule(f"The modules import each other in a circle: {' → '.join(error.args[1])}.") from error
+    names = {path: f"$module{number}" for number, path in enumerate(order)}
+    joined = "".join(_function(path, files, names) for path in order[:-1])
+    body, exported = _rewrite(entry, files, names)
+    if exported:
+        raise UnsupportedModule(f"{entry} is the entry, and exports {', '.join(exported)}.")
+    return str(rjsmin.jsmin(joined + body))
+
+
+def bundle_stylesheets(sheets: Mapping[str, str], page: str) -> str:
+    """Return the sheets that the HTML `page` links, joined in its order. They must not contain relative URLs."""
+    return "".join(sheets[path] for path in re.findall(r'<link rel="stylesheet" href="/([^"]+)" />', page))
+
+
+def _collect(files: Mapping[str, str], path: str, imports: dict[str, set[str]]) -> None:
+    """Add to `imports` what `path` and the modules below it import."""
+    if path in imports:
+        return
+    if path not in files:
+        raise UnsupportedModule(f"{path} is imported, and does not exist.")
+    imports[path] = set(_imported(path, files[path]))
+    for imported in imports[path]:
+        _collect(files, imported, imports)
+
+
+def _imported(path: str, source: str) -> Iterator[str]:
+    for pattern in (IMPORT, REEXPORT):
+        for match in pattern.finditer(source):
+            yield _resolve(path, match[2])
+
+
+def _resolve(path: str, specifier: str) -> str:
+    """Return the path of the module that `path` calls `specifier`: "./dom.js", "/client/index.js"."""
+    return specifier.lstrip("/") if specifier.startswith("/") else normpath(join(dirname(path), specifier))
+
+
+def _function(path: str, files: Mapping[str, str], names: Mapping[str, str]) -> str:
+    body, exported = _rewrite(path, files, names)
+    return f"const {names[path]} = (() => {{\n{body}\nreturn {{ {', '.join(exported)} }};\n}})();\n"
+
+
+def _rewrite(path: str, files: Mapping[str, str], names: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Return the module without `import` and `export`, and the properties of the object that it exports."""
+    exported: list[str] = []
+
+    def declare(match: re.Match[str]) -> str:
+        exported.append(match[2])
+        return match[1]
+
+    def export_again(match: re.Match[str]) -> str:
+        module = names[_resolve(path, match[2])]
+        for name in filter(None, map(str.strip, match[1].split(","))):
+            original, _, new = name.partition(" as ")
+            exported.append(f"{new or original}: {module}.{original}")
+        return ""
+
+    def read(match: re.Match[str]) -> str:
+        return f"const {{{match[1].replace(' as ', ': ')}}} = {names[_resolve(path, match[2])]};"
+
+    def embed(match: re.Match[str]) -> str:
+        return f"const {match[1]} = {dumps(loads(files[_resolve(path, match[2])]))};"
+
+    body = files[path].replace(NO_EXPORTS, "")
+    for pattern, replacement in ((IMPORT, read), (IMPORT_JSON, embed), (EXPORT, declare), (REEXPORT, export_again)):
+        body = pattern.sub(replacement, body)
+    if unsupported := UNSUPPORTED.search(body):
+        raise UnsupportedModule(f"{path} cannot be bundled: {unsupported[0]}")
+    return body, exported

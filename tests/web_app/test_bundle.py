@@ -1,0 +1,99 @@
+"""Joining modules into one. What the joined app does is proved by tests/e2e, which loads it."""
+
+import json
+import subprocess
+
+import pytest
+
+from service.web.bundle import UnsupportedModule, bundle_modules, bundle_stylesheets
+from service.web.routes import ROOT
+
+
+def run(node: str, script: str) -> str:
+    """Return what a module prints."""
+    command = [node, "--input-type=module", "--eval", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+ENTRY = """
+import { greet, COUNT as count } from "./greeting.js";
+import { Counter } from "/lib/index.js";
+import texts from "./texts.json" with { type: "json" };
+// import { ignored } from "./comment.js";
+const counter = new Counter(count);
+console.log(JSON.stringify([greet("A"), counter.next(), texts, `// ${/[/"]/.test("/")}`]));
+"""
+FILES = {
+    "app/main.js": ENTRY,
+    "app/greeting.js": """
+import { exclaim } from "../lib/mark.js";
+/** The same name as in another module. */
+const hidden = "Hello";
+export const COUNT = 2;
+export function greet(name) {
+  return `${hidden}, ${exclaim(name)}`;
+}
+""",
+    "app/texts.json": json.dumps({"quote": 'a "b" </script>', "lines": "one\ntwo\u2028"}),
+    "lib/index.js": 'export { Counter } from "./counter.js";\nexport { exclaim as shout } from "./mark.js";\n',
+    "lib/counter.js": """
+import {
+  shout,
+} from "./shout.js";
+const hidden = 1;
+export class Counter {
+  #value;
+  constructor(value) {
+    this.#value = value;
+  }
+  next() {
+    return (this.#value += hidden) + shout("!");
+  }
+}
+export async function unused() {}
+""",
+    "lib/shout.js": "export const shout = (text) => text;\n",
+    "lib/mark.js": "export function exclaim(text) {\n  return text + '!';\n}\n",
+    "lib/types.js": "/** @typedef {string} Name */\nexport {};\n",
+    "app/not-imported.js": "throw new Error();\n",
+}
+
+
+class TestModules:
+    def test_the_bundle_does_what_the_modules_do(self, node: str) -> None:
+        printed = json.loads(run(node, bundle_modules(FILES, "app/main.js")))
+        assert ["Hello, A!", "3!", {"quote": 'a "b" </script>', "lines": "one\ntwo\u2028"}, "// true"] == printed
+
+    def test_comments_and_modules_that_nothing_imports_are_left_out(self) -> None:
+        bundle = bundle_modules(FILES, "app/main.js")
+        assert "The same name" not in bundle
+        assert "throw" not in bundle
+
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            ("export let value = 1;", "export let value"),
+            ("export default class {}", "export default class"),
+            ('import value from "./a.js";', "import value"),
+            ('import * as all from "./a.js";', "import \\* as all"),
+            ('import "./a.js";', 'import "./a.js"'),
+            ('export * from "./a.js";', "export \\*"),
+            ('import { a } from "./missing.js";', "app/missing.js is imported"),
+            ('import { a } from "./main.js";', "app/main.js → app/"),
+        ],
+    )
+    def test_what_would_not_do_the_same_is_refused(self, source: str, message: str) -> None:
+        files = {"app/main.js": 'import { b } from "./b.js";\n', "app/b.js": f"{source}\n", "app/a.js": "export {};\n"}
+        with pytest.raises(UnsupportedModule, match=message):
+            bundle_modules(files, "app/main.js")
+
+    def test_an_entry_with_exports_is_refused(self) -> None:
+        with pytest.raises(UnsupportedModule, match="exports value"):
+            bundle_modules({"main.js": "export const value = 1;\n"}, "main.js")
+
+
+def test_stylesheets_have_no_relative_urls() -> None:
+    """The joined sheet has another URL than each of them."""
+    page = (ROOT / "app/index.html").read_text()
+    files = {file.relative_to(ROOT).as_posix(): file.read_text() for file in (ROOT / "app/css").glob("*.css")}
+    assert "url(" not in bundle_stylesheets(files, page)
