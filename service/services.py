@@ -35,8 +35,10 @@ from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
 from service.datastores.redis import connect
+from service.notifications.deletion import NotificationDeletion
 from service.notifications.group_service import NotificationGroupService
 from service.notifications.grouper import Grouper
+from service.notifications.inbox_service import InboxService
 from service.notifications.preference_service import PreferenceService
 from service.notifications.service import NotificationService
 from service.pending_deletions import PendingDeletions
@@ -167,9 +169,11 @@ class Services:
         self.invitations = InvitationService(stores.invitations, stores.conversations, self.groups, self.profiles)
         self.preferences = PreferenceService(stores.preferences, self.bus, self.dispatcher)
         self.grouper = Grouper(stores.notifications, stores.inboxes, stores.notification_groups)
+        self.inboxes = InboxService(stores.notifications, stores.inboxes, self.dispatcher)
         self.notifications = NotificationService(
             stores.notifications,
             stores.inboxes,
+            self.inboxes,
             self.preferences,
             self.profiles,
             self.dispatcher,
@@ -178,10 +182,13 @@ class Services:
         self.notification_groups = NotificationGroupService(
             self.notifications,
             stores.notifications,
-            stores.inboxes,
+            self.inboxes,
             stores.notification_groups,
             self.grouper,
             self.profiles,
+        )
+        self.notification_deletion = NotificationDeletion(
+            stores.notifications, self.inboxes, self.grouper, self.dispatcher
         )
         self.server_users = ServerUsers(
             self.external_users,
@@ -275,6 +282,7 @@ class Services:
                     self.conversations,
                     stores.messages,
                     self.notifications,
+                    self.inboxes,
                     self.preferences,
                     self.profiles,
                     stores.blocks,

@@ -378,6 +378,7 @@ STREAMED = {
     "notification",
     "hello",
     "unread_count",
+    "notifications_deleted",
     "preferences_updated",
     "reset",
     "token_expiring",

@@ -96,7 +96,7 @@ class TestNotifications:
         await other.close()
         monkeypatch.setattr(sequenced_log, "LAST_NUMBER_TTL", 0.0)
         await notify(process, user, 1)
-        assert 5 == (await process.notifications.inbox(user)).last_seq
+        assert 5 == (await process.read_states.inbox(user)).last_seq
 
     async def test_deleted_notifications_no_longer_count_as_unread(self, process: ServiceProcess, mongo: Mongo) -> None:
         """Read or not; connected clients receive the new count."""

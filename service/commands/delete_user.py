@@ -24,6 +24,9 @@ from service.datastores.data_directory import DataDirectory
 from service.datastores.failure_reason import failure_reason
 from service.datastores.mongo import Mongo
 from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect, ping
+from service.notifications.deletion import NotificationDeletion
+from service.notifications.grouper import Grouper
+from service.notifications.inbox_service import InboxService
 from service.posts.comment_context import CommentContextLoader
 from service.posts.erasure import PostErasure
 from service.posts.recipients import RecipientSelector
@@ -117,7 +120,17 @@ class Deletion:
         self._contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
         self._recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
         self._post_erasure = PostErasure(
-            stores.posts, stores.comments, self._contexts, self._recipients, stores.reactions, stores.notifications
+            stores.posts,
+            stores.comments,
+            self._contexts,
+            self._recipients,
+            stores.reactions,
+            NotificationDeletion(
+                stores.notifications,
+                InboxService(stores.notifications, stores.inboxes, self._dispatcher),
+                Grouper(stores.notifications, stores.inboxes, stores.notification_groups),
+                self._dispatcher,
+            ),
         )
         self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher, profiles)
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)

@@ -28,6 +28,12 @@ class UnreadState(BaseModel):
     seq: int
 
 
+class DeletedNumbers(BaseModel):
+    """`seqs`: the numbers of the notifications, ascending."""
+
+    seqs: list[int]
+
+
 class ResetReason(BaseModel):
     reason: str
 
@@ -53,6 +59,7 @@ class Authenticated(BaseModel):
 NAMED: list[tuple[str, type[BaseModel], str]] = [
     ("hello", NotificationHello, "The first event: the state of the user's notifications."),
     ("unread_count", UnreadState, "The number of unread notifications has changed."),
+    ("notifications_deleted", DeletedNumbers, "What these notifications are about has been deleted."),
     ("preferences_updated", Preferences, "The user's preferences have changed, on this device or another."),
     ("reset", ResetReason, "The client may have missed notifications: fetch the list."),
     ("token_expiring", TokenExpiry, "The token expires within a minute: authenticate or reconnect with a fresh one."),

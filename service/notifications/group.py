@@ -38,7 +38,8 @@ class Group:
     notification that stays by itself has its type as the subject.
 
     `senders` are the last distinct ones, newest first. `grouped_up_to`: notifications of the subject up to this number
-    have been added, or belong to an earlier group. `revision` counts its changes; 0: it is not stored yet.
+    have been added, or belong to an earlier group. `senders_stale`: `senders` and `sketch` include those of
+    notifications that were deleted. `revision` counts the group's changes; 0: it is not stored yet.
     """
 
     subject: str
@@ -49,6 +50,7 @@ class Group:
     sketch: SenderSketch = field(default_factory=SenderSketch)
     grouped_up_to: int = 0
     revision: int = 0
+    senders_stale: bool = False
 
     @property
     def key(self) -> str:
@@ -67,6 +69,20 @@ class Group:
         senders = [notification["sender_id"] for notification in notifications if notification["sender_id"]]
         self.sketch.add(senders)
         self.senders = list(dict.fromkeys([*reversed(senders), *self.senders]))[:MAX_SENDERS]
+
+    def discard(self, seqs: NumberSet) -> bool:
+        """Remove those of these notifications that it has. Return whether it had one."""
+        rest = self.seqs - seqs
+        if len(rest) == len(self.seqs):
+            return False
+        self.seqs, self.senders_stale = rest, True
+        return True
+
+    def replace_senders(self, senders: Iterable[ObjectId | None]) -> None:
+        """Set the senders to those of all of its notifications, newest first."""
+        known = list(dict.fromkeys(sender for sender in senders if sender))
+        self.senders, self.sketch, self.senders_stale = known[:MAX_SENDERS], SenderSketch(), False
+        self.sketch.add(known)
 
 
 def parse_key(key: str) -> tuple[str, int] | None:
@@ -113,6 +129,7 @@ def stored_group(document: Mapping[str, Any]) -> Group:
         SenderSketch(document["sender_hashes"]),
         document["grouped_up_to"],
         document["revision"],
+        document.get("senders_stale", False),
     )
 
 
@@ -126,4 +143,5 @@ def group_fields(group: Group) -> Document:
         "senders": group.senders,
         "sender_hashes": group.sketch.to_bytes(),
         "grouped_up_to": group.grouped_up_to,
+        "senders_stale": group.senders_stale,
     }

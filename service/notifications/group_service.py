@@ -6,7 +6,8 @@ from service.common.profiles import Profiles
 from service.notifications.group import Group, parse_key, subjects_of_post
 from service.notifications.group_store import NotificationGroupStore
 from service.notifications.grouper import Grouper
-from service.notifications.inbox_store import Inbox, InboxStore
+from service.notifications.inbox_service import InboxService
+from service.notifications.inbox_store import Inbox
 from service.notifications.models import GroupPage, Notification, NotificationGroup
 from service.notifications.notification_store import NotificationStore
 from service.notifications.number_set import NumberSet
@@ -23,7 +24,7 @@ class NotificationGroupService:
         self,
         notifications: NotificationService,
         store: NotificationStore,
-        inboxes: InboxStore,
+        inboxes: InboxService,
         groups: NotificationGroupStore,
         grouper: Grouper,
         profiles: Profiles,
@@ -49,7 +50,8 @@ class NotificationGroupService:
                 break
             for group in pruned:
                 await self._grouper.prune(user_id, group)
-        shown = [group for group in found[:limit] if group.seqs.last in existing]
+        kept = [group for group in found[:limit] if group.seqs.last in existing]
+        shown = [await self._grouper.with_senders(user_id, group) for group in kept]
         latest = {item.seq: item for item in await self._notifications.with_senders(documents, inbox)}
         items = await self._with_senders([(group, latest[group.seqs.last]) for group in shown], inbox)
         items = items[: fitting(items)]
@@ -63,7 +65,7 @@ class NotificationGroupService:
         group = await self._groups.one(user_id, *parsed) if parsed else None
         if group is None:
             raise NotFound
-        return await self._mark(user_id, group.seqs.up_to(seq))
+        return await self._inboxes.mark_read(user_id, group.seqs.up_to(seq))
 
     async def mark_post(self, user_id: str, post_id: str) -> int:
         """Mark all notifications about a post as read. Returns the new unread count."""
@@ -71,15 +73,12 @@ class NotificationGroupService:
         seqs = NumberSet()
         for group in await self._groups.of_subjects(user_id, subjects_of_post(post_id), inbox.read_up_to):
             seqs |= inbox.unread_of(group.seqs)
-        return await self._mark(user_id, seqs)
+        return await self._inboxes.mark_read(user_id, seqs)
 
     async def _grouped_inbox(self, user_id: str) -> Inbox:
-        inbox = await self._notifications.inbox(user_id)
+        inbox = await self._inboxes.inbox(user_id)
         await self._grouper.group(user_id, inbox)
         return inbox
-
-    async def _mark(self, user_id: str, seqs: NumberSet) -> int:
-        return await self._notifications.publish_marked(user_id, await self._inboxes.mark_read(user_id, seqs))
 
     async def _with_senders(self, pairs: list[tuple[Group, Notification]], inbox: Inbox) -> list[NotificationGroup]:
         senders = {str(sender) for group, _ in pairs for sender in group.senders}

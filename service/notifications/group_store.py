@@ -19,7 +19,7 @@ BATCH_SIZE = 500
 
 class NotificationGroupStore:
     """`notification_groups`: `{user_id, subject, first, first_at, seq, seqs_from, seqs, senders, sender_hashes,
-    grouped_up_to, revision}`: a Group, where `seq` is its highest number. Methods raise Unavailable."""
+    grouped_up_to, senders_stale, revision}`: a Group, where `seq` is its highest number. Methods raise Unavailable."""
 
     def __init__(self, database: Database) -> None:
         self._groups = database["notification_groups"]

@@ -1,20 +1,26 @@
 """Groups the notifications of each user after they have been stored, off their path."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, run_forever
+from service.datastores.mongo import Document
 from service.notifications.group import Group, grouped, subject_of
 from service.notifications.group_store import NotificationGroupStore
 from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.notification_store import NotificationStore
+from service.notifications.number_set import NumberSet
 
 BATCH_SIZE = 256
 """Notifications that are grouped together, and how many a user may have that are not grouped yet. Whoever reads the
 groups groups the rest, so the first read costs about one batch, and a user who never reads them costs little."""
 MAX_INITIAL = 10_000
 """Notifications of an earlier version that are grouped when a user first reads groups: the newest ones."""
+MAX_COUNTED = 4096
+"""Notifications of a group up to which its senders are read again after some were deleted. In a larger one, those whose
+notifications are all deleted still count as senders."""
 MAX_ATTEMPTS = 50
 """Changes of the same groups by others, in a row, after which a batch gives up."""
 
@@ -76,8 +82,44 @@ class Grouper:
         else:
             await self._groups.delete(user_id, group)
 
+    async def remove(self, user_id: str, notifications: Collection[Document]) -> None:
+        """Remove notifications that have been marked as deleted from their groups. Raises Unavailable."""
+        seqs = NumberSet.of(notification["seq"] for notification in notifications)
+        subjects = {subject_of(notification) or notification["type"] for notification in notifications}
+        for _ in range(MAX_ATTEMPTS):
+            groups = await self._groups.of_subjects(user_id, subjects, seqs.first - 1) if seqs else []
+            changed = [group for group in groups if group.discard(seqs)]
+            for group in changed:
+                if not group.seqs:
+                    await self._groups.delete(user_id, group)
+            kept = [group for group in changed if group.seqs]
+            if len(kept) == len(changed) and (not kept or await self._groups.put(user_id, kept)):
+                return
+        raise Unavailable("Too many processes change these groups at once.")
+
+    async def with_senders(self, user_id: str, group: Group) -> Group:
+        """Return the group with its senders, after some of its notifications were deleted. Raises Unavailable.
+
+        Those of a group with more than MAX_COUNTED notifications stay what they are.
+        """
+        if group.senders_stale and len(group.seqs) <= MAX_COUNTED:
+            seqs, senders = list(group.seqs), []
+            for first in range(0, len(seqs), BATCH_SIZE):
+                found = await self._notifications.numbered(user_id, seqs[first : first + BATCH_SIZE])
+                senders += [notification["sender_id"] for notification in reversed(found)]
+            group.replace_senders(senders)
+            # If another process has changed the group meanwhile, its stored senders stay stale.
+            await self._groups.put(user_id, [group])
+        return group
+
     async def _group_batch(self, user_id: str, first: int, last: int) -> None:
-        notifications = await self._notifications.between(user_id, first, last)
+        found = await self._notifications.between(user_id, first, last)
+        await self._add(user_id, [notification for notification in found if "deleted" not in notification])
+        # What was deleted after it had been read was not in a group yet.
+        if deleted := await self._notifications.deleted_between(user_id, first, last):
+            await self.remove(user_id, deleted)
+
+    async def _add(self, user_id: str, notifications: Sequence[Document]) -> None:
         subjects = {subject for notification in notifications if (subject := subject_of(notification))}
         for _ in range(MAX_ATTEMPTS):
             earliest = min((notification["created_at"] for notification in notifications), default=None)

@@ -1,7 +1,9 @@
 """Request and response models of notifications."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
+from bson import ObjectId
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.common.content import check_no_nul
@@ -47,8 +49,18 @@ class PostRequest(NamedTuple):
         No key of the server API begins with a colon.
         """
         if self.type == "NEW_REACTION":
-            return f":reaction:{self.comment_id or self.post_id}:{self.sender.id}"
-        return None if self.comment_id else f":post:{self.post_id}"
+            return reaction_key(self.comment_id or self.post_id, self.sender.id)
+        return None if self.comment_id else post_key(self.post_id)
+
+
+def reaction_key(subject_id: str | ObjectId, sender_id: str) -> str:
+    """Return the key of the notification of a reaction to a post or comment."""
+    return f":reaction:{subject_id}:{sender_id}"
+
+
+def post_key(post_id: str | ObjectId) -> str:
+    """Return the key of the notification of a mention in a post."""
+    return f":post:{post_id}"
 
 
 class CustomRequest(NamedTuple):
@@ -68,6 +80,24 @@ class CustomRequest(NamedTuple):
 
 
 NotificationRequest = PostRequest | CustomRequest
+
+
+class DeletedSubject(NamedTuple):
+    """A post, or its comment `comment_id`, that has been deleted: the subject of notifications.
+
+    `author_id`: who was notified of the reactions to it. `recipients`: who may have been notified of the comment, or of
+    a mention in the post.
+    """
+
+    post_id: ObjectId
+    comment_id: ObjectId | None
+    author_id: ObjectId | None
+    recipients: Collection[ObjectId]
+
+    @property
+    def id(self) -> ObjectId:
+        """The id of the post or comment."""
+        return self.comment_id or self.post_id
 
 
 class Sender(BaseModel):
@@ -94,6 +124,13 @@ class ReactionNotification(PostNotification):
     emoji: str
 
 
+class DeletedNotification(PostNotification):
+    """What a built-in type carries if what it is about has been deleted. It has no preview and counts as read. Only
+    clients that missed it get it, so that they see every number; lists leave it out."""
+
+    deleted: Literal[True] = True
+
+
 class CustomNotification(BaseModel):
     """What a type of the site's own carries. `url` is relative or http(s); `extra` is the site's own object."""
 
@@ -113,7 +150,7 @@ class Notification(BaseModel):
 
     type: NotificationType
     seq: int
-    data: PostNotification | ReactionNotification | CustomNotification
+    data: PostNotification | ReactionNotification | DeletedNotification | CustomNotification
 
 
 class NotificationPage(BaseModel):

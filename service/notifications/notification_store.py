@@ -1,22 +1,27 @@
 """The store of notifications: a numbered list per user."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
-from pymongo import UpdateOne
 
 from service.common.encoding import dumps
 from service.common.text import cut
 from service.common.times import now
-from service.datastores.find_by_ids import in_lists
-from service.datastores.mongo import Database, Document, unavailable, update_all
+from service.datastores.find_by_ids import CONCURRENT_READS, IDS_PER_READ, in_lists
+from service.datastores.mongo import Database, Document, unavailable
 from service.datastores.numbered_ranges import descending
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
-from service.notifications.models import NotificationRequest, PostRequest
+from service.notifications.models import (
+    DeletedSubject,
+    NotificationRequest,
+    PostRequest,
+    post_key,
+    reaction_key,
+)
 
 PREVIEW_LENGTH = 140
 """Characters of the content that are stored as the preview, at most: it is cut between two graphemes."""
@@ -26,14 +31,18 @@ IDENTITIES = ("comment_id", "key")
 """A user gets one notification with the same value of one of these fields."""
 REACTED_COMMENT = "reacted_comment_id"
 """The comment that a reaction is to. Not `comment_id`: its author gets one notification for each sender."""
+NOT_DELETED = {"deleted": None}
 OLD_INDEX = "comment_id_1_user_id_1"
 """Made by earlier versions. It takes all notifications without a comment for the same one."""
 
 
 class NotificationStore:
-    """`notifications`: `{user_id, seq, type, sender_id, preview, created_at}`, and either `post_id` and those of
-    `comment_id`, `reacted_comment_id`, `emoji` and `key` that are not null, or those of `url`, `extra` (JSON text: its
-    keys may be any), `group_key` and `key`.
+    """`notifications`: `{user_id, seq, type, sender_id, preview, created_at, deleted?}`, and either `post_id` and those
+    of `comment_id`, `reacted_comment_id`, `emoji` and `key` that are not null, or those of `url`, `extra` (JSON text:
+    its keys may be any), `group_key` and `key`.
+
+    One whose subject has been deleted keeps its number, without a preview and with `deleted`: the numbers stay without
+    holes, and storing it again finds it. Methods leave those out, unless they say otherwise.
 
     Old notifications are deleted after they have been marked as read in `inboxes`, which keeps the last number.
     """
@@ -81,35 +90,60 @@ class NotificationStore:
         return await self._append.last_number(ObjectId(user_id), floor)
 
     async def between(self, user_id: str, first: int, last: int) -> list[Document]:
-        """Return the notifications numbered `first` to `last`, ascending. Raises Unavailable."""
+        """Return the notifications numbered `first` to `last`, deleted ones too, ascending. Raises Unavailable."""
         return await self._numbered(user_id, {"$gte": first, "$lte": last}, last - first + 1)
+
+    async def deleted_between(self, user_id: str, first: int, last: int) -> list[Document]:
+        """Return the deleted ones of the notifications numbered `first` to `last`, ascending. Raises Unavailable."""
+        return await self._numbered(user_id, {"$gte": first, "$lte": last}, last - first + 1, {"deleted": True})
 
     async def newest(self, user_id: str, below: int, limit: int) -> list[Document]:
         """Return the `limit` notifications with the highest numbers below `below`, descending. Raises Unavailable."""
 
         async def read(low: int, high: int, limit: int) -> list[Document]:
-            return await self._numbered(user_id, {"$gte": low, "$lte": high}, limit)
+            return await self._numbered(user_id, {"$gte": low, "$lte": high}, limit, NOT_DELETED)
 
         return await descending(read, "seq", below, limit)
 
     async def numbered(self, user_id: str, seqs: Collection[int]) -> list[Document]:
         """Return the notifications with these numbers, ascending. Raises Unavailable."""
-        return await self._numbered(user_id, {"$in": list(seqs)}, len(seqs))
+        return await self._numbered(user_id, {"$in": list(seqs)}, len(seqs), NOT_DELETED)
 
     async def one(self, user_id: str, notification_id: str) -> Document | None:
         """Return the user's notification with this id, or None. Raises Unavailable."""
         async with unavailable():
             document: Document | None = await self._notifications.find_one(
-                {"_id": ObjectId(notification_id), "user_id": ObjectId(user_id)}
+                {"_id": ObjectId(notification_id), "user_id": ObjectId(user_id), **NOT_DELETED}
             )
         return document
 
-    async def erase_previews(self, requests: Collection[PostRequest]) -> None:
-        """Erase the previews of those of these notifications that are stored. Raises Unavailable."""
-        identities = [_identity(_document(request)) for request in requests]
-        if identities:
-            change = {"$set": {"preview": ""}}
-            await update_all(self._notifications, [UpdateOne(where, change) for where in identities if where])
+    async def about(self, user_id: ObjectId, subjects: Sequence[DeletedSubject]) -> list[Document]:
+        """Return the user's notifications about these posts and comments, deleted ones too. Raises Unavailable."""
+        selections: list[Document] = [
+            {"key": {"$gte": reaction_key(each.id, ""), "$lt": reaction_key(each.id, "~")}}
+            for each in subjects
+            if each.author_id == user_id
+        ]
+        comment_ids = [each.comment_id for each in subjects if each.comment_id]
+        for first in range(0, len(comment_ids), IDS_PER_READ):
+            selections.append({"comment_id": {"$in": comment_ids[first : first + IDS_PER_READ]}})
+        if keys := [post_key(each.post_id) for each in subjects if not each.comment_id]:
+            selections.append({"key": {"$in": keys}})
+        found: list[Document] = []
+        for first in range(0, len(selections), CONCURRENT_READS):
+            part = selections[first : first + CONCURRENT_READS]
+            async with unavailable():
+                reads = [self._notifications.find({"user_id": user_id, **each}).to_list(None) for each in part]
+                found += [document for documents in await asyncio.gather(*reads) for document in documents]
+        return found
+
+    async def mark_deleted(self, notifications: Collection[Document]) -> None:
+        """Erase what these notifications, at least one, say, and mark them as deleted. Raises Unavailable."""
+        places = [(document["user_id"], document["_id"]) for document in notifications]
+        change = {"$set": {"deleted": True, "preview": ""}}
+        async with unavailable():
+            for first in range(0, len(places), IDS_PER_READ):
+                await self._notifications.update_many(in_lists("user_id", places[first : first + IDS_PER_READ]), change)
 
     async def delete_all(self, user_id: str) -> int:
         """Delete all notifications of a user, in batches. Returns their number. Raises Unavailable."""
@@ -139,13 +173,14 @@ class NotificationStore:
     async def close(self) -> None:
         await self._append.close()
 
-    async def _numbered(self, user_id: str, seq: dict[str, Any], limit: int) -> list[Document]:
+    async def _numbered(
+        self, user_id: str, seq: dict[str, Any], limit: int, where: Document | None = None
+    ) -> list[Document]:
         if limit <= 0:
             return []
+        selection = {"user_id": ObjectId(user_id), "seq": seq, **(where or {})}
         async with unavailable():
-            found = (
-                await self._notifications.find({"user_id": ObjectId(user_id), "seq": seq}).limit(limit).to_list(limit)
-            )
+            found = await self._notifications.find(selection).limit(limit).to_list(limit)
         return sorted(found, key=lambda document: int(document["seq"]))
 
 

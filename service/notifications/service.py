@@ -13,10 +13,12 @@ from service.common.profiles import Profile, Profiles, profile_of
 from service.common.tasks import cancel_and_wait, run_forever
 from service.datastores.mongo import Document
 from service.datastores.sequenced_log import Appended
+from service.notifications.inbox_service import InboxService
 from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.models import (
     CHANNEL,
     CustomNotification,
+    DeletedNotification,
     Notification,
     NotificationPage,
     NotificationRequest,
@@ -28,7 +30,7 @@ from service.notifications.notification_store import REACTED_COMMENT, Notificati
 from service.notifications.number_set import NumberSet
 from service.notifications.preference_service import PreferenceService
 from service.realtime.dispatcher import Dispatcher
-from service.realtime.event import Event, Policy
+from service.realtime.event import Event
 
 TOPIC_PREFIX = "n:"
 BACKFILL_LIMIT = 200
@@ -54,7 +56,8 @@ class NotificationService:
     def __init__(
         self,
         store: NotificationStore,
-        inboxes: InboxStore,
+        inbox_store: InboxStore,
+        inboxes: InboxService,
         preferences: PreferenceService,
         profiles: Profiles,
         dispatcher: Dispatcher,
@@ -62,6 +65,7 @@ class NotificationService:
     ) -> None:
         """`on_stored(user_id, inbox)` is called after notifications of a user were stored and published."""
         self._store = store
+        self._inbox_store = inbox_store
         self._inboxes = inboxes
         self._preferences = preferences
         self._profiles = profiles
@@ -99,14 +103,14 @@ class NotificationService:
         appends = [self._store.append(request) for request in requests]
         outcomes = await asyncio.gather(*appends, return_exceptions=True)
         appended = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
-        inboxes = await self._inboxes.inboxes({str(result.document["user_id"]) for result in appended})
+        inboxes = await self._inbox_store.inboxes({str(result.document["user_id"]) for result in appended})
         for result in appended:
             user_id = str(result.document["user_id"])
             inboxes[user_id] = inboxes[user_id].with_last_seq(result.document["seq"])
         for result in appended:
             self._publish(result, inboxes[str(result.document["user_id"])], profiles)
         for user_id, inbox in inboxes.items():
-            self._publish_unread_count(user_id, inbox)
+            self._inboxes.publish_unread_count(user_id, inbox)
             self._pending_hints[ObjectId(user_id)] = inbox.last_seq
             self._on_stored(user_id, inbox)
         self._hints_wanted.set()
@@ -126,7 +130,7 @@ class NotificationService:
         """
         last_seqs, self._pending_hints = self._pending_hints, {}
         if last_seqs:
-            await self._inboxes.raise_last_seqs(last_seqs)
+            await self._inbox_store.raise_last_seqs(last_seqs)
 
     async def _flush_later(self) -> None:
         await self._hints_wanted.wait()
@@ -136,7 +140,7 @@ class NotificationService:
 
     async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:
         """Return the `limit` latest notifications numbered below `before`, or of all if it is None. Latest first."""
-        inbox = await self.inbox(user_id)
+        inbox = await self._inboxes.inbox(user_id)
         top = min(before or inbox.last_seq + 1, inbox.last_seq + 1)
         if unread:
             found = await self._newest_unread(user_id, inbox, top, limit + 1)
@@ -155,25 +159,21 @@ class NotificationService:
 
     async def unread_count(self, user_id: str) -> int:
         """Return the number of unread notifications."""
-        return (await self.inbox(user_id)).unread
+        return (await self._inboxes.inbox(user_id)).unread
 
     async def mark_read(self, user_id: str, notification_id: str) -> int:
         """Mark a notification as read. Returns the new unread count. Raises NotFound if the user has no such one."""
         document = await self._store.one(user_id, notification_id)
         if document is None:
             raise NotFound
-        return await self.publish_marked(
-            user_id, await self._inboxes.mark_read(user_id, NumberSet.of([document["seq"]]))
-        )
+        return await self._inboxes.mark_read(user_id, NumberSet.of([document["seq"]]))
 
     async def mark_read_up_to(self, user_id: str, seq: int) -> int:
         """Mark all notifications up to `seq`, but at most the last one, as read. Returns the new unread count."""
-        inbox = await self.inbox(user_id)
+        inbox = await self._inboxes.inbox(user_id)
         if not inbox.last_seq:
             return 0
-        return await self.publish_marked(
-            user_id, await self._inboxes.mark_read_up_to(user_id, min(seq, inbox.last_seq))
-        )
+        return await self._inboxes.mark_read_up_to(user_id, min(seq, inbox.last_seq))
 
     async def expire(self, before: datetime) -> int:
         """Delete a batch of notifications made before `before`, after marking them as read. Returns their number."""
@@ -182,25 +182,21 @@ class NotificationService:
         for document in old:
             user_id = str(document["user_id"])
             last_seqs[user_id] = max(document["seq"], last_seqs.get(user_id, 0))
-        inboxes = await self._inboxes.inboxes(last_seqs) if last_seqs else {}
+        inboxes = await self._inbox_store.inboxes(last_seqs) if last_seqs else {}
         for user_id, seq in last_seqs.items():
             # Before the deletion: the inbox keeps their numbers from being reused, and from being counted as unread.
             if inboxes[user_id].read_up_to < seq:
-                await self.publish_marked(user_id, await self._inboxes.mark_read_up_to(user_id, seq))
+                await self._inboxes.mark_read_up_to(user_id, seq)
         if old:
             await self._store.delete(old)
         return len(old)
-
-    async def inbox(self, user_id: str) -> Inbox:
-        """Return the user's read state, with the number of the last notification that is stored."""
-        return await self._with_stored_last_seq(user_id, await self._inboxes.inbox(user_id))
 
     async def replay(self, user_id: str, last_seen: int | None) -> Replay:
         """Return what a connection missed since the notification `last_seen`. None: it only wants new ones.
 
         The connection must be registered already, so that it receives everything published after this replay.
         """
-        inbox = await self.inbox(user_id)
+        inbox = await self._inboxes.inbox(user_id)
         self._dispatcher.set_position(topic_of(user_id), inbox.last_seq, [user_id])
         if last_seen is None:
             return Replay(inbox, [])
@@ -216,21 +212,12 @@ class NotificationService:
     async def backfill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         """Return up to BACKFILL_LIMIT events of `topic` after the number `after`. A `Backfill` of the dispatcher."""
         user_id = topic.removeprefix(TOPIC_PREFIX)
-        inbox = (await self._inboxes.inbox(user_id))._replace(last_seq=after + BACKFILL_LIMIT)
+        inbox = (await self._inbox_store.inbox(user_id))._replace(last_seq=after + BACKFILL_LIMIT)
         return [(event, [user_id]) for event in await self._between(user_id, after + 1, inbox)]
 
     async def _between(self, user_id: str, first: int, inbox: Inbox) -> list[Event]:
         found = await self._store.between(user_id, first, inbox.last_seq)
         return [event_of(user_id, notification) for notification in await self.with_senders(found, inbox)]
-
-    async def _with_stored_last_seq(self, user_id: str, inbox: Inbox) -> Inbox:
-        return inbox.with_last_seq(await self._store.last_seq(user_id, inbox.last_seq))
-
-    async def publish_marked(self, user_id: str, inbox: Inbox) -> int:
-        """Publish the unread count to the user's connections, after marks were stored. Returns it."""
-        inbox = await self._with_stored_last_seq(user_id, inbox)
-        self._publish_unread_count(user_id, inbox)
-        return inbox.unread
 
     def _publish(self, result: Appended, inbox: Inbox, profiles: Mapping[str, Profile]) -> None:
         user_id = str(result.document["user_id"])
@@ -240,20 +227,6 @@ class NotificationService:
         else:
             # The process that stored it may have crashed before it published the event.
             self._dispatcher.announce_position(topic_of(user_id), inbox.last_seq, CHANNEL, [user_id])
-
-    def _publish_unread_count(self, user_id: str, inbox: Inbox) -> None:
-        body = {"unread_count": inbox.unread, "seq": inbox.last_seq}
-        key = f"unread_count:{user_id}"
-        event = Event(
-            "unread_count",
-            body,
-            channel=CHANNEL,
-            policy=Policy.LATEST,
-            key=key,
-            version=inbox.version,
-            coalesced=True,
-        )
-        self._dispatcher.publish(event, [user_id])
 
     async def with_senders(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
         """Return stored notifications as clients get them."""
@@ -277,18 +250,22 @@ def event_of(user_id: str, notification: Notification) -> Event:
 
 def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profile]) -> Notification:
     seq: int = document["seq"]
+    is_deleted: bool = document.get("deleted", False)
     common = {
         "notification_id": str(document["_id"]),
         "preview": document["preview"],
         "created_at": document["created_at"],
-        "read": inbox.has_read(seq),
+        # A deleted one may not be marked yet.
+        "read": inbox.has_read(seq) or is_deleted,
     }
     sender = sender_of(str(document["sender_id"]), profiles) if document["sender_id"] else None
     data: PostNotification | CustomNotification
     if "post_id" in document:
         comment_id = document.get("comment_id") or document.get(REACTED_COMMENT)
         ids = {"post_id": str(document["post_id"]), "comment_id": str(comment_id) if comment_id else None}
-        if "emoji" in document:
+        if is_deleted:
+            data = DeletedNotification(sender=sender, **ids, **common)
+        elif "emoji" in document:
             data = ReactionNotification(sender=sender, **ids, **common, emoji=document["emoji"])
         else:
             data = PostNotification(sender=sender, **ids, **common)

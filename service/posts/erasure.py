@@ -1,16 +1,16 @@
-"""Erasing what a deleted user has posted, also from the notifications of others."""
+"""Erasing what a deleted user has posted, with the notifications of others about it."""
 
 from datetime import datetime
 
 from bson import ObjectId
 
 from service.common.profiles import Profile
-from service.notifications.models import PostRequest
-from service.notifications.notification_store import NotificationStore
+from service.notifications.deletion import NotificationDeletion
+from service.notifications.models import DeletedSubject
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import comment_notice_of
 from service.posts.comment_store import CommentStore
-from service.posts.notice import Notice
+from service.posts.notice import Candidate, Notice
 from service.posts.post_notices import post_notice_of
 from service.posts.post_store import PostStore
 from service.posts.reaction_store import ReactionStore
@@ -27,7 +27,7 @@ class PostErasure:
         contexts: CommentContextLoader,
         recipients: RecipientSelector,
         reactions: ReactionStore,
-        notifications: NotificationStore,
+        notifications: NotificationDeletion,
     ) -> None:
         self._posts = posts
         self._comments = comments
@@ -35,8 +35,8 @@ class PostErasure:
         self._recipients = recipients
         self._reactions = reactions
         self._notifications = notifications
-        self._mentions: list[PostRequest] = []
-        """The notifications of posts that were deleted: a process may have been about to store them."""
+        self._posts_erased: list[DeletedSubject] = []
+        """A process may have been about to store the notifications of mentions in them."""
 
     async def erase_posts(self, user_id: str, since: datetime | None = None) -> int:
         """Delete a user's posts, optionally only those since `since`; posts with comments are emptied instead.
@@ -46,16 +46,19 @@ class PostErasure:
         count = 0
         author = Profile(id=user_id, username="", display_name="")
         async for batch in self._posts.written_by(user_id, since):
-            requests = await self._requests([post_notice_of(post, author) for post in batch])
+            notices = [post_notice_of(post, author) for post in batch]
+            subjects = [
+                _deleted(*pair) for pair in zip(notices, await self._recipients.candidates(notices), strict=True)
+            ]
             post_ids = [post["_id"] for post in batch]
             # First: if this is interrupted, the next run does not find an erased post, nor whom it has mentioned.
-            await self._notifications.erase_previews(requests)
+            await self._notifications.delete(subjects)
             await self._reactions.delete(post_ids)
-            self._mentions += requests
+            self._posts_erased += subjects
             await self._posts.erase(post_ids)
             await self._reactions.delete(post_ids)
             count += len(batch)
-        await self._notifications.erase_previews(self._mentions)
+        await self._notifications.delete(self._posts_erased)
         return count
 
     async def erase_comments(self, user_id: str, since: datetime | None = None) -> int:
@@ -65,13 +68,13 @@ class PostErasure:
         async for batch in self._comments.written_by(user_id, since):
             contexts = await self._contexts.load_stored(batch)
             notices = [comment_notice_of(*pair) for pair in zip(batch, contexts, strict=True)]
-            requests = await self._requests(notices)
+            found = await self._recipients.candidates(notices)
             mentioned: dict[ObjectId, list[ObjectId]] = {}
-            for request in requests:
-                if request.type == "NEW_MENTION":
-                    mentioned.setdefault(ObjectId(request.comment_id), []).append(ObjectId(request.user_id))
+            for comment, candidates in zip(batch, found, strict=True):
+                if mentions := [user_id for user_id, type in candidates if type == "NEW_MENTION"]:
+                    mentioned[comment["_id"]] = mentions
             await self._comments.erase(batch, mentioned)
-            await self._notifications.erase_previews(requests)
+            await self._notifications.delete([_deleted(*pair) for pair in zip(notices, found, strict=True)])
             count += len(batch)
         return count
 
@@ -79,10 +82,7 @@ class PostErasure:
         """Remove all reactions of a user."""
         await self._reactions.erase(user_id)
 
-    async def _requests(self, notices: list[Notice]) -> list[PostRequest]:
-        found = await self._recipients.candidates(notices)
-        return [
-            notice.request(*candidate)
-            for notice, candidates in zip(notices, found, strict=True)
-            for candidate in candidates
-        ]
+
+def _deleted(notice: Notice, candidates: list[Candidate]) -> DeletedSubject:
+    # The inbox of the author is deleted as a whole.
+    return DeletedSubject(notice.post_id, notice.comment_id, None, [user_id for user_id, _ in candidates])

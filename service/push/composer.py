@@ -12,6 +12,7 @@ from service.common.errors import NotFound
 from service.common.profiles import Profiles, profile_of
 from service.common.times import iso, now
 from service.datastores.mongo import Document
+from service.notifications.inbox_service import InboxService
 from service.notifications.models import BUILT_IN_TYPES, CustomNotification, Notification
 from service.notifications.number_set import NumberSet
 from service.notifications.preference_service import PreferenceService
@@ -48,6 +49,7 @@ class Composer:
         conversations: ConversationService,
         messages: MessageStore,
         notifications: NotificationService,
+        inboxes: InboxService,
         preferences: PreferenceService,
         profiles: Profiles,
         blocks: Blocks,
@@ -55,6 +57,7 @@ class Composer:
         self._conversations = conversations
         self._messages = messages
         self._notifications = notifications
+        self._inboxes = inboxes
         self._preferences = preferences
         self._profiles = profiles
         self._blocks = blocks
@@ -154,7 +157,7 @@ class Composer:
             if conversation and conversation["last_read_seq"] < seq:
                 messages += conversation["unread_count"]
         if delivery.last:
-            inbox = await self._notifications.inbox(delivery.user_id)
+            inbox = await self._inboxes.inbox(delivery.user_id)
             notifications = len(inbox.unread_of(NumberSet.span(delivery.first, inbox.last_seq)))
         parts = [("messages", messages), ("notifications", notifications)]
         body = ", ".join(counted(language, key, count) for key, count in parts if count)

@@ -9,9 +9,11 @@ from service.common.identity import Identity
 from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.datastores.mongo import Database
+from service.notifications.deletion import NotificationDeletion
 from service.notifications.group_service import NotificationGroupService
 from service.notifications.group_store import NotificationGroupStore
 from service.notifications.grouper import Grouper
+from service.notifications.inbox_service import InboxService
 from service.notifications.inbox_store import InboxStore
 from service.notifications.models import CHANNEL, PostRequest
 from service.notifications.notification_store import NotificationStore
@@ -65,12 +67,20 @@ class ServiceProcess:
         self.preferences = PreferenceService(PreferenceStore(notifications_database), bus, self.dispatcher)
         self.group_store = NotificationGroupStore(notifications_database)
         self.grouper = Grouper(self.store, self.inboxes, self.group_store)
+        self.read_states = InboxService(self.store, self.inboxes, self.dispatcher)
         self.notifications = NotificationService(
-            self.store, self.inboxes, self.preferences, self.users, self.dispatcher, self.grouper.schedule
+            self.store,
+            self.inboxes,
+            self.read_states,
+            self.preferences,
+            self.users,
+            self.dispatcher,
+            self.grouper.schedule,
         )
         self.groups = NotificationGroupService(
-            self.notifications, self.store, self.inboxes, self.group_store, self.grouper, self.users
+            self.notifications, self.store, self.read_states, self.group_store, self.grouper, self.users
         )
+        self.deletion = NotificationDeletion(self.store, self.read_states, self.grouper, self.dispatcher)
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
         self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users)

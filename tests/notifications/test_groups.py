@@ -191,7 +191,7 @@ async def test_a_large_group_is_read_in_bounded_steps(process: ServiceProcess, m
     for start in range(0, 1500, 100):
         requests = [process.request(user, sender, post_id=post) for _ in range(99)]
         await process.notifications.notify([*requests, process.request(user, sender, post_id=other)])
-        assert start + 100 == (await process.notifications.inbox(user)).last_seq
+        assert start + 100 == (await process.read_states.inbox(user)).last_seq
     async with asyncio.timeout(20):
         while ((await process.inboxes.inbox(user)).grouped_up_to or 0) <= 1500 - grouping.BATCH_SIZE:
             await asyncio.sleep(0.01)

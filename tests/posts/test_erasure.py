@@ -9,11 +9,18 @@ from service.accounts.profiles import ProfileService
 from service.common.errors import Unavailable
 from service.common.times import now
 from service.datastores.mongo import Mongo
+from service.notifications.deletion import NotificationDeletion
+from service.notifications.grouper import Grouper
+from service.notifications.inbox_service import InboxService
 from service.posts.comment_context import CommentContextLoader
 from service.posts.erasure import PostErasure
 from service.posts.post_notices import post_notice_of
 from service.posts.reaction_state import Change, Subject
 from service.posts.recipients import RecipientSelector
+from service.realtime.bus import LocalBus
+from service.realtime.dispatcher import Dispatcher
+from service.realtime.registry import Registry
+from service.realtime.timer_wheel import TimerWheel
 from service.stores import Stores
 
 
@@ -21,10 +28,17 @@ def erasure_of(stores: Stores) -> PostErasure:
     profiles = ProfileService(stores.users)
     contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
     recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
-    return PostErasure(stores.posts, stores.comments, contexts, recipients, stores.reactions, stores.notifications)
+    dispatcher = Dispatcher(LocalBus(), Registry(TimerWheel()))
+    deletion = NotificationDeletion(
+        stores.notifications,
+        InboxService(stores.notifications, stores.inboxes, dispatcher),
+        Grouper(stores.notifications, stores.inboxes, stores.notification_groups),
+        dispatcher,
+    )
+    return PostErasure(stores.posts, stores.comments, contexts, recipients, stores.reactions, deletion)
 
 
-async def test_an_interrupted_erasure_leaves_no_preview_of_a_post_and_no_reactions(
+async def test_an_interrupted_erasure_leaves_no_notification_of_a_post_and_no_reactions(
     mongo: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next run does not find the post any more, nor whom it mentioned."""
@@ -48,7 +62,9 @@ async def test_an_interrupted_erasure_leaves_no_preview_of_a_post_and_no_reactio
         with pytest.raises(Unavailable):
             await erasure_of(stores).erase_posts(author.id)
     await erasure_of(stores).erase_posts(author.id)
-    found = await stores.notifications.one(reader.id, str(stored["_id"]))
-    assert found
-    assert "" == found["preview"]
+    assert await stores.notifications.one(reader.id, str(stored["_id"])) is None
+    (found,) = await mongo.database["notifications"].find().to_list(None)
+    assert (True, "") == (found["deleted"], found["preview"])
+    inbox = await stores.inboxes.inbox(reader.id)
+    assert (0, 1) == (inbox.unread, inbox.last_seq)
     assert 0 == await mongo.database["reactions"].count_documents({})

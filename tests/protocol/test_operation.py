@@ -187,7 +187,8 @@ async def test_the_asyncapi_document_has_every_frame_and_event_in_its_direction(
     assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"][
         "sent"
     ]
-    named = {"hello", "unread_count", "preferences_updated", "reset", "token_expiring", "draining", "notification"}
+    named = {"hello", "notification", "unread_count", "notifications_deleted", "preferences_updated"}
+    named |= {"reset", "token_expiring", "draining"}
     assert (set(), named | {"heartbeat"}) == tuple(names["notification_stream"][way] for way in ("received", "sent"))
     assert named <= names["notification_socket"]["sent"]
     addresses = {channel["address"] for channel in document["channels"].values()}
