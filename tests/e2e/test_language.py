@@ -37,3 +37,12 @@ async def test_labels_counts_times_and_errors_are_vietnamese(open_app: OpenApp, 
     await page.get_by_role("textbox", name="Tin nhắn gửi Bình").fill("Chào Bình")
     await page.keyboard.press("Enter")
     await expect(app.message("Chào Bình")).to_contain_text("Đã gửi")
+
+
+async def test_another_language_can_be_chosen(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The device keeps it, also for who signs in next."""
+    app = await open_app(create_user("An"))
+    await app.nav_bar.get_by_role("button", name="You").click()
+    await app.page.get_by_label("Language").select_option("Tiếng Việt")
+    await expect(app.page.get_by_text("Chưa có cuộc trò chuyện nào")).to_be_visible()
+    assert "vi" == await app.page.evaluate("document.documentElement.lang")

@@ -1,5 +1,6 @@
 /** The account dialog: profile, devices, password and signing out. */
 
+import { appearanceForm } from "./appearance.js";
 import { avatar } from "./avatar.js";
 import { blockedList } from "./blocked-list.js";
 import { deviceList } from "./device-list.js";
@@ -37,6 +38,7 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
     summary,
     section("account.profile", form.element),
     presenceSwitch(api),
+    section("account.appearance", appearanceForm()),
     section("account.blocked", blockedList(api)),
     section("account.sessions", deviceList(api)),
     section("account.password", passwordForm(api, me)),

@@ -132,3 +132,8 @@ export function autoGrow(textarea) {
   textarea.addEventListener("input", resize);
   return resize;
 }
+
+/** Return `input` with its label, for an input that is saved when it changes. */
+export function labelled(key, input) {
+  return el("label.field", {}, el("span", {}, t(key)), input);
+}

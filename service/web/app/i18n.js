@@ -4,6 +4,8 @@ import en from "./messages/en.json" with { type: "json" };
 import vi from "./messages/vi.json" with { type: "json" };
 
 const MESSAGES = { en, vi };
+/** The names of the languages, by BCP 47 tag. */
+export const LANGUAGES = { en: "English", vi: "Tiếng Việt" };
 const DEFAULT_LANGUAGE = "en";
 
 /** Scripts that are written from right to left. */

@@ -2,9 +2,9 @@
 
 import { Loa } from "/client/index.js";
 import { AppShell } from "./app-shell.js";
+import { applyAppearance } from "./appearance.js";
 import { setChildren } from "./dom.js";
 import { Drafts } from "./drafts.js";
-import { chooseLanguage } from "./i18n.js";
 import { signInPage } from "./sign-in-page.js";
 
 // What is pushed leads to a place in the app, or on a site that sends notifications of its own.
@@ -20,7 +20,7 @@ function render(signOutCode = null) {
   setChildren(root, shell?.element ?? signInPage(loa.session, signOutCode, localAccounts));
 }
 
-chooseLanguage();
+applyAppearance();
 loa.start();
 loa.session.subscribe((event) => {
   if (event.type === "signed-out") Drafts.clear();

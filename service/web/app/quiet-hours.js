@@ -1,6 +1,7 @@
 /** The form of the quiet hours, and whether they are now. */
 
 import { el, setAttr } from "./dom.js";
+import { labelled } from "./form.js";
 import { t } from "./i18n.js";
 import { saveOnChange, switchRow } from "./switch.js";
 
@@ -34,9 +35,9 @@ export function quietHoursForm(preferences) {
   const fields = el(
     "div.quiet-hours",
     {},
-    field("settings.quiet_hours.start", start),
-    field("settings.quiet_hours.end", end),
-    field("settings.quiet_hours.timezone", zone),
+    labelled("settings.quiet_hours.start", start),
+    labelled("settings.quiet_hours.end", end),
+    labelled("settings.quiet_hours.timezone", zone),
   );
   // An emptied time is none: it is not saved, and the field shows the stored one when it is left.
   const saveTime = (name) => async (value) => value && (await change({ [name]: value }));
@@ -63,10 +64,6 @@ export function quietHoursForm(preferences) {
     showZone(hours.timezone);
   };
   return { element: el("div", {}, toggle.element, fields), show };
-}
-
-function field(key, input) {
-  return el("label.field", {}, el("span", {}, t(key)), input);
 }
 
 function option(name) {
