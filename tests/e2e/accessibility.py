@@ -1,5 +1,7 @@
 """Automated accessibility checks with axe-core."""
 
+from typing import Any
+
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
@@ -19,13 +21,20 @@ Transitions begin with the frame after the change.
 """
 
 
-async def serious_violations(page: Page) -> list[str]:
+RESULTS: dict[str, Any] = {"resultTypes": ["violations"]}
+COLOUR_RULES: dict[str, Any] = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""The rules of axe's category `cat.color` that are enabled by default."""
+
+
+async def serious_violations(page: Page, *, only_colours: bool = False) -> list[str]:
     """Return a description of each element that violates a rule with serious or critical impact.
 
-    Waits for running animations: while an element fades in, axe would measure the contrast of a frame in between.
+    `only_colours`: check only the rules about colours, on a page that was checked in another theme. Waits for running
+    animations: while an element fades in, axe would measure the contrast of a frame in between.
     """
     await page.evaluate(ANIMATIONS_FINISHED)
-    violations = (await Axe().run(page)).response["violations"]
+    options = RESULTS | (COLOUR_RULES if only_colours else {})
+    violations = (await Axe().run(page, options=options)).response["violations"]
     return [
         f"{violation['id']}: {violation['help']}: {node['html'][:200]} {node['any']}"
         for violation in violations
