@@ -128,3 +128,30 @@ async def test_a_message_is_copied_on_a_page_without_a_secure_context(
     await expect(app.toasts).to_have_text("Copied.")
     await app.composer.press("Control+V")
     await expect(app.composer).to_have_value("Copy me\nwith both lines")
+
+
+async def test_formatting_is_shown_in_messages_posts_and_comments(open_app: OpenApp, create_user: CreateUser) -> None:
+    """What it is, is tested by web_app/modules; text that looks like HTML by test_content.py."""
+    text = "**Two** *ways* with `code` for @anna:\n1. one\n2. two\n\n> quoted\n```\na  b\n```"
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    binh.send_message(conversation, text)
+    post = an.post("/posts", content=text)["id"]
+    an.comment(post, text)
+    app = await open_app(an)
+    await app.open_link(conversation)
+    shown = app.messages.first.locator(".user-text")
+    for tag, content in {
+        "strong": "Two",
+        "em": "ways",
+        "code": "code",
+        ".mention": "@anna",
+        "ol > li:first-child": "one",
+        "ol > li:last-child": "two",
+        "blockquote": "quoted",
+        "pre": "a  b",
+    }.items():
+        assert content == await shown.locator(tag).inner_text()
+    await app.goto(f"/#/posts/{post}")
+    for element in (".post .user-text", ".comment .user-text"):
+        await expect(app.page.locator(element).locator("strong")).to_have_text("Two")

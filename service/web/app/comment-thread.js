@@ -63,7 +63,7 @@ export class CommentThread {
           el("span.name", { dir: "auto" }, author.display_name),
           replyTo && el("span.reply-to", { dir: "auto" }, t("comments.in_reply_to", { name: replyTo })),
         ),
-        el("p", { dir: "auto" }, postText(comment.content)),
+        el("div", { dir: "auto" }, postText(comment.content)),
       ),
       footer,
       nested,

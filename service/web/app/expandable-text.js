@@ -1,8 +1,8 @@
-/** User-written text with links. A very high one is folded, with a button that shows the rest. */
+/** Formatted user-written text. A very high one is folded, with a button that shows the rest. */
 
 import { el } from "./dom.js";
+import { formattedText } from "./formatted-text.js";
 import { t } from "./i18n.js";
-import { linkify } from "./linkify.js";
 import { estimatedLines } from "./text.js";
 
 /** A text with more lines is folded to the height that `.user-text.folded` has. */
@@ -10,10 +10,10 @@ const MAX_LINES = 24;
 
 /**
  * Return the element of the text, and after it the button if there is one. `owner`: an element that remembers that the
- * user has expanded the text, for when it is rendered again. `render(text)`: returns its nodes.
+ * user has expanded the text, for when it is rendered again.
  */
-export function expandableText(text, owner, render = linkify) {
-  const element = el("span.user-text.written", {}, render(text));
+export function expandableText(text, owner) {
+  const element = el("span.user-text.written", {}, formattedText(text));
   if (owner.expanded || estimatedLines(text) <= MAX_LINES) return [element];
   element.classList.add("folded");
   const expand = () => {

@@ -2,7 +2,7 @@
 
 const URL_PATTERN = /\bhttps?:\/\/[^\s<>"]+/giu;
 const SCHEMES = new Set(["http:", "https:"]);
-const PUNCTUATION = new Set(".,;:!?'’”…");
+const PUNCTUATION = new Set(".,;:!?*~'’”…");
 /** Closing brackets, each with the one that opens it. */
 const OPENING = new Map([
   [")", "("],

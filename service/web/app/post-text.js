@@ -2,9 +2,8 @@
 
 import { expandableText } from "./expandable-text.js";
 import { t } from "./i18n.js";
-import { linkifyWithMentions } from "./linkify.js";
 
 /** Return the nodes of the text; deleted content is empty. */
 export function postText(content) {
-  return content ? expandableText(content, {}, linkifyWithMentions) : t("posts.deleted");
+  return content ? expandableText(content, {}) : t("posts.deleted");
 }

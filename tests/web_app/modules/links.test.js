@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { findLinks, linkAttributes } from "../../../service/web/app/links.js";
+import { random } from "./random.js";
 
 const PIECES = [..."()[]{}.,;:!?'’”…x/ \n<>\"", "http://a", "https://example.org/b", "HTTP://C", "http://", "😀", "http"];
 const EXAMPLES = 3000;
@@ -14,21 +15,11 @@ const FACTOR = 16;
 /** A linear algorithm takes 16 times as long, a quadratic one 256 times. The rest is for the noise of a busy machine. */
 const MAX_RATIO = 4 * FACTOR;
 
-/** A generator of pseudorandom numbers from 0 to 1 (mulberry32). */
-function random(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** The definition, without regard to time: remove punctuation, and closing brackets that were not opened, from the end. */
 function withoutPunctuation(url) {
   const count = (character) => url.split(character).length - 1;
   const opening = { ")": "(", "]": "[", "}": "{" }[url.at(-1)];
-  const isPunctuation = opening ? count(url.at(-1)) > count(opening) : url !== "" && ".,;:!?'’”…".includes(url.at(-1));
+  const isPunctuation = opening ? count(url.at(-1)) > count(opening) : url !== "" && ".,;:!?*~'’”…".includes(url.at(-1));
   return isPunctuation ? withoutPunctuation(url.slice(0, -1)) : url;
 }
 
