@@ -169,7 +169,7 @@ def add_routes(
             tracing,
         )
     )
-    app.blueprint(post_routes(services.posts, services.reactions, auth))
+    app.blueprint(post_routes(services.posts, services.post_edits, services.post_deletions, services.reactions, auth))
     app.blueprint(
         notification_routes(
             services.notifications,

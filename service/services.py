@@ -44,6 +44,9 @@ from service.notifications.service import NotificationService
 from service.pending_deletions import PendingDeletions
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
+from service.posts.deletion_service import DeletionService
+from service.posts.deletion_worker import DeletionWorker
+from service.posts.edit_service import EditService
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.post_notices import PostNotices
 from service.posts.reaction_notices import ReactionNotices
@@ -51,6 +54,7 @@ from service.posts.reaction_service import ReactionService
 from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
 from service.posts.views import PostViews
+from service.posts.visibility import Visibility
 from service.push.collector import NewsCollector
 from service.push.composer import Composer
 from service.push.hosts import PushHosts
@@ -217,6 +221,7 @@ class Services:
             [self.comment_notices, post_notices, reaction_notices], self.recipients, self.notifications
         )
         views = PostViews(self.profiles, stores.post_mutes, stores.reactions)
+        visibility = Visibility(stores.posts, stores.comments, stores.blocks)
         self.reactions = ReactionService(
             stores.reactions, reaction_notices, self.profiles, stores.post_mutes, stores.blocks, self.outbox
         )
@@ -226,11 +231,35 @@ class Services:
             self.profiles,
             stores.post_mutes,
             stores.blocks,
+            visibility,
             views,
             self.comment_contexts,
             self.comment_notices,
             post_notices,
             self.outbox,
+        )
+        self.post_edits = EditService(
+            stores.posts,
+            stores.comments,
+            self.profiles,
+            visibility,
+            views,
+            self.comment_contexts,
+            self.comment_notices,
+            post_notices,
+            self.recipients,
+            self.outbox,
+        )
+        self.deletion_worker = DeletionWorker(
+            stores.posts,
+            stores.comments,
+            stores.reactions,
+            self.comment_contexts,
+            self.recipients,
+            self.notification_deletion,
+        )
+        self.post_deletions = DeletionService(
+            stores.posts, stores.comments, visibility, self.recipients, self.deletion_worker
         )
 
         self.push_subscriptions = SubscriptionService(
@@ -345,6 +374,7 @@ class Services:
             self.grouper,
             self.notifications,
             self.outbox,
+            self.deletion_worker,
             self.retention,
             *self._pending_deletions,
             *([self.webhooks] if self.webhooks else []),

@@ -79,6 +79,7 @@ SCATTERS = [
     Scatter("blocks", "find", "blocked_id", "delete-user: the blocks of the user by others"),
     Scatter("comments", "find", "owed", "recovery: the comments that a process left pending, of any post"),
     Scatter("comments", "find", "_id $gt, owed", "recovery: its further pages"),
+    Scatter("comments", "find", "owed $lt", "recovery: deleted comments, of any post, of which something may be left"),
     Scatter("comments", "find", "_id $gte $lt, author_id", "delete-user: the comments of one author"),
     Scatter("conversations", "find", "unannounced $lt", "recovery: changes that a process left unannounced"),
     Scatter("conversations", "find", "direct_key", "an earlier version runs: its unique index prevents sharding"),

@@ -11,11 +11,12 @@ from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.datastores.mongo import Document
 from service.posts.comment_store import CommentStore, Parent
-from service.posts.post_store import PostStore
+from service.posts.post_store import Commented, PostStore
 
 
 class CommentContext(NamedTuple):
-    """`author` is the author of the comment. The other two are None if they do not exist or have been deleted."""
+    """`author` is the author of the comment. The other two are None if they do not exist or have been deleted: the
+    users, not what they have written."""
 
     author: Profile
     post_author: ObjectId | None
@@ -31,24 +32,26 @@ class CommentTarget(NamedTuple):
 
 
 class ContextData(NamedTuple):
-    """Those of the requested posts (with their authors), parents and profiles that exist."""
+    """Those of the requested posts, parents and profiles that are stored."""
 
-    posts: Mapping[ObjectId, ObjectId | None]
+    posts: Mapping[ObjectId, Commented]
     parents: Mapping[ObjectId, Parent]
     profiles: Mapping[str, Profile]
 
     def context_of(self, target: CommentTarget) -> CommentContext:
         parent = self.parents.get(target.parent_id) if target.parent_id else None
         author = profile_of(str(target.author_id), self.profiles)
-        return CommentContext(author, self.posts.get(target.post_id), parent.author_id if parent else None)
+        post = self.posts.get(target.post_id)
+        return CommentContext(author, post.author_id if post else None, parent.author_id if parent else None)
 
     def validate(self, target: CommentTarget) -> CommentContext | Exception:
         """Return the context of a new comment, or the reason why it is refused."""
-        if target.post_id not in self.posts:
+        post = self.posts.get(target.post_id)
+        if post is None or not post.exists:
             return NotFound()
         if target.parent_id:
             parent = self.parents.get(target.parent_id)
-            if parent is None or parent.post_id != target.post_id:
+            if parent is None or not parent.exists or parent.post_id != target.post_id:
                 return ValidationFailed.of("parent_id", "The post has no such comment.")
         return self.context_of(target)
 
@@ -90,7 +93,7 @@ class CommentContextLoader:
     async def _read(self, targets: Sequence[CommentTarget]) -> ContextData:
         return ContextData(
             *await asyncio.gather(
-                self._posts.authors({target.post_id for target in targets}),
+                self._posts.commented({target.post_id for target in targets}),
                 self._comments.parents({(target.post_id, target.parent_id) for target in targets if target.parent_id}),
                 self._profiles.profiles({str(target.author_id) for target in targets}),
             )

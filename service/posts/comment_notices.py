@@ -17,7 +17,7 @@ from service.datastores.mongo import Document
 from service.posts.comment_context import CommentContext, CommentContextLoader
 from service.posts.comment_store import CommentStore
 from service.posts.notice import Candidate, Notice
-from service.posts.pending import MENTIONED, Pending, Selection
+from service.posts.pending import Pending, Selection, pending_notice
 from service.posts.post_store import PostStore
 
 log = structlog.get_logger()
@@ -63,7 +63,7 @@ class CommentNotices:
         found = await self._comments.pending(after, limit)
         contexts = await self._contexts.load_stored(found)
         return [
-            PendingComment(self, comment, [comment_notice_of(comment, context)])
+            PendingComment(self, comment, [pending_notice(comment, comment_notice_of(comment, context))])
             for comment, context in zip(found, contexts, strict=True)
         ]
 
@@ -97,12 +97,8 @@ def comment_notice(post_id: ObjectId, comment_id: ObjectId, content: str, contex
 
 
 def comment_notice_of(comment: Document, context: CommentContext) -> Notice:
-    """Return what people are notified of because `comment` is stored."""
-    notice = comment_notice(comment["post_id"], comment["_id"], comment["content"], context)
-    if MENTIONED not in comment:
-        return notice
-    mentions: list[Candidate] = [(user_id, "NEW_MENTION") for user_id in comment[MENTIONED]]
-    return notice._replace(candidates=[*notice.candidates, *mentions], mentions=())
+    """Return what people are notified of because of the current text of `comment`."""
+    return comment_notice(comment["post_id"], comment["_id"], comment["content"], context)
 
 
 def _last_numbers(comments: Iterable[Document]) -> dict[ObjectId, int]:

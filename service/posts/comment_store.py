@@ -11,30 +11,42 @@ from pymongo import UpdateOne
 from service.common.times import now
 from service.datastores.find_by_ids import Place, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, unavailable, update_all
-from service.datastores.numbered_ranges import ascending
+from service.datastores.numbered_ranges import ascending, descending
 from service.datastores.scan import scan
 from service.datastores.sequenced_log import Appended, SequencedLog
+from service.datastores.update_and_find import update_and_find
+from service.posts.content_change import DIGEST, current_text, digest_of
 from service.posts.models import NewComment
-from service.posts.pending import MENTIONED, PENDING
-from service.posts.post_store import NOT_ERASED, PostStore, author_of
+from service.posts.pending import MENTIONED, PENDING, clear_marks
+from service.posts.post_store import LIVE, NOT_DELETED, NOT_ERASED, PostStore, author_of
+
+TOMBSTONE, UNCOUNTED = "tombstone", "uncounted"
+SHOWN = {"$or": [NOT_DELETED, {TOMBSTONE: True}]}
+"""The comments that exist for whoever reads the post."""
 
 
 class Parent(NamedTuple):
-    """A comment that is replied to. `author_id` is None if its author has been deleted."""
+    """A comment that is replied to. `author_id` is None if its author has been deleted; `exists`: the comment has not
+    been."""
 
     post_id: ObjectId
     author_id: ObjectId | None
+    exists: bool
 
 
 class CommentStore:
-    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, owed?, created_at, erased?, mentioned?,
-    reactions?, reactions_version?}`.
+    """`comments`: `{post_id, number, parent_id, author_id, content, nonce?, digest?, created_at, edited_at?, owed?,
+    added?, mentioned?, erased?, deleted_at?, tombstone?, uncounted?, reactions?, reactions_version?}`.
 
-    `number` numbers a post's comments 1, 2, 3 … without gaps, so the last number is the count. Repeated requests and
-    crashes cannot make it wrong. `owed` marks the comment as pending: its notifications and the post's `comment_count`
-    may not be done. It is written with the comment and removed once they are. `erased`: the author has been deleted.
-    `mentioned`: whom the text mentioned that has been erased. `reactions`: the number of each reaction; see
-    ReactionStore.
+    `number` numbers a post's comments 1, 2, 3 … without gaps, so the last number is the count of all that there ever
+    were. Repeated requests and crashes cannot make it wrong. `owed` marks the comment as pending: its notifications and
+    the post's `comment_count` may not be done. It is written with the comment, or with an edit, and removed once they
+    are; for `added` and `mentioned` see `pending`. `erased`: the author has been deleted.
+
+    `deleted_at`: the comment has been deleted, and keeps its place and number until the post is deleted. It does not
+    exist for anybody unless `tombstone` says that comments which exist reply to it. `owed` is the same time until
+    everything that belongs to it is deleted; see DeletionWorker. `uncounted`: the post's count may still include it.
+    `reactions`: the number of each reaction; see ReactionStore.
     """
 
     def __init__(self, database: Database, posts: PostStore, on_batch: Callable[[int], None] | None = None) -> None:
@@ -58,6 +70,10 @@ class CommentStore:
         )
         await self._comments.create_index(
             [(PENDING, 1), ("_id", 1)], partialFilterExpression={PENDING: {"$exists": True}}
+        )
+        # For the tombstones.
+        await self._comments.create_index(
+            [("post_id", 1), ("parent_id", 1)], partialFilterExpression={"parent_id": {"$type": "objectId"}}
         )
 
     def append(
@@ -89,7 +105,7 @@ class CommentStore:
         """
 
         async def read(low: int, high: int, limit: int) -> list[Document]:
-            where: Document = {"post_id": ObjectId(post_id), "number": {"$gte": low, "$lte": high}}
+            where: Document = {"post_id": ObjectId(post_id), "number": {"$gte": low, "$lte": high}, **SHOWN}
             if hidden:
                 where["author_id"] = {"$nin": list(hidden)}
             async with unavailable():
@@ -98,14 +114,19 @@ class CommentStore:
         return await ascending(read, "number", number, last, limit)
 
     async def by_places(self, places: Collection[Place]) -> list[Document]:
-        """Return those of the comments that exist, in no order, each given as its post and its id. Raises
-        Unavailable."""
+        """Return those of the comments that have not been deleted, in no order, each given as its post and its id.
+        Raises Unavailable."""
+        return await find_in_lists(self._comments, "post_id", places, where=NOT_DELETED)
+
+    async def with_deleted(self, places: Collection[Place]) -> list[Document]:
+        """Like `by_places`, with those, too, that have been deleted. Raises Unavailable."""
         return await find_in_lists(self._comments, "post_id", places)
 
     async def parents(self, places: Collection[Place]) -> dict[ObjectId, Parent]:
-        """Return those of the comments that exist, each given as its post and its id. Raises Unavailable."""
-        found = await find_in_lists(self._comments, "post_id", places, {"author_id": 1, "erased": 1})
-        return {document["_id"]: Parent(document["post_id"], author_of(document)) for document in found}
+        """Return those of the comments that are stored, each given as its post and its id. Raises Unavailable."""
+        fields = dict.fromkeys(("author_id", "erased", "deleted_at"), True)
+        found = await find_in_lists(self._comments, "post_id", places, fields)
+        return {each["_id"]: Parent(each["post_id"], author_of(each), "deleted_at" not in each) for each in found}
 
     async def written_by(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[Document]]:
         """Yield a user's comments in batches, optionally only those since `since`, with what their notices are made of.
@@ -144,13 +165,89 @@ class CommentStore:
             found: list[Document] = await self._comments.find(where).sort("_id", 1).limit(limit).to_list(limit)
         return found
 
-    async def clear_pending(self, comments: Iterable[Document]) -> None:
-        """Remove the pending marks of these comments, at least one. Raises Unavailable."""
+    async def clear_pending(self, comments: Collection[Document]) -> None:
+        """Remove the pending marks of these comments, at least one; see `clear_marks`. Raises Unavailable."""
+        await clear_marks(self._comments, comments, _selected)
+
+    async def change(self, document: Document, author_id: str | None, change: Document) -> Document | None:
+        """Change a comment if `document` is its current text and mark, and it is `author_id` who has written it (None:
+        whoever has). Returns the changed comment, None if it is not. Raises Unavailable."""
+        where: Document = {**_place(document), **LIVE, **current_text(document)}
+        if author_id is not None:
+            where["author_id"] = ObjectId(author_id)
+        return await update_and_find(self._comments, where, change, "post_id")
+
+    async def has_replies(self, comment: Document) -> bool:
+        """Return whether a comment that exists replies to this one. Raises Unavailable."""
+        replies = {"post_id": comment["post_id"], "parent_id": comment["_id"], **SHOWN}
         async with unavailable():
-            await self._comments.update_many(_selected(comments), {"$unset": {PENDING: ""}})
+            found = await self._comments.find(replies, {"_id": 1}).limit(1).to_list(1)
+        return bool(found)
+
+    async def set_tombstone(self, comment: Document, on: bool) -> None:
+        """Let a deleted comment exist as a tombstone, or no longer. Raises Unavailable."""
+        change = {"$set": {TOMBSTONE: True}} if on else {"$unset": {TOMBSTONE: ""}}
+        async with unavailable():
+            await self._comments.update_one({**_place(comment), "deleted_at": {"$ne": None}}, change)
+
+    async def set_counted(self, comment: Document) -> None:
+        """Note that the post's count no longer includes this deleted comment. Raises Unavailable."""
+        async with unavailable():
+            await self._comments.update_one(_place(comment), {"$unset": {UNCOUNTED: ""}})
+
+    async def deleted_before(self, moment: datetime, limit: int) -> list[Document]:
+        """Return up to `limit` of the comments that were deleted before `moment`, but not everything that belongs to
+        them. Raises Unavailable."""
+        async with unavailable():
+            found: list[Document] = await self._comments.find({PENDING: {"$lt": moment}}).limit(limit).to_list(limit)
+        return found
+
+    async def finish_deletion(self, comment: Document) -> None:
+        """Remove the mark of a deleted comment. Raises Unavailable."""
+        async with unavailable():
+            await self._comments.update_one(
+                {**_place(comment), PENDING: comment["deleted_at"]}, {"$unset": {PENDING: ""}}
+            )
+
+    async def newest(self, post_id: ObjectId, below: int, limit: int) -> list[Document]:
+        """Return up to `limit` comments of the post with the highest numbers below `below`, descending, with those that
+        have been deleted. Raises Unavailable."""
+
+        async def read(low: int, high: int, limit: int) -> list[Document]:
+            where: Document = {"post_id": post_id, "number": {"$gte": low, "$lte": high}}
+            async with unavailable():
+                return await self._comments.find(where).limit(limit).to_list(limit)
+
+        return await descending(read, "number", below, limit)
+
+    async def last_number(self, post: Document) -> int:
+        """Return the number of the last comment of the post. Raises Unavailable."""
+        return await self._append.last_number(post["_id"], post["comment_count"])
+
+    async def remove(self, comments: Collection[Document]) -> None:
+        """Remove these comments of a deleted post, at least one. Raises Unavailable."""
+        async with unavailable():
+            await self._comments.delete_many(_selected(comments))
 
     async def close(self) -> None:
         await self._append.close()
+
+
+def is_same(new: NewComment, stored: Document) -> bool:
+    """Return whether `stored`, found by its nonce, was made of `new`. Of a deleted comment nobody knows."""
+    if "deleted_at" in stored:
+        return True
+    digest = stored.get(DIGEST) or digest_of(stored["content"], stored["parent_id"])
+    return digest == digest_of(new.content, new.parent_id)
+
+
+def is_shown(comment: Document) -> bool:
+    """Return whether the comment exists for whoever reads the post."""
+    return "deleted_at" not in comment or TOMBSTONE in comment
+
+
+def _place(comment: Document) -> Document:
+    return {"_id": comment["_id"], "post_id": comment["post_id"]}
 
 
 def _selected(comments: Iterable[Document]) -> Document:

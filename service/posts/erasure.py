@@ -11,6 +11,7 @@ from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import comment_notice_of
 from service.posts.comment_store import CommentStore
 from service.posts.notice import Candidate, Notice
+from service.posts.pending import with_formerly_mentioned
 from service.posts.post_notices import post_notice_of
 from service.posts.post_store import PostStore
 from service.posts.reaction_store import ReactionStore
@@ -46,7 +47,7 @@ class PostErasure:
         count = 0
         author = Profile(id=user_id, username="", display_name="")
         async for batch in self._posts.written_by(user_id, since):
-            notices = [post_notice_of(post, author) for post in batch]
+            notices = [with_formerly_mentioned(post, post_notice_of(post, author)) for post in batch]
             subjects = [
                 _deleted(*pair) for pair in zip(notices, await self._recipients.candidates(notices), strict=True)
             ]
@@ -67,7 +68,10 @@ class PostErasure:
         count = 0
         async for batch in self._comments.written_by(user_id, since):
             contexts = await self._contexts.load_stored(batch)
-            notices = [comment_notice_of(*pair) for pair in zip(batch, contexts, strict=True)]
+            notices = [
+                with_formerly_mentioned(comment, comment_notice_of(comment, context))
+                for comment, context in zip(batch, contexts, strict=True)
+            ]
             found = await self._recipients.candidates(notices)
             mentioned: dict[ObjectId, list[ObjectId]] = {}
             for comment, candidates in zip(batch, found, strict=True):

@@ -28,6 +28,14 @@ class NewComment(Input):
     nonce: Nonce | None = None
 
 
+class PostChange(Input):
+    content: Content
+
+
+class CommentChange(Input):
+    content: Content
+
+
 class Post(BaseModel):
     """`muted`: the post does not notify the user who reads it."""
 
@@ -39,6 +47,7 @@ class Post(BaseModel):
     my_reactions: list[str]
     muted: bool
     created_at: Time
+    edited_at: Time | None
 
 
 class PostPage(BaseModel):
@@ -50,6 +59,8 @@ class PostPage(BaseModel):
 
 
 class Comment(BaseModel):
+    """A deleted comment is there only while others reply to it: with empty `content`, and without reactions."""
+
     id: Id
     post_id: Id
     parent_id: Id | None
@@ -58,6 +69,8 @@ class Comment(BaseModel):
     reactions: ReactionCounts
     my_reactions: list[str]
     created_at: Time
+    edited_at: Time | None
+    deleted: bool
 
 
 class CommentPage(BaseModel):

@@ -8,7 +8,7 @@ from service.common.mentions import mentions_in
 from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.mongo import Document
 from service.posts.notice import Notice
-from service.posts.pending import Pending
+from service.posts.pending import Pending, pending_notice
 from service.posts.post_store import PostStore
 
 
@@ -25,11 +25,14 @@ class PostNotices:
             return []
         profiles = await self._profiles.profiles({str(post["author_id"]) for post in found})
         return [
-            Pending(self, post, [post_notice_of(post, profile_of(str(post["author_id"]), profiles))]) for post in found
+            Pending(
+                self, post, [pending_notice(post, post_notice_of(post, profile_of(str(post["author_id"]), profiles)))]
+            )
+            for post in found
         ]
 
     async def complete(self, done: Sequence[Pending]) -> None:
-        await self._posts.clear_pending([each.document["_id"] for each in done])
+        await self._posts.clear_pending([each.document for each in done])
 
 
 def post_notice(post_id: ObjectId, content: str, author: Profile) -> Notice:
@@ -38,5 +41,5 @@ def post_notice(post_id: ObjectId, content: str, author: Profile) -> Notice:
 
 
 def post_notice_of(post: Document, author: Profile) -> Notice:
-    """Return what people are notified of because `post` is stored."""
+    """Return what people are notified of because of the current text of `post`."""
     return post_notice(post["_id"], post["content"], author)

@@ -1,7 +1,8 @@
 """The store of posts."""
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from bson import ObjectId
 from pymongo import UpdateOne
@@ -9,7 +10,9 @@ from pymongo import UpdateOne
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.scan import scan
-from service.posts.pending import PENDING
+from service.datastores.update_and_find import update_and_find
+from service.posts.content_change import current_text
+from service.posts.pending import MENTIONED, PENDING, clear_marks
 
 FIRST_RANGE = timedelta(minutes=1)
 RANGE_GROWTH = 8
@@ -20,16 +23,32 @@ END = datetime(9999, 1, 1, tzinfo=UTC)
 """Not the current time: the process that stored the latest post may have a clock that is ahead of this one's."""
 
 NOT_ERASED = {"erased": None}
+NOT_DELETED = {"deleted_at": None}
+LIVE = NOT_ERASED | NOT_DELETED
 NOBODY = ObjectId(bytes(12))
 """The author of a post that was deleted and is restored for its comments."""
 
 
+class Commented(NamedTuple):
+    """A post that is commented on. `author_id` is None if its author has been deleted; `exists`: the post has not
+    been."""
+
+    author_id: ObjectId | None
+    exists: bool
+
+
 class PostStore:
-    """`posts`: `{author_id, content, comment_count, created_at, owed?, erased?, reactions?, reactions_version?}`.
+    """`posts`: `{author_id, content, comment_count, created_at, edited_at?, owed?, added?, mentioned?, erased?,
+    deleted_at?, deleted_comments?, uncounting?, reactions?, reactions_version?}`.
 
     `comment_count` is the number of the last comment. It is set after the comment is stored and never decreases, so an
-    update can be repeated. `owed` marks the post as pending: those whom it mentions may not have been notified. It is
-    written with the post. `erased`: the author has been deleted, and the post stays only for the comments of others.
+    update can be repeated. `deleted_comments` of them have been deleted; `uncounting` has those of which that was
+    counted in the last minute, so counting one can be repeated, too.
+
+    `owed` marks the post as pending: those whom it mentions may not have been notified. It is written with the post, or
+    with an edit; for `added` and `mentioned` see `pending`. `erased`: the author has been deleted, and the post stays
+    only for the comments of others. `deleted_at`: the post has been deleted, and does not exist for anybody; `owed` is
+    the same time until everything that belongs to the post is deleted; see DeletionWorker.
     `reactions`: the number of each reaction; see ReactionStore.
     """
 
@@ -72,20 +91,60 @@ class PostStore:
             found: list[Document] = await self._posts.find(where).sort("_id", 1).limit(limit).to_list(limit)
         return found
 
-    async def clear_pending(self, post_ids: Collection[ObjectId]) -> None:
-        """Remove the pending marks of these posts, at least one. Raises Unavailable."""
-        async with unavailable():
-            await self._posts.update_many({"_id": {"$in": list(post_ids)}}, {"$unset": {PENDING: ""}})
+    async def clear_pending(self, posts: Collection[Document]) -> None:
+        """Remove the pending marks of these posts, at least one; see `clear_marks`. Raises Unavailable."""
+        await clear_marks(self._posts, posts, _selected)
 
     async def post(self, post_id: str) -> Document | None:
         """Return the post, or None. Raises Unavailable."""
+        found = await self.with_deleted(ObjectId(post_id))
+        return None if found is None or "deleted_at" in found else found
+
+    async def with_deleted(self, post_id: ObjectId) -> Document | None:
+        """Return the post although it may have been deleted, or None. Raises Unavailable."""
         async with unavailable():
-            document: Document | None = await self._posts.find_one({"_id": ObjectId(post_id)})
+            document: Document | None = await self._posts.find_one({"_id": post_id})
         return document
 
     async def by_ids(self, post_ids: Collection[ObjectId]) -> list[Document]:
         """Return those of the posts that exist, in no order. Raises Unavailable."""
-        return await find_by_ids(self._posts, post_ids)
+        return await find_by_ids(self._posts, post_ids, where=NOT_DELETED)
+
+    async def change(self, document: Document, author_id: str | None, change: Document) -> Document | None:
+        """Change a post if `document` is its current text and mark, and it is `author_id` who has written it (None:
+        whoever has). Returns the changed post, None if it is not. Raises Unavailable."""
+        where: Document = {"_id": document["_id"], **LIVE, **current_text(document)}
+        if author_id is not None:
+            where["author_id"] = ObjectId(author_id)
+        return await update_and_find(self._posts, where, change)
+
+    async def deleted_before(self, moment: datetime, limit: int) -> list[Document]:
+        """Return up to `limit` of the posts that were deleted before `moment`, but not everything that belongs to them.
+        Raises Unavailable."""
+        async with unavailable():
+            found: list[Document] = await self._posts.find({PENDING: {"$lt": moment}}).limit(limit).to_list(limit)
+        return found
+
+    async def remove(self, post_id: ObjectId) -> None:
+        """Remove the document of a deleted post. Raises Unavailable."""
+        async with unavailable():
+            await self._posts.delete_one({"_id": post_id, "deleted_at": {"$ne": None}})
+
+    async def count_deletion(self, comment: Document) -> None:
+        """Count that this comment of the post was deleted. Can be repeated until `forget_deletion`. Raises
+        Unavailable."""
+        change = {
+            "$inc": {"deleted_comments": 1},
+            "$push": {"uncounting": comment["_id"]},
+            "$max": {"comment_count": comment["number"]},
+        }
+        async with unavailable():
+            await self._posts.update_one({"_id": comment["post_id"], "uncounting": {"$ne": comment["_id"]}}, change)
+
+    async def forget_deletion(self, comment: Document) -> None:
+        """Forget which comment it was whose deletion was counted. Raises Unavailable."""
+        async with unavailable():
+            await self._posts.update_one({"_id": comment["post_id"]}, {"$pull": {"uncounting": comment["_id"]}})
 
     async def latest(
         self,
@@ -104,7 +163,7 @@ class PostStore:
         Raises Unavailable.
         """
         moment, end = now, END
-        below: Document = {"author_id": {"$nin": list(hidden)}} if hidden else {}
+        below: Document = NOT_DELETED | ({"author_id": {"$nin": list(hidden)}} if hidden else {})
         if before:
             moment = before[0]
             end = moment + timedelta(milliseconds=1)
@@ -120,16 +179,16 @@ class PostStore:
                 break
         return found
 
-    async def authors(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, ObjectId | None]:
-        """Return the author of each post that exists, None if the author has been deleted. Raises Unavailable."""
-        found = await find_by_ids(self._posts, post_ids, {"author_id": 1, "erased": 1})
-        return {document["_id"]: author_of(document) for document in found}
+    async def commented(self, post_ids: Collection[ObjectId]) -> dict[ObjectId, Commented]:
+        """Return those of the posts that are stored. Raises Unavailable."""
+        found = await find_by_ids(self._posts, post_ids, dict.fromkeys(("author_id", "erased", "deleted_at"), True))
+        return {document["_id"]: Commented(author_of(document), "deleted_at" not in document) for document in found}
 
     async def written_by(self, author_id: str, since: datetime | None = None) -> AsyncIterator[list[Document]]:
-        """Yield `_id` and `content` of a user's posts in batches, optionally only of those since `since`; not of those
-        that were erased before. Raises Unavailable."""
-        mine = {"author_id": ObjectId(author_id), **NOT_ERASED}
-        async for batch in scan(self._posts, mine, {"content": 1}, since):
+        """Yield a user's posts in batches, optionally only those since `since`, with what their notices are made of;
+        not those that were erased or deleted before. Raises Unavailable."""
+        mine = {"author_id": ObjectId(author_id), **LIVE}
+        async for batch in scan(self._posts, mine, {"content": 1, MENTIONED: 1}, since):
             yield batch
 
     async def erase(self, post_ids: Collection[ObjectId]) -> None:
@@ -183,6 +242,16 @@ class PostStore:
 def author_of(document: Document) -> ObjectId | None:
     """Return the author of a post or comment, None if the author has been deleted."""
     return None if document.get("erased") else document["author_id"]
+
+
+def comment_count_of(post: Document) -> int:
+    """Return the number of a post's comments that have not been deleted."""
+    count: int = post["comment_count"] - post.get("deleted_comments", 0)
+    return count
+
+
+def _selected(posts: Iterable[Document]) -> Document:
+    return {"_id": {"$in": [post["_id"] for post in posts]}}
 
 
 def _time_ranges(moment: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:

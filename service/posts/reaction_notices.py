@@ -1,5 +1,6 @@
 """The notices of reactions: the author of a post or comment is notified of each user who reacts to it, once."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from bson import ObjectId
@@ -48,13 +49,17 @@ class ReactionNotices:
         )
 
     async def documents(self, subjects: set[Subject]) -> dict[Subject, Document]:
-        """Return those of the posts and comments that exist. Raises Unavailable."""
-        posts = await self._posts.by_ids({subject.id for subject in subjects if not subject.comment_id})
-        comments = await self._comments.by_places(
-            {(subject.post_id, subject.id) for subject in subjects if subject.comment_id}
+        """Return those of the posts and comments that exist: no comment of a deleted post does. Raises Unavailable."""
+        posts, comments = await asyncio.gather(
+            self._posts.by_ids({subject.post_id for subject in subjects}),
+            self._comments.by_places({(subject.post_id, subject.id) for subject in subjects if subject.comment_id}),
         )
         found = {Subject(document["_id"]): document for document in posts}
-        return found | {Subject(document["post_id"], document["_id"]): document for document in comments}
+        return found | {
+            Subject(document["post_id"], document["_id"]): document
+            for document in comments
+            if Subject(document["post_id"]) in found
+        }
 
 
 def reaction_notice(subject: Subject, document: Document, sender: Profile, emoji: str) -> Notice:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from bson import ObjectId
 
 from service.common.blocks import Block, Blocks
-from service.common.mentions import resolved
+from service.common.mentions import mentions_in, resolved
 from service.common.profiles import Profiles
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.notifications.models import PostNotificationType, PostRequest
@@ -44,6 +44,13 @@ class RecipientSelector:
             mentions: list[Candidate] = [(ObjectId(user_id), "NEW_MENTION") for user_id in mentioned]
             found.append(strongest(ObjectId(notice.sender.id), [*notice.candidates, *mentions]))
         return found
+
+    async def mentioned_in(self, text: str) -> list[ObjectId]:
+        """Return the users whom a text mentions. Raises Unavailable."""
+        mentions = mentions_in(text)
+        names = {name for mention in mentions for name in mention}
+        user_ids = await self._profiles.ids_by_username(names) if names else {}
+        return [ObjectId(user_id) for mention in mentions if (user_id := resolved(mention, user_ids))]
 
     async def close(self) -> None:
         await self._selections.close()

@@ -4,19 +4,23 @@ from urllib.parse import unquote
 
 from sanic import Blueprint, HTTPResponse, Request
 
-from service.common.errors import NonceReused, NotFound, ValidationFailed
+from service.common.errors import Forbidden, NonceReused, NotFound, ValidationFailed
 from service.common.identity import Identity
 from service.common.ids import path_id
 from service.http.authentication import Authentication
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import WRITING
+from service.posts.deletion_service import DeletionService
+from service.posts.edit_service import EditService
 from service.posts.models import (
     Comment,
+    CommentChange,
     CommentPage,
     CommentQuery,
     NewComment,
     NewPost,
     Post,
+    PostChange,
     PostPage,
     PostQuery,
 )
@@ -26,7 +30,13 @@ from service.posts.service import PostService
 TAG = "posts"
 
 
-def blueprint(service: PostService, reactions: ReactionService, auth: Authentication) -> Blueprint:
+def blueprint(
+    service: PostService,
+    edits: EditService,
+    deletions: DeletionService,
+    reactions: ReactionService,
+    auth: Authentication,
+) -> Blueprint:
     bp = Blueprint("posts", url_prefix="/api/v1")
 
     @bp.post("/posts")
@@ -72,6 +82,55 @@ def blueprint(service: PostService, reactions: ReactionService, auth: Authentica
         return json_response(
             await service.comments(caller.user_id, path_id(post_id), limit=query.limit, after=query.after)
         )
+
+    @bp.patch("/posts/<post_id:str>")
+    @endpoint(
+        "Edit a post",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        body=PostChange,
+        responses={200: Post},
+        errors=(NotFound, Forbidden),
+    )
+    async def edit_post(request: Request, caller: Identity, post_id: str, *, body: PostChange) -> HTTPResponse:
+        """Own posts only. Notifies those whom the text mentions for the first time. Idempotent."""
+        return json_response(await edits.edit_post(caller.user_id, path_id(post_id), body.content))
+
+    @bp.delete("/posts/<post_id:str>")
+    @endpoint("Delete a post", tag=TAG, auth=auth, limit=WRITING, responses={204: None}, errors=(NotFound, Forbidden))
+    async def delete_post(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
+        """Own posts only. Deletes its comments and everything's notifications, too."""
+        await deletions.delete_post(caller.user_id, path_id(post_id))
+        return json_response()
+
+    @bp.patch("/posts/<post_id:str>/comments/<comment_id:str>")
+    @endpoint(
+        "Edit a comment",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        body=CommentChange,
+        responses={200: Comment},
+        errors=(NotFound, Forbidden),
+    )
+    async def edit_comment(
+        request: Request, caller: Identity, post_id: str, comment_id: str, *, body: CommentChange
+    ) -> HTTPResponse:
+        """Own comments only. Notifies those whom the text mentions for the first time. Idempotent."""
+        return json_response(
+            await edits.edit_comment(caller.user_id, path_id(post_id), path_id(comment_id), body.content)
+        )
+
+    @bp.delete("/posts/<post_id:str>/comments/<comment_id:str>")
+    @endpoint(
+        "Delete a comment", tag=TAG, auth=auth, limit=WRITING, responses={204: None}, errors=(NotFound, Forbidden)
+    )
+    async def delete_comment(request: Request, caller: Identity, post_id: str, comment_id: str) -> HTTPResponse:
+        """Own comments only. It no longer counts, and its notifications are deleted. While others reply to it, it stays
+        as a tombstone: with `deleted`, and without content. Idempotent."""
+        await deletions.delete_comment(caller.user_id, path_id(post_id), path_id(comment_id))
+        return json_response()
 
     @bp.put("/posts/<post_id:str>/mute")
     @endpoint("Mute a post", tag=TAG, auth=auth, limit=WRITING, responses={200: Post}, errors=(NotFound,))

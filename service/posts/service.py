@@ -4,16 +4,15 @@ from datetime import datetime
 
 from bson import ObjectId
 
-from service.common.blocks import Block, Blocks
+from service.common.blocks import Blocks
 from service.common.cursor import CursorFormat
-from service.common.errors import NonceReused, NotFound
+from service.common.errors import NonceReused
 from service.common.page_size import fitting
 from service.common.profiles import Profiles, profile_of
 from service.common.times import now
-from service.datastores.mongo import Document
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices, comment_notice
-from service.posts.comment_store import CommentStore
+from service.posts.comment_store import CommentStore, is_same
 from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
 from service.posts.mute_store import MuteStore
 from service.posts.notification_outbox import NotificationOutbox
@@ -21,6 +20,7 @@ from service.posts.pending import Pending
 from service.posts.post_notices import PostNotices, post_notice
 from service.posts.post_store import PostStore
 from service.posts.views import PostViews, new_comment, new_post
+from service.posts.visibility import Visibility
 
 CURSORS = CursorFormat("posts", datetime, ObjectId)
 
@@ -38,6 +38,7 @@ class PostService:
         profiles: Profiles,
         mutes: MuteStore,
         blocks: Blocks,
+        visibility: Visibility,
         views: PostViews,
         contexts: CommentContextLoader,
         comment_notices: CommentNotices,
@@ -48,8 +49,9 @@ class PostService:
         self._comments = comments
         self._profiles = profiles
         self._mutes = mutes
-        self._views = views
         self._blocks = blocks
+        self._visibility = visibility
+        self._views = views
         self._contexts = contexts
         self._comment_notices = comment_notices
         self._post_notices = post_notices
@@ -69,10 +71,7 @@ class PostService:
 
     async def post(self, viewer: str, post_id: str) -> Post:
         """Return one post. Raises NotFound."""
-        document = await self._existing(post_id)
-        if await self._blocks.existing([Block(viewer, str(document["author_id"]))]):
-            raise NotFound
-        return (await self._views.posts(viewer, [document]))[0]
+        return (await self._views.posts(viewer, [await self._visibility.post(viewer, post_id)]))[0]
 
     async def mute(self, user_id: str, post_id: str, *, on: bool) -> Post:
         """Let the post no longer notify the user, or let it again. Returns the post. Raises NotFound."""
@@ -105,16 +104,14 @@ class PostService:
             pending = self._comment_notices.stored(document, notice, selection)
             self._outbox.enqueue(pending)
             await pending.wait_until_counted()
-        elif (comment.content, comment.parent_id) != (new.content, new.parent_id):
+        elif not is_same(new, document):
             raise NonceReused
         return comment, created
 
     async def comments(self, viewer: str, post_id: str, *, limit: int, after: int) -> CommentPage:
         """Return the post's comments after the cursor `after`, oldest first. Raises NotFound."""
-        post = await self._existing(post_id)
+        post = await self._visibility.post(viewer, post_id)
         hidden = await self._hidden_from(viewer)
-        if post["author_id"] in hidden:
-            raise NotFound
         found = await self._comments.after(post_id, after, post["comment_count"], limit + 1, hidden)
         items = await self._views.comments(viewer, found[:limit])
         count = fitting(items)
@@ -122,9 +119,3 @@ class PostService:
 
     async def _hidden_from(self, viewer: str) -> set[ObjectId]:
         return {ObjectId(user_id) for user_id in await self._blocks.blocked_by(viewer)}
-
-    async def _existing(self, post_id: str) -> Document:
-        document = await self._posts.post(post_id)
-        if document is None:
-            raise NotFound
-        return document

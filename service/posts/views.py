@@ -9,6 +9,7 @@ from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.mongo import Document
 from service.posts.models import Comment, Post
 from service.posts.mute_store import MuteStore
+from service.posts.post_store import comment_count_of
 from service.posts.reaction_store import TOTALS, ReactionStore
 
 
@@ -63,23 +64,28 @@ def new_post(
         id=str(document["_id"]),
         author=_author(document, profiles),
         content=document["content"],
-        comment_count=document["comment_count"],
+        comment_count=comment_count_of(document),
         reactions=document.get(TOTALS, {}),
         my_reactions=list(my_reactions),
         muted=muted,
         created_at=document["created_at"],
+        edited_at=document.get("edited_at"),
     )
 
 
 def new_comment(document: Document, author: Profile, *, my_reactions: Sequence[str] = ()) -> Comment:
     """Like `new_post`, for a comment."""
+    deleted = "deleted_at" in document
     return Comment(
         id=str(document["_id"]),
         post_id=str(document["post_id"]),
         parent_id=str(document["parent_id"]) if document["parent_id"] else None,
         author=author,
         content=document["content"],
-        reactions=document.get(TOTALS, {}),
-        my_reactions=list(my_reactions),
+        # Somebody may have stored a sum just after the deletion.
+        reactions={} if deleted else document.get(TOTALS, {}),
+        my_reactions=[] if deleted else list(my_reactions),
         created_at=document["created_at"],
+        edited_at=document.get("edited_at"),
+        deleted=deleted,
     )

@@ -1,5 +1,6 @@
 """The post and notification services of one process, over a database that other processes may share."""
 
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -23,6 +24,9 @@ from service.notifications.service import NotificationService
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
 from service.posts.comment_store import CommentStore
+from service.posts.deletion_service import DeletionService
+from service.posts.deletion_worker import DeletionWorker
+from service.posts.edit_service import EditService
 from service.posts.models import NewComment, NewPost
 from service.posts.mute_store import MuteStore
 from service.posts.notification_outbox import NotificationOutbox
@@ -34,6 +38,7 @@ from service.posts.reaction_store import ReactionStore
 from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
 from service.posts.views import PostViews
+from service.posts.visibility import Visibility
 from service.realtime.bus import LocalBus
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
@@ -96,6 +101,7 @@ class ServiceProcess:
             **outbox_options,
         )
         views = PostViews(self.users, self.mutes, self.reaction_store)
+        visibility = Visibility(self.post_store, self.comment_store, self.blocks)
         self.reactions = ReactionService(
             self.reaction_store, self.reaction_notices, self.users, self.mutes, self.blocks, self.outbox
         )
@@ -105,11 +111,36 @@ class ServiceProcess:
             self.users,
             self.mutes,
             self.blocks,
+            visibility,
             views,
             self.contexts,
             self.comment_notices,
             self.post_notices,
             self.outbox,
+        )
+        self.edits = EditService(
+            self.post_store,
+            self.comment_store,
+            self.users,
+            visibility,
+            views,
+            self.contexts,
+            self.comment_notices,
+            self.post_notices,
+            self.recipients,
+            self.outbox,
+        )
+        self.deletion_worker = DeletionWorker(
+            self.post_store,
+            self.comment_store,
+            self.reaction_store,
+            self.contexts,
+            self.recipients,
+            self.deletion,
+            grace=timedelta(),
+        )
+        self.deletions = DeletionService(
+            self.post_store, self.comment_store, visibility, self.recipients, self.deletion_worker
         )
 
     async def create_indexes(self) -> None:
@@ -127,6 +158,7 @@ class ServiceProcess:
             await store.create_indexes()
 
     async def close(self) -> None:
+        await self.deletion_worker.close()
         await self.outbox.close()
         await self.recipients.close()
         await self.comment_notices.close()

@@ -26,6 +26,7 @@ async def test_a_post_is_published_commented_on_and_listed(client: RestClient) -
         "my_reactions",
         "muted",
         "created_at",
+        "edited_at",
     } == post.keys()
     assert ("Hello", "Author", 0) == (post["content"], post["author"]["display_name"], post["comment_count"])
     first = await reader.comment(post["id"], "First")
@@ -38,6 +39,8 @@ async def test_a_post_is_published_commented_on_and_listed(client: RestClient) -
         "reactions",
         "my_reactions",
         "created_at",
+        "edited_at",
+        "deleted",
     } == first.keys()
     reply = await author.comment(post["id"], "Second", parent_id=first["id"].upper())
     assert (post["id"], first["id"]) == (reply["post_id"], reply["parent_id"])
@@ -133,3 +136,52 @@ async def test_a_post_and_a_comment_are_reacted_to(client: RestClient) -> None:
         assert ["emoji"] == [error["field"] for error in problem["errors"]]
     for path in (f"/posts/{new_id()}", f"/posts/{post}/comments/{new_id()}", "/posts/x"):
         await reader.call("put", f"{path}/reactions/👍", 404)
+
+
+async def test_a_post_and_a_comment_are_edited_by_their_authors_only(client: RestClient) -> None:
+    """A repeated edit changes nothing."""
+    author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
+    post = await author.post()
+    comment = (await reader.comment(post, "First"))["id"]
+    for path, owner, other in (
+        (f"/posts/{post}", author, reader),
+        (f"/posts/{post}/comments/{comment}", reader, author),
+    ):
+        assert "forbidden" == (await other.call("patch", path, 403, json={"content": "Mine"}))["code"]
+        edited = await owner.call("patch", path, 200, json={"content": " Changed "})
+        assert "Changed" == edited["content"]
+        assert edited["edited_at"] > edited["created_at"]
+        assert edited == await owner.call("patch", path, 200, json={"content": "Changed"})
+        for body in ({}, {"content": " "}, {"content": "x", "parent_id": comment}):
+            await owner.call("patch", path, 422, json=body)
+    for path in (f"/posts/{new_id()}", "/posts/x", f"/posts/{post}/comments/{new_id()}"):
+        await author.call("patch", path, 404, json={"content": "Lost"})
+    comments = (await reader.call("get", f"/posts/{post}/comments", 200))["items"]
+    assert [("Changed", False)] == [(each["content"], each["deleted"]) for each in comments]
+
+
+async def test_a_post_and_a_comment_are_deleted_by_their_authors_only(client: RestClient) -> None:
+    """Idempotent. A post takes its comments with it."""
+    author, reader = await ApiUser.register(client, "Author"), await ApiUser.register(client, "Reader")
+    post = await author.post()
+    comment = (await reader.comment(post, "First"))["id"]
+    other = (await reader.comment(post, "Second"))["id"]
+    path = f"/posts/{post}/comments/{comment}"
+    assert "forbidden" == (await author.call("delete", path, 403))["code"]
+    for _ in range(2):
+        await reader.call("delete", path, 204)
+    await author.call("delete", path, 404)
+    await reader.call("patch", path, 404, json={"content": "Again"})
+    await reader.call("put", f"{path}/reactions/👍", 404)
+    assert 1 == (await reader.call("get", f"/posts/{post}", 200))["comment_count"]
+    await reader.call("delete", f"/posts/{post}", 403)
+    for _ in range(2):
+        await author.call("delete", f"/posts/{post}", 204)
+    await author.call("get", f"/posts/{post}", 404)
+    await author.call("patch", f"/posts/{post}", 404, json={"content": "Again"})
+    await reader.call("get", f"/posts/{post}/comments", 404)
+    await reader.call("post", f"/posts/{post}/comments", 404, json={"content": "Late"})
+    await reader.call("put", f"/posts/{post}/comments/{other}/reactions/👍", 404)
+    for unknown in (f"/posts/{new_id()}", "/posts/x", f"/posts/{post}/comments/{other}"):
+        await author.call("delete", unknown, 404)
+    assert post not in [each["id"] for each in (await reader.call("get", "/posts", 200))["items"]]

@@ -1,0 +1,111 @@
+"""Editing posts and comments."""
+
+from bson import ObjectId
+
+from service.common.errors import Forbidden, NotFound, Unavailable
+from service.common.profiles import Profiles, profile_of
+from service.datastores.mongo import Document
+from service.posts.comment_context import CommentContextLoader
+from service.posts.comment_notices import CommentNotices, PendingComment, comment_notice_of
+from service.posts.comment_store import CommentStore
+from service.posts.content_change import edit_of
+from service.posts.models import Comment, Post
+from service.posts.notification_outbox import NotificationOutbox
+from service.posts.pending import PENDING, Pending, pending_notice
+from service.posts.post_notices import PostNotices, post_notice_of
+from service.posts.post_store import PostStore
+from service.posts.recipients import RecipientSelector
+from service.posts.views import PostViews
+from service.posts.visibility import Visibility
+
+MAX_ATTEMPTS = 20
+"""Changes of the same post or comment by others, in a row, after which one gives up."""
+CONTENDED = "Too many changes are made here at once."
+
+
+class EditService:
+    """Replaces the text of posts and comments, by their authors only, and notifies those whom the new text mentions for
+    the first time. All ids are strings of 24 hex digits. A repeated request changes nothing.
+
+    Methods raise NotFound, Forbidden (another user's, or deleted), and Unavailable.
+    """
+
+    def __init__(
+        self,
+        posts: PostStore,
+        comments: CommentStore,
+        profiles: Profiles,
+        visibility: Visibility,
+        views: PostViews,
+        contexts: CommentContextLoader,
+        comment_notices: CommentNotices,
+        post_notices: PostNotices,
+        recipients: RecipientSelector,
+        outbox: NotificationOutbox,
+    ) -> None:
+        self._posts = posts
+        self._comments = comments
+        self._profiles = profiles
+        self._visibility = visibility
+        self._views = views
+        self._contexts = contexts
+        self._comment_notices = comment_notices
+        self._post_notices = post_notices
+        self._recipients = recipients
+        self._outbox = outbox
+
+    async def edit_post(self, user_id: str, post_id: str, content: str) -> Post:
+        """Return the edited post."""
+        for _ in range(MAX_ATTEMPTS):
+            post = await self._posts.post(post_id)
+            if post is None or not is_own(post, user_id):
+                await self._visibility.post(user_id, post_id)
+                raise Forbidden("The post is someone else's.")
+            if post["content"] != content:
+                change = edit_of(post, content, await self._recipients.mentioned_in(post["content"]))
+                edited = await self._posts.change(post, user_id, change)
+                if edited is None:
+                    continue
+                post = edited
+            await self._notify_of_post(post)
+            return (await self._views.posts(user_id, [post]))[0]
+        raise Unavailable(CONTENDED)
+
+    async def edit_comment(self, user_id: str, post_id: str, comment_id: str, content: str) -> Comment:
+        """Return the edited comment."""
+        place = (ObjectId(post_id), ObjectId(comment_id))
+        for _ in range(MAX_ATTEMPTS):
+            if await self._posts.post(post_id) is None:
+                raise NotFound
+            found = await self._comments.by_places([place])
+            if not found or not is_own(found[0], user_id):
+                await self._visibility.comment(user_id, post_id, comment_id)
+                raise Forbidden("The comment is someone else's, or has been deleted.")
+            comment = found[0]
+            if comment["content"] != content:
+                change = edit_of(comment, content, await self._recipients.mentioned_in(comment["content"]))
+                edited = await self._comments.change(comment, user_id, change)
+                if edited is None:
+                    continue
+                comment = edited
+            await self._notify_of_comment(comment)
+            return (await self._views.comments(user_id, [comment]))[0]
+        raise Unavailable(CONTENDED)
+
+    async def _notify_of_post(self, post: Document) -> None:
+        if post.get(PENDING):
+            author = str(post["author_id"])
+            profiles = await self._profiles.profiles([author])
+            notice = pending_notice(post, post_notice_of(post, profile_of(author, profiles)))
+            self._outbox.enqueue(Pending(self._post_notices, post, [notice]))
+
+    async def _notify_of_comment(self, comment: Document) -> None:
+        if comment.get(PENDING):
+            [context] = await self._contexts.load_stored([comment])
+            notice = pending_notice(comment, comment_notice_of(comment, context))
+            self._outbox.enqueue(PendingComment(self._comment_notices, comment, [notice]))
+
+
+def is_own(document: Document, user_id: str) -> bool:
+    """Return whether the user has written this post or comment. Nobody has written that of a deleted user."""
+    return str(document["author_id"]) == user_id and not document.get("erased")
