@@ -145,6 +145,7 @@ def add_routes(
     app.blueprint(
         accounts_routes(
             services.accounts,
+            services.account_deletion,
             services.profiles,
             services.blocks,
             services.tickets,

@@ -1,4 +1,5 @@
-"""Deletions of users that the servers of a site have requested: carried out in the background, also after a crash."""
+"""Deletions of users that they themselves, or a server of their site, have requested: carried out in the background,
+also after a crash."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

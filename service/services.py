@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from config.settings import Settings
 from service.accounts.access_issuer import AccessIssuer
+from service.accounts.account_deletion import AccountDeletion
 from service.accounts.blocks import BlockService
 from service.accounts.denylist import Denylist
 from service.accounts.external_sessions import ExternalSessions
@@ -135,6 +136,8 @@ class Services:
             access_ttl=settings.max_access_ttl,
         )
         self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)
+        remover = UserRemover(stores.users, stores.external_ids, stores.sessions, self.revocation)
+        self.account_deletion = AccountDeletion(stores.users, self.passwords, remover)
         self.profiles = ProfileService(
             stores.users, self._publish_profile, lambda user_id: self.presence.announce_visibility([user_id])
         )
@@ -200,7 +203,7 @@ class Services:
             self.conversations,
             self.notifications,
             self.presence,
-            UserRemover(stores.users, stores.external_ids, stores.sessions, self.revocation),
+            remover,
         )
         self.server_conversations = ServerConversations(
             self.external_users,
@@ -265,11 +268,7 @@ class Services:
         self.push_subscriptions = SubscriptionService(
             stores.push_subscriptions, stores.push_keys, stores.sessions, PushHosts(settings.push_hosts)
         )
-        self._pending_deletions = (
-            [PendingDeletions(stores.users, partial(delete_user, settings), self.redis, tag)]
-            if settings.api_keys
-            else []
-        )
+        self._pending_deletions = PendingDeletions(stores.users, partial(delete_user, settings), self.redis, tag)
         self.webhooks = (
             WebhookService(
                 self.mongo.database,
@@ -376,7 +375,7 @@ class Services:
             self.outbox,
             self.deletion_worker,
             self.retention,
-            *self._pending_deletions,
+            self._pending_deletions,
             *([self.webhooks] if self.webhooks else []),
             self.push,
         ]

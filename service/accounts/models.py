@@ -82,6 +82,12 @@ class SessionEnd(Input):
     password: AnyPassword | None = Field(None, repr=False)
 
 
+class AccountEnd(Input):
+    """`password`: the caller's. A user of the site beside has none."""
+
+    password: AnyPassword | None = Field(None, repr=False)
+
+
 class ProfileChange(Input):
     """Omitted fields are not changed. An `avatar` of null removes the picture."""
 

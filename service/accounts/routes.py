@@ -3,6 +3,7 @@
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.accounts import models
+from service.accounts.account_deletion import AccountDeletion
 from service.accounts.blocks import BlockService
 from service.accounts.profiles import ProfileService
 from service.accounts.service import AccountService
@@ -29,6 +30,7 @@ from service.http.sign_in_limits import SignInLimits
 
 def blueprint(
     service: AccountService,
+    deletion: AccountDeletion,
     profiles: ProfileService,
     blocks: BlockService,
     tickets: Tickets,
@@ -43,6 +45,7 @@ def blueprint(
         _add_password_routes(bp, service, auth, limits)
     _add_session_routes(bp, service, tickets, auth, limits)
     _add_user_routes(bp, profiles, auth)
+    _add_deletion_route(bp, deletion, auth, limits)
     _add_block_routes(bp, blocks, auth)
     return bp
 
@@ -215,6 +218,28 @@ def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authenticati
     @endpoint("Read a user's profile", tag="users", auth=auth, responses={200: Profile}, errors=(errors.NotFound,))
     async def profile(request: Request, caller: Identity, user_id: str) -> HTTPResponse:
         return json_response(await profiles.profile(path_id(user_id)))
+
+
+def _add_deletion_route(bp: Blueprint, deletion: AccountDeletion, auth: Authentication, limits: RateLimits) -> None:
+    @bp.delete("/users/me")
+    @endpoint(
+        "Delete the caller's account",
+        tag="users",
+        auth=auth,
+        limit=PASSWORD_CHANGE,
+        body=models.AccountEnd,
+        body_required=False,
+        responses={204: None},
+        errors=(errors.BadCredentials, errors.NotFound),
+    )
+    async def delete_me(request: Request, caller: Identity, *, body: models.AccountEnd) -> HTTPResponse:
+        """Ends all sessions at once, and deletes everything that the caller has written within seconds, whatever
+        crashes in between. It cannot be undone. A user of the site beside sends no password, and the body may be
+        absent."""
+        client = address(request)
+        await limits.check(PASSWORD_CHANGE_ADDRESS, client)
+        await deletion.delete(caller, body.password, client)
+        return json_response()
 
 
 def _add_block_routes(bp: Blueprint, blocks: BlockService, auth: Authentication) -> None:

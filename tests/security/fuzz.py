@@ -54,7 +54,12 @@ HANDSHAKE = {
 }
 EVENT_STREAM = "/api/v1/notifications/stream"
 """Its response never ends, so it is only requested without a valid token."""
-SESSION_ENDING = ("/api/v1/auth/logout", "/api/v1/auth/password", "/api/v1/auth/sessions/{session_id}")
+SESSION_ENDING = (
+    "/api/v1/auth/logout",
+    "/api/v1/auth/password",
+    "/api/v1/auth/sessions/{session_id}",
+    "/api/v1/users/me",
+)
 IN_PATH = re.compile(r"\{(\w+)\}")
 TIMEOUT = 20.0
 CLOSE, GOING_AWAY = 0x88, 1001

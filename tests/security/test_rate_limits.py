@@ -31,6 +31,7 @@ LOGIN_LIMIT = 30
 REQUESTS = 20
 AT_ONCE = 100
 OWN_RULE = {
+    "DELETE /users/me",
     "POST /auth/password",
     "POST /auth/ticket",
     "POST /conversations/{conversation_id}/messages",
@@ -274,3 +275,5 @@ async def test_the_password_that_confirms_the_end_of_a_session_is_limited(
         await spend(PASSWORD_CHANGE, anna.id)
         await anna.expect_error(429, "rate_limited", "DELETE", path, body)
         await anna.expect_error(404, "not_found", "DELETE", path)
+        # The password that confirms the deletion of the account counts, too.
+        await anna.expect_error(429, "rate_limited", "DELETE", "/users/me", body)

@@ -48,6 +48,17 @@ async def test_a_deleted_user_is_gone_at_once_and_their_texts_soon(client: RestC
     assert "Somebody new" == (await site.call("get", user_path(person), 200))["display_name"]
 
 
+async def test_a_user_of_the_site_deletes_their_account_without_a_password(client: RestClient, site: Site) -> None:
+    """They have none. Their external id is free, and their tokens have ended."""
+    person = await site.user()
+    user, other_device = await site.sign_in(person), await site.sign_in(person)
+    await user.call("delete", "/users/me", 204)
+    for token in (user.token, other_device.token):
+        answer = await client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"})
+        assert (401, "token_revoked") == (answer.status_code, answer.json()["code"])
+    await site.refusal(404, "not_found", "get", user_path(person))
+
+
 async def test_a_deletion_survives_a_crash(run: Run) -> None:
     """The answer says that it will be done: the next process to start does it."""
     environment = {"API_KEYS": f"shop:{KEY}", "RATE_LIMITS": "off"}

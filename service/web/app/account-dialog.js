@@ -1,5 +1,6 @@
-/** The account dialog: profile, devices, password and signing out. */
+/** The account dialog: profile, devices, password, signing out and the deletion of the account. */
 
+import { accountDeletion } from "./account-deletion.js";
 import { appearanceForm } from "./appearance.js";
 import { avatar } from "./avatar.js";
 import { blockedList } from "./blocked-list.js";
@@ -42,6 +43,7 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
     section("account.blocked", blockedList(api)),
     section("account.sessions", deviceList(api)),
     section("account.password", passwordForm(api, me)),
+    section("account.delete", accountDeletion(session)),
   );
   const signOut = async () => {
     dialog.close();

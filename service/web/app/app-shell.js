@@ -132,6 +132,8 @@ export class AppShell {
     this.#app.alerts.close();
     this.#app.blocked.close();
     this.#ownProfile.close();
+    // What they show belongs to the user who was signed in.
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close();
     document.title = "Loa";
   }
 

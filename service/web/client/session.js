@@ -50,6 +50,8 @@ export class Session {
    * @type {{session: StoredSession, storedToken: string | undefined} | null}
    */
   #unsaved = null;
+  /** Whether the user is deleting the account: the server then ends the session. */
+  #deleting = false;
 
   /**
    * @param {{
@@ -129,6 +131,22 @@ export class Session {
   }
 
   /**
+   * Delete the account with everything that the user has written. Then the session ends, with the code
+   * `account_deleted`. Rejects with a LoaError, `bad_credentials` if the password is wrong.
+   * @param {string} password
+   */
+  async deleteAccount(password) {
+    this.#deleting = true;
+    try {
+      const headers = { "Content-Type": "application/json" };
+      await this.fetch("/api/v1/users/me", { method: "DELETE", headers, body: JSON.stringify({ password }) });
+      this.end("account_deleted");
+    } finally {
+      this.#deleting = false;
+    }
+  }
+
+  /**
    * Remove the tokens, in all tabs. Does not call the server.
    * @param {string | null} [code] why
    * @param {{token?: string | null}} [options] `token`: the access token that the server has rejected. If it is not the
@@ -139,7 +157,9 @@ export class Session {
     if (!stored || (token && token !== stored.access_token)) return;
     this.#unsaved = null;
     save(this.#storage, STORAGE_KEY, null);
-    if (code) this.#rememberDevice(stored);
+    // The server closes the connections before its answer to the deletion arrives.
+    if (code && this.#deleting) code = "account_deleted";
+    else if (code) this.#rememberDevice(stored);
     this.#emitter.emit({ type: "signed-out", code });
   }
 
