@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return delete_user(settings, command.username)
         case "release":
             return release(settings)
+        case "reset-password":
+            return reset_password(settings, command.username, sys.stdin.readline() if command.stdin else None)
         case "webhooks":
             return webhooks(settings, command.resend)
         case "worker":
@@ -97,6 +99,11 @@ def parser() -> argparse.ArgumentParser:
     deleting.add_argument("username")
     deleting.add_argument("--yes", action="store_true", help="do not ask on a terminal whether to delete the user")
     commands.add_parser("release", help="prepare the database at MONGODB_URI; safe to repeat")
+    resetting = commands.add_parser("reset-password", help="give a user a new password, and end all of their sessions")
+    resetting.add_argument("username")
+    resetting.add_argument(
+        "--stdin", action="store_true", help="read the password from standard input, do not print one"
+    )
     resending = commands.add_parser(
         "webhooks", help="list the webhooks that are no longer attempted, or send them again"
     )
@@ -133,11 +140,12 @@ def announce(settings: Settings, text: str) -> int:
 
 
 def delete_user(settings: Settings, username: str) -> int:
-    from service.commands.delete_user import CannotDelete, delete_user
+    from service.commands.connected import CommandFailed
+    from service.commands.delete_user import delete_user
 
     try:
         deleted = asyncio.run(delete_user(settings, username))
-    except CannotDelete as error:
+    except CommandFailed as error:
         return fail(str(error))
     print("Deleted: the account, " + ", ".join(f"{count} {name}" for name, count in deleted._asdict().items()) + ".")
     return 0
@@ -156,6 +164,22 @@ def release(settings: Settings) -> int:
     print("The database is prepared.")
     if not is_current:
         print("Processes of an earlier version are running. Run this again when they have ended.")
+    return 0
+
+
+def reset_password(settings: Settings, username: str, line: str | None) -> int:
+    """`line`: the new password, with its line ending; None: a random one, which is printed."""
+    from service.commands.connected import CommandFailed
+    from service.commands.reset_password import random_password, reset_password
+
+    password = random_password() if line is None else line.rstrip("\r\n")
+    try:
+        asyncio.run(reset_password(settings, username, password))
+    except CommandFailed as error:
+        return fail(str(error))
+    print("The password is changed, and the user is signed out everywhere.")
+    if line is None:
+        print(f"New password: {password}")
     return 0
 
 

@@ -6,24 +6,16 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from bson import ObjectId
-from pymongo.errors import ConfigurationError, PyMongoError
-from redis.asyncio import Redis
 
 from config.settings import Settings
-from service.accounts.denylist import Denylist
 from service.accounts.profiles import ProfileService
-from service.accounts.revocation import Revocation, revocation_lease
 from service.chat import events
 from service.chat.conversation_service import ConversationService
 from service.chat.erasure import ChatErasure
 from service.chat.group_service import GroupService
 from service.chat.message_service import MessageService
-from service.common.errors import Unavailable
+from service.commands.connected import CommandFailed, Datastores, connected, revocation
 from service.common.times import now
-from service.datastores.data_directory import DataDirectory
-from service.datastores.failure_reason import failure_reason
-from service.datastores.mongo import Mongo
-from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect, ping
 from service.notifications.deletion import NotificationDeletion
 from service.notifications.grouper import Grouper
 from service.notifications.inbox_service import InboxService
@@ -33,20 +25,14 @@ from service.posts.recipients import RecipientSelector
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
-from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
-from service.stores import Stores
 
 MAX_REQUEST_TIME = timedelta(minutes=1)
 """A request that began before the sessions were revoked has ended after this time."""
 OFFLINE_TIMEOUT = 25.0
 """Seconds after which a user without connections is offline on every process, even if one of theirs has died."""
 POLL_INTERVAL = 0.1
-
-
-class CannotDelete(Exception):
-    """There is no such user, or a datastore is unavailable. The message says which, in one line."""
 
 
 class PresenceState(NamedTuple):
@@ -67,42 +53,13 @@ class Deleted(NamedTuple):
 
 
 async def delete_user(settings: Settings, username: str) -> Deleted:
-    """Delete `username` with all of their data. Raises CannotDelete. If it is interrupted, it can be run again."""
-    directory = DataDirectory(settings.data_dir)
-    uri = settings.mongodb_uri or directory.read("mongodb.uri")
-    url = settings.redis_url or directory.read("redis.url")
-    if not (uri and url):
-        raise CannotDelete(
-            f"DATA_DIR: no Loa is running in {settings.data_dir}, and MONGODB_URI or REDIS_URL is not set"
-        )
-    tag = settings.redis_tag
-    try:
-        mongo, redis = Mongo(uri), connect(url, tag)
-    except ConfigurationError as error:
-        raise CannotDelete(f"MONGODB_URI: the database cannot be used: {failure_reason(error, uri)}") from error
-    except InvalidRedisURL as error:
-        raise CannotDelete(f"REDIS_URL: Redis cannot be used: {error}") from error
-    bus = RedisBus(url, tag)
-    try:
-        # Without Redis, the connections of others would not be notified of the deletions.
-        await ping(redis, tag)
-        await bus.start()
-        deletion = Deletion(settings, Stores.build(mongo.database), bus, redis)
+    """Delete `username` with all of their data. Raises CommandFailed. If it is interrupted, it can be run again."""
+    async with connected(settings) as datastores:
+        deletion = Deletion(settings, datastores)
         try:
             return await deletion.run(username.lower())
         finally:
             await deletion.close()
-            await bus.close()
-    except REDIS_ERRORS as error:
-        raise CannotDelete(f"Redis cannot be used: {failure_reason(error, url)}; run it again") from error
-    except PyMongoError as error:
-        raise CannotDelete(f"the database cannot be used: {failure_reason(error, uri)}; run it again") from error
-    except Unavailable as error:
-        why = failure_reason(error.__cause__, uri) if error.__cause__ else str(error)
-        raise CannotDelete(f"the database cannot be used: {why}; run it again") from error
-    finally:
-        await redis.aclose()
-        mongo.close()
 
 
 class Deletion:
@@ -112,7 +69,8 @@ class Deletion:
     Messages and comments are emptied but kept if the numbering of a conversation or a thread needs them.
     """
 
-    def __init__(self, settings: Settings, stores: Stores, bus: RedisBus, redis: "Redis") -> None:
+    def __init__(self, settings: Settings, datastores: Datastores) -> None:
+        stores, redis, bus = datastores
         self._stores = stores
         registry = Registry(TimerWheel())
         self._dispatcher = Dispatcher(bus, registry)
@@ -152,24 +110,17 @@ class Deletion:
             self._chat,
             GroupService(stores.conversations, stores.invitations, self._conversations),
         )
-        self._revocation = Revocation(
-            stores.sessions,
-            Denylist(redis, settings.redis_tag),
-            bus,
-            registry,
-            revocation_lease(redis, settings.redis_tag),
-            access_ttl=settings.max_access_ttl,
-        )
+        self._revocation = revocation(settings, datastores, registry)
 
     async def run(self, username: str) -> Deleted:
-        """Delete the user; return how much was deleted. Raises CannotDelete if there is no such user; Unavailable."""
+        """Delete the user; return how much was deleted. Raises CommandFailed if there is no such user; Unavailable."""
         started = now()
         # If this process is killed, the servers publish what it has stored but not published, as for one of their own.
         await self._chat.start()
         await self._conversations.start()
         user_id = await self._stores.users.begin_deletion(username)
         if user_id is None:
-            raise CannotDelete("there is no user of that name")
+            raise CommandFailed("there is no user of that name")
         for external_id in (await self._stores.users.external_ids([user_id])).values():
             await self._stores.external_ids.unbind(external_id, user_id)
         presence = await self._presence_of(user_id)

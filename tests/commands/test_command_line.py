@@ -42,7 +42,13 @@ def test_an_invalid_setting_stops_every_command_with_one_line(
 def test_help_names_every_public_command_and_every_setting(command: Command) -> None:
     code, output = command("--help")
     assert 0 == code
-    for name in ("announce", "release", "delete-user", *(field.upper() for field in Settings.model_fields)):
+    for name in (
+        "announce",
+        "release",
+        "delete-user",
+        "reset-password",
+        *(field.upper() for field in Settings.model_fields),
+    ):
         assert name in output
     assert not re.search(r"^ +worker", output, re.MULTILINE)
 

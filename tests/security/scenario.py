@@ -18,16 +18,19 @@ LAST = ("/users/{user_id}/block", "/auth/refresh", "/auth/password", "/auth/logo
 
 
 class Scenario:
-    """Anna and Ben share a group; Ben has commented on her post, and she was notified. Eve shares nothing with them."""
+    """Anna and Ben share a group; Ben has commented on her post, and she was notified. Eve shares nothing with them. A
+    fourth user deletes their account in place of these, who are still needed."""
 
-    def __init__(self, clients: Clients, anna: User, ben: User, eve: User, values: dict[str, Json]) -> None:
-        self.clients, self.anna, self.ben, self.eve = clients, anna, ben, eve
+    def __init__(
+        self, clients: Clients, anna: User, ben: User, eve: User, leaver: User, values: dict[str, Json]
+    ) -> None:
+        self.clients, self.anna, self.ben, self.eve, self.leaver = clients, anna, ben, eve, leaver
         self.values = values
         """What Anna would send, by the name of the field or parameter."""
 
     @classmethod
     async def create(cls, clients: Clients) -> "Scenario":
-        anna, ben, eve = await clients.users(3)
+        anna, ben, eve, leaver = await clients.users(4)
         group = await anna.start_conversation(ben, title="A group")
         invitation = await anna.post(f"/conversations/{group}/invitations")
         message = await anna.send_message(group)
@@ -73,7 +76,7 @@ class Scenario:
             "push": {"messages": "mentions", "preview": True},
             "quiet_hours": {"start": "22:00", "end": "07:00", "timezone": "Asia/Ho_Chi_Minh"},
         }
-        return cls(clients, anna, ben, eve, values)
+        return cls(clients, anna, ben, eve, leaver, values)
 
     def value(self, field: Field) -> Json:
         known = self.values.get(field.name)
@@ -106,8 +109,7 @@ class Scenario:
             if operation.path.startswith("/auth/sessions"):
                 body["password"] = who.password
             if str(operation) == "DELETE /users/me":
-                # A user of its own: the others are still needed.
-                who = await self.clients.user()
+                who = self.leaver
                 body["password"] = who.password
         # The parameter of paths has the name of another field of frames.
         url = operation.url({**self.values, "token": self.values["invitation"], **changes})
