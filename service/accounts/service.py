@@ -128,17 +128,17 @@ class AccountService:
         password_hash = await self._hash_new("new_password", change.new_password, user.profile.username, queue)
         # Before the change: a failure in between then leaves no other session active. And after it: a concurrent
         # sign-in with the old password may have begun one.
-        await self._revoke_others(caller)
-        changed = await self._users.change_password(user, password_hash)
-        await self._revoke_others(caller)
-        if not changed:
+        await self._revoke_others(caller, user)
+        if not await self._users.change_password(user, password_hash):
             raise BadCredentials("The current password is wrong.")
+        await self._revoke_others(caller, user)
+        changed = replace(user, password_version=user.password_version + 1)
         pair = self._tokens.issue_pair(user.id, caller.session_id)
         try:
-            ended = await self._sessions.end_tokens(caller.session_id, user.id, pair)
+            ended = await self._sessions.end_tokens(caller.session_id, user.id, pair, changed.password_version)
         except TokenRevoked:
             # A concurrent password change, which has failed, has revoked this session as one of the others.
-            return await self._begin_session(replace(user, password_version=user.password_version + 1), user_agent)
+            return await self._begin_session(changed, user_agent)
         # The caller's own: a session of an earlier version does not know its access tokens.
         await self._revocation.announce_tokens({caller.token_id, *ended})
         return self._signed_in(user.profile, pair)
@@ -191,7 +191,7 @@ class AccountService:
     async def _begin_session(self, user: User, user_agent: str) -> SignedIn:
         session_id = new_id()
         pair = self._tokens.issue_pair(user.id, session_id)
-        await self._sessions.add(session_id, user.id, pair, user_agent)
+        await self._sessions.add(session_id, user.id, pair, user_agent, user.password_version)
         # A concurrent password change revokes the sessions that it finds. It may have missed this one, so check again.
         latest = await self._users.get(user.id)
         if latest is None or latest.password_version != user.password_version:
@@ -212,8 +212,10 @@ class AccountService:
             await self._revocation.announce([session_id], *token_ids)
         return revoked
 
-    async def _revoke_others(self, caller: Identity) -> None:
-        await self._revocation.announce(await self._sessions.revoke_others(caller.user_id, caller.session_id))
+    async def _revoke_others(self, caller: Identity, user: User) -> None:
+        """Revoke the caller's other sessions of the password that `user` has, and of earlier ones."""
+        revoked = await self._sessions.revoke_others(user.id, caller.session_id, user.password_version)
+        await self._revocation.announce(revoked)
 
     def _signed_in(self, user: Profile, pair: TokenPair) -> SignedIn:
         return SignedIn(

@@ -73,8 +73,13 @@ class SessionStore:
         for name in ("revoked_at", "tokens_ended_at"):
             await self._sessions.create_index(name, partialFilterExpression={name: {"$exists": True}})
 
-    async def add(self, session_id: str, user_id: str, pair: TokenPair, user_agent: str) -> None:
-        """Store a new session with its first pair of tokens."""
+    async def add(
+        self, session_id: str, user_id: str, pair: TokenPair, user_agent: str, password_version: int | None = None
+    ) -> None:
+        """Store a new session with its first pair of tokens.
+
+        `password_version`: of the password of the sign-in, if there was one; see `revoke_others`.
+        """
         created_at = self._clock()
         tokens = SessionTokens(unused=(_hash(pair.refresh.id),), access=(_access(pair),))
         document = {
@@ -86,6 +91,8 @@ class SessionStore:
             "expires_at": self._expiry(created_at, pair),
             "user_agent": user_agent,
         }
+        if password_version is not None:
+            document["password_version"] = password_version
         async with unavailable():
             await self._sessions.insert_one(document)
 
@@ -136,8 +143,12 @@ class SessionStore:
 
         await self._change_tokens(session_id, user_id, pair, change)
 
-    async def end_tokens(self, session_id: str, user_id: str, pair: TokenPair) -> list[str]:
+    async def end_tokens(
+        self, session_id: str, user_id: str, pair: TokenPair, password_version: int | None = None
+    ) -> list[str]:
         """End all tokens of the session but `pair`. Returns the ids of the access tokens that have not expired.
+
+        `password_version`: of the password to which the user has changed in this session, if any; see `revoke_others`.
 
         Raises TokenRevoked if the session is revoked, expired or another user's.
         """
@@ -145,7 +156,9 @@ class SessionStore:
         def change(tokens: SessionTokens, at: datetime) -> SessionTokens:
             return tokens.end_all(_hash(pair.refresh.id), _access(pair), at)
 
-        stamp = {"$currentDate": {"tokens_ended_at": True}}
+        stamp: Document = {"$currentDate": {"tokens_ended_at": True}}
+        if password_version is not None:
+            stamp["$max"] = {"password_version": password_version}
         changed = await self._change_tokens(session_id, user_id, pair, change, stamp)
         return [token.id for token in changed.ended_access]
 
@@ -187,11 +200,21 @@ class SessionStore:
             result = await self._sessions.update_one({**_key(session_id, user_id), **NOT_REVOKED}, SET_REVOKED)
         return bool(result.modified_count)
 
-    async def revoke_others(self, user_id: str, keep: str) -> list[str]:
-        """Revoke every active session of this user except `keep`. Returns the ids of the revoked sessions."""
+    async def revoke_others(self, user_id: str, keep: str, password_version: int | None = None) -> list[str]:
+        """Revoke every active session of this user except `keep`. Returns the ids of the revoked sessions.
+
+        `password_version`: keep those of a later password, too. Of two concurrent password changes, the one that fails
+        then does not end the session of the other.
+        """
         async with unavailable():
             documents = await self._find_active(user_id).to_list(None)
-        return await self._revoke_all(user_id, [each["_id"] for each in documents if str(each["_id"]) != keep])
+        ids = [each["_id"] for each in documents if str(each["_id"]) != keep]
+        if password_version is None:
+            return await self._revoke_all(user_id, ids)
+        await self._revoke_all(user_id, ids, {"password_version": {"$not": {"$gt": password_version}}})
+        revoked = {"_id": {"$in": ids}, "user_id": ObjectId(user_id), "revoked_at": {"$exists": True}}
+        async with unavailable():
+            return [str(each["_id"]) for each in await self._sessions.find(revoked, {"_id": True}).to_list(None)]
 
     async def revoke_excess(self, user_id: str, limit: int) -> list[str]:
         """Revoke all but the `limit` most recently used sessions of this user. Returns the ids of the revoked ones."""
@@ -285,10 +308,11 @@ class SessionStore:
         where = {"user_id": ObjectId(user_id), "expires_at": {"$gt": self._clock()}, **NOT_REVOKED}
         return self._sessions.find(where).sort([("last_used_at", DESCENDING), ("_id", DESCENDING)])
 
-    async def _revoke_all(self, user_id: str, ids: Sequence[ObjectId]) -> list[str]:
+    async def _revoke_all(self, user_id: str, ids: Sequence[ObjectId], where: Document | None = None) -> list[str]:
+        """Revoke those of the sessions that match `where`."""
         if ids:
             await self._retain(user_id, ids)
-            selected = {"_id": {"$in": list(ids)}, "user_id": ObjectId(user_id), **NOT_REVOKED}
+            selected = {"_id": {"$in": list(ids)}, "user_id": ObjectId(user_id), **NOT_REVOKED, **(where or {})}
             async with unavailable():
                 await self._sessions.update_many(selected, SET_REVOKED)
         return [str(id) for id in ids]

@@ -359,6 +359,26 @@ async def test_concurrent_password_changes_succeed_once(process: AccountsProcess
     await identify(process, pair)
 
 
+async def test_a_password_change_that_comes_second_does_not_end_the_session_of_the_first(
+    process: AccountsProcess, caller: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is made between the second one's verification and its revocation of the other sessions."""
+    phone = await identify(process, await process.accounts.login(LOGIN, ""))
+    verify, first = process.passwords.verify, []
+
+    async def verify_then_change(password_hash: str | None, password: str, _: object) -> bool:
+        matches = await verify(password_hash, password)
+        monkeypatch.undo()
+        first.append(await process.accounts.change_password(caller, CHANGE))
+        return matches
+
+    monkeypatch.setattr(process.passwords, "verify", verify_then_change)
+    with pytest.raises(BadCredentials):
+        await process.accounts.change_password(phone, CHANGE)
+    assert [caller.session_id] == [session.id for session in await process.accounts.sessions(caller)]
+    await identify(process, first[0])
+
+
 async def test_a_sign_in_that_verified_the_old_password_is_refused_after_the_change(
     process: AccountsProcess, caller: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:

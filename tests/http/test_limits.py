@@ -1,8 +1,8 @@
 """Rate limits and the limit of connections."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,6 +57,26 @@ def relay_to(redis_url: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWr
         writer.close()
 
     return relay
+
+
+class HangingRedis:
+    """Accepts connections, and answers nothing: each attempt to use it is a connection."""
+
+    url = ""
+    connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await reader.read()
+        writer.close()
+
+
+@asynccontextmanager
+async def hanging_redis() -> AsyncIterator[HangingRedis]:
+    redis = HangingRedis()
+    async with await asyncio.start_server(redis.serve, "127.0.0.1", 0) as server:
+        redis.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield redis
 
 
 class TestRateLimits:
@@ -264,21 +284,15 @@ class TestLocalFirst:
             await store.close()
         await other.close()
 
-    async def test_a_hanging_redis_is_waited_for_once(self) -> None:
+    async def test_a_hanging_redis_is_waited_for_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """By those who have used up their share; then each counts alone."""
-
-        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read()
-            writer.close()
-
-        server = await asyncio.start_server(hang, "127.0.0.1", 0)
-        store = RateLimits(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", True)
-        started = time.monotonic()
-        passed = await asyncio.gather(*(count_passed(store, LOCAL, f"{n % 5}", times=1) for n in range(1000)))
-        assert 500 == sum(passed)
-        assert time.monotonic() - started < 3 * limits.REDIS_TIMEOUT
-        await store.close()
-        server.close()
+        monkeypatch.setattr(window_sync, "REDIS_COOLDOWN", 600.0)
+        async with asyncio.timeout(10), hanging_redis() as redis:
+            store = RateLimits(redis.url, True)
+            passed = await asyncio.gather(*(count_passed(store, LOCAL, f"{n % 5}", times=1) for n in range(1000)))
+            assert 500 == sum(passed)
+            assert 1 == redis.connections
+            await store.close()
 
     async def test_a_comparison_that_does_not_end_is_waited_for_once(
         self, processes: list[RateLimits], monkeypatch: pytest.MonkeyPatch
@@ -327,28 +341,22 @@ class TestWithoutRedis:
         assert 3 == await count_passed(store, SHARED, "alice")
         await store.close()
 
-    async def test_only_one_request_waits_for_a_hanging_redis(self) -> None:
+    async def test_only_one_request_waits_for_a_hanging_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The next hundred do not."""
-
-        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read()
-            writer.close()
-
-        server = await asyncio.start_server(hang, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        store = RateLimits(f"redis://127.0.0.1:{port}", True)
-        started = time.monotonic()
-        for number in range(100):
-            await store.check(SHARED, str(number))
-        assert time.monotonic() - started < 3 * limits.REDIS_TIMEOUT
-        await store.close()
+        monkeypatch.setattr(limits, "REDIS_COOLDOWN", 600.0)
+        async with asyncio.timeout(10), hanging_redis() as redis:
+            store = RateLimits(redis.url, True)
+            for number in range(100):
+                await store.check(SHARED, str(number))
+            assert 1 == redis.connections
+            await store.close()
         # Nor do requests that wait for a connection meanwhile.
-        store = RateLimits(f"redis://127.0.0.1:{port}", True)
-        started = time.monotonic()
-        await asyncio.gather(*(store.check(SHARED, str(number)) for number in range(5 * limits.MAX_REDIS_CONNECTIONS)))
-        assert time.monotonic() - started < 3 * limits.REDIS_TIMEOUT
-        await store.close()
-        server.close()
+        async with asyncio.timeout(10), hanging_redis() as redis:
+            store = RateLimits(redis.url, True)
+            requests = range(5 * limits.MAX_REDIS_CONNECTIONS)
+            await asyncio.gather(*(store.check(SHARED, str(number)) for number in requests))
+            assert limits.MAX_REDIS_CONNECTIONS == redis.connections
+            await store.close()
 
     async def test_counters_are_shared_again_when_redis_is_back(
         self, redis: Redis, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
