@@ -11,7 +11,7 @@ from tests.e2e.conftest import CreateUser, OpenApp
 async def test_finding_someone_and_starting_a_chat(open_app: OpenApp, create_user: CreateUser) -> None:
     """Neither of the two has to reload the page."""
     an, binh = await open_app(create_user("An Search")), await open_app(create_user("Zbinh Found"))
-    await an.page.get_by_role("button", name="New chat").click()
+    await an.page.get_by_role("button", name="Start a chat").click()
     await an.page.get_by_role("searchbox", name="Search people").fill("zbinh")
     await an.page.get_by_role("checkbox").check()
     await an.page.get_by_role("button", name="Start chat").click()

@@ -6,10 +6,11 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 
 import { reduceChat } from "../../service/web/client/chat-state.js";
+import { Loa } from "../../service/web/client/loa.js";
 import { RevisionTracker } from "../../service/web/client/revision-tracker.js";
 import { CONVERSATION, message, messageEvent, OTHER } from "./support/chat-server.js";
 import { createStorage } from "./support/browser.js";
-import { signedInClient } from "./support/client.js";
+import { browserPlatform, signedInClient } from "./support/client.js";
 import { startLoaServer, user } from "./support/loa-server.js";
 import { flushEventLoop, nextEvent, untilState } from "./support/wait.js";
 
@@ -21,7 +22,8 @@ async function startConversation(t, { sent = 0 } = {}) {
   const id = server.createConversation(ANN, BOB);
   for (let count = 1; count <= sent; count++) server.sendMessage(id, BOB, `${count}`);
   const ann = await signedInClient(t, server, 0);
-  await untilState(ann.store, ({ conversationIds }) => conversationIds.length === 1);
+  // The list is there before the connection is.
+  await untilState(ann.store, ({ conversationIds, chat }) => conversationIds.length === 1 && chat.status === "online");
   const conversation = () => ann.store.getSnapshot().conversations[id];
   /** Wait until the conversation's state matches. */
   const until = (matches) => untilState(ann.store, ({ conversations }) => matches(conversations[id]));
@@ -29,6 +31,23 @@ async function startConversation(t, { sent = 0 } = {}) {
 }
 
 const contents = ({ messages }) => messages.map(({ content }) => content);
+
+test("the list is shown while the socket still connects", async (t) => {
+  const server = await startLoaServer(t);
+  const id = server.createConversation(ANN, BOB);
+  server.sendMessage(id, BOB, "1");
+  class NeverOpening extends EventTarget {
+    close() {}
+  }
+  const ann = new Loa({ server: server.url, ...browserPlatform({ WebSocket: NeverOpening }) });
+  t.after(() => ann.stop());
+  ann.start();
+  assert.equal(ann.store.getSnapshot().conversationsLoaded, false);
+  await ann.session.login("user0", "right");
+  await untilState(ann.store, ({ conversationsLoaded }) => conversationsLoaded);
+  const { conversations, chat } = ann.store.getSnapshot();
+  assert.deepEqual([conversations[id].unreadCount, chat.status], [1, "connecting"]);
+});
 
 test("after the sign-in, the state holds conversations, counts and profiles", async (t) => {
   const { ann, id, conversation } = await startConversation(t, { sent: 3 });
@@ -107,8 +126,10 @@ test("messages that arrive while a page is fetched are in order", async (t) => {
 
 test("markRead moves the user's own mark at once; others' marks move with their events", async (t) => {
   const { ann, id, conversation, server, until } = await startConversation(t, { sent: 3 });
+  const stored = nextEvent(ann.socket, ({ type }) => type === "read");
   ann.store.markRead(id);
   assert.equal(conversation().unreadCount, 0);
+  await stored;
   server.sendMessage(id, BOB, "4");
   await until(({ unreadCount }) => unreadCount === 1);
   assert.deepEqual([server.details(id, ANN).last_read_seq, conversation().reads[BOB]], [3, 4]);

@@ -23,9 +23,12 @@ export class ConversationList {
   #state;
   #items = new Map();
   #currentId = null;
+  /** One element, which keeps the focus on its button when the list is rendered again. */
+  #firstSteps;
 
   constructor(app, onNewChat) {
     this.#app = app;
+    this.#firstSteps = firstSteps(onNewChat);
     this.#search = el("input.input", {
       type: "search",
       "aria-label": t("chats.search"),
@@ -72,10 +75,14 @@ export class ConversationList {
     const matches = query ? all.filter(({ details }) => searchable(this.#name(details)).includes(query)) : all;
     this.#rows.render(matches.map((conversation) => this.#item(conversation, state)));
     this.#loadMore.setHasMore(state.hasMoreConversations);
-    setChildren(
-      this.#emptyState,
-      matches.length === 0 && !state.hasMoreConversations && (query ? noMatch() : noConversations()),
-    );
+    const reason = matches.length === 0 && !state.hasMoreConversations && this.#reason(query);
+    if (!reason || !this.#emptyState.contains(reason)) setChildren(this.#emptyState, reason);
+  }
+
+  /** Return why the list is empty. */
+  #reason(query) {
+    if (!this.#state.conversationsLoaded) return el("p.empty-state", {}, t("loading"));
+    return query ? el("p.empty-state", {}, t("chats.no_match")) : this.#firstSteps;
   }
 
   /** A direct conversation that another user has opened, but not written in, is not listed, nor is an archived one. */
@@ -163,16 +170,14 @@ function createRow(id) {
   return el("li", {}, el("a.conversation", { href: `#/c/${id}` }));
 }
 
-function noMatch() {
-  return el("p.empty-state", {}, t("chats.no_match"));
-}
-
-function noConversations() {
+/** What a user sees who has no conversation yet. */
+function firstSteps(onNewChat) {
   return el(
     "div.empty-state",
     {},
     icon("chats"),
     el("p", {}, t("chats.none")),
     el("p.small", {}, t("chats.none.hint")),
+    el("button.button.primary", { type: "button", onclick: onNewChat }, t("chats.start")),
   );
 }

@@ -92,6 +92,7 @@ export class Loa {
     this.#userId = userId ?? null;
     this.socket.connect(this.session.getToken, { userId });
     this.stream.connect(this.session.getTicket, { userId });
+    if (userId) this.store.prefetch(userId);
   }
 
   #disconnect() {

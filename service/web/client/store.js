@@ -31,6 +31,7 @@ const INITIAL = {
   stream: { status: "idle", retryAt: null, code: null },
   conversations: {},
   conversationIds: [],
+  conversationsLoaded: false,
   hasMoreConversations: false,
   presence: {},
   people: {},
@@ -120,6 +121,16 @@ export class Store {
     for (const unsubscribe of this.#unsubscribers) unsubscribe();
     this.#abort.abort();
     clearTimeout(this.#typingTimer);
+  }
+
+  /**
+   * Fetch the list of conversations of the signed-in user while the socket connects: on a slow line, they see it a round
+   * trip earlier. It is fetched again after the hello.
+   * @param {string} userId
+   */
+  prefetch(userId) {
+    this.#setUser(userId);
+    ignoreRejections(this.#fetchConversations(null));
   }
 
   // Actions of views.
@@ -230,6 +241,13 @@ export class Store {
 
   // Events.
 
+  /** Keep the state if it is of no user yet, or of this one. @param {string} userId */
+  #setUser(userId) {
+    if (this.#state.userId === userId) return;
+    if (this.#state.userId) this.#reset(userId);
+    else this.#set({ ...this.#state, userId });
+  }
+
   /** @param {string | null} userId */
   #reset(userId) {
     this.#abort.abort();
@@ -252,10 +270,7 @@ export class Store {
 
   /** @param {ChatEvent} event */
   #onChatEvent(event) {
-    if (event.type === "hello" && event.user_id !== this.#state.userId) {
-      if (this.#state.userId) this.#reset(event.user_id);
-      else this.#set({ ...this.#state, userId: event.user_id });
-    }
+    if (event.type === "hello") this.#setUser(event.user_id);
     if (event.type === "new_message" || event.type === "message_updated") {
       for (const arrivals of this.#arrivals) arrivals.push(event.data);
     }
@@ -327,13 +342,15 @@ export class Store {
 
   /** @param {string | null} before */
   #fetchConversations(before) {
-    return this.#fetchOnce(`conversations:${before}`, async () => {
+    return this.#fetchOnce(`conversations:${before}`, async (signal) => {
       const fetchedSinceHello = this.#fetchedSinceHello;
       const { items, next } = await this.#api.conversations({ limit: LIST_PAGE_SIZE, before });
-      if (fetchedSinceHello !== this.#fetchedSinceHello) return;
+      const isCurrent = fetchedSinceHello === this.#fetchedSinceHello;
+      // Until the list is fetched that was requested after the hello, an older one is better than none.
+      if (signal.aborted || (!isCurrent && this.#state.conversationsLoaded)) return;
       this.#nextCursor = next;
-      const state = items.reduce((reduced, details) => this.#withFetchedDetails(reduced, details), this.#state);
-      this.#set({ ...state, hasMoreConversations: next !== null });
+      const state = items.reduce((reduced, details) => this.#withFetchedDetails(reduced, details, isCurrent), this.#state);
+      this.#set({ ...state, conversationsLoaded: true, hasMoreConversations: next !== null });
     });
   }
 
@@ -359,10 +376,11 @@ export class Store {
   /**
    * @param {State} state
    * @param {import("./types.js").Conversation} details
+   * @param {boolean} [isCurrent] whether they were requested after the last hello
    */
-  #withFetchedDetails(state, details) {
+  #withFetchedDetails(state, details, isCurrent = true) {
     if (this.#fetchedSinceHello.has(details.id)) return state;
-    this.#fetchedSinceHello.add(details.id);
+    if (isCurrent) this.#fetchedSinceHello.add(details.id);
     this.#socket.setBaseline(details);
     return withDetails(state, details);
   }

@@ -314,6 +314,7 @@
  * @property {ConnectionState} stream
  * @property {Record<string, ConversationState>} conversations
  * @property {string[]} conversationIds of the conversations with details, latest activity first
+ * @property {boolean} conversationsLoaded
  * @property {boolean} hasMoreConversations
  * @property {Record<string, Presence>} presence by user id
  * @property {Record<string, Profile>} people the known profiles, by user id
