@@ -82,8 +82,9 @@ class InboxStore:
     `read_bits` are the numbers that are read above `read_up_to`. Processes of an earlier version list them as
     `read_above`, without a change of `revision`.
 
-    The stored `last_seq` is a lower bound, raised after notifications were published; the notifications themselves are
-    authoritative. `revision` counts the marks: each is made in the state that it was computed from, else again.
+    The stored `last_seq` is a lower bound, raised now and then after notifications were published; the notifications
+    themselves are authoritative. `revision` counts the marks: each is made in the state that it was computed from, else
+    again.
     """
 
     def __init__(self, database: Database) -> None:

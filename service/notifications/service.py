@@ -37,9 +37,12 @@ BACKFILL_LIMIT = 200
 """Notifications per read that fills a gap in the events that this process received."""
 MAX_REPLAY = 1000
 """Notifications. A client that missed more is reset, and reads the list page by page instead."""
+HINT_STEP = 32
+"""Every so many notifications of a user, the last number is stored as a hint: to store those of a thousand users takes
+the embedded database as long as to store their notifications. Without one, a reader of the inbox looks at up to that
+many numbers more."""
 HINT_DELAY = 10.0
-"""Seconds for which the last numbers of users are collected before they are stored together. On the embedded database
-storing them takes as long as storing the notifications; a reader only has to look for a few more without them."""
+"""Seconds for which the hints of users are collected before they are stored together."""
 
 
 class Replay(NamedTuple):
@@ -72,7 +75,7 @@ class NotificationService:
         self._dispatcher = dispatcher
         self._on_stored = on_stored
         self._pending_hints: dict[ObjectId, int] = {}
-        """The last numbers of users who were notified since the last `flush_hints`."""
+        """The last numbers of users whose hint waits to be stored."""
         self._hints_wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         dispatcher.set_backfill(TOPIC_PREFIX, self.backfill)
@@ -107,13 +110,14 @@ class NotificationService:
         for result in appended:
             user_id = str(result.document["user_id"])
             inboxes[user_id] = inboxes[user_id].with_last_seq(result.document["seq"])
+            if _is_hint(result.document):
+                self._pending_hints[result.document["user_id"]] = result.document["seq"]
+                self._hints_wanted.set()
         for result in appended:
             self._publish(result, inboxes[str(result.document["user_id"])], profiles)
         for user_id, inbox in inboxes.items():
             self._inboxes.publish_unread_count(user_id, inbox)
-            self._pending_hints[ObjectId(user_id)] = inbox.last_seq
             self._on_stored(user_id, inbox)
-        self._hints_wanted.set()
         return [self._error_of(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
 
     def _error_of(self, request: NotificationRequest, outcome: Appended | BaseException) -> Exception | None:
@@ -122,21 +126,12 @@ class NotificationService:
         assert isinstance(outcome, Appended)
         return None if outcome.created or self._store.is_same(request, outcome.document) else NonceReused()
 
-    async def flush_hints(self) -> None:
-        """Store the last numbers of users who were notified since the previous call. Raises Unavailable.
-
-        Called some time after `notify`, off its path: readers of an inbox look for notifications above its number.
-        The outbox calls it, too, before it forgets a comment.
-        """
-        last_seqs, self._pending_hints = self._pending_hints, {}
-        if last_seqs:
-            await self._inbox_store.raise_last_seqs(last_seqs)
-
     async def _flush_later(self) -> None:
         await self._hints_wanted.wait()
         self._hints_wanted.clear()
         await asyncio.sleep(HINT_DELAY)
-        await self.flush_hints()
+        last_seqs, self._pending_hints = self._pending_hints, {}
+        await self._inbox_store.raise_last_seqs(last_seqs)
 
     async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:
         """Return the `limit` latest notifications numbered below `before`, or of all if it is None. Latest first."""
@@ -236,6 +231,13 @@ class NotificationService:
         senders = {str(document["sender_id"]) for document in documents if document["sender_id"]}
         profiles = await self._profiles.profiles(senders) if senders else {}
         return [_notification(document, inbox, profiles) for document in documents]
+
+
+def _is_hint(notification: Document) -> bool:
+    """Return whether the number of this stored notification becomes a hint. Users differ in which of theirs do, so that
+    a thousand who are always notified together do not all need one at the same time."""
+    user_id: ObjectId = notification["user_id"]
+    return bool((notification["seq"] + user_id.binary[-1]) % HINT_STEP == 0)
 
 
 def topic_of(user_id: str) -> str:

@@ -182,7 +182,6 @@ class NotificationOutbox:
         done, self._done = self._done, []
         if not done:
             return
-        await self._notifications.flush_hints()
         for source in self._sources:
             if of_source := [each for each in done if each.source is source]:
                 await source.complete(of_source)

@@ -12,7 +12,20 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.load import bus, charts, fanout, growth, idle, machine, report, send, sse, storm, webhooks
+from tests.load import (
+    bus,
+    charts,
+    fanout,
+    growth,
+    idle,
+    machine,
+    report,
+    send,
+    server_notifications,
+    sse,
+    storm,
+    webhooks,
+)
 from tests.load.bench import BenchmarkContext, Sizes
 from tests.load.catalogue import Peer, catalogue
 from tests.load.clients import load_library
@@ -25,7 +38,7 @@ from tests.load.runtimes import InstallError
 from tests.load.thresholds import evaluate
 from tests.running import ROOT
 
-MODULES = (fanout, sse, send, webhooks, idle, storm, growth, bus)
+MODULES = (fanout, sse, send, webhooks, server_notifications, idle, storm, growth, bus)
 WORKLOADS: dict[str, Callable[[BenchmarkContext], list[Record]]] = {module.WORKLOAD: module.run for module in MODULES}
 ALL = "all"
 
@@ -156,6 +169,8 @@ def parser() -> argparse.ArgumentParser:
         ("pages", int, "growth: pages read per round"),
         ("processes", numbers, "bus: processes, at least three"),
         ("members", numbers, "bus: members of a conversation"),
+        ("recipients", int, "server_notifications: people who are notified by each call"),
+        ("calls", int, "server_notifications: calls, one after the other"),
     ):
         default = getattr(defaults, name)
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default:g}"

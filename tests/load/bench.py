@@ -43,6 +43,8 @@ class Sizes:
     pages: int = 200
     processes: tuple[int, ...] = (4, 8)
     members: tuple[int, ...] = (2, 17, 100, 1000, 10_000)
+    recipients: int = 1000
+    calls: int = 50
 
     @classmethod
     def smoke(cls) -> "Sizes":
@@ -64,6 +66,8 @@ class Sizes:
             pages=5,
             processes=(3,),
             members=(2, 1000),
+            recipients=20,
+            calls=3,
         )
 
     def override(self, **given: Any) -> "Sizes":

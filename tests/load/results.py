@@ -26,6 +26,7 @@ METRICS = {
     "own_us": Metric("µs of a process with one", 2),
     "cpu_us": Metric("server µs each", 2),
     "cpu_ms": Metric("server ms each", 2),
+    "database_ms": Metric("database ms each", 2),
     "commands": Metric("Redis commands each", 2),
     "kilobytes": Metric("KB each", 1),
     "load_busy": Metric("load core busy", 2),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.load import bus, fanout, growth, idle, loa, send, sse, storm, webhooks
+from tests.load import bus, fanout, growth, idle, loa, send, server_notifications, sse, storm, webhooks
 from tests.load.results import Record
 
 SMALLEST = "the smallest"
@@ -46,6 +46,7 @@ THRESHOLDS = (
     Threshold(send.WORKLOAD, "", "per_second", "insert-one", 6.0),
     Threshold(send.WORKLOAD, "", "p99_ms", "insert-one", 1.0, at_most=True),
     Threshold(webhooks.WORKLOAD, "", "per_second", webhooks.OFF, 0.95),
+    Threshold(server_notifications.WORKLOAD, "", "max_ms", "", 1000.0, at_most=True),
     Threshold(idle.WORKLOAD, "", "kilobytes", "", 8.0, at_most=True),
     Threshold(storm.WORKLOAD, storm.CONNECTING, "per_second", "sanic-ws", 1.5),
     Threshold(storm.WORKLOAD, storm.DELIVERY, "max_ms", "", 250.0, at_most=True),
