@@ -26,6 +26,7 @@ import { currentRoute, linkToConversation, navigate } from "./router.js";
 import { isSystemMessage } from "./system-message.js";
 import { showNews, toastRegion } from "./toast.js";
 import { UnreadCounter } from "./unread-counter.js";
+import { UserPage } from "./user-page.js";
 
 /** Events after which the stream may have skipped notifications. */
 const STREAM_START = new Set(["hello", "reset"]);
@@ -40,7 +41,7 @@ export class AppShell {
   #banner;
   #chatPage;
   #viewContainer = el("div.view");
-  /** The post feed, a post's page or an invitation's; null while the chat page is shown. */
+  /** The post feed, the page of a post, a user or an invitation; null while the chat page is shown. */
   #pageView = null;
   #profiles;
   #ownProfile;
@@ -164,7 +165,7 @@ export class AppShell {
 
   #onRouteChange() {
     const route = currentRoute();
-    const sameView = ["section", "postId", "token"].every((name) => route[name] === this.#route[name]);
+    const sameView = ["section", "postId", "userId", "token"].every((name) => route[name] === this.#route[name]);
     if (!sameView) this.#showView(route);
     this.#route = route;
     if (route.commentId) this.#pageView.showComment(route.commentId);
@@ -179,6 +180,7 @@ export class AppShell {
     this.#pageView = null;
     if (route.section === "posts")
       this.#pageView = route.postId ? new PostPage(this.#app, route.postId) : new PostFeed(this.#app);
+    if (route.section === "users") this.#pageView = new UserPage(this.#app, route.userId);
     if (route.section === "join") this.#pageView = new InvitationPage(this.#app, route.token);
     setChildren(this.#viewContainer, this.#pageView?.element ?? this.#chatPage.element);
     // A screen reader continues at the new heading: the link that was followed may be gone.

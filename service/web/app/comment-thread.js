@@ -7,6 +7,7 @@ import { postComposer } from "./post-composer.js";
 import { postText } from "./post-text.js";
 import { reactionBar } from "./reaction-bar.js";
 import { timeElement } from "./time-format.js";
+import { userLink } from "./user-page.js";
 
 export class CommentThread {
   element = el("ol.thread", { role: "list" });
@@ -60,7 +61,7 @@ export class CommentThread {
         el(
           "p",
           {},
-          el("span.name", { dir: "auto" }, author.display_name),
+          userLink(author),
           replyTo && el("span.reply-to", { dir: "auto" }, t("comments.in_reply_to", { name: replyTo })),
         ),
         el("div", { dir: "auto" }, postText(comment.content)),

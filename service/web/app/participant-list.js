@@ -10,6 +10,7 @@ import { errorText, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
 import { openMenu } from "./menu.js";
 import { showToast } from "./toast.js";
+import { userLink } from "./user-page.js";
 
 export class ParticipantList {
   element;
@@ -159,7 +160,7 @@ export class ParticipantList {
       el(
         "div.grow",
         {},
-        el("p.ellipsis", { dir: "auto" }, name),
+        el("p.ellipsis", {}, userLink(profile)),
         keepCurrent(el("p.muted.small.ellipsis"), info),
       ),
       items.length > 0 && button,

@@ -7,6 +7,7 @@ import { t } from "./i18n.js";
 import { postText } from "./post-text.js";
 import { reactionBar } from "./reaction-bar.js";
 import { timeElement } from "./time-format.js";
+import { userLink } from "./user-page.js";
 
 /**
  * `withCommentLink`: whether the card links to the post's page. The element's `showReactions(post)` shows changed ones,
@@ -25,7 +26,7 @@ export function postCard(api, post, { withCommentLink = true } = {}) {
       "header.byline",
       {},
       avatar(author),
-      el("div", {}, el("p.name", { dir: "auto" }, author.display_name), el("p", {}, timeElement(post.created_at))),
+      el("div", {}, el("p", {}, userLink(author)), el("p", {}, timeElement(post.created_at))),
     ),
     el("div", { dir: "auto" }, postText(post.content)),
     el(

@@ -2,22 +2,28 @@
 
 /** What an invitation's link has before the token. */
 const INVITATION = "join";
+const USER = "users";
 
 /**
- * Return {section: "chats", conversationId} or {section: "posts", postId, commentId}, or {section: "join", token}; an id that is not in the URL is
- * null.
+ * Return {section: "chats", conversationId}, {section: "posts", postId, commentId}, {section: "users", userId} or
+ * {section: "join", token}; an id that is not in the URL is null.
  */
 export function currentRoute() {
   const [path, fragment = ""] = location.hash.slice(1).split("#");
   const [, name, id = null] = path.split("/");
   if (name === "posts")
     return { section: name, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
+  if (name === USER && id) return { section: name, userId: id };
   if (name === INVITATION && id) return { section: name, token: id };
   return { section: "chats", conversationId: name === "c" ? id : null };
 }
 
 export function linkToConversation(id) {
   return `#/c/${id}`;
+}
+
+export function linkToUser(id) {
+  return `#/${USER}/${id}`;
 }
 
 export function linkToPost(id) {
