@@ -20,10 +20,13 @@ class CountingBus(RedisBus):
         super().__init__(url)
         self.bytes_received: Counter[str] = Counter()
         """By address; `all` stands for the messages to every process."""
+        self.messages_received = 0
+        """Those to addresses."""
 
     def on_message(self, channel: bytes, payload: bytes) -> None:
         address = "all" if channel == self._control else self._addresses.address(channel)
         self.bytes_received[address] += len(payload)
+        self.messages_received += channel != self._control
         super().on_message(channel, payload)
 
 
