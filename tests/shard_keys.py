@@ -90,6 +90,7 @@ SCATTERS = [
     Scatter("conversations", "find", "membership_change $exists", "release: changes that a process left incomplete"),
     Scatter("conversations", "find", "participants.100 $exists", "release: large groups of an earlier version"),
     Scatter("memberships", "find", "conversation_id, version $gt", "who has joined or left, after a change only"),
+    Scatter("conversations", "find", "barrier $exists, participants", "delete-user: what an interrupted one has left"),
     Scatter("memberships", "find", "conversation_id, place $gte", "all participants, for an announcement to them"),
     Scatter("memberships", "find", "conversation_id, place $gte $lt", "a page of the participants"),
     Scatter("messages", "distinct", "changed_at $gte $lte", "recovery: conversations that a killed process wrote to"),

@@ -75,6 +75,13 @@ class DirectConversations:
                 {"_id": document["_id"], "version": document.get("version")}, versioned(change)
             )
 
+    async def partners_with_barrier(self, user_id: ObjectId) -> list[ObjectId]:
+        """Return the other users of the direct conversations of `user_id` that have a barrier."""
+        async with unavailable():
+            where = {"participants": user_id, BARRIER: {"$exists": True}}
+            found = await self._conversations.find(where, {"participants": 1}).to_list(None)
+        return [other for document in found for other in document["participants"] if other != user_id]
+
     async def carry_over(self) -> None:
         """Record the conversations that processes of an earlier version have created. Idempotent."""
         if not await self.old_index.exists():

@@ -165,8 +165,12 @@ class Deletion:
         await self._dispatcher.close()
 
     async def _remove_blocks(self, user_id: str) -> None:
-        """Remove the blocks by and of the user, and their traces in direct conversations."""
-        for other in await self._stores.blocks.concerned_by(user_id):
+        """Remove the blocks by and of the user, and their traces in direct conversations.
+
+        A deletion that was interrupted may have left a barrier without a block.
+        """
+        behind_barriers = await self._stores.conversations.direct.partners_with_barrier(ObjectId(user_id))
+        for other in await self._stores.blocks.concerned_by(user_id) | set(map(str, behind_barriers)):
             await self._stores.blocks.remove(user_id, other)
             await self._stores.blocks.remove(other, user_id)
             await self._conversations.direct_blocks.reconcile(user_id, other)

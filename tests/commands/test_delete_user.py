@@ -5,9 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from bson import ObjectId
 
 from config.settings import Settings
+from service.accounts.block_store import BlockStore
+from service.chat.barrier import BARRIER, KIND
+from service.chat.conversation_store import ConversationStore
+from service.chat.direct_blocks import DirectBlocks
 from service.chat.group_change import UNANNOUNCED
+from service.chat.message_store import MessageStore
 from service.commands.connected import CommandFailed
 from service.commands.delete_user import delete_user
 from service.datastores.mongo import Mongo
@@ -232,3 +238,27 @@ async def test_nothing_names_a_deleted_user_of_another_site(settings: Settings, 
     again, created = await process.external_users.put("auth0|who-goes", {"username": "who.goes"})
     assert (created, "who.goes") == (True, again.profile.username)
     assert user.id != again.id
+
+
+async def test_a_deletion_that_was_killed_leaves_no_barrier(settings: Settings, process: AccountsProcess) -> None:
+    """It was killed when it had removed the block, and not yet the barrier in the direct conversation."""
+    gone, _ = await process.external_users.put("gone", {"username": "who.goes"})
+    stays, _ = await process.external_users.put("stays", {"username": "who.stays"})
+    assert settings.mongodb_uri
+    mongo = Mongo(settings.mongodb_uri)
+    try:
+        conversations = ConversationStore(mongo.database)
+        blocks = BlockStore(mongo.database)
+        direct_blocks = DirectBlocks(conversations, MessageStore(mongo.database), blocks)
+        await conversations.create_direct(ObjectId(gone.id), ObjectId(stays.id))
+        await blocks.add(stays.id, gone.id)
+        blocked = await direct_blocks.reconcile(stays.id, gone.id)
+        assert blocked
+        await blocks.remove(stays.id, gone.id)
+        await delete_user(settings, "who.goes")
+        stored = await conversations.find(blocked["_id"])
+        assert stored
+        assert BARRIER not in stored
+        assert None is await mongo.database["messages"].find_one({"conversation_id": blocked["_id"], "kind": KIND})
+    finally:
+        mongo.close()
