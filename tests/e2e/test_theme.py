@@ -24,7 +24,7 @@ async def test_the_chosen_theme_replaces_the_systems(open_app: OpenApp, create_u
     await expect(body).to_have_css("background-color", DARK)
     colours = "metas => metas.filter(meta => matchMedia(meta.media).matches).map(meta => meta.content)"
     assert ["#131514"] == await app.page.locator("meta[name=theme-color]").evaluate_all(colours)
-    await choose(app, "As on this device")
+    await choose(app, "Same as the system")
     await expect(body).to_have_css("background-color", LIGHT)
     await app.page.emulate_media(color_scheme="dark")
     await expect(body).to_have_css("background-color", DARK)
