@@ -46,6 +46,10 @@ WEBHOOK_SECRET_BYTES = range(24, 65)
 MAX_WEBHOOK_SECRETS = 4
 MAX_URL_LENGTH = 2048
 
+ATTACHMENT_SCHEMES = ("file", "s3", "gs", "az")
+MAX_ATTACHMENT_BYTES = 100 * 2**20
+"""A file of this size is stored within the time that a request may take."""
+
 PUSH_HOSTS = (
     "fcm.googleapis.com",  # Chrome, and most browsers that are built on it
     "jmt17.google.com",  # Chromium without Google's keys, as Linux distributions build it
@@ -157,6 +161,9 @@ class Settings(BaseSettings):
     webhook_secret: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)
     webhook_events: Annotated[tuple[str, ...], NoDecode] = WEBHOOK_EVENTS
     webhook_private: Literal["on", "off"] = "off"
+    attachments_url: str = ""
+    """Where the files are that people attach; empty: in the database."""
+    attachment_max_bytes: int = Field(25 * 2**20, ge=1024, le=MAX_ATTACHMENT_BYTES)
     push_hosts: Annotated[tuple[str, ...], NoDecode] = PUSH_HOSTS
     """The push services, each as `host`, or `*.host` for all names below it; either with `:port`."""
     push_delay: int = Field(10, ge=1, le=3600)
@@ -270,6 +277,25 @@ class Settings(BaseSettings):
             raise ValueError(f"must be an https:// URL in ASCII of at most {MAX_URL_LENGTH} characters")
         if "@" in parts.netloc or parts.fragment:
             raise ValueError("must have neither credentials nor a fragment")
+        return value
+
+    @field_validator("attachments_url")
+    @classmethod
+    def _check_attachments_url(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            parts = urlsplit("")
+        local = parts.scheme == "file"
+        if value and (
+            parts.scheme not in ATTACHMENT_SCHEMES
+            or "@" in parts.netloc
+            or parts.query
+            or parts.fragment
+            or local == bool(parts.netloc)
+            or (local and len(parts.path) < 2)
+        ):
+            raise ValueError("must be file:///directory, s3://bucket/prefix, gs://… or az://…, without credentials")
         return value
 
     @field_validator("webhook_secret", "webhook_events", mode="before")

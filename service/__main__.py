@@ -37,6 +37,8 @@ settings, from the environment (all optional):
   REFRESH_TOKEN_TTL   seconds: 2592000, which is 30 days
   SESSION_MAX_AGE     seconds: 15552000, which is 180 days; then users sign in again
   NOTIFICATION_RETENTION_DAYS  days for which notifications are kept: 90; 0: for ever
+  ATTACHMENTS_URL     where attached files are: file:///directory, s3://, gs:// or az://; without it: in the database
+  ATTACHMENT_MAX_BYTES  bytes of one file: 26214400, which is 25 MB
   STATUS_TOKEN        the token that opens /status, 16 characters or more; without it there is no such page
   WEBHOOK_URL         where to post what happens; without it: nowhere
   WEBHOOK_SECRET      whsec_ and 24 to 64 bytes in Base64; several, separated by commas, all sign

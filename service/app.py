@@ -12,6 +12,9 @@ from sanic import Sanic
 from config.settings import Settings
 from service.accounts.routes import blueprint as accounts_routes
 from service.asyncapi import channels
+from service.attachments.access import LinkOrToken
+from service.attachments.routes import UPLOAD_PATH
+from service.attachments.routes import blueprint as attachment_routes
 from service.chat.routes import blueprint as chat_routes
 from service.common.encoding import dumps, loads
 from service.datastores.redis import ping
@@ -184,10 +187,21 @@ def add_routes(
             tracing,
         )
     )
+    app.blueprint(
+        attachment_routes(
+            services.attachments,
+            auth,
+            LinkOrToken(services.links, auth, limits),
+            max_bytes=settings.attachment_max_bytes,
+            limited=limits.enabled,
+            count_upload=metrics.attachment_uploaded,
+        )
+    )
     app.blueprint(push_routes(services.push_subscriptions, auth))
     app.blueprint(web_routes(local_accounts=local_accounts))
+    app.ctx.body_limits = {UPLOAD_PATH: settings.attachment_max_bytes}
     if settings.api_keys:
-        app.ctx.body_limits = BODY_LIMITS
+        app.ctx.body_limits |= BODY_LIMITS
         by_key = KeyAuthentication(ApiKeys(settings.api_keys).name_of, limits)
         app.blueprint(
             server_routes(

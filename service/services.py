@@ -22,6 +22,10 @@ from service.accounts.tickets import Tickets
 from service.accounts.tokens import Tokens
 from service.accounts.user_remover import UserRemover
 from service.accounts.verifier import CredentialVerifier
+from service.attachments.images import ImageProcessor
+from service.attachments.links import AttachmentLinks
+from service.attachments.service import AttachmentService
+from service.attachments.storage import Storage
 from service.chat import events
 from service.chat.conversation_service import ConversationService
 from service.chat.group_service import GroupService
@@ -85,6 +89,16 @@ class Lifecycle(Protocol):
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+def file_storage(url: str, stores: Stores) -> Storage:
+    """Return the storage that ATTACHMENTS_URL names: that in the database if it is empty."""
+    if not url:
+        return stores.attachment_files
+    # Not before it is needed: loading the library takes a while.
+    from service.attachments.object_storage import ObjectStorage
+
+    return ObjectStorage(url)
 
 
 class Services:
@@ -265,6 +279,14 @@ class Services:
             stores.posts, stores.comments, visibility, self.recipients, self.deletion_worker
         )
 
+        self.links = AttachmentLinks(settings.jwt_secret, settings.jwt_secret_previous)
+        self.attachments = AttachmentService(
+            stores.attachments,
+            file_storage(settings.attachments_url, stores),
+            self.links,
+            ImageProcessor(metrics.image_seconds.observe),
+            {},
+        )
         self.push_subscriptions = SubscriptionService(
             stores.push_subscriptions, stores.push_keys, stores.sessions, PushHosts(settings.push_hosts)
         )
@@ -391,6 +413,7 @@ class Services:
         deletions: dict[str, Deletion] = {
             "sessions": self.stores.sessions.delete_expired,
             "webhooks": self.stores.webhook_deliveries.delete_expired,
+            "attachments": self.attachments.sweep,
             "push_subscriptions": self.push_subscriptions.delete_ended,
         }
         if notification_days:

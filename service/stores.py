@@ -9,6 +9,8 @@ from service.accounts.block_store import BlockStore
 from service.accounts.external_ids import ExternalIdStore
 from service.accounts.sessions import MAX_AGE, SessionStore
 from service.accounts.users import UserStore
+from service.attachments.attachment_store import AttachmentStore
+from service.attachments.gridfs_storage import GridFSStorage
 from service.chat.conversation_store import ConversationStore
 from service.chat.invitation_store import InvitationStore
 from service.chat.last_seen import LastSeenStore
@@ -53,6 +55,8 @@ class Stores(NamedTuple):
     notification_groups: NotificationGroupStore
     preferences: PreferenceStore
     webhook_deliveries: DeliveryStore
+    attachments: AttachmentStore
+    attachment_files: GridFSStorage
     push_keys: VapidStore
     push_subscriptions: SubscriptionStore
     push_news: NewsStore
@@ -89,6 +93,8 @@ class Stores(NamedTuple):
             NotificationGroupStore(database),
             PreferenceStore(database),
             DeliveryStore(database),
+            AttachmentStore(database),
+            GridFSStorage(database),
             VapidStore(database),
             SubscriptionStore(database),
             NewsStore(database),

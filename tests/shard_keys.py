@@ -23,6 +23,9 @@ SERVICE = str(Path(__file__).parent.parent / "service")
 _from_service: ContextVar[bool] = ContextVar("from_service", default=False)
 
 SHARD_KEYS = {
+    "attachments": "_id",
+    "attachments.chunks": "files_id",
+    "attachments.files": "_id",
     "blocks": "user_id",
     "comments": "post_id",
     "conversation_settings": "user_id",
@@ -76,6 +79,8 @@ SCATTERS = [
         Scatter(collection, "find", "_id $gte $lt", "followers of changes that have lost their history, and release")
         for collection in SHARD_KEYS
     ),
+    Scatter("attachments", "find", "expires_at $lt", "retention: those that nobody has used"),
+    Scatter("attachments", "find", "user_id", "delete-user: the files of one user"),
     Scatter("blocks", "find", "blocked_id", "delete-user: the blocks of the user by others"),
     Scatter("comments", "find", "owed", "recovery: the comments that a process left pending, of any post"),
     Scatter("comments", "find", "_id $gt, owed", "recovery: its further pages"),

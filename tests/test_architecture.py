@@ -22,7 +22,7 @@ LAYERS = [
     },
     {"service.push", "service.server_api"},
     {"service.accounts", "service.chat", "service.posts", "service.web", "service.webhooks"},
-    {"service.notifications"},
+    {"service.attachments", "service.notifications"},
     {"service.edge"},
     {"service.http"},
     {"service.realtime"},
@@ -34,7 +34,7 @@ LAYERS = [
 `datastores` and `telemetry`, siblings may import each other."""
 OPEN_LAYERS = {0, 7}
 SANIC_PACKAGES = {"service.app", "service.edge", "service.http", "service.processes.worker", "service.web"}
-EDGE_MODULES = {"asyncapi", "routes", "socket", "stream"}
+EDGE_MODULES = {"access", "asyncapi", "routes", "socket", "stream"}
 ENVIRONMENT_READERS = {
     "config.settings",
     "service.common.child_process",

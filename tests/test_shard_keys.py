@@ -20,13 +20,13 @@ def test_every_collection_is_listed_once() -> None:
     assert not SHARD_KEYS.keys() & UNSHARDED.keys()
     code = "".join(path.read_text() for path in (ROOT / "service").glob("**/*.py"))
     # `health` is a question to an embedded server.
-    assert set(re.findall(r"database\[\"(\w+)\"\]", code)) <= {*SHARD_KEYS, *UNSHARDED, "health"}
+    assert set(re.findall(r"database\[\"([\w.]+)\"\]", code)) <= {*SHARD_KEYS, *UNSHARDED, "health"}
 
 
 def test_the_runbook_has_every_collection() -> None:
     """Those of which the queries are still being moved stay unsharded until then."""
     runbook = (ROOT / "config/README.md").read_text().split("### Shard MongoDB")[1].split("\n### ")[0]
-    sharded = dict(re.findall(r'sh\.shardCollection\("loa\.(\w+)", \{(\w+): "hashed"\}\)', runbook))
+    sharded = dict(re.findall(r'sh\.shardCollection\("loa\.([\w.]+)", \{(\w+): "hashed"\}\)', runbook))
     unsharded = {scatter.collection for scatter in MOVED} | UNSHARDED.keys()
     assert {name: key for name, key in SHARD_KEYS.items() if name not in unsharded} == sharded
     assert unsharded == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?`) \|", runbook, re.MULTILINE))))

@@ -36,6 +36,7 @@ def endpoint(
     body: type[Input] | None = None,
     body_required: bool = True,
     query: type[Query] | None = None,
+    file: Literal["received", "sent"] | None = None,
     responses: Mapping[int, type[BaseModel] | None],
     errors: Iterable[type[LoaError]] = (),
 ) -> Callable[[F], F]:
@@ -46,6 +47,8 @@ def endpoint(
     `limit`: per caller if `auth` is given, else per address. An endpoint that changes state has to declare a limit, or
     None. The limit of reads is part of `auth`; a read that declares a limit is subject to both.
     `body_required`: whether the request must have a body; else its absence means the defaults of `body`.
+    `file`: `received`: the body is a file, which the handler reads itself; it is not run to its end, because its client
+    may have left before that. `sent`: the response is one, which the handler sends itself.
     `responses`: the model of each successful status, None if it has no body.
     `errors`: what the handler raises; those of the checks are added here.
     """
@@ -71,10 +74,13 @@ def endpoint(
         query,
         body_required=body_required,
         for_browsers=for_browsers,
+        file=file,
     )
 
     def decorate(handler: F) -> F:
-        checked: Any = shielded(limited(handler, limit) if isinstance(limit, RateLimit) else handler)
+        checked: Any = limited(handler, limit) if isinstance(limit, RateLimit) else handler
+        if file != "received":
+            checked = shielded(checked)
         if query:
             checked = reads_query(checked, query)
         if body:

@@ -25,6 +25,16 @@ class UnsupportedMediaType(errors.LoaError):
     detail = "The body must be JSON, with Content-Type: application/json."
 
 
+class RangeNotSatisfiable(errors.LoaError):
+    """The `Range` begins behind the end of the representation, which has `size` bytes. Only HTTP has this error."""
+
+    detail = "The range begins behind the end of the file."
+
+    def __init__(self, size: int = 0) -> None:
+        super().__init__()
+        self.size = size
+
+
 class ErrorSpec(NamedTuple):
     """How clients see an error. `code` is stable; `close_code`: RFC 6455, 7.4; `reconnect`: what a client should do if
     the error closes its connection."""
@@ -55,6 +65,7 @@ ERRORS: dict[type, ErrorSpec] = {
     errors.NonceReused: ErrorSpec(409, "nonce_reused", 1008),
     errors.TooLarge: ErrorSpec(413, "too_large", 1009),
     UnsupportedMediaType: ErrorSpec(415, "unsupported_media_type", 1003),
+    RangeNotSatisfiable: ErrorSpec(416, "range_not_satisfiable", 1008),
     errors.ValidationFailed: ErrorSpec(422, "validation_failed", 1008),
     errors.RateLimited: ErrorSpec(429, "rate_limited", 1008, Reconnect.BACK_OFF),
     errors.Unavailable: ErrorSpec(503, "unavailable", 1013, Reconnect.BACK_OFF),
@@ -134,6 +145,8 @@ def problem_of(error: BaseException) -> tuple[dict[str, Any], dict[str, str]]:
         body["errors"] = [field._asdict() for field in error.fields]
     if isinstance(error, errors.LoaError) and error.retry_after is not None:
         headers["Retry-After"] = str(errors.whole_seconds(error.retry_after))
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if spec.status == 401:
         # RFC 6750, 3.1: `error` is given only if the request had a token.
         had_token = isinstance(error, errors.TokenError) and not isinstance(error, errors.TokenMissing)

@@ -12,6 +12,7 @@ Schema = dict[str, Any]
 
 ANN, BINH = (f"6650a1f2c3d4e5f60718293{digit}" for digit in "ab")
 CONVERSATION, MESSAGE, POST, COMMENT, NOTIFICATION, SESSION = (f"6650b0d7e8f90a1b2c3d4e{n}0" for n in "123456")
+ATTACHMENT = "6650b0d7e8f90a1b2c3d4e70"
 TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI2NjUwYTFmMiJ9.c2lnbmF0dXJl"  # noqa: S105  # not a valid one
 CREATED, LATER = "2026-05-24T14:03:11.482Z", "2026-05-24T14:18:11.482Z"
 
@@ -42,6 +43,14 @@ EXAMPLES: Mapping[str, Any] = {
     "reactions": BINH,
     "Post.reactions": 3,
     "Comment.reactions": 3,
+    "Attachment.id": ATTACHMENT,
+    "Attachment.name": "photo.jpg",
+    "content_type": "image/jpeg",
+    "size": 182311,
+    "width": 1600,
+    "height": 1200,
+    "Attachment.url": f"/api/v1/attachments/{ATTACHMENT}?expires=1779634800&signature=x",
+    "thumbnail_url": f"/api/v1/attachments/{ATTACHMENT}/thumbnail?expires=1779634800&signature=x",
     "conversation_id": CONVERSATION,
     "connection_id": "7cB0pVqv2xQ",
     "post_id": POST,

@@ -83,6 +83,10 @@ WRITING = RateLimit("writing", "600/minute")
 """Per user, shared by posts, comments, conversations, edits, the profile, sessions and read marks."""
 READING = RateLimit("reading", "1800/minute")
 """Per user. A client that was offline fetches each of its conversations, a few hundred; no user scrolls as fast."""
+UPLOADING = RateLimit("uploading", "60/minute; 600/hour")
+"""Per user: six messages a minute with all the attachments that they may have."""
+DOWNLOADING = RateLimit("downloading", "6000/minute")
+"""Per address, of files by signed URLs: a whole office opens a conversation full of images."""
 LOOKUP = RateLimit("lookup", "120/minute")
 """Per user, shared by searches, presence, `sync` and `authenticate`: a user does not type more than two searches a
 second."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel
 from sanic import Blueprint, HTTPResponse, Request, Sanic
 
+from config.settings import MAX_ATTACHMENT_BYTES
 from service.common import ids
 from service.common.encoding import dumps
 from service.common.errors import LoaError, OriginNotAllowed, ValidationFailed
@@ -50,6 +51,7 @@ TAGS = {
     "auth": "Accounts, sessions and tokens.",
     "users": "Profiles.",
     "chat": "Conversations, their messages, and presence.",
+    "attachments": "Files of messages, posts and comments.",
     "posts": "Posts and their comments.",
     "notifications": "Notifications: the list, the event stream and the socket.",
     "push": "Web Push: what a user has not read is pushed to their browsers.",
@@ -60,6 +62,7 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 PATH_PARAMETER = re.compile(r"<(\w+):[^>]*>")
+ANY_FILE = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 UNDOCUMENTED_METHODS = frozenset({"HEAD", "OPTIONS"})
 NOT_PATH_PARAMETERS = frozenset({"request", "caller", "body", "query"})
 EXTERNAL_ID = {"minLength": 1, "maxLength": 255}
@@ -78,6 +81,8 @@ class Operation(NamedTuple):
     kind: Literal["json", "websocket", "event-stream"] = "json"
     body_required: bool = True
     for_browsers: bool = True
+    file: Literal["received", "sent"] | None = None
+    """What is a file, of any type: the body of the request, or of its 2xx responses."""
 
 
 def is_for_browsers(handler: Any) -> bool:
@@ -160,6 +165,9 @@ def _operation(operation: Operation, method: str, handler: Any, components: Comp
     if operation.body:
         content = {"application/json": {"schema": components.ref(operation.body, "validation")}}
         described["requestBody"] = {"content": content, "required": operation.body_required}
+    if operation.file == "received":
+        limited = {"*/*": {"schema": {**ANY_FILE["*/*"]["schema"], "maxLength": MAX_ATTACHMENT_BYTES}}}
+        described["requestBody"] = {"content": limited, "required": True}
     # An empty list means that the operation needs no token.
     described["security"] = [{scheme: []} for scheme in operation.security]
     return described
@@ -188,7 +196,9 @@ def _success(operation: Operation, components: Components) -> dict[str, dict[str
         return {"200": {"description": "OK", "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
     responses: dict[str, dict[str, Any]] = {}
     for status, model in operation.responses.items():
-        if model is None:
+        if operation.file == "sent" and status < 300:
+            responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": ANY_FILE}
+        elif model is None:
             responses[str(status)] = {"description": "No content."}
         else:
             responses[str(status)] = {

@@ -5,7 +5,8 @@ Sanic's own timeouts restart with every byte, so that one byte now and then keep
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import structlog
@@ -27,6 +28,22 @@ MAX_IDLE = 1000
 longer among Sanic's connections."""
 CHECK_INTERVAL = 1.0
 """Seconds between two checks of all connections."""
+
+
+def is_self_timed(request: Any) -> bool:
+    """Return whether the handler of `request` limits the time of a transfer itself (`self_timed`)."""
+    return getattr(getattr(request, "ctx", None), "self_timed", False)
+
+
+@contextmanager
+def self_timed(request: Any) -> Iterator[None]:
+    """Except `request` from the deadlines while the block runs: it transfers a file, which takes as long as it takes.
+    The block has to time out itself if the client makes no progress."""
+    request.ctx.self_timed = True
+    try:
+        yield
+    finally:
+        request.ctx.self_timed = False
 
 
 class _Observation(NamedTuple):
@@ -64,7 +81,7 @@ class RequestDeadlines:
         idle: list[HttpProtocol] = []
         for protocol in self._connections:
             http: Any = protocol.http
-            if http is None:
+            if http is None or is_self_timed(http.request):
                 continue
             phase, received = _phase(protocol, http), len(http.recv_buffer)
             observation = previous.get(protocol)

@@ -66,6 +66,9 @@ class StrictHttp(Http):
             self.expecting_continue = False
             self.request_body = None
             self.keep_alive = False
+        elif self.request_body:
+            # What is left of it may be more than is worth reading.
+            self.keep_alive = False
         return super().respond(response)
 
     async def read(self) -> bytes | None:

@@ -112,6 +112,13 @@ class Metrics:
         self._push_attempts = Counter(
             "loa_push_attempts", "Attempts to push to a browser.", ["outcome"], registry=registry
         )
+        self._uploads = Counter("loa_attachment_uploads", "Files uploaded.", ["outcome"], registry=registry)
+        self.image_seconds = Histogram(
+            "loa_image_seconds",
+            "Seconds that the process of an uploaded image took.",
+            buckets=(*LATENCY_BUCKETS, 10.0, 20.0, 45.0),
+            registry=registry,
+        )
         self.bus_gaps = Counter("loa_bus_gaps", "Times that messages on the bus may have been lost.", registry=registry)
 
     def request_finished(self, method: str, route: str | None, status: int, seconds: float) -> None:
@@ -160,6 +167,10 @@ class Metrics:
     def push_attempted(self, outcome: str) -> None:
         """Count an attempt. `outcome`: one of `service.push.sender.Outcome`, or `dropped`."""
         self._push_attempts.labels(outcome).inc()
+
+    def attachment_uploaded(self, outcome: str) -> None:
+        """Count an upload. `outcome`: `stored`, `refused`, `failed`, or `broken_off` by the client."""
+        self._uploads.labels(outcome).inc()
 
     def webhook_attempted(self, outcome: str) -> None:
         """Count an attempt. `outcome`: one of `service.webhooks.sender.Outcome`."""

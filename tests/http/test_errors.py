@@ -58,6 +58,7 @@ class TestTable:
             (409, "nonce_reused"),
             (413, "too_large"),
             (415, "unsupported_media_type"),
+            (416, "range_not_satisfiable"),
             (422, "validation_failed"),
             (429, "rate_limited"),
             (503, "unavailable"),

@@ -82,10 +82,14 @@ class ApiUser:
 
     async def call(self, method: str, path: str, status: int, **arguments: Any) -> Any:
         """Send a request, check its status, and return the JSON of the response."""
-        request = getattr(self._client, method)
-        response = await request(f"/api/v1{path}", headers=self._headers, **arguments)
+        response = await self.request(method, path, **arguments)
         assert status == response.status_code, response.text
         return response.json() if response.content else None
+
+    async def request(self, method: str, path: str, headers: dict[str, str] | None = None, **arguments: Any) -> Any:
+        """Send a request, and return the response."""
+        request = getattr(self._client, method)
+        return await request(f"/api/v1{path}", headers=self._headers | (headers or {}), **arguments)
 
     async def post(self, content: str = "A post") -> str:
         return str((await self.call("post", "/posts", 201, json={"content": content}))["id"])

@@ -79,6 +79,7 @@ async def test_it_groups_by_existing_labels() -> None:
     metrics.task_failed("notification_outbox")
     metrics.webhook_attempted("delivered")
     metrics.push_attempted("sent")
+    metrics.attachment_uploaded("stored")
     metrics.set_gauge_sources(
         GaugeSources({"chat": lambda: 1}, lambda: True, lambda: 0.0, follower_lags={"webhooks": lambda: 0.0})
     )

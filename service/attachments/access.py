@@ -1,0 +1,47 @@
+"""Who may download: whoever shows a signed URL, or else a token."""
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from sanic import HTTPResponse, Request
+
+from service.attachments.links import AttachmentLinks
+from service.common.errors import TokenInvalid
+from service.common.ids import path_id
+from service.http.authentication import Authentication
+from service.http.limits import DOWNLOADING, RateLimits, address
+
+Handler = Callable[..., Awaitable[HTTPResponse]]
+
+DIGITS = re.compile("[0-9]{1,15}")
+
+
+class LinkOrToken:
+    """Implements Authenticator: the caller is None if the URL is signed."""
+
+    scheme = "bearer"
+    for_browsers = True
+
+    def __init__(self, links: AttachmentLinks, auth: Authentication, limits: RateLimits) -> None:
+        self._links = links
+        self._auth = auth
+        self._limits = limits
+        self.errors = auth.errors
+
+    def required(self, handler: Handler) -> Handler:
+        by_token = self._auth.required(handler)
+
+        @wraps(handler)
+        async def authenticated(request: Request, *, attachment_id: str, **kwargs: Any) -> HTTPResponse:
+            signature, expires = request.args.get("signature"), request.args.get("expires", "")
+            if not signature:
+                return await by_token(request, attachment_id=attachment_id, **kwargs)
+            if not DIGITS.fullmatch(expires):
+                raise TokenInvalid("The signature of the URL is invalid.")
+            self._links.verify(path_id(attachment_id), int(expires), signature)
+            await self._limits.check(DOWNLOADING, address(request))
+            return await handler(request, None, attachment_id=attachment_id, **kwargs)
+
+        return authenticated

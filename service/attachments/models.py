@@ -1,0 +1,42 @@
+"""The request and response models of attachments."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+from service.common.content import check_no_nul
+from service.common.ids import Id
+from service.common.models import Query
+
+MAX_NAME = 255
+MAX_ATTACHMENTS = 10
+"""Of one message, post or comment."""
+
+AttachmentIds = Annotated[list[Id], Field(max_length=MAX_ATTACHMENTS)]
+
+
+class Attachment(BaseModel):
+    """`content_type` is what the server has found in the bytes. `width` and `height`, in pixels, and `thumbnail_url`
+    are null unless it is an image. Whoever has one of the URLs can read the file for an hour, without a token."""
+
+    id: str
+    name: str
+    content_type: str
+    size: int
+    width: int | None
+    height: int | None
+    url: str
+    thumbnail_url: str | None
+
+
+class UploadQuery(Query):
+    """`name`: the file's name. What could mislead a reader, such as invisible characters, is removed from it."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(check_no_nul)] = "file"
+
+
+class DownloadQuery(Query):
+    """Both are part of the URLs of an Attachment, and replace the token. `expires`: seconds since 1970."""
+
+    expires: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    signature: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None

@@ -1,0 +1,52 @@
+"""The storages keep the same promises."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.attachments.gridfs_storage import GridFSStorage
+from service.attachments.object_storage import ObjectStorage
+from service.attachments.storage import PIECE, Storage
+from service.common.errors import NotFound, Unavailable
+from service.datastores.mongo import Mongo
+
+CONTENT = bytes(range(256)) * 5000
+"""More than a megabyte: several pieces, and in the database several writes."""
+
+
+@pytest.fixture(params=["database", "directory"])
+async def storage(request: pytest.FixtureRequest, mongo: Mongo, tmp_path: Path) -> AsyncIterator[Storage]:
+    if request.param == "database":
+        stored = GridFSStorage(mongo.database)
+        await stored.create_indexes()
+        yield stored
+    else:
+        yield ObjectStorage(f"file://{tmp_path}/files")
+
+
+async def read(storage: Storage, start: int = 0, end: int = len(CONTENT)) -> bytes:
+    pieces = [piece async for piece in storage.read("key", start, end)]
+    assert max(map(len, pieces)) <= PIECE
+    return b"".join(pieces)
+
+
+async def test_a_file_is_read_as_it_was_written(storage: Storage) -> None:
+    """Whole and in parts, and until it is deleted."""
+    with tempfile.TemporaryFile() as file:
+        file.write(CONTENT)
+        await storage.write("key", file)
+    assert CONTENT == await read(storage)
+    for start, end in ((0, 1), (PIECE - 1, PIECE + 1), (PIECE * 2, len(CONTENT))):
+        assert CONTENT[start:end] == await read(storage, start, end)
+    await storage.delete(["key", "unknown"])
+    with pytest.raises(NotFound):
+        await read(storage)
+
+
+async def test_an_unusable_directory_is_unavailable(tmp_path: Path) -> None:
+    storage = ObjectStorage(f"file://{tmp_path}/files")
+    (tmp_path / "files" / "key").mkdir()
+    with tempfile.TemporaryFile() as file, pytest.raises(Unavailable):
+        await storage.write("key", file)
