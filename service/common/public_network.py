@@ -1,56 +1,47 @@
 """The connections of the HTTP client: to addresses that have been checked, however the DNS changes meanwhile."""
 
-import asyncio
 import socket
-from collections.abc import Iterable
-from typing import Any
+import ssl
 
-from httpcore import AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream, ConnectError
+import certifi
+from aiohttp import AddrInfoType, TCPConnector, ThreadedResolver
 
 from service.common.public_address import is_public_address
 
-MAX_ADDRESSES = 4
-"""Addresses of one name that are tried, one after the other."""
+IDLE_TIMEOUT = 30.0
+"""Seconds for which an idle connection is kept; the next one resolves the name again."""
 
 
-class PrivateAddress(Exception):
+class PrivateAddress(OSError):
     """The host has no address on the public internet."""
 
 
-class PublicNetwork(AsyncNetworkBackend):
-    """Resolves a name once, checks the addresses, and connects to one of those: never to the name.
+def connector(*, allow_private: bool, connections: int, tls: ssl.SSLContext | None) -> TCPConnector:
+    """Return a connector with at most so many connections, to public addresses only unless `allow_private`.
 
-    A name that resolves to another address when it is resolved again, between check and use, changes nothing. TLS
-    verifies the certificate for the name, not for the address.
+    Each address is checked when a socket is made for it, which then connects to that address: a name that resolves to
+    another one between check and use changes nothing. TLS verifies the certificate for the name, not for the address,
+    with the authorities of `tls`, or the system's and Mozilla's. Call it in the event loop.
     """
 
-    def __init__(self, *, allow_private: bool) -> None:
-        self._allow_private = allow_private
-        self._backend = AnyIOBackend()
+    def checked(address: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, place = address
+        if not (allow_private or is_public_address(str(place[0]))):
+            raise PrivateAddress
+        return socket.socket(family, kind, protocol)
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> AsyncNetworkStream:
-        """Connect to the first address of `host` that answers. Raises PrivateAddress, ConnectError."""
-        addresses = await self._addresses(host, port)
-        failure: Exception | None = None
-        for address in addresses[:MAX_ADDRESSES]:
-            try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
-            except ConnectError as error:
-                failure = error
-        raise failure or PrivateAddress
+    return TCPConnector(
+        ssl=tls or _verifying_tls(),
+        limit=connections,
+        keepalive_timeout=IDLE_TIMEOUT,
+        use_dns_cache=False,
+        resolver=ThreadedResolver(),
+        socket_factory=checked,
+    )
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-        except (OSError, UnicodeError) as error:  # the latter: a label of more than 63 characters
-            raise ConnectError("the name cannot be resolved") from error
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        return [each for each in addresses if self._allow_private or is_public_address(each)]
+
+def _verifying_tls() -> ssl.SSLContext:
+    """Return a context that trusts the system's authorities and Mozilla's: small images have none of their own."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context

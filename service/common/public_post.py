@@ -1,35 +1,87 @@
-"""Posting to servers of others: TLS that is verified, and no more of a response than is needed."""
+"""Posting to servers of others: to public addresses, with TLS that is verified, reading no more than is needed."""
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
-import certifi
-import httpcore
+from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from yarl import URL
+
+from service.common.public_network import PrivateAddress, connector
 
 BODY_TIMEOUT = 1.0
 MAX_BODY_BYTES = 16_384
 """Of a response's body, which means nothing to Loa, this much is read so that the connection can be used again."""
-IDLE_TIMEOUT = 30.0
-"""Seconds for which an idle connection is kept; the next one resolves the name again."""
-
-CONNECTION_ERRORS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
-"""No connection, no TLS, or no HTTP in response."""
 
 
-def verifying_tls() -> ssl.SSLContext:
-    """Return a context that trusts the system's authorities and Mozilla's: small images have none of their own."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
+class ConnectionFailed(Exception):
+    """No connection, no TLS, or no HTTP in response."""
 
 
-async def skip_body(response: httpcore.Response) -> None:
+class Answer(NamedTuple):
+    """The status of a response, and its `Retry-After`, empty if it has none."""
+
+    status: int
+    retry_after: str
+
+
+class PublicPost:
+    """Posts over a pool of connections. It follows no redirect, uses no proxy, and keeps no cookie."""
+
+    def __init__(self, *, allow_private: bool, connections: int, tls: ssl.SSLContext | None = None) -> None:
+        """See `connector`."""
+        self._allow_private = allow_private
+        self._connections = connections
+        self._tls = tls
+        self._session: ClientSession | None = None
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
+        """Post once. `timeout`: seconds until the end of the response's headers.
+
+        Raises TimeoutError, PrivateAddress, ConnectionFailed.
+        """
+        session = self._session = self._session or self._new_session()
+        try:
+            async with asyncio.timeout(timeout) as deadline:
+                # The URL as it is: a receiver may distinguish what the client takes for equal.
+                request = session.post(URL(url, encoded=True), headers=headers, data=body, allow_redirects=False)
+                async with request as response:
+                    deadline.reschedule(None)  # answered: what follows has a limit of its own
+                    await _skip_body(response)
+                    return Answer(response.status, response.headers.get("Retry-After", ""))
+        except ClientConnectorError as error:
+            if isinstance(error.os_error, PrivateAddress):
+                raise PrivateAddress from error
+            raise ConnectionFailed from error
+        # UnicodeError: a part of the name has more than 63 characters.
+        except (ClientError, OSError, UnicodeError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise ConnectionFailed from error
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+
+    def _new_session(self) -> ClientSession:
+        return ClientSession(
+            connector=connector(allow_private=self._allow_private, connections=self._connections, tls=self._tls),
+            cookie_jar=DummyCookieJar(),
+            timeout=ClientTimeout(total=None, sock_connect=None),
+            headers={"User-Agent": "Loa"},
+            skip_auto_headers=("Accept-Encoding",),
+            auto_decompress=False,
+        )
+
+
+async def _skip_body(response: ClientResponse) -> None:
     """Read the beginning of a response's body."""
     size = 0
-    with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
+    with suppress(TimeoutError, ClientError):
         async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in response.aiter_stream():
+            async for chunk in response.content.iter_any():
                 size += len(chunk)
                 if size > MAX_BODY_BYTES:
                     return

@@ -1,14 +1,11 @@
 """One push: an encrypted message, posted to a push service (RFC 8030)."""
 
-import asyncio
 import ssl
 from enum import StrEnum
 from typing import NamedTuple
 
-import httpcore
-
-from service.common.public_network import PrivateAddress, PublicNetwork
-from service.common.public_post import CONNECTION_ERRORS, IDLE_TIMEOUT, skip_body, verifying_tls
+from service.common.public_network import PrivateAddress
+from service.common.public_post import ConnectionFailed, PublicPost
 from service.push.encryption import encrypt
 from service.push.models import decode_base64url
 from service.push.subscription_store import Subscription
@@ -50,50 +47,40 @@ class Attempt(NamedTuple):
 
 
 class PushSender:
-    """Posts to endpoints. It follows no redirect, uses no proxy, and reads only the beginning of a response."""
+    """Posts to endpoints."""
 
     def __init__(self, contact: str, *, allow_private: bool, tls: ssl.SSLContext | None = None) -> None:
         """`contact`: a mailto: or https: URL at which push services can reach the operator; empty: the origin of the
-        page that subscribed. `tls`: instead of verifying with the system's authorities and Mozilla's."""
+        page that subscribed. For `allow_private` and `tls` see PublicPost."""
         self._contact = contact
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or verifying_tls(),
-            max_connections=MAX_CONNECTIONS,
-            keepalive_expiry=IDLE_TIMEOUT,
-            network_backend=PublicNetwork(allow_private=allow_private),
-        )
+        self._post = PublicPost(allow_private=allow_private, connections=MAX_CONNECTIONS, tls=tls)
 
     async def send(
         self, key: VapidKey, subscription: Subscription, payload: bytes, topic: str, urgency: str
     ) -> Attempt:
         """Make one attempt."""
         contact = self._contact or subscription.origin or DEFAULT_CONTACT
-        headers: dict[bytes | str, bytes | str] = {
+        headers = {
             "Authorization": key.authorization(subscription.endpoint, contact),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             "TTL": str(TTL_SECONDS),
             "Topic": topic,
             "Urgency": urgency,
-            "User-Agent": "Loa",
         }
         body = encrypt(payload, decode_base64url(subscription.p256dh), decode_base64url(subscription.auth))
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT) as deadline:
-                request = self._pool.stream("POST", subscription.endpoint, headers=headers, content=body)
-                async with request as response:
-                    deadline.reschedule(None)  # answered: what follows has a limit of its own
-                    await skip_body(response)
-                    return Attempt(_outcome(response.status), _retry_after(response))
+            answer = await self._post.send(subscription.endpoint, headers, body, ANSWER_TIMEOUT)
+            return Attempt(_outcome(answer.status), _retry_after(answer.retry_after))
         except TimeoutError:
             return Attempt(Outcome.TIMEOUT)
         except PrivateAddress:
             return Attempt(Outcome.PRIVATE_ADDRESS)
-        except CONNECTION_ERRORS:
+        except ConnectionFailed:
             return Attempt(Outcome.CONNECTION)
 
     async def close(self) -> None:
-        await self._pool.aclose()
+        await self._post.close()
 
 
 DEFAULT_CONTACT = "mailto:webmaster@localhost"
@@ -110,9 +97,6 @@ def _outcome(status: int) -> Outcome:
     return Outcome.SERVER_ERROR if status >= 500 else Outcome.REFUSED
 
 
-def _retry_after(response: httpcore.Response) -> float:
+def _retry_after(text: str) -> float:
     """Return the seconds of a `Retry-After` (RFC 9110, 10.2.3); 0 for a date, which the backoff replaces."""
-    for name, value in response.headers:
-        if name.lower() == b"retry-after" and value.isdigit() and len(value) < 10:
-            return float(value)
-    return 0.0
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0

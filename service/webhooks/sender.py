@@ -1,16 +1,14 @@
 """Sending one webhook: one signed POST, as Standard Webhooks 1.0 specifies it."""
 
-import asyncio
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
-import httpcore
 from standardwebhooks.webhooks import Webhook
 
-from service.common.public_network import PrivateAddress, PublicNetwork
-from service.common.public_post import CONNECTION_ERRORS, IDLE_TIMEOUT, skip_body, verifying_tls
+from service.common.public_network import PrivateAddress
+from service.common.public_post import ConnectionFailed, PublicPost
 
 ANSWER_TIMEOUT = 15.0
 """Seconds from connecting to the end of the response's headers."""
@@ -31,7 +29,7 @@ class Outcome(StrEnum):
 
 
 class WebhookSender:
-    """Posts to one URL. It follows no redirect, uses no proxy, and reads only the beginning of a response."""
+    """Posts to one URL."""
 
     def __init__(
         self,
@@ -42,43 +40,32 @@ class WebhookSender:
         connections: int,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`secrets`: each signs, so that receivers can change theirs one after the other. `tls`: instead of verifying
-        with the system's authorities and Mozilla's."""
+        """`secrets`: each signs, so that receivers can change theirs one after the other. For the others see
+        PublicPost."""
         self._url = url
         self._signers = [Webhook(secret) for secret in secrets]
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or verifying_tls(),
-            max_connections=connections,
-            keepalive_expiry=IDLE_TIMEOUT,
-            network_backend=PublicNetwork(allow_private=allow_private),
-        )
+        self._post = PublicPost(allow_private=allow_private, connections=connections, tls=tls)
 
     async def send(self, webhook_id: str, body: str) -> Outcome:
         """Make one attempt."""
         moment = datetime.now(UTC)
-        headers: dict[bytes | str, bytes | str] = {
+        headers = {
             "Content-Type": "application/json",
-            "User-Agent": "Loa",
             "webhook-id": webhook_id,
             "webhook-timestamp": str(int(moment.timestamp())),
             "webhook-signature": " ".join(signer.sign(webhook_id, moment, body) for signer in self._signers),
         }
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT) as deadline:
-                request = self._pool.stream("POST", self._url, headers=headers, content=body.encode())
-                async with request as response:
-                    deadline.reschedule(None)  # answered: what follows has a limit of its own
-                    await skip_body(response)
-                    return _outcome(response.status)
+            return _outcome((await self._post.send(self._url, headers, body.encode(), ANSWER_TIMEOUT)).status)
         except TimeoutError:
             return Outcome.TIMEOUT
         except PrivateAddress:
             return Outcome.PRIVATE_ADDRESS
-        except CONNECTION_ERRORS:
+        except ConnectionFailed:
             return Outcome.CONNECTION
 
     async def close(self) -> None:
-        await self._pool.aclose()
+        await self._post.close()
 
 
 def _outcome(status: int) -> Outcome:

@@ -123,7 +123,7 @@ async def test_a_receiver_that_is_down_has_no_connection(receiver: Receiver, sen
     assert Outcome.CONNECTION is await senders(receiver.url).send(ID, BODY)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "0x7f000001"])
 async def test_private_addresses_are_refused(receiver: Receiver, senders: Senders, host: str) -> None:
     """However they are written. Nothing is sent."""
     sender = senders(f"http://{host}:{receiver.port}/", allow_private=False)
@@ -131,10 +131,17 @@ async def test_private_addresses_are_refused(receiver: Receiver, senders: Sender
     assert [] == receiver.requests
 
 
+@pytest.mark.parametrize("host", ["2130706433", "127.1"])
+async def test_unusual_forms_of_an_address_are_no_host(receiver: Receiver, senders: Senders, host: str) -> None:
+    """The operating system would take them for an address, here a private one."""
+    assert Outcome.DELIVERED is not await senders(f"http://{host}:{receiver.port}/").send(ID, BODY)
+    assert [] == receiver.requests
+
+
 async def test_a_name_that_changes_between_check_and_use_leads_nowhere_else(
     receiver: Receiver, senders: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is resolved once, and the connection goes to the address that was checked, here one that answers nothing."""
+    """It is resolved once, and the connection goes to the address that was checked, here one that refuses it."""
     answers = [["198.51.100.7"], ["127.0.0.1"]]
     asked: list[str] = []
     connected: list[Any] = []
@@ -147,14 +154,14 @@ async def test_a_name_that_changes_between_check_and_use_leads_nowhere_else(
         asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in answers[len(asked) - 1]]
 
-    async def connect(*_: Any, host: str, **__: Any) -> Any:
-        connected.append(host)
+    async def connect(_: socket.socket, address: Any) -> None:
+        connected.append(address[0])
         raise OSError
 
     monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr("service.common.public_network.is_public_address", lambda ip: ip != "127.0.0.1")
     sender = senders(f"http://receiver.example:{receiver.port}/", allow_private=False)
-    monkeypatch.setattr(loop, "create_connection", lambda _, host, *__, **___: connect(host=host))
+    monkeypatch.setattr(loop, "sock_connect", connect)
     assert Outcome.CONNECTION is await sender.send(ID, BODY)
     assert (["receiver.example"], ["198.51.100.7"]) == (asked, connected)
     assert Outcome.PRIVATE_ADDRESS is await sender.send(ID, BODY)
