@@ -165,6 +165,7 @@ def add_routes(
             services.groups,
             services.invitations,
             services.presence,
+            services.live_posts,
             auth,
             verifier,
             limits,

@@ -52,6 +52,7 @@ from service.posts.comment_notices import CommentNotices
 from service.posts.deletion_service import DeletionService
 from service.posts.deletion_worker import DeletionWorker
 from service.posts.edit_service import EditService
+from service.posts.live_posts import LivePosts
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.post_notices import PostNotices
 from service.posts.reaction_notices import ReactionNotices
@@ -237,10 +238,19 @@ class Services:
         self.outbox = NotificationOutbox(
             [self.comment_notices, post_notices, reaction_notices], self.recipients, self.notifications
         )
+        self.live_posts = LivePosts(
+            self.bus, stores.posts, stores.comments, self.profiles, stores.blocks, channel=events.CHANNEL
+        )
         views = PostViews(self.profiles, stores.post_mutes, stores.reactions)
         visibility = Visibility(stores.posts, stores.comments, stores.blocks)
         self.reactions = ReactionService(
-            stores.reactions, reaction_notices, self.profiles, stores.post_mutes, stores.blocks, self.outbox
+            stores.reactions,
+            reaction_notices,
+            self.profiles,
+            stores.post_mutes,
+            stores.blocks,
+            self.outbox,
+            self.live_posts,
         )
         self.posts = PostService(
             stores.posts,
@@ -254,6 +264,7 @@ class Services:
             self.comment_notices,
             post_notices,
             self.outbox,
+            self.live_posts,
         )
         self.post_edits = EditService(
             stores.posts,
@@ -266,6 +277,7 @@ class Services:
             post_notices,
             self.recipients,
             self.outbox,
+            self.live_posts,
         )
         self.deletion_worker = DeletionWorker(
             stores.posts,
@@ -274,9 +286,10 @@ class Services:
             self.comment_contexts,
             self.recipients,
             self.notification_deletion,
+            self.live_posts,
         )
         self.post_deletions = DeletionService(
-            stores.posts, stores.comments, visibility, self.recipients, self.deletion_worker
+            stores.posts, stores.comments, visibility, self.recipients, self.deletion_worker, self.live_posts
         )
 
         self.links = AttachmentLinks(settings.jwt_secret, settings.jwt_secret_previous)
@@ -364,6 +377,7 @@ class Services:
     def _announce_block(self, block: Block, exists: bool) -> None:
         self.dispatcher.publish(events.block_updated(block, exists), [block.user_id])
         self.presence.announce_visibility([block.user_id])
+        self.live_posts.topics.publish_block(block.user_id, block.blocked_id, exists)
 
     async def start(self) -> None:
         """Start everything that has a background task. `close` closes it in the reverse order."""
@@ -380,6 +394,7 @@ class Services:
             self.reactions,
             self.recipients,
             self.comment_notices,
+            self.live_posts.topics,
             self.dispatcher,
         ]
         for resource in resources:

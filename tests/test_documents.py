@@ -355,7 +355,7 @@ STRUCTURE: Document = {
 }
 
 # All types of the protocol.
-RECEIVED = {"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"}
+RECEIVED = {"send_message", "read", "typing", "sync", "watch_presence", "watch_posts", "authenticate", "ping"}
 SENT = {
     *(
         "hello",
@@ -373,6 +373,7 @@ SENT = {
     ),
     *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement"),
     *("profile_updated", "block_updated", "history_cleared"),
+    *("post_created", "post_updated", "comment_created", "comment_updated"),
 }
 STREAMED = {
     "notification",

@@ -1,5 +1,6 @@
 """The chat socket for the AsyncAPI document: models of the frames it sends; `frames` has those it receives."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel
@@ -190,7 +191,8 @@ class Announcement(BaseModel):
     data: AnnouncementBody
 
 
-def channel() -> Channel:
+def channel(post_events: Sequence[Frame]) -> Channel:
+    """`post_events`: those of watched posts."""
     return Channel(
         "chat",
         "/api/v1/ws/chat",
@@ -209,6 +211,12 @@ def channel() -> Channel:
                 "watch_presence",
                 frames.WatchPresence,
                 "Subscribe to the presence of these users, instead of those before.",
+            ),
+            Frame(
+                "watch_posts",
+                frames.WatchPosts,
+                "Subscribe to the changes of these posts, instead of those before. A post that is loaded after the ack "
+                "has all changes of which no event follows.",
             ),
             Frame("authenticate", Authenticate, "Replace the token of the connection with a fresh one."),
             Frame("ping", Ping, "Request a pong."),
@@ -245,6 +253,7 @@ def channel() -> Channel:
                 "The user has deleted the messages up to this `seq` for themselves, in one of their tabs.",
             ),
             Frame("block_updated", BlockUpdated, "The user has blocked or unblocked somebody, in one of their tabs."),
+            *post_events,
             Frame("sync", Sync, "The missed messages of one conversation."),
             Frame("reset", Reset, "Events may have been missed: send `sync`."),
             Frame("token_expiring", TokenExpiring, "The token expires within a minute: send `authenticate`."),

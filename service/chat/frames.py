@@ -10,6 +10,7 @@ from service.common.ids import Id
 from service.edge.frames import Authenticate, ClientFrame, Ping
 
 MAX_WATCHED = 200
+MAX_WATCHED_POSTS = 50
 MAX_SYNCED = 2000
 
 
@@ -47,6 +48,13 @@ class WatchPresence(ClientFrame):
     user_ids: Annotated[list[Id], Field(max_length=MAX_WATCHED)]
 
 
-Frame = SendMessage | Read | Typing | Sync | WatchPresence | Authenticate | Ping
+class WatchPosts(ClientFrame):
+    """`post_ids`: also `feed`, for new posts."""
+
+    type: Literal["watch_posts"]
+    post_ids: Annotated[list[Id | Literal["feed"]], Field(max_length=MAX_WATCHED_POSTS)]
+
+
+Frame = SendMessage | Read | Typing | Sync | WatchPresence | WatchPosts | Authenticate | Ping
 
 FRAMES: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])

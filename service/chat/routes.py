@@ -16,7 +16,7 @@ from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
 from service.chat.settings_service import SettingsService
-from service.chat.socket import ChatSocket
+from service.chat.socket import ChatSocket, PostWatch
 from service.common.errors import NotFound, OriginNotAllowed, ValidationFailed
 from service.common.identity import Identity, Verifier
 from service.common.ids import path_id
@@ -41,6 +41,7 @@ def blueprint(
     groups: GroupService,
     invitations: InvitationService,
     presence: PresenceService,
+    posts: PostWatch,
     auth: Authentication,
     verifier: Verifier,
     limits: RateLimits,
@@ -80,7 +81,7 @@ def blueprint(
         async def begin(websocket: WebSocket) -> None:
             shielded_tasks: ShieldedTasks = request.app.ctx.shielded_tasks
             await ChatSocket(
-                websocket, messages, conversations, presence, verifier, limits, shielded_tasks, metrics, tracing
+                websocket, messages, conversations, presence, posts, verifier, limits, shielded_tasks, metrics, tracing
             ).begin()
 
         return await upgrade.open_socket(request, "chat", begin, nest_notice_fields=True)

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from service.chat import events, frames
 from service.chat.append import StoredMessage
@@ -17,6 +18,7 @@ from service.edge.frame_handler import FrameHandler
 from service.http.limits import LOOKUP, SENDING, TYPING, WRITING, RateLimits
 from service.http.request_log import unavailable_datastore
 from service.http.shielded_tasks import ShieldedTasks
+from service.realtime.connection import Connection
 from service.realtime.event import Event
 from service.realtime.presence_service import PresenceService
 from service.realtime.websocket import MAX_MESSAGE_BYTES, PING_INTERVAL, WebSocket
@@ -25,6 +27,12 @@ from service.telemetry.tracing import CURRENT_SPAN, Span, Tracing, use_span
 
 MAX_IN_FLIGHT = 128
 """Messages of one socket that are being stored concurrently."""
+
+
+class PostWatch(Protocol):
+    async def watch(self, connection: Connection, post_ids: Collection[str]) -> None:
+        """Send the connection the events of these posts, and no longer of those before. Raises Unavailable."""
+        ...
 
 
 class ChatSocket(FrameHandler[frames.Frame]):
@@ -40,6 +48,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
         messages: MessageService,
         conversations: ConversationService,
         presence: PresenceService,
+        posts: PostWatch,
         verifier: Verifier,
         limits: RateLimits,
         shielded_tasks: ShieldedTasks,
@@ -50,6 +59,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
         self._messages = messages
         self._conversations = conversations
         self._presence = presence
+        self._posts = posts
         self._shielded_tasks = shielded_tasks
         self._metrics = metrics
         self._user_id = socket.user_id
@@ -108,6 +118,10 @@ class ChatSocket(FrameHandler[frames.Frame]):
                 await self._sync(frame)
             case frames.WatchPresence():
                 await self._watch_presence(frame)
+            case frames.WatchPosts():
+                await self.limits.check(LOOKUP, self._user_id)
+                await self._posts.watch(self.socket, frame.post_ids)
+                self.acknowledge(frame.ref)
 
     async def _send_message(self, frame: frames.SendMessage) -> None:
         received_at = time.perf_counter()

@@ -39,6 +39,7 @@ EXAMPLES: Mapping[str, Any] = {
     "author_id": ANN,
     "reporter_id": ANN,
     "user_ids": BINH,
+    "post_ids": POST,
     "participant_ids": BINH,
     "reactions": BINH,
     "Post.reactions": 3,

@@ -10,6 +10,7 @@ from service.posts.comment_store import TOMBSTONE, UNCOUNTED, CommentStore
 from service.posts.content_change import deletion_of
 from service.posts.deletion_worker import DeletionWorker
 from service.posts.edit_service import CONTENDED, MAX_ATTEMPTS, is_own
+from service.posts.live_posts import LivePosts
 from service.posts.post_store import PostStore
 from service.posts.recipients import RecipientSelector
 from service.posts.visibility import Visibility
@@ -30,12 +31,14 @@ class DeletionService:
         visibility: Visibility,
         recipients: RecipientSelector,
         worker: DeletionWorker,
+        live: LivePosts,
     ) -> None:
         self._posts = posts
         self._comments = comments
         self._visibility = visibility
         self._recipients = recipients
         self._worker = worker
+        self._live = live
 
     async def delete_post(self, user_id: str, post_id: str) -> None:
         """Delete a post with its comments."""
@@ -50,6 +53,7 @@ class DeletionService:
                 if deleted is None:
                     continue
                 post = deleted
+            self._live.post_changed(post_id)
             self._worker.enqueue_post(post)
             return
         raise Unavailable(CONTENDED)
@@ -77,6 +81,7 @@ class DeletionService:
             with suppress(Unavailable, PyMongoError):
                 # The author's next read shows the new count. If this fails, the worker repeats it.
                 await self._worker.count(comment)
+            self._live.comments_deleted(post_id, [comment_id])
             self._worker.enqueue_comment(comment)
             return
         raise Unavailable(CONTENDED)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import structlog
+from bson import ObjectId
 
 from service.common.tasks import cancel_and_wait, count_failure, run_forever
 from service.common.times import now
@@ -16,6 +17,7 @@ from service.notifications.models import DeletedSubject
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import comment_notice_of
 from service.posts.comment_store import UNCOUNTED, CommentStore
+from service.posts.live_posts import LivePosts
 from service.posts.pending import MENTIONED, with_formerly_mentioned
 from service.posts.post_store import PostStore
 from service.posts.reaction_store import ReactionStore
@@ -55,6 +57,7 @@ class DeletionWorker:
         contexts: CommentContextLoader,
         recipients: RecipientSelector,
         notifications: NotificationDeletion,
+        live: LivePosts,
         *,
         grace: timedelta = GRACE,
         recovery_interval: float = RECOVERY_INTERVAL,
@@ -66,6 +69,7 @@ class DeletionWorker:
         self._contexts = contexts
         self._recipients = recipients
         self._notifications = notifications
+        self._live = live
         self._grace = grace
         self._recovery_interval = recovery_interval
         self._queue: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MAX_QUEUED)
@@ -97,7 +101,8 @@ class DeletionWorker:
     async def delete_of_comment(self, comment: Document) -> None:
         """Delete what belongs to a deleted comment. Raises Unavailable."""
         await self.count(comment)
-        await self._settle_tombstones(comment)
+        settled = await self._settle_tombstones(comment)
+        self._live.comments_deleted(str(comment["post_id"]), [str(comment_id) for comment_id in settled])
         await self._notifications.delete(await self._subjects([comment]))
         await self._reactions.delete([comment["_id"]])
 
@@ -139,17 +144,22 @@ class DeletionWorker:
             if not any(done):
                 return
 
-    async def _settle_tombstones(self, comment: Document) -> None:
-        """Let a deleted comment, and the deleted ones that it replies to, exist only while another replies to it."""
-        for _ in range(MAX_ANCESTORS):
-            if "deleted_at" in comment:
-                await self._comments.set_tombstone(comment, await self._comments.has_replies(comment))
+    async def _settle_tombstones(self, comment: Document) -> list[ObjectId]:
+        """Let a deleted comment, and the deleted ones that it replies to, exist only while another replies to it.
+
+        Returns their ids.
+        """
+        settled: list[ObjectId] = []
+        while len(settled) < MAX_ANCESTORS:
+            await self._comments.set_tombstone(comment, await self._comments.has_replies(comment))
+            settled.append(comment["_id"])
             if comment["parent_id"] is None:
-                return
+                break
             found = await self._comments.with_deleted([(comment["post_id"], comment["parent_id"])])
             if not found or "deleted_at" not in found[0]:
-                return
+                break
             comment = found[0]
+        return settled
 
     async def _subjects(self, comments: Sequence[Document]) -> list[DeletedSubject]:
         """Return these comments with those whom they have notified."""

@@ -9,6 +9,7 @@ from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices, PendingComment, comment_notice_of
 from service.posts.comment_store import CommentStore
 from service.posts.content_change import edit_of
+from service.posts.live_posts import LivePosts
 from service.posts.models import Comment, Post
 from service.posts.notification_outbox import NotificationOutbox
 from service.posts.pending import PENDING, Pending, pending_notice
@@ -42,6 +43,7 @@ class EditService:
         post_notices: PostNotices,
         recipients: RecipientSelector,
         outbox: NotificationOutbox,
+        live: LivePosts,
     ) -> None:
         self._posts = posts
         self._comments = comments
@@ -53,6 +55,7 @@ class EditService:
         self._post_notices = post_notices
         self._recipients = recipients
         self._outbox = outbox
+        self._live = live
 
     async def edit_post(self, user_id: str, post_id: str, content: str) -> Post:
         """Return the edited post."""
@@ -67,6 +70,7 @@ class EditService:
                 if edited is None:
                     continue
                 post = edited
+            self._live.post_changed(post_id)
             await self._notify_of_post(post)
             return (await self._views.posts(user_id, [post]))[0]
         raise Unavailable(CONTENDED)
@@ -88,6 +92,7 @@ class EditService:
                 if edited is None:
                     continue
                 comment = edited
+            self._live.comment_changed(post_id, comment_id)
             await self._notify_of_comment(comment)
             return (await self._views.comments(user_id, [comment]))[0]
         raise Unavailable(CONTENDED)

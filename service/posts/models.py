@@ -36,18 +36,29 @@ class CommentChange(Input):
     content: Content
 
 
-class Post(BaseModel):
-    """`muted`: the post does not notify the user who reads it."""
+class PostState(BaseModel):
+    """A post as it is for everyone."""
 
     id: Id
     author: Profile
     content: str
     comment_count: int
     reactions: ReactionCounts
-    my_reactions: list[str]
-    muted: bool
     created_at: Time
     edited_at: Time | None
+
+
+class WatchedPost(PostState):
+    """`deleted`: the post was deleted while it was watched."""
+
+    deleted: bool
+
+
+class Post(PostState):
+    """`my_reactions`: those of the user who reads it. `muted`: it does not notify them."""
+
+    my_reactions: list[str]
+    muted: bool
 
 
 class PostPage(BaseModel):
@@ -58,8 +69,9 @@ class PostPage(BaseModel):
     next: str | None
 
 
-class Comment(BaseModel):
-    """A deleted comment is there only while others reply to it: with empty `content`, and without reactions."""
+class CommentState(BaseModel):
+    """A comment as it is for everyone. A deleted one is there only while others reply to it: with empty `content`, and
+    without reactions."""
 
     id: Id
     post_id: Id
@@ -67,10 +79,15 @@ class Comment(BaseModel):
     author: Profile
     content: str
     reactions: ReactionCounts
-    my_reactions: list[str]
     created_at: Time
     edited_at: Time | None
     deleted: bool
+
+
+class Comment(CommentState):
+    """`my_reactions`: those of the user who reads it."""
+
+    my_reactions: list[str]
 
 
 class CommentPage(BaseModel):

@@ -12,6 +12,7 @@ from service.common.errors import NotFound
 from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.datastores.mongo import Document
+from service.posts.live_posts import LivePosts
 from service.posts.models import Comment, Post
 from service.posts.mute_store import MuteStore
 from service.posts.notification_outbox import NotificationOutbox
@@ -51,6 +52,7 @@ class ReactionService:
         mutes: MuteStore,
         blocks: Blocks,
         outbox: NotificationOutbox,
+        live: LivePosts,
     ) -> None:
         self._reactions = reactions
         self._notices = notices
@@ -58,6 +60,7 @@ class ReactionService:
         self._mutes = mutes
         self._blocks = blocks
         self._outbox = outbox
+        self._live = live
         self._loads: Batcher[Target, Context] = Batcher(self._load, timeout=BATCH_TIMEOUT)
 
     async def close(self) -> None:
@@ -88,6 +91,10 @@ class ReactionService:
             self._outbox.enqueue(self._notices.stored(change, notice, selection))
         elif reacted.changed:
             self._outbox.enqueue(self._notices.stored(change, None, None))
+        if subject.comment_id:
+            self._live.comment_changed(str(subject.post_id), str(subject.comment_id))
+        else:
+            self._live.post_changed(str(subject.post_id))
         return context._replace(document={**context.document, TOTALS: reacted.totals}), reacted.own
 
     async def _load(self, targets: Sequence[Target]) -> list[Context | Exception]:

@@ -13,6 +13,7 @@ from service.common.times import now
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices, comment_notice
 from service.posts.comment_store import CommentStore, is_same
+from service.posts.live_posts import LivePosts
 from service.posts.models import Comment, CommentPage, NewComment, NewPost, Post, PostPage
 from service.posts.mute_store import MuteStore
 from service.posts.notification_outbox import NotificationOutbox
@@ -44,6 +45,7 @@ class PostService:
         comment_notices: CommentNotices,
         post_notices: PostNotices,
         outbox: NotificationOutbox,
+        live: LivePosts,
     ) -> None:
         self._posts = posts
         self._comments = comments
@@ -56,6 +58,7 @@ class PostService:
         self._comment_notices = comment_notices
         self._post_notices = post_notices
         self._outbox = outbox
+        self._live = live
 
     async def create(self, author_id: str, new: NewPost) -> Post:
         """Publish a post, and enqueue the notifications of those whom it mentions."""
@@ -67,6 +70,7 @@ class PostService:
         document = await self._posts.insert(author_id, new.content, now(), post_id=notice.post_id, pending=pending)
         if pending:
             self._outbox.enqueue(Pending(self._post_notices, document, [notice], [selection]))
+        self._live.post_created(str(notice.post_id))
         return new_post(document, profiles)
 
     async def post(self, viewer: str, post_id: str) -> Post:
@@ -104,6 +108,7 @@ class PostService:
             pending = self._comment_notices.stored(document, notice, selection)
             self._outbox.enqueue(pending)
             await pending.wait_until_counted()
+            self._live.comment_created(post_id, comment.id)
         elif not is_same(new, document):
             raise NonceReused
         return comment, created

@@ -27,6 +27,11 @@ def room_address(topic: str) -> str:
     return f"r:{topic}"
 
 
+def watch_address(topic: str) -> str:
+    """Return the address to which those processes subscribe that have connections which watch `topic`."""
+    return f"w:{topic}"
+
+
 class Addresses:
     """The channels of one deployment's addresses, and of the messages to every process (`control`).
 

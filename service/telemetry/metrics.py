@@ -13,7 +13,7 @@ from service.telemetry.gauges import Gauges, GaugeSources
 
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-FRAMES = frozenset({"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"})
+FRAMES = frozenset({"send_message", "read", "typing", "sync", "watch_presence", "watch_posts", "authenticate", "ping"})
 EVENTS = frozenset(
     {
         *("new_message", "message_updated", "read", "typing", "presence"),

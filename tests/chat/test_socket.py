@@ -14,8 +14,10 @@ from service.common.encoding import dumps
 from service.datastores.mongo import Mongo
 from service.http.limits import RateLimits
 from service.http.shielded_tasks import ShieldedTasks
+from service.posts.live_posts import LivePosts
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
+from service.stores import Stores
 from service.telemetry.metrics import Metrics
 from tests.chat.chat_process import ADA, BOB, ChatProcess, received
 from tests.http.conftest import OneVerifier
@@ -45,8 +47,18 @@ async def test_read_frame_is_completed_after_a_disconnect(
     presence = PresenceService(presence_store, process.bus, last_seen, events.presence)
     limits = RateLimits(None, False)
     socket = web_socket(process.registry, ADA)
+    stores = Stores.build(mongo.database)
+    posts = LivePosts(process.bus, stores.posts, stores.comments, stores.users, stores.blocks, channel=events.CHANNEL)
     handler = ChatSocket(
-        socket, process.messages, process.conversations, presence, OneVerifier(), limits, shielded_tasks, Metrics()
+        socket,
+        process.messages,
+        process.conversations,
+        presence,
+        posts,
+        OneVerifier(),
+        limits,
+        shielded_tasks,
+        Metrics(),
     )
     closed = asyncio.Event()
     socket.on_close(closed.set)

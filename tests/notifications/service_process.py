@@ -6,6 +6,7 @@ from typing import Any
 
 from service.accounts.block_store import BlockStore
 from service.accounts.users import UserStore
+from service.chat import events
 from service.common.identity import Identity
 from service.common.ids import new_id
 from service.common.profiles import Profile
@@ -27,6 +28,7 @@ from service.posts.comment_store import CommentStore
 from service.posts.deletion_service import DeletionService
 from service.posts.deletion_worker import DeletionWorker
 from service.posts.edit_service import EditService
+from service.posts.live_posts import LivePosts
 from service.posts.models import NewComment, NewPost
 from service.posts.mute_store import MuteStore
 from service.posts.notification_outbox import NotificationOutbox
@@ -100,10 +102,11 @@ class ServiceProcess:
             self.notifications,
             **outbox_options,
         )
+        self.live = LivePosts(bus, self.post_store, self.comment_store, self.users, self.blocks, channel=events.CHANNEL)
         views = PostViews(self.users, self.mutes, self.reaction_store)
         visibility = Visibility(self.post_store, self.comment_store, self.blocks)
         self.reactions = ReactionService(
-            self.reaction_store, self.reaction_notices, self.users, self.mutes, self.blocks, self.outbox
+            self.reaction_store, self.reaction_notices, self.users, self.mutes, self.blocks, self.outbox, self.live
         )
         self.posts = PostService(
             self.post_store,
@@ -117,6 +120,7 @@ class ServiceProcess:
             self.comment_notices,
             self.post_notices,
             self.outbox,
+            self.live,
         )
         self.edits = EditService(
             self.post_store,
@@ -129,6 +133,7 @@ class ServiceProcess:
             self.post_notices,
             self.recipients,
             self.outbox,
+            self.live,
         )
         self.deletion_worker = DeletionWorker(
             self.post_store,
@@ -137,10 +142,11 @@ class ServiceProcess:
             self.contexts,
             self.recipients,
             self.deletion,
+            self.live,
             grace=timedelta(),
         )
         self.deletions = DeletionService(
-            self.post_store, self.comment_store, visibility, self.recipients, self.deletion_worker
+            self.post_store, self.comment_store, visibility, self.recipients, self.deletion_worker, self.live
         )
 
     async def create_indexes(self) -> None:
@@ -159,6 +165,7 @@ class ServiceProcess:
 
     async def close(self) -> None:
         await self.deletion_worker.close()
+        await self.live.topics.close()
         await self.outbox.close()
         await self.recipients.close()
         await self.comment_notices.close()

@@ -49,6 +49,10 @@ CALLS = {
     "POST /posts",
     "GET /posts",
     "GET /posts/{}",
+    "PATCH /posts/{}",
+    "DELETE /posts/{}",
+    "PATCH /posts/{}/comments/{}",
+    "DELETE /posts/{}/comments/{}",
     "POST /posts/{}/comments",
     "PUT /posts/{}/reactions/{}",
     "DELETE /posts/{}/reactions/{}",
@@ -180,10 +184,11 @@ async def test_the_asyncapi_document_has_every_frame_and_event_in_its_direction(
         }
         for name, channel in document["channels"].items()
     }
-    chat = {"send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping"}
+    chat = {"send_message", "read", "typing", "sync", "watch_presence", "watch_posts", "authenticate", "ping"}
     assert chat == names["chat"]["received"]
     events = "hello ack error pong new_message message_updated read typing presence conversation_updated sync reset"
     events += " profile_updated block_updated history_cleared rev_skipped"
+    events += " post_created post_updated comment_created comment_updated"
     assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"][
         "sent"
     ]

@@ -27,7 +27,19 @@ FAILURES = ("internal_error", "unavailable")
 NAMES = sorted(
     {name for model in ClientFrame.__subclasses__() for name in model.model_fields} | {"surprise", "$gt", ""}
 )
-TYPES = ["send_message", "read", "typing", "sync", "watch_presence", "authenticate", "ping", "pong", "", "__class__"]
+TYPES = [
+    "send_message",
+    "read",
+    "typing",
+    "sync",
+    "watch_presence",
+    "watch_posts",
+    "authenticate",
+    "ping",
+    "pong",
+    "",
+    "__class__",
+]
 SCALARS = st.one_of(
     *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20)),
     st.sampled_from(["0" * 24, "F" * 24, "x" * 5000, 2**53, 2**63, -1, 10**400, "\ud800", "\0", {"$gt": ""}]),
