@@ -253,6 +253,27 @@ test("a response from before a reconnect does not overwrite newer state", async 
   assert.equal(ann.store.getSnapshot().conversations[id].details.title, "Later");
 });
 
+test("a conversation whose details arrive after the next hello is loaded all the same", async (t) => {
+  const server = await startLoaServer(t);
+  const id = server.createConversation(ANN, BOB);
+  server.sendMessage(id, BOB, "hello");
+  const list = holdResponses(server, "GET /conversations");
+  const ann = await signedInClient(t, server, 0);
+  await list.requested;
+  const details = holdResponses(server, `GET /conversations/${id}`);
+  const opening = ann.store.openConversation(id);
+  await details.requested;
+  const nextList = holdResponses(server, "GET /conversations");
+  server.closeSockets(1012, "restart");
+  await nextList.requested;
+  details.release();
+  await opening;
+  const { details: loaded, messages } = ann.store.getSnapshot().conversations[id];
+  assert.deepEqual([loaded.id, contents({ messages })], [id, ["hello"]]);
+  list.release();
+  nextList.release();
+});
+
 for (const [what, changes] of [["deleted", { content: "", deleted: true }], ["edited", { content: "later" }]]) {
   test(`a message that is ${what} while its page of history is fetched stays so`, async (t) => {
     const { server, ann, id, conversation } = await startConversation(t, { sent: 3 });

@@ -331,11 +331,14 @@ export class Store {
   // Requests.
 
   /**
-   * Load the details of a conversation unless they are current, and a page of messages if it is open.
+   * Load the details of a conversation unless they are current, and a page of messages if it is open. Resolves once both
+   * are part of the state.
    * @param {string} id
    */
   async #loadMissing(id) {
-    if (!this.#fetchedSinceHello.has(id)) await this.#fetchDetails(id);
+    const { signal } = this.#abort;
+    // After a hello in the meantime, a response is discarded: it may be older than the connection.
+    while (!this.#fetchedSinceHello.has(id) && !signal.aborted) await this.#fetchDetails(id);
     const { isOpen, messages } = this.#state.conversations[id] ?? {};
     if (isOpen && messages.length < PAGE_SIZE) await this.loadOlder(id);
   }
