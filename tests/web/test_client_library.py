@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import API_KEY, SECRET
-from tests.running import running
+from tests.running import CHEAP_HASHES, running
 
 HERE = Path(__file__).parent
 MIN_NODE_VERSION = 20
@@ -49,7 +49,7 @@ def _packages() -> None:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    run("npm", "ci")
+    run("npm", "ci", "--no-audit", "--no-fund")
 
 
 def test_unit_tests_pass() -> None:
@@ -63,7 +63,7 @@ def test_types_in_comments_are_complete_and_consistent() -> None:
 def test_works_with_a_real_server(tmp_path: Path) -> None:
     """The unit tests use fake servers, which could differ from the real one."""
     environment = {"DATA_DIR": str(tmp_path / "data"), "JWT_SECRET": SECRET, "ACCESS_TOKEN_TTL": "64"}
-    environment |= {"API_KEYS": f"site:{API_KEY}"}
+    environment |= {"API_KEYS": f"site:{API_KEY}", **CHEAP_HASHES}
     with running(environment, tmp_path / "server.log") as server:
         run("npm", "run", "live", LOA_URL=server.url, LOA_API_KEY=API_KEY)
 
