@@ -23,7 +23,7 @@ from tests import shard_keys
 from tests.cluster import cluster
 from tests.running import CHEAP_HASHES, Server, running
 
-pytest_plugins = ["tests.xdist_schedule"]
+pytest_plugins = ["tests.garbage_collection", "tests.xdist_schedule"]
 
 SERVER_REDIS = 1
 RUN_REDIS = 2
