@@ -65,6 +65,7 @@ class Operation(NamedTuple):
     body: list[Field]
     requires_token: bool
     streaming: bool
+    receives_file: bool
     statuses: frozenset[int]
 
     def __str__(self) -> str:
@@ -127,7 +128,8 @@ def _parse_operation(path: str, method: str, operation: Json, document: Json) ->
     for one in operation.get("parameters", ()):
         field = Field(one["name"], _exact(one["schema"]), one.get("required", False))
         parameters[one["in"]].append(field)
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    contents = operation.get("requestBody", {}).get("content", {})
+    content = contents.get("application/json")
     responses = operation["responses"]
     streaming = "101" in responses or any(
         "text/event-stream" in answer.get("content", {}) for answer in responses.values()
@@ -140,6 +142,7 @@ def _parse_operation(path: str, method: str, operation: Json, document: Json) ->
         _parse_fields(content["schema"], document) if content else [],
         bool(operation.get("security")),
         streaming,
+        "*/*" in contents,
         frozenset(int(status) for status in responses),
     )
 

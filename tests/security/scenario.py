@@ -1,5 +1,6 @@
 """Users with private data, and a valid value for every field of the API."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,9 @@ from tests.push.browser import Browser
 from tests.security.attack_surface import AttackSurface, Field, Frame, Operation
 
 Json = Any
+
+IMAGE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+"""A pixel. As an attachment, it has a thumbnail."""
 
 LAST = ("/users/{user_id}/block", "/auth/refresh", "/auth/password", "/auth/logout")
 """The operations that invalidate what the others need, in this order."""
@@ -43,8 +47,10 @@ class Scenario:
         await anna.sign_in_again()
         (other,) = [item for item in (await anna.get("/auth/sessions"))["items"] if not item["current"]]
         device = await anna.sign_in_again()
+        attachment = await anna.request("POST", "/attachments", content=IMAGE)
         values = {
             "conversation_id": group,
+            "attachment_id": attachment["id"],
             "message_id": message["id"],
             "reply_to": message["id"],
             "post_id": post,
@@ -113,7 +119,8 @@ class Scenario:
                 body["password"] = who.password
         # The parameter of paths has the name of another field of frames.
         url = operation.url({**self.values, "token": self.values["invitation"], **changes})
-        answer = await who.call(operation.method, url, body, params=self.query(operation))
+        file = {"content": IMAGE} if operation.receives_file else {}
+        answer = await who.call(operation.method, url, body, params=self.query(operation), **file)
         if answer.is_success and operation.path == "/auth/password":
             who.take_tokens(answer.json())
         return answer

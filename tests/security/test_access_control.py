@@ -11,7 +11,7 @@ from tests.security.scenario import Scenario
 
 PUBLIC = {"user_id", "user_ids", "participant_ids", "post_id", "parent_id", "comment_id"}
 """Ids of objects that every signed-in user may see: users, posts and their comments."""
-PRIVATE = {"conversation_id", "message_id", "reply_to", "notification_id", "session_id"}
+PRIVATE = {"attachment_id", "conversation_id", "message_id", "reply_to", "notification_id", "session_id"}
 VARYING = {"x-request-id", "date"}
 
 
