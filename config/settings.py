@@ -170,11 +170,14 @@ class Settings(BaseSettings):
     """Seconds for which something is unread before it is pushed."""
     push_contact: str = ""
     push_private: Literal["on", "off"] = "off"
+    search: Literal["on", "off"] = "on"
     otel_exporter_otlp_endpoint: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     rate_limits: Literal["on", "off"] = "on"
 
-    @field_validator("log_level", "rate_limits", "local_accounts", "webhook_private", "push_private", mode="before")
+    @field_validator(
+        "log_level", "rate_limits", "local_accounts", "webhook_private", "push_private", "search", mode="before"
+    )
     @classmethod
     def _fold(cls, value: Any, info: Any) -> Any:
         if not isinstance(value, str):

@@ -48,6 +48,7 @@ settings, from the environment (all optional):
   PUSH_DELAY          seconds for which something is unread before it is pushed: 10
   PUSH_CONTACT        mailto: or https: where push services can reach you: the origin of the page that subscribed
   PUSH_PRIVATE        on: push services may have private addresses: off
+  SEARCH              on or off: on; off: messages are not indexed, and nobody can search them
   OTEL_EXPORTER_OTLP_ENDPOINT  where to send traces over HTTP (see OpenTelemetry's other variables); without it: nowhere
   LOG_LEVEL           DEBUG, INFO, WARNING or ERROR: INFO
   RATE_LIMITS         on or off: on; off also lifts the limit on connections per user, for load tests

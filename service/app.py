@@ -43,6 +43,8 @@ from service.push.service import PushService
 from service.realtime.event import Event
 from service.realtime.queue_stats import queue_stats
 from service.realtime.registry import Registry
+from service.search.indexer import SearchIndexer
+from service.search.routes import blueprint as search_routes
 from service.server_api.keys import ApiKeys
 from service.server_api.routes import BODY_LIMITS
 from service.server_api.routes import blueprint as server_routes
@@ -199,6 +201,8 @@ def add_routes(
         )
     )
     app.blueprint(push_routes(services.push_subscriptions, auth))
+    if services.search_indexer:
+        app.blueprint(search_routes(services.search, auth))
     app.blueprint(web_routes(local_accounts=local_accounts))
     app.ctx.body_limits = {UPLOAD_PATH: settings.attachment_max_bytes}
     if settings.api_keys:
@@ -247,15 +251,19 @@ def record_events(services: Services, metrics: Metrics, tracing: Tracing | None)
             bus_lag=lambda: bus.lag,
             bus_waiting=lambda: bus.outbox_size,
             queues=lambda: queue_stats(registry),
-            **background_gauges(services.push, services.webhooks),
+            **background_gauges(services.push, services.webhooks, services.search_indexer),
         )
     )
 
 
-def background_gauges(push: PushService, webhooks: WebhookService | None) -> dict[str, Any]:
-    """Return what GaugeSources says of pushes, and of webhooks if there are any."""
+def background_gauges(
+    push: PushService, webhooks: WebhookService | None, search: SearchIndexer | None
+) -> dict[str, Any]:
+    """Return what GaugeSources says of pushes, and of webhooks and the search if there are any."""
     lags = {push.follower.name: lambda: push.follower.lag}
     found: dict[str, Any] = {"follower_lags": lags, "pushes_waiting": lambda: push.waiting}
+    if search:
+        lags[search.follower.name] = lambda: search.follower.lag
     if webhooks:
         lags[webhooks.follower.name] = lambda: webhooks.follower.lag
         found["webhooks_waiting"] = lambda: webhooks.deliveries.waiting

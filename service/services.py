@@ -76,6 +76,8 @@ from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from service.retention import Deletion, Retention
+from service.search.indexer import SearchIndexer
+from service.search.search_service import SearchService
 from service.server_api.conversations import ServerConversations
 from service.server_api.notifications import ServerNotifications
 from service.server_api.users import ServerUsers
@@ -320,6 +322,12 @@ class Services:
             else None
         )
         self.push = self._push(settings, metrics)
+        self.search = SearchService(stores.conversations, stores.messages, stores.search_index)
+        self.search_indexer = (
+            SearchIndexer(self.mongo.database, self.redis, tag, stores.messages, stores.search_index)
+            if settings.search == "on"
+            else None
+        )
         self.retention = Retention(self._deletions(settings.notification_retention_days))
 
     def _push(self, settings: Settings, metrics: Metrics) -> PushService:
@@ -415,6 +423,7 @@ class Services:
             self._pending_deletions,
             *([self.webhooks] if self.webhooks else []),
             self.push,
+            *([self.search_indexer] if self.search_indexer else []),
         ]
         for service in services:
             await service.start()

@@ -30,6 +30,7 @@ from service.push.delivery_store import DeliveryStore as PushDeliveryStore
 from service.push.news_store import NewsStore
 from service.push.subscription_store import SubscriptionStore
 from service.push.vapid_store import VapidStore
+from service.search.index_store import IndexStore
 from service.webhooks.delivery_store import DeliveryStore
 
 
@@ -61,6 +62,7 @@ class Stores(NamedTuple):
     push_subscriptions: SubscriptionStore
     push_news: NewsStore
     push_deliveries: PushDeliveryStore
+    search_index: IndexStore
 
     @classmethod
     def build(
@@ -99,6 +101,7 @@ class Stores(NamedTuple):
             SubscriptionStore(database),
             NewsStore(database),
             PushDeliveryStore(database),
+            IndexStore(database),
         )
 
     async def create_indexes(self) -> None:

@@ -20,7 +20,7 @@ LAYERS = [
         "service.services",
         "service.stores",
     },
-    {"service.push", "service.server_api"},
+    {"service.push", "service.search", "service.server_api"},
     {"service.accounts", "service.chat", "service.posts", "service.web", "service.webhooks"},
     {"service.attachments", "service.notifications"},
     {"service.edge"},

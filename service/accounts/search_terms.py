@@ -6,7 +6,7 @@ one, where a search among 5,000 users then takes 0.7 s, and its result has to be
 
 from collections.abc import Iterator
 
-from service.common.text import words
+from service.common.text import needed_prefixes, searchable_words, words
 
 USERNAME_ONLY = "@"
 """Begins a query for usernames, and the terms that such a query looks up."""
@@ -15,9 +15,9 @@ USERNAME_ONLY = "@"
 def user_terms(username: str, display_name: str) -> list[str]:
     """Return the terms of a user."""
     terms: set[str] = set()
-    for word in {*_words(username), *_words(display_name)}:
+    for word in {*searchable_words(username), *searchable_words(display_name)}:
         terms.update(_prefixes(word))
-    for word in _words(username):
+    for word in searchable_words(username):
         terms.update(USERNAME_ONLY + prefix for prefix in _prefixes(word))
     return sorted(terms)
 
@@ -26,20 +26,7 @@ def query_terms(query: str) -> list[str]:
     """Return the terms that a user needs to match `query`, the longest first; none if there is no word in it."""
     query = query.strip()
     prefix = USERNAME_ONLY if query.startswith(USERNAME_ONLY) else ""
-    longest_first = sorted(set(words(query)), key=len, reverse=True)
-    # A prefix of another word of the query adds nothing.
-    needed: list[str] = []
-    for word in longest_first:
-        if not any(longer.startswith(word) for longer in needed):
-            needed.append(word)
-    return [prefix + word for word in needed]
-
-
-def _words(name: str) -> Iterator[str]:
-    """Yield the words of a name. An underscore is a letter of a word, and its parts are words, too."""
-    for word in words(name):
-        yield word
-        yield from filter(None, word.split("_"))
+    return [prefix + word for word in needed_prefixes(words(query))]
 
 
 def _prefixes(word: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The store of messages, read by position (`seq`) and by change (`rev`)."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from service.chat.reactions import shown_users
 from service.chat.system_message import event_json, is_system
 from service.common.errors import Unavailable
 from service.common.times import iso
-from service.datastores.find_by_ids import Place, find_in_lists, in_lists
+from service.datastores.find_by_ids import Place, find_by_ids, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, committed_reads, unavailable
 
 REV_HISTORY = "claims"
@@ -190,6 +191,23 @@ class MessageStore:
         """Return those of the messages that exist, each given as its conversation and its id. Raises Unavailable."""
         found = await find_in_lists(self._committed, "conversation_id", places)
         return {document["_id"]: document for document in found if not is_barrier(document)}
+
+    async def at(self, conversation_id: ObjectId, seqs: Collection[int]) -> list[Document]:
+        """Return the messages with these seqs, in no order. Raises Unavailable."""
+        # One by one: for an `$in` the embedded server reads the whole conversation.
+        wanted = [{"conversation_id": conversation_id, "seq": seq} for seq in seqs]
+        async with unavailable():
+            found = await asyncio.gather(*map(self._committed.find_one, wanted))
+        return [document for document in found if document and not is_barrier(document)]
+
+    async def places(self, keys: Collection[Document]) -> list[Place]:
+        """Return the places of the messages that changes are about (see `Change.key`). Raises Unavailable."""
+        where: Document = {"content": {"$exists": True}}
+        if all("conversation_id" in key for key in keys):
+            where["conversation_id"] = {"$in": list({key["conversation_id"] for key in keys})}
+        ids = {key["_id"] for key in keys}
+        found = await find_by_ids(self._committed, ids, {"conversation_id": True}, where)
+        return [(document["conversation_id"], document["_id"]) for document in found]
 
     async def get(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
         """Return the message, or None if this conversation has no such message. Raises Unavailable."""

@@ -5,7 +5,7 @@ reader takes for one character (Unicode Standard Annex 29, 3).
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import regex
@@ -84,6 +84,8 @@ def cut(text: str, limit: int) -> str:
 
 def fold(text: str) -> str:
     """`text` as searches compare it: without case, accents and strokes (`Đức` and `duc` are equal)."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return unicodedata.normalize("NFC", bare.translate(STROKES))
@@ -93,6 +95,24 @@ def words(text: str) -> Iterator[str]:
     """The folded words of `text`, in order."""
     for match in WORD.finditer(fold(text)):
         yield match[0]
+
+
+def searchable_words(text: str) -> Iterator[str]:
+    """The folded words of `text`, and their parts: an underscore is a letter of a word, and separates words, too."""
+    for word in words(text):
+        yield word
+        if "_" in word:
+            yield from filter(None, word.split("_"))
+
+
+def needed_prefixes(query: Iterable[str]) -> list[str]:
+    """The words of `query`, each once, the longest first, without those that are a prefix of another one: what has a
+    word that begins with the longer one has such a word for the shorter one, too."""
+    needed: list[str] = []
+    for word in sorted(set(query), key=len, reverse=True):
+        if not any(longer.startswith(word) for longer in needed):
+            needed.append(word)
+    return needed
 
 
 def reaction(text: str) -> str | None:

@@ -16,7 +16,7 @@ CONCURRENT_READS = 8
 """If the server is fast, most of the time of a read is the network round trip."""
 
 Id = TypeVar("Id")
-Place = tuple[ObjectId, ObjectId]
+Place = tuple[ObjectId, Any]
 """The list that a document belongs to (the value of its collection's shard key), and its id."""
 
 

@@ -312,9 +312,10 @@ def test_push_services_are_told_a_contact(monkeypatch: pytest.MonkeyPatch, conta
         ("PUSH_DELAY", "0"),
         ("PUSH_DELAY", "3601"),
         ("PUSH_PRIVATE", "perhaps"),
+        ("SEARCH", "perhaps"),
     ],
 )
-def test_a_wrong_push_setting_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{variable}: "):
         read(monkeypatch, **{variable: value})
 

@@ -1,0 +1,48 @@
+"""The search index as a whole: the process that holds the lease follows the messages and indexes them."""
+
+from redis.asyncio import Redis
+
+from service.chat.message_store import MessageStore
+from service.common.tasks import run_together
+from service.datastores.change_follower import ChangeFollower
+from service.datastores.lease import Lease
+from service.datastores.leased_task import LEASE_TTL, LeasedTask
+from service.datastores.mongo import Database
+from service.search.backfill import Backfill
+from service.search.index_builder import WANTED, IndexBuilder
+from service.search.index_store import IndexStore
+
+NAME = "search"
+GATHER_TIME = 2.0
+"""Seconds in which messages are gathered while there are always more of them: those of one conversation cost one write
+then. A message that comes alone is indexed at once."""
+BATCH_SIZE = 5000
+
+
+class SearchIndexer:
+    """Indexes messages after they are stored. No request waits for it, or knows of it.
+
+    The follower stores its position once its changes are indexed, so what a killed process was indexing comes again;
+    adding it again changes nothing (see IndexWriter).
+    """
+
+    def __init__(self, database: Database, redis: "Redis", tag: str, messages: MessageStore, store: IndexStore) -> None:
+        """`tag`: see `connect`."""
+        builder = IndexBuilder(messages, store)
+        self._backfill = Backfill(database, store, builder)
+        builder.on_backlog = self._backfill.add
+        self.follower = ChangeFollower(
+            database, NAME, [WANTED], builder.handle, batch_size=BATCH_SIZE, gather_time=GATHER_TIME
+        )
+        self._task = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._run, NAME)
+
+    async def start(self) -> None:
+        """Start, with the messages from the first start on; earlier ones in the background. Raises Unavailable."""
+        await self.follower.prepare()
+        await self._task.start()
+
+    async def close(self) -> None:
+        await self._task.close()
+
+    async def _run(self) -> None:
+        await run_together(self.follower.run(), self._backfill.run())

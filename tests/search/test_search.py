@@ -1,0 +1,282 @@
+"""The search against a brute-force oracle: whatever has happened, it finds what the user sees and no more."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from service.chat.members import History
+from service.common.errors import NotFound, ValidationFailed
+from service.datastores.change_follower import ChangeFollower
+from service.datastores.mongo import Mongo
+from service.search import candidates, layout, search_service
+from service.search.index_builder import WANTED, IndexBuilder
+from service.search.index_store import IndexStore
+from service.search.models import MessageSearch
+from service.search.search_service import SearchService
+from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess
+
+WORDS = {
+    "Hương": "huong",
+    "hướng": "huong",
+    "HU": "hu",
+    "Đức": "duc",
+    "duc": "duc",
+    "bún": "bun",
+    "bung": "bung",
+    "chả": "cha",
+    "chào": "chao",
+    "xe": "xe",
+    "2026": "2026",
+    "Phở": "pho",
+    "p": "p",
+}
+"""Words as people write them, and as they are compared: by hand, so that the oracle shares no code with the service."""
+QUERIES = ["huong", "Hu", "đ", "b", "bun cha", '"bun cha"', '"p h"', "c x", "20", "ph p", "xe xe", '"chao xe" d', "zz"]
+
+
+class Searching:
+    """Chat services, a follower that indexes, and the search."""
+
+    def __init__(self, mongo: Mongo, process: ChatProcess) -> None:
+        self.process = process
+        self.mongo = mongo
+        self.store = IndexStore(mongo.database)
+        self.builder = IndexBuilder(process.message_store, self.store)
+        self.service = SearchService(process.conversation_store, process.message_store, self.store)
+
+    async def say(self, user_id: str, conversation: str, content: str) -> dict[str, Any]:
+        message, _ = await self.process.messages.send(user_id, conversation, content)
+        return dict(message)
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        follower = ChangeFollower(self.mongo.database, "search", [WANTED], self.builder.handle)
+        await follower.prepare()
+        task = asyncio.create_task(follower.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def indexed(self) -> None:
+        """Wait until everything that has been written so far is indexed: a further message comes after it."""
+        await self.process.messages.flush_counters()
+        last = await self.say(DAN, await self.process.conversation(DAN, "d" * 23 + "e"), "last")
+        key = ObjectId(last["conversation_id"])
+        async with asyncio.timeout(20):
+            while (await self.store.heads([key]))[key].indexed < last["seq"]:
+                await asyncio.sleep(0.01)
+
+    async def found(
+        self, user_id: str, q: str, *, limit: int = 20, pages: list[int] | None = None, **more: Any
+    ) -> list[str]:
+        """Return the ids of all messages found, page by page; `pages` gets the length of each."""
+        ids: list[str] = []
+        before = None
+        while True:
+            request = MessageSearch.model_validate({"q": q, "limit": limit, "before": before, **more})
+            items, before = await self.service.search(user_id, request)
+            assert len(items) <= limit
+            for item in items:
+                assert item["highlights"]
+                assert item["conversation_id"] == item["message"]["conversation_id"]
+            ids += [item["message"]["id"] for item in items]
+            if pages is not None:
+                pages.append(len(items))
+            if before is None:
+                return ids
+
+
+@pytest.fixture
+async def searching(mongo: Mongo) -> AsyncIterator[Searching]:
+    process = ChatProcess(mongo.database)
+    await process.create_indexes()
+    found = Searching(mongo, process)
+    async with found.following():
+        yield found
+    await process.close()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two messages, so that few of them fill chunks of every level; groups of two; few reads a page."""
+    monkeypatch.setattr(layout, "BLOCK", 2)
+    monkeypatch.setattr(search_service, "FIRST_GROUP", 1)
+    monkeypatch.setattr(search_service, "MAX_GROUP", 2)
+    monkeypatch.setattr(search_service, "BATCH", 2)
+    monkeypatch.setattr(candidates, "WINDOW", 3)
+
+
+def matches(query: str, content: str) -> bool:
+    """The oracle's own reading of the contract. All queries are of the alphabet of WORDS."""
+    said = [WORDS[word] for word in content.split()]
+    folded = query.lower().replace("đ", "d")
+    for index, part in enumerate(folded.split('"')):
+        wanted = part.split()
+        phrases = [wanted] if index % 2 else [[word] for word in wanted]
+        for phrase in phrases:
+            places = range(len(said) - len(phrase) + 1)
+            if not any(all(said[place + i].startswith(word) for i, word in enumerate(phrase)) for place in places):
+                return False
+    return True
+
+
+class World:
+    """What each user should see: the messages of each conversation, and from which on."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, list[dict[str, Any]]] = {}
+        self.starts: dict[tuple[str, str], int] = {}
+
+    def expected(
+        self, user_id: str, query: str, conversation: str | None = None, sender: str | None = None
+    ) -> list[str]:
+        found = [
+            message
+            for key, messages in self.messages.items()
+            if (user_id, key) in self.starts and conversation in (None, key)
+            for message in messages
+            if message["seq"] > self.starts[user_id, key]
+            and message["content"]
+            and sender in (None, message["sender_id"])
+            and matches(query, message["content"])
+        ]
+        return [each["id"] for each in sorted(found, key=lambda each: (each["created_at"], each["id"]), reverse=True)]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.scenario) for seed in range(2, 6))])
+async def test_random_histories(searching: Searching, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages, edits, deletions, joins, removals and deleted histories in any order; searches in all conversations
+    and in one, by sender, with pages of any size and any number of reads."""
+    choose = random.Random(seed)
+    process, world = searching.process, World()
+    people = [ADA, BOB, CAY]
+
+    async def create() -> None:
+        members = choose.sample(people, choose.choice([2, 3]))
+        history: History = choose.choice(["all", "since_joined"])
+        title = "group" if len(members) == 3 or choose.random() < 0.5 else None
+        conversation, created = await process.conversations.create(members[0], members[1:], title, history)
+        if created:
+            key = str(conversation["id"])
+            world.messages[key] = []
+            world.starts.update({(member, key): 0 for member in members})
+
+    def text() -> str:
+        return " ".join(choose.choices(list(WORDS), k=choose.randint(1, 6)))
+
+    async def say(user: str, key: str) -> None:
+        world.messages[key].append(await searching.say(user, key, text()))
+
+    async def edit(user: str, key: str) -> None:
+        own = [each for each in visible(user, key) if each["sender_id"] == user and each["content"]]
+        if own:
+            message = choose.choice(own)
+            message["content"] = text()
+            await process.messages.edit(user, key, message["id"], message["content"])
+
+    async def delete(user: str, key: str) -> None:
+        own = [each for each in visible(user, key) if each["sender_id"] == user and each["content"]]
+        if own:
+            message = choose.choice(own)
+            message["content"] = ""
+            await process.messages.delete(user, key, message["id"])
+
+    def visible(user: str, key: str) -> list[dict[str, Any]]:
+        return [each for each in world.messages[key] if each["seq"] > world.starts[user, key]]
+
+    async def clear(user: str, key: str) -> None:
+        last = (await process.stored(key))[-1]["seq"] if await process.stored(key) else 0
+        await process.settings.clear_history(user, key)
+        world.starts[user, key] = max(last, world.starts[user, key])
+
+    async def leave(user: str, key: str) -> None:
+        document = await process.conversation_store.find(ObjectId(key))
+        if document and document["kind"] == "group" and len(document["participants"]) > 1:
+            await process.groups.remove(user, key, user)
+            del world.starts[user, key]
+
+    await create()
+    weights = {say: 14, edit: 4, delete: 2, clear: 0.3, leave: 0.3}
+    for _ in range(70):
+        if choose.random() < 0.06:
+            await create()
+        places = sorted(world.starts)
+        [act] = choose.choices(list(weights), list(weights.values()))
+        if places:
+            await act(*choose.choice(places))
+    await searching.indexed()
+    for user in people:
+        for query in choose.sample(QUERIES, 3):
+            monkeypatch.setattr(search_service, "MAX_READS", choose.choice([1, 20, 200]))
+            limit = choose.choice([1, 3, 20])
+            assert world.expected(user, query) == await searching.found(user, query, limit=limit), (user, query)
+            sender = choose.choice(people)
+            assert world.expected(user, query, sender=sender) == await searching.found(user, query, sender_id=sender)
+        for key in choose.sample([key for each, key in sorted(world.starts) if each == user], 2):
+            query = choose.choice(QUERIES)
+            monkeypatch.setattr(search_service, "MAX_READS", choose.choice([1, 30]))
+            in_one = await searching.found(user, query, limit=choose.choice([1, 20]), conversation_id=key)
+            assert world.expected(user, query, key) == in_one, (user, query, key)
+
+
+async def terms_stored(mongo: Mongo) -> set[str]:
+    """Return every term that is anywhere in the index."""
+    found: set[str] = set()
+    for name in ("search_heads", "search_buckets"):
+        async for document in mongo.database[name].find():
+            found.update(document["terms"].split("\n"))
+    return found
+
+
+@pytest.mark.usefixtures("small")
+async def test_what_was_deleted_or_edited_is_gone_from_the_index(searching: Searching, mongo: Mongo) -> None:
+    """In the tail as well as in old chunks, also the sender."""
+    group = await searching.process.group(ADA, BOB)
+    old = await searching.say(BOB, group, "secretold")
+    edited = await searching.say(ADA, group, "secretedited")
+    for _ in range(9):
+        await searching.say(ADA, group, "xe")
+    new = await searching.say(ADA, group, "secretnew")
+    await searching.indexed()
+    assert {"secretold", "secretedited", "secretnew"} <= await terms_stored(mongo)
+    await searching.process.messages.delete(BOB, group, old["id"])
+    await searching.process.messages.edit(ADA, group, edited["id"], "harmless")
+    await searching.process.messages.delete(ADA, group, new["id"])
+    await searching.indexed()
+    terms = await terms_stored(mongo)
+    assert "harmless" in terms
+    assert not {term for term in terms if term.startswith("secret") or term == "@" + BOB[::-1]}
+    assert [edited["id"]] == await searching.found(BOB, "harm")
+
+
+async def test_what_others_say_is_not_found(searching: Searching) -> None:
+    group = await searching.process.group(ADA, BOB)
+    await searching.say(ADA, group, "Hương")
+    await searching.indexed()
+    assert 1 == len(await searching.found(BOB, "huong"))
+    assert [] == await searching.found(CAY, "huong")
+    with pytest.raises(NotFound):
+        await searching.found(CAY, "huong", conversation_id=group)
+    with pytest.raises(NotFound):
+        await searching.found(ADA, "huong", conversation_id="0" * 24)
+    # Nor by a forged cursor that names it as found already.
+    cursor = search_service.SearchPosition(search_service.START, search_service.START, 5, [(ObjectId(group), 1)])
+    request = MessageSearch(q="huong", before=cursor.encode())
+    assert ([], None) == await searching.service.search(CAY, request)
+
+
+@pytest.mark.parametrize("before", ["x", "!", "a" * 100, "A" * 1000])
+@pytest.mark.parametrize("conversation", [True, False])
+async def test_a_cursor_of_something_else_is_refused(searching: Searching, before: str, conversation: bool) -> None:
+    group = await searching.process.group(ADA, BOB)
+    where = {"conversation_id": group} if conversation else {}
+    with pytest.raises(ValidationFailed):
+        await searching.service.search(ADA, MessageSearch.model_validate({"q": "a", "before": before, **where}))
