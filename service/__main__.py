@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not command.yes and sys.stdin.isatty() and not confirm(command.username):
                 return fail("nothing was deleted")
             return delete_user(settings, command.username)
+        case "reindex":
+            return reindex(settings, rebuild=command.rebuild)
         case "release":
             return release(settings)
         case "reset-password":
@@ -101,6 +103,10 @@ def parser() -> argparse.ArgumentParser:
     deleting = commands.add_parser("delete-user", help="delete a user with all of their data")
     deleting.add_argument("username")
     deleting.add_argument("--yes", action="store_true", help="do not ask on a terminal whether to delete the user")
+    indexing = commands.add_parser("reindex", help="index the messages that are missing in the search; safe to repeat")
+    indexing.add_argument(
+        "--rebuild", action="store_true", help="index all messages again; repeat without, if interrupted"
+    )
     commands.add_parser("release", help="prepare the database at MONGODB_URI; safe to repeat")
     resetting = commands.add_parser("reset-password", help="give a user a new password, and end all of their sessions")
     resetting.add_argument("username")
@@ -154,6 +160,17 @@ def delete_user(settings: Settings, username: str) -> int:
     return 0
 
 
+def reindex(settings: Settings, *, rebuild: bool) -> int:
+    from service.commands.database import CannotUseDatabase
+    from service.commands.reindex import reindex
+
+    try:
+        asyncio.run(reindex(settings, lambda line: print(line, flush=True), rebuild=rebuild))
+    except CannotUseDatabase as error:
+        return fail(str(error))
+    return 0
+
+
 def release(settings: Settings) -> int:
     if not settings.mongodb_uri:
         print("Nothing to do: the embedded database is prepared whenever it starts.")
@@ -187,7 +204,8 @@ def reset_password(settings: Settings, username: str, line: str | None) -> int:
 
 
 def webhooks(settings: Settings, webhook_id: str) -> int:
-    from service.commands.webhooks import MAX_LISTED, CannotUseDatabase, parked, resend
+    from service.commands.database import CannotUseDatabase
+    from service.commands.webhooks import MAX_LISTED, parked, resend
 
     try:
         if webhook_id:

@@ -91,7 +91,11 @@ class IndexBuilder:
         for conversation_id, message_id in places:
             by_conversation.setdefault(conversation_id, []).append(message_id)
         for conversation_id, ids in by_conversation.items():
-            await _repeated(lambda key=conversation_id, ids=ids: self._replace_in(key, ids))  # type: ignore[misc]
+            await self.replace(conversation_id, ids)
+
+    async def replace(self, conversation_id: ObjectId, message_ids: Sequence[ObjectId]) -> None:
+        """Index messages of a conversation, which have changed, as they are now."""
+        await _repeated(lambda: self._replace_in(conversation_id, message_ids))
 
     async def _replace_in(self, conversation_id: ObjectId, message_ids: Sequence[ObjectId]) -> None:
         head = (await self._heads([conversation_id]))[conversation_id]

@@ -55,7 +55,7 @@ async def test_messages_are_found_newest_first_and_highlighted(chat: Chat) -> No
     first = await chat.say("Chị Hương 👩🏽‍🚀 ơi, Hướng nào?")
     await chat.say("Không phải huong", chat.other)
     [second, found] = await chat.until(["Không phải huong", "Chị Hương 👩🏽‍🚀 ơi, Hướng nào?"], q="huo")
-    assert [[10, 3]] == second["highlights"]
+    assert [[11, 3]] == second["highlights"]
     assert [[4, 3], [19, 3]] == found["highlights"]
     assert first == found["message"]
     assert chat.id == found["conversation_id"]

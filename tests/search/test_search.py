@@ -1,9 +1,6 @@
 """The search against a brute-force oracle: whatever has happened, it finds what the user sees and no more."""
 
-import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,14 +8,11 @@ from bson import ObjectId
 
 from service.chat.members import History
 from service.common.errors import NotFound, ValidationFailed
-from service.datastores.change_follower import ChangeFollower
 from service.datastores.mongo import Mongo
-from service.search import candidates, layout, search_service
-from service.search.index_builder import WANTED, IndexBuilder
-from service.search.index_store import IndexStore
+from service.search import search_service
 from service.search.models import MessageSearch
-from service.search.search_service import SearchService
-from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess
+from tests.chat.chat_process import ADA, BOB, CAY
+from tests.search.searching import Searching
 
 WORDS = {
     "Hương": "huong",
@@ -37,80 +31,6 @@ WORDS = {
 }
 """Words as people write them, and as they are compared: by hand, so that the oracle shares no code with the service."""
 QUERIES = ["huong", "Hu", "đ", "b", "bun cha", '"bun cha"', '"p h"', "c x", "20", "ph p", "xe xe", '"chao xe" d', "zz"]
-
-
-class Searching:
-    """Chat services, a follower that indexes, and the search."""
-
-    def __init__(self, mongo: Mongo, process: ChatProcess) -> None:
-        self.process = process
-        self.mongo = mongo
-        self.store = IndexStore(mongo.database)
-        self.builder = IndexBuilder(process.message_store, self.store)
-        self.service = SearchService(process.conversation_store, process.message_store, self.store)
-
-    async def say(self, user_id: str, conversation: str, content: str) -> dict[str, Any]:
-        message, _ = await self.process.messages.send(user_id, conversation, content)
-        return dict(message)
-
-    @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
-        follower = ChangeFollower(self.mongo.database, "search", [WANTED], self.builder.handle)
-        await follower.prepare()
-        task = asyncio.create_task(follower.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-    async def indexed(self) -> None:
-        """Wait until everything that has been written so far is indexed: a further message comes after it."""
-        await self.process.messages.flush_counters()
-        last = await self.say(DAN, await self.process.conversation(DAN, "d" * 23 + "e"), "last")
-        key = ObjectId(last["conversation_id"])
-        async with asyncio.timeout(20):
-            while (await self.store.heads([key]))[key].indexed < last["seq"]:
-                await asyncio.sleep(0.01)
-
-    async def found(
-        self, user_id: str, q: str, *, limit: int = 20, pages: list[int] | None = None, **more: Any
-    ) -> list[str]:
-        """Return the ids of all messages found, page by page; `pages` gets the length of each."""
-        ids: list[str] = []
-        before = None
-        while True:
-            request = MessageSearch.model_validate({"q": q, "limit": limit, "before": before, **more})
-            items, before = await self.service.search(user_id, request)
-            assert len(items) <= limit
-            for item in items:
-                assert item["highlights"]
-                assert item["conversation_id"] == item["message"]["conversation_id"]
-            ids += [item["message"]["id"] for item in items]
-            if pages is not None:
-                pages.append(len(items))
-            if before is None:
-                return ids
-
-
-@pytest.fixture
-async def searching(mongo: Mongo) -> AsyncIterator[Searching]:
-    process = ChatProcess(mongo.database)
-    await process.create_indexes()
-    found = Searching(mongo, process)
-    async with found.following():
-        yield found
-    await process.close()
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of two messages, so that few of them fill chunks of every level; groups of two; few reads a page."""
-    monkeypatch.setattr(layout, "BLOCK", 2)
-    monkeypatch.setattr(search_service, "FIRST_GROUP", 1)
-    monkeypatch.setattr(search_service, "MAX_GROUP", 2)
-    monkeypatch.setattr(search_service, "BATCH", 2)
-    monkeypatch.setattr(candidates, "WINDOW", 3)
 
 
 def matches(query: str, content: str) -> bool:
