@@ -75,6 +75,7 @@ class Scenario:
             "invitation": invitation["token"],
             "avatar": "https://a.example/a.png",
             "query": anna.username,
+            "q": "word",
             "endpoint": f"https://{PUSH_HOST}/annas",
             "keys": Browser().subscription("")["keys"],
             "before": None,

@@ -65,7 +65,8 @@ async def test_unknown_query_parameters_are_rejected(scenario: Scenario, attack_
     """Unknown query parameters are rejected, so that no client believes that they had an effect."""
     failed = []
     for operation in [operation for operation in attack_surface.rest_operations if operation.in_query]:
-        for name in ("user_id", "sender_id", "as", "surprise", "$where"):
+        known = {field.name for field in operation.in_query}
+        for name in {"user_id", "sender_id", "as", "surprise", "$where"} - known:
             params = {**scenario.query(operation), name: scenario.eve.id}
             answer = await scenario.anna.call(operation.method, operation.url(scenario.values), params=params)
             if answer.status_code != 422:
