@@ -155,6 +155,7 @@ async def serving(app: Sanic[Any, Any], listener: socket.socket) -> AsyncIterato
     # Objects that exist by now live as long as the process: the garbage collector need not visit them again.
     gc.collect()
     gc.freeze()
+    gc.enable()
     deadlines = asyncio.create_task(RequestDeadlines(server.connections).run())
     yield
     await cancel_and_wait(deadlines)
