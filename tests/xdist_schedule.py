@@ -45,14 +45,27 @@ SUITES = ("not scenario", "scenario")
 
 LONGEST_FIRST = (
     *SAME_PROCESS,
+    "tests/interop/",
+    "tests/test_load.py",
+    "tests/test_soak.py",
+    "tests/config/test_reverse_proxies.py",
     FAULTS,
     "tests/processes/test_supervisor.py",
-    "tests/commands/test_delete_user.py",
     "tests/web/",
     "tests/commands/test_command_line.py",
-    "tests/test_load.py",
+    "tests/chat/test_group_service.py",
+    "tests/chat/test_membership_races.py",
+    "tests/commands/test_delete_user.py",
+    "tests/push/",
     "tests/telemetry/test_tracing.py",
-    "tests/test_soak.py",
+    "tests/chat/test_history_start.py",
+    "tests/examples/",
+    "tests/notifications/test_groups.py",
+    "tests/chat/test_invitations.py",
+    "tests/chat/test_append.py",
+    "tests/datastores/test_change_follower.py",
+    "tests/test_pages.py",
+    "tests/webhooks/",
 )
 """A run begins with these: else every process but one would wait for the last of them."""
 
