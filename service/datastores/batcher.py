@@ -65,10 +65,10 @@ class Batcher(Generic[Item, Result]):
         """`timeout` in seconds (see BATCH_TIMEOUT); None means no limit. `on_batch(size)` is called for each batch.
 
         `on_contended(entries)` takes over those entries of a batch whose result is Contended. `name` is for logs and
-        traces; None means the name of `run`.
+        traces; None means the name of `run`. `max_batch` can be changed later.
         """
         self._run = run
-        self._max_batch = max_batch
+        self.max_batch = max_batch
         self._max_waiting = max_waiting
         self._timeout = timeout
         self._on_batch = on_batch
@@ -112,7 +112,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _run_batches(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
             if self._on_batch:
                 self._on_batch(len(batch))
             timer = self._start_timer(batch)

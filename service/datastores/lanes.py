@@ -1,17 +1,24 @@
-"""Batches of appends to many lists: a list that other processes append to, too, gets batches of its own (a lane)."""
+"""Batches of appends to many lists. A list that other processes append to, too, or that gets many items, has batches of
+its own (a lane)."""
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
 from typing import Generic
 
 from service.common.errors import Unavailable
-from service.datastores.batcher import BATCH_TIMEOUT, MAX_BATCH, Batcher, Entry, Item, Result
+from service.datastores.batcher import BATCH_TIMEOUT, MAX_BATCH, Batcher, Contended, Entry, Item, Result
 
 LANE_SECONDS = 10.0
-"""How long after its last collision a list counts as contended. Each time it becomes contended again, lists that share
-its batch may need a second insert."""
+"""How long after its last collision a list counts as contended, and after its last large batch as busy. Each time it
+becomes contended again, lists that share its batch may need a second insert."""
+BUSY = 8
+"""Items of one list in a batch: from then on it gets a lane, so that the items of others do not wait for so many."""
+MAX_LANE_BATCH = 32
+"""Items of a batch of a list that is busy, but not contended. The embedded database does one write at a time, so the
+other lists wait for it; several small batches take it no longer than a large one."""
 MAX_LANES = 256
 """Lanes of one process. Each may have one write in flight."""
 
@@ -20,15 +27,25 @@ class Contention:
     """Whether other processes append to a list: they do if a number was lost in the last LANE_SECONDS."""
 
     def __init__(self) -> None:
-        self._lost_at = time.monotonic()
+        self._lost_at = self._busy_at = -LANE_SECONDS
 
     def lost(self) -> None:
         """Note that another process took a number first."""
         self._lost_at = time.monotonic()
 
+    def note_batch(self, size: int) -> None:
+        """Note that a batch of the list had `size` items."""
+        if size >= BUSY:
+            self._busy_at = time.monotonic()
+
     @property
     def recent(self) -> bool:
         return time.monotonic() - self._lost_at < LANE_SECONDS
+
+    @property
+    def needs_lane(self) -> bool:
+        """Whether the list is contended or busy."""
+        return time.monotonic() - max(self._lost_at, self._busy_at) < LANE_SECONDS
 
 
 class Lanes(Generic[Item, Result]):
@@ -39,6 +56,8 @@ class Lanes(Generic[Item, Result]):
     to a lane of that list, followed by those that wait and by later ones, so the items of a list stay in order. In its
     lane, the items wait, read and try again alone; meanwhile the other lists go on. Batches of different lanes run at
     the same time, those of one list never.
+
+    A list with BUSY items or more in a shared batch gets a lane, too: a lane's batches take long.
 
     `run(items, contention)` gets the contention of the lane, or None in a shared batch.
 
@@ -62,8 +81,9 @@ class Lanes(Generic[Item, Result]):
         self._new_batcher = partial(
             Batcher[Item, Result], max_batch=max_batch, timeout=timeout, on_batch=on_batch, name=run.__qualname__
         )
+        self._max_batch = max_batch
         self._run = run
-        self._shared = self._new_batcher(lambda items: run(items, None), on_contended=self._open_lanes)
+        self._shared = self._new_batcher(self._run_shared, on_contended=self._open_lanes)
         self._lanes: dict[Hashable, tuple[Batcher[Item, Result], Contention]] = {}
 
     def submit(self, item: Item) -> "asyncio.Future[Result]":
@@ -81,6 +101,15 @@ class Lanes(Generic[Item, Result]):
         left = max(0.0, end - time.monotonic())
         await asyncio.gather(*[batcher.close(left) for batcher, _ in self._lanes.values()])
 
+    async def _run_shared(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        sizes = Counter(map(self._list_of, items))
+        busy = {key for key, size in sizes.items() if size >= BUSY}
+        if not busy or len(self._lanes) + len(busy) > MAX_LANES:
+            return await self._run(items, None)
+        rest = [item for item in items if self._list_of(item) not in busy]
+        results = iter(await self._run(rest, None) if rest else ())
+        return [Contended() if self._list_of(item) in busy else next(results) for item in items]
+
     def _open_lanes(self, entries: Sequence[Entry[Item, Result]]) -> None:
         by_list: dict[Hashable, list[Entry[Item, Result]]] = {}
         for entry in entries:
@@ -91,20 +120,36 @@ class Lanes(Generic[Item, Result]):
                 for other in list(self._lanes):
                     self._close_if_over(other)
             if len(self._lanes) < MAX_LANES:
-                self._lanes[key] = self._new_lane()
+                self._lanes[key] = self._new_lane(len(of_list))
                 self._lanes[key][0].put(of_list)
                 continue
             for entry in of_list:
                 if not entry.future.done():
                     entry.future.set_exception(Unavailable("Too many lists have several writers.", retry_after=1))
 
-    def _new_lane(self) -> tuple[Batcher[Item, Result], Contention]:
+    def _new_lane(self, size: int) -> tuple[Batcher[Item, Result], Contention]:
         contention = Contention()
-        return self._new_batcher(lambda items: self._run(items, contention)), contention
+        if size >= BUSY:
+            # It may be contended as well, which its first batch notices.
+            contention.note_batch(size)
+        else:
+            contention.lost()
+
+        async def run(items: Sequence[Item]) -> Sequence[Result | Exception]:
+            contention.note_batch(len(items))
+            results = await self._run(items, contention)
+            batcher.max_batch = size_of()
+            return results
+
+        def size_of() -> int:
+            return self._max_batch if contention.recent else min(self._max_batch, MAX_LANE_BATCH)
+
+        batcher = self._new_batcher(run, max_batch=size_of())
+        return batcher, contention
 
     def _close_if_over(self, key: Hashable) -> bool:
         batcher, contention = self._lanes[key]
-        if contention.recent or not batcher.idle:
+        if contention.needs_lane or not batcher.idle:
             return False
         del self._lanes[key]
         return True

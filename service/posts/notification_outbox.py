@@ -4,8 +4,10 @@ left."""
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
@@ -19,8 +21,9 @@ from service.posts.outbox_queue import OutboxQueue
 from service.posts.pending import Pending, PendingSource, Selection
 from service.posts.recipients import RecipientSelector
 
-MAX_QUEUED = 1000
-"""Documents in the memory queue. Further ones are read from the database."""
+MAX_QUEUED = 10_000
+"""Documents in the memory queue: some 15 MB. Further ones are read from the database, which takes it longer the more of
+them are pending."""
 BATCH_SIZE = 64
 MAX_DISPATCHES = 8
 """Batches that are dispatched at the same time, of different posts: a busy one does not hold up the others."""
@@ -57,8 +60,12 @@ class NotificationOutbox:
         self._recovery_interval = recovery_interval
         self._clock = clock
         self._queue = OutboxQueue()
+        self._held: Counter[ObjectId] = Counter()
+        """The ids of the documents in memory, until their marks are removed: recovery leaves them out."""
+        self._recovery: asyncio.Task[None] | None = None
+        self._clearing: asyncio.Task[None] | None = None
         self._dispatches: set[asyncio.Task[None]] = set()
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._done: list[Pending] = []
         """Dispatched but still marked: at most as many as are dispatched within CLEAR_DELAY and one write."""
         self._wake = asyncio.Event()
@@ -72,9 +79,8 @@ class NotificationOutbox:
 
     async def close(self) -> None:
         """Stop at once. Pending documents are marked in the database, so another process recovers them."""
-        await cancel_and_wait(self._task)
-        for dispatch in list(self._dispatches):
-            await cancel_and_wait(dispatch)
+        for task in (self._task, self._recovery, self._clearing, *self._dispatches):
+            await cancel_and_wait(task)
 
     def prepare(self, notice: Notice) -> Selection | None:
         """Begin to look up who is notified of `notice`, while what it is about is being stored. Never raises."""
@@ -89,6 +95,7 @@ class NotificationOutbox:
     def enqueue(self, pending: Pending) -> None:
         """Queue a stored document for dispatch. Never raises."""
         if len(self._queue) < MAX_QUEUED:
+            self._hold([pending])
             self._queue.put(pending)
         else:
             self._recovery_due = self._clock()
@@ -100,51 +107,62 @@ class NotificationOutbox:
             if failure := self._failure:
                 self._failure = None
                 raise failure
-            if now >= self._recovery_due:
+            if now >= self._recovery_due and self._recovery is None:
                 # Jitter, so that several processes rarely recover the same documents at the same time.
                 self._recovery_due = now + random.uniform(0.75, 1.25) * self._recovery_interval  # noqa: S311
-                await self._recover()
-            elif self._done and now >= self._clearing_due:
-                await self._clear_marks()
+                self._recovery = self._start(self._recover())
+            elif self._done and now >= self._clearing_due and self._clearing is None:
+                self._clearing = self._start(self._clear_marks())
             elif len(self._dispatches) < MAX_DISPATCHES and (batch := self._queue.take(BATCH_SIZE)):
-                task = asyncio.create_task(self._dispatch_queued(batch))
-                self._dispatches.add(task)
-                task.add_done_callback(self._dispatches.discard)
+                self._dispatches.add(self._start(self._dispatch_queued(batch)))
             else:
                 self._wake.clear()
-                due = min(self._recovery_due, self._clearing_due) if self._done else self._recovery_due
+                due = [self._clearing_due] if self._done and not self._clearing else []
+                due += [] if self._recovery else [self._recovery_due]
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), due - now)
+                    await asyncio.wait_for(self._wake.wait(), min(due) - now if due else None)
         except Exception:
             self._recovery_due = self._clock()
             raise
 
+    def _start(self, step: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run a step beside the others. If it fails, the outbox backs off."""
+        task = asyncio.create_task(step)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._dispatches.discard(task)
+        self._recovery = None if task is self._recovery else self._recovery
+        self._clearing = None if task is self._clearing else self._clearing
+        if not task.cancelled() and (error := task.exception()):
+            self._failure = error
+        self._wake.set()
+
     async def _dispatch_queued(self, batch: Sequence[Pending]) -> None:
         try:
             await self._dispatch(batch)
-        except Exception as error:
-            self._failure = error
         finally:
             self._queue.release(batch)
-            self._wake.set()
 
     async def _recover(self) -> None:
-        """Dispatch every document that has a pending mark in the database, which includes those in the queue."""
-        if self._dispatches:
-            await asyncio.wait(self._dispatches)
-        await self._clear_marks()
-        self._queue.clear()
+        """Dispatch every document that has a pending mark in the database, except those in memory.
+
+        Meanwhile the queue goes on: what a crash or a busy post has left does not hold up the others.
+        """
         failure: Exception | None = None
         for source in self._sources:
             last_id: ObjectId | None = None
             while batch := await source.pending(last_id, BATCH_SIZE):
                 last_id = batch[-1].document["_id"]
+                left = [each for each in batch if each.document["_id"] not in self._held]
+                self._hold(left)
                 try:
-                    await self._dispatch(batch)
+                    await self._dispatch(left)
                 except DispatchFailed as error:
                     # One document that cannot be dispatched must not hold up the others.
                     failure = error
-                await self._clear_marks()
+                self._wake.set()
         if failure:
             raise failure
 
@@ -153,13 +171,19 @@ class NotificationOutbox:
 
         Raises DispatchFailed if that failed for some of them; the others are dispatched. Raises Unavailable.
         """
-        selected = await asyncio.gather(*map(self._requests, pending))
-        requests = [request for each in selected for request in each]
-        outcomes = iter(await self._notifications.notify(requests))
-        errors = [[error for _ in each if (error := next(outcomes))] for each in selected]
+        done: list[Pending] = []
+        try:
+            selected = await asyncio.gather(*map(self._requests, pending))
+            requests = [request for each in selected for request in each]
+            outcomes = iter(await self._notifications.notify(requests))
+            errors = [[error for _ in each if (error := next(outcomes))] for each in selected]
+            done = [each for each, failed in zip(pending, errors, strict=True) if not failed]
+        finally:
+            dispatched = set(done)
+            self._release([each for each in pending if each not in dispatched])
         if not self._done:
             self._clearing_due = self._clock() + CLEAR_DELAY
-        self._done += [each for each, failed in zip(pending, errors, strict=True) if not failed]
+        self._done += done
         if failed := [error for each in errors for error in each]:
             raise DispatchFailed from failed[0]
 
@@ -180,11 +204,22 @@ class NotificationOutbox:
         Raises Unavailable; the documents are then recovered from the database.
         """
         done, self._done = self._done, []
-        if not done:
-            return
-        for source in self._sources:
-            if of_source := [each for each in done if each.source is source]:
-                await source.complete(of_source)
+        try:
+            for source in self._sources:
+                if of_source := [each for each in done if each.source is source]:
+                    await source.complete(of_source)
+        finally:
+            self._release(done)
+
+    def _hold(self, pending: Sequence[Pending]) -> None:
+        self._held.update(each.document["_id"] for each in pending)
+
+    def _release(self, pending: Sequence[Pending]) -> None:
+        for each in pending:
+            document_id = each.document["_id"]
+            self._held[document_id] -= 1
+            if not self._held[document_id]:
+                del self._held[document_id]
 
 
 class DispatchFailed(Unavailable):

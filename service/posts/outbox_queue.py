@@ -50,8 +50,3 @@ class OutboxQueue:
 
     def release(self, batch: Sequence[Pending]) -> None:
         self._taken.difference_update(pending.lane for pending in batch)
-
-    def clear(self) -> None:
-        """Forget everything that waits."""
-        self._lanes.clear()
-        self._size = 0

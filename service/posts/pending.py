@@ -8,6 +8,7 @@ from typing import Protocol
 from bson import ObjectId
 from pymongo import UpdateOne
 
+from service.datastores.find_by_ids import IDS_PER_READ
 from service.datastores.mongo import Collection as MongoCollection
 from service.datastores.mongo import Document, unavailable, update_all
 from service.notifications.models import PostRequest
@@ -75,9 +76,11 @@ async def clear_marks(
     removal = {"$unset": {PENDING: "", ADDED: ""}}
     original = [document for document in documents if "edited_at" not in document]
     edited = [document for document in documents if "edited_at" in document]
-    if original:
-        async with unavailable():
-            await collection.update_many(selected(original) | {PENDING: True, "edited_at": None}, removal)
+    async with unavailable():
+        while original:
+            # A few at a time: meanwhile, the embedded database stores nothing else.
+            part, original = original[:IDS_PER_READ], original[IDS_PER_READ:]
+            await collection.update_many(selected(part) | {PENDING: True, "edited_at": None}, removal)
     if edited:
         marks = [{PENDING: True, "edited_at": document["edited_at"]} for document in edited]
         await update_all(

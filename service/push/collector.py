@@ -5,13 +5,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from bson import ObjectId
 
 from service.chat.conversation_store import ConversationStore
 from service.common.times import now
 from service.datastores.change_follower import Change, Wanted
 from service.push.delivery_store import TTL
-from service.push.news_store import Kind, News, NewsStore
+from service.push.news_store import Kind, News, NewsStore, group_of
 from service.push.subscription_store import SubscriptionStore
 
 log = structlog.get_logger()
@@ -90,15 +89,10 @@ class NewsCollector:
         ]
 
 
-def group_of(type: str, post_id: ObjectId | None, group_key: str | None, fallback: ObjectId) -> str:
-    """Return which notifications replace each other when they are pushed: those of one type about the same."""
-    return f"{type}:{post_id or group_key or fallback}"
-
-
 def _news(change: Change) -> News | None:
     fields = change.fields
     if change.collection == "notifications":
-        group = group_of(fields["type"], fields.get("post_id"), fields.get("group_key"), change.id)
+        group = group_of(fields["type"], fields.get("post_id") or fields.get("group_key"), change.id)
         kind, subject = Kind.NOTIFICATION, fields["user_id"]
     elif "kind" in fields or fields.get("deleted"):
         return None  # a system message

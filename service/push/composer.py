@@ -1,5 +1,6 @@
 """From deliveries to payloads: what is pushed, if it is still unread and wanted."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,16 +15,17 @@ from service.common.times import iso, now
 from service.datastores.mongo import Document
 from service.notifications.inbox_service import InboxService
 from service.notifications.models import BUILT_IN_TYPES, CustomNotification, Notification
-from service.notifications.number_set import NumberSet
 from service.notifications.preference_service import PreferenceService
 from service.notifications.preferences import Preferences
 from service.notifications.quiet_hours import quiet_until
 from service.notifications.service import NotificationService
 from service.push.delivery_store import Delivery
-from service.push.news_store import Kind
+from service.push.news_store import Kind, group_of
 from service.push.payload import Payload, shortened
 from service.push.texts import counted, text
 
+MAX_PAGES, PAGE_SIZE = 10, 100
+"""Of the unread notifications that a push is about, the newest thousand are looked at."""
 MAX_MESSAGES = 50
 """Messages of one delivery among which the last one that the user wants is looked for."""
 
@@ -71,7 +73,7 @@ class Composer:
             case Kind.NOTIFICATION:
                 payload = await self._notification(delivery, language, preferences)
             case Kind.SUMMARY:
-                payload = await self._summary(delivery, language)
+                payload = await self._summary(delivery, language, preferences)
         if payload and (until := quiet_until(preferences, now())):
             return Composed(quiet_until=until)
         return Composed(payload)
@@ -123,20 +125,22 @@ class Composer:
         return None if (conversation.get("muted_until") or "") > iso(now()) else conversation
 
     async def _notification(self, delivery: Delivery, language: str, preferences: Preferences) -> Payload | None:
-        user_id, seq = delivery.user_id, delivery.number
-        page = await self._notifications.page(user_id, limit=1, before=seq + 1, unread=False)
-        # What is not there any more has been deleted with what it was about.
-        if not page.items or page.items[0].seq != seq or page.items[0].data.read:
+        """Tell of the newest of the notifications that the delivery is about, and of how many others' there are."""
+        user_id = delivery.user_id
+        found = [
+            each
+            async for page in self._wanted(user_id, delivery.first, delivery.number + 1, preferences)
+            for each in page
+            if _group(each) == delivery.group
+        ]
+        if not found:
             return None
-        (notification,) = page.items
-        if not preferences.kind(notification.type).push:
-            return None
-        sender = notification.data.sender
-        if sender and await self._blocks.existing([Block(user_id, sender.id)]):
-            return None
+        notification, sender = found[0], found[0].data.sender
         if notification.type in BUILT_IN_TYPES:
             assert sender
-            title, body = f"{sender.display_name} {text(language, notification.type)}", ""
+            others = len({each.data.sender.id for each in found if each.data.sender}) - 1
+            names = counted(language, "names", others, name=sender.display_name) if others else sender.display_name
+            title, body = f"{names} {text(language, notification.type)}", ""
         else:
             title = sender.display_name if sender else text(language, "notification")
             body = text(language, "notification") if sender else ""
@@ -149,8 +153,23 @@ class Composer:
             unread_count=await self._notifications.unread_count(user_id),
         )
 
-    async def _summary(self, delivery: Delivery, language: str) -> Payload | None:
-        """Count what was held back and is still unread, and what has come to it since."""
+    async def _wanted(
+        self, user_id: str, first: int, before: int, preferences: Preferences
+    ) -> AsyncIterator[list[Notification]]:
+        """Yield the user's unread notifications from `first` to below `before`, newest first, in at most MAX_PAGES
+        pages; none of kinds that are not pushed, none of senders whom the user blocks, and none that is deleted."""
+        for _ in range(MAX_PAGES):
+            page = await self._notifications.page(user_id, limit=PAGE_SIZE, before=before, unread=True)
+            found = [each for each in page.items if each.seq >= first and preferences.kind(each.type).push]
+            blocks = {Block(user_id, each.data.sender.id) for each in found if each.data.sender}
+            blocked = await self._blocks.existing(blocks) if blocks else set()
+            yield [each for each in found if not each.data.sender or Block(user_id, each.data.sender.id) not in blocked]
+            if page.next is None or page.next <= first:
+                return
+            before = page.next
+
+    async def _summary(self, delivery: Delivery, language: str, preferences: Preferences) -> Payload | None:
+        """Count what was held back and is still unread and wanted, and what has come to it since."""
         messages = notifications = 0
         for conversation_id, seq in delivery.conversations.items():
             conversation = await self._conversation(delivery.user_id, conversation_id)
@@ -158,12 +177,20 @@ class Composer:
                 messages += conversation["unread_count"]
         if delivery.last:
             inbox = await self._inboxes.inbox(delivery.user_id)
-            notifications = len(inbox.unread_of(NumberSet.span(delivery.first, inbox.last_seq)))
+            async for page in self._wanted(delivery.user_id, delivery.first, inbox.last_seq + 1, preferences):
+                notifications += len(page)
         parts = [("messages", messages), ("notifications", notifications)]
         body = ", ".join(counted(language, key, count) for key, count in parts if count)
         if not body:
             return None
         return Payload("summary", text(language, "summary"), body, "/", delivery.tag, messages + notifications)
+
+
+def _group(notification: Notification) -> str:
+    """Return which notifications replace it, as the collector does."""
+    data = notification.data
+    about = data.group_key if isinstance(data, CustomNotification) else data.post_id
+    return group_of(notification.type, about, data.notification_id)
 
 
 def _url(notification: Notification) -> str:

@@ -105,6 +105,12 @@ class NewsStore:
             await self._collection.delete_many({"subject": ObjectId(user_id)})
 
 
+def group_of(type: str, about: ObjectId | str | None, notification_id: ObjectId | str) -> str:
+    """Return which notifications replace each other when they are pushed: those of one type about the same post, or
+    with the same `group_key`. One that is about neither stays by itself."""
+    return f"{type}:{about or notification_id}"
+
+
 def _document(news: News) -> Document:
     fields = news._asdict()
     return {"_id": fields.pop("id"), **fields}

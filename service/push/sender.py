@@ -1,11 +1,15 @@
 """One push: an encrypted message, posted to a push service (RFC 8030)."""
 
 import ssl
+from contextlib import suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from service.common.public_network import PrivateAddress
 from service.common.public_post import ConnectionFailed, PublicPost
+from service.common.times import now
 from service.push.encryption import encrypt
 from service.push.models import decode_base64url
 from service.push.subscription_store import Subscription
@@ -98,5 +102,13 @@ def _outcome(status: int) -> Outcome:
 
 
 def _retry_after(text: str) -> float:
-    """Return the seconds of a `Retry-After` (RFC 9110, 10.2.3); 0 for a date, which the backoff replaces."""
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0
+    """Return the seconds of a `Retry-After`, which is a number of them or a date (RFC 9110, 10.2.3); 0 for anything
+    else, and for a date that has passed."""
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    with suppress(ValueError):
+        until = parsedate_to_datetime(text)
+        # RFC 9110, 5.6.7: it is in GMT, also if it does not say so.
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+        return max(0.0, (until - now()).total_seconds())
+    return 0.0

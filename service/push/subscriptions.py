@@ -62,12 +62,14 @@ class SubscriptionService:
         await self._subscriptions.delete(endpoint, caller.user_id)
 
     async def active(self, subscriptions: list[Subscription]) -> list[Subscription]:
-        """Return those whose session is neither revoked nor expired. Delete the others."""
+        """Return those whose session is neither revoked nor expired, on a push service that is still known. Delete the
+        others."""
         sessions = await self._sessions.active((each.user_id, each.session_id) for each in subscriptions)
+        active = [each for each in subscriptions if each.session_id in sessions and self._hosts.allow(each.endpoint)]
         for each in subscriptions:
-            if each.session_id not in sessions:
+            if each not in active:
                 await self._subscriptions.delete_ended(each)
-        return [each for each in subscriptions if each.session_id in sessions]
+        return active
 
     async def delete_ended(self) -> int:
         """Delete a batch of subscriptions of ended sessions. Returns their number, 0 once all have been compared."""

@@ -16,6 +16,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "NEW_REPLY": "replied to your comment",
         "NEW_MENTION": "mentioned you",
         "NEW_REACTION": "reacted to what you wrote",
+        "names.one": "{name} and {count} other",
+        "names.other": "{name} and {count} others",
         "someone": "Someone",
         "summary": "While you were away",
         "messages.one": "{count} unread message",
@@ -30,6 +32,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "NEW_REPLY": "đã trả lời bình luận của bạn",
         "NEW_MENTION": "đã nhắc đến bạn",
         "NEW_REACTION": "đã bày tỏ cảm xúc về nội dung của bạn",
+        "names.one": "{name} và {count} người khác",
+        "names.other": "{name} và {count} người khác",
         "someone": "Ai đó",
         "summary": "Khi bạn vắng mặt",
         "messages.one": "{count} tin nhắn chưa đọc",
@@ -44,9 +48,9 @@ def text(language: str, key: str) -> str:
     return TEXTS[language][key]
 
 
-def counted(language: str, key: str, count: int) -> str:
-    """Return the plural form for `count`."""
-    return TEXTS[language][f"{key}.{'one' if count == 1 else 'other'}"].format(count=count)
+def counted(language: str, key: str, count: int, **values: str) -> str:
+    """Return the plural form for `count`, with `values` filled in."""
+    return TEXTS[language][f"{key}.{'one' if count == 1 else 'other'}"].format(count=count, **values)
 
 
 def preferred_language(header: str) -> str:

@@ -171,3 +171,32 @@ async def test_closing_runs_what_waits_in_lanes() -> None:
     assert ["hot 1", "quiet 1"] == [await each for each in submitted]
     with pytest.raises(Unavailable):
         writer.lanes.submit("hot 2")
+
+
+async def test_a_list_with_many_items_gets_batches_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, also those of a batch that others share; afterwards it shares batches again."""
+    monkeypatch.setattr(module, "MAX_LANE_BATCH", 10)
+    batches: list[tuple[bool, list[str]]] = []
+    go_on = asyncio.Event()
+
+    async def run(items: Sequence[str], contention: Contention | None) -> Sequence[str | Exception]:
+        batches.append((contention is None, list(items)))
+        if contention:
+            await go_on.wait()
+        return items
+
+    lanes: Lanes[str, str] = Lanes(run, list_of=lambda item: item.split()[0])
+    many = [f"many {number}" for number in range(25)]
+    waiting = [lanes.submit(item) for item in many[:24]]
+    assert "few 1" == await lanes.submit("few 1")
+    waiting.append(lanes.submit(many[24]))
+    assert "few 2" == await lanes.submit("few 2")
+    go_on.set()
+    assert many == await asyncio.gather(*waiting)
+    assert [["few 1"], ["few 2"]] == [items for shared, items in batches if shared]
+    assert [many[:10], many[10:20], many[20:]] == [items for shared, items in batches if not shared]
+    await lanes._lanes["many"][0]._task  # type: ignore[misc]
+    monkeypatch.setattr(module, "LANE_SECONDS", 0)
+    await lanes.submit("many 25")
+    assert (True, ["many 25"]) == batches[-1]
+    await lanes.close()

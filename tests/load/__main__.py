@@ -18,6 +18,7 @@ from tests.load import (
     fanout,
     growth,
     idle,
+    inbox,
     machine,
     report,
     send,
@@ -38,7 +39,7 @@ from tests.load.runtimes import InstallError
 from tests.load.thresholds import evaluate
 from tests.running import ROOT
 
-MODULES = (fanout, sse, send, webhooks, server_notifications, idle, storm, growth, bus)
+MODULES = (fanout, sse, inbox, send, webhooks, server_notifications, idle, storm, growth, bus)
 WORKLOADS: dict[str, Callable[[BenchmarkContext], list[Record]]] = {module.WORKLOAD: module.run for module in MODULES}
 ALL = "all"
 
@@ -158,7 +159,8 @@ def parser() -> argparse.ArgumentParser:
         ("warm_up", float, "seconds of warm-up before it"),
         ("listeners", int, "fanout, sse: connections"),
         ("in_flight", numbers, "fanout, sse: messages in flight"),
-        ("rate", float, "fanout, storm: messages a second"),
+        ("rate", float, "fanout, storm: messages a second; inbox: comments"),
+        ("comments", float, "inbox: comments a second on the post of another user"),
         ("senders", int, "send, webhooks: connections"),
         ("idle", int, "idle: connections"),
         ("early", int, "storm: connections opened before"),

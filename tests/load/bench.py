@@ -30,6 +30,7 @@ class Sizes:
     listeners: int = 1000
     in_flight: tuple[int, ...] = (4, 64)
     rate: float = 20.0
+    comments: float = 1000.0
     senders: int = 100
     idle: int = 5000
     first: int = 200
@@ -55,6 +56,7 @@ class Sizes:
             warm_up=0.1,
             listeners=10,
             in_flight=(2, 8),
+            comments=100.0,
             senders=4,
             idle=20,
             first=5,

@@ -2,6 +2,7 @@
 
 import ctypes
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -209,8 +210,11 @@ class Clients:
 
 @contextmanager
 def _deferred_signals(interruption: list[BaseException]) -> Iterator[None]:
-    """Collect signals while C code runs: an exception raised on the way into a callback would be lost in ctypes."""
-    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+    """Collect signals while C code runs: an exception raised on the way into a callback would be lost in ctypes.
+
+    Only the main thread gets any."""
+    main = threading.current_thread() is threading.main_thread()
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if main and callable(signal.getsignal(number))]
     before = {number: signal.signal(number, lambda *_: interruption.append(KeyboardInterrupt())) for number in handled}
     try:
         yield

@@ -1,6 +1,6 @@
 """A complete Loa: `python -m service` with one worker, as its users run it, but without rate limits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -82,7 +82,12 @@ def senders(database: LoadDatabase, address: Address, count: int) -> Traffic:
 
 def streams(database: LoadDatabase, address: Address, count: int, callers: int) -> Traffic:
     """One author with `count` streams; `callers` other users comment on the author's post."""
-    author, *others = database.users(callers + 1)
+    return comments(database, address, database.users(callers + 1), count)
+
+
+def comments(database: LoadDatabase, address: Address, users: Sequence[User], count: int) -> Traffic:
+    """The first of the users has written a post, and has `count` streams; the others comment on it."""
+    author, *others = users
     path = f"/api/v1/posts/{database.create_post(author)}/comments"
     publishers = []
     for user in others:

@@ -22,6 +22,7 @@ METRICS = {
     "p50_ms": Metric("p50 ms", 2),
     "p99_ms": Metric("p99 ms", 2),
     "max_ms": Metric("max ms", 1),
+    "beside_per_second": Metric("comments a second beside it", 0, less=False),
     "foreign_us": Metric("µs of a process without a member", 2),
     "own_us": Metric("µs of a process with one", 2),
     "cpu_us": Metric("server µs each", 2),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.load import bus, fanout, growth, idle, loa, send, server_notifications, sse, storm, webhooks
+from tests.load import bus, fanout, growth, idle, inbox, loa, send, server_notifications, sse, storm, webhooks
 from tests.load.results import Record
 
 SMALLEST = "the smallest"
@@ -43,6 +43,7 @@ THRESHOLDS = (
     Threshold(fanout.WORKLOAD, "20 a second", "p99_ms", "c-loop", 2.0, at_most=True),
     Threshold(sse.WORKLOAD, "", "per_second", "sse-starlette", 5.0),
     Threshold(sse.WORKLOAD, "", "per_second", "nchan", 1.0),
+    Threshold(inbox.WORKLOAD, "", "p99_ms", inbox.ALONE, 2.0, at_most=True),
     Threshold(send.WORKLOAD, "", "per_second", "insert-one", 6.0),
     Threshold(send.WORKLOAD, "", "p99_ms", "insert-one", 1.0, at_most=True),
     Threshold(webhooks.WORKLOAD, "", "per_second", webhooks.OFF, 0.95),

@@ -163,6 +163,13 @@ class ServiceProcess:
         ):
             await store.create_indexes()
 
+    async def complete_outbox(self) -> None:
+        """Do everything that is due in the outbox, which has not been started."""
+        while batch := self.outbox._queue.take(64):
+            await self.outbox._dispatch_queued(batch)
+        await self.outbox._recover()
+        await self.outbox._clear_marks()
+
     async def close(self) -> None:
         await self.deletion_worker.close()
         await self.live.topics.close()

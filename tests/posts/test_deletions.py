@@ -35,7 +35,7 @@ async def heard(process: ServiceProcess, *users: str) -> list[tuple[int, int]]:
 
 async def complete(process: ServiceProcess) -> None:
     """Do what is due in the background, until nothing is left."""
-    await process.outbox._recover()
+    await process.complete_outbox()
     await process.deletion_worker.recover()
 
 

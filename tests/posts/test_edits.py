@@ -17,7 +17,7 @@ async def notified(process: ServiceProcess, user_id: str) -> list[tuple[str, str
 
 async def recovered(process: ServiceProcess, *users: str) -> list[list[tuple[str, str | None]]]:
     """Dispatch every notification that is marked as pending, and return those of each user."""
-    await process.outbox._recover()
+    await process.complete_outbox()
     return [await notified(process, user) for user in users]
 
 

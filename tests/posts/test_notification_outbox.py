@@ -336,6 +336,39 @@ async def test_a_busy_post_does_not_hold_up_the_notifications_of_others(
     assert comments[::-1] == [item.data.comment_id for item in await notifications(process, author)]
 
 
+@pytest.mark.parametrize("slow", ["recovery", "removing marks"])
+async def test_new_comments_do_not_wait_for_what_is_done_beside(
+    process: ServiceProcess, start_process: StartProcess, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """While a comment that a crash has left is being dispatched, or while marks are being removed."""
+    author, other, reader = [await process.add_user() for _ in range(3)]
+    first, second = await process.post(author), await process.post(other)
+    notify, clear = process.notifications.notify, process.comment_store.clear_pending
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def notify_slowly(requests: Sequence[NotificationRequest]) -> list[Exception | None]:
+        if slow == "recovery" and requests[0].user_id == author:
+            begun.set()
+            await go_on.wait()
+        return await notify(requests)
+
+    async def clear_slowly(comments: Sequence[Document]) -> None:
+        if slow == "removing marks":
+            begun.set()
+            await go_on.wait()
+        await clear(comments)
+
+    monkeypatch.setattr(process.notifications, "notify", notify_slowly)
+    monkeypatch.setattr(process.comment_store, "clear_pending", clear_slowly)
+    await start_process().stored_comment(reader, first)
+    await process.outbox.start()
+    await begun.wait()
+    await process.comment(reader, second)
+    await wait_for_notifications(process, other, 1)
+    go_on.set()
+    await wait_for_notifications(process, author, 1)
+
+
 async def test_recovery_is_repeated(mongo: Mongo, start_process: StartProcess) -> None:
     """A running process recovers comments that another leaves later."""
     process = start_process(recovery_interval=0.1)

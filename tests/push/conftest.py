@@ -14,7 +14,7 @@ from service.datastores.mongo import Mongo
 from service.push import service
 from service.stores import Stores
 from tests.push.push_service import PushServiceDouble, serving_pushes
-from tests.rest import RestClient, serving
+from tests.rest import RestClient, free_port, serving
 
 
 @pytest.fixture
@@ -30,8 +30,15 @@ def trusted(tmp_path: Path, push_service: PushServiceDouble, monkeypatch: pytest
 
 
 @pytest.fixture
+def dead_host() -> str:
+    """A known push service at which nobody listens."""
+    return f"localhost:{free_port()}"
+
+
+@pytest.fixture
 async def pushing(
     settings: Settings,
+    dead_host: str,
     mongo: Mongo,
     redis: Redis,
     push_service: PushServiceDouble,
@@ -43,6 +50,6 @@ async def pushing(
     monkeypatch.setattr(service, "UNUSED_INTERVAL", 0.1)
     monkeypatch.setattr(service, "PLAN_INTERVAL", 0.05)
     await Stores.build(mongo.database).create_indexes()
-    push = {"push_hosts": (push_service.host,), "push_private": "on", "push_delay": 1}
+    push = {"push_hosts": (push_service.host, dead_host), "push_private": "on", "push_delay": 1}
     async with serving(create_app(settings=settings.model_copy(update=push))) as client:
         yield client

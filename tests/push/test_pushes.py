@@ -13,7 +13,7 @@ from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.push import delivery_store, push_queue
 from tests.push.push_service import CREATED, Push, PushServiceDouble
-from tests.rest import RestClient, free_port
+from tests.rest import RestClient
 from tests.webhooks.receiver import answer
 from tests.webhooks.test_service import User, register
 
@@ -211,20 +211,23 @@ async def test_a_throttled_push_waits_as_long_as_it_is_told(
 
 
 async def test_a_dead_push_service_delays_no_other(
-    pushing: RestClient, push_service: PushServiceDouble, monkeypatch: pytest.MonkeyPatch, mongo: Mongo
+    pushing: RestClient,
+    push_service: PushServiceDouble,
+    dead_host: str,
+    monkeypatch: pytest.MonkeyPatch,
+    mongo: Mongo,
 ) -> None:
     """What it was to get is not lost."""
     monkeypatch.setattr(delivery_store, "RETRY_DELAYS", (0.05,))
     anna, ben = await register(pushing, "anna"), await subscribed(pushing, push_service, "ben")
-    dead = f"localhost:{free_port()}"
     await mongo.database["push_subscriptions"].update_one(
-        {"user_id": ObjectId(ben.id)}, {"$set": {"endpoint": f"https://{dead}/push/ben"}}
+        {"user_id": ObjectId(ben.id)}, {"$set": {"endpoint": f"https://{dead_host}/push/ben"}}
     )
     await say(anna, await direct(anna, ben))
     for _ in range(2):
         await marker(push_service, pushing, anna)
     async with asyncio.timeout(10):
-        while not await mongo.database["push_deliveries"].count_documents({"host": dead, "attempts": {"$gte": 2}}):
+        while not await mongo.database["push_deliveries"].count_documents({"host": dead_host, "attempts": {"$gte": 2}}):
             await asyncio.sleep(0.05)
 
 

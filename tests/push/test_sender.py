@@ -3,10 +3,12 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from service.common.times import now
 from service.push import sender as sender_module
 from service.push.sender import Attempt, Outcome, PushSender
 from service.push.subscription_store import Subscription
@@ -48,7 +50,8 @@ ANSWERS = [
     (answer(429), Attempt(Outcome.THROTTLED)),
     (answer(429, "Retry-After: 120"), Attempt(Outcome.THROTTLED, 120.0)),
     (answer(429, "Retry-After: -5"), Attempt(Outcome.THROTTLED)),
-    (answer(503, "Retry-After: Fri, 27 Nov 2026 10:00:00 GMT"), Attempt(Outcome.SERVER_ERROR)),
+    (answer(503, "Retry-After: Fri, 27 Nov 2020 10:00:00 GMT"), Attempt(Outcome.SERVER_ERROR)),
+    (answer(503, "Retry-After: soon"), Attempt(Outcome.SERVER_ERROR)),
     (answer(400), Attempt(Outcome.REFUSED)),
     (answer(403), Attempt(Outcome.REFUSED)),
     (answer(413), Attempt(Outcome.REFUSED)),
@@ -61,6 +64,16 @@ async def test_answers(push_service: PushServiceDouble, senders: Senders, number
     response, attempt = ANSWERS[number]
     push_service.behaviour = lambda _: response
     assert attempt == await push(senders(), push_service)
+
+
+@pytest.mark.parametrize("zone", ["GMT", ""])
+async def test_a_retry_after_may_be_a_date(push_service: PushServiceDouble, senders: Senders, zone: str) -> None:
+    until = now() + timedelta(seconds=300)
+    response = answer(503, f"Retry-After: {until:%a, %d %b %Y %H:%M:%S} {zone}".rstrip())
+    push_service.behaviour = lambda _: response
+    attempt = await push(senders(), push_service)
+    assert Outcome.SERVER_ERROR is attempt.outcome
+    assert 290 < attempt.retry_after <= 300
 
 
 async def test_redirects_are_not_followed(push_service: PushServiceDouble, senders: Senders) -> None:

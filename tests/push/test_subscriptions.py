@@ -83,6 +83,18 @@ async def test_the_same_endpoint_again_replaces(client: RestClient, mongo: Mongo
     assert [] == await stored(mongo, user_id=ObjectId(anna.id))
 
 
+async def test_a_subscription_ends_when_its_push_service_is_no_longer_known(
+    client: RestClient, mongo: Mongo, service: SubscriptionService
+) -> None:
+    """`PUSH_HOSTS` was narrowed."""
+    anna = await register(client, "anna")
+    await subscribe(anna)
+    assert ["a"] == await active(service, mongo, anna)
+    stores = SubscriptionStore(mongo.database), VapidStore(mongo.database), SessionStore(mongo.database)
+    assert [] == await active(SubscriptionService(*stores, PushHosts(["push.example.com"])), mongo, anna)
+    assert [] == await stored(mongo)
+
+
 async def test_the_oldest_of_too_many_goes(client: RestClient, mongo: Mongo) -> None:
     """Not anybody else's. One that was replaced is new again."""
     anna, ben = await register(client, "anna"), await register(client, "ben")
