@@ -10,7 +10,8 @@ from bson import ObjectId
 from service.chat import events
 from service.chat.barrier import BARRIER, BLOCKED_BY
 from service.chat.conversation_announcer import ConversationAnnouncer
-from service.chat.conversation_store import ConversationStore, activity_of, is_listed, seq_of
+from service.chat.conversation_lists import activity_of
+from service.chat.conversation_store import ConversationStore, is_listed, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.direct_blocks import DirectBlocks
 from service.chat.members import (
@@ -211,7 +212,7 @@ class ConversationService:
         """
         rows: list[tuple[tuple[datetime, ObjectId], Document]] = []
         for _ in range(MAX_LIST_READS):
-            documents = await self._conversations.page(user_id, wanted, before)
+            documents = await self._conversations.lists.page(user_id, wanted, before)
             # Taken before the refresh, which moves conversations with new messages to where this page does not begin.
             keys = [activity_of(document) for document in documents]
             await self._counter_reader.refresh(documents, str(user_id))
@@ -237,11 +238,11 @@ class ConversationService:
 
     async def _read_hellos(self, user_ids: Sequence[str]) -> list[list[dict[str, Any]]]:
         users = {ObjectId(user_id) for user_id in user_ids}
-        recent = await self._conversations.recent(users, HELLO_LIMIT)
+        recent = await self._conversations.lists.recent(users, HELLO_LIMIT)
         truncated = any(len(documents) == HELLO_LIMIT for documents in recent.values())
         # A conversation that was left out may be the most active one, with counters that are not written yet.
         if truncated and await self._flush_counters():
-            recent = await self._conversations.recent(users, HELLO_LIMIT)
+            recent = await self._conversations.lists.recent(users, HELLO_LIMIT)
         await self._counter_reader.refresh_each({str(user): documents for user, documents in recent.items()})
         for documents in recent.values():
             documents.sort(key=activity_of, reverse=True)
@@ -249,7 +250,7 @@ class ConversationService:
             for document in documents:
                 topic = events.TOPIC + str(document["_id"])
                 self._dispatcher.set_position(topic, document["last_rev"], [str(user)])
-        for user, rooms in (await self._conversations.larger_than(MAX_ADDRESSED, users)).items():
+        for user, rooms in (await self._conversations.lists.larger_than(MAX_ADDRESSED, users)).items():
             for conversation_id, last_rev in rooms.items():
                 self._dispatcher.join_room(events.TOPIC + str(conversation_id), last_rev, str(user))
         return [[_head_json(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
@@ -359,7 +360,7 @@ class ConversationService:
 
     async def seen_by(self, user_id: str, document: Document) -> dict[str, Any]:
         """Return a conversation that was just read or changed, as `user_id` sees it. Raises Unavailable."""
-        seen = await self._conversations.seen_by(ObjectId(user_id), document)
+        seen = await self._conversations.groups.large.seen_by(ObjectId(user_id), document)
         # Who has been removed meanwhile sees it as after their own change.
         return (await self.as_json([seen or document], user_id))[0]
 

@@ -1,8 +1,8 @@
 """The store of conversations: participants, read marks, and counters of messages."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bson import ObjectId
 from pymongo import DESCENDING, IndexModel, UpdateOne
@@ -10,6 +10,7 @@ from pymongo import DESCENDING, IndexModel, UpdateOne
 from service.chat import large_groups
 from service.chat.barrier import BARRIER
 from service.chat.conversation_head import ConversationHead, HeadVersion
+from service.chat.conversation_lists import ConversationLists
 from service.chat.counter_update import CounterUpdate
 from service.chat.direct_conversations import DirectConversations
 from service.chat.group_change import CLEARINGS, UNANNOUNCED, UNANNOUNCED_REMOVALS, versioned
@@ -22,7 +23,6 @@ from service.chat.members import (
     is_large,
     joining_times,
     read_of,
-    shows_read_marks,
     start_of,
 )
 from service.chat.membership_store import MembershipStore
@@ -31,14 +31,6 @@ from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.update_and_find import update_and_find
-
-MAX_SHARED_READ = 2000
-"""Conversations read at once for several users. If they have more, each user's are read alone, limited by the
-database."""
-
-
-SHARED_READ = 10
-"""Groups in one read of `sharing`, each with its participants."""
 
 
 class Participant(NamedTuple):
@@ -77,6 +69,7 @@ class ConversationStore:
         self._memberships = MembershipStore(database)
         self.groups = GroupStore(self._collection, self._memberships)
         self._large = self.groups.large
+        self.lists = ConversationLists(self._collection, self._memberships, self._large, self.direct)
         self._large_heads = LargeHeads(self._large, self._memberships)
 
     async def create_indexes(self) -> None:
@@ -120,25 +113,10 @@ class ConversationStore:
             found: Document | None = await self._collection.find_one({"_id": conversation_id, "participants": user_id})
             if found is None:
                 found = await self._collection.find_one({"_id": conversation_id, LARGE: True})
-        seen = await self.seen_by(user_id, found) if found is not None else None
+        seen = await self._large.seen_by(user_id, found) if found is not None else None
         if seen is None:
             raise NotFound
         return seen
-
-    async def seen_by(self, user_id: ObjectId, document: Document) -> Document | None:
-        """Return a conversation with what is `user_id`'s own, or, if read marks are shown, with those of all.
-
-        None if it is a large group and they are not a participant of it. They are one after `document` was read, so it
-        has nothing that is newer than a removal. Raises Unavailable.
-        """
-        if not is_large(document):
-            return document
-        document = await self._large.settled(document)
-        if shows_read_marks(document):
-            document = await self._large.complete(document)
-            return document if user_id in document["participants"] else None
-        membership = await self._memberships.find(document["_id"], user_id)
-        return _with_own(document, membership) if membership is not None else None
 
     async def complete(self, document: Document) -> Document:
         """Return a conversation with all participants, their read marks and starts. Raises Unavailable."""
@@ -206,28 +184,6 @@ class ConversationStore:
             Participant(member, place, times[member], read_of(document, member)) for place, member in page
         ], first + limit < len(members)
 
-    async def sharing(self, user_id: str, others: Collection[str]) -> set[str]:
-        """Return those of `others` who share a conversation with `user_id`. Raises Unavailable."""
-        wanted = {ObjectId(other): other for other in others}
-        user, found = ObjectId(user_id), set[ObjectId]()
-        direct = await self.direct.ids(user, wanted)
-        for document in await find_by_ids(self._collection, direct, {"participants": 1}):
-            found.update(document["participants"])
-        async with unavailable():
-            while missing := list(wanted.keys() - found):
-                # A few groups at a time: the first ones of most users have all of them.
-                where = {"participants": {"$all": [user], "$in": missing}}
-                groups = await self._collection.find(where, {"participants": 1}).limit(SHARED_READ).to_list(None)
-                if not groups:
-                    break
-                for document in groups:
-                    found.update(document["participants"])
-        if absent := wanted.keys() - found:
-            own = {membership["conversation_id"] for membership in await self._memberships.of_users([user])}
-            others_too = await self._memberships.of_users(absent) if own else []
-            found.update(each["user_id"] for each in others_too if each["conversation_id"] in own)
-        return {wanted[other] for other in wanted.keys() & found}
-
     async def get_many(
         self, conversation_ids: Collection[ObjectId], user_id: ObjectId, *, whole: bool = False
     ) -> dict[ObjectId, Document]:
@@ -244,134 +200,8 @@ class ConversationStore:
         found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
         documents = {document["_id"]: document for document in found}
         if missing := set(conversation_ids) - documents.keys():
-            large = await self._read_large(missing, fields)
-            for membership in await self._memberships.of_groups(user_id, large.keys()):
-                key = membership["conversation_id"]
-                documents[key] = _with_own(large[key], membership)
+            documents |= await self._large.read_for(user_id, missing, fields)
         return documents
-
-    async def _read_large(
-        self, conversation_ids: Collection[ObjectId], fields: Document | None = None
-    ) -> dict[ObjectId, Document]:
-        """Return those of the conversations that are large groups, by id, without incomplete changes."""
-        if fields is not None:
-            fields = fields | {LARGE: 1, CHANGE: 1, FIRST: 1}
-        found = await find_by_ids(self._collection, conversation_ids, fields, {LARGE: True})
-        return {document["_id"]: await self._large.settled(document) for document in found}
-
-    async def page(
-        self,
-        user_id: ObjectId,
-        limit: int,
-        before: tuple[datetime, ObjectId] | None = None,
-    ) -> list[Document]:
-        """Return the `limit` most recently active conversations of `user_id`, or of those behind the sort key `before`.
-
-        The sort key is that of `activity_of`. Raises Unavailable.
-        """
-        found = await self._page_of_listed(user_id, limit, before)
-        # A message in a large group does not rewrite an index entry for each participant: they are sorted here.
-        memberships = await self._memberships.of_users([user_id])
-        if not memberships:
-            return found
-        keys = await find_by_ids(
-            self._collection, {each["conversation_id"] for each in memberships}, {"last_activity": 1}
-        )
-        places = sorted((activity_of(key) for key in keys), reverse=True)
-        wanted = [place[1] for place in places if before is None or place < before]
-        # By id: a group may have become a large one since the first read.
-        rows = {document["_id"]: document for document in found}
-        for key, document in (await self._read_large(wanted[:limit])).items():
-            seen = await self.seen_by(user_id, document)
-            if seen is None:
-                # Removed meanwhile: another one belongs in its place.
-                return await self.page(user_id, limit, before)
-            rows[key] = seen
-        return sorted(rows.values(), key=activity_of, reverse=True)[:limit]
-
-    async def _page_of_listed(
-        self,
-        user_id: ObjectId,
-        limit: int,
-        before: tuple[datetime, ObjectId] | None,
-        fields: dict[str, Any] | None = None,
-    ) -> list[Document]:
-        """Like `page`, of the conversations whose documents list the participants."""
-        if before is None:
-            return await self._most_recent({"participants": user_id}, limit, fields)
-        moment, conversation_id = before
-        # Any number of conversations may have their last activity in the same millisecond: those are read first. One
-        # read with an `$or` would not use the index on the embedded server.
-        same_moment = {"participants": user_id, "last_activity": moment, "_id": {"$lt": conversation_id}}
-        found = await self._most_recent(same_moment, limit, fields)
-        if len(found) < limit:
-            earlier = {"participants": user_id, "last_activity": {"$lt": moment}}
-            found += await self._most_recent(earlier, limit - len(found), fields)
-        return found
-
-    async def _most_recent(self, where: Document, limit: int, fields: dict[str, Any] | None) -> list[Document]:
-        order = [("last_activity", DESCENDING), ("_id", DESCENDING)]
-        async with unavailable():
-            found: list[Document] = await self._collection.find(where, fields).sort(order).limit(limit).to_list(limit)
-        return found
-
-    async def recent(self, user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
-        """Return the counters of each user's `limit` most recently active conversations; with one read if they are not
-        too many (MAX_SHARED_READ)."""
-        fields: Document = {"last": 1, "last_rev": 1, "last_activity": 1}
-        listed = fields | {f"{name}.{user_id}": 1 for user_id in user_ids for name in ("reads", "starts")}
-        grouped = await self._recent_listed(user_ids, limit, listed)
-        memberships = await self._memberships.of_users(user_ids)
-        if memberships:
-            large = await self._read_large({each["conversation_id"] for each in memberships}, fields)
-            # By id: a group may have become a large one since the first read.
-            rows = {user_id: {each["_id"]: each for each in documents} for user_id, documents in grouped.items()}
-            # Read again: what the documents say may be newer than a removal.
-            for membership in await self._memberships.of_users(user_ids):
-                document = large.get(membership["conversation_id"])
-                if document is not None:
-                    _add_own(document, membership)
-                    rows[membership["user_id"]][document["_id"]] = document
-            for user_id, documents in rows.items():
-                grouped[user_id] = sorted(documents.values(), key=activity_of, reverse=True)[:limit]
-        return grouped
-
-    async def _recent_listed(
-        self, user_ids: Collection[ObjectId], limit: int, fields: Document
-    ) -> dict[ObjectId, list[Document]]:
-        """Like `recent`, of the conversations whose documents list the participants."""
-        if len(user_ids) > 1:
-            async with unavailable():
-                cursor = self._collection.find({"participants": {"$in": list(user_ids)}}, fields | {"participants": 1})
-                found: list[Document] = await cursor.limit(MAX_SHARED_READ + 1).to_list(None)
-            if len(found) <= MAX_SHARED_READ:
-                return _group_by_user(found, user_ids, limit)
-        pages = {user_id: await self._page_of_listed(user_id, limit, None, fields) for user_id in user_ids}
-        # One document for all users: the caller updates its counters in place.
-        shared: dict[ObjectId, Document] = {}
-        return {
-            user_id: [shared.setdefault(document["_id"], document) for document in documents]
-            for user_id, documents in pages.items()
-        }
-
-    async def larger_than(self, size: int, user_ids: Collection[ObjectId]) -> dict[ObjectId, dict[ObjectId, int]]:
-        """Return the conversations of each user that have more than `size` participants, with their `last_rev`.
-
-        Raises Unavailable."""
-        where = {"participants": {"$in": list(user_ids)}, f"participants.{size}": {"$exists": True}}
-        found: dict[ObjectId, dict[ObjectId, int]] = {user_id: {} for user_id in user_ids}
-        async with unavailable():
-            async for document in self._collection.find(where, {"participants": 1, "last_rev": 1}):
-                for user_id in found.keys() & document["participants"]:
-                    found[user_id][document["_id"]] = document["last_rev"]
-        memberships = await self._memberships.of_users(user_ids)
-        ids = {membership["conversation_id"] for membership in memberships}
-        large = await find_by_ids(self._collection, ids, {"last_rev": 1}, {"participant_count": {"$gt": size}})
-        revs = {document["_id"]: document["last_rev"] for document in large}
-        for membership in memberships:
-            if (key := membership["conversation_id"]) in revs:
-                found[membership["user_id"]][key] = revs[key]
-        return found
 
     async def mark_read(self, conversation_id: ObjectId, user_id: ObjectId, seq: int) -> bool:
         """Raise the read mark of `user_id` to `seq`. Returns whether that changed it. Raises NotFound, Unavailable."""
@@ -398,23 +228,9 @@ class ConversationStore:
         where = {"_id": conversation_id, "participants": user_id}
         change = versioned({"$max": {f"starts.{user_id}": seq}, "$inc": {CLEARINGS: 1}})
         if await update_and_find(self._collection, where, change) is None:
-            changed = await self._large.clear_history(conversation_id, user_id, seq)
+            changed = await self.groups.large_changes.clear_history(conversation_id, user_id, seq)
             if changed is None:
                 raise NotFound
-
-    async def groups_of(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
-        """Return at most `limit` groups in which `user_id` is a participant. Raises Unavailable."""
-        async with unavailable():
-            found = await self._collection.find({"participants": user_id, "kind": "group"}, {"_id": 1}).to_list(limit)
-        large = [membership["conversation_id"] for membership in await self._memberships.of_users([user_id])]
-        return [*(document["_id"] for document in found), *large][:limit]
-
-    async def with_read_marks(self, user_id: ObjectId, limit: int) -> list[ObjectId]:
-        """Return at most `limit` conversations in which `user_id` is a participant and has a read mark."""
-        marked = {"participants": user_id, f"reads.{user_id}": {"$exists": True}}
-        async with unavailable():
-            found = await self._collection.find(marked, {"_id": 1}).to_list(limit)
-        return [document["_id"] for document in found]
 
     async def erase_read_marks(self, conversation_ids: Collection[ObjectId], user_id: ObjectId) -> None:
         """Remove the read marks of a user who is being deleted, and prevent new ones. Raises Unavailable."""
@@ -458,7 +274,7 @@ class ConversationStore:
         await self._memberships.raise_reads(large)
         async with unavailable():
             result = await self._collection.bulk_write(
-                [_counter_update(key, update, {} if key in large else update.reads) for key, update in updates.items()],
+                [update.as_write(key, {} if key in large else update.reads) for key, update in updates.items()],
                 ordered=False,
             )
             if result.matched_count == len(updates):
@@ -469,8 +285,8 @@ class ConversationStore:
             await self._memberships.raise_reads({key: update.reads for key, update in unmatched.items()})
             split = []
             for key, update in unmatched.items():
-                split.append(_counter_update(key, update, {}))
-                split += [_counter_update(key, update, {reader: seq}) for reader, seq in update.reads.items()]
+                split.append(update.as_write(key, {}))
+                split += [update.as_write(key, {reader: seq}) for reader, seq in update.reads.items()]
             await self._collection.bulk_write(split, ordered=False)
 
     async def unannounced(self, before: datetime, limit: int) -> list[ObjectId]:
@@ -507,57 +323,10 @@ class ConversationStore:
         }
 
 
-def _add_own(document: Document, membership: Document) -> None:
-    """Add to a large group what is a participant's own."""
-    for name, own in (("reads", "read"), ("starts", "start")):
-        document.setdefault(name, {})[str(membership["user_id"])] = membership.get(own, 0)
-
-
-def _with_own(document: Document, membership: Document) -> Document:
-    """Return a large group with what is a participant's own."""
-    document = {**document, "reads": {}, "starts": {}}
-    _add_own(document, membership)
-    return document
-
-
 def _last_read(document: Document, membership: Document) -> int:
     # What CounterReader has found in messages that are not counted yet is with the document.
     own: int = max(membership.get("read", 0), membership.get("start", 0))
     return max(own, read_of(document, membership["user_id"]))
-
-
-def _counter_update(conversation_id: ObjectId, update: CounterUpdate, reads: dict[str, int]) -> UpdateOne:
-    """Raise the counters to those of `update`, and the read marks to `reads`, if all these readers may have one."""
-    maxima: Document = {"last_rev": update.rev}
-    if update.last_deleted:
-        maxima["last_deleted"] = update.last_deleted
-    if update.last_mention:
-        maxima["last_mention"] = update.last_mention
-    if update.message_id:
-        # Documents compare field by field, so the greater seq decides.
-        maxima |= {"last": {"seq": update.seq, "id": update.message_id}, "last_activity": update.at}
-        maxima |= {f"reads.{reader}": seq for reader, seq in reads.items()}
-    where: Document = {"_id": conversation_id}
-    if reads:
-        readers = [ObjectId(reader) for reader in reads]
-        where |= {"participants": {"$all": readers}, "erased": {"$nin": readers}}
-    return UpdateOne(where, {"$max": maxima})
-
-
-def _group_by_user(
-    found: Sequence[Document], user_ids: Collection[ObjectId], limit: int
-) -> dict[ObjectId, list[Document]]:
-    grouped: dict[ObjectId, list[Document]] = {user_id: [] for user_id in user_ids}
-    for document in sorted(found, key=activity_of, reverse=True):
-        for user_id in grouped.keys() & document["participants"]:
-            if len(grouped[user_id]) < limit:
-                grouped[user_id].append(document)
-    return grouped
-
-
-def activity_of(conversation: Document) -> tuple[datetime, ObjectId]:
-    """Return the sort key of a user's list of conversations, in which the greatest comes first."""
-    return conversation["last_activity"], conversation["_id"]
 
 
 def is_listed(conversation: Document, user_id: ObjectId) -> bool:

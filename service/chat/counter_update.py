@@ -1,10 +1,11 @@
 """How stored messages change the counters and read marks of their conversation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from bson import ObjectId
+from pymongo import UpdateOne
 
 from service.chat.system_message import is_system
 from service.datastores.mongo import Document
@@ -46,3 +47,21 @@ class CounterUpdate:
         # Senders have read the messages before their own.
         sender = str(message["sender_id"])
         self.reads[sender] = max(self.reads.get(sender, 0), message["seq"])
+
+    def as_write(self, conversation_id: ObjectId, reads: Mapping[str, int]) -> UpdateOne:
+        """Return the write that raises the counters to these, and the read marks to `reads`, if all these readers may
+        have one."""
+        maxima: Document = {"last_rev": self.rev}
+        if self.last_deleted:
+            maxima["last_deleted"] = self.last_deleted
+        if self.last_mention:
+            maxima["last_mention"] = self.last_mention
+        if self.message_id:
+            # Documents compare field by field, so the greater seq decides.
+            maxima |= {"last": {"seq": self.seq, "id": self.message_id}, "last_activity": self.at}
+            maxima |= {f"reads.{reader}": seq for reader, seq in reads.items()}
+        where: Document = {"_id": conversation_id}
+        if reads:
+            readers = [ObjectId(reader) for reader in reads]
+            where |= {"participants": {"$all": readers}, "erased": {"$nin": readers}}
+        return UpdateOne(where, {"$max": maxima})

@@ -41,14 +41,14 @@ class ChatErasure:
         The user remains a participant of direct conversations, which stay visible to the other one.
         """
         left = 0
-        while groups := await self._conversations.groups_of(ObjectId(user_id), MAX_BATCH):
+        while groups := await self._conversations.lists.groups_of(ObjectId(user_id), MAX_BATCH):
             for conversation_id in groups:
                 # Another participant has removed them in the meantime.
                 with suppress(NotFound):
                     await self._group_service.remove_participant(user_id, str(conversation_id), user_id)
             left += len(groups)
         await self._conversations.groups.forget(ObjectId(user_id))
-        while marked := await self._conversations.with_read_marks(ObjectId(user_id), MAX_BATCH):
+        while marked := await self._conversations.lists.with_read_marks(ObjectId(user_id), MAX_BATCH):
             await self._conversations.erase_read_marks(marked, ObjectId(user_id))
         return left
 

@@ -10,7 +10,8 @@ from pymongo import UpdateOne
 from service.chat import large_groups
 from service.chat.group_change import PENDING_MESSAGES, UNANNOUNCED_REMOVALS, recorded
 from service.chat.invitation_store import Invitation
-from service.chat.large_groups import LargeGroups, readmits
+from service.chat.large_group_changes import LargeGroupChanges, readmits
+from service.chat.large_groups import LargeGroups
 from service.chat.members import (
     Role,
     history_of,
@@ -50,11 +51,12 @@ class GroupStore:
         self._collection = conversations
         self._memberships = memberships
         self.large = LargeGroups(conversations, memberships)
+        self.large_changes = LargeGroupChanges(conversations, memberships, self.large)
 
     async def change(self, conversation: Document, user_id: ObjectId, fields: Document) -> Document | None:
         """Set `fields`, if `user_id` is the owner or an admin, and none of them was changed meanwhile."""
         if is_large(conversation):
-            return await self.large.change(conversation, user_id, fields)
+            return await self.large_changes.change(conversation, user_id, fields)
         unchanged = {name: conversation.get(name) for name in fields}
         messages = [SystemMessage.renamed(user_id, fields["title"])] if "title" in fields else []
         return await self._update(conversation["_id"], _managed_by(user_id) | unchanged, {"$set": fields}, *messages)
@@ -70,7 +72,7 @@ class GroupStore:
         if role_of(conversation, user_id) == "member":
             return None
         if await self._becomes_large(conversation, len(new)):
-            return await self.large.add(conversation, user_id, new)
+            return await self.large_changes.add(conversation, user_id, new)
         return await self._update(
             conversation["_id"],
             _managed_by(user_id)
@@ -83,7 +85,7 @@ class GroupStore:
     async def join(self, conversation: Document, user_id: ObjectId, invitation: Invitation) -> Document | None:
         """Add `user_id`, if the invitation admits them. The counters of `conversation`: as for `add`."""
         if await self._becomes_large(conversation, 1):
-            return await self.large.join(conversation, user_id, invitation)
+            return await self.large_changes.join(conversation, user_id, invitation)
         inviter = invitation.inviter_id
         removed_since = {"user": user_id, "removed_at": {"$gte": invitation.created_at}}
         allowed: Document = _managed_by(inviter) | {
@@ -122,7 +124,7 @@ class GroupStore:
             SystemMessage.of_users("removed", user_id, [member]),
         )
         if changed is None:
-            return await self.large.remove(conversation_id, user_id, member)
+            return await self.large_changes.remove(conversation_id, user_id, member)
         await self._forget_joining(conversation_id, member)
         return changed
 
@@ -134,7 +136,7 @@ class GroupStore:
                     {"_id": conversation_id, "participants": user_id}
                 )
             if found is None:
-                return await self.large.leave(conversation_id, user_id)
+                return await self.large_changes.leave(conversation_id, user_id)
             # The successor is the right one as long as nobody joins, leaves or gets a role: each is a new version.
             where: Document = {"participants": user_id, "version": found.get("version")}
             change = _leaving(user_id)
@@ -164,7 +166,7 @@ class GroupStore:
             change = {"$set": {"owner_id": member}, "$addToSet": {"admins": user_id}}
         message = SystemMessage.of_users("role", user_id, [member], role)
         changed = await self._update(conversation_id, allowed, change, message)
-        return changed or await self.large.set_role(conversation_id, user_id, member, role)
+        return changed or await self.large_changes.set_role(conversation_id, user_id, member, role)
 
     async def remove_pending(self, conversation_id: ObjectId, message_ids: Sequence[ObjectId]) -> None:
         """Forget these pending system messages: they have been appended."""

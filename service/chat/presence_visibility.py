@@ -21,7 +21,7 @@ class PresenceVisibility:
         self._blocks = blocks
 
     async def visible(self, viewer: str, user_ids: Collection[str]) -> set[str]:
-        shared = await self._conversations.sharing(viewer, set(user_ids) - {viewer})
+        shared = await self._conversations.lists.sharing(viewer, set(user_ids) - {viewer})
         shown = await self._showing(shared) if shared else set()
         blocked = await self._blocks.existing(Block(viewer, user_id) for user_id in shown)
         return shown.difference(block.blocked_id for block in blocked) | ({viewer} & set(user_ids))
@@ -29,5 +29,5 @@ class PresenceVisibility:
     async def viewers(self, user_id: str, viewers: Collection[str]) -> set[str]:
         others = set(viewers) - {user_id}
         shown = await self._showing([user_id]) if others else set()
-        seeing = await self._conversations.sharing(user_id, others) if shown else set()
+        seeing = await self._conversations.lists.sharing(user_id, others) if shown else set()
         return (seeing - await blockers(self._blocks, user_id, seeing)) | ({user_id} & set(viewers))

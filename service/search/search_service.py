@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 
-from service.chat.conversation_store import ConversationStore, activity_of
+from service.chat.conversation_lists import activity_of
+from service.chat.conversation_store import ConversationStore
 from service.chat.members import start_of
 from service.chat.message_store import MessageStore, message_json
 from service.common.cursor import CursorFormat
@@ -125,7 +126,7 @@ class SearchService:
         size = FIRST_GROUP
         while True:
             place = position.place if position.place != START else None
-            group = await self._conversations.page(user_id, size, place)
+            group = await self._conversations.lists.page(user_id, size, place)
             heads = await self._store.heads([conversation["_id"] for conversation in group])
             known = await search.finder.read_first(heads.values())
             for conversation in group:

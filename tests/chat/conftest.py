@@ -37,4 +37,4 @@ def group_writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.param == "listed":
         return lambda process: process.conversation_store.groups
     monkeypatch.setattr("service.chat.large_groups.MAX_EMBEDDED", 1)
-    return lambda process: process.conversation_store.groups.large
+    return lambda process: process.conversation_store.groups.large_changes

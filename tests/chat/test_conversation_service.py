@@ -89,7 +89,7 @@ async def test_group_size_is_bounded_under_concurrent_additions(
 ) -> None:
     """Three concurrent additions to a group with room for one."""
     most = 120
-    monkeypatch.setattr("service.chat.large_groups.MAX_PARTICIPANTS", most)
+    monkeypatch.setattr("service.chat.large_group_changes.MAX_PARTICIPANTS", most)
     processes = [start_process() for _ in range(3)]
     people = [f"{n:024x}" for n in range(1, most)]
     group = await processes[0].group(*people)
@@ -190,7 +190,7 @@ async def test_batched_hellos_equal_single_ones(
     process: ChatProcess, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     """With one shared read, and with a read for each user: by last activity, with each user's own read mark."""
-    monkeypatch.setattr("service.chat.conversation_store.MAX_SHARED_READ", many)
+    monkeypatch.setattr("service.chat.conversation_lists.MAX_SHARED_READ", many)
     monkeypatch.setattr("service.chat.conversation_service.HELLO_LIMIT", 2)
     group = await process.group(ADA, BOB, CAY)
     for other in (BOB, CAY, DAN):

@@ -15,7 +15,7 @@ LATER = now() + timedelta(hours=1)
 
 
 async def document(process: ChatProcess, conversation_id: str) -> dict[str, Any]:
-    (found,) = await process.conversation_store.page(ObjectId(ADA), 1)
+    (found,) = await process.conversation_store.lists.page(ObjectId(ADA), 1)
     assert conversation_id == str(found["_id"])
     return found
 

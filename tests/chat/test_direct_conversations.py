@@ -86,7 +86,7 @@ async def test_conversations_of_an_earlier_version_keep_their_ids(
     old = await earlier.open(ADA, BOB)
     assert not await release(settings.mongodb_uri)
     assert (old, False) == await direct(process, BOB, ADA)
-    assert await process.conversation_store.sharing(ADA, [BOB, CAY]) == {BOB}
+    assert await process.conversation_store.lists.sharing(ADA, [BOB, CAY]) == {BOB}
     # Side by side.
     later = await earlier.open(ADA, CAY)
     assert (later, False) == await direct(process, ADA, CAY)
@@ -101,7 +101,7 @@ async def test_conversations_of_an_earlier_version_keep_their_ids(
         assert OLD_INDEX not in await earlier.conversations.index_information()
     for users, conversation_id in (((ADA, BOB), old), ((ADA, CAY), later), ((BOB, CAY), new), ((CAY, DAN), last)):
         assert (conversation_id, False) == await direct(process, *users)
-    assert await process.conversation_store.sharing(CAY, [ADA, BOB, DAN, new_id()]) == {ADA, BOB, DAN}
+    assert await process.conversation_store.lists.sharing(CAY, [ADA, BOB, DAN, new_id()]) == {ADA, BOB, DAN}
     _, created = await direct(process, ADA, DAN)
     assert created
     assert await earlier.conversations.find_one({"participants": ObjectId(DAN), "direct_key": None})

@@ -213,7 +213,7 @@ async def test_full_group_admits_nobody(
     start_process: Callable[..., ChatProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two who join at once when there is room for one, one joins."""
-    for module in ("large_groups", "invitation_service"):
+    for module in ("large_group_changes", "invitation_service"):
         monkeypatch.setattr(f"service.chat.{module}.MAX_PARTICIPANTS", 4)
     # The one more that makes a group too large is refused as well.
     monkeypatch.setattr("service.chat.large_groups.MAX_EMBEDDED", 3)

@@ -292,7 +292,7 @@ async def test_hellos_of_users_who_share_a_conversation_agree(
     process: ChatProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They connect at once, have too many conversations for one shared read, and the counters are not written yet."""
-    monkeypatch.setattr("service.chat.conversation_store.MAX_SHARED_READ", 1)
+    monkeypatch.setattr("service.chat.conversation_lists.MAX_SHARED_READ", 1)
     group = await process.group(ADA, BOB, CAY)
     await process.conversation(ADA, BOB)
 

@@ -251,7 +251,7 @@ async def test_large_groups_are_rooms(process: ChatProcess) -> None:
     room, _ = await process.group(ADA, *people), await process.group(ADA, BOB, CAY)
     await process.messages.send(ADA, room, "one")
     await process.messages.flush_counters()
-    found = await process.conversation_store.larger_than(MAX_ADDRESSED, [ObjectId(user) for user in (ADA, DAN)])
+    found = await process.conversation_store.lists.larger_than(MAX_ADDRESSED, [ObjectId(user) for user in (ADA, DAN)])
     assert found == {ObjectId(ADA): {ObjectId(room): 1}, ObjectId(DAN): {}}
 
 
@@ -259,13 +259,13 @@ async def test_large_groups_are_shared(process: ChatProcess) -> None:
     """Who shares only a large group with somebody sees their presence."""
     await process.group(ADA, BOB, CAY)
     await process.group(DAN, ERIN, BOB)
-    assert await process.conversation_store.sharing(ADA, [BOB, CAY, DAN, ERIN]) == {BOB, CAY}
+    assert await process.conversation_store.lists.sharing(ADA, [BOB, CAY, DAN, ERIN]) == {BOB, CAY}
 
 
 async def test_who_is_deleted_leaves_nothing_in_large_groups(process: ChatProcess, mongo: Mongo) -> None:
     group = await process.group(ADA, BOB, CAY)
     await process.groups.remove_participant(CAY, group, CAY)
-    assert await process.conversation_store.groups_of(ObjectId(CAY), 10) == []
+    assert await process.conversation_store.lists.groups_of(ObjectId(CAY), 10) == []
     assert await mongo.database["memberships"].count_documents({"user_id": ObjectId(CAY)}) == 1
     await process.conversation_store.groups.forget(ObjectId(CAY))
     assert await mongo.database["memberships"].count_documents({"user_id": ObjectId(CAY)}) == 0
