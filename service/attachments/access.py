@@ -8,7 +8,6 @@ from typing import Any
 from sanic import HTTPResponse, Request
 
 from service.attachments.links import AttachmentLinks
-from service.common.errors import TokenInvalid
 from service.common.ids import path_id
 from service.http.authentication import Authentication
 from service.http.limits import DOWNLOADING, RateLimits, address
@@ -35,12 +34,11 @@ class LinkOrToken:
 
         @wraps(handler)
         async def authenticated(request: Request, *, attachment_id: str, **kwargs: Any) -> HTTPResponse:
-            signature, expires = request.args.get("signature"), request.args.get("expires", "")
-            if not signature:
+            signatures, times = (request.args.getlist(name, []) for name in ("signature", "expires"))
+            if len(signatures) != 1 or len(times) != 1 or not DIGITS.fullmatch(times[0]):
+                # What is malformed is not a signature; to whoever has a token it is an invalid query.
                 return await by_token(request, attachment_id=attachment_id, **kwargs)
-            if not DIGITS.fullmatch(expires):
-                raise TokenInvalid("The signature of the URL is invalid.")
-            self._links.verify(path_id(attachment_id), int(expires), signature)
+            self._links.verify(path_id(attachment_id), int(times[0]), signatures[0])
             await self._limits.check(DOWNLOADING, address(request))
             return await handler(request, None, attachment_id=attachment_id, **kwargs)
 
