@@ -8,6 +8,7 @@ from typing import Any
 from sanic import HTTPResponse, Request
 
 from service.attachments.links import AttachmentLinks
+from service.attachments.models import SIGNATURE
 from service.common.ids import path_id
 from service.http.authentication import Authentication
 from service.http.limits import DOWNLOADING, RateLimits, address
@@ -35,7 +36,8 @@ class LinkOrToken:
         @wraps(handler)
         async def authenticated(request: Request, *, attachment_id: str, **kwargs: Any) -> HTTPResponse:
             signatures, times = (request.args.getlist(name, []) for name in ("signature", "expires"))
-            if len(signatures) != 1 or len(times) != 1 or not DIGITS.fullmatch(times[0]):
+            found = len(signatures) == len(times) == 1
+            if not found or not DIGITS.fullmatch(times[0]) or not re.fullmatch(SIGNATURE, signatures[0]):
                 # What is malformed is not a signature; to whoever has a token it is an invalid query.
                 return await by_token(request, attachment_id=attachment_id, **kwargs)
             self._links.verify(path_id(attachment_id), int(times[0]), signatures[0])

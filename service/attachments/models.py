@@ -2,13 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from service.common.content import check_no_nul
 from service.common.ids import Id
 from service.common.models import Query
 
 MAX_NAME = 255
+SIGNATURE = "^[A-Za-z0-9_-]{43}$"
+"""HMAC-SHA256 in Base64url."""
 MAX_ATTACHMENTS = 10
 """Of one message, post or comment."""
 
@@ -39,4 +41,10 @@ class DownloadQuery(Query):
     """Both are part of the URLs of an Attachment, and replace the token. `expires`: seconds since 1970."""
 
     expires: Annotated[int, Field(ge=0, le=2**53)] | None = None
-    signature: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    signature: Annotated[str, StringConstraints(pattern=SIGNATURE)] | None = None
+
+    @model_validator(mode="after")
+    def _check_both(self) -> "DownloadQuery":
+        if (self.expires is None) != (self.signature is None):
+            raise ValueError("expires and signature belong together")
+        return self
