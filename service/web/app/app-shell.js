@@ -23,6 +23,7 @@ import { PostPage } from "./post-page.js";
 import { ProfileLoader } from "./profile-loader.js";
 import { isQuiet } from "./quiet-hours.js";
 import { currentRoute, linkToConversation, navigate } from "./router.js";
+import { openSearch } from "./search-dialog.js";
 import { isSystemMessage } from "./system-message.js";
 import { showNews, toastRegion } from "./toast.js";
 import { UnreadCounter } from "./unread-counter.js";
@@ -102,6 +103,7 @@ export class AppShell {
     const { signal } = this.#abort;
     document.addEventListener("visibilitychange", () => this.#postReader.run(), { signal });
     addEventListener("hashchange", () => this.#onRouteChange(), { signal });
+    addEventListener("keydown", (event) => this.#onKeyDown(event), { signal });
     // A short outage may leave the stream intact, and it carries no posts.
     addEventListener("online", () => this.#pageView?.refresh(), { signal });
     const unsubscribers = [
@@ -169,10 +171,19 @@ export class AppShell {
     if (!sameView) this.#showView(route);
     this.#route = route;
     if (route.commentId) this.#pageView.showComment(route.commentId);
-    this.#chatPage.open(route.conversationId ?? null);
+    this.#chatPage.open(route.conversationId ?? null, route.messageSeq);
     if (!sameView) this.#postReader.run();
     this.element.classList.toggle("in-conversation", Boolean(route.conversationId));
     this.#render();
+  }
+
+  /** Ctrl+F searches in the open chat, Ctrl+Shift+F in all. In a dialog, the keys are the browser's. */
+  #onKeyDown(event) {
+    const isFind = (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "f";
+    const { conversationId } = this.#route;
+    if (!isFind || document.querySelector("dialog[open]") || (!event.shiftKey && !conversationId)) return;
+    event.preventDefault();
+    openSearch(this.#app, event.shiftKey ? null : conversationId);
   }
 
   #showView(route) {

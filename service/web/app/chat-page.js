@@ -22,6 +22,7 @@ export class ChatPage {
   #viewContainer = el("div.pane-container");
   /** The id of the open conversation. */
   #currentId = null;
+  #messageSeq = null;
   /** The store's conversations before the event that is being handled. */
   #conversations;
   #unsubscribers;
@@ -50,9 +51,12 @@ export class ChatPage {
     this.#list.close();
   }
 
-  /** Open a conversation; null closes the open one. */
-  open(conversationId) {
-    if (conversationId === this.#currentId) return;
+  /** Open a conversation; null closes the open one. `messageSeq`: the message to show, or null. */
+  open(conversationId, messageSeq = null) {
+    const isOpen = conversationId === this.#currentId;
+    this.#messageSeq = messageSeq;
+    if (isOpen && messageSeq) this.#view?.showMessage(messageSeq);
+    if (isOpen) return;
     this.#closeView();
     this.#currentId = conversationId;
     this.#showPlaceholder();
@@ -94,6 +98,7 @@ export class ChatPage {
     if (conversationId !== this.#currentId) return;
     this.render(this.#app.getState());
     this.#view?.onLoaded();
+    if (this.#messageSeq) this.#view?.showMessage(this.#messageSeq);
   }
 
   render(state) {

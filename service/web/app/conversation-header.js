@@ -15,7 +15,7 @@ export class ConversationHeader {
   #rendered = {};
 
   /** `onOpenMenu(opener)`: `opener` is the button. */
-  constructor(me, onOpenDetails, onOpenMenu) {
+  constructor(me, onSearch, onOpenDetails, onOpenMenu) {
     this.#me = me;
     const label = t("conversation.details");
     this.element = el(
@@ -24,6 +24,11 @@ export class ConversationHeader {
       el("a.icon-button.back", { href: "#/", "aria-label": t("back") }, icon("back")),
       this.#avatar,
       el("div.grow", {}, this.#heading, this.#presence),
+      el(
+        "button.icon-button",
+        { type: "button", "aria-label": t("search.here"), title: t("search.here"), onclick: onSearch },
+        icon("search"),
+      ),
       el(
         "button.icon-button",
         { type: "button", "aria-label": label, title: label, onclick: onOpenDetails },

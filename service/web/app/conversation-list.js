@@ -8,6 +8,7 @@ import { formatNumber, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
 import { nameOf, previewText } from "./message-bubble.js";
 import { applyChange } from "./message-rows.js";
+import { openSearch } from "./search-dialog.js";
 import { namedUsers, systemText } from "./system-message.js";
 import { searchable } from "./text.js";
 import { shortDateTime, timeElement } from "./time-format.js";
@@ -51,7 +52,7 @@ export class ConversationList {
     this.element = el(
       "nav.conversations",
       { "aria-label": t("chats.title") },
-      el("header", {}, el("h1", {}, t("chats.title")), newChat),
+      el("header", {}, el("h1", {}, t("chats.title")), searchButton(app), newChat),
       el("div.search", {}, icon("search"), this.#search),
       el("div.scroll", {}, list, this.#emptyState, this.#loadMore.element, archivedButton(app)),
     );
@@ -159,6 +160,12 @@ export class ConversationList {
     if (details.kind === "direct") return text;
     return t("chats.someone_said", { name: nameOf(sender), text });
   }
+}
+
+function searchButton(app) {
+  const label = t("search.title");
+  const open = () => openSearch(app);
+  return el("button.icon-button", { type: "button", title: label, "aria-label": label, onclick: open }, icon("search"));
 }
 
 function archivedButton(app) {

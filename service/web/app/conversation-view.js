@@ -6,11 +6,14 @@ import { ConversationHeader } from "./conversation-header.js";
 import { conversationName } from "./conversation-labels.js";
 import { openConversationMenu } from "./conversation-menu.js";
 import { confirm } from "./dialog.js";
-import { el, setText } from "./dom.js";
+import { el, setChildren, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
 import { MAX_NAMES, nameOf, previewText } from "./message-bubble.js";
 import { MessageComposer } from "./message-composer.js";
+import { icon } from "./icon.js";
 import { MessageList } from "./message-list.js";
+import { MessageWindow } from "./message-window.js";
+import { openSearch } from "./search-dialog.js";
 import { applyChange } from "./message-rows.js";
 import { openMessageMenu } from "./message-menu.js";
 import { isSystemMessage, namedUsers, systemText } from "./system-message.js";
@@ -33,15 +36,21 @@ export class ConversationView {
   #liveRegion = el("p.visually-hidden", { role: "log", "aria-live": "polite" });
   #messages;
   #state;
+  /** The messages around one that was searched for, while they are shown instead of the latest ones. */
+  #window = null;
+  #windowBar = el("div.window-bar");
+  #unsubscribe;
 
   constructor(app, conversationId, state) {
     this.#app = app;
     this.id = conversationId;
     this.#state = state;
+    this.#unsubscribe = app.socket.subscribe((event) => this.#onEvent(event));
     const actions = this.#actions();
     const { details } = this.#conversation;
     this.#header = new ConversationHeader(
       app.me,
+      () => openSearch(app, conversationId),
       () => openConversationDetails(app, conversationId),
       (opener) => openConversationMenu(opener, app, this.#conversation),
     );
@@ -59,7 +68,7 @@ export class ConversationView {
       { id: "content", "aria-label": t("nav.chats") },
       this.#header.element,
       this.#list.element,
-      el("div.pane-footer", {}, this.#list.scrollButton, this.#typing.element, this.#composer.element),
+      el("div.pane-footer", {}, this.#windowBar, this.#list.scrollButton, this.#typing.element, this.#composer.element),
       this.#liveRegion,
     );
   }
@@ -67,6 +76,7 @@ export class ConversationView {
   close() {
     this.#app.socket.typing(this.id, false);
     this.#list.close();
+    this.#unsubscribe();
   }
 
   /** Focus the composer. On a touch device focus the heading: the on-screen keyboard would cover the messages. */
@@ -90,8 +100,23 @@ export class ConversationView {
     this.#header.render(details, state.presence);
     this.#composer.renderNames();
     this.#typing.render(typing, this.#profiles);
-    this.#list.render(this.#conversation, this.#profiles);
+    this.#list.render(this.#shown, this.#profiles);
     this.#readAloud(before);
+  }
+
+  /** Scroll to the message with this seq. If it is older than the loaded ones, show those around it by themselves. */
+  async showMessage(seq) {
+    const isWanted = (message) => message.seq === seq;
+    if (seq >= this.#conversation.loadedFrom) this.#closeWindow();
+    else if (!this.#list.scrollToMessage(isWanted)) {
+      const around = new MessageWindow(this.#app.api, this.id);
+      await this.#try(async () => {
+        await around.load(seq);
+        this.#window = around;
+        this.#renderWindow();
+      });
+    }
+    this.#list.scrollToMessage(isWanted);
   }
 
   /** Call when the window becomes visible or gets the focus. */
@@ -139,6 +164,52 @@ export class ConversationView {
     setText(this.#liveRegion, newMessages.map(toSpeech).join("\n"));
   }
 
+  /** The conversation as it is shown: with its latest messages, or with those of the window. */
+  get #shown() {
+    return this.#window ? this.#window.shownIn(this.#conversation) : this.#conversation;
+  }
+
+  #renderWindow() {
+    const shown = this.#shown;
+    this.#loadProfiles(shown.messages);
+    this.#list.render(shown, this.#profiles);
+    const newer = () => this.#try(() => this.#loadInWindow("loadNewer"));
+    const latest = () => {
+      this.#closeWindow();
+      this.#list.scrollToBottom();
+    };
+    setChildren(
+      this.#windowBar,
+      this.#window && [
+        el("button.button", { type: "button", onclick: newer }, t("conversation.newer")),
+        el("button.button", { type: "button", onclick: latest }, t("conversation.scroll_to_bottom"), icon("down")),
+      ],
+    );
+  }
+
+  /** `load`: "loadOlder" or "loadNewer". */
+  async #loadInWindow(load) {
+    const shown = this.#window;
+    await shown[load]();
+    if (shown !== this.#window) return;
+    const last = shown.lastSeq;
+    // Once the window reaches the latest messages, they continue it.
+    if (last + 1 >= this.#conversation.loadedFrom) {
+      this.#closeWindow();
+      this.#list.scrollToMessage(({ seq }) => seq === Math.max(last, this.#conversation.loadedFrom));
+    } else this.#renderWindow();
+  }
+
+  #closeWindow() {
+    if (!this.#window) return;
+    this.#window = null;
+    this.#renderWindow();
+  }
+
+  #onEvent({ type, conversation_id, data }) {
+    if (type === "message_updated" && conversation_id === this.id && this.#window?.update(data)) this.#renderWindow();
+  }
+
   #actions() {
     const { store, me } = this.#app;
     const actions = {
@@ -156,7 +227,7 @@ export class ConversationView {
       discardChange: ({ message_id }) => store.dismissChange(this.id, message_id),
       goTo: (messageId) => this.#goTo(messageId),
       openMenu: (opener, row) => openMessageMenu(opener, row, actions),
-      loadOlder: () => this.#try(() => store.loadOlder(this.id)),
+      loadOlder: () => this.#try(() => (this.#window ? this.#loadInWindow("loadOlder") : store.loadOlder(this.id))),
       onAllSeen: () => this.#markRead(),
     };
     return actions;
@@ -164,6 +235,7 @@ export class ConversationView {
 
   /** `replyTo`: the message that it answers, or null. */
   #send(content, replyTo) {
+    this.#closeWindow();
     this.#list.onOwnMessage();
     this.#app.socket.send(this.id, content, { replyTo: replyTo?.id ?? null }).catch((error) => {
       // Other errors are shown at the message itself.
@@ -184,7 +256,7 @@ export class ConversationView {
   }
 
   #markRead() {
-    if (!document.hidden && document.hasFocus()) this.#app.store.markRead(this.id);
+    if (!this.#window && !document.hidden && document.hasFocus()) this.#app.store.markRead(this.id);
   }
 
   #toggleReaction(message, emoji) {
@@ -210,7 +282,7 @@ export class ConversationView {
   async #goTo(messageId) {
     for (
       let page = 0;
-      page < MAX_PAGES_TO_QUOTED && !this.#list.scrollToMessage(messageId) && this.#conversation.hasOlder;
+      page < MAX_PAGES_TO_QUOTED && !this.#list.scrollToMessage(({ id }) => id === messageId) && this.#conversation.hasOlder;
       page += 1
     ) {
       await this.#app.store.loadOlder(this.id);

@@ -96,15 +96,19 @@ export class MessageList {
     this.#onScroll();
   }
 
+  scrollToBottom() {
+    this.#anchor.scrollToBottom();
+  }
+
   /** Call when the user sends a message: removes the unread divider and scrolls to the bottom. */
   onOwnMessage() {
     this.#unreadAfter = null;
     this.#anchor.scrollToBottom();
   }
 
-  /** Scroll to a message and highlight it; returns false if it is not loaded. */
-  scrollToMessage(messageId) {
-    const row = [...this.#list.children].find((element) => element.row?.message.id === messageId);
+  /** Scroll to the message for which `isWanted(message)` is true, and highlight it; returns false if there is none. */
+  scrollToMessage(isWanted) {
+    const row = [...this.#list.children].find((element) => element.row && isWanted(element.row.message));
     if (!row) return false;
     this.#anchor.scrollTo(row, "center");
     row.classList.remove("highlighted");

@@ -5,7 +5,7 @@ const INVITATION = "join";
 const USER = "users";
 
 /**
- * Return {section: "chats", conversationId}, {section: "posts", postId, commentId}, {section: "users", userId} or
+ * Return {section: "chats", conversationId, messageSeq}, {section: "posts", postId, commentId}, {section: "users", userId} or
  * {section: "join", token}; an id that is not in the URL is null.
  */
 export function currentRoute() {
@@ -15,7 +15,8 @@ export function currentRoute() {
     return { section: name, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
   if (name === USER && id) return { section: name, userId: id };
   if (name === INVITATION && id) return { section: name, token: id };
-  return { section: "chats", conversationId: name === "c" ? id : null };
+  const seq = fragment.startsWith("message-") ? Number(fragment.slice(8)) : 0;
+  return { section: "chats", conversationId: name === "c" ? id : null, messageSeq: seq > 0 ? seq : null };
 }
 
 export function linkToConversation(id) {
@@ -24,6 +25,10 @@ export function linkToConversation(id) {
 
 export function linkToUser(id) {
   return `#/${USER}/${id}`;
+}
+
+export function linkToMessage(conversationId, seq) {
+  return `#/c/${conversationId}#message-${seq}`;
 }
 
 export function linkToPost(id) {
@@ -39,8 +44,10 @@ export function linkToInvitation(token) {
   return new URL(`#/${INVITATION}/${token}`, location.href).href;
 }
 
+/** Go to `link`, also if it is the address already: a message is scrolled into view again. */
 export function navigate(link) {
-  location.hash = link;
+  if (location.hash === link) dispatchEvent(new HashChangeEvent("hashchange"));
+  else location.hash = link;
 }
 
 /** Go to `link` without a history entry for the current view, which no longer exists. */

@@ -312,6 +312,17 @@ export class Api {
   }
 
   /**
+   * Find messages, the newest first: each word of `q` begins a word of the message; in quotation marks, consecutive ones.
+   * A page can be empty although there is a `next` one.
+   * @param {string} q
+   * @param {{conversation_id?: string | null, sender_id?: string | null, limit?: number, before?: string | null}} [where]
+   * @returns {Promise<Page<import("./types.js").MessageFound, string>>}
+   */
+  searchMessages(q, where = {}) {
+    return this.#call("GET", "/search/messages", { query: { q, ...where } });
+  }
+
+  /**
    * Return the messages changed after `afterRev`, in ascending order of `rev`.
    * @param {string} id
    * @param {number} afterRev

@@ -34,6 +34,11 @@
  * @property {Record<string, number>} reaction_counts how many users there are, by emoji
  */
 
+/**
+ * What a search has found. `highlights`: the start and the length of each part that matches, in code points.
+ * @typedef {{message: Message, conversation_id: string, highlights: [number, number][]}} MessageFound
+ */
+
 /** @typedef {"owner" | "admin" | "member"} Role */
 
 /**
