@@ -29,6 +29,7 @@ The helpers:
 - `ChatClient`: a device on the chat WebSocket. It reconnects by itself after the announced delay, sends `sync` if
   `hello` or a `reset` shows that it missed something, and resends unacknowledged messages with the same nonce.
 - `StreamClient`: a device on the notification stream, which resumes with `Last-Event-ID` and fetches after a `reset`.
+- `Visitor`: a user who joins groups and leaves them, on a `VisitingClient`, with an account of what they receive.
 - `message_traffic`, `comment_traffic`: numbered messages and comments for as long as a block runs.
 - `Workload`: the usual setup: users who write in a group, and an author on whose post they comment.
 - `Ledger`: what became of each message. `env.check_messages` and `env.check_notifications` compare it with the REST

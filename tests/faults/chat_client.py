@@ -224,7 +224,11 @@ class ChatClient(Client):
         else:
             replica.buffered[rev] = message
             if not replica.catching_up:
-                self._deliveries.silent.append(f"{who} after {replica.rev}")
+                self._on_silent_gap(conversation, f"{who} after {replica.rev}")
+
+    def _on_silent_gap(self, conversation: str, what: str) -> None:
+        """Handle that a message is missing, although nothing has announced that some may be."""
+        self._deliveries.silent.append(what)
 
     def _apply_buffered(self, replica: Replica) -> None:
         while message := replica.buffered.pop(replica.rev + 1, None):
@@ -252,8 +256,8 @@ class ChatClient(Client):
         self._apply_buffered(replica)
         replica.catching_up = False
         if replica.buffered:
-            self._deliveries.silent.append(
-                f"{self.user.username}: {min(replica.buffered)} came, but not {replica.rev + 1}"
+            self._on_silent_gap(
+                conversation, f"{self.user.username}: {min(replica.buffered)} came, but not {replica.rev + 1}"
             )
 
     def _on_ack(self, event: Json) -> None:

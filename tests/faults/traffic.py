@@ -1,8 +1,9 @@
 """Traffic during a fault: numbered messages and comments until the block ends, each retried until acknowledged."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from tests.faults.api_client import ApiClient
 from tests.faults.chat_client import ChatClient
@@ -27,7 +28,7 @@ async def message_traffic(
             await asyncio.sleep(pause)
 
     stop = asyncio.Event()
-    async with _running([write(client) for client in clients], stop):
+    async with running([write(client) for client in clients], stop):
         yield
 
 
@@ -43,7 +44,7 @@ async def comment_traffic(api: ApiClient, users: Sequence[User], post: str, paus
             await asyncio.sleep(pause)
 
     stop = asyncio.Event()
-    async with _running([write(user) for user in users], stop):
+    async with running([write(user) for user in users], stop):
         yield
 
 
@@ -57,13 +58,16 @@ async def write_comment(api: ApiClient, user: User, post: str, number: int) -> N
 
 
 @asynccontextmanager
-async def _running(writing: "list[object]", stop: asyncio.Event) -> AsyncIterator[None]:
-    """Run the coroutines beside the block, then let each finish its current message. Raises what one of them raised."""
-    tasks = [asyncio.ensure_future(each) for each in writing]  # type: ignore[call-overload]
+async def running(
+    coroutines: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Event, timeout: float = FINISH_TIMEOUT
+) -> AsyncIterator[None]:
+    """Run the coroutines beside the block; they end within `timeout` seconds after `stop` is set. Raises what one of
+    them raised."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
     try:
         yield
         stop.set()
-        async with asyncio.timeout(FINISH_TIMEOUT):
+        async with asyncio.timeout(timeout):
             await asyncio.gather(*tasks)
     finally:
         for task in tasks:
