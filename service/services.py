@@ -22,10 +22,11 @@ from service.accounts.tickets import Tickets
 from service.accounts.tokens import Tokens
 from service.accounts.user_remover import UserRemover
 from service.accounts.verifier import CredentialVerifier
+from service.attachments.attachments import Attachments
 from service.attachments.images import ImageProcessor
 from service.attachments.links import AttachmentLinks
 from service.attachments.service import AttachmentService
-from service.attachments.storage import Storage
+from service.attachments.storage import file_storage
 from service.chat import events
 from service.chat.conversation_service import ConversationService
 from service.chat.group_service import GroupService
@@ -47,6 +48,7 @@ from service.notifications.inbox_service import InboxService
 from service.notifications.preference_service import PreferenceService
 from service.notifications.service import NotificationService
 from service.pending_deletions import PendingDeletions
+from service.posts.attachment_holders import AttachedComments, AttachedPosts
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
 from service.posts.deletion_service import DeletionService
@@ -94,16 +96,6 @@ class Lifecycle(Protocol):
     async def close(self) -> None: ...
 
 
-def file_storage(url: str, stores: Stores) -> Storage:
-    """Return the storage that ATTACHMENTS_URL names: that in the database if it is empty."""
-    if not url:
-        return stores.attachment_files
-    # Not before it is needed: loading the library takes a while.
-    from service.attachments.object_storage import ObjectStorage
-
-    return ObjectStorage(url)
-
-
 class Services:
     """The services by name. Nothing is connected before `start`."""
 
@@ -116,9 +108,12 @@ class Services:
         self.mongo = Mongo(settings.mongodb_uri, [MongoCommandSpans()] if traced else ())
         tag = settings.redis_tag
         self.redis = connect(settings.redis_url, tag, traced=traced)
+        self.links = AttachmentLinks(settings.jwt_secret, settings.jwt_secret_previous)
         self.stores = stores = Stores.build(
-            self.mongo.database, metrics.batch_committed, timedelta(seconds=settings.session_max_age)
+            self.mongo.database, metrics.batch_committed, timedelta(seconds=settings.session_max_age), self.links
         )
+        storage = file_storage(settings.attachments_url, stores.attachment_files)
+        self.attached = attached = Attachments(stores.attachments, storage, self.links)
 
         self.timers = TimerWheel()
         self.registry = Registry(self.timers)
@@ -170,6 +165,7 @@ class Services:
             stores.writers,
             self.dispatcher,
             self.profiles,
+            attached,
             partial(metrics.batch_committed, "messages"),
         )
         self.conversations = ConversationService(
@@ -240,10 +236,10 @@ class Services:
         self.outbox = NotificationOutbox(
             [self.comment_notices, post_notices, reaction_notices], self.recipients, self.notifications
         )
+        views = PostViews(self.profiles, stores.post_mutes, stores.reactions, attached)
         self.live_posts = LivePosts(
-            self.bus, stores.posts, stores.comments, self.profiles, stores.blocks, channel=events.CHANNEL
+            self.bus, stores.posts, stores.comments, self.profiles, stores.blocks, views, channel=events.CHANNEL
         )
-        views = PostViews(self.profiles, stores.post_mutes, stores.reactions)
         visibility = Visibility(stores.posts, stores.comments, stores.blocks)
         self.reactions = ReactionService(
             stores.reactions,
@@ -253,6 +249,7 @@ class Services:
             stores.blocks,
             self.outbox,
             self.live_posts,
+            views,
         )
         self.posts = PostService(
             stores.posts,
@@ -267,6 +264,7 @@ class Services:
             post_notices,
             self.outbox,
             self.live_posts,
+            attached,
         )
         self.post_edits = EditService(
             stores.posts,
@@ -289,18 +287,23 @@ class Services:
             self.recipients,
             self.notification_deletion,
             self.live_posts,
+            attached,
         )
         self.post_deletions = DeletionService(
             stores.posts, stores.comments, visibility, self.recipients, self.deletion_worker, self.live_posts
         )
 
-        self.links = AttachmentLinks(settings.jwt_secret, settings.jwt_secret_previous)
         self.attachments = AttachmentService(
             stores.attachments,
-            file_storage(settings.attachments_url, stores),
+            storage,
             self.links,
+            attached,
             ImageProcessor(metrics.image_seconds.observe),
-            {},
+            {
+                "message": self.messages,
+                "post": AttachedPosts(stores.posts, visibility),
+                "comment": AttachedComments(stores.comments, visibility),
+            },
         )
         self.push_subscriptions = SubscriptionService(
             stores.push_subscriptions, stores.push_keys, stores.sessions, PushHosts(settings.push_hosts)
@@ -395,6 +398,7 @@ class Services:
         self._closing.callback(self.timers.close)
         resources: list[Any] = [
             self.passwords,
+            self.attached,
             self.stores.notifications,
             self.stores.comments,
             self.comment_contexts,

@@ -11,6 +11,7 @@ from service.accounts.sessions import MAX_AGE, SessionStore
 from service.accounts.users import UserStore
 from service.attachments.attachment_store import AttachmentStore
 from service.attachments.gridfs_storage import GridFSStorage
+from service.attachments.links import AttachmentLinks
 from service.chat.conversation_store import ConversationStore
 from service.chat.invitation_store import InvitationStore
 from service.chat.last_seen import LastSeenStore
@@ -70,8 +71,12 @@ class Stores(NamedTuple):
         database: Database,
         on_batch: Callable[[str, int], None] | None = None,
         session_max_age: timedelta = MAX_AGE,
+        links: AttachmentLinks | None = None,
     ) -> "Stores":
-        """The stores of `database`. `on_batch(collection, size)` is called for each write of several documents."""
+        """The stores of `database`. `on_batch(collection, size)` is called for each write of several documents.
+
+        `links` signs the URLs of attachments; without it, nobody accepts them.
+        """
         report_batch = on_batch or (lambda _, __: None)
         posts = PostStore(database)
         inboxes = InboxStore(database)
@@ -83,7 +88,7 @@ class Stores(NamedTuple):
             ConversationStore(database),
             SettingsStore(database),
             InvitationStore(database),
-            MessageStore(database),
+            MessageStore(database, links),
             WriterCheckpoints(database),
             LastSeenStore(database),
             posts,

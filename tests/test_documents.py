@@ -478,6 +478,7 @@ class TestAsyncApi:
             "content": "hello",
             "nonce": None,
             "reply_to": None,
+            "attachments": [],
             "created_at": "2026-01-01T00:00:00.000Z",
             "edited_at": None,
             "deleted": False,

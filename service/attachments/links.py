@@ -2,7 +2,7 @@
 
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -60,6 +60,10 @@ class AttachmentLinks:
             "url": url + query,
             "thumbnail_url": f"{url}/{THUMBNAIL}{query}" if attachment["thumbnail"] else None,
         }
+
+    def list_of(self, attachments: Iterable[Document]) -> list[dict[str, Any]]:
+        """Return the Attachments of what `summary` returned for each."""
+        return [self.as_json(each) for each in attachments]
 
 
 def summary(document: Document) -> Document:

@@ -2,9 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from service.common.content import check_no_nul
+from service.common.content import OptionalContent, check_content, check_no_nul
 from service.common.ids import Id
 from service.common.models import Query
 
@@ -15,6 +23,26 @@ MAX_ATTACHMENTS = 10
 """Of one message, post or comment."""
 
 AttachmentIds = Annotated[list[Id], Field(max_length=MAX_ATTACHMENTS)]
+
+
+class WithAttachments(BaseModel):
+    """Base of what creates a message, post or comment. `attachments`: ids of files that the author has uploaded and not
+    used before; `content` may be empty if there is one."""
+
+    attachments: AttachmentIds = []
+    content: OptionalContent
+
+    @field_validator("attachments")
+    @classmethod
+    def _check_unique(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("Contains an attachment twice")
+        return value
+
+    @field_validator("content")
+    @classmethod
+    def _check_not_empty(cls, value: str, info: ValidationInfo) -> str:
+        return value if info.data.get("attachments") else check_content(value)
 
 
 class Attachment(BaseModel):

@@ -1,13 +1,14 @@
 """The use cases of attachments: upload, use, download, deletion."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple, Protocol
 
 from bson import ObjectId
 
 from service.attachments.attachment_store import AttachmentStore, Claim, Kind
+from service.attachments.attachments import Attachments, key_of
 from service.attachments.file_type import IMAGES, file_type
 from service.attachments.images import ImageProcessor
 from service.attachments.links import THUMBNAIL, AttachmentLinks, summary
@@ -54,12 +55,14 @@ class AttachmentService:
         store: AttachmentStore,
         storage: Storage,
         links: AttachmentLinks,
+        attachments: Attachments,
         images: ImageProcessor,
         holders: Mapping[Kind, Holder],
     ) -> None:
         self._store = store
         self._storage = storage
         self._links = links
+        self._attachments = attachments
         self._images = images
         self._holders = holders
         self._writes = asyncio.Semaphore(CONCURRENT_WRITES)
@@ -103,7 +106,7 @@ class AttachmentService:
                     await self._store.complete(document["_id"])
                 except BaseException:
                     # If this fails, too, the sweep does it.
-                    await self.delete([document["_id"]])
+                    await self._attachments.remove([document["_id"]])
                     raise
         return self._links.as_json(summary(document))
 
@@ -124,17 +127,6 @@ class AttachmentService:
         """Yield the bytes from `start` up to but without `end`. Raises NotFound if it has been deleted meanwhile."""
         return self._storage.read(file.key, start, end)
 
-    async def delete(self, ids: Collection[ObjectId]) -> None:
-        """Delete attachments with their bytes. Idempotent; an interrupted deletion is completed by `sweep`."""
-        if ids:
-            await self._storage.delete([key_of(each, part) for each in ids for part in ("", THUMBNAIL)])
-            await self._store.delete(ids)
-
-    async def delete_of_user(self, user_id: str) -> None:
-        """Delete all attachments of a user."""
-        while ids := await self._store.of_user(user_id, BATCH):
-            await self.delete(ids)
-
     async def sweep(self) -> int:
         """Delete attachments that nobody has used in time, and what interrupted uploads and deletions have left.
 
@@ -144,7 +136,7 @@ class AttachmentService:
         kept = [document["_id"] for document in found if await self._is_held(document)]
         if kept:
             await self._store.keep(kept)
-        await self.delete([document["_id"] for document in found if document["_id"] not in kept])
+        await self._attachments.remove([document["_id"] for document in found if document["_id"] not in kept])
         return len(found)
 
     async def _is_held(self, document: Document) -> bool:
@@ -160,8 +152,3 @@ class AttachmentService:
             return
         claim = Claim.from_document(document["claim"])
         await self._holders[claim.kind].check_visible(viewer, claim, document["_id"])
-
-
-def key_of(attachment_id: ObjectId, part: str) -> str:
-    """Return the key of an attachment's bytes in the storage, or of its THUMBNAIL's."""
-    return f"{attachment_id}.{part}" if part else str(attachment_id)

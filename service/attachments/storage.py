@@ -18,3 +18,13 @@ class Storage(Protocol):
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete these files, as far as they exist, and what is left of interrupted writes."""
+
+
+def file_storage(url: str, in_database: Storage) -> Storage:
+    """Return the storage that ATTACHMENTS_URL names, or `in_database` if it is empty."""
+    if not url:
+        return in_database
+    # Not before it is needed: loading the library takes a while.
+    from service.attachments.object_storage import ObjectStorage
+
+    return ObjectStorage(url)

@@ -9,10 +9,13 @@ from typing import Any, Literal, NamedTuple
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
+from service.attachments.attachment_store import Claim
+from service.attachments.attachments import FIELD as ATTACHMENTS
+from service.attachments.attachments import Attachments, ids_in, not_claimable
 from service.chat.conversation_head import ConversationHead
 from service.chat.head_cache import HeadCache
 from service.chat.mentioned import mentioned, names_in
-from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore, message_json
+from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore
 from service.chat.system_message import SystemMessage, is_system
 from service.common.errors import Blocked, LoaError, NonceReused, NotFound, ValidationFailed
 from service.common.times import now
@@ -30,8 +33,12 @@ NO_DIGEST = b""
 of its text. The nonce still identifies the message, with any content."""
 
 
+Render = Callable[..., dict[str, Any]]
+
+
 class AppendMessage(NamedTuple):
-    """Request to store a new message. A `nonce` identifies it: repeated requests are one message.
+    """Request to store a new message. A `nonce` identifies it: repeated requests are one message. One with attachments
+    needs an `id` as well.
 
     `system` makes it a system message, whose sender need not be a participant any more.
     """
@@ -42,6 +49,14 @@ class AppendMessage(NamedTuple):
     nonce: str | None = None
     reply_to: ObjectId | None = None
     system: SystemMessage | None = None
+    attachments: tuple[ObjectId, ...] = ()
+    id: ObjectId | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """What its attachments will belong to. The same for each attempt to store it."""
+        object_id = None if self.nonce else self.id
+        return Claim("message", self.conversation_id, self.user_id, object_id, self.nonce)
 
 
 class ChangeMessage(NamedTuple):
@@ -67,10 +82,13 @@ class StoredMessage:
     `event_type` is the event to publish; None if the request changed nothing, because it had been stored before.
     `participants` are those of the conversation when the message was stored, or a little later. `hidden_from` are those
     of them who do not see it, because they joined after it was sent. `version` is that of the participants.
+    `removed_attachments` are to be deleted. `render` makes the JSON form of the message, as `MessageStore.as_json`.
     """
 
     message: Document
     event_type: Literal["new_message", "message_updated"] | None
+    render: Render
+    removed_attachments: Sequence[ObjectId] = ()
     participants: list[str] = field(default_factory=list)
     version: int = 0
     hidden_from: frozenset[str] = frozenset()
@@ -82,11 +100,11 @@ class StoredMessage:
     @cached_property
     def as_json(self) -> dict[str, Any]:
         """The message as clients see it. The event and the acknowledgement share this one object."""
-        return message_json(self.message)
+        return self.render(self.message)
 
     def as_seen_by(self, user_id: str) -> dict[str, Any]:
-        """Return the message for this user; see `message_json`."""
-        return self.as_json if self.created else message_json(self.message, user_id)
+        """Return the message for this user; see `MessageStore.as_json`."""
+        return self.as_json if self.created else self.render(self.message, user_id)
 
 
 Outcome = StoredMessage | Exception
@@ -109,11 +127,13 @@ class MessageAppend:
         heads: HeadCache,
         messages: MessageStore,
         ids_by_username: Callable[[Iterable[str]], Awaitable[Mapping[str, str]]],
+        attachments: Attachments,
     ) -> None:
         """`ids_by_username(usernames)` returns the ids of those users that exist; it is asked about mentions only."""
         self._heads = heads
         self._messages = messages
         self._ids_by_username = ids_by_username
+        self._attachments = attachments
         self._append = OptimisticAppend(messages.collection)
 
     async def write(
@@ -207,7 +227,7 @@ class MessageAppend:
         if not isinstance(request, AppendMessage) or request.nonce is None:
             return None
         stored = await self._messages.with_nonce(request.conversation_id, request.user_id, request.nonce)
-        return _outcome_of_repeated(stored, _document(request)) if stored else None
+        return self._outcome_of_repeated(stored, _document(request)) if stored else None
 
     async def _check_replies(
         self,
@@ -242,7 +262,9 @@ class MessageAppend:
         contention: Contention | None,
         outcomes: dict[int, Outcome],
     ) -> None:
-        documents = [_document(request) for request in requests.values()]
+        attached = await self._claim(requests, outcomes)
+        requests = {index: request for index, request in requests.items() if index not in outcomes}
+        documents = [_document(request, attached.get(index, ())) for index, request in requests.items()]
         for document in documents:
             if mentions := mentioned(document["content"], user_ids, heads[document["conversation_id"]]):
                 document["mentions"] = mentions
@@ -252,13 +274,54 @@ class MessageAppend:
                 outcomes[index] = result
             elif request.system and result.document is not document:
                 # Another process has appended it, or this one, before it was interrupted.
-                outcomes[index] = StoredMessage(result.document, None)
+                outcomes[index] = self._stored(result.document, None)
             elif result.created:
-                outcomes[index] = StoredMessage(result.document, "new_message")
+                outcomes[index] = self._stored(result.document, "new_message")
             elif await self._is_stranger_now(request, heads[request.conversation_id], result.document):
                 outcomes[index] = NotFound()
             else:
-                outcomes[index] = _outcome_of_repeated(result.document, document)
+                outcomes[index] = self._outcome_of_repeated(result.document, document)
+
+    async def _claim(
+        self, requests: Mapping[int, AppendMessage], outcomes: dict[int, Outcome]
+    ) -> dict[int, list[Document]]:
+        """Claim the attachments of `requests`; return them by request. One that gets something else has an outcome.
+
+        The claim comes before the message: if this process is killed in between, the repeated request has the same
+        claim, and nobody else gets the attachments.
+        """
+        claims: dict[Claim, dict[ObjectId, None]] = {}
+        for request in requests.values():
+            if request.attachments:
+                claims.setdefault(request.claim, {}).update(dict.fromkeys(request.attachments))
+        if not claims:
+            return {}
+        claimed = await self._attachments.claim(claims)
+        attached: dict[int, list[Document]] = {}
+        for index, request in requests.items():
+            if not request.attachments:
+                continue
+            summaries = claimed[request.claim]
+            if summaries is not None:
+                by_id = {each["id"]: each for each in summaries}
+                attached[index] = [by_id[each] for each in request.attachments]
+            else:
+                # They are gone if the message that the nonce stands for has been deleted.
+                outcomes[index] = await self._repeated(request) or not_claimable()
+        return attached
+
+    def _stored(
+        self,
+        document: Document,
+        event_type: Literal["new_message", "message_updated"] | None,
+        removed_attachments: Sequence[ObjectId] = (),
+    ) -> StoredMessage:
+        return StoredMessage(document, event_type, self._messages.as_json, removed_attachments)
+
+    def _outcome_of_repeated(self, stored: Document, repeated: Document) -> Outcome:
+        """Return the outcome of a message whose nonce has been used before."""
+        same = stored["digest"] in (NO_DIGEST, repeated["digest"])
+        return self._stored(stored, None) if same else NonceReused()
 
     async def _change(
         self,
@@ -285,7 +348,11 @@ class MessageAppend:
             except LoaError as error:
                 return error
             if fields is None:
-                return StoredMessage(document, None)
+                return self._stored(document, None)
+            removed = ids_in(document) if fields.get("deleted") else []
+            if removed:
+                await self._attachments.expire(removed)
+                fields = fields | {ATTACHMENTS: []}
             if change.content:
                 fields = fields | {"mentions": mentioned(change.content, user_ids, head)}
             rev = head.rev + 1
@@ -301,7 +368,7 @@ class MessageAppend:
             else:
                 if result.matched_count:
                     head.advance(document["seq"], rev)
-                    return StoredMessage(document | fields, "message_updated")
+                    return self._stored(document | fields, "message_updated", removed)
                 rev_taken = False
             if contention is None:
                 return Contended()
@@ -381,15 +448,10 @@ def _is_about_another(request: AppendMessage | ChangeMessage) -> bool:
     return request.reply_to is not None if isinstance(request, AppendMessage) else request.user_id is not None
 
 
-def _outcome_of_repeated(stored: Document, repeated: Document) -> Outcome:
-    """Return the outcome of a message whose nonce has been used before."""
-    return StoredMessage(stored, None) if stored["digest"] in (NO_DIGEST, repeated["digest"]) else NonceReused()
-
-
-def _document(request: AppendMessage) -> Document:
+def _document(request: AppendMessage, attachments: Sequence[Document] = ()) -> Document:
     moment = now()
     document: Document = {
-        "_id": request.system.id if request.system else ObjectId(),
+        "_id": request.system.id if request.system else request.id or ObjectId(),
         "conversation_id": request.conversation_id,
         "sender_id": request.user_id,
         "content": request.content,
@@ -400,10 +462,12 @@ def _document(request: AppendMessage) -> Document:
         "deleted": False,
         "reactions": {},
     }
+    if attachments:
+        document[ATTACHMENTS] = attachments
     if request.system:
         document |= request.system.as_fields()
     if request.nonce is not None:
         # The content may be edited later; the nonce stands for the original one.
-        original = f"{request.reply_to}\n{request.content}".encode()
+        original = "\n".join((str(request.reply_to), request.content, *map(str, request.attachments))).encode()
         document |= {"nonce": request.nonce, "digest": hashlib.blake2b(original, digest_size=16).digest()}
     return document

@@ -27,7 +27,7 @@ from service.chat.members import (
     tells_activity,
 )
 from service.chat.mention_counter import MentionCounter
-from service.chat.message_store import MessageStore, message_json
+from service.chat.message_store import MessageStore
 from service.chat.models import MAX_PARTICIPANTS
 from service.chat.settings_store import NONE, ArchivedRow, SettingsStore, settings_json
 from service.chat.unread_counter import UnreadCounter
@@ -400,8 +400,9 @@ class ConversationService:
         read_marks = [read_of(document, user_id) if user_id else seq_of(document) for document in documents]
         unread = await asyncio.gather(*map(self._unread.count, documents, read_marks))
         mentions = await self._mention_counts(documents, read_marks, user_id)
+        shown = {key: self._messages.as_json(each, user_id) for key, each in last_messages.items()}
         return [
-            _conversation_json(document, user_id, profiles, last_messages.get(document["last"]["id"]))
+            _conversation_json(document, user_id, profiles, shown.get(document["last"]["id"]))
             | {"last_read_seq": read_mark, "unread_count": count, "mention_count": mention_count}
             | settings_json(settings.get(document["_id"], NONE), seq_of(document))
             for document, read_mark, count, mention_count in zip(documents, read_marks, unread, mentions, strict=True)
@@ -452,7 +453,7 @@ def _head_json(document: Document, user_id: str) -> dict[str, Any]:
 
 
 def _conversation_json(
-    document: Document, user_id: str | None, profiles: dict[str, Profile], last_message: Document | None
+    document: Document, user_id: str | None, profiles: dict[str, Profile], last_message: dict[str, Any] | None
 ) -> dict[str, Any]:
     members = map(str, _with_profile(document))
     return {
@@ -467,7 +468,7 @@ def _conversation_json(
         "role": role_of(document, ObjectId(user_id)) if user_id else None,
         "created_at": iso(document["created_at"]),
         "last_activity_at": iso(document["last_activity"]),
-        "last_message": message_json(last_message, user_id) if last_message else None,
+        "last_message": last_message,
         "last_seq": seq_of(document),
         "last_rev": document["last_rev"],
         "read_marks": read_marks_of(document, ObjectId(user_id)) if user_id else None,

@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from service.attachments.models import WithAttachments
 from service.chat.models import Rev, Seq
-from service.common.content import Content, Nonce
+from service.common.content import Nonce
 from service.common.ids import Id
 from service.edge.frames import Authenticate, ClientFrame, Ping
 
@@ -14,10 +15,9 @@ MAX_WATCHED_POSTS = 50
 MAX_SYNCED = 2000
 
 
-class SendMessage(ClientFrame):
+class SendMessage(WithAttachments, ClientFrame):
     type: Literal["send_message"]
     conversation_id: Id
-    content: Content
     nonce: Nonce | None = None
     reply_to: Id | None = None
 

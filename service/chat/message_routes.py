@@ -63,9 +63,9 @@ def add_routes(bp: Blueprint, messages: MessageService, auth: Authentication, by
         request: Request, caller: Identity, conversation_id: str, *, body: models.NewMessage
     ) -> HTTPResponse:
         """If the nonce was used before, the answer is 200 and the existing message."""
-        byte_limit.take_message(caller.user_id, body.content)
+        byte_limit.take_message(caller.user_id, body.content, len(body.attachments))
         message, created = await messages.send(
-            caller.user_id, path_id(conversation_id), body.content, body.nonce, body.reply_to
+            caller.user_id, path_id(conversation_id), body.content, body.nonce, body.reply_to, body.attachments
         )
         return json_response(message, 201 if created else 200)
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 
+from service.attachments.attachment_store import Claim
+from service.attachments.attachments import Attachments, ids_in
 from service.chat import events
 from service.chat.append import NO_DIGEST, AppendMessage, ChangeMessage, MessageAppend, StoredMessage
 from service.chat.conversation_store import ConversationStore, seq_of
@@ -15,14 +17,14 @@ from service.chat.counter_reconciler import CounterReconciler
 from service.chat.group_change import PENDING_MESSAGES
 from service.chat.head_cache import HeadCache
 from service.chat.members import start_of
-from service.chat.message_store import REV_HISTORY, MessageStore, message_json
+from service.chat.message_store import REV_HISTORY, MessageStore
 from service.chat.reactions import with_reaction
 from service.chat.system_message import SystemMessage, is_system
 from service.chat.write_behind import WriteBehind
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.common.emoji import parse_emoji
 from service.common.encoding import dumps
-from service.common.errors import Forbidden, LoaError, Unavailable
+from service.common.errors import Forbidden, LoaError, NotFound, Unavailable, ValidationFailed
 from service.common.page_size import fitting
 from service.common.profiles import Profiles
 from service.common.times import now
@@ -75,15 +77,17 @@ class MessageService:
         checkpoints: WriterCheckpoints,
         dispatcher: Dispatcher,
         profiles: Profiles,
+        attachments: Attachments,
         on_batch: Callable[[int], None] | None = None,
     ) -> None:
         """`on_batch(size)` is called with the number of new messages and changes in each batch."""
         self._conversations = conversations
         self._messages = messages
         self._dispatcher = dispatcher
+        self._attachments = attachments
         self._counter_reader = CounterReader(messages, dispatcher.positions)
         self._append = MessageAppend(
-            HeadCache(conversations, messages, dispatcher.last_known), messages, profiles.ids_by_username
+            HeadCache(conversations, messages, dispatcher.last_known), messages, profiles.ids_by_username, attachments
         )
         self._reconciler = CounterReconciler(conversations, messages, checkpoints, dispatcher)
         self._write_behind = WriteBehind(conversations, self._reconciler.mark_dirty)
@@ -109,12 +113,18 @@ class MessageService:
     # Sending and changing.
 
     def submit(
-        self, user_id: str, conversation_id: str, content: str, nonce: str | None = None, reply_to: str | None = None
+        self,
+        user_id: str,
+        conversation_id: str,
+        content: str,
+        nonce: str | None = None,
+        reply_to: str | None = None,
+        attachments: Sequence[str] = (),
     ) -> "asyncio.Future[StoredMessage]":
         """Submit a message; messages of one caller are stored in the order of the calls.
 
-        The future returns the stored message, or raises NotFound, Blocked, NonceReused, ValidationFailed (`reply_to`)
-        or Unavailable. The call itself may raise Unavailable.
+        The future returns the stored message, or raises NotFound, Blocked, NonceReused, ValidationFailed (`reply_to`,
+        `attachments`) or Unavailable. The call itself may raise Unavailable.
         """
         request = AppendMessage(
             ObjectId(conversation_id),
@@ -122,21 +132,34 @@ class MessageService:
             content,
             nonce,
             ObjectId(reply_to) if reply_to else None,
+            attachments=tuple(map(ObjectId, attachments)),
+            id=ObjectId() if attachments else None,
         )
         return self._writes.submit(request)
 
     async def send(
-        self, user_id: str, conversation_id: str, content: str, nonce: str | None = None, reply_to: str | None = None
+        self,
+        user_id: str,
+        conversation_id: str,
+        content: str,
+        nonce: str | None = None,
+        reply_to: str | None = None,
+        attachments: Sequence[str] = (),
     ) -> tuple[dict[str, Any], bool]:
         """Like `submit`; return the Message, and whether it was created by this call."""
-        stored = await self.submit(user_id, conversation_id, content, nonce, reply_to)
+        stored = await self.submit(user_id, conversation_id, content, nonce, reply_to, attachments)
         return stored.as_seen_by(user_id), stored.created
 
     async def edit(self, user_id: str, conversation_id: str, message_id: str, content: str) -> dict[str, Any]:
-        """Return the edited Message. Raises NotFound, Blocked, Forbidden (another user's, or deleted), Unavailable."""
+        """Return the edited Message; `content` may be empty if it has attachments.
+
+        Raises NotFound, Blocked, Forbidden (another user's, or deleted), ValidationFailed (`content`), Unavailable.
+        """
 
         def apply(document: Document) -> Document | None:
             _check_own(document, user_id)
+            if not content and not ids_in(document):
+                raise ValidationFailed.of("content", "Contains no visible character")
             return None if document["content"] == content else {"content": content, "edited_at": now()}
 
         return await self._change(user_id, conversation_id, message_id, apply, content=content)
@@ -200,6 +223,28 @@ class MessageService:
 
     # Reading.
 
+    async def holds(self, claim: Claim, attachment_id: ObjectId) -> bool:
+        """Implements Holder for attachments of messages."""
+        return await self._message_with(claim, attachment_id) is not None
+
+    async def check_visible(self, viewer: str, claim: Claim, attachment_id: ObjectId) -> None:
+        """Implements Holder: the viewer has to be a participant whose history has the message."""
+        message = await self._message_with(claim, attachment_id)
+        if message is None:
+            raise NotFound
+        start = await self._conversations.check_participant(message["conversation_id"], ObjectId(viewer))
+        if message["seq"] <= start:
+            raise NotFound
+
+    async def _message_with(self, claim: Claim, attachment_id: ObjectId) -> Document | None:
+        assert claim.list_id
+        if claim.nonce is not None:
+            message = await self._messages.with_nonce(claim.list_id, claim.author_id, claim.nonce)
+        else:
+            assert claim.object_id
+            message = await self._messages.get(claim.list_id, claim.object_id)
+        return message if message and attachment_id in ids_in(message) else None
+
     async def history(self, user_id: str, conversation_id: str, before: int | None, limit: int) -> Page:
         """Return a page of history, ascending by seq: the newest, or the one below seq `before`.
 
@@ -214,7 +259,7 @@ class MessageService:
         while end >= first and fitting(newest_first) == len(newest_first):
             low = max(first, end - HISTORY_READ + 1)
             documents = await self._messages.range(conversation["_id"], low, end)
-            newest_first += [message_json(document, user_id) for document in reversed(documents)]
+            newest_first += [self._messages.as_json(document, user_id) for document in reversed(documents)]
             end = low - 1
         start = await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
         newest_first = [message for message in newest_first if message["seq"] > start]
@@ -297,7 +342,7 @@ class MessageService:
             async for document in documents:
                 if len(found) == limit or size > SYNC_BYTES:
                     return found, False
-                message = message_json(document, viewer)
+                message = self._messages.as_json(document, viewer)
                 found.append((document, message))
                 size += len(dumps(message).encode())
         return found, True
@@ -362,6 +407,8 @@ class MessageService:
             if isinstance(outcome, StoredMessage):
                 self._write_behind.add(outcome.message, created=isinstance(request, AppendMessage))
                 self._announce(outcome)
+                if outcome.removed_attachments:
+                    self._attachments.remove_later(outcome.removed_attachments)
             elif isinstance(outcome, Unavailable) or not isinstance(outcome, LoaError | Contended):
                 # The request may be stored all the same.
                 self._reconciler.mark_dirty([request.conversation_id], recheck=True)

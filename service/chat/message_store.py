@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any
 
 from bson import ObjectId
 from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from service.attachments.attachments import FIELD as ATTACHMENTS
+from service.attachments.links import AttachmentLinks
 from service.chat.barrier import barrier_message, is_barrier
 from service.chat.reactions import shown_users
 from service.chat.system_message import event_json, is_system
@@ -50,7 +53,9 @@ class MessageStore:
     another message, which that client would then never fetch.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, links: AttachmentLinks | None = None) -> None:
+        """`links`: signs the URLs of attachments. Without it, nobody accepts them."""
+        self._links = links or AttachmentLinks(token_hex())
         self.collection = database["messages"]
         self._committed = committed_reads(self.collection)
 
@@ -236,37 +241,37 @@ class MessageStore:
         async with unavailable():
             await self.collection.update_many(selected | {"digest": {"$exists": True}}, {"$set": {"digest": b""}})
 
+    def as_json(self, document: Document, viewer: str | None = None) -> dict[str, Any]:
+        """Return a stored message in the form of `models.Message`. Built by hand, because every sent message needs it.
+
+        `viewer` is the user whom it is for, if it is for one: among many users of a reaction, this one is shown.
+        """
+        edited = document["edited_at"]
+        reply_to = document["reply_to"]
+        return {
+            "id": str(document["_id"]),
+            "kind": document.get("kind", "text"),
+            "conversation_id": str(document["conversation_id"]),
+            "seq": document["seq"],
+            "rev": document["rev"],
+            "sender_id": str(document["sender_id"]),
+            "content": document["content"],
+            "nonce": document.get("nonce"),
+            "reply_to": str(reply_to) if reply_to else None,
+            "attachments": self._links.list_of(document.get(ATTACHMENTS, ())),
+            "event": event_json(document),
+            "created_at": iso(document["created_at"]),
+            "edited_at": iso(edited) if edited else None,
+            "mentions": [str(user_id) for user_id in document.get("mentions", ())],
+            "deleted": document["deleted"] and not is_system(document),
+            "reactions": shown_users(document["reactions"], viewer),
+            "reaction_counts": {emoji: len(users) for emoji, users in document["reactions"].items()},
+        }
+
     async def _find(self, where: Document, limit: int = 0) -> list[Document]:
         async with unavailable():
             found: list[Document] = await self._committed.find(where).limit(limit).to_list(None)
         return found
-
-
-def message_json(document: Document, viewer: str | None = None) -> dict[str, Any]:
-    """Return a stored message in the form of `models.Message`. Built by hand, because every sent message needs it.
-
-    `viewer` is the user whom it is for, if it is for one: among many users of a reaction, this one is shown.
-    """
-    edited = document["edited_at"]
-    reply_to = document["reply_to"]
-    return {
-        "id": str(document["_id"]),
-        "kind": document.get("kind", "text"),
-        "conversation_id": str(document["conversation_id"]),
-        "seq": document["seq"],
-        "rev": document["rev"],
-        "sender_id": str(document["sender_id"]),
-        "content": document["content"],
-        "nonce": document.get("nonce"),
-        "reply_to": str(reply_to) if reply_to else None,
-        "event": event_json(document),
-        "created_at": iso(document["created_at"]),
-        "edited_at": iso(edited) if edited else None,
-        "mentions": [str(user_id) for user_id in document.get("mentions", ())],
-        "deleted": document["deleted"] and not is_system(document),
-        "reactions": shown_users(document["reactions"], viewer),
-        "reaction_counts": {emoji: len(users) for emoji, users in document["reactions"].items()},
-    }
 
 
 def visible(message: dict[str, Any] | None, start: int) -> dict[str, Any] | None:

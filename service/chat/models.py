@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, RootModel, StringConstraints
 
+from service.attachments.models import Attachment, WithAttachments
 from service.chat.members import History, Role
-from service.common.content import Content, Nonce, check_name
+from service.common.content import Nonce, OptionalContent, check_name
 from service.common.cursor import Cursor
 from service.common.ids import Id
 from service.common.models import Input, Query, remove_default
@@ -49,14 +50,15 @@ class RoleChange(Input):
     role: Role
 
 
-class NewMessage(Input):
-    content: Content
+class NewMessage(WithAttachments, Input):
     nonce: Nonce | None = None
     reply_to: Id | None = None
 
 
 class MessageChange(Input):
-    content: Content
+    """`content` may be empty if the message has attachments, which stay."""
+
+    content: OptionalContent
 
 
 class ReadMark(Input):
@@ -109,8 +111,9 @@ class MessageEvent(BaseModel):
 
 
 class Message(BaseModel):
-    """A message. A deleted one has empty `content` and no reactions. One of another `kind` than `text` says how a group
-    has changed: its `content` is empty, and `event` says the rest. It is never unread, and nobody changes it.
+    """A message. A deleted one has empty `content`, no attachments and no reactions. One of another `kind` than `text`
+    says how a group has changed: its `content` is empty, and `event` says the rest. It is never unread, and nobody
+    changes it.
 
     `reactions` has up to 100 user ids for each emoji: in answers to one user, theirs among them if they reacted.
     `reaction_counts` counts all. `mentions` has the ids of the participants whom the content names by `@username`, and
@@ -126,6 +129,7 @@ class Message(BaseModel):
     content: str
     nonce: str | None
     reply_to: str | None
+    attachments: list[Attachment]
     event: MessageEvent | None
     mentions: list[str]
     created_at: str

@@ -126,10 +126,12 @@ class ChatSocket(FrameHandler[frames.Frame]):
     async def _send_message(self, frame: frames.SendMessage) -> None:
         received_at = time.perf_counter()
         await self.limits.check(SENDING, self._user_id)
-        self.limits.bytes.take_message(self._user_id, frame.content)
+        self.limits.bytes.take_message(self._user_id, frame.content, len(frame.attachments))
         if len(self._in_flight) >= MAX_IN_FLIGHT:
             await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
-        stored = self._messages.submit(self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to)
+        stored = self._messages.submit(
+            self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to, frame.attachments
+        )
         self._in_flight.add(stored)
         span = CURRENT_SPAN.get()
         stored.add_done_callback(lambda future: self._on_stored(future, frame.ref, received_at, span))

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from config.settings import Settings
 from service.accounts.denylist import Denylist
 from service.accounts.revocation import Revocation, revocation_lease
+from service.attachments.links import AttachmentLinks
 from service.common.errors import Unavailable
 from service.datastores.data_directory import DataDirectory
 from service.datastores.failure_reason import failure_reason
@@ -25,11 +26,13 @@ class CommandFailed(Exception):
 
 
 class Datastores(NamedTuple):
-    """The datastores that the servers of the deployment use. `bus`: reaches their connections."""
+    """The datastores that the servers of the deployment use. `bus`: reaches their connections. `links`: signs URLs as
+    they do."""
 
     stores: Stores
     redis: "Redis"
     bus: RedisBus
+    links: AttachmentLinks
 
 
 @asynccontextmanager
@@ -50,12 +53,13 @@ async def connected(settings: Settings) -> AsyncIterator[Datastores]:
     except InvalidRedisURL as error:
         raise CommandFailed(f"REDIS_URL: Redis cannot be used: {error}") from error
     bus = RedisBus(url, tag)
+    links = AttachmentLinks(settings.jwt_secret or directory.read("secret"), settings.jwt_secret_previous)
     try:
         # Without Redis, the servers would not be told.
         await ping(redis, tag)
         await bus.start()
         try:
-            yield Datastores(Stores.build(mongo.database), redis, bus)
+            yield Datastores(Stores.build(mongo.database, links=links), redis, bus, links)
         finally:
             await bus.close()
     except REDIS_ERRORS as error:

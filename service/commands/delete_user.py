@@ -9,6 +9,8 @@ from bson import ObjectId
 
 from config.settings import Settings
 from service.accounts.profiles import ProfileService
+from service.attachments.attachments import Attachments
+from service.attachments.storage import file_storage
 from service.chat import events
 from service.chat.conversation_service import ConversationService
 from service.chat.erasure import ChatErasure
@@ -70,7 +72,7 @@ class Deletion:
     """
 
     def __init__(self, settings: Settings, datastores: Datastores) -> None:
-        stores, redis, bus = datastores
+        stores, redis, bus, links = datastores
         self._stores = stores
         registry = Registry(TimerWheel())
         self._dispatcher = Dispatcher(bus, registry)
@@ -90,7 +92,12 @@ class Deletion:
                 self._dispatcher,
             ),
         )
-        self._chat = MessageService(stores.conversations, stores.messages, stores.writers, self._dispatcher, profiles)
+        self._attachments = Attachments(
+            stores.attachments, file_storage(settings.attachments_url, stores.attachment_files), links
+        )
+        self._chat = MessageService(
+            stores.conversations, stores.messages, stores.writers, self._dispatcher, profiles, self._attachments
+        )
         presence_store = PresenceStore(registry, bus, redis, stores.last_seen, tag=settings.redis_tag)
         self._presence = PresenceService(presence_store, bus, stores.last_seen, events.presence)
         self._conversations = ConversationService(
@@ -145,6 +152,7 @@ class Deletion:
         await self._stores.preferences.delete(user_id)
         await self._stores.post_mutes.remove_all(user_id)
         await self._post_erasure.erase_reactions(user_id)
+        await self._attachments.remove_of_user(user_id)
         await self._stores.last_seen.delete(user_id)
         await self._remove_blocks(user_id)
         await self._stores.settings.delete_all(ObjectId(user_id))
@@ -162,6 +170,7 @@ class Deletion:
         await self._contexts.close()
         await self._conversations.close()
         await self._chat.close()
+        await self._attachments.close()
         await self._dispatcher.close()
 
     async def _remove_blocks(self, user_id: str) -> None:

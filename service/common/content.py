@@ -27,6 +27,11 @@ def check_content(text: str) -> str:
     return text
 
 
+def check_optional_content(text: str) -> str:
+    """Return `text` if it is empty or `check_content` accepts it. Raises ValueError otherwise."""
+    return text and check_content(text)
+
+
 def check_name(text: str) -> str:
     """Return `text`, which will stand beside other names. Raises ValueError as above, or if it is not safe."""
     if not is_safe_name(check_content(text)):
@@ -41,6 +46,11 @@ Content = Annotated[
     AfterValidator(check_content),
 ]
 """1 to 4000 characters after trimming, without NUL, some of them visible. Pydantic itself rejects lone surrogates."""
+
+OptionalContent = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=MAX_CONTENT), AfterValidator(check_optional_content)
+]
+"""Like Content, or empty: where something else is shown, too."""
 
 Nonce = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NONCE), AfterValidator(check_no_nul)]
 """Chosen by the client. A request with the same sender, target and nonce is a repetition."""

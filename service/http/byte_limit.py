@@ -13,6 +13,8 @@ BURST_BYTES = 512 * 1024
 """Half of what the queue of a recipient's connection holds."""
 EVENT_BYTES = 512
 """What a message takes as an event beside its content."""
+ATTACHMENT_BYTES = 1024
+"""What an attachment takes in an event: its name and two URLs."""
 CHANGE_BYTES = 4 * 1024
 CONVERSATION_BYTES = 16 * 1024
 """What is counted before a change of a message or a conversation; the rest is counted when its size is known. So that
@@ -38,10 +40,10 @@ class ByteLimit:
             raise RateLimited(retry_after=wait)
         self.count(user_id, size)
 
-    def take_message(self, user_id: str, content: str) -> None:
-        """Like `take`, for a message with this content."""
+    def take_message(self, user_id: str, content: str, attachments: int = 0) -> None:
+        """Like `take`, for a message with this content and this number of attachments."""
         if self._enabled:
-            self.take(user_id, EVENT_BYTES + len(dumps(content).encode()))
+            self.take(user_id, EVENT_BYTES + len(dumps(content).encode()) + attachments * ATTACHMENT_BYTES)
 
     def count_rest(self, user_id: str, sent: dict[str, Any], taken: int) -> None:
         """Count what an event with `sent` takes beyond the bytes taken before."""

@@ -44,6 +44,7 @@ EXAMPLES: Mapping[str, Any] = {
     "reactions": BINH,
     "Post.reactions": 3,
     "Comment.reactions": 3,
+    "attachments": ATTACHMENT,
     "Attachment.id": ATTACHMENT,
     "Attachment.name": "photo.jpg",
     "content_type": "image/jpeg",

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from bson import ObjectId
 from pymongo import UpdateOne
 
+from service.attachments.attachment_store import Claim
+from service.attachments.attachments import FIELD as ATTACHMENTS
+from service.attachments.attachments import ids_in
 from service.common.times import now
 from service.datastores.find_by_ids import Place, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, unavailable, update_all
@@ -77,11 +80,16 @@ class CommentStore:
         )
 
     def append(
-        self, author_id: str, post_id: str, comment: NewComment, comment_id: ObjectId | None = None
+        self,
+        author_id: str,
+        post_id: str,
+        comment: NewComment,
+        comment_id: ObjectId | None = None,
+        attachments: Sequence[Document] = (),
     ) -> asyncio.Future[Appended]:
         """Store `comment`, or find the earlier one with the same author, post and nonce. Raises Unavailable.
 
-        `comment_id`: the id that it gets if it is stored.
+        `comment_id`: the id that it gets if it is stored. `attachments`: their summaries.
         """
         document: Document = {
             "_id": comment_id or ObjectId(),
@@ -92,9 +100,20 @@ class CommentStore:
             PENDING: True,
             "created_at": now(),
         }
+        if attachments:
+            document[ATTACHMENTS] = attachments
         if comment.nonce is not None:
             document["nonce"] = comment.nonce
         return self._append.append(document)
+
+    async def claimed(self, claim: Claim) -> Document | None:
+        """Return the comment that a claim of attachments names, although it may have been deleted, or None. Raises
+        Unavailable."""
+        where: Document = {"post_id": claim.list_id, "author_id": claim.author_id}
+        where |= {"nonce": claim.nonce} if claim.nonce is not None else {"_id": claim.object_id}
+        async with unavailable():
+            found: Document | None = await self._comments.find_one(where)
+        return found
 
     async def after(
         self, post_id: str, number: int, last: int, limit: int, hidden: Collection[ObjectId] = ()
@@ -142,7 +161,7 @@ class CommentStore:
 
         Can be repeated. Raises Unavailable.
         """
-        erased: Document = {"content": "", "erased": True}
+        erased: Document = {"content": "", "erased": True, ATTACHMENTS: []}
         by_mentions = [
             UpdateOne(
                 {"_id": comment["_id"], "post_id": comment["post_id"], **NOT_ERASED},
@@ -238,7 +257,8 @@ def is_same(new: NewComment, stored: Document) -> bool:
     if "deleted_at" in stored:
         return True
     digest = stored.get(DIGEST) or digest_of(stored["content"], stored["parent_id"])
-    return digest == digest_of(new.content, new.parent_id)
+    same_files = list(map(str, ids_in(stored))) == new.attachments
+    return same_files and digest == digest_of(new.content, new.parent_id)
 
 
 def is_shown(comment: Document) -> bool:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 from bson import ObjectId
 
+from service.attachments.attachments import Attachments, ids_in
 from service.common.tasks import cancel_and_wait, count_failure, run_forever
 from service.common.times import now
 from service.datastores.mongo import Document
@@ -41,7 +42,8 @@ TASK = "post_deletions"
 
 
 class DeletionWorker:
-    """Deletes the notifications and reactions of deleted posts and comments, and the comments of deleted posts.
+    """Deletes the notifications, reactions and attachments of deleted posts and comments, and the comments of deleted
+    posts.
 
     Everything is done twice: at once, and again when the mark is older than GRACE. The second time finds what was
     stored meanwhile by requests that had begun before the deletion: a comment on the post, a reply, a reaction, a
@@ -58,6 +60,7 @@ class DeletionWorker:
         recipients: RecipientSelector,
         notifications: NotificationDeletion,
         live: LivePosts,
+        attachments: Attachments,
         *,
         grace: timedelta = GRACE,
         recovery_interval: float = RECOVERY_INTERVAL,
@@ -70,6 +73,7 @@ class DeletionWorker:
         self._recipients = recipients
         self._notifications = notifications
         self._live = live
+        self._attachments = attachments
         self._grace = grace
         self._recovery_interval = recovery_interval
         self._queue: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MAX_QUEUED)
@@ -105,6 +109,7 @@ class DeletionWorker:
         self._live.comments_deleted(str(comment["post_id"]), [str(comment_id) for comment_id in settled])
         await self._notifications.delete(await self._subjects([comment]))
         await self._reactions.delete([comment["_id"]])
+        await self._attachments.remove(ids_in(comment))
 
     async def delete_of_post(self, post: Document, *, final: bool) -> None:
         """Delete what belongs to a deleted post; if it is `final`, also its comments and its document. Raises
@@ -116,10 +121,12 @@ class DeletionWorker:
         while batch := await self._comments.newest(post["_id"], below, BATCH_SIZE):
             await self._notifications.delete(await self._subjects(batch))
             await self._reactions.delete([comment["_id"] for comment in batch])
+            await self._attachments.remove([each for comment in batch for each in ids_in(comment)])
             if final:
                 await self._comments.remove(batch)
             below = batch[-1]["number"]
         await self._reactions.delete([post["_id"]])
+        await self._attachments.remove(ids_in(post))
         if final:
             await self._posts.remove(post["_id"])
 

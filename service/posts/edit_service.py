@@ -2,7 +2,8 @@
 
 from bson import ObjectId
 
-from service.common.errors import Forbidden, NotFound, Unavailable
+from service.attachments.attachments import ids_in
+from service.common.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from service.common.profiles import Profiles, profile_of
 from service.datastores.mongo import Document
 from service.posts.comment_context import CommentContextLoader
@@ -28,7 +29,8 @@ class EditService:
     """Replaces the text of posts and comments, by their authors only, and notifies those whom the new text mentions for
     the first time. All ids are strings of 24 hex digits. A repeated request changes nothing.
 
-    Methods raise NotFound, Forbidden (another user's, or deleted), and Unavailable.
+    Methods raise NotFound, Forbidden (another user's, or deleted), ValidationFailed (`content`: empty, and there are no
+    attachments), and Unavailable.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class EditService:
             if post is None or not is_own(post, user_id):
                 await self._visibility.post(user_id, post_id)
                 raise Forbidden("The post is someone else's.")
+            check_not_empty(content, post)
             if post["content"] != content:
                 change = edit_of(post, content, await self._recipients.mentioned_in(post["content"]))
                 edited = await self._posts.change(post, user_id, change)
@@ -86,6 +89,7 @@ class EditService:
                 await self._visibility.comment(user_id, post_id, comment_id)
                 raise Forbidden("The comment is someone else's, or has been deleted.")
             comment = found[0]
+            check_not_empty(content, comment)
             if comment["content"] != content:
                 change = edit_of(comment, content, await self._recipients.mentioned_in(comment["content"]))
                 edited = await self._comments.change(comment, user_id, change)
@@ -109,6 +113,12 @@ class EditService:
             [context] = await self._contexts.load_stored([comment])
             notice = pending_notice(comment, comment_notice_of(comment, context))
             self._outbox.enqueue(PendingComment(self._comment_notices, comment, [notice]))
+
+
+def check_not_empty(content: str, document: Document) -> None:
+    """Raises ValidationFailed if nothing would be left of the post or comment."""
+    if not content and not ids_in(document):
+        raise ValidationFailed.of("content", "Contains no visible character")
 
 
 def is_own(document: Document, user_id: str) -> bool:

@@ -9,7 +9,7 @@ from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.mongo import Document
 from service.posts.comment_store import CommentStore
 from service.posts.post_store import PostStore
-from service.posts.views import new_comment, new_post
+from service.posts.views import PostViews
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
 from service.realtime.event import Event, Policy
@@ -32,12 +32,21 @@ class LivePosts:
     """
 
     def __init__(
-        self, bus: Bus, posts: PostStore, comments: CommentStore, profiles: Profiles, blocks: Blocks, *, channel: str
+        self,
+        bus: Bus,
+        posts: PostStore,
+        comments: CommentStore,
+        profiles: Profiles,
+        blocks: Blocks,
+        views: PostViews,
+        *,
+        channel: str,
     ) -> None:
         """`channel`: the one of the connections that watch."""
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
+        self._views = views
         self._channel = channel
         self.topics = TopicWatch(bus, self._read, blocks.blocked_by)
 
@@ -77,13 +86,13 @@ class LivePosts:
         profiles = await self._profiles.profiles({str(each["author_id"]) for each in (post, *comments)})
         found: list[Watched] = []
         if SELF in changes:
-            state = {**_post_state(post, profiles), "deleted": "deleted_at" in post}
+            state = {**self._post_state(post, profiles), "deleted": "deleted_at" in post}
             found.append(self._watched("post_updated", {"data": state}, f"post:{name}", post))
         for comment in sorted(comments, key=lambda comment: int(comment["number"])):
             is_new = comment["_id"] in new
             if not (is_new and "deleted_at" in comment):
                 author = profile_of(str(comment["author_id"]), profiles)
-                body = {"post_id": name, "data": new_comment(comment, author).model_dump(exclude=PERSONAL)}
+                body = {"post_id": name, "data": self._views.new_comment(comment, author).model_dump(exclude=PERSONAL)}
                 type = "comment_created" if is_new else "comment_updated"
                 found.append(self._watched(type, body, f"comment:{comment['_id']}", post, comment))
         return found
@@ -91,7 +100,7 @@ class LivePosts:
     async def _new_posts(self, post_ids: Collection[ObjectId]) -> list[Watched]:
         posts = sorted(await self._posts.by_ids(post_ids), key=lambda post: (post["created_at"], post["_id"]))
         profiles = await self._profiles.profiles({str(post["author_id"]) for post in posts})
-        return [self._watched("post_created", {"data": _post_state(post, profiles)}, "", post) for post in posts]
+        return [self._watched("post_created", {"data": self._post_state(post, profiles)}, "", post) for post in posts]
 
     def _watched(self, type: str, body: Document, key: str, *written: Document) -> Watched:
         """Return the event; a later one with the same type and `key` replaces it in a queue."""
@@ -99,6 +108,5 @@ class LivePosts:
         event = Event(type, body, channel=self._channel, policy=policy, key=key if policy is Policy.LATEST else "")
         return Watched(event, frozenset(str(each["author_id"]) for each in written))
 
-
-def _post_state(post: Document, profiles: Mapping[str, Profile]) -> Document:
-    return new_post(post, profiles).model_dump(exclude=PERSONAL)
+    def _post_state(self, post: Document, profiles: Mapping[str, Profile]) -> Document:
+        return self._views.new_post(post, profiles).model_dump(exclude=PERSONAL)

@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, Field
 
-from service.common.content import Content, Nonce
+from service.attachments.models import Attachment, WithAttachments
+from service.common.content import Nonce, OptionalContent
 from service.common.cursor import Cursor
 from service.common.ids import Id
 from service.common.models import Input, Query
@@ -16,24 +17,27 @@ ReactionCounts = dict[str, int]
 """How many users have reacted with each emoji."""
 
 
-class NewPost(Input):
-    content: Content
+class NewPost(WithAttachments, Input):
+    """A post may have nothing but attachments."""
 
 
-class NewComment(Input):
+class NewComment(WithAttachments, Input):
     """`parent_id`: the comment of the same post that this one replies to. `nonce`: makes sending it repeatable."""
 
-    content: Content
     parent_id: Id | None = None
     nonce: Nonce | None = None
 
 
 class PostChange(Input):
-    content: Content
+    """`content` may be empty if there are attachments, which stay."""
+
+    content: OptionalContent
 
 
 class CommentChange(Input):
-    content: Content
+    """Like a PostChange."""
+
+    content: OptionalContent
 
 
 class PostState(BaseModel):
@@ -42,6 +46,7 @@ class PostState(BaseModel):
     id: Id
     author: Profile
     content: str
+    attachments: list[Attachment]
     comment_count: int
     reactions: ReactionCounts
     created_at: Time
@@ -78,6 +83,7 @@ class CommentState(BaseModel):
     parent_id: Id | None
     author: Profile
     content: str
+    attachments: list[Attachment]
     reactions: ReactionCounts
     created_at: Time
     edited_at: Time | None

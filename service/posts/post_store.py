@@ -1,12 +1,13 @@
 """The store of posts."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from bson import ObjectId
 from pymongo import UpdateOne
 
+from service.attachments.attachments import FIELD as ATTACHMENTS
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.scan import scan
@@ -39,7 +40,7 @@ class Commented(NamedTuple):
 
 class PostStore:
     """`posts`: `{author_id, content, comment_count, created_at, edited_at?, owed?, added?, mentioned?, erased?,
-    deleted_at?, deleted_comments?, uncounting?, reactions?, reactions_version?}`.
+    deleted_at?, deleted_comments?, uncounting?, attachments?, reactions?, reactions_version?}`.
 
     `comment_count` is the number of the last comment. It is set after the comment is stored and never decreases, so an
     update can be repeated. `deleted_comments` of them have been deleted; `uncounting` has those of which that was
@@ -69,8 +70,9 @@ class PostStore:
         *,
         post_id: ObjectId | None = None,
         pending: bool = False,
+        attachments: Sequence[Document] = (),
     ) -> Document:
-        """Store a new post. `pending`: with the mark. Raises Unavailable."""
+        """Store a new post. `pending`: with the mark. `attachments`: their summaries. Raises Unavailable."""
         document: Document = {
             "_id": post_id or ObjectId(),
             "author_id": ObjectId(author_id),
@@ -78,6 +80,8 @@ class PostStore:
             "comment_count": 0,
             "created_at": created_at,
         }
+        if attachments:
+            document[ATTACHMENTS] = attachments
         if pending:
             document[PENDING] = True
         async with unavailable():
@@ -201,7 +205,7 @@ class PostStore:
             # The count may lag behind: see `raise_comment_counts`, also for a comment that comes after this read.
             commented = await self._comments.distinct("post_id", {"post_id": {"$in": list(ids)}, "number": 1})
             await self._posts.delete_many({"_id": {"$in": list(ids.difference(commented))}, "comment_count": 0})
-            emptied = {"content": "", "erased": True, "reactions": {}}
+            emptied = {"content": "", "erased": True, "reactions": {}, ATTACHMENTS: []}
             await self._posts.update_many(
                 {"_id": {"$in": list(ids)}}, {"$set": emptied, "$inc": {"reactions_version": 1}}
             )

@@ -19,7 +19,7 @@ from service.posts.notification_outbox import NotificationOutbox
 from service.posts.reaction_notices import ReactionNotices, reaction_notice
 from service.posts.reaction_state import Change, Subject
 from service.posts.reaction_store import TOTALS, ReactionStore
-from service.posts.views import new_comment, new_post
+from service.posts.views import PostViews
 
 
 class Target(NamedTuple):
@@ -53,6 +53,7 @@ class ReactionService:
         blocks: Blocks,
         outbox: NotificationOutbox,
         live: LivePosts,
+        views: PostViews,
     ) -> None:
         self._reactions = reactions
         self._notices = notices
@@ -61,6 +62,7 @@ class ReactionService:
         self._blocks = blocks
         self._outbox = outbox
         self._live = live
+        self._views = views
         self._loads: Batcher[Target, Context] = Batcher(self._load, timeout=BATCH_TIMEOUT)
 
     async def close(self) -> None:
@@ -69,13 +71,13 @@ class ReactionService:
     async def react_to_post(self, user_id: str, post_id: str, emoji: str, *, on: bool) -> Post:
         """Return the post with the change. Raises NotFound, and ValidationFailed (`emoji`)."""
         context, own = await self._react(Subject(ObjectId(post_id)), user_id, emoji, on=on)
-        return new_post(context.document, context.profiles, muted=context.muted, my_reactions=own)
+        return self._views.new_post(context.document, context.profiles, muted=context.muted, my_reactions=own)
 
     async def react_to_comment(self, user_id: str, post_id: str, comment_id: str, emoji: str, *, on: bool) -> Comment:
         """Return the comment with the change. Raises NotFound, and ValidationFailed (`emoji`)."""
         context, own = await self._react(Subject(ObjectId(post_id), ObjectId(comment_id)), user_id, emoji, on=on)
         author = profile_of(str(context.document["author_id"]), context.profiles)
-        return new_comment(context.document, author, my_reactions=own)
+        return self._views.new_comment(context.document, author, my_reactions=own)
 
     async def _react(self, subject: Subject, user_id: str, text: str, *, on: bool) -> tuple[Context, Sequence[str]]:
         """Store the change and enqueue the notification of the author. Returns the post or comment after it, and the

@@ -4,12 +4,15 @@ from datetime import datetime
 
 from bson import ObjectId
 
+from service.attachments.attachment_store import Claim
+from service.attachments.attachments import Attachments
 from service.common.blocks import Blocks
 from service.common.cursor import CursorFormat
-from service.common.errors import NonceReused
+from service.common.errors import NonceReused, ValidationFailed
 from service.common.page_size import fitting
 from service.common.profiles import Profiles, profile_of
 from service.common.times import now
+from service.datastores.mongo import Document
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices, comment_notice
 from service.posts.comment_store import CommentStore, is_same
@@ -20,7 +23,7 @@ from service.posts.notification_outbox import NotificationOutbox
 from service.posts.pending import Pending
 from service.posts.post_notices import PostNotices, post_notice
 from service.posts.post_store import PostStore
-from service.posts.views import PostViews, new_comment, new_post
+from service.posts.views import PostViews
 from service.posts.visibility import Visibility
 
 CURSORS = CursorFormat("posts", datetime, ObjectId)
@@ -46,6 +49,7 @@ class PostService:
         post_notices: PostNotices,
         outbox: NotificationOutbox,
         live: LivePosts,
+        attachments: Attachments,
     ) -> None:
         self._posts = posts
         self._comments = comments
@@ -59,19 +63,26 @@ class PostService:
         self._post_notices = post_notices
         self._outbox = outbox
         self._live = live
+        self._attachments = attachments
 
     async def create(self, author_id: str, new: NewPost) -> Post:
-        """Publish a post, and enqueue the notifications of those whom it mentions."""
+        """Publish a post, and enqueue the notifications of those whom it mentions. Raises ValidationFailed for
+        `attachments`."""
         # The author is read first: a stored post must not be answered with a 503.
         profiles = await self._profiles.profiles([author_id])
-        notice = post_notice(ObjectId(), new.content, profile_of(author_id, profiles))
+        post_id = ObjectId()
+        claim = Claim("post", None, ObjectId(author_id), post_id)
+        attached = await self._attachments.claim_all(claim, new.attachments)
+        notice = post_notice(post_id, new.content, profile_of(author_id, profiles))
         pending = bool(notice.mentions)
         selection = self._outbox.prepare(notice) if pending else None
-        document = await self._posts.insert(author_id, new.content, now(), post_id=notice.post_id, pending=pending)
+        document = await self._posts.insert(
+            author_id, new.content, now(), post_id=post_id, pending=pending, attachments=attached
+        )
         if pending:
             self._outbox.enqueue(Pending(self._post_notices, document, [notice], [selection]))
-        self._live.post_created(str(notice.post_id))
-        return new_post(document, profiles)
+        self._live.post_created(str(post_id))
+        return self._views.new_post(document, profiles)
 
     async def post(self, viewer: str, post_id: str) -> Post:
         """Return one post. Raises NotFound."""
@@ -96,14 +107,14 @@ class PostService:
         """Store a comment and enqueue its notifications. Returns it and True.
 
         If the author has used the nonce on this post before, returns the earlier comment and False. Raises NotFound for
-        the post, ValidationFailed for `parent_id`, and NonceReused if the earlier comment differs.
+        the post, ValidationFailed for `parent_id` or `attachments`, and NonceReused if the earlier comment differs.
         """
         context = await self._contexts.load(author_id, post_id, new.parent_id)
         comment_id = ObjectId()
         notice = comment_notice(ObjectId(post_id), comment_id, new.content, context)
         selection = self._outbox.prepare(notice)
-        document, created = await self._comments.append(author_id, post_id, new, comment_id)
-        comment = new_comment(document, context.author)
+        document, created = await self._store_comment(author_id, post_id, new, comment_id)
+        comment = self._views.new_comment(document, context.author)
         if created:
             pending = self._comment_notices.stored(document, notice, selection)
             self._outbox.enqueue(pending)
@@ -112,6 +123,22 @@ class PostService:
         elif not is_same(new, document):
             raise NonceReused
         return comment, created
+
+    async def _store_comment(
+        self, author_id: str, post_id: str, new: NewComment, comment_id: ObjectId
+    ) -> tuple[Document, bool]:
+        """Store a comment with its attachments, or find the earlier one with its nonce."""
+        claim = Claim("comment", ObjectId(post_id), ObjectId(author_id), None if new.nonce else comment_id, new.nonce)
+        try:
+            attached = await self._attachments.claim_all(claim, new.attachments)
+        except ValidationFailed:
+            # They are gone if the comment that the nonce stands for has been deleted.
+            earlier = await self._comments.claimed(claim)
+            if earlier is None:
+                raise
+            return earlier, False
+        document, created = await self._comments.append(author_id, post_id, new, comment_id, attached)
+        return document, created
 
     async def comments(self, viewer: str, post_id: str, *, limit: int, after: int) -> CommentPage:
         """Return the post's comments after the cursor `after`, oldest first. Raises NotFound."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 
+from service.attachments.attachments import FIELD as ATTACHMENTS
 from service.chat.conversation_service import ConversationService
 from service.chat.message_store import MessageStore
 from service.common.blocks import Block, Blocks
@@ -89,7 +90,8 @@ class Composer:
         sender = str(message["sender_id"])
         name = profile_of(sender, await self._profiles.profiles([sender])).display_name
         title = f"{name} · {conversation['title']}" if conversation["title"] else name
-        content = shortened(message["content"]) if preferences.push.preview else ""
+        names = [each["name"] for each in message.get(ATTACHMENTS, ())]
+        content = shortened(message["content"] or ", ".join(names)) if preferences.push.preview else ""
         return Payload(
             type="message",
             title=title,

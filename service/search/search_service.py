@@ -8,7 +8,7 @@ from bson import ObjectId
 from service.chat.conversation_lists import activity_of
 from service.chat.conversation_store import ConversationStore
 from service.chat.members import start_of
-from service.chat.message_store import MessageStore, message_json
+from service.chat.message_store import MessageStore
 from service.common.cursor import CursorFormat
 from service.common.errors import NotFound, Unavailable
 from service.common.page_size import fitting
@@ -88,7 +88,7 @@ class SearchService:
         # Not before: the messages may have been stored after the user was removed.
         start = await self._conversations.check_participant(conversation_id, user_id)
         visible = [match for match in found.matches if match.message["seq"] > start]
-        items = [_as_json(match, user_id) for match in visible]
+        items = [_as_json(self._messages, match, user_id) for match in visible]
         count = fitting(items)
         below = visible[count - 1].message["seq"] if count < len(items) else found.below
         return items[:count], POSITIONS.encode((below,)) if below is not None else None
@@ -103,7 +103,7 @@ class SearchService:
         # What has not been searched yet is at most as new as the conversations that come next.
         final = best if ended else [match for match in best if match.place[0] > position.place[0] > START[0]]
         visible = await self._visible(final, user_id)
-        items = [_as_json(match, user_id) for match in visible]
+        items = [_as_json(self._messages, match, user_id) for match in visible]
         count = fitting(items)
         if count < len(items):
             following = SearchPosition(visible[count - 1].place, START, request.limit)
@@ -271,7 +271,7 @@ def _hit_of(match: Match) -> Hit:
     return match.message["conversation_id"], match.message["seq"]
 
 
-def _as_json(match: Match, user_id: ObjectId) -> dict[str, Any]:
-    message = message_json(match.message, str(user_id))
+def _as_json(messages: MessageStore, match: Match, user_id: ObjectId) -> dict[str, Any]:
+    message = messages.as_json(match.message, str(user_id))
     highlights = [list(span) for span in match.highlights]
     return {"message": message, "conversation_id": message["conversation_id"], "highlights": highlights}

@@ -111,7 +111,9 @@ class ServerConversations:
         conversation = await self._find(external_id)
         (sender,) = await self._user_ids("sender", [new.sender])
         try:
-            return await self._messages.send(sender, str(conversation["_id"]), new.content, new.nonce)
+            return await self._messages.send(
+                sender, str(conversation["_id"]), new.content, new.nonce, attachments=new.attachments
+            )
         except NotFound:
             raise ValidationFailed.of("sender", "Not a participant of this conversation.") from None
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.accounts.models import MAX_NAME, Avatar, DisplayName, ExternalId
+from service.attachments.models import WithAttachments
 from service.chat.models import Title
 from service.common.content import Content, Nonce, check_content, check_name, check_no_nul
 from service.common.encoding import dumps
@@ -209,7 +210,7 @@ class ServerConversation(BaseModel):
     participants: list[ServerParticipant]
 
 
-class NewServerMessage(Input):
+class NewServerMessage(WithAttachments, Input):
     """`sender` is a participant. The same sender, conversation and `nonce` is the same message."""
 
     model_config = ConfigDict(
@@ -219,5 +220,4 @@ class NewServerMessage(Input):
     )
 
     sender: ExternalId
-    content: Content
     nonce: Nonce | None = None

@@ -30,8 +30,8 @@ TEXT = (".html", ".css", ".js", ".json")
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
-        # Avatars are hosted anywhere: users enter their URLs, which are https (`check_public_url`).
-        "img-src 'self' https:",
+        # Avatars are hosted anywhere: users enter their URLs, which are https (`check_public_url`). Previews are blobs.
+        "img-src 'self' https: blob:",
         # Trusted Types: no string can become markup or script, not even by a bug in the app.
         "require-trusted-types-for 'script'",
         # Except for the address of the service worker (`client/push.js`).

@@ -13,6 +13,7 @@ from service.accounts.passwords import Passwords
 from service.app import create_app
 from service.datastores.mongo import Mongo
 from service.http.strict_protocol import StrictHttpProtocol
+from service.services import Services
 from service.stores import Stores
 from tests.notifications.api_user import ApiUser
 from tests.rest import RestClient, serving
@@ -21,7 +22,22 @@ MAX_BYTES = 1_000_000
 
 
 @pytest.fixture
-async def client(settings: Settings, mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RestClient]:
+def services(monkeypatch: pytest.MonkeyPatch) -> Services:
+    """The services of `client`, which are complete once it is."""
+    found = Services.__new__(Services)
+
+    def build(*args: Any, **options: Any) -> Services:
+        Services.__init__(found, *args, **options)
+        return found
+
+    monkeypatch.setattr("service.app.Services", build)
+    return found
+
+
+@pytest.fixture
+async def client(
+    settings: Settings, mongo: Mongo, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[RestClient]:
     """The whole service, which takes files of up to MAX_BYTES."""
     monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
     await Stores.build(mongo.database).create_indexes()

@@ -27,6 +27,7 @@ from service.realtime.dispatcher import Dispatcher
 from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
+from tests.attachments.in_database import LINKS, attachments_in
 from tests.realtime.wire import identity, queued
 
 Writes = Callable[["ChatProcess"], GroupStore | LargeGroups]
@@ -57,7 +58,8 @@ class ChatProcess:
 
     def __init__(self, database: Database, bus: Bus | None = None) -> None:
         self.conversation_store = ConversationStore(database)
-        self.message_store = MessageStore(database)
+        self.attachments = attachments_in(database)
+        self.message_store = MessageStore(database, LINKS)
         self.registry = Registry(TimerWheel())
         self.bus = bus or LocalBus()
         self.dispatcher = Dispatcher(self.bus, self.registry)
@@ -65,7 +67,12 @@ class ChatProcess:
         self.blocks = BlockStore(database)
         self.settings_store = SettingsStore(database)
         self.messages = MessageService(
-            self.conversation_store, self.message_store, self.checkpoints, self.dispatcher, FakeProfiles()
+            self.conversation_store,
+            self.message_store,
+            self.checkpoints,
+            self.dispatcher,
+            FakeProfiles(),
+            self.attachments,
         )
         self.conversations = ConversationService(
             self.conversation_store,

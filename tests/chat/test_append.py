@@ -47,7 +47,7 @@ class Inserts:
 def new_append(process: ChatProcess) -> MessageAppend:
     """Return an append with an empty cache."""
     heads = HeadCache(process.conversation_store, process.message_store, process.dispatcher.last_known)
-    return MessageAppend(heads, process.message_store, FakeProfiles().ids_by_username)
+    return MessageAppend(heads, process.message_store, FakeProfiles().ids_by_username, process.attachments)
 
 
 async def test_concurrent_processes_give_dense_numbers_in_each_senders_order(

@@ -15,6 +15,7 @@ from service.datastores.mongo import Mongo
 from service.http.limits import RateLimits
 from service.http.shielded_tasks import ShieldedTasks
 from service.posts.live_posts import LivePosts
+from service.posts.views import PostViews
 from service.realtime.presence_service import PresenceService
 from service.realtime.presence_store import PresenceStore
 from service.stores import Stores
@@ -48,7 +49,10 @@ async def test_read_frame_is_completed_after_a_disconnect(
     limits = RateLimits(None, False)
     socket = web_socket(process.registry, ADA)
     stores = Stores.build(mongo.database)
-    posts = LivePosts(process.bus, stores.posts, stores.comments, stores.users, stores.blocks, channel=events.CHANNEL)
+    views = PostViews(stores.users, stores.post_mutes, stores.reactions, process.attachments)
+    posts = LivePosts(
+        process.bus, stores.posts, stores.comments, stores.users, stores.blocks, views, channel=events.CHANNEL
+    )
     handler = ChatSocket(
         socket,
         process.messages,

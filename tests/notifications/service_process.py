@@ -47,6 +47,7 @@ from service.realtime.event import Event
 from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
+from tests.attachments.in_database import attachments_in
 from tests.realtime.wire import queued
 
 user_numbers = count(1)
@@ -102,11 +103,21 @@ class ServiceProcess:
             self.notifications,
             **outbox_options,
         )
-        self.live = LivePosts(bus, self.post_store, self.comment_store, self.users, self.blocks, channel=events.CHANNEL)
-        views = PostViews(self.users, self.mutes, self.reaction_store)
+        attachments = attachments_in(database)
+        views = PostViews(self.users, self.mutes, self.reaction_store, attachments)
+        self.live = LivePosts(
+            bus, self.post_store, self.comment_store, self.users, self.blocks, views, channel=events.CHANNEL
+        )
         visibility = Visibility(self.post_store, self.comment_store, self.blocks)
         self.reactions = ReactionService(
-            self.reaction_store, self.reaction_notices, self.users, self.mutes, self.blocks, self.outbox, self.live
+            self.reaction_store,
+            self.reaction_notices,
+            self.users,
+            self.mutes,
+            self.blocks,
+            self.outbox,
+            self.live,
+            views,
         )
         self.posts = PostService(
             self.post_store,
@@ -121,6 +132,7 @@ class ServiceProcess:
             self.post_notices,
             self.outbox,
             self.live,
+            attachments,
         )
         self.edits = EditService(
             self.post_store,
@@ -143,6 +155,7 @@ class ServiceProcess:
             self.recipients,
             self.deletion,
             self.live,
+            attachments,
             grace=timedelta(),
         )
         self.deletions = DeletionService(

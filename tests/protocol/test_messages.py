@@ -22,6 +22,7 @@ MESSAGE = {
     "reply_to",
     "created_at",
     "edited_at",
+    "attachments",
     "deleted",
     "reactions",
     "reaction_counts",
@@ -54,6 +55,7 @@ async def test_a_sent_message_gets_201_and_reaches_every_device_of_both_users(
         "reply_to": None,
         "mentions": [],
         "edited_at": None,
+        "attachments": [],
         "deleted": False,
         "reactions": {},
     }

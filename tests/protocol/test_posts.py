@@ -4,8 +4,31 @@ import asyncio
 
 from tests.protocol.clients import NO_ID, Clients, is_id, is_time, problem, unique_text
 
-POST = {"id", "author", "content", "comment_count", "reactions", "my_reactions", "muted", "created_at"}
-COMMENT = {"id", "post_id", "parent_id", "author", "content", "reactions", "my_reactions", "created_at"}
+POST = {
+    "id",
+    "author",
+    "content",
+    "attachments",
+    "comment_count",
+    "reactions",
+    "my_reactions",
+    "muted",
+    "created_at",
+    "edited_at",
+}
+COMMENT = {
+    "id",
+    "post_id",
+    "parent_id",
+    "author",
+    "content",
+    "attachments",
+    "reactions",
+    "my_reactions",
+    "created_at",
+    "edited_at",
+    "deleted",
+}
 
 
 async def test_a_post_gets_201_and_every_user_can_read_it(clients: Clients) -> None:

@@ -34,6 +34,10 @@ class Field(NamedTuple):
     def is_list_of_ids(self) -> bool:
         return any(choice.get("items", {}).get("pattern") == ID for choice in _alternatives(self.schema))
 
+    def of_id(self, id_: str) -> Json:
+        """Return the value that names the object with this id."""
+        return [id_] if self.is_list_of_ids else id_
+
     def example(self) -> Json:
         """Return a value that the schema allows, for a field without a value in the scenario."""
         schema = next(_alternatives(self.schema))

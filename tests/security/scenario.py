@@ -51,6 +51,8 @@ class Scenario:
         values = {
             "conversation_id": group,
             "attachment_id": attachment["id"],
+            # It could be used only once.
+            "attachments": [],
             "message_id": message["id"],
             "reply_to": message["id"],
             "post_id": post,
@@ -90,6 +92,10 @@ class Scenario:
         if isinstance(known, list) and not field.allows(known):
             known = ",".join(known)
         return known if known is not None and field.allows(known) else field.example()
+
+    def private_id(self, field: Field) -> str:
+        """The id of Anna's object that `field` may name."""
+        return str(self.values["attachment_id" if field.name == "attachments" else field.name])
 
     def body(self, operation: Operation) -> dict[str, Json]:
         """A valid body; a login uses Anna's own credentials."""

@@ -11,7 +11,7 @@ from tests.security.scenario import Scenario
 
 PUBLIC = {"user_id", "user_ids", "participant_ids", "post_id", "parent_id", "comment_id"}
 """Ids of objects that every signed-in user may see: users, posts and their comments."""
-PRIVATE = {"attachment_id", "conversation_id", "message_id", "reply_to", "notification_id", "session_id"}
+PRIVATE = {"attachment_id", "attachments", "conversation_id", "message_id", "reply_to", "notification_id", "session_id"}
 VARYING = {"x-request-id", "date"}
 
 
@@ -73,8 +73,10 @@ async def test_private_ids_in_bodies_answer_like_unknown_ids(scenario: Scenario,
     for operation in attack_surface.rest_operations:
         for field in operation.body:
             if field.name in PRIVATE:
-                ids = [scenario.values[field.name], NO_ID]
-                answers = [await _with(scenario, scenario.eve, operation, field.name, id_, own) for id_ in ids]
+                ids = [scenario.private_id(field), NO_ID]
+                answers = [
+                    await _with(scenario, scenario.eve, operation, field.name, field.of_id(id_), own) for id_ in ids
+                ]
                 assert 400 <= answers[0].status_code < 500, (str(operation), field.name)
                 assert fingerprint(answers[0], *ids) == fingerprint(answers[1], *ids), (str(operation), field.name)
                 tried += 1
@@ -82,7 +84,7 @@ async def test_private_ids_in_bodies_answer_like_unknown_ids(scenario: Scenario,
     assert 0 == (await scenario.eve.get(f"/conversations/{own}"))["last_seq"]
 
 
-async def _with(scenario: Scenario, who: User, operation: Operation, name: str, id_: str, own: str) -> httpx.Response:
+async def _with(scenario: Scenario, who: User, operation: Operation, name: str, id_: Any, own: str) -> httpx.Response:
     return await scenario.request(who, operation, {**scenario.body(operation), name: id_}, conversation_id=own)
 
 
@@ -98,8 +100,8 @@ async def test_private_ids_in_frames_answer_like_unknown_ids(scenario: Scenario,
             if field.name in PRIVATE:
                 others = {} if field.name == "conversation_id" else {"conversation_id": own}
                 answers = []
-                for id_ in (scenario.values[field.name], NO_ID):
-                    fields = {**valid, "reply_to": None, **others, field.name: id_}
+                for id_ in (scenario.private_id(field), NO_ID):
+                    fields = {**valid, "reply_to": None, **others, field.name: field.of_id(id_)}
                     known = {one.name for one in frame.fields}
                     fields = {name: value for name, value in fields.items() if name in known}
                     answer = await socket.answer(frame.type, **fields)

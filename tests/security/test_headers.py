@@ -81,7 +81,7 @@ async def test_the_app_csp_allows_only_its_own_scripts(clients: Clients) -> None
     directives = {part.split()[0]: part.split()[1:] for part in policy.split(";")}
     assert ["'self'"] == directives["default-src"]
     assert not {"script-src", "connect-src", "style-src"} & set(directives), "the default is the strictest"
-    assert ["'self'", "https:"] == directives["img-src"], "avatars are fetched over TLS only"
+    assert ["'self'", "https:", "blob:"] == directives["img-src"], "avatars are fetched over TLS only"
     assert ["'script'"] == directives["require-trusted-types-for"]
     assert ["'none'"] == directives["object-src"] == directives["base-uri"]
 

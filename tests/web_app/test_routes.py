@@ -45,7 +45,7 @@ class TestPage:
         """It also forbids inline code, frames, `<base>`, foreign form targets, and markup from strings."""
         directives = policy(await client.get("/"))
         assert "'self'" == directives["default-src"]
-        assert "'self' https:" == directives["img-src"]
+        assert "'self' https: blob:" == directives["img-src"]
         assert "'none'" == directives["frame-ancestors"] == directives["base-uri"] == directives["object-src"]
         assert "'self'" == directives["form-action"]
         assert "'script'" == directives["require-trusted-types-for"]

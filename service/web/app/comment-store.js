@@ -41,8 +41,8 @@ export class CommentStore {
   }
 
   /** Post a comment. Sending it again with the same `nonce` does not create another. */
-  async send(content, parentId, nonce) {
-    const comment = await this.#api.comment(this.#postId, content, { parentId, nonce });
+  async send(content, parentId, nonce, attachments = []) {
+    const comment = await this.#api.comment(this.#postId, content, { parentId, nonce, attachments });
     this.#add([comment]);
   }
 

@@ -15,7 +15,7 @@ export class CommentThread {
   #send;
   #topLevel;
 
-  /** `send(content, parentId)` posts a reply. */
+  /** `send(content, parentId, attachments)` posts a reply. */
   constructor(app, send) {
     this.#app = app;
     this.#send = send;
@@ -64,7 +64,7 @@ export class CommentThread {
           userLink(author),
           replyTo && el("span.reply-to", { dir: "auto" }, t("comments.in_reply_to", { name: replyTo })),
         ),
-        el("div", { dir: "auto" }, postText(comment.content)),
+        el("div", { dir: "auto" }, postText(comment, this.#app.api)),
       ),
       footer,
       nested,
@@ -103,8 +103,8 @@ export class CommentThread {
       draftKey: replyDraftKey(comment),
       label: t("comments.reply_to", { name: comment.author.display_name }),
       submitLabel: t("comments.reply"),
-      send: async (content) => {
-        await this.#send(content, comment.id);
+      send: async (content, attachments) => {
+        await this.#send(content, comment.id, attachments);
         close();
       },
       onCancel: close,

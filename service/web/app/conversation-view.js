@@ -1,5 +1,6 @@
 /** One open conversation: header, messages and composer. */
 
+import { addDropped } from "./attach-buttons.js";
 import { copyText } from "./clipboard.js";
 import { openConversationDetails } from "./conversation-details-dialog.js";
 import { ConversationHeader } from "./conversation-header.js";
@@ -56,9 +57,9 @@ export class ConversationView {
     );
     this.#list = new MessageList(actions);
     this.#list.element.classList.toggle("direct", details.kind === "direct");
-    this.#composer = new MessageComposer(conversationId, conversationName(details, app.me.id), app.drafts, {
+    this.#composer = new MessageComposer(conversationId, conversationName(details, app.me.id), app.drafts, app.api, {
       nameOf: actions.nameOf,
-      send: (content, replyTo) => this.#send(content, replyTo),
+      send: (content, replyTo, attachments) => this.#send(content, replyTo, attachments),
       edit: (message, content) => this.#try(() => app.socket.edit(conversationId, message.id, content)),
       typing: (active) => app.socket.typing(conversationId, active),
       lastOwnMessage: () => this.#lastOwnMessage(),
@@ -71,12 +72,14 @@ export class ConversationView {
       el("div.pane-footer", {}, this.#windowBar, this.#list.scrollButton, this.#typing.element, this.#composer.element),
       this.#liveRegion,
     );
+    addDropped(this.element, (files) => this.#composer.addFiles(files));
   }
 
   close() {
     this.#app.socket.typing(this.id, false);
     this.#list.close();
     this.#unsubscribe();
+    this.#composer.close();
   }
 
   /** Focus the composer. On a touch device focus the heading: the on-screen keyboard would cover the messages. */
@@ -220,6 +223,7 @@ export class ConversationView {
       edit: (message) => this.#composer.startEdit(message),
       remove: (message) => this.#remove(message),
       copy: (message) => this.#copy(message),
+      download: (attachmentId, part) => this.#app.api.attachment(attachmentId, part),
       toggleReaction: (message, emoji) => this.#toggleReaction(message, emoji),
       retry: (message) => this.#retry(message),
       discard: ({ nonce }) => store.dismiss(this.id, nonce),
@@ -234,20 +238,20 @@ export class ConversationView {
   }
 
   /** `replyTo`: the message that it answers, or null. */
-  #send(content, replyTo) {
+  #send(content, replyTo, attachments = []) {
     this.#closeWindow();
     this.#list.onOwnMessage();
-    this.#app.socket.send(this.id, content, { replyTo: replyTo?.id ?? null }).catch((error) => {
+    this.#app.socket.send(this.id, content, { replyTo: replyTo?.id ?? null, attachments }).catch((error) => {
       // Other errors are shown at the message itself.
       if (error.code !== "outbox_full") return;
       showToast(errorText(error));
-      this.#composer.restore(content, replyTo);
+      this.#composer.restore(content, replyTo, attachments);
     });
   }
 
-  #retry({ nonce, content, reply_to }) {
+  #retry({ nonce, content, reply_to, attachments }) {
     this.#app.store.dismiss(this.id, nonce);
-    this.#send(content, reply_to && { id: reply_to });
+    this.#send(content, reply_to && { id: reply_to }, attachments);
   }
 
   #retryChange({ kind, message_id, content }) {

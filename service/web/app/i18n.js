@@ -63,6 +63,14 @@ export function formatNumber(value) {
 }
 
 /** Return for example "An, Bình and Chi". */
+/** `bytes` in kilobytes or megabytes, as systems show them. */
+export function formatSize(bytes) {
+  const [unit, size] = bytes < 2 ** 20 ? ["kilobyte", bytes / 1024] : ["megabyte", bytes / 2 ** 20];
+  const digits = size < 10 ? 1 : 0;
+  const format = new Intl.NumberFormat(locale(), { style: "unit", unit, maximumFractionDigits: digits });
+  return format.format(Math.max(size, 0.1));
+}
+
 export function formatList(names) {
   return new Intl.ListFormat(currentLocale, { type: "conjunction" }).format(names.map(isolated));
 }

@@ -1,5 +1,6 @@
 /** The element of one message. */
 
+import { attachmentList } from "./attachment-list.js";
 import { avatar } from "./avatar.js";
 import { el, KeyedList, setAttr, setChildren, setText } from "./dom.js";
 import { expandableText } from "./expandable-text.js";
@@ -71,7 +72,8 @@ export function nameOf(profile) {
 
 /** Return a message's text for a quote or a list. */
 export function previewText(message) {
-  return message.deleted ? t("message.deleted") : message.content;
+  if (message.deleted) return t("message.deleted");
+  return message.content || formatList((message.attachments ?? []).map(({ name }) => name));
 }
 
 /** `owner`: the message's element, which remembers whether a long text is expanded. */
@@ -80,9 +82,17 @@ function bubbleContents({ message, quoted }, actions, owner) {
   const [text, showMore] = expandableText(message.content, owner);
   // With a direction of its own, the label does not count for that of the text.
   const edited = { dir: "ltr", title: message.edited_at && fullDateTime(message.edited_at) };
+  const { attachments = [] } = message;
   return [
     message.reply_to && quote(message, quoted, actions),
-    el("div.message-text", { dir: "auto" }, text, message.edited_at && el("span.edited", edited, t("message.edited"))),
+    attachments.length > 0 && attachmentList(attachments, actions.download),
+    (message.content || message.edited_at) &&
+      el(
+        "div.message-text",
+        { dir: "auto" },
+        text,
+        message.edited_at && el("span.edited", edited, t("message.edited")),
+      ),
     showMore,
   ];
 }

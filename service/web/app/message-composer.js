@@ -1,5 +1,7 @@
 /** The form for writing a message, replying to one, or editing one. */
 
+import { addPasted, attachButtons } from "./attach-buttons.js";
+import { AttachmentTray } from "./attachment-tray.js";
 import { CharacterCounter } from "./character-counter.js";
 import { el, setChildren, setText } from "./dom.js";
 import { autoGrow } from "./form.js";
@@ -14,13 +16,13 @@ const MAX_LENGTH = 4000;
 const MAX_QUOTED = 200;
 const TOUCH = matchMedia("(hover: none)");
 
-const EMPTY = { text: "", replyTo: null, editing: null };
+const EMPTY = { text: "", replyTo: null, editing: null, attachments: [] };
 
 /**
- * Everything that is typed is kept as a draft: {text, replyTo, editing}. `text` and `replyTo` are the new message;
- * `editing` is {message, text} while another one is edited.
+ * Everything that is typed is kept as a draft: {text, replyTo, editing, attachments}. `text`, `replyTo` and `attachments`,
+ * which have been uploaded, are the new message; `editing` is {message, text} while another one is edited.
  *
- * `actions`: {nameOf(userId), send(content, replyTo), edit(message, content), typing(active), lastOwnMessage(): the
+ * `actions`: {nameOf(userId), send(content, replyTo, attachments), edit(message, content), typing(active), lastOwnMessage(): the
  * message that ArrowUp in an empty field edits}.
  */
 export class MessageComposer {
@@ -32,13 +34,15 @@ export class MessageComposer {
   #context = el("div.context", { hidden: true });
   #contextTitle = el("strong", { dir: "auto" });
   #counter = new CharacterCounter(MAX_LENGTH);
+  #tray;
+  #attachButtons;
   #draft;
   #drafts;
   #draftKey;
   #resize;
 
-  /** `drafts`: where the draft of the conversation is kept, see Drafts. */
-  constructor(conversationId, name, drafts, actions) {
+  /** `drafts`: where the draft of the conversation is kept, see Drafts. `api`: uploads files. */
+  constructor(conversationId, name, drafts, api, actions) {
     this.#draftKey = `chat:${conversationId}`;
     this.#drafts = drafts;
     this.#actions = actions;
@@ -57,20 +61,43 @@ export class MessageComposer {
       { type: "submit", "aria-label": t("composer.send") },
       icon("send"),
     );
+    const add = (files) => this.addFiles(files);
+    this.#tray = new AttachmentTray(api, () => this.#onAttachments());
+    this.#attachButtons = el("div.attach-buttons", {}, attachButtons(add));
+    addPasted(this.#textarea, add);
     this.element = el(
       "form.composer",
       { onsubmit: (event) => this.#onSubmit(event) },
       this.#context,
-      el("div.input-row", {}, this.#textarea, this.#sendButton),
+      this.#tray.element,
+      el("div.input-row", {}, this.#attachButtons, this.#textarea, this.#sendButton),
       this.#counter.element,
     );
     this.#resize = autoGrow(this.#textarea);
     this.#draft = { ...EMPTY, ...drafts.get(this.#draftKey) };
+    this.#tray.restore(this.#draft.attachments);
     this.#render();
   }
 
   focus() {
     this.#textarea.focus({ preventScroll: true });
+  }
+
+  close() {
+    this.#tray.close();
+  }
+
+  /** Attach files to the new message. */
+  addFiles(files) {
+    if (this.#draft.editing) this.#set({ editing: null });
+    this.#tray.add(files);
+    this.focus();
+  }
+
+  #onAttachments() {
+    this.#draft = { ...this.#draft, attachments: this.#tray.attachments };
+    this.#save();
+    this.#update();
   }
 
   /** Call when names may have changed. */
@@ -87,14 +114,16 @@ export class MessageComposer {
     this.focus();
   }
 
-  startEdit({ id, sender_id, content }) {
-    this.#set({ editing: { message: { id, sender_id, content }, text: content } });
+  startEdit({ id, sender_id, content, attachments }) {
+    this.#set({ editing: { message: { id, sender_id, content, attachments }, text: content } });
     this.focus();
   }
 
   /** Put back a message that could not be sent, unless the user has begun another. */
-  restore(content, replyTo) {
-    if (!this.#draft.text) this.#set({ text: content, replyTo });
+  restore(content, replyTo, attachments) {
+    if (this.#draft.text || this.#draft.attachments.length) return;
+    this.#tray.restore(attachments);
+    this.#set({ text: content, replyTo, attachments });
   }
 
   #set(changes) {
@@ -104,14 +133,16 @@ export class MessageComposer {
   }
 
   #save() {
-    const { text, replyTo, editing } = this.#draft;
-    this.#drafts.set(this.#draftKey, text || replyTo || editing ? this.#draft : null);
+    const { text, replyTo, editing, attachments } = this.#draft;
+    this.#drafts.set(this.#draftKey, text || replyTo || editing || attachments.length ? this.#draft : null);
   }
 
   #render() {
     const { text, replyTo, editing } = this.#draft;
     this.#renderContext(editing?.message ?? replyTo);
     this.#textarea.value = editing ? editing.text : text;
+    this.#attachButtons.hidden = Boolean(editing);
+    this.#tray.element.classList.toggle("visually-hidden", Boolean(editing));
     this.#update();
     // The height can only be measured once the element is in the document.
     queueMicrotask(this.#resize);
@@ -149,7 +180,11 @@ export class MessageComposer {
   }
 
   #update() {
-    this.#sendButton.disabled = !this.#counter.update(this.#textarea.value);
+    const { editing, attachments } = this.#draft;
+    const fits = this.#counter.update(this.#textarea.value);
+    const empty = this.#textarea.value.trim() === "";
+    const attached = editing ? editing.message.attachments?.length : attachments.length;
+    this.#sendButton.disabled = !(fits || (empty && attached)) || !(editing || this.#tray.isReady);
   }
 
   #onKeyDown(event) {
@@ -172,19 +207,20 @@ export class MessageComposer {
     event.preventDefault();
     if (this.#sendButton.disabled) return;
     const content = this.#textarea.value.trim();
-    const { editing, replyTo } = this.#draft;
+    const { editing, replyTo, attachments } = this.#draft;
     if (editing) {
       this.#set({ editing: null });
       if (content !== editing.message.content) this.#actions.edit(editing.message, content);
     } else {
+      this.#tray.restore([]);
       this.#set(EMPTY);
-      this.#actions.send(content, replyTo);
+      this.#actions.send(content, replyTo, attachments);
     }
     this.focus();
   }
 }
 
 /** Return what the composer and the draft need of a message that is replied to. */
-function quotable({ id, sender_id, content }) {
-  return { id, sender_id, content: [...content].slice(0, MAX_QUOTED).join("") };
+function quotable({ id, sender_id, content, attachments }) {
+  return { id, sender_id, content: [...content].slice(0, MAX_QUOTED).join(""), attachments };
 }

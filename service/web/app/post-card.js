@@ -28,7 +28,7 @@ export function postCard(api, post, { withCommentLink = true } = {}) {
       avatar(author),
       el("div", {}, el("p", {}, userLink(author)), el("p", {}, timeElement(post.created_at))),
     ),
-    el("div", { dir: "auto" }, postText(post.content)),
+    el("div", { dir: "auto" }, postText(post, api)),
     el(
       "footer",
       {},

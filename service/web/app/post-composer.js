@@ -1,5 +1,7 @@
 /** The form for writing a post or a comment. */
 
+import { addDropped, addPasted, attachButtons } from "./attach-buttons.js";
+import { AttachmentTray } from "./attachment-tray.js";
 import { avatar } from "./avatar.js";
 import { CharacterCounter } from "./character-counter.js";
 import { el, setText } from "./dom.js";
@@ -12,7 +14,7 @@ import { MentionSuggestions } from "./mention-suggestions.js";
 const MAX_LENGTH = 4000;
 
 /**
- * Return {element, focus()}. `send(content)` returns a promise; the text is cleared only after it resolves. Until then
+ * Return {element, focus()}. `send(content, attachments)`, with ids, returns a promise; the text is cleared only after it resolves. Until then
  * it is kept in `drafts` under `draftKey`. With `onCancel`, the form has a cancel button, which also drops the draft.
  */
 export function postComposer({ app: { api, me, drafts }, draftKey, label, placeholder, submitLabel, send, onCancel }) {
@@ -25,6 +27,17 @@ export function postComposer({ app: { api, me, drafts }, draftKey, label, placeh
     onkeydown: (event) => onKeyDown(event),
   });
   textarea.value = drafts.get(draftKey) ?? "";
+  const filesKey = `${draftKey}:files`;
+  const tray = new AttachmentTray(api, () => {
+    drafts.set(filesKey, tray.attachments.length ? tray.attachments : null);
+    updateButton();
+  });
+  tray.restore(drafts.get(filesKey) ?? []);
+  const add = (files) => {
+    tray.add(files);
+    textarea.focus();
+  };
+  addPasted(textarea, add);
   const suggestions = new MentionSuggestions(textarea, api, me.id);
   const counter = new CharacterCounter(MAX_LENGTH);
   const errorLine = el("p.error.problem", { role: "alert" });
@@ -34,7 +47,8 @@ export function postComposer({ app: { api, me, drafts }, draftKey, label, placeh
   let sending = false;
 
   const updateButton = () => {
-    button.disabled = !counter.update(textarea.value) || sending;
+    const fits = counter.update(textarea.value) || (!textarea.value.trim() && tray.attachments.length > 0);
+    button.disabled = !fits || !tray.isReady || sending;
   };
   const onInput = () => {
     drafts.set(draftKey, textarea.value || null);
@@ -42,6 +56,8 @@ export function postComposer({ app: { api, me, drafts }, draftKey, label, placeh
   };
   const cancel = () => {
     drafts.set(draftKey, null);
+    tray.close();
+    drafts.set(filesKey, null);
     onCancel();
   };
   const onKeyDown = (event) => {
@@ -58,7 +74,12 @@ export function postComposer({ app: { api, me, drafts }, draftKey, label, placeh
     updateButton();
     setText(errorLine, "");
     try {
-      await send(text.trim());
+      await send(
+        text.trim(),
+        tray.attachments.map(({ id }) => id),
+      );
+      tray.restore([]);
+      drafts.set(filesKey, null);
       // What the user has typed meanwhile stays.
       if (drafts.get(draftKey) === text) drafts.set(draftKey, null);
       if (textarea.value === text) textarea.value = "";
@@ -77,15 +98,18 @@ export function postComposer({ app: { api, me, drafts }, draftKey, label, placeh
     avatar(me, "small"),
     textarea,
     suggestions.element,
+    tray.element,
     el(
       "div.actions",
       {},
+      el("div.attach-buttons", {}, attachButtons(add)),
       errorLine,
       counter.element,
       onCancel && el("button.button.plain", { type: "button", onclick: cancel }, t("cancel")),
       button,
     ),
   );
+  addDropped(element, add);
   updateButton();
   // The height can only be measured once the element is in the document.
   queueMicrotask(resize);

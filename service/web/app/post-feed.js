@@ -33,7 +33,7 @@ export class PostFeed {
       label: t("posts.write"),
       placeholder: t("posts.placeholder"),
       submitLabel: t("posts.publish"),
-      send: (content) => this.#publish(content),
+      send: (content, attachments) => this.#publish(content, attachments),
     });
     this.element = el(
       "main.page.scroll",
@@ -89,8 +89,8 @@ export class PostFeed {
     this.#render();
   }
 
-  async #publish(content) {
-    const post = await this.#api.createPost(content);
+  async #publish(content, attachments) {
+    const post = await this.#api.createPost(content, attachments);
     this.#posts = [post, ...this.#posts.filter(({ id }) => id !== post.id)];
     this.#render();
   }

@@ -34,7 +34,7 @@ export class PostPage {
     this.#app = app;
     this.#postId = postId;
     this.#comments = new CommentStore(app.api, postId);
-    this.#thread = new CommentThread(app, (content, parentId) => this.#send(content, parentId));
+    this.#thread = new CommentThread(app, (...written) => this.#send(...written));
     this.#content = el("div.page-content", {}, el("p.muted", { role: "status" }, t("loading")));
     this.element = el("main.page.scroll", { id: "content" }, this.#content);
     this.#loaded = new Promise((resolve) => (this.#resolveLoaded = resolve));
@@ -94,7 +94,7 @@ export class PostPage {
       draftKey: `post:${this.#postId}`,
       label: t("comments.write"),
       submitLabel: t("comments.send"),
-      send: (content) => this.#send(content, null),
+      send: (content, attachments) => this.#send(content, null, attachments),
     });
     this.#card = postCard(this.#app.api, post, { withCommentLink: false });
     const heading = el("h1.visually-hidden", { tabindex: "-1" }, t("post.title", { name: post.author.display_name }));
@@ -126,10 +126,10 @@ export class PostPage {
   }
 
   /** Post a comment. A retry of the same comment uses the same nonce, so that it is not created twice. */
-  async #send(content, parentId) {
-    const key = `${parentId} ${content}`;
+  async #send(content, parentId, attachments = []) {
+    const key = `${parentId} ${attachments} ${content}`;
     if (!this.#nonces.has(key)) this.#nonces.set(key, randomId());
-    await this.#comments.send(content, parentId, this.#nonces.get(key));
+    await this.#comments.send(content, parentId, this.#nonces.get(key), attachments);
     this.#nonces.delete(key);
     this.#render();
   }

@@ -1,9 +1,13 @@
-/** The text of a post or comment. */
+/** The text and the attachments of a post or comment. */
 
+import { attachmentList } from "./attachment-list.js";
 import { expandableText } from "./expandable-text.js";
 import { t } from "./i18n.js";
 
-/** Return the nodes of the text; deleted content is empty. */
-export function postText(content) {
-  return content ? expandableText(content, {}) : t("posts.deleted");
+/** Return the nodes of a post or comment; a deleted one has neither a text nor attachments. */
+export function postText({ content, attachments = [] }, api) {
+  const download = (id, part) => api.attachment(id, part);
+  const files = attachments.length > 0 && attachmentList(attachments, download);
+  if (!content && !files) return t("posts.deleted");
+  return [content && expandableText(content, {}), files];
 }

@@ -28,6 +28,7 @@ export class Api {
   /**
    * @param {{
    *   fetch(path: string, init?: RequestInit): Promise<Response>,
+   *   upload?(path: string, file: Blob, options?: import("./types.js").UploadOptions): Promise<Response>,
    *   replaceTokens?(response: AuthResponse): void,
    * }} session for example a Session
    */
@@ -337,11 +338,13 @@ export class Api {
    * Send a message without a socket. Prefer `ChatSocket.send`, which survives a lost connection.
    * @param {string} id
    * @param {string} content
-   * @param {{nonce?: string, replyTo?: string | null}} [more] `nonce`: makes the call idempotent
+   * @param {{nonce?: string, replyTo?: string | null, attachments?: string[]}} [more] `nonce`: makes the call
+   *   idempotent; `attachments`: ids
    * @returns {Promise<Message>}
    */
-  sendMessage(id, content, { nonce, replyTo } = {}) {
-    return this.#call("POST", `/conversations/${id}/messages`, { body: { content, nonce, reply_to: replyTo } });
+  sendMessage(id, content, { nonce, replyTo, attachments } = {}) {
+    const body = { content, nonce, reply_to: replyTo, attachments };
+    return this.#call("POST", `/conversations/${id}/messages`, { body });
   }
 
   /**
@@ -383,6 +386,30 @@ export class Api {
     return this.#call("DELETE", `/conversations/${id}/messages/${messageId}/reactions/${encodeURIComponent(emoji)}`);
   }
 
+  // Attachments.
+
+  /**
+   * Upload a file, which a message can then have. Rejects with an AbortError if `signal` is aborted.
+   * @param {Blob} file
+   * @param {string} name
+   * @param {import("./types.js").UploadOptions} [options]
+   * @returns {Promise<import("./types.js").Attachment>}
+   */
+  async upload(file, name, options) {
+    if (!this.#session.upload) throw new TypeError("This session cannot upload.");
+    const path = `/api/v1/attachments?${new URLSearchParams({ name })}`;
+    return readJson(await this.#session.upload(path, file, options));
+  }
+
+  /**
+   * Download a file by its id: its URL may have expired.
+   * @param {string} id
+   * @param {"" | "/thumbnail"} [part]
+   */
+  async attachment(id, part = "") {
+    return (await this.#session.fetch(`/api/v1/attachments/${id}${part}`)).blob();
+  }
+
   // Posts and comments.
 
   /**
@@ -404,10 +431,11 @@ export class Api {
 
   /**
    * @param {string} content
+   * @param {string[]} [attachments] ids; with some, `content` may be empty
    * @returns {Promise<Post>}
    */
-  createPost(content) {
-    return this.#call("POST", "/posts", { body: { content } });
+  createPost(content, attachments) {
+    return this.#call("POST", "/posts", { body: { content, attachments } });
   }
 
   /**
@@ -478,11 +506,13 @@ export class Api {
   /**
    * @param {string} postId
    * @param {string} content
-   * @param {{parentId?: string | null, nonce?: string}} [more] `nonce`: makes the call idempotent
+   * @param {{parentId?: string | null, nonce?: string, attachments?: string[]}} [more] `nonce`: makes the call
+   *   idempotent; `attachments`: ids
    * @returns {Promise<Comment>}
    */
-  comment(postId, content, { parentId, nonce } = {}) {
-    return this.#call("POST", `/posts/${postId}/comments`, { body: { content, parent_id: parentId, nonce } });
+  comment(postId, content, { parentId, nonce, attachments } = {}) {
+    const body = { content, parent_id: parentId, nonce, attachments };
+    return this.#call("POST", `/posts/${postId}/comments`, { body });
   }
 
   // Notifications.

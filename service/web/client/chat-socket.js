@@ -162,13 +162,14 @@ export class ChatSocket {
    * Send a message, now or as soon as there is a connection; if the page is reloaded first, after the reload.
    * @param {string} conversationId
    * @param {string} content
-   * @param {{replyTo?: string | null}} [options] `replyTo`: a message id
+   * @param {{replyTo?: string | null, attachments?: import("./types.js").Attachment[]}} [options] `replyTo`: a message
+   *   id; `attachments`: what `Api.upload` has returned, with which `content` may be empty
    * @returns {Promise<Message>} resolves when the message is stored; rejects with a LoaError if it was rejected
    */
-  send(conversationId, content, { replyTo = null } = {}) {
+  send(conversationId, content, { replyTo = null, attachments = [] } = {}) {
     let added;
     try {
-      added = this.#outbox.add(conversationId, content, replyTo);
+      added = this.#outbox.add(conversationId, content, replyTo, attachments);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -468,7 +469,8 @@ export class ChatSocket {
     this.#runSerialized(`send ${conversationId}`, async (connection) => {
       for (let pending; (pending = this.#outbox.next(conversationId)); ) {
         const { nonce, content, reply_to } = pending;
-        const frame = { type: "send_message", conversation_id: conversationId, content, nonce, reply_to };
+        const attachments = (pending.attachments ?? []).map(({ id }) => id);
+        const frame = { type: "send_message", conversation_id: conversationId, content, nonce, reply_to, attachments };
         try {
           /** @type {Message} */
           const data = await connection.requestWithRetry(frame);

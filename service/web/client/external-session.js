@@ -160,6 +160,16 @@ export class ExternalSession {
   }
 
   /**
+   * Like `fetch`, for a POST of a file.
+   * @param {string} path on the server
+   * @param {Blob} file
+   * @param {import("./types.js").UploadOptions} [options]
+   */
+  async upload(path, file, options) {
+    return this.#http.upload(path, file, await this.getToken(), options);
+  }
+
+  /**
    * Like the browser's `fetch`, with the access token. Replaces a rejected token once, and rejects with a LoaError if
    * the response is not 2xx, or not complete after 30 seconds.
    * @param {string} path on the server

@@ -2,6 +2,9 @@
 
 import { withDeadline } from "./deadline.js";
 import { LoaError } from "./errors.js";
+import { uploadFile } from "./upload.js";
+
+/** @typedef {import("./types.js").UploadOptions} UploadOptions */
 
 /** Milliseconds until a request has to be answered completely. A login may wait that long at a busy server. */
 const REQUEST_TIMEOUT = 30_000;
@@ -49,6 +52,17 @@ export class HttpClient {
     });
     if (!response.ok) throw await LoaError.fromResponse(response);
     return response;
+  }
+
+  /**
+   * Like `request`, for a POST of a file, which takes as long as it takes.
+   * @param {string} path
+   * @param {Blob} file
+   * @param {string} token
+   * @param {UploadOptions} [options]
+   */
+  upload(path, file, token, options) {
+    return uploadFile(this.#server + path, file, token, options);
   }
 
   /**

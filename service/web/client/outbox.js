@@ -24,13 +24,15 @@ export class Outbox extends PendingQueue {
    * @param {string} conversationId
    * @param {string} content
    * @param {string | null} replyTo
+   * @param {import("./types.js").Attachment[]} [attachments]
    */
-  add(conversationId, content, replyTo) {
+  add(conversationId, content, replyTo, attachments = []) {
     const pending = {
       nonce: randomId(),
       conversation_id: conversationId,
-      content: validContent(content),
+      content: validContent(content, attachments.length > 0),
       reply_to: replyTo,
+      attachments,
       created_at: new Date().toISOString(),
       error: null,
     };
@@ -42,9 +44,10 @@ export class Outbox extends PendingQueue {
  * Return the content as the server stores it. Throws `validation_failed`: the server would reject something written
  * offline only after the reconnect.
  * @param {string} content
+ * @param {boolean} [mayBeEmpty] as it may with attachments
  */
-export function validContent(content) {
+export function validContent(content, mayBeEmpty = false) {
   const trimmed = content.trim();
-  if (trimmed && [...trimmed].length <= MAX_CONTENT_LENGTH) return trimmed;
+  if ((trimmed || mayBeEmpty) && [...trimmed].length <= MAX_CONTENT_LENGTH) return trimmed;
   throw new LoaError("validation_failed", `A message has 1 to ${MAX_CONTENT_LENGTH} characters.`);
 }

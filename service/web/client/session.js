@@ -228,6 +228,16 @@ export class Session {
     }
   }
 
+  /**
+   * Like `fetch`, for a POST of a file.
+   * @param {string} path on the server
+   * @param {Blob} file
+   * @param {import("./types.js").UploadOptions} [options]
+   */
+  async upload(path, file, options) {
+    return this.#http.upload(path, file, await this.getToken(), options);
+  }
+
   /** @returns {StoredSession | null} */
   get #stored() {
     /** @type {StoredSession | null} */

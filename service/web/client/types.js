@@ -15,6 +15,20 @@
 /** @typedef {{type: "signed-in", user: Profile} | {type: "signed-out", code: string | null}} SessionEvent */
 
 /**
+ * A file of a message, post or comment. `width`, `height` and `thumbnail_url` are null unless it is an image. The URLs are
+ * relative to the server and valid for an hour; see `Api.attachment`.
+ * @typedef {{
+ *   id: string, name: string, content_type: string, size: number, width: number | null, height: number | null,
+ *   url: string, thumbnail_url: string | null
+ * }} Attachment
+ */
+
+/**
+ * `onProgress` is called with the part that is sent, from 0 to 1.
+ * @typedef {{signal?: AbortSignal | undefined, onProgress?: ((sent: number) => void) | undefined}} UploadOptions
+ */
+
+/**
  * @typedef {object} Message
  * @property {string} id
  * @property {string} conversation_id
@@ -23,6 +37,7 @@
  * @property {"text" | "joined" | "left" | "removed" | "renamed" | "role"} kind all but "text" are system messages
  * @property {string} sender_id
  * @property {string} content empty if `deleted`, and in a system message
+ * @property {Attachment[]} [attachments] absent in messages that earlier versions have kept
  * @property {GroupEvent | null} event of a system message
  * @property {string | null} nonce
  * @property {string | null} reply_to
@@ -164,14 +179,14 @@
  * `reactions`: how many users have reacted with each emoji; `my_reactions`: those of the user. `muted`: the post does not
  * notify the user.
  * @typedef {{
- *   id: string, author: Profile, content: string, comment_count: number, reactions: Record<string, number>,
- *   my_reactions: string[], muted: boolean, created_at: string
+ *   id: string, author: Profile, content: string, attachments?: Attachment[], comment_count: number,
+ *   reactions: Record<string, number>, my_reactions: string[], muted: boolean, created_at: string
  * }} Post
  */
 
 /**
  * @typedef {{
- *   id: string, post_id: string, parent_id: string | null, author: Profile, content: string,
+ *   id: string, post_id: string, parent_id: string | null, author: Profile, content: string, attachments?: Attachment[],
  *   reactions: Record<string, number>, my_reactions: string[], created_at: string
  * }} Comment
  */
@@ -204,6 +219,7 @@
  * @property {string} conversation_id
  * @property {string} content
  * @property {string | null} reply_to
+ * @property {Attachment[]} [attachments]
  * @property {string} created_at by this device's clock
  * @property {import("./errors.js").LoaError | null} error
  */

@@ -1,0 +1,77 @@
+/** The attachments of a message: images in their size, other files as links. */
+
+import { el } from "./dom.js";
+import { formatSize, t } from "./i18n.js";
+import { icon } from "./icon.js";
+
+/** CSS pixels: as large as thumbnails are, so that none is scaled up. */
+const MAX_WIDTH = 320;
+const MAX_HEIGHT = 320;
+/** Seconds before its end at which a URL counts as expired. */
+const MARGIN = 10;
+
+/** `download(id, part)` resolves with the file's blob; used if a URL has expired. */
+export function attachmentList(attachments, download) {
+  return el(
+    "ul.attachments",
+    { "aria-label": t("attachments") },
+    attachments.map((each) => el("li", {}, each.thumbnail_url ? image(each, download) : file(each, download))),
+  );
+}
+
+/** The place is reserved before the image is loaded, so nothing moves when it is. */
+function image(attachment, download) {
+  const { name, content_type, url, thumbnail_url, width, height } = attachment;
+  const scale = Math.min(1, MAX_WIDTH / width, MAX_HEIGHT / height);
+  // Only the file itself is animated.
+  const animated = content_type === "image/gif";
+  const shown = el("img", {
+    src: animated ? url : thumbnail_url,
+    alt: name,
+    width: Math.max(1, Math.round(width * scale)),
+    height: Math.max(1, Math.round(height * scale)),
+    loading: "lazy",
+    decoding: "async",
+  });
+  const recover = async () => {
+    shown.removeEventListener("error", recover);
+    const blob = await download(attachment.id, animated ? "" : "/thumbnail").catch(() => null);
+    if (blob) shown.src = URL.createObjectURL(blob);
+  };
+  shown.addEventListener("error", recover);
+  return link("a.attachment-image", attachment, download, { title: name }, shown);
+}
+
+function file(attachment, download) {
+  const { name, size } = attachment;
+  return link(
+    "a.attachment-file",
+    attachment,
+    download,
+    { download: name },
+    icon("file"),
+    el("span.name.ellipsis", { dir: "auto" }, name),
+    el("span.size", {}, formatSize(size)),
+  );
+}
+
+/** A link that opens in a tab of its own, also if its URL has expired. */
+function link(selector, attachment, download, attributes, ...children) {
+  const open = async (event) => {
+    if (!isExpired(attachment.url)) return;
+    event.preventDefault();
+    const blob = await download(attachment.id, "").catch(() => null);
+    if (!blob) return;
+    const fresh = el("a", { href: URL.createObjectURL(blob), download: attachment.name });
+    fresh.click();
+    // The browser has begun to read it by then.
+    setTimeout(() => URL.revokeObjectURL(fresh.href), 60_000);
+  };
+  const shared = { href: attachment.url, target: "_blank", rel: "noopener", tabindex: "-1", onclick: open };
+  return el(selector, { ...shared, ...attributes }, ...children);
+}
+
+function isExpired(url) {
+  const expires = Number(new URL(url, location.href).searchParams.get("expires"));
+  return expires * 1000 < Date.now() + MARGIN * 1000;
+}

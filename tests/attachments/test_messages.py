@@ -1,0 +1,177 @@
+"""Attachments of messages: used once, seen by those who see the message, deleted with it."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from service.attachments import attachment_store
+from service.attachments.attachment_store import AttachmentStore, Claim
+from service.datastores.mongo import Mongo
+from service.services import Services
+from tests.attachments.conftest import encoded, photo, upload
+from tests.notifications.api_user import ApiUser
+from tests.rest import RestClient
+
+COLLECTIONS = ("attachments", "attachments.files", "attachments.chunks")
+
+
+class Group:
+    """A conversation with its participants."""
+
+    def __init__(self, users: list[ApiUser], conversation: dict[str, Any]) -> None:
+        self.users = users
+        self.id: str = conversation["id"]
+        self.path = f"/conversations/{self.id}"
+
+    @classmethod
+    async def of(cls, *users: ApiUser, **fields: Any) -> "Group":
+        body = {"participant_ids": [user.id for user in users[1:]], "title": "Files", **fields}
+        return cls(list(users), await users[0].call("post", "/conversations", 201, json=body))
+
+    async def send(self, user: ApiUser, *attachments: dict[str, Any], status: int = 201, **fields: Any) -> Any:
+        body = {"content": "", "attachments": [each["id"] for each in attachments], **fields}
+        return await user.call("post", f"{self.path}/messages", status, json=body)
+
+
+async def reads(user: ApiUser, attachment: dict[str, Any]) -> bool:
+    statuses = {
+        (await user.request("get", f"/attachments/{attachment['id']}{part}")).status_code
+        for part in (("", "/thumbnail") if attachment["thumbnail_url"] else ("",))
+    }
+    assert statuses in ({200}, {404})
+    return statuses == {200}
+
+
+async def empty(mongo: Mongo) -> bool:
+    return not any([await mongo.database[name].count_documents({}) for name in COLLECTIONS])
+
+
+async def test_a_message_has_its_attachments(client: RestClient) -> None:
+    """In their order, with URLs that those who get the message can read."""
+    ann, bob, eve = [await ApiUser.register(client) for _ in range(3)]
+    group = await Group.of(ann, bob)
+    files = [await upload(ann, encoded(photo(), "PNG"), "photo.png"), await upload(ann, b"x", "notes.txt")]
+    message = await group.send(ann, *files)
+    assert files == message["attachments"]
+    page = await bob.call("get", f"{group.path}/messages", 200)
+    assert [files] == [each["attachments"] for each in page["items"] if each["kind"] == "text"]
+    assert files == (await bob.call("get", group.path, 200))["last_message"]["attachments"]
+    assert b"x" == (await client.get(page["items"][-1]["attachments"][1]["url"])).content
+    for file in files:
+        assert [True, True, False] == [await reads(user, file) for user in (ann, bob, eve)]
+
+
+async def test_an_attachment_is_used_once_and_by_its_uploader(client: RestClient) -> None:
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    file, other = await upload(ann, b"x"), await upload(ann, b"y")
+    for user, files in ((bob, [file]), (ann, [file, {"id": str(ObjectId())}])):
+        problem = await group.send(user, *files, status=422)
+        assert "attachments" == problem["errors"][0]["field"]
+    await group.send(ann, file)
+    for files in ([file], [other, file]):
+        assert 422 == (await group.send(ann, *files, status=422))["status"]
+    # What was refused has not claimed the other one.
+    assert 1 == len((await group.send(ann, other))["attachments"])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"content": "", "attachments": []},
+        {"content": " "},
+        {"content": "x", "attachments": [str(ObjectId(bytes(12)))] * 2},
+        {"content": "x", "attachments": [str(ObjectId(bytes(11) + bytes([n]))) for n in range(11)]},
+        {"content": "x", "attachments": ["x"]},
+    ],
+    ids=range(5),
+)
+async def test_what_is_no_message_is_refused(client: RestClient, fields: dict[str, Any]) -> None:
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    assert "validation_failed" == (await ann.call("post", f"{group.path}/messages", 422, json=fields))["code"]
+
+
+async def test_a_repeated_message_keeps_its_attachments(client: RestClient) -> None:
+    """Also once it is deleted: the nonce stands for it for ever. With other attachments it is another message."""
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    file, other = await upload(ann, b"x"), await upload(ann, b"y")
+    first = await group.send(ann, file, nonce="n")
+    assert first == await group.send(ann, file, nonce="n", status=200)
+    assert "nonce_reused" == (await group.send(ann, file, other, nonce="n", status=409))["code"]
+    assert "nonce_reused" == (await group.send(ann, nonce="n", content="x", status=409))["code"]
+    assert await reads(bob, file)
+    await ann.call("delete", f"{group.path}/messages/{first['id']}", 200)
+    assert [] == (await group.send(ann, file, nonce="n", status=200))["attachments"]
+
+
+async def test_two_messages_at_the_same_time_share_no_attachment(client: RestClient) -> None:
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    groups = [await Group.of(ann, bob) for _ in range(4)]
+    file = await upload(ann, b"x")
+    body = {"content": "", "attachments": [file["id"]]}
+    responses = await asyncio.gather(*(ann.request("post", f"{each.path}/messages", json=body) for each in groups))
+    assert [201, 422, 422, 422] == sorted(response.status_code for response in responses)
+
+
+async def test_a_crash_between_claim_and_message_loses_nothing(client: RestClient, mongo: Mongo) -> None:
+    """The repeated message gets the attachments, and no other message does."""
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    file = await upload(ann, b"x")
+    claim = Claim("message", ObjectId(group.id), ObjectId(ann.id), None, "n")
+    assert (await AttachmentStore(mongo.database).claim({claim: [ObjectId(file["id"])]}))[claim]
+    assert 422 == (await group.send(ann, file, nonce="other", status=422))["status"]
+    assert [file] == (await group.send(ann, file, nonce="n"))["attachments"]
+
+
+async def test_deleting_the_message_deletes_its_attachments(client: RestClient, mongo: Mongo) -> None:
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    message = await group.send(ann, await upload(ann, encoded(photo(), "PNG")), content="Look")
+    edited = await ann.call("patch", f"{group.path}/messages/{message['id']}", 200, json={"content": ""})
+    assert message["attachments"] == edited["attachments"]
+    deleted = await ann.call("delete", f"{group.path}/messages/{message['id']}", 200)
+    assert [] == deleted["attachments"]
+    async with asyncio.timeout(5):
+        while not await empty(mongo):
+            await asyncio.sleep(0.01)
+    text = await group.send(ann, content="No file")
+    assert 422 == (await ann.call("patch", f"{group.path}/messages/{text['id']}", 422, json={"content": ""}))["status"]
+
+
+async def test_who_does_not_see_the_message_does_not_see_its_attachments(client: RestClient) -> None:
+    """Who was removed, and who has joined later."""
+    ann, bob, cay = [await ApiUser.register(client) for _ in range(3)]
+    group = await Group.of(ann, bob)
+    file = await upload(ann, b"x")
+    await group.send(ann, file)
+    assert await reads(bob, file)
+    await ann.call("delete", f"{group.path}/participants/{bob.id}", 204)
+    await ann.call("post", f"{group.path}/participants", 200, json={"user_ids": [cay.id]})
+    assert [True, False, False] == [await reads(user, file) for user in (ann, bob, cay)]
+
+
+async def test_unused_attachments_are_deleted(
+    services: Services, client: RestClient, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that nobody has used, those of a message that was never stored, and what a deletion has left."""
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    for name in ("UPLOAD_TIME", "UNUSED_TIME", "DELETION_TIME"):
+        monkeypatch.setattr(attachment_store, name, timedelta(seconds=-1))
+    used, unused, claimed, left = [await upload(ann, name.encode()) for name in ("used", "unused", "claimed", "left")]
+    await group.send(ann, used, nonce="used")
+    message = await group.send(ann, left)
+    claim = Claim("message", ObjectId(group.id), ObjectId(ann.id), ObjectId())
+    await services.stores.attachments.claim({claim: [ObjectId(claimed["id"])]})
+    await mongo.database["messages"].update_one({"_id": ObjectId(message["id"])}, {"$set": {"attachments": []}})
+    await services.stores.attachments.insert({"_id": ObjectId(), "user_id": ObjectId(ann.id)})
+    assert 5 == await services.attachments.sweep()
+    assert 0 == await services.attachments.sweep()
+    assert [True, False, False, False] == [await reads(ann, each) for each in (used, unused, claimed, left)]
+    assert [1, 1, 1] == [await mongo.database[name].count_documents({}) for name in COLLECTIONS]

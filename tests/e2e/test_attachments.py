@@ -1,0 +1,176 @@
+"""Attachments in chats: chosen, pasted or dropped, uploaded, sent, and shown."""
+
+import io
+import re
+
+from PIL import Image
+from playwright.async_api import FilePayload, Locator, Request, Route, expect
+
+from tests.e2e.accessibility import serious_violations
+from tests.e2e.app_page import AppPage
+from tests.e2e.conftest import CreateUser, OpenApp
+
+UPLOADS = "**/api/v1/attachments?*"
+NOTES = FilePayload(name="notes.txt", mimeType="text/plain", buffer=b"Some notes\n")
+
+ADD_FILE = """(target, [kind, name]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File(["dropped"], name, { type: "text/plain" }));
+  const options = { bubbles: true, cancelable: true, dataTransfer: transfer, clipboardData: transfer };
+  target.dispatchEvent(kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options));
+}"""
+
+
+def photo(width: int = 600, height: int = 300) -> FilePayload:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "teal").save(file, "JPEG")
+    return FilePayload(name="photo.jpg", mimeType="image/jpeg", buffer=file.getvalue())
+
+
+async def choose(app: AppPage, *files: FilePayload) -> None:
+    """Choose files with the button."""
+    async with app.page.expect_file_chooser() as chooser:
+        await app.page.get_by_role("button", name="Attach files").click()
+    await (await chooser.value).set_files(files)
+
+
+def tray(app: AppPage) -> Locator:
+    """The files that are attached to the message that is being written."""
+    return app.page.locator(".tray-item")
+
+
+def send_button(app: AppPage) -> Locator:
+    return app.page.get_by_role("button", name="Send", exact=True)
+
+
+async def test_files_are_sent_and_shown(open_app: OpenApp, create_user: CreateUser) -> None:
+    """Images at once in their size, with their name as text; other files as links. Nothing moves when they load."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    binh.send_message(conversation, "Hello")
+    app, other = await open_app(an), await open_app(binh)
+    for each in (app, other):
+        await each.open_link(conversation)
+    await choose(app, photo(), NOTES)
+    await expect(tray(app)).to_have_count(2)
+    await expect(tray(app).locator("progress")).to_have_count(0)
+    await send_button(app).click()
+    await expect(tray(app)).to_have_count(0)
+    for each in (app, other):
+        image = each.page.get_by_role("img", name="photo.jpg")
+        await expect(image).to_be_visible()
+        assert {"width": 320, "height": 160} == {
+            name: await image.evaluate(f"image => image.{name}") for name in ("width", "height")
+        }
+        await expect(image).to_have_js_property("complete", True)
+        assert 480 == await image.evaluate("image => image.naturalWidth")
+        await expect(each.messages.get_by_role("link", name="notes.txt")).to_have_attribute("download", "notes.txt")
+    await expect(other.conversation_row("An")).to_contain_text("photo.jpg")
+    assert [] == await serious_violations(app.page)
+    await other.page.set_viewport_size({"width": 360, "height": 640})
+    assert await other.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    message = app.messages.filter(has=app.page.get_by_role("link", name="notes.txt"))
+    await message.hover()
+    await message.get_by_role("button", name="Message actions").click()
+    await app.page.get_by_role("menu").get_by_text("Delete").click()
+    await app.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(other.page.get_by_role("img", name="photo.jpg")).to_have_count(0)
+
+
+async def test_files_are_pasted_and_dropped_and_survive_a_reload(open_app: OpenApp, create_user: CreateUser) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    app = await open_app(an)
+    await app.open_link(conversation)
+    await app.composer.evaluate(ADD_FILE, ["paste", "pasted.txt"])
+    await app.page.locator("main.pane").evaluate(ADD_FILE, ["drop", "dropped.txt"])
+    await expect(tray(app)).to_contain_text(["pasted.txt", "dropped.txt"])
+    await expect(tray(app).locator("progress")).to_have_count(0)
+    await app.reload()
+    await expect(tray(app)).to_have_count(2)
+    await app.page.get_by_role("button", name="Remove pasted.txt").click()
+    await app.composer.press("Enter")
+    await expect(app.messages.get_by_role("link", name="dropped.txt")).to_be_visible()
+    await app.reload()
+    await expect(app.messages.get_by_role("link", name="dropped.txt")).to_be_visible()
+    await expect(tray(app)).to_have_count(0)
+
+
+async def test_an_upload_that_breaks_off_goes_on(open_app: OpenApp, create_user: CreateUser) -> None:
+    """By itself at first, then by a button. Meanwhile it can be removed, and nothing is sent without it."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    app = await open_app(an)
+    await app.open_link(conversation)
+    attempts: list[Request] = []
+
+    async def break_off(route: Route) -> None:
+        attempts.append(route.request)
+        await (route.abort("connectionreset") if len(attempts) == 1 else route.continue_())
+
+    await app.page.route(UPLOADS, break_off)
+    await app.composer.fill("With a file")
+    await choose(app, NOTES)
+    await expect(send_button(app)).to_be_disabled()
+    await expect(send_button(app)).to_be_enabled()
+    assert 2 == len(attempts)
+    await app.page.route(UPLOADS, lambda route: route.fulfill(status=500, json={"code": "internal_error"}))
+    await choose(app, photo())
+    retry = tray(app).get_by_role("button", name="Try again")
+    await expect(retry).to_be_visible()
+    await expect(send_button(app)).to_be_disabled()
+    await app.page.unroute(UPLOADS)
+    await retry.click()
+    await expect(send_button(app)).to_be_enabled()
+    await app.page.get_by_role("button", name="Remove photo.jpg").click()
+    await send_button(app).click()
+    await expect(app.message("With a file").get_by_role("link", name="notes.txt")).to_be_visible()
+    # Chromium reports the broken and the failed request.
+    app.errors.clear()
+
+
+async def test_what_is_no_image_is_refused_in_words(open_app: OpenApp, create_user: CreateUser) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    app = await open_app(an)
+    await app.open_link(conversation)
+    await choose(app, FilePayload(name="broken.png", mimeType="image/png", buffer=b"\x89PNG\r\n\x1a\n"))
+    await expect(tray(app)).to_contain_text("The file is damaged or too large.")
+    await expect(send_button(app)).to_be_disabled()
+    assert [] == await serious_violations(app.page)
+    app.errors.clear()
+
+
+async def test_a_phone_has_its_camera(open_app: OpenApp, create_user: CreateUser) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    app = await open_app(an, has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    await app.open_link(conversation)
+    async with app.page.expect_file_chooser() as chooser:
+        await app.page.get_by_role("button", name="Take a photo").click()
+    await (await chooser.value).set_files(photo())
+    await expect(tray(app).locator("progress")).to_have_count(0)
+    await send_button(app).click()
+    await expect(app.page.get_by_role("img", name="photo.jpg")).to_be_visible()
+
+
+async def test_an_expired_url_is_no_obstacle(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The file is fetched with the token."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    app = await open_app(an)
+    await app.open_link(conversation)
+    await choose(app, photo(), NOTES)
+    await expect(tray(app).locator("progress")).to_have_count(0)
+    await send_button(app).click()
+    await expect(app.page.get_by_role("img", name="photo.jpg")).to_be_visible()
+
+    async def expired(route: Route) -> None:
+        signed = "signature=" in route.request.url
+        await (route.fulfill(status=401, json={}) if signed else route.continue_())
+
+    await app.page.route("**/api/v1/attachments/**", expired)
+    image = app.page.get_by_role("img", name="photo.jpg")
+    await image.evaluate("image => { image.src += '&again' }")
+    await expect(image).to_have_attribute("src", re.compile("^blob:"))
+    app.errors.clear()
