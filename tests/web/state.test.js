@@ -118,6 +118,18 @@ test("notifications below a gap are dropped", () => {
   assert.deepEqual(notificationSeqs(state), [2001, 2000, 1999]);
 });
 
+test("deleted notifications make no gap, and count as read", () => {
+  let state = withPage(EMPTY, { items: [9, 7, 4].map((seq) => notification(seq)), next: 4 });
+  assert.deepEqual(notificationSeqs(state), [9, 7, 4]);
+  state = withPage(state, { items: [2, 1].map((seq) => notification(seq)), next: null }, 4);
+  assert.deepEqual(notificationSeqs(state), [9, 7, 4, 2, 1]);
+  state = reduceNotifications(state, { type: "notifications_deleted", data: { seqs: [7, 8] } });
+  const { seq, data } = state.items[1];
+  assert.deepEqual([seq, data.read, data.deleted, data.preview], [7, true, true, ""]);
+  state = reduceNotifications(state, { type: "notification", data: notification(11) });
+  assert.deepEqual(notificationSeqs(state), [11]);
+});
+
 test("at most 300 notifications are kept, and a read one stays read", () => {
   let state = EMPTY;
   for (let seq = 1; seq <= 400; seq++) {

@@ -11,7 +11,7 @@ import { advanceTo, mergeCount, unreadCount } from "./unread.js";
 const MAX_ITEMS = 300;
 
 /** @type {NotificationsState} */
-export const EMPTY = { items: [], unreadCount: 0, hasOlder: false, seq: 0, readCount: 0 };
+export const EMPTY = { items: [], deleted: new Set(), unreadCount: 0, hasOlder: false, seq: 0, readCount: 0 };
 
 /**
  * Return the state after `event`.
@@ -26,23 +26,32 @@ export function reduceNotifications(state, event) {
       return withCounter(state, mergeCount(counterOf(state), event.data));
     case "notification":
       return withCounter(
-        { ...state, items: mergeItems(state.items, [event.data]).slice(0, MAX_ITEMS) },
+        { ...state, items: mergeItems(state, [event.data]).slice(0, MAX_ITEMS) },
         advanceTo(counterOf(state), event.data.seq),
       );
+    case "notifications_deleted":
+      return { ...state, items: withDeleted(state.items, new Set(event.data.seqs)) };
     default:
       return state;
   }
 }
 
 /**
- * Add a page of the list.
+ * Add a page of the list. Numbers that are missing in it have been deleted.
  * @param {NotificationsState} state
  * @param {import("./types.js").Page<Notification>} page
+ * @param {number} [before] the page has notifications below this number; by default, the newest ones
  * @returns {NotificationsState}
  */
-export function withPage(state, { items: page }) {
-  const items = mergeItems(state.items, page);
-  return withCounter({ ...state, items }, advanceTo(counterOf(state), items[0]?.seq ?? 0));
+export function withPage(state, { items: page }, before) {
+  const deleted = new Set(state.deleted);
+  let expected = before ?? (page[0]?.seq ?? 0) + 1;
+  for (const { seq } of page) {
+    for (let missing = expected - 1; missing > seq; missing--) deleted.add(missing);
+    expected = seq;
+  }
+  const items = mergeItems({ ...state, deleted }, page);
+  return withCounter({ ...state, deleted, items }, advanceTo(counterOf(state), items[0]?.seq ?? 0));
 }
 
 /**
@@ -95,15 +104,32 @@ function withCounter(state, counter) {
 }
 
 /**
+ * Mark the notifications with these numbers as deleted.
+ * @param {Notification[]} items
+ * @param {Set<number>} seqs
+ */
+function withDeleted(items, seqs) {
+  return items.map((item) =>
+    seqs.has(item.seq)
+      ? /** @type {Notification} */ ({ ...item, data: { ...item.data, preview: "", read: true, deleted: true } })
+      : item,
+  );
+}
+
+/**
  * Merge two lists, newest first and without duplicates. A notification that was read stays read. Items below a gap are
- * dropped, since they can be loaded again.
- * @param {Notification[]} existing
+ * dropped, since they can be loaded again; numbers that have been deleted make no gap.
+ * @param {NotificationsState} state
  * @param {Notification[]} added
  */
-function mergeItems(existing, added) {
+function mergeItems({ items: existing, deleted }, added) {
   const bySeq = new Map(existing.map((item) => [item.seq, item]));
   for (const item of added) if (!bySeq.get(item.seq)?.data.read) bySeq.set(item.seq, item);
   const items = [...bySeq.values()].sort((a, b) => b.seq - a.seq);
-  const gap = items.findIndex(({ seq }, index) => seq !== items[0].seq - index);
+  let expected = items[0]?.seq;
+  const gap = items.findIndex(({ seq }) => {
+    while (expected > seq && deleted.has(expected)) expected--;
+    return seq !== expected--;
+  });
   return gap < 0 ? items : items.slice(0, gap);
 }

@@ -392,7 +392,7 @@ export class Store {
   #fetchNotifications(before) {
     return this.#fetchOnce(`notifications:${before}`, async (signal) => {
       const page = await this.#api.notifications({ limit: LIST_PAGE_SIZE, before });
-      if (!signal.aborted) this.#set({ ...this.#state, notifications: withPage(this.#state.notifications, page) });
+      if (!signal.aborted) this.#set({ ...this.#state, notifications: withPage(this.#state.notifications, page, before) });
     });
   }
 

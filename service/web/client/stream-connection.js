@@ -2,7 +2,15 @@
 
 /** @typedef {import("./types.js").StreamEvent | {type: "token_expiring"}} ServerEvent */
 
-const EVENT_NAMES = ["hello", "unread_count", "preferences_updated", "reset", "token_expiring", "draining"];
+const EVENT_NAMES = [
+  "hello",
+  "unread_count",
+  "notifications_deleted",
+  "preferences_updated",
+  "reset",
+  "token_expiring",
+  "draining",
+];
 /** Milliseconds within which the hello must arrive. A network that drops packets never reports an error. */
 const OPEN_TIMEOUT = 15_000;
 /** Milliseconds between two heartbeats, if the hello does not name them. */

@@ -119,11 +119,14 @@
  *   notification_id: string,
  *   sender: Sender,
  *   post_id: string,
- *   comment_id: string,
+ *   comment_id: string | null,
+ *   emoji?: string,
  *   preview: string,
  *   created_at: string,
  *   read: boolean,
- * }} CommentNotification
+ *   deleted?: true,
+ * }} CommentNotification of a comment, a mention or a reaction. `comment_id`: null if it is about the post itself;
+ *   `emoji`: of a reaction; `deleted`: what it is about has been deleted, and it is not to be shown
  */
 
 /**
@@ -286,8 +289,9 @@
  *   data: {seq: number, unread_count: number, heartbeat_interval: number, token_expires_at: string}}} StreamHello
  * @typedef {{type: "notification", data: Notification}} NotificationEvent
  * @typedef {{type: "unread_count", data: {unread_count: number, seq: number}}} UnreadCountEvent
+ * @typedef {{type: "notifications_deleted", data: {seqs: number[]}}} NotificationsDeleted
  * @typedef {{type: "preferences_updated", data: Preferences}} PreferencesUpdated
- * @typedef {StreamHello | NotificationEvent | UnreadCountEvent | PreferencesUpdated | Reset | Draining
+ * @typedef {StreamHello | NotificationEvent | UnreadCountEvent | NotificationsDeleted | PreferencesUpdated | Reset | Draining
  *   | StatusEvent} StreamEvent
  */
 
@@ -320,7 +324,8 @@
 
 /**
  * @typedef {object} NotificationsState
- * @property {Notification[]} items the loaded ones, newest first and without gaps
+ * @property {Notification[]} items the loaded ones, newest first and without gaps but for deleted ones
+ * @property {ReadonlySet<number>} deleted numbers that lists leave out, because they were deleted
  * @property {number} unreadCount
  * @property {boolean} hasOlder
  * @property {number} seq of the last notification
