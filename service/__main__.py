@@ -78,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return reindex(settings, rebuild=command.rebuild)
         case "release":
             return release(settings)
+        case "grant" | "revoke":
+            return change_role(settings, command.username, command.role, on=command.command == "grant")
         case "reset-password":
             return reset_password(settings, command.username, sys.stdin.readline() if command.stdin else None)
         case "webhooks":
@@ -113,6 +115,10 @@ def parser() -> argparse.ArgumentParser:
     resetting.add_argument(
         "--stdin", action="store_true", help="read the password from standard input, do not print one"
     )
+    for name, text in (("grant", "give a user a role"), ("revoke", "take a role from a user")):
+        changing = commands.add_parser(name, help=text)
+        changing.add_argument("role", choices=["moderator"])
+        changing.add_argument("username")
     resending = commands.add_parser(
         "webhooks", help="list the webhooks that are no longer attempted, or send them again"
     )
@@ -200,6 +206,18 @@ def reset_password(settings: Settings, username: str, line: str | None) -> int:
     print("The password is changed, and the user is signed out everywhere.")
     if line is None:
         print(f"New password: {password}")
+    return 0
+
+
+def change_role(settings: Settings, username: str, role: str, *, on: bool) -> int:
+    from service.commands.change_role import change_role
+    from service.commands.connected import CommandFailed
+
+    try:
+        asyncio.run(change_role(settings, username, role, on=on))
+    except CommandFailed as error:
+        return fail(str(error))
+    print(f"{username} is {'now a' if on else 'no'} {role}.")
     return 0
 
 

@@ -36,6 +36,7 @@ from service.http.limits import ConnectionLimit, RateLimits
 from service.http.metrics import blueprint as metrics_routes
 from service.http.origin import OriginCheck
 from service.http.proxy_headers import ProxiedRequest
+from service.moderation.routes import blueprint as moderation_routes
 from service.notifications.routes import blueprint as notification_routes
 from service.posts.routes import blueprint as post_routes
 from service.push.routes import blueprint as push_routes
@@ -168,6 +169,7 @@ def add_routes(
             services.invitations,
             services.presence,
             services.live_posts,
+            services.moderators,
             auth,
             verifier,
             limits,
@@ -176,7 +178,17 @@ def add_routes(
             tracing,
         )
     )
-    app.blueprint(post_routes(services.posts, services.post_edits, services.post_deletions, services.reactions, auth))
+    app.blueprint(
+        post_routes(
+            services.posts,
+            services.post_edits,
+            services.post_deletions,
+            services.reactions,
+            services.moderators,
+            auth,
+        )
+    )
+    app.blueprint(moderation_routes(services.reports, services.bans, services.moderators, auth))
     app.blueprint(
         notification_routes(
             services.notifications,

@@ -41,6 +41,10 @@ from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
 from service.datastores.redis import connect
+from service.moderation.ban_service import BanService
+from service.moderation.moderators import ModeratorService
+from service.moderation.report_service import ReportService
+from service.moderation.subjects import Subjects
 from service.notifications.deletion import NotificationDeletion
 from service.notifications.group_service import NotificationGroupService
 from service.notifications.grouper import Grouper
@@ -304,6 +308,17 @@ class Services:
                 "post": AttachedPosts(stores.posts, visibility),
                 "comment": AttachedComments(stores.comments, visibility),
             },
+        )
+        subjects = Subjects(stores.users, stores.conversations, stores.messages, stores.comments, visibility)
+        self.moderators = ModeratorService(stores.users, stores.reports, stores.moderation_log)
+        self.reports = ReportService(stores.reports, stores.moderation_log, subjects, self.profiles)
+        self.bans = BanService(
+            stores.users,
+            stores.external_ids,
+            stores.sessions,
+            self.revocation,
+            stores.push_subscriptions,
+            stores.moderation_log,
         )
         self.push_subscriptions = SubscriptionService(
             stores.push_subscriptions, stores.push_keys, stores.sessions, PushHosts(settings.push_hosts)

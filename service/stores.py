@@ -19,6 +19,8 @@ from service.chat.message_store import MessageStore
 from service.chat.settings_store import SettingsStore
 from service.chat.writer_checkpoints import WriterCheckpoints
 from service.datastores.mongo import Database
+from service.moderation.audit_log import AuditLog
+from service.moderation.report_store import ReportStore
 from service.notifications.group_store import NotificationGroupStore
 from service.notifications.inbox_store import InboxStore
 from service.notifications.notification_store import NotificationStore
@@ -56,6 +58,8 @@ class Stores(NamedTuple):
     notifications: NotificationStore
     notification_groups: NotificationGroupStore
     preferences: PreferenceStore
+    reports: ReportStore
+    moderation_log: AuditLog
     webhook_deliveries: DeliveryStore
     attachments: AttachmentStore
     attachment_files: GridFSStorage
@@ -99,6 +103,8 @@ class Stores(NamedTuple):
             NotificationStore(database, inboxes, partial(report_batch, "notifications")),
             NotificationGroupStore(database),
             PreferenceStore(database),
+            ReportStore(database),
+            AuditLog(database),
             DeliveryStore(database),
             AttachmentStore(database),
             GridFSStorage(database),

@@ -5,7 +5,7 @@ from service.accounts.service import MAX_SESSIONS
 from service.accounts.sessions import SessionStore
 from service.accounts.tokens import Issued, TokenPair, Tokens
 from service.accounts.users import UserStore
-from service.common.errors import NotFound
+from service.common.errors import Banned, NotFound
 from service.common.identity import ACCESS
 from service.common.ids import new_id
 
@@ -22,17 +22,22 @@ class AccessIssuer:
     async def issue(self, user_id: str, seconds: int, user_agent: str) -> Issued:
         """Return a token that is valid for so many seconds, unless its session, which it has for itself, is revoked.
 
-        `user_agent` names the session in the user's list. Raises NotFound, also if the user is being deleted.
+        `user_agent` names the session in the user's list. Raises Banned, and NotFound, also if the user is being
+        deleted.
         """
         session_id = new_id()
         access = self._tokens.issue(ACCESS, user_id, session_id, seconds)
         # The id of a refresh token that nobody has.
         await self._sessions.add(session_id, user_id, TokenPair(access, Issued("", new_id(), 0)), user_agent)
-        # A deletion that has begun meanwhile may have looked for sessions before.
+        # A deletion or ban that has begun meanwhile may have looked for sessions before.
         user = await self._users.get(user_id)
-        if user is None or user.is_deleted:
+        try:
+            if user is None or user.is_deleted:
+                raise NotFound
+            user.check_ban()
+        except (NotFound, Banned):
             await self._sessions.revoke(session_id, user_id)
             await self._revocation.announce([session_id])
-            raise NotFound
+            raise
         await self._revocation.announce(await self._sessions.revoke_excess(user_id, MAX_SESSIONS))
         return access

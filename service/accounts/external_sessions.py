@@ -76,7 +76,7 @@ class ExternalSessions:
     async def identify(self, text: str, user_agent: str = "") -> Identity:
         """Verify a token and return its owner, who is created at first sight.
 
-        Raises TokenInvalid, TokenExpired, TokenRevoked, Unavailable.
+        Raises TokenInvalid, TokenExpired, TokenRevoked, Banned, Unavailable.
         """
         token = await self.tokens.decode(text)
         key = token.external_id, token.session
@@ -122,6 +122,8 @@ class ExternalSessions:
             if binding is None or binding.user_id is None or not binding.is_stored or _claims_differ(token, binding):
                 binding = await self._put(token, binding)
             assert binding.user_id
+            # After the binding was read: a ban that this misses changes the binding, which `_is_current` finds.
+            await self._users.check_ban(binding.user_id)
             session_id = _session_id(token, binding)
             session = await self._sessions.find_external(session_id, binding.user_id)
             if session is None:

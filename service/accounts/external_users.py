@@ -56,6 +56,11 @@ class ExternalUsers:
             raise NotFound
         return user
 
+    async def check_ban(self, user_id: str) -> None:
+        """Raise Banned if the user may not sign in now."""
+        if user := await self._users.get(user_id):
+            user.check_ban()
+
     async def put(self, external_id: str, profile: ExternalProfile) -> tuple[User, bool]:
         """Create or change the user; return it, and whether it is new.
 

@@ -77,7 +77,7 @@ def _add_password_routes(bp: Blueprint, service: AccountService, auth: Authentic
         limit=None,
         body=models.Login,
         responses={200: models.SignedIn},
-        errors=(errors.BadCredentials, errors.RateLimited),
+        errors=(errors.BadCredentials, errors.Banned, errors.RateLimited),
     )
     async def login(request: Request, *, body: models.Login) -> HTTPResponse:
         """Begins a new session. The response does not reveal whether the username or the password was wrong.
@@ -99,7 +99,7 @@ def _add_password_routes(bp: Blueprint, service: AccountService, auth: Authentic
         limit=REFRESH,
         body=models.Refresh,
         responses={200: models.SignedIn},
-        errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked, errors.RateLimited),
+        errors=(errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked, errors.Banned, errors.RateLimited),
     )
     async def refresh(request: Request, *, body: models.Refresh) -> HTTPResponse:
         """Returns a new pair of tokens. The old refresh token can be used again for 60 seconds, unless its successor is

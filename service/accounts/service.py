@@ -14,6 +14,7 @@ from service.accounts.tokens import REFRESH, TokenPair, Tokens
 from service.accounts.users import User, UserStore
 from service.common.errors import (
     BadCredentials,
+    Banned,
     Forbidden,
     NotFound,
     RateLimited,
@@ -62,7 +63,8 @@ class AccountService:
         return await self._begin_session(user, user_agent)
 
     async def login(self, given: Login, user_agent: str, source: str = "") -> SignedIn:
-        """Sign in. Raises BadCredentials, which does not reveal whether the username or the password was wrong.
+        """Sign in. Raises Banned, and BadCredentials, which does not reveal whether the username or the password was
+        wrong.
 
         `source`: the address or the device whose turn it is to have a password hashed.
         """
@@ -71,6 +73,7 @@ class AccountService:
         matches = await self._passwords.verify(user.password_hash if user else None, given.password, caller)
         if user is None or not matches:
             raise BadCredentials
+        user.check_ban()
         signed_in = await self._begin_session(user, user_agent)
         if self._passwords.outdated(user.password_hash):
             # If it fails, the next sign-in does it: this one has succeeded.
@@ -94,12 +97,14 @@ class AccountService:
     async def refresh(self, refresh_token: str) -> SignedIn:
         """Exchange a refresh token for a new pair of tokens. See SessionTokens for when it can be used again.
 
-        Raises TokenInvalid, TokenExpired, TokenRevoked, RateLimited.
+        Raises TokenInvalid, TokenExpired, TokenRevoked, RateLimited, Banned.
         """
         used = self._tokens.decode(refresh_token, REFRESH)
         user = await self._users.get(used.sub)
         if user is None:
             raise TokenRevoked
+        # The sessions of a banned user are revoked; but this says why, and until when.
+        user.check_ban()
         await self._make_searchable(user)
         pair = self._tokens.issue_pair(user.id, used.sid)
         try:
@@ -192,11 +197,17 @@ class AccountService:
         session_id = new_id()
         pair = self._tokens.issue_pair(user.id, session_id)
         await self._sessions.add(session_id, user.id, pair, user_agent, user.password_version)
-        # A concurrent password change revokes the sessions that it finds. It may have missed this one, so check again.
+        # A concurrent password change or ban revokes the sessions that it finds. It may have missed this one, so check
+        # again.
         latest = await self._users.get(user.id)
         if latest is None or latest.password_version != user.password_version:
             await self._revoke_session(session_id, user.id)
             raise BadCredentials
+        try:
+            latest.check_ban()
+        except Banned:
+            await self._revoke_session(session_id, user.id)
+            raise
         await self._revocation.announce(await self._sessions.revoke_excess(user.id, MAX_SESSIONS))
         await self._make_searchable(latest)
         return self._signed_in(latest.profile, pair)

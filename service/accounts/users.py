@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import ASCENDING, UpdateOne
@@ -11,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from service.accounts.models import DELETED_PREFIX
 from service.accounts.search_terms import query_terms, user_terms
 from service.accounts.usernames import UsernameStore
-from service.common.errors import UsernameTaken
+from service.common.errors import Banned, UsernameTaken
 from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.common.times import now
@@ -37,13 +38,20 @@ with a million of them would otherwise read them all for a second word that nobo
 CANDIDATE_BATCH = 200
 
 
+class Ban(NamedTuple):
+    """The user may not sign in until then; None: for ever."""
+
+    until: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """`password_version` counts changes of the password, `profile_version` those of the profile. A rehash of the same
     password does not count.
 
     `is_searchable` is False for a user of an earlier version who has no search terms. `external_id`: who the user is at
-    the site that Loa stands beside, None for an account of Loa's own. `is_deleted`: the deletion has begun.
+    the site that Loa stands beside, None for an account of Loa's own. `is_deleted`: the deletion has begun. `roles`:
+    those that the operator has granted.
     """
 
     profile: Profile
@@ -54,10 +62,17 @@ class User:
     shows_presence: bool = True
     external_id: str | None = None
     is_deleted: bool = False
+    roles: tuple[str, ...] = ()
+    ban: "Ban | None" = None
 
     @property
     def id(self) -> str:
         return self.profile.id
+
+    def check_ban(self) -> None:
+        """Raise Banned if the user may not sign in now."""
+        if self.ban and (self.ban.until is None or self.ban.until > now()):
+            raise Banned(self.ban.until)
 
 
 class UserStore:
@@ -162,7 +177,14 @@ class UserStore:
                 {"_id": id},
                 {
                     "$set": {"username": replacement},
-                    "$unset": {"external_id": "", "deleted_external_id": "", "claiming": "", DELETION_REQUESTED: ""},
+                    "$unset": {
+                        "external_id": "",
+                        "deleted_external_id": "",
+                        "claiming": "",
+                        DELETION_REQUESTED: "",
+                        "roles": "",
+                        "ban": "",
+                    },
                 },
             )
         for name in {username, document["username"], document.get("claiming", username)} if document else ():
@@ -216,6 +238,21 @@ class UserStore:
         if document and version:
             await self.usernames.release(former, id, version)
         return document
+
+    async def set_ban(self, user_id: str, until: datetime | None) -> None:
+        """Let nobody sign in as the user until then; None: for ever."""
+        async with unavailable():
+            await self._users.update_one({"_id": ObjectId(user_id), **ACTIVE}, {"$set": {"ban": {"until": until}}})
+
+    async def lift_ban(self, user_id: str) -> None:
+        async with unavailable():
+            await self._users.update_one({"_id": ObjectId(user_id)}, {"$unset": {"ban": ""}})
+
+    async def set_role(self, user_id: str, role: str, *, on: bool) -> None:
+        """Grant a role, or take it away. Idempotent."""
+        async with unavailable():
+            change = {"$addToSet" if on else "$pull": {"roles": role}}
+            await self._users.update_one({"_id": ObjectId(user_id), **ACTIVE}, change)
 
     async def change_password(self, user: User, password_hash: str) -> bool:
         """Store a new password. Returns False if the password has been changed since `user` was read."""
@@ -371,4 +408,6 @@ def _user(document: Document) -> User:
         document.get("show_presence", True),
         document.get("external_id"),
         document.get("deleted_at") is not None,
+        tuple(document.get("roles", ())),
+        Ban(document["ban"]["until"]) if "ban" in document else None,
     )

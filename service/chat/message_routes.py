@@ -1,5 +1,6 @@
 """The HTTP routes of messages and their reactions."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,6 +11,7 @@ from service.chat.message_service import MessageService
 from service.common.errors import Blocked, Forbidden, NonceReused, NotFound, ValidationFailed
 from service.common.identity import Identity
 from service.common.ids import path_id
+from service.common.moderation import Moderators
 from service.http.authentication import Authentication
 from service.http.byte_limit import CHANGE_BYTES, ByteLimit
 from service.http.endpoint import endpoint, json_response
@@ -20,7 +22,9 @@ HISTORY_LIMIT = 50
 CHANGES_LIMIT = 200
 
 
-def add_routes(bp: Blueprint, messages: MessageService, auth: Authentication, byte_limit: ByteLimit) -> None:
+def add_routes(
+    bp: Blueprint, messages: MessageService, moderators: Moderators, auth: Authentication, byte_limit: ByteLimit
+) -> None:
     @bp.get("/conversations/<conversation_id:str>/messages")
     @endpoint(
         "List messages",
@@ -96,8 +100,11 @@ def add_routes(bp: Blueprint, messages: MessageService, auth: Authentication, by
         errors=(NotFound, Forbidden),
     )
     async def delete_message(request: Request, caller: Identity, conversation_id: str, message_id: str) -> HTTPResponse:
-        """The message remains as a tombstone without content, which is the answer."""
-        return json_response(await messages.delete(caller.user_id, path_id(conversation_id), path_id(message_id)))
+        """The message remains as a tombstone without content, which is the answer. A moderator deletes a message that
+        was reported, of anybody and in any conversation."""
+        ids = path_id(conversation_id), path_id(message_id)
+        may_delete = partial(moderators.may_delete, caller, "message", ids[1])
+        return json_response(await messages.delete(caller.user_id, *ids, may_delete))
 
     async def react(caller: Identity, conversation_id: str, message_id: str, emoji: str, on: bool) -> dict[str, Any]:
         ids = path_id(conversation_id), path_id(message_id)

@@ -25,6 +25,7 @@ from service.chat.writer_checkpoints import WriterCheckpoints
 from service.common.emoji import parse_emoji
 from service.common.encoding import dumps
 from service.common.errors import Forbidden, LoaError, NotFound, Unavailable, ValidationFailed
+from service.common.moderation import MayDelete, nobody_moderates
 from service.common.page_size import fitting
 from service.common.profiles import Profiles
 from service.common.times import now
@@ -164,8 +165,11 @@ class MessageService:
 
         return await self._change(user_id, conversation_id, message_id, apply, content=content)
 
-    async def delete(self, user_id: str, conversation_id: str, message_id: str) -> dict[str, Any]:
-        """Return the message as a tombstone. Idempotent. Raises NotFound, Forbidden (another user's), Unavailable."""
+    async def delete(
+        self, user_id: str, conversation_id: str, message_id: str, may_delete: MayDelete = nobody_moderates
+    ) -> dict[str, Any]:
+        """Return the message as a tombstone. Idempotent. Raises NotFound, Forbidden (another user's, and they are no
+        moderator who may delete it), Unavailable."""
 
         def apply(document: Document) -> Document | None:
             if document["deleted"] and document["sender_id"] == ObjectId(user_id) and not is_system(document):
@@ -173,7 +177,15 @@ class MessageService:
             _check_own(document, user_id)
             return TOMBSTONE
 
-        return await self._change(user_id, conversation_id, message_id, apply, sends=False)
+        try:
+            return await self._change(user_id, conversation_id, message_id, apply, sends=False)
+        except (NotFound, Forbidden):
+            # A moderator need not be a participant.
+            if not await may_delete():
+                raise
+        ids = ObjectId(conversation_id), None, ObjectId(message_id)
+        request = ChangeMessage(*ids, lambda document: None if document["deleted"] else TOMBSTONE, sends=False)
+        return (await self._writes.submit(request)).as_seen_by(user_id)
 
     async def react(
         self, user_id: str, conversation_id: str, message_id: str, emoji: str, *, on: bool

@@ -214,6 +214,13 @@ class MessageStore:
         found = await find_by_ids(self._committed, ids, {"conversation_id": True}, where)
         return [(document["conversation_id"], document["_id"]) for document in found]
 
+    async def anywhere(self, message_id: ObjectId) -> Document | None:
+        """Return the message of any conversation, or None if there is none that users have written and not deleted. For
+        reports: asks every shard. Raises Unavailable."""
+        async with unavailable():
+            found: Document | None = await self._committed.find_one({"_id": message_id, "deleted": False})
+        return None if found and is_barrier(found) else found
+
     async def get(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
         """Return the message, or None if this conversation has no such message. Raises Unavailable."""
         async with unavailable():

@@ -21,6 +21,7 @@ from service.common.errors import NotFound, OriginNotAllowed, ValidationFailed
 from service.common.identity import Identity, Verifier
 from service.common.ids import path_id
 from service.common.models import ConnectionQuery
+from service.common.moderation import Moderators
 from service.edge.connection_opener import ConnectionOpener
 from service.http.authentication import Authentication
 from service.http.endpoint import connection, endpoint, json_response
@@ -42,6 +43,7 @@ def blueprint(
     invitations: InvitationService,
     presence: PresenceService,
     posts: PostWatch,
+    moderators: Moderators,
     auth: Authentication,
     verifier: Verifier,
     limits: RateLimits,
@@ -54,7 +56,7 @@ def blueprint(
     settings_routes.add_routes(bp, settings, auth)
     group_routes.add_routes(bp, groups, auth, limits.bytes)
     invitation_routes.add_routes(bp, invitations, auth, limits.bytes)
-    message_routes.add_routes(bp, messages, auth, limits.bytes)
+    message_routes.add_routes(bp, messages, moderators, auth, limits.bytes)
 
     @bp.get("/presence")
     @endpoint(

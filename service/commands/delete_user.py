@@ -156,6 +156,7 @@ class Deletion:
         await self._stores.last_seen.delete(user_id)
         await self._remove_blocks(user_id)
         await self._stores.settings.delete_all(ObjectId(user_id))
+        await self._stores.reports.delete_all(user_id)
         await self._stores.users.finish_deletion(user_id, username)
         return Deleted(groups, messages, posts, comments, notifications)
 

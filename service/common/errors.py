@@ -6,6 +6,7 @@ LoaError
 ├── BadCredentials
 ├── OriginNotAllowed
 ├── Forbidden          the caller may see the object, but not do this
+├── Banned             the user may not sign in, with `until`
 ├── Blocked            one of the two users of a direct conversation blocks the other
 ├── NotFound           the object does not exist, or the caller may not see it
 ├── UsernameTaken
@@ -17,6 +18,7 @@ LoaError
 """
 
 import math
+from datetime import datetime
 from typing import NamedTuple
 
 
@@ -80,6 +82,16 @@ class OriginNotAllowed(LoaError):
 
 class Forbidden(LoaError):
     detail = "You are not allowed to do this."
+
+
+class Banned(LoaError):
+    """A moderator has banned the user, for ever if `until` is None."""
+
+    detail = "This account is banned."
+
+    def __init__(self, until: datetime | None = None) -> None:
+        super().__init__()
+        self.until = until
 
 
 class Blocked(LoaError):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from sanic import HTTPResponse, Request
 from sanic.exceptions import BadRequest, SanicException
 
-from service.common.errors import LoaError, RateLimited, TokenError, Unavailable
+from service.common.errors import Banned, LoaError, RateLimited, TokenError, Unavailable
 from service.common.identity import Identity
 from service.edge.hijack import HijackResponse
 from service.http.authentication import Authentication
@@ -73,7 +73,7 @@ class ConnectionOpener:
                 self._check_not_draining()
         except HandshakeRefused as refusal:
             raise SanicException(str(refusal), refusal.status, headers=refusal.headers) from None
-        except (TokenError, RateLimited) as error:
+        except (TokenError, Banned, RateLimited) as error:
             return self._refuse(request, error)
         return HijackResponse(socket)
 

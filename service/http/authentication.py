@@ -6,7 +6,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, cast
 
 from sanic import HTTPResponse, Request
 
-from service.common.errors import LoaError, TokenExpired, TokenInvalid, TokenMissing, TokenRevoked
+from service.common.errors import Banned, LoaError, TokenExpired, TokenInvalid, TokenMissing, TokenRevoked
 from service.common.identity import ACCESS, Identity, Verifier
 from service.http.limits import READING, RateLimits
 
@@ -41,7 +41,8 @@ class Authentication:
     """Authenticates requests by access tokens and passes the caller's Identity to handlers."""
 
     scheme = "bearer"
-    errors = TOKEN_ERRORS
+    # A token from outside begins a session, which is a sign-in.
+    errors = TOKEN_ERRORS | {Banned}
     for_browsers = True
 
     def __init__(self, verifier: Verifier, limits: RateLimits) -> None:

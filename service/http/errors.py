@@ -12,6 +12,7 @@ from pydantic import ValidationError as PydanticValidationError
 
 from service.common import errors
 from service.common.close_reasons import CloseReason, Reconnect
+from service.common.times import Time, iso
 
 MAX_FIELDS = 20
 """Problems that a response lists at most."""
@@ -59,6 +60,7 @@ ERRORS: dict[type, ErrorSpec] = {
     errors.BadCredentials: ErrorSpec(401, "bad_credentials", 1008),
     errors.OriginNotAllowed: ErrorSpec(403, "origin_not_allowed", 1008),
     errors.Forbidden: ErrorSpec(403, "forbidden", 1008),
+    errors.Banned: ErrorSpec(403, "banned", 1008, Reconnect.SIGN_IN),
     errors.Blocked: ErrorSpec(403, "blocked", 1008),
     errors.NotFound: ErrorSpec(404, "not_found", 1008),
     errors.UsernameTaken: ErrorSpec(409, "username_taken", 1008),
@@ -77,7 +79,7 @@ INTERNAL_ERROR = ErrorSpec(500, "internal_error", 1011, Reconnect.BACK_OFF)
 CLOSING_ERRORS: dict[CloseReason, Reconnect] = {
     spec.close_reason: spec.reconnect
     for error, spec in ERRORS.items()
-    if issubclass(error, errors.TokenError | errors.RateLimited)
+    if issubclass(error, errors.TokenError | errors.Banned | errors.RateLimited)
 }
 """The close reasons of the errors that end a WebSocket; all others are an `error` event, which leaves it open."""
 
@@ -90,13 +92,15 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An RFC 9457 problem document. `code` is stable and meant for programs, `detail` for a person."""
+    """An RFC 9457 problem document. `code` is stable and meant for programs, `detail` for a person. `until`: of a ban,
+    null for ever."""
 
     title: str
     status: int
     code: str
     detail: str
     errors: list[FieldProblem] | None = None
+    until: Time | None = None
 
 
 def spec_for(error: BaseException) -> ErrorSpec:
@@ -143,6 +147,8 @@ def problem_of(error: BaseException) -> tuple[dict[str, Any], dict[str, str]]:
     headers: dict[str, str] = {}
     if isinstance(error, errors.ValidationFailed):
         body["errors"] = [field._asdict() for field in error.fields]
+    if isinstance(error, errors.Banned):
+        body["until"] = iso(error.until) if error.until else None
     if isinstance(error, errors.LoaError) and error.retry_after is not None:
         headers["Retry-After"] = str(errors.whole_seconds(error.retry_after))
     if isinstance(error, RangeNotSatisfiable):

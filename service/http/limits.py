@@ -81,6 +81,8 @@ JOINING = RateLimit("joining", "30/minute; 300/hour")
 """Per user, for looking at invitations and accepting them. Each of those who join is announced to the whole group."""
 WRITING = RateLimit("writing", "600/minute")
 """Per user, shared by posts, comments, conversations, edits, the profile, sessions and read marks."""
+REPORTING = RateLimit("reporting", "20/minute; 100/hour")
+"""Per user. Moderators read each report."""
 READING = RateLimit("reading", "1800/minute")
 """Per user. A client that was offline fetches each of its conversations, a few hundred; no user scrolls as fast."""
 UPLOADING = RateLimit("uploading", "60/minute; 600/hour")

@@ -53,6 +53,7 @@ TAGS = {
     "chat": "Conversations, their messages, and presence.",
     "attachments": "Files of messages, posts and comments.",
     "posts": "Posts and their comments.",
+    "moderation": "Reports, and what moderators do about them.",
     "notifications": "Notifications: the list, the event stream and the socket.",
     "push": "Web Push: what a user has not read is pushed to their browsers.",
     "server": "For the servers of a site beside Loa, authenticated by an API key.",

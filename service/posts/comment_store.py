@@ -137,6 +137,13 @@ class CommentStore:
         Raises Unavailable."""
         return await find_in_lists(self._comments, "post_id", places, where=NOT_DELETED)
 
+    async def post_of(self, comment_id: ObjectId) -> ObjectId | None:
+        """Return the post of a comment that has not been deleted, or None. For reports: asks every shard. Raises
+        Unavailable."""
+        async with unavailable():
+            found = await self._comments.find_one({"_id": comment_id, **NOT_DELETED}, {"post_id": True})
+        return found["post_id"] if found else None
+
     async def with_deleted(self, places: Collection[Place]) -> list[Document]:
         """Like `by_places`, with those, too, that have been deleted. Raises Unavailable."""
         return await find_in_lists(self._comments, "post_id", places)

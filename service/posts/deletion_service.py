@@ -6,6 +6,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from service.common.errors import Forbidden, NotFound, Unavailable
+from service.common.moderation import MayDelete, nobody_moderates
 from service.posts.comment_store import TOMBSTONE, UNCOUNTED, CommentStore
 from service.posts.content_change import deletion_of
 from service.posts.deletion_worker import DeletionWorker
@@ -17,7 +18,8 @@ from service.posts.visibility import Visibility
 
 
 class DeletionService:
-    """Deletes posts and comments, for their authors only. All ids are strings of 24 hex digits.
+    """Deletes posts and comments, for their authors and for moderators (`may_delete`). All ids are strings of 24 hex
+    digits.
 
     One write decides: it checks the author, and from then on the post or comment does not exist for anybody. The same
     write marks it, so what belongs to it is deleted whatever happens; see DeletionWorker. A repeated request does that
@@ -40,16 +42,19 @@ class DeletionService:
         self._worker = worker
         self._live = live
 
-    async def delete_post(self, user_id: str, post_id: str) -> None:
+    async def delete_post(self, user_id: str, post_id: str, may_delete: MayDelete = nobody_moderates) -> None:
         """Delete a post with its comments."""
+        author: str | None = user_id
         for _ in range(MAX_ATTEMPTS):
             post = await self._posts.with_deleted(ObjectId(post_id))
-            if post is None or not is_own(post, user_id):
-                await self._visibility.post(user_id, post_id)
-                raise Forbidden("The post is someone else's.")
+            if post is None or (author and not is_own(post, user_id)):
+                if post is None or "deleted_at" in post or not await may_delete():
+                    await self._visibility.post(user_id, post_id)
+                    raise Forbidden("The post is someone else's.")
+                author = None
             if "deleted_at" not in post:
                 change = deletion_of(post, await self._recipients.mentioned_in(post["content"]))
-                deleted = await self._posts.change(post, user_id, change)
+                deleted = await self._posts.change(post, author, change)
                 if deleted is None:
                     continue
                 post = deleted
@@ -58,23 +63,28 @@ class DeletionService:
             return
         raise Unavailable(CONTENDED)
 
-    async def delete_comment(self, user_id: str, post_id: str, comment_id: str) -> None:
+    async def delete_comment(
+        self, user_id: str, post_id: str, comment_id: str, may_delete: MayDelete = nobody_moderates
+    ) -> None:
         """Delete a comment. It stays as a tombstone if others reply to it."""
+        author: str | None = user_id
         place = (ObjectId(post_id), ObjectId(comment_id))
         for _ in range(MAX_ATTEMPTS):
             if await self._posts.post(post_id) is None:
                 raise NotFound
             found = await self._comments.with_deleted([place])
-            if not found or not is_own(found[0], user_id):
-                await self._visibility.comment(user_id, post_id, comment_id)
-                raise Forbidden("The comment is someone else's.")
+            if not found or (author and not is_own(found[0], user_id)):
+                if not found or "deleted_at" in found[0] or not await may_delete():
+                    await self._visibility.comment(user_id, post_id, comment_id)
+                    raise Forbidden("The comment is someone else's.")
+                author = None
             comment = found[0]
             if "deleted_at" not in comment:
                 change = deletion_of(comment, await self._recipients.mentioned_in(comment["content"]))
                 change["$set"][UNCOUNTED] = True
                 if await self._comments.has_replies(comment):
                     change["$set"][TOMBSTONE] = True
-                deleted = await self._comments.change(comment, user_id, change)
+                deleted = await self._comments.change(comment, author, change)
                 if deleted is None:
                     continue
                 comment = deleted

@@ -1,5 +1,6 @@
 """HTTP routes of posts and comments."""
 
+from functools import partial
 from urllib.parse import unquote
 
 from sanic import Blueprint, HTTPResponse, Request
@@ -7,6 +8,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from service.common.errors import Forbidden, NonceReused, NotFound, ValidationFailed
 from service.common.identity import Identity
 from service.common.ids import path_id
+from service.common.moderation import Moderators
 from service.http.authentication import Authentication
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import WRITING
@@ -35,6 +37,7 @@ def blueprint(
     edits: EditService,
     deletions: DeletionService,
     reactions: ReactionService,
+    moderators: Moderators,
     auth: Authentication,
 ) -> Blueprint:
     bp = Blueprint("posts", url_prefix="/api/v1")
@@ -100,8 +103,10 @@ def blueprint(
     @bp.delete("/posts/<post_id:str>")
     @endpoint("Delete a post", tag=TAG, auth=auth, limit=WRITING, responses={204: None}, errors=(NotFound, Forbidden))
     async def delete_post(request: Request, caller: Identity, post_id: str) -> HTTPResponse:
-        """Own posts only. Deletes its comments and everything's notifications, too."""
-        await deletions.delete_post(caller.user_id, path_id(post_id))
+        """Own posts only; a moderator deletes any that was reported. Deletes its comments and everything's
+        notifications, too."""
+        id = path_id(post_id)
+        await deletions.delete_post(caller.user_id, id, partial(moderators.may_delete, caller, "post", id))
         return json_response()
 
     @bp.patch("/posts/<post_id:str>/comments/<comment_id:str>")
@@ -127,9 +132,11 @@ def blueprint(
         "Delete a comment", tag=TAG, auth=auth, limit=WRITING, responses={204: None}, errors=(NotFound, Forbidden)
     )
     async def delete_comment(request: Request, caller: Identity, post_id: str, comment_id: str) -> HTTPResponse:
-        """Own comments only. It no longer counts, and its notifications are deleted. While others reply to it, it stays
-        as a tombstone: with `deleted`, and without content. Idempotent."""
-        await deletions.delete_comment(caller.user_id, path_id(post_id), path_id(comment_id))
+        """Own comments only; a moderator deletes any that was reported. It no longer counts, and its notifications are
+        deleted. While others reply to it, it stays as a tombstone: with `deleted`, and without content. Idempotent."""
+        id = path_id(comment_id)
+        may_delete = partial(moderators.may_delete, caller, "comment", id)
+        await deletions.delete_comment(caller.user_id, path_id(post_id), id, may_delete)
         return json_response()
 
     @bp.put("/posts/<post_id:str>/mute")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sanic import Blueprint, HTTPResponse, Request
 
 from service.chat.models import Message
-from service.common.errors import Forbidden, NonceReused, NotFound
+from service.common.errors import Banned, Forbidden, NonceReused, NotFound
 from service.http.authentication import Authenticator
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import ANNOUNCING, DELETING, NOTIFYING, SERVER_WRITING
@@ -125,7 +125,7 @@ def _add_user_routes(bp: Blueprint, users: ServerUsers, auth: Authenticator) -> 
         body=NewToken,
         body_required=False,
         responses={201: AccessToken},
-        errors=(NotFound,),
+        errors=(Banned, NotFound),
     )
     async def issue_token(request: Request, caller: str, external_id: str, *, body: NewToken) -> HTTPResponse:
         """For sites whose own sessions are cookies. Each token has a session of its own, named after the API key in the

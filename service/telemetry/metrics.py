@@ -22,7 +22,14 @@ EVENTS = frozenset(
     }
 )
 REASONS = frozenset(
-    {CLOSED_BY_PEER, *(reason for _, reason in CLOSE_REASONS), "token_missing", "token_invalid", "rate_limited"}
+    {
+        CLOSED_BY_PEER,
+        *(reason for _, reason in CLOSE_REASONS),
+        "token_missing",
+        "token_invalid",
+        "banned",
+        "rate_limited",
+    }
 )
 ERROR_KINDS = frozenset(
     {

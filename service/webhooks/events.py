@@ -104,7 +104,7 @@ SOURCES = {
             values={"external_id": None},
             hidden=("deleted_external_id",),
         ),
-        Source("reports", "report.created", refs={"reporter_id": USER}, values={"subject": None}),
+        Source("reports", "report.created", refs={"reporter_id": USER}, ids=("subject_id",), values={"subject": None}),
     )
 }
 """By collection."""

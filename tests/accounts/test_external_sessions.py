@@ -176,7 +176,7 @@ async def test_without_redis_the_database_says_what_is_revoked(site_process: Acc
 async def test_a_known_token_costs_no_read_of_the_database(
     datastores: Datastores, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of a session that this process does not know costs two, and one that it has not read for long costs one."""
+    """One of a session that this process does not know costs three, and one that it has not read for long costs one."""
     async with recording(datastores) as (mongo, commands):
         process, other = build_process(mongo, redis), build_process(mongo, redis)
         for each in (process, other):
@@ -190,7 +190,7 @@ async def test_a_known_token_costs_no_read_of_the_database(
             await verify(process, **claims)
         assert [] == commands.recorded
         await verify(other, **claims)
-        assert ["find external_ids", "find sessions"] == commands.recorded
+        assert ["find external_ids", "find users", "find sessions"] == commands.recorded
         commands.recorded.clear()
         later = time.monotonic() + ACCESS_TTL
         monkeypatch.setattr(time, "monotonic", lambda: later)

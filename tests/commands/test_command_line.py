@@ -46,6 +46,8 @@ def test_help_names_every_public_command_and_every_setting(command: Command) -> 
         "announce",
         "release",
         "delete-user",
+        "grant",
+        "revoke",
         "reset-password",
         *(field.upper() for field in Settings.model_fields),
     ):

@@ -47,6 +47,7 @@ class TestTable:
         """Clients rely on each status and code."""
         assert {
             (400, "malformed_json"),
+            (403, "banned"),
             *((401, f"token_{why}") for why in ("missing", "invalid", "expired", "revoked")),
             (401, "key_invalid"),
             (401, "bad_credentials"),

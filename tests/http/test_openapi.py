@@ -50,7 +50,7 @@ class TestDocument:
         assert {
             "400": ["malformed_json"],
             "401": ["token_expired", "token_invalid", "token_missing", "token_revoked"],
-            "403": ["origin_not_allowed"],
+            "403": ["banned", "origin_not_allowed"],
             "404": ["not_found"],
             "413": ["too_large"],
             "415": ["unsupported_media_type"],

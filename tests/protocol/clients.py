@@ -235,7 +235,8 @@ def problem(answer: httpx.Response, status: int, code: str) -> Json:
     """Check that the response is this error, as RFC 9457 and the contract define it, and return its body."""
     assert (answer.status_code, answer.headers.get("content-type")) == (status, PROBLEM), answer.text
     body = answer.json()
-    assert set(body) - {"errors"} == {"title", "status", "code", "detail"}
+    assert set(body) - {"errors", "until"} == {"title", "status", "code", "detail"}
+    assert ("until" in body) == (code == "banned")
     assert (body["status"], body["code"]) == (status, code), body
     assert body["title"]
     assert body["detail"]

@@ -22,19 +22,27 @@ LAST = ("/users/{user_id}/block", "/auth/refresh", "/auth/password", "/auth/logo
 
 
 class Scenario:
-    """Anna and Ben share a group; Ben has commented on her post, and she was notified. Eve shares nothing with them. A
-    fourth user deletes their account in place of these, who are still needed."""
+    """Anna and Ben share a group; Ben has commented on her post, and she was notified. Eve shares nothing with them. In
+    place of these, who are still needed, a fourth user deletes their account, and a fifth one is banned."""
 
     def __init__(
-        self, clients: Clients, anna: User, ben: User, eve: User, leaver: User, values: dict[str, Json]
+        self,
+        clients: Clients,
+        anna: User,
+        ben: User,
+        eve: User,
+        leaver: User,
+        outcast: User,
+        values: dict[str, Json],
     ) -> None:
         self.clients, self.anna, self.ben, self.eve, self.leaver = clients, anna, ben, eve, leaver
+        self.outcast = outcast
         self.values = values
         """What Anna would send, by the name of the field or parameter."""
 
     @classmethod
     async def create(cls, clients: Clients) -> "Scenario":
-        anna, ben, eve, leaver = await clients.users(4)
+        anna, ben, eve, leaver, outcast = await clients.users(5)
         group = await anna.start_conversation(ben, title="A group")
         invitation = await anna.post(f"/conversations/{group}/invitations")
         message = await anna.send_message(group)
@@ -42,6 +50,8 @@ class Scenario:
         post = await anna.create_post()
         stream = await anna.stream()
         comment = await ben.comment(post)
+        subject = {"kind": "user", "id": ben.id}
+        report = await anna.post("/reports", {"subject": subject, "reason": "spam"})
         notification = (await stream.notification())["data"]["notification_id"]
         await stream.disconnect()
         await anna.sign_in_again()
@@ -57,8 +67,12 @@ class Scenario:
             "reply_to": message["id"],
             "post_id": post,
             "parent_id": comment["id"],
-            "comment_id": comment["id"],
+            "comment_id": (await anna.comment(post))["id"],
             "notification_id": notification,
+            "report_id": report["id"],
+            "subject": subject,
+            "state": "resolved",
+            "reason": "spam",
             "session_id": other["id"],
             "user_id": ben.id,
             "user_ids": [ben.id],
@@ -85,7 +99,7 @@ class Scenario:
             "push": {"messages": "mentions", "preview": True},
             "quiet_hours": {"start": "22:00", "end": "07:00", "timezone": "Asia/Ho_Chi_Minh"},
         }
-        return cls(clients, anna, ben, eve, leaver, values)
+        return cls(clients, anna, ben, eve, leaver, outcast, values)
 
     def value(self, field: Field) -> Json:
         known = self.values.get(field.name)
@@ -124,6 +138,8 @@ class Scenario:
             if str(operation) == "DELETE /users/me":
                 who = self.leaver
                 body["password"] = who.password
+        if operation.path == "/moderation/users/{user_id}/ban":
+            changes = {"user_id": self.outcast.id, **changes}
         # The parameter of paths has the name of another field of frames.
         url = operation.url({**self.values, "token": self.values["invitation"], **changes})
         file = {"content": IMAGE} if operation.receives_file else {}

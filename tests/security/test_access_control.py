@@ -11,6 +11,8 @@ from tests.security.scenario import Scenario
 
 PUBLIC = {"user_id", "user_ids", "participant_ids", "post_id", "parent_id", "comment_id"}
 """Ids of objects that every signed-in user may see: users, posts and their comments."""
+MODERATED = {"report_id"}
+"""Ids of objects that exist for moderators only, whose routes are forbidden to everybody else."""
 PRIVATE = {"attachment_id", "attachments", "conversation_id", "message_id", "reply_to", "notification_id", "session_id"}
 VARYING = {"x-request-id", "date"}
 
@@ -29,7 +31,7 @@ def test_every_id_field_is_classified(attack_surface: AttackSurface) -> None:
     fields = [field for operation in attack_surface.operations for field in (*operation.in_path, *operation.body)]
     fields += [field for frame in attack_surface.frames for field in frame.fields]
     ids = {field.name for field in fields if field.is_id or field.is_list_of_ids}
-    assert PUBLIC | PRIVATE == ids
+    assert PUBLIC | MODERATED | PRIVATE == ids
 
 
 async def test_private_ids_in_paths_answer_like_unknown_ids(scenario: Scenario, attack_surface: AttackSurface) -> None:
@@ -47,6 +49,21 @@ async def test_private_ids_in_paths_answer_like_unknown_ids(scenario: Scenario, 
             tried.append(str(operation))
     assert len(tried) >= 15
     assert before == await scenario.readable_state(attack_surface)
+
+
+async def test_what_moderators_do_is_forbidden_to_everybody_else(
+    scenario: Scenario, attack_surface: AttackSurface
+) -> None:
+    """Byte-identical for what exists and what does not."""
+    moderated = [each for each in attack_surface.rest_operations if each.path.startswith("/moderation/")]
+    for operation in moderated:
+        for who in (scenario.anna, scenario.eve):
+            refused = await scenario.request(who, operation)
+            assert 403 == refused.status_code, (str(operation), refused.text)
+            nothing = await scenario.request(who, operation, **{field.name: NO_ID for field in operation.in_path})
+            assert fingerprint(refused) == fingerprint(nothing), str(operation)
+    assert len(moderated) >= 5
+    await scenario.outcast.get("/users/me")
 
 
 async def test_a_private_message_is_unreachable_through_an_own_conversation(

@@ -8,6 +8,7 @@ import pytest
 
 from tests.protocol.authenticated_endpoints import ENDPOINTS, Endpoint
 from tests.protocol.clients import Clients
+from tests.protocol.moderator import make_moderator
 from tests.security.attack_surface import AttackSurface, Field
 from tests.security.scenario import Scenario, in_safe_order
 
@@ -46,6 +47,7 @@ def invalid_values(field: Field) -> Iterator[Json]:
 async def test_valid_requests_pass(scenario: Scenario, attack_surface: AttackSurface) -> None:
     """The unmodified requests succeed, so in the tests below only the one changed field causes the rejection."""
     failed = []
+    await make_moderator(scenario.anna)
     for operation in in_safe_order(attack_surface.rest_operations):
         answer = await scenario.request(scenario.anna, operation)
         if not answer.is_success:

@@ -34,6 +34,7 @@ OWN_RULE = {
     "DELETE /users/me",
     "POST /attachments",
     "POST /auth/password",
+    "POST /reports",
     "POST /auth/ticket",
     "POST /conversations/{conversation_id}/messages",
     "POST /conversations/{conversation_id}/invitations",

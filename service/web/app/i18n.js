@@ -54,6 +54,10 @@ export function isolated(text) {
 export function errorText(error) {
   if (error?.code === "rate_limited" && error.retryAfter)
     return t("error.rate_limited_for", { count: Math.ceil(error.retryAfter) });
+  if (error?.code === "banned" && error.until) {
+    const when = new Date(error.until).toLocaleString(locale, { dateStyle: "long", timeStyle: "short" });
+    return t("error.banned_until", { when });
+  }
   const key = `error.${error?.code ?? "unknown"}`;
   return t(messages[key] ? key : "error.unknown");
 }

@@ -10,7 +10,12 @@ const CLIENT_ERROR_CODES = new Set([1002, 1003, 1007, 1009]);
 const POLICY_VIOLATION = 1008;
 
 /** @type {Record<string, CloseAction>} */
-const POLICY_ACTIONS = { token_missing: "sign-in", token_revoked: "sign-in", rate_limited: "reconnect-slowly" };
+const POLICY_ACTIONS = {
+  token_missing: "sign-in",
+  token_revoked: "sign-in",
+  banned: "sign-in",
+  rate_limited: "reconnect-slowly",
+};
 
 /**
  * Return what to do after a close frame:

@@ -6,7 +6,7 @@
 /** @typedef {{field: string, message: string}} FieldError */
 
 /** Codes after which the user has to sign in again. */
-const SIGN_IN_CODES = new Set(["token_missing", "token_invalid", "token_expired", "token_revoked"]);
+const SIGN_IN_CODES = new Set(["token_missing", "token_invalid", "token_expired", "token_revoked", "banned"]);
 
 /** Codes of temporary failures: the same request may succeed later. */
 const RETRYABLE_CODES = new Set(["rate_limited", "unavailable", "network", "disconnected", "no_credential"]);
@@ -16,9 +16,9 @@ export class LoaError extends Error {
   /**
    * @param {string} code
    * @param {string} detail
-   * @param {{status?: number, retryAfter?: number | null, errors?: FieldError[] | null}} [more]
+   * @param {{status?: number, retryAfter?: number | null, errors?: FieldError[] | null, until?: string | null}} [more]
    */
-  constructor(code, detail, { status = 0, retryAfter = null, errors = null } = {}) {
+  constructor(code, detail, { status = 0, retryAfter = null, errors = null, until = null } = {}) {
     super(detail);
     this.name = "LoaError";
     this.code = code;
@@ -29,6 +29,8 @@ export class LoaError extends Error {
     this.retryAfter = retryAfter;
     /** The invalid fields of a `validation_failed` error; otherwise empty. */
     this.errors = errors ?? [];
+    /** When the ban of a `banned` error ends; null if it does not. */
+    this.until = until;
   }
 
   /** Whether the user has to sign in before the request can succeed. */
@@ -54,6 +56,7 @@ export class LoaError extends Error {
       status: response.status,
       retryAfter: Number.isNaN(retryAfter) ? null : retryAfter,
       errors: problem.errors,
+      until: problem.until,
     });
   }
 
