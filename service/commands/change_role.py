@@ -6,7 +6,8 @@ from service.commands.connected import CommandFailed, connected
 
 async def change_role(settings: Settings, username: str, role: str, *, on: bool) -> None:
     """Idempotent, in force with the next request, and in the log of moderation. Raises CommandFailed."""
-    async with connected(settings) as (stores, _, _):
+    async with connected(settings) as datastores:
+        stores = datastores.stores
         user = await stores.users.by_username(username.lower())
         if user is None:
             raise CommandFailed("there is no user of that name")
