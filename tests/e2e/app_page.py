@@ -13,11 +13,15 @@ BROWSER_NETWORK_ERRORS = re.compile(
 
 
 class AppPage:
-    """A browser tab with the app. `errors` collects what the app writes to the console, and its exceptions."""
+    """A browser tab with the app. `errors` collects what the app writes to the console, and its exceptions.
 
-    def __init__(self, page: Page, url: str) -> None:
+    `modules`: whether the page loads the app's modules one by one, so that a test can import one that the app uses.
+    """
+
+    def __init__(self, page: Page, url: str, *, modules: bool = False) -> None:
         self.page = page
         self.url = url
+        self.modules = modules
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         page.on("console", self._on_console)
@@ -27,11 +31,13 @@ class AppPage:
             self.errors.append(message.text)
 
     async def goto(self, route: str = "") -> None:
+        if self.modules:
+            route = (route or "/").replace("/", "/?modules", 1)
         await self.page.goto(self.url + route)
 
     async def open_tab(self, route: str = "") -> "AppPage":
         """Open a second tab of the same browser, where the user is signed in, too."""
-        tab = AppPage(await self.page.context.new_page(), self.url)
+        tab = AppPage(await self.page.context.new_page(), self.url, modules=self.modules)
         tab.errors = self.errors
         await tab.goto(route)
         await expect(tab.nav_bar).to_be_visible()
@@ -105,7 +111,7 @@ class AppPage:
         await expect(self.nav_bar).to_be_visible()
 
     async def show_toast(self, text: str) -> None:
-        """Show a toast with this text, as the app's own modules do."""
+        """Show a toast with this text, as the app's own modules do. The page must have been opened with `modules`."""
         await self.page.evaluate("async (text) => (await import('/app/toast.js')).showToast(text)", text)
 
     async def press_enter_in_composition(self, field: Locator) -> bool:

@@ -122,16 +122,17 @@ async def open_app(device_pool: DevicePool, server: Server) -> AsyncIterator[Ope
     """Opens the app on another device (browser context); after the test, asserts that no page had errors.
 
     The user is signed in by a stored session, since filling in the form takes longer; without a user, the sign-in page
-    is shown. With `goto=False` the page is not loaded yet. Other options are those of `Browser.new_context`.
+    is shown. With `goto=False` the page is not loaded yet; for `modules` see AppPage. Other options are those of
+    `Browser.new_context`.
     """
     apps: list[AppPage] = []
 
     async def open_app(
-        user: User | None = None, *, url: str = server.url, goto: bool = True, **options: Any
+        user: User | None = None, *, url: str = server.url, goto: bool = True, modules: bool = False, **options: Any
     ) -> AppPage:
         url = user.server.url if user else url
         page = await device_pool.acquire(url, **{"locale": "en-GB", **options})
-        app = AppPage(page, url)
+        app = AppPage(page, url, modules=modules)
         apps.append(app)
         if user:
             await page.add_init_script(user.sign_in_script())

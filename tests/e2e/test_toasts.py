@@ -1,5 +1,7 @@
 """Toasts: few, bounded in size, and never in the way."""
 
+from functools import partial
+
 import pytest
 from playwright.async_api import Locator, expect
 
@@ -26,6 +28,12 @@ APPEARING = """async (text) => {
   return duration;
 }"""
 """Shows a toast, and stops it near the beginning of its animation; returns the animation's length in milliseconds."""
+
+
+@pytest.fixture
+def open_app(open_app: OpenApp) -> OpenApp:
+    """Opens the app so that a test can show a toast in it."""
+    return partial(open_app, modules=True)
 
 
 async def show_toasts(app: AppPage, count: int) -> None:
