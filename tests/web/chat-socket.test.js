@@ -601,6 +601,27 @@ test("watched users are watched again after a reconnect", async (t) => {
   assert.throws(() => socket.watchPresence(Array.from({ length: 201 }, (_, index) => `${index}`)), RangeError);
 });
 
+test("watched posts are watched again after a reconnect and a reset, and each time it says so", async (t) => {
+  const { server, peer, socket } = await connectedSocket(t);
+  const events = [];
+  socket.subscribe((event) => events.push(event));
+  socket.watchPosts(["feed", OTHER, OTHER]);
+  const watched = await peer.receive("watch_posts");
+  assert.deepEqual(watched.post_ids, ["feed", OTHER]);
+  peer.send({ type: "ack", ref: watched.ref });
+  peer.send({ type: "post_created", data: { id: OTHER } });
+  peer.send({ type: "reset", data: { reason: "bus_interrupted" } });
+  assert.deepEqual((await peer.receive("watch_posts")).post_ids, ["feed", OTHER]);
+  assert.deepEqual(
+    new Set(events.map(({ type }) => type).filter((type) => type === "watching" || type === "post_created")),
+    new Set(["watching", "post_created"]),
+  );
+  peer.close(1012, "restart");
+  const again = await server.greetedPeer();
+  assert.deepEqual((await again.receive("watch_posts")).post_ids, ["feed", OTHER]);
+  assert.throws(() => socket.watchPosts(Array.from({ length: 51 }, (_, index) => `${index}`)), RangeError);
+});
+
 // Connecting and reconnecting.
 
 test("reconnects after a random delay with a bound that doubles up to 20 seconds", async (t) => {

@@ -44,6 +44,8 @@ export class AppShell {
   #viewContainer = el("div.view");
   /** The post feed, the page of a post, a user or an invitation; null while the chat page is shown. */
   #pageView = null;
+  /** The list of posts, which keeps its place while another page is shown. */
+  #feed = null;
   #profiles;
   #ownProfile;
   #unread;
@@ -126,7 +128,8 @@ export class AppShell {
   close() {
     this.#abort.abort();
     this.#postReader.close();
-    this.#pageView?.close?.();
+    if (this.#pageView !== this.#feed) this.#pageView?.close?.();
+    this.#feed?.close();
     this.#chatPage.close();
     this.#notifications.close();
     this.#banner.close();
@@ -187,15 +190,20 @@ export class AppShell {
   }
 
   #showView(route) {
-    this.#pageView?.close?.();
+    if (this.#feed && this.#pageView === this.#feed) this.#feed.pause();
+    else this.#pageView?.close?.();
     this.#pageView = null;
-    if (route.section === "posts")
-      this.#pageView = route.postId ? new PostPage(this.#app, route.postId) : new PostFeed(this.#app);
+    if (route.section === "posts" && route.postId) this.#pageView = new PostPage(this.#app, route.postId);
+    if (route.section === "posts" && !route.postId) this.#pageView = this.#feed ?? new PostFeed(this.#app);
+    const returnsToFeed = this.#feed !== null && this.#pageView === this.#feed;
+    if (route.section === "posts" && !route.postId) this.#feed = this.#pageView;
     if (route.section === "users") this.#pageView = new UserPage(this.#app, route.userId);
     if (route.section === "join") this.#pageView = new InvitationPage(this.#app, route.token);
     setChildren(this.#viewContainer, this.#pageView?.element ?? this.#chatPage.element);
+    // In the document again, so that it has a place to return to.
+    if (returnsToFeed) this.#feed.resume();
     // A screen reader continues at the new heading: the link that was followed may be gone.
-    if (this.#route.section) this.#viewContainer.querySelector("h1[tabindex]")?.focus();
+    if (this.#route.section) this.#viewContainer.querySelector("h1[tabindex]")?.focus({ preventScroll: returnsToFeed });
   }
 
   #render() {

@@ -16,41 +16,68 @@ export class CommentStore {
     this.#postId = postId;
   }
 
-  /** Load the next page. */
-  async load() {
+  /** Load the next page; `add(comment)` is called for each new comment. */
+  async load(add = (comment) => this.put(comment)) {
     this.#lastCursor = this.#nextCursor;
     const { items, next } = await this.#api.comments(this.#postId, { limit: PAGE_SIZE, after: this.#lastCursor });
-    this.#add(items);
+    for (const comment of items) {
+      if (this.has(comment.id)) this.put(comment);
+      else add(comment);
+    }
     this.#nextCursor = next;
     this.hasMore = next !== null;
   }
 
-  /** Load comments that were added after the last page, unless there are older ones to load first. */
-  async refresh() {
+  /** Load comments that were added after the last page, unless there are older ones to load first; `add` as in `load`. */
+  async refresh(add) {
     if (this.hasMore) return;
     this.#nextCursor = this.#lastCursor;
-    await this.load();
-    while (this.hasMore) await this.load();
+    await this.load(add);
+    while (this.hasMore) await this.load(add);
   }
 
   /** Load pages until the comment is among them. Resolves to whether it exists. */
   async find(id) {
-    while (this.hasMore && !this.#has(id)) await this.load();
-    if (!this.#has(id)) await this.refresh();
-    return this.#has(id);
+    while (this.hasMore && !this.has(id)) await this.load();
+    if (!this.has(id)) await this.refresh();
+    return this.has(id);
   }
 
   /** Post a comment. Sending it again with the same `nonce` does not create another. */
   async send(content, parentId, nonce, attachments = []) {
-    const comment = await this.#api.comment(this.#postId, content, { parentId, nonce, attachments });
-    this.#add([comment]);
+    this.put(await this.#api.comment(this.#postId, content, { parentId, nonce, attachments }));
   }
 
-  #has(id) {
+  has(id) {
     return this.items.some((comment) => comment.id === id);
   }
 
-  #add(comments) {
-    this.items = [...this.items, ...comments.filter(({ id }) => !this.#has(id))];
+  /**
+   * Add a comment, or replace an older state of it. What is not in `comment`, because it came as an event, stays. A
+   * deleted one stays while others reply to it, and takes deleted ones that it replies to along.
+   */
+  put(comment) {
+    const index = this.items.findIndex(({ id }) => id === comment.id);
+    if (index < 0) {
+      this.items = [...this.items, { my_reactions: [], ...comment }];
+    } else {
+      const items = [...this.items];
+      items[index] = { ...items[index], ...comment };
+      this.items = items;
+    }
+    if (comment.deleted) this.#dropIfAlone(comment.id);
+  }
+
+  /** The comment was deleted, as the server has confirmed. */
+  remove(id) {
+    const comment = this.items.find((each) => each.id === id);
+    if (comment) this.put({ ...comment, content: "", reactions: {}, my_reactions: [], deleted: true });
+  }
+
+  #dropIfAlone(id) {
+    const comment = this.items.find((each) => each.id === id);
+    if (!comment?.deleted || this.hasMore || this.items.some(({ parent_id }) => parent_id === id)) return;
+    this.items = this.items.filter((each) => each !== comment);
+    this.#dropIfAlone(comment.parent_id);
   }
 }

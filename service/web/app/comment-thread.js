@@ -3,8 +3,9 @@
 import { avatar } from "./avatar.js";
 import { el, KeyedList, setChildren } from "./dom.js";
 import { t } from "./i18n.js";
+import { editDraftKey, editForm, ownMenuButton } from "./own-menu.js";
 import { postComposer } from "./post-composer.js";
-import { postText } from "./post-text.js";
+import { editedMark, postText } from "./post-text.js";
 import { reactionBar } from "./reaction-bar.js";
 import { timeElement } from "./time-format.js";
 import { userLink } from "./user-page.js";
@@ -13,12 +14,17 @@ export class CommentThread {
   element = el("ol.thread", { role: "list" });
   #app;
   #send;
+  #changed;
   #topLevel;
 
-  /** `send(content, parentId, attachments)` posts a reply. */
-  constructor(app, send) {
+  /**
+   * `send(content, parentId, attachments)` posts a reply; `changed(comment)` is called after the user has changed a
+   * comment.
+   */
+  constructor(app, send, changed) {
     this.#app = app;
     this.#send = send;
+    this.#changed = changed;
     this.#topLevel = this.#createList(this.element);
   }
 
@@ -36,12 +42,18 @@ export class CommentThread {
     element.focus({ preventScroll: true });
   }
 
+  /** Return the element of the thread that the comment is in; null if it is not shown. */
+  threadOf(id) {
+    const element = this.element.querySelector(`[id="comment-${CSS.escape(id)}"]`);
+    return element?.closest(".thread > .comment") ?? null;
+  }
+
   #createList(container) {
     return new KeyedList(container, {
       key: ({ comment }) => comment.id,
       create: (item) => this.#createComment(item),
       update: (element, { comment, replies }) => {
-        element.showReactions(comment);
+        element.show(comment);
         element.replyList?.render(replies);
       },
     });
@@ -49,6 +61,11 @@ export class CommentThread {
 
   #createComment({ comment, replyTo, replies }) {
     const { author } = comment;
+    const { api, me, drafts } = this.#app;
+    const isOwn = author.id === me.id;
+    let shown = null;
+    let form = null;
+    const body = el("div", { dir: "auto" });
     const nested = replies && el("ol", { role: "list" });
     const footer = el("div.comment-footer");
     const element = el(
@@ -64,7 +81,7 @@ export class CommentThread {
           userLink(author),
           replyTo && el("span.reply-to", { dir: "auto" }, t("comments.in_reply_to", { name: replyTo })),
         ),
-        el("div", { dir: "auto" }, postText(comment, this.#app.api)),
+        body,
       ),
       footer,
       nested,
@@ -75,15 +92,50 @@ export class CommentThread {
       { type: "button", onclick: () => this.#openReplyForm(comment, footer, replyButton) },
       t("comments.reply"),
     );
-    const { api } = this.#app;
-    const reactions = reactionBar(comment, (emoji, on) =>
-      on
-        ? api.reactToComment(comment.post_id, comment.id, emoji)
-        : api.unreactToComment(comment.post_id, comment.id, emoji),
-    );
-    element.showReactions = (changed) => changed !== comment && reactions.show(changed);
-    setChildren(footer, timeElement(comment.created_at), replyButton, reactions.element);
-    if (this.#app.drafts.get(replyDraftKey(comment))) this.#createReplyForm(comment, footer, replyButton);
+    const menu =
+      isOwn &&
+      ownMenuButton(t("comment.actions"), {
+        edit: () => edit().focus(),
+        question: t("comment.delete.question"),
+        remove: async () => {
+          await api.deleteComment(comment.post_id, comment.id);
+          this.#changed({ id: comment.id, content: "", reactions: {}, my_reactions: [], deleted: true });
+        },
+      });
+    const reactions = reactionBar(comment, async (emoji, on) => {
+      const { post_id: postId, id } = comment;
+      const reacted = await (on ? api.reactToComment(postId, id, emoji) : api.unreactToComment(postId, id, emoji));
+      this.#changed(reacted);
+      return reacted;
+    });
+    const showText = () => {
+      form = null;
+      setChildren(body, postText(shown, api));
+    };
+    const edit = () => {
+      if (form) return form;
+      const close = () => {
+        showText();
+        menu.focus();
+      };
+      const save = async (content) => this.#changed(await api.editComment(comment.post_id, comment.id, content));
+      form = editForm(this.#app, shown, save, close);
+      setChildren(body, form.element);
+      return form;
+    };
+    element.show = (changed) => {
+      const before = shown;
+      shown = changed;
+      if (before?.content !== changed.content && (!form || changed.deleted)) showText();
+      if (before?.edited_at !== changed.edited_at || before?.deleted !== changed.deleted) {
+        const actions = changed.deleted ? [] : [replyButton, reactions.element, menu];
+        setChildren(footer, timeElement(changed.created_at), editedMark(changed), actions);
+      }
+      reactions.show(changed);
+    };
+    element.show(comment);
+    if (drafts.get(replyDraftKey(comment)) && !comment.deleted) this.#createReplyForm(comment, footer, replyButton);
+    if (isOwn && !comment.deleted && drafts.get(editDraftKey(comment)) !== null) edit();
     return element;
   }
 

@@ -14,10 +14,21 @@ import { MentionSuggestions } from "./mention-suggestions.js";
 const MAX_LENGTH = 4000;
 
 /**
- * Return {element, focus()}. `send(content, attachments)`, with ids, returns a promise; the text is cleared only after it resolves. Until then
- * it is kept in `drafts` under `draftKey`. With `onCancel`, the form has a cancel button, which also drops the draft.
+ * Return {element, focus()}. `send(content, attachments)`, with ids, returns a promise; the text is cleared only after it
+ * resolves. Until then it is kept in `drafts` under `draftKey`; without a draft, it is `initialText`. With `onCancel`, the
+ * form has a cancel button, which also drops the draft. `withFiles`: whether it takes attachments.
  */
-export function postComposer({ app: { api, me, drafts }, draftKey, label, placeholder, submitLabel, send, onCancel }) {
+export function postComposer({
+  app: { api, me, drafts },
+  draftKey,
+  label,
+  placeholder,
+  submitLabel,
+  initialText = "",
+  withFiles = true,
+  send,
+  onCancel,
+}) {
   const textarea = el("textarea.input", {
     rows: "1",
     dir: "auto",
@@ -26,7 +37,7 @@ export function postComposer({ app: { api, me, drafts }, draftKey, label, placeh
     oninput: () => onInput(),
     onkeydown: (event) => onKeyDown(event),
   });
-  textarea.value = drafts.get(draftKey) ?? "";
+  textarea.value = drafts.get(draftKey) ?? initialText;
   const filesKey = `${draftKey}:files`;
   const tray = new AttachmentTray(api, () => {
     drafts.set(filesKey, tray.attachments.length ? tray.attachments : null);
@@ -37,7 +48,7 @@ export function postComposer({ app: { api, me, drafts }, draftKey, label, placeh
     tray.add(files);
     textarea.focus();
   };
-  addPasted(textarea, add);
+  if (withFiles) addPasted(textarea, add);
   const suggestions = new MentionSuggestions(textarea, api, me.id);
   const counter = new CharacterCounter(MAX_LENGTH);
   const errorLine = el("p.error.problem", { role: "alert" });
@@ -102,14 +113,14 @@ export function postComposer({ app: { api, me, drafts }, draftKey, label, placeh
     el(
       "div.actions",
       {},
-      el("div.attach-buttons", {}, attachButtons(add)),
+      withFiles && el("div.attach-buttons", {}, attachButtons(add)),
       errorLine,
       counter.element,
       onCancel && el("button.button.plain", { type: "button", onclick: cancel }, t("cancel")),
       button,
     ),
   );
-  addDropped(element, add);
+  if (withFiles) addDropped(element, add);
   updateButton();
   // The height can only be measured once the element is in the document.
   queueMicrotask(resize);

@@ -10,7 +10,12 @@ import { errorText, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
 import { muteButton } from "./mute-button.js";
 import { postCard } from "./post-card.js";
+import { newsFold } from "./news-fold.js";
 import { postComposer } from "./post-composer.js";
+import { replaceRoute } from "./router.js";
+
+/** Milliseconds until comments are loaded that the post's count has, but of which no event has arrived. */
+const MISSING_DELAY = 2000;
 
 export class PostPage {
   element;
@@ -26,6 +31,14 @@ export class PostPage {
   #isLoaded = false;
   #loader;
   #emptyState = el("p.muted", { hidden: true }, t("comments.none"));
+  /** Comments that have arrived out of view, and wait behind the fold. */
+  #folded = [];
+  #fold = newsFold("comments.new", () => this.#unfold());
+  #post = null;
+  /** How many comments the counts say that there are more than have arrived: too many come at once for all. */
+  #missing = 0;
+  #missingTimer;
+  #unsubscribe;
   /** Nonces of comments that were not yet sent successfully, by parent and content. */
   #nonces = new Map();
   #loadMore = loadMoreButton(() => this.#loadNext());
@@ -34,7 +47,13 @@ export class PostPage {
     this.#app = app;
     this.#postId = postId;
     this.#comments = new CommentStore(app.api, postId);
-    this.#thread = new CommentThread(app, (...written) => this.#send(...written));
+    this.#thread = new CommentThread(
+      app,
+      (...written) => this.#send(...written),
+      (comment) => this.#put(comment),
+    );
+    app.socket.watchPosts([postId]);
+    this.#unsubscribe = app.socket.subscribe((event) => this.#onEvent(event));
     this.#content = el("div.page-content", {}, el("p.muted", { role: "status" }, t("loading")));
     this.element = el("main.page.scroll", { id: "content" }, this.#content);
     this.#loaded = new Promise((resolve) => (this.#resolveLoaded = resolve));
@@ -46,6 +65,9 @@ export class PostPage {
   }
 
   close() {
+    this.#unsubscribe();
+    this.#app.socket.watchPosts([]);
+    clearTimeout(this.#missingTimer);
     this.#loadMore.close();
     this.#loader.close();
   }
@@ -53,6 +75,7 @@ export class PostPage {
   /** Scroll to a comment, loading pages of comments until it is there. */
   async showComment(commentId) {
     await this.#loaded;
+    this.#unfold({ scroll: false });
     if (await this.#comments.find(commentId)) {
       this.#render();
       this.#thread.scrollTo(commentId);
@@ -66,9 +89,9 @@ export class PostPage {
 
   async #load() {
     if (this.#isLoaded) {
-      await this.#comments.refresh();
+      await this.#card.refresh(() => this.#loadPost());
+      await this.#comments.refresh((comment) => this.#arrive(comment));
       this.#render();
-      await this.#card.refreshReactions(() => this.#app.api.post(this.#postId));
       return;
     }
     const post = await this.#app.api.post(this.#postId);
@@ -79,9 +102,17 @@ export class PostPage {
     this.#resolveLoaded();
   }
 
+  /** Resolves to the post; to the one that is known if it changes meanwhile: the response may be older. */
+  async #loadPost() {
+    const known = this.#post;
+    const post = await this.#app.api.post(this.#postId);
+    if (this.#post === known) this.#post = post;
+    return this.#post;
+  }
+
   /** What was loaded before stays. */
   #showError(error) {
-    if (this.#isLoaded) return;
+    if (this.#isLoaded && error.code !== "not_found") return;
     const text = error.code === "not_found" ? t("post.not_found") : errorText(error);
     const retry = el("button.button", { type: "button", onclick: () => this.#loader.run() }, t("try_again"));
     const state = el("div.empty-state", {}, icon("posts"), el("p", {}, text), error.retryable && retry);
@@ -96,7 +127,12 @@ export class PostPage {
       submitLabel: t("comments.send"),
       send: (content, attachments) => this.#send(content, null, attachments),
     });
-    this.#card = postCard(this.#app.api, post, { withCommentLink: false });
+    this.#post = post;
+    this.#card = postCard(this.#app, post, {
+      withCommentLink: false,
+      onChanged: (changed) => this.#showPost(changed),
+      onDeleted: () => replaceRoute("#/posts"),
+    });
     const heading = el("h1.visually-hidden", { tabindex: "-1" }, t("post.title", { name: post.author.display_name }));
     setChildren(
       this.#content,
@@ -109,6 +145,7 @@ export class PostPage {
         this.#emptyState,
         this.#thread.element,
         this.#loadMore.element,
+        this.#fold.element,
         composer.element,
       ),
     );
@@ -123,6 +160,88 @@ export class PostPage {
   async #loadNext() {
     await this.#comments.load();
     this.#render();
+  }
+
+  #onEvent(event) {
+    const { type, data } = event;
+    // Also after a reconnect: what was loaded before may be old.
+    if (type === "watching" && data.post_ids.includes(this.#postId)) this.#loader.run();
+    if (!this.#isLoaded) return;
+    if (type === "post_updated" && data.id === this.#postId) this.#onPost(data);
+    if (event.post_id !== this.#postId) return;
+    if (type === "comment_updated" && this.#comments.has(data.id)) this.#put(data);
+    if (type === "comment_created") this.#onComment(data);
+  }
+
+  #onPost(post) {
+    if (post.deleted) {
+      this.#showGone();
+      return;
+    }
+    this.#missing += Math.max(0, post.comment_count - this.#post.comment_count);
+    if (this.#missing) this.#loadMissingLater();
+    this.#showPost(post);
+  }
+
+  #showPost(changed) {
+    this.#post = { ...this.#post, ...changed };
+    this.#card.show(this.#post);
+  }
+
+  /** The events of the comments that are counted follow at once, unless they are too many. */
+  #loadMissingLater() {
+    if (this.#missingTimer) return;
+    this.#missingTimer = setTimeout(() => {
+      this.#missingTimer = undefined;
+      if (this.#missing > 0) this.refresh();
+      this.#missing = 0;
+    }, MISSING_DELAY);
+  }
+
+  #onComment(comment) {
+    this.#missing -= 1;
+    // Those of the pages that are not loaded yet are in them.
+    if (!this.#comments.hasMore) this.#arrive(comment);
+  }
+
+  /** Show a comment that may be new, or put it behind the fold. */
+  #arrive(comment) {
+    if (this.#comments.has(comment.id) || this.#folded.some(({ id }) => id === comment.id)) return;
+    if (this.#isInView(comment)) {
+      this.#put(comment);
+    } else {
+      this.#folded.push(comment);
+      this.#fold.add();
+    }
+  }
+
+  /** Whether the place of a new comment is in view, so that adding it does not move what the user reads. */
+  #isInView({ parent_id: parentId }) {
+    const thread = parentId && this.#thread.threadOf(parentId);
+    const bottom = (thread ?? this.#thread.element).getBoundingClientRect().bottom;
+    const view = this.element.getBoundingClientRect();
+    return bottom >= view.top && bottom <= view.bottom;
+  }
+
+  /** Show what waits behind the fold. */
+  #unfold({ scroll = true } = {}) {
+    const [first] = this.#folded;
+    for (const comment of this.#folded) this.#comments.put(comment);
+    this.#folded = [];
+    this.#fold.clear();
+    this.#render();
+    if (scroll && first) this.#thread.scrollTo(first.id);
+  }
+
+  #put(comment) {
+    const known = this.#comments.items.find(({ id }) => id === comment.id);
+    this.#comments.put({ ...known, ...comment });
+    this.#render();
+  }
+
+  #showGone() {
+    const state = el("div.empty-state", {}, icon("posts"), el("p", { role: "status" }, t("post.not_found")));
+    setChildren(this.#content, backLink(), state);
   }
 
   /** Post a comment. A retry of the same comment uses the same nonce, so that it is not created twice. */

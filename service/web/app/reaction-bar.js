@@ -75,5 +75,13 @@ export function reactionBar(subject, react) {
       })),
     );
   show(subject);
-  return { element: el("span.reaction-bar", {}, chips, add), show, refresh };
+  return {
+    element: el("span.reaction-bar", {}, chips, add),
+    show,
+    refresh,
+    /** What is shown: the subject as it was passed to `show` last. */
+    get shown() {
+      return shown;
+    },
+  };
 }

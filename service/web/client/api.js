@@ -439,6 +439,45 @@ export class Api {
   }
 
   /**
+   * Replace the text of one of the user's own posts.
+   * @param {string} id
+   * @param {string} content
+   * @returns {Promise<Post>}
+   */
+  editPost(id, content) {
+    return this.#call("PATCH", `/posts/${id}`, { body: { content } });
+  }
+
+  /**
+   * Delete one of the user's own posts with its comments.
+   * @param {string} id
+   * @returns {Promise<void>}
+   */
+  deletePost(id) {
+    return this.#call("DELETE", `/posts/${id}`);
+  }
+
+  /**
+   * @param {string} postId
+   * @param {string} id
+   * @param {string} content
+   * @returns {Promise<Comment>}
+   */
+  editComment(postId, id, content) {
+    return this.#call("PATCH", `/posts/${postId}/comments/${id}`, { body: { content } });
+  }
+
+  /**
+   * Delete one of the user's own comments. It stays as a tombstone if others reply to it.
+   * @param {string} postId
+   * @param {string} id
+   * @returns {Promise<void>}
+   */
+  deleteComment(postId, id) {
+    return this.#call("DELETE", `/posts/${postId}/comments/${id}`);
+  }
+
+  /**
    * Let a post no longer notify the user.
    * @param {string} id
    * @returns {Promise<Post>}

@@ -30,6 +30,8 @@ const RATE_LIMIT_DELAY = 10_000;
 /** Milliseconds between two `typing` frames; the other participants show each for five seconds. */
 const TYPING_INTERVAL = 3000;
 const MAX_WATCHED = 200;
+/** What one connection can watch: posts, and the feed. */
+const MAX_WATCHED_POSTS = 50;
 /**
  * Milliseconds to wait for a token. `Session.getToken` takes less, even if it has to wait for the refresh in another
  * tab; this is for one that never answers.
@@ -73,6 +75,8 @@ export class ChatSocket {
   #unconfirmedReads = new Map();
   /** @type {string[] | null} */
   #watchedIds = null;
+  /** @type {string[] | null} */
+  #watchedPosts = null;
   /** When `typing` was last sent, by conversation. @type {Map<string, number>} */
   #typingSentAt = new Map();
 
@@ -256,6 +260,19 @@ export class ChatSocket {
   }
 
   /**
+   * Subscribe to the changes of these posts, replacing the previous list; `feed` among them: to new posts. Whenever the
+   * subscription has begun, also after a reconnect or a `reset`, the event `watching` says so: what is loaded from then
+   * on misses nothing.
+   * @param {string[]} postIds at most 50; throws a RangeError if there are more
+   */
+  watchPosts(postIds) {
+    const watched = [...new Set(postIds)];
+    if (watched.length > MAX_WATCHED_POSTS) throw new RangeError(`At most ${MAX_WATCHED_POSTS} posts can be watched.`);
+    this.#watchedPosts = watched;
+    this.#sendWatchPosts();
+  }
+
+  /**
    * Declare that a conversation was loaded as of its `last_rev`; all later changes are then delivered. Call it for a
    * conversation that was loaded before the server's `hello`, or that the `hello` does not list.
    * @param {{id: string, last_rev: number, last_seq: number}} conversation
@@ -360,6 +377,7 @@ export class ChatSocket {
       case "reset":
         this.#tracker.markStale();
         this.#emit(frame);
+        this.#sendWatchPosts();
         return this.#syncIfBehind();
       case "token_expiring":
         return this.#renewToken();
@@ -380,6 +398,10 @@ export class ChatSocket {
       case "block_updated":
       case "history_cleared":
       case "announcement":
+      case "post_created":
+      case "post_updated":
+      case "comment_created":
+      case "comment_updated":
         return this.#emit(frame);
     }
   }
@@ -403,6 +425,7 @@ export class ChatSocket {
     for (const id of conversationIds(this.pendingChanges)) this.#sendChanges(id);
     for (const id of this.#unconfirmedReads.keys()) this.#sendRead(id);
     this.#sendWatchPresence();
+    this.#sendWatchPosts();
   }
 
   /** Discard the state of another user, and restore the pending messages of this one. @param {string} userId */
@@ -413,6 +436,7 @@ export class ChatSocket {
       this.#unconfirmedReads.clear();
       this.#typingSentAt.clear();
       this.#watchedIds = null;
+      this.#watchedPosts = null;
     }
     this.#userId = userId;
     for (const data of this.#outbox.setUser(userId)) {
@@ -552,6 +576,15 @@ export class ChatSocket {
     this.#runSerialized("watch", (connection) =>
       connection.requestWithRetry({ type: "watch_presence", user_ids: this.#watchedIds }),
     );
+  }
+
+  #sendWatchPosts() {
+    if (!this.#watchedPosts) return;
+    this.#runSerialized("watch posts", async (connection) => {
+      const postIds = this.#watchedPosts ?? [];
+      await connection.requestWithRetry({ type: "watch_posts", post_ids: postIds });
+      if (postIds === this.#watchedPosts) this.#emit({ type: "watching", data: { post_ids: postIds } });
+    });
   }
 
   #renewToken() {

@@ -179,20 +179,27 @@
  */
 
 /**
- * `reactions`: how many users have reacted with each emoji; `my_reactions`: those of the user. `muted`: the post does not
- * notify the user.
+ * A post as it is for everyone. `reactions`: how many users have reacted with each emoji.
  * @typedef {{
  *   id: string, author: Profile, content: string, attachments?: Attachment[], comment_count: number,
- *   reactions: Record<string, number>, my_reactions: string[], muted: boolean, created_at: string
- * }} Post
+ *   reactions: Record<string, number>, created_at: string, edited_at: string | null
+ * }} PostState
  */
 
 /**
+ * `my_reactions`: those of the user. `muted`: the post does not notify the user.
+ * @typedef {PostState & {my_reactions: string[], muted: boolean}} Post
+ */
+
+/**
+ * A comment as it is for everyone. `deleted`: it is only there because others reply to it.
  * @typedef {{
  *   id: string, post_id: string, parent_id: string | null, author: Profile, content: string, attachments?: Attachment[],
- *   reactions: Record<string, number>, my_reactions: string[], created_at: string
- * }} Comment
+ *   reactions: Record<string, number>, created_at: string, edited_at: string | null, deleted: boolean
+ * }} CommentState
  */
+
+/** @typedef {CommentState & {my_reactions: string[]}} Comment */
 
 /** @typedef {{id: string, created_at: string, last_used_at: string, user_agent: string, current: boolean}} Device */
 
@@ -264,7 +271,11 @@
  * @typedef {{type: "ack" | "pong", ref: string | null, data?: any}} Ack
  * @typedef {{type: "error", ref: string | null, code: string, detail: string, retry_after?: number | null,
  *   errors?: import("./errors.js").FieldError[] | null}} ErrorFrame
+ * @typedef {{type: "post_created", data: PostState}
+ *   | {type: "post_updated", data: PostState & {deleted: boolean}}} PostEvent a change of a watched post
+ * @typedef {{type: "comment_created" | "comment_updated", post_id: string, data: CommentState}} CommentEvent
  * @typedef {Hello | MessageEvent | RevSkipped | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated | HistoryCleared
+ *   | PostEvent | CommentEvent
  *   | ConversationUpdated | ConversationRemoved | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
  */
 
@@ -278,7 +289,8 @@
  *   data: {nonce: string, error: import("./errors.js").LoaError}}} FailedEvent
  * @typedef {{type: "changes", conversation_id: string, data: PendingChange[]}} ChangesEvent all pending changes of the
  *   conversation, whenever they have changed
- * @typedef {Hello | MessageEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated | HistoryCleared
+ * @typedef {{type: "watching", data: {post_ids: string[]}}} WatchingEvent the changes of these posts arrive from now on
+ * @typedef {Hello | MessageEvent | PostEvent | CommentEvent | WatchingEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated | HistoryCleared
  *   | ConversationUpdated | ConversationRemoved | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent
  *   | ChangesEvent} ChatEvent
  */
