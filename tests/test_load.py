@@ -26,7 +26,19 @@ from tests.load.thresholds import evaluate
 from tests.running import ROOT
 
 COMMAND = (sys.executable, "-m", "tests.load", "all", "--smoke", "--peers", "none")
-WORKLOADS = ("fanout", "sse", "inbox", "send", "webhooks", "server_notifications", "idle", "storm", "growth", "bus")
+WORKLOADS = (
+    "fanout",
+    "sse",
+    "inbox",
+    "send",
+    "search",
+    "webhooks",
+    "server_notifications",
+    "idle",
+    "storm",
+    "growth",
+    "bus",
+)
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
 needs_compiler = pytest.mark.skipif(not native.compiler(), reason="the clients are built by a C compiler")

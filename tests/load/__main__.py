@@ -21,6 +21,7 @@ from tests.load import (
     inbox,
     machine,
     report,
+    search,
     send,
     server_notifications,
     sse,
@@ -39,7 +40,7 @@ from tests.load.runtimes import InstallError
 from tests.load.thresholds import evaluate
 from tests.running import ROOT
 
-MODULES = (fanout, sse, inbox, send, webhooks, server_notifications, idle, storm, growth, bus)
+MODULES = (fanout, sse, inbox, send, search, webhooks, server_notifications, idle, storm, growth, bus)
 WORKLOADS: dict[str, Callable[[BenchmarkContext], list[Record]]] = {module.WORKLOAD: module.run for module in MODULES}
 ALL = "all"
 
@@ -161,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
         ("in_flight", numbers, "fanout, sse: messages in flight"),
         ("rate", float, "fanout, storm: messages a second; inbox: comments"),
         ("comments", float, "inbox: comments a second on the post of another user"),
-        ("senders", int, "send, webhooks: connections"),
+        ("senders", int, "send, search, webhooks: connections"),
         ("idle", int, "idle: connections"),
         ("early", int, "storm: connections opened before"),
         ("storm", int, "storm: connections opened at once"),

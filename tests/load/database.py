@@ -52,6 +52,8 @@ class LoadDatabase:
         self._tokens = Tokens(self.secret, access_ttl=DAY, refresh_ttl=DAY)
         self._users: list[User] = []
         run(self.stores.create_indexes())
+        # What a workload stores by itself is not indexed in the background.
+        run(self.stores.search_index.set_complete(0))
 
     def sibling_uri(self, suffix: str) -> str:
         """The URI of another database of this run, which is dropped with it."""

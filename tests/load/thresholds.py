@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.load import bus, fanout, growth, idle, inbox, loa, send, server_notifications, sse, storm, webhooks
+from tests.load import bus, fanout, growth, idle, inbox, loa, search, send, server_notifications, sse, storm, webhooks
 from tests.load.results import Record
 
 SMALLEST = "the smallest"
@@ -46,6 +46,7 @@ THRESHOLDS = (
     Threshold(inbox.WORKLOAD, "", "p99_ms", inbox.ALONE, 2.0, at_most=True),
     Threshold(send.WORKLOAD, "", "per_second", "insert-one", 6.0),
     Threshold(send.WORKLOAD, "", "p99_ms", "insert-one", 1.0, at_most=True),
+    Threshold(search.WORKLOAD, "", "per_second", search.OFF, 0.9),
     Threshold(webhooks.WORKLOAD, "", "per_second", webhooks.OFF, 0.95),
     Threshold(server_notifications.WORKLOAD, "", "max_ms", "", 1000.0, at_most=True),
     Threshold(idle.WORKLOAD, "", "kilobytes", "", 8.0, at_most=True),

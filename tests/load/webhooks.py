@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from tests.load import loa
 from tests.load.bench import BenchmarkContext
-from tests.load.clients import RunFailed
-from tests.load.results import Record, Samples
+from tests.load.paired import run_paired
+from tests.load.results import Record
 from tests.running import eventually, spawn
 
 WORKLOAD = "webhooks"
@@ -18,30 +18,9 @@ SECRET = "whsec_bG9hZCB0ZXN0cyBvZiB3ZWJob29rcywgb24gbG9vcGJhY2s="
 
 
 def run(bench: BenchmarkContext) -> list[Record]:
-    """Each round starts both servers, one after the other: a follower would cost the database of the other, too."""
-    samples, count = Samples(WORKLOAD), bench.sizes.senders
-    rounds = range(1, bench.sizes.rounds + 1)
-    bench.progress.begin(WORKLOAD, 2 * len(rounds))
-    case = f"{count} senders"
     with _receiver(bench) as url:
-        environments = {OFF: {}, ON: {"WEBHOOK_URL": url, "WEBHOOK_SECRET": SECRET, "WEBHOOK_PRIVATE": "on"}}
-        for number in rounds:
-            for name, environment in environments.items():
-                bench.progress.step(f"{name}, {case}, round {number} of {len(rounds)}")
-                # Otherwise the webhooks of everything before would follow.
-                bench.database.forget_followers()
-                try:
-                    with loa.loa(bench.database, bench.cores, bench.work, environment) as target:
-                        bench.wait_until_idle(target)
-                        traffic = loa.senders(bench.database, target.address, count)
-                        with bench.clients(target, traffic) as clients:
-                            clients.open()
-                            metrics, result = bench.measure_publishing(target, clients)
-                    samples.add(case, name, metrics, result.latency, description=target.description)
-                except RunFailed as failure:
-                    samples.fail(case, name, str(failure))
-                    bench.progress.say(f"{name}: {failure}")
-    return samples.records()
+        webhooks = {"WEBHOOK_URL": url, "WEBHOOK_SECRET": SECRET, "WEBHOOK_PRIVATE": "on"}
+        return run_paired(bench, WORKLOAD, {OFF: {}, ON: webhooks})
 
 
 @contextmanager
