@@ -23,6 +23,8 @@ MAX_GAP = 500
 READ_SIZE = 256
 """Messages in one read of a conversation that is behind."""
 MAX_ATTEMPTS = 20
+MAX_KNOWN = 500
+"""Heads that are remembered from one batch to the next: some megabytes."""
 
 
 class IndexBuilder:
@@ -39,6 +41,7 @@ class IndexBuilder:
         self._messages = messages
         self._store = store
         self._writer = IndexWriter(store)
+        self._known: dict[ObjectId, Head] = {}
 
     async def handle(self, changes: Sequence[Change]) -> None:
         """Index what has changed. Can be repeated."""
@@ -55,9 +58,16 @@ class IndexBuilder:
             await self._replace(changed)
 
     async def _add(self, new: Mapping[ObjectId, Mapping[int, Document]]) -> None:
-        heads = await self._heads(new)
+        heads = self._take_known(new)
+        heads |= await self._heads(new.keys() - heads.keys())
         complete = {key: await self._without_gaps(heads[key], some) for key, some in new.items()}
-        await self._writer.add(heads, complete)
+        self._known.update((head.id, head) for head in await self._writer.add(heads, complete))
+        while len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    def _take_known(self, conversation_ids: Iterable[ObjectId]) -> dict[ObjectId, Head]:
+        """Return heads as this process has written them last. They count once: if that fails, they are read."""
+        return {key: self._known.pop(key) for key in conversation_ids if key in self._known}
 
     async def _heads(self, conversation_ids: Iterable[ObjectId]) -> dict[ObjectId, Head]:
         heads = await self._store.heads(list(conversation_ids))

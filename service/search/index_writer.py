@@ -24,9 +24,12 @@ class IndexWriter:
     def __init__(self, store: IndexStore) -> None:
         self._store = store
 
-    async def add(self, heads: Mapping[ObjectId, Head], messages: Mapping[ObjectId, Sequence[Document]]) -> None:
-        """Add messages, by conversation; the seq of the first one is the next one, and there are no gaps."""
+    async def add(self, heads: Mapping[ObjectId, Head], messages: Mapping[ObjectId, Sequence[Document]]) -> list[Head]:
+        """Add messages, by conversation; the seq of the first one is the next one, and there are no gaps.
+
+        Returns the heads that are stored then."""
         short: list[Head] = []
+        written: list[Head] = []
         for conversation_id, some in messages.items():
             head = heads[conversation_id]
             if not some:
@@ -34,11 +37,12 @@ class IndexWriter:
             if len(some) + head.indexed - head.tail_before < layout.BLOCK:
                 short.append(_with_tail(head, some))
             else:
-                await self._add_blocks(head, some)
+                written.append(await self._add_blocks(head, some))
         # Most conversations have a few new messages: that is one write for all of them.
         await self._store.write_heads(short)
+        return written + [head._replace(version=head.version + 1) for head in short]
 
-    async def _add_blocks(self, head: Head, messages: Sequence[Document]) -> None:
+    async def _add_blocks(self, head: Head, messages: Sequence[Document]) -> Head:
         head = await self._store.claim(await self._without_obsolete(head))
         obsolete: list[Chunk] = []
         while messages:
@@ -55,7 +59,7 @@ class IndexWriter:
                 obsolete += chunk.children
             head = filled._replace(tail=Postings.of({}))
         await self._store.write_heads([head._replace(obsolete=obsolete)])
-        await self._delete(head._replace(version=head.version + 1, obsolete=obsolete))
+        return await self._delete(head._replace(version=head.version + 1, obsolete=obsolete))
 
     async def _without_obsolete(self, head: Head) -> Head:
         """Delete what a process left that was killed."""

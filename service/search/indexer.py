@@ -13,7 +13,7 @@ from service.search.index_builder import WANTED, IndexBuilder
 from service.search.index_store import IndexStore
 
 NAME = "search"
-GATHER_TIME = 2.0
+GATHER_TIME = 3.0
 """Seconds in which messages are gathered while there are always more of them: those of one conversation cost one write
 then. A message that comes alone is indexed at once."""
 BATCH_SIZE = 5000
