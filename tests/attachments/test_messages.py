@@ -175,3 +175,17 @@ async def test_unused_attachments_are_deleted(
     assert 0 == await services.attachments.sweep()
     assert [True, False, False, False] == [await reads(ann, each) for each in (used, unused, claimed, left)]
     assert [1, 1, 1] == [await mongo.database[name].count_documents({}) for name in COLLECTIONS]
+
+
+async def test_the_attachments_of_a_deleted_user_are_deleted(
+    services: Services, client: RestClient, mongo: Mongo
+) -> None:
+    """Used or not; those of others stay."""
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    await group.send(ann, await upload(ann, encoded(photo(), "PNG")))
+    await upload(ann, b"unused")
+    kept = await upload(bob, b"kept")
+    await services.attached.remove_of_user(ann.id)
+    assert [1, 1, 1] == [await mongo.database[name].count_documents({}) for name in COLLECTIONS]
+    assert await reads(bob, kept)
