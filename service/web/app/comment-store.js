@@ -28,7 +28,9 @@ export class CommentStore {
     this.hasMore = next !== null;
   }
 
-  /** Load comments that were added after the last page, unless there are older ones to load first; `add` as in `load`. */
+  /**
+   * Load comments that were added after the last page, unless there are older ones to load first. `add`: as in `load`.
+   */
   async refresh(add) {
     if (this.hasMore) return;
     this.#nextCursor = this.#lastCursor;

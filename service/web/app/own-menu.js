@@ -45,8 +45,8 @@ export function editDraftKey({ id }) {
 }
 
 /**
- * Return the form that edits a post or comment; see `postComposer`. `save(content)` returns a promise; `close()` is called
- * when the form is to go.
+ * Return the form that edits a post or comment; see `postComposer`. `save(content)` returns a promise; `close()` is
+ * called when the form is to go.
  */
 export function editForm(app, subject, save, close) {
   return postComposer({

@@ -11,9 +11,9 @@ import { timeElement } from "./time-format.js";
 import { userLink } from "./user-page.js";
 
 /**
- * `withCommentLink`: whether the card links to the post's page. `onChanged(post)` is called after the user has changed the
- * post, `onDeleted()` after they have deleted it. The element's `show(post)` shows a changed one, `refresh(load)` the post
- * that `load()` resolves to.
+ * `withCommentLink`: whether the card links to the post's page. `onChanged(post)` is called after the user has changed
+ * the post, `onDeleted()` after they have deleted it. The element's `show(post)` shows a changed one, `refresh(load)` the
+ * post that `load()` resolves to.
  */
 export function postCard(app, post, { withCommentLink = true, onChanged, onDeleted }) {
   const { api, me, drafts } = app;
@@ -68,7 +68,8 @@ export function postCard(app, post, { withCommentLink = true, onChanged, onDelet
   element.show = (changed) => {
     const before = shown;
     shown = changed;
-    if (before?.edited_at !== changed.edited_at) setChildren(time, timeElement(changed.created_at), editedMark(changed));
+    if (before?.edited_at !== changed.edited_at)
+      setChildren(time, timeElement(changed.created_at), editedMark(changed));
     if (before?.content !== changed.content && !form) showText();
     if (before?.comment_count !== changed.comment_count)
       setChildren(commentCount, t("posts.comments", { count: changed.comment_count }));

@@ -14,9 +14,9 @@ import { MentionSuggestions } from "./mention-suggestions.js";
 const MAX_LENGTH = 4000;
 
 /**
- * Return {element, focus()}. `send(content, attachments)`, with ids, returns a promise; the text is cleared only after it
- * resolves. Until then it is kept in `drafts` under `draftKey`; without a draft, it is `initialText`. With `onCancel`, the
- * form has a cancel button, which also drops the draft. `withFiles`: whether it takes attachments.
+ * Return {element, focus()}. `send(content, attachments)`, with ids, returns a promise; the text is cleared only after
+ * it resolves. Until then it is kept in `drafts` under `draftKey`; without a draft, it is `initialText`. With `onCancel`,
+ * the form has a cancel button, which also drops the draft. `withFiles`: whether it takes attachments.
  */
 export function postComposer({
   app: { api, me, drafts },
