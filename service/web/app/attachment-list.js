@@ -67,7 +67,7 @@ function link(selector, attachment, download, attributes, ...children) {
     // The browser has begun to read it by then.
     setTimeout(() => URL.revokeObjectURL(fresh.href), 60_000);
   };
-  const shared = { href: attachment.url, target: "_blank", rel: "noopener", tabindex: "-1", onclick: open };
+  const shared = { href: attachment.url, target: "_blank", rel: "noopener", onclick: open };
   return el(selector, { ...shared, ...attributes }, ...children);
 }
 

@@ -70,7 +70,7 @@ export class MessageComposer {
       { onsubmit: (event) => this.#onSubmit(event) },
       this.#context,
       this.#tray.element,
-      el("div.input-row", {}, this.#attachButtons, this.#textarea, this.#sendButton),
+      el("div.input-row", {}, this.#textarea, this.#attachButtons, this.#sendButton),
       this.#counter.element,
     );
     this.#resize = autoGrow(this.#textarea);
