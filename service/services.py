@@ -232,7 +232,7 @@ class Services:
             self.messages,
         )
         self.server_notifications = ServerNotifications(self.external_users, self.notifications, stores.blocks)
-        self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles)
+        self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles, stores.blocks)
         self.comment_notices = CommentNotices(stores.comments, stores.posts, self.comment_contexts)
         post_notices = PostNotices(stores.posts, self.profiles)
         self.recipients = RecipientSelector(self.profiles, stores.blocks, stores.post_mutes)

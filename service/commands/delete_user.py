@@ -77,7 +77,7 @@ class Deletion:
         registry = Registry(TimerWheel())
         self._dispatcher = Dispatcher(bus, registry)
         profiles = ProfileService(stores.users)
-        self._contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
+        self._contexts = CommentContextLoader(stores.posts, stores.comments, profiles, stores.blocks)
         self._recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
         self._post_erasure = PostErasure(
             stores.posts,

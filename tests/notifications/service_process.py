@@ -91,7 +91,7 @@ class ServiceProcess:
         self.deletion = NotificationDeletion(self.store, self.read_states, self.grouper, self.dispatcher)
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
-        self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users)
+        self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users, self.blocks)
         self.comment_notices = CommentNotices(self.comment_store, self.post_store, self.contexts)
         self.post_notices = PostNotices(self.post_store, self.users)
         self.recipients = RecipientSelector(self.users, self.blocks, self.mutes)

@@ -26,7 +26,7 @@ from service.stores import Stores
 
 def erasure_of(stores: Stores) -> PostErasure:
     profiles = ProfileService(stores.users)
-    contexts = CommentContextLoader(stores.posts, stores.comments, profiles)
+    contexts = CommentContextLoader(stores.posts, stores.comments, profiles, stores.blocks)
     recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
     dispatcher = Dispatcher(LocalBus(), Registry(TimerWheel()))
     deletion = NotificationDeletion(

@@ -65,7 +65,7 @@ async def test_comments_are_paged_oldest_first(process: ServiceProcess) -> None:
 
 
 async def test_concurrent_comments_share_the_reads_of_their_context(datastores: Datastores) -> None:
-    """One read each of posts, parents and authors. An invalid comment is refused alone."""
+    """One read each of posts, parents, authors and blocks. An invalid comment is refused alone."""
     async with recording(datastores) as (mongo, commands):
         process = ServiceProcess(mongo.database)
         await process.create_indexes()
@@ -80,8 +80,9 @@ async def test_concurrent_comments_share_the_reads_of_their_context(datastores: 
             return_exceptions=True,
         )
         assert [NotFound, ValidationFailed] == [type(result) for result in results if not isinstance(result, str)]
-        assert ["find comments", "find posts", "find users"] == sorted(commands.recorded[:3])
-        assert 1 == max(commands.recorded.count(read) for read in commands.recorded[:3])
+        assert ["find blocks", "find comments", "find posts", "find users"] == sorted(commands.recorded[:4])
+        # The recipients' blocks are another read.
+        assert {1} == {commands.recorded.count(f"find {name}") for name in ("comments", "posts", "users")}
         # One for each post: both are busy.
         assert 2 == commands.recorded.count("insert comments")
         await process.close()

@@ -72,3 +72,22 @@ async def test_nobody_is_put_into_a_group_by_whom_they_block(clients: Clients) -
     body = {"participant_ids": [cleo.id, anna.id], "title": "Another"}
     await ben.expect_error(403, "forbidden", "POST", "/conversations", body)
     assert [] == (await anna.get("/conversations"))["items"]
+
+
+async def test_what_a_blocked_user_has_written_cannot_be_answered_by_its_id(any_clients: Clients) -> None:
+    """For who blocks, their posts and comments do not exist, whether or not the process has seen them before."""
+    anna, ben, cleo = await any_clients.users(3)
+    of_ben, of_cleo = await ben.create_post(), await cleo.create_post()
+    comment = (await ben.comment(of_cleo))["id"]
+    await anna.comment(of_ben)
+    await anna.put(f"/users/{ben.id}/block")
+    body = {"content": unique_text()}
+    for _ in range(3):
+        await anna.expect_error(404, "not_found", "POST", f"/posts/{of_ben}/comments", body)
+        reply = {**body, "parent_id": comment}
+        await anna.expect_error(422, "validation_failed", "POST", f"/posts/{of_cleo}/comments", reply)
+    for path in (f"/posts/{of_ben}", f"/posts/{of_cleo}/comments/{comment}"):
+        await anna.expect_error(404, "not_found", "PUT", f"{path}/reactions/👍")
+    await ben.comment(of_ben)
+    await anna.delete(f"/users/{ben.id}/block")
+    await anna.comment(of_ben)
