@@ -15,6 +15,7 @@ CALLS = {
     "POST /auth/ticket",
     "GET /users/me",
     "PATCH /users/me",
+    "DELETE /users/me",
     "GET /users",
     "GET /users/{}",
     "GET /presence",
@@ -73,6 +74,16 @@ CALLS = {
     "POST /push/subscriptions",
     "DELETE /push/subscriptions",
     "GET /ws/notifications",
+    "GET /search/messages",
+    "POST /attachments",
+    "GET /attachments/{}",
+    "GET /attachments/{}/thumbnail",
+    "POST /reports",
+    "GET /moderation/reports",
+    "PUT /moderation/reports/{}",
+    "GET /moderation/log",
+    "PUT /moderation/users/{}/ban",
+    "DELETE /moderation/users/{}/ban",
 }
 
 LIVE = {"GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream"}
