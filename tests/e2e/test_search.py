@@ -4,6 +4,7 @@ import asyncio
 
 from playwright.async_api import Locator, expect
 
+from tests.e2e.accessibility import serious_violations
 from tests.e2e.app_page import AppPage
 from tests.e2e.conftest import CreateUser, OpenApp
 from tests.e2e.user import User
@@ -72,6 +73,7 @@ async def test_all_chats_are_searched_at_once(open_app: OpenApp, create_user: Cr
     await field.fill("pho")
     await expect(results(app)).to_have_count(2)
     await expect(results(app).nth(0)).to_contain_text("Lunch")
+    assert [] == await serious_violations(app.page)
     await results(app).nth(1).get_by_role("link").click()
     await expect(app.page.get_by_role("heading", name="Bình")).to_be_visible()
     await expect(app.message("phở at noon")).to_be_in_viewport()
