@@ -5,7 +5,7 @@ modules stay as they are for whoever reads or debugs them: see `web/routes.py`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from posixpath import dirname, join, normpath
 
@@ -36,7 +36,7 @@ def bundle_modules(files: Mapping[str, str], entry: str) -> str:
 
     Raises `UnsupportedModule`.
     """
-    imports: dict[str, set[str]] = {}
+    imports: dict[str, Collection[str]] = {}
     _collect(files, entry, imports)
     try:
         order = tuple(TopologicalSorter(imports).static_order())
@@ -55,13 +55,13 @@ def bundle_stylesheets(sheets: Mapping[str, str], page: str) -> str:
     return "".join(sheets[path] for path in re.findall(r'<link rel="stylesheet" href="/([^"]+)" />', page))
 
 
-def _collect(files: Mapping[str, str], path: str, imports: dict[str, set[str]]) -> None:
-    """Add to `imports` what `path` and the modules below it import."""
+def _collect(files: Mapping[str, str], path: str, imports: dict[str, Collection[str]]) -> None:
+    """Add to `imports` what `path` and the modules below it import, in order: processes must build the same bundle."""
     if path in imports:
         return
     if path not in files:
         raise UnsupportedModule(f"{path} is imported, and does not exist.")
-    imports[path] = set(_imported(path, files[path]))
+    imports[path] = dict.fromkeys(_imported(path, files[path]))
     for imported in imports[path]:
         _collect(files, imported, imports)
 

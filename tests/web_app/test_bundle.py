@@ -1,6 +1,7 @@
 """Joining modules into one. What the joined app does is proved by tests/e2e, which loads it."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -68,6 +69,13 @@ class TestModules:
         bundle = bundle_modules(FILES, "app/main.js")
         assert "The same name" not in bundle
         assert "throw" not in bundle
+
+    def test_every_process_builds_the_same_bundle(self) -> None:
+        """The order is that of the imports: the order of a set of strings differs from process to process."""
+        order = [f"app/{letter}.js" for letter in "hagbfced"]
+        files = {path: f'export const name = "{path}";\n' for path in order}
+        files["app/main.js"] = "".join(f'import {{ name as n{n} }} from "/{path}";\n' for n, path in enumerate(order))
+        assert order == re.findall(r'const name\s*=\s*"([^"]+)"', bundle_modules(files, "app/main.js"))
 
     @pytest.mark.parametrize(
         ("source", "message"),
