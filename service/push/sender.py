@@ -106,7 +106,8 @@ def _retry_after(text: str) -> float:
     else, and for a date that has passed."""
     if text.isascii() and text.isdigit() and len(text) < 10:
         return float(text)
-    with suppress(ValueError):
+    # OverflowError: a number in it is too large for a date.
+    with suppress(ValueError, OverflowError):
         until = parsedate_to_datetime(text)
         # RFC 9110, 5.6.7: it is in GMT, also if it does not say so.
         until = until if until.tzinfo else until.replace(tzinfo=UTC)

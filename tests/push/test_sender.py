@@ -52,6 +52,7 @@ ANSWERS = [
     (answer(429, "Retry-After: -5"), Attempt(Outcome.THROTTLED)),
     (answer(503, "Retry-After: Fri, 27 Nov 2020 10:00:00 GMT"), Attempt(Outcome.SERVER_ERROR)),
     (answer(503, "Retry-After: soon"), Attempt(Outcome.SERVER_ERROR)),
+    (answer(503, "Retry-After: Fri, 27 Nov 99999999999 10:00:00 GMT"), Attempt(Outcome.SERVER_ERROR)),
     (answer(400), Attempt(Outcome.REFUSED)),
     (answer(403), Attempt(Outcome.REFUSED)),
     (answer(413), Attempt(Outcome.REFUSED)),
