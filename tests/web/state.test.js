@@ -130,6 +130,12 @@ test("deleted notifications make no gap, and count as read", () => {
   assert.deepEqual(notificationSeqs(state), [11]);
 });
 
+test("what was deleted while there was no stream goes with the page that lacks it", () => {
+  let state = withPage(EMPTY, { items: [9, 8, 7, 6].map((seq) => notification(seq)), next: 6 });
+  state = withPage(state, { items: [10, 9, 7].map((seq) => notification(seq)), next: 7 });
+  assert.deepEqual(notificationSeqs(state), [10, 9, 7, 6]);
+});
+
 test("at most 300 notifications are kept, and a read one stays read", () => {
   let state = EMPTY;
   for (let seq = 1; seq <= 400; seq++) {

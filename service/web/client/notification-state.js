@@ -37,7 +37,7 @@ export function reduceNotifications(state, event) {
 }
 
 /**
- * Add a page of the list. Numbers that are missing in it have been deleted.
+ * Add a page of the list. Numbers that are missing in it have been deleted, also those that are loaded.
  * @param {NotificationsState} state
  * @param {import("./types.js").Page<Notification>} page
  * @param {number} [before] the page has notifications below this number; by default, the newest ones
@@ -50,7 +50,8 @@ export function withPage(state, { items: page }, before) {
     for (let missing = expected - 1; missing > seq; missing--) deleted.add(missing);
     expected = seq;
   }
-  const items = mergeItems({ ...state, deleted }, page);
+  const kept = state.items.filter(({ seq }) => !deleted.has(seq));
+  const items = mergeItems({ ...state, items: kept, deleted }, page);
   return withCounter({ ...state, deleted, items }, advanceTo(counterOf(state), items[0]?.seq ?? 0));
 }
 
