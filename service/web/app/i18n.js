@@ -55,7 +55,7 @@ export function errorText(error) {
   if (error?.code === "rate_limited" && error.retryAfter)
     return t("error.rate_limited_for", { count: Math.ceil(error.retryAfter) });
   if (error?.code === "banned" && error.until) {
-    const when = new Date(error.until).toLocaleString(locale, { dateStyle: "long", timeStyle: "short" });
+    const when = new Date(error.until).toLocaleString(locale(), { dateStyle: "long", timeStyle: "short" });
     return t("error.banned_until", { when });
   }
   const key = `error.${error?.code ?? "unknown"}`;
@@ -66,7 +66,6 @@ export function formatNumber(value) {
   return new Intl.NumberFormat(currentLocale).format(value);
 }
 
-/** Return for example "An, Bình and Chi". */
 /** `bytes` in kilobytes or megabytes, as systems show them. */
 export function formatSize(bytes) {
   const [unit, size] = bytes < 2 ** 20 ? ["kilobyte", bytes / 1024] : ["megabyte", bytes / 2 ** 20];
@@ -75,6 +74,7 @@ export function formatSize(bytes) {
   return format.format(Math.max(size, 0.1));
 }
 
+/** Return for example "An, Bình and Chi". */
 export function formatList(names) {
   return new Intl.ListFormat(currentLocale, { type: "conjunction" }).format(names.map(isolated));
 }
