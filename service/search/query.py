@@ -1,6 +1,6 @@
 """What is searched for, and whether and where a message matches it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import regex
 
@@ -34,16 +34,17 @@ class SearchQuery:
     @classmethod
     def parse(cls, text: str) -> "SearchQuery":
         """Raises ValidationFailed (`q`) if there is no word in `text`, or more than MAX_WORDS."""
-        phrases: list[list[str]] = []
+        phrases: list[tuple[str, ...]] = []
         for index, part in enumerate(text.translate(QUOTES).split(QUOTE)):
-            found = list(words(part))
-            phrases += [found] if index % 2 else [[word] for word in found]
+            found = tuple(words(part))
+            phrases += [found] if index % 2 else [(word,) for word in found]
         phrases = [phrase for phrase in phrases if phrase]
         if not phrases:
             raise ValidationFailed.of("q", "There is no letter and no digit in it.")
         if sum(map(len, phrases)) > MAX_WORDS:
             raise ValidationFailed.of("q", f"At most {MAX_WORDS} words.")
-        return cls(phrases)
+        # Each is looked for in every message: none twice.
+        return cls(list(dict.fromkeys(phrases)))
 
     @property
     def prefixes(self) -> list[str]:
@@ -69,7 +70,9 @@ class SearchQuery:
         found = [(match.start(), match[0]) for match in WORD.finditer(folded)]
         spans: set[Span] = set()
         for phrase in self._phrases:
-            places = [place for first in range(len(found)) for place in _phrase_at(found, first, phrase)]
+            # A message has up to 2,000 words: most of them are not even the first one of a phrase.
+            firsts = [first for first, (_, word) in enumerate(found) if _begin_in(word, phrase[0]) is not None]
+            places = [place for first in firsts for place in _phrase_at(found, first, phrase)]
             if not places:
                 return set()
             spans.update(places)
@@ -81,23 +84,25 @@ def _phrase_at(found: Sequence[tuple[int, str]], first: int, phrase: Sequence[st
     if first + len(phrase) > len(found):
         return []
     spans: list[Span] = []
-    for (start, word), prefix in zip(found[first:], phrase, strict=False):
-        begin = next((at for at, part in _parts(word) if part.startswith(prefix)), None)
+    for (start, word), prefix in zip(found[first : first + len(phrase)], phrase, strict=True):
+        begin = _begin_in(word, prefix)
         if begin is None:
             return []
         spans.append((start + begin, start + begin + len(prefix)))
     return spans
 
 
-def _parts(word: str) -> Iterator[tuple[int, str]]:
-    """Yield the word and its parts (see `text.searchable_words`), each with where it begins."""
-    yield 0, word
+def _begin_in(word: str, prefix: str) -> int | None:
+    """Return where the word, or one of its parts (see `text.searchable_words`), begins with `prefix`; None: nowhere."""
+    if word.startswith(prefix):
+        return 0
     if "_" in word:
         begin = 0
         for part in word.split("_"):
-            if part:
-                yield begin, part
+            if part.startswith(prefix):
+                return begin
             begin += len(part) + 1
+    return None
 
 
 def _merged(parts: Sequence[Span]) -> list[Span]:
