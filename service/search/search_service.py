@@ -1,6 +1,7 @@
 """The search for messages: of the candidates that the index names, those that match and that the caller may see."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -98,11 +99,14 @@ class SearchService:
             position = SearchPosition.parse(request.before)
         else:
             position = SearchPosition(START, START, request.limit)
-        best = await search.reload(position.pending)
+        # Anybody can write a cursor: what it says of other messages must not even change what the next one says.
+        best = await search.reload(await self._visible(position.pending, user_id))
         position, best, ended = await self._search_conversations(search, user_id, position, best)
         # What has not been searched yet is at most as new as the conversations that come next.
         final = best if ended else [match for match in best if match.place[0] > position.place[0] > START[0]]
-        visible = await self._visible(final, user_id)
+        # Again, because the messages may have been stored after the user was removed.
+        seen = set(await self._visible(map(_hit_of, final), user_id))
+        visible = [match for match in final if _hit_of(match) in seen]
         items = [_as_json(self._messages, match, user_id) for match in visible]
         count = fitting(items)
         if count < len(items):
@@ -152,15 +156,15 @@ class SearchService:
                 return position, best, True
             size = min(2 * size, MAX_GROUP)
 
-    async def _visible(self, matches: Sequence[Match], user_id: ObjectId) -> list[Match]:
+    async def _visible(self, hits: Iterable[Hit], user_id: ObjectId) -> list[Hit]:
         """Return those that the user sees: what they have read was stored before this call."""
-        ids = {match.message["conversation_id"] for match in matches}
+        hits = list(hits)
+        ids = {conversation_id for conversation_id, _ in hits}
         conversations = await self._conversations.get_many(ids, user_id) if ids else {}
         return [
-            match
-            for match in matches
-            if (conversation := conversations.get(match.message["conversation_id"]))
-            and match.message["seq"] > start_of(conversation, user_id)
+            (conversation_id, seq)
+            for conversation_id, seq in hits
+            if (conversation := conversations.get(conversation_id)) and seq > start_of(conversation, user_id)
         ]
 
 
@@ -255,6 +259,8 @@ class _Search:
                 highlights = self._query.highlights(message["content"]) if message["content"] else None
                 if highlights is not None:
                     found.append(Match(message, highlights))
+                # A long message takes some milliseconds: others have their turn.
+                await asyncio.sleep(0)
         return sorted(found, key=lambda match: -int(match.message["seq"]))
 
 

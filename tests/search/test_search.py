@@ -187,10 +187,23 @@ async def test_what_others_say_is_not_found(searching: Searching) -> None:
         await searching.found(CAY, "huong", conversation_id=group)
     with pytest.raises(NotFound):
         await searching.found(ADA, "huong", conversation_id="0" * 24)
-    # Nor by a forged cursor that names it as found already.
-    cursor = search_service.SearchPosition(search_service.START, search_service.START, 5, [(ObjectId(group), 1)])
-    request = MessageSearch(q="huong", before=cursor.encode())
-    assert ([], None) == await searching.service.search(CAY, request)
+
+
+@pytest.mark.parametrize("wanted", [1, 5])
+async def test_a_forged_cursor_tells_nothing_of_messages_that_the_caller_does_not_see(
+    searching: Searching, wanted: int
+) -> None:
+    """It names them as found by the previous page: neither the page nor its cursor says whether they match."""
+    process = searching.process
+    hidden = await process.group(ADA, BOB)
+    joined = (await process.conversations.create(ADA, [BOB], "A group", "since_joined"))[0]["id"]
+    for conversation in (hidden, joined):
+        await searching.say(ADA, conversation, "Hương")
+    await process.groups.add_participants(ADA, joined, [CAY])
+    pending = [(ObjectId(each), 1) for each in (hidden, joined)]
+    cursor = search_service.SearchPosition(search_service.START, search_service.START, wanted, pending).encode()
+    for q in ("huong", "nothing"):
+        assert ([], None) == await searching.service.search(CAY, MessageSearch(q=q, before=cursor))
 
 
 @pytest.mark.parametrize("before", ["x", "!", "a" * 100, "A" * 1000])
