@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "grant" | "revoke":
             return change_role(settings, command.username, command.role, on=command.command == "grant")
         case "reset-password":
-            return reset_password(settings, command.username, sys.stdin.readline() if command.stdin else None)
+            return reset_password(settings, command.username, command.origin)
         case "webhooks":
             return webhooks(settings, command.resend)
         case "worker":
@@ -110,11 +110,11 @@ def parser() -> argparse.ArgumentParser:
         "--rebuild", action="store_true", help="index all messages again; repeat without, if interrupted"
     )
     commands.add_parser("release", help="prepare the database at MONGODB_URI; safe to repeat")
-    resetting = commands.add_parser("reset-password", help="give a user a new password, and end all of their sessions")
-    resetting.add_argument("username")
-    resetting.add_argument(
-        "--stdin", action="store_true", help="read the password from standard input, do not print one"
+    resetting = commands.add_parser(
+        "reset-password", help="print a link with which a user chooses a new password: good once, for an hour"
     )
+    resetting.add_argument("username")
+    resetting.add_argument("--origin", help="where users open the app, such as https://chat.example.com")
     for name, text in (("grant", "give a user a role"), ("revoke", "take a role from a user")):
         changing = commands.add_parser(name, help=text)
         changing.add_argument("role", choices=["moderator"])
@@ -193,19 +193,14 @@ def release(settings: Settings) -> int:
     return 0
 
 
-def reset_password(settings: Settings, username: str, line: str | None) -> int:
-    """`line`: the new password, with its line ending; None: a random one, which is printed."""
+def reset_password(settings: Settings, username: str, origin: str | None) -> int:
     from service.commands.connected import CommandFailed
-    from service.commands.reset_password import random_password, reset_password
+    from service.commands.reset_password import reset_link
 
-    password = random_password() if line is None else line.rstrip("\r\n")
     try:
-        asyncio.run(reset_password(settings, username, password))
+        print(asyncio.run(reset_link(settings, username, origin)))
     except CommandFailed as error:
         return fail(str(error))
-    print("The password is changed, and the user is signed out everywhere.")
-    if line is None:
-        print(f"New password: {password}")
     return 0
 
 

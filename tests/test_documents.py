@@ -209,9 +209,10 @@ class TestOpenApi:
                 assert schemas or status in ("101", "204", "304"), name
 
     def test_lists_the_operations_without_authentication(self, openapi: Document) -> None:
-        """Only registration, sign-in, refresh and the health checks."""
+        """Only registration, sign-in, refresh, links for a new password, and the health checks."""
         assert {
             "POST /api/v1/auth/register",
+            "POST /api/v1/auth/password/reset",
             "POST /api/v1/auth/login",
             "POST /api/v1/auth/refresh",
             "GET /healthz",

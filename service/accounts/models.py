@@ -76,6 +76,13 @@ class PasswordChange(Input):
     new_password: NewPassword = Field(repr=False)
 
 
+class PasswordReset(Input):
+    """`token`: of the link that the operator has made."""
+
+    token: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TOKEN)] = Field(repr=False)
+    new_password: NewPassword = Field(repr=False)
+
+
 class SessionEnd(Input):
     """`password`: the caller's; see `DELETE /auth/sessions/{id}` for when it is needed."""
 

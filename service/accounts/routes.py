@@ -123,6 +123,20 @@ def _add_password_routes(bp: Blueprint, service: AccountService, auth: Authentic
         await limits.check(PASSWORD_CHANGE_ADDRESS, client)
         return json_response(await service.change_password(caller, body, user_agent(request), client))
 
+    @bp.post("/auth/password/reset")
+    @endpoint(
+        "Choose a new password with a link",
+        tag="auth",
+        limit=PASSWORD_CHANGE_ADDRESS,
+        body=models.PasswordReset,
+        responses={200: models.SignedIn},
+        errors=(errors.TokenInvalid, errors.Banned),
+    )
+    async def reset_password(request: Request, *, body: models.PasswordReset) -> HTTPResponse:
+        """Signs in, as the user for whom `python -m service reset-password` has printed the link, and revokes all of
+        their other sessions. The token of a link is usable once, within an hour."""
+        return json_response(await service.reset_password(body, user_agent(request), address(request)))
+
 
 def _add_session_routes(
     bp: Blueprint, service: AccountService, tickets: Tickets, auth: Authentication, limits: RateLimits

@@ -5,8 +5,9 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from service.accounts.models import Login, PasswordChange, Register, SessionView, SignedIn
+from service.accounts.models import Login, PasswordChange, PasswordReset, Register, SessionView, SignedIn
 from service.accounts.passwords import Passwords, WeakPassword
+from service.accounts.reset_links import ResetToken
 from service.accounts.revocation import Revocation
 from service.accounts.session_tokens import RefreshTokenReused
 from service.accounts.sessions import SessionStore
@@ -19,6 +20,7 @@ from service.common.errors import (
     NotFound,
     RateLimited,
     TokenError,
+    TokenInvalid,
     TokenRevoked,
     Unavailable,
     ValidationFailed,
@@ -30,6 +32,7 @@ from service.common.times import now
 
 DEVICE_MEMORY = 30 * 24 * 3600
 """Seconds for which an expired token identifies a device."""
+LINK_INVALID = "The link has been used, or has expired."
 RECENT_SIGN_IN = timedelta(minutes=15)
 """How long after a sign-in other sessions can be ended without the password."""
 MAX_SESSIONS = 100
@@ -133,10 +136,10 @@ class AccountService:
         password_hash = await self._hash_new("new_password", change.new_password, user.profile.username, queue)
         # Before the change: a failure in between then leaves no other session active. And after it: a concurrent
         # sign-in with the old password may have begun one.
-        await self._revoke_others(caller, user)
+        await self._revoke_sessions(user, keep=caller.session_id)
         if not await self._users.change_password(user, password_hash):
             raise BadCredentials("The current password is wrong.")
-        await self._revoke_others(caller, user)
+        await self._revoke_sessions(user, keep=caller.session_id)
         changed = replace(user, password_version=user.password_version + 1)
         pair = self._tokens.issue_pair(user.id, caller.session_id)
         try:
@@ -147,6 +150,26 @@ class AccountService:
         # The caller's own: a session of an earlier version does not know its access tokens.
         await self._revocation.announce_tokens({caller.token_id, *ended})
         return self._signed_in(user.profile, pair)
+
+    async def reset_password(self, reset: PasswordReset, user_agent: str = "", address: str = "") -> SignedIn:
+        """Choose a new password with the token of a link, revoke all sessions of the user, and sign in.
+
+        Raises TokenInvalid if the token is unknown, has been used or has expired, Banned, or ValidationFailed
+        (`new_password`) for a common password.
+        """
+        token = ResetToken.parse(reset.token)
+        user = await self._users.get(token.user_id) if token else None
+        if not (user and token and user.reset_link and user.reset_link.admits(token, self._clock())):
+            raise TokenInvalid(LINK_INVALID)
+        user.check_ban()
+        queue = ("password", address)
+        password_hash = await self._hash_new("new_password", reset.new_password, user.profile.username, queue)
+        # Twice, for the reasons that `change_password` gives.
+        await self._revoke_sessions(user)
+        if not await self._users.change_password(user, password_hash):
+            raise TokenInvalid(LINK_INVALID)
+        await self._revoke_sessions(user)
+        return await self._begin_session(replace(user, password_version=user.password_version + 1), user_agent)
 
     async def sessions(self, caller: Identity) -> list[SessionView]:
         """Return the caller's active sessions, the most recently used first."""
@@ -223,9 +246,9 @@ class AccountService:
             await self._revocation.announce([session_id], *token_ids)
         return revoked
 
-    async def _revoke_others(self, caller: Identity, user: User) -> None:
-        """Revoke the caller's other sessions of the password that `user` has, and of earlier ones."""
-        revoked = await self._sessions.revoke_others(user.id, caller.session_id, user.password_version)
+    async def _revoke_sessions(self, user: User, *, keep: str = "") -> None:
+        """Revoke the sessions of the password that `user` has, and of earlier ones, but for `keep`."""
+        revoked = await self._sessions.revoke_others(user.id, keep, user.password_version)
         await self._revocation.announce(revoked)
 
     def _signed_in(self, user: Profile, pair: TokenPair) -> SignedIn:

@@ -10,6 +10,7 @@ from pymongo import ASCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from service.accounts.models import DELETED_PREFIX
+from service.accounts.reset_links import ResetLink
 from service.accounts.search_terms import query_terms, user_terms
 from service.accounts.usernames import UsernameStore
 from service.common.errors import Banned, UsernameTaken
@@ -64,6 +65,7 @@ class User:
     is_deleted: bool = False
     roles: tuple[str, ...] = ()
     ban: "Ban | None" = None
+    reset_link: ResetLink | None = None
 
     @property
     def id(self) -> str:
@@ -184,6 +186,7 @@ class UserStore:
                         DELETION_REQUESTED: "",
                         "roles": "",
                         "ban": "",
+                        "reset_link": "",
                     },
                 },
             )
@@ -259,9 +262,18 @@ class UserStore:
         async with unavailable():
             result = await self._users.update_one(
                 {"_id": ObjectId(user.id), "password_version": user.password_version},
-                {"$set": {"password_hash": password_hash}, "$inc": {"password_version": 1}},
+                {
+                    "$set": {"password_hash": password_hash},
+                    "$inc": {"password_version": 1},
+                    "$unset": {"reset_link": ""},
+                },
             )
         return bool(result.modified_count)
+
+    async def set_reset_link(self, user_id: str, link: ResetLink) -> None:
+        """Store the link with which the user may choose a new password, in place of an earlier one."""
+        async with unavailable():
+            await self._users.update_one({"_id": ObjectId(user_id), **ACTIVE}, {"$set": {"reset_link": link._asdict()}})
 
     async def rehash(self, user: User, password_hash: str) -> None:
         """Replace the hash of the same password, unless the password has been changed since `user` was read."""
@@ -410,4 +422,5 @@ def _user(document: Document) -> User:
         document.get("deleted_at") is not None,
         tuple(document.get("roles", ())),
         Ban(document["ban"]["until"]) if "ban" in document else None,
+        ResetLink(**document["reset_link"]) if "reset_link" in document else None,
     )

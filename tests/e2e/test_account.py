@@ -1,5 +1,10 @@
 """Registration, signing in and out, devices and the profile."""
 
+import asyncio
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,10 +14,12 @@ from bson import ObjectId
 from playwright.async_api import expect
 from pymongo import MongoClient
 
+from tests.commands.test_delete_user import environment
 from tests.conftest import Datastores, Run
 from tests.e2e.accessibility import serious_violations
 from tests.e2e.conftest import CreateUser, OpenApp
 from tests.e2e.user import PASSWORD, User
+from tests.running import Server
 
 SignInEarlier = Callable[[User], None]
 
@@ -201,3 +208,26 @@ async def test_a_page_whose_people_sign_in_elsewhere_says_so(open_app: OpenApp, 
     await expect(app.page.get_by_text("This chat is part of another site. Sign in there to use it.")).to_be_visible()
     for role in ("button", "textbox", "link"):
         await expect(app.page.get_by_role(role)).to_have_count(0)
+
+
+async def test_a_forgotten_password_is_replaced_by_the_operators_link(
+    open_app: OpenApp, create_user: CreateUser, server: Server
+) -> None:
+    an = create_user("An")
+    command = [sys.executable, "-m", "service", "reset-password", an.username, "--origin", server.url]
+    variables = {**os.environ, **environment(server)}
+    output = await asyncio.to_thread(subprocess.check_output, command, env=variables, text=True, timeout=60)
+    app = await open_app(goto=False)
+    await app.page.goto(output.strip())
+    await app.page.get_by_label("New password").fill("another password of mine")
+    await app.page.get_by_role("button", name="Save and sign in").click()
+    await expect(app.nav_bar).to_be_visible()
+    assert app.page.url.endswith("/#/")
+
+    again = await open_app(goto=False)
+    await again.page.goto(output.strip())
+    await again.page.get_by_label("New password").fill("another password of mine")
+    await again.page.get_by_role("button", name="Save and sign in").click()
+    await expect(again.page.get_by_role("alert").first).to_have_text(re.compile("has been used"))
+    await again.page.get_by_role("link", name="Sign in").click()
+    await expect(again.page.get_by_role("heading", name="Sign in")).to_be_visible()

@@ -10,6 +10,7 @@ CALLS = {
     "POST /auth/refresh",
     "POST /auth/logout",
     "POST /auth/password",
+    "POST /auth/password/reset",
     "GET /auth/sessions",
     "DELETE /auth/sessions/{}",
     "POST /auth/ticket",
@@ -87,7 +88,7 @@ CALLS = {
 }
 
 LIVE = {"GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream"}
-OPEN = {"POST /auth/register", "POST /auth/login", "POST /auth/refresh"}
+OPEN = {"POST /auth/register", "POST /auth/login", "POST /auth/refresh", "POST /auth/password/reset"}
 
 
 async def test_health_endpoints_answer_200_without_a_token(clients: Clients) -> None:

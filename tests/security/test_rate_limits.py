@@ -34,6 +34,7 @@ OWN_RULE = {
     "DELETE /users/me",
     "POST /attachments",
     "POST /auth/password",
+    "POST /auth/password/reset",
     "POST /reports",
     "POST /auth/ticket",
     "POST /conversations/{conversation_id}/messages",

@@ -3,10 +3,12 @@
 /** What an invitation's link has before the token. */
 const INVITATION = "join";
 const USER = "users";
+/** What the link has before the token with which a user chooses a new password; `reset-password` prints it. */
+const RESET = "reset";
 
 /**
- * Return {section: "chats", conversationId, messageSeq}, {section: "posts", postId, commentId}, {section: "users", userId} or
- * {section: "join", token}; an id that is not in the URL is null.
+ * Return {section: "chats", conversationId, messageSeq}, {section: "posts", postId, commentId}, {section: "users", userId},
+ * {section: "join", token} or {section: "reset", token}; an id that is not in the URL is null.
  */
 export function currentRoute() {
   const [path, fragment = ""] = location.hash.slice(1).split("#");
@@ -14,6 +16,7 @@ export function currentRoute() {
   if (name === "posts")
     return { section: name, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
   if (name === USER && id) return { section: name, userId: id };
+  if (name === RESET && id) return { section: name, token: id };
   if (name === INVITATION && id) return { section: name, token: id };
   const seq = fragment.startsWith("message-") ? Number(fragment.slice(8)) : 0;
   return { section: "chats", conversationId: name === "c" ? id : null, messageSeq: seq > 0 ? seq : null };

@@ -49,7 +49,8 @@ function withHeader(name, form, question, switchLabel, onSwitch) {
   return form;
 }
 
-function header(name) {
+/** The logo and the title. `name`: prefix of the message keys. */
+export function header(name) {
   return el(
     "header",
     {},

@@ -115,6 +115,16 @@ export class Session {
     return this.#signIn("/api/v1/auth/login", { username, password }, token ?? undefined);
   }
 
+  /**
+   * Choose a new password with the token of a link from the operator, and sign in. Rejects with a LoaError,
+   * `token_invalid` if the link has been used or has expired.
+   * @param {string} token
+   * @param {string} password
+   */
+  resetPassword(token, password) {
+    return this.#signIn("/api/v1/auth/password/reset", { token, new_password: password });
+  }
+
   /** Sign out here, and end the session on the server if it can be reached. */
   async logout() {
     try {
