@@ -19,7 +19,7 @@ from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import comment_notice_of
 from service.posts.comment_store import UNCOUNTED, CommentStore
 from service.posts.live_posts import LivePosts
-from service.posts.pending import MENTIONED, with_formerly_mentioned
+from service.posts.pending import MENTIONED, PENDING, with_formerly_mentioned
 from service.posts.post_store import PostStore
 from service.posts.reaction_store import ReactionStore
 from service.posts.recipients import RecipientSelector
@@ -103,7 +103,12 @@ class DeletionWorker:
             await self._comments.set_counted(comment)
 
     async def delete_of_comment(self, comment: Document) -> None:
-        """Delete what belongs to a deleted comment. Raises Unavailable."""
+        """Delete what belongs to a deleted comment, unless that is complete. Raises Unavailable."""
+        # Read again: it may have waited until another process had completed this, and forgotten that it was counted.
+        found = await self._comments.with_deleted([(comment["post_id"], comment["_id"])])
+        if not found or PENDING not in found[0]:
+            return
+        comment = found[0]
         await self.count(comment)
         settled = await self._settle_tombstones(comment)
         self._live.comments_deleted(str(comment["post_id"]), [str(comment_id) for comment_id in settled])

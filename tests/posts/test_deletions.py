@@ -134,6 +134,18 @@ async def test_concurrent_deletions_of_one_comment_count_once(start_process: Sta
     assert (1, [("3", False)]) == (await count(processes[0], post), await listed(processes[0], post))
 
 
+async def test_a_deletion_that_another_process_completes_while_it_waits_counts_once(start_process: StartProcess) -> None:
+    """The queue has the comment as it was, with the mark that it is to be counted."""
+    process, other = start_process(), start_process()
+    author = await process.add_user()
+    post = await process.post(author)
+    comments = [await process.comment(author, post) for _ in range(2)]
+    await process.deletions.delete_comment(author, post, comments[0])
+    await complete(other)
+    await process.deletion_worker._delete_queued()
+    assert 1 == await count(process, post)
+
+
 STEPS = [
     ("post_store", "count_deletion"),
     ("comment_store", "set_counted"),
