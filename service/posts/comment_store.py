@@ -24,6 +24,8 @@ from service.posts.pending import MENTIONED, PENDING, clear_marks
 from service.posts.post_store import LIVE, NOT_DELETED, NOT_ERASED, PostStore, author_of
 
 TOMBSTONE, UNCOUNTED = "tombstone", "uncounted"
+IS_REPLY = {"$type": "objectId"}
+"""What the `parent_id` of a reply is."""
 SHOWN = {"$or": [NOT_DELETED, {TOMBSTONE: True}]}
 """The comments that exist for whoever reads the post."""
 
@@ -76,7 +78,7 @@ class CommentStore:
         )
         # For the tombstones.
         await self._comments.create_index(
-            [("post_id", 1), ("parent_id", 1)], partialFilterExpression={"parent_id": {"$type": "objectId"}}
+            [("post_id", 1), ("parent_id", 1)], partialFilterExpression={"parent_id": IS_REPLY}
         )
 
     def append(
@@ -205,7 +207,9 @@ class CommentStore:
 
     async def has_replies(self, comment: Document) -> bool:
         """Return whether a comment that exists replies to this one. Raises Unavailable."""
-        replies = {"post_id": comment["post_id"], "parent_id": comment["_id"], **SHOWN}
+        # MongoDB uses a partial index only if the query says what its filter says.
+        parent = {"$eq": comment["_id"], **IS_REPLY}
+        replies = {"post_id": comment["post_id"], "parent_id": parent, **SHOWN}
         async with unavailable():
             found = await self._comments.find(replies, {"_id": 1}).limit(1).to_list(1)
         return bool(found)
