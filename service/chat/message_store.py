@@ -219,7 +219,7 @@ class MessageStore:
         reports: asks every shard. Raises Unavailable."""
         async with unavailable():
             found: Document | None = await self._committed.find_one({"_id": message_id, "deleted": False})
-        return None if found and is_barrier(found) else found
+        return None if found and is_system(found) else found
 
     async def get(self, conversation_id: ObjectId, message_id: ObjectId) -> Document | None:
         """Return the message, or None if this conversation has no such message. Raises Unavailable."""

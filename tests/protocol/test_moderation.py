@@ -62,6 +62,7 @@ async def test_a_report_keeps_what_it_is_about(clients: Clients) -> None:
 
 
 async def test_only_what_the_reporter_sees_can_be_reported(clients: Clients) -> None:
+    """And of messages those that somebody has written."""
     anna, ben, eve = await clients.users(3)
     group = await ben.start_conversation(anna, title="A group")
     message = await ben.send_message(group)
@@ -70,6 +71,10 @@ async def test_only_what_the_reporter_sees_can_be_reported(clients: Clients) -> 
     for kind in ("user", "message", "post", "comment"):
         await eve.expect_error(404, "not_found", "POST", "/reports", report_of(kind, NO_ID))
     await eve.expect_error(404, "not_found", "POST", "/reports", report_of("message", message["id"]))
+    await ben.patch(f"/conversations/{group}", {"title": "Another name"})
+    renamed = (await anna.get(f"/conversations/{group}/messages"))["items"][-1]
+    assert "renamed" == renamed["kind"]
+    await anna.expect_error(404, "not_found", "POST", "/reports", report_of("message", renamed["id"]))
     await eve.put(f"/users/{ben.id}/block")
     for kind, id in (("post", post), ("comment", comment)):
         await eve.expect_error(404, "not_found", "POST", "/reports", report_of(kind, id))
