@@ -10,6 +10,7 @@ from service.chat.message_store import MessageStore
 from service.common.errors import NotFound
 from service.datastores.mongo import Document
 from service.posts.comment_store import CommentStore
+from service.posts.post_store import has_content
 from service.posts.visibility import Visibility
 
 
@@ -39,7 +40,7 @@ class Subjects:
         self._visibility = visibility
 
     async def find(self, viewer: str, kind: str, id: str) -> ReportedContent:
-        """Return what `viewer` sees of the subject. Deleted content is not there any more."""
+        """Return what `viewer` sees of the subject. Deleted content, and that of deleted users, is not there."""
         match kind:
             case "user":
                 user = await self._users.get(id)
@@ -66,5 +67,7 @@ class Subjects:
 
 
 def _content(document: Document, author_id: ObjectId, place_id: ObjectId | None) -> ReportedContent:
+    if not has_content(document):
+        raise NotFound
     snapshot = {"content": document["content"], "created_at": document["created_at"]}
     return ReportedContent(author_id, place_id, snapshot)

@@ -12,7 +12,7 @@ from service.posts.content_change import deletion_of
 from service.posts.deletion_worker import DeletionWorker
 from service.posts.edit_service import CONTENDED, MAX_ATTEMPTS, is_own
 from service.posts.live_posts import LivePosts
-from service.posts.post_store import PostStore
+from service.posts.post_store import PostStore, has_content
 from service.posts.recipients import RecipientSelector
 from service.posts.visibility import Visibility
 
@@ -48,7 +48,7 @@ class DeletionService:
         for _ in range(MAX_ATTEMPTS):
             post = await self._posts.with_deleted(ObjectId(post_id))
             if post is None or (author and not is_own(post, user_id)):
-                if post is None or "deleted_at" in post or not await may_delete():
+                if post is None or not has_content(post) or not await may_delete():
                     await self._visibility.post(user_id, post_id)
                     raise Forbidden("The post is someone else's.")
                 author = None
@@ -74,7 +74,7 @@ class DeletionService:
                 raise NotFound
             found = await self._comments.with_deleted([place])
             if not found or (author and not is_own(found[0], user_id)):
-                if not found or "deleted_at" in found[0] or not await may_delete():
+                if not found or not has_content(found[0]) or not await may_delete():
                     await self._visibility.comment(user_id, post_id, comment_id)
                     raise Forbidden("The comment is someone else's.")
                 author = None

@@ -248,6 +248,11 @@ def author_of(document: Document) -> ObjectId | None:
     return None if document.get("erased") else document["author_id"]
 
 
+def has_content(document: Document) -> bool:
+    """Return whether neither the post or comment has been deleted nor its author."""
+    return "deleted_at" not in document and not document.get("erased")
+
+
 def comment_count_of(post: Document) -> int:
     """Return the number of a post's comments that have not been deleted."""
     count: int = post["comment_count"] - post.get("deleted_comments", 0)

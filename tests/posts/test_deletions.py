@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from service.common.errors import NotFound, Unavailable, ValidationFailed
+from service.common.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from service.datastores.mongo import Mongo
 from service.posts.deletion_worker import BATCH_SIZE
 from service.posts.models import NewComment
@@ -134,7 +134,9 @@ async def test_concurrent_deletions_of_one_comment_count_once(start_process: Sta
     assert (1, [("3", False)]) == (await count(processes[0], post), await listed(processes[0], post))
 
 
-async def test_a_deletion_that_another_process_completes_while_it_waits_counts_once(start_process: StartProcess) -> None:
+async def test_a_deletion_that_another_process_completes_while_it_waits_counts_once(
+    start_process: StartProcess,
+) -> None:
     """The queue has the comment as it was, with the mark that it is to be counted."""
     process, other = start_process(), start_process()
     author = await process.add_user()
@@ -144,6 +146,26 @@ async def test_a_deletion_that_another_process_completes_while_it_waits_counts_o
     await complete(other)
     await process.deletion_worker._delete_queued()
     assert 1 == await count(process, post)
+
+
+async def test_moderators_do_not_delete_what_a_deleted_user_has_left(process: ServiceProcess) -> None:
+    """It is empty, and stays for the comments of others."""
+    author, judge = await process.add_user(), await process.add_user()
+    post = await process.post(author)
+    comment = await process.comment(author, post)
+    await process.comment(judge, post, comment, "reply")
+    [stored] = await process.comment_store.with_deleted([(ObjectId(post), ObjectId(comment))])
+    await process.comment_store.erase([stored], {})
+    await process.post_store.erase([ObjectId(post)])
+
+    async def may_delete() -> bool:
+        pytest.fail("Asking writes to the log that it is deleted.")
+
+    with pytest.raises(Forbidden):
+        await process.deletions.delete_post(judge, post, may_delete)
+    with pytest.raises(Forbidden):
+        await process.deletions.delete_comment(judge, post, comment, may_delete)
+    assert [("", False), ("reply", False)] == await listed(process, post)
 
 
 STEPS = [

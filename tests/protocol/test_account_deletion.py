@@ -9,12 +9,14 @@ WITHIN = 30.0
 
 
 async def test_an_account_is_deleted_by_its_password(any_clients: Clients) -> None:
-    """Tokens and connections end with the answer; texts and the name go a moment later."""
+    """Tokens and connections end with the answer; texts and the name go a moment later. What stays for the comments of
+    others is empty, and cannot be reported."""
     anna, ben = await any_clients.users(2)
     other_device = await anna.sign_in_again()
     direct = await anna.start_conversation(ben)
     await anna.send_message(direct)
-    post = await anna.create_post()
+    post, commented = [await anna.create_post() for _ in range(2)]
+    await ben.comment(commented)
     await anna.put(f"/users/{ben.id}/block")
     sockets = [await device.chat_socket() for device in (anna, other_device)]
     stream = await anna.stream()
@@ -34,6 +36,9 @@ async def test_an_account_is_deleted_by_its_password(any_clients: Clients) -> No
     (message,) = (await ben.get(f"/conversations/{direct}/messages"))["items"]
     assert (True, "") == (message["deleted"], message["content"])
     await ben.expect_error(404, "not_found", "GET", f"/posts/{post}")
+    assert "" == (await ben.get(f"/posts/{commented}"))["content"]
+    report = {"subject": {"kind": "post", "id": commented}, "reason": "spam"}
+    await ben.expect_error(404, "not_found", "POST", "/reports", report)
     assert anna.id != (await any_clients.user(anna.username)).id
 
 
