@@ -9,9 +9,14 @@ from tests.protocol.clients import User
 
 
 async def make_moderator(user: User, *, on: bool = True) -> None:
+    """Grant the role, or take it away."""
+    await set_moderator(user.clients.server.pid, user.username, on=on)
+
+
+async def set_moderator(server_pid: int, username: str, *, on: bool = True) -> None:
     """Grant the role, or take it away, on an event loop of the command's own."""
-    entries = Path(f"/proc/{user.clients.server.pid}/environ").read_text().split("\0")
+    entries = Path(f"/proc/{server_pid}/environ").read_text().split("\0")
     variables = dict(entry.split("=", 1) for entry in entries if "=" in entry)
     names = {"MONGODB_URI", "REDIS_URL", "JWT_SECRET", "DATA_DIR"} & variables.keys()
     settings = Settings.model_validate({name.lower(): variables[name] for name in names})
-    await asyncio.to_thread(asyncio.run, change_role(settings, user.username, "moderator", on=on))
+    await asyncio.to_thread(asyncio.run, change_role(settings, username, "moderator", on=on))

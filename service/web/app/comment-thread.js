@@ -3,10 +3,12 @@
 import { avatar } from "./avatar.js";
 import { el, KeyedList, setChildren } from "./dom.js";
 import { t } from "./i18n.js";
+import { menuButton } from "./menu.js";
 import { editDraftKey, editForm, ownMenuButton } from "./own-menu.js";
 import { postComposer } from "./post-composer.js";
 import { editedMark, postText } from "./post-text.js";
 import { reactionBar } from "./reaction-bar.js";
+import { reportItem } from "./report-dialog.js";
 import { timeElement } from "./time-format.js";
 import { userLink } from "./user-page.js";
 
@@ -92,16 +94,16 @@ export class CommentThread {
       { type: "button", onclick: () => this.#openReplyForm(comment, footer, replyButton) },
       t("comments.reply"),
     );
-    const menu =
-      isOwn &&
-      ownMenuButton(t("comment.actions"), {
-        edit: () => edit().focus(),
-        question: t("comment.delete.question"),
-        remove: async () => {
-          await api.deleteComment(comment.post_id, comment.id);
-          this.#changed({ id: comment.id, content: "", reactions: {}, my_reactions: [], deleted: true });
-        },
-      });
+    const menu = isOwn
+      ? ownMenuButton(t("comment.actions"), {
+          edit: () => edit().focus(),
+          question: t("comment.delete.question"),
+          remove: async () => {
+            await api.deleteComment(comment.post_id, comment.id);
+            this.#changed({ id: comment.id, content: "", reactions: {}, my_reactions: [], deleted: true });
+          },
+        })
+      : menuButton(t("comment.actions"), [reportItem(api, { kind: "comment", id: comment.id })]);
     const reactions = reactionBar(comment, async (emoji, on) => {
       const { post_id: postId, id } = comment;
       const reacted = await (on ? api.reactToComment(postId, id, emoji) : api.unreactToComment(postId, id, emoji));

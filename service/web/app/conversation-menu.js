@@ -4,6 +4,7 @@ import { conversationName, isArchived, isMuted, otherParticipant } from "./conve
 import { confirm } from "./dialog.js";
 import { errorText, t } from "./i18n.js";
 import { openMenu } from "./menu.js";
+import { openReportDialog } from "./report-dialog.js";
 import { navigate } from "./router.js";
 import { showToast } from "./toast.js";
 
@@ -48,6 +49,11 @@ export function openConversationMenu(opener, { api, me, blocked }, conversation)
     other && blocked.has(other.id)
       ? { label: t("block.end_of", { name }), icon: "block", action: () => attempt(() => api.unblock(other.id)) }
       : other && { label: t("block.begin_of", { name }), icon: "block", danger: true, action: block },
+    other && {
+      label: t("report.begin_of", { name }),
+      icon: "flag",
+      action: () => openReportDialog(api, { kind: "user", id: other.id }, name),
+    },
     { label: t("conversation.delete"), icon: "delete", danger: true, action: deleteChat },
   ];
   openMenu(opener, t("conversation.menu"), items);

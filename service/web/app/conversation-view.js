@@ -14,6 +14,7 @@ import { MessageComposer } from "./message-composer.js";
 import { icon } from "./icon.js";
 import { MessageList } from "./message-list.js";
 import { MessageWindow } from "./message-window.js";
+import { openReportDialog } from "./report-dialog.js";
 import { openSearch } from "./search-dialog.js";
 import { applyChange } from "./message-rows.js";
 import { openMessageMenu } from "./message-menu.js";
@@ -223,6 +224,7 @@ export class ConversationView {
       edit: (message) => this.#composer.startEdit(message),
       remove: (message) => this.#remove(message),
       copy: (message) => this.#copy(message),
+      report: ({ id }) => openReportDialog(this.#app.api, { kind: "message", id }),
       download: (attachmentId, part) => this.#app.api.attachment(attachmentId, part),
       toggleReaction: (message, emoji) => this.#toggleReaction(message, emoji),
       retry: (message) => this.#retry(message),

@@ -58,6 +58,22 @@ export function openMenu(opener, label, items, toggles = []) {
   (toggleButtons[0] ?? itemButtons[0]).focus();
 }
 
+/** Return a button with three dots that opens a menu of `items`; `label`: the name of both. */
+export function menuButton(label, items) {
+  const button = el(
+    "button.icon-button.menu-button",
+    {
+      type: "button",
+      "aria-label": label,
+      "aria-haspopup": "menu",
+      title: label,
+      onclick: () => openMenu(button, label, items),
+    },
+    icon("more"),
+  );
+  return button;
+}
+
 function onKeyDown(event, buttons) {
   const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
   const index = buttons.indexOf(document.activeElement);

@@ -22,6 +22,7 @@ export function openMessageMenu(opener, { message, mine, pending }, actions) {
       { label: t("message.copy"), icon: "copy", action: () => actions.copy(message) },
       mine && { label: t("message.edit"), icon: "edit", action: () => actions.edit(message) },
       mine && { label: t("message.delete"), icon: "delete", danger: true, action: () => actions.remove(message) },
+      !mine && { label: t("report.begin"), icon: "flag", action: () => actions.report(message) },
     ],
     reactions,
   );

@@ -1,10 +1,8 @@
 /** The menu of a post or comment of the user's own, and the form that edits it. */
 
 import { confirm } from "./dialog.js";
-import { el } from "./dom.js";
-import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
-import { openMenu } from "./menu.js";
+import { menuButton } from "./menu.js";
 import { postComposer } from "./post-composer.js";
 import { showToast } from "./toast.js";
 
@@ -21,22 +19,10 @@ export function ownMenuButton(label, { edit, question, remove }) {
       showToast(errorText(error));
     }
   };
-  const items = [
+  return menuButton(label, [
     { label: t("own.edit"), icon: "edit", action: edit },
     { label: t("own.delete"), icon: "delete", danger: true, action: askAndRemove },
-  ];
-  const button = el(
-    "button.icon-button.own-menu",
-    {
-      type: "button",
-      "aria-label": label,
-      "aria-haspopup": "menu",
-      title: label,
-      onclick: () => openMenu(button, label, items),
-    },
-    icon("more"),
-  );
-  return button;
+  ]);
 }
 
 /** Return the key of the draft of an edit. */

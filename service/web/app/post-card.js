@@ -4,9 +4,11 @@ import { avatar } from "./avatar.js";
 import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
+import { menuButton } from "./menu.js";
 import { editDraftKey, editForm, ownMenuButton } from "./own-menu.js";
 import { editedMark, postText } from "./post-text.js";
 import { reactionBar } from "./reaction-bar.js";
+import { reportItem } from "./report-dialog.js";
 import { timeElement } from "./time-format.js";
 import { userLink } from "./user-page.js";
 
@@ -29,16 +31,16 @@ export function postCard(app, post, { withCommentLink = true, onChanged, onDelet
   const time = el("p");
   const body = el("div", { dir: "auto" });
   const commentCount = el("span");
-  const menu =
-    isOwn &&
-    ownMenuButton(t("post.actions"), {
-      edit: () => edit().focus(),
-      question: t("post.delete.question"),
-      remove: async () => {
-        await api.deletePost(post.id);
-        onDeleted();
-      },
-    });
+  const menu = isOwn
+    ? ownMenuButton(t("post.actions"), {
+        edit: () => edit().focus(),
+        question: t("post.delete.question"),
+        remove: async () => {
+          await api.deletePost(post.id);
+          onDeleted();
+        },
+      })
+    : menuButton(t("post.actions"), [reportItem(api, { kind: "post", id: post.id })]);
   const element = el(
     "article.card.post",
     { "aria-label": t("post.title", { name: author.display_name }) },

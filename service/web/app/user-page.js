@@ -8,6 +8,7 @@ import { confirm } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
+import { openReportDialog } from "./report-dialog.js";
 import { linkToConversation, linkToUser, navigate } from "./router.js";
 import { showToast } from "./toast.js";
 
@@ -23,6 +24,8 @@ export class UserPage {
   #content = el("div.empty-state", {}, el("p", { role: "status" }, t("loading")));
   #user = null;
   #presence;
+  /** What is shown, as JSON. */
+  #shown;
   #loader;
   #unsubscribe;
 
@@ -60,6 +63,10 @@ export class UserPage {
   #render() {
     const user = this.#user;
     if (!user) return;
+    const shown = JSON.stringify([user, this.#presence, this.#app.blocked.has(user.id)]);
+    // The focus stays where it is.
+    if (shown === this.#shown) return;
+    this.#shown = shown;
     setChildren(
       this.#content,
       avatar(user, "large"),
@@ -76,6 +83,8 @@ export class UserPage {
       const element = el(selector, { type: "button", onclick: () => this.#run(element, action) }, icon(iconName), label);
       return element;
     };
+    // Not disabled meanwhile: the dialog gives the focus back to it.
+    const report = () => openReportDialog(api, { kind: "user", id }, name);
     const block = async () => {
       if (await confirm(t("block.question", { name }), t("block.begin"))) await api.block(id);
     };
@@ -88,6 +97,7 @@ export class UserPage {
       blocked.has(id)
         ? button("button.button", t("block.end_of", { name }), "block", () => api.unblock(id))
         : button("button.button", t("block.begin_of", { name }), "block", block),
+      el("button.button", { type: "button", onclick: report }, icon("flag"), t("report.begin_of", { name })),
     );
   }
 

@@ -99,6 +99,18 @@ export class Api {
   }
 
   /**
+   * Report a user, or what they have written, to the moderators. Who has reported it before gets that report. Rejects with
+   * `not_found` if the caller does not see the subject, and with `validation_failed` if it is the caller's own.
+   * @param {import("./types.js").ReportSubject} subject
+   * @param {import("./types.js").ReportReason} reason
+   * @param {string} [note] up to 1000 characters
+   * @returns {Promise<import("./types.js").OwnReport>}
+   */
+  report(subject, reason, note) {
+    return this.#call("POST", "/reports", { body: { subject, reason, note } });
+  }
+
+  /**
    * @param {string[]} userIds
    * @returns {Promise<Record<string, Presence>>}
    */

@@ -64,6 +64,15 @@
 
 /** @typedef {{user: Profile, created_at: string}} BlockedUser */
 
+/** @typedef {{kind: "user" | "message" | "post" | "comment", id: string}} ReportSubject */
+
+/** @typedef {"spam" | "abuse" | "other"} ReportReason */
+
+/**
+ * A report by the user. `state`: whether a moderator has closed it.
+ * @typedef {{id: string, state: "open" | "resolved" | "dismissed", created_at: string}} OwnReport
+ */
+
 /** @typedef {{token: string, expires_at: string}} NewInvitation */
 
 /**
