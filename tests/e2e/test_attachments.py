@@ -174,3 +174,23 @@ async def test_an_expired_url_is_no_obstacle(open_app: OpenApp, create_user: Cre
     await image.evaluate("image => { image.src += '&again' }")
     await expect(image).to_have_attribute("src", re.compile("^blob:"))
     app.errors.clear()
+
+
+async def test_a_deleted_comment_shows_no_file(open_app: OpenApp, create_user: CreateUser) -> None:
+    """Nor does one without a text, which others reply to and therefore still see."""
+    an, binh = create_user("An"), create_user("Bình")
+    post = binh.post("/posts", content="Which file?")["id"]
+    app = await open_app(an, goto=False)
+    await app.goto(f"/#/posts/{post}")
+    await choose(app, NOTES)
+    await app.page.get_by_role("button", name="Comment", exact=True).click()
+    shared = app.page.locator(".comment").first
+    await expect(shared.get_by_role("link", name="notes.txt")).to_be_visible()
+    (comment,) = an.list(f"/posts/{post}/comments")
+    binh.comment(post, "Thanks", parent_id=comment["id"])
+    await expect(shared).to_contain_text("Thanks")
+    await shared.get_by_role("button", name="Comment actions").click()
+    await app.page.get_by_role("menuitem", name="Delete").click()
+    await app.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(shared).to_contain_text("Deleted")
+    await expect(shared.get_by_role("link", name="notes.txt")).to_have_count(0)

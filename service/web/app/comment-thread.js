@@ -128,7 +128,8 @@ export class CommentThread {
     element.show = (changed) => {
       const before = shown;
       shown = changed;
-      if (before?.content !== changed.content && (!form || changed.deleted)) showText();
+      const isOther = before?.content !== changed.content || before?.deleted !== changed.deleted;
+      if (isOther && (!form || changed.deleted)) showText();
       if (before?.edited_at !== changed.edited_at || before?.deleted !== changed.deleted) {
         const actions = changed.deleted ? [] : [replyButton, reactions.element, menu];
         setChildren(footer, timeElement(changed.created_at), editedMark(changed), actions);

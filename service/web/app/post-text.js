@@ -7,9 +7,9 @@ import { t } from "./i18n.js";
 import { fullDateTime } from "./time-format.js";
 
 /** Return the nodes of a post or comment; a deleted one has neither a text nor attachments. */
-export function postText({ content, attachments = [] }, api) {
+export function postText({ content, attachments = [], deleted = false }, api) {
   const download = (id, part) => api.attachment(id, part);
-  const files = attachments.length > 0 && attachmentList(attachments, download);
+  const files = !deleted && attachments.length > 0 && attachmentList(attachments, download);
   if (!content && !files) return t("posts.deleted");
   return [content && expandableText(content, {}), files];
 }
