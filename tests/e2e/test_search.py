@@ -77,3 +77,19 @@ async def test_all_chats_are_searched_at_once(open_app: OpenApp, create_user: Cr
     await results(app).nth(1).get_by_role("link").click()
     await expect(app.page.get_by_role("heading", name="Bình")).to_be_visible()
     await expect(app.message("phở at noon")).to_be_in_viewport()
+
+
+async def test_a_reply_among_old_messages_leads_to_an_even_older_one(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    an, binh = create_user("An"), create_user("Bình")
+    direct = an.create_conversation(binh)
+    quoted = binh.send_message(direct, "message 1")
+    for number in range(2, COUNT):
+        binh.send_message(direct, f"message {number}", reply_to=quoted["id"] if number == 60 else None)
+    app = await open_app(an, goto=False)
+    await app.goto(f"/#/c/{direct}#message-60")
+    await expect(app.message("message 60")).to_be_in_viewport()
+    await expect(app.message("message 129")).to_have_count(0)
+    await app.message("message 60").get_by_title("Go to the original message").click()
+    await expect(app.page.get_by_text("message 1", exact=True).first).to_be_in_viewport()

@@ -211,7 +211,9 @@ export class ConversationView {
   }
 
   #onEvent({ type, conversation_id, data }) {
-    if (type === "message_updated" && conversation_id === this.id && this.#window?.update(data)) this.#renderWindow();
+    if (conversation_id !== this.id) return;
+    if (type === "message_updated" && this.#window?.update(data)) this.#renderWindow();
+    if (type === "history_cleared") this.#closeWindow();
   }
 
   #actions() {
@@ -288,11 +290,14 @@ export class ConversationView {
   async #goTo(messageId) {
     for (
       let page = 0;
-      page < MAX_PAGES_TO_QUOTED && !this.#list.scrollToMessage(({ id }) => id === messageId) && this.#conversation.hasOlder;
+      page < MAX_PAGES_TO_QUOTED && !this.#list.scrollToMessage(({ id }) => id === messageId) && this.#shown.hasOlder;
       page += 1
     ) {
-      await this.#app.store.loadOlder(this.id);
-      this.render(this.#app.getState());
+      if (this.#window) await this.#loadInWindow("loadOlder");
+      else {
+        await this.#app.store.loadOlder(this.id);
+        this.render(this.#app.getState());
+      }
     }
   }
 
