@@ -16,6 +16,7 @@ const STALLED = 90_000;
  * @returns {Promise<Response>}
  */
 export function uploadFile(url, file, token, { signal, onProgress } = {}) {
+  if (signal?.aborted) return Promise.reject(signal.reason);
   const request = new XMLHttpRequest();
   const sent = new Promise((/** @type {(response: Response) => void} */ resolve, reject) => {
     const fail = () => reject(new LoaError("network", "The upload has broken off."));
