@@ -10,14 +10,17 @@ export class CommentStore {
   /** The cursors of the page loaded last and of the next one. */
   #lastCursor = null;
   #nextCursor = null;
+  /** The ids of the comments before the page loaded last. */
+  #earlier = new Set();
 
   constructor(api, postId) {
     this.#api = api;
     this.#postId = postId;
   }
 
-  /** Load the next page; `add(comment)` is called for each new comment. */
+  /** Load the next page, and return its comments; `add(comment)` is called for each new one. */
   async load(add = (comment) => this.put(comment)) {
+    if (this.#nextCursor !== this.#lastCursor) this.#earlier = new Set(this.items.map(({ id }) => id));
     this.#lastCursor = this.#nextCursor;
     const { items, next } = await this.#api.comments(this.#postId, { limit: PAGE_SIZE, after: this.#lastCursor });
     for (const comment of items) {
@@ -26,16 +29,20 @@ export class CommentStore {
     }
     this.#nextCursor = next;
     this.hasMore = next !== null;
+    return items;
   }
 
   /**
-   * Load comments that were added after the last page, unless there are older ones to load first. `add`: as in `load`.
+   * Load the last page again and comments that were added after it, unless there are older ones to load first. `add`: as
+   * in `load`. What is missing in it has been deleted.
    */
   async refresh(add) {
     if (this.hasMore) return;
+    const missing = new Set(this.items.map(({ id }) => id).filter((id) => !this.#earlier.has(id)));
     this.#nextCursor = this.#lastCursor;
-    await this.load(add);
-    while (this.hasMore) await this.load(add);
+    do for (const { id } of await this.load(add)) missing.delete(id);
+    while (this.hasMore);
+    this.items = this.items.filter(({ id }) => !missing.has(id));
   }
 
   /** Load pages until the comment is among them. Resolves to whether it exists. */
