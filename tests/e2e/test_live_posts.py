@@ -86,6 +86,10 @@ async def test_the_feed_is_live_and_keeps_its_place(open_app: OpenApp, create_us
     an.post("/posts", content="The newest")
     fold = app.page.get_by_role("button", name="1 new post")
     await expect(fold).to_be_in_viewport()
+    gone = an.post("/posts", content="Written by mistake")["id"]
+    await expect(app.page.get_by_role("button", name="2 new posts")).to_be_visible()
+    an.delete(f"/posts/{gone}")
+    await expect(fold).to_be_in_viewport()
     link = first.get_by_role("link", name="1 comment")
     await expect(link).to_be_in_viewport()
     await link.click()

@@ -98,4 +98,5 @@ class User:
     def _request(self, method: str, path: str, body: object = None) -> Any:
         headers = {"Authorization": f"Bearer {self._session['access_token']}"}
         url = f"{self.server.url}/api/v1{path}"
-        return self._http.request(method, url, headers=headers, json=body).raise_for_status().json()
+        response = self._http.request(method, url, headers=headers, json=body).raise_for_status()
+        return response.json() if response.content else None

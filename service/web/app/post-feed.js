@@ -120,15 +120,17 @@ export class PostFeed {
       const last = items.indexOf(loaded.get(known.at(-1).id));
       const since = items[last].created_at;
       // What is missing in the first page although it is newer than its end has been deleted.
-      this.#posts = this.#posts
-        .filter(({ id, created_at: createdAt }) => loaded.has(id) || createdAt < since)
-        .map((post) => (this.#changed.has(post.id) ? post : (loaded.get(post.id) ?? post)));
+      const current = (posts) =>
+        posts
+          .filter(({ id, created_at: createdAt }) => loaded.has(id) || createdAt < since)
+          .map((post) => (this.#changed.has(post.id) ? post : (loaded.get(post.id) ?? post)));
+      this.#posts = current(this.#posts);
+      this.#folded = current(this.#folded);
       for (const post of items.slice(0, last).reverse()) this.#onPost(post);
     } else {
       this.#posts = items;
       this.#nextCursor = next;
       this.#folded = [];
-      this.#fold.clear();
     }
     this.#loaded = true;
     this.#render();
@@ -151,7 +153,6 @@ export class PostFeed {
       this.#posts = [post, ...this.#posts];
     } else {
       this.#folded.unshift(post);
-      this.#fold.add();
     }
   }
 
@@ -172,12 +173,13 @@ export class PostFeed {
 
   #remove(id) {
     this.#posts = this.#posts.filter((post) => post.id !== id);
+    this.#folded = this.#folded.filter((post) => post.id !== id);
     this.#render();
   }
 
   /** Watch the feed, and as many of the newest posts as can be watched. */
   #watch() {
-    const watched = ["feed", ...this.#posts.slice(0, MAX_WATCHED_POSTS - 1).map(({ id }) => id)];
+    const watched = ["feed", ...[...this.#folded, ...this.#posts].slice(0, MAX_WATCHED_POSTS - 1).map(({ id }) => id)];
     if (watched.join() === this.#watched) return;
     this.#watched = watched.join();
     this.#socket.watchPosts(watched);
@@ -207,6 +209,7 @@ export class PostFeed {
   #render() {
     this.#watch();
     this.#cards.render(this.#posts);
+    this.#fold.setCount(this.#folded.length);
     this.#loadMore.setHasMore(this.#nextCursor !== null);
     const emptyState = el(
       "div.empty-state",

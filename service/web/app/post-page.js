@@ -169,7 +169,7 @@ export class PostPage {
     if (!this.#isLoaded) return;
     if (type === "post_updated" && data.id === this.#postId) this.#onPost(data);
     if (event.post_id !== this.#postId) return;
-    if (type === "comment_updated" && this.#comments.has(data.id)) this.#put(data);
+    if (type === "comment_updated") this.#onUpdate(data);
     if (type === "comment_created") this.#onComment(data);
   }
 
@@ -204,14 +204,18 @@ export class PostPage {
     if (!this.#comments.hasMore) this.#arrive(comment);
   }
 
+  #onUpdate(comment) {
+    if (this.#comments.has(comment.id)) this.#put(comment);
+    else this.#setFolded(this.#folded.map((each) => (each.id === comment.id ? { ...each, ...comment } : each)));
+  }
+
   /** Show a comment that may be new, or put it behind the fold. */
   #arrive(comment) {
     if (this.#comments.has(comment.id) || this.#folded.some(({ id }) => id === comment.id)) return;
     if (this.#isInView(comment)) {
       this.#put(comment);
     } else {
-      this.#folded.push(comment);
-      this.#fold.add();
+      this.#setFolded([...this.#folded, comment]);
     }
   }
 
@@ -223,12 +227,17 @@ export class PostPage {
     return bottom >= view.top && bottom <= view.bottom;
   }
 
+  /** A deleted one is no news, but others may reply to it. */
+  #setFolded(comments) {
+    this.#folded = comments;
+    this.#fold.setCount(comments.filter(({ deleted }) => !deleted).length);
+  }
+
   /** Show what waits behind the fold. */
   #unfold({ scroll = true } = {}) {
     const [first] = this.#folded;
     for (const comment of this.#folded) this.#comments.put(comment);
-    this.#folded = [];
-    this.#fold.clear();
+    this.#setFolded([]);
     this.#render();
     if (scroll && first) this.#thread.scrollTo(first.id);
   }
