@@ -45,12 +45,14 @@ class AttachmentStore:
     """`attachments`: `{user_id, name, content_type, size, width, height, digest, thumbnail, created_at, stored?,
     claim?, expires_at?}`.
 
-    `digest` is the SHA-256 of the bytes. `thumbnail`: its `{size, digest}`, or None. `stored`: the upload is complete.
+    `digest` is the SHA-256 of the bytes. `thumbnail`: its `{size, digest}`, or None. `stored`: the upload is complete,
+    and the attachment is not being deleted by the sweep.
     `claim`: what it belongs to; it never changes, so an attachment is used once.
 
     Without `expires_at`, an attachment belongs to something that is stored. Whatever may change that sets `expires_at`
-    first. Once that time has come, AttachmentSweep looks whether what the claim names exists: if so it removes
-    `expires_at`, else it deletes the attachment. So a crash at any point leaves nothing behind and loses nothing.
+    first. Once that time has come, `AttachmentService.sweep` looks whether what the claim names exists: if so it
+    removes `expires_at`, else it deletes the attachment. So a crash at any point leaves nothing behind and loses
+    nothing.
     """
 
     def __init__(self, database: Database) -> None:
@@ -89,7 +91,12 @@ class AttachmentStore:
         found = await self._claimable(claims)
         updates = [
             UpdateOne(
-                {"_id": each, "user_id": claim.author_id, "claim": {"$in": [None, claim.as_document()]}},
+                {
+                    "_id": each,
+                    "user_id": claim.author_id,
+                    "stored": True,
+                    "claim": {"$in": [None, claim.as_document()]},
+                },
                 {"$set": {"claim": claim.as_document(), "expires_at": now() + UNUSED_TIME}},
             )
             for claim, documents in found.items()
@@ -128,10 +135,21 @@ class AttachmentStore:
                 {"_id": {"$in": list(ids)}}, {"$set": {"expires_at": now() + DELETION_TIME}}
             )
 
-    async def keep(self, ids: Collection[ObjectId]) -> None:
-        """Remove `expires_at`: what these belong to is stored. Raises Unavailable."""
+    async def keep(self, ids: Collection[ObjectId], before: datetime) -> None:
+        """Remove `expires_at` if it is still earlier: what these belong to is stored. Raises Unavailable."""
         async with unavailable():
-            await self._attachments.update_many({"_id": {"$in": list(ids)}}, {"$unset": {"expires_at": ""}})
+            await self._attachments.update_many(_still_expired(ids, before), {"$unset": {"expires_at": ""}})
+
+    async def withdraw(self, ids: Collection[ObjectId], before: datetime) -> list[ObjectId]:
+        """Let nobody claim or read these any more, if `expires_at` is still earlier. Returns those. Raises Unavailable.
+
+        Whoever claims one meanwhile, at the last moment, keeps it.
+        """
+        where = _still_expired(ids, before)
+        async with unavailable():
+            await self._attachments.update_many(where, {"$set": {"stored": False}})
+            found = await self._attachments.find(where, {"_id": 1}).to_list(None)
+        return [document["_id"] for document in found]
 
     async def expired(self, before: datetime, limit: int) -> list[Document]:
         """Return up to `limit` attachments whose `expires_at` is earlier. Raises Unavailable."""
@@ -151,3 +169,7 @@ class AttachmentStore:
         """Delete what is known about these; their bytes have been deleted. Raises Unavailable."""
         async with unavailable():
             await self._attachments.delete_many({"_id": {"$in": list(ids)}})
+
+
+def _still_expired(ids: Collection[ObjectId], before: datetime) -> Document:
+    return {"_id": {"$in": list(ids)}, "expires_at": {"$lt": before}}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from bson import ObjectId
 
 from service.attachments.attachment_store import AttachmentStore, Claim, Kind
-from service.attachments.attachments import Attachments, key_of
+from service.attachments.attachments import BATCH, Attachments, key_of
 from service.attachments.file_type import IMAGES, file_type
 from service.attachments.images import ImageProcessor
 from service.attachments.links import THUMBNAIL, AttachmentLinks, summary
@@ -21,8 +21,6 @@ from service.datastores.mongo import Document
 
 CONCURRENT_WRITES = 4
 """Complete uploads that are being stored at the same time; each has a few megabytes in memory meanwhile."""
-BATCH = 100
-"""Attachments that are deleted in one step."""
 THUMBNAIL_TYPE = "image/webp"
 NAMELESS = "file"
 
@@ -132,11 +130,13 @@ class AttachmentService:
 
         Returns the number of those it looked at, 0 if there are no more.
         """
-        found = await self._store.expired(now(), BATCH)
+        moment = now()
+        found = await self._store.expired(moment, BATCH)
         kept = [document["_id"] for document in found if await self._is_held(document)]
         if kept:
-            await self._store.keep(kept)
-        await self._attachments.remove([document["_id"] for document in found if document["_id"] not in kept])
+            await self._store.keep(kept, moment)
+        if left := [document["_id"] for document in found if document["_id"] not in kept]:
+            await self._attachments.remove(await self._store.withdraw(left, moment))
         return len(found)
 
     async def _is_held(self, document: Document) -> bool:

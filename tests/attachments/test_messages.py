@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from service.attachments import attachment_store
 from service.attachments.attachment_store import AttachmentStore, Claim
+from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.services import Services
 from tests.attachments.conftest import encoded, photo, upload
@@ -175,6 +176,32 @@ async def test_unused_attachments_are_deleted(
     assert 0 == await services.attachments.sweep()
     assert [True, False, False, False] == [await reads(ann, each) for each in (used, unused, claimed, left)]
     assert [1, 1, 1] == [await mongo.database[name].count_documents({}) for name in COLLECTIONS]
+
+
+async def test_what_is_used_at_the_last_moment_is_kept(
+    services: Services, client: RestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep has found three expired attachments. One is used before it withdraws them, one after that, and what has
+    the third is about to be deleted."""
+    ann = await ApiUser.register(client)
+    store = services.stores.attachments
+    with monkeypatch.context() as expired:
+        expired.setattr(attachment_store, "UNUSED_TIME", timedelta(seconds=-1))
+        ids = [ObjectId((await upload(ann, b"x"))["id"]) for _ in range(3)]
+    moment = now()
+    assert set(ids) == {each["_id"] for each in await store.expired(moment, 10)}
+    claims = [Claim("post", None, ObjectId(ann.id), ObjectId()) for _ in ids]
+    used = (await store.claim({claims[0]: [ids[0]]}))[claims[0]]
+    assert used
+    assert ids[1:] == await store.withdraw(ids, moment)
+    assert {claims[1]: None} == await store.claim({claims[1]: [ids[1]]})
+    assert await store.get(str(ids[0]))
+    assert await store.get(str(ids[1])) is None
+    await store.expire([ids[2]])
+    await store.keep([ids[2]], moment)
+    assert [ids[2]] == [
+        each["_id"] for each in await store.expired(now() + timedelta(hours=2), 10) if each["_id"] not in ids[:2]
+    ]
 
 
 async def test_the_attachments_of_a_deleted_user_are_deleted(
