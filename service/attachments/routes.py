@@ -24,7 +24,7 @@ from service.http.byte_range import byte_range
 from service.http.content_disposition import content_disposition
 from service.http.endpoint import endpoint, json_response
 from service.http.errors import RangeNotSatisfiable
-from service.http.limits import UPLOADING
+from service.http.limits import UPLOADING, address
 from service.http.request_deadlines import self_timed
 
 TAG = "attachments"
@@ -32,6 +32,8 @@ UPLOAD_PATH = b"/api/v1/attachments"
 MAX_TRANSFERS = 256
 """Uploads, and likewise downloads, of one process at the same time. Each takes a quarter of a megabyte."""
 MAX_UPLOADS_PER_USER = 8
+MAX_DOWNLOADS_PER_CLIENT = 64
+"""Of one user, or of one address by signed URLs: a slow reader may take half an hour, and others need slots, too."""
 PATIENCE = 30.0
 """Seconds without progress after which a transfer ends."""
 MIN_RATE = 2048
@@ -47,11 +49,11 @@ def blueprint(
     limited: bool,
     count_upload: Callable[[str], None],
 ) -> Blueprint:
-    """`max_bytes`: of one file. `limited`: whether the uploads of one user are limited. `count_upload(outcome)`: see
+    """`max_bytes`: of one file. `limited`: whether one client's transfers are limited. `count_upload(outcome)`: see
     `Metrics.attachment_uploaded`."""
     bp = Blueprint("attachments", url_prefix="/api/v1")
     uploads = TransferSlots(MAX_TRANSFERS, MAX_UPLOADS_PER_USER if limited else None)
-    downloads = TransferSlots(MAX_TRANSFERS, None)
+    downloads = TransferSlots(MAX_TRANSFERS, MAX_DOWNLOADS_PER_CLIENT if limited else None)
 
     @bp.post("/attachments", stream=True)
     @endpoint(
@@ -91,7 +93,7 @@ def blueprint(
         status = 206 if found else 200
         if request.method == "HEAD":
             return HTTPResponse(status=status, headers=headers, content_type=file.content_type)
-        with downloads.take(""), self_timed(request):
+        with downloads.take(caller.user_id if caller else address(request)), self_timed(request):
             pieces = service.read(file, start, end)
             # Before the headers: it may have been deleted.
             first = await anext(pieces)

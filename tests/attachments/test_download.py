@@ -1,13 +1,20 @@
 """Downloads: who may, and how."""
 
+from functools import partial
+
 import pytest
 from bson import ObjectId
 
+from config.settings import Settings
+from service.accounts.passwords import Passwords
+from service.app import create_app
+from service.attachments import routes
 from service.attachments.storage import PIECE
 from service.datastores.mongo import Mongo
+from service.stores import Stores
 from tests.attachments.conftest import encoded, photo, upload
 from tests.notifications.api_user import ApiUser
-from tests.rest import RestClient
+from tests.rest import RestClient, serving
 
 
 def path(attachment: dict[str, str]) -> str:
@@ -100,6 +107,21 @@ async def test_head_has_the_headers_only(client: RestClient) -> None:
     url = (await upload(user, b"xyz"))["url"]
     response = await client.head(url)
     assert (200, "3", b"") == (response.status_code, response.headers["content-length"], response.content)
+
+
+async def test_the_downloads_of_one_client_are_limited(
+    settings: Settings, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By token and by signed URL: one that reads slowly leaves slots for others."""
+    monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
+    monkeypatch.setattr(routes, "MAX_DOWNLOADS_PER_CLIENT", 0)
+    await Stores.build(mongo.database).create_indexes()
+    async with serving(create_app(settings=settings.model_copy(update={"rate_limits": "on"}))) as client:
+        user = await ApiUser.register(client)
+        attachment = await upload(user, b"xyz")
+        assert 429 == (await user.request("get", path(attachment))).status_code
+        assert 429 == (await client.get(attachment["url"])).status_code
+        assert 200 == (await client.head(attachment["url"])).status_code
 
 
 async def test_what_has_lost_its_bytes_is_not_found(client: RestClient, mongo: Mongo) -> None:
