@@ -81,7 +81,7 @@ class ExternalSessions:
         token = await self.tokens.decode(text)
         key = token.external_id, token.session
         known = self._known.get(key)
-        if known and not _claims_differ(token, known) and token.issued_at > known.revoked_until:
+        if known and not _claims_differ(token, known) and not _is_revoked(token, known.revoked_until):
             try:
                 await self._reread_if_due(known, token)
                 return await self._checked(token, known)
@@ -184,8 +184,13 @@ def _claims_differ(token: ExternalToken, seen: Binding | KnownSession) -> bool:
 
 def _check_issued(token: ExternalToken, binding: Binding | None) -> None:
     """Raise TokenRevoked if everything that was issued by then has been revoked."""
-    if binding and token.issued_at <= _revoked_until(token, binding) > 0:
+    if binding and _is_revoked(token, _revoked_until(token, binding)):
         raise TokenRevoked
+
+
+def _is_revoked(token: ExternalToken, until: float) -> bool:
+    """Return whether everything that was issued until then, 0 if nothing, includes this token."""
+    return token.issued_at <= until > 0
 
 
 def _revoked_until(token: ExternalToken, binding: Binding) -> float:

@@ -184,9 +184,12 @@ async def test_a_known_token_costs_no_read_of_the_database(
             await each.revocation.poll()
         # Always the same: one that expires later extends the session, which is a write.
         claims = {"sid": "laptop", "name": "Ánh", "iat": EARLIER, "exp": now() + 300}
+        undated = {**claims, "iat": None}
         await verify(process, **claims)
+        await verify(process, "43", **undated)
         commands.recorded.clear()
         for _ in range(3):
+            await verify(process, "43", **undated)
             await verify(process, **claims)
         assert [] == commands.recorded
         await verify(other, **claims)
