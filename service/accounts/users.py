@@ -186,7 +186,6 @@ class UserStore:
                         DELETION_REQUESTED: "",
                         "roles": "",
                         "ban": "",
-                        "reset_link": "",
                     },
                 },
             )
@@ -376,7 +375,11 @@ class UserStore:
         async with unavailable():
             await self._users.update_one(
                 {"_id": document["_id"], **ACTIVE},
-                {"$set": changes, "$unset": {"display_folded": ""}, "$inc": {"password_version": 1}},
+                {
+                    "$set": changes,
+                    "$unset": {"display_folded": "", "reset_link": ""},
+                    "$inc": {"password_version": 1},
+                },
             )
 
     async def _named(self, username: str) -> Document | None:

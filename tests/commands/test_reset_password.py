@@ -90,6 +90,16 @@ async def test_a_link_expires_and_does_not_end_a_ban(process: AccountsProcess, s
     assert signed_in.user.id == (await process.accounts.reset_password(reset)).user.id
 
 
+async def test_nobody_signs_in_with_the_link_of_a_user_whose_deletion_has_begun(
+    process: AccountsProcess, signed_in: SignedIn
+) -> None:
+    token = ResetToken.new(signed_in.user.id)
+    await process.users.set_reset_link(signed_in.user.id, ResetLink(token.digest, now() + LIFETIME))
+    await process.users.request_deletion(signed_in.user.id)
+    with pytest.raises(TokenInvalid):
+        await process.accounts.reset_password(PasswordReset(token=str(token), new_password=PASSWORD))
+
+
 async def test_who_has_no_password_gets_none(settings: Settings, process: AccountsProcess, command: Command) -> None:
     user, _ = await process.external_users.put("auth0|a", {"username": "who.is.external"})
     assert settings.mongodb_uri
