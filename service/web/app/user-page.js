@@ -27,6 +27,7 @@ export class UserPage {
   /** What is shown, as JSON. */
   #shown;
   #loader;
+  #running = false;
   #unsubscribe;
 
   constructor(app, id) {
@@ -67,6 +68,8 @@ export class UserPage {
     // The focus stays where it is.
     if (shown === this.#shown) return;
     this.#shown = shown;
+    const buttons = () => [...this.#content.querySelectorAll("button")];
+    const focused = buttons().indexOf(document.activeElement);
     setChildren(
       this.#content,
       avatar(user, "large"),
@@ -75,15 +78,13 @@ export class UserPage {
       keepCurrent(el("p.muted.small"), () => presenceText(this.#presence)),
       user.id !== this.#app.me.id && this.#actions(user),
     );
+    buttons()[focused]?.focus();
   }
 
   #actions({ id, display_name: name }) {
     const { api, blocked } = this.#app;
-    const button = (selector, label, iconName, action) => {
-      const element = el(selector, { type: "button", onclick: () => this.#run(element, action) }, icon(iconName), label);
-      return element;
-    };
-    // Not disabled meanwhile: the dialog gives the focus back to it.
+    const button = (selector, label, iconName, action) =>
+      el(selector, { type: "button", onclick: () => this.#run(action) }, icon(iconName), label);
     const report = () => openReportDialog(api, { kind: "user", id }, name);
     const block = async () => {
       if (await confirm(t("block.question", { name }), t("block.begin"))) await api.block(id);
@@ -101,14 +102,16 @@ export class UserPage {
     );
   }
 
-  async #run(button, action) {
-    button.disabled = true;
+  /** The buttons are not disabled meanwhile: they would lose the focus. */
+  async #run(action) {
+    if (this.#running) return;
+    this.#running = true;
     try {
       await action();
     } catch (error) {
       showToast(errorText(error));
     }
-    button.disabled = false;
+    this.#running = false;
   }
 
   #showError(error) {
