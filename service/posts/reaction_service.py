@@ -105,16 +105,23 @@ class ReactionService:
             self._notices.documents({target.subject for target in targets}), self._mutes.existing(pairs)
         )
         authors = {subject: str(document["author_id"]) for subject, document in documents.items()}
+        # Also whether they block the author of the post that a comment is on.
+        concerned = {
+            target: {
+                Block(target.user_id, authors[subject])
+                for subject in (target.subject, Subject(target.subject.post_id))
+                if subject in authors
+            }
+            for target in targets
+        }
         profiles, blocks = await asyncio.gather(
             self._profiles.profiles({*authors.values(), *(target.user_id for target in targets)}),
-            self._blocks.existing(
-                {Block(user_id, authors[subject]) for subject, user_id in targets if subject in authors}
-            ),
+            self._blocks.existing(set().union(*concerned.values())),
         )
         return [
-            Context(documents[subject], profiles, (ObjectId(user_id), subject.post_id) in mutes)
+            Context(documents[target.subject], profiles, (ObjectId(target.user_id), target.subject.post_id) in mutes)
             # What somebody whom they block has written does not exist for the user.
-            if subject in authors and Block(user_id, authors[subject]) not in blocks
+            if target.subject in authors and concerned[target].isdisjoint(blocks)
             else NotFound()
-            for subject, user_id in targets
+            for target in targets
         ]

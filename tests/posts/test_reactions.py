@@ -86,12 +86,15 @@ async def test_only_existing_posts_and_comments_get_reactions(process: ServicePr
 
 
 async def test_a_user_cannot_react_to_what_a_user_has_written_whom_they_block(process: ServiceProcess) -> None:
-    """It does not exist for them; the other may react to theirs, and they are not notified."""
+    """It does not exist for them, with the comments on it; the other may react to theirs, and they are not notified."""
     author, reader = await process.add_user(), await process.add_user()
     post, own = await process.post(author), await process.post(reader)
+    comment = await process.comment(await process.add_user(), post)
     await process.blocks.add(reader, author)
     with pytest.raises(NotFound):
         await process.reactions.react_to_post(reader, post, "👍", on=True)
+    with pytest.raises(NotFound):
+        await process.reactions.react_to_comment(reader, post, comment, "👍", on=True)
     assert {"👍": 1} == (await process.reactions.react_to_post(author, own, "👍", on=True)).reactions
     await process.outbox.start()
     async with asyncio.timeout(20):
