@@ -16,6 +16,10 @@ from service.search.postings import Postings
 
 STATE: Document = {"_id": "index"}
 NO_POSTINGS = Postings.of({})
+MAX_BUCKET_BYTES = 2 << 20
+"""Of the postings of a bucket: twice what a conversation of long messages needs. If somebody fills a conversation with
+invented words that begin alike, the rarest of them are not found there. A bucket that is too large for the database
+would stop the indexing of everybody's messages."""
 
 
 class Conflict(Exception):
@@ -136,7 +140,8 @@ class IndexStore:
         for bucket, each in postings.items():
             key: Document = {"_id": bucket.id, "conversation_id": bucket.conversation_id}
             where = key | {"version": {"$lt": version}}
-            operations.append(ReplaceOne(where, key | {"version": version} | each.as_fields(), upsert=True))
+            fields = each.fitting(MAX_BUCKET_BYTES).as_fields()
+            operations.append(ReplaceOne(where, key | {"version": version} | fields, upsert=True))
         try:
             async with unavailable():
                 for first in range(0, len(operations), IDS_PER_READ):

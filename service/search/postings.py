@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -10,6 +10,7 @@ from bson import Binary
 
 NUMBER = "H"
 """The array type of counts and offsets: 16 bits, little-endian, as on every machine that Loa runs on."""
+NUMBER_BYTES = 2
 LAST = chr(0x10FFFF)
 """Sorts behind every character of a term."""
 
@@ -69,6 +70,18 @@ class Postings:
         for term, count, end in zip(self._terms, self._counts, ends, strict=True):
             yield term, self._offsets[end - count : end]
 
+    def fitting(self, max_bytes: int) -> "Postings":
+        """Return these postings; without the rarest terms, if all of them take more than `max_bytes` of a document."""
+        if _bytes_of(self._terms, len(self._offsets)) <= max_bytes:
+            return self
+        kept: dict[str, array[int]] = {}
+        for term, offsets in sorted(self.items(), key=lambda item: len(item[1]), reverse=True):
+            max_bytes -= _bytes_of([term], len(offsets))
+            if max_bytes < 0:
+                break
+            kept[term] = offsets
+        return Postings.of(kept)
+
     def replaced(self, added: Mapping[int, Iterable[str]]) -> "Postings | None":
         """Return the postings if the messages at these offsets have these terms instead of those they have had.
 
@@ -85,3 +98,8 @@ class Postings:
         if found == before:
             return None
         return Postings.of({term: sorted(offsets) for term, offsets in found.items()})
+
+
+def _bytes_of(terms: Sequence[str], offsets: int) -> int:
+    """Return what terms with that many offsets take in a document."""
+    return sum(len(term.encode()) + 1 for term in terms) + NUMBER_BYTES * (len(terms) + offsets)

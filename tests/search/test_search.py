@@ -9,7 +9,7 @@ from bson import ObjectId
 from service.chat.members import History
 from service.common.errors import NotFound, ValidationFailed
 from service.datastores.mongo import Mongo
-from service.search import search_service
+from service.search import index_store, search_service
 from service.search.models import MessageSearch
 from tests.chat.chat_process import ADA, BOB, CAY
 from tests.search.searching import Searching
@@ -175,6 +175,25 @@ async def test_what_was_deleted_or_edited_is_gone_from_the_index(searching: Sear
     assert "harmless" in terms
     assert not {term for term in terms if term.startswith("secret") or term == "@" + BOB[::-1]}
     assert [edited["id"]] == await searching.found(BOB, "harm")
+
+
+@pytest.mark.usefixtures("small")
+async def test_a_conversation_of_invented_words_does_not_stop_the_index(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their bucket has a limit, beyond which the rarest are not found; the frequent ones and all others are."""
+    monkeypatch.setattr(index_store, "MAX_BUCKET_BYTES", 400)
+    flooded, other = [await searching.process.group(ADA, BOB) for _ in range(2)]
+    for number in range(32):
+        await searching.say(ADA, flooded, f"aafrequent zebra {' '.join(f'aa{number:02}{each}' for each in range(9))}")
+    await searching.say(ADA, other, "aarare")
+    await searching.indexed()
+    assert 32 == len(await searching.found(BOB, "aafrequent"))
+    assert 32 == len(await searching.found(BOB, "zebra"))
+    assert 1 == len(await searching.found(BOB, "aarare"))
+    assert [] == await searching.found(BOB, "aa318")
+    async for bucket in searching.mongo.database["search_buckets"].find():
+        assert len(bucket["terms"]) + len(bucket["counts"]) + len(bucket["offsets"]) <= 400
 
 
 async def test_what_others_say_is_not_found(searching: Searching) -> None:
