@@ -109,7 +109,13 @@ class PostService:
         If the author has used the nonce on this post before, returns the earlier comment and False. Raises NotFound for
         the post, ValidationFailed for `parent_id` or `attachments`, and NonceReused if the earlier comment differs.
         """
-        context = await self._contexts.load(author_id, post_id, new.parent_id)
+        try:
+            context = await self._contexts.load(author_id, post_id, new.parent_id)
+        except ValidationFailed:
+            # The parent may have been deleted since the comment was stored.
+            if earlier := await self._earlier(author_id, post_id, new):
+                return earlier, False
+            raise
         comment_id = ObjectId()
         notice = comment_notice(ObjectId(post_id), comment_id, new.content, context)
         selection = self._outbox.prepare(notice)
@@ -123,6 +129,16 @@ class PostService:
         elif not is_same(new, document):
             raise NonceReused
         return comment, created
+
+    async def _earlier(self, author_id: str, post_id: str, new: NewComment) -> Comment | None:
+        """Return the comment for which the author has used the nonce, or None. Raises NonceReused."""
+        claim = Claim("comment", ObjectId(post_id), ObjectId(author_id), None, new.nonce)
+        document = await self._comments.claimed(claim) if new.nonce else None
+        if document is None:
+            return None
+        if not is_same(new, document):
+            raise NonceReused
+        return (await self._views.comments(author_id, [document]))[0]
 
     async def _store_comment(
         self, author_id: str, post_id: str, new: NewComment, comment_id: ObjectId

@@ -115,6 +115,21 @@ async def test_a_repeated_nonce_returns_the_same_comment(process: ServiceProcess
     assert (["Once"], None) == await contents(process, post)
 
 
+async def test_a_reply_can_be_sent_again_though_its_parent_was_deleted(process: ServiceProcess) -> None:
+    author = await process.add_user()
+    post = await process.post(author)
+    parent = await process.comment(author, post)
+    new = NewComment(content="Once", nonce="n1", parent_id=parent)
+    reply, _ = await process.posts.comment(author, post, new)
+    await process.deletions.delete_comment(author, post, parent)
+    assert (reply, False) == await process.posts.comment(author, post, new)
+    with pytest.raises(NonceReused):
+        await process.posts.comment(author, post, new.model_copy(update={"content": "Twice"}))
+    for nonce in ("n2", None):
+        with pytest.raises(ValidationFailed):
+            await process.posts.comment(author, post, new.model_copy(update={"nonce": nonce}))
+
+
 async def test_concurrent_retries_with_one_nonce_store_one_comment(start_process: StartProcess) -> None:
     """On several processes."""
     processes = [start_process() for _ in range(3)]
