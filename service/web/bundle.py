@@ -20,6 +20,8 @@ EXPORT = re.compile(r"^export ((?:async function|function\*?|class|const) (\w+))
 NO_EXPORTS = "export {};\n"
 """Makes a file of nothing but types a module."""
 UNSUPPORTED = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+NAMES = re.compile(r"(\w+)(?: as (\w+))?")
+"""Within the braces of an import or a re-export."""
 
 
 class UnsupportedModule(ValueError):
@@ -31,8 +33,8 @@ def bundle_modules(files: Mapping[str, str], entry: str) -> str:
 
     `files`: modules, and the JSON that they import, by path, such as `app/main.js`. Each module becomes a function that
     returns its exports, called after the modules that it imports; `entry` comes last, as it is. An import reads a name
-    once, so an exported `let` is refused, as are cycles, default exports and every form that the patterns above do not
-    know.
+    once, so an exported `let` is refused, as are cycles, default exports, names that the patterns above do not find
+    among the exports of a module, and every other form of import and export at the beginning of a line.
 
     Raises `UnsupportedModule`.
     """
@@ -43,8 +45,9 @@ def bundle_modules(files: Mapping[str, str], entry: str) -> str:
     except CycleError as error:
         raise UnsupportedModule(f"The modules import each other in a circle: {' → '.join(error.args[1])}.") from error
     names = {path: f"$module{number}" for number, path in enumerate(order)}
-    joined = "".join(_function(path, files, names) for path in order[:-1])
-    body, exported = _rewrite(entry, files, names)
+    exports: dict[str, set[str]] = {}
+    joined = "".join(_function(path, files, names, exports) for path in order[:-1])
+    body, exported = _rewrite(entry, files, names, exports)
     if exported:
         raise UnsupportedModule(f"{entry} is the entry, and exports {', '.join(exported)}.")
     return str(rjsmin.jsmin(joined + body))
@@ -77,27 +80,41 @@ def _resolve(path: str, specifier: str) -> str:
     return specifier.lstrip("/") if specifier.startswith("/") else normpath(join(dirname(path), specifier))
 
 
-def _function(path: str, files: Mapping[str, str], names: Mapping[str, str]) -> str:
-    body, exported = _rewrite(path, files, names)
+def _function(path: str, files: Mapping[str, str], names: Mapping[str, str], exports: dict[str, set[str]]) -> str:
+    body, exported = _rewrite(path, files, names, exports)
     return f"const {names[path]} = (() => {{\n{body}\nreturn {{ {', '.join(exported)} }};\n}})();\n"
 
 
-def _rewrite(path: str, files: Mapping[str, str], names: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Return the module without `import` and `export`, and the properties of the object that it exports."""
+def _rewrite(
+    path: str, files: Mapping[str, str], names: Mapping[str, str], exports: dict[str, set[str]]
+) -> tuple[str, list[str]]:
+    """Return the module without `import` and `export`, and the properties of the object that it exports.
+
+    `exports`: the names that the modules before it export, by path; its own are added.
+    """
     exported: list[str] = []
+    own = exports[path] = set()
+
+    def check(match: re.Match[str]) -> None:
+        module = _resolve(path, match[2])
+        if missing := {name[1] for name in NAMES.finditer(match[1])} - exports[module]:
+            raise UnsupportedModule(f"{path} takes {', '.join(missing)} from {module}, where no such export is found.")
 
     def declare(match: re.Match[str]) -> str:
+        own.add(match[2])
         exported.append(match[2])
         return match[1]
 
     def export_again(match: re.Match[str]) -> str:
+        check(match)
         module = names[_resolve(path, match[2])]
-        for name in filter(None, map(str.strip, match[1].split(","))):
-            original, _, new = name.partition(" as ")
-            exported.append(f"{new or original}: {module}.{original}")
+        for name in NAMES.finditer(match[1]):
+            own.add(name[2] or name[1])
+            exported.append(f"{name[2] or name[1]}: {module}.{name[1]}")
         return ""
 
     def read(match: re.Match[str]) -> str:
+        check(match)
         return f"const {{{match[1].replace(' as ', ': ')}}} = {names[_resolve(path, match[2])]};"
 
     def embed(match: re.Match[str]) -> str:

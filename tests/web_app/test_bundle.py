@@ -88,6 +88,9 @@ class TestModules:
             ('export * from "./a.js";', "export \\*"),
             ('import { a } from "./missing.js";', "app/missing.js is imported"),
             ('import { a } from "./main.js";', "app/main.js → app/"),
+            ('import { a } from "./a.js";', "app/b.js takes a from app/a.js"),
+            ('export { a as b } from "./a.js";', "app/b.js takes a from app/a.js"),
+            ("export const a = 1, b = 2;", "app/main.js takes b from app/b.js"),
         ],
     )
     def test_what_would_not_do_the_same_is_refused(self, source: str, message: str) -> None:
