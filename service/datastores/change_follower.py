@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from service.common.times import now
-from service.datastores.change_stream import GATHER_TIME, ChangeStream, HistoryLost
+from service.datastores.change_stream import ChangeStream, HistoryLost
 from service.datastores.mongo import Collection, Database, Document, unavailable
 from service.datastores.scan import scan
 
@@ -92,18 +92,12 @@ class ChangeFollower:
         name: str,
         wanted: Sequence[Wanted],
         handle: Callable[[Sequence[Change]], Awaitable[None]],
-        *,
-        batch_size: int = BATCH_SIZE,
-        gather_time: float = GATHER_TIME,
     ) -> None:
-        """`handle` gets up to `batch_size` changes at once: those that come within `gather_time` seconds."""
         self._database = database
         self._positions = database["change_followers"]
         self.name = name
         self._wanted = {each.collection: each for each in wanted}
         self._handle = handle
-        self._batch_size = batch_size
-        self._gather_time = gather_time
         self._epoch = 0
         self._stored_at = 0.0
         self._behind_since: datetime | None = None
@@ -175,7 +169,7 @@ class ChangeFollower:
                 self._behind_since = changes[0].at
                 await self._handle(changes)
                 await self._store({"token": stream.resume_token, "at": changes[-1].at})
-            if len(found) < self._batch_size:
+            if len(found) < BATCH_SIZE:
                 self._behind_since = None
             if not found and stream.resume_token and time.monotonic() - self._stored_at > IDLE_STORE_INTERVAL:
                 await self._store({"token": stream.resume_token, "at": now()})

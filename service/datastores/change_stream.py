@@ -66,16 +66,14 @@ class ChangeStream:
         token = self._stream.resume_token if self._stream else None
         return dict(token) if token else None
 
-    async def read(self, limit: int, gather_time: float = GATHER_TIME) -> list[Document]:
+    async def read(self, limit: int) -> list[Document]:
         """Return the next changes, at most `limit`; none if none arrives within AWAIT_MS.
-
-        After the first one, further ones are awaited for `gather_time` seconds, unless none arrives within AWAIT_MS.
 
         Raises HistoryLost, Unavailable.
         """
         try:
             async with unavailable():
-                return await _in_thread(lambda: self._read(limit, gather_time))
+                return await _in_thread(lambda: self._read(limit))
         except OperationFailure as error:
             if error.code in HISTORY_LOST_CODES:
                 raise HistoryLost from error
@@ -90,7 +88,7 @@ class ChangeStream:
         if self._stream:
             await _in_thread(self._stream.close)
 
-    def _read(self, limit: int, gather_time: float) -> list[Document]:
+    def _read(self, limit: int) -> list[Document]:
         if self._stream is None:
             self._stream = self._database.watch(**self._options)
         found: list[Document] = []
@@ -100,7 +98,7 @@ class ChangeStream:
             if change is None:
                 break
             if not found:
-                deadline = time.monotonic() + gather_time
+                deadline = time.monotonic() + GATHER_TIME
             found.append(dict(change))
         return found
 

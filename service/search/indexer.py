@@ -13,10 +13,6 @@ from service.search.index_builder import WANTED, IndexBuilder
 from service.search.index_store import IndexStore
 
 NAME = "search"
-GATHER_TIME = 3.0
-"""Seconds in which messages are gathered while there are always more of them: those of one conversation cost one write
-then. A message that comes alone is indexed at once."""
-BATCH_SIZE = 5000
 
 
 class SearchIndexer:
@@ -31,9 +27,7 @@ class SearchIndexer:
         builder = IndexBuilder(messages, store)
         self._backfill = Backfill(database, store, builder)
         builder.on_backlog = self._backfill.add
-        self.follower = ChangeFollower(
-            database, NAME, [WANTED], builder.handle, batch_size=BATCH_SIZE, gather_time=GATHER_TIME
-        )
+        self.follower = ChangeFollower(database, NAME, [WANTED], builder.handle)
         self._task = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._run, NAME)
 
     async def start(self) -> None:
