@@ -60,7 +60,7 @@ class TopicWatch:
     get is the state at the time of the read, in whichever order changes arrive.
 
     Changes are ephemeral: connections whose queue is full miss some, and so do all if there are too many. After an
-    interruption of the bus, the SELF of each topic is read again.
+    interruption of the bus, the SELF of each topic is read again, and so are the blocks of those who watch.
     """
 
     def __init__(self, bus: Bus, read: Read, blocked_by: Callable[[str], Awaitable[set[str]]]) -> None:
@@ -78,6 +78,9 @@ class TopicWatch:
         self._waiting: dict[str, asyncio.Event] = {}
         """By the addresses that are not confirmed yet."""
         self._slots = asyncio.Semaphore(CONCURRENT_READS)
+        self._doubtful: set[str] = set()
+        """Users of whose blocks one may have been missed."""
+        self._rereading: asyncio.Task[None] | None = None
         bus.on("watched", self._on_changes)
         bus.on("watcher_blocks", self._on_block)
         bus.on_confirmed(self._on_confirmed)
@@ -85,7 +88,7 @@ class TopicWatch:
         bus.on_gap(self._on_gap)
 
     async def close(self) -> None:
-        for task in list(self._tasks.values()):
+        for task in (self._rereading, *self._tasks.values()):
             await cancel_and_wait(task)
 
     def publish(self, topic: str, changes: Collection[str]) -> None:
@@ -157,8 +160,15 @@ class TopicWatch:
 
     def _on_doubt(self, address: str) -> None:
         topic = address.removeprefix(watch_address(""))
+        user_id = address.removeprefix(user_address(""))
         if topic != address:
             self._add(topic, [SELF])
+        elif user_id in self._by_user:
+            for connection in self._by_user[user_id]:
+                self._watchers[connection].block_changes += 1
+            self._doubtful.add(user_id)
+            if self._rereading is None or self._rereading.done():
+                self._rereading = asyncio.create_task(self._reread_blocks())
 
     def _on_gap(self) -> None:
         for topic in self._connections:
@@ -174,6 +184,26 @@ class TopicWatch:
             if watcher.blocked is not None:
                 changed = {head["blocked_id"]}
                 watcher.blocked = watcher.blocked | changed if head["exists"] else watcher.blocked - changed
+
+    async def _reread_blocks(self) -> None:
+        """Read the blocks of the doubtful users, one after the other: after an interruption it may be all of them."""
+        while self._doubtful:
+            user_id = self._doubtful.pop()
+            before = {each: self._watchers[each].block_changes for each in self._by_user.get(user_id, ())}
+            try:
+                blocked = frozenset(await self._blocked_by(user_id)) if before else frozenset()
+            except Exception as error:
+                count_failure("watch")
+                log.warning("blocks_not_read", error=type(error).__name__)
+                self._doubtful.add(user_id)
+                await asyncio.sleep(RETRY_INTERVAL)
+                continue
+            for connection, changes in before.items():
+                watcher = self._watchers.get(connection)
+                if watcher and watcher.block_changes != changes:
+                    self._doubtful.add(user_id)
+                elif watcher and watcher.blocked is not None:
+                    watcher.blocked = blocked
 
     def _add(self, topic: str, changes: Iterable[str]) -> None:
         if topic not in self._connections:

@@ -9,6 +9,7 @@ from service.common.errors import Unavailable
 from service.common.identity import Identity
 from service.common.ids import new_id
 from service.realtime import topic_watch
+from service.realtime.addresses import user_address
 from service.realtime.bus import LocalBus
 from service.realtime.event import Event, Policy
 from service.realtime.event_stream import EventStream
@@ -146,6 +147,30 @@ async def test_a_block_while_the_blocks_are_read_is_not_missed() -> None:
     connection = await connecting
     await source.next_read()
     assert (2, []) == (reads, queued(connection))
+    await source.watch.close()
+
+
+@pytest.mark.usefixtures("_fast")
+async def test_a_block_that_the_bus_has_lost_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the first read fails."""
+    source = Source()
+    connection, other = await source.connect(TOPIC), await source.connect(TOPIC)
+    source.blocks[connection.user_id] = {AUTHOR}
+    failures = [Unavailable()]
+    read = source.watch._blocked_by
+
+    async def blocked_by(user_id: str) -> set[str]:
+        if failures:
+            raise failures.pop()
+        return await read(user_id)
+
+    monkeypatch.setattr(source.watch, "_blocked_by", blocked_by)
+    source.watch._on_doubt(user_address(connection.user_id))
+    assert source.watch._rereading
+    await source.watch._rereading
+    source.watch.publish(TOPIC, ["+1"])
+    await source.next_read()
+    assert (0, 1) == (len(queued(connection)), len(queued(other)))
     await source.watch.close()
 
 
