@@ -68,6 +68,13 @@ def test_works_with_a_real_server(tmp_path: Path) -> None:
         run("npm", "run", "live", LOA_URL=server.url, LOA_API_KEY=API_KEY)
 
 
+def test_the_readme_names_every_method_of_the_api() -> None:
+    library = HERE.parent.parent / "service" / "web" / "client"
+    methods = set(re.findall(r"^  (?:async )?(\w+)\(.*\{$", (library / "api.js").read_text(), re.MULTILINE))
+    section = (library / "README.md").read_text().partition("\n## Api\n")[2].partition("\n## ")[0]
+    assert methods - {"constructor"} == set(re.findall(r"`(\w+)`", section))
+
+
 def test_has_no_runtime_dependencies() -> None:
     """Every module imports only modules of the library."""
     library = HERE.parent.parent / "service" / "web" / "client"

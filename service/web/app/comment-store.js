@@ -77,12 +77,6 @@ export class CommentStore {
     if (comment.deleted) this.#dropIfAlone(comment.id);
   }
 
-  /** The comment was deleted, as the server has confirmed. */
-  remove(id) {
-    const comment = this.items.find((each) => each.id === id);
-    if (comment) this.put({ ...comment, content: "", reactions: {}, my_reactions: [], deleted: true });
-  }
-
   #dropIfAlone(id) {
     const comment = this.items.find((each) => each.id === id);
     if (!comment?.deleted || this.hasMore || this.items.some(({ parent_id }) => parent_id === id)) return;
