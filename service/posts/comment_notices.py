@@ -73,7 +73,10 @@ class CommentNotices:
             await asyncio.wait(updates.values())
         counted = {each for each, update in updates.items() if not update.cancelled() and not update.exception()}
         if uncounted := [each.document for each in done if each not in counted]:
-            await self._posts.raise_comment_counts(_last_numbers(uncounted))
+            # Not of those that are gone with their post: raising its count would make it again.
+            places = [(comment["post_id"], comment["_id"]) for comment in uncounted]
+            if stored := await self._comments.with_deleted(places):
+                await self._posts.raise_comment_counts(_last_numbers(stored))
         await self._comments.clear_pending([each.document for each in done])
 
     async def _count(self, comments: Sequence[Document]) -> list[None]:

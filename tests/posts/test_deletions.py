@@ -120,6 +120,19 @@ async def test_a_deleted_post_takes_everything_with_it(mongo: Mongo, process: Se
         assert 0 == await mongo.database[collection].count_documents({}), collection
 
 
+async def test_a_deleted_post_does_not_come_back(mongo: Mongo, start_process: StartProcess) -> None:
+    """With a comment that another process had not counted yet when everything was gone."""
+    process, other = start_process(), start_process()
+    author = await process.add_user()
+    post = await process.post(author)
+    await process.stored_comment(author, post)
+    late = await process.comment_notices.pending(None, 1)
+    await other.deletions.delete_post(author, post)
+    await complete(other)
+    await process.comment_notices.complete(late)
+    assert 0 == await mongo.database["posts"].count_documents({})
+
+
 async def test_concurrent_deletions_of_one_comment_count_once(start_process: StartProcess) -> None:
     """By several processes, and in the background at the same time."""
     processes = [start_process() for _ in range(3)]
