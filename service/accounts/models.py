@@ -104,9 +104,11 @@ class ProfileChange(Input):
 
 
 class OwnProfile(Profile):
-    """The caller's own profile. `show_presence`: those who share a conversation see when they are or were online."""
+    """The caller's own profile. `show_presence`: those who share a conversation see when they are or were online.
+    `roles`: what the operator, or the token's issuer, has made them, for example `moderator`."""
 
     show_presence: bool
+    roles: list[str] = Field(examples=[["moderator"]])
 
 
 class UserSearch(Query):

@@ -1,6 +1,6 @@
 """Public profiles: reading, changing and searching them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from service.accounts.models import OwnProfile, ProfileChange
@@ -40,25 +40,26 @@ class ProfileService:
             raise NotFound
         return profiles[user_id]
 
-    async def own_profile(self, user_id: str) -> OwnProfile:
-        """Return the profile as its user sees it. Raises NotFound."""
+    async def own_profile(self, user_id: str, roles: Sequence[str] = ()) -> OwnProfile:
+        """Return the profile as its user sees it. `roles`: those that the token names. Raises NotFound."""
         user = await self._users.get(user_id)
         if user is None:
             raise NotFound
-        return _own(user)
+        return _own(user, roles)
 
     async def showing_presence(self, user_ids: Iterable[str]) -> set[str]:
         return await self._users.showing_presence(user_ids)
 
-    async def change_profile(self, user_id: str, change: ProfileChange) -> OwnProfile:
-        """Apply the fields that are set in `change`, and return the new profile. Raises NotFound."""
+    async def change_profile(self, user_id: str, change: ProfileChange, roles: Sequence[str] = ()) -> OwnProfile:
+        """Apply the fields that are set in `change`, and return the new profile, as `own_profile` does. Raises
+        NotFound."""
         changes = change.model_dump(exclude_unset=True)
         if not changes:
-            return await self.own_profile(user_id)
+            return await self.own_profile(user_id, roles)
         user = await self.set_fields(user_id, changes)
         if self._on_presence_setting and "show_presence" in changes:
             self._on_presence_setting(user_id)
-        return _own(user)
+        return _own(user, roles)
 
     async def set_fields(self, user_id: str, changes: dict[str, Any]) -> User:
         """Set these fields, tell the user's connections, and return the changed user.
@@ -77,5 +78,6 @@ class ProfileService:
         return await self._users.search(query, limit, after)
 
 
-def _own(user: User) -> OwnProfile:
-    return OwnProfile(**user.profile.model_dump(), show_presence=user.shows_presence)
+def _own(user: User, roles: Sequence[str]) -> OwnProfile:
+    all_roles = sorted({*user.roles, *roles})
+    return OwnProfile(**user.profile.model_dump(), show_presence=user.shows_presence, roles=all_roles)

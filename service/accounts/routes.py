@@ -196,7 +196,7 @@ def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authenticati
         errors=(errors.NotFound,),
     )
     async def me(request: Request, caller: Identity) -> HTTPResponse:
-        return json_response(await profiles.own_profile(caller.user_id))
+        return json_response(await profiles.own_profile(caller.user_id, caller.roles))
 
     @bp.patch("/users/me")
     @endpoint(
@@ -210,7 +210,7 @@ def _add_user_routes(bp: Blueprint, profiles: ProfileService, auth: Authenticati
     )
     async def change_me(request: Request, caller: Identity, *, body: models.ProfileChange) -> HTTPResponse:
         """Omitted fields are not changed. An `avatar` of null removes the picture."""
-        return json_response(await profiles.change_profile(caller.user_id, body))
+        return json_response(await profiles.change_profile(caller.user_id, body, caller.roles))
 
     @bp.get("/users")
     @endpoint(

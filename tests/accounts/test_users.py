@@ -88,6 +88,7 @@ async def test_a_change_keeps_omitted_fields(process: AccountsProcess) -> None:
         changed == await process.profiles.change_profile(an, ProfileChange()) == await process.profiles.own_profile(an)
     )
     assert (await process.profiles.change_profile(an, ProfileChange(avatar=None))).avatar is None
+    assert ["editor"] == (await process.profiles.own_profile(an, ("editor",))).roles
     assert "Ánh" == (await process.profiles.profile(an)).display_name
 
 

@@ -28,7 +28,7 @@ async def test_registering_returns_a_profile_and_a_pair_of_tokens(clients: Clien
     assert body["username"].lower() == user["username"], "case folded"
     assert ("Nguyễn Ăn", None) == (user["display_name"], user["avatar"])
     me = await clients.call("GET", "/users/me", headers={"Authorization": f"Bearer {signed_in['access_token']}"})
-    assert {**user, "show_presence": True} == me.json()
+    assert {**user, "show_presence": True, "roles": []} == me.json()
 
 
 async def test_both_tokens_are_jwts_with_the_documented_claims(clients: Clients) -> None:

@@ -98,6 +98,8 @@ async def test_only_moderators_moderate(clients: Clients) -> None:
     for call in calls:
         await anna.expect_error(403, "forbidden", *call)
     await make_moderator(anna)
+    assert ["moderator"] == (await anna.get("/users/me"))["roles"]
+    assert anna.profile == await ben.get(f"/users/{anna.id}")
     await anna.get("/moderation/reports")
     await anna.expect_error(404, "not_found", *calls[2])
     await make_moderator(anna, on=False)

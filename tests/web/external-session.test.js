@@ -7,7 +7,7 @@ import { ExternalSession, LoaError } from "../../service/web/client/index.js";
 import { problem, startRestServer } from "./support/rest-server.js";
 import { flushEventLoop, nextEvent } from "./support/wait.js";
 
-const ANN = { id: "0000000000000000000000aa", username: "ann", display_name: "Ann", avatar: null, show_presence: true };
+const ANN = { id: "0000000000000000000000aa", username: "ann", display_name: "Ann", avatar: null, show_presence: true, roles: [] };
 const BOB = { ...ANN, id: "0000000000000000000000bb", username: "bob", display_name: "Bob" };
 const USERS = { ann: ANN, bob: BOB };
 

@@ -11,7 +11,7 @@ import { createForm, Field } from "./form.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { atPasswordField, passwordField } from "./password-field.js";
-import { navigate } from "./router.js";
+import { LINK_TO_MODERATION, navigate } from "./router.js";
 import { hasLength, isPassword } from "./text.js";
 import { showToast } from "./toast.js";
 
@@ -39,6 +39,9 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
     summary,
     section("account.profile", form.element),
     presenceSwitch(api),
+    // Closed before the page opens, or the dialog would take the focus back from it.
+    me.roles?.includes("moderator") &&
+      el("a.row", { href: LINK_TO_MODERATION, onclick: () => dialog.close() }, icon("flag"), t("moderation.title")),
     section("account.appearance", appearanceForm()),
     section("account.blocked", blockedList(api)),
     section("account.sessions", deviceList(api)),

@@ -13,6 +13,7 @@ import { throttleToFrame } from "./frame-throttle.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { InvitationPage } from "./invitation-page.js";
+import { ModerationPage } from "./moderation-page.js";
 import { NavBar } from "./nav-bar.js";
 import { NotificationPanel } from "./notification-panel.js";
 import { openNotificationSettings } from "./notification-settings.js";
@@ -42,7 +43,7 @@ export class AppShell {
   #banner;
   #chatPage;
   #viewContainer = el("div.view");
-  /** The post feed, the page of a post, a user or an invitation; null while the chat page is shown. */
+  /** The post feed, the page of a post, a user, an invitation or the moderators; null while the chat page is shown. */
   #pageView = null;
   /** The list of posts, which keeps its place while another page is shown. */
   #feed = null;
@@ -156,7 +157,8 @@ export class AppShell {
   }
 
   #setProfile(profile) {
-    this.#app.me = profile;
+    // An event about a change has only what everybody sees.
+    this.#app.me = { ...this.#app.me, ...profile };
     this.#navBar.setProfile(profile);
     updateAvatars(profile);
   }
@@ -198,6 +200,7 @@ export class AppShell {
     const returnsToFeed = this.#feed !== null && this.#pageView === this.#feed;
     if (route.section === "posts" && !route.postId) this.#feed = this.#pageView;
     if (route.section === "users") this.#pageView = new UserPage(this.#app, route.userId);
+    if (route.section === "moderation") this.#pageView = new ModerationPage(this.#app);
     if (route.section === "join") this.#pageView = new InvitationPage(this.#app, route.token);
     setChildren(this.#viewContainer, this.#pageView?.element ?? this.#chatPage.element);
     // In the document again, so that it has a place to return to.

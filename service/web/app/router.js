@@ -5,10 +5,13 @@ const INVITATION = "join";
 const USER = "users";
 /** What the link has before the token with which a user chooses a new password; `reset-password` prints it. */
 const RESET = "reset";
+const MODERATION = "moderation";
+/** The page of moderators. */
+export const LINK_TO_MODERATION = `#/${MODERATION}`;
 
 /**
  * Return {section: "chats", conversationId, messageSeq}, {section: "posts", postId, commentId}, {section: "users", userId},
- * {section: "join", token} or {section: "reset", token}; an id that is not in the URL is null.
+ * {section: "join", token}, {section: "reset", token} or {section: "moderation"}; an id that is not in the URL is null.
  */
 export function currentRoute() {
   const [path, fragment = ""] = location.hash.slice(1).split("#");
@@ -16,6 +19,7 @@ export function currentRoute() {
   if (name === "posts")
     return { section: name, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
   if (name === USER && id) return { section: name, userId: id };
+  if (name === MODERATION) return { section: name };
   if (name === RESET && id) return { section: name, token: id };
   if (name === INVITATION && id) return { section: name, token: id };
   const seq = fragment.startsWith("message-") ? Number(fragment.slice(8)) : 0;
@@ -40,6 +44,16 @@ export function linkToPost(id) {
 
 export function linkToComment(postId, commentId) {
   return `#/posts/${postId}#comment-${commentId}`;
+}
+
+/**
+ * Return the link to what a report or an entry of the log of moderation is about; null for a message, which a moderator
+ * sees only in a conversation of their own.
+ */
+export function linkToSubject({ kind, id, post_id: postId }) {
+  if (kind === "user") return linkToUser(id);
+  if (kind === "post") return linkToPost(id);
+  return kind === "comment" ? linkToComment(postId, id) : null;
 }
 
 /** Return the whole address, for people who are somewhere else. */

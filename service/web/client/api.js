@@ -146,6 +146,58 @@ export class Api {
     return this.#call("DELETE", `/auth/sessions/${id}`, password === undefined ? {} : { body: { password } });
   }
 
+  // Moderation, for users with the role `moderator`; others get `forbidden`. They also delete what was reported, with
+  // `deleteMessage`, `deletePost` and `deleteComment`.
+
+  /**
+   * Return a page of reports, the latest first.
+   * @param {{state?: import("./types.js").ReportState, limit?: number, before?: string | null}} [page] `state`: `open` by
+   *   default
+   * @returns {Promise<Page<import("./types.js").Report, string>>}
+   */
+  reports(page = {}) {
+    return this.#call("GET", "/moderation/reports", { query: page });
+  }
+
+  /**
+   * Close or reopen a report.
+   * @param {string} id
+   * @param {import("./types.js").ReportState} state
+   * @returns {Promise<import("./types.js").Report>}
+   */
+  setReportState(id, state) {
+    return this.#call("PUT", `/moderation/reports/${id}`, { body: { state } });
+  }
+
+  /**
+   * Return a page of what moderators have done, the latest first.
+   * @param {{limit?: number, before?: string | null}} [page]
+   * @returns {Promise<Page<import("./types.js").ModerationEntry, string>>}
+   */
+  moderationLog(page = {}) {
+    return this.#call("GET", "/moderation/log", { query: page });
+  }
+
+  /**
+   * End a user's sessions, and let nobody sign in as them.
+   * @param {string} userId
+   * @param {string | null} until a time in ISO 8601; null for ever
+   * @param {string} reason for the log, 1 to 500 characters
+   * @returns {Promise<{user_id: string, until: string | null}>}
+   */
+  ban(userId, until, reason) {
+    return this.#call("PUT", `/moderation/users/${userId}/ban`, { body: { until, reason } });
+  }
+
+  /**
+   * End the ban of a user.
+   * @param {string} userId
+   * @returns {Promise<null>}
+   */
+  unban(userId) {
+    return this.#call("DELETE", `/moderation/users/${userId}/ban`);
+  }
+
   // Conversations and messages.
 
   /**

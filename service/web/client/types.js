@@ -6,8 +6,9 @@
 /** @typedef {{id: string, username: string, display_name: string, avatar: string | null}} Profile */
 
 /**
- * The user's own profile. `show_presence`: those who share a conversation see when the user is or was online.
- * @typedef {Profile & {show_presence: boolean}} OwnProfile
+ * The user's own profile. `show_presence`: those who share a conversation see when the user is or was online. `roles`: for
+ * example `moderator`.
+ * @typedef {Profile & {show_presence: boolean, roles: string[]}} OwnProfile
  */
 
 /** @typedef {{user: Profile, access_token: string, refresh_token: string, expires_in: number}} AuthResponse */
@@ -70,7 +71,43 @@
 
 /**
  * A report by the user. `state`: whether a moderator has closed it.
- * @typedef {{id: string, state: "open" | "resolved" | "dismissed", created_at: string}} OwnReport
+ * @typedef {{id: string, state: ReportState, created_at: string}} OwnReport
+ */
+
+/** @typedef {"open" | "resolved" | "dismissed"} ReportState */
+
+/**
+ * What a report or an entry of the log is about. `conversation_id` of a message, `post_id` of a comment: where it is.
+ * @typedef {ReportSubject & {conversation_id: string | null, post_id: string | null}} ModeratedSubject
+ */
+
+/**
+ * A report, as moderators see it. `author`: whom it is about. `snapshot`: the subject as it was when it was reported; of a
+ * user, only the `profile`.
+ * @typedef {object} Report
+ * @property {string} id
+ * @property {Profile} reporter
+ * @property {ModeratedSubject} subject
+ * @property {Profile} author
+ * @property {ReportReason} reason
+ * @property {string} note
+ * @property {{content: string, created_at: string | null, profile: Profile | null}} snapshot
+ * @property {ReportState} state
+ * @property {string} created_at
+ * @property {Profile | null} closed_by
+ * @property {string | null} closed_at
+ */
+
+/**
+ * What a moderator has done; with `by` null, the operator. `until`: of a ban, null for ever.
+ * @typedef {object} ModerationEntry
+ * @property {string} id
+ * @property {string} at
+ * @property {Profile | null} by
+ * @property {"grant" | "revoke" | "resolve" | "dismiss" | "reopen" | "delete" | "ban" | "unban"} action
+ * @property {ModeratedSubject} subject
+ * @property {string} reason
+ * @property {string | null} until
  */
 
 /** @typedef {{token: string, expires_at: string}} NewInvitation */
