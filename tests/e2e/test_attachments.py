@@ -189,7 +189,7 @@ async def test_a_deleted_comment_shows_no_file(open_app: OpenApp, create_user: C
     (comment,) = an.list(f"/posts/{post}/comments")
     binh.comment(post, "Thanks", parent_id=comment["id"])
     await expect(shared).to_contain_text("Thanks")
-    await shared.get_by_role("button", name="Comment actions").click()
+    await shared.get_by_role("button", name="Comment actions").first.click()
     await app.page.get_by_role("menuitem", name="Delete").click()
     await app.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await expect(shared).to_contain_text("Deleted")
