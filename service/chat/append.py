@@ -353,7 +353,8 @@ class MessageAppend:
             if removed:
                 await self._attachments.expire(removed)
                 fields = fields | {ATTACHMENTS: []}
-            if change.content:
+            if "content" in fields:
+                # Also without any: of a message with attachments, the whole text may be removed.
                 fields = fields | {"mentions": mentioned(change.content, user_ids, head)}
             rev = head.rev + 1
             history = [*document[REV_HISTORY], rev][-MAX_REV_HISTORY:]

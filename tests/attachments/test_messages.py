@@ -145,6 +145,17 @@ async def test_deleting_the_message_deletes_its_attachments(client: RestClient, 
     assert 422 == (await ann.call("patch", f"{group.path}/messages/{text['id']}", 422, json={"content": ""}))["status"]
 
 
+async def test_a_message_whose_text_is_removed_mentions_nobody(client: RestClient) -> None:
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    name = (await bob.call("get", "/users/me", 200))["username"]
+    message = await group.send(ann, await upload(ann, b"x"), content=f"Look, @{name}")
+    assert [bob.id] == message["mentions"]
+    edited = await ann.call("patch", f"{group.path}/messages/{message['id']}", 200, json={"content": ""})
+    assert ("", []) == (edited["content"], edited["mentions"])
+    assert 0 == (await bob.call("get", group.path, 200))["mention_count"]
+
+
 async def test_who_does_not_see_the_message_does_not_see_its_attachments(client: RestClient) -> None:
     """Who was removed, and who has joined later."""
     ann, bob, cay = [await ApiUser.register(client) for _ in range(3)]
