@@ -33,10 +33,9 @@ class Contention:
         """Note that another process took a number first."""
         self._lost_at = time.monotonic()
 
-    def note_batch(self, size: int) -> None:
-        """Note that a batch of the list had `size` items."""
-        if size >= BUSY:
-            self._busy_at = time.monotonic()
+    def busy(self) -> None:
+        """Note that a batch of the list had many items."""
+        self._busy_at = time.monotonic()
 
     @property
     def recent(self) -> bool:
@@ -57,7 +56,8 @@ class Lanes(Generic[Item, Result]):
     lane, the items wait, read and try again alone; meanwhile the other lists go on. Batches of different lanes run at
     the same time, those of one list never.
 
-    A list with BUSY items or more in a shared batch gets a lane, too: a lane's batches take long.
+    With `busy_lanes`, a list with BUSY items or more in a shared batch gets a lane, too: large batches take long. It
+    costs an insert for each of these lists, where a shared batch needs one for all.
 
     `run(items, contention)` gets the contention of the lane, or None in a shared batch.
 
@@ -75,6 +75,7 @@ class Lanes(Generic[Item, Result]):
         max_batch: int = MAX_BATCH,
         timeout: float = BATCH_TIMEOUT,
         on_batch: Callable[[int], None] | None = None,
+        busy_lanes: bool = False,
     ) -> None:
         """For `max_batch`, `timeout` (seconds), `on_batch` see Batcher; they apply to each lane."""
         self._list_of = list_of
@@ -83,6 +84,7 @@ class Lanes(Generic[Item, Result]):
         )
         self._max_batch = max_batch
         self._run = run
+        self._busy_lanes = busy_lanes
         self._shared = self._new_batcher(self._run_shared, on_contended=self._open_lanes)
         self._lanes: dict[Hashable, tuple[Batcher[Item, Result], Contention]] = {}
 
@@ -102,8 +104,8 @@ class Lanes(Generic[Item, Result]):
         await asyncio.gather(*[batcher.close(left) for batcher, _ in self._lanes.values()])
 
     async def _run_shared(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
-        sizes = Counter(map(self._list_of, items))
-        busy = {key for key, size in sizes.items() if size >= BUSY}
+        sizes = Counter(map(self._list_of, items)) if self._busy_lanes else {}
+        busy = {key for key, size in sizes.items() if self._is_busy(size)}
         if not busy or len(self._lanes) + len(busy) > MAX_LANES:
             return await self._run(items, None)
         rest = [item for item in items if self._list_of(item) not in busy]
@@ -129,23 +131,28 @@ class Lanes(Generic[Item, Result]):
 
     def _new_lane(self, size: int) -> tuple[Batcher[Item, Result], Contention]:
         contention = Contention()
-        if size >= BUSY:
+        if self._is_busy(size):
             # It may be contended as well, which its first batch notices.
-            contention.note_batch(size)
+            contention.busy()
         else:
             contention.lost()
 
         async def run(items: Sequence[Item]) -> Sequence[Result | Exception]:
-            contention.note_batch(len(items))
+            if self._is_busy(len(items)):
+                contention.busy()
             results = await self._run(items, contention)
             batcher.max_batch = size_of()
             return results
 
         def size_of() -> int:
-            return self._max_batch if contention.recent else min(self._max_batch, MAX_LANE_BATCH)
+            small = self._busy_lanes and not contention.recent
+            return min(self._max_batch, MAX_LANE_BATCH) if small else self._max_batch
 
         batcher = self._new_batcher(run, max_batch=size_of())
         return batcher, contention
+
+    def _is_busy(self, size: int) -> bool:
+        return self._busy_lanes and size >= BUSY
 
     def _close_if_over(self, key: Hashable) -> bool:
         batcher, contention = self._lanes[key]

@@ -53,7 +53,11 @@ class SequencedLog:
         self._last_numbers_since = time.monotonic()
         self.identity = identity
         self._appends: Lanes[Document, Appended] = Lanes(
-            self._write, list_of=lambda document: document[scope], max_batch=MAX_BATCH, on_batch=on_batch
+            self._write,
+            list_of=lambda document: document[scope],
+            max_batch=MAX_BATCH,
+            on_batch=on_batch,
+            busy_lanes=True,
         )
 
     def append(self, document: Document) -> asyncio.Future[Appended]:

@@ -185,7 +185,7 @@ async def test_a_list_with_many_items_gets_batches_of_its_own(monkeypatch: pytes
             await go_on.wait()
         return items
 
-    lanes: Lanes[str, str] = Lanes(run, list_of=lambda item: item.split()[0])
+    lanes: Lanes[str, str] = Lanes(run, list_of=lambda item: item.split()[0], busy_lanes=True)
     many = [f"many {number}" for number in range(25)]
     waiting = [lanes.submit(item) for item in many[:24]]
     assert "few 1" == await lanes.submit("few 1")
