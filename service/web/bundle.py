@@ -20,6 +20,8 @@ EXPORT = re.compile(r"^export ((?:async function|function\*?|class|const) (\w+))
 NO_EXPORTS = "export {};\n"
 """Makes a file of nothing but types a module."""
 UNSUPPORTED = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+DYNAMIC = re.compile(r"\bimport(?:\(|\.meta\b)")
+"""Depends on the path of the module. Comments, which name types so, are gone when it is looked for."""
 NAMES = re.compile(r"(\w+)(?: as (\w+))?")
 """Within the braces of an import or a re-export."""
 
@@ -34,7 +36,8 @@ def bundle_modules(files: Mapping[str, str], entry: str) -> str:
     `files`: modules, and the JSON that they import, by path, such as `app/main.js`. Each module becomes a function that
     returns its exports, called after the modules that it imports; `entry` comes last, as it is. An import reads a name
     once, so an exported `let` is refused, as are cycles, default exports, names that the patterns above do not find
-    among the exports of a module, and every other form of import and export at the beginning of a line.
+    among the exports of a module, every other form of import and export at the beginning of a line, and
+    `import()` and `import.meta`.
 
     Raises `UnsupportedModule`.
     """
@@ -50,7 +53,10 @@ def bundle_modules(files: Mapping[str, str], entry: str) -> str:
     body, exported = _rewrite(entry, files, names, exports)
     if exported:
         raise UnsupportedModule(f"{entry} is the entry, and exports {', '.join(exported)}.")
-    return str(rjsmin.jsmin(joined + body))
+    bundle = str(rjsmin.jsmin(joined + body))
+    if found := DYNAMIC.search(bundle):
+        raise UnsupportedModule(f"A module has {found[0]}: its path is not that of the bundle.")
+    return bundle
 
 
 def bundle_stylesheets(sheets: Mapping[str, str], page: str) -> str:

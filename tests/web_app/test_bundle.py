@@ -98,6 +98,11 @@ class TestModules:
         with pytest.raises(UnsupportedModule, match=message):
             bundle_modules(files, "app/main.js")
 
+    @pytest.mark.parametrize("source", ['console.log(() => import("./a.js"));', "console.log(import.meta.url);"])
+    def test_what_depends_on_the_path_of_a_module_is_refused(self, source: str) -> None:
+        with pytest.raises(UnsupportedModule, match="its path is not that of the bundle"):
+            bundle_modules({"main.js": f'/** @type {{import("./a.js").A}} */\n{source}\n'}, "main.js")
+
     def test_an_entry_with_exports_is_refused(self) -> None:
         with pytest.raises(UnsupportedModule, match="exports value"):
             bundle_modules({"main.js": "export const value = 1;\n"}, "main.js")

@@ -14,6 +14,7 @@ import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { InvitationPage } from "./invitation-page.js";
 import { ModerationPage } from "./moderation-page.js";
+import { previewText } from "./message-bubble.js";
 import { NavBar } from "./nav-bar.js";
 import { NotificationPanel } from "./notification-panel.js";
 import { openNotificationSettings } from "./notification-settings.js";
@@ -252,7 +253,7 @@ export class AppShell {
     alerts.alert(data.id, () => ({
       // Of a new conversation, the participants are known a moment later.
       title: this.#state().people[data.sender_id]?.display_name ?? t("message.unknown_sender"),
-      body: data.content,
+      body: previewText(data),
       tag: id,
       onPress: () => navigate(linkToConversation(id)),
     }));

@@ -17,7 +17,7 @@ export function currentRoute() {
   const [path, fragment = ""] = location.hash.slice(1).split("#");
   const [, name, id = null] = path.split("/");
   if (name === "posts")
-    return { section: name, postId: id, commentId: fragment.startsWith("comment-") ? fragment.slice(8) : null };
+    return { section: name, postId: id, commentId: id && fragment.startsWith("comment-") ? fragment.slice(8) : null };
   if (name === USER && id) return { section: name, userId: id };
   if (name === MODERATION) return { section: name };
   if (name === RESET && id) return { section: name, token: id };
