@@ -19,6 +19,7 @@ from service.chat.routes import blueprint as chat_routes
 from service.common.encoding import dumps, loads
 from service.datastores.redis import ping
 from service.edge.connection_opener import ConnectionOpener
+from service.export.routes import blueprint as export_routes
 from service.http import (
     asyncapi,
     error_handler,
@@ -215,6 +216,7 @@ def add_routes(
     app.blueprint(push_routes(services.push_subscriptions, auth))
     if services.search_indexer:
         app.blueprint(search_routes(services.search, auth))
+    app.blueprint(export_routes(services.export, auth))
     app.blueprint(web_routes(local_accounts=local_accounts))
     app.ctx.body_limits = {UPLOAD_PATH: settings.attachment_max_bytes}
     if settings.api_keys:

@@ -41,6 +41,7 @@ from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
 from service.datastores.redis import connect
+from service.export.user_export import UserExport
 from service.moderation.ban_service import BanService
 from service.moderation.moderators import ModeratorService
 from service.moderation.report_service import ReportService
@@ -345,6 +346,20 @@ class Services:
             SearchIndexer(self.mongo.database, self.redis, tag, stores.messages, stores.search_index)
             if settings.search == "on"
             else None
+        )
+        self.export = UserExport(
+            self.accounts,
+            self.profiles,
+            self.conversations,
+            stores.messages,
+            stores.posts,
+            stores.comments,
+            stores.reactions,
+            views,
+            self.notifications,
+            self.preferences,
+            self.blocks,
+            self.verifier.check,
         )
         self.retention = Retention(self._deletions(settings.notification_retention_days))
 

@@ -20,7 +20,7 @@ LAYERS = [
         "service.services",
         "service.stores",
     },
-    {"service.moderation", "service.search", "service.server_api"},
+    {"service.export", "service.moderation", "service.search", "service.server_api"},
     {"service.push"},
     {"service.accounts", "service.chat", "service.posts", "service.web", "service.webhooks"},
     {"service.attachments", "service.notifications"},

@@ -1,4 +1,4 @@
-"""The limit of uploads, or downloads, at the same time."""
+"""The limit of uploads, downloads or exports at the same time."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,8 +10,9 @@ from service.common.errors import RateLimited, Unavailable
 class TransferSlots:
     """Counts transfers of this process, and of each client. Slow ones last for many minutes."""
 
-    def __init__(self, total: int, per_client: int | None) -> None:
-        """`per_client`: None if there is no limit for one client."""
+    def __init__(self, total: int, per_client: int | None, what: str = "files") -> None:
+        """`per_client`: None if there is no limit for one client. `what` is transferred, for the messages of errors."""
+        self._what = what
         self._total = total
         self._per_client = per_client
         self._clients: Counter[str] = Counter()
@@ -23,9 +24,9 @@ class TransferSlots:
         Raises RateLimited if the client has too many, Unavailable if all together have.
         """
         if self._per_client is not None and self._clients[client] >= self._per_client:
-            raise RateLimited(f"At most {self._per_client} files at a time.", retry_after=5)
+            raise RateLimited(f"At most {self._per_client} {self._what} at a time.", retry_after=5)
         if self._clients.total() >= self._total:
-            raise Unavailable("Too many files are being transferred.", retry_after=10)
+            raise Unavailable(f"Too many {self._what} are being transferred.", retry_after=10)
         self._clients[client] += 1
         try:
             yield

@@ -68,12 +68,8 @@ class ChatErasure:
             conversation_ids = {document["conversation_id"] for document in batch}
             await self._conversations.erase_read_marks(conversation_ids, ObjectId(user_id))
             erased += len(remaining)
-        fields = {"conversation_id": 1, "reactions": 1}
-        async for batch in scan(self._messages.collection, {"reactions": {"$ne": {}}}, fields, since):
-            await self._erase_all(
-                user_id,
-                [document for document in batch if any(user_id in users for users in document["reactions"].values())],
-            )
+        async for batch in self._messages.reacted_by(user_id, since):
+            await self._erase_all(user_id, batch)
         return erased
 
     async def _erase_all(self, user_id: str, documents: list[Document]) -> None:

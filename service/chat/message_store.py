@@ -20,6 +20,7 @@ from service.common.errors import Unavailable
 from service.common.times import iso
 from service.datastores.find_by_ids import Place, find_by_ids, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, committed_reads, unavailable
+from service.datastores.scan import WHOLE_BATCH, scan
 
 REV_HISTORY = "claims"
 """The stored field that lists every rev a message has had."""
@@ -241,6 +242,19 @@ class MessageStore:
                 found: list[ObjectId] = await self.collection.distinct("conversation_id", written)
             yield set(found)
             since = end
+
+    async def whole_of(self, sender_id: str, since: datetime) -> AsyncGenerator[list[Document]]:
+        """Yield a user's messages since `since` in all conversations, in batches; not those that were deleted. Raises
+        Unavailable."""
+        async for batch in scan(self._committed, {"sender_id": ObjectId(sender_id)}, None, since, WHOLE_BATCH):
+            yield [document for document in batch if not document["deleted"]]
+
+    async def reacted_by(self, user_id: str, since: datetime | None = None) -> AsyncGenerator[list[Document]]:
+        """Yield the messages to which the user has reacted, with their place and reactions, in batches; optionally only
+        messages since `since`. Raises Unavailable."""
+        fields = {"conversation_id": 1, "reactions": 1}
+        async for batch in scan(self.collection, {"reactions": {"$ne": {}}}, fields, since):
+            yield [each for each in batch if any(user_id in users for users in each["reactions"].values())]
 
     async def erase_digests(self, places: Collection[Place]) -> None:
         """Erase the digests, from which the original content could be guessed; the nonces stay taken."""

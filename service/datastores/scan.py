@@ -11,6 +11,8 @@ from bson import ObjectId
 from service.datastores.mongo import Collection, Document, unavailable
 
 MAX_BATCH = 500
+WHOLE_BATCH = 250
+"""Whole documents: four megabytes of the longest."""
 DAY = 24 * 3600
 FIRST_SPAN = 60
 """Seconds of creation time that the first read covers."""
@@ -21,13 +23,17 @@ after one slower than SLOW_READ it is divided by four."""
 
 
 async def scan(
-    collection: Collection, where: Document, fields: dict[str, Any], since: datetime | None = None
+    collection: Collection,
+    where: Document,
+    fields: dict[str, Any] | None,
+    since: datetime | None = None,
+    max_batch: int = MAX_BATCH,
 ) -> AsyncIterator[list[Document]]:
     """Yield the documents that match `where` and were created at `since` or later, newest first, in non-empty batches.
 
     Walks backwards through the creation times in the ObjectIds, in spans of adaptive length: each read is a bounded
-    range of `_id`, the one index that every collection has. A batch has at most MAX_BATCH documents, unless more were
-    created within one second. Raises Unavailable.
+    range of `_id`, the one index that every collection has. A batch has at most `max_batch` documents, unless more were
+    created within one second. `fields`: None reads whole documents. Raises Unavailable.
     """
     first = int(since.timestamp()) if since else 0
     present, span = int(datetime.now(UTC).timestamp()), FIRST_SPAN
@@ -38,7 +44,7 @@ async def scan(
         id_range = {"_id": {"$gte": _min_id(begin), "$lt": _min_id(end)}}
         started = time.monotonic()
         async with unavailable():
-            limit = MAX_BATCH + 1 if span > 1 else None
+            limit = max_batch + 1 if span > 1 else None
             found: list[Document] = await collection.find({**where, **id_range}, fields).to_list(limit)
         duration = time.monotonic() - started
         if limit and len(found) == limit:

@@ -37,6 +37,7 @@ def endpoint(
     body_required: bool = True,
     query: type[Query] | None = None,
     file: Literal["received", "sent"] | None = None,
+    content_type: str = "*/*",
     responses: Mapping[int, type[BaseModel] | None],
     errors: Iterable[type[LoaError]] = (),
 ) -> Callable[[F], F]:
@@ -49,7 +50,8 @@ def endpoint(
     `body_required`: whether the request must have a body; else its absence means the defaults of `body`.
     `file`: `received`: the body is a file, which the handler reads itself; it is not run to its end, because its client
     may have left before that. `sent`: the response is one, which the handler sends itself.
-    `responses`: the model of each successful status, None if it has no body.
+    `content_type`: of the file.
+    `responses`: the model of each successful status, None if it has no body; of a file that is sent, that of its lines.
     `errors`: what the handler raises; those of the checks are added here.
     """
     # Headers and URLs can be too large, too, so every route has TooLarge.
@@ -75,6 +77,7 @@ def endpoint(
         body_required=body_required,
         for_browsers=for_browsers,
         file=file,
+        content_type=content_type,
     )
 
     def decorate(handler: F) -> F:

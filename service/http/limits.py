@@ -87,6 +87,8 @@ READING = RateLimit("reading", "1800/minute")
 """Per user. A client that was offline fetches each of its conversations, a few hundred; no user scrolls as fast."""
 UPLOADING = RateLimit("uploading", "60/minute; 600/hour")
 """Per user: six messages a minute with all the attachments that they may have."""
+EXPORTING = RateLimit("exporting", "5/hour; 20/day")
+"""Per user. Each reads through all messages, posts and comments."""
 DOWNLOADING = RateLimit("downloading", "6000/minute")
 """Per address, of files by signed URLs: a whole office opens a conversation full of images."""
 LOOKUP = RateLimit("lookup", "120/minute")

@@ -63,14 +63,15 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 PATH_PARAMETER = re.compile(r"<(\w+):[^>]*>")
-ANY_FILE = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+FILE_SCHEMA = {"type": "string", "format": "binary"}
 UNDOCUMENTED_METHODS = frozenset({"HEAD", "OPTIONS"})
 NOT_PATH_PARAMETERS = frozenset({"request", "caller", "body", "query"})
 EXTERNAL_ID = {"minLength": 1, "maxLength": 255}
 
 
 class Operation(NamedTuple):
-    """The description of a handler. `responses`: the model of each successful status, None without a body."""
+    """The description of a handler. `responses`: the model of each successful status, None without a body. Of a file
+    that is sent: the model of its lines, None if it has none."""
 
     summary: str
     tag: str
@@ -83,7 +84,9 @@ class Operation(NamedTuple):
     body_required: bool = True
     for_browsers: bool = True
     file: Literal["received", "sent"] | None = None
-    """What is a file, of any type: the body of the request, or of its 2xx responses."""
+    """What is a file: the body of the request, or of its 2xx responses."""
+    content_type: str = "*/*"
+    """The type of the file."""
 
 
 def is_for_browsers(handler: Any) -> bool:
@@ -167,7 +170,7 @@ def _operation(operation: Operation, method: str, handler: Any, components: Comp
         content = {"application/json": {"schema": components.ref(operation.body, "validation")}}
         described["requestBody"] = {"content": content, "required": operation.body_required}
     if operation.file == "received":
-        limited = {"*/*": {"schema": {**ANY_FILE["*/*"]["schema"], "maxLength": MAX_ATTACHMENT_BYTES}}}
+        limited = {operation.content_type: {"schema": {**FILE_SCHEMA, "maxLength": MAX_ATTACHMENT_BYTES}}}
         described["requestBody"] = {"content": limited, "required": True}
     # An empty list means that the operation needs no token.
     described["security"] = [{scheme: []} for scheme in operation.security]
@@ -198,7 +201,9 @@ def _success(operation: Operation, components: Components) -> dict[str, dict[str
     responses: dict[str, dict[str, Any]] = {}
     for status, model in operation.responses.items():
         if operation.file == "sent" and status < 300:
-            responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": ANY_FILE}
+            schema = components.ref(model, "serialization") if model else FILE_SCHEMA
+            content = {operation.content_type: {"schema": schema}}
+            responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
         elif model is None:
             responses[str(status)] = {"description": "No content."}
         else:

@@ -15,7 +15,7 @@ from service.common.times import now
 from service.datastores.find_by_ids import Place, find_in_lists, in_lists
 from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.datastores.numbered_ranges import ascending, descending
-from service.datastores.scan import scan
+from service.datastores.scan import WHOLE_BATCH, scan
 from service.datastores.sequenced_log import Appended, SequencedLog
 from service.datastores.update_and_find import update_and_find
 from service.posts.content_change import DIGEST, current_text, digest_of
@@ -164,6 +164,11 @@ class CommentStore:
         fields = dict.fromkeys(("post_id", "parent_id", "author_id", "content", MENTIONED), True)
         async for batch in scan(self._comments, {"author_id": ObjectId(author_id)}, fields, since):
             yield batch
+
+    async def whole_of(self, author_id: str, since: datetime) -> AsyncIterator[list[Document]]:
+        """Like `written_by`, with whole documents; not those that were erased or deleted."""
+        async for batch in scan(self._comments, {"author_id": ObjectId(author_id)}, None, since, WHOLE_BATCH):
+            yield [document for document in batch if "deleted_at" not in document and not document.get("erased")]
 
     async def erase(self, comments: Collection[Document], mentioned: Mapping[ObjectId, Sequence[ObjectId]]) -> None:
         """Erase the content of these comments, at least one. `mentioned`: whom it mentions, by the id of the comment.

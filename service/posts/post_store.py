@@ -10,7 +10,7 @@ from pymongo import UpdateOne
 from service.attachments.attachments import FIELD as ATTACHMENTS
 from service.datastores.find_by_ids import find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
-from service.datastores.scan import scan
+from service.datastores.scan import WHOLE_BATCH, scan
 from service.datastores.update_and_find import update_and_find
 from service.posts.content_change import current_text
 from service.posts.pending import MENTIONED, PENDING, clear_marks
@@ -193,6 +193,11 @@ class PostStore:
         not those that were erased or deleted before. Raises Unavailable."""
         mine = {"author_id": ObjectId(author_id), **LIVE}
         async for batch in scan(self._posts, mine, {"content": 1, MENTIONED: 1}, since):
+            yield batch
+
+    async def whole_of(self, author_id: str, since: datetime) -> AsyncIterator[list[Document]]:
+        """Like `written_by`, with whole documents."""
+        async for batch in scan(self._posts, {"author_id": ObjectId(author_id), **LIVE}, None, since, WHOLE_BATCH):
             yield batch
 
     async def erase(self, post_ids: Collection[ObjectId]) -> None:

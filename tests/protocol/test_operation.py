@@ -17,6 +17,7 @@ CALLS = {
     "GET /users/me",
     "PATCH /users/me",
     "DELETE /users/me",
+    "GET /users/me/export",
     "GET /users",
     "GET /users/{}",
     "GET /presence",

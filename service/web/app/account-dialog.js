@@ -1,9 +1,10 @@
-/** The account dialog: profile, devices, password, signing out and the deletion of the account. */
+/** The account dialog: profile, devices, password, signing out, the export of the data, and the deletion of the account. */
 
 import { accountDeletion } from "./account-deletion.js";
 import { appearanceForm } from "./appearance.js";
 import { avatar } from "./avatar.js";
 import { blockedList } from "./blocked-list.js";
+import { dataExport } from "./data-export.js";
 import { deviceList } from "./device-list.js";
 import { showDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
@@ -46,6 +47,7 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
     section("account.blocked", blockedList(api)),
     section("account.sessions", deviceList(api)),
     section("account.password", passwordForm(api, me)),
+    section("account.export", dataExport(api)),
     section("account.delete", accountDeletion(session)),
   );
   const signOut = async () => {

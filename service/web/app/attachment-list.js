@@ -3,6 +3,7 @@
 import { el } from "./dom.js";
 import { formatSize, t } from "./i18n.js";
 import { icon } from "./icon.js";
+import { saveFile } from "./save-file.js";
 
 /** CSS pixels: as large as thumbnails are, so that none is scaled up. */
 const MAX_WIDTH = 320;
@@ -61,11 +62,7 @@ function link(selector, attachment, download, attributes, ...children) {
     if (!isExpired(attachment.url)) return;
     event.preventDefault();
     const blob = await download(attachment.id, "").catch(() => null);
-    if (!blob) return;
-    const fresh = el("a", { href: URL.createObjectURL(blob), download: attachment.name });
-    fresh.click();
-    // The browser has begun to read it by then.
-    setTimeout(() => URL.revokeObjectURL(fresh.href), 60_000);
+    if (blob) saveFile(blob, attachment.name);
   };
   const shared = { href: attachment.url, target: "_blank", rel: "noopener", onclick: open };
   return el(selector, { ...shared, ...attributes }, ...children);

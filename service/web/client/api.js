@@ -2,6 +2,9 @@
 
 import { readJson } from "./errors.js";
 
+/** Milliseconds that an export may take. */
+const EXPORT_TIMEOUT = 1_800_000;
+
 /**
  * @typedef {import("./types.js").AuthResponse} AuthResponse
  * @typedef {import("./types.js").Profile} Profile
@@ -27,7 +30,7 @@ export class Api {
 
   /**
    * @param {{
-   *   fetch(path: string, init?: RequestInit): Promise<Response>,
+   *   fetch(path: string, init?: RequestInit, timeout?: number): Promise<Response>,
    *   upload?(path: string, file: Blob, options?: import("./types.js").UploadOptions): Promise<Response>,
    *   replaceTokens?(response: AuthResponse): void,
    * }} session for example a Session
@@ -49,6 +52,14 @@ export class Api {
    */
   updateMe(changes) {
     return this.#call("PATCH", "/users/me", { body: changes });
+  }
+
+  /**
+   * Everything that the server has stored of the user, as lines of JSON. Rejects if it is not complete.
+   * @returns {Promise<Blob>}
+   */
+  async exportData() {
+    return (await this.#session.fetch("/api/v1/users/me/export", {}, EXPORT_TIMEOUT)).blob();
   }
 
   /**

@@ -174,15 +174,16 @@ export class ExternalSession {
    * the response is not 2xx, or not complete after 30 seconds.
    * @param {string} path on the server
    * @param {RequestInit} [init]
+   * @param {number} [timeout] milliseconds, instead of 30 seconds
    */
-  async fetch(path, init = {}) {
+  async fetch(path, init = {}, timeout) {
     const token = await this.#current();
     try {
-      return await this.#http.request(path, init, token);
+      return await this.#http.request(path, init, token, timeout);
     } catch (error) {
       if (!isTokenRejected(error)) throw error;
       const other = await this.#replace(token);
-      return this.#http.request(path, init, other).catch((/** @type {unknown} */ second) => {
+      return this.#http.request(path, init, other, timeout).catch((/** @type {unknown} */ second) => {
         if (isTokenRejected(second) && other === this.#token) this.#signOut(second.code);
         throw second;
       });

@@ -223,18 +223,19 @@ export class Session {
    * the response is not 2xx, or not complete after 30 seconds.
    * @param {string} path on the server
    * @param {RequestInit} [init]
+   * @param {number} [timeout] milliseconds, instead of 30 seconds
    */
-  async fetch(path, init = {}) {
+  async fetch(path, init = {}, timeout) {
     const token = await this.getToken();
     try {
-      return await this.#http.request(path, init, token);
+      return await this.#http.request(path, init, token, timeout);
     } catch (error) {
       if (!isTokenRejected(error)) throw error;
-      if (error.code === "token_expired") return this.#http.request(path, init, await this.#refresh(token));
+      if (error.code === "token_expired") return this.#http.request(path, init, await this.#refresh(token), timeout);
       this.end(error.code, { token });
       const current = this.#stored;
       if (!current) throw error;
-      return this.#http.request(path, init, current.access_token);
+      return this.#http.request(path, init, current.access_token, timeout);
     }
   }
 
