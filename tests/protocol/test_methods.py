@@ -24,7 +24,7 @@ async def test_head_answers_like_get_without_the_body(clients: Clients) -> None:
         ("DELETE", "/ws/notifications"),
         ("PUT", f"/conversations/{NO_ID}/participants"),
         ("GET", "/auth/login"),
-        ("DELETE", "/users/me"),
+        ("PUT", "/users/me"),
         ("PUT", "/conversations"),
         ("DELETE", "/posts"),
         ("POST", "/notifications/stream"),
