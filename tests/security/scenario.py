@@ -9,6 +9,7 @@ import httpx
 
 from tests.conftest import PUSH_HOST
 from tests.protocol.clients import PASSWORD_MARK, Clients, User, unique_text
+from tests.protocol.moderator import reset_token
 from tests.push.browser import Browser
 from tests.security.attack_surface import AttackSurface, Field, Frame, Operation
 
@@ -23,7 +24,8 @@ LAST = ("/users/{user_id}/block", "/auth/refresh", "/auth/password", "/auth/logo
 
 class Scenario:
     """Anna and Ben share a group; Ben has commented on her post, and she was notified. Eve shares nothing with them. In
-    place of these, who are still needed, a fourth user deletes their account, and a fifth one is banned."""
+    place of these, who are still needed, a fourth user deletes their account, a fifth one is banned, and a sixth one
+    has forgotten their password."""
 
     def __init__(
         self,
@@ -33,16 +35,17 @@ class Scenario:
         eve: User,
         leaver: User,
         outcast: User,
+        forgetful: User,
         values: dict[str, Json],
     ) -> None:
         self.clients, self.anna, self.ben, self.eve, self.leaver = clients, anna, ben, eve, leaver
-        self.outcast = outcast
+        self.outcast, self.forgetful = outcast, forgetful
         self.values = values
         """What Anna would send, by the name of the field or parameter."""
 
     @classmethod
     async def create(cls, clients: Clients) -> "Scenario":
-        anna, ben, eve, leaver, outcast = await clients.users(5)
+        anna, ben, eve, leaver, outcast, forgetful = await clients.users(6)
         group = await anna.start_conversation(ben, title="A group")
         invitation = await anna.post(f"/conversations/{group}/invitations")
         message = await anna.send_message(group)
@@ -99,7 +102,7 @@ class Scenario:
             "push": {"messages": "mentions", "preview": True},
             "quiet_hours": {"start": "22:00", "end": "07:00", "timezone": "Asia/Ho_Chi_Minh"},
         }
-        return cls(clients, anna, ben, eve, leaver, outcast, values)
+        return cls(clients, anna, ben, eve, leaver, outcast, forgetful, values)
 
     def value(self, field: Field) -> Json:
         known = self.values.get(field.name)
@@ -135,6 +138,8 @@ class Scenario:
             body = self.body(operation)
             if operation.path.startswith("/auth/sessions"):
                 body["password"] = who.password
+            if str(operation) == "POST /auth/password/reset":
+                body["token"] = await reset_token(self.forgetful)
             if str(operation) == "DELETE /users/me":
                 who = self.leaver
                 body["password"] = who.password
