@@ -92,12 +92,16 @@ class ChangeFollower:
         name: str,
         wanted: Sequence[Wanted],
         handle: Callable[[Sequence[Change]], Awaitable[None]],
+        *,
+        pause: float = 0.0,
     ) -> None:
+        """`pause`: seconds after a batch in which changes gather for the next one; none while a batch is full."""
         self._database = database
         self._positions = database["change_followers"]
         self.name = name
         self._wanted = {each.collection: each for each in wanted}
         self._handle = handle
+        self._pause = pause
         self._epoch = 0
         self._stored_at = 0.0
         self._behind_since: datetime | None = None
@@ -171,6 +175,8 @@ class ChangeFollower:
                 await self._store({"token": stream.resume_token, "at": changes[-1].at})
             if len(found) < BATCH_SIZE:
                 self._behind_since = None
+                if found and self._pause:
+                    await asyncio.sleep(self._pause)
             if not found and stream.resume_token and time.monotonic() - self._stored_at > IDLE_STORE_INTERVAL:
                 await self._store({"token": stream.resume_token, "at": now()})
 

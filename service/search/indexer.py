@@ -13,6 +13,8 @@ from service.search.index_builder import WANTED, IndexBuilder
 from service.search.index_store import IndexStore
 
 NAME = "search"
+PAUSE = 1.0
+"""Seconds in which changes gather: a conversation's part of the index is written once for all of them."""
 
 
 class SearchIndexer:
@@ -27,7 +29,7 @@ class SearchIndexer:
         builder = IndexBuilder(messages, store)
         self._backfill = Backfill(database, store, builder)
         builder.on_backlog = self._backfill.add
-        self.follower = ChangeFollower(database, NAME, [WANTED], builder.handle)
+        self.follower = ChangeFollower(database, NAME, [WANTED], builder.handle, pause=PAUSE)
         self._task = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._run, NAME)
 
     async def start(self) -> None:

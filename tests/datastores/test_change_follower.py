@@ -26,6 +26,8 @@ class Consumer:
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
+        self.batches: list[int] = []
+        """How many changes each batch had."""
         self.fail = False
         self._arrived = asyncio.Condition()
 
@@ -34,6 +36,7 @@ class Consumer:
             raise ValueError
         async with self._arrived:
             self.changes += changes
+            self.batches.append(len(changes))
             self._arrived.notify_all()
 
     async def ids(self, count: int) -> list[Any]:
@@ -242,6 +245,19 @@ async def test_a_change_is_handled_within_five_seconds(
             await insert(mongo, "people", name="An")
             await consumer.ids(number)
             assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_changes_gather_during_a_pause(mongo: Mongo, consumer: Consumer) -> None:
+    """The first one does not wait for others."""
+    follower = ChangeFollower(mongo.database, "tests", WANTED, consumer.handle, pause=2.0)
+    await follower.prepare()
+    async with running(follower):
+        await mongo.database["people"].insert_one({"name": "first"})
+        await consumer.ids(1)
+        for number in range(10):
+            await mongo.database["people"].insert_one({"name": str(number)})
+        await consumer.ids(11)
+    assert [1, 10] == consumer.batches
 
 
 async def test_what_changed_before_it_was_needed_is_not_followed(
