@@ -3,11 +3,12 @@
 import asyncio
 import json
 import socket as sockets
+import time
 from uuid import uuid4
 
 import pytest
 
-from service.http.byte_limit import BURST_BYTES
+from service.http.byte_limit import BURST_BYTES, BYTES_PER_SECOND
 from tests.protocol.clients import Clients, User
 from tests.protocol.contract import Contract
 from tests.protocol.test_slow import OVERFLOWS, metric
@@ -97,6 +98,7 @@ async def test_the_bytes_that_a_user_sends_are_limited(direct: Server, contract:
         }
         method, url, body = calls[way]
         limited = None
+        started = time.monotonic()
         for n in range(200):
             answer = await anna.call("DELETE" if way == "reactions" and n % 2 else method, url, body)
             if answer.status_code == 429:
@@ -107,5 +109,6 @@ async def test_the_bytes_that_a_user_sends_are_limited(direct: Server, contract:
         assert int(limited.headers["Retry-After"]) >= 1
         await watcher.flush()
         sent = sum(len(json.dumps(event, ensure_ascii=False).encode()) for event in watcher.received)
-        assert sent < 2 * BURST_BYTES
+        # On a slow machine, the bucket fills again meanwhile.
+        assert sent < 2 * (BURST_BYTES + BYTES_PER_SECOND * (time.monotonic() - started))
         await ben.post(path, {"content": "not limited"})
