@@ -11,8 +11,8 @@ from tests.conftest import Datastores, Run
 from tests.running import Server
 
 PREFIX = "team-a"
-KINDS = {"bus", "limits", "presence", "push", "ticket", "revoked"}
-"""Of keys and channels; `push` is a lease."""
+KINDS = {"bus", "deletions", "limits", "presence", "push", "search", "ticket", "revoked"}
+"""Of keys and channels; `deletions`, `push` and `search` are leases."""
 
 
 async def test_every_key_and_channel_has_the_prefix(run: Run, redis: Redis, datastores: Datastores) -> None:

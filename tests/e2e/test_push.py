@@ -112,6 +112,8 @@ async def open_device(context: BrowserContext, server: Server, user: User) -> De
     await page.evaluate("navigator.serviceWorker.ready.then(() => {})")
     worker = await found.value
     assert f"{server.url}/service-worker.js" == worker.url
+    # SUBSCRIBE has loaded a module of its own beside those of the app.
+    await page.reload()
     return Device(page, devtools, server.url, registrations[0], worker)
 
 

@@ -40,6 +40,8 @@ class Scenario:
     ) -> None:
         self.clients, self.anna, self.ben, self.eve, self.leaver = clients, anna, ben, eve, leaver
         self.outcast, self.forgetful = outcast, forgetful
+        self.reset_token = ""
+        """Of a link that has not been used."""
         self.values = values
         """What Anna would send, by the name of the field or parameter."""
 
@@ -102,7 +104,9 @@ class Scenario:
             "push": {"messages": "mentions", "preview": True},
             "quiet_hours": {"start": "22:00", "end": "07:00", "timezone": "Asia/Ho_Chi_Minh"},
         }
-        return cls(clients, anna, ben, eve, leaver, outcast, forgetful, values)
+        scenario = cls(clients, anna, ben, eve, leaver, outcast, forgetful, values)
+        scenario.reset_token = await reset_token(forgetful)
+        return scenario
 
     def value(self, field: Field) -> Json:
         known = self.values.get(field.name)
@@ -139,7 +143,7 @@ class Scenario:
             if operation.path.startswith("/auth/sessions"):
                 body["password"] = who.password
             if str(operation) == "POST /auth/password/reset":
-                body["token"] = await reset_token(self.forgetful)
+                body["token"] = self.reset_token
             if str(operation) == "DELETE /users/me":
                 who = self.leaver
                 body["password"] = who.password
@@ -151,6 +155,8 @@ class Scenario:
         answer = await who.call(operation.method, url, body, params=self.query(operation), **file)
         if answer.is_success and operation.path == "/auth/password":
             who.take_tokens(answer.json())
+        if answer.is_success and operation.path == "/auth/password/reset":
+            self.reset_token = await reset_token(self.forgetful)
         return answer
 
     async def readable_state(self, attack_surface: AttackSurface) -> Mapping[str, Json]:
