@@ -1,7 +1,6 @@
 """Notifications that the servers of a site send."""
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -118,16 +117,15 @@ async def test_built_in_types_are_refused(site: Site) -> None:
 
 
 async def test_many_people_are_notified_together(site: Site) -> None:
-    """Each call is answered within a second, and those of many calls in a row arrive in order."""
+    """The notifications of many calls in a row arrive in order. How long a call takes is measured by
+    `python -m tests.load server_notifications`."""
     people = await site.users(50)
     watcher = await site.sign_in(people[-1])
     calls = 40
     async with watcher.stream() as stream:
         await stream.next()
         for number in range(calls):
-            started = time.perf_counter()
             assert 50 == (await site.notify(*people, preview=f"Number {number}"))["accepted"]
-            assert time.perf_counter() - started < 1
         live = await streamed(stream, calls)
     assert [(seq, f"Number {seq - 1}") for seq in range(1, calls + 1)] == [
         (item["seq"], item["data"]["preview"]) for item in live
