@@ -1,4 +1,4 @@
-"""Who may download: whoever shows a signed URL, or else a token."""
+"""Who may download: a request with a signed URL, or one with a token."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ class LinkOrToken:
             signatures, times = (request.args.getlist(name, []) for name in ("signature", "expires"))
             found = len(signatures) == len(times) == 1
             if not found or not DIGITS.fullmatch(times[0]) or not re.fullmatch(SIGNATURE, signatures[0]):
-                # What is malformed is not a signature; to whoever has a token it is an invalid query.
+                # A malformed signature is none; if the request has a token, the query is invalid.
                 return await by_token(request, attachment_id=attachment_id, **kwargs)
             self._links.verify(path_id(attachment_id), int(times[0]), signatures[0])
             await self._limits.check(DOWNLOADING, address(request))

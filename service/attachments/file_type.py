@@ -1,4 +1,4 @@
-"""The type of a file, by its first bytes. Whatever is not in the table is a plain download.
+"""The type of a file, by its first bytes. A file of another type is a plain download.
 
 No type is one that a browser would run: HTML, SVG and scripts are text here, and what is no image, audio or video is
 never shown inline.

@@ -47,7 +47,7 @@ class WithAttachments(BaseModel):
 
 class Attachment(BaseModel):
     """`content_type` is what the server has found in the bytes. `width` and `height`, in pixels, and `thumbnail_url`
-    are null unless it is an image. Whoever has one of the URLs can read the file for an hour, without a token."""
+    are null unless it is an image. A URL reads the file for an hour, without a token."""
 
     id: str
     name: str

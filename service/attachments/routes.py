@@ -182,7 +182,7 @@ async def pieces_of(request: Request) -> AsyncIterator[bytes]:
 
 
 def headers_of(file: StoredFile) -> dict[str, str]:
-    """Return the headers with which no browser runs the file, whatever is in it."""
+    """Return the headers with which no browser runs the file."""
     disposition = "inline" if is_inline(file.content_type) else "attachment"
     return {
         "ETag": f'"{file.digest[:32]}"',

@@ -55,7 +55,7 @@ async def connected(settings: Settings) -> AsyncIterator[Datastores]:
     bus = RedisBus(url, tag)
     links = AttachmentLinks(settings.jwt_secret or directory.read("secret"), settings.jwt_secret_previous)
     try:
-        # Without Redis, the servers would not be told.
+        # Without Redis, the servers would not learn of the change.
         await ping(redis, tag)
         await bus.start()
         try:

@@ -33,7 +33,7 @@ def blueprint(
     )
     async def report(request: Request, caller: Identity, *, body: models.NewReport) -> HTTPResponse:
         """The moderators see it, with its subject as it is now. 404 if the caller does not see the subject; 200 and the
-        earlier report if they have reported it before. Who is reported is not told."""
+        earlier report if they have reported it before. The reported user does not learn of it."""
         stored, created = await reports.report(caller.user_id, body)
         return json_response(stored, 201 if created else 200)
 

@@ -27,7 +27,7 @@ TOMBSTONE, UNCOUNTED = "tombstone", "uncounted"
 IS_REPLY = {"$type": "objectId"}
 """What the `parent_id` of a reply is."""
 SHOWN = {"$or": [NOT_DELETED, {TOMBSTONE: True}]}
-"""The comments that exist for whoever reads the post."""
+"""The comments that readers of the post see."""
 
 
 class Parent(NamedTuple):
@@ -278,7 +278,7 @@ def is_same(new: NewComment, stored: Document) -> bool:
 
 
 def is_shown(comment: Document) -> bool:
-    """Return whether the comment exists for whoever reads the post."""
+    """Return whether readers of the post see the comment."""
     return "deleted_at" not in comment or TOMBSTONE in comment
 
 

@@ -1,4 +1,4 @@
-"""Posts that are live: whoever looks at a post gets its new comments, and each change of it."""
+"""Posts that are live: users who look at a post get its new comments, and each change of it."""
 
 from collections.abc import Collection, Mapping
 

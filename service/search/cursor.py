@@ -1,4 +1,4 @@
-"""The cursor of a search in all conversations: how far it has come, whatever it has found."""
+"""The cursor of a search in all conversations: how far it has come."""
 
 import binascii
 import struct

@@ -1,7 +1,7 @@
 """Joins the app's modules into one script, and its stylesheets into one sheet.
 
 A browser that loads the app for the first time on a slow line would otherwise wait for over a hundred requests. The
-modules stay as they are for whoever reads or debugs them: see `web/routes.py`.
+modules stay as they are for developers: see `web/routes.py`.
 """
 
 import re

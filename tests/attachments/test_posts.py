@@ -12,7 +12,7 @@ from tests.rest import RestClient
 
 
 async def test_posts_and_comments_have_attachments(client: RestClient) -> None:
-    """Whoever sees them sees these; nobody does who blocks their author."""
+    """Users who see the post or comment see its files; those who block the author do not."""
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
     files = [await upload(ann, encoded(photo(), "PNG")), await upload(ann, b"x"), await upload(ann, b"y")]
     ids = [file["id"] for file in files]

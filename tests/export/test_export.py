@@ -239,7 +239,7 @@ async def receive(url: str, user: ApiUser, received: list[bytes]) -> None:
 
 
 async def test_one_at_a_time(unlimited: Settings, mongo: Mongo) -> None:
-    """The second is told to wait, until the reader of the first has gone; others are not concerned."""
+    """The second is answered 429, until the reader of the first has gone; others are not concerned."""
     async with serving(create_app(settings=unlimited)) as client:
         user, other = await ApiUser.register(client), await ApiUser.register(client)
         await fill(user, other, mongo)

@@ -3,7 +3,7 @@
 `python -m tests.scale.simulation` prints the table. `test_simulation.py` compares the formulas with what is counted on
 real processes. Times are processor time in microseconds.
 
-It differs from a deployment in this: all messages to one process are taken to be alike, whatever their size.
+It differs from a deployment in this: all messages to one process count alike, of any size.
 """
 
 from dataclasses import dataclass

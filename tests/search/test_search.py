@@ -1,4 +1,4 @@
-"""The search against a brute-force oracle: whatever has happened, it finds what the user sees and no more."""
+"""The search against a brute-force oracle: it finds the messages that the user sees, and no others."""
 
 import random
 from typing import Any
