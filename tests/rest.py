@@ -23,6 +23,9 @@ from service.accounts.passwords import Passwords
 from service.app import create_app
 from service.datastores.mongo import Mongo
 
+TIMEOUT = 30.0
+"""Seconds until a request fails."""
+
 
 class RestClient(ReusableClient):
     """`response = await client.get("/path", …)` and so on, with httpx's arguments; `client.url("/path")`."""
@@ -33,6 +36,8 @@ class RestClient(ReusableClient):
             port=free_port(),
             loop=asyncio.get_running_loop(),
             server_kwargs={"protocol": protocol},
+            # The embedded database of a busy machine may stand still for longer than the five seconds of httpx.
+            client_kwargs={"timeout": TIMEOUT},
         )
 
     def url(self, path: str, scheme: str = "http") -> str:

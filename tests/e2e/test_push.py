@@ -112,8 +112,6 @@ async def open_device(context: BrowserContext, server: Server, user: User) -> De
     await page.evaluate("navigator.serviceWorker.ready.then(() => {})")
     worker = await found.value
     assert f"{server.url}/service-worker.js" == worker.url
-    # SUBSCRIBE has loaded a module of its own beside those of the app.
-    await page.reload()
     return Device(page, devtools, server.url, registrations[0], worker)
 
 
@@ -180,6 +178,8 @@ async def test_the_switch_in_the_settings_subscribes_this_device(device: Device)
     """And ends the subscription. If the browser cannot subscribe, the switch stays off, and the reason is shown."""
     page = device.page
     switch = page.get_by_role("switch", name="Push to this device")
+    # SUBSCRIBE has loaded a module of its own beside those of the app.
+    await page.reload()
     await open_settings(page)
     await switch.click()
     await expect(page.get_by_text("Your browser cannot reach its push service.")).to_be_visible()
