@@ -59,7 +59,7 @@ class Snapshot(BaseModel):
 
     content: str
     created_at: Time | None
-    profile: Profile | None = Field(examples=[None])
+    profile: Profile | None
 
 
 class Report(BaseModel):
@@ -74,7 +74,7 @@ class Report(BaseModel):
     snapshot: Snapshot
     state: State
     created_at: Time
-    closed_by: Profile | None = Field(examples=[None])
+    closed_by: Profile | None
     closed_at: Time | None = Field(examples=[None])
 
 

@@ -18,6 +18,8 @@ MEMORY_SLACK = 24 << 20
 """Bytes per worker on top of MEMORY_SHARE: what the allocator keeps, and pools and caches that fill up once."""
 PASSING_TASKS = 2
 """Tasks per worker that come and go while it is idle: each wait with a timeout adds one."""
+LEASED_TASKS = 8
+"""Tasks of a worker that takes leases over from a process that has ended: followers of changes, periodic work."""
 LIVE_STATES = ("01", "04", "05", "08", "09")
 """TCP states in /proc/net/tcp: established or closing, but not TIME_WAIT."""
 
@@ -84,7 +86,7 @@ async def check_for_leaks(server: Server, api: ApiClient, before: ResourceUsage,
     # The last connections may still be closing, and a task announces to Redis which users have left.
     now = await asyncio.to_thread(count_in_workers, server, folder)
     deadline = time.monotonic() + WAIT_TIMEOUT
-    most = before.counts.tasks + PASSING_TASKS * before.workers
+    most = before.counts.tasks + PASSING_TASKS * before.workers + LEASED_TASKS
     while now.connections or now.queued or now.tasks > most:
         assert time.monotonic() < deadline, f"left over: {now}; the baseline was {before.counts}"
         await asyncio.sleep(0.2)

@@ -47,10 +47,10 @@ def test_openapi_python_client_generates_a_client_that_chats(
 ) -> None:
     """It warns of every operation and schema that it leaves out."""
     config = tmp_path / "config.yaml"
-    # Its formatters are of no use here. It knows no wildcard: an attachment may have any type.
+    # Its formatters are of no use here. It knows no wildcard (an attachment may have any type) and no lines of JSON.
     config.write_text(
         "package_name_override: generated_loa_client\npost_hooks: []\n"
-        'content_type_overrides: {"*/*": application/octet-stream}\n'
+        'content_type_overrides: {"*/*": application/octet-stream, "application/x-ndjson": application/octet-stream}\n'
     )
     options = ("--meta", "none", "--output-path", "generated_loa_client", "--config", str(config), "--fail-on-warning")
     run(tmp_path, sys.executable, "-m", "openapi_python_client", "generate", "--path", str(document), *options)

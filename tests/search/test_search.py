@@ -120,7 +120,7 @@ async def test_random_histories(searching: Searching, seed: int, monkeypatch: py
     async def leave(user: str, key: str) -> None:
         document = await process.conversation_store.find(ObjectId(key))
         if document and document["kind"] == "group" and len(document["participants"]) > 1:
-            await process.groups.remove(user, key, user)
+            await process.groups.remove_participant(user, key, user)
             del world.starts[user, key]
 
     await create()
