@@ -160,13 +160,20 @@ class FaultEnvironment:
     async def check_notifications(self, author: User, posts: Sequence[str], streams: Sequence[StreamClient]) -> None:
         await delivery_checks.check_notifications(self.ledger, self.api, author, posts, streams)
 
-    async def verify(self) -> None:
-        """Check the ledger, disconnect all clients, and check the server for leaks and tracebacks. Call it last."""
+    async def verify(self, *, leases_taken_over: bool = False) -> None:
+        """Check the ledger, disconnect all clients, and check the server for leaks and tracebacks. Call it last. For
+        `leases_taken_over` see `check_for_leaks`."""
         self.ledger.check()
         await self.stop_clients(self.clients)
         self.clients.clear()
         if self._before:
-            after = await leaks.check_for_leaks(self.servers[-1], self.api, self._before, self._counts_directory)
+            after = await leaks.check_for_leaks(
+                self.servers[-1],
+                self.api,
+                self._before,
+                self._counts_directory,
+                leases_taken_over=leases_taken_over,
+            )
             self.ledger.note("descriptors", f"{self._before.descriptors} before, {after.descriptors} after")
             self.ledger.note("tasks", f"{self._before.counts.tasks} before, {after.counts.tasks} after")
             self.ledger.note("memory", f"{self._before.memory >> 20} MB before, {after.memory >> 20} MB after")

@@ -78,15 +78,20 @@ def count_in_workers(server: Server, folder: Path) -> WorkerCounts:
     return WorkerCounts(*(sum(column) for column in zip(*counts, strict=True)))
 
 
-async def check_for_leaks(server: Server, api: ApiClient, before: ResourceUsage, folder: Path) -> ResourceUsage:
-    """Check that nothing is left of the clients, which have all disconnected. Raises AssertionError."""
+async def check_for_leaks(
+    server: Server, api: ApiClient, before: ResourceUsage, folder: Path, *, leases_taken_over: bool
+) -> ResourceUsage:
+    """Check that nothing is left of the clients, which have all disconnected. Raises AssertionError.
+
+    `leases_taken_over`: whether another process has ended since `before`, which may have held the leases.
+    """
     await api.close_idle_connections()
     await asyncio.to_thread(eventually, lambda: open_connections(server) == 0, WAIT_TIMEOUT)
 
     # The last connections may still be closing, and a task announces to Redis which users have left.
     now = await asyncio.to_thread(count_in_workers, server, folder)
     deadline = time.monotonic() + WAIT_TIMEOUT
-    most = before.counts.tasks + PASSING_TASKS * before.workers + LEASED_TASKS
+    most = before.counts.tasks + PASSING_TASKS * before.workers + LEASED_TASKS * leases_taken_over
     while now.connections or now.queued or now.tasks > most:
         assert time.monotonic() < deadline, f"left over: {now}; the baseline was {before.counts}"
         await asyncio.sleep(0.2)

@@ -60,7 +60,7 @@ async def run(
             stream_clients[index * streams_per_author : (index + 1) * streams_per_author],
         )
     assert new.process.poll() is None
-    await env.verify()
+    await env.verify(leases_taken_over=True)
 
 
 def check_reconnect_delays(env: FaultEnvironment, clients: Sequence[Client], workers: int) -> None:
