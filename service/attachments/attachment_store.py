@@ -143,7 +143,7 @@ class AttachmentStore:
     async def withdraw(self, ids: Collection[ObjectId], before: datetime) -> list[ObjectId]:
         """Let nobody claim or read these any more, if `expires_at` is still earlier. Returns those. Raises Unavailable.
 
-        Whoever claims one meanwhile, at the last moment, keeps it.
+        A request that claims one at the last moment keeps it.
         """
         where = _still_expired(ids, before)
         async with unavailable():

@@ -26,8 +26,8 @@ BATCH = 100
 class Attachments:
     """The attachments of what is stored elsewhere. Methods raise Unavailable.
 
-    Whoever stores something with attachments claims them first, and keeps what `claim` returns in FIELD. Whoever
-    deletes it calls `expire` before and `remove_later` after that.
+    A service that stores something with attachments claims them first, and keeps what `claim` returns in FIELD. One
+    that deletes it calls `expire` before and `remove_later` after that.
     """
 
     def __init__(self, store: AttachmentStore, storage: Storage, links: AttachmentLinks) -> None:

@@ -46,7 +46,7 @@ def limit_resources() -> None:
 
 
 def process(kind: str, source: BinaryIO, target: BinaryIO, thumbnail: BinaryIO) -> dict[str, int]:
-    """Write the new image and its thumbnail; return their sizes in pixels. Raises Refused, and whatever a decoder does
+    """Write the new image and its thumbnail; return their sizes in pixels. Raises Refused, and any error of a decoder
     with a broken file."""
     from PIL import GifImagePlugin, Image
 

@@ -22,8 +22,8 @@ class DeletionService:
     digits.
 
     One write decides: it checks the author, and from then on the post or comment does not exist for anybody. The same
-    write marks it, so what belongs to it is deleted whatever happens; see DeletionWorker. A repeated request does that
-    again. Methods raise NotFound, Forbidden (another user's), and Unavailable.
+    write marks it, so what belongs to it is deleted also after a crash; see DeletionWorker. A repeated request does
+    that again. Methods raise NotFound, Forbidden (another user's), and Unavailable.
     """
 
     def __init__(

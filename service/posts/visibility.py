@@ -10,7 +10,7 @@ from service.posts.post_store import PostStore
 
 
 class Visibility:
-    """Whatever has been deleted, or was written by somebody whom the user blocks, does not exist for them. All ids are
+    """A user sees neither what has been deleted nor what somebody whom they block has written. All ids are
     strings of 24 hex digits. Methods raise NotFound, and Unavailable."""
 
     def __init__(self, posts: PostStore, comments: CommentStore, blocks: Blocks) -> None:
