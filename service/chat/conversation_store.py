@@ -187,9 +187,10 @@ class ConversationStore:
     async def get_many(
         self, conversation_ids: Collection[ObjectId], user_id: ObjectId, *, whole: bool = False
     ) -> dict[ObjectId, Document]:
-        """Return those conversations in which `user_id` is a participant: the counters, and what `members` says of the
-        user's read mark and history; or the `whole` documents."""
+        """Return those conversations in which `user_id` is a participant: the counters, the version, and what `members`
+        says of the user's read mark and history; or the `whole` documents."""
         fields: Document | None = {
+            "version": 1,
             "last": 1,
             "last_rev": 1,
             "last_deleted": 1,

@@ -79,16 +79,16 @@ def block_updated(block: Block, exists: bool) -> Event:
     return Event("block_updated", body, channel=CHANNEL, policy=Policy.LATEST, key=f"block:{block.blocked_id}")
 
 
-def sync(conversation_id: str, catch_up: dict[str, Any]) -> Event:
-    """The answer to a `sync` frame. It has the conversation's topic, so that it is dropped if the user is removed."""
-    return Event(
-        "sync", {"conversation_id": conversation_id, "data": catch_up}, channel=CHANNEL, topic=TOPIC + conversation_id
-    )
+def sync(conversation_id: str, catch_up: dict[str, Any], version: int) -> Event:
+    """The answer to a `sync` frame. `version` is one in which the user was a participant: the answer is dropped if they
+    were removed in that version or a later one."""
+    body = {"conversation_id": conversation_id, "data": catch_up}
+    return Event("sync", body, channel=CHANNEL, topic=TOPIC + conversation_id, version=version)
 
 
 def version_of(event: Event) -> int | None:
-    """Return the version of the conversation that `event` announces, or None for other types of events."""
-    if event.topic and event.type in ("conversation_updated", "conversation_removed"):
+    """Return the version of the conversation that `event` shows, or None for other types of events."""
+    if event.topic and event.type in ("conversation_updated", "conversation_removed", "sync"):
         return event.version
     return None
 

@@ -14,9 +14,11 @@ class MembershipFilter:
 
     `conversation_updated` and `conversation_removed` events reach the connection in the order of their versions. No
     event of a conversation follows its `conversation_removed`, and those still queued for a slow client are discarded.
+    The answer to a `sync` shows that the user was a participant in its version: it follows if that is a later one.
 
     This is needed because consecutive changes are published by different tasks, even of different processes, and may
-    overtake each other. A message may be on its way to a user who was removed while it was being stored.
+    overtake each other. A message may be on its way to a user who was removed while it was being stored. And a
+    `conversation_updated` may be lost: then the client asks for what it has missed.
     """
 
     __slots__ = ("_discard_topic", "_membership", "filters_sequenced")
@@ -32,19 +34,21 @@ class MembershipFilter:
     def rejects(self, event: Event) -> bool:
         """Return whether `event` must not be queued for the connection; record it if it changes the membership."""
         known = self._membership.get(event.topic)
+        has_left = known is not None and not known[1]
         version = None if event.sequence else events.version_of(event)
-        if version is None:
-            return known is not None and not known[1]
-        if known is not None and version < known[0]:
+        if version is None or (event.type == "sync" and not has_left):
+            return has_left
+        if known is not None and (version < known[0] or (event.type == "sync" and version == known[0])):
             return True
-        is_participant = event.type == "conversation_updated"
-        # A removal may be announced twice (see ConversationAnnouncer); the client gets it once.
-        is_repeated = known is not None and not (known[1] or is_participant)
+        is_participant = event.type != "conversation_removed"
+        # A removal may be announced twice (see ConversationAnnouncer). The client gets it once: the first one may still
+        # be queued.
+        is_repeated = has_left and not is_participant
+        if not is_participant and not is_repeated:
+            self._discard_topic(event.topic)
         # Inserted anew, so that the first entry is the one that changed longest ago.
         self._membership.pop(event.topic, None)
         self._membership[event.topic] = version, is_participant
-        if not is_participant:
-            self._discard_topic(event.topic)
         if len(self._membership) > MAX_CONVERSATIONS:
             del self._membership[next(iter(self._membership))]
         self.filters_sequenced = not all(is_participant for _, is_participant in self._membership.values())

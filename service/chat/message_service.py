@@ -11,7 +11,7 @@ from service.attachments.attachment_store import Claim
 from service.attachments.attachments import Attachments, ids_in
 from service.chat import events
 from service.chat.append import NO_DIGEST, AppendMessage, ChangeMessage, MessageAppend, StoredMessage
-from service.chat.conversation_store import ConversationStore, seq_of
+from service.chat.conversation_store import ConversationStore, seq_of, version_of
 from service.chat.counter_reader import CounterReader
 from service.chat.counter_reconciler import CounterReconciler
 from service.chat.group_change import PENDING_MESSAGES
@@ -57,11 +57,16 @@ class Page(NamedTuple):
 
 
 class CatchUp(NamedTuple):
-    """The messages of one conversation that a client has missed; `complete` is False if there are more."""
+    """The messages of one conversation that a client has missed; `complete` is False if there are more. `version`: of
+    the conversation, with the user as a participant."""
 
     messages: list[dict[str, Any]]
     last_rev: int
     complete: bool
+    version: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {"messages": self.messages, "last_rev": self.last_rev, "complete": self.complete}
 
 
 class MessageService:
@@ -318,7 +323,7 @@ class MessageService:
     async def _catch_up(self, conversation: Document, after: int, user_id: ObjectId) -> CatchUp:
         messages, complete = await self._changes_for(str(user_id), conversation, after, SYNC_LIMIT)
         last_rev: int = max(conversation["last_rev"], messages[-1]["rev"] if messages else 0)
-        return CatchUp(messages, last_rev, complete)
+        return CatchUp(messages, last_rev, complete, version_of(conversation))
 
     async def _changes_for(
         self, user_id: str, conversation: Document, after: int, limit: int

@@ -167,7 +167,7 @@ class ChatSocket(FrameHandler[frames.Frame]):
                 # conversation, to which the user may be added at this very moment.
                 self.send("conversation_removed", {"conversation_id": conversation_id})
                 continue
-            self.socket.send(events.sync(conversation_id, catch_up._asdict()))
+            self.socket.send(events.sync(conversation_id, catch_up.as_json(), catch_up.version))
             self._metrics.resumed(events.CHANNEL, catch_up.complete)
         self.acknowledge(frame.ref)
 

@@ -95,12 +95,12 @@ class Listener(Protocol):
 
 class Subscription:
     """A channel whose messages are wanted. `connection`: where they were requested; `confirmed`: they arrive there.
-    `count`: the number of the last message since then; 0: there was none."""
+    `count`: the number of the last message before then or since; None as long as it is not known."""
 
     __slots__ = ("confirmed", "connection", "count", "was_confirmed")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int | None = None
         self.connection: RespConnection | None = None
         self.confirmed = False
         self.was_confirmed = False
@@ -205,7 +205,8 @@ class RedisLink:
     async def check_counts(self) -> None:
         """Compare the number of the last message that arrived in each channel with the one in Redis, and report
         channels in which one is missing."""
-        keys = {_count_key(channel): channel for channel, each in self._subscriptions.items() if each.confirmed}
+        known = {name: each.count for name, each in self._subscriptions.items() if each.confirmed}
+        keys = {_count_key(name): name for name in known}
         counts = await self.read(keys)
         # Counted messages that are still on their way arrive meanwhile.
         await asyncio.sleep(COUNT_WAIT)
@@ -214,11 +215,13 @@ class RedisLink:
             subscription = self._subscriptions.get(name)
             if subscription is None or not subscription.confirmed:
                 continue
-            # The first number of a subscription shows nothing: messages from before it are counted, too.
-            last, subscription.count = subscription.count, max(subscription.count, count)
-            if 0 < last < count:
-                log.warning("redis_messages_missed", missing=count - last)
-                self._listener.on_missed(name)
+            last = subscription.count
+            # Lower: the numbers have begun again, with a message that did not arrive.
+            if last is None or count > last or (count < last and last == known[name]):
+                subscription.count = count
+                if last is not None:
+                    log.warning("redis_messages_missed", missing=max(count - last, 1))
+                    self._listener.on_missed(name)
 
     async def request(self, channel: bytes, *command: str | bytes) -> Any:
         """Send a command to the server of `channel` and return the reply. Raises one of LINK_ERRORS."""
@@ -287,6 +290,26 @@ class RedisLink:
             for channel in channels:
                 self._subscriptions[channel].connection = connection
             self._send(connection, self._command("SUBSCRIBE"), channels)
+            self._request_counts(connection, channels)
+
+    def _request_counts(self, connection: RespConnection, channels: list[bytes]) -> None:
+        """Ask for the numbers of the last messages: the loss of the next one would not be noticed otherwise.
+
+        On the connection with the subscriptions: messages after these with at most those numbers arrive first.
+        """
+        for start in range(0, len(channels), MAX_CHANNELS):
+            group = channels[start : start + MAX_CHANNELS]
+            counts = connection.send("MGET", *map(_count_key, group))
+            counts.add_done_callback(partial(self._on_counts, connection, group))
+
+    def _on_counts(self, connection: RespConnection, channels: list[bytes], counts: "asyncio.Future[Any]") -> None:
+        if counts.cancelled() or counts.exception() is not None:
+            # The first message, or `check_counts`, shows the number.
+            return
+        for channel, count in zip(channels, counts.result(), strict=True):
+            subscription = self._subscriptions.get(channel)
+            if subscription and subscription.connection is connection and subscription.count is None:
+                subscription.count = int(count or 0)
 
     def _send(self, connection: RespConnection, command: str, channels: list[bytes]) -> None:
         rest = iter(channels)
@@ -312,7 +335,7 @@ class RedisLink:
             if subscription and subscription.connection is connection and not subscription.confirmed:
                 again = subscription.was_confirmed
                 subscription.confirmed = subscription.was_confirmed = True
-                subscription.count = 0
+                subscription.count = None
                 self._listener.on_subscribed(push[1], again)
         elif kind in (b"sunsubscribe", b"unsubscribe"):
             subscription = self._subscriptions.get(push[1])
@@ -330,7 +353,7 @@ class RedisLink:
         count, last = int(number), subscription.count
         subscription.count = count or last
         # 1: the numbers have begun again.
-        if last and count > 1 and count != last + 1:
+        if last is not None and count > 1 and count != last + 1:
             log.warning("redis_messages_missed", missing=count - last - 1)
             self._listener.on_missed(channel)
         self._listener.on_message(channel, payload)

@@ -6,7 +6,7 @@ from service.chat import events
 from service.chat.membership_filter import MAX_CONVERSATIONS, MembershipFilter
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
-from tests.chat.chat_process import ADA, BOB, ChatProcess
+from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess
 from tests.realtime.wire import queued, web_socket
 
 HELLO = Event("hello", {}, channel=events.CHANNEL)
@@ -53,13 +53,47 @@ async def test_sync_answer_is_not_sent_after_the_removal(process: ChatProcess) -
     go_live(socket)
     group = await process.group(ADA, BOB)
     token = (await process.invitations.invite(ADA, group))["token"]
-    socket.send(events.sync(group, {}))
+    before = await sync_answer(process, BOB, group)
+    socket.send(before)
     await process.groups.remove_participant(BOB, group, BOB)
-    socket.send(events.sync(group, {}))
+    socket.send(before)
     assert ["hello", "conversation_removed"] == queued_types(socket)
     await process.invitations.accept(BOB, token)
-    socket.send(events.sync(group, {}))
+    socket.send(await sync_answer(process, BOB, group))
     assert ["hello", "conversation_removed", "conversation_updated", "sync"] == queued_types(socket)
+
+
+async def test_sync_is_answered_although_it_is_not_known_that_the_user_has_joined_again(process: ChatProcess) -> None:
+    """The `conversation_updated` was lost. From the answer on, messages are received again."""
+    socket = slow_socket(process, BOB)
+    go_live(socket)
+    group = await process.group(ADA, BOB)
+    token = (await process.invitations.invite(ADA, group))["token"]
+    await process.groups.remove_participant(BOB, group, BOB)
+    assert ["hello", "conversation_removed"] == queued_types(socket)
+    process.registry.unregister(socket)
+    await process.invitations.accept(BOB, token)
+    process.registry.register(socket)
+    socket.send(await sync_answer(process, BOB, group))
+    await process.messages.send(ADA, group, "Welcome back")
+    assert ["hello", "conversation_removed", "sync", "new_message"] == queued_types(socket)
+
+
+async def test_a_repeated_removal_is_received_once(process: ChatProcess) -> None:
+    """Both are queued at once: after an interruption, the bus carries them in one publication."""
+    socket = slow_socket(process, BOB)
+    go_live(socket)
+    group = await process.group(ADA, BOB, CAY)
+    await process.groups.remove_participant(BOB, group, BOB)
+    # The marks of the first announcement are still there: the second one removes Bob, too.
+    await process.groups.change(ADA, group, {"title": "Another title"})
+    assert ["hello", "conversation_removed"] == queued_types(socket)
+
+
+async def sync_answer(process: ChatProcess, user_id: str, conversation_id: str) -> Event:
+    [(_, read)] = await process.messages.catch_up(user_id, {conversation_id: 0})
+    answer = await read()
+    return events.sync(conversation_id, answer.as_json(), answer.version)
 
 
 async def test_late_removal_is_ignored(process: ChatProcess) -> None:

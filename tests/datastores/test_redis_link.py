@@ -177,6 +177,44 @@ async def test_a_lost_message_is_noticed_with_the_next_of_its_channel(
     assert {channels[3]: 1} == subscriber.missed
 
 
+@pytest.mark.parametrize("earlier", [0, 7])
+@pytest.mark.parametrize("kind", ["single", "cluster"])
+async def test_the_loss_of_the_first_message_after_a_subscription_is_noticed(
+    make: Make, datastores: Datastores, cluster_url: str, kind: str, earlier: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the next message, or by the counts; however many were published before."""
+    monkeypatch.setattr(redis_link, "COUNT_WAIT", 0.1)
+    url = {"single": datastores.redis_url, "cluster": cluster_url}[kind]
+    subscriber, publisher = make(url), make(url)
+    channels = [b"{loa:%d}first" % number for number in range(3)]
+    for channel in channels:
+        await publisher.link.request(channel, "SET", channel + b":count", str(earlier), "EX", "60")
+    await subscriber.subscribe(channels)
+    async with asyncio.timeout(20):
+        while not all(each.count == earlier for each in subscriber.link._subscriptions.values()):
+            await asyncio.sleep(0.005)
+    for lost in channels[1:]:
+        await publisher.link.request(lost, "INCR", lost + b":count")
+    await exchange(publisher, subscriber, channels[:2], b"next")
+    assert {channels[1]: 1} == subscriber.missed
+    await subscriber.link.check_counts()
+    assert {channels[1]: 1, channels[2]: 1} == subscriber.missed
+
+
+async def test_the_loss_of_the_message_with_which_numbers_begin_again_is_noticed(
+    make: Make, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_link, "COUNT_WAIT", 0.1)
+    subscriber, publisher = make(datastores.redis_url), make(datastores.redis_url)
+    await subscriber.subscribe([b"{loa}again"])
+    for payload in (b"one", b"two"):
+        await exchange(publisher, subscriber, [b"{loa}again"], payload)
+    await publisher.link.request(b"{loa}", "SET", "{loa}again:count", "1", "EX", "60")
+    await subscriber.link.check_counts()
+    await subscriber.link.check_counts()
+    assert {b"{loa}again": 1} == subscriber.missed
+
+
 async def test_messages_of_the_version_before_have_no_number(make: Make, datastores: Datastores) -> None:
     """They are no reason for doubt: both versions run during a deployment."""
     subscriber, publisher = make(datastores.redis_url), make(datastores.redis_url)
