@@ -93,6 +93,7 @@ class ConversationService:
         self._messages = messages
         self._profiles = profiles
         self._dispatcher = dispatcher
+        dispatcher.before_reset(self._join_missed_rooms)
         self._unread = UnreadCounter(messages)
         self._mentions = MentionCounter(messages, blocks)
         self.announcer = ConversationAnnouncer(
@@ -250,10 +251,17 @@ class ConversationService:
             for document in documents:
                 topic = events.TOPIC + str(document["_id"])
                 self._dispatcher.set_position(topic, document["last_rev"], [str(user)])
+        await self._join_rooms(users)
+        return [[_head_json(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
+
+    async def _join_rooms(self, users: Collection[ObjectId]) -> None:
         for user, rooms in (await self._conversations.lists.larger_than(MAX_ADDRESSED, users)).items():
             for conversation_id, last_rev in rooms.items():
                 self._dispatcher.join_room(events.TOPIC + str(conversation_id), last_rev, str(user))
-        return [[_head_json(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
+
+    async def _join_missed_rooms(self, user_ids: Collection[str]) -> None:
+        """Join the rooms of users who may have missed a `conversation_updated` with which they would have joined."""
+        await self._join_rooms([ObjectId(user_id) for user_id in user_ids])
 
     async def participants(
         self, user_id: str, conversation_id: str, limit: int, after: str | None

@@ -16,7 +16,7 @@ from service.realtime.bus import Bus
 from service.realtime.coalescer import Coalescer
 from service.realtime.event import Event, Policy
 from service.realtime.registry import Registry
-from service.realtime.resets import Resets
+from service.realtime.resets import Prepare, Resets
 from service.realtime.rooms import Rooms
 from service.realtime.user_subscriptions import UserSubscriptions
 
@@ -204,6 +204,11 @@ class Dispatcher:
         if latest:
             self._latest[prefix] = latest
 
+    def before_reset(self, prepare: Prepare) -> None:
+        """Await `prepare(user_ids)` before these users, who may have missed events, get a `reset`; if it raises, again
+        later."""
+        self._resets.prepare = prepare
+
     def remember_members(self, topic: str, version: int, members: Collection[str]) -> None:
         """Note who is concerned by the events of `topic` in a version of its membership."""
         self._rooms.remember(topic, version, members)
@@ -267,7 +272,7 @@ class Dispatcher:
         self._gap_tasks.clear()
         await cancel_and_wait(self._check_task)
         self._coalescer.close()
-        self._resets.close()
+        await self._resets.close()
         self.subscriptions.close()
 
     def on_bus_gap(self) -> None:

@@ -2,9 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
+import structlog
+
+from service.common.tasks import cancel_and_wait, count_failure
 from service.realtime.registry import Registry
+
+log = structlog.get_logger()
 
 DELAY = 0.05
 """Seconds between two steps. The first comes after one, so that doubts that arise together are one `reset`."""
@@ -12,6 +17,10 @@ STEPS = 100
 """Steps in which all are sent: together five seconds."""
 MIN_STEP = 10
 """Users in one step, at least."""
+RETRY_INTERVAL = 1.0
+"""Seconds until a step that failed is tried again. Without the database, clients could not read what they lack."""
+
+Prepare = Callable[[Collection[str]], Awaitable[None]]
 
 
 class Resets:
@@ -19,28 +28,39 @@ class Resets:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self.prepare: Prepare | None = None
+        """Awaited with those users of a step who have connections, before they get a `reset`."""
         self._reasons: dict[str, str] = {}
         """The users who are still to get one, with the reason, in the order in which they get it."""
         self._step_size = MIN_STEP
-        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def add(self, user_ids: Iterable[str], reason: str) -> None:
         """Send a `reset` to all connections of these users, as far as they have any, once in the next seconds."""
         for user_id in user_ids:
             self._reasons.setdefault(user_id, reason)
         self._step_size = max(self._step_size, math.ceil(len(self._reasons) / STEPS))
-        if self._timer is None and self._reasons:
-            self._timer = asyncio.get_running_loop().call_later(DELAY, self._step)
+        if self._reasons and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._send_all())
 
-    def close(self) -> None:
-        if self._timer:
-            self._timer.cancel()
+    async def close(self) -> None:
+        await cancel_and_wait(self._task)
 
-    def _step(self) -> None:
-        self._timer = None
-        for user_id in list(self._reasons)[: self._step_size]:
-            self._registry.send_notice([user_id], None, "reset", {"reason": self._reasons.pop(user_id)})
-        if self._reasons:
-            self._timer = asyncio.get_running_loop().call_later(DELAY, self._step)
-        else:
-            self._step_size = MIN_STEP
+    async def _send_all(self) -> None:
+        while self._reasons:
+            await asyncio.sleep(DELAY)
+            # Removed before they are prepared: who misses more from then on gets another `reset`.
+            reasons = {user_id: self._reasons.pop(user_id) for user_id in list(self._reasons)[: self._step_size]}
+            users = [user_id for user_id in reasons if self._registry.has_user(user_id)]
+            try:
+                if self.prepare and users:
+                    await self.prepare(users)
+            except Exception as error:
+                count_failure("reset")
+                log.warning("resets_delayed", users=len(users), error=type(error).__name__)
+                self._reasons = reasons | self._reasons
+                await asyncio.sleep(RETRY_INTERVAL)
+                continue
+            for user_id, reason in reasons.items():
+                self._registry.send_notice([user_id], None, "reset", {"reason": reason})
+        self._step_size = MIN_STEP

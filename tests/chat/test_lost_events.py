@@ -1,7 +1,7 @@
 """Events that are lost between the write and the publishing: connected clients still get the database's state."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,8 @@ from service.chat.message_service import MessageService
 from service.chat.writer_checkpoints import DEAD_AFTER
 from service.common.errors import Unavailable
 from service.common.times import now
+from service.realtime import resets
+from service.realtime.dispatcher import MAX_ADDRESSED
 from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, kill_before_publishing, received, wait_for_events
 
 Write = Callable[[MessageService, str, str], Awaitable[object]]
@@ -251,3 +253,29 @@ async def test_first_message_of_a_new_group_is_read_if_it_is_lost(
     await there.messages.send(ADA, conversation, "one", "nonce")
     [event] = await wait_for_events(first, "new_message")
     assert event["data"]["rev"] == 1
+
+
+async def test_who_missed_that_they_joined_a_room_is_in_it_before_the_reset(
+    process: ChatProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages go to the processes with users in it. As long as the database does not say, there is no `reset`."""
+    monkeypatch.setattr(resets, "RETRY_INTERVAL", 0.01)
+    others = [f"{number:024x}" for number in range(1, MAX_ADDRESSED + 1)]
+    group = await process.group(ADA, *others)
+    listener = process.listen(CAY)
+    process.registry.unregister(listener)
+    await process.groups.add_participants(ADA, group, [CAY])
+    process.registry.register(listener)
+    read, failures = process.conversation_store.lists.larger_than, [Unavailable(), RuntimeError()]
+
+    async def fail_first(size: int, user_ids: Collection[ObjectId]) -> dict[ObjectId, dict[ObjectId, int]]:
+        assert not received(listener, "reset")
+        if failures:
+            raise failures.pop()
+        return await read(size, user_ids)
+
+    process.conversation_store.lists.larger_than = fail_first  # type: ignore[method-assign]
+    process.dispatcher.on_bus_gap()
+    await wait_for_events(listener, "reset")
+    assert not failures
+    assert [CAY] == list(process.dispatcher._rooms.users(f"c:{group}"))
