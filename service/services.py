@@ -29,6 +29,7 @@ from service.attachments.service import AttachmentService
 from service.attachments.storage import file_storage
 from service.chat import events
 from service.chat.conversation_service import ConversationService
+from service.chat.counter_reader import CounterReader
 from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
 from service.chat.message_service import MessageService
@@ -52,7 +53,7 @@ from service.notifications.grouper import Grouper
 from service.notifications.inbox_service import InboxService
 from service.notifications.preference_service import PreferenceService
 from service.notifications.service import NotificationService
-from service.pending_deletions import PendingDeletions
+from service.pending_user_changes import PendingUserChanges
 from service.posts.attachment_holders import AttachedComments, AttachedPosts
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
@@ -324,7 +325,9 @@ class Services:
         self.push_subscriptions = SubscriptionService(
             stores.push_subscriptions, stores.push_keys, stores.sessions, PushHosts(settings.push_hosts)
         )
-        self._pending_deletions = PendingDeletions(stores.users, partial(delete_user, settings), self.redis, tag)
+        self._pending_user_changes = PendingUserChanges(
+            stores.users, partial(delete_user, settings), self.bans.complete, self.redis, tag
+        )
         self.webhooks = (
             WebhookService(
                 self.mongo.database,
@@ -341,7 +344,8 @@ class Services:
             else None
         )
         self.push = self._push(settings, metrics)
-        self.search = SearchService(stores.conversations, stores.messages, stores.search_index)
+        counters = CounterReader(stores.messages, self.dispatcher.positions)
+        self.search = SearchService(stores.conversations, stores.messages, stores.search_index, counters)
         self.search_indexer = (
             SearchIndexer(self.mongo.database, self.redis, tag, stores.messages, stores.search_index)
             if settings.search == "on"
@@ -454,7 +458,7 @@ class Services:
             self.outbox,
             self.deletion_worker,
             self.retention,
-            self._pending_deletions,
+            self._pending_user_changes,
             *([self.webhooks] if self.webhooks else []),
             self.push,
             *([self.search_indexer] if self.search_indexer else []),

@@ -119,6 +119,7 @@ SCATTERS = [
     Scatter("sessions", "find", "revoked_at $gte", "revocation: one process polls for all"),
     Scatter("sessions", "find", "tokens_ended_at $gte", "revocation: one process polls for all"),
     Scatter("users", "find", "deletion_requested", "deletions: one process looks for users who are to be deleted"),
+    Scatter("users", "find", "ban.pending", "bans: one process looks for those that were interrupted"),
     Scatter("users", "find", "search_terms", "release: users of an earlier version, who have no search terms"),
     Scatter("users", "find", "username", "an earlier version runs: its unique index prevents sharding"),
     Scatter("users", "find", "deleted_at, search_terms, username $gt", "search: no key could say who has such a name"),

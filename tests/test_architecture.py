@@ -14,7 +14,7 @@ LAYERS = [
         "service.app",
         "service.asyncapi",
         "service.commands",
-        "service.pending_deletions",
+        "service.pending_user_changes",
         "service.processes",
         "service.retention",
         "service.services",

@@ -19,7 +19,7 @@ class Binding:
     """The user of an external id, None after a deletion.
 
     `is_stored`: the user's own document exists; until then, each process that needs the user creates it under this id.
-    `generation` counts the revocations of everything, `nameless_generation` those of tokens without `sid` by
+    `generation` counts the revocations of all sessions, `nameless_generation` those of tokens without `sid` by
     themselves. Tokens issued until `revoked_until` (or those without `sid`, `nameless_revoked_until`), in Unix time,
     are revoked. `digests` are those of the claims that the profile was set from last, which were issued at
     `claims_issued_at`.
@@ -101,6 +101,11 @@ class ExternalIdStore:
             await self._bindings.update_one(
                 {"_id": _key(external_id)}, {"$inc": {"generation": 1}, "$max": {"revoked_until": until}}
             )
+
+    async def end_sessions(self, external_id: str) -> None:
+        """Let every later use of a token begin another session: those that exist are about to be revoked."""
+        async with unavailable():
+            await self._bindings.update_one({"_id": _key(external_id)}, {"$inc": {"generation": 1}})
 
     async def revoke_nameless(self, external_id: str, generation: int, until: float) -> None:
         """Revoke every token without `sid` issued until this time, unless that `nameless_generation` is over."""

@@ -18,7 +18,7 @@ class UserRemover:
         self._revocation = revocation
 
     async def remove(self, user: User) -> None:
-        """Erase the user's profile and end their tokens, also those from outside. PendingDeletions deletes what they
+        """Erase the user's profile and end their tokens, also those from outside. PendingUserChanges deletes what they
         have written."""
         await self._users.request_deletion(user.id)
         # Before the sessions are revoked: a token that begins one meanwhile finds that it is no longer this user's.

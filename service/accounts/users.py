@@ -26,6 +26,8 @@ ACTIVE = {"deleted_at": None}
 DELETED_USER_NAME = "Deleted user"
 """The display name of a deleted user in conversations and comments of others."""
 DELETION_REQUESTED = "deletion_requested"
+BAN_PENDING = "ban.pending"
+"""Of a user whose sessions and pushes may not have ended since they were banned."""
 ERASED: Document = {"display_name": DELETED_USER_NAME, "avatar": None, "password_hash": "", "search_terms": []}
 """What is left of a profile when its deletion begins, beside the username."""
 
@@ -87,6 +89,7 @@ class UserStore:
     async def create_indexes(self) -> None:
         await self._users.create_index([("search_terms", ASCENDING), *SEARCH_ORDER])
         await self._users.create_index(DELETION_REQUESTED, sparse=True)
+        await self._users.create_index(BAN_PENDING, sparse=True)
 
     async def add(
         self,
@@ -155,7 +158,7 @@ class UserStore:
         return str(document["_id"])
 
     async def request_deletion(self, user_id: str) -> None:
-        """Begin the deletion of a user, and mark them so that PendingDeletions completes it."""
+        """Begin the deletion of a user, and mark them so that PendingUserChanges completes it."""
         async with unavailable():
             document = await self._users.find_one({"_id": ObjectId(user_id)}, {"external_id": True})
         if document is not None:
@@ -242,9 +245,24 @@ class UserStore:
         return document
 
     async def set_ban(self, user_id: str, until: datetime | None) -> None:
-        """Let nobody sign in as the user until then; None: for ever."""
+        """Let nobody sign in as the user until then; None: for ever. PendingUserChanges completes it, unless
+        `complete_ban` is called."""
+        ban = {"until": until, "pending": True}
         async with unavailable():
-            await self._users.update_one({"_id": ObjectId(user_id), **ACTIVE}, {"$set": {"ban": {"until": until}}})
+            await self._users.update_one({"_id": ObjectId(user_id), **ACTIVE}, {"$set": {"ban": ban}})
+
+    async def being_banned(self, limit: int) -> list[str]:
+        """Return the ids of up to `limit` users whose ban is not complete."""
+        async with unavailable():
+            found = await self._users.find({BAN_PENDING: True}, {"_id": True}).to_list(limit)
+        return [str(document["_id"]) for document in found]
+
+    async def complete_ban(self, user_id: str, ban: "Ban") -> None:
+        """Note that nothing is left that the user has had before this ban."""
+        async with unavailable():
+            await self._users.update_one(
+                {"_id": ObjectId(user_id), "ban.until": ban.until}, {"$unset": {BAN_PENDING: ""}}
+            )
 
     async def lift_ban(self, user_id: str) -> None:
         async with unavailable():

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import structlog
@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from service.common.times import now
-from service.datastores.change_stream import ChangeStream, HistoryLost
+from service.datastores.change_stream import GATHER_TIME, ChangeStream, HistoryLost, time_of
 from service.datastores.mongo import Collection, Database, Document, unavailable
 from service.datastores.scan import scan
 
@@ -19,8 +19,12 @@ log = structlog.get_logger()
 
 BATCH_SIZE = 200
 """Changes that are handled at once, and repeated if the process is killed meanwhile."""
+MAX_READ_TIME = 2.0
+"""Seconds in which a follower with a pause reads one batch."""
 IDLE_STORE_INTERVAL = 60.0
 """Seconds between two stored positions while nothing that is wanted changes: the token must not become too old."""
+SHARE = 0.1
+"""The part of the time that a follower with a pause takes, if it keeps up: it shares processors with requests."""
 OVERLAP = timedelta(seconds=60)
 """How far catching up reaches back before the stored position. Longer than the clock difference between the processes,
 and the time from a document's timestamp to its commitment."""
@@ -93,14 +97,18 @@ class ChangeFollower:
         wanted: Sequence[Wanted],
         handle: Callable[[Sequence[Change]], Awaitable[None]],
         *,
-        pause: float = 0.0,
+        batch_size: int = BATCH_SIZE,
+        pause: tuple[float, float] | None = None,
     ) -> None:
-        """`pause`: seconds after a batch in which changes gather for the next one; none while a batch is full."""
+        """`pause`: the fewest and the most seconds between two batches, in which changes gather: as many as it takes
+        for SHARE, and half of the time if a batch is full. A batch then has `batch_size` changes, or all that have
+        gathered."""
         self._database = database
         self._positions = database["change_followers"]
         self.name = name
         self._wanted = {each.collection: each for each in wanted}
         self._handle = handle
+        self._batch_size = batch_size
         self._pause = pause
         self._epoch = 0
         self._stored_at = 0.0
@@ -167,16 +175,21 @@ class ChangeFollower:
 
     async def _follow(self, stream: ChangeStream) -> None:
         while True:
-            found = await stream.read(BATCH_SIZE)
+            began, until = time.monotonic(), now() if self._pause else None
+            # What is made while this is read is left for the next batch: it would come in many small reads.
+            found = await stream.read(self._batch_size, MAX_READ_TIME if until else GATHER_TIME, until)
             if found:
                 changes = [self._change(each) for each in found]
                 self._behind_since = changes[0].at
                 await self._handle(changes)
                 await self._store({"token": stream.resume_token, "at": changes[-1].at})
-            if len(found) < BATCH_SIZE:
+            full = len(found) == self._batch_size
+            if not full:
                 self._behind_since = None
-                if found and self._pause:
-                    await asyncio.sleep(self._pause)
+            if found and self._pause:
+                least, most = self._pause
+                elapsed = time.monotonic() - began
+                await asyncio.sleep(min(elapsed if full else max(least, elapsed * (1 / SHARE - 1)), most))
             if not found and stream.resume_token and time.monotonic() - self._stored_at > IDLE_STORE_INTERVAL:
                 await self._store({"token": stream.resume_token, "at": now()})
 
@@ -224,11 +237,8 @@ class ChangeFollower:
     def _change(self, event: Document) -> Change:
         created = event["operationType"] == "insert"
         fields = event["fullDocument"] if created else event["updateDescription"]["updatedFields"]
-        # By default the driver returns this time without a zone; servers before 6.0 do not have it.
-        at = event.get("wallTime") or event["clusterTime"].as_datetime()
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
         key = event["documentKey"]
-        return Change(event["ns"]["coll"], key["_id"], created, fields, at, key)
+        return Change(event["ns"]["coll"], key["_id"], created, fields, time_of(event), key)
 
 
 def _found(wanted: Wanted, document: Document, *, created: bool) -> Change:

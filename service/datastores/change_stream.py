@@ -2,23 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from bson import Timestamp
-from pymongo.change_stream import DatabaseChangeStream
+from pymongo.change_stream import ChangeStream as PymongoChangeStream
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from service.common.errors import Unavailable
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Collection, Database, Document, unavailable
 
 Result = TypeVar("Result")
 
 AWAIT_MS = 100
 """Milliseconds that the server waits for a change before it answers that there is none."""
 GATHER_TIME = 0.2
-"""Seconds after the first change of a batch in which further ones may join it."""
 HISTORY_LOST_CODES = frozenset(
     {
         9,  # FailedToParse: the token of another kind of server
@@ -44,21 +44,22 @@ class ChangeStream:
 
     def __init__(
         self,
-        database: Database,
+        source: Database | Collection,
         pipeline: Sequence[Document],
         *,
         resume_after: Document | None = None,
         start_at: Timestamp | None = None,
     ) -> None:
-        """Changes after the token `resume_after`, or at `start_at` and later; with neither, those from now on."""
-        self._database: Any = database.with_options(read_concern=ReadConcern("majority")).delegate
+        """Changes of a database or a collection: those after the token `resume_after`, or at `start_at` and later;
+        with neither, those from now on."""
+        self._source: Any = source.with_options(read_concern=ReadConcern("majority")).delegate
         self._options = {
             "pipeline": list(pipeline),
             "resume_after": resume_after,
             "start_at_operation_time": None if resume_after else start_at,
             "max_await_time_ms": AWAIT_MS,
         }
-        self._stream: DatabaseChangeStream[Document] | None = None
+        self._stream: PymongoChangeStream[Document] | None = None
 
     @property
     def resume_token(self) -> Document | None:
@@ -66,14 +67,15 @@ class ChangeStream:
         token = self._stream.resume_token if self._stream else None
         return dict(token) if token else None
 
-    async def read(self, limit: int) -> list[Document]:
+    async def read(self, limit: int, gather: float = GATHER_TIME, until: datetime | None = None) -> list[Document]:
         """Return the next changes, at most `limit`; none if none arrives within AWAIT_MS.
 
-        Raises HistoryLost, Unavailable.
+        `gather`: seconds after the first of them in which further ones may join it. `until`: the first change that was
+        made at this time or later is the last one. Raises HistoryLost, Unavailable.
         """
         try:
             async with unavailable():
-                return await _in_thread(lambda: self._read(limit))
+                return await _in_thread(lambda: self._read(limit, gather, until))
         except OperationFailure as error:
             if error.code in HISTORY_LOST_CODES:
                 raise HistoryLost from error
@@ -88,9 +90,9 @@ class ChangeStream:
         if self._stream:
             await _in_thread(self._stream.close)
 
-    def _read(self, limit: int) -> list[Document]:
+    def _read(self, limit: int, gather: float, until: datetime | None) -> list[Document]:
         if self._stream is None:
-            self._stream = self._database.watch(**self._options)
+            self._stream = self._source.watch(**self._options)
         found: list[Document] = []
         deadline = float("inf")
         while len(found) < limit and time.monotonic() < deadline:
@@ -98,9 +100,18 @@ class ChangeStream:
             if change is None:
                 break
             if not found:
-                deadline = time.monotonic() + GATHER_TIME
+                deadline = time.monotonic() + gather
             found.append(dict(change))
+            if until and time_of(change) >= until:
+                break
         return found
+
+
+def time_of(change: Mapping[str, Any]) -> datetime:
+    """Return when a change was made."""
+    # By default the driver returns this time without a zone; servers before 6.0 do not have it.
+    at: datetime = change.get("wallTime") or change["clusterTime"].as_datetime()
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 async def _in_thread(function: Callable[[], Result]) -> Result:

@@ -15,10 +15,13 @@ from service.push.subscription_store import SubscriptionStore
 
 class BanService:
     """A ban is in the user's document, which every sign-in reads; it ends by itself. What a request costs does not
-    change: the tokens that exist end with the sessions. All methods raise NotFound and Unavailable.
+    change: the tokens that exist end with the sessions. Those of another site are good again once the ban has ended:
+    the site has issued them to the same person, and of one that does not say when, nobody could tell that it is later.
+    All methods raise NotFound and Unavailable.
 
     The document is written first, then the sessions are revoked: a sign-in that has missed the ban has stored its
-    session before, and reads the document again after that. A repeated request does all steps again.
+    session before, and reads the document again after that. A repeated request does all steps again, and so does
+    PendingUserChanges for a ban that was interrupted.
     """
 
     def __init__(
@@ -49,11 +52,19 @@ class BanService:
             raise Forbidden("A moderator cannot be banned; the operator takes the role away first.")
         await self._log.add(moderator, "ban", "user", user_id, reason=reason, until=until)
         await self._users.set_ban(user_id, until)
+        await self.complete(user_id)
+        return Ban(user_id=user_id, until=until)
+
+    async def complete(self, user_id: str) -> None:
+        """End what a banned user has, if they still are banned. Idempotent."""
+        user = await self._users.get(user_id)
+        if user is None or user.ban is None:
+            return
         if user.external_id is not None:
-            await self._external_ids.revoke(user.external_id)
+            await self._external_ids.end_sessions(user.external_id)
         await self._revocation.announce(await self._sessions.revoke_others(user_id, keep=""))
         await self._subscriptions.delete_all(user_id)
-        return Ban(user_id=user_id, until=until)
+        await self._users.complete_ban(user_id, user.ban)
 
     async def unban(self, moderator: str, user_id: str) -> None:
         """End the ban of a user. Idempotent."""

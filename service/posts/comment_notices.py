@@ -96,7 +96,8 @@ def comment_notice(post_id: ObjectId, comment_id: ObjectId, content: str, contex
         authors.append((context.post_author, "NEW_COMMENT"))
     if context.parent_author:
         authors.append((context.parent_author, "NEW_REPLY"))
-    return Notice(context.author, post_id, comment_id, content, authors, mentions_in(content))
+    mentions = mentions_in(content)
+    return Notice(context.author, post_id, comment_id, content, authors, mentions, post_author=context.post_author)
 
 
 def comment_notice_of(comment: Document, context: CommentContext) -> Notice:

@@ -16,7 +16,8 @@ Candidate = tuple[ObjectId, PostNotificationType]
 class Notice(NamedTuple):
     """Something that `sender` has done: written a post, or its comment `comment_id`, or reacted to it with `emoji`.
 
-    `candidates` are notified whatever the text says; `mentions` are those in the text.
+    `candidates` are notified whatever the text says; `mentions` are those in the text. `post_author` has written the
+    post that is commented on; None if nobody else than the sender has, or if they are deleted.
     """
 
     sender: Profile
@@ -26,6 +27,7 @@ class Notice(NamedTuple):
     candidates: Sequence[Candidate] = ()
     mentions: Sequence[Mention] = ()
     emoji: str | None = None
+    post_author: ObjectId | None = None
 
     def request(self, user_id: ObjectId, type: PostNotificationType) -> PostRequest:
         """Return the notification to store for this user."""

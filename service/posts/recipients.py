@@ -28,7 +28,7 @@ class RecipientSelector:
 
     def select(self, notice: Notice) -> "asyncio.Future[list[PostRequest]]":
         """Return the notifications to store: at most one for each user; none for the sender, for those who block the
-        sender, and for those who have muted the post.
+        sender or the author of the post, which then does not exist for them, and for those who have muted the post.
 
         Raises Unavailable, at once or from the future.
         """
@@ -59,21 +59,26 @@ class RecipientSelector:
         found = await self.candidates(notices)
         pairs = [(notice, candidate) for notice, each in zip(notices, found, strict=True) for candidate in each]
         blocks, mutes = await asyncio.gather(
-            self._blocks.existing({_block(*pair) for pair in pairs}),
+            self._blocks.existing({block for pair in pairs for block in _blocks(*pair)}),
             self._mutes.existing({_mute(*pair) for pair in pairs}),
         )
         return [
             [
                 notice.request(*candidate)
                 for candidate in candidates
-                if _block(notice, candidate) not in blocks and _mute(notice, candidate) not in mutes
+                if blocks.isdisjoint(_blocks(notice, candidate)) and _mute(notice, candidate) not in mutes
             ]
             for notice, candidates in zip(notices, found, strict=True)
         ]
 
 
-def _block(notice: Notice, candidate: Candidate) -> Block:
-    return Block(str(candidate[0]), notice.sender.id)
+def _blocks(notice: Notice, candidate: Candidate) -> set[Block]:
+    """Return the blocks for which the candidate is not notified."""
+    user_id, post_author = candidate[0], notice.post_author
+    blocks = {Block(str(user_id), notice.sender.id)}
+    if post_author and post_author != user_id:
+        blocks.add(Block(str(user_id), str(post_author)))
+    return blocks
 
 
 def _mute(notice: Notice, candidate: Candidate) -> Mute:

@@ -14,6 +14,9 @@ MAX_TERMS = 4
 """Words of a query that are looked up in the index, the longest ones. The others are found in the messages."""
 WINDOW = 32
 """Buckets in one read: see `find_by_ids.IDS_PER_READ`."""
+MAX_UNINDEXED = 256
+"""Messages, the newest ones, that are candidates because they are not indexed yet: while many are written, the index
+follows some seconds behind. If more are missing, a whole conversation is being indexed."""
 
 
 class ReadLimit:
@@ -52,13 +55,17 @@ class CandidateFinder:
         return await self._read(wanted)
 
     async def find(
-        self, head: Head, before: int | None, known: Mapping[Bucket, Postings]
+        self, head: Head, last: int, before: int | None, known: Mapping[Bucket, Postings]
     ) -> AsyncIterator[tuple[list[int], int]]:
         """Yield the seqs of candidates below `before`, in descending order, in batches that may be empty, each with the
         seq from which on all candidates have been yielded.
 
-        `known`: buckets that have been read already. Raises Conflict if the index changes meanwhile, Unavailable.
+        `last`: the last seq of the conversation. `known`: buckets that have been read already. Raises Conflict if the
+        index changes meanwhile, Unavailable.
         """
+        newest = range(last if before is None else min(last, before - 1), max(head.indexed, last - MAX_UNINDEXED), -1)
+        if newest:
+            yield list(newest), head.indexed + 1
         if before is None or head.tail_before + 1 < before:
             yield self._matches([head.tail], head.tail_before, before), head.tail_before + 1
         for window in self._windows(head, before):

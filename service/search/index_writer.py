@@ -36,6 +36,8 @@ class IndexWriter:
                 continue
             if len(some) + head.indexed - head.tail_before < layout.BLOCK:
                 short.append(_with_tail(head, some))
+                # Thousands of messages take some tenths of a second: others have their turn.
+                await asyncio.sleep(0)
             else:
                 written.append(await self._add_blocks(head, some))
         # Most conversations have a few new messages: that is one write for all of them.

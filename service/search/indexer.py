@@ -13,8 +13,11 @@ from service.search.index_builder import WANTED, IndexBuilder
 from service.search.index_store import IndexStore
 
 NAME = "search"
-PAUSE = 1.0
-"""Seconds in which changes gather: a conversation's part of the index is written once for all of them."""
+PAUSE = (1.0, 3.0)
+"""Seconds in which changes gather, at least and at most: a conversation's part of the index is written once for all of
+them. A search reads new messages itself meanwhile, and finds edited ones with their old words."""
+BATCH_SIZE = 4000
+"""Changes in one batch: some megabytes."""
 
 
 class SearchIndexer:
@@ -29,7 +32,7 @@ class SearchIndexer:
         builder = IndexBuilder(messages, store)
         self._backfill = Backfill(database, store, builder)
         builder.on_backlog = self._backfill.add
-        self.follower = ChangeFollower(database, NAME, [WANTED], builder.handle, pause=PAUSE)
+        self.follower = ChangeFollower(database, NAME, [WANTED], builder.handle, batch_size=BATCH_SIZE, pause=PAUSE)
         self._task = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._run, NAME)
 
     async def start(self) -> None:

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 
+from service.chat.barrier import is_barrier
 from service.chat.conversation_lists import activity_of
-from service.chat.conversation_store import ConversationStore
+from service.chat.conversation_store import ConversationStore, seq_of
+from service.chat.counter_reader import CounterReader
 from service.chat.members import start_of
 from service.chat.message_store import MessageStore
 from service.common.cursor import CursorFormat
@@ -45,6 +47,14 @@ class Match(NamedTuple):
         return _place_of(self.message)
 
 
+class Bounds(NamedTuple):
+    """Which messages of a conversation are searched: those with `start` < seq < `below`. `last`: its last seq."""
+
+    start: int
+    below: int | None
+    last: int
+
+
 class Found(NamedTuple):
     """Matches in a conversation, newest first. `below`: the seq down to which it was searched; None: to its end."""
 
@@ -53,16 +63,20 @@ class Found(NamedTuple):
 
 
 class SearchService:
-    """Searches the index, and returns what is in the messages: what the index does not know yet, or still knows, is
-    not found. Whether the caller may see a message is read after the message, as for any other reader of messages.
+    """Searches the index, and returns what is in the messages: what the index still knows of an earlier content is not
+    found. New messages are read until they are indexed (see `MAX_UNINDEXED`). Whether the caller may see a message is
+    read after the message, as for any other reader of messages.
 
     Every request reads at most about MAX_READS documents; `next` leads on from there.
     """
 
-    def __init__(self, conversations: ConversationStore, messages: MessageStore, store: IndexStore) -> None:
+    def __init__(
+        self, conversations: ConversationStore, messages: MessageStore, store: IndexStore, counters: CounterReader
+    ) -> None:
         self._conversations = conversations
         self._messages = messages
         self._store = store
+        self._counters = counters
 
     async def search(self, user_id: str, request: MessageSearch) -> Page:
         """Return a page of messages with their highlights, and the cursor of the next page.
@@ -84,8 +98,10 @@ class SearchService:
         conversation = (await self._conversations.get_many([conversation_id], user_id)).get(conversation_id)
         if conversation is None:
             raise NotFound
+        await self._counters.refresh([conversation], str(user_id))
         head = (await self._store.heads([conversation_id]))[conversation_id]
-        found = await search.matches(head, start_of(conversation, user_id), below, START, request.limit, {})
+        bounds = Bounds(start_of(conversation, user_id), below, seq_of(conversation))
+        found = await search.matches(head, bounds, START, request.limit, {})
         # Not before: the messages may have been stored after the user was removed.
         start = await self._conversations.check_participant(conversation_id, user_id)
         visible = [match for match in found.matches if match.message["seq"] > start]
@@ -131,20 +147,22 @@ class SearchService:
         while True:
             place = position.place if position.place != START else None
             group = await self._conversations.lists.page(user_id, size, place)
+            # Taken before the refresh, which moves conversations with new messages to another place.
+            places = [activity_of(conversation) for conversation in group]
+            await self._counters.refresh(group, str(user_id))
             heads = await self._store.heads([conversation["_id"] for conversation in group])
             known = await search.finder.read_first(heads.values())
-            for conversation in group:
-                activity = activity_of(conversation)
+            for conversation, activity in zip(group, places, strict=True):
                 if len(best) == position.wanted and best[-1].place[0] > activity[0]:
                     return position, best, True
                 key, below = position.inside
-                found = await search.matches(
-                    heads[conversation["_id"]],
+                bounds = Bounds(
                     start_of(conversation, user_id),
                     below if key == conversation["_id"] else None,
-                    position.before,
-                    position.wanted,
-                    known,
+                    seq_of(conversation),
+                )
+                found = await search.matches(
+                    heads[conversation["_id"]], bounds, position.before, position.wanted, known
                 )
                 best = sorted([*best, *found.matches], key=_newest_first)[: position.wanted]
                 if found.below is not None and len(found.matches) < position.wanted:
@@ -189,20 +207,20 @@ class _Search:
     async def matches(
         self,
         head: Head,
-        start: int,
-        below: int | None,
+        bounds: Bounds,
         before: Place,
         wanted: int,
         known: Mapping[Bucket, Postings],
     ) -> Found:
-        """Return the newest matches of a conversation with `start` < seq < `below` that are before a place in time.
+        """Return the newest matches of a conversation within `bounds` that are before a place in time.
 
         Stops at `wanted` matches, or if the limit is reached. Raises Unavailable.
         """
         found: list[Match] = []
+        start, below, last = bounds
         for _ in range(MAX_ATTEMPTS):
             try:
-                async for seqs, floor in self.finder.find(head, below, known):
+                async for seqs, floor in self.finder.find(head, last, below, known):
                     candidates = [seq for seq in seqs if seq > start]
                     if before != START:
                         candidates = await self._older(head.id, candidates, before)
@@ -254,7 +272,13 @@ class _Search:
         """Return those of the messages that match, the newest first."""
         self.limit.spend(len(seqs))
         found: list[Match] = []
-        for message in await self._messages.at(conversation_id, seqs):
+        if list(seqs) == list(range(seqs[0], seqs[-1] - 1, -1)):
+            messages = [
+                each for each in await self._messages.range(conversation_id, seqs[-1], seqs[0]) if not is_barrier(each)
+            ]
+        else:
+            messages = await self._messages.at(conversation_id, seqs)
+        for message in messages:
             if self._sender is None or message["sender_id"] == self._sender:
                 highlights = self._query.highlights(message["content"]) if message["content"] else None
                 if highlights is not None:

@@ -249,7 +249,7 @@ async def test_a_change_is_handled_within_five_seconds(
 
 async def test_changes_gather_during_a_pause(mongo: Mongo, consumer: Consumer) -> None:
     """The first one does not wait for others."""
-    follower = ChangeFollower(mongo.database, "tests", WANTED, consumer.handle, pause=2.0)
+    follower = ChangeFollower(mongo.database, "tests", WANTED, consumer.handle, pause=(2.0, 2.0))
     await follower.prepare()
     async with running(follower):
         await mongo.database["people"].insert_one({"name": "first"})

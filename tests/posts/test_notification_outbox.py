@@ -123,6 +123,23 @@ async def test_who_blocks_the_sender_or_has_muted_the_post_is_not_notified(
     assert "NEW_REPLY" == (await notifications(process, reader))[0].type
 
 
+async def test_what_others_write_under_the_post_of_a_blocked_user_is_not_told(
+    mongo: Mongo, process: ServiceProcess
+) -> None:
+    """Neither a mention nor a reply: the post does not exist for who blocks its author."""
+    await process.outbox.start()
+    author, reader, third = [await process.add_user() for _ in range(3)]
+    post, other = await process.post(author), await process.post(third)
+    parent = await process.comment(reader, post)
+    await process.blocks.add(reader, author)
+    mention = f"@{await process.username(reader)}"
+    await process.comment(third, post, content=mention)
+    await process.comment(third, post, parent_id=parent)
+    await process.comment(third, other, content=mention)
+    await wait_until_none_pending(mongo)
+    assert [("NEW_MENTION", other)] == [(item.type, item.data.post_id) for item in await notifications(process, reader)]
+
+
 async def test_a_post_without_mentions_is_not_pending(mongo: Mongo, process: ServiceProcess) -> None:
     author = await process.add_user()
     await process.post(author, "Nobody")

@@ -30,9 +30,11 @@ async def searching(unindexed: Searching) -> AsyncIterator[Searching]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of two messages, so that few of them fill chunks of every level; groups of two; few reads a page."""
+    """Blocks of two messages, so that few of them fill chunks of every level; groups of two; few reads a page. Only
+    what is indexed is found."""
     monkeypatch.setattr(layout, "BLOCK", 2)
     monkeypatch.setattr(search_service, "FIRST_GROUP", 1)
     monkeypatch.setattr(search_service, "MAX_GROUP", 2)
     monkeypatch.setattr(search_service, "BATCH", 2)
     monkeypatch.setattr(candidates, "WINDOW", 3)
+    monkeypatch.setattr(candidates, "MAX_UNINDEXED", 0)

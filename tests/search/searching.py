@@ -7,6 +7,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from service.chat.counter_reader import CounterReader
 from service.datastores.change_follower import ChangeFollower
 from service.datastores.mongo import Mongo
 from service.search.index_builder import WANTED, IndexBuilder
@@ -22,7 +23,8 @@ class Searching:
         self.mongo = mongo
         self.store = IndexStore(mongo.database)
         self.builder = IndexBuilder(process.message_store, self.store)
-        self.service = SearchService(process.conversation_store, process.message_store, self.store)
+        counters = CounterReader(process.message_store, process.dispatcher.positions)
+        self.service = SearchService(process.conversation_store, process.message_store, self.store, counters)
 
     async def say(self, user_id: str, conversation: str, content: str) -> dict[str, Any]:
         message, _ = await self.process.messages.send(user_id, conversation, content)

@@ -9,7 +9,7 @@ from bson import ObjectId
 from service.chat.members import History
 from service.common.errors import NotFound, ValidationFailed
 from service.datastores.mongo import Mongo
-from service.search import index_store, search_service
+from service.search import candidates, index_store, search_service
 from service.search.models import MessageSearch
 from tests.chat.chat_process import ADA, BOB, CAY
 from tests.search.searching import Searching
@@ -134,6 +134,7 @@ async def test_random_histories(searching: Searching, seed: int, monkeypatch: py
             await act(*choose.choice(places))
     await searching.indexed()
     for user in people:
+        monkeypatch.setattr(candidates, "MAX_UNINDEXED", choose.choice([0, 3, 256]))
         for query in choose.sample(QUERIES, 3):
             monkeypatch.setattr(search_service, "MAX_READS", choose.choice([1, 20, 200]))
             limit = choose.choice([1, 3, 20])
@@ -232,3 +233,52 @@ async def test_a_cursor_of_something_else_is_refused(searching: Searching, befor
     where = {"conversation_id": group} if conversation else {}
     with pytest.raises(ValidationFailed):
         await searching.service.search(ADA, MessageSearch.model_validate({"q": "a", "before": before, **where}))
+
+
+async def test_a_message_is_found_before_it_is_indexed(unindexed: Searching) -> None:
+    """Without anybody who indexes: in all conversations and in one, over several pages; its edits and its deletion,
+    too. What nobody has said, as when a block begins, is no message."""
+    process = unindexed.process
+    direct = await process.conversation(ADA, BOB)
+    sent = [(await unindexed.say(ADA, direct, f"Hương {number}"))["id"] for number in range(5)]
+    await process.blocks.add(BOB, ADA)
+    await process.conversations.direct_blocks.reconcile(BOB, ADA)
+    await process.messages.flush_counters()
+    for where in ({}, {"conversation_id": direct}):
+        assert sent[::-1] == await unindexed.found(BOB, "huong", limit=2, **where)
+    await process.blocks.remove(BOB, ADA)
+    await process.conversations.direct_blocks.reconcile(BOB, ADA)
+    await process.messages.edit(ADA, direct, sent[1], "Đức")
+    await process.messages.delete(ADA, direct, sent[2])
+    assert [sent[1]] == await unindexed.found(BOB, "duc")
+    assert [sent[4], sent[3], sent[0]] == await unindexed.found(BOB, "huong")
+    assert [] == await unindexed.found(CAY, "huong")
+
+
+async def test_messages_of_a_blocked_user_are_found_where_they_arrive(searching: Searching) -> None:
+    """In groups of both, and in the direct conversation those from before the block."""
+    process = searching.process
+    direct, group = await process.conversation(ADA, BOB), await process.group(ADA, BOB)
+    before = (await searching.say(ADA, direct, "Hương"))["id"]
+    await process.blocks.add(BOB, ADA)
+    await process.conversations.direct_blocks.reconcile(BOB, ADA)
+    after = (await searching.say(ADA, group, "Hương"))["id"]
+    for _ in range(2):
+        assert [after, before] == await searching.found(BOB, "huong")
+        assert [before] == await searching.found(BOB, "huong", conversation_id=direct, sender_id=ADA)
+        await searching.indexed()
+
+
+async def test_who_was_removed_from_a_large_group_finds_nothing_of_it(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.chat.large_groups.MAX_EMBEDDED", 1)
+    group = await searching.process.group(ADA, BOB, CAY)
+    sent = (await searching.say(ADA, group, "Hương"))["id"]
+    await searching.process.groups.remove_participant(ADA, group, CAY)
+    for _ in range(2):
+        assert [sent] == await searching.found(BOB, "huong")
+        assert [] == await searching.found(CAY, "huong")
+        with pytest.raises(NotFound):
+            await searching.found(CAY, "huong", conversation_id=group)
+        await searching.indexed()

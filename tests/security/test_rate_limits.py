@@ -15,6 +15,7 @@ from service.http.limits import (
     PASSWORD_CHANGE_ADDRESS,
     READING,
     REFRESH,
+    REPORTING,
     SIGN_IN_ADDRESS,
     WRITING,
     RateLimit,
@@ -280,3 +281,13 @@ async def test_the_password_that_confirms_the_end_of_a_session_is_limited(
         await anna.expect_error(404, "not_found", "DELETE", path)
         # The password that confirms the deletion of the account counts, too.
         await anna.expect_error(429, "rate_limited", "DELETE", "/users/me", body)
+
+
+async def test_reports_are_limited(strict: Clients, spend: Spend) -> None:
+    """Those of others are not affected."""
+    anna, ben, cleo = await strict.users(3)
+    await spend(REPORTING, anna.id)
+    body = {"subject": {"kind": "user", "id": cleo.id}, "reason": "spam"}
+    await until_limited(anna, "POST", "/reports", body)
+    await anna.expect_error(429, "rate_limited", "POST", "/reports", body)
+    await ben.post("/reports", body)

@@ -8,7 +8,7 @@ import pytest_asyncio
 from sanic import Sanic
 
 from config.settings import ApiKey, Settings
-from service import pending_deletions
+from service import pending_user_changes
 from service.app import create_app
 from service.commands.release import release
 from service.http.strict_protocol import StrictHttpProtocol
@@ -35,7 +35,7 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
     app = create_app(settings=settings)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pending_deletions, "POLL_INTERVAL", 0.2)
+            patch.setattr(pending_user_changes, "POLL_INTERVAL", 0.2)
             async with serving(app, StrictHttpProtocol) as client:
                 yield client
     finally:

@@ -146,7 +146,16 @@ async def test_what_happens_is_sent(client: RestClient, receiver: Receiver, stor
     sent = next(each.event["data"] for each in receiver.requests if each.event["type"] == "notification.created")
     assert ("NEW_COMMENT", anna.id, ben.id, 1) == (sent["type"], sent["user_id"], sent["sender_id"], sent["seq"])
     assert (post, comment) == (sent["post_id"], sent["comment_id"])
-    for written in (b"only between us", b"changed", b"a post", b"a comment", b"anna"):
+    subject = {"kind": "comment", "id": comment}
+    report = (await anna.call("POST", "/reports", subject=subject, reason="spam", note="in confidence"))["id"]
+    assert {
+        "id": report,
+        "subject": "comment",
+        "subject_id": comment,
+        "reporter_id": anna.id,
+        "reporter_external_id": None,
+    } == await data(receiver, f"report_created_{report}")
+    for written in (b"only between us", b"changed", b"a post", b"a comment", b"anna", b"in confidence"):
         assert not any(written in request.body for request in receiver.requests)
 
 
