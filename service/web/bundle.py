@@ -5,7 +5,7 @@ modules stay as they are for developers: see `web/routes.py`.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from posixpath import dirname, join, normpath
 
@@ -17,6 +17,10 @@ IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";$', re.MULTILINE)
 IMPORT_JSON = re.compile(r'^import (\w+) from "([^"]+)" with \{ type: "json" \};$', re.MULTILINE)
 REEXPORT = re.compile(r'^export \{([^}]*)\} from "([^"]+)";$', re.MULTILINE)
 EXPORT = re.compile(r"^export ((?:async function|function\*?|class|const) (\w+))", re.MULTILINE)
+IMPORT_LATER = re.compile(r'\(\) => import\("([^"]+)"\)(?!\.)')
+"""A module that is loaded once it is needed. What a comment says of a type has a dot."""
+LATER = re.compile(r'\$later\("([^"]+)"\)')
+"""What such an import becomes."""
 NO_EXPORTS = "export {};\n"
 """Makes a file of nothing but types a module."""
 UNSUPPORTED = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
@@ -30,7 +34,11 @@ class UnsupportedModule(ValueError):
     """A module cannot be joined with the others: the message says why."""
 
 
-def bundle_modules(files: Mapping[str, str], entry: str) -> str:
+Publish = Callable[[str], str]
+"""Takes a script, and returns its URL."""
+
+
+def bundle_modules(files: Mapping[str, str], entry: str, publish: Publish | None = None) -> str:
     """Return one minified module that does what `entry` and all modules that it imports do.
 
     `files`: modules, and the JSON that they import, by path, such as `app/main.js`. Each module becomes a function that
@@ -39,24 +47,76 @@ def bundle_modules(files: Mapping[str, str], entry: str) -> str:
     among the exports of a module, every other form of import and export at the beginning of a line, and
     `import()` and `import.meta`.
 
+    With `publish`, modules may have `() => import("./other.js")`: what is only imported so is joined into a second
+    script, which is loaded with the first such call. It uses the modules of the first.
+
     Raises `UnsupportedModule`.
     """
+    if publish:
+        files = {path: _with_later_calls(path, source) for path, source in files.items()}
     imports: dict[str, Collection[str]] = {}
     _collect(files, entry, imports)
-    try:
-        order = tuple(TopologicalSorter(imports).static_order())
-    except CycleError as error:
-        raise UnsupportedModule(f"The modules import each other in a circle: {' → '.join(error.args[1])}.") from error
+    order = _order(imports)
     names = {path: f"$module{number}" for number, path in enumerate(order)}
     exports: dict[str, set[str]] = {}
     joined = "".join(_function(path, files, names, exports) for path in order[:-1])
     body, exported = _rewrite(entry, files, names, exports)
     if exported:
         raise UnsupportedModule(f"{entry} is the entry, and exports {', '.join(exported)}.")
-    bundle = str(rjsmin.jsmin(joined + body))
-    if found := DYNAMIC.search(bundle):
+    bundle = _minify(joined + body)
+    if publish is None or not _called_later(files, imports):
+        return bundle
+    later = dict(imports)
+    while missing := [path for path in _called_later(files, later) if path not in later]:
+        _collect(files, missing[0], later)
+    added = [path for path in _order(later) if path not in imports]
+    names |= {path: f"$module{number}" for number, path in enumerate(added, len(order))}
+    functions = "".join(_function(path, files, names, exports) for path in added)
+    shared = ", ".join(names[path] for path in order[:-1])
+    loaded = ", ".join(f'"{path}": {names[path]}' for path in _called_later(files, later))
+    url = publish(f"export const load = ({{ {shared} }}) => {{\n{_minify(functions)}\nreturn {{ {loaded} }};\n}};\n")
+    return LOADER.replace("URL", url).replace("SHARED", shared) + bundle
+
+
+LOADER = """const $later = (() => {
+  let loading, attempt = 0;
+  return async (path) => {
+    loading ??= import(`URL?${attempt++}`).then(({ load }) => load({ SHARED }));
+    try {
+      return (await loading)[path];
+    } catch (error) {
+      loading = undefined;
+      throw error;
+    }
+  };
+})();
+"""
+"""Loads the second script. A URL that has failed may fail until the page is loaded again (HTML, 8.1.6.7.1), so another
+attempt has another URL."""
+
+
+def _minify(script: str) -> str:
+    minified = str(rjsmin.jsmin(script))
+    if found := DYNAMIC.search(minified):
         raise UnsupportedModule(f"A module has {found[0]}: its path is not that of the bundle.")
-    return bundle
+    return minified
+
+
+def _order(imports: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """Return the modules, each after those that it imports."""
+    try:
+        return tuple(TopologicalSorter(imports).static_order())
+    except CycleError as error:
+        raise UnsupportedModule(f"The modules import each other in a circle: {' → '.join(error.args[1])}.") from error
+
+
+def _with_later_calls(path: str, source: str) -> str:
+    return IMPORT_LATER.sub(lambda match: f'() => $later("{_resolve(path, match[1])}")', source)
+
+
+def _called_later(files: Mapping[str, str], modules: Collection[str]) -> dict[str, None]:
+    """Return the modules that these import by such a call, in order."""
+    return {match[1]: None for path in modules for match in LATER.finditer(files[path])}
 
 
 def bundle_stylesheets(sheets: Mapping[str, str], page: str) -> str:

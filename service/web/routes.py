@@ -77,11 +77,14 @@ def blueprint(*, local_accounts: bool = True) -> Blueprint:
         name = "modules" if request.query_string == "modules" else "page"
         return (await page_assets.get(name, request.app)).respond(request)
 
-    @bp.get("/bundle/<digest:str>/<name:(?:app.js|app.css)>")
+    @bp.get("/bundle/<digest:str>/<name:(?:app.js|app.css|later.js|emoji.json)>")
     async def bundle(request: Request, digest: str, name: str) -> HTTPResponse:
         asset = await page_assets.get(name, request.app)
         response = asset.respond(request)
         if digest != asset.digest:
+            if name == "later.js":
+                # It uses the modules of its own version.
+                raise NotFound
             # During a deployment, a process of one version is asked for the bundle of the other. Any version runs.
             response.headers["Cache-Control"] = "no-store"
         return response

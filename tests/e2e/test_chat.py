@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from playwright.async_api import Route, expect
 
+from tests.e2e.accessibility import serious_violations
 from tests.e2e.conftest import CreateUser, OpenApp
 
 
@@ -167,6 +168,28 @@ async def test_a_conversation_opens_at_the_first_unread_message(open_app: OpenAp
     await expect(app.message("Unread 29")).not_to_be_in_viewport()
 
 
+async def test_a_group_shows_who_has_read_a_message(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The number opens the names, and those who read it meanwhile are added; so does the menu, by the keyboard."""
+    an, binh, chi = create_user("An"), create_user("Bình"), create_user("Chi")
+    conversation = an.create_conversation(binh, chi, title="Lunch")
+    an.send_message(conversation, "Noon?")
+    binh.put(f"/conversations/{conversation}/read", seq=2)
+    app = await open_app(an, locale="en-GB", color_scheme="dark")
+    await app.open_conversation("Lunch")
+    await app.message("Noon?").get_by_role("button", name="Read by 1").click()
+    dialog = app.page.get_by_role("dialog", name="Read by…")
+    await expect(dialog.get_by_role("listitem")).to_have_text(["BBình"])
+    chi.put(f"/conversations/{conversation}/read", seq=2)
+    await expect(dialog.get_by_role("listitem")).to_have_text(["BBình", "CChi"])
+    await expect(dialog.locator(".hint")).to_have_text("Read by 2")
+    assert [] == await serious_violations(app.page)
+    await app.page.keyboard.press("Escape")
+    await app.message("Noon?").focus()
+    await app.page.keyboard.press("Enter")
+    await app.page.get_by_role("menuitem", name="Read by…").press("Enter")
+    await expect(dialog).to_be_visible()
+
+
 async def test_a_quote_leads_to_the_original_message(open_app: OpenApp, create_user: CreateUser) -> None:
     """Several pages of history are loaded to reach it."""
     an, binh = create_user("An"), create_user("Bình")
@@ -193,8 +216,14 @@ async def test_a_large_group_shows_every_name(open_app: OpenApp, create_user: Cr
     await expect(app.conversation_row("Crowd")).to_contain_text("Yến: I am the last")
     await app.open_conversation("Crowd")
     await expect(app.message("I am the last").locator(".sender")).to_have_text("Yến")
+    await app.choose_action("I am the last", "Read by…")
+    dialog = app.page.get_by_role("dialog")
+    await expect(dialog.locator(".hint")).to_contain_text("9 more people are not checked yet.")
+    await dialog.get_by_role("button", name="Load more").click()
+    await expect(dialog.locator(".hint")).to_have_text("Read by 1")
+    await app.page.keyboard.press("Escape")
     await app.page.get_by_role("button", name="Details").click()
-    people = app.page.get_by_role("dialog").get_by_role("listitem")
+    people = dialog.get_by_role("listitem")
     await expect(people).to_have_count(100)
     await people.last.scroll_into_view_if_needed()
     await expect(people).to_have_count(len(names))

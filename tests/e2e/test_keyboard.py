@@ -38,7 +38,7 @@ async def test_the_chat_can_be_used_with_the_keyboard_alone(open_app: OpenApp, c
     await expect(app.page.get_by_role("menu")).to_have_count(0)
     await expect(app.message("One")).to_be_focused()
     await keyboard.press("Enter")
-    for _ in range(6):
+    for _ in range(7):
         await keyboard.press("ArrowDown")
     await expect(app.page.get_by_role("menuitem", name="Reply")).to_be_focused()
     await keyboard.press("Enter")

@@ -71,8 +71,8 @@ class User:
     def post(self, path: str, **body: object) -> Any:
         return self._request("POST", path, body)
 
-    def put(self, path: str) -> Any:
-        return self._request("PUT", path)
+    def put(self, path: str, **body: object) -> Any:
+        return self._request("PUT", path, body or None)
 
     def patch(self, path: str, **body: object) -> Any:
         return self._request("PATCH", path, body)

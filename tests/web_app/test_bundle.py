@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,57 @@ class TestModules:
     def test_an_entry_with_exports_is_refused(self) -> None:
         with pytest.raises(UnsupportedModule, match="exports value"):
             bundle_modules({"main.js": "export const value = 1;\n"}, "main.js")
+
+
+MAIN = """
+import { counted } from "./shared.js";
+const load = () => import("./later.js");
+counted();
+const failed = await load().catch(() => "failed");
+const { greet } = await load();
+console.log(JSON.stringify([failed, greet(), (await load()).greet === greet]));
+"""
+SHARED = """
+let count = 0;
+/** @type {() => import("./types.js").Count} */
+export const counted = () => (count += 1);
+"""
+LATER = """
+import { counted } from "./shared.js";
+import { own } from "./own.js";
+const again = () => import("./own.js");
+export const greet = () => own(counted());
+"""
+FILES_LOADED_LATER = {
+    "app/main.js": MAIN,
+    "app/shared.js": SHARED,
+    "app/later.js": LATER,
+    "app/own.js": "export const own = (count) => `Hello ${count}`;\n",
+}
+
+
+class TestModulesThatAreLoadedLater:
+    def test_they_are_in_a_second_script_that_uses_the_modules_of_the_first(self, node: str, tmp_path: Path) -> None:
+        """If it cannot be loaded, the next call tries again, under another URL."""
+        scripts: list[str] = []
+
+        def publish(script: str) -> str:
+            scripts.append(script)
+            (tmp_path / "later.mjs").write_text(f"if (import.meta.url.endsWith('?0')) throw 0;\n{script}")
+            return f"{tmp_path}/later.mjs"
+
+        bundle = bundle_modules(FILES_LOADED_LATER, "app/main.js", publish)
+        assert ["failed", "Hello 2", True] == json.loads(run(node, bundle))
+        assert "Hello" not in bundle
+        assert "count+=1" not in scripts[0]
+
+    def test_they_may_not_import_the_entry(self) -> None:
+        files = {
+            "main.js": 'const load = () => import("./later.js");\n',
+            "later.js": 'import { load } from "./main.js";\n',
+        }
+        with pytest.raises(UnsupportedModule, match=r"later\.js takes load from main\.js"):
+            bundle_modules(files, "main.js", lambda script: "later")
 
 
 def test_stylesheets_have_no_relative_urls() -> None:

@@ -8,6 +8,7 @@ import socket
 import httpx
 import pytest
 
+from service.common.text import reaction
 from service.web.routes import FOLDERS, ROOT
 from tests.rest import RestClient
 
@@ -63,7 +64,7 @@ class TestBundle:
     @staticmethod
     async def paths(client: RestClient) -> tuple[str, str]:
         """Return the paths of the script and of the sheet that the page loads."""
-        sheet, script = re.findall(r'"(/bundle/[^"]+)"', (await client.get("/")).text)
+        sheet, script = re.findall(r'"(/bundle/[^"]+/app[^"]+)"', (await client.get("/")).text)
         return script, sheet
 
     async def test_is_cached_for_good(self, client: RestClient) -> None:
@@ -79,6 +80,21 @@ class TestBundle:
         other = await client.get(f"/bundle/{'0' * 32}/app.js")
         assert (200, "no-store") == (other.status_code, other.headers["cache-control"])
         assert (await client.get(script)).content == other.content
+
+    async def test_what_is_loaded_later_belongs_to_one_version(self, client: RestClient) -> None:
+        """It uses the modules of the script that loads it."""
+        script, _ = await self.paths(client)
+        (later,) = re.findall(r"`(/bundle/\w+/later\.js)\?", (await client.get(script)).text)
+        assert "immutable" in (await client.get(f"{later}?0")).headers["cache-control"]
+        assert 404 == (await client.get(f"/bundle/{'0' * 32}/later.js")).status_code
+
+    async def test_the_emoji_are_cached_for_good_and_all_of_them_are_reactions(self, client: RestClient) -> None:
+        (path,) = re.findall(r'name="loa:emoji" content="([^"]+)"', (await client.get("/")).text)
+        response = await client.get(path)
+        assert "immutable" in response.headers["cache-control"]
+        emoji = [row[0] for group in response.json()["groups"] for row in group["emoji"]]
+        assert [] == [text for text in emoji if reaction(text) is None]
+        assert 1900 < len(emoji)
 
     async def test_stylesheets_keep_their_order(self, client: RestClient) -> None:
         """A later rule wins over an earlier one of the same weight."""

@@ -7,7 +7,7 @@ import { blockedList } from "./blocked-list.js";
 import { dataExport } from "./data-export.js";
 import { deviceList } from "./device-list.js";
 import { showDialog } from "./dialog.js";
-import { el, setChildren } from "./dom.js";
+import { el, setAttr, setChildren } from "./dom.js";
 import { createForm, Field } from "./form.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
@@ -34,15 +34,25 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
     renderSummary(profile);
     form.update(profile);
   };
+  const own = api.me();
+  // Closed before the page opens, or the dialog would take the focus back from it.
+  const moderation = el(
+    "a.row",
+    { href: LINK_TO_MODERATION, hidden: true, onclick: () => dialog.close() },
+    icon("flag"),
+    t("moderation.title"),
+  );
+  own.then(
+    ({ roles }) => setAttr(moderation, "hidden", !roles.includes("moderator")),
+    () => {},
+  );
   const body = el(
     "div.account",
     {},
     summary,
     section("account.profile", form.element),
-    presenceSwitch(api),
-    // Closed before the page opens, or the dialog would take the focus back from it.
-    me.roles?.includes("moderator") &&
-      el("a.row", { href: LINK_TO_MODERATION, onclick: () => dialog.close() }, icon("flag"), t("moderation.title")),
+    presenceSwitch(api, own),
+    moderation,
     section("account.appearance", appearanceForm()),
     section("account.blocked", blockedList(api)),
     section("account.sessions", deviceList(api)),
@@ -96,7 +106,8 @@ function profileForm(api, me, onSaved) {
 }
 
 /** Whether others see when the user is online; disabled until the setting is known. */
-function presenceSwitch(api) {
+/** `own`: a promise of the user's profile. */
+function presenceSwitch(api, own) {
   const input = el("input", { type: "checkbox", disabled: true });
   const show = (request) =>
     request.then(
@@ -115,7 +126,7 @@ function presenceSwitch(api) {
       input.disabled = false;
     }
   });
-  show(api.me());
+  show(own);
   return el("label.row", {}, el("span.grow", {}, t("account.show_presence")), input);
 }
 

@@ -1,6 +1,5 @@
 /** The signed-in app: navigation, banner, notifications, and the view that the URL names. */
 
-import { openAccountDialog } from "./account-dialog.js";
 import { AutoRetry } from "./auto-retry.js";
 import { updateAvatars } from "./avatar.js";
 import { BlockedUsers } from "./blocked-users.js";
@@ -12,12 +11,12 @@ import { Drafts } from "./drafts.js";
 import { throttleToFrame } from "./frame-throttle.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
+import { preloadDialogs, withDialogs } from "./later.js";
 import { InvitationPage } from "./invitation-page.js";
 import { ModerationPage } from "./moderation-page.js";
 import { previewText } from "./message-bubble.js";
 import { NavBar } from "./nav-bar.js";
 import { NotificationPanel } from "./notification-panel.js";
-import { openNotificationSettings } from "./notification-settings.js";
 import { OwnPreferences } from "./own-preferences.js";
 import { OwnProfile } from "./own-profile.js";
 import { PostFeed } from "./post-feed.js";
@@ -25,7 +24,6 @@ import { PostPage } from "./post-page.js";
 import { ProfileLoader } from "./profile-loader.js";
 import { isQuiet } from "./quiet-hours.js";
 import { currentRoute, linkToConversation, navigate } from "./router.js";
-import { openSearch } from "./search-dialog.js";
 import { isSystemMessage } from "./system-message.js";
 import { showNews, toastRegion } from "./toast.js";
 import { UnreadCounter } from "./unread-counter.js";
@@ -33,6 +31,8 @@ import { UserPage } from "./user-page.js";
 
 /** Events after which the stream may have skipped notifications. */
 const STREAM_START = new Set(["hello", "reset"]);
+/** Milliseconds until the dialogs are loaded: the chats come first, also on a slow line. */
+const DIALOG_DELAY = 10_000;
 /** Without a connection it is not known who is online. */
 const NO_PRESENCE = {};
 
@@ -81,9 +81,13 @@ export class AppShell {
       countUnread: (conversation) => this.#unread.count(conversation),
     };
     this.#app = app;
-    this.#notifications = new NotificationPanel(app, () => openNotificationSettings(app));
+    this.#notifications = new NotificationPanel(app, () =>
+      withDialogs(({ openNotificationSettings }) => openNotificationSettings(app)),
+    );
     this.#navBar = new NavBar(me, this.#notifications.panel, () =>
-      openAccountDialog(app, this.#ownProfile, (profile) => this.#onProfileSaved(profile)),
+      withDialogs(({ openAccountDialog }) =>
+        openAccountDialog(app, this.#ownProfile, (profile) => this.#onProfileSaved(profile)),
+      ),
     );
     const render = throttleToFrame(() => this.#render());
     this.#banner = new ConnectionBanner(render);
@@ -119,6 +123,8 @@ export class AppShell {
       app.stream.subscribe((event) => this.#onStreamEvent(event)),
     ];
     signal.addEventListener("abort", () => unsubscribers.forEach((unsubscribe) => unsubscribe()));
+    const preload = setTimeout(preloadDialogs, DIALOG_DELAY);
+    signal.addEventListener("abort", () => clearTimeout(preload));
     this.#onRouteChange();
     // The profile stored with the session may be older than a change made on another device.
     app.api.me().then(
@@ -183,13 +189,21 @@ export class AppShell {
     this.#render();
   }
 
-  /** Ctrl+F searches in the open chat, Ctrl+Shift+F in all. In a dialog, the keys are the browser's. */
+  /**
+   * Ctrl+F searches in the open chat, Ctrl+Shift+F in all; Ctrl+K switches to another chat. In a dialog, the keys are the
+   * browser's.
+   */
   #onKeyDown(event) {
-    const isFind = (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "f";
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || document.querySelector("dialog[open]")) return;
     const { conversationId } = this.#route;
-    if (!isFind || document.querySelector("dialog[open]") || (!event.shiftKey && !conversationId)) return;
+    const key = event.key.toLowerCase();
+    if (key === "k" && !event.shiftKey) {
+      withDialogs(({ openQuickSwitcher }) => openQuickSwitcher(this.#app));
+    }
+    else if (key === "f" && (event.shiftKey || conversationId)) {
+      withDialogs(({ openSearch }) => openSearch(this.#app, event.shiftKey ? null : conversationId));
+    } else return;
     event.preventDefault();
-    openSearch(this.#app, event.shiftKey ? null : conversationId);
   }
 
   #showView(route) {

@@ -1,4 +1,4 @@
-/** The dialog with which a moderator bans a user. */
+/** The dialog with which a moderator bans a user, and the end of a ban. */
 
 import { showDialog } from "./dialog.js";
 import { createForm, Field } from "./form.js";
@@ -11,7 +11,8 @@ const DAY = 86_400_000;
 /** Milliseconds of a ban; null: for ever. */
 const DURATIONS = { day: DAY, week: 7 * DAY, ever: null };
 
-export function openBanDialog(api, { id, display_name: name }) {
+/** `onBanned()` is called once the user is banned. */
+export function openBanDialog(api, { id, display_name: name }, onBanned) {
   const duration = new RadioField("ban_duration", [
     { value: "day", label: t("moderation.ban.day") },
     { value: "week", label: t("moderation.ban.week") },
@@ -29,6 +30,13 @@ export function openBanDialog(api, { id, display_name: name }) {
     dialog.close();
     await dialog.closed;
     showToast(t("moderation.banned", { name }));
+    onBanned();
   });
   const dialog = showDialog(t("moderation.ban.title", { name }), form);
+}
+
+/** End the ban of a user, who can then sign in again. Rejects if that fails. */
+export async function endBan(api, { id, display_name: name }) {
+  await api.unban(id);
+  showToast(t("moderation.unbanned", { name }));
 }

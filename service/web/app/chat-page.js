@@ -6,7 +6,7 @@ import { ConversationView } from "./conversation-view.js";
 import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
-import { openNewChatDialog } from "./new-chat-dialog.js";
+import { withDialogs } from "./later.js";
 import { replaceRoute } from "./router.js";
 import { showToast } from "./toast.js";
 
@@ -31,7 +31,9 @@ export class ChatPage {
 
   constructor(app) {
     this.#app = app;
-    this.#list = new ConversationList(app, () => openNewChatDialog(app));
+    this.#list = new ConversationList(app, () =>
+      withDialogs(({ openNewChatDialog }) => openNewChatDialog(app)),
+    );
     this.element = el("div.chat", {}, this.#list.element, this.#viewContainer);
     this.#showPlaceholder();
     this.#conversations = app.store.getSnapshot().conversations;

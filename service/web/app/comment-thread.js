@@ -8,7 +8,7 @@ import { editDraftKey, editForm, ownMenuButton } from "./own-menu.js";
 import { postComposer } from "./post-composer.js";
 import { editedMark, postText } from "./post-text.js";
 import { reactionBar } from "./reaction-bar.js";
-import { reportItem } from "./report-dialog.js";
+import { reportItem } from "./report-item.js";
 import { timeElement } from "./time-format.js";
 import { userLink } from "./user-page.js";
 

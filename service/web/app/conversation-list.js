@@ -1,14 +1,13 @@
 /** The list of the user's conversations, most recently active first. */
 
-import { openArchivedDialog } from "./archived-dialog.js";
 import { conversationAvatar, conversationName, isArchived, isMuted, otherParticipant } from "./conversation-labels.js";
 import { el, KeyedList, setAttr, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { formatNumber, t } from "./i18n.js";
+import { withDialogs } from "./later.js";
 import { loadMoreButton } from "./load-more.js";
 import { nameOf, previewText } from "./message-bubble.js";
 import { applyChange } from "./message-rows.js";
-import { openSearch } from "./search-dialog.js";
 import { namedUsers, systemText } from "./system-message.js";
 import { searchable } from "./text.js";
 import { shortDateTime, timeElement } from "./time-format.js";
@@ -52,7 +51,7 @@ export class ConversationList {
     this.element = el(
       "nav.conversations",
       { "aria-label": t("chats.title") },
-      el("header", {}, el("h1", {}, t("chats.title")), searchButton(app), newChat),
+      el("header", {}, el("h1", {}, t("chats.title")), switcherButton(app), searchButton(app), newChat),
       el("div.search", {}, icon("search"), this.#search),
       el("div.scroll", {}, list, this.#emptyState, this.#loadMore.element, archivedButton(app)),
     );
@@ -162,14 +161,24 @@ export class ConversationList {
   }
 }
 
+function switcherButton(app) {
+  const label = t("switcher.title");
+  const open = () => withDialogs(({ openQuickSwitcher }) => openQuickSwitcher(app));
+  return el(
+    "button.icon-button",
+    { type: "button", title: label, "aria-label": label, "aria-keyshortcuts": "Control+K Meta+K", onclick: open },
+    icon("go"),
+  );
+}
+
 function searchButton(app) {
   const label = t("search.title");
-  const open = () => openSearch(app);
+  const open = () => withDialogs(({ openSearch }) => openSearch(app));
   return el("button.icon-button", { type: "button", title: label, "aria-label": label, onclick: open }, icon("search"));
 }
 
 function archivedButton(app) {
-  const open = () => openArchivedDialog(app);
+  const open = () => withDialogs(({ openArchivedDialog }) => openArchivedDialog(app));
   return el("button.button.archived", { type: "button", onclick: open }, icon("archive"), t("chats.archived"));
 }
 

@@ -3,8 +3,8 @@
 import { conversationName, isArchived, isMuted, otherParticipant } from "./conversation-labels.js";
 import { confirm } from "./dialog.js";
 import { errorText, t } from "./i18n.js";
+import { withDialogs } from "./later.js";
 import { openMenu } from "./menu.js";
-import { openReportDialog } from "./report-dialog.js";
 import { navigate } from "./router.js";
 import { showToast } from "./toast.js";
 
@@ -52,7 +52,8 @@ export function openConversationMenu(opener, { api, me, blocked }, conversation)
     other && {
       label: t("report.begin_of", { name }),
       icon: "flag",
-      action: () => openReportDialog(api, { kind: "user", id: other.id }, name),
+      action: () =>
+        withDialogs(({ openReportDialog }) => openReportDialog(api, { kind: "user", id: other.id }, name)),
     },
     { label: t("conversation.delete"), icon: "delete", danger: true, action: deleteChat },
   ];

@@ -2,7 +2,6 @@
 
 import { addDropped } from "./attach-buttons.js";
 import { copyText } from "./clipboard.js";
-import { openConversationDetails } from "./conversation-details-dialog.js";
 import { ConversationHeader } from "./conversation-header.js";
 import { conversationName } from "./conversation-labels.js";
 import { openConversationMenu } from "./conversation-menu.js";
@@ -12,10 +11,9 @@ import { errorText, t } from "./i18n.js";
 import { MAX_NAMES, nameOf, previewText } from "./message-bubble.js";
 import { MessageComposer } from "./message-composer.js";
 import { icon } from "./icon.js";
+import { withDialogs } from "./later.js";
 import { MessageList } from "./message-list.js";
 import { MessageWindow } from "./message-window.js";
-import { openReportDialog } from "./report-dialog.js";
-import { openSearch } from "./search-dialog.js";
 import { applyChange } from "./message-rows.js";
 import { openMessageMenu } from "./message-menu.js";
 import { isSystemMessage, namedUsers, systemText } from "./system-message.js";
@@ -52,8 +50,8 @@ export class ConversationView {
     const { details } = this.#conversation;
     this.#header = new ConversationHeader(
       app.me,
-      () => openSearch(app, conversationId),
-      () => openConversationDetails(app, conversationId),
+      () => withDialogs(({ openSearch }) => openSearch(app, conversationId)),
+      () => withDialogs(({ openConversationDetails }) => openConversationDetails(app, conversationId)),
       (opener) => openConversationMenu(opener, app, this.#conversation),
     );
     this.#list = new MessageList(actions);
@@ -226,7 +224,9 @@ export class ConversationView {
       edit: (message) => this.#composer.startEdit(message),
       remove: (message) => this.#remove(message),
       copy: (message) => this.#copy(message),
-      report: ({ id }) => openReportDialog(this.#app.api, { kind: "message", id }),
+      report: ({ id }) =>
+        withDialogs(({ openReportDialog }) => openReportDialog(this.#app.api, { kind: "message", id })),
+      showReaders: (message) => withDialogs(({ openReadersDialog }) => openReadersDialog(this.#app, message)),
       download: (attachmentId, part) => this.#app.api.attachment(attachmentId, part),
       toggleReaction: (message, emoji) => this.#toggleReaction(message, emoji),
       retry: (message) => this.#retry(message),

@@ -6,8 +6,8 @@ import { t } from "./i18n.js";
 import { hostToasts } from "./toast.js";
 
 /**
- * Show `body`, with the buttons `actions` below it. Returns {close(), closed, setTitle(text)}; `closed` is a promise
- * that resolves when the dialog closes.
+ * Show `body`, with the buttons `actions` below it. Returns {close(), focus(), closed, setTitle(text)}; `closed` is
+ * a promise that resolves when the dialog closes, `focus` moves the focus to its title.
  */
 export function showDialog(title, body, actions = []) {
   const heading = el("h2", { id: "dialog-title", tabindex: "-1", dir: "auto" }, title);
@@ -38,7 +38,7 @@ export function showDialog(title, body, actions = []) {
     dialog.remove();
   });
   if (!body.querySelector?.("[autofocus]")) heading.focus();
-  return { close: () => dialog.close(), closed, setTitle: (text) => setChildren(heading, text) };
+  return { close: () => dialog.close(), focus: () => heading.focus(), closed, setTitle: (text) => setChildren(heading, text) };
 }
 
 /** Ask for confirmation of an action that cannot be undone. Resolves to a boolean. */

@@ -5,6 +5,7 @@ import { AppShell } from "./app-shell.js";
 import { applyAppearance } from "./appearance.js";
 import { setChildren } from "./dom.js";
 import { Drafts } from "./drafts.js";
+import { forgetEmoji } from "./recent-emoji.js";
 import { resetPasswordPage } from "./reset-password-page.js";
 import { currentRoute, replaceRoute } from "./router.js";
 import { signInPage } from "./sign-in-page.js";
@@ -42,7 +43,10 @@ loa.start();
 readResetToken();
 addEventListener("hashchange", () => readResetToken() && render());
 loa.session.subscribe((event) => {
-  if (event.type === "signed-out") Drafts.clear();
+  if (event.type === "signed-out") {
+    Drafts.clear();
+    forgetEmoji();
+  }
   // With the new password, the user is signed in, and the link has been used.
   if (event.type === "signed-in" && resetToken) return replaceRoute("#/");
   render(event.type === "signed-out" ? event.code : null);

@@ -8,24 +8,26 @@ const GAP = 4;
 
 /**
  * `items`: [{label, icon, danger?, action}]; falsy entries are left out. `toggles`: a row of toggle buttons above them,
- * [{label, text, pressed, action}]. `label`: the menu's accessible name. The opener gets the focus back.
+ * [{label, text, pressed, action}]; the last one may be an ordinary button, {label, icon, action}. `label`: the menu's
+ * accessible name. The opener gets the focus back.
  */
 export function openMenu(opener, label, items, toggles = []) {
   const choose = (action) => () => {
     menu.hidePopover();
     action();
   };
-  const toggleButtons = toggles.map(({ label, text, pressed, action }) =>
+  const toggleButtons = toggles.map(({ label, text, icon: name, pressed, action }) =>
     el(
       "button",
       {
         type: "button",
-        role: "menuitemcheckbox",
-        "aria-checked": String(pressed),
+        role: name ? "menuitem" : "menuitemcheckbox",
+        "aria-checked": name ? null : String(pressed),
         "aria-label": label,
+        title: name && label,
         onclick: choose(action),
       },
-      text,
+      name ? icon(name) : text,
     ),
   );
   const itemButtons = items

@@ -127,7 +127,7 @@ function metaContents({ message, change, status }, actions) {
     { datetime: message.created_at, title: fullDateTime(message.created_at) },
     timeOfDay(message.created_at),
   );
-  return [time, STATUS_ICONS[status]?.() ?? (status ? readStatus(status, actions.isGroup()) : null)];
+  return [time, STATUS_ICONS[status]?.() ?? (status ? readStatus(status, message, actions) : null)];
 }
 
 const STATUS_ICONS = {
@@ -136,11 +136,12 @@ const STATUS_ICONS = {
   sent: () => el("span.delivery-status", { title: t("message.sent") }, icon("check"), hiddenText(t("message.sent"))),
 };
 
-function readStatus(count, isGroup) {
-  if (!isGroup) return el("span.read", { title: t("message.read") }, icon("checks"), hiddenText(t("message.read")));
+function readStatus(count, message, actions) {
+  if (!actions.isGroup())
+    return el("span.read", { title: t("message.read") }, icon("checks"), hiddenText(t("message.read")));
   return el(
-    "span.read",
-    { title: t("message.read_by", { count }) },
+    "button.read",
+    { type: "button", tabindex: "-1", title: t("message.read_by", { count }), onclick: () => actions.showReaders(message) },
     icon("checks"),
     el("span", { "aria-hidden": "true" }, formatNumber(count)),
     hiddenText(t("message.read_by", { count })),

@@ -4,6 +4,7 @@ import { addPasted, attachButtons } from "./attach-buttons.js";
 import { AttachmentTray } from "./attachment-tray.js";
 import { CharacterCounter } from "./character-counter.js";
 import { el, setChildren, setText } from "./dom.js";
+import { emojiButton } from "./emoji-button.js";
 import { autoGrow } from "./form.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
@@ -70,7 +71,7 @@ export class MessageComposer {
       { onsubmit: (event) => this.#onSubmit(event) },
       this.#context,
       this.#tray.element,
-      el("div.input-row", {}, this.#textarea, this.#attachButtons, this.#sendButton),
+      el("div.input-row", {}, this.#textarea, emojiButton(this.#textarea), this.#attachButtons, this.#sendButton),
       this.#counter.element,
     );
     this.#resize = autoGrow(this.#textarea);

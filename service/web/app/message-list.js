@@ -14,7 +14,7 @@ const PRELOAD_MARGIN = "600px";
 
 /**
  * `actions`: {me, isGroup(), nameOf(userId), reply(message), edit(message), remove(message), copy(message),
- * toggleReaction(message, emoji), retry(message), discard(message), retryChange(change), discardChange(change),
+ * showReaders(message), toggleReaction(message, emoji), retry(message), discard(message), retryChange(change), discardChange(change),
  * goTo(messageId), openMenu(opener, row), loadOlder(): Promise, onAllSeen(): the last message is in view}.
  */
 export class MessageList {

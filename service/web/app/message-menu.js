@@ -2,18 +2,15 @@
 
 import { openMenu } from "./menu.js";
 import { t } from "./i18n.js";
-
-export const REACTIONS = ["👍", "❤️", "😂", "😮", "😢", "🎉"];
+import { reactionChoices } from "./reaction-choices.js";
 
 /** `actions`: see MessageList. Does nothing for a pending or deleted message. */
 export function openMessageMenu(opener, { message, mine, pending }, actions) {
   if (pending || message.deleted) return;
-  const reactions = REACTIONS.map((emoji) => ({
-    text: emoji,
-    label: t("message.react_with", { emoji }),
-    pressed: Boolean(message.reactions[emoji]?.includes(actions.me)),
-    action: () => actions.toggleReaction(message, emoji),
-  }));
+  const reactions = reactionChoices(
+    (emoji) => Boolean(message.reactions[emoji]?.includes(actions.me)),
+    (emoji) => actions.toggleReaction(message, emoji),
+  );
   openMenu(
     opener,
     t("message.actions"),
@@ -22,6 +19,7 @@ export function openMessageMenu(opener, { message, mine, pending }, actions) {
       { label: t("message.copy"), icon: "copy", action: () => actions.copy(message) },
       mine && { label: t("message.edit"), icon: "edit", action: () => actions.edit(message) },
       mine && { label: t("message.delete"), icon: "delete", danger: true, action: () => actions.remove(message) },
+      actions.isGroup() && { label: t("readers.title"), icon: "checks", action: () => actions.showReaders(message) },
       !mine && { label: t("report.begin"), icon: "flag", action: () => actions.report(message) },
     ],
     reactions,

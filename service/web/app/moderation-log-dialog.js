@@ -1,11 +1,14 @@
 /** The log of what moderators have done. */
 
+import { endBan } from "./ban-dialog.js";
 import { showDialog } from "./dialog.js";
-import { el } from "./dom.js";
+import { el, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
-import { linkToSubject } from "./router.js";
+import { nameOf } from "./message-bubble.js";
+import { linkToSubject, linkToUser } from "./router.js";
 import { fullDateTime, timeElement } from "./time-format.js";
+import { showToast } from "./toast.js";
 import { userLink } from "./user-page.js";
 
 const ACTIONS = {
@@ -25,28 +28,65 @@ const KINDS = {
   comment: "moderation.kind.comment",
 };
 
-export function openModerationLog(api) {
+export function openModerationLog(app) {
+  const { api } = app;
   const list = el("ul.rows", { role: "list" });
   const status = el("p.muted", { role: "status" });
   const more = loadMoreButton(load);
   let before = null;
+  /** The users whose latest ban, or end of one, has been listed: what is below has no effect any more. */
+  const decided = new Set();
+  const unsubscribe = app.profiles.subscribe(showNames);
 
   async function load() {
     const { items, next } = await api.moderationLog({ before });
     before = next;
-    list.append(...items.map(createRow));
+    app.profiles.load(items.filter(({ subject }) => subject.kind === "user").map(({ subject }) => subject.id));
+    list.append(...items.map((entry) => createRow(entry, endOfBan(entry))));
+    showNames();
     status.textContent = list.children.length > 0 ? "" : t("moderation.log.none");
     more.setHasMore(Boolean(next));
   }
 
+  /** Return the button that ends the ban; null if the entry is no ban that is in force. */
+  function endOfBan({ action, subject, until }) {
+    if ((action !== "ban" && action !== "unban") || decided.has(subject.id)) return null;
+    decided.add(subject.id);
+    if (action === "unban" || (until && Date.parse(until) < Date.now())) return null;
+    const end = async () => {
+      button.disabled = true;
+      try {
+        const { people } = app.getState();
+        await endBan(api, { id: subject.id, display_name: nameOf(people[subject.id]) });
+        button.remove();
+        dialog.focus();
+      } catch (error) {
+        button.disabled = false;
+        showToast(errorText(error));
+      }
+    };
+    const button = el("button.button", { type: "button", onclick: end }, t("moderation.unban"));
+    return button;
+  }
+
+  function showNames() {
+    const { people } = app.getState();
+    for (const link of list.querySelectorAll("a[data-user]")) setText(link, nameOf(people[link.dataset.user]));
+  }
+
   const dialog = showDialog(t("moderation.log"), el("div.form", {}, list, status, more.element));
-  dialog.closed.then(() => more.close());
+  dialog.closed.then(() => {
+    unsubscribe();
+    more.close();
+  });
   load().catch((error) => (status.textContent = errorText(error)));
 }
 
-function createRow({ at, by, action, subject, reason, until }) {
+/** `button`: what can be done about it, or null. */
+function createRow({ at, by, action, subject, reason, until }, button) {
   const text = t(ACTIONS[action], { kind: t(KINDS[subject.kind]) });
-  const link = linkToSubject(subject);
+  const isUser = subject.kind === "user";
+  const link = isUser ? null : linkToSubject(subject);
   const end = until ? t("moderation.log.until", { when: fullDateTime(until) }) : t("moderation.ban.ever");
   const details = [action === "ban" && end, reason].filter(Boolean).join(" · ");
   return el(
@@ -56,8 +96,10 @@ function createRow({ at, by, action, subject, reason, until }) {
       "div.grow",
       {},
       el("p", {}, link ? el("a", { href: link }, text) : text),
+      isUser && el("p", {}, el("a.name", { href: linkToUser(subject.id), "data-user": subject.id, dir: "auto" })),
       details && el("p", { dir: "auto" }, details),
       el("p.muted.small", {}, by ? userLink(by) : t("moderation.log.operator"), " · ", timeElement(at)),
     ),
+    button,
   );
 }

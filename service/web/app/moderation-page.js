@@ -1,12 +1,19 @@
-/** The page of moderators: the open reports, and what can be done about them. */
+/** The page of moderators: the reports in a state, and what can be done about them. */
 
 import { AutoRetry } from "./auto-retry.js";
 import { el, KeyedList, setChildren } from "./dom.js";
+import { labelled } from "./form.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
 import { openModerationLog } from "./moderation-log-dialog.js";
 import { reportCard } from "./report-card.js";
+
+const STATES = {
+  open: "moderation.state.open",
+  resolved: "moderation.state.resolved",
+  dismissed: "moderation.state.dismissed",
+};
 
 export class ModerationPage {
   element;
@@ -15,6 +22,7 @@ export class ModerationPage {
   #next = null;
   #loaded = false;
   #heading = el("h1", { tabindex: "-1" }, t("moderation.title"));
+  #states;
   #cards;
   #status = el("div", { role: "status" }, el("p.muted", {}, t("loading")));
   #loadMore = loadMoreButton(() => this.#loadOlder());
@@ -30,9 +38,14 @@ export class ModerationPage {
     });
     const showLog = el(
       "button.button",
-      { type: "button", onclick: () => openModerationLog(app.api) },
+      { type: "button", onclick: () => openModerationLog(app) },
       icon("clock"),
       t("moderation.log"),
+    );
+    this.#states = el(
+      "select.input",
+      { onchange: () => this.#showState() },
+      Object.entries(STATES).map(([state, key]) => el("option", { value: state }, t(key))),
     );
     this.element = el(
       "main.page.scroll",
@@ -41,6 +54,7 @@ export class ModerationPage {
         "div.page-content",
         {},
         el("header.post-header", {}, this.#heading, showLog),
+        labelled("moderation.reports", this.#states),
         list,
         this.#status,
         this.#loadMore.element,
@@ -63,15 +77,25 @@ export class ModerationPage {
     this.#loader.run();
   }
 
+  #showState() {
+    this.#show([], null);
+    setChildren(this.#status, el("p.muted", {}, t("loading")));
+    this.#loader.run();
+  }
+
   async #load() {
-    const { items, next } = await this.#app.api.reports();
+    const state = this.#states.value;
+    const { items, next } = await this.#app.api.reports({ state });
+    // The user has chosen another state meanwhile.
+    if (state !== this.#states.value) return;
     this.#loaded = true;
     this.#show(items, next);
   }
 
   async #loadOlder() {
-    const { items, next } = await this.#app.api.reports({ before: this.#next });
-    this.#show([...this.#reports, ...items], next);
+    const state = this.#states.value;
+    const { items, next } = await this.#app.api.reports({ state, before: this.#next });
+    if (state === this.#states.value) this.#show([...this.#reports, ...items], next);
   }
 
   #show(reports, next) {
@@ -79,10 +103,10 @@ export class ModerationPage {
     this.#next = next;
     this.#cards.render(reports);
     this.#loadMore.setHasMore(Boolean(next));
-    setChildren(this.#status, reports.length === 0 && el("p.muted", {}, t("moderation.none")));
+    setChildren(this.#status, reports.length === 0 && el("p.muted", {}, t(this.#states.value === "open" ? "moderation.none" : "moderation.none_closed")));
   }
 
-  /** Remove a report that was closed. The focus was in it. */
+  /** Remove a report whose state has changed. The focus was in it. */
   #remove(id) {
     const reports = this.#reports.filter((report) => report.id !== id);
     this.#show(reports, this.#next);

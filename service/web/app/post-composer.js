@@ -5,6 +5,7 @@ import { AttachmentTray } from "./attachment-tray.js";
 import { avatar } from "./avatar.js";
 import { CharacterCounter } from "./character-counter.js";
 import { el, setText } from "./dom.js";
+import { emojiButton } from "./emoji-button.js";
 import { autoGrow } from "./form.js";
 import { errorText, t } from "./i18n.js";
 import { isComposing } from "./keyboard.js";
@@ -113,7 +114,7 @@ export function postComposer({
     el(
       "div.actions",
       {},
-      withFiles && el("div.attach-buttons", {}, attachButtons(add)),
+      el("div.attach-buttons", {}, emojiButton(textarea), withFiles && attachButtons(add)),
       errorLine,
       counter.element,
       onCancel && el("button.button.plain", { type: "button", onclick: cancel }, t("cancel")),

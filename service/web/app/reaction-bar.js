@@ -4,7 +4,7 @@ import { el, KeyedList, setAttr, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, formatNumber, t } from "./i18n.js";
 import { openMenu } from "./menu.js";
-import { REACTIONS } from "./message-menu.js";
+import { reactionChoices } from "./reaction-choices.js";
 import { showToast } from "./toast.js";
 
 /**
@@ -67,12 +67,7 @@ export function reactionBar(subject, react) {
       add,
       t("reactions.add"),
       [],
-      REACTIONS.map((emoji) => ({
-        text: emoji,
-        label: t("message.react_with", { emoji }),
-        pressed: shown.my_reactions.includes(emoji),
-        action: () => toggle(emoji),
-      })),
+      reactionChoices((emoji) => shown.my_reactions.includes(emoji), toggle),
     );
   show(subject);
   return {

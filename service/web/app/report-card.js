@@ -1,9 +1,9 @@
 /** The card of a report, with what a moderator can do about it. */
 
 import { avatar } from "./avatar.js";
-import { openBanDialog } from "./ban-dialog.js";
+import { endBan, openBanDialog } from "./ban-dialog.js";
 import { confirm } from "./dialog.js";
-import { el } from "./dom.js";
+import { el, setChildren } from "./dom.js";
 import { expandableText } from "./expandable-text.js";
 import { errorText, t } from "./i18n.js";
 import { linkToSubject, linkToUser } from "./router.js";
@@ -19,8 +19,8 @@ const ABOUT = {
 };
 const REASONS = { spam: "report.spam", abuse: "report.abuse", other: "report.other" };
 
-/** `onClosed()` is called once the report is closed. */
-export function reportCard(app, report, onClosed) {
+/** `onChanged()` is called once the report has another state. */
+export function reportCard(app, report, onChanged) {
   const { api, me } = app;
   const { author, reporter, subject, snapshot } = report;
   const about = t(ABOUT[subject.kind], { name: author.display_name });
@@ -41,9 +41,25 @@ export function reportCard(app, report, onClosed) {
     };
     return button;
   };
-  const closeAs = (state) => async () => {
+  /** Offer what is left to do, after a ban or its end in this view: the report does not say whether there is one. */
+  const bans = el("span.row");
+  const offerBan = () => openBanDialog(api, author, showBanned);
+  const unban = async () => {
+    await endBan(api, author);
+    setChildren(bans, actionButton("button.button.danger", t("moderation.ban"), offerBan));
+    bans.firstChild.focus();
+  };
+  const showBanned = () => {
+    setChildren(
+      bans,
+      actionButton("button.button.danger", t("moderation.ban"), offerBan),
+      actionButton("button.button", t("moderation.unban"), unban),
+    );
+    bans.lastChild.focus();
+  };
+  const setState = (state) => async () => {
     await api.setReportState(report.id, state);
-    onClosed();
+    onChanged();
   };
   const remove = async () => {
     if (!(await confirm(t("moderation.delete.question"), t("own.delete")))) return;
@@ -51,6 +67,7 @@ export function reportCard(app, report, onClosed) {
     showToast(t("moderation.deleted"));
   };
 
+  setChildren(bans, actionButton("button.button.danger", t("moderation.ban"), offerBan));
   return el(
     "article.card.report",
     { "aria-label": about },
@@ -75,14 +92,26 @@ export function reportCard(app, report, onClosed) {
       " · ",
       timeElement(report.created_at),
     ),
+    report.closed_by &&
+      el(
+        "p.muted.small",
+        { dir: "auto" },
+        t("moderation.closed_by", { name: report.closed_by.display_name }),
+        " · ",
+        timeElement(report.closed_at),
+      ),
     report.note && el("p.user-text", { dir: "auto" }, report.note),
     el(
       "footer",
       {},
-      actionButton("button.button.primary", t("moderation.resolve"), closeAs("resolved")),
-      actionButton("button.button", t("moderation.dismiss"), closeAs("dismissed")),
+      report.state === "open"
+        ? [
+            actionButton("button.button.primary", t("moderation.resolve"), setState("resolved")),
+            actionButton("button.button", t("moderation.dismiss"), setState("dismissed")),
+          ]
+        : actionButton("button.button.primary", t("moderation.reopen"), setState("open")),
       subject.kind !== "user" && actionButton("button.button.danger", t("own.delete"), remove),
-      author.id !== me.id && actionButton("button.button.danger", t("moderation.ban"), () => openBanDialog(api, author)),
+      author.id !== me.id && bans,
       link && el("a.button.plain", { href: link }, t("moderation.show")),
     ),
   );

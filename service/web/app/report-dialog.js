@@ -38,8 +38,3 @@ export function openReportDialog(api, subject, name = "") {
   ]);
   const dialog = showDialog(t(TITLES[subject.kind], { name }), form);
 }
-
-/** Return the entry of a menu that opens the dialog. */
-export function reportItem(api, subject) {
-  return { label: t("report.begin"), icon: "flag", action: () => openReportDialog(api, subject) };
-}

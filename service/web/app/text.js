@@ -21,6 +21,16 @@ export function searchable(text) {
   return text.normalize("NFD").replace(/\p{M}/gu, "").toLocaleLowerCase().replaceAll("đ", "d");
 }
 
+/** Return whether each word of `query` begins a word of `text`, without regard to case and accents. */
+export function matchesWords(text, query) {
+  const words = wordsOf(text);
+  return wordsOf(query).every((wanted) => words.some((word) => word.startsWith(wanted)));
+}
+
+function wordsOf(text) {
+  return searchable(text).match(/[\p{L}\p{N}_]+/gu) ?? [];
+}
+
 /** Return whether the server accepts the length of this password. */
 export function isPassword(text) {
   const length = codePoints(text);

@@ -8,7 +8,7 @@ import { confirm } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
-import { openReportDialog } from "./report-dialog.js";
+import { withDialogs } from "./later.js";
 import { linkToConversation, linkToUser, navigate } from "./router.js";
 import { showToast } from "./toast.js";
 
@@ -85,7 +85,7 @@ export class UserPage {
     const { api, blocked } = this.#app;
     const button = (selector, label, iconName, action) =>
       el(selector, { type: "button", onclick: () => this.#run(action) }, icon(iconName), label);
-    const report = () => openReportDialog(api, { kind: "user", id }, name);
+    const report = () => withDialogs(({ openReportDialog }) => openReportDialog(api, { kind: "user", id }, name));
     const block = async () => {
       if (await confirm(t("block.question", { name }), t("block.begin"))) await api.block(id);
     };

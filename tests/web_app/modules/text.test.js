@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { isolated } from "../../../service/web/app/i18n.js";
-import { codePoints, estimatedLines, hasLength, isPassword, searchable } from "../../../service/web/app/text.js";
+import { codePoints, estimatedLines, hasLength, isPassword, matchesWords, searchable } from "../../../service/web/app/text.js";
 
 test("lengths are counted in code points, without white space around the text", () => {
   assert.equal(codePoints("a😀👨‍👩‍👧"), 7);
@@ -25,6 +25,13 @@ test("the height of a text is estimated from its line breaks and its length, not
 test("a search does not regard case and accents", () => {
   assert.equal(searchable("Đà Nẵng"), "da nang");
   assert.ok(searchable("Trần Thuỳ").includes(searchable("THUY")));
+});
+
+test("each word of a search begins a word", () => {
+  assert.ok(matchesWords("Trần Thị Hương", "huong tr"));
+  assert.ok(matchesWords("Trần Thị Hương", ""));
+  assert.ok(!matchesWords("Trần Thị Hương", "ương"));
+  assert.ok(!matchesWords("Trần Thị Hương", "huong nguyen"));
 });
 
 test("only text from right to left is isolated from the words around it", () => {
