@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from pydantic import BaseModel, RootModel
 
-from tests.running import Server
+from tests.running import ROOT, Server
 
 pytestmark = pytest.mark.scenario
 
@@ -45,13 +46,12 @@ def test_openapi_typescript_generates_types_that_a_strict_program_can_use(docume
 def test_openapi_python_client_generates_a_client_that_chats(
     document: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It warns of every operation and schema that it leaves out."""
+    """With the line of the README. It warns of every operation and schema that it leaves out."""
+    overrides = re.search(r"^content_type_overrides: .+$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert overrides
     config = tmp_path / "config.yaml"
-    # Its formatters are of no use here. It knows no wildcard (an attachment may have any type) and no lines of JSON.
-    config.write_text(
-        "package_name_override: generated_loa_client\npost_hooks: []\n"
-        'content_type_overrides: {"*/*": application/octet-stream, "application/x-ndjson": application/octet-stream}\n'
-    )
+    # Its formatters are of no use here.
+    config.write_text(f"package_name_override: generated_loa_client\npost_hooks: []\n{overrides[0]}\n")
     options = ("--meta", "none", "--output-path", "generated_loa_client", "--config", str(config), "--fail-on-warning")
     run(tmp_path, sys.executable, "-m", "openapi_python_client", "generate", "--path", str(document), *options)
     monkeypatch.syspath_prepend(tmp_path)
