@@ -92,7 +92,7 @@ class ChangeStream:
 
     def _read(self, limit: int, gather: float, until: datetime | None) -> list[Document]:
         if self._stream is None:
-            self._stream = self._source.watch(**self._options)
+            self._stream = self._source.watch(**self._options, batch_size=limit)
         found: list[Document] = []
         deadline = float("inf")
         while len(found) < limit and time.monotonic() < deadline:

@@ -20,6 +20,8 @@ from service.push.push_queue import PushDependencies, PushQueue
 log = structlog.get_logger()
 
 NAME = "push"
+PAUSE = (0.0, 0.5)
+"""Seconds in which changes gather: news of a conversation are stored once for all of them."""
 PLAN_INTERVAL = 0.5
 """Seconds between two looks for news that are due."""
 UNUSED_INTERVAL = 2.0
@@ -54,7 +56,7 @@ class PushService:
         self._shared = shared
         self._queues: dict[str, PushQueue] = {}
         self._new_queues: asyncio.Queue[tuple[str, PushQueue]] = asyncio.Queue()
-        self.follower = ChangeFollower(database, NAME, WANTED, self._handle)
+        self.follower = ChangeFollower(database, NAME, WANTED, self._handle, pause=PAUSE)
         self._task = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._run, NAME)
 
     @property

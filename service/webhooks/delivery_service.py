@@ -165,8 +165,8 @@ class DeliveryService:
         was_stored = delivery.stored
         if outcome is Outcome.DELIVERED:
             self._failing = False
-            await self._store.remove(delivery)
             self.waiting -= was_stored
+            await self._store.remove(delivery)
             return
         self._failing = True
         log.warning("webhook_failed", webhook_id=delivery.id, outcome=outcome.value, attempt=delivery.attempts + 1)

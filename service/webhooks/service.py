@@ -15,6 +15,8 @@ from service.webhooks.events import EventBuilder
 from service.webhooks.sender import WebhookSender
 
 NAME = "webhooks"
+PAUSE = (0.0, 0.5)
+"""Seconds in which changes gather: a look for them costs the database as much as a change does."""
 
 
 class WebhookService:
@@ -37,7 +39,7 @@ class WebhookService:
         self._sender = WebhookSender(url, secrets, allow_private=allow_private, connections=CONCURRENCY)
         self.deliveries = DeliveryService(store, self._sender, url, on_attempt)
         self._builder = EventBuilder(database, events)
-        self.follower = ChangeFollower(database, NAME, self._builder.wanted, self._handle)
+        self.follower = ChangeFollower(database, NAME, self._builder.wanted, self._handle, pause=PAUSE)
         self._task = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._run, NAME)
 
     async def start(self) -> None:
