@@ -1,7 +1,10 @@
-"""The tests and files that `.github/SECURITY.md` names exist."""
+"""The tests and files that `.github/SECURITY.md` names exist, and the tests that `tests/scale/README.md` names."""
 
 import ast
 import re
+from pathlib import Path
+
+import pytest
 
 from tests.running import ROOT
 
@@ -15,10 +18,13 @@ def functions_in(path: str) -> set[str]:
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-def test_every_named_test_exists() -> None:
-    """A renamed or removed test must be updated in the policy."""
-    named = NAMED.findall(POLICY.read_text())
-    assert len(named) > 50
+@pytest.mark.parametrize(
+    ("document", "count"), [(POLICY, 50), (ROOT / "tests" / "scale" / "README.md", 10)], ids=["policy", "scale"]
+)
+def test_every_named_test_exists(document: Path, count: int) -> None:
+    """A renamed or removed test must be updated there."""
+    named = NAMED.findall(document.read_text())
+    assert len(named) > count
     assert [] == [f"{path}::{name}" for path, name in named if name not in functions_in(path)]
 
 
