@@ -115,6 +115,9 @@ class ChangeFollower:
         self._epoch = 0
         self._stored_at = 0.0
         self._behind_since: datetime | None = None
+        self.caught_up = asyncio.Event()
+        """Set while it runs, once everything has been handled that a killed process may have handled without storing
+        its position."""
 
     @property
     def lag(self) -> float:
@@ -145,6 +148,7 @@ class ChangeFollower:
                     await stream.close()
         finally:
             self._behind_since = None
+            self.caught_up.clear()
 
     async def wait_until(self, needed: Callable[[], Awaitable[bool]], interval: float) -> None:
         """Follow nothing until `needed()` returns True, which is asked every `interval` seconds. What changed before it
@@ -176,6 +180,7 @@ class ChangeFollower:
         return position
 
     async def _follow(self, stream: ChangeStream) -> None:
+        handled = 0
         while True:
             began, until = time.monotonic(), now() if self._pause else None
             # What is made while this is read is left for the next batch: it would come in many small reads.
@@ -185,6 +190,10 @@ class ChangeFollower:
                 self._behind_since = changes[0].at
                 await self._handle(changes)
                 await self._store({"token": stream.resume_token, "at": changes[-1].at})
+                handled += len(found)
+            # A process is killed in one batch at most.
+            if stream.at_end or handled >= self._batch_size:
+                self.caught_up.set()
             full = len(found) == self._batch_size
             if not full:
                 self._behind_since = None

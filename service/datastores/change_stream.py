@@ -60,6 +60,8 @@ class ChangeStream:
             "max_await_time_ms": AWAIT_MS,
         }
         self._stream: PymongoChangeStream[Document] | None = None
+        self.at_end = False
+        """Whether the last read ended because there was no further change."""
 
     @property
     def resume_token(self) -> Document | None:
@@ -94,10 +96,12 @@ class ChangeStream:
         if self._stream is None:
             self._stream = self._source.watch(**self._options, batch_size=limit)
         found: list[Document] = []
+        self.at_end = False
         deadline = float("inf")
         while len(found) < limit and time.monotonic() < deadline:
             change = self._stream.try_next()
             if change is None:
+                self.at_end = True
                 break
             if not found:
                 deadline = time.monotonic() + gather

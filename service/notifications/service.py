@@ -128,8 +128,8 @@ class NotificationService:
 
     async def _flush_later(self) -> None:
         await self._hints_wanted.wait()
-        self._hints_wanted.clear()
         await asyncio.sleep(HINT_DELAY)
+        self._hints_wanted.clear()
         last_seqs, self._pending_hints = self._pending_hints, {}
         await self._inbox_store.raise_last_seqs(last_seqs)
 

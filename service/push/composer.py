@@ -80,13 +80,11 @@ class Composer:
         return Composed(payload)
 
     async def _message(self, delivery: Delivery, language: str, preferences: Preferences) -> Payload | None:
-        conversation_id, wanted = delivery.subject, preferences.push.messages
-        conversation = await self._conversation(delivery.user_id, str(conversation_id))
-        if wanted == "none" or not conversation or conversation["last_read_seq"] >= delivery.number:
+        conversation_id = str(delivery.subject)
+        found = await self._newest(delivery.user_id, conversation_id, delivery.first, delivery.number, preferences)
+        if not found:
             return None
-        message = await self._newest(delivery, conversation["last_read_seq"], only_mentions=wanted == "mentions")
-        if not message:
-            return None
+        conversation, message = found
         sender = str(message["sender_id"])
         name = profile_of(sender, await self._profiles.profiles([sender])).display_name
         title = f"{name} · {conversation['title']}" if conversation["title"] else name
@@ -101,21 +99,28 @@ class Composer:
             unread_count=conversation["unread_count"],
         )
 
-    async def _newest(self, delivery: Delivery, last_read: int, *, only_mentions: bool) -> Document | None:
-        """Return the newest of the messages that the delivery is about which the user wants: not what they have read,
-        have written themselves, or have blocked the sender of."""
-        first = max(delivery.first, delivery.number - MAX_MESSAGES + 1, last_read + 1)
-        user_id = ObjectId(delivery.user_id)
+    async def _newest(
+        self, user_id: str, conversation_id: str, first: int, last: int, preferences: Preferences
+    ) -> tuple[dict[str, Any], Document] | None:
+        """Return the conversation as the user sees it, and the newest of its messages from `first` to `last` that they
+        want: not what they have read, have written themselves, or have blocked the sender of. None if there is none."""
+        wanted = preferences.push.messages
+        conversation = await self._conversation(user_id, conversation_id) if wanted != "none" else None
+        if not conversation or conversation["last_read_seq"] >= last:
+            return None
+        first = max(first, last - MAX_MESSAGES + 1, conversation["last_read_seq"] + 1)
+        user = ObjectId(user_id)
         found = [
             each
-            for each in await self._messages.range(delivery.subject, first, delivery.number)
+            for each in await self._messages.range(ObjectId(conversation_id), first, last)
             if not each["deleted"]
-            and each["sender_id"] != user_id
-            and (not only_mentions or user_id in each.get("mentions", ()))
+            and "kind" not in each  # a system message
+            and each["sender_id"] != user
+            and (wanted == "all" or user in each.get("mentions", ()))
         ]
-        blocked = await self._blocks.existing({Block(delivery.user_id, str(each["sender_id"])) for each in found})
-        wanted = [each for each in found if Block(delivery.user_id, str(each["sender_id"])) not in blocked]
-        return wanted[-1] if wanted else None
+        blocked = await self._blocks.existing({Block(user_id, str(each["sender_id"])) for each in found})
+        unblocked = [each for each in found if Block(user_id, str(each["sender_id"])) not in blocked]
+        return (conversation, unblocked[-1]) if unblocked else None
 
     async def _conversation(self, user_id: str, conversation_id: str) -> dict[str, Any] | None:
         """Return a conversation as its participant sees it; None if they are none any more, or have muted it."""
@@ -174,9 +179,8 @@ class Composer:
         """Count what was held back and is still unread and wanted, and what has come to it since."""
         messages = notifications = 0
         for conversation_id, seq in delivery.conversations.items():
-            conversation = await self._conversation(delivery.user_id, conversation_id)
-            if conversation and conversation["last_read_seq"] < seq:
-                messages += conversation["unread_count"]
+            if found := await self._newest(delivery.user_id, conversation_id, 1, seq, preferences):
+                messages += found[0]["unread_count"]
         if delivery.last:
             inbox = await self._inboxes.inbox(delivery.user_id)
             async for page in self._wanted(delivery.user_id, delivery.first, inbox.last_seq + 1, preferences):

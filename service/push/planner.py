@@ -65,7 +65,8 @@ class Planner:
         """Return each participant with the last message that is not their own, if they see it."""
         heads = await self._conversations.heads([news.subject])
         first = max(news.first, news.last - MAX_MESSAGES + 1)
-        texts = [each for each in await self._messages.range(news.subject, first, news.last) if not each["deleted"]]
+        found = await self._messages.range(news.subject, first, news.last)
+        texts = [each for each in found if "kind" not in each and not each["deleted"]]
         if news.subject not in heads or not texts:
             return []
         head = heads[news.subject]

@@ -85,12 +85,18 @@ class PushService:
     async def _push(self) -> None:
         """Push until there is no subscription any more."""
         self._queues, self._new_queues = {}, asyncio.Queue()
-        # First what a killed process may have planned, but not finished: its deliveries are not attempted before.
+        await run_together(self._until_unused(), self.follower.run(), self._deliver())
+
+    async def _deliver(self) -> None:
+        """Plan and push."""
+        # A killed process may have stored news, but not its position: they must come again before they are removed.
+        await self.follower.caught_up.wait()
+        # What it has planned, but not finished: its deliveries are not attempted before.
         while await self._plan_due():
             pass
         for host in await self._shared.deliveries.hosts():
             self._queue(host)
-        await run_together(self._until_unused(), self.follower.run(), self._plan(), self._run_queues())
+        await run_together(self._plan(), self._run_queues())
 
     async def _until_unused(self) -> None:
         while True:

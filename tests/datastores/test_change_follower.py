@@ -126,6 +126,26 @@ async def test_a_new_run_continues_where_the_last_one_stopped(
         assert [first, second] == await consumer.ids(2)
 
 
+async def test_it_has_caught_up_once_a_position_is_stored_again(mongo: Mongo) -> None:
+    """And not before: a process may have been killed between handling a batch and storing its position."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handle(_: Sequence[Change]) -> None:
+        begun.set()
+        await go_on.wait()
+
+    follower = ChangeFollower(mongo.database, "tests", WANTED, handle)
+    await follower.prepare()
+    await insert(mongo, "people", name="An")
+    async with running(follower), asyncio.timeout(15):
+        await begun.wait()
+        assert not follower.caught_up.is_set()
+        go_on.set()
+        await follower.caught_up.wait()
+        assert (await position(mongo))["token"]
+    assert not follower.caught_up.is_set()
+
+
 async def test_a_failed_batch_comes_again(mongo: Mongo, follower: ChangeFollower, consumer: Consumer) -> None:
     """The consumer's error ends the run, for its owner to repeat."""
     consumer.fail = True

@@ -6,10 +6,20 @@ from pathlib import Path
 from tests.running import eventually
 
 MESSAGE_POINTS = ("before-insert", "after-insert", "before-publish", "before-ack")
-COMMENT_POINTS = ("before-notification", "after-notification")
+COMMENT_POINTS = ("after-comment", "before-notification", "stored-notification", "after-notification")
 DRAIN_POINTS = ("in-drain",)
 REACTION_POINTS = ("before-sum", "after-reaction")
 """They are reached only while users react to posts and comments."""
+PUSH_POINTS = (
+    "before-news",
+    "after-news",
+    "before-delivery",
+    "after-delivery",
+    "before-push",
+    "after-push",
+    "settled-push",
+)
+"""They are reached only while somebody who is away has a push subscription."""
 POINTS = (*MESSAGE_POINTS, *COMMENT_POINTS, *DRAIN_POINTS)
 
 
@@ -26,7 +36,7 @@ class KillPoint:
 
     def arm(self, point: str, victim: str, skip: int = 0) -> None:
         """Kill the victim, "worker" or the whole "server", when it reaches `point` after passing it `skip` times."""
-        assert point in (*POINTS, *REACTION_POINTS)
+        assert point in (*POINTS, *REACTION_POINTS, *PUSH_POINTS)
         # Replace the file atomically, because the workers may read it at any time.
         new = self._file.with_suffix(".new")
         new.write_text(f"{point} {skip} {victim} {next(self._tokens)}")

@@ -37,6 +37,15 @@ POINTS = {
     "after-notification": ("service.posts.comment_store", "CommentStore.clear_pending", "before", "always"),
     "before-sum": ("service.posts.reaction_store", "ReactionStore._store_totals", "before", "always"),
     "after-reaction": ("service.posts.reaction_store", "ReactionStore.clear_pending", "before", "always"),
+    "after-comment": ("service.posts.comment_store", "CommentStore.append", "after", "always"),
+    "stored-notification": ("service.notifications.notification_store", "NotificationStore.append", "after", "always"),
+    "before-news": ("service.push.news_store", "NewsStore.add", "before", "has_some"),
+    "after-news": ("service.push.news_store", "NewsStore.add", "after", "has_some"),
+    "before-delivery": ("service.push.delivery_store", "DeliveryStore.put", "before", "has_some"),
+    "after-delivery": ("service.push.delivery_store", "DeliveryStore.put", "after", "has_some"),
+    "before-push": ("service.push.sender", "PushSender.send", "before", "always"),
+    "after-push": ("service.push.sender", "PushSender.send", "after", "always"),
+    "settled-push": ("service.push.delivery_store", "DeliveryStore.remove", "after", "always"),
     "in-drain": ("service.realtime.connection", "Connection.drain", "before", "always"),
 }
 
@@ -47,6 +56,10 @@ def is_messages_collection(collection, *_, **__):
 
 def is_new_message(_, event, *__, **___):
     return event.type == "new_message"
+
+
+def has_some(_, documents):
+    return bool(documents)
 
 
 def always(*_, **__):
