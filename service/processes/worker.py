@@ -48,6 +48,11 @@ SWITCH_INTERVAL = 0.001
 database driver read its replies: while the loop writes to a thousand connections, each reply waited for the whole
 interval, several times over."""
 
+GC_THRESHOLDS = (5000, 5, 50)
+"""New objects before Python looks for garbage among them, and looks of one kind before the next larger one, instead of
+700, 10 and 10. The largest visits every object of every connection, for 70 ms with 2,000 of them, during which nothing
+else happens; and there is little garbage to find, because what a connection held is freed when it closes."""
+
 
 def run(settings: Settings, listener: socket.socket, control: socket.socket) -> int:
     """Serve on `listener` until SIGTERM or SIGINT, as the parent requests on `control`. Returns the exit code."""
@@ -155,6 +160,7 @@ async def serving(app: Sanic[Any, Any], listener: socket.socket) -> AsyncIterato
     # Objects that exist by now live as long as the process: the garbage collector need not visit them again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
     deadlines = asyncio.create_task(RequestDeadlines(server.connections).run())
     yield

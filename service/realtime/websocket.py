@@ -62,6 +62,11 @@ class FrameProtocol(ServerProtocol):
         self._on_frame = on_frame
         self.frames_read = 0
 
+    def release(self) -> None:
+        """End the parser, and forget `on_frame`, for both refer to what refers to this protocol."""
+        self.parser.close()
+        self._on_frame = _ignore_any_frame
+
     def fail(self, code: int, reason: str = "") -> None:
         super().fail(code, PROTOCOL_CLOSE_REASONS.get(code, reason))
 
@@ -169,6 +174,9 @@ class WebSocket(Connection):
     def connection_lost(self, error: Exception | None) -> None:
         self._buffer = b""
         super().connection_lost(error)
+        # Without cycles, all of it is freed at once, and not when the garbage collector next visits every object.
+        self.on_frame, self.on_text = _ignore_frame, _ignore_text
+        self._protocol.release()
 
     def heartbeat(self, now: float) -> float:
         if self._reading_paused:
@@ -301,6 +309,10 @@ class WebSocket(Connection):
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
+
+
+def _ignore_any_frame(frame: Frame) -> None:
+    pass
 
 
 def _ignore_frame() -> None:

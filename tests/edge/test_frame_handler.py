@@ -1,6 +1,8 @@
 """The frames that wait for the handler of a socket are bounded in number and bytes."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import AsyncExitStack
 from typing import Annotated, Literal
 
@@ -87,6 +89,26 @@ async def test_pending_frames_of_one_socket_are_bounded(registry: Registry, size
             while handler.handled < FRAMES_SENT:
                 await asyncio.sleep(0.01)
         assert 0 == registry.inbound.total
+
+
+async def test_what_a_socket_held_is_freed_as_soon_as_it_has_closed(registry: Registry) -> None:
+    """By its reference count: the garbage collector would have to visit every object of every other connection."""
+    handler = blocked_handler(registry)
+    handler.released.set()
+    # The socket itself has no room for a weak reference.
+    held = [weakref.ref(handler), weakref.ref(handler.socket._protocol)]
+    gc.disable()
+    try:
+        async with asyncio.timeout(10), wired(handler.socket) as peer:
+            peer.send(Opcode.TEXT, text_frame(8))
+            while not handler.handled:
+                await asyncio.sleep(0)
+        del handler, peer
+        async with asyncio.timeout(10):
+            while any(each() for each in held):
+                await asyncio.sleep(0)
+    finally:
+        gc.enable()
 
 
 async def test_pending_frames_of_one_user_are_bounded(registry: Registry) -> None:
