@@ -11,7 +11,7 @@ MARGIN = timedelta(minutes=2)
 """How inexact a checkpoint may be: clocks differ, and some counters were still waiting when it was written."""
 DEAD_AFTER = timedelta(minutes=5)
 """A process without a newer checkpoint than this is dead."""
-
+CLOCK_TOLERANCE = timedelta(seconds=10)
 
 FORMAT = 3
 """Of the data that a process stores. A process of format 1, which it did not write, knows no claims to usernames, and
@@ -61,15 +61,29 @@ class WriterCheckpoints:
         """Return the checkpoints of all processes. Raises Unavailable."""
         async with unavailable():
             found: list[Document] = await self._collection.find().to_list(None)
-        # Processes of an earlier version wrote no `alive_at`.
-        return [Checkpoint(each["_id"], each["at"], each.get("alive_at") or each["at"]) for each in found]
+        return [Checkpoint(each["_id"], each["at"], _alive_at(each)) for each in found]
 
     async def earlier_version_runs(self) -> bool:
         """Whether a process that stores data in an earlier format runs, or has just been killed. Raises Unavailable."""
         async with unavailable():
-            found: list[Document] = await self._collection.find({"alive_at": {"$gt": now() - DEAD_AFTER}}).to_list(None)
-        return any(each.get("format", 1) < FORMAT for each in found)
+            found: list[Document] = await self._collection.find().to_list(None)
+        since = now() - DEAD_AFTER
+        return any(each.get("format", 1) < FORMAT and _alive_at(each) > since for each in found)
+
+    async def incompatible_version_runs(self) -> bool:
+        """Whether a process runs, or ran a minute ago, whose messages on the bus this version does not receive, nor it
+        those of this version. Such processes write no `alive_at`. Raises Unavailable."""
+        since = now() - CHECKPOINT_INTERVAL - CLOCK_TOLERANCE
+        async with unavailable():
+            found = await self._collection.find_one({"alive_at": {"$exists": False}, "at": {"$gt": since}}, {"_id": 1})
+        return found is not None
 
     async def dead(self) -> list[Checkpoint]:
         """Return the checkpoints that have not been renewed for DEAD_AFTER. Raises Unavailable."""
         return [checkpoint for checkpoint in await self.all() if checkpoint.alive_at < now() - DEAD_AFTER]
+
+
+def _alive_at(document: Document) -> datetime:
+    # The first versions wrote no `alive_at`.
+    moment: datetime = document.get("alive_at") or document["at"]
+    return moment

@@ -8,9 +8,14 @@ from service.datastores.index_requests import IndexRequests
 from service.datastores.mongo import Mongo
 from service.stores import Stores
 
+INCOMPATIBLE = (
+    "processes of a version that cannot run beside this one use the database: end them, and try again in a minute"
+)
+
 
 class CannotRelease(Exception):
-    """The database cannot be reached, or cannot do what the service needs. The message says why, in one line."""
+    """The database cannot be reached, or cannot do what the service needs; or it is used by processes of a version that
+    cannot run beside this one. The message says why, in one line."""
 
 
 async def release(mongodb_uri: str) -> bool:
@@ -25,6 +30,8 @@ async def release(mongodb_uri: str) -> bool:
         mongo = Mongo(mongodb_uri, [requests])
         try:
             stores = Stores.build(mongo.database)
+            if await stores.writers.incompatible_version_runs():
+                raise CannotRelease(INCOMPATIBLE)
             await stores.create_indexes()
             while await stores.users.fill_search_terms():
                 pass

@@ -184,3 +184,21 @@ async def test_read_mark_that_is_set_during_the_release_is_kept(
     shown = await process.conversations.get(EARLY, group)
     assert (shown["last_read_seq"], shown["unread_count"]) == (4, 1)
     await process.close()
+
+
+async def test_release_refuses_to_run_beside_the_first_versions(settings: Settings, mongo: Mongo) -> None:
+    """They have another bus. Their marks have no `alive_at`; one that was killed some minutes ago is no obstacle, but
+    counts as an earlier version."""
+    assert settings.mongodb_uri
+    group = old_group()
+    await mongo.database["conversations"].insert_one(group)
+    writers = mongo.database["chat_writers"]
+    await writers.insert_one({"_id": "first", "at": now()})
+    with pytest.raises(CannotRelease, match="cannot run beside this one"):
+        await release(settings.mongodb_uri)
+    assert {"chat_writers", "conversations"} == set(await mongo.database.list_collection_names())
+    await writers.update_one({"_id": "first"}, {"$set": {"at": now() - timedelta(minutes=2)}})
+    assert not await release(settings.mongodb_uri)
+    assert group == await mongo.database["conversations"].find_one({"_id": group["_id"]})
+    await writers.delete_one({"_id": "first"})
+    assert await release(settings.mongodb_uri)
