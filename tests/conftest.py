@@ -82,7 +82,10 @@ def datastores(_clean_environment: None, tmp_path_factory: pytest.TempPathFactor
     settings = Settings(mongodb_uri=NAMED["MONGODB_URI"], redis_url=NAMED["REDIS_URL"], jwt_secret=SECRET)
     with DataDirectory(tmp_path_factory.mktemp("datastores")) as directory, asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        found, _ = runner.run(stack.enter_async_context(embedded(settings, directory, print)))
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in CHEAP_HASHES.items():
+                patch.setenv(name, value)
+            found, _ = runner.run(stack.enter_async_context(embedded(settings, directory, print)))
         assert found.mongodb_uri
         assert found.redis_url
         yield Datastores(found.mongodb_uri, f"{found.redis_url.partition('?')[0]}?db={FLUSHED}")

@@ -22,7 +22,7 @@ STOP_TIMEOUT = 40.0
 READY = re.compile(r"Loa is ready: (http://\S+?)/\s")
 
 CHEAP_HASHES = {"PYTHONPATH": str(Path(__file__).parent / "cheap_hashes")}
-"""Environment of a server whose password hashes take next to no time."""
+"""Environment of a server whose password hashes, and commits of an embedded database, take next to no time."""
 
 MARK = "sharded MongoDB:"
 """Begins each line in which `cheap_hashes` says that a command to the database cannot be routed."""
