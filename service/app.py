@@ -22,6 +22,7 @@ from service.edge.connection_opener import ConnectionOpener
 from service.export.routes import blueprint as export_routes
 from service.http import (
     asyncapi,
+    compressed_json,
     error_handler,
     headers,
     health,
@@ -81,6 +82,8 @@ def create_app(args: Any = None, *, settings: Settings) -> Sanic[Any, Any]:
     shielded = shielded_tasks.install(app)
 
     record_events(services, metrics, tracing)
+    # Responses pass through what is installed first last.
+    compressed_json.install(app)
     headers.install(app)
     request_log.install(app, metrics, tracing)
     error_handler.install(app)

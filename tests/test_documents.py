@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jsonschema
 import pytest
@@ -31,12 +31,13 @@ ID = "0123456789abcdef01234567"
 
 
 class Documents(NamedTuple):
-    """`bodies`: the models of the request bodies."""
+    """`bodies`, `responses`: the models of the bodies of requests and of responses."""
 
     openapi: Document
     asyncapi: Document
     routes: set[str]
     bodies: set[type[BaseModel]]
+    responses: set[type[BaseModel]]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def documents(datastores: Datastores) -> Documents:
             openapi, asyncapi = [(await client.get(path)).json() for path in ("/docs/openapi.json", "/asyncapi.json")]
             described = [getattr(route.handler, "operation", None) for route in app.router.routes]
             bodies = {operation.body for operation in described if operation and operation.body}
-            return Documents(openapi, asyncapi, set(routes(client)), bodies)
+            responses = {model for operation in described if operation for model in operation.responses.values()}
+            return Documents(openapi, asyncapi, set(routes(client)), bodies, responses - {None})
 
     return asyncio.run(ask())
 
@@ -508,3 +510,25 @@ class TestAsyncApi:
         """The document depends only on the models."""
         one, two = (asyncapi.document("Loa", "1", channels()) for _ in range(2))
         assert one == two
+
+
+def test_no_response_hides_a_secret_within_another_object(documents: Documents) -> None:
+    """Responses with a secret are not compressed: `Operation.has_secret` looks at the fields of the response itself."""
+
+    def inner(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+        for field in model.model_fields.values():
+            for part in parts_of(field.annotation):
+                yield part
+                yield from inner(part)
+
+    def parts_of(annotation: Any) -> Iterator[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield annotation
+        for argument in get_args(annotation):
+            yield from parts_of(argument)
+
+    models = {part for model in documents.responses for part in inner(model)}
+    assert len(models) > 10
+    assert not [model for model in models if any(not field.repr for field in model.model_fields.values())]
+    outer = {model.__name__ for model in documents.responses if any(not f.repr for f in model.model_fields.values())}
+    assert outer >= {"SignedIn", "Ticket"}

@@ -17,7 +17,7 @@ from service.realtime.event_stream import EventStream, UnchunkedEventStream
 from service.realtime.handshake import HandshakeRefused
 from service.realtime.registry import Registry
 from service.realtime.user_subscriptions import UserSubscriptions
-from service.realtime.websocket import WebSocket
+from service.realtime.websocket import WebSocket, accept_websocket
 
 ANONYMOUS = Identity("", "", "", math.inf)
 """The identity of a socket that is only opened to be closed with the reason of its refusal."""
@@ -62,7 +62,7 @@ class ConnectionOpener:
             raise BadRequest("A WebSocket needs HTTP/1.1.")  # RFC 6455, 4.1
         try:
             caller = await self._authenticate(request)
-            socket = WebSocket(
+            socket = accept_websocket(
                 self._registry, caller, channel, request.headers.items(), nest_notice_fields=nest_notice_fields
             )
             with self._registry.registration(socket):
@@ -109,7 +109,7 @@ class ConnectionOpener:
     def _refuse(self, request: Request, error: LoaError) -> HTTPResponse:
         """Accept the WebSocket, and close it at once with the code of `error`."""
         try:
-            socket = WebSocket(self._registry, ANONYMOUS, "", request.headers.items())
+            socket = accept_websocket(self._registry, ANONYMOUS, "", request.headers.items())
         except HandshakeRefused as refusal:
             raise SanicException(str(refusal), refusal.status, headers=refusal.headers) from None
         socket.close(*spec_for(error).close_reason)

@@ -4,42 +4,55 @@ import asyncio
 import gzip
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+import brotli
 from sanic import HTTPResponse, Request, Sanic
 
+from service.http.content_coding import BROTLI, GZIP, accepted
 
-class Asset(NamedTuple):
-    """A static file or document, plain and compressed with gzip."""
+BROTLI_QUALITY = 9
+"""Of 11. The two above make files that are a tenth smaller, in ten times the time, once for each process."""
+CODERS: Mapping[str, Callable[[bytes], bytes]] = {
+    BROTLI: lambda plain: brotli.compress(plain, quality=BROTLI_QUALITY),
+    GZIP: lambda plain: gzip.compress(plain, mtime=0),
+}
+"""By content coding; the best one first."""
 
-    content_type: str
-    plain: bytes
-    gzipped: bytes
-    digest: str
-    headers: Mapping[str, str]
 
-    @classmethod
-    def build(
-        cls, content_type: str, plain: bytes, headers: Mapping[str, str], cache_control: str = "no-cache"
-    ) -> "Asset":
+class Asset:
+    """A static file or document, compressed once for each content coding that clients ask for."""
+
+    def __init__(
+        self, content_type: str, plain: bytes, headers: Mapping[str, str], cache_control: str = "no-cache"
+    ) -> None:
         """By default, clients revalidate always, which costs one 304: after a deployment, no page may mix old and new
         files."""
-        headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding", **headers}
-        digest = hashlib.sha256(plain).hexdigest()[:32]
-        return cls(content_type, plain, gzip.compress(plain, mtime=0), digest, headers)
+        self.content_type = content_type
+        self.headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding", **headers}
+        self.digest = hashlib.sha256(plain).hexdigest()[:32]
+        self._plain = plain
+        self._coded: dict[str, bytes] = {}
 
     def respond(self, request: Request) -> HTTPResponse:
         """Return the asset, or 304 if the client has the current version."""
-        use_gzip = "gzip" in request.headers.get("accept-encoding", "")
-        # An entity tag identifies the bytes sent, so each encoding has its own (RFC 9110, 8.8.3).
-        etag = f'"{self.digest}-gzip"' if use_gzip else f'"{self.digest}"'
+        codings = accepted(request.headers.get("accept-encoding", ""))
+        coding = next((each for each in CODERS if each in codings), None)
+        # An entity tag identifies the bytes sent, so each coding has its own (RFC 9110, 8.8.3).
+        etag = f'"{self.digest}-{coding}"' if coding else f'"{self.digest}"'
         headers = {**self.headers, "ETag": etag}
         if etag in (known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")):
             return HTTPResponse(status=304, headers=headers)
-        if use_gzip:
-            headers["Content-Encoding"] = "gzip"
-        body = self.gzipped if use_gzip else self.plain
-        return HTTPResponse(body, headers=headers, content_type=self.content_type)
+        if coding:
+            headers["Content-Encoding"] = coding
+        return HTTPResponse(self._body(coding), headers=headers, content_type=self.content_type)
+
+    def _body(self, coding: str | None) -> bytes:
+        if coding is None:
+            return self._plain
+        if coding not in self._coded:
+            self._coded[coding] = CODERS[coding](self._plain)
+        return self._coded[coding]
 
 
 class LazyAssets:

@@ -69,7 +69,7 @@ class Channel(NamedTuple):
 def blueprint(build: Callable[[], dict[str, Any]]) -> Blueprint:
     """`build()` returns the document. It is called on the first request, because it takes a while."""
     bp = Blueprint("asyncapi")
-    assets = LazyAssets(lambda _: {"document": Asset.build("application/json", dumps(build()).encode(), {})})
+    assets = LazyAssets(lambda _: {"document": Asset("application/json", dumps(build()).encode(), {})})
 
     @bp.get("/asyncapi.json")
     async def serve(request: Request) -> HTTPResponse:

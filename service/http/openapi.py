@@ -88,6 +88,12 @@ class Operation(NamedTuple):
     content_type: str = "*/*"
     """The type of the file."""
 
+    @property
+    def has_secret(self) -> bool:
+        """Whether a response contains a token: models keep the fields of secrets out of their `repr`."""
+        models = [model for model in self.responses.values() if model]
+        return any(not field.repr for model in models for field in model.model_fields.values())
+
 
 def is_for_browsers(handler: Any) -> bool:
     """Return whether pages may send requests to `handler`, as to all that say nothing else."""
@@ -108,8 +114,8 @@ def blueprint() -> Blueprint:
         built = document(app)
         page = render(built).encode()
         return {
-            "document": Asset.build("application/json", dumps(built).encode(), {}),
-            "page": Asset.build("text/html; charset=utf-8", page, {"Content-Security-Policy": PAGE_POLICY}),
+            "document": Asset("application/json", dumps(built).encode(), {}),
+            "page": Asset("text/html; charset=utf-8", page, {"Content-Security-Policy": PAGE_POLICY}),
         }
 
     assets = LazyAssets(build)

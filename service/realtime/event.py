@@ -5,7 +5,13 @@ from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any
 
+from service.common.deflate import MIN_BYTES, deflate_message
 from service.common.encoding import dumps
+
+TEXT = b"\x81"
+"""FIN and the opcode of a text message (RFC 6455, 5.2)."""
+COMPRESSED_TEXT = b"\xc1"
+"""The same with RSV1: the message is compressed (RFC 7692, 6)."""
 
 
 class Policy(Enum):
@@ -49,11 +55,14 @@ class Event:
         "topic",
         "type",
         "version",
+        "ws_compressed",
         "ws_frame",
     )
 
     ws_frame: bytes
     """The event as an unmasked WebSocket text frame (RFC 6455, 5.2)."""
+    ws_compressed: bytes
+    """The same for sockets that agreed on permessage-deflate: compressed if that saves a packet."""
     sse_bytes: bytes
     """The event as a server-sent event (WHATWG HTML, 9.2.5). JSON contains no line break: one `data` line is enough."""
     sse_chunk: bytes
@@ -105,6 +114,9 @@ class Event:
         if name == "ws_frame":
             self.ws_frame = text_frame(self.json)
             return self.ws_frame
+        if name == "ws_compressed":
+            self.ws_compressed = compressed_text_frame(self.json) or self.ws_frame
+            return self.ws_compressed
         if name == "sse_bytes":
             self.sse_bytes = self._encode_sse()
             return self.sse_bytes
@@ -126,9 +138,21 @@ def chunk(data: bytes) -> bytes:
 
 def text_frame(payload: bytes) -> bytes:
     """Return `payload` as one unmasked WebSocket text frame (RFC 6455, 5.2)."""
+    return _frame(TEXT, payload)
+
+
+def compressed_text_frame(payload: bytes) -> bytes | None:
+    """Return `payload` as one compressed frame (RFC 7692, 7.2.1); None if it should not be compressed."""
+    if len(payload) < MIN_BYTES or (compressed := deflate_message(payload)) is None:
+        return None
+    return _frame(COMPRESSED_TEXT, compressed)
+
+
+def _frame(first: bytes, payload: bytes) -> bytes:
+    """Return a frame with `first` as the first byte: flags and opcode."""
     size = len(payload)
     if size < 126:
-        return b"\x81%c%b" % (size, payload)
+        return b"%b%c%b" % (first, size, payload)
     if size < 65536:
-        return b"\x81\x7e" + struct.pack("!H", size) + payload
-    return b"\x81\x7f" + struct.pack("!Q", size) + payload
+        return first + b"\x7e" + struct.pack("!H", size) + payload
+    return first + b"\x7f" + struct.pack("!Q", size) + payload

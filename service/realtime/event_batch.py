@@ -27,10 +27,12 @@ class EventBatch:
         "recipients",
         "sse_bytes",
         "sse_chunk",
+        "ws_compressed",
         "ws_frame",
     )
 
     ws_frame: bytes
+    ws_compressed: bytes
     sse_bytes: bytes
     sse_chunk: bytes
 
@@ -75,6 +77,9 @@ class EventBatch:
         if name == "ws_frame":
             self.ws_frame = b"".join([event.ws_frame for event in self.events])
             return self.ws_frame
+        if name == "ws_compressed":
+            self.ws_compressed = b"".join([event.ws_compressed for event in self.events])
+            return self.ws_compressed
         if name == "sse_bytes":
             self.sse_bytes = b"".join([event.sse_bytes for event in self.events])
             return self.sse_bytes

@@ -4,6 +4,11 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
+from typing import NamedTuple
+
+from websockets.exceptions import InvalidHeader
+
+from service.realtime import permessage_deflate
 
 VERSION = "13"
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -19,20 +24,29 @@ class HandshakeRefused(Exception):
         self.headers = headers
 
 
-def accept(headers: Iterable[tuple[str, str]]) -> bytes:
-    """Return the response that completes the handshake which a GET request with these `headers` begins.
+class Handshake(NamedTuple):
+    """`response` completes the handshake. `compressed`: whether both sides may compress messages."""
 
-    Neither a subprotocol nor an extension is agreed on. Raises HandshakeRefused.
+    response: bytes
+    compressed: bool
+
+
+def accept(headers: Iterable[tuple[str, str]]) -> Handshake:
+    """Return the answer to a GET request with these `headers`.
+
+    No subprotocol is agreed on, and no extension except permessage-deflate. Raises HandshakeRefused.
     """
     connection: list[str] = []
     upgrade: list[str] = []
     keys: list[str] = []
     versions: list[str] = []
+    extensions: list[str] = []
     wanted = {
         "connection": connection,
         "upgrade": upgrade,
         "sec-websocket-key": keys,
         "sec-websocket-version": versions,
+        "sec-websocket-extensions": extensions,
     }
     for name, value in headers:
         values = wanted.get(name.lower())
@@ -48,14 +62,21 @@ def accept(headers: Iterable[tuple[str, str]]) -> bytes:
         raise HandshakeRefused(426, {"Upgrade": "websocket"})
     if len(versions) != 1 or len(keys) != 1 or not _is_key(keys[0]):
         raise HandshakeRefused(400, {})
-    # No extension of the protocol is in it, so SHA-1 is what it is here for (RFC 6455, 10.8).
+    try:
+        extension = permessage_deflate.negotiate(", ".join(extensions)) if any(extensions) else None
+    except InvalidHeader:
+        raise HandshakeRefused(400, {}) from None  # RFC 6455, 9.1
+    # The digest only proves that the key was read, for which SHA-1 suffices (RFC 6455, 10.8).
     digest = hashlib.sha1((keys[0] + GUID).encode(), usedforsecurity=False).digest()
-    return (
+    response = (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n"
     )
+    if extension:
+        response += b"Sec-WebSocket-Extensions: " + extension.encode() + b"\r\n"
+    return Handshake(response + b"\r\n", extension is not None)
 
 
 def _is_key(text: str) -> bool:

@@ -24,6 +24,7 @@ from service.common.close_reasons import (
     TOO_LARGE,
 )
 from service.common.identity import Identity
+from service.realtime import permessage_deflate
 from service.realtime.connection import IDLE_TIMEOUT, Connection, ConnectionHost
 from service.realtime.handshake import accept
 
@@ -113,13 +114,13 @@ class WebSocket(Connection):
         host: ConnectionHost,
         caller: Identity,
         channel: str,
-        handshake: Iterable[tuple[str, str]],
+        handshake_response: bytes,
         *,
         nest_notice_fields: bool = False,
     ) -> None:
-        """`handshake`: the headers of the upgrade request. Raises HandshakeRefused."""
+        """`handshake_response` completes the opening handshake."""
         super().__init__(host, caller, channel, nest_notice_fields=nest_notice_fields)
-        self._handshake_response = accept(handshake)
+        self._handshake_response = handshake_response
         self._protocol = FrameProtocol(self._on_frame)
         self.on_frame: Callable[[], None] = _ignore_frame
         self.on_text: Callable[[str], None] = _ignore_text
@@ -309,6 +310,41 @@ class WebSocket(Connection):
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
+
+
+class CompressedWebSocket(WebSocket):
+    """A WebSocket whose peer agreed on permessage-deflate."""
+
+    __slots__ = ()
+
+    encode = attrgetter("ws_compressed")
+
+    def __init__(
+        self,
+        host: ConnectionHost,
+        caller: Identity,
+        channel: str,
+        handshake_response: bytes,
+        *,
+        nest_notice_fields: bool = False,
+    ) -> None:
+        super().__init__(host, caller, channel, handshake_response, nest_notice_fields=nest_notice_fields)
+        # The messages that the peer sends. Those to the peer are compressed by `encode`.
+        self._protocol.extensions.append(permessage_deflate.decompressor())
+
+
+def accept_websocket(
+    host: ConnectionHost,
+    caller: Identity,
+    channel: str,
+    headers: Iterable[tuple[str, str]],
+    *,
+    nest_notice_fields: bool = False,
+) -> WebSocket:
+    """Return the WebSocket that an upgrade request with these `headers` asks for. Raises HandshakeRefused."""
+    handshake = accept(headers)
+    kind = CompressedWebSocket if handshake.compressed else WebSocket
+    return kind(host, caller, channel, handshake.response, nest_notice_fields=nest_notice_fields)
 
 
 def _ignore_any_frame(frame: Frame) -> None:

@@ -29,25 +29,25 @@ def build_page(files: Mapping[str, str], headers: Mapping[str, str]) -> dict[str
     scripts = []
 
     def publish(name: str, source: str) -> str:
-        scripts.append(Asset.build("text/javascript; charset=utf-8", source.encode(), headers, IMMUTABLE))
+        scripts.append(Asset("text/javascript; charset=utf-8", source.encode(), headers, IMMUTABLE))
         return f"/bundle/{scripts[-1].digest}/{name}"
 
     script_url = publish("app.js", bundle_modules(files, ENTRY, partial(publish, "later.js")))
     later, script = scripts
-    sheet = Asset.build("text/css; charset=utf-8", bundle_stylesheets(files, html).encode(), headers, IMMUTABLE)
+    sheet = Asset("text/css; charset=utf-8", bundle_stylesheets(files, html).encode(), headers, IMMUTABLE)
     bundles = (
         f'<link rel="stylesheet" href="/bundle/{sheet.digest}/app.css" />\n    '
         f'<script type="module" src="{script_url}"></script>'
     )
     # Nested imports would otherwise load one level after the other.
     preloads = "".join(f'<link rel="modulepreload" href="/{path}" />' for path in files if path.endswith(".js"))
-    emoji = Asset.build("application/json", files[EMOJI].encode(), headers, IMMUTABLE)
+    emoji = Asset("application/json", files[EMOJI].encode(), headers, IMMUTABLE)
     with_bundles = STYLESHEET_LINKS.sub("", html).replace(SCRIPT, bundles).replace(PRELOADS, "")
     with_bundles = with_bundles.replace(f"/{EMOJI}", f"/bundle/{emoji.digest}/emoji.json")
     content_type = "text/html; charset=utf-8"
     return {
-        "page": Asset.build(content_type, with_bundles.encode(), headers),
-        "modules": Asset.build(content_type, html.replace(PRELOADS, preloads).encode(), headers),
+        "page": Asset(content_type, with_bundles.encode(), headers),
+        "modules": Asset(content_type, html.replace(PRELOADS, preloads).encode(), headers),
         "app.js": script,
         "later.js": later,
         "app.css": sheet,

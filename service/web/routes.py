@@ -61,10 +61,10 @@ def blueprint(*, local_accounts: bool = True) -> Blueprint:
     }
     if not local_accounts:
         files[PAGE] = files[PAGE].replace(LOCAL_ACCOUNTS, NO_LOCAL_ACCOUNTS)
-    assets = {path: Asset.build(CONTENT_TYPES[Path(path).suffix], plain, HEADERS) for path, plain in files.items()}
+    assets = {path: Asset(CONTENT_TYPES[Path(path).suffix], plain, HEADERS) for path, plain in files.items()}
     text = {path: plain.decode() for path, plain in files.items() if Path(path).suffix in TEXT}
     page_assets = LazyAssets(lambda _: build_page(text, HEADERS))
-    worker = Asset.build(CONTENT_TYPES[".js"], (ROOT / WORKER).read_bytes(), HEADERS)
+    worker = Asset(CONTENT_TYPES[".js"], (ROOT / WORKER).read_bytes(), HEADERS)
     bp = Blueprint("web")
 
     @bp.get("/service-worker.js")

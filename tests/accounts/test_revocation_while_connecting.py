@@ -31,7 +31,7 @@ from service.realtime.bus import LocalBus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
 from service.realtime.user_subscriptions import UserSubscriptions
-from service.realtime.websocket import WebSocket
+from service.realtime.websocket import accept_websocket
 from tests.accounts.accounts_process import AccountsProcess, build_process
 from tests.accounts.conftest import PASSWORD, USERNAME
 from tests.http.conftest import build
@@ -236,7 +236,7 @@ async def test_a_session_revoked_while_a_socket_authenticates_with_it_closes_the
     connecting = processes.connecting
     verifier = RevokingVerifier(connecting.tokens, connecting.revocation, connecting.tickets)
     verifier.revoke = revoke  # type: ignore[method-assign]
-    socket = WebSocket(connecting.registry, caller, "notifications", HANDSHAKE)
+    socket = accept_websocket(connecting.registry, caller, "notifications", HANDSHAKE)
     FrameHandler(socket, FRAMES, verifier, RateLimits(None, False))
     with connecting.registry.registration(socket):
         socket.go_live([])

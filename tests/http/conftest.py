@@ -13,7 +13,7 @@ from sanic.response import empty
 from service.common.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
 from service.common.identity import Identity
 from service.common.models import ConnectionQuery, Input, Query
-from service.http import error_handler, headers, openapi, sanic_ext_setup, shielded_tasks
+from service.http import compressed_json, error_handler, headers, openapi, sanic_ext_setup, shielded_tasks
 from service.http.authentication import Authentication
 from service.http.body import MAX_BODY_BYTES
 from service.http.endpoint import connection, endpoint, json_response
@@ -81,6 +81,12 @@ class Receipt(BaseModel):
     others: list["Receipt"] = Field(default_factory=list)
 
 
+class Claim(Receipt):
+    """The response to a claim of a parcel. Who has the code gets the parcel."""
+
+    code: str = Field(repr=False)
+
+
 def nothing() -> None: ...
 
 
@@ -90,6 +96,7 @@ def build(
     """Build the app. `GET /api/v1/act` calls `act`, and awaits the result if it is awaitable."""
     app: Sanic[Any, Any] = Sanic(f"http-test-{next(numbers)}", configure_logging=False)
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
+    compressed_json.install(app)
     shielded_tasks.install(app)
     limits = app.ctx.rate_limits = RateLimits(None, rate_limits)
     auth = Authentication(OneVerifier(), limits)
@@ -117,6 +124,11 @@ def build(
     @endpoint("Find parcels", tag="parcels", query=Search, responses={200: Receipt})
     async def find(request: Request, *, query: Search) -> HTTPResponse:
         return json_response(query.model_dump())
+
+    @bp.get("/claim")
+    @endpoint("Claim a parcel", tag="parcels", query=Search, responses={200: Claim})
+    async def claim(request: Request, *, query: Search) -> HTTPResponse:
+        return json_response(Claim(user_id=CALLER.user_id, label=query.query, code="1234"))
 
     @bp.post("/anonymous")
     @endpoint("Send a parcel anonymously", tag="parcels", limit=PARCELS, responses={204: None})

@@ -117,6 +117,7 @@ async def connected(
     origin: str | None = None,
     headers: Any = None,
     sock: Any = None,
+    compression: str | None = None,
 ) -> AsyncIterator[Socket]:
     """A socket that is open while the block runs. Raises websockets' InvalidStatus if the upgrade was rejected."""
     options: dict[str, Any] = {
@@ -124,7 +125,7 @@ async def connected(
         "additional_headers": headers,
         "proxy": None,
         "sock": sock,
-        "compression": None,
+        "compression": compression,
         "ping_interval": None,
         "max_size": None,
         "open_timeout": WAIT,

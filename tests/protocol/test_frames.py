@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.protocol.clients import API, Clients, User, problem
+from tests.protocol.clients import Clients, User, problem
 
 MASK = b"\0\0\0\0"
 
 
 def frame(head: int, payload: bytes = b"", *, masked: bool = True) -> bytes:
     """A frame as a client may not have built it: `head` is its whole first byte."""
-    assert len(payload) < 126
-    return struct.pack("!BB", head, len(payload) | (0x80 if masked else 0)) + (MASK if masked else b"") + payload
+    size = len(payload)
+    length = bytes([size]) if size < 126 else b"\x7e" + struct.pack("!H", size)
+    return bytes([head, length[0] | (0x80 if masked else 0)]) + length[1:] + (MASK if masked else b"") + payload
 
 
 @pytest.mark.parametrize(
@@ -122,14 +123,22 @@ async def test_requests_that_are_no_websocket_handshake_are_answered_over_http(c
         problem(answer, answer.status_code, answer.json()["code"])
 
 
-async def test_a_client_that_offers_compression_is_served(clients: Clients, anna: User) -> None:
-    from websockets.asyncio.client import connect
-
-    url = f"{clients.server.websocket_url}{API}/ws/chat"
-    async with connect(url, additional_headers=anna.bearer, proxy=None) as websocket:
-        assert "hello" == json.loads(await websocket.recv())["type"]
-        await websocket.send('{"type": "ping"}')
-        assert "pong" == json.loads(await websocket.recv())["type"]
+async def test_who_agrees_on_compression_gets_the_same_events(anna: User, ben: User) -> None:
+    """In both directions, short and long, and what is answered to one client as well as what all get."""
+    direct = await anna.start_conversation(ben)
+    compressed, plain = await ben.chat_socket(compression="deflate"), await ben.chat_socket()
+    assert "permessage-deflate" in compressed.websocket.response.headers["Sec-WebSocket-Extensions"]
+    assert "Sec-WebSocket-Extensions" not in plain.websocket.response.headers
+    for content in ("short", "long and “ünïcode”, " * 150 + "the end"):
+        await compressed.request("send_message", conversation_id=direct, content=content)
+        for socket in (compressed, plain):
+            assert content == (await socket.event("new_message"))["data"]["content"]
+    answers = []
+    for socket in (compressed, plain):
+        await socket.request("sync", conversations={direct: 0})
+        answers.append(await socket.event("sync"))
+    assert 2 == len(answers[0]["data"]["messages"])
+    assert answers[0] == answers[1]
 
 
 async def test_a_rejected_upgrade_gets_a_complete_http_response(clients: Clients) -> None:

@@ -5,14 +5,25 @@ import time
 
 from sanic import HTTPResponse, Request, Sanic
 
+from service.common import deflate
 from service.common.identity import Identity
 from service.edge.hijack import HijackResponse
-from service.realtime.event import text_frame
+from service.realtime import websocket
+from service.realtime.event import Event
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
-from service.realtime.websocket import WebSocket
+from service.realtime.websocket import CompressedWebSocket, WebSocket, accept_websocket
 
 DAY = 86_400
+TEXT, BINARY = 1, 2
+
+
+class Echoed(Event):
+    """A message as it came, rather than a JSON object."""
+
+    @property
+    def json(self) -> bytes:
+        return self.body
 
 
 class Echo(WebSocket):
@@ -21,14 +32,20 @@ class Echo(WebSocket):
     accepts_binary = True
 
     def on_binary(self, data: bytes) -> None:
-        frame = bytearray(text_frame(data))
-        frame[0] = 0x82
+        self._write(data, BINARY)
+
+    def echo(self, text: str) -> None:
+        self._write(text.encode(), TEXT)
+
+    def _write(self, data: bytes, opcode: int) -> None:
+        frame = bytearray(self.encode(Echoed("", data, channel="")))
+        frame[0] = frame[0] & 0xF0 | opcode
         assert self.transport
         self.transport.write(bytes(frame))
 
-    def echo(self, text: str) -> None:
-        assert self.transport
-        self.transport.write(text_frame(text.encode()))
+
+class CompressedEcho(Echo, CompressedWebSocket):
+    """The same for who agrees on permessage-deflate."""
 
 
 def create_app(registry: Registry) -> Sanic:
@@ -38,7 +55,9 @@ def create_app(registry: Registry) -> Sanic:
     @app.get("/")
     async def echo(request: Request) -> HTTPResponse:
         caller = Identity("someone", "session", "token", time.time() + DAY)
-        connection = Echo(registry, caller, "echo", request.headers.items())
+        kinds = {WebSocket: Echo, CompressedWebSocket: CompressedEcho}
+        accepted = accept_websocket(registry, caller, "echo", request.headers.items())
+        connection = kinds[type(accepted)](registry, caller, "echo", accepted.handshake_bytes())
         connection.on_text = connection.echo
         with registry.registration(connection):
             connection.go_live([])
@@ -52,6 +71,9 @@ def create_app(registry: Registry) -> Sanic:
 
 
 if __name__ == "__main__":
+    # The suite compares bytes, and its longest messages are twice as long as those that Loa reads.
+    deflate.MAX_PADDING = 0
+    websocket.MAX_MESSAGE_BYTES = 256 * 1024
     listening = socket.create_server(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
     create_app(Registry(TimerWheel())).run(sock=listening, single_process=True, motd=False)

@@ -1,11 +1,24 @@
 """The encodings of events."""
 
+from collections.abc import Sequence
+
 import pytest
 import ujson
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
 from service.realtime.event import Event, text_frame
+
+
+def parse(data: bytes, extensions: Sequence[Extension] = ()) -> Frame:
+    reader = StreamReader()
+    reader.feed_data(data)
+    parser = Frame.parse(reader.read_exact, mask=False, extensions=extensions)
+    with pytest.raises(StopIteration) as stop:
+        next(parser)
+    return stop.value.value  # type: ignore[no-any-return]
 
 
 def test_an_event_is_one_object_on_a_socket() -> None:
@@ -42,16 +55,23 @@ def test_an_event_is_encoded_once() -> None:
     """All connections share the same bytes."""
     event = Event("x", {"a": 1}, channel="chat", topic="t", sequence=1)
     assert event.ws_frame is event.ws_frame
+    assert event.ws_compressed is event.ws_compressed
     assert event.sse_bytes is event.sse_bytes
+
+
+def test_only_long_events_are_compressed() -> None:
+    """As the peer decompresses them (RFC 7692), with spaces behind the object."""
+    short, long = [Event("x", {"text": text}, channel="chat") for text in ("a", "all of them " * 100)]
+    assert short.ws_compressed is short.ws_frame
+    frame = parse(long.ws_compressed, [PerMessageDeflate(True, True, 15, 15)])
+    assert long.json == bytes(frame.data).rstrip(b" ")
+    assert len(long.ws_compressed) < len(long.ws_frame) / 4
+    assert len(long.ws_frame) < 1300
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 100_000])
 def test_the_websockets_library_parses_text_frames(size: int) -> None:
     """On both sides of each boundary between the three encodings of the length."""
-    reader = StreamReader()
-    reader.feed_data(text_frame(b"x" * size))
-    parser = Frame.parse(reader.read_exact, mask=False)
-    with pytest.raises(StopIteration) as stop:
-        next(parser)
-    assert bytes(stop.value.value.data) == b"x" * size
-    assert stop.value.value.fin
+    frame = parse(text_frame(b"x" * size))
+    assert bytes(frame.data) == b"x" * size
+    assert frame.fin

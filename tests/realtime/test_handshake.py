@@ -15,7 +15,8 @@ def replaced(name: str, *values: str) -> Headers:
 
 def test_the_response_proves_that_the_key_was_read() -> None:
     """The example of RFC 6455, 1.3."""
-    response = accept(replaced("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
+    response, compressed = accept(replaced("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
+    assert not compressed
     head, end, rest = response.partition(b"\r\n\r\n")
     assert (b"\r\n\r\n", b"") == (end, rest)
     status, *lines = head.split(b"\r\n")
@@ -35,7 +36,7 @@ def test_the_response_proves_that_the_key_was_read() -> None:
         ("Connection", "keep-alive, Upgrade"),
         ("Connection", "UPGRADE"),
         ("Sec-WebSocket-Protocol", "chat, superchat"),
-        ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
+        ("Sec-WebSocket-Extensions", "x-unknown; a=1"),
     ],
 )
 def test_a_variant_that_the_rfc_allows_is_accepted(name: str, value: str) -> None:
@@ -61,6 +62,8 @@ def test_a_variant_that_the_rfc_allows_is_accepted(name: str, value: str) -> Non
         ("Sec-WebSocket-Version", ["13", "13"], 400),
         ("Sec-WebSocket-Version", ["8"], 426),
         ("Sec-WebSocket-Version", ["13, 8"], 426),
+        ("Sec-WebSocket-Extensions", ["permessage-deflate;"], 400),
+        ("Sec-WebSocket-Extensions", ["permessage-deflate", "=1"], 400),
     ],
 )
 def test_an_invalid_handshake_is_refused(name: str, values: list[str], status: int) -> None:
@@ -77,3 +80,37 @@ def test_another_version_is_answered_with_the_known_one() -> None:
     with pytest.raises(HandshakeRefused) as refused:
         accept(replaced("Sec-WebSocket-Version", "12"))
     assert "13" == refused.value.headers["Sec-WebSocket-Version"]
+
+
+AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+@pytest.mark.parametrize(
+    "offers",
+    [
+        ["permessage-deflate"],
+        ["permessage-deflate; client_max_window_bits"],
+        ["permessage-deflate; client_max_window_bits=9; server_no_context_takeover; client_no_context_takeover"],
+        ["x-unknown, permessage-deflate"],
+        ["x-unknown", "permessage-deflate"],
+        # The first offer that can be met: a parameter that is unknown or wrong declines one (RFC 7692, 7.1).
+        ["permessage-deflate; unknown, permessage-deflate"],
+        ["permessage-deflate; server_max_window_bits=9, permessage-deflate"],
+        ["permessage-deflate; client_max_window_bits=16, permessage-deflate"],
+        ["permessage-deflate; server_no_context_takeover; server_no_context_takeover, permessage-deflate"],
+    ],
+)
+def test_compression_without_context_is_agreed_on(offers: list[str]) -> None:
+    response, compressed = accept(replaced("Sec-WebSocket-Extensions", *offers))
+    assert compressed
+    assert f"\r\nSec-WebSocket-Extensions: {AGREED}".encode() in response
+
+
+@pytest.mark.parametrize(
+    "offer", ["permessage-deflate; server_max_window_bits=14", "permessage-deflate; unknown=1", "deflate", ""]
+)
+def test_other_offers_are_declined(offer: str) -> None:
+    """Without compression the client connects all the same."""
+    response, compressed = accept(replaced("Sec-WebSocket-Extensions", offer))
+    assert not compressed
+    assert b"Extensions" not in response

@@ -17,7 +17,7 @@ from service.realtime.event import Event
 from service.realtime.event_stream import EventStream
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
-from service.realtime.websocket import WebSocket
+from service.realtime.websocket import WebSocket, accept_websocket
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HANDSHAKE = [
@@ -34,7 +34,8 @@ def identity(user_id: str = "ada", session_id: str = "session", seconds: float =
 
 
 def web_socket(registry: Registry, user_id: str = "ada", channel: str = "chat", seconds: float = 3600) -> WebSocket:
-    return WebSocket(registry, identity(user_id, seconds=seconds), channel, HANDSHAKE, nest_notice_fields=True)
+    caller = identity(user_id, seconds=seconds)
+    return accept_websocket(registry, caller, channel, HANDSHAKE, nest_notice_fields=True)
 
 
 def event_stream(registry: Registry, user_id: str = "ada", seconds: float = 3600) -> EventStream:

@@ -32,7 +32,7 @@ from schemathesis.specs.openapi.checks import (
 from service.common.identity import Identity
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
-from service.realtime.websocket import WebSocket
+from service.realtime.websocket import accept_websocket
 from tests.protocol.servers import serving
 from tests.protocol.test_frames import frame
 from tests.running import Server
@@ -113,7 +113,7 @@ async def _receive(pieces: Sequence[bytes]) -> tuple[list[str], int]:
     ours, theirs = socket.socketpair()
     with theirs:
         caller = Identity("0" * 24, "0" * 24, "token", time.time() + 900)
-        websocket = WebSocket(Registry(TimerWheel()), caller, "fuzz", HANDSHAKE.items())
+        websocket = accept_websocket(Registry(TimerWheel()), caller, "fuzz", HANDSHAKE.items())
         texts: list[str] = []
         websocket.on_text = texts.append
         websocket.go_live([])

@@ -4,18 +4,19 @@ import asyncio
 import json
 import os
 import struct
+import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import connect
-
 from service.http.request_deadlines import MAX_IDLE
+from service.realtime.websocket import MAX_MESSAGE_BYTES
 from tests.protocol.clients import API, Clients, User
 from tests.protocol.test_frames import frame
 
 CONNECTIONS = 1500
 """Connections that send nothing: more than a process keeps. `tests/faults` opens as many as the machine allows."""
 FLOOD = 20_000
+BOMB_MEGABYTES = 32
 GROWTH = 40 * 1024 * 1024
 """Bytes by which a process may grow while it is flooded with far more."""
 
@@ -26,20 +27,28 @@ def memory(clients: Clients) -> int:
     return int(Path(f"/proc/{worker}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def test_compression_is_not_negotiated(clients: Clients, anna: User) -> None:
-    """The server declines compression, so a small frame cannot expand to a large message."""
-    url = f"{clients.server.websocket_url}{API}/ws/chat"
-    async with connect(url, additional_headers=anna.bearer, proxy=None, compression="deflate") as socket:
-        assert socket.response
-        assert "permessage-deflate" in socket.request.headers["Sec-WebSocket-Extensions"]  # type: ignore[union-attr]
-        assert "Sec-WebSocket-Extensions" not in socket.response.headers
-        assert [] == list(socket.protocol.extensions)
+async def test_a_compression_bomb_closes_with_1009(clients: Clients, anna: User) -> None:
+    """No more of it is expanded than a message may have."""
+    compressor = zlib.compressobj(9, wbits=-15)
+    bomb = b"".join(compressor.compress(bytes(1 << 20)) for _ in range(BOMB_MEGABYTES)) + compressor.flush()
+    before = memory(clients)
+    socket = await anna.chat_socket(compression="deflate")
+    assert len(bomb) < MAX_MESSAGE_BYTES
+    socket.websocket.transport.write(frame(0xC1, bomb))
+    assert 1009 == (await socket.closed())[0]
+    assert memory(clients) - before < BOMB_MEGABYTES * 1024 * 1024 / 4
 
 
-async def test_a_compressed_frame_closes_with_1002(anna: User) -> None:
+async def test_a_compressed_frame_without_negotiation_closes_with_1002(anna: User) -> None:
     """A frame with the compression bit is rejected before its payload is read."""
     socket = await anna.chat_socket()
     socket.websocket.transport.write(frame(0xC1, b"\xec\xc1\x01\x01"))
+    assert 1002 == (await socket.closed())[0]
+
+
+async def test_broken_compression_closes_with_1002(anna: User) -> None:
+    socket = await anna.chat_socket(compression="deflate")
+    socket.websocket.transport.write(frame(0xC1, b"\xff" * 20))
     assert 1002 == (await socket.closed())[0]
 
 

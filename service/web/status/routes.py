@@ -22,7 +22,7 @@ EXCLUDED_METRICS = frozenset({"loa_http_request_seconds"})
 def blueprint(metrics: Metrics, limits: RateLimits, token: str) -> Blueprint:
     """Build the blueprint for `/status`. The page is public; the metrics require `token` as bearer token."""
     assets = {
-        file.name: Asset.build(CONTENT_TYPES[file.suffix], file.read_bytes(), HEADERS)
+        file.name: Asset(CONTENT_TYPES[file.suffix], file.read_bytes(), HEADERS)
         for file in PAGE.iterdir()
         if file.suffix in CONTENT_TYPES
     }
