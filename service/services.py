@@ -23,6 +23,7 @@ from service.accounts.tokens import Tokens
 from service.accounts.user_remover import UserRemover
 from service.accounts.verifier import CredentialVerifier
 from service.attachments.attachments import Attachments
+from service.attachments.avatars import Avatars
 from service.attachments.images import ImageProcessor
 from service.attachments.links import AttachmentLinks
 from service.attachments.service import AttachmentService
@@ -157,7 +158,10 @@ class Services:
         remover = UserRemover(stores.users, stores.external_ids, stores.sessions, self.revocation)
         self.account_deletion = AccountDeletion(stores.users, self.passwords, remover)
         self.profiles = ProfileService(
-            stores.users, self._publish_profile, lambda user_id: self.presence.announce_visibility([user_id])
+            stores.users,
+            self._publish_profile,
+            lambda user_id: self.presence.announce_visibility([user_id]),
+            avatars := Avatars(stores.users, attached),
         )
         self.external_users = ExternalUsers(
             stores.external_ids, stores.users, self.profiles, stores.sessions, self.revocation
@@ -309,6 +313,7 @@ class Services:
                 "message": self.messages,
                 "post": AttachedPosts(stores.posts, visibility),
                 "comment": AttachedComments(stores.comments, visibility),
+                "avatar": avatars,
             },
         )
         subjects = Subjects(stores.users, stores.conversations, stores.messages, stores.comments, visibility)

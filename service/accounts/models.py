@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
+from service.common.avatars import avatar_url, uploaded_id
 from service.common.content import check_name, check_no_nul
 from service.common.cursor import Cursor as PageCursor
 from service.common.identity import MAX_TOKEN
@@ -46,7 +47,16 @@ DisplayName = Annotated[
 ]
 ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXTERNAL_ID), AfterValidator(check_no_nul)]
 """Who somebody is at the site that Loa stands beside: the `sub` of its tokens."""
+
+
+def _check_own_avatar(url: str) -> str:
+    attachment_id = uploaded_id(url)
+    return avatar_url(attachment_id) if attachment_id else check_public_url(url)
+
+
 Avatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(check_public_url)]
+OwnAvatar = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(_check_own_avatar)]
+"""The URL of an image that the user has uploaded, too."""
 
 Cursor = Annotated[str, StringConstraints(max_length=MAX_NAME, pattern="^[a-z0-9_.]+$")]
 """A username. It does not have to exist any more."""
@@ -96,10 +106,11 @@ class AccountEnd(Input):
 
 
 class ProfileChange(Input):
-    """Omitted fields are not changed. An `avatar` of null removes the picture."""
+    """Omitted fields are not changed. `avatar`: an https URL on a public host, or the `url` of an image that the caller
+    has uploaded as an attachment and not used before; null removes the picture."""
 
     display_name: DisplayName = Field("", json_schema_extra=remove_default)
-    avatar: Avatar | None = None
+    avatar: OwnAvatar | None = None
     show_presence: bool = Field(True, json_schema_extra=remove_default)
 
 

@@ -24,7 +24,7 @@ from service.http.byte_range import byte_range
 from service.http.content_disposition import content_disposition
 from service.http.endpoint import endpoint, json_response
 from service.http.errors import RangeNotSatisfiable
-from service.http.limits import UPLOADING, address
+from service.http.limits import DOWNLOADING, UPLOADING, address
 from service.http.request_deadlines import self_timed
 
 TAG = "attachments"
@@ -36,6 +36,10 @@ MAX_DOWNLOADS_PER_CLIENT = 64
 """Of one user, or of one address by signed URLs: a slow reader may take half an hour, and others need slots, too."""
 PATIENCE = 30.0
 """Seconds without progress after which a transfer ends."""
+PRIVATE = "private, max-age=3600, immutable"
+"""Cache-Control: the bytes never change. The URL does, after a while."""
+PUBLIC = "public, max-age=86400, immutable"
+"""Of an avatar: a day after it was removed, nobody sees it any more."""
 MIN_RATE = 2048
 """Bytes per second of an upload, on average and after PATIENCE: what a phone with poor reception has."""
 
@@ -77,9 +81,10 @@ def blueprint(
             attachment = await request.app.ctx.shielded_tasks.run(service.add(caller.user_id, query.name, received))
         return json_response(attachment, 201)
 
-    async def respond(request: Request, caller: Identity | None, attachment_id: str, part: str) -> HTTPResponse | None:
-        file = await service.file(caller.user_id if caller else None, path_id(attachment_id), part)
-        headers = headers_of(file)
+    async def respond(
+        request: Request, caller: Identity | None, file: StoredFile, caching: str = PRIVATE
+    ) -> HTTPResponse | None:
+        headers = headers_of(file, caching)
         if headers["ETag"] in etags(request, "if-none-match"):
             return HTTPResponse(status=304, headers=headers)
         found = None
@@ -118,7 +123,8 @@ def blueprint(
     ) -> HTTPResponse | None:
         """With a token, or by the `url` of an Attachment. The caller has to see the message, post or comment that it
         belongs to. Supports `Range` and `If-None-Match`."""
-        return await respond(request, caller, attachment_id, "")
+        file = await service.file(caller.user_id if caller else None, path_id(attachment_id))
+        return await respond(request, caller, file)
 
     @bp.get(f"/attachments/<attachment_id:str>/{THUMBNAIL}")
     @endpoint(
@@ -134,7 +140,22 @@ def blueprint(
         request: Request, caller: Identity | None, *, query: DownloadQuery, attachment_id: str
     ) -> HTTPResponse | None:
         """Like the file; a WebP image of at most 480 × 480 pixels."""
-        return await respond(request, caller, attachment_id, THUMBNAIL)
+        file = await service.file(caller.user_id if caller else None, path_id(attachment_id), THUMBNAIL)
+        return await respond(request, caller, file)
+
+    @bp.get("/attachments/<attachment_id:str>/avatar")
+    @endpoint(
+        "Download a user's avatar",
+        tag=TAG,
+        limit=DOWNLOADING,
+        file="sent",
+        responses={200: None, 206: None, 304: None},
+        errors=(NotFound, RangeNotSatisfiable),
+    )
+    async def avatar(request: Request, *, attachment_id: str) -> HTTPResponse | None:
+        """The `avatar` of a profile whose user has uploaded it: a WebP image of at most 480 × 480 pixels. For everyone
+        who knows the URL, as long as it is somebody's avatar."""
+        return await respond(request, None, await service.avatar(path_id(attachment_id)), PUBLIC)
 
     return bp
 
@@ -181,14 +202,13 @@ async def pieces_of(request: Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-def headers_of(file: StoredFile) -> dict[str, str]:
+def headers_of(file: StoredFile, caching: str) -> dict[str, str]:
     """Return the headers with which no browser runs the file."""
     disposition = "inline" if is_inline(file.content_type) else "attachment"
     return {
         "ETag": f'"{file.digest[:32]}"',
         "Accept-Ranges": "bytes",
-        # The bytes never change. The URL does, after a while.
-        "Cache-Control": "private, max-age=3600, immutable",
+        "Cache-Control": caching,
         "Content-Security-Policy": "sandbox",
         "Content-Disposition": content_disposition(disposition, file.name),
     }

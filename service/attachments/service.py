@@ -116,10 +116,16 @@ class AttachmentService:
             raise NotFound
         if viewer is not None:
             await self._check_visible(viewer, document)
-        content = document["thumbnail"] if part else document
-        content_type = THUMBNAIL_TYPE if part else document["content_type"]
-        key = key_of(document["_id"], part)
-        return StoredFile(key, document["name"], content_type, content["size"], content["digest"])
+        return _part_of(document, part)
+
+    async def avatar(self, attachment_id: str) -> StoredFile:
+        """Return the thumbnail of an image that is somebody's avatar, for everyone. Raises NotFound."""
+        document = await self._store.get(attachment_id)
+        if document is None or not document.get("claim") or document["claim"]["kind"] != "avatar":
+            raise NotFound
+        if not await self._is_held(document):
+            raise NotFound
+        return _part_of(document, THUMBNAIL)
 
     def read(self, file: StoredFile, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to but without `end`. Raises NotFound if it has been deleted meanwhile."""
@@ -152,3 +158,9 @@ class AttachmentService:
             return
         claim = Claim.from_document(document["claim"])
         await self._holders[claim.kind].check_visible(viewer, claim, document["_id"])
+
+
+def _part_of(document: Document, part: str) -> StoredFile:
+    content = document["thumbnail"] if part else document
+    content_type = THUMBNAIL_TYPE if part else document["content_type"]
+    return StoredFile(key_of(document["_id"], part), document["name"], content_type, content["size"], content["digest"])

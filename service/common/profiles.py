@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 
 class Profile(BaseModel):
-    """A public profile. `avatar` is an http(s) URL."""
+    """A public profile. `avatar` is an http(s) URL, or a path on this server if the user has uploaded it."""
 
     id: str
     username: str

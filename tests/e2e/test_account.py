@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from playwright.async_api import expect
+from playwright.async_api import FilePayload, expect
 from pymongo import MongoClient
 
 from tests.commands.test_delete_user import environment
 from tests.conftest import Datastores, Run
 from tests.e2e.accessibility import serious_violations
 from tests.e2e.conftest import CreateUser, OpenApp
+from tests.e2e.test_attachments import photo
 from tests.e2e.user import PASSWORD, User
 from tests.running import Server
 
@@ -141,6 +142,37 @@ async def test_the_profile_can_be_changed(open_app: OpenApp, create_user: Create
     await expect(app.page.get_by_text("Saved.")).to_be_visible()
     await expect(app.nav_bar.locator(".avatar")).to_have_text("BT")
     await expect(app.page.get_by_role("dialog").get_by_role("heading", name="Bình Trần")).to_be_visible()
+
+
+async def test_a_picture_is_uploaded_and_removed(open_app: OpenApp, create_user: CreateUser) -> None:
+    """Cropped to a square. Others see it, on their devices, too; who uploads no image is told so."""
+    an, binh = create_user("An"), create_user("Bình")
+    binh.send_message(an.create_conversation(binh), "Hello")
+    app = await open_app(an)
+    await app.page.get_by_role("button", name="You").click()
+    profile = app.page.get_by_role("region", name="Profile")
+    upload, remove = (profile.get_by_role("button", name=name) for name in ("Upload a picture", "Remove picture"))
+    await expect(remove).to_be_hidden()
+
+    async def choose(file: FilePayload) -> None:
+        async with app.page.expect_file_chooser() as chooser:
+            await upload.click()
+        await (await chooser.value).set_files(file)
+
+    await choose(FilePayload(name="a.png", mimeType="image/png", buffer=b"\x89PNG\r\n\x1a\n"))
+    await expect(app.toasts).to_contain_text("This is no image, or it is damaged.")
+    await choose(photo(600, 300))
+    for image in (app.nav_bar.locator(".avatar img"), app.page.get_by_role("dialog").locator(".avatar.large img")):
+        await expect(image).to_have_js_property("naturalWidth", 300)
+        await expect(image).to_have_js_property("naturalHeight", 300)
+    await expect(profile.get_by_label("Picture")).to_have_value("")
+    assert [] == await serious_violations(app.page)
+    other = await open_app(binh)
+    await expect(other.conversation_row("An").locator(".avatar img")).to_have_js_property("naturalWidth", 300)
+    await remove.press("Enter")
+    await expect(app.nav_bar.locator(".avatar")).to_have_text("A")
+    await expect(upload).to_be_focused()
+    await expect(remove).to_be_hidden()
 
 
 async def test_a_new_name_reaches_the_other_tabs(open_app: OpenApp, create_user: CreateUser) -> None:

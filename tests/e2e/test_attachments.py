@@ -9,6 +9,7 @@ from playwright.async_api import FilePayload, Locator, Request, Route, expect
 from tests.e2e.accessibility import serious_violations
 from tests.e2e.app_page import AppPage
 from tests.e2e.conftest import CreateUser, OpenApp
+from tests.e2e.test_screens import DEVICES
 
 UPLOADS = "**/api/v1/attachments?*"
 NOTES = FilePayload(name="notes.txt", mimeType="text/plain", buffer=b"Some notes\n")
@@ -194,3 +195,67 @@ async def test_a_deleted_comment_shows_no_file(open_app: OpenApp, create_user: C
     await app.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await expect(shared).to_contain_text("Deleted")
     await expect(shared.get_by_role("link", name="notes.txt")).to_have_count(0)
+
+
+async def test_what_is_added_while_a_post_is_sent_stays(open_app: OpenApp, create_user: CreateUser) -> None:
+    """The text and the files of the next one."""
+    app = await open_app(create_user("An"))
+    await app.goto("/#/posts")
+    text = app.page.get_by_label("Write a post").get_by_role("textbox")
+    await text.fill("First")
+    await choose(app, NOTES)
+    await expect(tray(app).locator("progress")).to_have_count(0)
+
+    async def add_meanwhile(route: Route) -> None:
+        await text.fill("Second")
+        await text.evaluate(ADD_FILE, ["paste", "second.txt"])
+        await expect(tray(app).locator("progress")).to_have_count(0)
+        await expect(tray(app)).to_have_count(2)
+        await route.continue_()
+
+    await app.page.route("**/api/v1/posts", add_meanwhile, times=1)
+    await app.page.get_by_role("button", name="Post", exact=True).click()
+    await expect(app.page.get_by_role("article").get_by_text("notes.txt")).to_be_visible()
+    await expect(tray(app)).to_contain_text(["second.txt"])
+    await expect(text).to_have_value("Second")
+
+
+async def test_images_are_enlarged_one_after_the_other(open_app: OpenApp, create_user: CreateUser) -> None:
+    """With the keyboard; Escape returns to the image. On the other device, a phone, the back button does."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    app = await open_app(an)
+    await app.open_link(conversation)
+    await choose(app, photo(), NOTES, FilePayload(**{**photo(300, 600), "name": "other.jpg"}))
+    await expect(tray(app)).to_have_count(3)
+    await expect(tray(app).locator("progress")).to_have_count(0)
+    await send_button(app).click()
+    link = app.messages.get_by_role("link", name="photo.jpg")
+    await link.press("Enter")
+    enlarged = app.page.get_by_role("dialog").get_by_role("img")
+    await expect(enlarged).to_have_accessible_name("photo.jpg")
+    await expect(enlarged).to_have_js_property("naturalWidth", 600)
+    await expect(app.page.get_by_text("1 of 2")).to_be_visible()
+    await app.page.keyboard.press("ArrowRight")
+    await expect(app.page.get_by_role("dialog", name="other.jpg").get_by_role("img")).to_have_accessible_name(
+        "other.jpg"
+    )
+    await app.page.keyboard.press("ArrowRight")
+    await expect(enlarged).to_have_accessible_name("photo.jpg")
+    async with app.page.expect_download() as download:
+        await app.page.get_by_role("link", name="Download").click()
+    assert "photo.jpg" == (await download.value).suggested_filename
+    assert [] == await serious_violations(app.page)
+    await app.page.keyboard.press("Escape")
+    await expect(app.page.get_by_role("dialog")).to_have_count(0)
+    await expect(link).to_be_focused()
+
+    phone = await open_app(binh, color_scheme="dark", **DEVICES["phone"])
+    await phone.open_conversation("An")
+    await phone.messages.get_by_role("link", name="other.jpg").tap()
+    await expect(phone.page.get_by_role("dialog", name="other.jpg")).to_be_visible()
+    assert [] == await serious_violations(phone.page)
+    assert await phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await phone.page.go_back()
+    await expect(phone.page.get_by_role("dialog")).to_have_count(0)
+    await expect(phone.messages).to_have_count(1)

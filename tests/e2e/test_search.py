@@ -93,3 +93,19 @@ async def test_a_reply_among_old_messages_leads_to_an_even_older_one(
     await expect(app.message("message 129")).to_have_count(0)
     await app.message("message 60").get_by_title("Go to the original message").click()
     await expect(app.page.get_by_text("message 1", exact=True).first).to_be_in_viewport()
+
+
+async def test_a_link_to_a_message_that_the_user_does_not_see_says_so(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    """One from before they joined; the chat stays as it is."""
+    an, binh, chi = create_user("An"), create_user("Bình"), create_user("Chi")
+    group = an.create_conversation(binh, title="Club")
+    an.send_message(group, "Not for late ones")
+    an.post(f"/conversations/{group}/participants", user_ids=[chi.id])
+    an.send_message(group, "For everyone")
+    app = await open_app(chi, goto=False)
+    await app.goto(f"/#/c/{group}#message-2")
+    await expect(app.toasts).to_contain_text("This message is not shown to you, or no longer exists.")
+    await expect(app.message("For everyone")).to_be_visible()
+    await expect(app.page.get_by_role("button", name="Newer messages")).to_have_count(0)

@@ -80,6 +80,7 @@ CALLS = {
     "POST /attachments",
     "GET /attachments/{}",
     "GET /attachments/{}/thumbnail",
+    "GET /attachments/{}/avatar",
     "POST /reports",
     "GET /moderation/reports",
     "PUT /moderation/reports/{}",
@@ -89,7 +90,13 @@ CALLS = {
 }
 
 LIVE = {"GET /ws/chat", "GET /ws/notifications", "GET /notifications/stream"}
-OPEN = {"POST /auth/register", "POST /auth/login", "POST /auth/refresh", "POST /auth/password/reset"}
+OPEN = {
+    "POST /auth/register",
+    "POST /auth/login",
+    "POST /auth/refresh",
+    "POST /auth/password/reset",
+    "GET /attachments/{}/avatar",
+}
 
 
 async def test_health_endpoints_answer_200_without_a_token(clients: Clients) -> None:

@@ -41,6 +41,16 @@ test("the first page of the user's history is not preceded by another, whatever 
   }
 });
 
+test("once the last page of notifications is loaded, there are no older ones, though their numbers begin later", () => {
+  const page = { items: [notification(9), notification(7)], next: 7 };
+  let state = withPage(EMPTY, page);
+  assert.equal(state.hasOlder, true);
+  state = withPage(state, { items: [notification(5)], next: null }, 7);
+  assert.deepEqual([state.items.map(({ seq }) => seq), state.hasOlder], [[9, 7, 5], false]);
+  state = withPage(EMPTY, { items: [notification(4)], next: 4 });
+  assert.equal(withPage(state, { items: [], next: null }, 4).hasOlder, false);
+});
+
 test("an update of a message that is not loaded does not count as new", () => {
   const state = reduceChat(withDetails(START, details(9)), messageEvent(message(4, 10), "message_updated"));
   assert.deepEqual([seqs(state), state.conversations[CONVERSATION].lastSeq], [[], 9]);
@@ -141,7 +151,7 @@ test("at most 300 notifications are kept, and a read one stays read", () => {
   for (let seq = 1; seq <= 400; seq++) {
     state = reduceNotifications(state, { type: "notification", data: notification(seq, seq === 400) });
   }
-  state = withPage(state, { items: [notification(400)], next: null });
+  state = withPage(state, { items: [notification(400)], next: 400 });
   const [newest] = state.items;
   assert.deepEqual([state.items.length, newest.seq, newest.data.read, state.hasOlder], [300, 400, true, true]);
 });

@@ -2,6 +2,7 @@
 
 import { accountDeletion } from "./account-deletion.js";
 import { appearanceForm } from "./appearance.js";
+import { avatarButtons } from "./avatar-buttons.js";
 import { avatar } from "./avatar.js";
 import { blockedList } from "./blocked-list.js";
 import { dataExport } from "./data-export.js";
@@ -26,13 +27,16 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
       el("div.grow", {}, el("h3", { dir: "auto" }, display_name), el("p.muted", {}, `@${username}`)),
     );
   renderSummary(me);
-  const form = profileForm(api, me, (profile) => {
+  const onSaved = (profile) => {
     update(profile);
     onProfileChange(profile);
-  });
+  };
+  const form = profileForm(api, me, onSaved);
+  const picture = avatarButtons(api, me, onSaved);
   const update = (profile) => {
     renderSummary(profile);
     form.update(profile);
+    picture.update(profile);
   };
   const own = api.me();
   // Closed before the page opens, or the dialog would take the focus back from it.
@@ -50,7 +54,7 @@ export function openAccountDialog({ api, session, me }, ownProfile, onProfileCha
     "div.account",
     {},
     summary,
-    section("account.profile", form.element),
+    section("account.profile", [picture.element, form.element]),
     presenceSwitch(api, own),
     moderation,
     section("account.appearance", appearanceForm()),
@@ -86,7 +90,7 @@ function profileForm(api, me, onSaved) {
     hint: "field.avatar.hint",
     type: "url",
     dir: "ltr",
-    value: me.avatar ?? "",
+    value: linkOf(me),
   });
   const element = createForm([name, picture], t("save"), async ({ display_name, avatar }) => {
     // Only what the user has changed: the rest may have been changed on another device meanwhile.
@@ -100,9 +104,14 @@ function profileForm(api, me, onSaved) {
   });
   const update = (profile) => {
     name.update(profile.display_name);
-    picture.update(profile.avatar ?? "");
+    picture.update(linkOf(profile));
   };
   return { element, update };
+}
+
+/** Return the link to the user's picture; an uploaded one has none that a person would enter. */
+function linkOf({ avatar }) {
+  return avatar?.startsWith("https:") ? avatar : "";
 }
 
 /** Whether others see when the user is online; disabled until the setting is known. */

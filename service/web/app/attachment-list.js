@@ -3,6 +3,7 @@
 import { el } from "./dom.js";
 import { formatSize, t } from "./i18n.js";
 import { icon } from "./icon.js";
+import { withDialogs } from "./later.js";
 import { saveFile } from "./save-file.js";
 
 /** CSS pixels: as large as thumbnails are, so that none is scaled up. */
@@ -16,12 +17,23 @@ export function attachmentList(attachments, download) {
   return el(
     "ul.attachments",
     { "aria-label": t("attachments") },
-    attachments.map((each) => el("li", {}, each.thumbnail_url ? image(each, download) : file(each, download))),
+    attachments.map((each) =>
+      el("li", {}, each.thumbnail_url ? image(each, attachments, download) : file(each, download)),
+    ),
   );
 }
 
+/** If the URL of `image` has expired, show the file of the attachment instead; `part`: "" or "/thumbnail". */
+export function recoverImage(image, { id }, part, download) {
+  const recover = async () => {
+    const blob = await download(id, part).catch(() => null);
+    if (blob) image.src = URL.createObjectURL(blob);
+  };
+  image.addEventListener("error", recover, { once: true });
+}
+
 /** The place is reserved before the image is loaded, so nothing moves when it is. */
-function image(attachment, download) {
+function image(attachment, attachments, download) {
   const { name, content_type, url, thumbnail_url, width, height } = attachment;
   const scale = Math.min(1, MAX_WIDTH / width, MAX_HEIGHT / height);
   // Only the file itself is animated.
@@ -34,18 +46,19 @@ function image(attachment, download) {
     loading: "lazy",
     decoding: "async",
   });
-  const recover = async () => {
-    shown.removeEventListener("error", recover);
-    const blob = await download(attachment.id, animated ? "" : "/thumbnail").catch(() => null);
-    if (blob) shown.src = URL.createObjectURL(blob);
+  recoverImage(shown, attachment, animated ? "" : "/thumbnail", download);
+  const enlarge = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const images = attachments.filter((each) => each.thumbnail_url);
+    withDialogs(({ openLightbox }) => openLightbox(images, images.indexOf(attachment), download));
   };
-  shown.addEventListener("error", recover);
-  return link("a.attachment-image", attachment, download, { title: name }, shown);
+  return fileLink("a.attachment-image", attachment, download, { title: name, onclick: enlarge }, shown);
 }
 
 function file(attachment, download) {
   const { name, size } = attachment;
-  return link(
+  return fileLink(
     "a.attachment-file",
     attachment,
     download,
@@ -56,8 +69,8 @@ function file(attachment, download) {
   );
 }
 
-/** A link that opens in a tab of its own, also if its URL has expired. */
-function link(selector, attachment, download, attributes, ...children) {
+/** A link that opens in a tab of its own; if its URL has expired, it saves the file. */
+export function fileLink(selector, attachment, download, attributes, ...children) {
   const open = async (event) => {
     if (!isExpired(attachment.url)) return;
     event.preventDefault();

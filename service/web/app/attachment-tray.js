@@ -65,6 +65,13 @@ export class AttachmentTray {
     this.#render();
   }
 
+  /** Take these away, because they have been sent; what was added since stays. */
+  remove(attachments) {
+    const sent = new Set(attachments.map(({ id }) => id));
+    this.#items = this.#items.filter(({ attachment }) => !sent.has(attachment?.id));
+    this.#changed();
+  }
+
   /** Add files, which are uploaded at once. */
   add(files) {
     const fitting = [...files].filter((file) => file.size > 0 && file.size <= MAX_BYTES);
@@ -139,7 +146,7 @@ export class AttachmentTray {
     this.#changed();
   }
 
-  #remove(item) {
+  #discard(item) {
     release(this.#item(item.key));
     this.#items = this.#items.filter(({ key }) => key !== item.key);
     this.#changed();
@@ -181,7 +188,7 @@ export class AttachmentTray {
       this.#outcome(item),
       el(
         "button.icon-button",
-        { type: "button", "aria-label": t("attachments.remove", { name }), onclick: () => this.#remove(item) },
+        { type: "button", "aria-label": t("attachments.remove", { name }), onclick: () => this.#discard(item) },
         icon("close"),
       ),
       item.state !== "done" &&

@@ -45,6 +45,24 @@ export class CommentStore {
     this.items = this.items.filter(({ id }) => !missing.has(id));
   }
 
+  /**
+   * Load again all that has been loaded, and comments that were added after it: after an interruption, an event may have
+   * been missed about any of them. `add`: as in `load`. What is missing has been deleted.
+   */
+  async refreshAll(add) {
+    const before = this.items.map(({ id }) => id);
+    const found = new Set();
+    // Of a page that has not been loaded whole before, nothing is new.
+    const addFound = this.hasMore ? undefined : add;
+    this.#nextCursor = null;
+    do for (const { id } of await this.load(addFound)) found.add(id);
+    while (this.hasMore && found.size < before.length);
+    // What is after the last page, the user has written since.
+    const end = this.hasMore ? before.findLastIndex((id) => found.has(id)) : before.length;
+    const missing = new Set(before.slice(0, end + 1).filter((id) => !found.has(id)));
+    this.items = this.items.filter(({ id }) => !missing.has(id));
+  }
+
   /** Load pages until the comment is among them. Resolves to whether it exists. */
   async find(id) {
     while (this.hasMore && !this.has(id)) await this.load();

@@ -106,19 +106,26 @@ export class ConversationView {
     this.#readAloud(before);
   }
 
-  /** Scroll to the message with this seq. If it is older than the loaded ones, show those around it by themselves. */
+  /**
+   * Scroll to the message with this seq. If it is older than the loaded ones, show those around it by themselves. The link
+   * may be to one from before the user joined, or that they have deleted for themselves: say so, and stay.
+   */
   async showMessage(seq) {
     const isWanted = (message) => message.seq === seq;
     if (seq >= this.#conversation.loadedFrom) this.#closeWindow();
     else if (!this.#list.scrollToMessage(isWanted)) {
       const around = new MessageWindow(this.#app.api, this.id);
-      await this.#try(async () => {
+      const loaded = await this.#try(async () => {
         await around.load(seq);
+        return true;
+      });
+      if (!loaded) return;
+      if (around.has(seq)) {
         this.#window = around;
         this.#renderWindow();
-      });
+      }
     }
-    this.#list.scrollToMessage(isWanted);
+    if (!this.#list.scrollToMessage(isWanted)) showToast(t("message.not_shown"));
   }
 
   /** Call when the window becomes visible or gets the focus. */
@@ -210,7 +217,10 @@ export class ConversationView {
 
   #onEvent({ type, conversation_id, data }) {
     if (conversation_id !== this.id) return;
-    if (type === "message_updated" && this.#window?.update(data)) this.#renderWindow();
+    if (type === "message_updated") {
+      if (this.#window?.update(data)) this.#renderWindow();
+      this.#composer.updateQuoted(data);
+    }
     if (type === "history_cleared") this.#closeWindow();
   }
 
@@ -299,6 +309,7 @@ export class ConversationView {
         this.render(this.#app.getState());
       }
     }
+    if (!this.#list.scrollToMessage(({ id }) => id === messageId)) showToast(t("message.not_shown"));
   }
 
   /** Run `action`; if it rejects, show the error as a toast. */

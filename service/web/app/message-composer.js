@@ -115,6 +115,15 @@ export class MessageComposer {
     this.focus();
   }
 
+  /** Take the changed text of the message that is replied to. */
+  updateQuoted(message) {
+    const { replyTo } = this.#draft;
+    if (replyTo?.id !== message.id) return;
+    this.#draft = { ...this.#draft, replyTo: quotable(message) };
+    this.#save();
+    if (!this.#draft.editing) this.#renderContext(this.#draft.replyTo);
+  }
+
   startEdit({ id, sender_id, content, attachments }) {
     this.#set({ editing: { message: { id, sender_id, content, attachments }, text: content } });
     this.focus();
@@ -222,6 +231,6 @@ export class MessageComposer {
 }
 
 /** Return what the composer and the draft need of a message that is replied to. */
-function quotable({ id, sender_id, content, attachments }) {
-  return { id, sender_id, content: [...content].slice(0, MAX_QUOTED).join(""), attachments };
+function quotable({ id, sender_id, content, attachments, deleted }) {
+  return { id, sender_id, content: [...content].slice(0, MAX_QUOTED).join(""), attachments, deleted };
 }

@@ -35,6 +35,10 @@ export class MessageWindow {
     return this.#messages.at(-1)?.seq ?? 0;
   }
 
+  has(seq) {
+    return this.#messages.some((message) => message.seq === seq);
+  }
+
   /** Take a later version of one of the messages. Returns whether it is one. */
   update(message) {
     const index = this.#messages.findIndex(({ id, rev }) => id === message.id && rev < message.rev);

@@ -82,16 +82,17 @@ export function postComposer({
     event.preventDefault();
     if (button.disabled) return;
     const text = textarea.value;
+    const { attachments } = tray;
     sending = true;
     updateButton();
     setText(errorLine, "");
     try {
       await send(
         text.trim(),
-        tray.attachments.map(({ id }) => id),
+        attachments.map(({ id }) => id),
       );
-      tray.restore([]);
-      drafts.set(filesKey, null);
+      // What was added meanwhile stays, too.
+      tray.remove(attachments);
       // What the user has typed meanwhile stays.
       if (drafts.get(draftKey) === text) drafts.set(draftKey, null);
       if (textarea.value === text) textarea.value = "";

@@ -29,6 +29,8 @@ export class PostPage {
   #loaded;
   #resolveLoaded;
   #isLoaded = false;
+  /** Whether events may have been missed about anything that is loaded. */
+  #isOld = false;
   #loader;
   #emptyState = el("p.muted", { hidden: true }, t("comments.none"));
   /** Comments that have arrived out of view, and wait behind the fold. */
@@ -90,7 +92,15 @@ export class PostPage {
   async #load() {
     if (this.#isLoaded) {
       await this.#card.refresh(() => this.#loadPost());
-      await this.#comments.refresh((comment) => this.#arrive(comment));
+      const isOld = this.#isOld;
+      this.#isOld = false;
+      try {
+        const add = (comment) => this.#arrive(comment);
+        await (isOld ? this.#comments.refreshAll(add) : this.#comments.refresh(add));
+      } catch (error) {
+        this.#isOld ||= isOld;
+        throw error;
+      }
       this.#render();
       return;
     }
@@ -165,7 +175,10 @@ export class PostPage {
   #onEvent(event) {
     const { type, data } = event;
     // Also after a reconnect: what was loaded before may be old.
-    if (type === "watching" && data.post_ids.includes(this.#postId)) this.#loader.run();
+    if (type === "watching" && data.post_ids.includes(this.#postId)) {
+      this.#isOld = true;
+      this.#loader.run();
+    }
     if (!this.#isLoaded) return;
     if (type === "post_updated" && data.id === this.#postId) this.#onPost(data);
     if (event.post_id !== this.#postId) return;

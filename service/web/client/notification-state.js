@@ -11,7 +11,7 @@ import { advanceTo, mergeCount, unreadCount } from "./unread.js";
 const MAX_ITEMS = 300;
 
 /** @type {NotificationsState} */
-export const EMPTY = { items: [], deleted: new Set(), unreadCount: 0, hasOlder: false, seq: 0, readCount: 0 };
+export const EMPTY = { items: [], deleted: new Set(), first: 1, unreadCount: 0, hasOlder: false, seq: 0, readCount: 0 };
 
 /**
  * Return the state after `event`.
@@ -43,7 +43,7 @@ export function reduceNotifications(state, event) {
  * @param {number} [before] the page has notifications below this number; by default, the newest ones
  * @returns {NotificationsState}
  */
-export function withPage(state, { items: page }, before) {
+export function withPage(state, { items: page, next }, before) {
   const deleted = new Set(state.deleted);
   let expected = before ?? (page[0]?.seq ?? 0) + 1;
   for (const { seq } of page) {
@@ -52,7 +52,9 @@ export function withPage(state, { items: page }, before) {
   }
   const kept = state.items.filter(({ seq }) => !deleted.has(seq));
   const items = mergeItems({ ...state, items: kept, deleted }, page);
-  return withCounter({ ...state, deleted, items }, advanceTo(counterOf(state), items[0]?.seq ?? 0));
+  // Everything below the last page has been deleted.
+  const first = next === null ? Math.max(state.first, page.at(-1)?.seq ?? before ?? state.seq + 1) : state.first;
+  return withCounter({ ...state, deleted, first, items }, advanceTo(counterOf(state), items[0]?.seq ?? 0));
 }
 
 /**
@@ -99,7 +101,7 @@ function counterOf({ seq, readCount }) {
  */
 function withCounter(state, counter) {
   const unread = unreadCount(counter);
-  const hasOlder = (state.items.at(-1)?.seq ?? counter.seq + 1) > 1;
+  const hasOlder = (state.items.at(-1)?.seq ?? counter.seq + 1) > state.first;
   const counted = { ...state, seq: counter.seq, readCount: counter.read, unreadCount: unread, hasOlder };
   return unread ? counted : withRead(counted, ({ seq }) => seq <= counter.seq);
 }

@@ -384,6 +384,7 @@
  * @typedef {object} NotificationsState
  * @property {Notification[]} items the loaded ones, newest first and without gaps but for deleted ones
  * @property {ReadonlySet<number>} deleted numbers that lists leave out, because they were deleted
+ * @property {number} first below this number, there is none any more
  * @property {number} unreadCount
  * @property {boolean} hasOlder
  * @property {number} seq of the last notification

@@ -42,3 +42,27 @@ test("what arrives during a refresh stays", async () => {
   await refreshed;
   assert.deepEqual(ids(store), [1, 2]);
 });
+
+test("after an interruption, all loaded pages are loaded again: edits, deletions and new comments", async () => {
+  const comments = [1, 2, 3, 4, 5, 6, 7].map((id) => ({ id, parent_id: null, content: "old" }));
+  const store = new CommentStore(apiOf(comments), "p");
+  while (store.items.length < 7) await store.load();
+  comments[0] = { ...comments[0], content: "new" };
+  comments.splice(1, 1);
+  comments.push({ id: 8, parent_id: null });
+  const arrived = [];
+  await store.refreshAll((comment) => arrived.push(comment.id));
+  assert.deepEqual([ids(store), store.items[0].content, arrived], [[1, 3, 4, 5, 6, 7], "new", [8]]);
+});
+
+test("it loads no more pages than were loaded, and keeps what the user has written after them", async () => {
+  const comments = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((id) => ({ id, parent_id: null }));
+  const store = new CommentStore(apiOf(comments), "p");
+  await store.load();
+  store.put(comments.at(-1));
+  comments.splice(0, 1);
+  await store.refreshAll(() => assert.fail());
+  assert.deepEqual([ids(store), store.hasMore], [[2, 3, 9, 4, 5, 6, 7], true]);
+  await store.load();
+  assert.deepEqual([ids(store).sort(), store.hasMore], [[2, 3, 4, 5, 6, 7, 8, 9], false]);
+});
