@@ -164,6 +164,7 @@ async def test_a_conversation_opens_at_the_first_unread_message(open_app: OpenAp
     app = await open_app(an)
     await app.open_conversation("Bình")
     await expect(app.page.locator(".unread-divider")).to_be_in_viewport()
+    await expect(app.page.locator(".unread-divider")).to_have_text(re.compile(r"^New since \d\d:\d\d$"))
     await expect(app.message("Unread 0")).to_be_in_viewport()
     await expect(app.message("Unread 29")).not_to_be_in_viewport()
 
@@ -284,6 +285,7 @@ async def test_roles_of_a_group(open_app: OpenApp, create_user: CreateUser) -> N
     await expect(people.filter(has_text="Bình")).to_contain_text("Owner")
     await other.page.get_by_role("button", name="Options for An").click()
     await other.page.get_by_role("menuitem", name="Remove An").click()
+    await other.page.get_by_role("dialog").last.get_by_role("button", name="Remove", exact=True).click()
     await expect(owner.page.get_by_text("Choose a chat")).to_be_visible()
 
 
@@ -302,6 +304,8 @@ async def test_a_group_can_be_renamed_and_left(open_app: OpenApp, create_user: C
     await expect(member.page.get_by_role("heading", name="Dinner")).to_be_visible()
     await owner.page.get_by_role("button", name="Options for Bình").click()
     await owner.page.get_by_role("menuitem", name="Remove Bình").click()
+    question = owner.page.get_by_role("dialog", name="Remove Bình from this group?")
+    await question.get_by_role("button", name="Remove", exact=True).click()
     await expect(member.page.get_by_text("Choose a chat")).to_be_visible()
     await expect(member.toasts).to_have_text("You are no longer in “Dinner”.")
     await expect(member.conversation_row("Dinner")).to_have_count(0)

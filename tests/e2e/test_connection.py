@@ -7,6 +7,7 @@ from collections import Counter
 from playwright.async_api import Request, expect
 
 from tests.conftest import Run
+from tests.e2e.accessibility import serious_violations
 from tests.e2e.conftest import CreateUser, OpenApp
 from tests.proxy import Proxy
 from tests.rest import free_port
@@ -230,3 +231,48 @@ async def test_half_open_connections_are_replaced_after_their_silence(
                 await app.page.clock.run_for(1000)
         await expect(app.bell).to_contain_text("2")
         await expect(app.message("Meanwhile")).to_be_visible()
+
+
+async def test_a_comment_and_an_edit_of_one_that_cannot_be_sent_are_kept(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    """It says why; once the server can be reached, the same button sends them."""
+    an = create_user("An")
+    post = an.post("/posts", content="A post")["id"]
+    an.comment(post, "First")
+    app = await open_app(an, goto=False)
+    await app.goto(f"/#/posts/{post}")
+    comment = app.page.locator(".comment").filter(has_text="First")
+    await comment.get_by_role("button", name="Comment actions").click()
+    await app.page.get_by_role("menuitem", name="Edit").click()
+    edit = app.page.get_by_role("textbox", name="Edit")
+    await edit.fill("First, corrected")
+    await app.page.get_by_role("textbox", name="Write a comment").fill("Second")
+    await app.page.context.set_offline(True)
+    for button in ("Save", "Comment"):
+        await app.page.get_by_role("button", name=button, exact=True).click()
+    await expect(app.page.get_by_role("alert").get_by_text("Cannot reach the server.")).to_have_count(2)
+    await app.page.context.set_offline(False)
+    for button in ("Save", "Comment"):
+        await app.page.get_by_role("button", name=button, exact=True).click()
+    await expect(app.page.locator(".comment")).to_contain_text(["First, corrected", "Second"])
+    assert ["First, corrected", "Second"] == [each["content"] for each in an.list(f"/posts/{post}/comments")]
+
+
+async def test_an_address_that_leads_nowhere_says_so(open_app: OpenApp, create_user: CreateUser) -> None:
+    """A page that does not exist, a chat of others, and a user and a post that are gone; each with a way out."""
+    an, binh, chi = create_user("An"), create_user("Bình"), create_user("Chi")
+    private = binh.create_conversation(chi)
+    app = await open_app(an, color_scheme="dark")
+    addresses = {
+        "/#/nothing/here": "There is nothing at this address.",
+        f"/#/c/{private}": "This chat does not exist, or you are not in it.",
+        "/#/c/x": "This chat does not exist, or you are not in it.",
+        f"/#/users/{'0' * 24}": "This person does not exist, or no longer does.",
+        f"/#/posts/{'0' * 24}": "Post not found.",
+    }
+    for address, text in addresses.items():
+        await app.goto(address)
+        await expect(app.page.get_by_text(text)).to_be_visible()
+        assert [] == await serious_violations(app.page, only_colours=address.startswith("/#/c/x"))
+        await expect(app.page.get_by_role("main").get_by_role("link").last).to_be_visible()

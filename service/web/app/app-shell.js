@@ -13,6 +13,7 @@ import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { preloadDialogs, withDialogs } from "./later.js";
 import { InvitationPage } from "./invitation-page.js";
+import { missingPage } from "./missing-page.js";
 import { ModerationPage } from "./moderation-page.js";
 import { previewText } from "./message-bubble.js";
 import { NavBar } from "./nav-bar.js";
@@ -44,7 +45,7 @@ export class AppShell {
   #banner;
   #chatPage;
   #viewContainer = el("div.view");
-  /** The post feed, the page of a post, a user, an invitation or the moderators; null while the chat page is shown. */
+  /** The post feed, the page of a post, a user, an invitation, the moderators or nothing; null while the chat page is shown. */
   #pageView = null;
   /** The list of posts, which keeps its place while another page is shown. */
   #feed = null;
@@ -216,6 +217,7 @@ export class AppShell {
     if (route.section === "posts" && !route.postId) this.#feed = this.#pageView;
     if (route.section === "users") this.#pageView = new UserPage(this.#app, route.userId);
     if (route.section === "moderation") this.#pageView = new ModerationPage(this.#app);
+    if (route.section === "missing") this.#pageView = missingPage();
     if (route.section === "join") this.#pageView = new InvitationPage(this.#app, route.token);
     setChildren(this.#viewContainer, this.#pageView?.element ?? this.#chatPage.element);
     // In the document again, so that it has a place to return to.

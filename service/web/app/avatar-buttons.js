@@ -30,9 +30,11 @@ export function avatarButtons(api, me, onSaved) {
   async function save(avatar) {
     if (isBusy()) return;
     setBusy(true);
+    // It is hidden soon, by the event of the change or by its response.
+    const isRemoval = document.activeElement === remove;
     try {
       const profile = await api.updateMe({ avatar: await avatar() });
-      if (document.activeElement === remove) choose.focus();
+      if (isRemoval) choose.focus();
       onSaved(profile);
       showToast(t("saved"));
     } catch (error) {

@@ -7,6 +7,7 @@ import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { withDialogs } from "./later.js";
+import { missing } from "./missing-page.js";
 import { replaceRoute } from "./router.js";
 import { showToast } from "./toast.js";
 
@@ -92,9 +93,13 @@ export class ChatPage {
     try {
       await this.#app.store.openConversation(conversationId);
     } catch (error) {
-      // The user is not, or no longer, a participant.
-      showToast(errorText(error));
-      if (conversationId === this.#currentId) replaceRoute("#/");
+      // The user is not, or no longer, a participant; or the address has no id.
+      if (conversationId !== this.#currentId) return;
+      const isMissing = error.code === "not_found" || error.code === "validation_failed";
+      setChildren(
+        this.#viewContainer,
+        el("main.pane", { id: "content" }, missing(isMissing ? t("chats.gone") : errorText(error))),
+      );
       return;
     }
     if (conversationId !== this.#currentId) return;

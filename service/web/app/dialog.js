@@ -5,12 +5,15 @@ import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { hostToasts } from "./toast.js";
 
+/** A dialog may open another, which has a title of its own. */
+let dialogCount = 0;
+
 /**
  * Show `body`, with the buttons `actions` below it. Returns {close(), focus(), closed, setTitle(text)}; `closed` is
  * a promise that resolves when the dialog closes, `focus` moves the focus to its title.
  */
 export function showDialog(title, body, actions = []) {
-  const heading = el("h2", { id: "dialog-title", tabindex: "-1", dir: "auto" }, title);
+  const heading = el("h2", { id: `dialog-title-${(dialogCount += 1)}`, tabindex: "-1", dir: "auto" }, title);
   const footer = actions.length > 0 ? el("footer", {}, actions) : null;
   const dialog = el(
     "dialog",

@@ -7,7 +7,7 @@ import { createMessageElement, updateMessageElement } from "./message-bubble.js"
 import { MessageRows } from "./message-rows.js";
 import { ScrollAnchor } from "./scroll-anchor.js";
 import { isSystemMessage, systemText } from "./system-message.js";
-import { dayLabel, timeElement } from "./time-format.js";
+import { dayLabel, shortDateTime, timeElement } from "./time-format.js";
 
 /** Older messages are loaded when their end is this close above the viewport, before the reader gets there. */
 const PRELOAD_MARGIN = "600px";
@@ -128,7 +128,8 @@ export class MessageList {
     if (row.kind === "message") return createMessageElement(row, this.#actions);
     if (row.kind === "system") return el("li.system-message", { dir: "auto" });
     if (row.kind === "day") return el("li.day", {}, timeElement(row.date, dayLabel));
-    return el("li.unread-divider", {}, el("span", {}, t("conversation.unread_divider")));
+    const since = timeElement(row.date, (date) => t("conversation.unread_since", { when: shortDateTime(date) }));
+    return el("li.unread-divider", {}, el("span", {}, since));
   }
 
   async #loadOlder() {

@@ -6,10 +6,9 @@ import { startOfDay } from "./time-format.js";
 /** Milliseconds. Consecutive messages of one sender are a group if they are less than this apart. */
 const GROUP_WINDOW = 5 * 60_000;
 
-const UNREAD_DIVIDER = { key: "unread", kind: "unread" };
-
 /**
- * Builds rows {key, kind: "day" | "unread" | "system" | "message", …}. A system row, which says how the group has
+ * Builds rows {key, kind: "day" | "unread" | "system" | "message", …}. Those of a day and of the unread divider have the
+ * `date` of the first message after them. A system row, which says how the group has
  * changed, is {message, profiles}. A message row is {message, mine, pending, change,
  * firstInGroup, lastInGroup, sender, quoted, status}. `change` is the user's edit or deletion that is not stored yet;
  * `message` then has the edited text. `quoted` is the message replied to: null if it is no reply, undefined if it is not
@@ -24,6 +23,7 @@ export class MessageRows {
   /** The messages with the text of their pending change, by change. */
   #changed = new WeakMap();
   #days = new Map();
+  #unread = null;
   /** The last result; `starts[i]` is the index of the first row that belongs to message `i`. */
   #last = { all: [], rows: [], starts: [], context: [] };
   #me;
@@ -51,7 +51,7 @@ export class MessageRows {
       const firstUnread = unreadAfter !== null && message.seq === unreadAfter + 1;
       starts.push(rows.length);
       if (newDay) rows.push(this.#dayRow(message));
-      if (firstUnread) rows.push(UNREAD_DIVIDER);
+      if (firstUnread) rows.push(this.#unreadRow(message));
       if (isSystemMessage(message)) {
         rows.push({ key: message.id, kind: "system", message, profiles });
         continue;
@@ -125,6 +125,11 @@ export class MessageRows {
       this.#timestamps.set(message, timestamp);
     }
     return timestamp;
+  }
+
+  #unreadRow({ created_at: date }) {
+    if (this.#unread?.date !== date) this.#unread = { key: "unread", kind: "unread", date };
+    return this.#unread;
   }
 
   #dayRow(message) {

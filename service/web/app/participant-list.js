@@ -146,7 +146,7 @@ export class ParticipantList {
         label: t("details.remove", { name }),
         icon: "close",
         danger: true,
-        action: () => this.#change(() => this.#app.api.removeParticipant(this.#conversationId, profile.id)),
+        action: () => this.#remove(profile),
       },
     ].filter(Boolean);
     const label = t("details.options", { name });
@@ -169,6 +169,11 @@ export class ParticipantList {
 
   async #handOver(name, setOwner) {
     if (await confirm(t("details.hand_over.question", { name }), t("details.hand_over"))) await setOwner();
+  }
+
+  async #remove({ id, display_name: name }) {
+    if (!(await confirm(t("details.remove.question", { name }), t("details.remove.confirm")))) return;
+    await this.#change(() => this.#app.api.removeParticipant(this.#conversationId, id));
   }
 
   async #change(request) {

@@ -11,7 +11,7 @@ export const LINK_TO_MODERATION = `#/${MODERATION}`;
 
 /**
  * Return {section: "chats", conversationId, messageSeq}, {section: "posts", postId, commentId}, {section: "users", userId},
- * {section: "join", token}, {section: "reset", token} or {section: "moderation"}; an id that is not in the URL is null.
+ * {section: "join", token}, {section: "reset", token}, {section: "moderation"} or {section: "missing"}; an id that is not in the URL is null.
  */
 export function currentRoute() {
   const [path, fragment = ""] = location.hash.slice(1).split("#");
@@ -22,6 +22,7 @@ export function currentRoute() {
   if (name === MODERATION) return { section: name };
   if (name === RESET && id) return { section: name, token: id };
   if (name === INVITATION && id) return { section: name, token: id };
+  if (name && name !== "c") return { section: "missing" };
   const seq = fragment.startsWith("message-") ? Number(fragment.slice(8)) : 0;
   return { section: "chats", conversationId: name === "c" ? id : null, messageSeq: seq > 0 ? seq : null };
 }
