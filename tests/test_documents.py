@@ -213,7 +213,7 @@ class TestOpenApi:
     def test_lists_the_operations_without_authentication(self, openapi: Document) -> None:
         """Only registration, sign-in, refresh, links for a new password, avatars, and the health checks."""
         assert {
-            "GET /api/v1/attachments/{attachment_id}/avatar",
+            "GET /api/v1/attachments/{avatar_id}/avatar",
             "POST /api/v1/auth/register",
             "POST /api/v1/auth/password/reset",
             "POST /api/v1/auth/login",

@@ -143,7 +143,7 @@ def blueprint(
         file = await service.file(caller.user_id if caller else None, path_id(attachment_id), THUMBNAIL)
         return await respond(request, caller, file)
 
-    @bp.get("/attachments/<attachment_id:str>/avatar")
+    @bp.get("/attachments/<avatar_id:str>/avatar")
     @endpoint(
         "Download a user's avatar",
         tag=TAG,
@@ -152,10 +152,10 @@ def blueprint(
         responses={200: None, 206: None, 304: None},
         errors=(NotFound, RangeNotSatisfiable),
     )
-    async def avatar(request: Request, *, attachment_id: str) -> HTTPResponse | None:
+    async def avatar(request: Request, *, avatar_id: str) -> HTTPResponse | None:
         """The `avatar` of a profile whose user has uploaded it: a WebP image of at most 480 × 480 pixels. For everyone
         who knows the URL, as long as it is somebody's avatar."""
-        return await respond(request, None, await service.avatar(path_id(attachment_id)), PUBLIC)
+        return await respond(request, None, await service.avatar(path_id(avatar_id)), PUBLIC)
 
     return bp
 

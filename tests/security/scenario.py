@@ -63,6 +63,8 @@ class Scenario:
         (other,) = [item for item in (await anna.get("/auth/sessions"))["items"] if not item["current"]]
         device = await anna.sign_in_again()
         attachment = await anna.request("POST", "/attachments", content=IMAGE)
+        avatar = await anna.request("POST", "/attachments", content=IMAGE)
+        profile = await anna.request("PATCH", "/users/me", {"avatar": avatar["url"]})
         values = {
             "conversation_id": group,
             "attachment_id": attachment["id"],
@@ -94,7 +96,8 @@ class Scenario:
             "refresh_token": device.refresh_token,
             "token": anna.token,
             "invitation": invitation["token"],
-            "avatar": "https://a.example/a.png",
+            "avatar": profile["avatar"],
+            "avatar_id": avatar["id"],
             "query": anna.username,
             "q": "word",
             "endpoint": f"https://{PUSH_HOST}/annas",

@@ -9,8 +9,8 @@ from tests.protocol.clients import NO_ID, User
 from tests.security.attack_surface import AttackSurface, Operation
 from tests.security.scenario import Scenario
 
-PUBLIC = {"user_id", "user_ids", "participant_ids", "post_id", "parent_id", "comment_id"}
-"""Ids of objects that every signed-in user may see: users, posts and their comments."""
+PUBLIC = {"user_id", "user_ids", "participant_ids", "post_id", "parent_id", "comment_id", "avatar_id"}
+"""Ids of objects that every signed-in user may see: users with their avatars, posts and their comments."""
 MODERATED = {"report_id"}
 """Ids of objects that exist for moderators only, whose routes are forbidden to everybody else."""
 PRIVATE = {"attachment_id", "attachments", "conversation_id", "message_id", "reply_to", "notification_id", "session_id"}

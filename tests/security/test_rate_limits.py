@@ -145,7 +145,8 @@ async def test_a_user_over_the_read_limit_gets_429_on_every_read(
     await spend(READING, anna.id)
     await until_limited(anna, "GET", "/users/me")
     ids = {field.name: anna.id for operation in attack_surface.rest_operations for field in operation.in_path}
-    for operation in [operation for operation in attack_surface.rest_operations if operation.is_read]:
+    reads = [operation for operation in attack_surface.rest_operations if operation.is_read]
+    for operation in [operation for operation in reads if operation.requires_token]:
         assert 429 == (await anna.call("GET", operation.url(ids))).status_code, f"{operation} has no limit"
     await anna.post("/posts", {"content": "still here"})
 
