@@ -297,8 +297,11 @@ class Settings(BaseSettings):
             or parts.fragment
             or local == bool(parts.netloc)
             or (local and len(parts.path) < 2)
+            or (parts.scheme == "az" and len(parts.path) < 2)
         ):
-            raise ValueError("must be file:///directory, s3://bucket/prefix, gs://… or az://…, without credentials")
+            raise ValueError(
+                "must be file:///directory, s3://bucket, gs://bucket or az://account/container, without credentials"
+            )
         return value
 
     @field_validator("webhook_secret", "webhook_events", mode="before")

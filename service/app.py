@@ -280,7 +280,7 @@ def background_gauges(
     lags = {push.follower.name: lambda: push.follower.lag}
     found: dict[str, Any] = {"follower_lags": lags, "pushes_waiting": lambda: push.waiting}
     if search:
-        lags[search.follower.name] = lambda: search.follower.lag
+        lags[search.follower.name] = lambda: search.lag
     if webhooks:
         lags[webhooks.follower.name] = lambda: webhooks.follower.lag
         found["webhooks_waiting"] = lambda: webhooks.deliveries.waiting

@@ -15,6 +15,7 @@ from service.common.errors import NotFound, Unavailable
 
 PART = 5 * 1024 * 1024
 """Bytes of a part of a multipart upload: the smallest that S3 accepts."""
+AZURE = "az://"
 RETRY_TIMEOUT = timedelta(seconds=10)
 
 
@@ -22,15 +23,26 @@ class ObjectStorage:
     """Credentials come from the environment, under the names that the providers' own tools use."""
 
     def __init__(self, url: str) -> None:
-        """`url`: `file:///directory`, `s3://bucket/prefix`, `gs://…` or `az://…`."""
+        """`url`: `file:///directory`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://account/container/prefix`."""
         options: dict[str, Any] = {"mkdir": True} if url.startswith("file:") else {}
         if not options:
             options["retry_config"] = {"max_retries": 3, "retry_timeout": RETRY_TIMEOUT}
+        if url.startswith(AZURE):
+            # The library expects the account elsewhere.
+            options["account_name"], _, path = url.removeprefix(AZURE).partition("/")
+            url = AZURE + path
         self._store: Any = from_url(url, **options)
 
     async def write(self, key: str, file: BinaryIO) -> None:
         file.seek(0)
+        first = await asyncio.to_thread(file.read, PART)
         with _unavailable():
+            if len(first) < PART:
+                # One request instead of three.
+                await obstore.put_async(self._store, key, first, use_multipart=False)
+                return
+            file.seek(0)
+            del first
             await obstore.put_async(self._store, key, _pieces(file), chunk_size=PART, max_concurrency=1)
 
     async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:

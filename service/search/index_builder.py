@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from bson import ObjectId
 
-from service.chat.barrier import KIND, is_barrier
+from service.chat.barrier import is_barrier
 from service.chat.message_store import CHANGED_AT, REV_HISTORY, MessageStore
 from service.common.errors import Unavailable
 from service.datastores.change_follower import Change, Updates, Wanted
@@ -19,22 +19,22 @@ WANTED = Wanted(
     Updates("content", CHANGED_AT, {f"{REV_HISTORY}.1": {"$exists": True}}, indexed=True),
 )
 MAX_GAP = 500
-"""Messages that `handle` reads of one conversation if the changes leave a gap. A longer one is a backlog."""
+"""Messages that `add` reads of one conversation if the changes leave a gap. A longer one is a backlog."""
 READ_SIZE = 256
 """Messages in one read of a conversation that is behind."""
 MAX_ATTEMPTS = 20
 MAX_KNOWN = 500
-"""Heads that are remembered from one batch to the next: some megabytes."""
+"""Heads that are remembered as this process has written them: some megabytes."""
 
 
 class IndexBuilder:
-    """Indexes each message once it is stored, and again when its content changes.
+    """Indexes messages once they are stored, and again when their content changes.
 
     Several processes may do so at the same time: see IndexStore. All methods raise Unavailable.
     """
 
     on_backlog: Callable[[ObjectId, int], None] = staticmethod(lambda conversation_id, last: None)
-    """Called with a conversation and its last seq if so many messages are missing that `handle` leaves them to
+    """Called with a conversation and its last seq if so many messages are missing that `add` leaves them to
     `catch_up`: everybody's new messages would wait for it."""
 
     def __init__(self, messages: MessageStore, store: IndexStore) -> None:
@@ -43,31 +43,32 @@ class IndexBuilder:
         self._writer = IndexWriter(store)
         self._known: dict[ObjectId, Head] = {}
 
-    async def handle(self, changes: Sequence[Change]) -> None:
-        """Index what has changed. Can be repeated."""
-        new: dict[ObjectId, dict[int, Document]] = {}
-        changed: list[Change] = []
-        for change in changes:
-            if not change.created:
-                changed.append(change)
-            elif change.fields.get("kind") != KIND:
-                new.setdefault(change.fields["conversation_id"], {})[change.fields["seq"]] = change.fields
-        if new:
-            await _repeated(lambda: self._add(new))
-        if changed:
-            await self._replace(changed)
+    async def add(self, new: Mapping[ObjectId, Mapping[int, Document]]) -> None:
+        """Add new messages, given as they were stored, by conversation and seq. Can be repeated."""
+        last = {key: max(messages) for key, messages in new.items()}
+        known = {key: self._known.pop(key) for key in new if key in self._known}
+        try:
+            await self._write(known, last, new)
+        except Conflict:
+            # Another process has written the index, perhaps because a message is not what it was.
+            known = {}
+        if others := {key: seq for key, seq in last.items() if key not in known}:
+            await _repeated(lambda: self._add_stored(others))
 
-    async def _add(self, new: Mapping[ObjectId, Mapping[int, Document]]) -> None:
-        heads = self._take_known(new)
-        heads |= await self._heads(new.keys() - heads.keys())
-        complete = {key: await self._without_gaps(heads[key], some) for key, some in new.items()}
+    async def _add_stored(self, last: Mapping[ObjectId, int]) -> None:
+        """Add messages up to these seqs as they are now."""
+        await self._write(await self._heads(last), last, {})
+
+    async def _write(
+        self,
+        heads: Mapping[ObjectId, Head],
+        last: Mapping[ObjectId, int],
+        new: Mapping[ObjectId, Mapping[int, Document]],
+    ) -> None:
+        complete = {key: await self._without_gaps(head, last[key], new.get(key, {})) for key, head in heads.items()}
         self._known.update((head.id, head) for head in await self._writer.add(heads, complete))
         while len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
-
-    def _take_known(self, conversation_ids: Iterable[ObjectId]) -> dict[ObjectId, Head]:
-        """Return heads as this process has written them last. They count once: if that fails, they are read."""
-        return {key: self._known.pop(key) for key in conversation_ids if key in self._known}
 
     async def _heads(self, conversation_ids: Iterable[ObjectId]) -> dict[ObjectId, Head]:
         heads = await self._store.heads(list(conversation_ids))
@@ -76,9 +77,8 @@ class IndexBuilder:
             return {key: head if head.version else head._replace(generation=generation) for key, head in heads.items()}
         return heads
 
-    async def _without_gaps(self, head: Head, new: Mapping[int, Document]) -> list[Document]:
-        """Return the messages that come next in the index, up to the last of `new`."""
-        last = max(new)
+    async def _without_gaps(self, head: Head, last: int, new: Mapping[int, Document]) -> list[Document]:
+        """Return the messages that come next in the index, up to `last`; of those in `new` none is read."""
         if last - head.indexed - len(new) > MAX_GAP:
             await self._store.set_incomplete()
             self.on_backlog(head.id, last)
@@ -95,16 +95,16 @@ class IndexBuilder:
             found += await self._messages.range(head.id, first, min(last, first + READ_SIZE - 1))
         return [each for each in found if not is_barrier(each)]
 
-    async def _replace(self, changes: Sequence[Change]) -> None:
-        places = await self._messages.places([change.key for change in changes])
+    async def places(self, changes: Sequence[Change]) -> dict[ObjectId, list[ObjectId]]:
+        """Return the ids of the messages that have changed, by conversation."""
         by_conversation: dict[ObjectId, list[ObjectId]] = {}
-        for conversation_id, message_id in places:
+        for conversation_id, message_id in await self._messages.places([change.key for change in changes]):
             by_conversation.setdefault(conversation_id, []).append(message_id)
-        for conversation_id, ids in by_conversation.items():
-            await self.replace(conversation_id, ids)
+        return by_conversation
 
     async def replace(self, conversation_id: ObjectId, message_ids: Sequence[ObjectId]) -> None:
         """Index messages of a conversation, which have changed, as they are now."""
+        self._known.pop(conversation_id, None)
         await _repeated(lambda: self._replace_in(conversation_id, message_ids))
 
     async def _replace_in(self, conversation_id: ObjectId, message_ids: Sequence[ObjectId]) -> None:

@@ -1,6 +1,8 @@
 """The store of the search index: a head for each conversation, and the buckets of its chunks."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -12,7 +14,7 @@ from service.datastores.find_by_ids import IDS_PER_READ, find_by_ids, find_in_li
 from service.datastores.mongo import Database, Document, committed_reads, only_duplicates, unavailable
 from service.search import layout
 from service.search.layout import Chunk
-from service.search.postings import Postings
+from service.search.postings import LARGE, Postings, computed
 
 STATE: Document = {"_id": "index"}
 NO_POSTINGS = Postings.of({})
@@ -132,7 +134,12 @@ class IndexStore:
         if not by_id:
             return {}
         found = await find_in_lists(self._committed_buckets, "conversation_id", by_id.keys())
-        return {by_id[each["conversation_id"], each["_id"]]: Postings.parse(each) for each in found}
+        result: dict[Bucket, Postings] = {}
+        for each in found:
+            postings = result[by_id[each["conversation_id"], each["_id"]]] = Postings.parse(each)
+            if len(postings) > LARGE:
+                await asyncio.sleep(0)
+        return result
 
     async def write(self, postings: Mapping[Bucket, Postings], version: int) -> None:
         """Store these buckets, claimed with `version`. Raises Conflict if one was written with it or a later one."""
@@ -140,7 +147,7 @@ class IndexStore:
         for bucket, each in postings.items():
             key: Document = {"_id": bucket.id, "conversation_id": bucket.conversation_id}
             where = key | {"version": {"$lt": version}}
-            fields = each.fitting(MAX_BUCKET_BYTES).as_fields()
+            fields = await computed(partial(_fields_of, each), [each])
             operations.append(ReplaceOne(where, key | {"version": version} | fields, upsert=True))
         try:
             async with unavailable():
@@ -197,6 +204,10 @@ def _head(document: Document) -> Head:
         [Chunk(*each) for each in document["obsolete"]],
         document["generation"],
     )
+
+
+def _fields_of(postings: Postings) -> dict[str, Any]:
+    return postings.fitting(MAX_BUCKET_BYTES).as_fields()
 
 
 def _fields(head: Head) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 from array import array
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 from bson import ObjectId
 
@@ -11,7 +12,7 @@ from service.search import layout
 from service.search.index_store import Bucket, Conflict, Head, IndexStore
 from service.search.layout import Chunk, bucket_of, chunks, completed, covering
 from service.search.message_terms import terms_of
-from service.search.postings import NUMBER, Postings
+from service.search.postings import NUMBER, Postings, computed
 
 
 class IndexWriter:
@@ -83,7 +84,8 @@ class IndexWriter:
             found = await self._store.read(parts)
             if len(found) < len(parts):
                 raise Conflict
-            merged = _merged([found[part] for part in parts], chunk, number)
+            postings = [found[part] for part in parts]
+            merged = await computed(partial(_merged, postings, chunk, number), postings)
             await self._store.write({Bucket(head.id, chunk, each): merged[each] for each in merged}, head.version)
             # One bucket takes some milliseconds: others have their turn.
             await asyncio.sleep(0)
@@ -117,7 +119,7 @@ class IndexWriter:
                 offset: {term for term in some if bucket_of(term, chunk.level) == bucket.number}
                 for offset, some in terms.items()
             }
-            if replaced := postings.replaced(own):
+            if replaced := await computed(partial(postings.replaced, own), [postings]):
                 changed[bucket] = replaced
             await asyncio.sleep(0)
         await self._store.write(changed, head.version)

@@ -1,16 +1,21 @@
 """Postings: which messages of a chunk have which terms."""
 
+import asyncio
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 from bson import Binary
+
+Result = TypeVar("Result")
 
 NUMBER = "H"
 """The array type of counts and offsets: 16 bits, little-endian, as on every machine that Loa runs on."""
 NUMBER_BYTES = 2
+LARGE = 5000
+"""Offsets, with which a computation takes some milliseconds."""
 LAST = chr(0x10FFFF)
 """Sorts behind every character of a term."""
 
@@ -53,6 +58,10 @@ class Postings:
             "counts": Binary(self._counts.tobytes()),
             "offsets": Binary(self._offsets.tobytes()),
         }
+
+    def __len__(self) -> int:
+        """How many offsets there are; at least as many as terms."""
+        return len(self._offsets)
 
     def matching(self, prefix: str, *, exact: bool = False) -> set[int]:
         """Return the offsets of the messages that have a term with this prefix, or, if `exact`, this term."""
@@ -98,6 +107,14 @@ class Postings:
         if found == before:
             return None
         return Postings.of({term: sorted(offsets) for term, offsets in found.items()})
+
+
+async def computed(function: Callable[[], Result], postings: Iterable[Postings]) -> Result:
+    """Return the result of `function`, which is called in a thread if the postings that it takes are large: a bucket
+    of invented words takes up to a second, in which others have their turn."""
+    if sum(map(len, postings)) > LARGE:
+        return await asyncio.to_thread(function)
+    return function()
 
 
 def _bytes_of(terms: Sequence[str], offsets: int) -> int:

@@ -1,8 +1,8 @@
 """The search in one conversation of a million messages, and in 500 conversations of one user:
 `python -m tests.load.search_scale`. Prints how long searches take and how many documents of the database they read.
 
-It starts embedded datastores of its own, unless MONGODB_URI and REDIS_URL name others, and writes the messages and
-their index to them directly. The embedded database takes about a quarter of an hour for a million messages.
+It starts embedded datastores of its own, unless MONGODB_URI and REDIS_URL name others, and writes the search index of
+all messages to them directly, with the messages that searches read.
 """
 
 import argparse
@@ -22,9 +22,8 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from service.chat.counter_reader import CounterReader
 from service.chat.counter_update import CounterUpdate
 from service.common.times import now
-from service.datastores.mongo import Database, Document, Mongo
-from service.search.backfill import Backfill
-from service.search.index_builder import IndexBuilder
+from service.datastores.mongo import Document, Mongo
+from service.search.index_writer import IndexWriter
 from service.search.models import MessageSearch
 from service.search.search_service import SearchService
 from service.stores import Stores
@@ -35,6 +34,8 @@ WORDS_EACH = 10
 RARE, SELDOM, FREQUENT = "hiếm", "thỉnh", "chào"
 SELDOM_TIMES = 25
 """In as many messages of the whole, at even distances."""
+STORED = 20_000
+"""The newest messages are stored, and those with a rare word: no search reads others. All are in the search index."""
 REPETITIONS = 20
 QUERIES = {
     "a word that one message has": "hiem",
@@ -108,6 +109,10 @@ def messages(
         }
 
 
+def is_seldom(message: Document) -> bool:
+    return SELDOM in message["content"] or RARE in message["content"]
+
+
 class Scale:
     """The data, and the searches in it."""
 
@@ -126,45 +131,30 @@ class Scale:
         return conversations
 
     async def _write(self, counts: Mapping[str, int]) -> None:
-        collection = self._stores.messages.collection
+        store = self._stores.search_index
+        writer = IndexWriter(store)
         for key, count in counts.items():
+            id = ObjectId(key)
             batch: list[Document] = []
-            for document in messages(ObjectId(key), (self._user, self._other), count, self._vocabulary):
+            for document in messages(id, (self._user, self._other), count, self._vocabulary):
                 batch.append(document)
                 if len(batch) == BATCH or document["seq"] == count:
-                    await collection.insert_many(batch, ordered=False)
+                    head = (await store.heads([id]))[id]
+                    await writer.add({id: head}, {id: batch})
+                    if read := [each for each in batch if count - each["seq"] < STORED or is_seldom(each)]:
+                        await self._stores.messages.collection.insert_many(read, ordered=False)
                     batch.clear()
             last = CounterUpdate(rev=count, seq=count, message_id=document["_id"], at=document["created_at"])
-            await self._stores.conversations.apply_counters({ObjectId(key): last})
+            await self._stores.conversations.apply_counters({id: last})
 
     def without_message_indexes(self) -> None:
         """Each index would cost as much as the message; searches need one."""
 
         async def drop() -> None:
             await self._stores.messages.collection.drop_indexes()
+            await self._stores.messages.collection.create_index([("conversation_id", 1), ("seq", 1)], unique=True)
 
         self._database.run(drop())
-
-    def index(self) -> None:
-        """Make the index of the messages, and that of the search."""
-        self._database.run(self._index())
-
-    async def _index(self) -> None:
-        began = time.monotonic()
-        await self._stores.messages.collection.create_index([("conversation_id", 1), ("seq", 1)], unique=True)
-        print(f"the index of the messages: {time.monotonic() - began:.0f} s", flush=True)
-        store = self._stores.search_index
-        builder = IndexBuilder(self._stores.messages, store)
-        database: Database = self._mongo.database
-        began, processor = time.monotonic(), time.process_time()
-        await store.next_generation()
-        indexed = 0
-        async for progress in Backfill(database, store, builder).index_all():
-            indexed = progress.messages
-        elapsed, processor = time.monotonic() - began, time.process_time() - processor
-        print(
-            f"the search index of {indexed} messages: {elapsed:.0f} s, {processor:.0f} s of processor time", flush=True
-        )
 
     def search(self, title: str, **where: Any) -> None:
         print(f"\n{title}\n| | median ms | worst ms | commands | documents | found |\n|---|---|---|---|---|---|")
@@ -206,8 +196,7 @@ def main() -> None:
         began = time.monotonic()
         scale.write([options.each] * options.conversations)
         [large] = scale.write([options.messages])
-        print(f"the messages: {time.monotonic() - began:.0f} s", flush=True)
-        scale.index()
+        print(f"writing: {time.monotonic() - began:.0f} s", flush=True)
         scale.search(f"In one conversation of {options.messages} messages", conversation_id=large)
         scale.search(f"In {options.conversations} conversations of {options.each} messages and that one")
         scale.close()

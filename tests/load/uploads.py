@@ -9,6 +9,7 @@ import asyncio
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -56,8 +57,9 @@ async def measure(server: Server, uploads: int, size: int, rate: int) -> None:
         while not all(task.done() for task in running_uploads):
             peak = max(peak, memory_of(server))
             await asyncio.sleep(0.5)
-        stored = [task.result() for task in running_uploads].count(201)
-    print(f"{stored} of {uploads} stored after {time.monotonic() - began:.0f} s")
+        statuses = Counter(task.result() for task in running_uploads)
+    others = "".join(f"; {count} got {status}" for status, count in statuses.items() if status != 201)
+    print(f"{statuses[201]} of {uploads} stored after {time.monotonic() - began:.0f} s{others}")
     print(f"memory of the workers: {before:.0f} MB before, at most {peak:.0f} MB")
 
 

@@ -11,6 +11,7 @@ from service.chat.counter_reader import CounterReader
 from service.datastores.change_follower import ChangeFollower
 from service.datastores.mongo import Mongo
 from service.search.index_builder import WANTED, IndexBuilder
+from service.search.index_queue import IndexQueue
 from service.search.index_store import IndexStore
 from service.search.models import MessageSearch
 from service.search.search_service import SearchService
@@ -32,7 +33,7 @@ class Searching:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        follower = ChangeFollower(self.mongo.database, "search", [WANTED], self.builder.handle)
+        follower = ChangeFollower(self.mongo.database, "search", [WANTED], IndexQueue(self.builder, enough=1).handle)
         await follower.prepare()
         task = asyncio.create_task(follower.run())
         try:

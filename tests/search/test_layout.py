@@ -1,9 +1,12 @@
 """The layout of the index: every message is in one chunk, and every term where a prefix of it is looked up."""
 
+import threading
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.search.layout import BLOCK, FAN, TOP, Chunk, bucket_of, buckets_of_prefix, chunks, completed, covering
+from service.search.postings import LARGE, Postings, computed
 
 BLOCKS = st.integers(0, 3 * FAN**TOP)
 
@@ -51,3 +54,11 @@ def test_a_prefix_is_looked_up_where_the_term_is(term: str, length: int, level: 
 def test_a_bucket_becomes_buckets_with_its_number_in_front(term: str) -> None:
     for level in range(1, TOP + 1):
         assert bucket_of(term, level - 1) == bucket_of(term, level) // FAN
+
+
+async def test_large_postings_are_computed_in_a_thread() -> None:
+    """Invented words make buckets that take up to a second, in which others have their turn."""
+    few, many = Postings.of({"a": [1]}), Postings.of({f"a{number}": [1] for number in range(LARGE + 1)})
+    here = threading.get_ident()
+    assert here == await computed(threading.get_ident, [few, few])
+    assert here != await computed(threading.get_ident, [few, many])
