@@ -51,7 +51,7 @@ export function openEmojiPicker(onPick) {
     setChildren(
       tones,
       names.map((name, tone) =>
-        el("option", { value: tone, selected: tone === skinTone() }, `${withTone(HAND, tone)} ${name}`),
+        el("option", { value: tone, "aria-label": name, selected: tone === skinTone() }, withTone(HAND, tone)),
       ),
     );
     const categories = [{ name: t("emoji.recent"), image: icon("clock") }, ...data.groups.map(categoryOf)];
