@@ -3,7 +3,7 @@
 The length of what is compressed tells whether its parts are alike. Whoever can put text beside a secret, and observe
 the length of many encrypted answers, could guess the secret bit by bit (the attack BREACH). So the signatures of
 attachments' URLs are stored as they are, without a reference from before them to behind them; every answer has padding
-of a random length; and responses with a token are not compressed at all (`@endpoint(secret=True)`).
+of a random length; and responses with a token are not compressed at all (`Operation.has_secret`).
 """
 
 import re
@@ -22,25 +22,23 @@ MAX_SIGNATURES = 300
 answer is not compressed."""
 MAX_PADDING = 32
 """Bytes."""
-GZIP_HEAD = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
-"""RFC 1952, 2.3: no time, no name, an unknown system."""
+GZIP_HEAD = b"\x1f\x8b\x08\x08" + bytes(5) + b"\xff"
+"""RFC 1952, 2.3: a name follows; no time; an unknown system."""
+END = struct.pack("<BHH", 1, 0, 0xFFFF)
+"""A last block, without data."""
 
 
 def gzip(data: bytes) -> bytes | None:
-    """Return the JSON text `data` with padding (spaces behind it), compressed (RFC 1952). None: leave it as it is."""
+    """Return the JSON text `data`, compressed (RFC 1952), with padding as a file name. None: leave it as it is."""
     compressed = _compress(data)
     if compressed is None:
         return None
-    padding = _padding()
-    check = zlib.crc32(padding, zlib.crc32(data))
-    return b"".join(
-        (GZIP_HEAD, compressed, _stored(padding, final=True), struct.pack("<LL", check, len(data) + len(padding)))
-    )
+    return b"".join((GZIP_HEAD, _padding(), b"\0", compressed, END, struct.pack("<LL", zlib.crc32(data), len(data))))
 
 
 def deflate_message(data: bytes) -> bytes | None:
-    """Return the JSON text `data` with padding, compressed as the payload of a WebSocket message that refers to no
-    other message (RFC 7692, 7.2.1). None: leave it as it is."""
+    """Return the JSON text `data`, with spaces behind it as padding, compressed as the payload of a WebSocket message
+    that refers to no other message (RFC 7692, 7.2.1). None: leave it as it is."""
     compressed = _compress(data)
     # The header of the empty block that ends the payload. Its other four bytes are left out: the peer appends them.
     return None if compressed is None else b"".join((compressed, _stored(_padding()), b"\x00"))
@@ -62,9 +60,9 @@ def _compress(data: bytes) -> bytes | None:
     return b"".join(parts)
 
 
-def _stored(data: bytes, *, final: bool = False) -> bytes:
+def _stored(data: bytes) -> bytes:
     """Return `data` as one block that is not compressed (RFC 1951, 3.2.4)."""
-    return struct.pack("<BHH", final, len(data), len(data) ^ 0xFFFF) + data
+    return struct.pack("<BHH", 0, len(data), len(data) ^ 0xFFFF) + data
 
 
 def _padding() -> bytes:

@@ -1,4 +1,4 @@
-"""Compressed JSON: it is unchanged but for spaces behind it, and its length tells nothing about signatures."""
+"""Compressed JSON: a message is unchanged but for spaces behind it, and lengths tell nothing about signatures."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ def test_nothing_changes_but_spaces_at_the_end(compress: Compress, decompress: D
     assert compressed is not None
     result = decompress(compressed)
     assert data == result.rstrip(b" ")
-    assert len(result) <= len(data) + deflate.MAX_PADDING
+    assert len(result) <= len(data) + (deflate.MAX_PADDING if compress is deflate.deflate_message else 0)
 
 
 def test_a_text_that_equals_a_signature_makes_nothing_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
