@@ -172,6 +172,7 @@ def add_routes(
             services.groups,
             services.invitations,
             services.presence,
+            services.last_announcement,
             services.live_posts,
             services.moderators,
             auth,

@@ -1,6 +1,6 @@
 """All services of a worker process, wired together. The web layer is added by `service/app.py`."""
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ from service.chat.conversation_service import ConversationService
 from service.chat.counter_reader import CounterReader
 from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
+from service.chat.last_announcement import LastAnnouncement
 from service.chat.message_service import MessageService
 from service.chat.presence_visibility import PresenceVisibility
 from service.chat.settings_service import SettingsService
@@ -42,7 +43,7 @@ from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.datastores.mongo_tracing import MongoCommandSpans
-from service.datastores.redis import connect
+from service.datastores.redis import REDIS_ERRORS, connect
 from service.export.user_export import UserExport
 from service.moderation.ban_service import BanService
 from service.moderation.moderators import ModeratorService
@@ -192,6 +193,7 @@ class Services:
         self.blocks = BlockService(
             stores.blocks, self.profiles, self.conversations.direct_blocks.reconcile, self._announce_block
         )
+        self.last_announcement = LastAnnouncement(self.redis, tag)
         self.conversation_settings = SettingsService(
             stores.settings, stores.conversations, self.conversations, self.dispatcher
         )
@@ -406,8 +408,10 @@ class Services:
             ),
         )
 
-    def announce(self, text: str) -> None:
-        """Send an announcement to everybody who is connected."""
+    async def announce(self, text: str) -> None:
+        """Send an announcement to everybody who is connected, and keep it for others. Without Redis, only the first."""
+        with suppress(*REDIS_ERRORS):
+            await self.last_announcement.store(text)
         self.dispatcher.publish(events.announcement(text), None)
 
     def _external_sessions(self, settings: Settings) -> ExternalSessions:

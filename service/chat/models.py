@@ -228,6 +228,17 @@ class ReadState(BaseModel):
     unread_count: int
 
 
+class PastAnnouncement(BaseModel):
+    message: str
+    created_at: str
+
+
+class LastAnnouncement(BaseModel):
+    """`announcement`: the operator's last one, of the last three days and since the user registered; null: none."""
+
+    announcement: PastAnnouncement | None
+
+
 class PresenceState(BaseModel):
     online: bool
     last_seen: str | None

@@ -14,6 +14,7 @@ from service.chat.conversation_service import ConversationService
 from service.chat.frames import MAX_WATCHED
 from service.chat.group_service import GroupService
 from service.chat.invitation_service import InvitationService
+from service.chat.last_announcement import LastAnnouncement
 from service.chat.message_service import MessageService
 from service.chat.settings_service import SettingsService
 from service.chat.socket import ChatSocket, PostWatch
@@ -42,6 +43,7 @@ def blueprint(
     groups: GroupService,
     invitations: InvitationService,
     presence: PresenceService,
+    announcement: LastAnnouncement,
     posts: PostWatch,
     moderators: Moderators,
     auth: Authentication,
@@ -74,6 +76,19 @@ def blueprint(
         if len(user_ids) > MAX_WATCHED:
             raise ValidationFailed.of("user_ids", f"At most {MAX_WATCHED} users at a time.")
         return json_response(await presence.states_for(caller.user_id, user_ids))
+
+    @bp.get("/announcement")
+    @endpoint(
+        "Get the last announcement",
+        tag=TAG,
+        auth=auth,
+        limit=LOOKUP,
+        responses={200: models.LastAnnouncement},
+    )
+    async def get_announcement(request: Request, caller: Identity) -> HTTPResponse:
+        """What the operator last announced, for users who were not connected then. Those who are get `announcement`."""
+        found = await announcement.get(caller.user_id)
+        return json_response({"announcement": found and found._asdict()})
 
     @bp.get("/ws/chat")
     @connection("Open the chat socket", tag=TAG, kind="websocket", query=ConnectionQuery, errors=(OriginNotAllowed,))

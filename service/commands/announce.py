@@ -1,11 +1,13 @@
-"""`python -m service announce`: sends an announcement from the operator to every connected user."""
+"""`python -m service announce`: sends an announcement from the operator to every connected user, and keeps it for
+others."""
 
 from config.settings import Settings
 from service.chat.events import announcement
+from service.chat.last_announcement import LastAnnouncement
 from service.common.text import has_visible
 from service.datastores.data_directory import DataDirectory
 from service.datastores.failure_reason import failure_reason
-from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL
+from service.datastores.redis import REDIS_ERRORS, InvalidRedisURL, connect
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
@@ -39,16 +41,19 @@ async def announce(settings: Settings, text: str) -> int:
 
 
 async def _send(url: str, tag: str, text: str) -> int:
-    """Publish the announcement if a worker listens. Returns the number of those. Raises one of REDIS_ERRORS."""
-    bus = RedisBus(url, tag)
+    """Store and publish the announcement if a worker listens. Returns the number of those. Raises one of
+    REDIS_ERRORS."""
+    bus, redis = RedisBus(url, tag), connect(url, tag)
     try:
         listeners = await bus.subscriber_count()
         if listeners:
+            await LastAnnouncement(redis, tag).store(text)
             await bus.start()
             Dispatcher(bus, Registry(TimerWheel())).publish(announcement(text), None)
     finally:
         # A connection that is still open would keep the command from ending.
         await bus.close()
+        await redis.aclose()
     if bus.outbox_size:
         raise CannotAnnounce("Redis does not accept the announcement; the log says why")
     return listeners

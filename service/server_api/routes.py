@@ -1,6 +1,6 @@
 """HTTP routes for the servers of a site beside Loa."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from sanic import Blueprint, HTTPResponse, Request
 
@@ -39,10 +39,10 @@ def blueprint(
     users: ServerUsers,
     notifications: ServerNotifications,
     conversations: ServerConversations,
-    announce: Callable[[str], None],
+    announce: Callable[[str], Awaitable[None]],
     auth: Authenticator,
 ) -> Blueprint:
-    """`announce(message)` sends a message to everybody who is connected."""
+    """`announce(message)` sends a message to everybody who is connected, and keeps it for others."""
     bp = Blueprint("server_api", url_prefix=PREFIX)
     _add_user_routes(bp, users, auth)
     _add_conversation_routes(bp, conversations, auth)
@@ -72,8 +72,8 @@ def blueprint(
         responses={202: Accepted},
     )
     async def post_announcement(request: Request, caller: str, *, body: Announcement) -> HTTPResponse:
-        """Every open chat socket receives it, on every process; it is not stored."""
-        announce(body.message)
+        """Every open chat socket receives it, on every process. Users who are away can get it for three days."""
+        await announce(body.message)
         return json_response(Accepted(), 202)
 
     return bp

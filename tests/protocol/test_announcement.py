@@ -7,7 +7,7 @@ import pytest
 from config.settings import Settings
 from service.commands.announce import CannotAnnounce, announce
 from tests.conftest import SECRET
-from tests.protocol.clients import Clients
+from tests.protocol.clients import Clients, is_time
 from tests.protocol.worker_lookup import one_per_worker
 
 
@@ -30,6 +30,9 @@ async def test_every_chat_socket_on_every_worker_gets_an_announcement(multi_work
     await announce_on(multi_worker_clients, "Mười phút nữa 🔧")
     for socket in sockets:
         assert {"type": "announcement", "data": {"message": "Mười phút nữa 🔧"}} == await socket.event("announcement")
+    kept = (await ben.get("/announcement"))["announcement"]
+    assert "Mười phút nữa 🔧" == kept["message"]
+    assert is_time(kept["created_at"])
 
 
 @pytest.mark.parametrize("text", ["", "  "])

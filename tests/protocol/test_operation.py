@@ -21,6 +21,7 @@ CALLS = {
     "GET /users",
     "GET /users/{}",
     "GET /presence",
+    "GET /announcement",
     "POST /conversations",
     "GET /conversations",
     "GET /conversations/{}",

@@ -1,5 +1,6 @@
 /** The signed-in app: navigation, banner, notifications, and the view that the URL names. */
 
+import { Announcements } from "./announcements.js";
 import { AutoRetry } from "./auto-retry.js";
 import { updateAvatars } from "./avatar.js";
 import { BlockedUsers } from "./blocked-users.js";
@@ -53,7 +54,7 @@ export class AppShell {
   #ownProfile;
   #unread;
   #route = {};
-  #announcement;
+  #announcements;
   /** Of a burst, one request is under way at a time. What cannot be marked stays unread. */
   #postReader = new AutoRetry(
     () => this.#markPostRead(),
@@ -82,6 +83,9 @@ export class AppShell {
       countUnread: (conversation) => this.#unread.count(conversation),
     };
     this.#app = app;
+    this.#announcements = new Announcements(app, (message) =>
+      showNews(icon("megaphone"), el("p", { dir: "auto" }, message)),
+    );
     this.#notifications = new NotificationPanel(app, () =>
       withDialogs(({ openNotificationSettings }) => openNotificationSettings(app)),
     );
@@ -145,6 +149,7 @@ export class AppShell {
     this.#profiles.close();
     this.#app.preferences.close();
     this.#app.alerts.close();
+    this.#announcements.close();
     this.#app.blocked.close();
     this.#ownProfile.close();
     // What they show belongs to the user who was signed in.
@@ -232,7 +237,6 @@ export class AppShell {
     this.#notifications.render(state.notifications);
     this.#banner.render(state.chat);
     if (this.#route.section === "chats") this.#chatPage.render(state);
-    this.#showAnnouncement(state.announcement);
     this.#updateTitle();
   }
 
@@ -242,12 +246,6 @@ export class AppShell {
     const unread = this.#unread.total(conversations) + notifications.unreadCount;
     const title = unread ? `(${unread}) Loa` : "Loa";
     if (document.title !== title) document.title = title;
-  }
-
-  #showAnnouncement(announcement) {
-    if (announcement === this.#announcement) return;
-    this.#announcement = announcement;
-    if (announcement) showNews(icon("megaphone"), el("p", { dir: "auto" }, announcement));
   }
 
   #onStreamEvent({ type, data }) {

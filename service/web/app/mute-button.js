@@ -5,27 +5,48 @@ import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { showToast } from "./toast.js";
 
-/** `post`: as it was loaded. */
-export function muteButton(api, post) {
-  let { muted } = post;
-  const button = el("button.button.plain", { type: "button", onclick: () => toggle() });
-  const render = () => {
-    setChildren(button, icon(muted ? "bell" : "muted"), t(muted ? "post.unmute" : "post.mute"));
-    setAttr(button, "title", t(muted ? "post.muted.hint" : "post.mute.hint"));
-  };
-  let isSaving = false;
-  const toggle = async () => {
-    if (isSaving) return;
-    isSaving = true;
+export class MuteButton {
+  element = el("button.button.plain", { type: "button", onclick: () => this.#toggle() });
+  #api;
+  #postId;
+  #muted;
+  #isSaving = false;
+  /** Tells the user's other tabs. */
+  #channel;
+
+  /** `post`: as it was loaded. */
+  constructor({ api, me }, post) {
+    this.#api = api;
+    this.#postId = post.id;
+    this.#muted = post.muted;
+    this.#channel = new BroadcastChannel(`loa:mutes:${me.id}`);
+    this.#channel.onmessage = ({ data }) => {
+      if (data.postId === this.#postId) this.#render(data.muted);
+    };
+    this.#render(post.muted);
+  }
+
+  close() {
+    this.#channel.close();
+  }
+
+  async #toggle() {
+    if (this.#isSaving) return;
+    this.#isSaving = true;
     try {
-      ({ muted } = await (muted ? api.unmutePost(post.id) : api.mutePost(post.id)));
+      const { muted } = await (this.#muted ? this.#api.unmutePost(this.#postId) : this.#api.mutePost(this.#postId));
+      this.#channel.postMessage({ postId: this.#postId, muted });
+      this.#render(muted);
       showToast(t(muted ? "post.muted" : "post.unmuted"));
     } catch (error) {
       showToast(errorText(error));
     }
-    isSaving = false;
-    render();
-  };
-  render();
-  return button;
+    this.#isSaving = false;
+  }
+
+  #render(muted) {
+    this.#muted = muted;
+    setChildren(this.element, icon(muted ? "bell" : "muted"), t(muted ? "post.unmute" : "post.mute"));
+    setAttr(this.element, "title", t(muted ? "post.muted.hint" : "post.mute.hint"));
+  }
 }

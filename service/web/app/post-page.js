@@ -8,7 +8,7 @@ import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
-import { muteButton } from "./mute-button.js";
+import { MuteButton } from "./mute-button.js";
 import { postCard } from "./post-card.js";
 import { newsFold } from "./news-fold.js";
 import { postComposer } from "./post-composer.js";
@@ -25,6 +25,7 @@ export class PostPage {
   #thread;
   #content;
   #card;
+  #muteButton = null;
   /** Resolves once the post is shown. */
   #loaded;
   #resolveLoaded;
@@ -68,6 +69,7 @@ export class PostPage {
 
   close() {
     this.#unsubscribe();
+    this.#muteButton?.close();
     this.#app.socket.watchPosts([]);
     clearTimeout(this.#missingTimer);
     this.#loadMore.close();
@@ -138,6 +140,7 @@ export class PostPage {
       send: (content, attachments) => this.#send(content, null, attachments),
     });
     this.#post = post;
+    this.#muteButton = new MuteButton(this.#app, post);
     this.#card = postCard(this.#app, post, {
       withCommentLink: false,
       onChanged: (changed) => this.#showPost(changed),
@@ -146,7 +149,7 @@ export class PostPage {
     const heading = el("h1.visually-hidden", { tabindex: "-1" }, t("post.title", { name: post.author.display_name }));
     setChildren(
       this.#content,
-      el("header.post-header", {}, backLink(), heading, muteButton(this.#app.api, post)),
+      el("header.post-header", {}, backLink(), heading, this.#muteButton.element),
       this.#card,
       el(
         "section.card",

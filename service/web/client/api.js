@@ -71,6 +71,14 @@ export class Api {
   }
 
   /**
+   * Get the operator's last announcement, for a user who was away. Those who are connected get it by an event.
+   * @returns {Promise<{announcement: {message: string, created_at: string} | null}>}
+   */
+  announcement() {
+    return this.#call("GET", "/announcement");
+  }
+
+  /**
    * Find users: each word of `query` begins a word of the display name or username; after `@`, of the username. A page
    * can be empty although there is a `next` one.
    * @param {string} query
