@@ -17,8 +17,9 @@ async def test_a_post_is_muted_and_unmuted(open_app: OpenApp, create_user: Creat
     app = await open_app(an, goto=False, locale=locale)
     await app.goto(f"/#/posts/{post}")
     mute, unmute = [app.page.get_by_role("button", name=name, exact=True) for name in WORDS[locale]]
-    tab = await app.open_tab(f"/#/posts/{post}")
-    in_tab = [tab.page.get_by_role("button", name=name, exact=True) for name in WORDS[locale]]
+    tab = await app.page.context.new_page()
+    await tab.goto(f"{app.url}/#/posts/{post}")
+    in_tab = [tab.get_by_role("button", name=name, exact=True) for name in WORDS[locale]]
     await expect(in_tab[0]).to_be_visible()
     await app.page.bring_to_front()
     await mute.press("Enter")
