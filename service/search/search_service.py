@@ -151,6 +151,7 @@ class SearchService:
             places = [activity_of(conversation) for conversation in group]
             await self._counters.refresh(group, str(user_id))
             heads = await self._store.heads([conversation["_id"] for conversation in group])
+            search.limit.spend(2 * len(group))
             known = await search.finder.read_first(heads.values())
             for conversation, activity in zip(group, places, strict=True):
                 if len(best) == position.wanted and best[-1].place[0] > activity[0]:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from redis.asyncio import Redis
 
 from service.common.errors import Banned
@@ -71,6 +72,8 @@ async def test_a_ban_that_was_interrupted_is_completed(
     bans, users = bans_of(site_process, mongo), Stores.build(mongo.database).users
     caller = await verify(site_process, iat=EARLIER)
     connection = site_process.connect(caller)
+    subscriptions = mongo.database["push_subscriptions"]
+    await subscriptions.insert_one({"user_id": ObjectId(caller.user_id)})
     await users.set_ban(caller.user_id, None)
     assert [caller.user_id] == await users.being_banned(10)
 
@@ -84,5 +87,6 @@ async def test_a_ban_that_was_interrupted_is_completed(
             await asyncio.sleep(0.01)
     await pending.close()
     assert (1008, "token_revoked") == connection.closed
+    assert 0 == await subscriptions.count_documents({})
     with pytest.raises(Banned):
         await verify(site_process, iat=EARLIER)

@@ -11,14 +11,27 @@ from service.attachments.object_storage import ObjectStorage
 from service.attachments.storage import PIECE, Storage
 from service.common.errors import NotFound, Unavailable
 from service.datastores.mongo import Mongo
+from tests.attachments.emulators import azure, s3
 
 CONTENT = bytes(range(256)) * 5000
 """More than a megabyte: several pieces, and in the database several writes."""
+LONG = CONTENT * 5
+"""More than a part of a multipart upload."""
+EMULATORS = {"s3": s3, "azure": azure}
 
 
-@pytest.fixture(params=["database", "directory"])
-async def storage(request: pytest.FixtureRequest, mongo: Mongo, tmp_path: Path) -> AsyncIterator[Storage]:
-    if request.param == "database":
+@pytest.fixture(
+    params=["database", "directory", *(pytest.param(name, marks=pytest.mark.scenario) for name in EMULATORS)]
+)
+async def storage(
+    request: pytest.FixtureRequest, mongo: Mongo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Storage]:
+    if request.param in EMULATORS:
+        with EMULATORS[request.param](tmp_path) as (url, environment):
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            yield ObjectStorage(url)
+    elif request.param == "database":
         stored = GridFSStorage(mongo.database)
         await stored.create_indexes()
         yield stored
@@ -33,16 +46,17 @@ async def read(storage: Storage, start: int = 0, end: int = len(CONTENT)) -> byt
 
 
 async def test_a_file_is_read_as_it_was_written(storage: Storage) -> None:
-    """Whole and in parts, and until it is deleted."""
-    with tempfile.TemporaryFile() as file:
-        file.write(CONTENT)
-        await storage.write("key", file)
-    assert CONTENT == await read(storage)
-    for start, end in ((0, 1), (PIECE - 1, PIECE + 1), (PIECE * 2, len(CONTENT))):
-        assert CONTENT[start:end] == await read(storage, start, end)
-    await storage.delete(["key", "unknown"])
-    with pytest.raises(NotFound):
-        await read(storage)
+    """Whole and in parts, and until it is deleted; a short one as well as a long one."""
+    for content in (CONTENT, LONG):
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            await storage.write("key", file)
+        assert content == await read(storage, 0, len(content))
+        for start, end in ((0, 1), (PIECE - 1, PIECE + 1), (PIECE * 2, len(CONTENT))):
+            assert content[start:end] == await read(storage, start, end)
+        await storage.delete(["key", "unknown"])
+        with pytest.raises(NotFound):
+            await read(storage)
 
 
 async def test_an_unusable_directory_is_unavailable(tmp_path: Path) -> None:

@@ -282,3 +282,16 @@ async def test_who_was_removed_from_a_large_group_finds_nothing_of_it(
         with pytest.raises(NotFound):
             await searching.found(CAY, "huong", conversation_id=group)
         await searching.indexed()
+
+
+async def test_a_page_looks_at_a_limited_number_of_conversations(
+    unindexed: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many a user has: the next page goes on with the others."""
+    monkeypatch.setattr(search_service, "MAX_READS", 10)
+    for _ in range(12):
+        group = await unindexed.process.group(ADA, BOB)
+    sent = (await unindexed.say(ADA, group, "Hương"))["id"]
+    pages: list[int] = []
+    assert [sent] == await unindexed.found(BOB, "huong", pages=pages)
+    assert 3 <= len(pages)
