@@ -19,13 +19,13 @@ from service.realtime.addresses import room_address, user_address
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
 from service.realtime.event_stream import EventStream
-from service.realtime.redis_bus import RedisBus
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
 from tests.load import wire
 from tests.load.bench import BenchmarkContext
 from tests.load.results import Record, Samples
 from tests.running import ROOT
+from tests.scale.bus_process import CountingBus
 
 WORKLOAD = "bus"
 DESCRIPTION = (
@@ -74,10 +74,17 @@ def _measure(redis_url: str, processes: int, members: int) -> dict[str, float]:
         receiver, *others = [start(role) for role in ["receive", *["idle"] * (processes - 2)]]
         publisher = start("publish")
         metrics: dict[str, float] = json.loads(publisher.communicate(timeout=ROUND_TIMEOUT)[0])
-        own, *foreign = [float(each.communicate(timeout=ROUND_TIMEOUT)[0]) for each in (receiver, *others)]
+        own, *foreign = [json.loads(each.communicate(timeout=ROUND_TIMEOUT)[0]) for each in (receiver, *others)]
         assert {0} == {each.returncode for each in (receiver, *others)}
     kilobytes = metrics.pop("bytes") / processes / 1000
-    return {"foreign_us": sum(foreign) / len(foreign), "own_us": own, **metrics, "kilobytes": kilobytes}
+    foreign_us, foreign_messages = (sum(each[name] for each in foreign) / len(foreign) for name in ("us", "messages"))
+    return {
+        "foreign_us": foreign_us,
+        "foreign_messages": foreign_messages,
+        "own_us": own["us"],
+        **metrics,
+        "kilobytes": kilobytes,
+    }
 
 
 class Process:
@@ -85,7 +92,7 @@ class Process:
 
     def __init__(self, redis_url: str, channel: str, members: int) -> None:
         self.redis = connect(redis_url)
-        self.bus = RedisBus(redis_url, f"{{{channel}}}")
+        self.bus = CountingBus(redis_url, f"{{{channel}}}")
         self.registry = Registry(TimerWheel())
         self.dispatcher = Dispatcher(self.bus, self.registry)
         self.members = [f"{number:024x}" for number in range(members)]
@@ -93,7 +100,7 @@ class Process:
         self.bus.on(FINISHED, lambda head, body: self._finished.set())
 
     async def receive(self) -> None:
-        """Receive all events for one member, and print the microseconds of processor time for each."""
+        """Receive all events for one member, and print what each took; see `_finish`."""
         stream = EventStream(self.registry, Identity(self.members[-1], new_id(), new_id(), time.time() + 3600), CHANNEL)
         self.registry.register(stream)
         self.dispatcher.join_room(TOPIC, 0, self.members[-1])
@@ -103,14 +110,17 @@ class Process:
         assert EVENTS == len(stream.queue)
 
     async def idle(self) -> None:
-        """Receive what arrives, and print the microseconds of processor time for each event."""
+        """Receive what arrives, and print the same."""
         await self._start()
         await self._finish()
 
     async def _finish(self) -> None:
+        """Print, for each event, the microseconds of processor time, which includes what the process does without any,
+        and the messages that arrived, apart from those to all processes."""
         began = time.process_time()
         await asyncio.wait_for(self._finished.wait(), ROUND_TIMEOUT)
-        print((time.process_time() - began) / EVENTS * 1e6)
+        us = (time.process_time() - began) / EVENTS * 1e6
+        print(json.dumps({"us": us, "messages": self.bus.messages_received / EVENTS}))
 
     async def publish(self) -> None:
         await self._start()

@@ -24,6 +24,7 @@ METRICS = {
     "max_ms": Metric("max ms", 1),
     "beside_per_second": Metric("comments a second beside it", 0, less=False),
     "foreign_us": Metric("µs of a process without a member", 2),
+    "foreign_messages": Metric("messages that it receives", 2),
     "own_us": Metric("µs of a process with one", 2),
     "cpu_us": Metric("server µs each", 2),
     "cpu_ms": Metric("server ms each", 2),

@@ -59,6 +59,7 @@ THRESHOLDS = (
     # One for each member of two; one for all of many.
     Threshold(bus.WORKLOAD, "", "commands", "", 2.0, at_most=True),
     Threshold(bus.WORKLOAD, "", "foreign_us", "", 10.0, at_most=True),
+    Threshold(bus.WORKLOAD, "", "foreign_messages", "", 0.0, at_most=True),
     Threshold(bus.WORKLOAD, "", "cpu_ms", "", 3.0, at_most=True),
 )
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from service.datastores.redis import TAG
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
 from service.realtime.event_stream import EventStream
@@ -16,8 +17,8 @@ from tests.realtime.wire import identity, queued
 class CountingBus(RedisBus):
     """Counts what arrives."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, tag: str = TAG) -> None:
+        super().__init__(url, tag)
         self.bytes_received: Counter[str] = Counter()
         """By address; `all` stands for the messages to every process."""
         self.messages_received = 0
