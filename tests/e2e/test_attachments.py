@@ -230,6 +230,7 @@ async def test_images_are_enlarged_one_after_the_other(open_app: OpenApp, create
     await expect(tray(app)).to_have_count(3)
     await expect(tray(app).locator("progress")).to_have_count(0)
     await send_button(app).click()
+    await expect(app.messages).to_contain_text("Sent")
     link = app.messages.get_by_role("link", name="photo.jpg")
     await link.press("Enter")
     enlarged = app.page.get_by_role("dialog").get_by_role("img")
