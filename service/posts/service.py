@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from bson import ObjectId
+from pymongo.errors import DuplicateKeyError
 
 from service.attachments.attachment_store import Claim
-from service.attachments.attachments import Attachments
+from service.attachments.attachments import Attachments, ids_in, not_claimable
 from service.common.blocks import Blocks
 from service.common.cursor import CursorFormat
 from service.common.errors import NonceReused, ValidationFailed
@@ -67,22 +68,36 @@ class PostService:
 
     async def create(self, author_id: str, new: NewPost) -> Post:
         """Publish a post, and enqueue the notifications of those whom it mentions. Raises ValidationFailed for
-        `attachments`."""
+        `attachments`.
+
+        A post with files has the id of the first one, which nothing else uses: a repeated request is the same post.
+        """
         # The author is read first: a stored post must not be answered with a 503.
         profiles = await self._profiles.profiles([author_id])
-        post_id = ObjectId()
+        post_id = ObjectId(new.attachments[0]) if new.attachments else ObjectId()
         claim = Claim("post", None, ObjectId(author_id), post_id)
         attached = await self._attachments.claim_all(claim, new.attachments)
         notice = post_notice(post_id, new.content, profile_of(author_id, profiles))
         pending = bool(notice.mentions)
         selection = self._outbox.prepare(notice) if pending else None
-        document = await self._posts.insert(
-            author_id, new.content, now(), post_id=post_id, pending=pending, attachments=attached
-        )
+        try:
+            document = await self._posts.insert(
+                author_id, new.content, now(), post_id=post_id, pending=pending, attachments=attached
+            )
+        except DuplicateKeyError:
+            return await self._repeated(str(post_id), new)
         if pending:
             self._outbox.enqueue(Pending(self._post_notices, document, [notice], [selection]))
         self._live.post_created(str(post_id))
         return self._views.new_post(document, profiles)
+
+    async def _repeated(self, post_id: str, new: NewPost) -> Post:
+        """Return the post that an earlier request has stored. Raises ValidationFailed if it is not the same."""
+        stored = await self._posts.post(post_id)
+        if stored is None or (stored["content"], list(map(str, ids_in(stored)))) != (new.content, new.attachments):
+            raise not_claimable()
+        self._live.post_created(post_id)
+        return (await self._views.posts(str(stored["author_id"]), [stored]))[0]
 
     async def post(self, viewer: str, post_id: str) -> Post:
         """Return one post. Raises NotFound."""

@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
+
+from service.common.errors import Unavailable
 from service.common.times import now
 from service.datastores.mongo import Mongo
+from service.posts.post_store import PostStore
 from service.services import Services
 from tests.attachments.conftest import encoded, photo, upload
 from tests.attachments.test_messages import empty, reads
@@ -38,9 +42,30 @@ async def test_what_is_used_is_not_used_again(client: RestClient) -> None:
     body = {"content": "Look", "attachments": [file]}
     assert 422 == (await bob.call("post", "/posts", 422, json=body))["status"]
     post = await ann.call("post", "/posts", 201, json=body)
-    for path in ("/posts", f"/posts/{post['id']}/comments"):
-        problem = await ann.call("post", path, 422, json=body)
+    another = body | {"content": "Look again"}
+    for path, repeated in (("/posts", another), (f"/posts/{post['id']}/comments", body)):
+        problem = await ann.call("post", path, 422, json=repeated)
         assert "attachments" == problem["errors"][0]["field"]
+
+
+async def test_a_repeated_post_with_files_is_one(
+    client: RestClient, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a 503, whether or not it was stored then; once it is deleted, it is not stored again."""
+    ann = await ApiUser.register(client)
+    body = {"content": "Look", "attachments": [(await upload(ann, each))["id"] for each in (b"x", b"y")]}
+    with monkeypatch.context() as patch:
+
+        async def fail(*args: object, **kwargs: object) -> None:
+            raise Unavailable
+
+        patch.setattr(PostStore, "insert", fail)
+        await ann.call("post", "/posts", 503, json=body)
+    post = await ann.call("post", "/posts", 201, json=body)
+    assert post == await ann.call("post", "/posts", 201, json=body)
+    assert 1 == await mongo.database["posts"].count_documents({})
+    await ann.call("delete", f"/posts/{post['id']}", 204)
+    await ann.call("post", "/posts", 422, json=body)
 
 
 async def test_deleting_deletes_the_files(client: RestClient, mongo: Mongo) -> None:
