@@ -19,6 +19,11 @@ class Contract:
     def __init__(self, openapi: Mapping[str, Any], asyncapi: Mapping[str, Any]) -> None:
         self._openapi = openapi
         self._asyncapi = asyncapi
+        self._schemas = {
+            name: {"components": {"schemas": _exact(document.get("components", {}).get("schemas", {}))}}
+            for name, document in (("openapi", openapi), ("asyncapi", asyncapi))
+        }
+        """The schemas that others refer to. Each validator has all of them, and they are converted once."""
         self._validators: dict[tuple[str, ...], Draft202012Validator] = {}
         self._valid: set[tuple[Any, ...]] = set()
         self._paths = {tuple(path.split("/")): (path, methods) for path, methods in openapi["paths"].items()}
@@ -70,9 +75,7 @@ class Contract:
         if (key, _shape(value)) in self._valid:
             return
         if key not in self._validators:
-            document = self._openapi if key[0] == "openapi" else self._asyncapi
-            components = {"components": {"schemas": document["components"]["schemas"]}}
-            self._validators[key] = Draft202012Validator(_exact({**schema, **components}))
+            self._validators[key] = Draft202012Validator(_exact(schema) | self._schemas[key[0]])
         problems = [
             f"{'.'.join(str(part) for part in problem.absolute_path) or 'body'}: {problem.message}"
             for problem in self._validators[key].iter_errors(value)
