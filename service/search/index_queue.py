@@ -73,11 +73,15 @@ class IndexQueue:
         """Write what has waited long enough, until cancelled. What an earlier run has left is forgotten: another
         process may have indexed it since, and changes of it."""
         self._waiting.clear()
-        while True:
-            await asyncio.sleep(INTERVAL)
-            async with self._lock:
-                due = time.monotonic() - MAX_DELAY
-                await self._write([key for key, each in self._waiting.items() if each.since <= due])
+        try:
+            while True:
+                await asyncio.sleep(INTERVAL)
+                async with self._lock:
+                    due = time.monotonic() - MAX_DELAY
+                    await self._write([key for key, each in self._waiting.items() if each.since <= due])
+        finally:
+            # Another process may write it: here it would only take memory, and count as a lag that grows.
+            self._waiting.clear()
 
     async def _write(self, conversation_ids: Sequence[ObjectId]) -> None:
         """Write the messages of these conversations. If that fails, they are read when the next one is written."""

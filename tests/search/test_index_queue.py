@@ -73,6 +73,17 @@ async def test_what_has_waited_long_enough_is_written(unindexed: Searching, monk
     assert 0 == await indexed(unindexed, left)
 
 
+async def test_a_process_that_no_longer_indexes_has_no_lag(unindexed: Searching) -> None:
+    queue = IndexQueue(unindexed.builder, ENOUGH)
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(0)
+    group = await unindexed.process.group(ADA, BOB)
+    await queue.handle([created(await unindexed.say(ADA, group, "Hương"))])
+    assert queue.lag > 0
+    await cancel_and_wait(task)
+    assert 0 == queue.lag
+
+
 async def test_more_than_fits_is_written_at_once(unindexed: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_queue, "MAX_WAITING", 1)
     queue = IndexQueue(unindexed.builder, ENOUGH)
