@@ -21,7 +21,8 @@ CODERS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 class Asset:
-    """A static file or document, compressed once for each content coding that clients ask for."""
+    """A static file or document, compressed once for each content coding that clients ask for: in a thread, because
+    that may take a tenth of a second."""
 
     def __init__(
         self, content_type: str, plain: bytes, headers: Mapping[str, str], cache_control: str = "no-cache"
@@ -32,9 +33,9 @@ class Asset:
         self.headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding", **headers}
         self.digest = hashlib.sha256(plain).hexdigest()[:32]
         self._plain = plain
-        self._coded: dict[str, bytes] = {}
+        self._coding: dict[str, asyncio.Task[bytes]] = {}
 
-    def respond(self, request: Request) -> HTTPResponse:
+    async def respond(self, request: Request) -> HTTPResponse:
         """Return the asset, or 304 if the client has the current version."""
         codings = accepted(request.headers.get("accept-encoding", ""))
         coding = next((each for each in CODERS if each in codings), None)
@@ -45,14 +46,15 @@ class Asset:
             return HTTPResponse(status=304, headers=headers)
         if coding:
             headers["Content-Encoding"] = coding
-        return HTTPResponse(self._body(coding), headers=headers, content_type=self.content_type)
+        return HTTPResponse(await self._body(coding), headers=headers, content_type=self.content_type)
 
-    def _body(self, coding: str | None) -> bytes:
+    async def _body(self, coding: str | None) -> bytes:
         if coding is None:
             return self._plain
-        if coding not in self._coded:
-            self._coded[coding] = CODERS[coding](self._plain)
-        return self._coded[coding]
+        if coding not in self._coding:
+            self._coding[coding] = asyncio.create_task(asyncio.to_thread(CODERS[coding], self._plain))
+        # Shielded: a client that disconnects does not end it for the others.
+        return await asyncio.shield(self._coding[coding])
 
 
 class LazyAssets:

@@ -73,7 +73,7 @@ def blueprint(build: Callable[[], dict[str, Any]]) -> Blueprint:
 
     @bp.get("/asyncapi.json")
     async def serve(request: Request) -> HTTPResponse:
-        return (await assets.get("document", request.app)).respond(request)
+        return await (await assets.get("document", request.app)).respond(request)
 
     return bp
 

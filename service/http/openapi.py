@@ -122,11 +122,11 @@ def blueprint() -> Blueprint:
 
     @bp.get("/openapi.json")
     async def openapi_json(request: Request) -> HTTPResponse:
-        return (await assets.get("document", request.app)).respond(request)
+        return await (await assets.get("document", request.app)).respond(request)
 
     @bp.get("")
     async def page(request: Request) -> HTTPResponse:
-        return (await assets.get("page", request.app)).respond(request)
+        return await (await assets.get("page", request.app)).respond(request)
 
     return bp
 

@@ -69,18 +69,18 @@ def blueprint(*, local_accounts: bool = True) -> Blueprint:
 
     @bp.get("/service-worker.js")
     async def service_worker(request: Request) -> HTTPResponse:
-        return worker.respond(request)
+        return await worker.respond(request)
 
     @bp.get("/")
     async def page(request: Request) -> HTTPResponse:
         """`/?modules` loads each module by itself, as it is in the repository."""
         name = "modules" if request.query_string == "modules" else "page"
-        return (await page_assets.get(name, request.app)).respond(request)
+        return await (await page_assets.get(name, request.app)).respond(request)
 
     @bp.get("/bundle/<digest:str>/<name:(?:app.js|app.css|later.js|emoji.json)>")
     async def bundle(request: Request, digest: str, name: str) -> HTTPResponse:
         asset = await page_assets.get(name, request.app)
-        response = asset.respond(request)
+        response = await asset.respond(request)
         if digest != asset.digest:
             if name == "later.js":
                 # It uses the modules of its own version.
@@ -94,6 +94,6 @@ def blueprint(*, local_accounts: bool = True) -> Blueprint:
         asset = assets.get(f"{folder}/{path}")
         if asset is None:
             raise NotFound
-        return asset.respond(request)
+        return await asset.respond(request)
 
     return bp

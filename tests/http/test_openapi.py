@@ -8,7 +8,8 @@ import pytest
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field
 
-from service.http import openapi
+from service.http import asset, openapi
+from service.http.content_coding import BROTLI
 from service.http.schemas import NULL, Components, to_openapi
 from tests.http.conftest import build
 from tests.rest import RestClient, serving
@@ -138,6 +139,27 @@ class TestAssets:
             assert 200 == (await client.get("/api/v1/parcels")).status_code
             finish.set()
             assert {200} == {(await each).status_code for each in asking}
+        assert 1 == len(threads)
+        assert threading.main_thread() not in threads
+
+    async def test_are_compressed_once_and_in_a_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        began, finish, threads = threading.Event(), threading.Event(), []
+        original = asset.CODERS[BROTLI]
+
+        def slow(plain: bytes) -> bytes:
+            threads.append(threading.current_thread())
+            began.set()
+            assert finish.wait(10)
+            return original(plain)
+
+        monkeypatch.setattr(asset, "CODERS", {BROTLI: slow})
+        async with serving(build()) as client, asyncio.timeout(10):
+            headers = {"Accept-Encoding": "br"}
+            asking = [asyncio.create_task(client.get("/docs", headers=headers)) for _ in range(5)]
+            await asyncio.to_thread(began.wait)
+            assert 200 == (await client.get("/api/v1/parcels")).status_code
+            finish.set()
+            assert {"br"} == {(await each).headers["content-encoding"] for each in asking}
         assert 1 == len(threads)
         assert threading.main_thread() not in threads
 

@@ -30,13 +30,13 @@ def blueprint(metrics: Metrics, limits: RateLimits, token: str) -> Blueprint:
 
     @bp.get("")
     async def page(request: Request) -> HTTPResponse:
-        return assets["index.html"].respond(request)
+        return await assets["index.html"].respond(request)
 
     @bp.get("/<name:str>")
     async def file(request: Request, name: str) -> HTTPResponse:
         if name not in assets or name == "index.html":
             raise NotFound
-        return assets[name].respond(request)
+        return await assets[name].respond(request)
 
     @bp.get("/metrics.json")
     async def metrics_json(request: Request) -> HTTPResponse:
