@@ -19,7 +19,8 @@ class Users(Protocol):
 
 
 class Avatars:
-    """Implements Holder. An avatar is visible to everyone, as the rest of a profile is, also without signing in."""
+    """Implements Holder. Everyone sees an avatar in reduced size (`AttachmentService.avatar`); only the user who has
+    uploaded it sees the file itself."""
 
     def __init__(self, users: Users, attachments: Attachments) -> None:
         self._users = users
@@ -31,7 +32,7 @@ class Avatars:
         return profile is not None and profile.avatar == avatar_url(str(attachment_id))
 
     async def check_visible(self, viewer: str, claim: Claim, attachment_id: ObjectId) -> None:
-        if not await self.holds(claim, attachment_id):
+        if viewer != str(claim.author_id) or not await self.holds(claim, attachment_id):
             raise NotFound
 
     async def prepare(self, user_id: str, avatar: str | None) -> ObjectId | None:

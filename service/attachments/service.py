@@ -23,6 +23,7 @@ CONCURRENT_WRITES = 4
 """Complete uploads that are being stored at the same time; each has a few megabytes in memory meanwhile."""
 THUMBNAIL_TYPE = "image/webp"
 NAMELESS = "file"
+AVATAR_NAME = "avatar.webp"
 
 
 class Holder(Protocol):
@@ -119,13 +120,14 @@ class AttachmentService:
         return _part_of(document, part)
 
     async def avatar(self, attachment_id: str) -> StoredFile:
-        """Return the thumbnail of an image that is somebody's avatar, for everyone. Raises NotFound."""
+        """Return the thumbnail of an image that is somebody's avatar, for everyone: without the name that the file has
+        on its owner's device. Raises NotFound."""
         document = await self._store.get(attachment_id)
         if document is None or not document.get("claim") or document["claim"]["kind"] != "avatar":
             raise NotFound
         if not await self._is_held(document):
             raise NotFound
-        return _part_of(document, THUMBNAIL)
+        return _part_of(document, THUMBNAIL)._replace(name=AVATAR_NAME)
 
     def read(self, file: StoredFile, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to but without `end`. Raises NotFound if it has been deleted meanwhile."""

@@ -44,6 +44,18 @@ async def test_an_uploaded_image_becomes_the_avatar_that_everyone_sees(
             await asyncio.sleep(0.01)
 
 
+async def test_others_see_neither_the_file_itself_nor_its_name(client: RestClient) -> None:
+    """An avatar is small; the photo may show more."""
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    image = await upload(ann, encoded(photo(600), "PNG"), "Ann-at-home.png")
+    profile = await ann.call("patch", "/users/me", 200, json={"avatar": image["url"]})
+    for path in (f"/attachments/{image['id']}", f"/attachments/{image['id']}/thumbnail"):
+        assert 404 == (await bob.request("get", path)).status_code
+        assert 200 == (await ann.request("get", path)).status_code
+    public = await client.get(profile["avatar"])
+    assert 'inline; filename="avatar.webp"' == public.headers["content-disposition"]
+
+
 async def test_only_an_own_unused_image_becomes_an_avatar(client: RestClient) -> None:
     """An attachment of a message is no avatar, and an avatar no attachment."""
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
