@@ -48,6 +48,11 @@ class NewsCollector:
         self.waiting = 0
         """How many news wait, as of the last count."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `collect` waits until some news have been removed, as of the last count."""
+        return self.waiting >= MAX_NEWS
+
     async def collect(self, changes: Sequence[Change]) -> None:
         """Store the news of these changes. Raises Unavailable."""
         oldest = now() - TTL
@@ -60,7 +65,7 @@ class NewsCollector:
             known = found.get(key)
             found[key] = each._replace(first=min(each.first, known.first)) if known else each
         wanted = await self._with_subscribers(list(found.values())) if found else []
-        while wanted and self.waiting >= MAX_NEWS:
+        while wanted and self.is_full:
             self.waiting = await self._news.count()
             log.warning("push_news_full", waiting=self.waiting)
             await asyncio.sleep(FULL_PAUSE)

@@ -90,7 +90,13 @@ class PushService:
     async def _deliver(self) -> None:
         """Plan and push."""
         # A killed process may have stored news, but not its position: they must come again before they are removed.
-        await self.follower.caught_up.wait()
+        # If there are too many, the follower waits until some are removed.
+        caught_up = asyncio.ensure_future(self.follower.caught_up.wait())
+        try:
+            while not (caught_up.done() or self._collector.is_full):
+                await asyncio.wait([caught_up], timeout=PLAN_INTERVAL)
+        finally:
+            caught_up.cancel()
         # What it has planned, but not finished: its deliveries are not attempted before.
         while await self._plan_due():
             pass

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from service.common.times import now
 from service.datastores.mongo import Mongo
-from service.push import delivery_store, push_queue
+from service.push import collector, delivery_store, push_queue
 from tests.push.push_service import CREATED, Push, PushServiceDouble
 from tests.rest import RestClient
 from tests.webhooks.receiver import answer
@@ -66,6 +66,27 @@ async def test_what_happened_before_a_process_first_got_the_lease_is_pushed(
     await say(anna, await direct(anna, ben))
     await redis.delete(LEASE)
     await push_service.wait(1)
+
+
+async def test_more_news_than_may_wait_are_pushed_after_the_history_was_lost(
+    redis: Redis,
+    lease_elsewhere: None,
+    pushing: RestClient,
+    push_service: PushServiceDouble,
+    mongo: Mongo,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The follower waits until some of them have been removed, before it has caught up."""
+    monkeypatch.setattr(collector, "MAX_NEWS", 1)
+    monkeypatch.setattr(collector, "FULL_PAUSE", 0.05)
+    anna, ben = await register(pushing, "anna"), await subscribed(pushing, push_service, "ben")
+    await say(anna, await direct(anna, ben))
+    post = (await ben.call("POST", "/posts", content="a post"))["id"]
+    await anna.call("POST", f"/posts/{post}/comments", content="a comment")
+    await mongo.database["change_followers"].update_one({"_id": "push"}, {"$set": {"token": {"_data": "8263"}}})
+    await redis.delete(LEASE)
+    pushes = await push_service.wait(2)
+    assert {"message", "NEW_COMMENT"} == {push.payload["type"] for push in pushes}
 
 
 async def test_an_unread_message_is_pushed(pushing: RestClient, push_service: PushServiceDouble, mongo: Mongo) -> None:
