@@ -22,6 +22,23 @@ async def announce_on(user: User, text: str) -> None:
     await announce(settings, text)
 
 
+FORBID_STORAGE = """
+for (const name of ["localStorage", "sessionStorage"]) {
+  Object.defineProperty(window, name, { get() { throw new DOMException("forbidden", "SecurityError"); } });
+}
+"""
+
+
+async def test_a_browser_that_forbids_storage_shows_it_too(open_app: OpenApp, create_user: CreateUser) -> None:
+    an = create_user("An")
+    await announce_on(an, "Tonight at ten")
+    app = await open_app(url=an.server.url, goto=False)
+    await app.page.add_init_script(FORBID_STORAGE)
+    await app.goto()
+    await app.sign_in(an)
+    await expect(app.toasts).to_have_text(["Tonight at ten"])
+
+
 async def test_who_was_away_sees_the_last_announcement_once(open_app: OpenApp, create_user: CreateUser) -> None:
     """Also if the page was open, but not in view."""
     an = create_user("An")

@@ -22,6 +22,22 @@ ADD_FILE = """(target, [kind, name]) => {
 }"""
 
 
+COUNT_URLS = """() => {
+  window.objectUrls = new Set();
+  const { createObjectURL, revokeObjectURL } = URL;
+  URL.createObjectURL = blob => {
+    const url = createObjectURL(blob);
+    objectUrls.add(url);
+    return url;
+  };
+  URL.revokeObjectURL = url => {
+    objectUrls.delete(url);
+    revokeObjectURL(url);
+  };
+}"""
+"""Each such URL keeps its file in memory."""
+
+
 def photo(width: int = 600, height: int = 300) -> FilePayload:
     file = io.BytesIO()
     Image.new("RGB", (width, height), "teal").save(file, "JPEG")
@@ -156,7 +172,7 @@ async def test_a_phone_has_its_camera(open_app: OpenApp, create_user: CreateUser
 
 
 async def test_an_expired_url_is_no_obstacle(open_app: OpenApp, create_user: CreateUser) -> None:
-    """The file is fetched with the token."""
+    """The file is fetched with the token, and saved by a press with a key that would open it in another tab."""
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
     app = await open_app(an)
@@ -172,8 +188,15 @@ async def test_an_expired_url_is_no_obstacle(open_app: OpenApp, create_user: Cre
 
     await app.page.route("**/api/v1/attachments/**", expired)
     image = app.page.get_by_role("img", name="photo.jpg")
+    await app.page.evaluate(COUNT_URLS)
     await image.evaluate("image => { image.src += '&again' }")
     await expect(image).to_have_attribute("src", re.compile("^blob:"))
+    await app.page.wait_for_function("objectUrls.size === 0")
+    await expect(image).to_have_js_property("complete", True)
+    await app.page.evaluate("() => { Date.now = () => new Date().getTime() + 86_400_000 }")
+    async with app.page.expect_download() as download:
+        await image.click(modifiers=["Shift"])
+    assert "photo.jpg" == (await download.value).suggested_filename
     app.errors.clear()
 
 
@@ -198,12 +221,13 @@ async def test_a_deleted_comment_shows_no_file(open_app: OpenApp, create_user: C
 
 
 async def test_what_is_added_while_a_post_is_sent_stays(open_app: OpenApp, create_user: CreateUser) -> None:
-    """The text and the files of the next one."""
+    """The text and the files of the next one; the preview of what was sent is freed."""
     app = await open_app(create_user("An"))
     await app.goto("/#/posts")
     text = app.page.get_by_label("Write a post").get_by_role("textbox")
     await text.fill("First")
-    await choose(app, NOTES)
+    await app.page.evaluate(COUNT_URLS)
+    await choose(app, photo())
     await expect(tray(app).locator("progress")).to_have_count(0)
 
     async def add_meanwhile(route: Route) -> None:
@@ -215,13 +239,15 @@ async def test_what_is_added_while_a_post_is_sent_stays(open_app: OpenApp, creat
 
     await app.page.route("**/api/v1/posts", add_meanwhile, times=1)
     await app.page.get_by_role("button", name="Post", exact=True).click()
-    await expect(app.page.get_by_role("article").get_by_text("notes.txt")).to_be_visible()
+    await expect(app.page.get_by_role("article").get_by_role("img", name="photo.jpg")).to_be_visible()
     await expect(tray(app)).to_contain_text(["second.txt"])
+    assert 0 == await app.page.evaluate("objectUrls.size")
     await expect(text).to_have_value("Second")
 
 
 async def test_images_are_enlarged_one_after_the_other(open_app: OpenApp, create_user: CreateUser) -> None:
-    """With the keyboard; Escape returns to the image. On the other device, a phone, the back button does."""
+    """With the keyboard; Escape returns to the image, also if the message has changed meanwhile. On the other device, a
+    phone, the back button does."""
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
     app = await open_app(an)
@@ -247,6 +273,9 @@ async def test_images_are_enlarged_one_after_the_other(open_app: OpenApp, create
         await app.page.get_by_role("link", name="Download").click()
     assert "photo.jpg" == (await download.value).suggested_filename
     assert [] == await serious_violations(app.page)
+    (message,) = binh.list(f"/conversations/{conversation}/messages")
+    binh.put(f"/conversations/{conversation}/messages/{message['id']}/reactions/👍")
+    await expect(app.messages).to_contain_text("👍")
     await app.page.keyboard.press("Escape")
     await expect(app.page.get_by_role("dialog")).to_have_count(0)
     await expect(link).to_be_focused()

@@ -114,8 +114,9 @@ function linkOf({ avatar }) {
   return avatar?.startsWith("https:") ? avatar : "";
 }
 
-/** Whether others see when the user is online; disabled until the setting is known. */
-/** `own`: a promise of the user's profile. */
+/**
+ * Whether others see when the user is online; disabled until the setting is known. `own`: a promise of the user's profile.
+ */
 function presenceSwitch(api, own) {
   const input = el("input", { type: "checkbox", disabled: true });
   const show = (request) =>

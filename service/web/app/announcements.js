@@ -10,10 +10,14 @@ export class Announcements {
   #key;
   /** What waits until the page is in view: {message, created_at}; `created_at` is null if it has just been made. */
   #waiting = null;
+  /** What was shown last, if it could not be stored. */
+  #unstored = null;
+  /** How many have been made since the start: the response to a request from before the last one is old. */
+  #made = 0;
   #abort = new AbortController();
 
-  /** `show(message)`. `storage`: localStorage. */
-  constructor({ api, socket, me }, show, storage = localStorage) {
+  /** `show(message)`. `storage`: a `KeyValueStorage` that all tabs share, if the browser allows one. */
+  constructor({ api, socket, me }, show, storage) {
     this.#api = api;
     this.#show = show;
     this.#storage = storage;
@@ -34,9 +38,10 @@ export class Announcements {
 
   /** If it cannot be loaded, the next connection tries again. */
   #load() {
+    const made = this.#made;
     this.#api.announcement().then(
       ({ announcement }) => {
-        if (this.#abort.signal.aborted || !announcement) return;
+        if (this.#abort.signal.aborted || made !== this.#made || !announcement) return;
         this.#waiting = announcement;
         this.#showWaiting();
       },
@@ -45,6 +50,7 @@ export class Announcements {
   }
 
   #onAnnouncement(message) {
+    this.#made += 1;
     const announcement = { message, created_at: null };
     if (document.hidden) {
       this.#waiting = announcement;
@@ -66,6 +72,7 @@ export class Announcements {
   }
 
   #shown() {
+    if (this.#unstored) return this.#unstored;
     try {
       return JSON.parse(this.#storage.getItem(this.#key));
     } catch {
@@ -74,10 +81,12 @@ export class Announcements {
   }
 
   #remember(announcement) {
+    this.#unstored = null;
     try {
       this.#storage.setItem(this.#key, JSON.stringify(announcement));
     } catch {
-      // A full or forbidden storage: it is shown again after a reload.
+      // A full storage: it is shown again after a reload.
+      this.#unstored = announcement;
     }
   }
 }

@@ -1,5 +1,7 @@
 /** The signed-in app: navigation, banner, notifications, and the view that the URL names. */
 
+import { browserStorage } from "/client/storage.js";
+
 import { Announcements } from "./announcements.js";
 import { AutoRetry } from "./auto-retry.js";
 import { updateAvatars } from "./avatar.js";
@@ -69,11 +71,12 @@ export class AppShell {
     this.#ownProfile = new OwnProfile(me.id, loa.socket);
     this.#ownProfile.subscribe((profile) => this.#setProfile(profile));
     const preferences = new OwnPreferences(loa.api, loa.stream);
+    const storage = browserStorage("localStorage");
     const app = {
       ...loa,
       me,
       preferences,
-      alerts: new DeviceAlerts(me.id, () => isQuiet(preferences.current?.quiet_hours)),
+      alerts: new DeviceAlerts(me.id, () => isQuiet(preferences.current?.quiet_hours), storage),
       blocked: new BlockedUsers(loa.api, loa.socket),
       drafts: new Drafts(me.id),
       /** The ids of the groups that the user is leaving in this tab. */
@@ -83,9 +86,8 @@ export class AppShell {
       countUnread: (conversation) => this.#unread.count(conversation),
     };
     this.#app = app;
-    this.#announcements = new Announcements(app, (message) =>
-      showNews(icon("megaphone"), el("p", { dir: "auto" }, message)),
-    );
+    const announce = (message) => showNews(icon("megaphone"), el("p", { dir: "auto" }, message));
+    this.#announcements = new Announcements(app, announce, storage);
     this.#notifications = new NotificationPanel(app, () =>
       withDialogs(({ openNotificationSettings }) => openNotificationSettings(app)),
     );

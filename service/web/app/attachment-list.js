@@ -27,7 +27,11 @@ export function attachmentList(attachments, download) {
 export function recoverImage(image, { id }, part, download) {
   const recover = async () => {
     const blob = await download(id, part).catch(() => null);
-    if (blob) image.src = URL.createObjectURL(blob);
+    if (!blob) return;
+    const url = URL.createObjectURL(blob);
+    // The file would stay in memory as long as the URL exists.
+    for (const type of ["load", "error"]) image.addEventListener(type, () => URL.revokeObjectURL(url), { once: true });
+    image.src = url;
   };
   image.addEventListener("error", recover, { once: true });
 }
@@ -53,7 +57,7 @@ function image(attachment, attachments, download) {
     const images = attachments.filter((each) => each.thumbnail_url);
     withDialogs(({ openLightbox }) => openLightbox(images, images.indexOf(attachment), download));
   };
-  return fileLink("a.attachment-image", attachment, download, { title: name, onclick: enlarge }, shown);
+  return fileLink("a.attachment-image", attachment, download, { title: name }, enlarge, shown);
 }
 
 function file(attachment, download) {
@@ -63,16 +67,21 @@ function file(attachment, download) {
     attachment,
     download,
     { download: name },
+    null,
     icon("file"),
     el("span.name.ellipsis", { dir: "auto" }, name),
     el("span.size", {}, formatSize(size)),
   );
 }
 
-/** A link that opens in a tab of its own; if its URL has expired, it saves the file. */
-export function fileLink(selector, attachment, download, attributes, ...children) {
+/**
+ * A link that opens in a tab of its own; if its URL has expired, it saves the file. `onPress(event)`, or null, is called
+ * first: if it prevents the default, nothing else happens.
+ */
+export function fileLink(selector, attachment, download, attributes, onPress, ...children) {
   const open = async (event) => {
-    if (!isExpired(attachment.url)) return;
+    onPress?.(event);
+    if (event.defaultPrevented || !isExpired(attachment.url)) return;
     event.preventDefault();
     const blob = await download(attachment.id, "").catch(() => null);
     if (blob) saveFile(blob, attachment.name);

@@ -68,7 +68,9 @@ export class AttachmentTray {
   /** Take these away, because they have been sent; what was added since stays. */
   remove(attachments) {
     const sent = new Set(attachments.map(({ id }) => id));
-    this.#items = this.#items.filter(({ attachment }) => !sent.has(attachment?.id));
+    const isSent = ({ attachment }) => sent.has(attachment?.id);
+    for (const item of this.#items.filter(isSent)) release(item);
+    this.#items = this.#items.filter((item) => !isSent(item));
     this.#changed();
   }
 

@@ -55,8 +55,12 @@ export class CommentStore {
     // Of a page that has not been loaded whole before, nothing is new.
     const addFound = this.hasMore ? undefined : add;
     this.#nextCursor = null;
-    do for (const { id } of await this.load(addFound)) found.add(id);
-    while (this.hasMore && found.size < before.length);
+    let earlier;
+    do {
+      earlier = new Set(found);
+      for (const { id } of await this.load(addFound)) found.add(id);
+    } while (this.hasMore && found.size < before.length);
+    this.#earlier = earlier;
     // What is after the last page, the user has written since.
     const end = this.hasMore ? before.findLastIndex((id) => found.has(id)) : before.length;
     const missing = new Set(before.slice(0, end + 1).filter((id) => !found.has(id)));

@@ -22,8 +22,11 @@ export class DeviceAlerts {
   #abort = new AbortController();
   #lastSound = 0;
 
-  /** `storage`: localStorage. `isQuiet()`: whether the user wants no alerts now. */
-  constructor(userId, isQuiet, storage = localStorage) {
+  /**
+   * `isQuiet()`: whether the user wants no alerts now. `storage`: a `KeyValueStorage` that all tabs share, if the browser
+   * allows one.
+   */
+  constructor(userId, isQuiet, storage) {
     this.#storage = storage;
     this.#settingsKey = `loa:alerts:${userId}`;
     this.#claimsKey = `loa:alerted:${userId}`;
@@ -120,7 +123,7 @@ export class DeviceAlerts {
     try {
       this.#storage.setItem(key, JSON.stringify(value));
     } catch {
-      // A full or forbidden storage: nothing is chosen.
+      // A full storage: nothing is chosen.
     }
   }
 }

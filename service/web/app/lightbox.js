@@ -36,7 +36,8 @@ export function openLightbox(images, index, download) {
     const image = el("img", { src: url, alt: name, width, height, decoding: "async" });
     recoverImage(image, attachment, "", download);
     setChildren(figure, image);
-    setChildren(save, fileLink("a.button", attachment, download, { download: name }, icon("down"), t("lightbox.download")));
+    const content = [icon("down"), t("lightbox.download")];
+    setChildren(save, fileLink("a.button", attachment, download, { download: name }, null, content));
     dialog.setTitle(name);
     setText(position, images.length > 1 ? t("lightbox.position", { index: shown + 1, count: images.length }) : "");
   }

@@ -59,7 +59,7 @@ export function updateMessageElement(element, row, previous, actions) {
   setText(sender, row.mine ? t("message.you") : nameOf(row.sender));
   sender.classList.toggle("visually-hidden", row.mine || !row.firstInGroup || !actions.isGroup());
   if (message !== previous?.message || row.quoted !== previous.quoted)
-    setChildren(bubble, bubbleContents(row, actions, element));
+    renderBubble(bubble, row, actions, element);
   reactionList.render(Object.entries(message.reactions ?? {}).map(([emoji, users]) => reaction(message, emoji, users)));
   if (meta.status !== row.status || message !== previous?.message) setChildren(meta, metaContents(row, actions));
   meta.status = row.status;
@@ -76,16 +76,14 @@ export function previewText(message) {
   return message.content || formatList((message.attachments ?? []).map(({ name }) => name));
 }
 
-/** `owner`: the message's element, which remembers whether a long text is expanded. */
-function bubbleContents({ message, quoted }, actions, owner) {
-  if (message.deleted) return t("message.deleted");
+/** `owner`: the message's element, which remembers whether a long text is expanded, and the list of its attachments. */
+function renderBubble(bubble, { message, quoted }, actions, owner) {
+  if (message.deleted) return setChildren(bubble, t("message.deleted"));
   const [text, showMore] = expandableText(message.content, owner);
   // With a direction of its own, the label does not count for that of the text.
   const edited = { dir: "ltr", title: message.edited_at && fullDateTime(message.edited_at) };
-  const { attachments = [] } = message;
-  return [
-    message.reply_to && quote(message, quoted, actions),
-    attachments.length > 0 && attachmentList(attachments, actions.download),
+  const above = message.reply_to ? [quote(message, quoted, actions)] : [];
+  const below = [
     (message.content || message.edited_at) &&
       el(
         "div.message-text",
@@ -94,7 +92,21 @@ function bubbleContents({ message, quoted }, actions, owner) {
         message.edited_at && el("span.edited", edited, t("message.edited")),
       ),
     showMore,
-  ];
+  ].filter(Boolean);
+  const list = keptAttachments(message, actions, owner);
+  if (list?.parentElement !== bubble) return setChildren(bubble, above, list, below);
+  // Not moved, with which it would lose the focus, and an enlarged image the way back to it.
+  for (const child of [...bubble.childNodes]) if (child !== list) child.remove();
+  list.before(...above);
+  list.after(...below);
+}
+
+/** Return the list of attachments, or null. It stays the same while these are the same files. */
+function keptAttachments({ attachments = [] }, actions, owner) {
+  if (attachments.length === 0) return null;
+  const ids = attachments.map(({ id }) => id).join();
+  if (owner.attachments?.ids !== ids) owner.attachments = { ids, list: attachmentList(attachments, actions.download) };
+  return owner.attachments.list;
 }
 
 function quote(message, quoted, actions) {

@@ -33,6 +33,17 @@ test("a refresh drops comments of the last page that were deleted, and adds new 
   assert.deepEqual([ids(store), arrived], [[1, 2, 3, 5], [6, 7, 8, 9]]);
 });
 
+test("after everything was loaded again, a refresh still drops what was deleted of the last page", async () => {
+  const comments = [1, 2, 3, 4, 5].map((id) => ({ id, parent_id: null }));
+  const store = new CommentStore(apiOf(comments), "p");
+  await store.load();
+  await store.load();
+  await store.refreshAll(() => assert.fail());
+  comments.splice(3, 1);
+  await store.refresh(() => assert.fail());
+  assert.deepEqual(ids(store), [1, 2, 3, 5]);
+});
+
 test("what arrives during a refresh stays", async () => {
   const comments = [{ id: 1, parent_id: null }];
   const store = new CommentStore(apiOf(comments), "p");
