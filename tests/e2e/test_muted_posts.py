@@ -11,7 +11,7 @@ WORDS = {"en-GB": ("Mute", "Unmute"), "vi-VN": ("Tắt thông báo", "Bật thô
 
 @pytest.mark.parametrize("locale", WORDS)
 async def test_a_post_is_muted_and_unmuted(open_app: OpenApp, create_user: CreateUser, locale: str) -> None:
-    """With the keyboard; at once in other tabs; it stays so after a reload."""
+    """With the keyboard; at once in other tabs, and on other devices when they connect again; also after a reload."""
     an, binh = create_user("An"), create_user("Bình")
     post = an.post("/posts", content="A post")["id"]
     app = await open_app(an, goto=False, locale=locale)
@@ -36,3 +36,7 @@ async def test_a_post_is_muted_and_unmuted(open_app: OpenApp, create_user: Creat
     binh.comment(post, "A notification")
     await expect(app.page.locator(".comment")).to_have_count(2)
     assert 1 == len(an.list("/notifications"))
+    await app.page.context.set_offline(True)
+    an.put(f"/posts/{post}/mute")
+    await app.page.context.set_offline(False)
+    await expect(unmute).to_be_visible()

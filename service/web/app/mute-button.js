@@ -30,6 +30,15 @@ export class MuteButton {
     this.#channel.close();
   }
 
+  /**
+   * Call before the post is loaded again. Returns a function that takes what was loaded, unless the user has pressed the
+   * button meanwhile: the response may be older.
+   */
+  refresh() {
+    const muted = this.#muted;
+    return (post) => this.#muted === muted && !this.#isSaving && this.#render(post.muted);
+  }
+
   async #toggle() {
     if (this.#isSaving) return;
     this.#isSaving = true;

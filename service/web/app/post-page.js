@@ -117,7 +117,9 @@ export class PostPage {
   /** Resolves to the post; to the one that is known if it changes meanwhile: the response may be older. */
   async #loadPost() {
     const known = this.#post;
+    const showMuted = this.#muteButton.refresh();
     const post = await this.#app.api.post(this.#postId);
+    showMuted(post);
     if (this.#post === known) this.#post = post;
     return this.#post;
   }
