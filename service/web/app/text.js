@@ -21,10 +21,15 @@ export function searchable(text) {
   return text.normalize("NFD").replace(/\p{M}/gu, "").toLocaleLowerCase().replaceAll("đ", "d");
 }
 
-/** Return whether each word of `query` begins a word of `text`, without regard to case and accents. */
+/**
+ * Return whether each word of `query` begins a word of `text`, without regard to case and accents; of a query without
+ * words, such as an emoji, whether `text` contains it.
+ */
 export function matchesWords(text, query) {
+  const wanted = wordsOf(query);
+  if (!wanted.length) return text.includes(query.trim());
   const words = wordsOf(text);
-  return wordsOf(query).every((wanted) => words.some((word) => word.startsWith(wanted)));
+  return wanted.every((each) => words.some((word) => word.startsWith(each)));
 }
 
 function wordsOf(text) {

@@ -39,3 +39,8 @@ test("only text from right to left is isolated from the words around it", () => 
   assert.equal(isolated("مرحبا!"), "\u2068مرحبا!\u2069");
   assert.equal(isolated("Loa שלום"), "\u2068Loa שלום\u2069");
 });
+
+test("a query without words is looked for as it is", () => {
+  assert.deepEqual(["🎉 Party", "Lunch"].filter((text) => matchesWords(text, " 🎉 ")), ["🎉 Party"]);
+  assert.ok(matchesWords("Lunch", ""));
+});
