@@ -11,7 +11,7 @@ from service.chat import events
 from service.chat.barrier import BARRIER, BLOCKED_BY
 from service.chat.conversation_announcer import ConversationAnnouncer
 from service.chat.conversation_lists import activity_of
-from service.chat.conversation_store import ConversationStore, is_listed, seq_of
+from service.chat.conversation_store import ConversationStore, is_listed, seq_of, version_of
 from service.chat.counter_reader import CounterReader
 from service.chat.direct_blocks import DirectBlocks
 from service.chat.members import (
@@ -26,6 +26,7 @@ from service.chat.members import (
     start_of,
     tells_activity,
 )
+from service.chat.membership_filter import MembershipFilter
 from service.chat.mention_counter import MentionCounter
 from service.chat.message_store import MessageStore
 from service.chat.models import MAX_PARTICIPANTS
@@ -39,6 +40,7 @@ from service.common.profiles import Profile, Profiles, profile_of
 from service.common.times import iso
 from service.datastores.batcher import Batcher
 from service.datastores.mongo import Document
+from service.realtime.connection import Connection
 from service.realtime.dispatcher import MAX_ADDRESSED, Dispatcher
 
 MAX_PROFILES = 5
@@ -93,7 +95,7 @@ class ConversationService:
         self._messages = messages
         self._profiles = profiles
         self._dispatcher = dispatcher
-        dispatcher.before_reset(self._join_missed_rooms)
+        dispatcher.before_reset(self._catch_up_on_joins)
         self._unread = UnreadCounter(messages)
         self._mentions = MentionCounter(messages, blocks)
         self.announcer = ConversationAnnouncer(
@@ -259,9 +261,18 @@ class ConversationService:
             for conversation_id, last_rev in rooms.items():
                 self._dispatcher.join_room(events.TOPIC + str(conversation_id), last_rev, str(user))
 
-    async def _join_missed_rooms(self, user_ids: Collection[str]) -> None:
-        """Join the rooms of users who may have missed a `conversation_updated` with which they would have joined."""
-        await self._join_rooms([ObjectId(user_id) for user_id in user_ids])
+    async def _catch_up_on_joins(self, connections: Collection[Connection]) -> None:
+        """Do what a `conversation_updated` would have done that these connections may have missed: join the rooms of
+        their users, and no longer withhold events of conversations that a user has left and joined again."""
+        await self._join_rooms({ObjectId(each.user_id) for each in connections})
+        for connection in connections:
+            membership = connection.event_filter
+            if not isinstance(membership, MembershipFilter):
+                continue
+            if left := [ObjectId(conversation_id) for conversation_id in membership.left()]:
+                joined = await self._conversations.get_many(left, ObjectId(connection.user_id))
+                for conversation_id, document in joined.items():
+                    membership.join(str(conversation_id), version_of(document))
 
     async def participants(
         self, user_id: str, conversation_id: str, limit: int, after: str | None

@@ -18,7 +18,8 @@ class MembershipFilter:
 
     This is needed because consecutive changes are published by different tasks, even of different processes, and may
     overtake each other. A message may be on its way to a user who was removed while it was being stored. And a
-    `conversation_updated` may be lost: then the client asks for what it has missed.
+    `conversation_updated` may be lost: then the client asks for what it has missed, or gets a `reset`, before which the
+    database says what the user has joined again.
     """
 
     __slots__ = ("_discard_topic", "_membership", "filters_sequenced")
@@ -53,3 +54,14 @@ class MembershipFilter:
             del self._membership[next(iter(self._membership))]
         self.filters_sequenced = not all(is_participant for _, is_participant in self._membership.values())
         return is_repeated
+
+    def left(self) -> list[str]:
+        """Return the ids of the remembered conversations that the user has left."""
+        return [topic.removeprefix(events.TOPIC) for topic, known in self._membership.items() if not known[1]]
+
+    def join(self, conversation_id: str, version: int) -> None:
+        """Note that the user is a participant in `version`, unless they have left in that one or a later one."""
+        topic = events.TOPIC + conversation_id
+        known = self._membership.get(topic)
+        if known is not None and version > known[0]:
+            self._membership[topic] = version, True

@@ -205,7 +205,7 @@ class Dispatcher:
             self._latest[prefix] = latest
 
     def before_reset(self, prepare: Prepare) -> None:
-        """Await `prepare(user_ids)` before these users, who may have missed events, get a `reset`; if it raises, again
+        """Await `prepare(connections)` before these, which may have missed events, get a `reset`; if it raises, again
         later."""
         self._resets.prepare = prepare
 

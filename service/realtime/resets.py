@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 import structlog
 
 from service.common.tasks import cancel_and_wait, count_failure
+from service.realtime.connection import Connection
 from service.realtime.registry import Registry
 
 log = structlog.get_logger()
@@ -20,7 +21,7 @@ MIN_STEP = 10
 RETRY_INTERVAL = 1.0
 """Seconds until a step that failed is tried again. Without the database, clients could not read what they lack."""
 
-Prepare = Callable[[Collection[str]], Awaitable[None]]
+Prepare = Callable[[Collection[Connection]], Awaitable[None]]
 
 
 class Resets:
@@ -29,7 +30,7 @@ class Resets:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self.prepare: Prepare | None = None
-        """Awaited with those users of a step who have connections, before they get a `reset`."""
+        """Awaited with the connections of a step, before they get a `reset`."""
         self._reasons: dict[str, str] = {}
         """The users who are still to get one, with the reason, in the order in which they get it."""
         self._step_size = MIN_STEP
@@ -51,13 +52,13 @@ class Resets:
             await asyncio.sleep(DELAY)
             # Removed before they are prepared: who misses more from then on gets another `reset`.
             reasons = {user_id: self._reasons.pop(user_id) for user_id in list(self._reasons)[: self._step_size]}
-            users = [user_id for user_id in reasons if self._registry.has_user(user_id)]
+            connections = [each for user_id in reasons for each in self._registry.connections(user_id)]
             try:
-                if self.prepare and users:
-                    await self.prepare(users)
+                if self.prepare and connections:
+                    await self.prepare(connections)
             except Exception as error:
                 count_failure("reset")
-                log.warning("resets_delayed", users=len(users), error=type(error).__name__)
+                log.warning("resets_delayed", connections=len(connections), error=type(error).__name__)
                 self._reasons = reasons | self._reasons
                 await asyncio.sleep(RETRY_INTERVAL)
                 continue

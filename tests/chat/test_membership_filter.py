@@ -6,7 +6,7 @@ from service.chat import events
 from service.chat.membership_filter import MAX_CONVERSATIONS, MembershipFilter
 from service.realtime.event import Event
 from service.realtime.websocket import WebSocket
-from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess
+from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess, wait_for_events
 from tests.realtime.wire import queued, web_socket
 
 HELLO = Event("hello", {}, channel=events.CHANNEL)
@@ -77,6 +77,30 @@ async def test_sync_is_answered_although_it_is_not_known_that_the_user_has_joine
     socket.send(await sync_answer(process, BOB, group))
     await process.messages.send(ADA, group, "Welcome back")
     assert ["hello", "conversation_removed", "sync", "new_message"] == queued_types(socket)
+
+
+async def test_after_a_reset_messages_of_a_group_are_received_that_the_user_has_joined_again(
+    process: ChatProcess,
+) -> None:
+    """The `conversation_updated` was lost, so the client does not know of the group, and asks for nothing in it."""
+    socket = slow_socket(process, BOB)
+    go_live(socket)
+    joined, left = [await process.group(ADA, BOB) for _ in range(2)]
+    token = (await process.invitations.invite(ADA, joined))["token"]
+    for group in (joined, left):
+        await process.groups.remove_participant(BOB, group, BOB)
+    process.registry.unregister(socket)
+    await process.invitations.accept(BOB, token)
+    process.registry.register(socket)
+    process.dispatcher.on_bus_gap()
+    await wait_for_events(socket, "reset")
+    socket.queue.clear()
+    for group in (joined, left):
+        await process.messages.send(ADA, group, "Welcome back")
+    [message] = queued(socket)
+    assert ("new_message", f"c:{joined}") == (message.type, message.topic)
+    await process.groups.remove_participant(BOB, joined, BOB)
+    assert ["conversation_removed"] == queued_types(socket)
 
 
 async def test_a_repeated_removal_is_received_once(process: ChatProcess) -> None:

@@ -52,6 +52,10 @@ class VisitingClient(ChatClient):
             self._note(conversation, [event["data"]])
             if conversation not in self.replicas:
                 await self._ask(conversation)
+        elif kind == "reset":
+            # The announcement of a conversation that the user has joined may be among what was missed.
+            for joined in self.joined - self.replicas.keys():
+                await self._ask(joined)
         elif kind == "sync":
             self._note(conversation, event["data"]["messages"])
         await super()._on_event(event)
