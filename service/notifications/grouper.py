@@ -76,7 +76,7 @@ class Grouper:
             seqs = seqs.up_to(existing[-1]["seq"] if existing else newest[-1] - 1)
             if existing:
                 break
-        group.seqs = seqs
+        group.discard(group.seqs - seqs)
         if seqs:
             await self._groups.put(user_id, [group])
         else:

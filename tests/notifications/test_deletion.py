@@ -84,6 +84,20 @@ async def test_lists_groups_and_counts_are_those_of_what_is_left(
             assert last == (await process.read_states.inbox(user)).last_seq
 
 
+async def test_a_group_whose_newest_notification_is_being_deleted_has_the_senders_of_the_others(
+    process: ServiceProcess,
+) -> None:
+    """As long as it is only marked as deleted: who reads the group then removes it there."""
+    user, post = new_id(), new_id()
+    requests = [comment_on(post, user, sender) for sender in SENDERS[:2]]
+    await process.notifications.notify(requests)
+    assert 2 == (await process.groups.page(user, limit=10, before=None)).items[0].sender_count
+    found = await process.store.about(ObjectId(user), [deleted_comment(requests[1])])
+    await process.store.mark_deleted(found)
+    (group,) = (await process.groups.page(user, limit=10, before=None)).items
+    assert (1, 1, [SENDERS[0].id]) == (group.count, group.sender_count, [sender.id for sender in group.senders])
+
+
 async def test_what_a_comment_or_post_was_about_is_deleted_for_everybody(process: ServiceProcess) -> None:
     """The comment's author loses the reactions to it, a mentioned user the mention; others keep theirs."""
     author, commenter, mentioned, post, sender = new_id(), new_id(), new_id(), new_id(), SENDERS[0]

@@ -22,9 +22,9 @@ class Wishes(NamedTuple):
     mutes: set[tuple[str, str]]
     unwanted: set[tuple[str, str]]
 
-    def stored_type(self, user: str, sender: str, post: str, reasons: set[str]) -> str | None:
-        """The type of what `user` gets for one comment, for which there are `reasons`."""
-        if user == sender or (user, sender) in self.blocks or (user, post) in self.mutes:
+    def stored_type(self, user: str, sender: str, post: str, author: str, reasons: set[str]) -> str | None:
+        """The type of what `user` gets for one comment on the post of `author`, for which there are `reasons`."""
+        if user == sender or not self.blocks.isdisjoint({(user, sender), (user, author)}) or (user, post) in self.mutes:
             return None
         found = next((kind for kind in KINDS if kind in reasons), None)
         return None if (user, found) in self.unwanted else found
@@ -76,7 +76,7 @@ async def test_what_is_stored_is_what_the_recipients_wish(process: ServiceProces
                 for kind, concerned in zip(KINDS, (user == parent, user in mentioned, user == author), strict=True)
                 if concerned
             }
-            if type := wishes.stored_type(user, sender, post, reasons):
+            if type := wishes.stored_type(user, sender, post, author, reasons):
                 expected[user].append((type, comment))
     found = {}
     for user in users:
