@@ -13,10 +13,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.group_lock import group_lock
 
-MAX_PROCESSES = 3
+MAX_PROCESSES = 4
 """Each process has datastores of its own. A container may have less of the machine than the cores that it sees."""
-PROCESSES = min(len(os.sched_getaffinity(0)) + 1, MAX_PROCESSES)
-"""One more than there are cores: most tests wait more than they compute."""
+PROCESSES = min(len(os.sched_getaffinity(0)) + 2, MAX_PROCESSES)
+"""Two more than there are cores: most tests wait more than they compute."""
 
 TIME_SENSITIVE = (
     "tests/realtime/test_cluster_bus.py",
