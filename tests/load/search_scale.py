@@ -81,7 +81,7 @@ class Vocabulary:
         words = self._choose.choices(self._words, cum_weights=self._weights, k=WORDS_EACH)
         if seq % 10 == 0:
             words[2:4] = [FREQUENT, "bạn"]
-        if seq % (count // SELDOM_TIMES) == 1:
+        if seq % max(2, count // SELDOM_TIMES) == 1:
             words[0] = SELDOM
         if seq == count // 10:
             words[1] = RARE
