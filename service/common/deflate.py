@@ -1,9 +1,9 @@
 """Compression of JSON (DEFLATE, RFC 1951), for responses and for WebSocket messages.
 
-The length of what is compressed tells whether its parts are alike. Whoever can put text beside a secret, and observe
-the length of many encrypted answers, could guess the secret bit by bit (the attack BREACH). So the signatures of
-attachments' URLs are stored as they are, without a reference from before them to behind them; every answer has padding
-of a random length; and responses with a token are not compressed at all (`Operation.has_secret`).
+The length of compressed data shows whether its parts are alike. An attacker who can put text beside a secret, and
+observe the length of many encrypted answers, could guess the secret bit by bit (the attack BREACH). So the signatures
+of attachments' URLs are stored as they are, without a reference from before them to behind them; every answer has
+padding of a random length; and responses with a token are not compressed at all (`Operation.has_secret`).
 """
 
 import re

@@ -22,7 +22,7 @@ BATCH_SIZE = 200
 MAX_READ_TIME = 2.0
 """Seconds in which a follower with a pause reads one batch."""
 IDLE_PAUSE = 0.02
-"""Seconds after a read that found nothing: each write to whatever collection ends the database's wait for a change."""
+"""Seconds after a read that found nothing: a write to any collection ends the database's wait for a change."""
 IDLE_STORE_INTERVAL = 60.0
 """Seconds between two stored positions while nothing that is wanted changes: the token must not become too old."""
 SHARE = 0.1

@@ -16,7 +16,7 @@ Candidate = tuple[ObjectId, PostNotificationType]
 class Notice(NamedTuple):
     """Something that `sender` has done: written a post, or its comment `comment_id`, or reacted to it with `emoji`.
 
-    `candidates` are notified whatever the text says; `mentions` are those in the text. `post_author` has written the
+    `candidates` are notified independently of the text; `mentions` are those in the text. `post_author` has written the
     post that is commented on; None if nobody else than the sender has, or if they are deleted.
     """
 

@@ -107,6 +107,7 @@ class WebSocket(Connection):
     )
 
     encode = attrgetter("ws_frame")
+    compressed = False
     accepts_binary = False
 
     def __init__(
@@ -122,6 +123,9 @@ class WebSocket(Connection):
         super().__init__(host, caller, channel, nest_notice_fields=nest_notice_fields)
         self._handshake_response = handshake_response
         self._protocol = FrameProtocol(self._on_frame)
+        if self.compressed:
+            # The messages that the peer sends. Those to the peer are compressed by `encode`.
+            self._protocol.extensions.append(permessage_deflate.decompressor())
         self.on_frame: Callable[[], None] = _ignore_frame
         self.on_text: Callable[[str], None] = _ignore_text
         self._buffer = b""
@@ -318,19 +322,7 @@ class CompressedWebSocket(WebSocket):
     __slots__ = ()
 
     encode = attrgetter("ws_compressed")
-
-    def __init__(
-        self,
-        host: ConnectionHost,
-        caller: Identity,
-        channel: str,
-        handshake_response: bytes,
-        *,
-        nest_notice_fields: bool = False,
-    ) -> None:
-        super().__init__(host, caller, channel, handshake_response, nest_notice_fields=nest_notice_fields)
-        # The messages that the peer sends. Those to the peer are compressed by `encode`.
-        self._protocol.extensions.append(permessage_deflate.decompressor())
+    compressed = True
 
 
 def accept_websocket(

@@ -6,7 +6,7 @@ import secrets
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -105,7 +105,7 @@ class LoadDatabase:
         async def add() -> None:
             for first in range(1, count + 1, BATCH):
                 seqs = range(first, min(first + BATCH, count + 1))
-                documents = [_message(conversation, sender.id, seq) for seq in seqs]
+                documents = [stored_message(conversation, sender.id, seq, text_of(seq), now()) for seq in seqs]
                 await self.stores.messages.collection.insert_many(documents)
                 tick()
             last = CounterUpdate(rev=count, seq=count, message_id=documents[-1]["_id"], at=now())
@@ -174,14 +174,21 @@ class LoadDatabase:
             await self._mongo.database["sessions"].insert_many(session_documents)
 
 
-def _message(conversation: ObjectId, sender: ObjectId, seq: int) -> dict[str, Any]:
+def text_of(seq: int) -> str:
+    return f"Message {seq} " + "x" * 180
+
+
+def stored_message(
+    conversation: ObjectId, sender: ObjectId, seq: int, content: str, created_at: datetime
+) -> dict[str, Any]:
+    """Return a message as Loa stores it."""
     return {
         "_id": ObjectId(),
         "conversation_id": conversation,
         "sender_id": sender,
-        "content": f"Message {seq} " + "x" * 180,
+        "content": content,
         "reply_to": None,
-        "created_at": now(),
+        "created_at": created_at,
         "edited_at": None,
         "deleted": False,
         "reactions": {},

@@ -27,7 +27,7 @@ from service.search.index_writer import IndexWriter
 from service.search.models import MessageSearch
 from service.search.search_service import SearchService
 from service.stores import Stores
-from tests.load.database import LoadDatabase, User, load_database
+from tests.load.database import LoadDatabase, User, load_database, stored_message
 
 BATCH = 1000
 WORDS_EACH = 10
@@ -93,20 +93,8 @@ def messages(
 ) -> Iterator[Document]:
     begin = now() - timedelta(seconds=count)
     for seq in range(1, count + 1):
-        yield {
-            "_id": ObjectId(),
-            "conversation_id": conversation,
-            "sender_id": senders[seq % 2].id,
-            "content": vocabulary.text(seq, count),
-            "reply_to": None,
-            "created_at": begin + timedelta(seconds=seq),
-            "edited_at": None,
-            "deleted": False,
-            "reactions": {},
-            "seq": seq,
-            "rev": seq,
-            "claims": [seq],
-        }
+        sender, content = senders[seq % 2].id, vocabulary.text(seq, count)
+        yield stored_message(conversation, sender, seq, content, begin + timedelta(seconds=seq))
 
 
 def is_seldom(message: Document) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tests.faults.client import Client
 from tests.faults.environment import FaultEnvironment
@@ -36,14 +36,22 @@ async def run(env: FaultEnvironment, *, clients: int = 20, workers: int = 2, poi
                 clients_by_worker = Counter(worker_of(server, client) for client in all_clients)
                 os.kill(server.pid if victim == "server" else clients_by_worker.most_common(1)[0][0], signal.SIGTERM)
             await asyncio.to_thread(kill_point.wait_until_hit)
-            if victim == "server":
-                await asyncio.to_thread(server.process.wait)
-                await asyncio.to_thread(wait_until_gone, server, before)
-                server = await env.restart_server(server, **environment)
-            else:
-                await asyncio.to_thread(wait_until_replaced, server, before)
+            server = await running_again(env, server, victim, before, environment)
             env.ledger.note(f"{victim} killed", point)
     await workload.verify()
+
+
+async def running_again(
+    env: FaultEnvironment, server: Server, victim: str, workers: list[int], environment: Mapping[str, str]
+) -> Server:
+    """Return the server that runs after `victim`, a worker or the whole server, has been killed. `workers`: the pids
+    from before; `environment`: of the server."""
+    if victim == "server":
+        await asyncio.to_thread(server.process.wait)
+        await asyncio.to_thread(wait_until_gone, server, workers)
+        return await env.restart_server(server, **environment)
+    await asyncio.to_thread(wait_until_replaced, server, workers)
+    return server
 
 
 async def wait_until_connected(clients: Sequence[Client]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.datastores.mongo import Document, Mongo
-from tests.faults.catalogue.crash_points import wait_until_gone, wait_until_replaced
+from tests.faults.catalogue.crash_points import running_again
 from tests.faults.delivery_checks import SETTLE_TIMEOUT
 from tests.faults.environment import FaultEnvironment
 from tests.faults.kill_point import COMMENT_POINTS, PUSH_POINTS, KillPoint
@@ -72,12 +72,7 @@ async def run(
                     since = time.monotonic()
                     left = await _not_pushed(env, readers)
                     kills.append(Kill(since, time.monotonic(), left))
-                    if victim == "server":
-                        await asyncio.to_thread(server.process.wait)
-                        await asyncio.to_thread(wait_until_gone, server, before)
-                        server = await env.restart_server(server, **environment)
-                    else:
-                        await asyncio.to_thread(wait_until_replaced, server, before)
+                    server = await running_again(env, server, victim, before, environment)
                     env.ledger.note(f"{victim} killed", point)
             finally:
                 traffic.stop()
