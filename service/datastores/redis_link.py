@@ -220,7 +220,7 @@ class RedisLink:
             if last is None or count > last or (count < last and last == known[name]):
                 subscription.count = count
                 if last is not None:
-                    log.warning("redis_messages_missed", missing=max(count - last, 1))
+                    log.warning("redis_messages_missed", missing=_missing(last, count))
                     self._listener.on_missed(name)
 
     async def request(self, channel: bytes, *command: str | bytes) -> Any:
@@ -354,7 +354,7 @@ class RedisLink:
         subscription.count = count or last
         # 1: the numbers have begun again.
         if last is not None and count > 1 and count != last + 1:
-            log.warning("redis_messages_missed", missing=count - last - 1)
+            log.warning("redis_messages_missed", missing=_missing(last, count - 1))
             self._listener.on_missed(channel)
         self._listener.on_message(channel, payload)
 
@@ -501,6 +501,12 @@ class RedisLink:
 
 def _count_key(channel: bytes) -> bytes:
     return channel + b":count"
+
+
+def _missing(last: int, count: int) -> int:
+    """Return how many messages up to the number `count` have not arrived after `last`. If it is lower, the numbers have
+    begun again, and all from then on are missing."""
+    return count - last if count >= last else count
 
 
 def error_code(error: BaseException) -> str:

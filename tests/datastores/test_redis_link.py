@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
+from structlog.testing import capture_logs
 
 from service.datastores import redis_link
 from service.datastores.redis import connect, endpoint
@@ -209,10 +210,16 @@ async def test_the_loss_of_the_message_with_which_numbers_begin_again_is_noticed
     await subscriber.subscribe([b"{loa}again"])
     for payload in (b"one", b"two"):
         await exchange(publisher, subscriber, [b"{loa}again"], payload)
-    await publisher.link.request(b"{loa}", "SET", "{loa}again:count", "1", "EX", "60")
-    await subscriber.link.check_counts()
-    await subscriber.link.check_counts()
-    assert {b"{loa}again": 1} == subscriber.missed
+    with capture_logs() as entries:
+        await publisher.link.request(b"{loa}", "SET", "{loa}again:count", "1", "EX", "60")
+        await subscriber.link.check_counts()
+        await subscriber.link.check_counts()
+        assert {b"{loa}again": 1} == subscriber.missed
+        await exchange(publisher, subscriber, [b"{loa}again"], b"three")
+        await publisher.link.request(b"{loa}", "SET", "{loa}again:count", "1", "EX", "60")
+        await exchange(publisher, subscriber, [b"{loa}again"], b"four")
+    assert {b"{loa}again": 2} == subscriber.missed
+    assert [1, 1] == [entry["missing"] for entry in entries if entry["event"] == "redis_messages_missed"]
 
 
 async def test_messages_of_the_version_before_have_no_number(make: Make, datastores: Datastores) -> None:

@@ -1,6 +1,7 @@
 """The environment of one run: datastores, servers, users, clients, and the ledger."""
 
 import asyncio
+import math
 import os
 import random
 import resource
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from service.datastores.redis import TAG, connect
 from tests.conftest import SECRET
 from tests.faults import delivery_checks, leaks
 from tests.faults.api_client import ApiClient
@@ -27,6 +29,9 @@ HOOK = Path(__file__).parent / "hook"
 CONCURRENT_CONNECTS = 100
 """Number of clients that connect at the same time when the run is not about a reconnect storm."""
 STOP_TIMEOUT = 40.0
+LEASES = [f"{TAG}:{work}:lease" for work in ("search", "push", "deletions")]
+"""The leases under which one worker does something for all of them."""
+LEASE_TIMEOUT = 30.0
 
 
 class FaultEnvironment:
@@ -146,8 +151,13 @@ class FaultEnvironment:
     # Checks
 
     async def record_baseline(self, server: Server | None = None) -> None:
-        """Record what the server (by default the last one) uses now; `verify` compares with this."""
+        """Record what the server (by default the last one) uses now; `verify` compares with this.
+
+        Not before its workers have taken the leases: the work of each begins some tasks, and the leases of a server
+        that was killed are free after seconds only.
+        """
         await self.api.close_idle_connections()
+        await wait_until_renewed(self.datastores.redis_url, LEASES)
         self._before = await asyncio.to_thread(leaks.measure_usage, server or self.servers[-1], self._counts_directory)
 
     async def check_messages(
@@ -179,6 +189,24 @@ class FaultEnvironment:
             self.ledger.note("memory", f"{self._before.memory >> 20} MB before, {after.memory >> 20} MB after")
         for server in self.servers:
             assert "Traceback" not in server.text, server.text[-4000:]
+
+
+async def wait_until_renewed(redis_url: str, leases: Sequence[str]) -> None:
+    """Wait until each of these leases has been renewed: a process that is alive holds it, and has begun the work."""
+    redis = connect(redis_url)
+    remaining = dict.fromkeys(leases, math.inf)
+    try:
+        async with asyncio.timeout(LEASE_TIMEOUT):
+            while remaining:
+                for lease, before in list(remaining.items()):
+                    now = await redis.pttl(lease)
+                    if now > before:
+                        del remaining[lease]
+                    elif now > 0:
+                        remaining[lease] = now
+                await asyncio.sleep(0.05)
+    finally:
+        await redis.aclose()
 
 
 def allow_many_descriptors() -> None:
