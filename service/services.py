@@ -277,6 +277,7 @@ class Services:
             self.outbox,
             self.live_posts,
             attached,
+            self._announce_post_mute,
         )
         self.post_edits = EditService(
             stores.posts,
@@ -432,6 +433,9 @@ class Services:
         self.dispatcher.publish(events.block_updated(block, exists), [block.user_id])
         self.presence.announce_visibility([block.user_id])
         self.live_posts.topics.publish_block(block.user_id, block.blocked_id, exists)
+
+    def _announce_post_mute(self, user_id: str, post_id: str, muted: bool) -> None:
+        self.dispatcher.publish(events.post_mute_updated(post_id, muted), [user_id])
 
     async def start(self) -> None:
         """Start everything that has a background task. `close` closes it in the reverse order."""

@@ -377,7 +377,7 @@ SENT = {
     ),
     *("conversation_updated", "conversation_removed", "token_expiring", "draining", "announcement"),
     *("profile_updated", "block_updated", "history_cleared"),
-    *("post_created", "post_updated", "comment_created", "comment_updated"),
+    *("post_created", "post_updated", "comment_created", "comment_updated", "post_mute_updated"),
 }
 STREAMED = {
     "notification",
@@ -499,6 +499,7 @@ class TestAsyncApi:
             events.conversation_removed(ID, 1),
             events.history_cleared(ID, ID, 3),
             events.block_updated(Block(ID, ID), True),
+            events.post_mute_updated(ID, True),
             events.announcement("Hello, all"),
         ):
             found = async_document["components"]["messages"][f"chat.sent.{event.type}"]

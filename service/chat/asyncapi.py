@@ -192,7 +192,7 @@ class Announcement(BaseModel):
 
 
 def channel(post_events: Sequence[Frame]) -> Channel:
-    """`post_events`: those of watched posts."""
+    """`post_events`: those of posts."""
     return Channel(
         "chat",
         "/api/v1/ws/chat",

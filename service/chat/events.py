@@ -79,6 +79,12 @@ def block_updated(block: Block, exists: bool) -> Event:
     return Event("block_updated", body, channel=CHANNEL, policy=Policy.LATEST, key=f"block:{block.blocked_id}")
 
 
+def post_mute_updated(post_id: str, muted: bool) -> Event:
+    """To the connections of the user who mutes the post, or does not any more."""
+    body = {"data": {"post_id": post_id, "muted": muted}}
+    return Event("post_mute_updated", body, channel=CHANNEL, policy=Policy.LATEST, key=f"post_mute:{post_id}")
+
+
 def sync(conversation_id: str, catch_up: dict[str, Any], version: int) -> Event:
     """The answer to a `sync` frame. `version` is one in which the user was a participant: the answer is dropped if they
     were removed in that version or a later one."""

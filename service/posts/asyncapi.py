@@ -1,4 +1,4 @@
-"""The events of watched posts for the AsyncAPI document: the chat socket sends them."""
+"""The events of posts for the AsyncAPI document: the chat socket sends them."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -31,6 +31,16 @@ class CommentUpdated(BaseModel):
     data: CommentState
 
 
+class PostMute(BaseModel):
+    post_id: str
+    muted: bool
+
+
+class PostMuteUpdated(BaseModel):
+    type: Literal["post_mute_updated"]
+    data: PostMute
+
+
 def events() -> Sequence[Frame]:
     return [
         Frame("post_created", PostCreated, "A post was published. For connections that watch `feed`. Ephemeral."),
@@ -47,4 +57,5 @@ def events() -> Sequence[Frame]:
             "A comment on a watched post was edited, reacted to, or deleted. A deleted one stays as a tombstone if "
             "others reply to it. Ephemeral.",
         ),
+        Frame("post_mute_updated", PostMuteUpdated, "The user has muted or unmuted a post, in one of their tabs."),
     ]

@@ -1,5 +1,6 @@
 """Posts and comments: publishing, listing and commenting."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from bson import ObjectId
@@ -51,7 +52,9 @@ class PostService:
         outbox: NotificationOutbox,
         live: LivePosts,
         attachments: Attachments,
+        on_muted: Callable[[str, str, bool], None],
     ) -> None:
+        """`on_muted(user_id, post_id, muted)` is called after a user has muted a post, or unmuted it."""
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
@@ -65,6 +68,7 @@ class PostService:
         self._outbox = outbox
         self._live = live
         self._attachments = attachments
+        self._on_muted = on_muted
 
     async def create(self, author_id: str, new: NewPost) -> Post:
         """Publish a post, and enqueue the notifications of those whom it mentions. Raises ValidationFailed for
@@ -104,9 +108,13 @@ class PostService:
         return (await self._views.posts(viewer, [await self._visibility.post(viewer, post_id)]))[0]
 
     async def mute(self, user_id: str, post_id: str, *, on: bool) -> Post:
-        """Let the post no longer notify the user, or let it again. Returns the post. Raises NotFound."""
+        """Let the post no longer notify the user, or let it again. Returns the post. Raises NotFound.
+
+        A repeated request makes up for a lost announcement, or the post when it is loaded next.
+        """
         await self.post(user_id, post_id)
         await (self._mutes.add if on else self._mutes.remove)(user_id, post_id)
+        self._on_muted(user_id, post_id, on)
         return await self.post(user_id, post_id)
 
     async def page(self, viewer: str, *, limit: int, before: str | None) -> PostPage:

@@ -179,8 +179,7 @@ class Composer:
         """Count what was held back and is still unread and wanted, and what has come to it since."""
         messages = notifications = 0
         for conversation_id, seq in delivery.conversations.items():
-            if found := await self._newest(delivery.user_id, conversation_id, 1, seq, preferences):
-                messages += found[0]["unread_count"]
+            messages += await self._count(delivery.user_id, conversation_id, seq, preferences)
         if delivery.last:
             inbox = await self._inboxes.inbox(delivery.user_id)
             async for page in self._wanted(delivery.user_id, delivery.first, inbox.last_seq + 1, preferences):
@@ -190,6 +189,15 @@ class Composer:
         if not body:
             return None
         return Payload("summary", text(language, "summary"), body, "/", delivery.tag, messages + notifications)
+
+    async def _count(self, user_id: str, conversation_id: str, last: int, preferences: Preferences) -> int:
+        """Return how many messages are unread in a conversation, if one of those up to `last` is wanted; if only
+        mentions are, how many mention the user."""
+        if preferences.push.messages == "mentions":
+            conversation = await self._conversation(user_id, conversation_id)
+            return int(conversation["mention_count"]) if conversation else 0
+        found = await self._newest(user_id, conversation_id, 1, last, preferences)
+        return int(found[0]["unread_count"]) if found else 0
 
 
 def _group(notification: Notification) -> str:

@@ -133,6 +133,7 @@ class ServiceProcess:
             self.outbox,
             self.live,
             attachments,
+            lambda user_id, post_id, muted: None,
         )
         self.edits = EditService(
             self.post_store,

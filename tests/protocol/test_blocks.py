@@ -64,6 +64,18 @@ async def test_the_other_devices_of_who_blocks_are_told_and_the_blocked_user_is_
     assert {"hello", "pong"} == {event["type"] for event in other.received}
 
 
+async def test_the_other_devices_of_who_mutes_a_post_are_told_and_its_author_is_not(any_clients: Clients) -> None:
+    anna, ben = await any_clients.users(2)
+    post = await ben.create_post()
+    tabs, other = [await anna.chat_socket() for _ in range(2)], await ben.chat_socket()
+    for method, muted in (("PUT", True), ("DELETE", False)):
+        await anna.request(method, f"/posts/{post}/mute")
+        for tab in tabs:
+            assert {"post_id": post, "muted": muted} == (await tab.event("post_mute_updated"))["data"]
+    await other.flush()
+    assert {"hello", "pong"} == {event["type"] for event in other.received}
+
+
 async def test_nobody_is_put_into_a_group_by_whom_they_block(clients: Clients) -> None:
     anna, ben, cleo = await clients.users(3)
     group = await ben.start_conversation(cleo, title="Theirs")

@@ -210,7 +210,7 @@ async def test_the_asyncapi_document_has_every_frame_and_event_in_its_direction(
     assert chat == names["chat"]["received"]
     events = "hello ack error pong new_message message_updated read typing presence conversation_updated sync reset"
     events += " profile_updated block_updated history_cleared rev_skipped"
-    events += " post_created post_updated comment_created comment_updated"
+    events += " post_created post_updated comment_created comment_updated post_mute_updated"
     assert {*events.split(), "conversation_removed", "token_expiring", "draining", "announcement"} == names["chat"][
         "sent"
     ]

@@ -11,23 +11,21 @@ export class MuteButton {
   #postId;
   #muted;
   #isSaving = false;
-  /** Tells the user's other tabs. */
-  #channel;
+  #unsubscribe;
 
   /** `post`: as it was loaded. */
-  constructor({ api, me }, post) {
+  constructor({ api, socket }, post) {
     this.#api = api;
     this.#postId = post.id;
     this.#muted = post.muted;
-    this.#channel = new BroadcastChannel(`loa:mutes:${me.id}`);
-    this.#channel.onmessage = ({ data }) => {
-      if (data.postId === this.#postId) this.#render(data.muted);
-    };
+    this.#unsubscribe = socket.subscribe(({ type, data }) => {
+      if (type === "post_mute_updated" && data.post_id === this.#postId) this.#render(data.muted);
+    });
     this.#render(post.muted);
   }
 
   close() {
-    this.#channel.close();
+    this.#unsubscribe();
   }
 
   /**
@@ -44,7 +42,6 @@ export class MuteButton {
     this.#isSaving = true;
     try {
       const { muted } = await (this.#muted ? this.#api.unmutePost(this.#postId) : this.#api.mutePost(this.#postId));
-      this.#channel.postMessage({ postId: this.#postId, muted });
       this.#render(muted);
       showToast(t(muted ? "post.muted" : "post.unmuted"));
     } catch (error) {

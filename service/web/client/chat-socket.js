@@ -396,6 +396,7 @@ export class ChatSocket {
       case "presence":
       case "profile_updated":
       case "block_updated":
+      case "post_mute_updated":
       case "history_cleared":
       case "announcement":
       case "post_created":

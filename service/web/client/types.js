@@ -305,6 +305,8 @@
  * @typedef {{type: "history_cleared", conversation_id: string, data: {seq: number}}} HistoryCleared the user does not see
  *   the messages up to `seq` any more
  * @typedef {{type: "block_updated", data: {user_id: string, blocked: boolean}}} BlockUpdated whom the user blocks
+ * @typedef {{type: "post_mute_updated", data: {post_id: string, muted: boolean}}} PostMuteUpdated which posts the user
+ *   has muted
  * @typedef {{type: "conversation_updated", conversation_id: string,
  *   data: AnnouncedConversation}} ConversationUpdated
  * @typedef {{type: "conversation_removed", conversation_id: string}} ConversationRemoved
@@ -321,7 +323,7 @@
  *   | {type: "post_updated", data: PostState & {deleted: boolean}}} PostEvent a change of a watched post
  * @typedef {{type: "comment_created" | "comment_updated", post_id: string, data: CommentState}} CommentEvent
  * @typedef {Hello | MessageEvent | RevSkipped | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated | HistoryCleared
- *   | PostEvent | CommentEvent
+ *   | PostMuteUpdated | PostEvent | CommentEvent
  *   | ConversationUpdated | ConversationRemoved | Sync | Reset | TokenExpiring | Draining | Announcement | Ack | ErrorFrame} Frame
  */
 
@@ -337,7 +339,7 @@
  *   conversation, whenever they have changed
  * @typedef {{type: "watching", data: {post_ids: string[]}}} WatchingEvent the changes of these posts arrive from now on
  * @typedef {Hello | MessageEvent | PostEvent | CommentEvent | WatchingEvent | ReadEvent | TypingEvent | PresenceEvent | ProfileUpdated | BlockUpdated | HistoryCleared
- *   | ConversationUpdated | ConversationRemoved | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent
+ *   | PostMuteUpdated | ConversationUpdated | ConversationRemoved | Reset | Draining | Announcement | StatusEvent | PendingEvent | SentEvent | FailedEvent
  *   | ChangesEvent} ChatEvent
  */
 
