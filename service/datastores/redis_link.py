@@ -223,6 +223,14 @@ class RedisLink:
                     log.warning("redis_messages_missed", missing=_missing(last, count))
                     self._listener.on_missed(name)
 
+    def one_for_each_server(self, channels: Iterable[bytes]) -> list[bytes]:
+        """Return for each server in use the first one of these channels that it serves."""
+        found: dict[Owner, bytes] = {}
+        for channel in channels:
+            if self._slots.has_owner(channel):
+                found.setdefault(self._slots.owner(channel), channel)
+        return list(found.values())
+
     async def request(self, channel: bytes, *command: str | bytes) -> Any:
         """Send a command to the server of `channel` and return the reply. Raises one of LINK_ERRORS."""
         if not self._slots.has_owner(channel):

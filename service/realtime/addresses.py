@@ -1,6 +1,7 @@
 """Addresses: to whom a message of the bus goes, and the pub/sub channel and keys in Redis that stand for them."""
 
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 from redis.crc import key_slot
@@ -53,6 +54,11 @@ class Addresses:
     def address(self, channel: bytes) -> str:
         """Return the address of a channel other than `control`."""
         return channel[channel.index(b"}") + 1 + len(self._infix) :].decode()
+
+    def own(self, process_id: str) -> Iterator[bytes]:
+        """Yield the channels of a process's own: one in the slot of `control`, then one for each hash tag."""
+        for tag in (self._tag.encode(), *_tags(self._tag)):
+            yield tag + self._infix + b"own:" + process_id.encode()
 
     def mark(self, address: str, topic: str) -> bytes:
         """Return the key of the last sequence number of `topic` that was published to this address or to another one

@@ -21,21 +21,20 @@ class Outbox:
     """The messages to one channel that Redis has not accepted yet, in their order.
 
     `in_flight`: whether a publication has not been answered yet. `overflowed`: whether messages were dropped, which
-    the next publication reports. `heartbeat_due`: whether to publish although nothing waits.
+    the next publication reports.
     """
 
-    __slots__ = ("heartbeat_due", "in_flight", "messages", "overflowed")
+    __slots__ = ("in_flight", "messages", "overflowed")
 
     def __init__(self) -> None:
         self.messages: deque[Message] = deque()
         self.in_flight = False
         self.overflowed = False
-        self.heartbeat_due = False
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to publish."""
-        return not (self.messages or self.overflowed or self.heartbeat_due)
+        return not (self.messages or self.overflowed)
 
     def next_batch(self) -> list[Message]:
         """Return the messages of the next publication; they stay in the outbox."""

@@ -26,6 +26,7 @@ from service.datastores.redis import TAG, endpoint
 from service.datastores.redis_link import RedisLink, error_code
 from service.realtime.addresses import Addresses
 from service.realtime.bus import Handler, Handlers
+from service.realtime.heartbeats import Heartbeats
 from service.realtime.outbox import Message, Outbox, marks
 
 log = structlog.get_logger()
@@ -34,15 +35,9 @@ MAX_OUTBOX_MESSAGES = 10_000
 MAX_OUTBOX_BYTES = 32 * 1024 * 1024
 """Limits of what waits for an unavailable Redis, for all channels together. Beyond either, the oldest message to one
 channel is dropped, and a GAP message there reports that to the other processes."""
-HEARTBEAT_INTERVAL = 2.0
-"""Seconds between two publications of a process to all, empty if need be, so that it receives at least its own."""
-SUBSCRIPTION_TIMEOUT = 6.0
-"""Seconds without any message to all, including the process's own, after which it renews its subscription, if Redis
-accepts its publications: its server may no longer be the one on which messages are published. After as many without
-one of its own, the process is not ready."""
 COMPARE_INTERVAL = 40.0
-"""Seconds between two comparisons of what has arrived with what was published: an address has no heartbeat, so the loss
-of its last message would not be noticed otherwise."""
+"""Seconds between two comparisons of what has arrived with what was published: the loss of the last message to an
+address, or to all, would not be noticed otherwise."""
 STARTUP_WAIT = 2.0
 """Seconds that `start` waits for its first heartbeat to return, and `close` for the outbox. Redis may be
 unavailable."""
@@ -56,16 +51,17 @@ GAP = "bus.gap"
 """The kind of the message that reports dropped messages."""
 COPY = "copy"
 """The field in the head of a message to addresses that is also sent to all, for processes of the version before."""
-KNOWS_ADDRESSES = b" 3"
-"""Follows the clock in the first line of a publication to all, from processes that publish to addresses."""
+KNOWS_ADDRESSES = b" 3\n"
+"""The end of the first line of a publication. Processes of the version before, which know no addresses, have the time
+of their clock in place of the number."""
 
 
 class RedisBus:
     """See `Bus`. `publish` enqueues; what is in an outbox is sent in as few publications as possible, one at a time.
 
-    Format of a publication: a line with the id of the process and the time of its clock; then, for each message, a line
-    with the JSON array `[kind, length of the body in bytes, head]`, and the body. A message to several addresses has
-    a number as the fourth element of the array, which no other message of this process has.
+    Format of a publication: a line with the id of the process and a number (see KNOWS_ADDRESSES); then, for each
+    message, a line with the JSON array `[kind, length of the body in bytes, head]`, and the body. A message to several
+    addresses has a number as the fourth element of the array, which no other message of this process has.
 
     During a deployment, processes of the version before may be alive, which know only messages to all. As long as one
     is heard, and at the start, each message to addresses is also sent to all; only those processes handle it.
@@ -74,13 +70,12 @@ class RedisBus:
     def __init__(self, url: str, tag: str = TAG) -> None:
         """`url`: see `pool_options`. `tag`: the prefix of the channels. Raises InvalidRedisURL."""
         self.process_id = uuid.uuid4().hex
-        self._own_prefix = self.process_id.encode() + b" "
-        self.lag = 0.0
-        """Seconds that this process's last publication took through Redis and back."""
+        self._own_line = self.process_id.encode() + KNOWS_ADDRESSES
         servers = endpoint(url)
         self._addresses = Addresses(tag, servers.database)
         self._control = self._addresses.control
         self._link = RedisLink(servers, self)
+        self._heartbeats = Heartbeats(self._link, partial(self._addresses.own, self.process_id))
         self._handlers = Handlers()
         self._gap_callbacks: list[Callable[[], None]] = []
         self._doubt_callbacks: list[Callable[[str], None]] = []
@@ -101,14 +96,7 @@ class RedisBus:
         """When this process last heard of one of the version before, by the monotonic clock."""
         self._failed = False
         """Whether Redis has refused a publication, and accepted none since."""
-        self._is_accepted = False
-        """Whether Redis accepted the last publication to all: only then something has to arrive."""
-        self._heartbeat_timer: asyncio.TimerHandle | None = None
         self._comparing: asyncio.Task[None] | None = None
-        self._last_received = -math.inf
-        self._last_round_trip = -math.inf
-        """When this process last received a publication to all, and one of its own, by the monotonic clock."""
-        self._round_trip = asyncio.Event()
         self._outbox_empty = asyncio.Event()
         self._outbox_empty.set()
         self._started = False
@@ -126,8 +114,13 @@ class RedisBus:
 
     @property
     def receives_own_messages(self) -> bool:
-        """Whether a publication of this process has recently come back to it: it can both publish and receive."""
-        return time.monotonic() - self._last_round_trip < SUBSCRIPTION_TIMEOUT
+        """Whether a heartbeat of this process has recently come back to it: it can both publish and receive."""
+        return self._heartbeats.return_from_main
+
+    @property
+    def lag(self) -> float:
+        """Seconds that this process's last heartbeat took through Redis and back."""
+        return self._heartbeats.lag
 
     @property
     def outbox_size(self) -> int:
@@ -190,18 +183,18 @@ class RedisBus:
         self._started = True
         self._earlier_heard = time.monotonic()
         self._link.subscribe([self._control])
+        self._heartbeats.start()
         self._schedule_all()
         self._comparing = asyncio.create_task(run_forever(self._compare, "bus_compare"))
         # Usually the first connections then find a connected bus.
-        await _wait(self._round_trip, STARTUP_WAIT)
+        await _wait(self._heartbeats.first_returned, STARTUP_WAIT)
         self._may_have_missed = not self._connected
 
     async def close(self) -> None:
         if self._started:
             await _wait(self._outbox_empty, STARTUP_WAIT)
         self._started = False
-        if self._heartbeat_timer:
-            self._heartbeat_timer.cancel()
+        self._heartbeats.close()
         await cancel_and_wait(self._comparing)
         await self._link.close()
 
@@ -262,16 +255,12 @@ class RedisBus:
                 self._outbox_empty.set()
             return
         batch, overflowed = outbox.next_batch(), outbox.overflowed
-        is_control = channel == self._control
-        clock = f"{time.monotonic()}".encode() + (KNOWS_ADDRESSES if is_control else b"")
         # Not queued with the messages: it would displace one of them with each attempt.
         gap = _encode(GAP, {}, b"") if overflowed else b""
-        parts = [self._own_prefix, clock, b"\n", gap, *(message.content for message in batch)]
+        parts = [self._own_line, gap, *(message.content for message in batch)]
         published = self._link.publish(channel, b"".join(parts), marks(batch))
-        if published is None:
-            self._is_accepted &= not is_control
-        else:
-            outbox.heartbeat_due = outbox.overflowed = False
+        if published is not None:
+            outbox.overflowed = False
             outbox.in_flight = True
             published.add_done_callback(partial(self._on_published, channel, outbox, batch, overflowed))
 
@@ -282,15 +271,13 @@ class RedisBus:
         if published.cancelled():
             return
         error = published.exception()
-        if channel == self._control:
-            self._is_accepted = error is None
         if error and not self._started:
-            # `close` has ended the connection under a heartbeat.
+            # `close` has ended the connection under it.
             return
         if error:
             # The batch is sent again, possibly twice; sequence numbers make that harmless.
             count_failure("bus_send")
-            if not self._failed or channel == self._control:
+            if not self._failed:
                 self._failed = True
                 log.warning("bus_send_failed", error=error_code(error))
             outbox.overflowed |= overflowed
@@ -302,22 +289,16 @@ class RedisBus:
         self._waiting_bytes -= size
         self._send(channel)
 
-    def _send_heartbeat(self) -> None:
-        """Send a heartbeat, and renew a subscription on which nothing arrives."""
-        self._heartbeat_timer = asyncio.get_running_loop().call_later(HEARTBEAT_INTERVAL, self._send_heartbeat)
-        self._outbox(self._control).heartbeat_due = True
-        self._schedule_flush(self._control)
-        is_silent = time.monotonic() - self._last_received >= SUBSCRIPTION_TIMEOUT
-        if self._connected and self._is_accepted and is_silent:
-            log.warning("bus_subscription_timeout", seconds=SUBSCRIPTION_TIMEOUT)
-            self._link.renew(self._control)
-
     # Receiving: called by the link.
 
     def on_ready(self) -> None:
+        self._heartbeats.on_ready()
         self._schedule_all()
 
     def on_subscribed(self, channel: bytes, again: bool) -> None:
+        if channel in self._heartbeats:
+            self._heartbeats.on_subscribed(channel)
+            return
         if channel != self._control:
             address = self._addresses.address(channel)
             self._subscribed.add(address)
@@ -327,11 +308,6 @@ class RedisBus:
                 self._notify_missed(channel)
             return
         self._connected = True
-        self._last_received = time.monotonic()
-        if self._heartbeat_timer:
-            self._heartbeat_timer.cancel()
-        # Not earlier: this process would not receive it, and would not know the lag until the next one.
-        self._send_heartbeat()
         if again or self._may_have_missed:
             self._may_have_missed = False
             log.info("bus_resubscribed")
@@ -340,28 +316,23 @@ class RedisBus:
     def on_unsubscribed(self, channel: bytes) -> None:
         if channel == self._control:
             self._connected = False
-        else:
+        elif channel not in self._heartbeats:
             self._subscribed.discard(self._addresses.address(channel))
 
     def on_missed(self, channel: bytes) -> None:
-        self._notify_missed(channel)
+        if channel not in self._heartbeats:
+            self._notify_missed(channel)
 
     def on_message(self, channel: bytes, payload: bytes) -> None:
-        start = payload.index(b"\n") + 1
-        is_own = payload.startswith(self._own_prefix)
-        if channel == self._control:
-            self._last_received = time.monotonic()
-            knows_addresses = payload.startswith(KNOWS_ADDRESSES, start - 1 - len(KNOWS_ADDRESSES))
-            if not knows_addresses:
-                self._earlier_heard = self._last_received
-            elif is_own:
-                self._last_round_trip = self._last_received
-                clock = payload[len(self._own_prefix) : start - 1 - len(KNOWS_ADDRESSES)]
-                self.lag = self._last_round_trip - float(clock)
-                self._round_trip.set()
-        if is_own:
+        if channel in self._heartbeats:
+            self._heartbeats.on_message(channel, payload)
+            return
+        if payload.startswith(self._own_line):
             # `publish` has handled these messages already. Not decoded again: a single process has no others.
             return
+        start = payload.index(b"\n") + 1
+        if channel == self._control and not payload.startswith(KNOWS_ADDRESSES, start - len(KNOWS_ADDRESSES)):
+            self._earlier_heard = time.monotonic()
         publisher = payload[: payload.index(b" ")]
         while start < len(payload):
             end = payload.index(b"\n", start)

@@ -14,7 +14,7 @@ import uvloop
 from service.common.identity import Identity
 from service.common.ids import new_id
 from service.datastores.redis import connect
-from service.realtime import redis_bus
+from service.realtime import heartbeats, redis_bus
 from service.realtime.addresses import room_address, user_address
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
@@ -163,7 +163,7 @@ def main(redis_url: str, channel: str, members: str, role: str) -> None:
         await roles[role]()
 
     # Only events are to be counted; the first heartbeat is sent at the start.
-    redis_bus.HEARTBEAT_INTERVAL = ROUND_TIMEOUT
+    heartbeats.INTERVAL = ROUND_TIMEOUT
     # No process of the version before takes part, for which events would be sent twice.
     redis_bus.EARLIER_TIMEOUT = 0
     # As a worker.

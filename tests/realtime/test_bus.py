@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from service.common.tasks import on_failure, remove_on_failure
 from service.datastores import redis_link, resp_connection
 from service.datastores.redis import TAG, connect, is_cluster
-from service.realtime import outbox, redis_bus
+from service.realtime import heartbeats, outbox, redis_bus
 from service.realtime.addresses import Addresses
 from service.realtime.bus import Bus, LocalBus
 from service.realtime.redis_bus import RedisBus
@@ -195,10 +195,12 @@ async def test_messages_do_not_reach_another_database_or_prefix(datastores: Data
 
 
 async def wait_for_round_trip(bus: RedisBus) -> None:
-    """Wait until `bus` has received a publication that it sends from now on."""
-    lag = bus.lag
-    bus.publish("ping", {})
+    """Wait until `bus` has received a heartbeat that it sends after everything else."""
     async with asyncio.timeout(10):
+        while bus.outbox_size:
+            await asyncio.sleep(0.01)
+        lag = bus.lag
+        bus._heartbeats.send()
         while bus.lag == lag:
             await asyncio.sleep(0.01)
 
@@ -221,8 +223,8 @@ async def test_a_user_without_permission_for_the_channel_makes_no_round_trip(tmp
 
 
 async def test_own_messages_end_with_the_subscription(datastores: Datastores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 0.4)
-    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.1)
+    monkeypatch.setattr(heartbeats, "TIMEOUT", 0.4)
+    monkeypatch.setattr(heartbeats, "INTERVAL", 0.1)
     async with Proxy(datastores.redis_url) as proxy:
         bus = RedisBus(proxy.url)
         await bus.start()
@@ -305,11 +307,11 @@ async def test_a_subscription_on_which_nothing_arrives_is_renewed(
     datastores: Datastores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connection is alive: it leads to a server on which nobody publishes any more. Here, no heartbeat is sent."""
-    monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 0.4)
+    monkeypatch.setattr(heartbeats, "TIMEOUT", 0.4)
     bus, gaps = RedisBus(datastores.redis_url), asyncio.Event()
     bus.on_gap(gaps.set)
     await bus.start()
-    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.5)
+    monkeypatch.setattr(heartbeats, "INTERVAL", 0.5)
     await asyncio.wait_for(gaps.wait(), 10)
     await bus.close()
 
@@ -318,8 +320,8 @@ async def test_a_subscription_is_kept_while_redis_refuses_publications(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: list[str]
 ) -> None:
     """Nothing can arrive then. Renewing it would send every client a `reset` again and again."""
-    monkeypatch.setattr(redis_bus, "SUBSCRIPTION_TIMEOUT", 0.4)
-    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.1)
+    monkeypatch.setattr(heartbeats, "TIMEOUT", 0.4)
+    monkeypatch.setattr(heartbeats, "INTERVAL", 0.1)
     async with running([Node(tmp_path / "node", clustered=False)]) as (node,):
         await node.redis.execute_command("ACL SETUSER loa on >secret ~* &* +@all")
         bus, gaps = RedisBus(f"redis://loa:secret@127.0.0.1:{node.port}"), asyncio.Event()
@@ -374,11 +376,12 @@ async def test_a_process_that_drops_messages_reports_the_gap_to_the_others(
     assert [head["n"] for head, _ in received.messages] == list(range(200, 300))
 
 
-async def test_a_lost_publication_is_noticed_with_the_next_heartbeat(
+async def test_a_lost_publication_to_all_is_noticed_without_another_one(
     processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Although nothing else is published: Redis has counted it, and it has not arrived."""
-    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.05)
+    """Redis has counted it, and it has not arrived: the next comparison of the numbers shows that."""
+    monkeypatch.setattr(redis_bus, "COMPARE_INTERVAL", 0.05)
+    monkeypatch.setattr(redis_link, "COUNT_WAIT", 0.05)
     bus, gaps = processes(), asyncio.Event()
     bus.on_gap(gaps.set)
     await bus.start()
@@ -387,16 +390,20 @@ async def test_a_lost_publication_is_noticed_with_the_next_heartbeat(
     await server.incr(Addresses(TAG, 0).control + b":count")
     await asyncio.wait_for(gaps.wait(), 10)
     gaps.clear()
-    await wait_for_round_trip(bus)
+    await bus._link.check_counts()
     assert not gaps.is_set()
 
 
-async def test_closing_a_bus_is_no_failure(processes: Callable[[], RedisBus], failures: list[str]) -> None:
-    """Although a heartbeat is on its way, whose reply nobody waits for."""
+async def test_closing_a_bus_is_no_failure(
+    processes: Callable[[], RedisBus], failures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although a heartbeat and a message are on their way, whose replies nobody waits for."""
     bus = processes()
     await bus.start()
     await wait_for_round_trip(bus)
-    bus._send_heartbeat()
+    monkeypatch.setattr(redis_bus, "STARTUP_WAIT", 0)
+    bus._heartbeats.send()
+    bus.publish("greeting", {})
     bus._flush()
     assert bus._outboxes[bus._control].in_flight
     await bus.close()
@@ -404,18 +411,13 @@ async def test_closing_a_bus_is_no_failure(processes: Callable[[], RedisBus], fa
     assert not failures
 
 
-async def test_a_process_measures_the_lag_with_its_own_messages(
-    processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It does not handle them a second time."""
-    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 0.05)
+async def test_a_process_measures_the_lag_with_its_heartbeats(processes: Callable[[], RedisBus]) -> None:
+    """It handles its own messages at once, and not a second time."""
     bus = processes()
     received = Receiver(bus)
     await bus.start()
     bus.publish("greeting", {"n": 1})
-    async with asyncio.timeout(5):
-        while not bus.lag:
-            await asyncio.sleep(0.01)
+    await wait_for_round_trip(bus)
     assert 0 < bus.lag < 5
     assert len(received.messages) == 1
 
@@ -467,7 +469,7 @@ class Processes:
 
 @pytest.fixture
 async def group(processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch) -> Processes:
-    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 1000)
+    monkeypatch.setattr(heartbeats, "INTERVAL", 1000)
     group = Processes(server, [processes() for _ in range(3)])
     await group.start()
     return group

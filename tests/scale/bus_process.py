@@ -20,14 +20,19 @@ class CountingBus(RedisBus):
     def __init__(self, url: str, tag: str = TAG) -> None:
         super().__init__(url, tag)
         self.bytes_received: Counter[str] = Counter()
-        """By address; `all` stands for the messages to every process."""
+        """By address; `all` stands for the messages to every process. Without heartbeats."""
         self.messages_received = 0
         """Those to addresses."""
+        self.heartbeats_received: Counter[bytes] = Counter()
+        """By channel."""
 
     def on_message(self, channel: bytes, payload: bytes) -> None:
-        address = "all" if channel == self._control else self._addresses.address(channel)
-        self.bytes_received[address] += len(payload)
-        self.messages_received += channel != self._control
+        if channel in self._heartbeats:
+            self.heartbeats_received[channel] += 1
+        else:
+            address = "all" if channel == self._control else self._addresses.address(channel)
+            self.bytes_received[address] += len(payload)
+            self.messages_received += channel != self._control
         super().on_message(channel, payload)
 
 

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from service.realtime import redis_bus
+from service.realtime import heartbeats, redis_bus
 from tests.cluster import Cluster, Node, cluster, running
 from tests.scale.bus_process import BusProcess
 
@@ -16,7 +16,7 @@ Start = Callable[..., "BusProcess"]
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of the version before is expected, and heartbeats are rare enough not to be counted."""
     monkeypatch.setattr(redis_bus, "EARLIER_TIMEOUT", 0)
-    monkeypatch.setattr(redis_bus, "HEARTBEAT_INTERVAL", 1000)
+    monkeypatch.setattr(heartbeats, "INTERVAL", 1000)
 
 
 @pytest.fixture

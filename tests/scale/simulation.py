@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from service.chat.members import MAX_NOTIFIED
 from service.realtime.dispatcher import MAX_ADDRESSED
-from service.realtime.redis_bus import HEARTBEAT_INTERVAL
+from service.realtime.heartbeats import INTERVAL
 
 RECEIVE = 10.0
 """A message read from Redis and handed to a user's connection."""
@@ -99,8 +99,8 @@ def cost(deployment: Deployment) -> Cost:
         sent += events * commands(kind.members)
         if is_room:
             subscriptions += rooms(deployment, kind.members, connections / ONLINE * kind.each / kind.members)
-    to_all = connections * 2 / SESSION + processes / HEARTBEAT_INTERVAL
-    return Cost(own, publishing, to_all * RECEIVE / 1e6, subscriptions, sent + to_all)
+    to_all = connections * 2 / SESSION
+    return Cost(own, publishing, to_all * RECEIVE / 1e6, subscriptions, sent + to_all + processes / INTERVAL)
 
 
 def main() -> None:
