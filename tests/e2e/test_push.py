@@ -32,6 +32,17 @@ SHOWN = """async () => {
   const shown = await registration.getNotifications();
   return shown.map(({ title, body, tag, data }) => ({ title, body, tag, url: data.url }));
 }"""
+EXPECT_SHOWN = """() => {
+  const { showNotification } = ServiceWorkerRegistration.prototype;
+  self.expected = new Promise((resolve) => {
+    ServiceWorkerRegistration.prototype.showNotification = function (...options) {
+      ServiceWorkerRegistration.prototype.showNotification = showNotification;
+      const shown = showNotification.apply(this, options);
+      resolve(shown);
+      return shown;
+    };
+  });
+}"""
 CLICK = """async () => {
   const [notification] = await self.registration.getNotifications();
   self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
@@ -55,10 +66,18 @@ class Device:
         self._registration = registration
 
     async def push(self, data: str) -> None:
+        """Deliver a push, and wait until its notification is shown.
+
+        Chromium's `getNotifications` forgets a notification that has been stored but is not on display yet, for good.
+        So nothing may ask for them meanwhile.
+        """
+        await self.worker.evaluate(EXPECT_SHOWN)
         await self._devtools.send(
             "ServiceWorker.deliverPushMessage",
             {"origin": self._url, "registrationId": self._registration, "data": data},
         )
+        async with asyncio.timeout(TIMEOUT / 1000):
+            await self.worker.evaluate("() => self.expected.then(() => {})")
 
     async def shown(self, count: int, **first: Any) -> list[dict[str, Any]]:
         """Wait until so many notifications are shown, the first of which has these values; return them."""
