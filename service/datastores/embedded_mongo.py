@@ -1,7 +1,7 @@
 """The embedded MongoDB as a process of its own: SecantusDB on a unix socket that only its owner can open.
 
 SecantusDB itself listens on TCP, where every account of the machine could read the password hashes. The parent runs
-this file as a script; it imports nothing else of the service.
+this file as a script, which imports nothing that takes long.
 """
 
 import argparse
@@ -12,22 +12,19 @@ import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import bson
-import wiredtiger
-from secantus import storage
 from secantus.server import SecantusDBServer
+
+# The folder of this script is not on the path: its `redis.py` would hide the package.
+sys.path.append(str(Path(__file__).parents[2]))
+from service.datastores import secantus_patches
 
 ADDRESS = ("localhost", 27017)
 """What the server reports as its own and its clients' address. Nobody connects to it."""
 PRIVATE_FILE = 0o600
-PRUNE_INTERVAL = 10.0
-"""Seconds between two searches for sessions, and for retryable writes, that have ended."""
 
 
 class Listener:
@@ -55,57 +52,14 @@ class Listener:
         self._socket.close()
 
 
-def prune_seldom(registry: Any, method: str, clock: Callable[[], float] = time.monotonic) -> None:
-    """Let `registry` call its `method`, which drops what is too old, at most once in PRUNE_INTERVAL.
-
-    SecantusDB calls it with every command, to go through all sessions, and twice with every write, to go through the
-    last 10,000 writes. They tripled the processor time of a write.
-    """
-    prune, pruned_at = getattr(registry, method), clock()
-
-    def prune_if_due() -> int:
-        nonlocal pruned_at
-        if clock() - pruned_at < PRUNE_INTERVAL:
-            return 0
-        pruned_at = clock()
-        return int(prune() or 0)
-
-    setattr(registry, method, prune_if_due)
-
-
-@lru_cache(maxsize=4096)
-def index_definition(key: bytes, value: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return name, key and options of the index that is stored like this."""
-    definition = bson.decode(value)
-    return key.split(b"\0")[2].decode(), definition.get("key", {}), definition.get("options", {})
-
-
-def iterate_indexes(self: Any, database: str, collection: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Iterate over the indexes of a collection, in place of `Storage._iter_indexes`.
-
-    That one decodes each definition again, and a write iterates a dozen times.
-    """
-    cursor = self._cursor(storage._IDX_TABLE)
-    cursor.set_key(database, collection, "")
-    found = cursor.search_near()
-    if found == wiredtiger.WT_NOTFOUND or (found < 0 and cursor.next() != 0):
-        return
-    prefix = f"{database}\0{collection}\0".encode()
-    while (key := cursor._get_key()).startswith(prefix):
-        name, fields, options = index_definition(key, cursor._get_value())
-        yield name, dict(fields), dict(options)
-        if cursor.next() != 0:
-            return
-
-
 class UnixSocketServer(SecantusDBServer):  # type: ignore[misc]
     """SecantusDB, listening on a unix socket."""
 
     def __init__(self, path: str, **options: Any) -> None:
         super().__init__(*ADDRESS, **options)
         self._path = path
-        prune_seldom(self.sessions, "_prune_locked")
-        prune_seldom(self.transactions, "_prune_retryable_locked")
+        secantus_patches.prune_seldom(self.sessions, "_prune_locked")
+        secantus_patches.prune_seldom(self.transactions, "_prune_retryable_locked")
 
     def start(self) -> None:
         self._socket = Listener(self._path)
@@ -119,7 +73,7 @@ def main() -> None:
     parser.add_argument("--storage", required=True)
     parser.add_argument("--cache", required=True)
     arguments = parser.parse_args()
-    storage.Storage._iter_indexes = iterate_indexes
+    secantus_patches.apply()
     logging.basicConfig(level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = UnixSocketServer(
         arguments.socket,

@@ -1,0 +1,155 @@
+"""What the embedded MongoDB does otherwise than SecantusDB."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import chain, permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wiredtiger
+from pymongo.errors import DuplicateKeyError
+from secantus.sessions import SessionRegistry
+from secantus.storage import Storage
+
+from service.datastores.mongo import Collection, Mongo
+from service.datastores.secantus_patches import (
+    EXPIRED_BATCH,
+    PRUNE_INTERVAL,
+    delete_expired,
+    pack,
+    prune_seldom,
+    unpack,
+)
+
+VALUES = (None, 0, 1, 1.0, True, False, "1", "", "ắ", [], [1], [1, "1"], {}, {"c": 1}, {"c": True}, {"c": [1, 2]})
+ALIKE = ((0, False), (1, True), ([1], [True]), ({"c": 1}, {"c": True}), ({"a": 1, "b": 2}, {"b": 2, "a": 1}))
+"""Values that are equal in Python, and not in MongoDB."""
+FIELDS = ("a", "b", "c", "d")
+INDEXES: dict[str, dict[str, Any]] = {
+    "a": {"keys": [("a", 1)]},
+    "a_b": {"keys": [("a", 1), ("b", -1)]},
+    "nested": {"keys": [("b.c", 1)]},
+    "unique": {"keys": [("c", 1), ("_id", 1)], "unique": True},
+    "sparse": {"keys": [("d", 1)], "sparse": True},
+    "partial": {"keys": [("a", 1)], "partialFilterExpression": {"d": 1}},
+}
+
+
+async def ids(documents: Collection, query: dict[str, Any], **options: Any) -> list[Any]:
+    return sorted([document["_id"] async for document in documents.find(query, **options)])
+
+
+def test_old_sessions_are_dropped_once_in_an_interval() -> None:
+    """A search with each command would go through all sessions."""
+    now = 0.0
+    sessions = SessionRegistry(idle_ttl_seconds=1, time_func=lambda: now)
+    prune_seldom(sessions, "_prune_locked", lambda: now)
+    old, new = b"o" * 16, b"n" * 16
+    sessions.register(old)
+    now = PRUNE_INTERVAL - 0.1
+    sessions.register(new)
+    assert sessions.is_known(old)
+    now = PRUNE_INTERVAL
+    sessions.register(new)
+    assert (False, True) == (sessions.is_known(old), sessions.is_known(new))
+
+
+@pytest.mark.parametrize(
+    ("packing", "values"),
+    [
+        ("S", ("",)),
+        ("SS", ("loa", "tin nhắn")),
+        ("SSS", ("loa", "messages", "conversation_id_1_seq_1")),
+        ("SSu", ("loa", "messages", b"")),
+        ("SSSu", ("loa", "messages", "", b"\0\1\0")),
+        *[("SSq", ("loa", "messages", number)) for number in (0, 63, 64, -1, -65, 2**40, -(2**40))],
+        ("q", (7,)),
+        ("u", (b"",)),
+        ("u", (b"\0a",)),
+        ("S", ("ends\0here",)),
+        ("uS", (b"ab", "c")),
+        ("SSSu", ("a", "b", "c", "text")),
+    ],
+)
+def test_keys_and_values_are_packed_as_wiredtiger_packs_them(packing: str, values: tuple[Any, ...]) -> None:
+    packed = wiredtiger.pack(packing, *values)
+    assert packed == pack(packing, *values)
+    assert wiredtiger.unpack(packing, packed) == unpack(packing, packed)
+
+
+@pytest.mark.parametrize("name", INDEXES)
+async def test_after_any_update_an_index_finds_what_a_scan_finds(mongo: Mongo, name: str) -> None:
+    """An update changes only the indexes that it affects."""
+    choose = random.Random(5)
+    options = INDEXES[name]
+    documents = mongo.database["documents"]
+    await documents.create_index(name=name, **options)
+    await documents.insert_many([{"_id": number} for number in range(6)])
+    for _ in range(60):
+        field, value = choose.choice(FIELDS), choose.choice(VALUES)
+        change = choose.choice([{"$set": {field: value}}, {"$unset": {field: ""}}])
+        if choose.random() < 0.8:
+            await documents.update_one({"_id": choose.randrange(6)}, change)
+        else:
+            await documents.update_many({"b": choose.choice(VALUES)}, change)
+    for value in VALUES:
+        query = {options["keys"][0][0]: value, **options.get("partialFilterExpression", {})}
+        assert await ids(documents, query, hint=[("$natural", 1)]) == await ids(documents, query), query
+
+
+async def test_an_index_finds_a_value_that_differs_from_the_former_one_by_its_type(mongo: Mongo) -> None:
+    documents = mongo.database["documents"]
+    await documents.create_index("a", name="a")
+    await documents.insert_one({"_id": 1})
+    for old, new in chain.from_iterable(permutations(values, 2) for values in ALIKE):
+        await documents.update_one({}, {"$set": {"a": old}})
+        await documents.update_one({}, {"$set": {"a": new}})
+        assert [1] == await ids(documents, {"a": new}), (old, new)
+
+
+async def test_an_index_is_used_from_its_creation_until_it_is_dropped(mongo: Mongo) -> None:
+    documents = mongo.database["documents"]
+    await documents.insert_one({"a": 1})
+    await documents.create_index("a", name="a")
+    await documents.insert_one({"a": 1})
+    assert 2 == await documents.count_documents({"a": 1})
+    await documents.drop_index("a")
+    await documents.insert_one({"a": 1})
+    assert 3 == await documents.count_documents({"a": 1})
+    await documents.create_index("a", name="a")
+    assert 3 == await documents.count_documents({"a": 1})
+
+
+async def test_a_unique_key_is_free_after_an_update_and_taken_again_by_another(mongo: Mongo) -> None:
+    users = mongo.database["users"]
+    await users.create_index("name", unique=True)
+    await users.insert_many([{"_id": 1, "name": "ann", "age": 1}, {"_id": 2, "name": "binh", "age": 1}])
+    await users.update_one({"_id": 1}, {"$set": {"age": 2}})
+    with pytest.raises(DuplicateKeyError):
+        await users.update_one({"_id": 2}, {"$set": {"name": "ann"}})
+    await users.update_one({"_id": 1}, {"$set": {"name": "chi"}})
+    await users.update_one({"_id": 2}, {"$set": {"name": "ann"}})
+    with pytest.raises(DuplicateKeyError):
+        await users.insert_one({"name": "ann"})
+    await users.insert_one({"name": "binh"})
+
+
+def test_expired_documents_are_deleted_in_batches_and_no_others(tmp_path: Path) -> None:
+    store = Storage(str(tmp_path), ttl_sweep_seconds=0)
+    try:
+        now = datetime.now(UTC)
+        store.create_index("loa", "sessions", "expires_at", {"expires_at": 1}, {"expireAfterSeconds": 60})
+        expired = [{"_id": number, "expires_at": now - timedelta(seconds=61)} for number in range(EXPIRED_BATCH + 1)]
+        kept = [
+            {"_id": "later", "expires_at": now - timedelta(seconds=59)},
+            {"_id": "never"},
+            {"_id": "no date", "expires_at": 0},
+        ]
+        store.insert("loa", "sessions", expired + kept)
+        assert EXPIRED_BATCH + 1 == delete_expired(store, "loa", "sessions", now=now)
+        assert 0 == delete_expired(store, "loa", "sessions", now=now)
+        assert 0 == delete_expired(store, "loa", "none", now=now)
+        assert 3 == store.count_matching("loa", "sessions", {})
+    finally:
+        store.close()
