@@ -264,6 +264,41 @@ def delete_expired(self: Any, database: str, collection: str, *, now: datetime |
     return total
 
 
+def first_change_since(self: Any, timestamp: bson.Timestamp) -> int:
+    """Return the number of the first change at or after `timestamp`, in place of `Storage._find_seq_for_ts_scan`.
+
+    That one decodes all changes of the last hour, up to 100,000, and other commands wait for it: seconds for each
+    change stream that starts at a time. Later changes have later timestamps.
+    """
+    with self._lock:
+        if self._closed:
+            return 0
+        session = self._conn.open_session()
+    try:
+        cursor = session.open_cursor(storage._OPLOG_TABLE, None)
+        low, high = 0, self._next_seq
+        while low < high:
+            middle = (low + high) // 2
+            change = change_from(cursor, middle)
+            if change is not None and change[1] < timestamp:
+                low = change[0] + 1
+            else:
+                high = middle
+        change = change_from(cursor, low)
+        return change[0] if change else int(self._next_seq)
+    finally:
+        session.close()
+
+
+def change_from(cursor: Any, number: int) -> tuple[int, bson.Timestamp] | None:
+    """Return number and timestamp of the first change that has this number or a later one."""
+    cursor.set_key(number)
+    found = cursor.search_near()
+    if found == wiredtiger.WT_NOTFOUND or (found < 0 and cursor.next() != 0):
+        return None
+    return cursor.get_key(), bson.decode(cursor.get_value())["ts"]
+
+
 def record_nothing(*_: object) -> None:
     """Replace the profiler. It is off, but reads from storage with every command whether it is."""
 
@@ -284,6 +319,7 @@ def apply() -> None:
             "_write_index_entries": write_index_entries,
             "_delete_index_entries": delete_index_entries,
             "prune_ttl": delete_expired,
+            "_find_seq_for_ts_scan": first_change_since,
         },
     }
     for owner, functions in replaced.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import wiredtiger
+from bson import Timestamp
 from pymongo.errors import DuplicateKeyError
 from secantus.sessions import SessionRegistry
 from secantus.storage import Storage
@@ -17,6 +18,7 @@ from service.datastores.secantus_patches import (
     EXPIRED_BATCH,
     PRUNE_INTERVAL,
     delete_expired,
+    first_change_since,
     pack,
     prune_seldom,
     unpack,
@@ -151,5 +153,23 @@ def test_expired_documents_are_deleted_in_batches_and_no_others(tmp_path: Path) 
         assert 0 == delete_expired(store, "loa", "sessions", now=now)
         assert 0 == delete_expired(store, "loa", "none", now=now)
         assert 3 == store.count_matching("loa", "sessions", {})
+    finally:
+        store.close()
+
+
+def test_a_change_stream_starts_at_the_first_change_since_a_time(tmp_path: Path) -> None:
+    store = Storage(str(tmp_path), ttl_sweep_seconds=0, oplog_max_entries=40)
+    try:
+        for number in range(60):
+            store.insert("loa", "messages", [{"_id": number}])
+            if number == 50:
+                store.prune_oplog()
+        changes = store.read_oplog(start_seq=0, limit=100)
+        assert 41 <= len(changes) < 60
+        for _, change in changes:
+            for timestamp in (change["ts"], Timestamp(change["ts"].time, change["ts"].inc + 1)):
+                assert store._find_seq_for_ts_scan(timestamp) == first_change_since(store, timestamp)
+        assert changes[0][0] == first_change_since(store, Timestamp(0, 1))
+        assert changes[-1][0] + 1 == first_change_since(store, Timestamp(changes[-1][1]["ts"].time + 1, 0))
     finally:
         store.close()
