@@ -131,6 +131,7 @@ MOVED = [
     for fields in (
         "participants",
         "_id $lt, last_activity, participants",
+        "last_activity $gte, participants",
         "last_activity $lt, participants",
         "participants $in",
         "participants $in, participants.16 $exists",

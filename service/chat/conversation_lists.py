@@ -47,7 +47,29 @@ class ConversationLists:
 
         The sort key is that of `activity_of`. Raises Unavailable.
         """
-        found = await self._page_of_listed(user_id, limit, before)
+        return await self._page(user_id, limit, before)
+
+    async def counters(
+        self,
+        user_id: ObjectId,
+        limit: int,
+        before: tuple[datetime, ObjectId] | None = None,
+        since: datetime | None = None,
+    ) -> list[Document]:
+        """Like `page`, with nothing but the counters and the user's start. With `since` instead of `before`: those that
+        have been active then or later. Raises Unavailable."""
+        fields: Document = dict.fromkeys(("last", "last_rev", "last_activity", "participant_count"), 1)
+        return await self._page(user_id, limit, before, since, fields | {f"starts.{user_id}": 1})
+
+    async def _page(
+        self,
+        user_id: ObjectId,
+        limit: int,
+        before: tuple[datetime, ObjectId] | None,
+        since: datetime | None = None,
+        fields: Document | None = None,
+    ) -> list[Document]:
+        found = await self._page_of_listed(user_id, limit, before, fields, since)
         # A message in a large group does not rewrite an index entry for each participant: they are sorted here.
         memberships = await self._memberships.of_users([user_id])
         if not memberships:
@@ -56,14 +78,16 @@ class ConversationLists:
             self._collection, {each["conversation_id"] for each in memberships}, {"last_activity": 1}
         )
         places = sorted((activity_of(key) for key in keys), reverse=True)
-        wanted = [place[1] for place in places if before is None or place < before]
+        wanted = [
+            place[1] for place in places if (before is None or place < before) and (since is None or place[0] >= since)
+        ]
         # By id: a group may have become a large one since the first read.
         rows = {document["_id"]: document for document in found}
-        for key, document in (await self._large.read(wanted[:limit])).items():
+        for key, document in (await self._large.read(wanted[:limit], fields)).items():
             seen = await self._large.seen_by(user_id, document)
             if seen is None:
                 # Removed meanwhile: another one belongs in its place.
-                return await self.page(user_id, limit, before)
+                return await self._page(user_id, limit, before, since, fields)
             rows[key] = seen
         return sorted(rows.values(), key=activity_of, reverse=True)[:limit]
 
@@ -73,10 +97,12 @@ class ConversationLists:
         limit: int,
         before: tuple[datetime, ObjectId] | None,
         fields: dict[str, Any] | None = None,
+        since: datetime | None = None,
     ) -> list[Document]:
-        """Like `page`, of the conversations whose documents list the participants."""
+        """Like `_page`, of the conversations whose documents list the participants."""
         if before is None:
-            return await self._most_recent({"participants": user_id}, limit, fields)
+            later: Document = {"last_activity": {"$gte": since}} if since else {}
+            return await self._most_recent({"participants": user_id} | later, limit, fields)
         moment, conversation_id = before
         # Any number of conversations may have their last activity in the same millisecond: those are read first. One
         # read with an `$or` would not use the index on the embedded server.
@@ -90,7 +116,8 @@ class ConversationLists:
     async def _most_recent(self, where: Document, limit: int, fields: dict[str, Any] | None) -> list[Document]:
         order = [("last_activity", DESCENDING), ("_id", DESCENDING)]
         async with unavailable():
-            found: list[Document] = await self._collection.find(where, fields).sort(order).limit(limit).to_list(limit)
+            cursor = self._collection.find(where, fields, batch_size=limit).sort(order).limit(limit)
+            found: list[Document] = await cursor.to_list(limit)
         return found
 
     async def recent(self, user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:

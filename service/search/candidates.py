@@ -23,14 +23,15 @@ class ReadLimit:
     """How many documents one request may still read."""
 
     def __init__(self, documents: int) -> None:
-        self._left = documents
+        self.left = documents
+        """Below 0 if more had to be read."""
 
     def spend(self, documents: int) -> None:
-        self._left -= documents
+        self.left -= documents
 
     @property
     def is_reached(self) -> bool:
-        return self._left <= 0
+        return self.left <= 0
 
 
 class CandidateFinder:

@@ -1,65 +1,49 @@
 """The search for messages: of the candidates that the index names, those that match and that the caller may see."""
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
 
 from bson import ObjectId
 
-from service.chat.barrier import is_barrier
 from service.chat.conversation_lists import activity_of
 from service.chat.conversation_store import ConversationStore, seq_of
 from service.chat.counter_reader import CounterReader
 from service.chat.members import start_of
 from service.chat.message_store import MessageStore
 from service.common.cursor import CursorFormat
-from service.common.errors import NotFound, Unavailable
+from service.common.errors import NotFound
 from service.common.page_size import fitting
+from service.common.times import now
 from service.datastores.mongo import Document
-from service.search.candidates import CandidateFinder, ReadLimit
+from service.search.candidates import ReadLimit
+from service.search.conversation_search import Bounds, ConversationSearch, Match, hit_of, newest_first
 from service.search.cursor import NOWHERE, START, Hit, Place, SearchPosition
-from service.search.index_store import Bucket, Conflict, Head, IndexStore
+from service.search.index_store import Bucket, Head, IndexStore
 from service.search.models import MessageSearch
 from service.search.postings import Postings
-from service.search.query import SearchQuery, Span
+from service.search.query import SearchQuery
 
 MAX_READS = 200
-"""Documents that one request reads, roughly: 40 ms of the embedded database."""
+"""Documents that one request reads, roughly, beside the list of conversations: 40 ms of the embedded database."""
+MAX_FIRST_LISTED = 512
+"""Conversations that are listed for the first page: those of which a message was stored a moment ago are found among
+them. A read of the list costs the embedded database as much as its length, however few are wanted."""
+MAX_LISTED = 200
+"""Conversations that are listed for a page that continues."""
 FIRST_GROUP = 4
-MAX_GROUP = 16
+MAX_GROUP = 32
 """Conversations whose indexes are read together; fewer at first, because the newest ones may have enough."""
-BATCH = 16
-"""Candidates that are read together."""
-MAX_ATTEMPTS = 10
+MAX_MOVED = 16
+MAX_MOVED_READS = 100
+"""Conversations that are searched once more because they have been active since the last page, and documents that are
+read for that, roughly."""
+COUNTER_LAG = timedelta(seconds=10)
+"""How far the stored time of the last activity may lag behind."""
+LAST_ID = ObjectId(b"\xff" * 12)
 
 POSITIONS = CursorFormat("messages_of_conversation", int)
 Page = tuple[list[dict[str, Any]], str | None]
-
-
-class Match(NamedTuple):
-    """A message that matches."""
-
-    message: Document
-    highlights: list[Span]
-
-    @property
-    def place(self) -> Place:
-        return _place_of(self.message)
-
-
-class Bounds(NamedTuple):
-    """Which messages of a conversation are searched: those with `start` < seq < `below`. `last`: its last seq."""
-
-    start: int
-    below: int | None
-    last: int
-
-
-class Found(NamedTuple):
-    """Matches in a conversation, newest first. `below`: the seq down to which it was searched; None: to its end."""
-
-    matches: list[Match]
-    below: int | None
 
 
 class SearchService:
@@ -86,13 +70,13 @@ class SearchService:
         query = SearchQuery.parse(request.q)
         sender = ObjectId(request.sender_id) if request.sender_id else None
         limit = ReadLimit(MAX_READS)
-        search = _Search(self._messages, self._store, query, sender, limit)
+        search = ConversationSearch(self._messages, self._store, query, sender, limit)
         if request.conversation_id is None:
             return await self._search_all(search, ObjectId(user_id), request)
         return await self._search_one(search, ObjectId(user_id), ObjectId(request.conversation_id), request)
 
     async def _search_one(
-        self, search: "_Search", user_id: ObjectId, conversation_id: ObjectId, request: MessageSearch
+        self, search: ConversationSearch, user_id: ObjectId, conversation_id: ObjectId, request: MessageSearch
     ) -> Page:
         below = POSITIONS.parse(request.before)[0] if request.before is not None else None
         conversation = (await self._conversations.get_many([conversation_id], user_id)).get(conversation_id)
@@ -110,26 +94,29 @@ class SearchService:
         below = visible[count - 1].message["seq"] if count < len(items) else found.below
         return items[:count], POSITIONS.encode((below,)) if below is not None else None
 
-    async def _search_all(self, search: "_Search", user_id: ObjectId, request: MessageSearch) -> Page:
+    async def _search_all(self, search: ConversationSearch, user_id: ObjectId, request: MessageSearch) -> Page:
         if request.before is not None:
             position = SearchPosition.parse(request.before)
         else:
             position = SearchPosition(START, START, request.limit)
+        began = now()
         # Anybody can write a cursor: what it says of other messages must not even change what the next one says.
         best = await search.reload(await self._visible(position.pending, user_id))
+        if position.place != START:
+            best = await self._search_moved(search.limited(MAX_MOVED_READS), user_id, position, best)
         position, best, ended = await self._search_conversations(search, user_id, position, best)
         # What has not been searched yet is at most as new as the conversations that come next.
         final = best if ended else [match for match in best if match.place[0] > position.place[0] > START[0]]
         # Again, because the messages may have been stored after the user was removed.
-        seen = set(await self._visible(map(_hit_of, final), user_id))
-        visible = [match for match in final if _hit_of(match) in seen]
+        seen = set(await self._visible(map(hit_of, final), user_id))
+        visible = [match for match in final if hit_of(match) in seen]
         items = [_as_json(self._messages, match, user_id) for match in visible]
         count = fitting(items)
         if count < len(items):
             following = SearchPosition(visible[count - 1].place, START, request.limit)
         elif not ended and len(final) < position.wanted:
-            pending = [_hit_of(match) for match in best[len(final) :]]
-            following = position._replace(wanted=position.wanted - len(final), pending=pending)
+            pending = [hit_of(match) for match in best[len(final) :]]
+            following = position._replace(wanted=position.wanted - len(final), pending=pending, since=began)
         elif len(final) < position.wanted:
             return items, None
         else:
@@ -137,43 +124,74 @@ class SearchService:
         return items[:count], following.encode()
 
     async def _search_conversations(
-        self, search: "_Search", user_id: ObjectId, position: SearchPosition, best: list[Match]
+        self, search: ConversationSearch, user_id: ObjectId, position: SearchPosition, best: list[Match]
     ) -> tuple[SearchPosition, list[Match], bool]:
         """Search conversations from `position` on, the most recently active first.
 
         Returns where it has stopped, the newest matches, as many as are wanted, and whether no others can be newer.
         """
-        size = FIRST_GROUP
-        while True:
-            place = position.place if position.place != START else None
-            group = await self._conversations.lists.page(user_id, size, place)
+        if position.place == START:
+            limit = MAX_FIRST_LISTED
+            listed = await self._conversations.lists.counters(user_id, limit)
+            await self._counters.refresh(listed, str(user_id))
+            # The stored times may lag behind: a conversation with a message of just now is not to be missed.
+            listed.sort(key=activity_of, reverse=True)
+            places = [activity_of(conversation) for conversation in listed]
+        else:
+            limit = MAX_LISTED
+            listed = await self._conversations.lists.counters(user_id, limit, position.place)
             # Taken before the refresh, which moves conversations with new messages to another place.
-            places = [activity_of(conversation) for conversation in group]
-            await self._counters.refresh(group, str(user_id))
-            heads = await self._store.heads([conversation["_id"] for conversation in group])
-            search.limit.spend(2 * len(group))
-            known = await search.finder.read_first(heads.values())
-            for conversation, activity in zip(group, places, strict=True):
-                if len(best) == position.wanted and best[-1].place[0] > activity[0]:
+            places = [activity_of(conversation) for conversation in listed]
+            await self._counters.refresh(listed, str(user_id))
+        first, size = 0, FIRST_GROUP
+        while first < len(listed):
+            # Each has a head, and most of them a bucket.
+            size = max(1, min(size, search.limit.left // 2))
+            group = listed[first : first + size]
+            heads, known = await self._read_first(search, group)
+            for conversation, place in zip(group, places[first:], strict=False):
+                if len(best) == position.wanted and best[-1].place[0] > place[0]:
                     return position, best, True
-                key, below = position.inside
-                bounds = Bounds(
-                    start_of(conversation, user_id),
-                    below if key == conversation["_id"] else None,
-                    seq_of(conversation),
-                )
-                found = await search.matches(
-                    heads[conversation["_id"]], bounds, position.before, position.wanted, known
-                )
-                best = sorted([*best, *found.matches], key=_newest_first)[: position.wanted]
+                below = position.inside[1] if position.inside[0] == conversation["_id"] else None
+                before = _before(position, conversation)
+                bounds = Bounds(start_of(conversation, user_id), below, seq_of(conversation))
+                found = await search.matches(heads[conversation["_id"]], bounds, before, position.wanted, known)
+                best = _newest([*best, *found.matches], position.wanted)
                 if found.below is not None and len(found.matches) < position.wanted:
                     return position._replace(inside=(conversation["_id"], found.below)), best, False
-                position = position._replace(place=activity, inside=NOWHERE)
-                if search.limit.is_reached:
+                position = position._replace(place=place, inside=NOWHERE)
+                if search.limit.left < 0:
                     return position, best, False
-            if len(group) < size:
-                return position, best, True
+            if search.limit.left == 0:
+                return position, best, False
+            first += size
             size = min(2 * size, MAX_GROUP)
+        return position, best, len(listed) < limit
+
+    async def _search_moved(
+        self, search: ConversationSearch, user_id: ObjectId, position: SearchPosition, best: list[Match]
+    ) -> list[Match]:
+        """Search the conversations that had their turn to come, but have been active since the last page: they are
+        among the most recent ones now. Returns the newest matches."""
+        group = await self._conversations.lists.counters(user_id, MAX_MOVED, since=position.since - COUNTER_LAG)
+        await self._counters.refresh(group, str(user_id))
+        heads, known = await self._read_first(search, group)
+        for conversation in group:
+            bounds = Bounds(start_of(conversation, user_id), None, seq_of(conversation))
+            before = _before(position, conversation)
+            found = await search.matches(heads[conversation["_id"]], bounds, before, position.wanted, known)
+            best = _newest([*best, *found.matches], position.wanted)
+            if search.limit.is_reached:
+                break
+        return best
+
+    async def _read_first(
+        self, search: ConversationSearch, group: Sequence[Document]
+    ) -> tuple[dict[ObjectId, Head], dict[Bucket, Postings]]:
+        """Read together what the search in each of these conversations begins with."""
+        heads = await self._store.heads([conversation["_id"] for conversation in group])
+        search.limit.spend(len(group))
+        return heads, await search.finder.read_first(heads.values())
 
     async def _visible(self, hits: Iterable[Hit], user_id: ObjectId) -> list[Hit]:
         """Return those that the user sees: what they have read was stored before this call."""
@@ -187,119 +205,20 @@ class SearchService:
         ]
 
 
-class _Search:
-    """One search: what it is for, and how much it may still read."""
+def _before(position: SearchPosition, conversation: Document) -> Place:
+    """Return the place before which the messages of a conversation are looked for; START: all are.
 
-    def __init__(
-        self,
-        messages: MessageStore,
-        store: IndexStore,
-        query: SearchQuery,
-        sender_id: ObjectId | None,
-        limit: ReadLimit,
-    ) -> None:
-        self._messages = messages
-        self._store = store
-        self._query = query
-        self._sender = sender_id
-        self.limit = limit
-        self.finder = CandidateFinder(store, query, sender_id, limit)
-
-    async def matches(
-        self,
-        head: Head,
-        bounds: Bounds,
-        before: Place,
-        wanted: int,
-        known: Mapping[Bucket, Postings],
-    ) -> Found:
-        """Return the newest matches of a conversation within `bounds` that are before a place in time.
-
-        Stops at `wanted` matches, or if the limit is reached. Raises Unavailable.
-        """
-        found: list[Match] = []
-        start, below, last = bounds
-        for _ in range(MAX_ATTEMPTS):
-            try:
-                async for seqs, floor in self.finder.find(head, last, below, known):
-                    candidates = [seq for seq in seqs if seq > start]
-                    if before != START:
-                        candidates = await self._older(head.id, candidates, before)
-                    while candidates:
-                        batch, candidates = candidates[:BATCH], candidates[BATCH:]
-                        for match in await self._read(head.id, batch):
-                            below = match.message["seq"]
-                            if before == START or match.place < before:
-                                found.append(match)
-                            if len(found) == wanted:
-                                return Found(found, below)
-                        below = batch[-1]
-                        if self.limit.is_reached:
-                            return Found(found, below)
-                    below = floor
-                    if floor <= start + 1:
-                        return Found(found, None)
-                    if self.limit.is_reached:
-                        return Found(found, below)
-            except Conflict:
-                # The index has changed since the head was read.
-                head, known = (await self._store.heads([head.id]))[head.id], {}
-                continue
-            return Found(found, None)
-        raise Unavailable("The search index changes too fast.")
-
-    async def reload(self, hits: Sequence[Hit]) -> list[Match]:
-        """Return the messages that a previous page has found, if they still match, the newest first."""
-        seqs: dict[ObjectId, list[int]] = {}
-        for conversation_id, seq in hits:
-            seqs.setdefault(conversation_id, []).append(seq)
-        found = [match for each in seqs for match in await self._read(each, seqs[each])]
-        return sorted(found, key=_newest_first)
-
-    async def _older(self, conversation_id: ObjectId, seqs: Sequence[int], before: Place) -> list[int]:
-        """Return the seqs, given in descending order, of the messages that are before a place in time."""
-        first, last = 0, len(seqs)
-        while first < last:
-            middle = (first + last) // 2
-            self.limit.spend(1)
-            stored = await self._messages.at(conversation_id, seqs[middle : middle + 1])
-            if stored and _place_of(stored[0]) >= before:
-                first = middle + 1
-            else:
-                last = middle
-        return list(seqs[first:])
-
-    async def _read(self, conversation_id: ObjectId, seqs: Sequence[int]) -> list[Match]:
-        """Return those of the messages that match, the newest first."""
-        self.limit.spend(len(seqs))
-        found: list[Match] = []
-        if list(seqs) == list(range(seqs[0], seqs[-1] - 1, -1)):
-            messages = [
-                each for each in await self._messages.range(conversation_id, seqs[-1], seqs[0]) if not is_barrier(each)
-            ]
-        else:
-            messages = await self._messages.at(conversation_id, seqs)
-        for message in messages:
-            if self._sender is None or message["sender_id"] == self._sender:
-                highlights = self._query.highlights(message["content"]) if message["content"] else None
-                if highlights is not None:
-                    found.append(Match(message, highlights))
-                # A long message takes some milliseconds: others have their turn.
-                await asyncio.sleep(0)
-        return sorted(found, key=lambda match: -int(match.message["seq"]))
+    On a page that continues, later ones than its place belong to the pages before.
+    """
+    if position.place == START or activity_of(conversation)[0] <= position.place[0]:
+        return position.before
+    last = position.place[0], LAST_ID
+    return last if position.before == START else min(last, position.before)
 
 
-def _newest_first(match: Match) -> tuple[float, int]:
-    moment, id = match.place
-    return -moment.timestamp(), -int.from_bytes(id.binary)
-
-
-def _place_of(message: Document) -> Place:
-    return message["created_at"], message["_id"]
-
-
-def _hit_of(match: Match) -> Hit:
-    return match.message["conversation_id"], match.message["seq"]
+def _newest(found: Iterable[Match], wanted: int) -> list[Match]:
+    """Return the newest of the matches, each once, the newest first."""
+    return sorted({hit_of(match): match for match in found}.values(), key=newest_first)[:wanted]
 
 
 def _as_json(messages: MessageStore, match: Match, user_id: ObjectId) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.datastores.mongo import Mongo
-from service.search import candidates, layout, search_service
+from service.search import candidates, conversation_search, layout, search_service
 from tests.chat.chat_process import ChatProcess
 from tests.rest import client
 from tests.search.searching import Searching
@@ -35,6 +35,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "BLOCK", 2)
     monkeypatch.setattr(search_service, "FIRST_GROUP", 1)
     monkeypatch.setattr(search_service, "MAX_GROUP", 2)
-    monkeypatch.setattr(search_service, "BATCH", 2)
+    monkeypatch.setattr(conversation_search, "BATCH", 2)
     monkeypatch.setattr(candidates, "WINDOW", 3)
     monkeypatch.setattr(candidates, "MAX_UNINDEXED", 0)

@@ -288,10 +288,45 @@ async def test_a_page_looks_at_a_limited_number_of_conversations(
     unindexed: Searching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many a user has: the next page goes on with the others."""
-    monkeypatch.setattr(search_service, "MAX_READS", 10)
+    monkeypatch.setattr(search_service, "MAX_READS", 4)
     for _ in range(12):
         group = await unindexed.process.group(ADA, BOB)
     sent = (await unindexed.say(ADA, group, "Hương"))["id"]
     pages: list[int] = []
     assert [sent] == await unindexed.found(BOB, "huong", pages=pages)
     assert 3 <= len(pages)
+
+
+async def test_a_message_is_found_before_its_conversation_is_counted_as_active(unindexed: Searching) -> None:
+    """The stored time of its last activity may be old: the search does not stop before it."""
+    process = unindexed.process
+    quiet, busy = await process.group(ADA, BOB), await process.group(ADA, BOB)
+    await process.messages.flush_counters()
+    key = {"_id": ObjectId(quiet)}
+    counted = await unindexed.mongo.database["conversations"].find_one(key)
+    sent = [(await unindexed.say(ADA, each, "Hương"))["id"] for each in (busy, quiet)]
+    await process.messages.flush_counters()
+    assert counted
+    assert await unindexed.mongo.database["conversations"].replace_one(key, counted)
+    assert sent[::-1] == await unindexed.found(BOB, "huong", limit=1)
+
+
+async def test_a_conversation_that_becomes_active_between_two_pages_is_searched(
+    unindexed: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its turn was to come. What is found in it comes once, and nothing that was sent after the first page."""
+    monkeypatch.setattr(search_service, "MAX_READS", 4)
+    monkeypatch.setattr(search_service, "FIRST_GROUP", 1)
+    process = unindexed.process
+    groups = [await process.group(ADA, BOB) for _ in range(6)]
+    sent = [(await unindexed.say(ADA, each, "Hương"))["id"] for each in groups]
+    await process.messages.flush_counters()
+    items, before = await unindexed.service.search(BOB, MessageSearch(q="huong"))
+    for group in (groups[0], groups[5]):
+        await unindexed.say(ADA, group, "Hương, later")
+    await process.messages.flush_counters()
+    found = [item["message"]["id"] for item in items]
+    while before:
+        items, before = await unindexed.service.search(BOB, MessageSearch(q="huong", before=before))
+        found += [item["message"]["id"] for item in items]
+    assert sent[::-1] == found
