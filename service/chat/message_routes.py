@@ -73,6 +73,12 @@ def add_routes(
         )
         return json_response(message, 201 if created else 200)
 
+    @bp.get("/conversations/<conversation_id:str>/messages/<message_id:str>")
+    @endpoint("Get a message", tag=TAG, auth=auth, responses={200: models.Message}, errors=(NotFound,))
+    async def get_message(request: Request, caller: Identity, conversation_id: str, message_id: str) -> HTTPResponse:
+        """For example one that another replies to. A deleted one is a tombstone without content."""
+        return json_response(await messages.get(caller.user_id, path_id(conversation_id), path_id(message_id)))
+
     @bp.patch("/conversations/<conversation_id:str>/messages/<message_id:str>")
     @endpoint(
         "Edit a message",

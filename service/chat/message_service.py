@@ -262,6 +262,14 @@ class MessageService:
             message = await self._messages.get(claim.list_id, claim.object_id)
         return message if message and attachment_id in ids_in(message) else None
 
+    async def get(self, user_id: str, conversation_id: str, message_id: str) -> dict[str, Any]:
+        """Return the Message. Raises NotFound, also if the user's history begins after it; Unavailable."""
+        message = await self._messages.get(ObjectId(conversation_id), ObjectId(message_id))
+        start = await self._conversations.check_participant(ObjectId(conversation_id), ObjectId(user_id))
+        if message is None or message["seq"] <= start:
+            raise NotFound
+        return self._messages.as_json(message, user_id)
+
     async def history(self, user_id: str, conversation_id: str, before: int | None, limit: int) -> Page:
         """Return a page of history, ascending by seq: the newest, or the one below seq `before`.
 

@@ -126,11 +126,9 @@ async def test_the_scroll_position_is_kept_when_messages_are_added(open_app: Ope
     texts = [f"Number {number}" + ", and more of it" * (number % 30) for number in range(total)]
     for text in texts:
         binh.send_message(conversation, text)
+    an.put(f"/conversations/{conversation}/read", seq=total)
     app = await open_app(an)
     await app.open_conversation("Bình")
-    # All messages are unread and do not fit into the viewport: the list starts at the oldest loaded one.
-    await expect(app.page.get_by_role("list", name="Messages")).to_be_visible()
-    await app.page.locator(".messages").evaluate("element => { element.scrollTop = element.scrollHeight }")
     await expect(app.message(texts[-1])).to_be_in_viewport()
 
     loaded = await app.messages.count()
@@ -155,18 +153,20 @@ async def test_the_scroll_position_is_kept_when_messages_are_added(open_app: Ope
 
 
 async def test_a_conversation_opens_at_the_first_unread_message(open_app: OpenApp, create_user: CreateUser) -> None:
-    """If the unread messages do not fit into the viewport."""
+    """If the unread messages do not fit into the viewport, and though they are more than one page."""
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
     an.send_message(conversation, "Read by both")
-    for number in range(30):
-        binh.send_message(conversation, f"Unread {number}")
     app = await open_app(an)
+    for number in range(60):
+        binh.send_message(conversation, f"Unread {number}")
+    await expect(app.page).to_have_title("(60) Loa")
     await app.open_conversation("Bình")
     await expect(app.page.locator(".unread-divider")).to_be_in_viewport()
     await expect(app.page.locator(".unread-divider")).to_have_text(re.compile(r"^New since \d\d:\d\d$"))
     await expect(app.message("Unread 0")).to_be_in_viewport()
-    await expect(app.message("Unread 29")).not_to_be_in_viewport()
+    await expect(app.message("Unread 59")).not_to_be_in_viewport()
+    await expect(app.page).to_have_title("(60) Loa")
 
 
 async def test_a_group_shows_who_has_read_a_message(open_app: OpenApp, create_user: CreateUser) -> None:
@@ -192,7 +192,7 @@ async def test_a_group_shows_who_has_read_a_message(open_app: OpenApp, create_us
 
 
 async def test_a_quote_leads_to_the_original_message(open_app: OpenApp, create_user: CreateUser) -> None:
-    """Several pages of history are loaded to reach it."""
+    """It is shown with those around it."""
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
     original = an.send_message(conversation, "Long ago")

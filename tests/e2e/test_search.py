@@ -33,7 +33,8 @@ async def test_a_result_leads_to_an_old_message_and_back_to_the_latest(
     binh.send_message(direct, "Chào Hương ở 👩🏽‍🚀 Huế")
     for number in range(2, COUNT):
         binh.send_message(direct, f"message {number}")
-    binh.send_message(direct, "the latest")
+    latest = binh.send_message(direct, "the latest")
+    an.put(f"/conversations/{direct}/read", seq=latest["seq"])
     await until_indexed(an, "latest")
     app = await open_app(an)
     await app.open_conversation("Bình")
@@ -91,6 +92,7 @@ async def test_a_reply_among_old_messages_leads_to_an_even_older_one(
     await app.goto(f"/#/c/{direct}#message-60")
     await expect(app.message("message 60")).to_be_in_viewport()
     await expect(app.message("message 129")).to_have_count(0)
+    await expect(app.page).to_have_title("(129) Loa")
     await app.message("message 60").get_by_title("Go to the original message").click()
     await expect(app.page.get_by_text("message 1", exact=True).first).to_be_in_viewport()
 

@@ -199,6 +199,7 @@ async def test_a_user_who_joins_later_sees_no_earlier_message(clients: Clients) 
     socket = await cleo.chat_socket()
     await ben.put(f"{group}/messages/{old['id']}/reactions/👍")
     await cleo.expect_error(404, "not_found", "PUT", f"{group}/messages/{old['id']}/reactions/👍")
+    await cleo.expect_error(404, "not_found", "GET", f"{group}/messages/{old['id']}")
     new = await anna.send_message(group.split("/")[-1])
     skipped = await socket.event("rev_skipped")
     assert {"type": "rev_skipped", "conversation_id": new["conversation_id"], "data": {"rev": 3}} == skipped

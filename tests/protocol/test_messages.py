@@ -105,6 +105,7 @@ async def test_a_deleted_message_stays_as_a_tombstone_without_content_and_reacti
     assert (True, "", {}, 1, 3) == tuple(tombstone[name] for name in ("deleted", "content", "reactions", "seq", "rev"))
     assert [tombstone] == (await ben.get(f"/conversations/{direct}/messages"))["items"]
     assert tombstone == (await ben.get(f"/conversations/{direct}"))["last_message"]
+    assert tombstone == await ben.get(path)
     for method, more, body in (("PATCH", "", {"content": "x"}), ("PUT", f"/reactions/{quote('👍')}", None)):
         refused = await anna.call(method, path + more, body)
         assert refused.status_code in (403, 404), (method, refused.text)
@@ -116,6 +117,7 @@ async def test_messages_of_others_cannot_be_changed(anna: User, ben: User, direc
     """They get 403, because the user can see them."""
     message = await anna.send_message(direct)
     path = f"/conversations/{direct}/messages/{message['id']}"
+    assert message == await ben.get(path)
     await ben.expect_error(403, "forbidden", "PATCH", path, {"content": "forged"})
     await ben.expect_error(403, "forbidden", "DELETE", path)
     assert [message] == (await ben.get(f"/conversations/{direct}/messages"))["items"]
@@ -125,6 +127,7 @@ async def test_a_message_is_not_found_through_another_conversation(anna: User, b
     message = await anna.send_message(direct)
     other = await anna.start_conversation(ben, title="Other")
     path = f"/conversations/{other}/messages/{message['id']}"
+    await anna.expect_error(404, "not_found", "GET", path)
     await anna.expect_error(404, "not_found", "PATCH", path, {"content": "x"})
     await anna.expect_error(404, "not_found", "DELETE", path)
     await anna.expect_error(404, "not_found", "PUT", f"{path}/reactions/{quote('👍')}")

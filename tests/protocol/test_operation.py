@@ -44,6 +44,7 @@ CALLS = {
     "DELETE /conversations/{}/history",
     "GET /conversations/{}/messages",
     "POST /conversations/{}/messages",
+    "GET /conversations/{}/messages/{}",
     "PATCH /conversations/{}/messages/{}",
     "DELETE /conversations/{}/messages/{}",
     "PUT /conversations/{}/messages/{}/reactions/{}",

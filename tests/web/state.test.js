@@ -97,6 +97,29 @@ test("deleted messages are not unread, in whatever order deletions and details a
   }
 });
 
+test("unread messages count, also those that are no longer kept", () => {
+  let state = withDetails(START, details(3, { last_read_seq: 3 }));
+  for (let seq = 4; seq <= 73; seq++) state = reduceChat(state, messageEvent(message(seq)));
+  assert.deepEqual([state.conversations[CONVERSATION].messages.length, unread(state)], [50, 70]);
+  assert.equal(unread(reduceChat(state, tombstone(5, 80))), 69);
+});
+
+test("of loaded messages, deleted and system ones are not unread, wherever the user has read up to", () => {
+  const deleted = message(2, 2, { deleted: true });
+  const system = message(4, 4, { event: { by: OTHER } });
+  const open = withOpen(withDetails(START, details(5, { unread_count: 3 })), CONVERSATION, true);
+  const page = [message(1), deleted, message(3), system, message(5)];
+  let state = withHistory(open, CONVERSATION, page, 6, true);
+  assert.equal(unread(state), 3);
+  for (const [seq, left] of [[1, 2], [3, 1]]) {
+    state = reduceChat(state, { type: "read", conversation_id: CONVERSATION, data: { user_id: ME, seq } });
+    assert.equal(unread(state), left);
+  }
+  // Announced, but not fetched yet.
+  const hello = { type: "hello", user_id: ME, conversations: [{ conversation_id: CONVERSATION, last_seq: 7, last_read_seq: 3 }] };
+  assert.equal(unread(reduceChat(state, hello)), 3);
+});
+
 test("the read marks of others come with the details", () => {
   let state = withDetails(START, details(9, { read_marks: { [OTHER]: 7 } }));
   assert.deepEqual(state.conversations[CONVERSATION].reads, { [OTHER]: 7 });

@@ -67,7 +67,7 @@ export class AppShell {
   /** `loa`: the client; `me`: the profile of the signed-in user. */
   constructor(loa, me) {
     this.#profiles = new ProfileLoader(loa.api);
-    this.#unread = new UnreadCounter(me.id);
+    this.#unread = new UnreadCounter();
     this.#ownProfile = new OwnProfile(me.id, loa.socket);
     this.#ownProfile.subscribe((profile) => this.#setProfile(profile));
     const preferences = new OwnPreferences(loa.api, loa.stream);
@@ -83,7 +83,6 @@ export class AppShell {
       leaving: new Set(),
       profiles: this.#profiles,
       getState: () => this.#state(),
-      countUnread: (conversation) => this.#unread.count(conversation),
     };
     this.#app = app;
     const announce = (message) => showNews(icon("megaphone"), el("p", { dir: "auto" }, message));
@@ -235,7 +234,7 @@ export class AppShell {
 
   #render() {
     const state = this.#state();
-    this.#navBar.render(this.#route.section, this.#unread.total(state.conversations), state.notifications.unreadCount);
+    this.#navBar.render(this.#route.section, this.#unread.total(state), state.notifications.unreadCount);
     this.#notifications.render(state.notifications);
     this.#banner.render(state.chat);
     if (this.#route.section === "chats") this.#chatPage.render(state);
@@ -244,8 +243,8 @@ export class AppShell {
 
   /** Show the total of both badges in the title, for users who are on another tab. */
   #updateTitle() {
-    const { conversations, notifications } = this.#app.store.getSnapshot();
-    const unread = this.#unread.total(conversations) + notifications.unreadCount;
+    const state = this.#app.store.getSnapshot();
+    const unread = this.#unread.total(state) + state.notifications.unreadCount;
     const title = unread ? `(${unread}) Loa` : "Loa";
     if (document.title !== title) document.title = title;
   }

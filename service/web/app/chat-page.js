@@ -104,8 +104,7 @@ export class ChatPage {
     }
     if (conversationId !== this.#currentId) return;
     this.render(this.#app.getState());
-    this.#view?.onLoaded();
-    if (this.#messageSeq) this.#view?.showMessage(this.#messageSeq);
+    this.#view?.onLoaded(this.#messageSeq);
   }
 
   render(state) {

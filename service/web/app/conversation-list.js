@@ -107,7 +107,7 @@ export class ConversationList {
     const item = {
       id,
       details,
-      unreadCount: this.#app.countUnread(conversation),
+      unreadCount: conversation.unreadCount,
       last,
       change: changes[last?.id],
       text: last?.event ? systemText(last, (id) => nameOf(state.people[id]), this.#app.me.id) : null,

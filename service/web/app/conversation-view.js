@@ -20,8 +20,8 @@ import { isSystemMessage, namedUsers, systemText } from "./system-message.js";
 import { showToast } from "./toast.js";
 import { TypingIndicator } from "./typing-indicator.js";
 
-/** Pages of history that may be loaded to reach a quoted message. */
-const MAX_PAGES_TO_QUOTED = 20;
+/** Pages of history that are loaded to reach the first unread message. Of more, those around it are shown by themselves. */
+const MAX_PAGES_TO_UNREAD = 4;
 /** Of more new messages at once, as after a reconnection, a screen reader reads only the last ones. */
 const MAX_READ_ALOUD = 5;
 
@@ -40,6 +40,7 @@ export class ConversationView {
   #window = null;
   #windowBar = el("div.window-bar");
   #unsubscribe;
+  #isClosed = false;
 
   constructor(app, conversationId, state) {
     this.#app = app;
@@ -75,6 +76,7 @@ export class ConversationView {
   }
 
   close() {
+    this.#isClosed = true;
     this.#app.socket.typing(this.id, false);
     this.#list.close();
     this.#unsubscribe();
@@ -87,9 +89,23 @@ export class ConversationView {
     else this.#composer.focus();
   }
 
-  /** Call once the first page of messages is loaded. */
-  onLoaded() {
-    this.#list.onLoaded();
+  /** Call once the first page of messages is loaded. `messageSeq`: the message to show, or null. */
+  async onLoaded(messageSeq) {
+    const isShown = messageSeq !== null && (await this.showMessage(messageSeq));
+    if (!isShown) await this.#loadUnread();
+    if (!this.#isClosed) this.#list.onLoaded({ stay: isShown });
+  }
+
+  /** Load what is before the first unread message. */
+  async #loadUnread() {
+    const { firstUnread } = this.#list;
+    for (let page = 0; page < MAX_PAGES_TO_UNREAD && firstUnread < this.#conversation.loadedFrom; page += 1) {
+      await this.#app.store.loadOlder(this.id);
+      const state = this.#app.getState();
+      if (this.#isClosed || !state.conversations[this.id]) return;
+      this.render(state);
+    }
+    if (firstUnread < this.#conversation.loadedFrom) await this.#openWindow(firstUnread);
   }
 
   render(state) {
@@ -108,24 +124,30 @@ export class ConversationView {
 
   /**
    * Scroll to the message with this seq. If it is older than the loaded ones, show those around it by themselves. The link
-   * may be to one from before the user joined, or that they have deleted for themselves: say so, and stay.
+   * may be to one from before the user joined, or that they have deleted for themselves: say so, and stay. Resolves to
+   * whether it is shown.
    */
   async showMessage(seq) {
     const isWanted = (message) => message.seq === seq;
     if (seq >= this.#conversation.loadedFrom) this.#closeWindow();
-    else if (!this.#list.scrollToMessage(isWanted)) {
-      const around = new MessageWindow(this.#app.api, this.id);
-      const loaded = await this.#try(async () => {
-        await around.load(seq);
-        return true;
-      });
-      if (!loaded) return;
-      if (around.has(seq)) {
-        this.#window = around;
-        this.#renderWindow();
-      }
+    else if (!this.#list.scrollToMessage(isWanted) && !(await this.#openWindow(seq))) return false;
+    const isShown = this.#list.scrollToMessage(isWanted);
+    if (!isShown) showToast(t("message.not_shown"));
+    return isShown;
+  }
+
+  /** Show the messages around the one with this seq, if there is one. Returns whether they could be loaded. */
+  async #openWindow(seq) {
+    const around = new MessageWindow(this.#app.api, this.id);
+    const loaded = await this.#try(async () => {
+      await around.load(seq);
+      return true;
+    });
+    if (loaded && around.has(seq)) {
+      this.#window = around;
+      this.#renderWindow();
     }
-    if (!this.#list.scrollToMessage(isWanted)) showToast(t("message.not_shown"));
+    return loaded;
   }
 
   /** Call when the window becomes visible or gets the focus. */
@@ -296,20 +318,17 @@ export class ConversationView {
     });
   }
 
-  /** Scroll to a message, loading older pages until it is there. */
+  /** Scroll to a message, which may be older than what is loaded. */
   async #goTo(messageId) {
-    for (
-      let page = 0;
-      page < MAX_PAGES_TO_QUOTED && !this.#list.scrollToMessage(({ id }) => id === messageId) && this.#shown.hasOlder;
-      page += 1
-    ) {
-      if (this.#window) await this.#loadInWindow("loadOlder");
-      else {
-        await this.#app.store.loadOlder(this.id);
-        this.render(this.#app.getState());
+    if (this.#list.scrollToMessage(({ id }) => id === messageId)) return;
+    await this.#try(async () => {
+      try {
+        await this.showMessage((await this.#app.api.message(this.id, messageId)).seq);
+      } catch (error) {
+        if (error.code !== "not_found") throw error;
+        showToast(t("message.not_shown"));
       }
-    }
-    if (!this.#list.scrollToMessage(({ id }) => id === messageId)) showToast(t("message.not_shown"));
+    });
   }
 
   /** Run `action`; if it rejects, show the error as a toast. */

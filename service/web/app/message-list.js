@@ -81,19 +81,28 @@ export class MessageList {
     this.#onScroll();
   }
 
+  /** The `seq` of the message below the unread divider; Infinity if there is none. */
+  get firstUnread() {
+    return this.#unreadAfter === null ? Infinity : this.#unreadAfter + 1;
+  }
+
   /**
-   * Call once the first page of messages is loaded: scrolls to the unread divider if the unread messages do not fit
-   * into the viewport, else to the bottom.
+   * Call once the messages to begin with are loaded: scrolls to the unread divider if the unread messages do not fit
+   * into the viewport, else to the bottom; not at all to `stay` where a message was scrolled to.
    */
-  onLoaded() {
+  onLoaded({ stay = false } = {}) {
     this.#loaded = true;
+    if (!stay) this.#scrollToUnread();
+    this.#historyObserver.observe(this.#historyStart);
+    this.#onScroll();
+  }
+
+  #scrollToUnread() {
     this.#anchor.scrollToBottom();
     const divider = this.#keyedList.element("unread");
     if (divider && divider.getBoundingClientRect().top < this.element.getBoundingClientRect().top) {
       this.#anchor.scrollTo(divider, "start");
     }
-    this.#historyObserver.observe(this.#historyStart);
-    this.#onScroll();
   }
 
   scrollToBottom() {

@@ -48,7 +48,7 @@ export class MessageWindow {
 
   /** Return the conversation with these messages in place of the latest ones. */
   shownIn(conversation) {
-    return { ...conversation, messages: this.#messages, hasOlder: this.hasOlder, pending: [], unreadCount: 0 };
+    return { ...conversation, messages: this.#messages, hasOlder: this.hasOlder, pending: [] };
   }
 
   async #add(before) {

@@ -396,6 +396,16 @@ export class Api {
   }
 
   /**
+   * Return a message. A deleted one is a tombstone without content.
+   * @param {string} id
+   * @param {string} messageId
+   * @returns {Promise<Message>}
+   */
+  message(id, messageId) {
+    return this.#call("GET", `/conversations/${id}/messages/${messageId}`);
+  }
+
+  /**
    * Find messages, the newest first: each word of `q` begins a word of the message; in quotation marks, consecutive ones.
    * A page can be empty although there is a `next` one.
    * @param {string} q

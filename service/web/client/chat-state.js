@@ -229,8 +229,7 @@ function updateConversation(state, id, update) {
   const after = update(before);
   if (after === before) return state;
   const lastRead = (state.userId && after.reads[state.userId]) || 0;
-  const unreadCount = Math.max(0, after.lastSeq - lastRead - uncountedAfter(after, lastRead));
-  const counted = { ...after, unreadCount, hasOlder: after.loadedFrom > 1 };
+  const counted = { ...after, unreadCount: countUnread(after, lastRead), hasOlder: after.loadedFrom > 1 };
   return { ...state, conversations: { ...state.conversations, [id]: counted } };
 }
 
@@ -343,6 +342,21 @@ function withUncountedOf(conversation, { last_seq, last_rev, last_read_seq, unre
 function withUncounted(uncounted, { seq, rev }) {
   if (rev <= uncounted.rev || uncounted.later.some((each) => each.seq === seq)) return uncounted;
   return { ...uncounted, later: [...uncounted.later, { seq, rev }] };
+}
+
+/**
+ * Return how many messages after `lastRead` others have written and not deleted: who writes has read what was before.
+ * @param {ConversationState} conversation
+ * @param {number} lastRead
+ */
+function countUnread(conversation, lastRead) {
+  const { messages, loadedFrom, lastSeq } = conversation;
+  if (loadedFrom > lastRead + 1) return Math.max(0, lastSeq - lastRead - uncountedAfter(conversation, lastRead));
+  let count = Math.max(0, lastSeq - Math.max(lastRead, messages.at(-1)?.seq ?? 0));
+  for (let index = messages.length - 1; index >= 0 && messages[index].seq > lastRead; index--) {
+    if (!messages[index].deleted && !messages[index].event) count++;
+  }
+  return count;
 }
 
 /**
