@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {
@@ -45,7 +43,8 @@ ENVIRONMENT_READERS = {
 }
 
 
-def _modules() -> dict[str, ast.Module]:
+@cache
+def modules() -> dict[str, ast.Module]:
     found = {}
     for folder in ("service", "config"):
         for file in sorted((ROOT / folder).rglob("*.py")):
@@ -57,8 +56,9 @@ def _modules() -> dict[str, ast.Module]:
     return found
 
 
-MODULES = _modules()
-NAMES = sorted(set(MODULES) - {"service"})
+def names() -> list[str]:
+    """Each test goes through all of them: a test of its own for each module would take five times as long."""
+    return sorted(set(modules()) - {"service"})
 
 
 def _belongs_to(name: str, packages: set[str]) -> bool:
@@ -71,18 +71,19 @@ def _imported(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and node.module:
         # `from package import name`: `name` is a module of ours, or something that `package` defines.
         names = (f"{node.module}.{alias.name}" for alias in node.names)
-        yield from (name if name in MODULES else str(node.module) for name in names)
+        yield from (name if name in modules() else str(node.module) for name in names)
 
 
-def imports(name: str) -> set[str]:
+@cache
+def imports(name: str) -> frozenset[str]:
     """Everything that module `name` imports anywhere, also inside functions."""
-    return {imported for node in ast.walk(MODULES[name]) for imported in _imported(node)}
+    return frozenset(imported for node in ast.walk(modules()[name]) for imported in _imported(node))
 
 
 def _imports_when_loaded(name: str) -> set[str]:
     """What loading module `name` imports: not what its functions import when they are called."""
     found: set[str] = set()
-    pending: list[ast.AST] = [MODULES[name]]
+    pending: list[ast.AST] = [modules()[name]]
     while pending:
         node = pending.pop()
         found |= set(_imported(node))
@@ -100,7 +101,7 @@ def loads(name: str) -> frozenset[str]:
     while pending:
         for imported in _imports_when_loaded(pending.pop()) - found:
             found.add(imported)
-            if imported in MODULES:
+            if imported in modules():
                 pending.append(imported)
     return frozenset(found)
 
@@ -113,43 +114,44 @@ def package(name: str) -> str:
     return ".".join(name.split(".")[:2]) if name.startswith("service.") else name.split(".")[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_module_has_a_layer(name: str) -> None:
-    assert layer(name) is not None
+def test_every_module_has_a_layer() -> None:
+    assert [] == [name for name in names() if layer(name) is None]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_imports_run_down(name: str) -> None:
-    own = layer(name)
-    assert own is not None
-    for imported in imports(name):
-        other = layer(imported)
+def test_imports_run_down() -> None:
+    def runs_down(name: str, imported: str) -> bool:
+        own, other = layer(name), layer(imported)
+        assert own is not None
         if other is None or package(imported) == package(name):
-            continue
-        assert other > own or (other == own and own in OPEN_LAYERS), f"{name} imports {imported}"
+            return True
+        return other > own or (other == own and own in OPEN_LAYERS)
+
+    found = [(name, imported) for name in names() for imported in imports(name)]
+    assert [] == [f"{name} imports {imported}" for name, imported in found if not runs_down(name, imported)]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_only_edges_load_sanic(name: str) -> None:
+def test_only_edges_load_sanic() -> None:
     """Stores, models, services and commands work without a web server: loading one loads no Sanic, even indirectly."""
-    module = name.split(".")[-1]
-    if not (_belongs_to(name, SANIC_PACKAGES) or module in EDGE_MODULES or module.endswith("_routes")):
-        sanic = {module for module in loads(name) if module.split(".")[0] in ("sanic", "sanic_ext")}
-        assert not sanic, f"{name} loads {sanic}"
+
+    def may_load_sanic(name: str) -> bool:
+        module = name.split(".")[-1]
+        return _belongs_to(name, SANIC_PACKAGES) or module in EDGE_MODULES or module.endswith("_routes")
+
+    found = [(name, module) for name in names() if not may_load_sanic(name) for module in loads(name)]
+    assert [] == [f"{name} loads {module}" for name, module in found if module.split(".")[0] in ("sanic", "sanic_ext")]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_only_one_module_imports_motor(name: str) -> None:
+def test_only_one_module_imports_motor() -> None:
     """Replacing motor changes one file."""
-    if name != "service.datastores.mongo":
-        assert not [imported for imported in imports(name) if imported.split(".")[0] == "motor"]
+    importing = {name for name in names() for imported in imports(name) if imported.split(".")[0] == "motor"}
+    assert {"service.datastores.mongo"} == importing
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_only_settings_and_process_starters_read_the_environment(name: str) -> None:
-    reads = [
-        node
-        for node in ast.walk(MODULES[name])
+def test_only_settings_and_process_starters_read_the_environment() -> None:
+    reading = {
+        name
+        for name in names()
+        for node in ast.walk(modules()[name])
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
-    ]
-    assert not reads or name in ENVIRONMENT_READERS
+    }
+    assert reading <= ENVIRONMENT_READERS

