@@ -21,6 +21,7 @@ from secantus.server import SecantusDBServer
 # The folder of this script is not on the path: its `redis.py` would hide the package.
 sys.path.append(str(Path(__file__).parents[2]))
 from service.datastores import secantus_patches
+from service.datastores.secantus_patches.seldom import prune_seldom
 
 ADDRESS = ("localhost", 27017)
 """What the server reports as its own and its clients' address. Nobody connects to it."""
@@ -58,8 +59,8 @@ class UnixSocketServer(SecantusDBServer):  # type: ignore[misc]
     def __init__(self, path: str, **options: Any) -> None:
         super().__init__(*ADDRESS, **options)
         self._path = path
-        secantus_patches.prune_seldom(self.sessions, "_prune_locked")
-        secantus_patches.prune_seldom(self.transactions, "_prune_retryable_locked")
+        prune_seldom(self.sessions, "_prune_locked")
+        prune_seldom(self.transactions, "_prune_retryable_locked")
 
     def start(self) -> None:
         self._socket = Listener(self._path)

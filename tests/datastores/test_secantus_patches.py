@@ -14,15 +14,10 @@ from secantus.sessions import SessionRegistry
 from secantus.storage import Storage
 
 from service.datastores.mongo import Collection, Mongo
-from service.datastores.secantus_patches import (
-    EXPIRED_BATCH,
-    PRUNE_INTERVAL,
-    delete_expired,
-    first_change_since,
-    pack,
-    prune_seldom,
-    unpack,
-)
+from service.datastores.secantus_patches.changes import first_change_since
+from service.datastores.secantus_patches.expiry import EXPIRED_BATCH, delete_expired
+from service.datastores.secantus_patches.packing import pack, unpack
+from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
 
 VALUES = (None, 0, 1, 1.0, True, False, "1", "", "ắ", [], [1], [1, "1"], {}, {"c": 1}, {"c": True}, {"c": [1, 2]})
 ALIKE = ((0, False), (1, True), ([1], [True]), ({"c": 1}, {"c": True}), ({"a": 1, "b": 2}, {"b": 2, "a": 1}))

@@ -1,0 +1,59 @@
+"""Replacements of functions of SecantusDB that do more than they have to with each command.
+
+Workarounds (SecantusDB 0.7). `apply` replaces functions of SecantusDB and WiredTiger; only the process of the embedded
+MongoDB calls it.
+"""
+
+import sys
+from functools import lru_cache
+from typing import Any
+
+import wiredtiger
+from secantus import commands, sortkey, storage
+from secantus.storage import Storage
+
+from service.datastores.secantus_patches.changes import first_change_since
+from service.datastores.secantus_patches.definitions import (
+    batch_transaction,
+    collection_options,
+    iterate_indexes,
+    mark_multikey,
+)
+from service.datastores.secantus_patches.expiry import delete_expired
+from service.datastores.secantus_patches.packing import pack, unpack
+from service.datastores.secantus_patches.updates import (
+    delete_index_entries,
+    unique_conflict,
+    update,
+    write_index_entries,
+)
+
+
+def record_nothing(*_: object) -> None:
+    """Replace the profiler. It is off, but reads from storage with every command whether it is."""
+
+
+def apply() -> None:
+    """Replace the functions."""
+    replaced: dict[Any, dict[str, Any]] = {
+        sys.modules[wiredtiger.Cursor.__module__]: {"pack": pack, "unpack": unpack},
+        commands: {"_maybe_record_profile": record_nothing},
+        sortkey: {"_encode_number": lru_cache(maxsize=4096, typed=True)(sortkey._encode_number)},
+        storage: {"_doc_changed": update.begin},
+        Storage: {
+            "_iter_indexes": iterate_indexes,
+            "_batch_transaction": batch_transaction,
+            "_maybe_mark_multikey": mark_multikey,
+            "_coll_options": collection_options,
+            "_unique_conflict": unique_conflict,
+            "_write_index_entries": write_index_entries,
+            "_delete_index_entries": delete_index_entries,
+            "prune_ttl": delete_expired,
+            "_find_seq_for_ts_scan": first_change_since,
+        },
+    }
+    for owner, functions in replaced.items():
+        for name, function in functions.items():
+            if not hasattr(owner, name):
+                raise AttributeError(f"{owner.__name__} has no {name}: is this another version of SecantusDB?")
+            setattr(owner, name, function)

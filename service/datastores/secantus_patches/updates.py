@@ -1,0 +1,98 @@
+"""The indexes that an update affects."""
+
+import threading
+from datetime import datetime
+from types import NoneType
+from typing import Any
+
+import bson
+from secantus import storage
+from secantus.storage import Storage
+
+SIMPLE_TYPES = (str, int, bytes, bool, NoneType, datetime, bson.ObjectId)
+"""Of two values of one of these types, `==` tells whether they are stored alike."""
+
+_document_changed = storage._doc_changed
+_unique_conflict = Storage._unique_conflict
+_write_index_entries = Storage._write_index_entries
+_delete_index_entries = Storage._delete_index_entries
+
+
+class Update(threading.local):
+    """The update of a document that the thread has begun, so that it changes only the indexes that the update affects.
+
+    SecantusDB removes the document from all indexes, and adds it to all of them again.
+    """
+
+    def __init__(self) -> None:
+        self._documents: tuple[dict[str, Any], ...] = ()
+        self._changed: set[str] = set()
+
+    def begin(self, new: dict[str, Any], old: dict[str, Any]) -> bool:
+        """Return whether `new` differs from `old`, as `storage._doc_changed` does."""
+        self._documents = ()
+        if not _document_changed(new, old):
+            return False
+        self._changed = {field for field in new.keys() | old.keys() if _differs(new, old, field)}
+        self._documents = (new, old)
+        return True
+
+    def affected(self, document: dict[str, Any], indexes: list[Any], partial_filters: Any) -> list[Any]:
+        """Return those of `indexes` from which this version of `document` may be missing or have to be removed."""
+        if partial_filters is None or not any(document is version for version in self._documents):
+            return indexes
+        return [
+            index for index in indexes if self._affects(index[1]) or self._affects(partial_filters.get(index[0], {}))
+        ]
+
+    def _affects(self, fields: dict[str, Any]) -> bool:
+        """Return whether one of the fields of a key or a filter has been changed. Operators may contain any field."""
+        return any(field[0] == "$" or field.partition(".")[0] in self._changed for field in fields)
+
+
+def _differs(new: dict[str, Any], old: dict[str, Any], field: str) -> bool:
+    if field not in new or field not in old:
+        return True
+    a, b = new[field], old[field]
+    if type(a) is type(b) and type(a) in SIMPLE_TYPES:
+        return bool(a != b)
+    # In Python, 1 equals True and 1.0.
+    return bson.encode({"": a}) != bson.encode({"": b})
+
+
+update = Update()
+
+
+def unique_conflict(
+    self: Any, database: str, collection: str, document: dict[str, Any], indexes: list[Any], **options: Any
+) -> Any:
+    affected = update.affected(document, indexes, options.get("partials"))
+    return _unique_conflict(self, database, collection, document, affected, **options)
+
+
+def write_index_entries(
+    self: Any,
+    database: str,
+    collection: str,
+    document: dict[str, Any],
+    indexes: list[Any],
+    partials: Any = None,
+    *,
+    recordid: int,
+) -> None:
+    affected = update.affected(document, indexes, partials)
+    _write_index_entries(self, database, collection, document, affected, partials, recordid=recordid)
+
+
+def delete_index_entries(
+    self: Any,
+    database: str,
+    collection: str,
+    document: dict[str, Any],
+    indexes: list[Any],
+    partials: Any = None,
+    *,
+    recordid: int,
+) -> None:
+    affected = update.affected(document, indexes, partials)
+    _delete_index_entries(self, database, collection, document, affected, partials, recordid=recordid)
