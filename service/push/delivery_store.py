@@ -1,6 +1,5 @@
 """The store of deliveries: pushes to one browser each that wait for their attempt."""
 
-import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import IndexModel, UpdateOne
 
-from service.common.times import now
+from service.datastores.due_documents import find_due, retry_at
 from service.datastores.mongo import Database, Document, insert_missing, unavailable, update_all
 from service.push.news_store import NO_SEQ, Kind, News
 
@@ -19,7 +18,6 @@ RETRY_DELAYS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 """Seconds from a failed attempt to the next one; from the last one on, always the last."""
 MAX_RETRY_AFTER = 3600.0
 """Seconds. A push service can ask for more, but Loa tries again at least so often."""
-JITTER = 0.2
 
 
 @dataclass(slots=True)
@@ -98,11 +96,9 @@ class DeliveryStore:
         async with unavailable():
             return list(await self._collection.distinct("host"))
 
-    async def due(self, host: str, limit: int) -> list[Delivery]:
-        """Return up to `limit` deliveries to this push service whose time has come, the earliest first."""
-        async with unavailable():
-            found = self._collection.find({"host": host, "due_at": {"$lte": now()}}).sort("due_at", 1).limit(limit)
-            return [_delivery(each) for each in await found.to_list(None)]
+    async def due(self, host: str, limit: int, without: Collection[str] = ()) -> list[Delivery]:
+        """Return up to `limit` deliveries to this push service whose time has come, but none of `without`."""
+        return [_delivery(each) for each in await find_due(self._collection, limit, {"host": host}, without)]
 
     async def next_due(self, host: str) -> datetime | None:
         """Return when the next delivery to this push service is due; None if there is none."""
@@ -118,8 +114,8 @@ class DeliveryStore:
     async def reschedule(self, delivery: Delivery, retry_after: float) -> None:
         """Note a failed attempt. The next one comes after `retry_after` seconds or more."""
         delay = RETRY_DELAYS[min(delivery.attempts, len(RETRY_DELAYS) - 1)]
-        delay = max(delay * random.uniform(1 - JITTER, 1 + JITTER), min(retry_after, MAX_RETRY_AFTER))  # noqa: S311
-        change = {"$set": {"due_at": now() + timedelta(seconds=delay)}, "$inc": {"attempts": 1}}
+        due_at = retry_at(delay, at_least=min(retry_after, MAX_RETRY_AFTER))
+        change = {"$set": {"due_at": due_at}, "$inc": {"attempts": 1}}
         async with unavailable():
             await self._collection.update_one({"_id": delivery.id}, change)
 

@@ -9,6 +9,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 
 from service.common.times import now
+from service.datastores.due_documents import find_due
 from service.datastores.mongo import Database, Document, insert_missing, unavailable, update_all
 
 BATCH = 100
@@ -81,9 +82,7 @@ class NewsStore:
 
     async def due(self) -> list[News]:
         """Return up to BATCH news whose time has come, the earliest first."""
-        async with unavailable():
-            found = self._collection.find({"due_at": {"$lte": now()}}).sort("due_at", 1).limit(BATCH)
-            return [_news(each) for each in await found.to_list(None)]
+        return [_news(each) for each in await find_due(self._collection, BATCH)]
 
     async def remove(self, news: Collection[News]) -> None:
         """Delete these; not a summary that has changed since."""

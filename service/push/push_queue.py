@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from typing import NamedTuple
 
 import structlog
 
 from service.common.times import now
+from service.datastores.delivery_queue import DeliveryQueue
 from service.push.composer import Composer
 from service.push.delivery_store import Delivery, DeliveryStore
 from service.push.news_store import NewsStore
@@ -26,6 +27,8 @@ MAX_WAITING = 10_000
 """Deliveries to one push service. Further ones are dropped: the service has not answered for a long time."""
 MAX_PAUSE = 60.0
 """Seconds between two attempts while the service does not answer. Then one at a time tries whether it does again."""
+MIN_WAIT = 0.02
+"""Seconds between two looks, at least."""
 IDLE_INTERVAL = 60.0
 """Seconds after which a queue for which nothing waits ends: anybody can subscribe with any name below those of
 PUSH_HOSTS."""
@@ -61,96 +64,84 @@ class PushDependencies:
         self.lock = asyncio.Lock()
 
 
+class _Push(NamedTuple):
+    """A delivery, and the subscription that it is posted to; None: it is not to be pushed any more."""
+
+    delivery: Delivery
+    subscription: Subscription | None
+
+    @property
+    def id(self) -> str:
+        return self.delivery.id
+
+
 class PushQueue:
-    """A dead push service delays only its own queue."""
+    """The deliveries to one push service: a dead one delays only its own queue."""
 
     def __init__(self, host: str, shared: PushDependencies) -> None:
         self._host = host
         self._shared = shared
-        self._wake = asyncio.Event()
-        self._failures = 0
+        self._queue = DeliveryQueue(self, concurrency=CONCURRENCY, batch=BATCH, max_pause=MAX_PAUSE)
         self.waiting = 0
         """How many deliveries wait, as of the last count and what has changed since."""
 
-    def wake(self) -> None:
-        self._wake.set()
+    def added(self) -> None:
+        """Note that a delivery has been stored."""
+        self.waiting += 1
+        self._queue.wake()
 
     async def is_full(self) -> bool:
         """Return whether MAX_WAITING deliveries wait. Raises Unavailable."""
         if self.waiting >= MAX_WAITING:
-            # Some may have replaced others: then fewer wait than have been put.
+            # Some may have replaced others: then fewer wait than have been stored.
             self.waiting = await self._shared.deliveries.count(self._host)
         return self.waiting >= MAX_WAITING
 
     async def run(self) -> None:
         """Push what is due, until nothing has waited for IDLE_INTERVAL. Raises Unavailable, or one of REDIS_ERRORS."""
         self.waiting = await self._shared.deliveries.count(self._host)
-        while True:
-            self._wake.clear()
-            async with self._shared.lock:
-                due = await self._shared.deliveries.due(self._host, 1 if self._failures else BATCH)
-            if not due:
-                self.waiting = await self._shared.deliveries.count(self._host) if self.waiting else 0
-                await self._wait(await self._until_next())
-                if await self._is_unused():
-                    return
-                continue
-            await self._attempt_all(due)
-            if self._failures:
-                await asyncio.sleep(min(MAX_PAUSE, 2.0 ** (self._failures - 1)))
+        await self._queue.run()
+        while self.waiting:
+            # Something was stored while it ended.
+            await self._queue.run()
 
-    async def _is_unused(self) -> bool:
-        """Return whether nothing waits, nor has been put since the last look."""
-        if self.waiting or self._wake.is_set():
-            return False
-        # What was put during the last count may be missing in it.
-        self.waiting = await self._shared.deliveries.count(self._host)
-        return not (self.waiting or self._wake.is_set())
+    async def until_next(self, rested: bool) -> float | None:
+        """See `Deliveries`."""
+        # What was stored during the last count may be missing in it.
+        self.waiting = await self._shared.deliveries.count(self._host) if self.waiting or rested else 0
+        if not self.waiting:
+            return None if rested else IDLE_INTERVAL
+        next_due = await self._shared.deliveries.next_due(self._host)
+        return min(IDLE_INTERVAL, max(MIN_WAIT, (next_due - now()).total_seconds())) if next_due else IDLE_INTERVAL
 
-    async def _until_next(self) -> float:
-        """Return the seconds until the next look."""
-        next_due = await self._shared.deliveries.next_due(self._host) if self.waiting else None
-        if next_due is None:
-            return IDLE_INTERVAL
-        return min(IDLE_INTERVAL, max(0.02, (next_due - now()).total_seconds()))
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-
-    async def _attempt_all(self, due: Collection[Delivery]) -> None:
+    async def due(self, limit: int, without: Collection[str]) -> list[_Push]:
+        """See `Deliveries`. Those whose subscription has ended, or whose user is there, are due without one."""
+        async with self._shared.lock:
+            due = await self._shared.deliveries.due(self._host, limit, without)
+        if not due:
+            return []
         found = await self._shared.subscription_store.get({each.subscription_id for each in due})
         active = {each.id: each for each in await self._shared.subscriptions.active(list(found.values()))}
-        users = list({each.user_id for each in due})
-        online = await self._shared.presence.online_globally(users)
-        slots = asyncio.Semaphore(CONCURRENCY)
+        online = await self._shared.presence.online_globally(list({each.user_id for each in due}))
+        pushes = []
+        for each in due:
+            subscription = active.get(each.subscription_id)
+            # The endpoint may belong to somebody else now.
+            owned = subscription is not None and subscription.user_id == each.user_id
+            wanted = owned and each.user_id not in online and each.expires_at >= now()
+            pushes.append(_Push(each, subscription if wanted else None))
+        return pushes
 
-        async def attempt(delivery: Delivery) -> None:
-            async with slots:
-                subscription = active.get(delivery.subscription_id)
-                # The endpoint may belong to somebody else now.
-                owned = subscription is not None and subscription.user_id == delivery.user_id
-                if subscription is None or not owned or delivery.user_id in online or delivery.expires_at < now():
-                    await self._remove(delivery)
-                else:
-                    await self._attempt(delivery, subscription)
-
-        attempts = [asyncio.ensure_future(attempt(each)) for each in due]
-        try:
-            await asyncio.gather(*attempts)
-        finally:
-            for each in attempts:
-                each.cancel()
-            await asyncio.wait(attempts)
-
-    async def _attempt(self, delivery: Delivery, subscription: Subscription) -> None:
+    async def attempt(self, push: _Push) -> Attempt | None:
+        """See `Deliveries`. None: there is nothing to push, or not now."""
+        delivery, subscription = push
+        if subscription is None:
+            return None
         composed = await self._shared.composer.compose(delivery, subscription.language)
         if composed.quiet_until:
             await self._shared.news.hold(delivery.user_id, composed.quiet_until, delivery.as_held())
         if composed.payload is None:
-            await self._remove(delivery)
-            return
+            return None
         attempt = await self._shared.sender.send(
             await self._shared.keys.key(),
             subscription,
@@ -159,20 +150,25 @@ class PushQueue:
             URGENCY[delivery.kind],
         )
         self._shared.on_attempt(attempt.outcome.value)
-        await self._settle(delivery, subscription, attempt)
+        return attempt
 
-    async def _settle(self, delivery: Delivery, subscription: Subscription, attempt: Attempt) -> None:
+    async def settle(self, push: _Push, attempt: Attempt | None) -> bool | None:
+        """See `Deliveries`."""
+        delivery, subscription = push
+        if subscription is None or attempt is None:
+            await self._remove(delivery)
+            return None
         outcome = attempt.outcome
-        self._failures = self._failures + 1 if outcome in SERVICE_FAILED else 0
         if outcome is not Outcome.SENT:
             log.warning("push_failed", host=self._host, outcome=outcome.value, attempt=delivery.attempts + 1)
         if outcome is Outcome.GONE:
             await self._shared.subscription_store.delete_ended(subscription)
             await self._shared.deliveries.remove_of(subscription.id)
-        elif outcome in AGAIN:
+        if outcome in AGAIN:
             await self._shared.deliveries.reschedule(delivery, attempt.retry_after)
-            return
-        await self._remove(delivery)
+        else:
+            await self._remove(delivery)
+        return outcome not in SERVICE_FAILED
 
     async def _remove(self, delivery: Delivery) -> None:
         await self._shared.deliveries.remove(delivery)

@@ -130,9 +130,7 @@ class PushService:
             await self._shared.deliveries.put(deliveries)
             await self._shared.news.remove(news)
         for delivery in deliveries:
-            queue = self._queue(delivery.host)
-            queue.waiting += 1
-            queue.wake()
+            self._queue(delivery.host).added()
         return True
 
     async def _limited(self, deliveries: Sequence[Delivery]) -> list[Delivery]:

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
 from service.common.tasks import run_together
+from service.datastores.delivery_queue import DeliveryQueue
 from service.webhooks.delivery_store import Delivery, DeliveryStore
 from service.webhooks.sender import Outcome, WebhookSender
 
@@ -34,16 +34,6 @@ COUNT_INTERVAL = 30.0
 """Seconds between two counts of the stored deliveries; in between, their numbers are kept up to date here."""
 
 
-@dataclass(slots=True)
-class _Job:
-    """A delivery that is to be attempted by this process. `withdrawn`: it has been stored instead."""
-
-    delivery: Delivery
-    settled: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    started: bool = False
-    withdrawn: bool = False
-
-
 class DeliveryService:
     """Delivers webhooks at least once, each with the same id every time.
 
@@ -68,12 +58,7 @@ class DeliveryService:
 
     def _reset(self) -> None:
         self.waiting = self.parked = 0
-        self._queue: asyncio.Queue[_Job] = asyncio.Queue()
-        self._jobs: dict[str, _Job] = {}
-        # What is stored of a delivery, and whether it has a job, change together.
-        self._lock = asyncio.Lock()
-        self._wake = asyncio.Event()
-        self._failing = False
+        self._queue = DeliveryQueue(self, concurrency=CONCURRENCY, batch=DUE_BATCH)
         self._gone = False
 
     async def prepare(self) -> None:
@@ -84,91 +69,73 @@ class DeliveryService:
     async def run(self) -> None:
         """Deliver until cancelled. Raises Unavailable."""
         try:
-            await run_together(self._count(), self._poll(), *(self._work() for _ in range(CONCURRENCY)))
+            await run_together(self._count(), self._queue.run())
         finally:
             self.waiting = self.parked = 0
 
     async def accept(self, deliveries: Sequence[Delivery]) -> None:
         """Deliver or store all of these. Raises Unavailable."""
-        new = {each.id: each for each in deliveries if each.id not in self._jobs}
-        jobs: dict[str, _Job] = {}
-        if new and not (self._failing or self._gone):
-            jobs = {id: self._enqueue(delivery) for id, delivery in new.items()}
-            waiting: set[asyncio.Future[None]] = {job.settled for job in jobs.values()}
+        new = {each.id: each for each in deliveries if each.id not in self._queue}
+        attempts: dict[str, asyncio.Future[None]] = {}
+        if new and not self._is_failing:
+            attempts = {id: self._queue.submit(delivery) for id, delivery in new.items()}
+            waiting = set(attempts.values())
             settled = waiting
-            while waiting and settled and not (self._failing or self._gone):
+            while waiting and settled and not self._is_failing:
                 settled, waiting = await asyncio.wait(waiting, timeout=DIRECT_TIME)
         while self.waiting >= MAX_WAITING and not self._gone:
             log.warning("webhooks_full", waiting=self.waiting)
             await asyncio.sleep(POLL_INTERVAL)
-        async with self._lock:
-            left = [each for id, each in new.items() if not (id in jobs and jobs[id].settled.done())]
+        async with self._queue.lock:
+            left = [each for id, each in new.items() if not (id in attempts and attempts[id].done())]
             if not left:
                 return
             await self._store.add(left, gone=self._gone)
-            for job in (jobs[each.id] for each in left if each.id in jobs):
-                if not job.started:
-                    job.withdrawn = True
-                    del self._jobs[job.delivery.id]
-            self._stored(len(left))
-        self._wake.set()
-
-    def _stored(self, count: int) -> None:
-        if self._gone:
-            self.parked += count
-        else:
-            self.waiting += count
-
-    def _enqueue(self, delivery: Delivery) -> _Job:
-        self._jobs[delivery.id] = job = _Job(delivery)
-        self._queue.put_nowait(job)
-        return job
-
-    async def _poll(self) -> None:
-        """Queue the deliveries whose time has come."""
-        while True:
-            self._wake.clear()
-            due: list[Delivery] = []
+            self._queue.withdraw(each.id for each in left)
             if self._gone:
-                self._gone = await self._store.is_gone(self._url)
-            elif self._queue.qsize() < CONCURRENCY:
-                async with self._lock:
-                    due = await self._store.due(DUE_BATCH, self._jobs)
-                    for delivery in due:
-                        self._enqueue(delivery)
-            if not due:
-                await asyncio.wait([wake := asyncio.ensure_future(self._wake.wait())], timeout=POLL_INTERVAL)
-                wake.cancel()
+                self.parked += len(left)
+            else:
+                self.waiting += len(left)
+        self._queue.wake()
 
-    async def _work(self) -> None:
-        while True:
-            job = await self._queue.get()
-            if job.withdrawn:
-                continue
-            job.started = True
-            outcome = None
-            if not self._gone:
-                await _yield_to_others()
-                outcome = await self._sender.send(job.delivery.id, job.delivery.body)
-                self._on_attempt(outcome.value)
-            async with self._lock:
-                if outcome:
-                    await self._settle(job.delivery, outcome)
-                else:
-                    await self._park(job.delivery)
-                del self._jobs[job.delivery.id]
-                job.settled.set_result(None)
-            if self._queue.qsize() < CONCURRENCY:
-                self._wake.set()
+    @property
+    def _is_failing(self) -> bool:
+        return self._gone or self._queue.is_failing
+
+    async def due(self, limit: int, without: Collection[str]) -> list[Delivery]:
+        """See `Deliveries`."""
+        if self._gone:
+            self._gone = await self._store.is_gone(self._url)
+            return []
+        return await self._store.due(limit, without)
+
+    async def until_next(self, rested: bool) -> float:
+        """See `Deliveries`."""
+        return POLL_INTERVAL
+
+    async def attempt(self, delivery: Delivery) -> Outcome | None:
+        """See `Deliveries`. None: the receiver is gone."""
+        if self._gone:
+            return None
+        await _yield_to_others()
+        outcome = await self._sender.send(delivery.id, delivery.body)
+        self._on_attempt(outcome.value)
+        return outcome
+
+    async def settle(self, delivery: Delivery, outcome: Outcome | None) -> bool | None:
+        """See `Deliveries`."""
+        if outcome is None:
+            await self._park(delivery)
+            return None
+        await self._settle(delivery, outcome)
+        return outcome is Outcome.DELIVERED
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         was_stored = delivery.stored
         if outcome is Outcome.DELIVERED:
-            self._failing = False
             self.waiting -= was_stored
             await self._store.remove(delivery)
             return
-        self._failing = True
         log.warning("webhook_failed", webhook_id=delivery.id, outcome=outcome.value, attempt=delivery.attempts + 1)
         if outcome is Outcome.GONE and self._gone:
             # An attempt that was under way beside the one that was answered first.
@@ -192,7 +159,7 @@ class DeliveryService:
         """Park everything: the receiver wants no more webhooks."""
         log.error("webhook_receiver_gone", webhook_id=delivery.id, waiting=self.waiting)
         await self._store.mark_gone(self._url)
-        # Not earlier: `_poll` compares it with what is stored.
+        # Not earlier: `due` compares it with what is stored.
         self._gone = True
         await self._store.add([delivery])
         await self._store.park_all()
@@ -200,7 +167,7 @@ class DeliveryService:
 
     async def _count(self) -> None:
         while True:
-            async with self._lock:
+            async with self._queue.lock:
                 self.waiting, self.parked = await self._store.counts()
             await asyncio.sleep(COUNT_INTERVAL)
 

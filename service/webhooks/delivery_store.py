@@ -1,6 +1,5 @@
 """The store of deliveries: webhooks that wait for their next attempt, and those that are parked."""
 
-import random
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,11 +8,11 @@ from typing import Any
 from pymongo import IndexModel, UpdateOne
 
 from service.common.times import now
+from service.datastores.due_documents import find_due, retry_at
 from service.datastores.mongo import Database, Document, unavailable, update_all
 
 RETRY_DELAYS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Seconds from an attempt that failed to the next one; after the last one the delivery is parked."""
-JITTER = 0.2
 MAX_AGE = timedelta(days=7)
 """A delivery that is older is parked instead of attempted: the receiver answers more slowly than things happen."""
 PARKED_TTL = timedelta(days=30)
@@ -83,9 +82,7 @@ class DeliveryStore:
 
     async def due(self, limit: int, without: Collection[str]) -> list[Delivery]:
         """Return up to `limit` deliveries whose time has come, but none of `without`. Raises Unavailable."""
-        async with unavailable():
-            found = await self._deliveries.find({"due_at": {"$lte": now()}}).limit(limit + len(without)).to_list(None)
-        return [_delivery(each) for each in found if each["_id"] not in without][:limit]
+        return [_delivery(each) for each in await find_due(self._deliveries, limit, without=without)]
 
     async def remove(self, delivery: Delivery) -> None:
         """Delete a delivery that has been delivered. Raises Unavailable."""
@@ -101,8 +98,7 @@ class DeliveryStore:
         waits = delivery.attempts <= len(RETRY_DELAYS) and moment - delivery.created_at < MAX_AGE
         fields: Document = {"attempts": delivery.attempts, "outcome": outcome}
         if waits:
-            delay = RETRY_DELAYS[delivery.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-            change: Document = {"$set": fields | {"due_at": moment + timedelta(seconds=delay)}}
+            change: Document = {"$set": fields | {"due_at": retry_at(RETRY_DELAYS[delivery.attempts - 1])}}
         else:
             change = {"$set": fields | {"parked_at": moment}, "$unset": {"due_at": ""}}
         change["$setOnInsert"] = {name: getattr(delivery, name) for name in ("type", "body", "created_at")}

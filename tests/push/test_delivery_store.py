@@ -48,7 +48,8 @@ async def test_a_queue_ends_when_nothing_waits(mongo: Mongo, monkeypatch: pytest
     done, _ = await asyncio.wait([running], timeout=0.5)
     assert not done
     await store.remove(later)
-    queue.wake()
+    queue.waiting -= 1
+    queue.added()
     async with asyncio.timeout(5):
         await running
 
@@ -62,8 +63,8 @@ async def test_deliveries_that_replace_each_other_do_not_fill_a_queue(
     queue = PushQueue(HOST, shared)
     for seq in (1, 2, 3):
         await store.put([delivery("a", seq, seq)])
-        queue.waiting += 1
+        queue.added()
     assert not await queue.is_full()
     await store.put([delivery("b", 4, 4)])
-    queue.waiting += 1
+    queue.added()
     assert await queue.is_full()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from service.common.times import now
+from service.datastores import due_documents
 from service.datastores.mongo import Mongo
 from service.webhooks import delivery_service, delivery_store
 from service.webhooks import sender as sender_module
@@ -305,4 +306,4 @@ def test_the_delays_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch) -
     hours = 3600
     expected = (5, 300, 1800, 2 * hours, 5 * hours, 10 * hours, 14 * hours, 20 * hours, 24 * hours)
     assert expected == delivery_store.RETRY_DELAYS
-    assert (0.2, 15.0) == (delivery_store.JITTER, sender_module.ANSWER_TIMEOUT)
+    assert (0.2, 15.0) == (due_documents.JITTER, sender_module.ANSWER_TIMEOUT)
