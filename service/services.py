@@ -155,6 +155,7 @@ class Services:
             revocation_lease(self.redis, tag),
             access_ttl=settings.max_access_ttl,
         )
+        self.dispatcher.subscriptions.on_doubt(self.revocation.poll_soon)
         self.accounts = AccountService(stores.users, stores.sessions, self.passwords, tokens, self.revocation)
         remover = UserRemover(stores.users, stores.external_ids, stores.sessions, self.revocation)
         self.account_deletion = AccountDeletion(stores.users, self.passwords, remover)

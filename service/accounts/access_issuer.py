@@ -37,7 +37,7 @@ class AccessIssuer:
             user.check_ban()
         except (NotFound, Banned):
             await self._sessions.revoke(session_id, user_id)
-            await self._revocation.announce([session_id])
+            await self._revocation.announce(user_id, [session_id])
             raise
-        await self._revocation.announce(await self._sessions.revoke_excess(user_id, MAX_SESSIONS))
+        await self._revocation.announce(user_id, await self._sessions.revoke_excess(user_id, MAX_SESSIONS))
         return access

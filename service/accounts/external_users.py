@@ -95,7 +95,7 @@ class ExternalUsers:
         user = await self.find(external_id)
         # First: a session that is begun meanwhile is begun after it, or finds it.
         await self._ids.revoke(external_id)
-        await self._revocation.announce(await self._sessions.revoke_others(user.id, keep=""))
+        await self._revocation.announce(user.id, await self._sessions.revoke_others(user.id, keep=""))
 
     async def _create(self, external_id: str, user_id: str, profile: ExternalProfile) -> tuple[User, bool]:
         """Store the user under this id; return it, and whether this call has stored it."""

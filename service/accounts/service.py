@@ -231,7 +231,7 @@ class AccountService:
         except Banned:
             await self._revoke_session(session_id, user.id)
             raise
-        await self._revocation.announce(await self._sessions.revoke_excess(user.id, MAX_SESSIONS))
+        await self._revocation.announce(user.id, await self._sessions.revoke_excess(user.id, MAX_SESSIONS))
         await self._make_searchable(latest)
         return self._signed_in(latest.profile, pair)
 
@@ -243,13 +243,13 @@ class AccountService:
     async def _revoke_session(self, session_id: str, user_id: str, *token_ids: str) -> bool:
         revoked = await self._sessions.revoke(session_id, user_id)
         if revoked:
-            await self._revocation.announce([session_id], *token_ids)
+            await self._revocation.announce(user_id, [session_id], *token_ids)
         return revoked
 
     async def _revoke_sessions(self, user: User, *, keep: str = "") -> None:
         """Revoke the sessions of the password that `user` has, and of earlier ones, but for `keep`."""
         revoked = await self._sessions.revoke_others(user.id, keep, user.password_version)
-        await self._revocation.announce(revoked)
+        await self._revocation.announce(user.id, revoked)
 
     def _signed_in(self, user: Profile, pair: TokenPair) -> SignedIn:
         return SignedIn(

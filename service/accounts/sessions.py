@@ -49,6 +49,14 @@ class ExternalSession(NamedTuple):
     revoked_at: datetime | None
 
 
+class RevokedSession(NamedTuple):
+    """`revoked_at` is the database's time."""
+
+    id: str
+    user_id: str
+    revoked_at: datetime
+
+
 class SessionStore:
     """Stores sessions. A revoked session stays revoked. All methods raise Unavailable if the database is unavailable.
 
@@ -247,12 +255,13 @@ class SessionStore:
         local_time: datetime = answer["localTime"]
         return local_time.replace(tzinfo=UTC)
 
-    async def revoked_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
-        """Yield the sessions revoked at `moment` (database time) or later, in batches of `{session id: revoked_at}`."""
+    async def revoked_since(self, moment: datetime) -> AsyncIterator[list[RevokedSession]]:
+        """Yield the sessions revoked at `moment` (database time) or later, in batches."""
+        where, fields = {"revoked_at": {"$gte": moment}}, {"user_id": True, "revoked_at": True}
         async with unavailable():
-            cursor = self._sessions.find({"revoked_at": {"$gte": moment}}, {"revoked_at": True}, batch_size=BATCH_SIZE)
+            cursor = self._sessions.find(where, fields, batch_size=BATCH_SIZE)
             while batch := await cursor.to_list(BATCH_SIZE):
-                yield {str(document["_id"]): document["revoked_at"] for document in batch}
+                yield [RevokedSession(str(each["_id"]), str(each["user_id"]), each["revoked_at"]) for each in batch]
 
     async def tokens_ended_since(self, moment: datetime) -> AsyncIterator[dict[str, datetime]]:
         """Yield the access tokens that were ended by themselves at `moment` (database time) or later, in batches of

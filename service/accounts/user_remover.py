@@ -24,4 +24,4 @@ class UserRemover:
         # Before the sessions are revoked: a token that begins one meanwhile finds that it is no longer this user's.
         if user.external_id is not None:
             await self._external_ids.unbind(user.external_id, user.id)
-        await self._revocation.announce(await self._sessions.revoke_others(user.id, keep=""))
+        await self._revocation.announce(user.id, await self._sessions.revoke_others(user.id, keep=""))

@@ -131,7 +131,7 @@ class Deletion:
         for external_id in (await self._stores.users.external_ids([user_id])).values():
             await self._stores.external_ids.unbind(external_id, user_id)
         presence = await self._presence_of(user_id)
-        await self._revocation.announce(await self._stores.sessions.revoke_others(user_id, keep=""))
+        await self._revocation.announce(user_id, await self._stores.sessions.revoke_others(user_id, keep=""))
         await self._stores.sessions.erase_user_agents(user_id)
         await self._erase_pushes(user_id)
         groups = await self._erasure.leave_groups(user_id)

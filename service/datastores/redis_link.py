@@ -129,6 +129,8 @@ class RedisLink:
         self._subscriptions: dict[bytes, Subscription] = {}
         self._missing: set[bytes] = set()
         """Channels whose subscription was not requested from a server yet, or is lost."""
+        self._unconfirmed: set[bytes] = set()
+        """Those, and channels whose subscription was requested and is not confirmed."""
         self._connections: dict[tuple[Owner, Role], RespConnection] = {}
         self._opening: dict[tuple[Owner, Role], asyncio.Task[RespConnection]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -145,6 +147,7 @@ class RedisLink:
             if channel not in self._subscriptions:
                 self._subscriptions[channel] = Subscription()
                 self._missing.add(channel)
+                self._unconfirmed.add(channel)
         self._schedule_reconcile()
 
     def unsubscribe(self, channels: Iterable[bytes]) -> None:
@@ -152,11 +155,17 @@ class RedisLink:
         requested: defaultdict[tuple[RespConnection, int], list[bytes]] = defaultdict(list)
         for channel in channels:
             self._missing.discard(channel)
+            self._unconfirmed.discard(channel)
             subscription = self._subscriptions.pop(channel, None)
             if subscription and subscription.connection:
                 requested[subscription.connection, self._group_of(channel)].append(channel)
         for (connection, _), group in requested.items():
             self._send(connection, self._command("UNSUBSCRIBE"), group)
+
+    @property
+    def all_confirmed(self) -> bool:
+        """Whether the messages of every channel with a subscription arrive."""
+        return not self._unconfirmed
 
     def publish(
         self, channel: bytes, payload: bytes, marks: Mapping[bytes, int] | None = None
@@ -343,6 +352,7 @@ class RedisLink:
             if subscription and subscription.connection is connection and not subscription.confirmed:
                 again = subscription.was_confirmed
                 subscription.confirmed = subscription.was_confirmed = True
+                self._unconfirmed.discard(push[1])
                 subscription.count = None
                 self._listener.on_subscribed(push[1], again)
         elif kind in (b"sunsubscribe", b"unsubscribe"):
@@ -373,6 +383,7 @@ class RedisLink:
             if subscription and subscription.connection is connection:
                 subscription.connection = None
                 self._missing.add(channel)
+                self._unconfirmed.add(channel)
                 if subscription.confirmed:
                     subscription.confirmed = False
                     self._listener.on_unsubscribed(channel)

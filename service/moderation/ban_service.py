@@ -62,7 +62,7 @@ class BanService:
             return
         if user.external_id is not None:
             await self._external_ids.end_sessions(user.external_id)
-        await self._revocation.announce(await self._sessions.revoke_others(user_id, keep=""))
+        await self._revocation.announce(user_id, await self._sessions.revoke_others(user_id, keep=""))
         await self._subscriptions.delete_all(user_id)
         await self._users.complete_ban(user_id, user.ban)
 

@@ -37,6 +37,12 @@ class Bus(Protocol):
         ...
 
     @property
+    def receives_all(self) -> bool:
+        """Whether messages to all processes, and those to each address that is subscribed to, arrive here at present,
+        as far as that is known: a server that falls silent is noticed within seconds."""
+        ...
+
+    @property
     def has_earlier_processes(self) -> bool:
         """Whether processes of the version before may be alive, which need all that they handle in the message."""
         ...
@@ -102,6 +108,10 @@ class LocalBus:
 
     @property
     def connected(self) -> bool:
+        return True
+
+    @property
+    def receives_all(self) -> bool:
         return True
 
     @property

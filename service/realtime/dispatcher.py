@@ -134,7 +134,8 @@ class Dispatcher:
         self._unchecked: dict[str, bool] = {}
         """Rooms whose position is to be compared; and whether with the database, because events may be missed."""
         self._check_task: asyncio.Task[None] | None = None
-        self.subscriptions = UserSubscriptions(bus, registry, self._reset, self._rooms.leave_all)
+        self.subscriptions = UserSubscriptions(bus, registry, self._rooms.leave_all)
+        self.subscriptions.on_doubt(self._reset)
         bus.on_confirmed(self._on_confirmed)
         bus.on_doubt(self._on_doubt)
         bus.on("event", self._on_event)

@@ -109,6 +109,10 @@ class RedisBus:
         return self._connected
 
     @property
+    def receives_all(self) -> bool:
+        return self._link.all_confirmed and self._heartbeats.return_from_all
+
+    @property
     def has_earlier_processes(self) -> bool:
         return time.monotonic() - self._earlier_heard < EARLIER_TIMEOUT
 

@@ -23,20 +23,19 @@ class UserSubscriptions:
 
     A connection that reads the database once `wait` has returned misses nothing: what was published before is stored,
     and what is published afterwards arrives. If the address is not confirmed in time, the user is *in doubt*: as soon
-    as messages arrive, `on_doubt` is called with the user, as it is after each interruption.
+    as messages arrive, the callbacks of `on_doubt` are called with the user, as they are after each interruption.
     """
 
     def __init__(
         self,
         bus: Bus,
         registry: Registry,
-        on_doubt: Callable[[Iterable[str]], None],
         on_gone: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`on_gone(user_id)` is called when the user's address is unsubscribed from."""
         self._bus = bus
         self._registry = registry
-        self._on_doubt = on_doubt
+        self._doubt_callbacks: list[Callable[[Iterable[str]], None]] = []
         self._on_gone = on_gone
         self._since: dict[str, float] = {}
         """When the address of each user was subscribed to, by the monotonic clock."""
@@ -66,6 +65,10 @@ class UserSubscriptions:
                     return
         if user_id in self._since:
             self._in_doubt.add(user_id)
+
+    def on_doubt(self, callback: Callable[[Iterable[str]], None]) -> None:
+        """Call `callback(user_ids)` whenever messages to these users may have been missed, once they arrive again."""
+        self._doubt_callbacks.append(callback)
 
     def close(self) -> None:
         if self._timer:
@@ -107,8 +110,12 @@ class UserSubscriptions:
             arriving.set()
         if user_id in self._in_doubt:
             self._in_doubt.discard(user_id)
-            self._on_doubt([user_id])
+            self._notify_doubt(user_id)
 
     def _on_bus_doubt(self, address: str) -> None:
         if address.startswith(user_address("")):
-            self._on_doubt([address.removeprefix(user_address(""))])
+            self._notify_doubt(address.removeprefix(user_address("")))
+
+    def _notify_doubt(self, user_id: str) -> None:
+        for callback in self._doubt_callbacks:
+            callback([user_id])

@@ -24,7 +24,7 @@ from service.common.identity import Identity
 from service.common.profiles import Profile
 from service.common.times import now
 from service.datastores.mongo import Mongo
-from service.realtime.bus import LocalBus
+from service.realtime.bus import Bus, LocalBus
 from service.realtime.connection import Connection
 from service.realtime.registry import Registry
 from service.realtime.timer_wheel import TimerWheel
@@ -108,7 +108,12 @@ def token_pair(
 
 
 def build_process(
-    mongo: Mongo, redis: Redis, *, passwords: Passwords | None = None, bus: LocalBus | None = None
+    mongo: Mongo,
+    redis: Redis,
+    *,
+    passwords: Passwords | None = None,
+    bus: Bus | None = None,
+    registry: Registry | None = None,
 ) -> AccountsProcess:
     """Build the services of a process. Its bus messages reach only processes built with the same `bus`."""
     clock = Clock()
@@ -117,7 +122,7 @@ def build_process(
     # Cheap parameters: most tests need a user, not a strong hash.
     passwords = passwords or Passwords(time_cost=1, memory_cost=64)
     tokens = Tokens(SECRET, access_ttl=ACCESS_TTL, refresh_ttl=REFRESH_TTL, clock=clock.time)
-    registry = Registry(TimerWheel())
+    registry = Registry(TimerWheel()) if registry is None else registry
     denylist = Denylist(redis)
     revocation = Revocation(
         sessions,

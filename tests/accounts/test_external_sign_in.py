@@ -73,7 +73,9 @@ async def test_a_deleted_user_is_a_new_one_with_the_next_token(site_process: Acc
     caller = await verify(site_process, preferred_username="ann", iat=EARLIER)
     assert await site_process.users.begin_deletion("ann")
     await site_process.external_ids.unbind("42", caller.user_id)
-    await site_process.revocation.announce(await site_process.sessions.revoke_others(caller.user_id, keep=""))
+    await site_process.revocation.announce(
+        caller.user_id, await site_process.sessions.revoke_others(caller.user_id, keep="")
+    )
     await revoked(site_process, preferred_username="ann", iat=EARLIER)
     await revoked(site_process, sid="another", iat=EARLIER)
     again = await verify(site_process, preferred_username="ann", iat=soon())

@@ -271,7 +271,7 @@ async def test_a_process_that_missed_the_result_of_a_poll_polls_itself(
     for each in (holder, other):
         await each.revocation.poll()
     publish = holder.revocation._bus.publish
-    holder.revocation._bus.publish = lambda *_: None  # type: ignore[method-assign]
+    holder.revocation._bus.publish = lambda *_, **__: None  # type: ignore[method-assign]
     connection = other.connect(caller)
     await other.sessions.revoke(caller.session_id, caller.user_id)
     await poll_now(holder)
@@ -279,6 +279,36 @@ async def test_a_process_that_missed_the_result_of_a_poll_polls_itself(
         holder.revocation._bus.publish = publish  # type: ignore[method-assign]
         await poll_now(holder)
     polls = count_polls(other, monkeypatch)
+    monkeypatch.setattr("service.accounts.revocation.time.monotonic", lambda: time.perf_counter() + 1e6)
+    await other.revocation.poll_if_due()
+    assert 1 == len(polls)
+    assert (1008, "token_revoked") == connection.closed
+
+
+@pytest.mark.parametrize("reason", ["an address is not heard", "a message was missed"])
+async def test_a_process_that_may_have_missed_a_revocation_polls_itself(
+    deployment: Deployment, caller: Identity, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """It does not take over the result of others. After a message was missed its poll reaches back for minutes."""
+    holder, other = deployment(2)
+    for each in (holder, other):
+        await each.revocation.poll()
+    polls = count_polls(other, monkeypatch)
+    await poll_now(holder)
+    await other.revocation.poll_if_due()
+    assert not polls
+    connection = other.connect(caller)
+    revoked_at = now() - timedelta(minutes=3 * (reason == "a message was missed"))
+    await other.sessions._sessions.update_one({}, {"$set": {"revoked_at": revoked_at}})
+    if reason == "a message was missed":
+        await poll_now(other)
+        assert connection.closed is None
+        polls.clear()
+        other.revocation.poll_soon()
+    else:
+        monkeypatch.setattr(LocalBus, "receives_all", False)
+        holder.revocation._publish = lambda *_: None  # type: ignore[method-assign]
+    await poll_now(holder)
     monkeypatch.setattr("service.accounts.revocation.time.monotonic", lambda: time.perf_counter() + 1e6)
     await other.revocation.poll_if_due()
     assert 1 == len(polls)

@@ -81,7 +81,7 @@ async def serve_connections(
     """Serve `/socket` and `/stream`, with callbacks before the registration and before the hello."""
     limits = RevokingRateLimits(before_registration)
     connection_limit = ConnectionLimit(process.registry.connections, False)
-    subscriptions = UserSubscriptions(LocalBus(), process.registry, lambda _: None)
+    subscriptions = UserSubscriptions(LocalBus(), process.registry)
     auth = Authentication(process.verifier, limits)
     opener = ConnectionOpener(process.registry, subscriptions, auth, OriginCheck(()), limits, connection_limit)
     app = build()
@@ -213,7 +213,7 @@ async def test_a_hanging_redis_does_not_delay_the_closing_of_connections(
     """The connections of this process are closed before `announce` first waits."""
     connection = process.connect(caller)
     await redis.client_pause(1500)
-    announcing = asyncio.create_task(process.revocation.announce([caller.session_id]))
+    announcing = asyncio.create_task(process.revocation.announce(caller.user_id, [caller.session_id]))
     try:
         # The task runs until it waits for Redis.
         await asyncio.sleep(0)

@@ -179,8 +179,8 @@ async def test_revoked_since_yields_later_revocations_with_their_time(process: A
     moment = now()
     await process.sessions.revoke(late, AN)
     batches = [batch async for batch in process.sessions.revoked_since(moment)]
-    assert [{late}] == [set(batch) for batch in batches]
-    assert moment <= batches[0][late] <= now()
+    assert [[(late, AN)]] == [[(session.id, session.user_id) for session in batch] for batch in batches]
+    assert moment <= batches[0][0].revoked_at <= now()
 
 
 async def test_revoked_since_yields_batches(

@@ -24,7 +24,7 @@ async def test_a_connection_that_opens_while_the_server_begins_to_drain_is_refus
     registry = Registry(TimerWheel())
     limit = ConnectionLimit(registry.connections, False)
     limits = RateLimits(None, False)
-    subscriptions = UserSubscriptions(LocalBus(), registry, lambda _: None)
+    subscriptions = UserSubscriptions(LocalBus(), registry)
     auth = Authentication(OneVerifier(), limits)
     opener = ConnectionOpener(registry, subscriptions, auth, OriginCheck(()), limits, limit)
 
