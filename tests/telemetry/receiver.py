@@ -59,8 +59,10 @@ class Receiver:
         mine = [span for span in self.spans if span.parent_span_id == parent.span_id]
         return sorted(mine, key=lambda span: span.start_time_unix_nano)
 
-    def roots(self, name: str) -> list[Span]:
-        return [span for span in self.spans if not span.parent_span_id and span.name == name]
+    def roots(self, name: str, user_id: str = "") -> list[Span]:
+        """Return the spans of this name, and of this user if one is given, that begin a trace."""
+        found = [span for span in self.spans if not span.parent_span_id and span.name == name]
+        return [span for span in found if not user_id or attributes(span)["loa.user_id"] == user_id]
 
 
 def attributes(span: Span) -> dict[str, Any]:
