@@ -60,6 +60,19 @@ def send_button(app: AppPage) -> Locator:
     return app.page.get_by_role("button", name="Send", exact=True)
 
 
+HURRY = """() => {
+  const { setTimeout } = window;
+  window.setTimeout = (run, after) => setTimeout(run, after > 10_000 ? after : 0);
+}"""
+"""No pauses of up to ten seconds."""
+SWIPE = """(figure, [start, end]) => {
+  const touches = (clientX) => [new Touch({ identifier: 1, target: figure, clientX, clientY: 300 })];
+  figure.dispatchEvent(new TouchEvent("touchstart", { touches: touches(start) }));
+  figure.dispatchEvent(new TouchEvent("touchend", { changedTouches: touches(end) }));
+}"""
+"""A finger moves from one place to another, both in CSS pixels from the left."""
+
+
 async def test_files_are_sent_and_shown(open_app: OpenApp, create_user: CreateUser) -> None:
     """Images at once in their size, with their name as text; other files as links. Nothing moves when they load."""
     an, binh = create_user("An"), create_user("Bình")
@@ -114,7 +127,8 @@ async def test_files_are_pasted_and_dropped_and_survive_a_reload(open_app: OpenA
 
 
 async def test_an_upload_that_breaks_off_goes_on(open_app: OpenApp, create_user: CreateUser) -> None:
-    """By itself at first, then by a button. Meanwhile it can be removed, and nothing is sent without it."""
+    """By itself at first, after a long outage when the browser is online again, else by a button. Meanwhile it can be
+    removed, and nothing is sent without it."""
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
     app = await open_app(an)
@@ -131,6 +145,13 @@ async def test_an_upload_that_breaks_off_goes_on(open_app: OpenApp, create_user:
     await expect(send_button(app)).to_be_disabled()
     await expect(send_button(app)).to_be_enabled()
     assert 2 == len(attempts)
+    await app.page.get_by_role("button", name="Remove notes.txt").click()
+    await app.page.evaluate(HURRY)
+    await app.page.context.set_offline(True)
+    await choose(app, NOTES)
+    await expect(tray(app).get_by_role("button", name="Try again")).to_be_visible()
+    await app.page.context.set_offline(False)
+    await expect(send_button(app)).to_be_enabled()
     await app.page.route(UPLOADS, lambda route: route.fulfill(status=500, json={"code": "internal_error"}))
     await choose(app, photo())
     retry = tray(app).get_by_role("button", name="Try again")
@@ -286,6 +307,16 @@ async def test_images_are_enlarged_one_after_the_other(open_app: OpenApp, create
     await expect(phone.page.get_by_role("dialog", name="other.jpg")).to_be_visible()
     assert [] == await serious_violations(phone.page)
     assert await phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for end, name in ((300, "photo.jpg"), (0, "other.jpg"), (130, "other.jpg")):
+        await phone.page.locator(".lightbox").evaluate(SWIPE, [100, end])
+        await expect(phone.page.get_by_role("dialog", name=name)).to_be_visible()
     await phone.page.go_back()
     await expect(phone.page.get_by_role("dialog")).to_have_count(0)
     await expect(phone.messages).to_have_count(1)
+    # The way back from another page does not stop at an entry of the dialog.
+    await phone.messages.get_by_role("link", name="other.jpg").tap()
+    await phone.page.evaluate("location.hash = '#/posts'")
+    await expect(phone.page.get_by_role("heading", name="Posts")).to_be_visible()
+    await phone.page.go_back()
+    await expect(phone.messages).to_have_count(1)
+    await phone.page.wait_for_function("history.state === null")

@@ -1,6 +1,8 @@
 """The quick switcher (Ctrl+K)."""
 
-from playwright.async_api import expect
+import asyncio
+
+from playwright.async_api import Route, expect
 
 from tests.e2e.accessibility import serious_violations
 from tests.e2e.conftest import CreateUser, OpenApp
@@ -30,10 +32,19 @@ async def test_it_goes_to_chats_people_posts_and_pages_by_the_keyboard_alone(
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog")).to_have_count(0)
 
+    # Nothing waits for the posts.
+    wanted = asyncio.Event()
+
+    async def answer_late(route: Route) -> None:
+        await wanted.wait()
+        await route.continue_()
+
+    await page.route("**/api/v1/posts?*", answer_late)
     await go("nang", "Đà Nẵng trip")
     await expect(app.message("Hello")).to_be_visible()
     await go("zoe", "Zoë Lặng @")
     await expect(page.get_by_role("heading", name="Zoë Lặng")).to_be_visible()
+    wanted.set()
     await go("zool", "Zoology for beginners")
     await expect(page.get_by_role("article").get_by_text("Zoology for beginners")).to_be_visible()
     await go("pos", "Posts")

@@ -25,7 +25,7 @@ export class AttachmentTray {
   #onChange;
   #items = [];
   #list;
-  #closed = false;
+  #closed = new AbortController();
 
   /** `onChange()` is called when `attachments` or `isReady` may have changed. */
   constructor(api, onChange) {
@@ -96,7 +96,7 @@ export class AttachmentTray {
 
   /** Stop everything; nothing is left on the server for long. */
   close() {
-    this.#closed = true;
+    this.#closed.abort();
     this.#clear();
   }
 
@@ -129,6 +129,7 @@ export class AttachmentTray {
         const delay = isTransient(error) ? RETRY_DELAYS[attempt] : undefined;
         if (delay === undefined) {
           this.#update(key, { state: "failed", error });
+          if (isTransient(error)) this.#retryOnline(key);
           break;
         }
         this.#update(key, { progress: 0 });
@@ -155,13 +156,19 @@ export class AttachmentTray {
     this.#uploadNext();
   }
 
+  /** An outage may last longer than the repetitions by the clock. */
+  #retryOnline(key) {
+    const retry = () => this.#item(key)?.state === "failed" && this.#retry({ key });
+    addEventListener("online", retry, { once: true, signal: this.#closed.signal });
+  }
+
   #retry({ key }) {
     this.#update(key, { state: "waiting", progress: 0, error: null });
     this.#uploadNext();
   }
 
   #changed() {
-    if (this.#closed) return;
+    if (this.#closed.signal.aborted) return;
     this.#render();
     this.#onChange();
   }

@@ -31,17 +31,19 @@ export function showDialog(title, body, actions = []) {
   // rather than `click`, because selecting text in a field may end with a click on the backdrop.
   dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
   const closed = new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  const close = () => dialog.close();
   // Navigation closes the dialog, above all the back button of a phone.
-  addEventListener("hashchange", () => dialog.close(), { once: true });
+  addEventListener("hashchange", close);
   document.body.append(dialog);
   dialog.showModal();
   const releaseToasts = hostToasts(dialog, footer);
   closed.then(() => {
+    removeEventListener("hashchange", close);
     releaseToasts();
     dialog.remove();
   });
   if (!body.querySelector?.("[autofocus]")) heading.focus();
-  return { close: () => dialog.close(), focus: () => heading.focus(), closed, setTitle: (text) => setChildren(heading, text) };
+  return { close, focus: () => heading.focus(), closed, setTitle: (text) => setChildren(heading, text) };
 }
 
 /** Ask for confirmation of an action that cannot be undone. Resolves to a boolean. */

@@ -11,6 +11,15 @@ const SWIPE = 50;
 /** The state of the history entry that the dialog adds: the back button, above all of a phone, closes the dialog. */
 const STATE = "loa:lightbox";
 
+let isOpen = false;
+
+/** Such an entry stays behind if a link is followed from the dialog, or the page reloaded: it shows nothing any more. */
+function leaveOldEntry() {
+  if (!isOpen && history.state === STATE) history.back();
+}
+addEventListener("popstate", leaveOldEntry);
+leaveOldEntry();
+
 /** `images`: attachments, of which the one at `index` is shown first. `download`: as for `attachmentList`. */
 export function openLightbox(images, index, download) {
   let shown = index;
@@ -67,8 +76,10 @@ export function openLightbox(images, index, download) {
   const { signal } = abort;
   addEventListener("keydown", onKeyDown, { signal });
   history.pushState(STATE, "");
+  isOpen = true;
   addEventListener("popstate", () => dialog.close(), { signal });
   dialog.closed.then(() => {
+    isOpen = false;
     abort.abort();
     // Not if another entry follows already, or the back button has left this one.
     if (history.state === STATE) history.back();

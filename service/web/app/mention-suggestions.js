@@ -76,7 +76,9 @@ export class MentionSuggestions {
     // Ignore the response if the user has typed on or left the field.
     if (requestNumber !== this.#requestNumber || this.#mention()?.query !== query) return;
     const profiles = items.filter(({ id }) => id !== this.#myId).slice(0, MAX_SUGGESTIONS);
-    if (profiles.length) this.#open(profiles);
+    // A username that is complete needs no suggestion, which could cover the button.
+    const isComplete = profiles.length === 1 && profiles[0].username === query.toLowerCase();
+    if (profiles.length && !isComplete) this.#open(profiles);
     else this.#close();
   }
 

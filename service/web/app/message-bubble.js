@@ -6,6 +6,8 @@ import { el, KeyedList, setAttr, setChildren, setText } from "./dom.js";
 import { expandableText } from "./expandable-text.js";
 import { icon } from "./icon.js";
 import { formatList, formatNumber, t } from "./i18n.js";
+import { linkToUser } from "./router.js";
+import { plainText } from "./text-format.js";
 import { fullDateTime, timeOfDay } from "./time-format.js";
 
 const ONLY_EMOJI = /^(?:\p{Extended_Pictographic}[\u{fe0f}\u{200d}\u{1f3fb}-\u{1f3ff}]*){1,6}$/u;
@@ -15,9 +17,10 @@ export const MAX_NAMES = 10;
 
 /** Create a message's element, without contents. `actions`: see MessageList. */
 export function createMessageElement(row, actions) {
+  const toSender = { href: linkToUser(row.message.sender_id), tabindex: "-1" };
   const parts = {
-    avatar: el("span.avatar-slot"),
-    sender: el("span.sender", { dir: "auto" }),
+    avatar: el("a.avatar-slot", { ...toSender, "aria-hidden": "true" }),
+    sender: row.mine ? el("span.sender") : el("a.sender", { ...toSender, dir: "auto" }),
     bubble: el("div.bubble"),
     reactions: el("div.reactions"),
     meta: el("div.meta"),
@@ -73,7 +76,7 @@ export function nameOf(profile) {
 /** Return a message's text for a quote or a list. */
 export function previewText(message) {
   if (message.deleted) return t("message.deleted");
-  return message.content || formatList((message.attachments ?? []).map(({ name }) => name));
+  return plainText(message.content) || formatList((message.attachments ?? []).map(({ name }) => name));
 }
 
 /** `owner`: the message's element, which remembers whether a long text is expanded, and the list of its attachments. */

@@ -54,32 +54,44 @@ export function openQuickSwitcher(app) {
   /** What the server has found for `query`; null until it answers. */
   let people = null;
   let posts = null;
+  let postsRequest = null;
   let chatPages = 0;
   let active = 0;
+  /** Whether the user has chosen the active option: it stays, whatever is found later. */
+  let isChosen = false;
   /** Rendered options, from the top: links. */
   let options = [];
 
   function onInput() {
     query = input.value.trim();
     people = null;
-    active = 0;
+    isChosen = false;
     clearTimeout(timer);
     if (query) timer = setTimeout(() => search(query), SEARCH_DEBOUNCE);
     render();
   }
 
+  /** Show what each of the searches finds as soon as it has answered. */
   async function search(wanted) {
-    const found = api.users(wanted, MAX_PEOPLE + 1).then(({ items }) => {
-      if (wanted === query) people = items.filter(({ id }) => id !== me.id);
-    });
-    const latest = posts ?? api.posts({ limit: POSTS_TO_SEARCH }).then(({ items }) => (posts = items));
+    const show = () => wanted === query && render();
+    const searches = [searchPeople(wanted), loadPosts(), loadChats(wanted)].map((found) => found.then(show));
+    const failed = (await Promise.allSettled(searches)).find(({ reason }) => reason);
+    if (failed && wanted === query) setText(status, errorText(failed.reason));
+  }
+
+  async function searchPeople(wanted) {
+    const { items } = await api.users(wanted, MAX_PEOPLE + 1);
+    if (wanted === query) people = items.filter(({ id }) => id !== me.id);
+  }
+
+  async function loadPosts() {
+    postsRequest ??= api.posts({ limit: POSTS_TO_SEARCH });
     try {
-      await Promise.all([found, latest, loadChats(wanted)]);
+      posts = (await postsRequest).items;
     } catch (error) {
-      if (wanted === query) setText(status, errorText(error));
-      return;
+      postsRequest = null;
+      throw error;
     }
-    if (wanted === query) render();
   }
 
   /** Load more of the list of chats, until enough of them match. */
@@ -108,10 +120,11 @@ export function openQuickSwitcher(app) {
       ["switcher.posts", query ? matchingPosts().map(postOption) : []],
       ["switcher.pages", pages().filter(({ label }) => matchesWords(label, query)).map(pageOption)],
     ].filter(([, rows]) => rows.length);
+    const chosen = isChosen && options[active]?.getAttribute("href");
     options = groups.flatMap(([, rows]) => rows);
     options.forEach((option, index) => setAttr(option, "id", `switcher-option-${index}`));
     setChildren(list, groups.map(group));
-    activate(Math.min(active, options.length - 1));
+    activate(options.findIndex((each) => each.getAttribute("href") === chosen));
     const isSearching = query && (people === null || posts === null);
     if (!options.length) setText(status, isSearching ? t("loading") : t("switcher.none"));
     else setText(status, isSearching ? "" : t("switcher.result_count", { count: options.length }));
@@ -176,8 +189,10 @@ export function openQuickSwitcher(app) {
   function onKeyDown(event) {
     if (isComposing(event)) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step && options.length) activate((active + step + options.length) % options.length);
-    else if (event.key === "Enter") options[active]?.click();
+    if (step && options.length) {
+      isChosen = true;
+      activate((active + step + options.length) % options.length);
+    } else if (event.key === "Enter") options[active]?.click();
     else return;
     event.preventDefault();
   }

@@ -56,10 +56,9 @@ export function openReadersDialog({ api, store, me }, message) {
     setAttr(others, "hidden", folded === 0);
     setChildren(others, t("readers.others", { count: folded }));
     setAttr(more, "hidden", !hasMore || folded > 0);
-    const total = conversation().details.participant_count - 1;
-    const rest = Math.max(0, total - checked);
+    const count = conversation().details.participant_count;
     const read = items.length ? t("message.read_by", { count: items.length }) : t("readers.none");
-    setText(status, hasMore && rest ? `${read} ${t("readers.unchecked", { count: rest })}` : read);
+    setText(status, hasMore ? `${read} ${t("readers.checked", { checked, count })}` : read);
   }
 
   function showAll() {

@@ -5,7 +5,7 @@ const PAGE_SIZE = 100;
 export class Readers {
   /** The participants of the loaded pages who have read the message: profiles. */
   items = [];
-  /** How many participants the loaded pages have, without the sender. */
+  /** How many participants the loaded pages have. */
   checked = 0;
   hasMore = true;
   #api;
@@ -23,7 +23,7 @@ export class Readers {
     const id = this.#message.conversation_id;
     const { items, next } = await this.#api.participants(id, { after: this.#next, limit: PAGE_SIZE });
     this.#participants.push(...items.filter(({ user }) => user.id !== this.#message.sender_id));
-    this.checked = this.#participants.length;
+    this.checked += items.length;
     this.#next = next;
     this.hasMore = next !== null;
     this.update(marks);

@@ -68,6 +68,19 @@ export function parseFormat(text) {
   return blocks;
 }
 
+/** Return `text` without its formatting, for a preview of one line. */
+export function plainText(text) {
+  const blocks = parseFormat(text).map(({ content, text: code, items, start }) => {
+    if (!items) return content ? plainInline(content) : code;
+    return items.map((item, index) => `${start === undefined ? "•" : `${start + index}.`} ${plainInline(item)}`).join("\n");
+  });
+  return blocks.join("\n");
+}
+
+function plainInline(nodes) {
+  return nodes.map((node) => (typeof node === "string" ? node : (node.text ?? plainInline(node.content)))).join("");
+}
+
 function parseLines({ kind, pattern }, lines) {
   const matches = lines.map((line) => pattern.exec(line));
   const texts = matches.map((match) => match.at(-1));

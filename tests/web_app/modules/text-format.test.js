@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseFormat } from "../../../service/web/app/text-format.js";
+import { parseFormat, plainText } from "../../../service/web/app/text-format.js";
 import { random } from "./random.js";
 
 /** Return inline nodes as a tagged string. */
@@ -104,5 +104,17 @@ test("a long text of markers does not stop the page", () => {
     const { user } = process.cpuUsage(start);
     // The longest allowed text is a quarter of this. Quadratic time would be seconds.
     assert.ok(user < 1_000_000, `${piece}: ${user} µs`);
+  }
+});
+
+test("a preview has the text without its formatting", () => {
+  for (const [text, preview] of [
+    ["**a *b*** ~~c~~ `d_e` https://example.org/a_b @anna", "a b c d_e https://example.org/a_b @anna"],
+    ["- one\n- **two**\n3. three\n> quoted", "• one\n• two\n3. three\nquoted"],
+    ["```\nlet x = **y**;\n```", "let x = **y**;"],
+    ["**unclosed <b>", "**unclosed <b>"],
+    ["", ""],
+  ]) {
+    assert.equal(plainText(text), preview);
   }
 });
