@@ -1,19 +1,49 @@
 """The peers: the programs that people would use instead, each in its best ordinary configuration, and their traffic."""
 
+import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jwt
 
 from tests.load import wire
 from tests.load.clients import Traffic
 from tests.load.machine import Cores
-from tests.load.runtimes import Compiled, CurrentPython, Nginx, NodeModules, Runtime, Venv
+from tests.load.runtimes import (
+    CENTRIFUGO,
+    MERCURE,
+    Compiled,
+    CurrentPython,
+    GoProgram,
+    Nginx,
+    NodeModules,
+    Runtime,
+    Venv,
+)
 from tests.load.target import LoadTarget, free_port, run_process
 from tests.load.wire import Address
 
 PEERS = Path(__file__).parent / "peers"
+HTTP_PUBLISHERS = 64
+"""Connections that publish over HTTP to WebSockets: each waits for its response, and so many messages are in flight."""
+CENTRIFUGO_SECRET = "a secret of the load test, only on loopback"
+CENTRIFUGO_CONFIGURATION: dict[str, Any] = {
+    "client": {"token": {"hmac_secret_key": CENTRIFUGO_SECRET}, "allowed_origins": ["*"]},
+    "channel": {"without_namespace": {"allow_subscribe_for_client": True}},
+    "http_api": {"insecure": True},
+    "uni_websocket": {"enabled": True},
+    "uni_sse": {"enabled": True},
+    "log": {"level": "error"},
+}
+"""In its default engine, which is memory. Whatever is published comes by its HTTP API."""
+
+MERCURE_SECRET = "another secret of the load test, only on loopback"
 
 TrafficFactory = Callable[[Address, int, int], Traffic]
 """`factory(address, count, others)`: the traffic of a workload with `count` connections; each factory explains
@@ -87,6 +117,41 @@ def rooms(path: Callable[[int, str], str]) -> TrafficFactory:
     return traffic
 
 
+def in_centrifugo(transport: str) -> TrafficFactory:
+    """`count` signed-in connections to one channel, to which others publish over HTTP: for event streams, `others`. For
+    WebSockets, `others` join another channel later."""
+    is_stream = transport == "uni_sse"
+
+    def traffic(address: Address, count: int, others: int) -> Traffic:
+        token = jwt.encode({"sub": "somebody", "exp": int(time.time()) + 3600}, CENTRIFUGO_SECRET, "HS256")
+
+        def connection(channel: str) -> bytes:
+            command = quote(json.dumps({"token": token, "subs": {channel: {}}}))
+            path = f"/connection/{transport}?cf_connect={command}"
+            return wire.stream(address, path) if is_stream else wire.upgrade(address, path)
+
+        body = json.dumps({"channel": "talk", "data": wire.marked_text()})
+        publisher = (b"", wire.post(address, "/api/publish", body))
+        return Traffic(
+            [connection("talk")] * count,
+            [publisher] * (others if is_stream else HTTP_PUBLISHERS),
+            [] if is_stream else [connection("quiet")] * others,
+            ready=b'"connect"',
+            keepalive=b"" if is_stream else wire.PONG,
+        )
+
+    return traffic
+
+
+def in_mercure(address: Address, count: int, others: int) -> Traffic:
+    """`count` event streams of one topic, to which `others` connections post."""
+    path = "/.well-known/mercure"
+    token = jwt.encode({"mercure": {"publish": ["*"]}}, MERCURE_SECRET, "HS256")
+    body = "topic=talk&data=" + wire.marked_text()
+    payload = wire.post(address, path, body, wire.bearer(token), kind="application/x-www-form-urlencoded")
+    return Traffic([wire.stream(address, f"{path}?topic=talk")] * count, [(b"", payload)] * others, keepalive=b"")
+
+
 def senders(address: Address, count: int, _: int) -> Traffic:
     """`count` users, each in its own conversation, each waiting for its acks."""
     payload = wire.frame({"ref": wire.MARKER, "content": "x" * wire.TEXT_BYTES})
@@ -100,7 +165,8 @@ def senders(address: Address, count: int, _: int) -> Traffic:
 def catalogue(work: Path) -> dict[str, Peer]:
     """All peers by name. Their programs are installed in `work`."""
     venv, node, nginx, current_python = Venv(work), NodeModules(work), Nginx(work), CurrentPython()
-    loop = Compiled("peers/loop.c", work)
+    loop, centrifugo = Compiled("peers/loop.c", work), GoProgram(CENTRIFUGO, work)
+    mercure = GoProgram(MERCURE, work, "deprecated_server,deprecated_transport")
 
     def uvicorn(app: str) -> Callable[[int, Path], list[str]]:
         def command(port: int, _: Path) -> list[str]:
@@ -121,6 +187,16 @@ def catalogue(work: Path) -> dict[str, Peer]:
         configuration = directory / "nginx.conf"
         configuration.write_text(text.replace("MODULE", str(nginx.module())).replace("PORT", str(port)))
         return [str(nginx.program()), "-p", str(directory), "-e", "stderr", "-c", str(configuration)]
+
+    def centrifugo_server(port: int, directory: Path) -> list[str]:
+        configuration = directory / "config.json"
+        server = {"http_server": {"address": "127.0.0.1", "port": str(port)}}
+        configuration.write_text(json.dumps(CENTRIFUGO_CONFIGURATION | server))
+        return ["env", "GOMAXPROCS=1", str(centrifugo.program), "--config", str(configuration)]
+
+    def mercure_hub(port: int, _: Path) -> list[str]:
+        options = ("--transport-url", "local://local", "--jwt-key", MERCURE_SECRET, "--allow-anonymous")
+        return ["env", "GOMAXPROCS=1", str(mercure.program), "--addr", f"127.0.0.1:{port}", *options]
 
     in_manager = rooms(lambda index, room: f"/ws/chat?user={index}&conversation={room}")
     in_sanic = rooms(lambda index, room: f"/{room}")
@@ -172,6 +248,26 @@ def catalogue(work: Path) -> dict[str, Peer]:
                 "sse": plain_streams,
                 "idle-streams": plain_streams,
             },
+        ),
+        Peer(
+            "centrifugo",
+            "Centrifugo (Go) on one core, memory engine, unidirectional; checks the JWT of each connection",
+            centrifugo,
+            centrifugo_server,
+            {
+                "fanout": in_centrifugo("uni_websocket"),
+                "idle": in_centrifugo("uni_websocket"),
+                "storm": in_centrifugo("uni_websocket"),
+                "sse": in_centrifugo("uni_sse"),
+                "idle-streams": in_centrifugo("uni_sse"),
+            },
+        ),
+        Peer(
+            "mercure",
+            "Mercure (Go) on one core, without history; its subscribers are anonymous",
+            mercure,
+            mercure_hub,
+            {"sse": in_mercure, "idle-streams": in_mercure},
         ),
         Peer(
             "c-loop",

@@ -19,7 +19,11 @@ PYTHON_PACKAGES = (
 )
 NODE_PACKAGES = ("ws@8.23.0", "socket.io@4.8.4")
 DEBIAN_PACKAGES = ("nginx", "libnginx-mod-nchan")
+CENTRIFUGO = "github.com/centrifugal/centrifugo/v6@v6.9.1"
+MERCURE = "github.com/dunglas/mercure/cmd/mercure@v0.21.0"
 INSTALL_LIMIT = 600.0
+BUILD_LIMIT = 3600.0
+"""Seconds for a large Go program, with all that it is made of."""
 
 MODULE = "usr/lib/nginx/modules/ngx_nchan_module.so"
 ROOTS_PATH, OWN_PATH = b"/var/lib/nginx/body\0", b"nchan_message_store\0"
@@ -126,6 +130,27 @@ class Compiled:
         return str(native.build(self._source, self._directory))
 
 
+class GoProgram:
+    """A Go program, built from the source of its module."""
+
+    def __init__(self, module: str, directory: Path, tags: str = "") -> None:
+        """`module`: its path and version; the program has the name of the repository. `tags`: those of the build."""
+        self._module = module
+        self._directory = directory / "go"
+        self.program = self._directory / module.split("/")[2]
+        self._tags = tags
+
+    def missing(self) -> str:
+        return "" if self.program.exists() else f"{self.program.name} is not built"
+
+    def install(self) -> None:
+        if not shutil.which("go"):
+            raise InstallError("there is no go")
+        run(
+            ["env", f"GOBIN={self._directory}", "go", "install", f"-tags={self._tags}", self._module], limit=BUILD_LIMIT
+        )
+
+
 class CurrentPython:
     """The Python that runs Loa itself."""
 
@@ -138,12 +163,10 @@ class CurrentPython:
         """Do nothing: nothing is ever missing."""
 
 
-def run(command: Sequence[str], directory: Path | None = None) -> None:
+def run(command: Sequence[str], directory: Path | None = None, limit: float = INSTALL_LIMIT) -> None:
     """Run an installation command. Raises InstallError."""
     try:
-        done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=INSTALL_LIMIT, check=False
-        )
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=limit, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InstallError(f"{command[0]}: {type(error).__name__}") from error
     if done.returncode:
