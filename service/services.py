@@ -360,6 +360,8 @@ class Services:
             if settings.search == "on"
             else None
         )
+        if self.search_indexer:
+            self.messages.on_created = self.search_indexer.queue.add
         self.export = UserExport(
             self.accounts,
             self.profiles,

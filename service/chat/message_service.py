@@ -101,6 +101,8 @@ class MessageService:
             self._write, list_of=lambda request: request.conversation_id, timeout=BATCH_TIMEOUT, on_batch=on_batch
         )
         self._catch_ups = asyncio.Semaphore(MAX_CATCH_UPS)
+        self.on_created: Callable[[Document], None] = lambda message: None
+        """Called with each message that this process has stored."""
         dispatcher.set_backfill(events.TOPIC, self._backfill, self._latest_rev)
 
     async def start(self) -> None:
@@ -432,6 +434,8 @@ class MessageService:
             if isinstance(outcome, StoredMessage):
                 self._write_behind.add(outcome.message, created=isinstance(request, AppendMessage))
                 self._announce(outcome)
+                if outcome.created:
+                    self.on_created(outcome.message)
                 if outcome.removed_attachments:
                     self._attachments.remove_later(outcome.removed_attachments)
             elif isinstance(outcome, Unavailable) or not isinstance(outcome, LoaError | Contended):

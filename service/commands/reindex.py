@@ -24,7 +24,8 @@ async def reindex(settings: Settings, show: Callable[[str], None], *, rebuild: b
         if rebuild:
             await store.next_generation()
         progress, shown_at = Progress(0, 0), time.monotonic()
-        async for progress in Backfill(database, store, IndexBuilder(MessageStore(database), store)).index_all():
+        messages = MessageStore(database)
+        async for progress in Backfill(database, messages, store, IndexBuilder(messages, store)).index_all():
             if time.monotonic() - shown_at >= INTERVAL:
                 show(_line(progress))
                 shown_at = time.monotonic()

@@ -52,11 +52,12 @@ class Updates(NamedTuple):
 
 class Wanted(NamedTuple):
     """A collection to follow. `fields`: what is needed of a new document, and of an update if it changes them. Without
-    `updates`, updates do not count."""
+    `updates`, updates do not count; without `created`, new documents do not."""
 
     collection: str
     fields: Sequence[str]
     updates: Updates | None = None
+    created: bool = True
 
     @property
     def projection(self) -> Document:
@@ -130,6 +131,15 @@ class ChangeFollower:
             server = await self._database.command("ping")
             first = {"token": None, "start": server.get("operationTime"), "at": now(), "epoch": 0}
             await self._positions.update_one({"_id": self.name}, {"$setOnInsert": first}, upsert=True)
+
+    async def handled_until(self) -> datetime:
+        """Return when the last change that has been handled was made, or when it was known that there was no other; at
+        most IDLE_STORE_INTERVAL before the last run ended. Raises Unavailable."""
+        await self.prepare()
+        async with unavailable():
+            position: Document = await self._positions.find_one({"_id": self.name}) or {}
+        at: datetime = position["at"]
+        return at
 
     async def run(self) -> None:
         """Follow until cancelled. Raises Unavailable, NewerFollower, and what `handle` raises."""
@@ -220,8 +230,9 @@ class ChangeFollower:
     async def _changes_since(self, since: datetime) -> AsyncIterator[list[Change]]:
         for wanted in self._wanted.values():
             collection = self._database[wanted.collection]
-            async for documents in scan(collection, {}, wanted.projection, since):
-                yield [_found(wanted, each, created=True) for each in documents]
+            if wanted.created:
+                async for documents in scan(collection, {}, wanted.projection, since):
+                    yield [_found(wanted, each, created=True) for each in documents]
             if wanted.updates:
                 async for documents in _updated_since(collection, wanted.updates, wanted.projection, since):
                     yield [_found(wanted, each, created=False) for each in documents]
@@ -240,12 +251,14 @@ class ChangeFollower:
 
         It does not project: that costs the embedded database ten times as much as to send a whole document.
         """
-        match: list[Document] = [{"operationType": "insert", "ns.coll": {"$in": list(self._wanted)}}]
+        match: list[Document] = []
+        if created := [each.collection for each in self._wanted.values() if each.created]:
+            match.append({"operationType": "insert", "ns.coll": {"$in": created}})
         for each in self._wanted.values():
             if each.updates:
                 changed = f"updateDescription.updatedFields.{each.updates.field}"
                 match.append({"operationType": "update", "ns.coll": each.collection, changed: {"$exists": True}})
-        return [{"$match": {"$or": match}}]
+        return [{"$match": {"$or": match} if len(match) > 1 else match[0]}]
 
     def _change(self, event: Document) -> Change:
         created = event["operationType"] == "insert"

@@ -1,1 +1,1 @@
-"""Search for messages: an index beside the messages, which a follower of changes writes."""
+"""Search for messages: an index beside the messages, which the processes that store them write."""

@@ -14,12 +14,14 @@ from service.search.index_writer import IndexWriter
 
 WANTED = Wanted(
     "messages",
-    ("conversation_id", "seq", "sender_id", "content", "kind"),
+    (),
     # An edit and a deletion change the content; a message that has had a second rev may have been changed.
     Updates("content", CHANGED_AT, {f"{REV_HISTORY}.1": {"$exists": True}}, indexed=True),
+    # New messages are handed over by the process that stores them: see IndexQueue.
+    created=False,
 )
 MAX_GAP = 500
-"""Messages that `add` reads of one conversation if the changes leave a gap. A longer one is a backlog."""
+"""Messages that `add` reads of one conversation if there is a gap. A longer one is a backlog."""
 READ_SIZE = 256
 """Messages in one read of a conversation that is behind."""
 MAX_ATTEMPTS = 20
@@ -85,7 +87,7 @@ class IndexBuilder:
             return []
         found = _next(head, new)
         if len(found) < last - head.indexed:
-            # A gap: the changes of these messages were lost, or are older than the first start.
+            # A gap: other processes have stored these messages, or they are older than the first start.
             found = _next(head, {each["seq"]: each for each in await self._range(head, last)})
         return found
 
@@ -95,12 +97,13 @@ class IndexBuilder:
             found += await self._messages.range(head.id, first, min(last, first + READ_SIZE - 1))
         return [each for each in found if not is_barrier(each)]
 
-    async def places(self, changes: Sequence[Change]) -> dict[ObjectId, list[ObjectId]]:
-        """Return the ids of the messages that have changed, by conversation."""
+    async def handle(self, changes: Sequence[Change]) -> None:
+        """Index the messages of these changes as they are now. Can be repeated."""
         by_conversation: dict[ObjectId, list[ObjectId]] = {}
         for conversation_id, message_id in await self._messages.places([change.key for change in changes]):
             by_conversation.setdefault(conversation_id, []).append(message_id)
-        return by_conversation
+        for conversation_id, ids in by_conversation.items():
+            await self.replace(conversation_id, ids)
 
     async def replace(self, conversation_id: ObjectId, message_ids: Sequence[ObjectId]) -> None:
         """Index messages of a conversation, which have changed, as they are now."""

@@ -2,24 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
 from bson import ObjectId
 
-from service.chat.barrier import KIND
-from service.datastores.change_follower import Change
+from service.chat.barrier import is_barrier
 from service.datastores.mongo import Document
 from service.search.index_builder import IndexBuilder
+from service.search.layout import BLOCK
 
-ENOUGH = 32
-"""Messages of a conversation that are written at once. A search reads those that are not (see `MAX_UNINDEXED`)."""
 MAX_DELAY = 10.0
-"""Seconds after which fewer are written, too."""
+"""Seconds after which messages are written that fill no block."""
 MAX_WAITING = 20_000
 """Messages of all conversations that wait: some tens of megabytes."""
 INTERVAL = 1.0
-"""Seconds between two looks for what has waited for MAX_DELAY."""
+"""Seconds between two writes."""
+FIELDS = ("conversation_id", "seq", "sender_id", "content")
+"""What is indexed of a message."""
 
 
 class Waiting(NamedTuple):
@@ -30,61 +30,65 @@ class Waiting(NamedTuple):
 
 
 class IndexQueue:
-    """Gathers new messages for IndexBuilder. Edits and deletions do not wait.
+    """Gathers for IndexBuilder the messages that this process has stored.
 
-    What waits when the process is killed is indexed with the next message of the conversation; until then searches read
-    it, as they read everything that waits. Methods raise Unavailable.
+    They come from memory: to read them again, or the database's log of its changes, would cost it a third of what
+    storing them costs. The process that stores the last message of a block writes the block, with what others have
+    stored of it; fewer messages are written after MAX_DELAY. So however many processes there are, fewer than two blocks
+    of a conversation wait, which searches read (see `MAX_UNINDEXED`).
+
+    What waits when the process is killed is indexed with the next message of the conversation, or by the next process
+    that holds the lease (see Backfill); until then searches read it, too. Methods raise Unavailable.
     """
 
-    def __init__(self, builder: IndexBuilder, enough: int = ENOUGH) -> None:
+    def __init__(self, builder: IndexBuilder, enough: int = BLOCK) -> None:
+        """`enough`: a block is written once it has a message whose seq is a multiple of this."""
         self._builder = builder
         self._enough = enough
         self._waiting: dict[ObjectId, Waiting] = {}
-        self._lock = asyncio.Lock()
+        self._full: set[ObjectId] = set()
+        self._count = 0
+
+    @property
+    def waiting(self) -> Collection[ObjectId]:
+        """The conversations that have messages here."""
+        return self._waiting.keys()
 
     @property
     def lag(self) -> float:
         """Seconds that the oldest message waits; 0 if there is none."""
         return max((time.monotonic() - each.since for each in self._waiting.values()), default=0.0)
 
-    async def handle(self, changes: Sequence[Change]) -> None:
-        """Take over new messages, and index what has changed. Can be repeated."""
-        async with self._lock:
-            for change in changes:
-                if change.created and change.fields.get("kind") != KIND:
-                    conversation = self._waiting.setdefault(
-                        change.fields["conversation_id"], Waiting(time.monotonic(), {})
-                    )
-                    conversation.messages[change.fields["seq"]] = change.fields
-            edited = [change for change in changes if not change.created]
-            places = await self._builder.places(edited) if edited else {}
-            full = sum(len(each.messages) for each in self._waiting.values()) > MAX_WAITING
-            await self._write(
-                [
-                    key
-                    for key, each in self._waiting.items()
-                    if full or key in places or len(each.messages) >= self._enough
-                ]
-            )
-            for conversation_id, ids in places.items():
-                await self._builder.replace(conversation_id, ids)
+    def add(self, message: Document) -> None:
+        """Add a message that has just been stored. If there is no room, it is read with the conversation's next one."""
+        if is_barrier(message) or self._count >= MAX_WAITING:
+            return
+        conversation_id, seq = message["conversation_id"], message["seq"]
+        waiting = self._waiting.get(conversation_id)
+        if waiting is None:
+            waiting = self._waiting[conversation_id] = Waiting(time.monotonic(), {})
+        self._count += seq not in waiting.messages
+        waiting.messages[seq] = {name: message[name] for name in FIELDS}
+        if seq % self._enough == 0:
+            self._full.add(conversation_id)
 
     async def run(self) -> None:
-        """Write what has waited long enough, until cancelled. What an earlier run has left is forgotten: another
-        process may have indexed it since, and changes of it."""
-        self._waiting.clear()
-        try:
-            while True:
-                await asyncio.sleep(INTERVAL)
-                async with self._lock:
-                    due = time.monotonic() - MAX_DELAY
-                    await self._write([key for key, each in self._waiting.items() if each.since <= due])
-        finally:
-            # Another process may write it: here it would only take memory, and count as a lag that grows.
-            self._waiting.clear()
+        """Write what waits, until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            await self.write_due()
 
-    async def _write(self, conversation_ids: Sequence[ObjectId]) -> None:
+    async def write_due(self) -> None:
+        """Write full blocks, and what has waited long enough; all if there is no more room."""
+        due = time.monotonic() - MAX_DELAY
+        full, self._full = self._full, set()
+        if self._count >= MAX_WAITING:
+            full.update(self.waiting)
+        await self.write(full | {key for key, each in self._waiting.items() if each.since <= due})
+
+    async def write(self, conversation_ids: Collection[ObjectId]) -> None:
         """Write the messages of these conversations. If that fails, they are read when the next one is written."""
-        taken = {key: self._waiting.pop(key).messages for key in conversation_ids}
+        taken = {key: self._waiting.pop(key).messages for key in conversation_ids if key in self._waiting}
+        self._count -= sum(map(len, taken.values()))
         if taken:
             await self._builder.add(taken)

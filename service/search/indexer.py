@@ -1,10 +1,12 @@
-"""The search index as a whole: the process that holds the lease follows the messages and indexes them."""
+"""The search index as a whole: every process indexes what it stores, and one of them what was missed or has changed."""
+
+import asyncio
 
 from redis.asyncio import Redis
 
 from service.chat.message_store import MessageStore
-from service.common.tasks import run_together
-from service.datastores.change_follower import ChangeFollower
+from service.common.tasks import cancel_and_wait, run_forever, run_together
+from service.datastores.change_follower import OVERLAP, ChangeFollower
 from service.datastores.lease import Lease
 from service.datastores.leased_task import LEASE_TTL, LeasedTask
 from service.datastores.mongo import Database
@@ -16,39 +18,47 @@ from service.search.index_store import IndexStore
 NAME = "search"
 PAUSE = (1.0, 3.0)
 """Seconds in which changes gather, at least and at most: a conversation's part of the index is written once for all of
-them. A search reads new messages itself meanwhile, and finds edited ones with their old words."""
+them. Until then searches find edited messages with their old words."""
 BATCH_SIZE = 4000
 """Changes in one batch: some megabytes."""
 
 
 class SearchIndexer:
-    """Indexes messages after they are stored. No request waits for it, or knows of it.
+    """Indexes messages after they are stored. No request waits for it.
 
-    The follower stores its position once its changes are indexed or wait in IndexQueue, so what a killed process was
-    indexing comes again; adding it again changes nothing (see IndexWriter).
+    New messages come from the process that has stored them (`queue.add`). The holder of the lease follows edits and
+    deletions: the follower stores its position once they are indexed, so what a killed process was indexing comes
+    again; indexing it again changes nothing (see IndexWriter). It also indexes what killed processes have left.
     """
 
     def __init__(self, database: Database, redis: "Redis", tag: str, messages: MessageStore, store: IndexStore) -> None:
         """`tag`: see `connect`."""
         builder = IndexBuilder(messages, store)
-        self._queue = IndexQueue(builder)
-        self._backfill = Backfill(database, store, builder)
+        self.queue = IndexQueue(builder)
+        self._backfill = Backfill(database, messages, store, builder)
         builder.on_backlog = self._backfill.add
-        self.follower = ChangeFollower(database, NAME, [WANTED], self._queue.handle, batch_size=BATCH_SIZE, pause=PAUSE)
-        self._task = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._run, NAME)
+        self.follower = ChangeFollower(database, NAME, [WANTED], builder.handle, batch_size=BATCH_SIZE, pause=PAUSE)
+        self._leased = LeasedTask(Lease(redis, f"{tag}:{NAME}:lease", LEASE_TTL), self._follow, NAME)
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def lag(self) -> float:
         """Seconds that the index is behind the messages, as far as this process knows."""
-        return max(self.follower.lag, self._queue.lag)
+        return max(self.follower.lag, self.queue.lag)
 
     async def start(self) -> None:
         """Start, with the messages from the first start on; earlier ones in the background. Raises Unavailable."""
         await self.follower.prepare()
-        await self._task.start()
+        await self._leased.start()
+        self._task = asyncio.create_task(run_forever(self._write, NAME))
 
     async def close(self) -> None:
-        await self._task.close()
+        await cancel_and_wait(self._task)
+        await self._leased.close()
 
-    async def _run(self) -> None:
-        await run_together(self._queue.run(), self.follower.run(), self._backfill.run())
+    async def _write(self) -> None:
+        await run_together(self.queue.run(), self._backfill.run())
+
+    async def _follow(self) -> None:
+        since = await self.follower.handled_until() - OVERLAP
+        await run_together(self.follower.run(), self._backfill.index_missing(since))

@@ -201,6 +201,27 @@ async def test_what_a_lost_history_held_is_found_by_time(
         assert [later] == (await consumer.ids(5))[4:]
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_new_documents_do_not_count_if_only_updates_are_wanted(
+    mongo: Mongo, consumer: Consumer, lost: bool
+) -> None:
+    wanted = Wanted("letters", (), Updates("version", "changed_at", {"version": {"$gt": 1}}), created=False)
+    follower = ChangeFollower(mongo.database, "tests", [wanted], consumer.handle)
+    began = now() - timedelta(seconds=1)
+    await follower.prepare()
+    assert began <= await follower.handled_until() <= now()
+    letters = mongo.database["letters"]
+    first, second = [await insert(mongo, "letters", version=1) for _ in range(2)]
+    await letters.update_one({"_id": second}, {"$set": {"version": 2, "changed_at": now()}})
+    if lost:
+        await mongo.database["change_followers"].update_one({"_id": "tests"}, {"$set": {"token": {"_data": "8263"}}})
+    async with running(follower):
+        assert [second] == await consumer.ids(1)
+        await letters.update_one({"_id": first}, {"$set": {"version": 2, "changed_at": now()}})
+        assert [second, first] == await consumer.ids(2)
+    assert not any(change.created for change in consumer.changes)
+
+
 async def test_many_updates_are_found_in_batches(
     mongo: Mongo, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,14 @@
 """Chat services on a real database, a follower that indexes what they write, and the search."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from bson import ObjectId
 
 from service.chat.counter_reader import CounterReader
-from service.datastores.change_follower import ChangeFollower
+from service.datastores.change_follower import Change, ChangeFollower
 from service.datastores.mongo import Mongo
 from service.search.index_builder import WANTED, IndexBuilder
 from service.search.index_queue import IndexQueue
@@ -24,6 +24,8 @@ class Searching:
         self.mongo = mongo
         self.store = IndexStore(mongo.database)
         self.builder = IndexBuilder(process.message_store, self.store)
+        self.queue = IndexQueue(self.builder)
+        self._followed: set[ObjectId] = set()
         counters = CounterReader(process.message_store, process.dispatcher.positions)
         self.service = SearchService(process.conversation_store, process.message_store, self.store, counters)
 
@@ -33,8 +35,9 @@ class Searching:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        follower = ChangeFollower(self.mongo.database, "search", [WANTED], IndexQueue(self.builder, enough=1).handle)
+        follower = ChangeFollower(self.mongo.database, "search", [WANTED], self._handle)
         await follower.prepare()
+        self.process.messages.on_created = self.queue.add
         task = asyncio.create_task(follower.run())
         try:
             yield
@@ -42,16 +45,20 @@ class Searching:
             task.cancel()
             await asyncio.wait([task])
 
+    async def _handle(self, changes: Sequence[Change]) -> None:
+        await self.builder.handle(changes)
+        self._followed.update(change.id for change in changes)
+
     async def indexed(self) -> None:
         """Wait until everything that has been written so far is indexed."""
         await self.process.messages.flush_counters()
-        # What changes in the batch of the first one is indexed after it, and before the second one.
-        for _ in range(2):
-            last = await self.say(DAN, await self.process.conversation(DAN, "d" * 23 + "e"), "last")
-            key = ObjectId(last["conversation_id"])
-            async with asyncio.timeout(20):
-                while (await self.store.heads([key]))[key].indexed < last["seq"]:
-                    await asyncio.sleep(0.01)
+        await self.queue.write(list(self.queue.waiting))
+        conversation = await self.process.conversation(DAN, "d" * 23 + "e")
+        last = await self.say(DAN, conversation, "last")
+        await self.process.messages.edit(DAN, conversation, last["id"], "last of all")
+        async with asyncio.timeout(20):
+            while ObjectId(last["id"]) not in self._followed:
+                await asyncio.sleep(0.01)
 
     async def found(
         self, user_id: str, q: str, *, limit: int = 20, pages: list[int] | None = None, **more: Any

@@ -21,19 +21,17 @@ from tests.search.test_search import terms_stored
 ENOUGH = 4
 
 
-def created(message: dict[str, Any]) -> Change:
-    key = {"_id": ObjectId(message["id"])}
-    fields = {
-        "conversation_id": ObjectId(message["conversation_id"]),
-        "sender_id": ObjectId(message["sender_id"]),
-        "seq": message["seq"],
-        "content": message["content"],
-    }
-    return Change("messages", key["_id"], True, fields, now(), key)
+@pytest.fixture
+def queue(unindexed: Searching) -> IndexQueue:
+    """A queue that gets what is said."""
+    queue = IndexQueue(unindexed.builder, ENOUGH)
+    unindexed.process.messages.on_created = queue.add
+    return queue
 
 
-def edited(message: dict[str, Any]) -> Change:
-    return created(message)._replace(created=False)
+def edited(*messages: dict[str, Any]) -> list[Change]:
+    ids = [ObjectId(each["id"]) for each in messages]
+    return [Change("messages", each, False, {}, now(), {"_id": each}) for each in ids]
 
 
 async def indexed(searching: Searching, group: str) -> int:
@@ -41,79 +39,88 @@ async def indexed(searching: Searching, group: str) -> int:
     return (await searching.store.heads([key]))[key].indexed
 
 
-async def test_few_messages_wait_and_are_found(unindexed: Searching) -> None:
-    queue = IndexQueue(unindexed.builder, ENOUGH)
+async def test_few_messages_wait_and_are_found(unindexed: Searching, queue: IndexQueue) -> None:
     group = await unindexed.process.group(ADA, BOB)
     ids: list[str] = []
     for number in range(ENOUGH):
+        await queue.write_due()
         assert 0 == await indexed(unindexed, group)
-        message = await unindexed.say(ADA, group, f"Hương {number}")
-        ids.insert(0, message["id"])
-        await queue.handle([created(message)])
+        ids.insert(0, (await unindexed.say(ADA, group, f"Hương {number}"))["id"])
         assert ids == await unindexed.found(BOB, "huong")
+    assert queue.lag > 0
+    await queue.write_due()
     assert ENOUGH == await indexed(unindexed, group)
     assert 0 == queue.lag
 
 
-async def test_what_has_waited_long_enough_is_written(unindexed: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But not what an earlier run has left: it may have been deleted since."""
+async def test_the_process_that_fills_a_block_writes_what_others_have_stored(
+    unindexed: Searching, queue: IndexQueue
+) -> None:
+    """What the others have of it is then written for the second time, which changes nothing."""
+    other = IndexQueue(IndexBuilder(unindexed.process.message_store, unindexed.store), ENOUGH)
+    group = await unindexed.process.group(ADA, BOB)
+    unindexed.process.messages.on_created = other.add
+    ids = [(await unindexed.say(ADA, group, f"Hương {number}"))["id"] for number in range(ENOUGH - 1)]
+    unindexed.process.messages.on_created = queue.add
+    ids.append((await unindexed.say(ADA, group, "Hương"))["id"])
+    await other.write_due()
+    assert 0 == await indexed(unindexed, group)
+    await queue.write_due()
+    for _ in range(2):
+        assert ENOUGH == await indexed(unindexed, group)
+        assert ids[::-1] == await unindexed.found(BOB, "huong")
+        await other.write(list(other.waiting))
+
+
+async def test_what_has_waited_long_enough_is_written(
+    unindexed: Searching, queue: IndexQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(index_queue, "INTERVAL", 0.01)
     monkeypatch.setattr(index_queue, "MAX_DELAY", 0.05)
-    queue = IndexQueue(unindexed.builder, ENOUGH)
-    left, group = [await unindexed.process.group(ADA, BOB) for _ in range(2)]
-    await queue.handle([created(await unindexed.say(ADA, left, "Hương"))])
+    group = await unindexed.process.group(ADA, BOB)
     task = asyncio.create_task(queue.run())
-    await asyncio.sleep(0)
-    await queue.handle([created(await unindexed.say(ADA, group, "Hương"))])
-    assert queue.lag > 0
+    await unindexed.say(ADA, group, "Hương")
     async with asyncio.timeout(20):
         while not await indexed(unindexed, group):
             await asyncio.sleep(0.01)
     await cancel_and_wait(task)
-    assert 0 == await indexed(unindexed, left)
 
 
-async def test_a_process_that_no_longer_indexes_has_no_lag(unindexed: Searching) -> None:
-    queue = IndexQueue(unindexed.builder, ENOUGH)
-    task = asyncio.create_task(queue.run())
-    await asyncio.sleep(0)
-    group = await unindexed.process.group(ADA, BOB)
-    await queue.handle([created(await unindexed.say(ADA, group, "Hương"))])
-    assert queue.lag > 0
-    await cancel_and_wait(task)
-    assert 0 == queue.lag
-
-
-async def test_more_than_fits_is_written_at_once(unindexed: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_does_not_fit_is_indexed_with_the_next_message(
+    unindexed: Searching, queue: IndexQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(index_queue, "MAX_WAITING", 1)
-    queue = IndexQueue(unindexed.builder, ENOUGH)
-    groups = [await unindexed.process.group(ADA, BOB) for _ in range(2)]
-    await queue.handle([created(await unindexed.say(ADA, group, "Hương")) for group in groups])
-    assert [1, 1] == [await indexed(unindexed, group) for group in groups]
+    full, group = [await unindexed.process.group(ADA, BOB) for _ in range(2)]
+    for each in (full, group):
+        await unindexed.say(ADA, each, "Hương")
+    await queue.write_due()
+    assert [1, 0] == [await indexed(unindexed, each) for each in (full, group)]
+    await unindexed.say(ADA, group, "Hương")
+    await queue.write_due()
+    assert 2 == await indexed(unindexed, group)
 
 
 @pytest.mark.parametrize("who", ["this process", "another process"])
-async def test_what_was_deleted_while_it_waited_is_not_indexed(unindexed: Searching, who: str) -> None:
+async def test_what_was_deleted_while_it_waited_is_not_indexed(
+    unindexed: Searching, queue: IndexQueue, who: str
+) -> None:
     """Nor as it was before an edit; whoever follows the deletion."""
     process = unindexed.process
-    queue = IndexQueue(unindexed.builder, ENOUGH)
     store = MessageStore(unindexed.mongo.database, LINKS)
-    other = IndexQueue(IndexBuilder(store, unindexed.store), ENOUGH)
     group = await process.group(ADA, BOB)
     for number in range(ENOUGH):
-        await queue.handle([created(await unindexed.say(ADA, group, f"before {number}"))])
+        await unindexed.say(ADA, group, f"before {number}")
     # The process knows what it has written last, and reads no message again.
-    deleted, changed = (
-        await unindexed.say(BOB, group, "secretdeleted"),
-        await unindexed.say(ADA, group, "secretchanged"),
-    )
-    await queue.handle([created(deleted), created(changed)])
+    await queue.write_due()
+    deleted = await unindexed.say(BOB, group, "secretdeleted")
+    changed = await unindexed.say(ADA, group, "secretchanged")
     await process.messages.delete(BOB, group, deleted["id"])
     await process.messages.edit(ADA, group, changed["id"], "harmless")
-    follower = queue if who == "this process" else other
-    await follower.handle([edited(deleted), edited(changed)])
+    follower = unindexed.builder if who == "this process" else IndexBuilder(store, unindexed.store)
+    await follower.handle(edited(deleted, changed))
     for number in range(ENOUGH):
-        await queue.handle([created(await unindexed.say(ADA, group, f"after {number}"))])
+        await unindexed.say(ADA, group, f"after {number}")
+    await queue.write_due()
     assert 2 * ENOUGH <= await indexed(unindexed, group)
     terms = await terms_stored(unindexed.mongo)
     assert "harmless" in terms

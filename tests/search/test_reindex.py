@@ -10,9 +10,10 @@ from config.settings import Settings
 from service.commands.database import CannotUseDatabase
 from service.commands.reindex import reindex
 from service.common.tasks import cancel_and_wait
+from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.search import index_builder
-from service.search.backfill import Backfill
+from service.search.backfill import MAX_MISSED, Backfill
 from service.search.index_store import IndexStore
 from tests.chat.chat_process import ADA, BOB
 from tests.search.searching import Searching
@@ -55,7 +56,7 @@ async def test_a_rebuild_can_be_interrupted_and_continued(
     await mongo.database["search_buckets"].update_many({}, {"$set": {"terms": "wrong", "counts": b"\1\0"}})
     assert expected != await unindexed.found(BOB, "word")
     await unindexed.store.next_generation()
-    backfill = Backfill(mongo.database, unindexed.store, unindexed.builder)
+    backfill = Backfill(mongo.database, unindexed.process.message_store, unindexed.store, unindexed.builder)
     async for progress in backfill.index_all():
         if progress.messages > COUNT / 2:
             break
@@ -72,10 +73,13 @@ async def test_without_a_database_the_command_says_so(settings: Settings) -> Non
         await reindex(settings.model_copy(update={"mongodb_uri": None}), lambda line: None)
 
 
-async def test_messages_of_earlier_versions_are_indexed_in_the_background(unindexed: Searching, mongo: Mongo) -> None:
-    """A conversation with so many of them is not indexed by the follower, whom others wait for."""
+@pytest.mark.parametrize("who", ["this process", "the holder of the lease"])
+async def test_messages_of_earlier_versions_are_indexed_in_the_background(
+    unindexed: Searching, mongo: Mongo, who: str
+) -> None:
+    """A conversation with so many of them is not indexed with its next message: others would wait for it."""
     group, ids = await spoken(unindexed)
-    backfill = Backfill(mongo.database, unindexed.store, unindexed.builder)
+    backfill = Backfill(mongo.database, unindexed.process.message_store, unindexed.store, unindexed.builder)
     await unindexed.store.set_complete(0)
     unindexed.builder.on_backlog = backfill.add
     with pytest.MonkeyPatch.context() as patch:
@@ -86,11 +90,31 @@ async def test_messages_of_earlier_versions_are_indexed_in_the_background(uninde
             assert [] == await unindexed.found(BOB, "word")
             # Should the process end now, the next one looks at all conversations.
             assert not await unindexed.store.is_complete()
-            task = asyncio.create_task(backfill.run())
+            task = asyncio.create_task(backfill.run() if who == "this process" else backfill.index_missing(now()))
             async with asyncio.timeout(20):
                 while ids != await unindexed.found(BOB, "word"):
                     await asyncio.sleep(0.02)
             await cancel_and_wait(task)
+
+
+async def test_what_killed_processes_left_is_indexed(unindexed: Searching, mongo: Mongo) -> None:
+    """And nothing that was written long before: that would cost as much as all."""
+    long_ago = now()
+    _, earlier = await spoken(unindexed)
+    since = now()
+    _, ids = await spoken(unindexed)
+    await unindexed.store.set_complete(0)
+    backfill = Backfill(mongo.database, unindexed.process.message_store, unindexed.store, unindexed.builder)
+    task = asyncio.create_task(backfill.index_missing(since))
+    async with asyncio.timeout(20):
+        while ids != await unindexed.found(BOB, "word"):
+            await asyncio.sleep(0.02)
+    await cancel_and_wait(task)
+    task = asyncio.create_task(backfill.index_missing(long_ago - MAX_MISSED))
+    async with asyncio.timeout(20):
+        while ids + earlier != await unindexed.found(BOB, "word"):
+            await asyncio.sleep(0.02)
+    await cancel_and_wait(task)
 
 
 async def test_a_lost_change_is_made_up_for_by_the_next_message(unindexed: Searching) -> None:
