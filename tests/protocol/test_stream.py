@@ -4,21 +4,18 @@ import asyncio
 
 import pytest
 
+from service.datastores.mongo import Mongo
+from tests.notifications.service_process import ServiceProcess
 from tests.protocol.clients import Clients, User, is_time, problem
-from tests.protocol.contract import Contract
+from tests.protocol.moderator import settings_of
 from tests.protocol.stream import Refused, Stream
-from tests.running import Server
 
 
 async def notified(anna: User, ben: User, count: int) -> str:
     """Give Anna so many notifications: the post they are about."""
     post = await anna.create_post()
-
-    async def write(share: int) -> None:
-        for _ in range(share):
-            await ben.comment(post)
-
-    await asyncio.gather(*(write(len(range(first, count, 8))) for first in range(8)))
+    for _ in range(count):
+        await ben.comment(post)
     async with asyncio.timeout(30):
         while (await anna.get("/notifications/unread_count"))["unread_count"] < count:
             await asyncio.sleep(0.02)  # They are paid in the background.
@@ -142,24 +139,17 @@ async def test_an_unknown_id_gets_reset_with_a_reason_and_the_stream_goes_live(c
     assert [3] == stream.seqs
 
 
-@pytest.fixture(scope="module")
-def crowded(server: Server, contract: Contract) -> tuple[str, str]:
-    """Someone with 1003 notifications: name and password."""
-
-    async def make() -> tuple[str, str]:
-        async with Clients(server, contract) as clients:
-            anna, ben = await clients.users(2)
-            await notified(anna, ben, 1003)
-            return anna.username, anna.password
-
-    return asyncio.run(make())
-
-
 @pytest.fixture
-async def anna_of_many(clients: Clients, crowded: tuple[str, str]) -> User:
-    username, password = crowded
-    answer = await clients.call("POST", "/auth/login", json={"username": username, "password": password})
-    return User(clients, password, answer.json())
+async def anna_of_many(three_worker_clients: Clients) -> User:
+    """A user with 1003 notifications, stored by the service's own code, but at once: as many comments take 7 s."""
+    anna, ben = await three_worker_clients.users(2)
+    mongo = Mongo(str(settings_of(three_worker_clients.server.pid).mongodb_uri))
+    process = ServiceProcess(mongo.database)
+    outcomes = await process.notifications.notify([process.request(anna.id, ben.id) for _ in range(1003)])
+    assert [None] * 1003 == outcomes
+    await process.close()
+    mongo.close()
+    return anna
 
 
 async def test_a_thousand_missed_notifications_are_replayed_and_more_get_reset(anna_of_many: User) -> None:
