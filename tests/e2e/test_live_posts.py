@@ -74,12 +74,13 @@ async def test_comments_out_of_view_wait_behind_a_fold(open_app: OpenApp, create
 
 
 async def test_the_feed_is_live_and_keeps_its_place(open_app: OpenApp, create_user: CreateUser) -> None:
-    """New posts wait behind a fold, counts are current, and Back leads to where the reader was."""
+    """New posts wait behind a fold, counts are current, also of an old post, and Back leads to where the reader was."""
     an = create_user("An")
-    posts = [an.post("/posts", content=f"Number {number} {LONG}")["id"] for number in range(5)]
+    posts = [an.post("/posts", content=f"Number {number} {LONG}")["id"] for number in range(53)]
     app = await open_app(create_user("Chi"), goto=False)
     await app.goto("/#/posts")
     first = app.page.locator("article").filter(has_text="Number 0")
+    await app.page.get_by_role("button", name="Load more").scroll_into_view_if_needed()
     link = first.get_by_role("link", name="0 comments")
     await link.scroll_into_view_if_needed()
     an.comment(posts[0], "A comment")
@@ -94,7 +95,9 @@ async def test_the_feed_is_live_and_keeps_its_place(open_app: OpenApp, create_us
     await expect(link).to_be_in_viewport()
     await link.click()
     await expect(app.page.get_by_text("A comment", exact=True)).to_be_visible()
+    an.comment(posts[0], "Another one")
+    await expect(app.page.get_by_role("button", name="1 new comment")).to_be_visible()
     await app.page.go_back()
-    await expect(link).to_be_in_viewport()
+    await expect(first.get_by_role("link", name="2 comments")).to_be_in_viewport()
     await fold.click()
     await expect(app.page.get_by_text("The newest")).to_be_in_viewport()

@@ -217,7 +217,7 @@ export class AppShell {
     if (this.#feed && this.#pageView === this.#feed) this.#feed.pause();
     else this.#pageView?.close?.();
     this.#pageView = null;
-    if (route.section === "posts" && route.postId) this.#pageView = new PostPage(this.#app, route.postId);
+    if (route.section === "posts" && route.postId) this.#pageView = this.#postPage(route.postId);
     if (route.section === "posts" && !route.postId) this.#pageView = this.#feed ?? new PostFeed(this.#app);
     const returnsToFeed = this.#feed !== null && this.#pageView === this.#feed;
     if (route.section === "posts" && !route.postId) this.#feed = this.#pageView;
@@ -230,6 +230,10 @@ export class AppShell {
     if (returnsToFeed) this.#feed.resume();
     // A screen reader continues at the new heading: the link that was followed may be gone.
     if (this.#route.section) this.#viewContainer.querySelector("h1[tabindex]")?.focus({ preventScroll: returnsToFeed });
+  }
+
+  #postPage(id) {
+    return new PostPage(this.#app, id, (post) => this.#feed?.update(post));
   }
 
   #render() {

@@ -2,47 +2,61 @@
 
 import { AutoRetry } from "./auto-retry.js";
 import { el, KeyedList, setChildren } from "./dom.js";
+import { throttleToFrame } from "./frame-throttle.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
 import { loadMoreButton } from "./load-more.js";
 import { newsFold } from "./news-fold.js";
 import { postCard } from "./post-card.js";
 import { postComposer } from "./post-composer.js";
+import { firstVisible } from "./scroll-anchor.js";
 
 /** Pixels from the top within which new posts are shown at once. */
 const TOP = 40;
-/** What one connection can watch. */
-const MAX_WATCHED_POSTS = 50;
+/** What one connection can watch: the feed, and posts. */
+const MAX_WATCHED = 50;
+/** Posts above the first one in view that are watched, too, and how far the view moves before others are. */
+const WATCHED_ABOVE = 17;
+const WATCH_STEP = 15;
 
 export class PostFeed {
   element;
   #api;
   #posts = [];
   #nextCursor = null;
+  /** The cursor of the page that a post is on, by its id, unless it is the first page. */
+  #pageOf = new Map();
   #loaded = false;
   #cards;
+  #list;
   #socket;
   #me;
   #unsubscribe = () => {};
+  #isPaused = false;
   #scrollTop = 0;
-  #watched = "";
-  /** The ids of posts that have changed since the first page was requested: its response may be older. */
+  /** What is watched: posts by their ids, and "feed". */
+  #watched = new Set();
+  /** Of what is watched, that which may have changed before it was. */
+  #stale = new Set();
+  /** The index of the first post in view when the watched ones were chosen. */
+  #watchedAt = 0;
+  /** The ids of posts that have changed since pages were requested: a response may be older. */
   #changed = new Set();
   /** New posts that wait behind the fold. */
   #folded = [];
   #fold = newsFold("posts.new", () => this.#unfold());
   #status = el("div", { role: "status" });
   #loadMore = loadMoreButton(() => this.#load());
-  #newest;
+  #loader;
 
   constructor(app) {
     this.#api = app.api;
     this.#socket = app.socket;
     this.#me = app.me;
-    const list = el("section.feed", { "aria-label": t("posts.title") });
-    this.#cards = new KeyedList(list, {
+    this.#list = el("section.feed", { "aria-label": t("posts.title") });
+    this.#cards = new KeyedList(this.#list, {
       key: ({ id }) => id,
-      create: (post) => 
+      create: (post) =>
         postCard(app, post, {
           onChanged: (changed) => this.#update(changed),
           onDeleted: () => this.#remove(post.id),
@@ -59,29 +73,30 @@ export class PostFeed {
     });
     this.element = el(
       "main.page.scroll",
-      { id: "content" },
+      { id: "content", onscroll: throttleToFrame(() => this.#onScroll()) },
       el(
         "div.page-content",
         {},
         el("header", {}, el("h1", { tabindex: "-1" }, t("posts.title"))),
         el("section.card", { "aria-label": t("posts.write") }, composer.element),
         this.#fold.element,
-        list,
+        this.#list,
         this.#status,
         this.#loadMore.element,
       ),
     );
     setChildren(this.#status, el("p.muted", {}, t("loading")));
-    this.#newest = new AutoRetry(
-      () => this.#loadNewest(),
+    this.#loader = new AutoRetry(
+      () => this.#loadStale(),
       (error) => this.#showError(error),
     );
-    this.#newest.run();
+    this.#loader.run();
     this.resume();
   }
 
   /** Get the changes again, after `pause`. */
   resume() {
+    this.#isPaused = false;
     this.#unsubscribe = this.#socket.subscribe((event) => this.#onEvent(event));
     this.#watch();
     this.element.scrollTop = this.#scrollTop;
@@ -89,22 +104,45 @@ export class PostFeed {
 
   /** Get no changes while another page is shown, and keep the place. */
   pause() {
+    this.#isPaused = true;
     this.#scrollTop = this.element.scrollTop;
     this.#unsubscribe();
     this.#unsubscribe = () => {};
-    this.#watched = "";
+    this.#watched = new Set();
     this.#socket.watchPosts([]);
   }
 
   close() {
     this.#unsubscribe();
     this.#loadMore.close();
-    this.#newest.close();
+    this.#loader.close();
+  }
+
+  /** Take a post as another page has shown it. */
+  update(post) {
+    if (post.deleted) this.#remove(post.id);
+    else this.#update(post);
   }
 
   /** Load the newest posts. Call when the server can be reached again. */
   refresh() {
-    this.#newest.run();
+    this.#stale.add("feed");
+    this.#loader.run();
+  }
+
+  /** Load the pages again on which something may be old. */
+  async #loadStale() {
+    const stale = this.#stale;
+    this.#stale = new Set();
+    this.#changed.clear();
+    try {
+      const cursors = new Set([...stale].map((id) => this.#pageOf.get(id) ?? null));
+      if (!this.#loaded || cursors.has(null)) await this.#loadNewest();
+      for (const before of cursors) if (before) await this.#reloadPage(before);
+    } catch (error) {
+      for (const id of stale) this.#stale.add(id);
+      throw error;
+    }
   }
 
   /**
@@ -112,7 +150,6 @@ export class PostFeed {
    * behind the fold if they would move what the user reads.
    */
   async #loadNewest() {
-    this.#changed.clear();
     const { items, next } = await this.#api.posts();
     const loaded = new Map(items.map((post) => [post.id, post]));
     const known = this.#posts.filter(({ id }) => loaded.has(id));
@@ -130,20 +167,33 @@ export class PostFeed {
     } else {
       this.#posts = items;
       this.#nextCursor = next;
+      this.#pageOf.clear();
       this.#folded = [];
     }
     this.#loaded = true;
     this.#render();
   }
 
+  /** Load a later page again. What is missing in it has been deleted. */
+  async #reloadPage(before) {
+    const { items } = await this.#api.posts({ before });
+    const loaded = new Map(items.map((post) => [post.id, post]));
+    const end = items.at(-1)?.created_at ?? "";
+    this.#posts = this.#posts
+      .filter(({ id, created_at: at }) => this.#pageOf.get(id) !== before || loaded.has(id) || at < end)
+      .map((post) => (this.#changed.has(post.id) ? post : (loaded.get(post.id) ?? post)));
+    this.#render();
+  }
+
   #onEvent({ type, data }) {
-    if (type === "watching" && data.post_ids.includes("feed") && this.#loaded) this.#newest.run();
+    // A new connection has missed changes.
+    if (type === "hello") this.#stale = new Set(this.#watched);
+    if (type === "watching" && data.post_ids.includes("feed") && this.#loaded) this.#loader.run();
     if (type === "post_created") {
       this.#onPost({ my_reactions: [], muted: false, ...data });
       this.#render();
     }
-    if (type === "post_updated" && data.deleted) this.#remove(data.id);
-    else if (type === "post_updated") this.#update(data);
+    if (type === "post_updated") this.update(data);
   }
 
   /** A new post: shown at once at the top of the page, otherwise behind the fold. */
@@ -177,18 +227,31 @@ export class PostFeed {
     this.#render();
   }
 
-  /** Watch the feed, and as many of the newest posts as can be watched. */
+  #onScroll() {
+    if (this.#isPaused || Math.abs(firstVisible(this.element, this.#list) - this.#watchedAt) < WATCH_STEP) return;
+    this.#watchedAt = firstVisible(this.element, this.#list);
+    this.#watch();
+  }
+
+  /** Watch the feed, and as many posts as can be watched: those in view and around it. Another page has its own. */
   #watch() {
-    const watched = ["feed", ...[...this.#folded, ...this.#posts].slice(0, MAX_WATCHED_POSTS - 1).map(({ id }) => id)];
-    if (watched.join() === this.#watched) return;
-    this.#watched = watched.join();
-    this.#socket.watchPosts(watched);
+    if (this.#isPaused) return;
+    const posts = [...this.#folded, ...this.#posts.slice(Math.max(0, this.#watchedAt - WATCHED_ABOVE))];
+    const watched = new Set(["feed", ...posts.slice(0, MAX_WATCHED - 1).map(({ id }) => id)]);
+    const added = [...watched].filter((id) => !this.#watched.has(id));
+    if (!added.length && watched.size === this.#watched.size) return;
+    for (const id of added) this.#stale.add(id);
+    this.#watched = watched;
+    this.#socket.watchPosts([...watched]);
   }
 
   async #load() {
-    const { items, next } = await this.#api.posts({ before: this.#nextCursor });
+    const before = this.#nextCursor;
+    const { items, next } = await this.#api.posts({ before });
     const ids = new Set(this.#posts.map(({ id }) => id));
-    this.#posts = [...this.#posts, ...items.filter(({ id }) => !ids.has(id))];
+    const added = items.filter(({ id }) => !ids.has(id));
+    for (const { id } of added) this.#pageOf.set(id, before);
+    this.#posts = [...this.#posts, ...added];
     this.#nextCursor = next;
     this.#render();
   }
@@ -202,7 +265,7 @@ export class PostFeed {
   /** Posts that were loaded before stay. */
   #showError(error) {
     if (this.#loaded) return;
-    const retry = el("button.button", { type: "button", onclick: () => this.#newest.run() }, t("try_again"));
+    const retry = el("button.button", { type: "button", onclick: () => this.#loader.run() }, t("try_again"));
     setChildren(this.#status, el("div.empty-state", {}, errorText(error), retry));
   }
 

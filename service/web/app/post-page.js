@@ -21,6 +21,7 @@ export class PostPage {
   element;
   #app;
   #postId;
+  #onChanged;
   #comments;
   #thread;
   #content;
@@ -46,9 +47,11 @@ export class PostPage {
   #nonces = new Map();
   #loadMore = loadMoreButton(() => this.#loadNext());
 
-  constructor(app, postId) {
+  /** `onChanged(post)` is called with the post when it is loaded or has changed. */
+  constructor(app, postId, onChanged) {
     this.#app = app;
     this.#postId = postId;
+    this.#onChanged = onChanged;
     this.#comments = new CommentStore(app.api, postId);
     this.#thread = new CommentThread(
       app,
@@ -94,6 +97,7 @@ export class PostPage {
   async #load() {
     if (this.#isLoaded) {
       await this.#card.refresh(() => this.#loadPost());
+      this.#onChanged(this.#post);
       const isOld = this.#isOld;
       this.#isOld = false;
       try {
@@ -112,6 +116,7 @@ export class PostPage {
     this.#render();
     this.#isLoaded = true;
     this.#resolveLoaded();
+    this.#onChanged(post);
   }
 
   /** Resolves to the post; to the one that is known if it changes meanwhile: the response may be older. */
@@ -146,7 +151,10 @@ export class PostPage {
     this.#card = postCard(this.#app, post, {
       withCommentLink: false,
       onChanged: (changed) => this.#showPost(changed),
-      onDeleted: () => replaceRoute("#/posts"),
+      onDeleted: () => {
+        this.#onChanged({ id: this.#postId, deleted: true });
+        replaceRoute("#/posts");
+      },
     });
     const heading = el("h1.visually-hidden", { tabindex: "-1" }, t("post.title", { name: post.author.display_name }));
     setChildren(
@@ -193,6 +201,7 @@ export class PostPage {
 
   #onPost(post) {
     if (post.deleted) {
+      this.#onChanged(post);
       this.#showGone();
       return;
     }
@@ -204,6 +213,7 @@ export class PostPage {
   #showPost(changed) {
     this.#post = { ...this.#post, ...changed };
     this.#card.show(this.#post);
+    this.#onChanged(this.#post);
   }
 
   /** The events of the comments that are counted follow at once, unless they are too many. */

@@ -67,17 +67,8 @@ export class ScrollAnchor {
     this.#onScroll();
   }
 
-  /** Binary search: there may be thousands of rows. */
   #firstVisibleRow() {
-    const top = this.#container.getBoundingClientRect().top;
-    const rows = this.#list.children;
-    let [low, high] = [0, rows.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (rows[middle].getBoundingClientRect().bottom > top) high = middle;
-      else low = middle + 1;
-    }
-    return rows[low] ?? null;
+    return this.#list.children[firstVisible(this.#container, this.#list)] ?? null;
   }
 
   #jumpToBottom() {
@@ -92,4 +83,17 @@ export class ScrollAnchor {
     else if (scrollTop < this.#scrollTop) this.#atBottom = false;
     this.#scrollTop = scrollTop;
   }
+}
+
+/** Return the index of the first child of `list` that is in view in `container`. Binary search: there may be thousands. */
+export function firstVisible(container, list) {
+  const { top } = container.getBoundingClientRect();
+  const rows = list.children;
+  let [low, high] = [0, rows.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (rows[middle].getBoundingClientRect().bottom > top) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
