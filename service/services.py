@@ -57,6 +57,7 @@ from service.notifications.preference_service import PreferenceService
 from service.notifications.service import NotificationService
 from service.pending_user_changes import PendingUserChanges
 from service.posts.attachment_holders import AttachedComments, AttachedPosts
+from service.posts.busy_posts import BusyPosts
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
 from service.posts.deletion_service import DeletionService
@@ -278,6 +279,7 @@ class Services:
             self.outbox,
             self.live_posts,
             attached,
+            BusyPosts(),
             self._announce_post_mute,
         )
         self.post_edits = EditService(

@@ -15,6 +15,7 @@ from service.common.page_size import fitting
 from service.common.profiles import Profiles, profile_of
 from service.common.times import now
 from service.datastores.mongo import Document
+from service.posts.busy_posts import BusyPosts
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices, comment_notice
 from service.posts.comment_store import CommentStore, is_same
@@ -52,6 +53,7 @@ class PostService:
         outbox: NotificationOutbox,
         live: LivePosts,
         attachments: Attachments,
+        busy: BusyPosts,
         on_muted: Callable[[str, str, bool], None],
     ) -> None:
         """`on_muted(user_id, post_id, muted)` is called after a user has muted a post, or unmuted it."""
@@ -68,6 +70,7 @@ class PostService:
         self._outbox = outbox
         self._live = live
         self._attachments = attachments
+        self._busy = busy
         self._on_muted = on_muted
 
     async def create(self, author_id: str, new: NewPost) -> Post:
@@ -132,6 +135,10 @@ class PostService:
         If the author has used the nonce on this post before, returns the earlier comment and False. Raises NotFound for
         the post, ValidationFailed for `parent_id` or `attachments`, and NonceReused if the earlier comment differs.
         """
+        async with self._busy.turn(post_id):
+            return await self._comment(author_id, post_id, new)
+
+    async def _comment(self, author_id: str, post_id: str, new: NewComment) -> tuple[Comment, bool]:
         try:
             context = await self._contexts.load(author_id, post_id, new.parent_id)
         except ValidationFailed:

@@ -22,6 +22,7 @@ from service.notifications.notification_store import NotificationStore
 from service.notifications.preference_service import PreferenceService
 from service.notifications.preference_store import PreferenceStore
 from service.notifications.service import NotificationService
+from service.posts.busy_posts import BusyPosts
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
 from service.posts.comment_store import CommentStore
@@ -133,6 +134,7 @@ class ServiceProcess:
             self.outbox,
             self.live,
             attachments,
+            BusyPosts(),
             lambda user_id, post_id, muted: None,
         )
         self.edits = EditService(

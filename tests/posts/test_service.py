@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from service.common.errors import NonceReused, NotFound, ValidationFailed
 from service.common.ids import new_id
 from service.datastores.mongo import Mongo
+from service.posts import busy_posts
 from service.posts.models import Comment, NewComment, NewPost
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
@@ -64,8 +65,12 @@ async def test_comments_are_paged_oldest_first(process: ServiceProcess) -> None:
         await contents(process, new_id())
 
 
-async def test_concurrent_comments_share_the_reads_of_their_context(datastores: Datastores) -> None:
+async def test_concurrent_comments_share_the_reads_of_their_context(
+    datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One read each of posts, parents, authors and blocks. An invalid comment is refused alone."""
+    # All in one turn.
+    monkeypatch.setattr(busy_posts, "DIRECT", 32)
     async with recording(datastores) as (mongo, commands):
         process = ServiceProcess(mongo.database)
         await process.create_indexes()
