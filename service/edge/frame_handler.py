@@ -25,10 +25,11 @@ MAX_PENDING_FRAMES = 64
 MAX_PENDING_BYTES = 128 * 1024
 """Frames waiting to be handled, and their bytes. At either number, reading from the socket pauses until half of them
 are handled. See also InboundBudget, which all sockets share."""
-MAX_FRAMES_PER_PERIOD, FRAME_PERIOD = 3000, 10.0
-"""Frames in so many seconds, of any kind, including pings and fragments: several times what the rate limits allow in
-total. Rate limits count requests; this limit bounds the work of reading frames that request nothing, are malformed, or
-are rejected by a rate limit."""
+MAX_FRAMES_PER_PERIOD, MAX_BYTES_PER_PERIOD, FRAME_PERIOD = 3000, 8 << 20, 10.0
+"""Frames in so many seconds, of any kind, including pings and fragments, and their bytes after decompression: several
+times as many frames as the rate limits allow in total, and more bytes than all the messages that they allow may have.
+Rate limits count requests; these limits bound the work of reading frames that request nothing, are malformed, or are
+rejected by a rate limit, and of decompressing: a hundred bytes may become 64 KB."""
 
 _RATE_LIMITED = spec_for(RateLimited()).close_reason
 
@@ -65,7 +66,7 @@ class FrameHandler(Generic[F]):
         self._budgeted_bytes = 0
         self._reading_paused = False
         self._task: asyncio.Task[None] | None = None
-        self._frames_in_period = 0
+        self._frames_in_period = self._bytes_in_period = 0
         self._period_start = 0.0
         socket.on_frame = self._on_frame
         socket.on_text = self._on_text
@@ -140,12 +141,14 @@ class FrameHandler(Generic[F]):
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._handle_all())
 
-    def _on_frame(self) -> None:
+    def _on_frame(self, size: int) -> None:
         now = time.monotonic()
         if now - self._period_start >= FRAME_PERIOD:
-            self._frames_in_period, self._period_start = 0, now
+            self._frames_in_period, self._bytes_in_period, self._period_start = 0, 0, now
         self._frames_in_period += 1
-        if self.limits.enabled and self._frames_in_period > MAX_FRAMES_PER_PERIOD:
+        self._bytes_in_period += size
+        exceeded = self._frames_in_period > MAX_FRAMES_PER_PERIOD or self._bytes_in_period > MAX_BYTES_PER_PERIOD
+        if self.limits.enabled and exceeded:
             self.socket.close(*_RATE_LIMITED)
 
     def _on_close(self) -> None:

@@ -84,8 +84,9 @@ class FrameProtocol(ServerProtocol):
 class WebSocket(Connection):
     """A WebSocket whose edge gets its text messages.
 
-    Calls `on_frame` for every frame of any kind, before it is handled, and `on_text` for each text message, in order
-    and synchronously. Pings, the closing handshake and protocol errors are handled here.
+    Calls `on_frame` with the size of every frame of any kind, after decompression and before it is handled, and
+    `on_text` with each text message, in order and synchronously. Pings, the closing handshake and protocol errors are
+    handled here.
 
     Reading pauses while the peer does not read, and between `pause_reading` and `resume_reading`, so that neither
     responses nor requests accumulate without bound.
@@ -126,7 +127,7 @@ class WebSocket(Connection):
         if self.compressed:
             # The messages that the peer sends. Those to the peer are compressed by `encode`.
             self._protocol.extensions.append(permessage_deflate.decompressor())
-        self.on_frame: Callable[[], None] = _ignore_frame
+        self.on_frame: Callable[[int], None] = _ignore_frame
         self.on_text: Callable[[str], None] = _ignore_text
         self._buffer = b""
         self._resume_scheduled = False
@@ -258,7 +259,7 @@ class WebSocket(Connection):
 
     def _on_frame(self, frame: Frame) -> None:
         if not self.closing:
-            self.on_frame()
+            self.on_frame(len(frame.data))
         if self.closing or frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:
@@ -343,7 +344,7 @@ def _ignore_any_frame(frame: Frame) -> None:
     pass
 
 
-def _ignore_frame() -> None:
+def _ignore_frame(size: int) -> None:
     pass
 
 

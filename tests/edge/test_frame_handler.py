@@ -1,4 +1,4 @@
-"""The frames that wait for the handler of a socket are bounded in number and bytes."""
+"""The frames that a socket sends, and those that wait for its handler, are bounded in number and bytes."""
 
 import asyncio
 import gc
@@ -8,16 +8,19 @@ from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, TypeAdapter
+from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from service.edge.frame_handler import MAX_PENDING_BYTES, MAX_PENDING_FRAMES, FrameHandler
+from service.edge.frame_handler import MAX_BYTES_PER_PERIOD, MAX_PENDING_BYTES, MAX_PENDING_FRAMES, FrameHandler
 from service.edge.frames import ClientFrame, Ping
 from service.http.limits import RateLimits
+from service.realtime import permessage_deflate
+from service.realtime.handshake import accept
 from service.realtime.inbound_budget import USER_BYTES
 from service.realtime.registry import Registry
-from service.realtime.websocket import READ_CHUNK
+from service.realtime.websocket import MAX_MESSAGE_BYTES, READ_CHUNK, CompressedWebSocket, WebSocket
 from tests.realtime.conftest import registry
-from tests.realtime.wire import web_socket, wired
+from tests.realtime.wire import HANDSHAKE, identity, web_socket, wired
 
 __all__ = ["registry"]
 
@@ -52,8 +55,11 @@ class BlockedHandler(FrameHandler[Frame]):
 
 
 def blocked_handler(registry: Registry, user_id: str = "ada") -> BlockedHandler:
-    socket = web_socket(registry, user_id)
-    handler = BlockedHandler(socket, FRAMES, None, RateLimits(None, enabled=False))  # type: ignore[arg-type]
+    return handler_of(registry, web_socket(registry, user_id), RateLimits(None, enabled=False))
+
+
+def handler_of(registry: Registry, socket: WebSocket, limits: RateLimits) -> BlockedHandler:
+    handler = BlockedHandler(socket, FRAMES, None, limits)  # type: ignore[arg-type]
     handler.released = asyncio.Event()
     with registry.registration(socket):
         socket.go_live([])
@@ -166,3 +172,19 @@ async def test_frames_are_finished_after_a_disconnect_only_within_the_budget(reg
     registry.inbound.remove("ada", 1)
     await handler.finish_pending([text_frame(100)] * 3)
     assert (3, USER_BYTES - 1) == (handler.handled, registry.inbound.total)
+
+
+async def test_the_decompressed_bytes_of_a_period_are_bounded(registry: Registry) -> None:
+    """A frame of a hundred bytes counts as the 64 KB that it becomes. Up to the limit, all are answered."""
+    socket = CompressedWebSocket(registry, identity(), "chat", accept(HANDSHAKE).response)
+    handler_of(registry, socket, RateLimits(None, enabled=True))
+    ping = WireFrame(Opcode.TEXT, b'{"type":"ping"}'.ljust(MAX_MESSAGE_BYTES))
+    data = ping.serialize(mask=True, extensions=[permessage_deflate.decompressor()])
+    allowed = MAX_BYTES_PER_PERIOD // MAX_MESSAGE_BYTES
+    assert len(data) < MAX_MESSAGE_BYTES / 500
+    async with wired(socket) as peer:
+        peer.writer.write(data * allowed)
+        for _ in range(allowed):
+            assert "pong" in await peer.text()
+        peer.writer.write(data)
+        assert (1008, "rate_limited") == await peer.close_frame()

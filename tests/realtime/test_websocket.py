@@ -219,7 +219,7 @@ async def test_the_frames_read_in_one_iteration_are_bounded(registry: Registry, 
     socket, _ = await live_socket(registry)
     frames: list[int] = [0]
 
-    def count() -> None:
+    def count(_: int) -> None:
         frames[-1] += 1
 
     socket.on_frame = count
