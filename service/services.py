@@ -137,6 +137,7 @@ class Services:
             events.presence,
             PresenceVisibility(stores.conversations, stores.users.showing_presence, stores.blocks),
         )
+        self.dispatcher.subscriptions.on_doubt(self.presence.check_visibility)
 
         ttl = settings.access_token_ttl
         tokens = Tokens(

@@ -33,6 +33,11 @@ def watch_address(topic: str) -> str:
     return f"w:{topic}"
 
 
+def presence_address(user_id: str) -> str:
+    """Return the address to which those processes subscribe that have connections which watch the user's presence."""
+    return f"p:{user_id}"
+
+
 class Addresses:
     """The channels of one deployment's addresses, and of the messages to every process (`control`).
 

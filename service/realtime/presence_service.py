@@ -8,12 +8,16 @@ from typing import Any, Protocol
 from service.common.tasks import cancel_and_wait, run_forever
 from service.common.times import iso
 from service.datastores.redis import REDIS_ERRORS
+from service.realtime.addresses import presence_address, user_address
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
+from service.realtime.followed_addresses import FollowedAddresses
 from service.realtime.presence_store import RETRY_INTERVAL, LastSeen, PresenceStore
 
 MAX_BATCH = 500
+RESYNC_DELAY = 0.1
+"""Seconds from the first doubt about a user's state until the states of all doubtful users are read."""
 
 
 class Visibility(Protocol):
@@ -34,6 +38,9 @@ class PresenceService:
     A user whose presence is not visible to the viewer looks like one who never was online. That is decided when a
     viewer asks or subscribes, and again for the users that `announce_visibility` names: subscriptions to those who are
     not visible any more end.
+
+    A change is published to the address of the user's presence, to which this process subscribes while a connection
+    here watches them. After a change may have been missed, the user's state is read and sent.
     """
 
     def __init__(
@@ -60,12 +67,19 @@ class PresenceService:
         self._event = event
         self._subscribers: dict[str, set[Connection]] = {}
         self._subscriptions: dict[Connection, frozenset[str]] = {}
+        self._by_viewer: dict[str, set[Connection]] = {}
+        """The connections with a subscription, by their user."""
         self._inflight: dict[object, tuple[Collection[str], set[str]]] = {}
         """For each running read: the users it reads, and those of them whose state has changed since it began."""
+        self._known: dict[str, tuple[int, bool]] = {}
+        """For watched users: the number of the last change that is known, and whether they are online since."""
+        self._addresses = FollowedAddresses(bus, presence_address, lambda user_id: self._resync_soon([user_id]))
+        self._doubtful: set[str] = set()
+        """Watched users of whose changes one may have been missed."""
         self._resync_needed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         bus.on("presence", self._on_presence)
-        bus.on_gap(self._resync_needed.set)
+        bus.on_gap(self._on_gap)
 
     async def start(self) -> None:
         self._task = asyncio.create_task(run_forever(self._resync, "presence_resync", RETRY_INTERVAL))
@@ -83,7 +97,7 @@ class PresenceService:
         Raises Unavailable if the database, which has the times, does not answer.
         """
         try:
-            online = await self._store.online_globally(user_ids)
+            online = await self._read(user_ids)
         except REDIS_ERRORS:
             online = self._store.online_locally(user_ids)
         return await self._states(user_ids, online)
@@ -112,14 +126,23 @@ class PresenceService:
                 return visible
 
     def announce_visibility(self, user_ids: Collection[str]) -> None:
-        """Tell every process that these users may not be visible any more to those who watch them, or they to them."""
-        self._bus.publish("visibility", {"user_ids": list(user_ids)})
+        """Tell the processes concerned that these users may not be visible any more to those who watch them, or they to
+        them."""
+        for user_id in user_ids:
+            to = [presence_address(user_id), user_address(user_id)]
+            self._bus.publish("visibility", {"user_ids": [user_id]}, to=to)
+
+    def check_visibility(self, user_ids: Iterable[str]) -> None:
+        """Check whom these users see, and who sees them, as far as that matters here: it may have changed."""
+        for user_id in user_ids:
+            if user_id in self._by_viewer or user_id in self._subscribers:
+                self._to_check[user_id] = True
+                self._check_needed.set()
 
     def _on_visibility(self, head: dict[str, Any], body: bytes) -> None:
         for changed in self._visibility_reads.values():
             changed.update(head["user_ids"])
-        self._to_check.update(dict.fromkeys(head["user_ids"], True))
-        self._check_needed.set()
+        self.check_visibility(head["user_ids"])
 
     async def _check_visibility(self) -> None:
         """End the subscriptions to users who are not visible any more. Raises Unavailable; it is then repeated."""
@@ -130,7 +153,7 @@ class PresenceService:
             # Removed first: it may be announced again while the database is read.
             del self._to_check[user_id]
             watching = list(self._subscribers.get(user_id, ()))
-            own = [each for each in self._subscriptions if each.user_id == user_id] if both else []
+            own = list(self._by_viewer.get(user_id, ())) if both else []
             try:
                 seeing: set[str] = set()
                 if watching and self._visibility:
@@ -167,15 +190,11 @@ class PresenceService:
 
     def subscribe(self, connection: Connection, user_ids: Iterable[str]) -> None:
         """Send `connection` every change of these users. Replaces its former subscription."""
-        if connection not in self._subscriptions:
-            connection.on_close(lambda: self._unsubscribe(connection))
-        else:
-            self._unsubscribe(connection)
         if connection.closing:
             return
-        self._subscriptions[connection] = frozenset(user_ids)
-        for user_id in self._subscriptions[connection]:
-            self._subscribers.setdefault(user_id, set()).add(connection)
+        if connection not in self._subscriptions:
+            connection.on_close(lambda: self._unsubscribe(connection))
+        self._set_watched(connection, frozenset(user_ids))
 
     async def subscribe_with_snapshot(self, connection: Connection, user_ids: Collection[str]) -> None:
         """Subscribe to those of the users who are visible, and send the current states of all. Raises Unavailable."""
@@ -187,33 +206,63 @@ class PresenceService:
         # Subscribe before reading, so that no change is missed. A change during the read is sent first, and is newer
         # than what was read.
         self.subscribe(connection, user_ids)
+        await self._addresses.wait(user_ids)
         with self._track_changes(user_ids) as changed:
             states = await self.states(list(dict.fromkeys(user_ids)))
         for user_id, state in states.items():
             if user_id not in changed:
                 connection.send(self._event(user_id, state))
 
+    def _on_gap(self) -> None:
+        # Messages of processes of the version before, which publish to all.
+        self._known.clear()
+        self._resync_soon(self._subscribers)
+
+    def _resync_soon(self, user_ids: Iterable[str]) -> None:
+        self._doubtful.update(user_ids)
+        self._resync_needed.set()
+
     async def _resync(self) -> None:
-        """Send the current states to all subscribers after messages of the bus may have been lost.
+        """Send the current states of users to their subscribers after messages of the bus may have been lost.
 
         Raises Unavailable, and one of REDIS_ERRORS; it is then repeated.
         """
         await self._resync_needed.wait()
+        # After an interruption they are many, and read together.
+        await asyncio.sleep(RESYNC_DELAY)
         self._resync_needed.clear()
+        doubtful, self._doubtful = self._doubtful, set()
+        user_ids = list(doubtful & self._subscribers.keys())
         try:
             # What changed their visibility may be lost, too.
-            self._to_check = dict.fromkeys(self._subscribers, False) | self._to_check
+            self._to_check = dict.fromkeys(user_ids, False) | self._to_check
             self._check_needed.set()
-            user_ids = list(self._subscribers)
             for start in range(0, len(user_ids), MAX_BATCH):
                 batch = user_ids[start : start + MAX_BATCH]
                 with self._track_changes(batch) as changed:
-                    states = await self._states(batch, await self._store.online_globally(batch))
+                    states = await self._states(batch, await self._read(batch))
                 for user_id in states.keys() - changed:
                     self._push(user_id, states[user_id])
         except BaseException:
-            self._resync_needed.set()
+            self._resync_soon(doubtful)
             raise
+
+    async def _read(self, user_ids: Collection[str]) -> set[str]:
+        """Return those of the users who are online, and note what is known of them now. Raises one of REDIS_ERRORS."""
+        online, number = await self._store.read(user_ids)
+        for user_id in user_ids:
+            self._note(user_id, number, user_id in online)
+        return online
+
+    def _note(self, user_id: str, number: int, online: bool) -> bool:
+        """Note a state of a user and the number of the change that led to it, or of a later one. Return False if it is
+        older than what is known, and not the same."""
+        last, known = self._known.get(user_id, (0, online))
+        if number < last:
+            return online == known
+        if number and user_id in self._subscribers:
+            self._known[user_id] = number, online
+        return True
 
     @contextmanager
     def _track_changes(self, user_ids: Collection[str]) -> Iterator[set[str]]:
@@ -227,15 +276,34 @@ class PresenceService:
             del self._inflight[read]
 
     def _unsubscribe(self, connection: Connection) -> None:
-        for user_id in self._subscriptions.pop(connection, ()):
+        self._set_watched(connection, frozenset())
+        del self._subscriptions[connection]
+        own = self._by_viewer[connection.user_id]
+        own.discard(connection)
+        if not own:
+            del self._by_viewer[connection.user_id]
+
+    def _set_watched(self, connection: Connection, user_ids: frozenset[str]) -> None:
+        former = self._subscriptions.get(connection, frozenset())
+        self._subscriptions[connection] = user_ids
+        self._by_viewer.setdefault(connection.user_id, set()).add(connection)
+        for user_id in user_ids - former:
+            self._subscribers.setdefault(user_id, set()).add(connection)
+            self._addresses.follow(user_id)
+        for user_id in former - user_ids:
             subscribers = self._subscribers[user_id]
             subscribers.discard(connection)
             if not subscribers:
                 del self._subscribers[user_id]
+                self._known.pop(user_id, None)
+                self._addresses.unfollow(user_id)
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
         states = {user_id: _state(True, None) for user_id in head["joined"]}
         states |= {user_id: _state(False, head["at"]) for user_id in head["left"]}
+        if number := head.get("number", 0):
+            # Two processes publish in any order; those of the version before do not number what they publish.
+            states = {user: state for user, state in states.items() if self._note(user, number, state["online"])}
         for user_ids, changed in self._inflight.values():
             changed.update(user_id for user_id in user_ids if user_id in states)
         for user_id, state in states.items():

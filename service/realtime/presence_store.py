@@ -13,7 +13,9 @@ from redis.asyncio import Redis
 from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, count_failure, run_forever
 from service.common.times import iso, now
+from service.datastores.lease import Lease
 from service.datastores.redis import REDIS_ERRORS, TAG
+from service.realtime.addresses import presence_address
 from service.realtime.bus import Bus
 from service.realtime.registry import Registry
 
@@ -34,9 +36,12 @@ CLOSE_TIMEOUT = 2.0
 """Seconds that `close` waits for each of its two steps: Redis may be unavailable."""
 
 APPLY = """
-local replies = {}
-for index = 2, #KEYS do
-  local command = index - 1 <= tonumber(ARGV[2]) and 'SADD' or 'SREM'
+local time = redis.call('TIME')
+local number = math.max(time[1] * 1000000 + time[2], (tonumber(redis.call('GET', KEYS[2])) or 0) + 1)
+redis.call('SET', KEYS[2], string.format('%.0f', number))
+local replies = {number}
+for index = 3, #KEYS do
+  local command = index - 2 <= tonumber(ARGV[2]) and 'SADD' or 'SREM'
   replies[#replies + 1] = redis.call(command, KEYS[index], ARGV[1])
   replies[#replies + 1] = redis.call('SCARD', KEYS[index])
 end
@@ -46,7 +51,11 @@ end
 return replies
 """
 """The script that adds a process to the sets of the users who join, and removes it from those of others. Its arguments:
-the process, the number of users who join, and these; the keys are those of all users, behind that of the process's own.
+the process, the number of users who join, and these; the keys are those of all users, behind that of the process's own
+and that of the number of the last change.
+
+Each change gets a higher number than all before, also after Redis has lost its data, or the last numbers: the time in
+microseconds, or if that is not higher, the next number.
 
 A script, because if two processes add a user at once, exactly one of them has to see that it is the first. A command of
 a transaction for each user would cost a process ten times as much when thousands come back."""
@@ -65,12 +74,15 @@ class PresenceStore:
 
     Redis has, for each user, the set of processes with a connection of theirs; for each process, the set of its users
     and a key that expires unless its heartbeat renews it; and the set of all processes. One task of each process brings
-    Redis in sync with the registry, in batches. A process that finds a dead one in the set removes its users. When the
-    first process of a user is added or the last one removed, every process is notified over the bus. While Redis is
-    unavailable, each process only knows its own users.
+    Redis in sync with the registry, in batches. One process, which holds a lease, looks for dead ones in the set and
+    removes their users. When the first process of a user is added or the last one removed, the processes that watch the
+    user are notified over the bus. While Redis is unavailable, each process only knows its own users.
+
+    The notifications of two processes may overtake each other, so each has the number that Redis gave to the change.
 
     A command may succeed although its reply is lost; it is then sent again, by this class or by redis-py. So
-    notifications depend on what Redis has confirmed to this process, and a change may be published twice.
+    notifications depend on what Redis has confirmed to this process, and a change may be published twice, with another
+    number.
 
     Redis may also take back what it has confirmed: a replica that takes over has not seen the last commands. So each
     process compares its users in Redis with the registry, now and then and after every gap of the bus.
@@ -94,10 +106,13 @@ class PresenceStore:
         self._clock = clock
         self._tag = tag
         self._processes = f"{tag}:presence:processes"
+        self._number = f"{tag}:presence:number"
+        self._lease = Lease(redis, f"{tag}:presence:lease", ALIVE_SECONDS * 2 / 3)
         self._changed: dict[str, None] = {}
         """Users whose state Redis may not have, in the order in which they changed."""
         self._reannounce: set[str] = set()
-        """Users to publish as online again, because another process has published them as offline."""
+        """Users to publish as online again, because a process of the version before, which does not number its
+        notifications, has published them as offline."""
         self._confirmed: set[str] = set()
         """Users whom Redis has confirmed to have, and who have been published as online."""
         self._last_heartbeat = 0.0
@@ -131,6 +146,7 @@ class PresenceStore:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._reap(self._bus.process_id)
+                await self._lease.release()
         except REDIS_ERRORS as error:
             log.warning("presence_not_closed", error=type(error).__name__)
 
@@ -140,17 +156,25 @@ class PresenceStore:
 
     async def online_globally(self, user_ids: Collection[str]) -> set[str]:
         """Return those of these users who have a connection on any process. Raises one of REDIS_ERRORS."""
+        return (await self.read(user_ids))[0]
+
+    async def read(self, user_ids: Collection[str]) -> tuple[set[str], int]:
+        """As `online_globally`; and the number of the last change that this takes into account, 0 if Redis did not have
+        to be asked. Later ones may be taken into account, too."""
         local = self.online_locally(user_ids)
         others = [user_id for user_id in user_ids if user_id not in local]
         if not others:
-            return local
+            return local, 0
         pipeline = self._redis.pipeline(transaction=False)
+        pipeline.get(self._number)
         for user_id in others:
             pipeline.exists(self._processes_of(user_id))
-        replies = await pipeline.execute()
-        return local | {user_id for user_id, exists in zip(others, replies, strict=True) if exists}
+        number, *replies = await pipeline.execute()
+        return local | {user_id for user_id, exists in zip(others, replies, strict=True) if exists}, int(number or 0)
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
+        if "number" in head:
+            return
         for user_id in self.online_locally(head["left"]):
             # The user left the other process and joined this one, and the two messages may arrive in either order.
             self._reannounce.add(user_id)
@@ -204,13 +228,7 @@ class PresenceStore:
     async def _apply(self, joining: set[str], leaving: set[str]) -> None:
         """Add and remove users of this process in Redis; publish those for whom it is the first or was the last one."""
         process_id = self._bus.process_id
-        users = [*joining, *leaving]
-        keys = [self._users_of(process_id), *map(self._processes_of, users)]
-        replies = await cast(
-            "Awaitable[list[int]]", self._redis.eval(APPLY, len(keys), *keys, process_id, len(joining), *joining)
-        )
-        # For each user, whether the set changed, and the number of processes now in it.
-        changes = dict(zip(users, zip(replies[::2], replies[1::2], strict=True), strict=True))
+        number, changes = await self._change(process_id, joining, leaving)
         # If the set has not changed although the user is not confirmed, a former attempt succeeded and its reply was
         # lost. The user is then published, whichever other processes have been added since.
         joined = [
@@ -225,7 +243,7 @@ class PresenceStore:
             for user_id in leaving
             if changes[user_id][1] == 0 and (changes[user_id][0] == 1 or user_id in self._confirmed)
         ]
-        await self._publish(joined, left)
+        await self._publish(number, joined, left)
         self._reannounce -= joining
         self._confirmed |= joining
         self._confirmed -= leaving
@@ -233,14 +251,29 @@ class PresenceStore:
             # Not before they have been published: until then, a process that reaps this one must still find them.
             await self._redis.srem(self._users_of(process_id), *leaving)
 
-    async def _publish(self, joined: Collection[str], left: Collection[str]) -> None:
+    async def _change(
+        self, process_id: str, joining: Collection[str], leaving: Collection[str]
+    ) -> tuple[int, dict[str, tuple[int, int]]]:
+        """Add a process to the sets of the users who join, and remove it from those of others. Return the number of the
+        change; and for each user, whether the set changed, and how many processes it has now."""
+        users = [*joining, *leaving]
+        keys = [self._users_of(process_id), self._number, *map(self._processes_of, users)]
+        number, *replies = await cast(
+            "Awaitable[list[int]]", self._redis.eval(APPLY, len(keys), *keys, process_id, len(joining), *joining)
+        )
+        return number, dict(zip(users, zip(replies[::2], replies[1::2], strict=True), strict=True))
+
+    async def _publish(self, number: int, joined: Collection[str], left: Collection[str]) -> None:
         moment = now()
         if left:
             # First, so that a client that is notified and then asks gets the same time.
             await self._record(left, moment)
-        if joined or left:
-            # One message for all: after a restart, users join by the thousand.
-            self._bus.publish("presence", {"joined": list(joined), "left": list(left), "at": iso(moment)})
+        for user_id in joined:
+            head = {"joined": [user_id], "left": [], "at": iso(moment), "number": number}
+            self._bus.publish("presence", head, to=[presence_address(user_id)])
+        for user_id in left:
+            head = {"joined": [], "left": [user_id], "at": iso(moment), "number": number}
+            self._bus.publish("presence", head, to=[presence_address(user_id)])
 
     async def _record(self, user_ids: Collection[str], moment: datetime) -> None:
         try:
@@ -251,21 +284,20 @@ class PresenceStore:
             log.warning("last_seen_not_recorded", users=len(user_ids))
 
     async def _heartbeat(self) -> None:
-        """Renew this process's key, and reap processes whose key has expired."""
+        """Renew this process's key; if it holds the lease, reap processes whose key has expired."""
         process_id = self._bus.process_id
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(self._alive(process_id), 1, ex=ALIVE_SECONDS)
         pipeline.sadd(self._processes, process_id)
-        pipeline.smembers(self._processes)
-        _, added, members = await pipeline.execute()
+        _, added = await pipeline.execute()
         self._registered.set()
         if added:
             # The first heartbeat; or Redis has lost its data, or another process has reaped this one.
             self._mark_all_changed()
         self._postpone_reaping_after_outage(self._clock())
-        if self._last_heartbeat >= self._reap_from:
-            others = [member.decode() for member in members if member.decode() != process_id]
-            await self._reap_dead(others)
+        if self._last_heartbeat >= self._reap_from and await self._lease.hold():
+            members = await cast("Awaitable[set[bytes]]", self._redis.smembers(self._processes))
+            await self._reap_dead([member.decode() for member in members if member.decode() != process_id])
         await asyncio.sleep(HEARTBEAT_INTERVAL)
 
     def _postpone_reaping_after_outage(self, moment: float) -> None:
@@ -290,12 +322,8 @@ class PresenceStore:
             if not found:
                 break
             user_ids = [user_id.decode() for user_id in found]
-            pipeline = self._redis.pipeline(transaction=False)
-            for user_id in user_ids:
-                pipeline.srem(self._processes_of(user_id), process_id)
-                pipeline.scard(self._processes_of(user_id))
-            counts = (await pipeline.execute())[1::2]
-            await self._publish([], [user_id for user_id, count in zip(user_ids, counts, strict=True) if not count])
+            number, changes = await self._change(process_id, [], user_ids)
+            await self._publish(number, [], [user_id for user_id, (_, count) in changes.items() if not count])
             await self._redis.srem(self._users_of(process_id), *user_ids)
         await self._redis.srem(self._processes, process_id)
         await self._redis.delete(self._alive(process_id))

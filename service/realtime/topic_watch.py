@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from service.realtime.addresses import user_address, watch_address
 from service.realtime.bus import Bus
 from service.realtime.connection import Connection
 from service.realtime.event import Event
+from service.realtime.followed_addresses import FollowedAddresses
 
 log = structlog.get_logger()
 
@@ -29,8 +29,6 @@ CHUNK = 500
 CONCURRENT_READS = 8
 RETRY_INTERVAL = 5.0
 """Seconds until a topic is read again after that has failed."""
-CONFIRMATION_TIMEOUT = 1.0
-"""Seconds that `watch` waits until the changes arrive. Redis may be unavailable."""
 
 
 class Watched(NamedTuple):
@@ -75,15 +73,13 @@ class TopicWatch:
         self._changes: dict[str, dict[str, None]] = {}
         """By topic: those that are not read yet."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._waiting: dict[str, asyncio.Event] = {}
-        """By the addresses that are not confirmed yet."""
+        self._addresses = FollowedAddresses(bus, watch_address, lambda topic: self._add(topic, [SELF]))
         self._slots = asyncio.Semaphore(CONCURRENT_READS)
         self._doubtful: set[str] = set()
         """Users of whose blocks one may have been missed."""
         self._rereading: asyncio.Task[None] | None = None
         bus.on("watched", self._on_changes)
         bus.on("watcher_blocks", self._on_block)
-        bus.on_confirmed(self._on_confirmed)
         bus.on_doubt(self._on_doubt)
         bus.on_gap(self._on_gap)
 
@@ -102,7 +98,7 @@ class TopicWatch:
 
     async def watch(self, connection: Connection, topics: Iterable[str]) -> None:
         """Let the connection watch these topics instead of those before. Returns when their changes arrive, at the
-        latest after CONFIRMATION_TIMEOUT. Raises Unavailable; the connection then gets nothing yet."""
+        latest after a second. Raises Unavailable; the connection then gets nothing yet."""
         if connection not in self._watchers:
             self._watchers[connection] = Watcher()
             self._by_user.setdefault(connection.user_id, set()).add(connection)
@@ -117,10 +113,7 @@ class TopicWatch:
             blocked = await self._blocked_by(connection.user_id)
             if changes == watcher.block_changes:
                 watcher.blocked = frozenset(blocked)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CONFIRMATION_TIMEOUT):
-                for topic in watcher.topics:
-                    await self._confirmed(topic)
+        await self._addresses.wait(watcher.topics)
 
     @property
     def watcher_count(self) -> int:
@@ -131,14 +124,13 @@ class TopicWatch:
         for topic in topics - watcher.topics:
             if topic not in self._connections:
                 self._connections[topic] = set()
-                self._bus.subscribe(watch_address(topic))
+                self._addresses.follow(topic)
             self._connections[topic].add(connection)
         for topic in watcher.topics - topics:
             self._connections[topic].discard(connection)
             if not self._connections[topic]:
                 del self._connections[topic]
-                self._waiting.pop(topic, None)
-                self._bus.unsubscribe(watch_address(topic))
+                self._addresses.unfollow(topic)
         watcher.topics = topics
 
     def _forget(self, connection: Connection) -> None:
@@ -149,21 +141,9 @@ class TopicWatch:
         if not own:
             del self._by_user[connection.user_id]
 
-    async def _confirmed(self, topic: str) -> None:
-        while topic in self._connections and not self._bus.is_subscribed(watch_address(topic)):
-            await self._waiting.setdefault(topic, asyncio.Event()).wait()
-
-    def _on_confirmed(self, address: str) -> None:
-        topic = address.removeprefix(watch_address(""))
-        if topic != address and topic in self._waiting:
-            self._waiting.pop(topic).set()
-
     def _on_doubt(self, address: str) -> None:
-        topic = address.removeprefix(watch_address(""))
         user_id = address.removeprefix(user_address(""))
-        if topic != address:
-            self._add(topic, [SELF])
-        elif user_id in self._by_user:
+        if user_id != address and user_id in self._by_user:
             for connection in self._by_user[user_id]:
                 self._watchers[connection].block_changes += 1
             self._doubtful.add(user_id)

@@ -8,6 +8,7 @@ It differs from a deployment in this: all messages to one process count alike, o
 
 from dataclasses import dataclass
 
+from service.accounts.revocation import LEASE_INTERVAL
 from service.chat.members import MAX_NOTIFIED
 from service.realtime.dispatcher import MAX_ADDRESSED
 from service.realtime.heartbeats import INTERVAL
@@ -25,7 +26,9 @@ TYPING = 2.0
 READING = 0.3
 """The share of the members present who mark a message as read by itself, where the others are told."""
 SESSION = 1800.0
-"""Seconds that a connection lasts. Its beginning and its end are told to all processes."""
+"""Seconds that a connection lasts. Its beginning and its end are told to the processes where its user is watched."""
+WATCHED = 30
+"""Users that a connection watches, and connections that watch a user who is online."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Cost:
-    """Shares of one process's core: for events of its own users, for publishing, and for what all processes read.
+    """Shares of one process's core: for what its own users get, for publishing, and for what all processes read.
     `subscriptions` of one process; `commands` to Redis a second."""
 
     own: float
@@ -99,8 +102,14 @@ def cost(deployment: Deployment) -> Cost:
         sent += events * commands(kind.members)
         if is_room:
             subscriptions += rooms(deployment, kind.members, connections / ONLINE * kind.each / kind.members)
-    to_all = connections * 2 / SESSION
-    return Cost(own, publishing, to_all * RECEIVE / 1e6, subscriptions, sent + to_all + processes / INTERVAL)
+    changes = connections * 2 / SESSION
+    own += changes * hit(processes, WATCHED) / processes * RECEIVE / 1e6
+    publishing += changes / processes * PUBLISH / 1e6
+    subscriptions += hit(int(connections / ONLINE), connections / processes * WATCHED)
+    to_all = 1 / LEASE_INTERVAL
+    to_oneself = processes / INTERVAL
+    everybody = to_all * RECEIVE / 1e6
+    return Cost(own, publishing, everybody, subscriptions, sent + changes + to_all + to_oneself)
 
 
 def main() -> None:

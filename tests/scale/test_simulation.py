@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from service.realtime.addresses import room_address
+from service.realtime.addresses import presence_address, room_address
 from service.realtime.dispatcher import MAX_ADDRESSED
 from tests.cluster import Node
 from tests.scale.bus_process import BusProcess, until
-from tests.scale.simulation import ONLINE, Deployment, commands, hit, received, rooms
+from tests.scale.simulation import ONLINE, WATCHED, Deployment, commands, hit, received, rooms
 from tests.scale.test_routing import calls
 
 Make = Callable[[str], BusProcess]
@@ -52,6 +52,30 @@ async def test_events_cost_what_the_simulation_says(server: Node, start: Make, m
         without_others = CONVERSATIONS - rooms(DEPLOYMENT, members - 1, CONVERSATIONS)
         formula = CONVERSATIONS - without_others * (1 - 1 / DEPLOYMENT.processes)
         assert formula == pytest.approx(followed, rel=0.15)
+
+
+async def test_presence_costs_what_the_simulation_says(server: Node, start: Make) -> None:
+    """One command for a change, and one message for each process where somebody watches the user."""
+    chance = random.Random(WATCHED)
+    processes = [start(server.url) for _ in range(DEPLOYMENT.processes)]
+    await asyncio.gather(*(process.bus.start() for process in processes))
+    users, watchers = [f"user{number}" for number in range(CONVERSATIONS)], 6
+    places = {user: {chance.choice(processes) for _ in range(watchers)} for user in users}
+    addresses = {presence_address(user): watching for user, watching in places.items()}
+    for address, watching in addresses.items():
+        for process in watching:
+            process.bus.subscribe(address)
+    await until(lambda: all(each.bus.is_subscribed(address) for address in addresses for each in addresses[address]))
+    before = await calls(server.redis, "eval")
+    for address in addresses:
+        processes[0].bus.publish("presence", {}, to=[address])
+    await processes[0].sent()
+    sent = await calls(server.redis, "eval") - before
+    await all_received(processes)
+    arrived = sum(process.bus.messages_received for process in processes)
+    assert len(users) == sent
+    assert sum(len(watching) for watching in places.values()) == arrived
+    assert len(users) * hit(DEPLOYMENT.processes, watchers) == pytest.approx(arrived, rel=0.1)
 
 
 async def start_all(processes: Sequence[BusProcess], places: dict[str, BusProcess]) -> None:
