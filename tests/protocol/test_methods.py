@@ -31,7 +31,7 @@ async def test_head_answers_like_get_without_the_body(clients: Clients) -> None:
         ("POST", "/ws/chat"),
         ("TRACE", "/users/me"),
         ("PUT", f"/users/{NO_ID}"),
-        ("GET", f"/conversations/{NO_ID}/messages/{NO_ID}"),
+        ("PUT", f"/conversations/{NO_ID}/messages/{NO_ID}"),
         ("POST", f"/conversations/{NO_ID}/messages/{NO_ID}/reactions/%F0%9F%91%8D"),
     ],
 )
