@@ -12,7 +12,7 @@ from service.datastores.mongo import Document, Mongo
 from service.notifications.models import Notification, NotificationRequest
 from service.posts import notification_outbox as outbox_module
 from service.posts.notification_outbox import CLEAR_DELAY
-from service.posts.pending import PENDING
+from service.posts.pending import CLEAR_BATCH, PENDING
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import NOBODY, ServiceProcess, queued_notifications
@@ -186,7 +186,10 @@ async def test_concurrent_comments_take_as_many_commands_as_one(datastores: Data
         assert ["find blocks", "find posts", "find users"] == sorted(before[:3])
         assert ["find blocks", "find post_mutes", "insert comments"] == sorted(before[3:6])
         assert ["find inboxes", "insert notifications", "update posts"] == sorted(before[6:])
-        assert ["publish unread_count", "update comments"] == after
+        # The marks are removed a few at a time: by now, some of them.
+        assert "publish unread_count" == after[0]
+        assert {"update comments"} == set(after[1:])
+        assert 30 / CLEAR_BATCH > len(after[1:]) - 1
         await process.close()
 
 
