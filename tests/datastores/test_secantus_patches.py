@@ -1,5 +1,6 @@
 """What the embedded MongoDB does otherwise than SecantusDB."""
 
+import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 from itertools import chain, permutations
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 import wiredtiger
 from bson import Timestamp
-from pymongo.errors import DuplicateKeyError
+from pymongo import IndexModel, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from secantus.sessions import SessionRegistry
 from secantus.storage import Storage
 
@@ -130,6 +132,45 @@ async def test_a_unique_key_is_free_after_an_update_and_taken_again_by_another(m
     with pytest.raises(DuplicateKeyError):
         await users.insert_one({"name": "ann"})
     await users.insert_one({"name": "binh"})
+
+
+@pytest.mark.parametrize(("ordered", "left"), [(True, [1, 1, 0, 0]), (False, [1, 1, 0, 1])])
+async def test_of_updates_in_one_command_those_that_can_be_done_are_done(
+    mongo: Mongo, ordered: bool, left: list[int]
+) -> None:
+    """They are done in one transaction, and one by one if one of them fails."""
+    users = mongo.database["users"]
+    await users.create_index("name", unique=True)
+    await users.insert_many([{"_id": number, "name": str(number), "age": 0} for number in range(4)])
+    changes = [{"age": 1}, {"age": 1}, {"name": "0", "age": 1}, {"age": 1}]
+    with pytest.raises(BulkWriteError) as caught:
+        await users.bulk_write(
+            [UpdateOne({"_id": number}, {"$set": change}) for number, change in enumerate(changes)], ordered=ordered
+        )
+    assert [2] == [error["index"] for error in caught.value.details["writeErrors"]]
+    assert left == [user["age"] async for user in users.find(sort=[("_id", 1)])]
+
+
+async def test_concurrent_commands_with_the_same_updates_lose_none(mongo: Mongo) -> None:
+    """Also beside single updates and inserts, which have transactions of their own."""
+    counters, others = mongo.database["counters"], mongo.database["others"]
+    increments = [UpdateOne({"_id": number}, {"$inc": {"count": 1}}, upsert=True) for number in range(8)]
+    await asyncio.gather(
+        *[counters.bulk_write(increments, ordered=bool(turn % 2)) for turn in range(12)],
+        *[counters.update_one({"_id": 0}, {"$inc": {"count": 1}}, upsert=True) for _ in range(12)],
+        *[others.insert_one({"_id": number}) for number in range(12)],
+    )
+    assert [24] + [12] * 7 == [counter["count"] async for counter in counters.find(sort=[("_id", 1)])]
+
+
+async def test_indexes_can_be_created_after_one_of_them_has_failed(mongo: Mongo) -> None:
+    users = mongo.database["users"]
+    await users.insert_many([{"name": "ann", "age": 1}, {"name": "binh", "age": 1}])
+    with pytest.raises(OperationFailure):
+        await users.create_indexes([IndexModel("name", name="name"), IndexModel("age", name="age", unique=True)])
+    await users.create_indexes([IndexModel("name", name="name"), IndexModel("age", name="age")])
+    assert {"_id_", "name", "age"} == set(await users.index_information())
+    assert ["binh"] == [user["name"] async for user in users.find({"name": "binh"})]
 
 
 def test_expired_documents_are_deleted_in_batches_and_no_others(tmp_path: Path) -> None:

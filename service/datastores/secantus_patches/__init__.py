@@ -13,14 +13,15 @@ from secantus import commands, sortkey, storage
 from secantus.storage import Storage
 
 from service.datastores.secantus_patches.changes import first_change_since
-from service.datastores.secantus_patches.definitions import (
-    batch_transaction,
-    collection_options,
-    iterate_indexes,
-    mark_multikey,
-)
+from service.datastores.secantus_patches.definitions import collection_options, iterate_indexes, mark_multikey
 from service.datastores.secantus_patches.expiry import delete_expired
 from service.datastores.secantus_patches.packing import pack, unpack
+from service.datastores.secantus_patches.transactions import (
+    batch_transaction,
+    create_indexes_together,
+    refresh_read_snapshot,
+    update_together,
+)
 from service.datastores.secantus_patches.updates import (
     delete_index_entries,
     unique_conflict,
@@ -43,6 +44,7 @@ def apply() -> None:
         Storage: {
             "_iter_indexes": iterate_indexes,
             "_batch_transaction": batch_transaction,
+            "_refresh_read_snapshot": refresh_read_snapshot,
             "_maybe_mark_multikey": mark_multikey,
             "_coll_options": collection_options,
             "_unique_conflict": unique_conflict,
@@ -57,3 +59,4 @@ def apply() -> None:
             if not hasattr(owner, name):
                 raise AttributeError(f"{owner.__name__} has no {name}: is this another version of SecantusDB?")
             setattr(owner, name, function)
+    commands._HANDLERS |= {"update": update_together, "createIndexes": create_indexes_together}

@@ -1,7 +1,6 @@
 """The definitions of collections and indexes, which SecantusDB reads and decodes several times in each command."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +12,6 @@ from secantus.storage import Storage
 Index = tuple[str, dict[str, Any], dict[str, Any]]
 """Name, key and options of an index."""
 
-_batch_transaction = Storage._batch_transaction
 _mark_multikey = Storage._maybe_mark_multikey
 
 
@@ -50,17 +48,6 @@ def iterate_indexes(self: Any, database: str, collection: str) -> Iterator[Index
         found = known[database, collection] = list(read_indexes(self, database, collection))
     for name, key, options in found:
         yield name, dict(key), dict(options)
-
-
-@contextmanager
-def batch_transaction(self: Any, *, sync: bool = False) -> Iterator[Any]:
-    """Run the block in a transaction, as `Storage._batch_transaction` does, in which indexes are read once."""
-    with _batch_transaction(self, sync=sync) as session:
-        self._tls.indexes = {}
-        try:
-            yield session
-        finally:
-            self._tls.indexes = None
 
 
 def mark_multikey(self: Any, *arguments: Any) -> Any:
