@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -19,8 +19,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.cluster import free_port
+from tests.commands.conftest import Command, command
 from tests.conftest import RUN_REDIS, SECRET, Datastores, Run
 from tests.running import CHEAP_HASHES, ROOT, Server, alive, eventually, running, spawn
+
+__all__ = ["command"]
 
 EMBEDDED = {"MONGODB_URI": None, "REDIS_URL": None, "JWT_SECRET": None}
 PASSWORD = "correct horse"
@@ -86,15 +89,27 @@ def test_a_start_on_a_terminal_prints_only_the_address(datastores: Datastores, t
     assert ready == output.decode()
 
 
+@pytest.fixture
+def refused(command: Command) -> Iterator[Callable[..., str]]:
+    """`refused(HOST="…")` starts a server in the test's process, which exits with 1 and one line; returns the line."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def run(**environment: str) -> str:
+        code, output = command(**{"HOST": "127.0.0.1", "PORT": "0", **environment})
+        assert (1, 1) == (code, output.count("\n"))
+        return output
+
+    yield run
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 @pytest.mark.parametrize("host", ["a..b", "nowhere.invalid", "x" * 300])
-def test_an_unusable_host_exits_with_1_and_one_line(tmp_path: Path, host: str) -> None:
-    server = spawn([], {"HOST": host, "PORT": "0", "DATA_DIR": str(tmp_path / "data")}, tmp_path / "server.log")
-    assert 1 == server.wait()
-    assert server.text.startswith(f"loa: HOST: {host}: ")
-    assert 1 == server.text.count("\n")
+def test_an_unusable_host_exits_with_1_and_one_line(refused: Callable[..., str], host: str) -> None:
+    assert refused(HOST=host).startswith(f"loa: HOST: {host}: ")
 
 
 def test_embedded_data_survives_and_no_process_is_left_however_the_server_ends(run: Run, tmp_path: Path) -> None:
+    """Meanwhile another server for its directory exits with 1 and one line, which has the process id."""
     token_of = register
     for ending in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
         server = run(**EMBEDDED)
@@ -102,6 +117,11 @@ def test_embedded_data_survives_and_no_process_is_left_however_the_server_ends(r
         children = server.children
         assert 3 == len(children)
         assert token_of(server, "an.nguyen")
+        if token_of is register:
+            second = spawn([], {"DATA_DIR": str(tmp_path / "data"), "PORT": "0"}, tmp_path / "second.log")
+            assert 1 == second.wait()
+            assert f"loa: DATA_DIR: {tmp_path / 'data'} is in use by process {server.pid}\n" == second.text
+            assert 200 == server.status("/readyz")
         token_of = login
         server.signal(ending)
         assert (-9 if ending == signal.SIGKILL else 0) == server.wait()
@@ -109,22 +129,6 @@ def test_embedded_data_survives_and_no_process_is_left_however_the_server_ends(r
             eventually(lambda pids=children: not any(alive(pid) for pid in pids))
         assert not [pid for pid in children if alive(pid)]
     assert 0o700 == (tmp_path / "data").stat().st_mode & 0o777
-
-
-def test_the_directory_of_a_running_server_is_refused_with_one_line(
-    run: Run, datastores: Datastores, tmp_path: Path
-) -> None:
-    """The line has the process id. The first server is not disturbed; SIGHUP ends it like SIGTERM."""
-    server = run(REDIS_URL=None)
-    children = server.children
-    environment = {"DATA_DIR": str(tmp_path / "data"), "PORT": "0"}
-    second = spawn([], environment, tmp_path / "second.log")
-    assert 1 == second.wait()
-    assert f"loa: DATA_DIR: {tmp_path / 'data'} is in use by process {server.pid}\n" == second.text
-    assert 200 == server.status("/readyz")
-    server.signal(signal.SIGHUP)
-    assert 0 == server.wait()
-    assert not [pid for pid in children if alive(pid)]
 
 
 def test_with_both_datastores_given_nothing_is_embedded(shared: Server) -> None:
@@ -170,7 +174,7 @@ def test_a_worker_that_ends_is_replaced(shared: Server, ending: signal.Signals, 
     ("missing", "mark"), [("MONGODB_URI", "the embedded MongoDB"), ("REDIS_URL", "the embedded Redis")]
 )
 def test_with_one_datastore_given_only_the_other_is_embedded(run: Run, missing: str, mark: str) -> None:
-    """It is restarted if it is killed."""
+    """It is restarted if it is killed. SIGHUP ends the server like SIGTERM."""
     server = run(**{missing: None})
     (pid,) = server.datastores
     register(server, "an.nguyen")
@@ -179,6 +183,10 @@ def test_with_one_datastore_given_only_the_other_is_embedded(run: Run, missing: 
     eventually(lambda: server.status("/readyz") == 200)
     assert login(server, "an.nguyen")
     assert f"loa: {mark} ended (SIGKILL); it starts again in" in server.text
+    children = server.children
+    server.signal(signal.SIGHUP)
+    assert 0 == server.wait()
+    assert not [pid for pid in children if alive(pid)]
 
 
 def test_a_worker_that_cannot_be_restarted_ends_the_server(run: Run, tmp_path: Path) -> None:
@@ -216,17 +224,13 @@ def test_a_worker_that_never_started_ends_the_server_without_retries(datastores:
     ],
 )
 def test_an_address_that_cannot_be_listened_on_is_reported_in_one_line(
-    tmp_path: Path, environment: dict[str, str], message: str
+    refused: Callable[..., str], environment: dict[str, str], message: str
 ) -> None:
     """The line names the variable to change."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        defaults = {"DATA_DIR": str(tmp_path / "data"), "HOST": "127.0.0.1", "PORT": "0"}
-        given = {name: value.format(port=port) for name, value in (defaults | environment).items()}
-        server = spawn([], given, tmp_path / "server.log")
-        assert 1 == server.wait()
-    assert server.text.startswith(message.format(port=port))
-    assert 1 == server.text.count("\n")
+        printed = refused(**{name: value.format(port=port) for name, value in environment.items()})
+    assert printed.startswith(message.format(port=port))
 
 
 def test_a_signal_during_the_start_stops_the_server(tmp_path: Path) -> None:
