@@ -14,11 +14,12 @@ from service.datastores.redis_link import RedisLink, error_code
 
 log = structlog.get_logger()
 
-INTERVAL = 2.0
-"""Seconds between two heartbeats."""
+INTERVAL = 1.0
+"""Seconds between two heartbeats. If none of two returns, messages from the server may not arrive."""
 TIMEOUT = 6.0
 """Seconds without a heartbeat through a server that has accepted some, after which its subscriptions are renewed: it
-may no longer be the server on which messages are published. After as many the process does not rely on it."""
+may no longer be the server on which messages are published. After as many without one through the main server the
+process is not ready."""
 
 
 class Heartbeat:
@@ -36,10 +37,9 @@ class Heartbeat:
         self.subscribed_at = math.inf
         self.returned_at = -math.inf
 
-    @property
-    def returns(self) -> bool:
-        """Whether one has arrived lately."""
-        return time.monotonic() - self.returned_at < TIMEOUT
+    def has_returned(self, within: float) -> bool:
+        """Return whether one has arrived in the last `within` seconds."""
+        return time.monotonic() - self.returned_at < within
 
 
 class Heartbeats:
@@ -67,14 +67,14 @@ class Heartbeats:
 
     @property
     def return_from_main(self) -> bool:
-        """Whether one has arrived lately through the main server."""
+        """Whether one has arrived through the main server in the last TIMEOUT seconds."""
         beat = self._beats.get(self._main)
-        return beat is not None and beat.returns
+        return beat is not None and beat.has_returned(TIMEOUT)
 
     @property
     def return_from_all(self) -> bool:
-        """Whether one has arrived lately through each server in use."""
-        return bool(self._beats) and all(beat.returns for beat in self._beats.values())
+        """Whether one of the last two has arrived through each server in use."""
+        return bool(self._beats) and all(beat.has_returned(2 * INTERVAL) for beat in self._beats.values())
 
     def start(self) -> None:
         self.on_ready()
