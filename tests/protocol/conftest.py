@@ -35,30 +35,30 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def three_workers(tmp_path_factory: pytest.TempPathFactory, datastores: Datastores) -> Iterator[Server]:
-    """A server of three workers. Do not stop or kill it."""
-    variables = {"MONGODB_URI": datastores.database(f"three_{uuid4().hex}"), "WEB_CONCURRENCY": "3"}
-    with serving(tmp_path_factory.mktemp("three"), **variables) as server:
+def four_workers(tmp_path_factory: pytest.TempPathFactory, datastores: Datastores) -> Iterator[Server]:
+    """A server of four workers. Do not stop or kill it."""
+    variables = {"MONGODB_URI": datastores.database(f"four_{uuid4().hex}"), "WEB_CONCURRENCY": "4"}
+    with serving(tmp_path_factory.mktemp("four"), **variables) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def three_workers_on_cluster(
+def four_workers_on_cluster(
     tmp_path_factory: pytest.TempPathFactory, datastores: Datastores, cluster_url: str
 ) -> Iterator[Server]:
     """The same, with a Redis Cluster."""
-    variables = {"MONGODB_URI": datastores.database(f"cluster_{uuid4().hex}"), "WEB_CONCURRENCY": "3"}
+    variables = {"MONGODB_URI": datastores.database(f"cluster_{uuid4().hex}"), "WEB_CONCURRENCY": "4"}
     with serving(tmp_path_factory.mktemp("cluster"), REDIS_URL=cluster_url, **variables) as server:
         yield server
 
 
 @pytest.fixture
-async def three_worker_clients(three_workers: Server, contract: Contract) -> AsyncIterator[Clients]:
-    async with Clients(three_workers, contract) as clients:
+async def four_worker_clients(four_workers: Server, contract: Contract) -> AsyncIterator[Clients]:
+    async with Clients(four_workers, contract) as clients:
         yield clients
 
 
-@pytest.fixture(params=["three_workers", "three_workers_on_cluster"], ids=["one Redis", "a cluster"])
+@pytest.fixture(params=["four_workers", "four_workers_on_cluster"], ids=["one Redis", "a cluster"])
 def multi_worker_server(request: pytest.FixtureRequest) -> Server:
     server: Server = request.getfixturevalue(request.param)
     return server
@@ -71,7 +71,7 @@ async def multi_worker_clients(multi_worker_server: Server, contract: Contract) 
         yield clients
 
 
-@pytest.fixture(params=["server", "three_workers"], ids=["one worker", "three workers"])
+@pytest.fixture(params=["server", "four_workers"], ids=["one worker", "four workers"])
 def any_server(request: pytest.FixtureRequest) -> Server:
     server: Server = request.getfixturevalue(request.param)
     return server
@@ -79,7 +79,7 @@ def any_server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 async def any_clients(any_server: Server, contract: Contract) -> AsyncIterator[Clients]:
-    """For tests of concurrent requests, on one worker and on three."""
+    """For tests of concurrent requests, on one worker and on four."""
     async with Clients(any_server, contract) as clients:
         yield clients
 

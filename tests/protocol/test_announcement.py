@@ -24,7 +24,7 @@ async def announce_on(clients: Clients, text: str) -> None:
 async def test_every_chat_socket_on_every_worker_gets_an_announcement(multi_worker_clients: Clients) -> None:
     anna, ben = await multi_worker_clients.users(2)
     sockets = [
-        *(await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)).values(),
+        *(await one_per_worker(multi_worker_clients.server, anna.chat_socket, 4)).values(),
         await ben.chat_socket(),
     ]
     await announce_on(multi_worker_clients, "Mười phút nữa 🔧")

@@ -140,10 +140,10 @@ async def test_an_unknown_id_gets_reset_with_a_reason_and_the_stream_goes_live(c
 
 
 @pytest.fixture
-async def anna_of_many(three_worker_clients: Clients) -> User:
+async def anna_of_many(four_worker_clients: Clients) -> User:
     """A user with 1003 notifications, stored by the service's own code, but at once: as many comments take 7 s."""
-    anna, ben = await three_worker_clients.users(2)
-    mongo = Mongo(str(settings_of(three_worker_clients.server.pid).mongodb_uri))
+    anna, ben = await four_worker_clients.users(2)
+    mongo = Mongo(str(settings_of(four_worker_clients.server.pid).mongodb_uri))
     process = ServiceProcess(mongo.database)
     outcomes = await process.notifications.notify([process.request(anna.id, ben.id) for _ in range(1003)])
     assert [None] * 1003 == outcomes

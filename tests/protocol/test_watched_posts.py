@@ -91,7 +91,7 @@ async def test_what_a_blocked_user_writes_is_not_told(anna: User, ben: User, cli
 async def test_watchers_on_every_worker_get_the_events_of_every_worker(multi_worker_clients: Clients) -> None:
     anna, ben = await multi_worker_clients.users(2)
     post = await anna.create_post()
-    sockets = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 3)
+    sockets = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 4)
     for socket in sockets.values():
         await socket.request("watch_posts", post_ids=[post, "feed"])
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Three workers behind one port behave like one."""
+"""Four workers behind one port behave like one."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ from tests.protocol.worker_lookup import one_per_worker
 async def test_messages_reach_the_sockets_of_every_worker(multi_worker_clients: Clients) -> None:
     anna, ben = await multi_worker_clients.users(2)
     direct = await anna.start_conversation(ben)
-    hers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
-    his = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 3)
+    hers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 4)
+    his = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 4)
     for seq, socket in enumerate([*hers.values(), *his.values()], 1):
         sent = await socket.request("send_message", conversation_id=direct, content=f"number {seq}")
         assert seq == sent["data"]["seq"]
@@ -22,9 +22,9 @@ async def test_logout_closes_the_sessions_connections_on_every_worker(multi_work
     """Connections of another session stay open."""
     anna = await multi_worker_clients.user()
     other = await anna.sign_in_again()
-    sockets = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
+    sockets = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 4)
     streams = await one_per_worker(multi_worker_clients.server, anna.stream, 2)
-    kept = await one_per_worker(multi_worker_clients.server, other.chat_socket, 3)
+    kept = await one_per_worker(multi_worker_clients.server, other.chat_socket, 4)
     await anna.post("/auth/logout")
     for socket in sockets.values():
         assert (1008, "token_revoked") == await socket.closed()
@@ -40,8 +40,8 @@ async def test_reading_updates_the_counts_on_every_worker(multi_worker_clients: 
     anna, ben = await multi_worker_clients.users(2)
     direct, post = await anna.start_conversation(ben), await ben.create_post()
     await anna.send_message(direct)
-    sockets = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 3)
-    streams = await one_per_worker(multi_worker_clients.server, ben.stream, 3)
+    sockets = await one_per_worker(multi_worker_clients.server, ben.chat_socket, 4)
+    streams = await one_per_worker(multi_worker_clients.server, ben.stream, 4)
     first, *_ = sockets.values()
     await first.request("read", conversation_id=direct, seq=1)
     for socket in sockets.values():
@@ -58,7 +58,7 @@ async def test_a_user_is_online_while_any_worker_has_a_socket_of_theirs(multi_wo
     """Watchers on all workers get the same states."""
     anna, ben = await multi_worker_clients.users(2)
     await anna.start_conversation(ben)
-    watchers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
+    watchers = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 4)
     for watcher in watchers.values():
         await watcher.request("watch_presence", user_ids=[ben.id])
         assert False is (await watcher.event("presence"))["data"]["online"]
@@ -98,7 +98,7 @@ async def test_a_ticket_is_valid_on_every_worker_and_once(multi_worker_clients: 
 
 async def test_metrics_of_any_worker_count_the_connections_of_all(multi_worker_clients: Clients) -> None:
     anna = await multi_worker_clients.user()
-    sockets = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 3)
+    sockets = await one_per_worker(multi_worker_clients.server, anna.chat_socket, 4)
     right = 0
     async with asyncio.timeout(15):
         while right < 8:
