@@ -1,8 +1,8 @@
 """Addresses of one kind that this process follows: subscribed to as long as somebody here needs their messages."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 
 from service.realtime.bus import Bus
 
@@ -23,7 +23,8 @@ class FollowedAddresses:
         self._bus = bus
         self._address = address
         self._on_doubt = on_doubt
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
+        """How often each name is followed."""
         self._waiting: dict[str, asyncio.Event] = {}
         self._late: set[str] = set()
         """Names whose addresses were not confirmed in time, and are not yet."""
@@ -31,16 +32,29 @@ class FollowedAddresses:
         bus.on_doubt(self._on_bus_doubt)
 
     def follow(self, name: str) -> None:
-        if name not in self._names:
-            self._names.add(name)
+        """Subscribe to the address of `name`, until `unfollow` has been called as often as this."""
+        self._names[name] = self._names.get(name, 0) + 1
+        if self._names[name] == 1:
             self._bus.subscribe(self._address(name))
 
     def unfollow(self, name: str) -> None:
-        if name in self._names:
-            self._names.discard(name)
+        self._names[name] -= 1
+        if not self._names[name]:
+            del self._names[name]
             self._late.discard(name)
             self._wake(name)
             self._bus.unsubscribe(self._address(name))
+
+    @contextmanager
+    def following(self, names: Collection[str]) -> Iterator[None]:
+        """Follow these names during the block."""
+        for name in names:
+            self.follow(name)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.unfollow(name)
 
     async def wait(self, names: Collection[str]) -> None:
         """Wait until messages to these names arrive, as far as they are followed; at most CONFIRMATION_TIMEOUT."""

@@ -198,17 +198,18 @@ class PresenceService:
 
     async def subscribe_with_snapshot(self, connection: Connection, user_ids: Collection[str]) -> None:
         """Subscribe to those of the users who are visible, and send the current states of all. Raises Unavailable."""
-        visible = await self._visible_now(connection.user_id, user_ids)
-        for user_id in dict.fromkeys(user_ids):
+        user_ids = list(dict.fromkeys(user_ids))
+        # Before their visibility and states are read, so that no change of either is missed.
+        with self._addresses.following(user_ids):
+            await self._addresses.wait(user_ids)
+            visible = await self._visible_now(connection.user_id, user_ids)
+            self.subscribe(connection, visible)
+        for user_id in user_ids:
             if user_id not in visible:
                 connection.send(self._event(user_id, _state(False, None)))
-        user_ids = visible
-        # Subscribe before reading, so that no change is missed. A change during the read is sent first, and is newer
-        # than what was read.
-        self.subscribe(connection, user_ids)
-        await self._addresses.wait(user_ids)
-        with self._track_changes(user_ids) as changed:
-            states = await self.states(list(dict.fromkeys(user_ids)))
+        # A change during the read is sent first, and is newer than what was read.
+        with self._track_changes(visible) as changed:
+            states = await self.states([user_id for user_id in user_ids if user_id in visible])
         for user_id, state in states.items():
             if user_id not in changed:
                 connection.send(self._event(user_id, state))

@@ -49,6 +49,7 @@ class FaultEnvironment:
         self.clients: list[Client] = []
         self._counts_directory = directory / "census"
         self._before: leaks.ResourceUsage | None = None
+        self._redis_url = ""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "FaultEnvironment":
@@ -97,6 +98,7 @@ class FaultEnvironment:
             "FAULTS_COUNTS_DIR": str(self._counts_directory),
             **environment,
         }
+        self._redis_url = variables["REDIS_URL"]
         # In this thread: a child ends with the thread that started it, and this thread stays alive.
         server = spawn([], variables, self.directory / f"server-{len(self.servers)}.log")
         self.servers.append(server)
@@ -157,7 +159,7 @@ class FaultEnvironment:
         that was killed are free after seconds only.
         """
         await self.api.close_idle_connections()
-        await wait_until_renewed(self.datastores.redis_url, LEASES)
+        await wait_until_renewed(self._redis_url, LEASES)
         self._before = await asyncio.to_thread(leaks.measure_usage, server or self.servers[-1], self._counts_directory)
 
     async def check_messages(

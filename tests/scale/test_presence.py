@@ -21,6 +21,7 @@ from tests.scale.bus_process import BusProcess, until
 from tests.scale.test_simulation import all_received
 
 VIEWER = "c" * 24
+USERS = [f"{number:024x}" for number in range(3)]
 
 
 class Process(BusProcess):
@@ -95,6 +96,36 @@ async def test_a_process_without_a_watcher_hears_nothing_of_presence(start: Star
     await until(lambda: watching.states(ADA)[users[1]])
     await changing.sent()
     assert 5 == watching.bus.messages_received
+
+
+async def test_hidden_presence_ends_the_subscriptions_on_other_processes(start: Start) -> None:
+    """Of the user who is hidden, and of those from whom others are hidden: it is announced to where one of them is
+    watched or connected. It cannot be missed by one who begins to watch meanwhile: the user is followed before."""
+    hiding, watching, foreign = await start(), await start(), await start()
+    await watching.connect(VIEWER)
+    await foreign.connect(BOB)
+    hidden: set[str] = set()
+
+    class Visible(AllVisible):
+        async def visible(self, viewer: str, user_ids: Collection[str]) -> set[str]:
+            assert all(watching.bus.is_subscribed(presence_address(user_id)) for user_id in user_ids)
+            return set(user_ids) - hidden
+
+        async def viewers(self, user_id: str, viewers: Collection[str]) -> set[str]:
+            return set() if user_id in hidden else set(viewers)
+
+    watching.presence._visibility = Visible()
+    await hiding.connect(ADA, *USERS)
+    await watching.watch(VIEWER, [ADA, *USERS])
+    await until(lambda: watching.states(VIEWER) == dict.fromkeys([ADA, *USERS], True))
+    hidden.add(ADA)
+    hiding.presence.announce_visibility([ADA])
+    await until(lambda: watching.states(VIEWER) == {ADA: False} | dict.fromkeys(USERS, True))
+    assert not watching.bus.is_subscribed(presence_address(ADA))
+    hidden.update(USERS)
+    hiding.presence.announce_visibility([VIEWER])
+    await until(lambda: watching.states(VIEWER) == dict.fromkeys([ADA, *USERS], False))
+    assert 0 == foreign.bus.bytes_received.total()
 
 
 async def test_a_lost_change_is_noticed_within_one_comparison(
