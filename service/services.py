@@ -333,6 +333,7 @@ class Services:
             self.revocation,
             stores.push_subscriptions,
             stores.moderation_log,
+            self.profiles,
         )
         self.push_subscriptions = SubscriptionService(
             stores.push_subscriptions, stores.push_keys, stores.sessions, PushHosts(settings.push_hosts)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bson import ObjectId
-from pymongo import ASCENDING, UpdateOne
+from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from service.accounts.models import DELETED_PREFIX
@@ -42,9 +42,12 @@ CANDIDATE_BATCH = 200
 
 
 class Ban(NamedTuple):
-    """The user may not sign in until then; None: for ever."""
+    """The user may not sign in until then; None: for ever. `at`: when they were banned, `by` this moderator."""
 
     until: datetime | None
+    at: datetime | None = None
+    by: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,9 @@ class UserStore:
         await self._users.create_index([("search_terms", ASCENDING), *SEARCH_ORDER])
         await self._users.create_index(DELETION_REQUESTED, sparse=True)
         await self._users.create_index(BAN_PENDING, sparse=True)
+        await self._users.create_index(
+            [("ban.at", DESCENDING), ("_id", DESCENDING)], partialFilterExpression={"ban.at": {"$exists": True}}
+        )
 
     async def add(
         self,
@@ -244,12 +250,31 @@ class UserStore:
             await self.usernames.release(former, id, version)
         return document
 
-    async def set_ban(self, user_id: str, until: datetime | None) -> None:
+    async def set_ban(self, user_id: str, until: datetime | None, by: str | None = None, reason: str = "") -> None:
         """Let nobody sign in as the user until then; None: for ever. PendingUserChanges completes it, unless
         `complete_ban` is called."""
-        ban = {"until": until, "pending": True}
+        ban = {"until": until, "pending": True, "at": now(), "by": by, "reason": reason}
         async with unavailable():
             await self._users.update_one({"_id": ObjectId(user_id), **ACTIVE}, {"$set": {"ban": ban}})
+
+    async def banned(self, limit: int, before: tuple[datetime, ObjectId] | None) -> list[tuple[Profile, Ban]]:
+        """Return users whose ban is in force, the latest first: `limit`, or those behind the sort key `before`, the
+        time of a ban and the user's id."""
+        where: Document = {"ban.until": {"$not": {"$lte": now()}}, "ban.at": {"$exists": True}}
+        if before:
+            moment, last = before
+            where["$or"] = [{"ban.at": {"$lt": moment}}, {"ban.at": moment, "_id": {"$lt": last}}]
+        async with unavailable():
+            cursor = self._users.find(where).sort([("ban.at", DESCENDING), ("_id", DESCENDING)]).limit(limit)
+            found: list[Document] = await cursor.to_list(limit)
+        return [(_profile(document), _ban(document["ban"])) for document in found]
+
+    async def date_bans(self) -> None:
+        """Let `banned` list the bans of earlier versions, which do not say when they were made."""
+        async with unavailable():
+            await self._users.update_many(
+                {"ban": {"$exists": True}, "ban.at": {"$exists": False}}, {"$set": {"ban.at": now()}}
+            )
 
     async def being_banned(self, limit: int) -> list[str]:
         """Return the ids of up to `limit` users whose ban is not complete."""
@@ -431,6 +456,10 @@ def _profile(document: Document) -> Profile:
     )
 
 
+def _ban(stored: Document) -> Ban:
+    return Ban(stored["until"], stored.get("at"), stored.get("by"), stored.get("reason", ""))
+
+
 def _user(document: Document) -> User:
     return User(
         _profile(document),
@@ -442,6 +471,6 @@ def _user(document: Document) -> User:
         document.get("external_id"),
         document.get("deleted_at") is not None,
         tuple(document.get("roles", ())),
-        Ban(document["ban"]["until"]) if "ban" in document else None,
+        _ban(document["ban"]) if "ban" in document else None,
         ResetLink(**document["reset_link"]) if "reset_link" in document else None,
     )

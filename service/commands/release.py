@@ -35,6 +35,7 @@ async def release(mongodb_uri: str) -> bool:
             await stores.create_indexes()
             while await stores.users.fill_search_terms():
                 pass
+            await stores.users.date_bans()
             # Before the rest: what a process has stored that has ended by now is carried over.
             is_current = not await stores.writers.earlier_version_runs()
             for carried in (stores.users.usernames, stores.conversations.direct):

@@ -2,15 +2,21 @@
 
 from datetime import datetime
 
+from bson import ObjectId
+
 from service.accounts.external_ids import ExternalIdStore
 from service.accounts.revocation import Revocation
 from service.accounts.sessions import SessionStore
 from service.accounts.users import User, UserStore
+from service.common.cursor import CursorFormat
 from service.common.errors import Forbidden, NotFound, ValidationFailed
 from service.common.moderation import MODERATOR
+from service.common.profiles import Profiles, profile_of
 from service.moderation.audit_log import AuditLog
-from service.moderation.models import Ban
+from service.moderation.models import Ban, BannedUser, BanPage
 from service.push.subscription_store import SubscriptionStore
+
+CURSORS = CursorFormat("bans", datetime, ObjectId)
 
 
 class BanService:
@@ -32,6 +38,7 @@ class BanService:
         revocation: Revocation,
         subscriptions: SubscriptionStore,
         log: AuditLog,
+        profiles: Profiles,
     ) -> None:
         self._users = users
         self._external_ids = external_ids
@@ -39,6 +46,7 @@ class BanService:
         self._revocation = revocation
         self._subscriptions = subscriptions
         self._log = log
+        self._profiles = profiles
 
     async def ban(self, moderator: str, user_id: str, until: datetime | None, reason: str) -> Ban:
         """Ban a user until then, or for ever; a later call replaces the time. Their connections end everywhere.
@@ -51,7 +59,7 @@ class BanService:
         if MODERATOR in user.roles:
             raise Forbidden("A moderator cannot be banned; the operator takes the role away first.")
         await self._log.add(moderator, "ban", "user", user_id, reason=reason, until=until)
-        await self._users.set_ban(user_id, until)
+        await self._users.set_ban(user_id, until, moderator, reason)
         await self.complete(user_id)
         return Ban(user_id=user_id, until=until)
 
@@ -71,6 +79,25 @@ class BanService:
         await self._existing(user_id)
         await self._log.add(moderator, "unban", "user", user_id)
         await self._users.lift_ban(user_id)
+
+    async def page(self, limit: int, before: str | None) -> BanPage:
+        """Return a page of the bans that are in force, the latest first. Raises ValidationFailed (`before`)."""
+        key = CURSORS.parse(before) if before is not None else None
+        found = await self._users.banned(limit + 1, (key[0], key[1]) if key else None)
+        profiles = await self._profiles.profiles({ban.by for _, ban in found if ban.by})
+        items = [
+            BannedUser(
+                user=user,
+                until=ban.until,
+                at=ban.at,
+                by=profile_of(ban.by, profiles) if ban.by else None,
+                reason=ban.reason,
+            )
+            for user, ban in found[:limit]
+            if ban.at
+        ]
+        last = items[-1] if len(found) > limit else None
+        return BanPage(items=items, next=CURSORS.encode((last.at, ObjectId(last.user.id))) if last else None)
 
     async def _existing(self, user_id: str) -> User:
         user = await self._users.get(user_id)

@@ -113,6 +113,30 @@ class Ban(BaseModel):
     until: Time | None
 
 
+class BanQuery(Query):
+    """`before`: a cursor, the `next` of the previous page."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    before: Cursor | None = None
+
+
+class BannedUser(BaseModel):
+    """A ban that is in force. `until`: null for ever. `by`: null if that is not known any more."""
+
+    user: Profile
+    until: Time | None
+    at: Time
+    by: Profile | None
+    reason: str = Field(examples=["Spam, again"])
+
+
+class BanPage(BaseModel):
+    """The latest first. `next` is the `before` of the next page, null on the last page."""
+
+    items: list[BannedUser]
+    next: str | None
+
+
 class LogQuery(Query):
     """`before`: a cursor, the `next` of the previous page."""
 

@@ -82,6 +82,20 @@ def blueprint(
         await moderators.require(caller)
         return json_response(await reports.log(query.limit, query.before))
 
+    @bp.get("/moderation/bans")
+    @endpoint(
+        "List bans",
+        tag=TAG,
+        auth=auth,
+        query=models.BanQuery,
+        responses={200: models.BanPage},
+        errors=(errors.Forbidden,),
+    )
+    async def ban_page(request: Request, caller: Identity, *, query: models.BanQuery) -> HTTPResponse:
+        """For moderators: the bans that are in force, the latest first."""
+        await moderators.require(caller)
+        return json_response(await bans.page(query.limit, query.before))
+
     @bp.put("/moderation/users/<user_id:str>/ban")
     @endpoint(
         "Ban a user",

@@ -27,6 +27,7 @@ def bans_of(process: AccountsProcess, mongo: Mongo) -> BanService:
         process.revocation,
         SubscriptionStore(mongo.database),
         AuditLog(mongo.database),
+        process.profiles,
     )
 
 

@@ -94,6 +94,7 @@ async def test_only_moderators_moderate(clients: Clients) -> None:
         ("PUT", f"/moderation/reports/{NO_ID}", {"state": "resolved"}),
         ("PUT", f"/moderation/users/{ben.id}/ban", {"until": None, "reason": "Spam"}),
         ("DELETE", f"/moderation/users/{ben.id}/ban", None),
+        ("GET", "/moderation/bans", None),
     ]
     for call in calls:
         await anna.expect_error(403, "forbidden", *call)
@@ -122,7 +123,7 @@ async def test_a_report_is_closed_and_the_log_says_by_whom(clients: Clients) -> 
     first = await judge.get("/moderation/log", limit=2)
     rest = await judge.get("/moderation/log", limit=1, before=first["next"])
     assert rest["items"][0]["id"] not in {entry["id"] for entry in first["items"]}
-    for path in ("/moderation/log", "/moderation/reports"):
+    for path in ("/moderation/log", "/moderation/bans", "/moderation/reports"):
         await judge.expect_error(422, "validation_failed", "GET", path, params={"before": "nonsense"})
 
 
@@ -188,6 +189,23 @@ async def test_a_ban_ends_everything_at_once_and_itself_in_time(any_clients: Cli
     log = [entry for entry in (await judge.get("/moderation/log"))["items"] if entry["subject"]["id"] == anna.id]
     assert ["unban", "ban", "ban", "ban", "ban"] == [entry["action"] for entry in log]
     assert (iso(until), "Spam") == (log[-1]["until"], log[-1]["reason"])
+
+
+async def test_the_list_of_bans_has_those_in_force(clients: Clients) -> None:
+    """The latest first, in pages. One that has ended by itself, or was lifted, is not in it."""
+    judge, *others = await moderator(clients), *(await clients.users(4))
+    until = iso(datetime.now(UTC).replace(microsecond=0) + timedelta(days=1))
+    past = iso(datetime.now(UTC) - timedelta(seconds=1))
+    for user, end in zip(others, (None, until, past, None), strict=True):
+        await judge.put(f"/moderation/users/{user.id}/ban", {"until": end, "reason": f"Spam of {user.username}"})
+    await judge.delete(f"/moderation/users/{others[3].id}/ban")
+    ids = [user.id for user in others]
+    listed = [each async for each in judge.pages("/moderation/bans", "before", limit=1) if each["user"]["id"] in ids]
+    assert [ids[1], ids[0]] == [each["user"]["id"] for each in listed]
+    assert [until, None] == [each["until"] for each in listed]
+    for each, user in zip(listed, (others[1], others[0]), strict=True):
+        assert (user.profile, judge.profile, f"Spam of {user.username}") == (each["user"], each["by"], each["reason"])
+        assert is_time(each["at"])
 
 
 @pytest.mark.parametrize("whom", ["oneself", "another moderator", "nobody"])

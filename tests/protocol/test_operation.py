@@ -87,6 +87,7 @@ CALLS = {
     "GET /moderation/reports",
     "PUT /moderation/reports/{}",
     "GET /moderation/log",
+    "GET /moderation/bans",
     "PUT /moderation/users/{}/ban",
     "DELETE /moderation/users/{}/ban",
 }

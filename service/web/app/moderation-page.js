@@ -1,6 +1,7 @@
 /** The page of moderators: the reports in a state, and what can be done about them. */
 
 import { AutoRetry } from "./auto-retry.js";
+import { openBans } from "./bans-dialog.js";
 import { el, KeyedList, setChildren } from "./dom.js";
 import { labelled } from "./form.js";
 import { icon } from "./icon.js";
@@ -42,6 +43,12 @@ export class ModerationPage {
       icon("clock"),
       t("moderation.log"),
     );
+    const showBans = el(
+      "button.button",
+      { type: "button", onclick: () => openBans(app) },
+      icon("block"),
+      t("moderation.bans"),
+    );
     this.#states = el(
       "select.input",
       { onchange: () => this.#showState() },
@@ -53,7 +60,7 @@ export class ModerationPage {
       el(
         "div.page-content",
         {},
-        el("header.post-header", {}, this.#heading, showLog),
+        el("header.post-header", {}, this.#heading, showBans, showLog),
         labelled("moderation.reports", this.#states),
         list,
         this.#status,

@@ -198,6 +198,15 @@ export class Api {
   }
 
   /**
+   * Return a page of the bans that are in force, the latest first.
+   * @param {{limit?: number, before?: string | null}} [page]
+   * @returns {Promise<Page<import("./types.js").BannedUser, string>>}
+   */
+  bans(page = {}) {
+    return this.#call("GET", "/moderation/bans", { query: page });
+  }
+
+  /**
    * End a user's sessions, and let nobody sign in as them.
    * @param {string} userId
    * @param {string | null} until a time in ISO 8601; null for ever

@@ -110,6 +110,11 @@
  * @property {string | null} until
  */
 
+/**
+ * A ban that is in force. `until`: null for ever. `by`: null if that is not known any more.
+ * @typedef {{user: Profile, until: string | null, at: string, by: Profile | null, reason: string}} BannedUser
+ */
+
 /** @typedef {{token: string, expires_at: string}} NewInvitation */
 
 /**
