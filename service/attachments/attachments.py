@@ -1,6 +1,7 @@
 """What messages, posts and comments do with attachments: claim them, show them, delete them."""
 
 import asyncio
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 FIELD = "attachments"
 """The stored field of a message, post or comment with the `summary` of each of its attachments. Absent without any."""
 
+NUL = "\0"
 BATCH = 100
 """Attachments that are deleted in one step."""
 
@@ -90,6 +92,19 @@ class Attachments:
 
 def not_claimable() -> ValidationFailed:
     return ValidationFailed.of("attachments", "There is no such file of yours, or it has been used.")
+
+
+def repeatable_nonce(nonce: str | None, attachments: Sequence[str]) -> str | None:
+    """Return the nonce of a message or comment. Without one, it is made of its attachments, which nothing else has: a
+    request with files is repeatable in any case. It begins with a NUL, which no client's nonce has."""
+    if nonce is not None or not attachments:
+        return nonce
+    return NUL + hashlib.blake2b("\n".join(attachments).encode(), digest_size=16).hexdigest()
+
+
+def own_nonce(nonce: str | None) -> str | None:
+    """Return the nonce if the client has chosen it."""
+    return None if nonce is None or nonce.startswith(NUL) else nonce
 
 
 def ids_in(stored: Mapping[str, Any]) -> list[ObjectId]:

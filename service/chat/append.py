@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from service.attachments.attachment_store import Claim
 from service.attachments.attachments import FIELD as ATTACHMENTS
-from service.attachments.attachments import Attachments, ids_in, not_claimable
+from service.attachments.attachments import Attachments, ids_in, not_claimable, own_nonce
 from service.chat.conversation_head import ConversationHead
 from service.chat.head_cache import HeadCache
 from service.chat.mentioned import mentioned, names_in
@@ -38,7 +38,7 @@ Render = Callable[..., dict[str, Any]]
 
 class AppendMessage(NamedTuple):
     """Request to store a new message. A `nonce` identifies it: repeated requests are one message. One with attachments
-    needs an `id` as well.
+    has a nonce.
 
     `system` makes it a system message, whose sender need not be a participant any more.
     """
@@ -50,13 +50,11 @@ class AppendMessage(NamedTuple):
     reply_to: ObjectId | None = None
     system: SystemMessage | None = None
     attachments: tuple[ObjectId, ...] = ()
-    id: ObjectId | None = None
 
     @property
     def claim(self) -> Claim:
         """What its attachments will belong to. The same for each attempt to store it."""
-        object_id = None if self.nonce else self.id
-        return Claim("message", self.conversation_id, self.user_id, object_id, self.nonce)
+        return Claim("message", self.conversation_id, self.user_id, None, self.nonce)
 
 
 class ChangeMessage(NamedTuple):
@@ -321,7 +319,9 @@ class MessageAppend:
     def _outcome_of_repeated(self, stored: Document, repeated: Document) -> Outcome:
         """Return the outcome of a message whose nonce has been used before."""
         same = stored["digest"] in (NO_DIGEST, repeated["digest"])
-        return self._stored(stored, None) if same else NonceReused()
+        if same:
+            return self._stored(stored, None)
+        return NonceReused() if own_nonce(stored["nonce"]) else not_claimable()
 
     async def _change(
         self,
@@ -452,7 +452,7 @@ def _is_about_another(request: AppendMessage | ChangeMessage) -> bool:
 def _document(request: AppendMessage, attachments: Sequence[Document] = ()) -> Document:
     moment = now()
     document: Document = {
-        "_id": request.system.id if request.system else request.id or ObjectId(),
+        "_id": request.system.id if request.system else ObjectId(),
         "conversation_id": request.conversation_id,
         "sender_id": request.user_id,
         "content": request.content,

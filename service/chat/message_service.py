@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 
 from service.attachments.attachment_store import Claim
-from service.attachments.attachments import Attachments, ids_in
+from service.attachments.attachments import Attachments, ids_in, repeatable_nonce
 from service.chat import events
 from service.chat.append import NO_DIGEST, AppendMessage, ChangeMessage, MessageAppend, StoredMessage
 from service.chat.conversation_store import ConversationStore, seq_of, version_of
@@ -138,10 +138,9 @@ class MessageService:
             ObjectId(conversation_id),
             ObjectId(user_id),
             content,
-            nonce,
+            repeatable_nonce(nonce, attachments),
             ObjectId(reply_to) if reply_to else None,
             attachments=tuple(map(ObjectId, attachments)),
-            id=ObjectId() if attachments else None,
         )
         return self._writes.submit(request)
 

@@ -11,6 +11,7 @@ from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from service.attachments.attachments import FIELD as ATTACHMENTS
+from service.attachments.attachments import own_nonce
 from service.attachments.links import AttachmentLinks
 from service.chat.barrier import barrier_message, is_barrier
 from service.chat.reactions import shown_users
@@ -274,7 +275,7 @@ class MessageStore:
             "rev": document["rev"],
             "sender_id": str(document["sender_id"]),
             "content": document["content"],
-            "nonce": document.get("nonce"),
+            "nonce": own_nonce(document.get("nonce")),
             "reply_to": str(reply_to) if reply_to else None,
             "attachments": self._links.list_of(document.get(ATTACHMENTS, ())),
             "event": event_json(document),

@@ -7,7 +7,7 @@ from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from service.attachments.attachment_store import Claim
-from service.attachments.attachments import Attachments, ids_in, not_claimable
+from service.attachments.attachments import Attachments, ids_in, not_claimable, own_nonce, repeatable_nonce
 from service.common.blocks import Blocks
 from service.common.cursor import CursorFormat
 from service.common.errors import NonceReused, ValidationFailed
@@ -135,6 +135,7 @@ class PostService:
         If the author has used the nonce on this post before, returns the earlier comment and False. Raises NotFound for
         the post, ValidationFailed for `parent_id` or `attachments`, and NonceReused if the earlier comment differs.
         """
+        new = new.model_copy(update={"nonce": repeatable_nonce(new.nonce, new.attachments)})
         async with self._busy.turn(post_id):
             return await self._comment(author_id, post_id, new)
 
@@ -156,8 +157,8 @@ class PostService:
             self._outbox.enqueue(pending)
             await pending.wait_until_counted()
             self._live.comment_created(post_id, comment.id)
-        elif not is_same(new, document):
-            raise NonceReused
+        else:
+            _check_same(new, document)
         return comment, created
 
     async def _earlier(self, author_id: str, post_id: str, new: NewComment) -> Comment | None:
@@ -166,15 +167,14 @@ class PostService:
         document = await self._comments.claimed(claim) if new.nonce else None
         if document is None:
             return None
-        if not is_same(new, document):
-            raise NonceReused
+        _check_same(new, document)
         return (await self._views.comments(author_id, [document]))[0]
 
     async def _store_comment(
         self, author_id: str, post_id: str, new: NewComment, comment_id: ObjectId
     ) -> tuple[Document, bool]:
         """Store a comment with its attachments, or find the earlier one with its nonce."""
-        claim = Claim("comment", ObjectId(post_id), ObjectId(author_id), None if new.nonce else comment_id, new.nonce)
+        claim = Claim("comment", ObjectId(post_id), ObjectId(author_id), None, new.nonce)
         try:
             attached = await self._attachments.claim_all(claim, new.attachments)
         except ValidationFailed:
@@ -197,3 +197,10 @@ class PostService:
 
     async def _hidden_from(self, viewer: str) -> set[ObjectId]:
         return {ObjectId(user_id) for user_id in await self._blocks.blocked_by(viewer)}
+
+
+def _check_same(new: NewComment, stored: Document) -> None:
+    """Raise NonceReused if `stored`, found by its nonce, was not made of `new`; ValidationFailed (`attachments`) if the
+    nonce is that of an attachment."""
+    if not is_same(new, stored):
+        raise NonceReused if own_nonce(new.nonce) else not_claimable()

@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from service.attachments import attachment_store
 from service.attachments.attachment_store import AttachmentStore, Claim
+from service.attachments.attachments import repeatable_nonce
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.services import Services
@@ -73,7 +74,7 @@ async def test_an_attachment_is_used_once_and_by_its_uploader(client: RestClient
         problem = await group.send(user, *files, status=422)
         assert "attachments" == problem["errors"][0]["field"]
     await group.send(ann, file)
-    for files in ([file], [other, file]):
+    for files in ([file, other], [other, file]):
         assert 422 == (await group.send(ann, *files, status=422))["status"]
     # What was refused has not claimed the other one.
     assert 1 == len((await group.send(ann, other))["attachments"])
@@ -110,6 +111,19 @@ async def test_a_repeated_message_keeps_its_attachments(client: RestClient) -> N
     assert [] == (await group.send(ann, file, nonce="n", status=200))["attachments"]
 
 
+async def test_a_repeated_message_with_files_needs_no_nonce(client: RestClient) -> None:
+    """It is one message, whose nonce nobody sees. Another message does not get its files."""
+    ann, bob = [await ApiUser.register(client) for _ in range(2)]
+    group = await Group.of(ann, bob)
+    file, other = await upload(ann, b"x"), await upload(ann, b"y")
+    first = await group.send(ann, file, other)
+    assert first["nonce"] is None
+    assert first == await group.send(ann, file, other, status=200)
+    for attachments in ((file,), (other,), (other, file)):
+        assert 422 == (await group.send(ann, *attachments, status=422))["status"]
+    assert 422 == (await group.send(ann, file, other, content="x", status=422))["status"]
+
+
 async def test_two_messages_at_the_same_time_share_no_attachment(client: RestClient) -> None:
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
     groups = [await Group.of(ann, bob) for _ in range(4)]
@@ -119,15 +133,18 @@ async def test_two_messages_at_the_same_time_share_no_attachment(client: RestCli
     assert [201, 422, 422, 422] == sorted(response.status_code for response in responses)
 
 
-async def test_a_crash_between_claim_and_message_loses_nothing(client: RestClient, mongo: Mongo) -> None:
+@pytest.mark.parametrize("nonce", ["n", None])
+async def test_a_crash_between_claim_and_message_loses_nothing(
+    client: RestClient, mongo: Mongo, nonce: str | None
+) -> None:
     """The repeated message gets the attachments, and no other message does."""
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
     group = await Group.of(ann, bob)
     file = await upload(ann, b"x")
-    claim = Claim("message", ObjectId(group.id), ObjectId(ann.id), None, "n")
+    claim = Claim("message", ObjectId(group.id), ObjectId(ann.id), None, repeatable_nonce(nonce, [file["id"]]))
     assert (await AttachmentStore(mongo.database).claim({claim: [ObjectId(file["id"])]}))[claim]
     assert 422 == (await group.send(ann, file, nonce="other", status=422))["status"]
-    assert [file] == (await group.send(ann, file, nonce="n"))["attachments"]
+    assert [file] == (await group.send(ann, file, nonce=nonce))["attachments"]
 
 
 async def test_deleting_the_message_deletes_its_attachments(client: RestClient, mongo: Mongo) -> None:

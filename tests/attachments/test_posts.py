@@ -7,6 +7,7 @@ import pytest
 from service.common.errors import Unavailable
 from service.common.times import now
 from service.datastores.mongo import Mongo
+from service.posts.comment_store import CommentStore
 from service.posts.post_store import PostStore
 from service.services import Services
 from tests.attachments.conftest import encoded, photo, upload
@@ -66,6 +67,27 @@ async def test_a_repeated_post_with_files_is_one(
     assert 1 == await mongo.database["posts"].count_documents({})
     await ann.call("delete", f"/posts/{post['id']}", 204)
     await ann.call("post", "/posts", 422, json=body)
+
+
+async def test_a_repeated_comment_with_files_needs_no_nonce(
+    client: RestClient, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a 503, whether or not it was stored then. Another comment does not get its files."""
+    ann = await ApiUser.register(client)
+    path = f"/posts/{(await ann.call('post', '/posts', 201, json={'content': 'x'}))['id']}/comments"
+    body = {"content": "Look", "attachments": [(await upload(ann, each))["id"] for each in (b"x", b"y")]}
+    with monkeypatch.context() as patch:
+
+        async def fail(*args: object, **kwargs: object) -> None:
+            raise Unavailable
+
+        patch.setattr(CommentStore, "append", fail)
+        await ann.call("post", path, 503, json=body)
+    comment = await ann.call("post", path, 201, json=body)
+    assert comment == await ann.call("post", path, 200, json=body)
+    for other in (body | {"content": "Look again"}, body | {"attachments": body["attachments"][1:]}):
+        await ann.call("post", path, 422, json=other)
+    assert 1 == await mongo.database["comments"].count_documents({})
 
 
 async def test_deleting_deletes_the_files(client: RestClient, mongo: Mongo) -> None:
