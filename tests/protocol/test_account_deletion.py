@@ -8,10 +8,10 @@ WITHIN = 30.0
 """Seconds for a deletion, which hardly takes one once the background task has found it."""
 
 
-async def test_an_account_is_deleted_by_its_password(any_clients: Clients) -> None:
+async def test_an_account_is_deleted_by_its_password(four_worker_clients: Clients) -> None:
     """Tokens and connections end with the answer; texts and the name go a moment later. What stays for the comments of
     others is empty, and cannot be reported."""
-    anna, ben = await any_clients.users(2)
+    anna, ben = await four_worker_clients.users(2)
     other_device = await anna.sign_in_again()
     direct = await anna.start_conversation(ben)
     await anna.send_message(direct)
@@ -27,19 +27,19 @@ async def test_an_account_is_deleted_by_its_password(any_clients: Clients) -> No
     for device in (anna, other_device):
         await device.expect_error(401, "token_revoked", "GET", "/users/me")
         refresh = {"refresh_token": device.refresh_token}
-        problem(await any_clients.call("POST", "/auth/refresh", json=refresh), 401, "token_revoked")
+        problem(await four_worker_clients.call("POST", "/auth/refresh", json=refresh), 401, "token_revoked")
     sign_in = {"username": anna.username, "password": anna.password}
-    problem(await any_clients.call("POST", "/auth/login", json=sign_in), 401, "bad_credentials")
+    problem(await four_worker_clients.call("POST", "/auth/login", json=sign_in), 401, "bad_credentials")
     async with asyncio.timeout(WITHIN):
         while not (await ben.get(f"/users/{anna.id}"))["username"].startswith("deleted_"):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
     (message,) = (await ben.get(f"/conversations/{direct}/messages"))["items"]
     assert (True, "") == (message["deleted"], message["content"])
     await ben.expect_error(404, "not_found", "GET", f"/posts/{post}")
     assert "" == (await ben.get(f"/posts/{commented}"))["content"]
     report = {"subject": {"kind": "post", "id": commented}, "reason": "spam"}
     await ben.expect_error(404, "not_found", "POST", "/reports", report)
-    assert anna.id != (await any_clients.user(anna.username)).id
+    assert anna.id != (await four_worker_clients.user(anna.username)).id
 
 
 async def test_nothing_is_deleted_without_the_right_password(clients: Clients) -> None:

@@ -155,9 +155,9 @@ async def test_moderators_delete_what_was_reported_and_nothing_else(clients: Cli
     ]
 
 
-async def test_a_ban_ends_everything_at_once_and_itself_in_time(any_clients: Clients) -> None:
+async def test_a_ban_ends_everything_at_once_and_itself_in_time(four_worker_clients: Clients) -> None:
     """On every worker: tokens, tickets, sockets and streams. What the user has written stays."""
-    anna, judge = await any_clients.user(), await moderator(any_clients)
+    anna, judge = await four_worker_clients.user(), await moderator(four_worker_clients)
     post = await anna.create_post()
     sockets = [await anna.chat_socket() for _ in range(3)]
     stream = await anna.stream()
@@ -169,17 +169,17 @@ async def test_a_ban_ends_everything_at_once_and_itself_in_time(any_clients: Cli
         assert (1008, "token_revoked") == await socket.closed()
     await stream.closed()
     await anna.expect_error(401, "token_revoked", "GET", "/users/me")
-    refused = await any_clients.socket(query={"ticket": ticket})
+    refused = await four_worker_clients.socket(query={"ticket": ticket})
     assert (1008, "token_revoked") == await refused.closed()
     sign_in = {"username": anna.username, "password": anna.password}
     for path, body in (("/auth/login", sign_in), ("/auth/refresh", {"refresh_token": anna.refresh_token})):
-        refusal = problem(await any_clients.call("POST", path, json=body), 403, "banned")
+        refusal = problem(await four_worker_clients.call("POST", path, json=body), 403, "banned")
         assert iso(until) == refusal["until"]
     wrong = sign_in | {"password": "not the password"}
-    problem(await any_clients.call("POST", "/auth/login", json=wrong), 401, "bad_credentials")
+    problem(await four_worker_clients.call("POST", "/auth/login", json=wrong), 401, "bad_credentials")
     assert anna.id == (await judge.get(f"/posts/{post}"))["author"]["id"]
     await judge.put(f"/moderation/users/{anna.id}/ban", {"until": None, "reason": "Spam, again"})
-    assert None is problem(await any_clients.call("POST", "/auth/login", json=sign_in), 403, "banned")["until"]
+    assert None is problem(await four_worker_clients.call("POST", "/auth/login", json=sign_in), 403, "banned")["until"]
     past = iso(datetime.now(UTC) - timedelta(seconds=1))
     await judge.put(f"/moderation/users/{anna.id}/ban", {"until": past, "reason": "Enough"})
     await anna.sign_in_again()

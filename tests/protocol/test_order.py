@@ -7,7 +7,7 @@ from tests.protocol.worker_lookup import one_per_worker
 
 
 async def test_concurrent_messages_arrive_in_the_same_order_on_every_device(any_clients: Clients) -> None:
-    """Six users send 40 messages each; every device gets seq 1 to 240 in order."""
+    """Six users send 20 messages each; every device gets seq 1 to 120 in order."""
     people = await any_clients.users(6)
     group = await people[0].start_conversation(*people[1:], title="All of us")
     devices = [(person, await person.chat_socket()) for person in people for _ in range(2)]
@@ -15,11 +15,11 @@ async def test_concurrent_messages_arrive_in_the_same_order_on_every_device(any_
     workers = min(3, len(any_clients.server.workers))
     spread_out = await one_per_worker(any_clients.server, people[0].chat_socket, workers)
     devices += [(people[0], socket) for socket in spread_out.values()]
-    contents = {(number, person.id): unique_text() for person in people for number in range(40)}
+    contents = {(number, person.id): unique_text() for person in people for number in range(20)}
 
     async def send(person: User, index: int) -> None:
         socket = devices[index * 2][1]
-        for number in range(40):
+        for number in range(20):
             if number % 4 == 3:
                 await person.send_message(group, contents[number, person.id])
             else:
@@ -28,15 +28,15 @@ async def test_concurrent_messages_arrive_in_the_same_order_on_every_device(any_
     await asyncio.gather(*(send(person, index) for index, person in enumerate(people)))
     seen = []
     for _, socket in devices:
-        events = await socket.events("new_message", 240)
-        assert list(range(1, 241)) == [event["data"]["seq"] for event in events]
-        assert list(range(1, 241)) == [event["data"]["rev"] for event in events]
+        events = await socket.events("new_message", 120)
+        assert list(range(1, 121)) == [event["data"]["seq"] for event in events]
+        assert list(range(1, 121)) == [event["data"]["rev"] for event in events]
         seen.append([event["data"] for event in events])
     assert all(each == seen[0] for each in seen)
     assert sorted(contents.values()) == sorted(message["content"] for message in seen[0])
     for person in people:
         own = [message["content"] for message in seen[0] if message["sender_id"] == person.id]
-        assert [contents[number, person.id] for number in range(40)] == own, "a sender's own order is kept"
+        assert [contents[number, person.id] for number in range(20)] == own, "a sender's own order is kept"
     history = [m async for m in people[5].pages(f"/conversations/{group}/messages", "after_rev", after_rev=0)]
     assert seen[0] == history
 

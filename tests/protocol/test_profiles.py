@@ -72,9 +72,9 @@ async def test_users_are_found_by_the_start_of_their_name_in_any_case(clients: C
         ], "what one types is text, not a pattern"
 
 
-async def test_a_change_of_profile_reaches_the_users_other_tabs(any_clients: Clients) -> None:
+async def test_a_change_of_profile_reaches_the_users_other_tabs(four_worker_clients: Clients) -> None:
     """And nobody else."""
-    anna, ben = await any_clients.users(2)
+    anna, ben = await four_worker_clients.users(2)
     await anna.start_conversation(ben)
     tabs, other = [await anna.chat_socket() for _ in range(3)], await ben.chat_socket()
     await anna.patch("/users/me", {"display_name": "Ánna"})
