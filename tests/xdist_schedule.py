@@ -19,19 +19,21 @@ PROCESSES = min(len(os.sched_getaffinity(0)) + 2, MAX_PROCESSES)
 """Two more than there are cores: most tests wait more than they compute."""
 
 TIME_SENSITIVE = (
-    "tests/realtime/test_cluster_bus.py",
     "tests/datastores/test_cluster.py",
-    "tests/realtime/test_websocket.py",
+    "tests/realtime/test_cluster_bus.py",
     "tests/http/test_limits.py",
-    "tests/realtime/test_presence.py",
     "tests/realtime/test_bus.py",
     "tests/http/test_request_deadlines.py",
-    "tests/realtime/",
+    "tests/realtime/test_presence.py",
+    "tests/realtime/test_websocket.py",
+    "tests/realtime/test_connection.py",
     "tests/datastores/test_redis.py",
+    "tests/realtime/test_timer_wheel.py",
     "tests/datastores/test_batcher.py",
+    "tests/realtime/test_coalescer.py",
 )
 """Tests that measure fractions of a second, or have timers that short, the longest first. They run only beside one
-another, since they hardly compute: all of them take 20 s of processor time."""
+another, since they hardly compute: all of them take 10 s of processor time."""
 
 SAME_PROCESS = ("tests/e2e/", "tests/protocol/", "tests/security/")
 """Folders that run in one process each: their tests share servers, a browser, and background scenarios that run from
@@ -52,13 +54,12 @@ LONGEST_FIRST = (
     FAULTS,
     "tests/processes/test_supervisor.py",
     "tests/web/",
-    "tests/commands/test_command_line.py",
     "tests/chat/test_group_service.py",
     "tests/chat/test_membership_races.py",
     "tests/commands/test_delete_user.py",
     "tests/push/",
-    "tests/telemetry/test_tracing.py",
     "tests/chat/test_history_start.py",
+    "tests/realtime/test_autobahn.py",
     "tests/examples/",
     "tests/notifications/test_groups.py",
     "tests/chat/test_invitations.py",
@@ -66,6 +67,8 @@ LONGEST_FIRST = (
     "tests/datastores/test_change_follower.py",
     "tests/test_pages.py",
     "tests/webhooks/",
+    "tests/commands/test_command_line.py",
+    "tests/telemetry/test_tracing.py",
 )
 """A run begins with these: else every process but one would wait for the last of them."""
 
