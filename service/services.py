@@ -54,6 +54,7 @@ from service.notifications.group_service import NotificationGroupService
 from service.notifications.grouper import Grouper
 from service.notifications.inbox_service import InboxService
 from service.notifications.preference_service import PreferenceService
+from service.notifications.preview_update import PreviewUpdate
 from service.notifications.service import NotificationService
 from service.pending_user_changes import PendingUserChanges
 from service.posts.attachment_holders import AttachedComments, AttachedPosts
@@ -295,6 +296,7 @@ class Services:
             self.recipients,
             self.outbox,
             self.live_posts,
+            PreviewUpdate(stores.notifications),
         )
         self.deletion_worker = DeletionWorker(
             stores.posts,

@@ -83,7 +83,7 @@ NotificationRequest = PostRequest | CustomRequest
 
 
 class DeletedSubject(NamedTuple):
-    """A post, or its comment `comment_id`, that has been deleted: the subject of notifications.
+    """A post, or its comment `comment_id`, that has been deleted or edited: the subject of notifications.
 
     `author_id`: who was notified of the reactions to it. `recipients`: who may have been notified of the comment, or of
     a mention in the post.

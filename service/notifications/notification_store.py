@@ -145,6 +145,14 @@ class NotificationStore:
             for first in range(0, len(places), IDS_PER_READ):
                 await self._notifications.update_many(in_lists("user_id", places[first : first + IDS_PER_READ]), change)
 
+    async def set_preview(self, notifications: Collection[Document], preview: str) -> None:
+        """Replace the preview of these notifications, at least one, unless they are deleted. Raises Unavailable."""
+        places = [(document["user_id"], document["_id"]) for document in notifications]
+        async with unavailable():
+            for first in range(0, len(places), IDS_PER_READ):
+                where = in_lists("user_id", places[first : first + IDS_PER_READ]) | NOT_DELETED
+                await self._notifications.update_many(where, {"$set": {"preview": preview}})
+
     async def delete_all(self, user_id: str) -> int:
         """Delete all notifications of a user, in batches. Returns their number. Raises Unavailable."""
         deleted = 0

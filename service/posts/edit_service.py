@@ -6,14 +6,17 @@ from service.attachments.attachments import ids_in
 from service.common.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from service.common.profiles import Profiles, profile_of
 from service.datastores.mongo import Document
+from service.notifications.models import DeletedSubject
+from service.notifications.preview_update import PreviewUpdate
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices, PendingComment, comment_notice_of
 from service.posts.comment_store import CommentStore
 from service.posts.content_change import edit_of
 from service.posts.live_posts import LivePosts
 from service.posts.models import Comment, Post
+from service.posts.notice import Notice
 from service.posts.notification_outbox import NotificationOutbox
-from service.posts.pending import PENDING, Pending, pending_notice
+from service.posts.pending import PENDING, Pending, pending_notice, with_formerly_mentioned
 from service.posts.post_notices import PostNotices, post_notice_of
 from service.posts.post_store import PostStore
 from service.posts.recipients import RecipientSelector
@@ -26,8 +29,9 @@ CONTENDED = "Too many changes are made here at once."
 
 
 class EditService:
-    """Replaces the text of posts and comments, by their authors only, and notifies those whom the new text mentions for
-    the first time. All ids are strings of 24 hex digits. A repeated request changes nothing.
+    """Replaces the text of posts and comments, by their authors only, and in the previews of notifications, and
+    notifies those whom the new text mentions for the first time. All ids are strings of 24 hex digits. A repeated
+    request changes no text, and takes the other steps again.
 
     Methods raise NotFound, Forbidden (another user's, or deleted), ValidationFailed (`content`: empty, and there are no
     attachments), and Unavailable.
@@ -46,6 +50,7 @@ class EditService:
         recipients: RecipientSelector,
         outbox: NotificationOutbox,
         live: LivePosts,
+        previews: PreviewUpdate,
     ) -> None:
         self._posts = posts
         self._comments = comments
@@ -58,6 +63,7 @@ class EditService:
         self._recipients = recipients
         self._outbox = outbox
         self._live = live
+        self._previews = previews
 
     async def edit_post(self, user_id: str, post_id: str, content: str) -> Post:
         """Return the edited post."""
@@ -102,17 +108,27 @@ class EditService:
         raise Unavailable(CONTENDED)
 
     async def _notify_of_post(self, post: Document) -> None:
+        """Notify those whom the text mentions for the first time, and update the previews of the others."""
+        author = str(post["author_id"])
+        profiles = await self._profiles.profiles([author])
+        notice = post_notice_of(post, profile_of(author, profiles))
         if post.get(PENDING):
-            author = str(post["author_id"])
-            profiles = await self._profiles.profiles([author])
-            notice = pending_notice(post, post_notice_of(post, profile_of(author, profiles)))
-            self._outbox.enqueue(Pending(self._post_notices, post, [notice]))
+            self._outbox.enqueue(Pending(self._post_notices, post, [pending_notice(post, notice)]))
+        await self._update_previews(post, notice)
 
     async def _notify_of_comment(self, comment: Document) -> None:
+        """See `_notify_of_post`."""
+        [context] = await self._contexts.load_stored([comment])
+        notice = comment_notice_of(comment, context)
         if comment.get(PENDING):
-            [context] = await self._contexts.load_stored([comment])
-            notice = pending_notice(comment, comment_notice_of(comment, context))
-            self._outbox.enqueue(PendingComment(self._comment_notices, comment, [notice]))
+            self._outbox.enqueue(PendingComment(self._comment_notices, comment, [pending_notice(comment, notice)]))
+        await self._update_previews(comment, notice)
+
+    async def _update_previews(self, document: Document, notice: Notice) -> None:
+        [candidates] = await self._recipients.candidates([with_formerly_mentioned(document, notice)])
+        recipients = [user_id for user_id, _ in candidates]
+        subject = DeletedSubject(notice.post_id, notice.comment_id, document["author_id"], recipients)
+        await self._previews.update(subject, document["content"])
 
 
 def check_not_empty(content: str, document: Document) -> None:

@@ -21,6 +21,7 @@ from service.notifications.models import CHANNEL, PostRequest
 from service.notifications.notification_store import NotificationStore
 from service.notifications.preference_service import PreferenceService
 from service.notifications.preference_store import PreferenceStore
+from service.notifications.preview_update import PreviewUpdate
 from service.notifications.service import NotificationService
 from service.posts.busy_posts import BusyPosts
 from service.posts.comment_context import CommentContextLoader
@@ -149,6 +150,7 @@ class ServiceProcess:
             self.recipients,
             self.outbox,
             self.live,
+            PreviewUpdate(self.store),
         )
         self.deletion_worker = DeletionWorker(
             self.post_store,

@@ -103,3 +103,21 @@ async def test_a_nonce_stands_for_the_first_text(process: ServiceProcess) -> Non
     repeated, created = await process.posts.comment(author, post, new)
     assert (comment.id, True, "", False) == (repeated.id, repeated.deleted, repeated.content, created)
     assert 0 == (await process.posts.post(NOBODY, post)).comment_count
+
+
+async def test_notifications_show_the_edited_text(process: ServiceProcess) -> None:
+    """Those about the comment, of a mention that the new text no longer has, and of a reaction; for every reader of the
+    notifications, and no other notifications."""
+    author, ann, binh = [await process.add_user() for _ in range(3)]
+    name = await process.username(ann)
+    post = await process.post(author)
+    comments = [await process.comment(binh, post, content=f"{text} @{name}") for text in ("Once", "Other")]
+    await process.reactions.react_to_comment(ann, post, comments[0], "👍", on=True)
+    await process.complete_outbox()
+    await process.edits.edit_comment(binh, post, comments[0], "x" * 200)
+    for user in (author, ann, binh):
+        page = await process.notifications.page(user, limit=10, before=None, unread=False)
+        assert page.items
+        for item in page.items:
+            edited = item.data.comment_id == comments[0]
+            assert ("x" * 140 if edited else f"Other @{name}") == item.data.preview

@@ -1,0 +1,30 @@
+"""The previews of notifications about posts and comments that have been edited."""
+
+from bson import ObjectId
+
+from service.common.text import cut
+from service.notifications.models import DeletedSubject
+from service.notifications.notification_store import PREVIEW_LENGTH, NotificationStore
+
+
+class PreviewUpdate:
+    """Replaces the previews in stored notifications. Clients have the new ones when they read the list again.
+
+    A notification that another process stores at the same moment, because the text before is still being dispatched,
+    keeps the earlier preview.
+    """
+
+    def __init__(self, store: NotificationStore) -> None:
+        self._store = store
+
+    async def update(self, subject: DeletedSubject, content: str) -> None:
+        """Let the notifications about a post or comment, and about reactions to it, show its text as it is now.
+
+        `subject`: as for NotificationDeletion. Can be repeated. Raises Unavailable.
+        """
+        preview = cut(content, PREVIEW_LENGTH)
+        concerned: set[ObjectId] = {*subject.recipients, *([subject.author_id] if subject.author_id else [])}
+        for user_id in concerned:
+            found = await self._store.about(user_id, [subject])
+            if outdated := [each for each in found if not each.get("deleted") and each["preview"] != preview]:
+                await self._store.set_preview(outdated, preview)
