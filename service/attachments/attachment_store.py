@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from bson import ObjectId
-from pymongo import UpdateOne
+from pymongo import ReturnDocument, UpdateOne
 
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
@@ -42,8 +42,8 @@ class Claim(NamedTuple):
 
 
 class AttachmentStore:
-    """`attachments`: `{user_id, name, content_type, size, width, height, digest, thumbnail, created_at, stored?,
-    claim?, expires_at?}`.
+    """`attachments`: `{user_id, name, description?, content_type, size, width, height, digest, thumbnail, created_at,
+    stored?, claim?, expires_at?}`.
 
     `digest` is the SHA-256 of the bytes. `thumbnail`: its `{size, digest}`, or None. `stored`: the upload is complete,
     and the attachment is not being deleted by the sweep.
@@ -79,6 +79,16 @@ class AttachmentStore:
         """Return an attachment whose bytes are stored, or None. Raises Unavailable."""
         async with unavailable():
             found: Document | None = await self._attachments.find_one({"_id": ObjectId(attachment_id), "stored": True})
+        return found
+
+    async def describe(self, user_id: str, attachment_id: str, description: str) -> Document | None:
+        """Set the description of an attachment that the user has not used yet, and return it; None if there is none.
+        Raises Unavailable."""
+        where = {"_id": ObjectId(attachment_id), "user_id": ObjectId(user_id), "stored": True, "claim": None}
+        async with unavailable():
+            found: Document | None = await self._attachments.find_one_and_update(
+                where, {"$set": {"description": description or None}}, return_document=ReturnDocument.AFTER
+            )
         return found
 
     async def claim(self, claims: Mapping[Claim, Collection[ObjectId]]) -> dict[Claim, list[Document] | None]:

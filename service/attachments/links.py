@@ -53,6 +53,7 @@ class AttachmentLinks:
         return {
             "id": attachment_id,
             "name": attachment["name"],
+            "description": attachment.get("description"),
             "content_type": attachment["content_type"],
             "size": attachment["size"],
             "width": attachment["width"],
@@ -70,7 +71,8 @@ def summary(document: Document) -> Document:
     """Return what a message, post or comment keeps of its attachment `document`, so that reading it reads no other."""
     fields = {name: document[name] for name in ("name", "content_type", "size", "width", "height")}
     attachment_id: ObjectId = document["_id"]
-    return {"id": attachment_id, **fields, "thumbnail": document["thumbnail"] is not None}
+    described = {"description": document["description"]} if document.get("description") else {}
+    return {"id": attachment_id, **fields, **described, "thumbnail": document["thumbnail"] is not None}
 
 
 def _signature(key: bytes, attachment_id: str, expires: int) -> str:

@@ -12,11 +12,12 @@ from pydantic import (
     model_validator,
 )
 
-from service.common.content import OptionalContent, check_content, check_no_nul
+from service.common.content import OptionalContent, check_content, check_no_nul, check_optional_content
 from service.common.ids import Id
-from service.common.models import Query
+from service.common.models import Input, Query
 
 MAX_NAME = 255
+MAX_DESCRIPTION = 250
 SIGNATURE = "^[A-Za-z0-9_-]{43}$"
 """HMAC-SHA256 in Base64url."""
 MAX_ATTACHMENTS = 10
@@ -47,10 +48,12 @@ class WithAttachments(BaseModel):
 
 class Attachment(BaseModel):
     """`content_type` is what the server has found in the bytes. `width` and `height`, in pixels, and `thumbnail_url`
-    are null unless it is an image. A URL reads the file for an hour, without a token."""
+    are null unless it is an image. `description`: what an image shows, for those who do not see it; null without one.
+    A URL reads the file for an hour, without a token."""
 
     id: str
     name: str
+    description: str | None
     content_type: str
     size: int
     width: int | None
@@ -63,6 +66,16 @@ class UploadQuery(Query):
     """`name`: the file's name. What could mislead a reader, such as invisible characters, is removed from it."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(check_no_nul)] = "file"
+
+
+class AttachmentChange(Input):
+    """`description`: what an image shows; empty for none."""
+
+    description: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, max_length=MAX_DESCRIPTION),
+        AfterValidator(check_optional_content),
+    ]
 
 
 class DownloadQuery(Query):

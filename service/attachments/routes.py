@@ -12,7 +12,7 @@ from sanic.exceptions import RequestTimeout, SanicException
 from service.attachments.access import LinkOrToken
 from service.attachments.file_type import is_inline
 from service.attachments.links import THUMBNAIL
-from service.attachments.models import Attachment, DownloadQuery, UploadQuery
+from service.attachments.models import Attachment, AttachmentChange, DownloadQuery, UploadQuery
 from service.attachments.service import AttachmentService, StoredFile
 from service.attachments.spool import spool
 from service.attachments.transfer_slots import TransferSlots
@@ -24,7 +24,7 @@ from service.http.byte_range import byte_range
 from service.http.content_disposition import content_disposition
 from service.http.endpoint import endpoint, json_response
 from service.http.errors import RangeNotSatisfiable
-from service.http.limits import DOWNLOADING, UPLOADING, address
+from service.http.limits import DOWNLOADING, UPLOADING, WRITING, address
 from service.http.request_deadlines import self_timed
 
 TAG = "attachments"
@@ -80,6 +80,22 @@ def blueprint(
             # Only now it is worth completing, whether or not the client waits for the response.
             attachment = await request.app.ctx.shielded_tasks.run(service.add(caller.user_id, query.name, received))
         return json_response(attachment, 201)
+
+    @bp.patch("/attachments/<attachment_id:str>")
+    @endpoint(
+        "Describe an image",
+        tag=TAG,
+        auth=auth,
+        limit=WRITING,
+        body=AttachmentChange,
+        responses={200: Attachment},
+        errors=(NotFound,),
+    )
+    async def describe(
+        request: Request, caller: Identity, attachment_id: str, *, body: AttachmentChange
+    ) -> HTTPResponse:
+        """For those who do not see it. By its uploader, before it is used."""
+        return json_response(await service.describe(caller.user_id, path_id(attachment_id), body.description))
 
     async def respond(
         request: Request, caller: Identity | None, file: StoredFile, caching: str = PRIVATE

@@ -109,6 +109,14 @@ class AttachmentService:
                     raise
         return self._links.as_json(summary(document))
 
+    async def describe(self, user_id: str, attachment_id: str, description: str) -> dict[str, Any]:
+        """Set what an image of the user's shows, for those who do not see it; return the Attachment. Raises NotFound,
+        also if it has been used."""
+        document = await self._store.describe(user_id, attachment_id, description)
+        if document is None:
+            raise NotFound
+        return self._links.as_json(summary(document))
+
     async def file(self, viewer: str | None, attachment_id: str, part: str = "") -> StoredFile:
         """Return the file, or its THUMBNAIL. `viewer`: None if the URL is signed. Raises NotFound, also if the viewer
         does not see what it belongs to."""

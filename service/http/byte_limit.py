@@ -13,8 +13,8 @@ BURST_BYTES = 512 * 1024
 """Half of what the queue of a recipient's connection holds."""
 EVENT_BYTES = 512
 """What a message takes as an event beside its content."""
-ATTACHMENT_BYTES = 1024
-"""What an attachment takes in an event: its name and two URLs."""
+ATTACHMENT_BYTES = 2 * 1024
+"""What an attachment takes in an event at most, nearly: its name, its description and two URLs."""
 CHANGE_BYTES = 4 * 1024
 CONVERSATION_BYTES = 16 * 1024
 """What is counted before a change of a message or a conversation; the rest is counted when its size is known. So that

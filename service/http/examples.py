@@ -47,6 +47,8 @@ EXAMPLES: Mapping[str, Any] = {
     "attachments": ATTACHMENT,
     "Attachment.id": ATTACHMENT,
     "Attachment.name": "photo.jpg",
+    "Attachment.description": "Two people at a table by the river",
+    "AttachmentChange.description": "Two people at a table by the river",
     "content_type": "image/jpeg",
     "size": 182311,
     "width": 1600,

@@ -33,6 +33,22 @@ async def test_a_file_is_stored_and_described(client: RestClient) -> None:
     assert b"Hello\n" == (await client.get(attachment["url"])).content
 
 
+async def test_an_image_is_described_by_its_owner_before_it_is_used(client: RestClient) -> None:
+    user, other = await ApiUser.register(client), await ApiUser.register(client)
+    attachment = await upload(user, encoded(photo(), "PNG"))
+    assert attachment["description"] is None
+    path = f"/attachments/{attachment['id']}"
+    await other.call("patch", path, 404, json={"description": "Mine"})
+    for text in ("x" * 251, "\0", "\u200b"):
+        await user.call("patch", path, 422, json={"description": text})
+    for text, stored in ((" Red ", "Red"), (" ", None), ("Red and blue", "Red and blue")):
+        assert stored == (await user.call("patch", path, 200, json={"description": text}))["description"]
+    post = await user.call("post", "/posts", 201, json={"content": "", "attachments": [attachment["id"]]})
+    await user.call("patch", path, 404, json={"description": "Green"})
+    shown = (await other.call("get", f"/posts/{post['id']}", 200))["attachments"]
+    assert ["Red and blue"] == [each["description"] for each in shown]
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

@@ -74,7 +74,8 @@ SWIPE = """(figure, [start, end]) => {
 
 
 async def test_files_are_sent_and_shown(open_app: OpenApp, create_user: CreateUser) -> None:
-    """Images at once in their size, with their name as text; other files as links. Nothing moves when they load."""
+    """Images at once in their size, with a description or their name as text; other files as links. Nothing moves when
+    they load."""
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
     binh.send_message(conversation, "Hello")
@@ -84,10 +85,21 @@ async def test_files_are_sent_and_shown(open_app: OpenApp, create_user: CreateUs
     await choose(app, photo(), NOTES)
     await expect(tray(app)).to_have_count(2)
     await expect(tray(app).locator("progress")).to_have_count(0)
+    describe = app.page.get_by_role("button", name="Describe photo.jpg")
+    await describe.click()
+    await app.page.get_by_role("textbox", name="Description").fill("A field of teal")
+    assert [] == await serious_violations(app.page)
+    await app.page.get_by_role("button", name="Save").click()
+    await expect(describe).to_be_focused()
+    await app.reload()
+    await expect(describe).to_have_attribute("title", "A field of teal")
+    await choose(app, FilePayload(**{**photo(60, 30), "name": "small.jpg"}))
+    await expect(tray(app).locator("progress")).to_have_count(0)
     await send_button(app).click()
     await expect(tray(app)).to_have_count(0)
     for each in (app, other):
-        image = each.page.get_by_role("img", name="photo.jpg")
+        await expect(each.page.get_by_role("img", name="small.jpg")).to_be_visible()
+        image = each.page.get_by_role("img", name="A field of teal")
         await expect(image).to_be_visible()
         assert {"width": 320, "height": 160} == {
             name: await image.evaluate(f"image => image.{name}") for name in ("width", "height")
@@ -104,7 +116,7 @@ async def test_files_are_sent_and_shown(open_app: OpenApp, create_user: CreateUs
     await message.get_by_role("button", name="Message actions").click()
     await app.page.get_by_role("menu").get_by_text("Delete").click()
     await app.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    await expect(other.page.get_by_role("img", name="photo.jpg")).to_have_count(0)
+    await expect(other.page.get_by_role("img", name="A field of teal")).to_have_count(0)
 
 
 async def test_files_are_pasted_and_dropped_and_survive_a_reload(open_app: OpenApp, create_user: CreateUser) -> None:

@@ -80,6 +80,7 @@ CALLS = {
     "GET /ws/notifications",
     "GET /search/messages",
     "POST /attachments",
+    "PATCH /attachments/{}",
     "GET /attachments/{}",
     "GET /attachments/{}/thumbnail",
     "GET /attachments/{}/avatar",

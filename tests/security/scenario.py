@@ -68,6 +68,7 @@ class Scenario:
         values = {
             "conversation_id": group,
             "attachment_id": attachment["id"],
+            "description": "A square",
             # It could be used only once.
             "attachments": [],
             "message_id": message["id"],

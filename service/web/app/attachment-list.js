@@ -38,13 +38,13 @@ export function recoverImage(image, { id }, part, download) {
 
 /** The place is reserved before the image is loaded, so nothing moves when it is. */
 function image(attachment, attachments, download) {
-  const { name, content_type, url, thumbnail_url, width, height } = attachment;
+  const { name, description, content_type, url, thumbnail_url, width, height } = attachment;
   const scale = Math.min(1, MAX_WIDTH / width, MAX_HEIGHT / height);
   // Only the file itself is animated.
   const animated = content_type === "image/gif";
   const shown = el("img", {
     src: animated ? url : thumbnail_url,
-    alt: name,
+    alt: description || name,
     width: Math.max(1, Math.round(width * scale)),
     height: Math.max(1, Math.round(height * scale)),
     loading: "lazy",

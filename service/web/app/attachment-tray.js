@@ -3,6 +3,7 @@
 import { el, KeyedList, setAttr, setChildren } from "./dom.js";
 import { errorText, formatSize, t } from "./i18n.js";
 import { icon } from "./icon.js";
+import { withDialogs } from "./later.js";
 import { showToast } from "./toast.js";
 
 /** The server's limits; it may have a lower one for the size. */
@@ -178,6 +179,32 @@ export class AttachmentTray {
     this.#list.render(this.#items);
   }
 
+  /** Let the user describe an uploaded image. The focus returns to the button, which is another one then. */
+  #describe({ key, attachment }) {
+    const onDescribed = (described) => {
+      if (!this.#item(key)) return;
+      this.#update(key, { attachment: described });
+      this.#list.element(key).querySelector(".describe").focus();
+    };
+    withDialogs(({ openDescriptionDialog }) => openDescriptionDialog(this.#api, attachment, onDescribed));
+  }
+
+  #describeButton(item) {
+    const label = t("attachments.describe", { name: item.name });
+    return el(
+      "button.icon-button.describe",
+      {
+        type: "button",
+        title: item.attachment.description || label,
+        "aria-label": label,
+        "aria-haspopup": "dialog",
+        onclick: () => this.#describe(item),
+      },
+      t("attachments.alt"),
+      item.attachment.description && icon("check"),
+    );
+  }
+
   #outcome(item) {
     if (item.state !== "failed") return el("span.size.muted", {}, formatSize(item.size));
     if (isRefused(item.error)) return el("span.error", {}, t("attachments.refused"));
@@ -195,6 +222,7 @@ export class AttachmentTray {
         : icon("file"),
       el("span.name.ellipsis", { dir: "auto" }, name),
       this.#outcome(item),
+      item.attachment?.thumbnail_url && this.#describeButton(item),
       el(
         "button.icon-button",
         { type: "button", "aria-label": t("attachments.remove", { name }), onclick: () => this.#discard(item) },

@@ -3,6 +3,7 @@
 export { openAccountDialog } from "./account-dialog.js";
 export { openArchivedDialog } from "./archived-dialog.js";
 export { openConversationDetails } from "./conversation-details-dialog.js";
+export { openDescriptionDialog } from "./description-dialog.js";
 export { openEmojiPicker } from "./emoji-picker.js";
 export { openLightbox } from "./lightbox.js";
 export { openNewChatDialog } from "./new-chat-dialog.js";

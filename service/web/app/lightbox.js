@@ -41,8 +41,8 @@ export function openLightbox(images, index, download) {
   function show(next) {
     shown = (next + images.length) % images.length;
     const attachment = images[shown];
-    const { name, url, width, height } = attachment;
-    const image = el("img", { src: url, alt: name, width, height, decoding: "async" });
+    const { name, description, url, width, height } = attachment;
+    const image = el("img", { src: url, alt: description || name, width, height, decoding: "async" });
     recoverImage(image, attachment, "", download);
     setChildren(figure, image);
     const content = [icon("down"), t("lightbox.download")];

@@ -504,6 +504,16 @@ export class Api {
   }
 
   /**
+   * Set what an image shows, for those who do not see it; before a message, post or comment has it.
+   * @param {string} id
+   * @param {string} description up to 250 characters; empty for none
+   * @returns {Promise<import("./types.js").Attachment>}
+   */
+  describeAttachment(id, description) {
+    return this.#call("PATCH", `/attachments/${id}`, { body: { description } });
+  }
+
+  /**
    * Download a file by its id: its URL may have expired.
    * @param {string} id
    * @param {"" | "/thumbnail"} [part]

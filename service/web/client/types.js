@@ -16,11 +16,11 @@
 /** @typedef {{type: "signed-in", user: Profile} | {type: "signed-out", code: string | null}} SessionEvent */
 
 /**
- * A file of a message, post or comment. `width`, `height` and `thumbnail_url` are null unless it is an image. The URLs are
- * relative to the server and valid for an hour; see `Api.attachment`.
+ * A file of a message, post or comment. `width`, `height` and `thumbnail_url` are null unless it is an image, which may have
+ * a `description`. The URLs are relative to the server and valid for an hour; see `Api.attachment`.
  * @typedef {{
- *   id: string, name: string, content_type: string, size: number, width: number | null, height: number | null,
- *   url: string, thumbnail_url: string | null
+ *   id: string, name: string, description: string | null, content_type: string, size: number, width: number | null,
+ *   height: number | null, url: string, thumbnail_url: string | null
  * }} Attachment
  */
 
