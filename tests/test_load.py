@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -38,6 +39,7 @@ WORKLOADS = (
     "storm",
     "growth",
     "bus",
+    "rest",
 )
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
@@ -185,6 +187,26 @@ def test_a_message_in_several_parts_is_counted_once(library: ctypes.CDLL) -> Non
 
 
 @needs_compiler
+def test_a_response_arrives_with_the_last_byte_of_its_body(library: ctypes.CDLL) -> None:
+    """Who waits for responses sends nothing before; each is timed and counted once."""
+    early: list[bytes] = []
+
+    def in_two_parts(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nthe ")
+        if select.select([connection], [], [], 0.05)[0]:
+            early.append(connection.recv(65536))
+        connection.sendall(b"whole")
+
+    traffic = Traffic([], [(b"", b"GET / HTTP/1.1\r\n\r\n")] * 2, keepalive=b"")
+    with answering(in_two_parts) as address, Clients(library, address, traffic, lambda: None) as two:
+        two.open()
+        result = two.publish(0.1)
+    assert early == []
+    assert result.arrived == result.complete == result.latency.total >= 2
+    assert result.latency.quantile(0) >= 40
+
+
+@needs_compiler
 def test_messages_that_arrive_twice_fail_the_run(library: ctypes.CDLL) -> None:
     """A server gains nothing by sending everything twice."""
     with answering(echoing(2)) as address, clients(library, address) as two:
@@ -277,6 +299,16 @@ def test_thresholds_compare_measured_peers_only() -> None:
         ("fastapi", 4.0, True),
         ("c-loop", 0.73, False),
     }
+
+
+def test_the_embedded_database_may_have_a_bound_of_its_own() -> None:
+    """What the database alone decides is less there."""
+    samples = Samples("send")
+    for target, stored in (("Loa", 300), ("insert-one", 100)):
+        samples.add("4 senders", target, {"per_second": stored})
+    assert [(4.0, False)] == [(each.threshold.bound, each.met) for each in evaluate(samples.records())]
+    found = evaluate(samples.records(), embedded=True)
+    assert [(2.5, True)] == [(each.threshold.bound, each.met) for each in found]
 
 
 def test_a_table_shows_median_range_and_ratio() -> None:

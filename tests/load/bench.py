@@ -19,6 +19,9 @@ from tests.load.progress import Progress
 from tests.load.results import Samples
 from tests.load.target import LoadTarget, StartError
 
+PEERS_DATABASE = "plan"
+"""The suffix of the peers' database, a second one on the same server."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -46,6 +49,8 @@ class Sizes:
     members: tuple[int, ...] = (2, 17, 100, 1000, 10_000)
     recipients: int = 1000
     calls: int = 50
+    callers: int = 16
+    own_conversations: int = 500
 
     @classmethod
     def smoke(cls) -> "Sizes":
@@ -70,6 +75,8 @@ class Sizes:
             members=(2, 1000),
             recipients=20,
             calls=3,
+            callers=2,
+            own_conversations=40,
         )
 
     def override(self, **given: Any) -> "Sizes":
@@ -121,8 +128,7 @@ class BenchmarkContext:
 
     def run_peer(self, peer: Peer) -> AbstractContextManager[LoadTarget]:
         """Run the peer; see `Peer.run`."""
-        # A second database on the same server.
-        environment = {"MONGODB_URI": self.database.sibling_uri("plan")}
+        environment = {"MONGODB_URI": self.database.sibling_uri(PEERS_DATABASE)}
         return peer.run(self.work, self.cores, environment)
 
     def peers_for(self, workload: str) -> list[Peer]:

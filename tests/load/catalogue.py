@@ -50,6 +50,11 @@ TrafficFactory = Callable[[Address, int, int], Traffic]
 `others`."""
 
 
+def as_loa(address: Address, count: int, others: int) -> Traffic:
+    """For a peer that answers the same requests as Loa: its workload makes the traffic of both."""
+    raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Peer:
     """`workloads` are those in which the peer takes part. `command(port, directory)` returns the command that starts
@@ -296,6 +301,20 @@ def catalogue(work: Path) -> dict[str, Peer]:
             venv,
             uvicorn("insert_one"),
             {"send": senders},
+        ),
+        Peer(
+            "sanic-rest",
+            "bare Sanic handlers, ujson, one process: Loa's commands to the database one after the other, no token",
+            current_python,
+            lambda port, _: [current_python.python, str(PEERS / "sanic_rest.py"), str(port)],
+            {"rest": as_loa},
+        ),
+        Peer(
+            "fastapi-rest",
+            "the same on FastAPI and motor, uvicorn with uvloop, one worker",
+            venv,
+            uvicorn("fastapi_rest"),
+            {"rest": as_loa},
         ),
     ]
     return {peer.name: peer for peer in peers}

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -47,7 +48,8 @@ struct connection {
     int head_size, in_flight, tail_size;
     char tail[MARKER];
     uint64_t began;
-    int64_t awaited; /* the message whose response a CALLER is waiting for */
+    int64_t awaited;   /* the message whose response a CALLER is waiting for */
+    int64_t body_left; /* bytes of this response that have not been received */
 };
 
 struct message {
@@ -259,10 +261,30 @@ static void greet(struct load *load, struct connection *connection, const char *
     }
 }
 
+/* The bytes of a response that follow the first `size`, by its Content-Length; 0 if it has none. */
+static int64_t body_left(const char *data, int size) {
+    static const char name[] = "\r\ncontent-length:";
+    const char *end = memmem(data, (size_t)size, "\r\n\r\n", 4);
+    for (const char *at = data; end && at < end; at++)
+        if (*at == '\r' && !strncasecmp(at, name, sizeof name - 1))
+            return strtoll(at + sizeof name - 1, NULL, 10) - (size - (end + 4 - data));
+    return 0;
+}
+
 static void answered(struct load *load, struct connection *connection, const char *data, int size, uint64_t now) {
-    if (size < 10 || memcmp(data, "HTTP/1.1 ", 9)) return; /* not the beginning of a response */
-    if (data[9] != '2') {
-        fail(load, "refused", data, size);
+    if (connection->body_left > 0) {
+        connection->body_left -= size;
+    } else {
+        if (size < 10 || memcmp(data, "HTTP/1.1 ", 9)) return; /* not the beginning of a response */
+        if (data[9] != '2') {
+            fail(load, "refused", data, size);
+            return;
+        }
+        connection->body_left = body_left(data, size);
+    }
+    if (connection->body_left > 0) return;
+    if (!load->plan->expect) { /* nobody listens: the response is what arrives */
+        arrived(load, connection->awaited, now);
         return;
     }
     struct message *message = find(load, connection->awaited);

@@ -28,7 +28,8 @@ class Role(IntEnum):
     UNCOUNTED = 1
     """It is connected, and what it receives is not counted."""
     CALLER = 2
-    """It publishes by HTTP requests, and waits for each response before the next."""
+    """It publishes by HTTP requests, and waits for each response before the next. If there are no listeners, responses
+    are counted."""
 
 
 class RunFailed(Exception):

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from service.chat.counter_update import CounterUpdate
 from service.common.times import now
 from service.datastores.data_directory import DataDirectory
 from service.datastores.embedded import embedded
-from service.datastores.mongo import Mongo
+from service.datastores.mongo import Database, Mongo
 from service.stores import Stores
 from tests.running import descendants
 
@@ -73,6 +73,36 @@ class LoadDatabase:
         if count > len(self._users):
             self.run(self._add_users(count - len(self._users)))
         return self._users[:count]
+
+    def new_users(self, count: int) -> list[User]:
+        """Return `count` users whom no other workload has had, each signed in."""
+        self.run(self._add_users(count))
+        return self._users[-count:]
+
+    def documents_of(self, users: Sequence[User]) -> list[dict[str, Any]]:
+        """Return these users as they are stored."""
+
+        async def read() -> list[dict[str, Any]]:
+            key = {"_id": {"$in": [user.id for user in users]}}
+            found: list[dict[str, Any]] = await self._mongo.database["users"].find(key).to_list(None)
+            return found
+
+        documents: list[dict[str, Any]] = self.run(read())
+        return documents
+
+    def insert(self, documents: Mapping[str, Sequence[Mapping[str, Any]]], suffix: str = "") -> None:
+        """Insert `documents`, by collection, into Loa's database; with a `suffix` into that one, with Loa's indexes."""
+
+        async def insert(database: Database) -> None:
+            if suffix:
+                await Stores.build(database).create_indexes()
+            for name, rows in documents.items():
+                for first in range(0, len(rows), BATCH):
+                    await database[name].insert_many(rows[first : first + BATCH])
+
+        name = f"{self._name}_{suffix}" if suffix else self._name
+        database = self._mongo.database.client.get_database(name, write_concern=self._mongo.database.write_concern)
+        self.run(insert(database))
 
     def create_group(self, users: Sequence[User]) -> str:
         """Create a conversation of all `users`. Returns its id."""
