@@ -81,6 +81,7 @@ async def test_sign_in_rejects_a_wrong_password_and_accepts_the_right_one(
     await app.page.get_by_label("Password").fill("something else")
     await app.page.get_by_role("button", name="Sign in").click()
     await expect(app.page.get_by_role("alert")).to_have_text("Incorrect username or password.")
+    await expect(app.page.get_by_role("button", name="Sign in")).to_be_focused()
     await app.sign_in(user)
 
 

@@ -129,12 +129,14 @@ function presenceSwitch(api, own) {
     );
   input.addEventListener("change", async () => {
     const wanted = input.checked;
+    const isFocused = document.activeElement === input;
     input.disabled = true;
     await show(api.updateMe({ show_presence: wanted }));
     if (input.disabled) {
       input.checked = !wanted;
       input.disabled = false;
     }
+    if (isFocused) input.focus();
   });
   show(own);
   return el("label.row", {}, el("span.grow", {}, t("account.show_presence")), input);

@@ -1,6 +1,7 @@
 /** The users who are banned. */
 
 import { endBan } from "./ban-dialog.js";
+import { whileBusy } from "./busy-button.js";
 import { showDialog } from "./dialog.js";
 import { el } from "./dom.js";
 import { errorText, t } from "./i18n.js";
@@ -29,18 +30,13 @@ export function openBans({ api }) {
 
   function createRow({ user, until, at, by, reason }) {
     const end = async () => {
-      button.disabled = true;
-      try {
-        await endBan(api, user);
-        row.remove();
-        showStatus();
-        dialog.focus();
-      } catch (error) {
-        button.disabled = false;
-        showToast(errorText(error));
-      }
+      await endBan(api, user);
+      row.remove();
+      showStatus();
+      dialog.focus();
     };
-    const button = el("button.button", { type: "button", onclick: end }, t("moderation.unban"));
+    const run = () => whileBusy(button, end).catch((error) => showToast(errorText(error)));
+    const button = el("button.button", { type: "button", onclick: run }, t("moderation.unban"));
     const length = until ? t("moderation.log.until", { when: fullDateTime(until) }) : t("moderation.ban.ever");
     const row = el(
       "li.row",

@@ -1,5 +1,6 @@
 /** Forms: labelled fields with an error message each, and one submission at a time. */
 
+import { whileBusy } from "./busy-button.js";
 import { el, setAttr, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
 import { isComposing } from "./keyboard.js";
@@ -89,14 +90,8 @@ export function createForm(fields, submitLabel, submit, children = []) {
       invalid[0].input.focus();
       return;
     }
-    button.disabled = true;
-    try {
-      await submit(Object.fromEntries(fields.map((field) => [field.name, field.value])));
-    } catch (error) {
-      showError(error);
-    } finally {
-      button.disabled = false;
-    }
+    const values = Object.fromEntries(fields.map((field) => [field.name, field.value]));
+    await whileBusy(button, () => submit(values)).catch(showError);
   }
 
   function onKeyDown(event) {

@@ -1,6 +1,7 @@
 /** The page that an invitation's link opens: what group it is to, and the button to join it. */
 
 import { AutoRetry } from "./auto-retry.js";
+import { whileBusy } from "./busy-button.js";
 import { el, setChildren } from "./dom.js";
 import { icon } from "./icon.js";
 import { errorText, t } from "./i18n.js";
@@ -50,11 +51,9 @@ export class InvitationPage {
   }
 
   async #join(button) {
-    button.disabled = true;
     try {
-      this.#open((await this.#app.api.acceptInvitation(this.#token)).id);
+      await whileBusy(button, async () => this.#open((await this.#app.api.acceptInvitation(this.#token)).id));
     } catch (error) {
-      button.disabled = false;
       if (error.code === "not_found") this.#showError(error);
       else showToast(error.code === "forbidden" ? t("invitation.full") : errorText(error));
     }

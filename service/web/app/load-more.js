@@ -1,5 +1,6 @@
 /** The "Load more" button at the end of a list; it also loads by itself when it scrolls into view. */
 
+import { whileBusy } from "./busy-button.js";
 import { el, setAttr } from "./dom.js";
 import { errorText, t } from "./i18n.js";
 import { showToast } from "./toast.js";
@@ -15,15 +16,16 @@ export function loadMoreButton(load) {
   });
   observer.observe(button);
 
-  async function loadNext() {
-    if (button.disabled) return;
-    button.disabled = true;
+  function loadNext() {
+    return whileBusy(button, loadPage);
+  }
+
+  async function loadPage() {
     try {
       await load();
     } catch (error) {
       showToast(errorText(error));
     } finally {
-      button.disabled = false;
       // The observer reports only changes: observe again, in case the button is still in view.
       observer.unobserve(button);
       observer.observe(button);

@@ -1,6 +1,7 @@
 /** The log of what moderators have done. */
 
 import { endBan } from "./ban-dialog.js";
+import { whileBusy } from "./busy-button.js";
 import { showDialog } from "./dialog.js";
 import { el, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
@@ -54,18 +55,13 @@ export function openModerationLog(app) {
     decided.add(subject.id);
     if (action === "unban" || (until && Date.parse(until) < Date.now())) return null;
     const end = async () => {
-      button.disabled = true;
-      try {
-        const { people } = app.getState();
-        await endBan(api, { id: subject.id, display_name: nameOf(people[subject.id]) });
-        button.remove();
-        dialog.focus();
-      } catch (error) {
-        button.disabled = false;
-        showToast(errorText(error));
-      }
+      const { people } = app.getState();
+      await endBan(api, { id: subject.id, display_name: nameOf(people[subject.id]) });
+      button.remove();
+      dialog.focus();
     };
-    const button = el("button.button", { type: "button", onclick: end }, t("moderation.unban"));
+    const run = () => whileBusy(button, end).catch((error) => showToast(errorText(error)));
+    const button = el("button.button", { type: "button", onclick: run }, t("moderation.unban"));
     return button;
   }
 

@@ -1,5 +1,6 @@
 /** Dialogs to start a conversation and to add people to one. */
 
+import { whileBusy } from "./busy-button.js";
 import { showDialog } from "./dialog.js";
 import { el, setAttr, setChildren } from "./dom.js";
 import { Field } from "./form.js";
@@ -16,7 +17,7 @@ export function openNewChatDialog({ api, me }) {
   setAttr(title.element, "hidden", true);
   const button = el(
     "button.button.primary",
-    { type: "button", disabled: true, onclick: () => start() },
+    { type: "button", disabled: true, onclick: () => whileBusy(button, start) },
     t("people.start"),
   );
   const picker = new PeoplePicker(api, [me.id], (profiles) => {
@@ -32,7 +33,6 @@ export function openNewChatDialog({ api, me }) {
       title.input.focus();
       return;
     }
-    button.disabled = true;
     try {
       const name = selected.length > 1 ? title.value.trim() || null : null;
       const conversation = await api.createConversation(
@@ -42,7 +42,6 @@ export function openNewChatDialog({ api, me }) {
       dialog.close();
       navigate(linkToConversation(conversation.id));
     } catch (error) {
-      button.disabled = false;
       showToast(errorText(error));
     }
   }
@@ -53,7 +52,7 @@ export function openAddPeopleDialog(api, participantIds, add) {
   let selected = [];
   const button = el(
     "button.button.primary",
-    { type: "button", disabled: true, onclick: () => addSelected() },
+    { type: "button", disabled: true, onclick: () => whileBusy(button, addSelected) },
     t("people.add_selected"),
   );
   const picker = new PeoplePicker(api, participantIds, (profiles) => {
@@ -63,12 +62,10 @@ export function openAddPeopleDialog(api, participantIds, add) {
   const dialog = showDialog(t("people.add"), picker.element, [button]);
 
   async function addSelected() {
-    button.disabled = true;
     try {
       await add(selected.map(({ id }) => id));
       dialog.close();
     } catch (error) {
-      button.disabled = false;
       showToast(errorText(error));
     }
   }

@@ -1,6 +1,7 @@
 /** The dialog that names who of a group has read a message. */
 
 import { avatar } from "./avatar.js";
+import { whileBusy } from "./busy-button.js";
 import { showDialog } from "./dialog.js";
 import { el, KeyedList, setAttr, setChildren, setText } from "./dom.js";
 import { errorText, t } from "./i18n.js";
@@ -36,10 +37,8 @@ export function openReadersDialog({ api, store, me }, message) {
     render();
   }
 
-  async function loadMore() {
-    more.disabled = true;
-    await load().catch((error) => showToast(errorText(error)));
-    more.disabled = false;
+  function loadMore() {
+    return whileBusy(more, load).catch((error) => showToast(errorText(error)));
   }
 
   function update() {

@@ -2,6 +2,7 @@
 
 import { avatar } from "./avatar.js";
 import { endBan, openBanDialog } from "./ban-dialog.js";
+import { whileBusy } from "./busy-button.js";
 import { confirm } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { expandableText } from "./expandable-text.js";
@@ -27,18 +28,8 @@ export function reportCard(app, report, onChanged) {
   const link = linkToSubject(subject);
 
   const actionButton = (selector, label, action) => {
-    const button = el(selector, { type: "button", onclick: () => run() }, label);
-    const run = async () => {
-      if (button.getAttribute("aria-disabled")) return;
-      // Not `disabled`, with which the button would lose the focus.
-      button.setAttribute("aria-disabled", "true");
-      try {
-        await action();
-      } catch (error) {
-        showToast(errorText(error));
-      }
-      button.removeAttribute("aria-disabled");
-    };
+    const run = () => whileBusy(button, action).catch((error) => showToast(errorText(error)));
+    const button = el(selector, { type: "button", onclick: run }, label);
     return button;
   };
   /** Offer what is left to do, after a ban or its end in this view: the report does not say whether there is one. */
