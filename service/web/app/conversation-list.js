@@ -2,6 +2,7 @@
 
 import { conversationAvatar, conversationName, isArchived, isMuted, otherParticipant } from "./conversation-labels.js";
 import { el, KeyedList, setAttr, setChildren } from "./dom.js";
+import { chatDraftKey } from "./drafts.js";
 import { icon } from "./icon.js";
 import { formatNumber, t } from "./i18n.js";
 import { withDialogs } from "./later.js";
@@ -114,6 +115,7 @@ export class ConversationList {
       sender: state.people[last?.sender_id],
       online: Boolean(other && state.presence[other.id]?.online),
       typing: typingText(typing, state.people),
+      draft: id === this.#currentId ? "" : this.#draft(id),
       current: id === this.#currentId,
     };
     const known = this.#items.get(id);
@@ -122,7 +124,7 @@ export class ConversationList {
     return item;
   }
 
-  #updateRow(link, { details, unreadCount, last, change, text, sender, online, typing, current }) {
+  #updateRow(link, { details, unreadCount, last, change, text, sender, online, typing, draft, current }) {
     const { me } = this.#app;
     setAttr(link, "aria-current", current ? "page" : null);
     link.classList.toggle("unread", unreadCount > 0);
@@ -140,7 +142,7 @@ export class ConversationList {
       el(
         typing ? "span.preview.ellipsis.typing" : "span.preview.ellipsis",
         { dir: "auto" },
-        typing || text || this.#preview(details, last && applyChange(last, change), sender),
+        typing || (draft && t("chats.draft", { text: draft })) || text || this.#preview(details, last && applyChange(last, change), sender),
       ),
       unreadCount > 0 &&
         el(
@@ -150,6 +152,12 @@ export class ConversationList {
           el("span.visually-hidden", {}, ` ${t("nav.unread", { count: unreadCount })}`),
         ),
     );
+  }
+
+  /** Return what the user has begun to write in the chat. */
+  #draft(id) {
+    const { text = "", editing, attachments } = this.#app.drafts.get(chatDraftKey(id)) ?? {};
+    return previewText({ content: editing?.text ?? text, attachments });
   }
 
   #preview(details, last, sender) {

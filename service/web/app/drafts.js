@@ -47,6 +47,11 @@ export class Drafts {
   }
 }
 
+/** Return the key of what is being written in a chat; see MessageComposer. */
+export function chatDraftKey(conversationId) {
+  return `chat:${conversationId}`;
+}
+
 /** Return the browser's local storage; null if it is forbidden: reading the property then throws. */
 function browserStorage() {
   try {

@@ -4,6 +4,7 @@ import { addPasted, attachButtons } from "./attach-buttons.js";
 import { AttachmentTray } from "./attachment-tray.js";
 import { CharacterCounter } from "./character-counter.js";
 import { el, setChildren, setText } from "./dom.js";
+import { chatDraftKey } from "./drafts.js";
 import { emojiButton } from "./emoji-button.js";
 import { autoGrow } from "./form.js";
 import { icon } from "./icon.js";
@@ -44,7 +45,7 @@ export class MessageComposer {
 
   /** `drafts`: where the draft of the conversation is kept, see Drafts. `api`: uploads files. */
   constructor(conversationId, name, drafts, api, actions) {
-    this.#draftKey = `chat:${conversationId}`;
+    this.#draftKey = chatDraftKey(conversationId);
     this.#drafts = drafts;
     this.#actions = actions;
     this.#textarea = el("textarea", {
