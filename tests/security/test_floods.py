@@ -16,9 +16,9 @@ from tests.running import Server
 from tests.security.test_sockets import memory
 
 SOCKETS = 40
-FRAMES = 64
+FRAMES = 40
 GROWTH = 64 * 1024 * 1024
-"""Bytes by which the process may grow while it is sent 150 MB, of which strings would take 600."""
+"""Bytes by which the process may grow while it is sent 95 MB, of which strings would take 375."""
 LONGEST = "\N{GRINNING FACE}" * 4000
 
 

@@ -1,7 +1,7 @@
 """Invalid values in every field of every operation and frame of the documents are rejected without an effect."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -33,15 +33,26 @@ INVALID_SEGMENTS = [
     "x" * 300,
     "[object%20Object]",
 ]
+MAX_TOGETHER = 1000
+"""Bytes of a value that several fields have at once."""
 ECHOED = "ref"
 """It is returned unchanged and not stored, so it may hold anything that JSON and UTF-8 can encode."""
 
 
-def invalid_values(field: Field) -> Iterator[Json]:
-    """The values that `field` must reject: those that its schema forbids, and those that are not valid text."""
+def invalid_fields(fields: Sequence[Field]) -> Iterator[tuple[list[str], Json]]:
+    """Yield a value, and the names of fields that must reject it all at once, for each name and value.
+
+    Fields reject what their schema forbids, which an error names for all of them; and what is not valid text, which
+    makes the whole body or frame invalid. Long values would together be too much for one, `ref` tells which frame an
+    answer is to, and `type` which fields there are: these are tried alone, too.
+    """
     for value in INVALID_VALUES:
-        if not field.allows(value) or value in NOT_TEXT:
-            yield value
+        names = [field.name for field in fields if value in NOT_TEXT or not field.allows(value)]
+        is_long = len(json.dumps(value)) > MAX_TOGETHER
+        alone = names if value in NOT_TEXT or is_long else [name for name in names if name in (ECHOED, "type")]
+        yield from (([name], value) for name in alone)
+        if together := [name for name in names if name not in alone]:
+            yield together, value
 
 
 async def test_valid_requests_pass(scenario: Scenario, attack_surface: AttackSurface) -> None:
@@ -63,18 +74,17 @@ async def test_invalid_values_in_bodies_are_rejected(scenario: Scenario, attack_
     before = await scenario.readable_state(attack_surface)
     for operation in [operation for operation in attack_surface.rest_operations if operation.body]:
         valid = scenario.body(operation)
-        for field in operation.body:
-            for value in invalid_values(field):
-                answer = await scenario.request(scenario.anna, operation, {**valid, field.name: value})
-                tried += 1
-                problem = answer.json()
-                named = [error["field"].partition(".")[0] for error in problem.get("errors", ())]
-                good = (answer.status_code, field.name in named) == (422, True)
-                if value in NOT_TEXT:
-                    # Half a surrogate pair makes the whole body invalid; a NUL in a password is just a wrong password.
-                    good = answer.status_code in (401, 422)
-                if not good:
-                    failed.append((str(operation), field.name, str(value)[:30], answer.status_code, named))
+        for names, value in invalid_fields(operation.body):
+            answer = await scenario.request(scenario.anna, operation, valid | dict.fromkeys(names, value))
+            tried += len(names)
+            problem = answer.json()
+            named = {error["field"].partition(".")[0] for error in problem.get("errors", ())}
+            good = answer.status_code == 422 and named.issuperset(names)
+            if value in NOT_TEXT:
+                # Half a surrogate pair makes the whole body invalid; a NUL in a password is just a wrong password.
+                good = answer.status_code in (401, 422)
+            if not good:
+                failed.append((str(operation), names, str(value)[:30], answer.status_code, named))
     assert [] == failed
     assert before == await scenario.readable_state(attack_surface)
     assert tried > 300
@@ -132,24 +142,23 @@ async def test_invalid_values_in_frames_are_rejected(scenario: Scenario, attack_
     for frame in attack_surface.frames:
         socket = sockets[frame.channel]
         valid = scenario.frame(frame)
-        for field in frame.fields:
-            for value in invalid_values(field):
-                tried += 1
-                message = {"type": frame.type, "ref": f"r{tried}", **valid, field.name: value}
-                if field.name == ECHOED and value == NUL:
-                    continue
-                await socket.send_raw(json.dumps(message))
-                ref = message["ref"] if isinstance(message["ref"], str) and len(message["ref"]) <= 64 else None
-                answer = await socket.reply_to(ref if ref != SURROGATE else None)
-                named = [error["field"].partition(".")[0] for error in answer.get("errors", ())]
-                refused = (answer["type"], answer.get("code")) == ("error", "validation_failed")
-                if value in NOT_TEXT:
-                    # As a token such a value is just an invalid token.
-                    refused = answer["type"] == "error" and answer["code"] in ("validation_failed", "token_invalid")
-                elif field.name not in named:
-                    refused = False
-                if not refused:
-                    failed.append((frame.type, field.name, str(value)[:30], answer))
+        for names, value in invalid_fields(frame.fields):
+            tried += len(names)
+            message = {"type": frame.type, "ref": f"r{tried}", **valid, **dict.fromkeys(names, value)}
+            if names == [ECHOED] and value == NUL:
+                continue
+            await socket.send_raw(json.dumps(message))
+            ref = message["ref"] if isinstance(message["ref"], str) and len(message["ref"]) <= 64 else None
+            answer = await socket.reply_to(ref if ref != SURROGATE else None)
+            named = {error["field"].partition(".")[0] for error in answer.get("errors", ())}
+            refused = (answer["type"], answer.get("code")) == ("error", "validation_failed")
+            if value in NOT_TEXT:
+                # As a token such a value is just an invalid token.
+                refused = answer["type"] == "error" and answer["code"] in ("validation_failed", "token_invalid")
+            elif not named.issuperset(names):
+                refused = False
+            if not refused:
+                failed.append((frame.type, names, str(value)[:30], answer))
     assert [] == failed
     assert tried > 150
     for socket in sockets.values():
