@@ -7,12 +7,13 @@ import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Worker, async_playwright, expect
 
 from tests.conftest import PUSH_HOST
-from tests.e2e.conftest import CHROMIUM_ARGUMENTS, CHROMIUM_COMMANDS, TIMEOUT, CreateUser
+from tests.e2e.conftest import CHROMIUM_ARGUMENTS, CHROMIUM_COMMANDS, TIMEOUT
 from tests.e2e.user import User
 from tests.push.browser import Browser as RemoteBrowser
 from tests.running import Server
@@ -43,6 +44,10 @@ EXPECT_SHOWN = """() => {
     };
   });
 }"""
+CLOSE = """async () => {
+  const registration = await navigator.serviceWorker.ready;
+  for (const notification of await registration.getNotifications()) notification.close();
+}"""
 CLICK = """async () => {
   const [notification] = await self.registration.getNotifications();
   self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
@@ -62,7 +67,7 @@ class Device:
         self.page = page
         self.worker = worker
         self._devtools = devtools
-        self._url = url
+        self.url = url
         self._registration = registration
 
     async def push(self, data: str) -> None:
@@ -74,7 +79,7 @@ class Device:
         await self.worker.evaluate(EXPECT_SHOWN)
         await self._devtools.send(
             "ServiceWorker.deliverPushMessage",
-            {"origin": self._url, "registrationId": self._registration, "data": data},
+            {"origin": self.url, "registrationId": self._registration, "data": data},
         )
         async with asyncio.timeout(TIMEOUT / 1000):
             await self.worker.evaluate("() => self.expected.then(() => {})")
@@ -104,14 +109,23 @@ async def full_browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def device(full_browser: Browser, server: Server, create_user: CreateUser) -> AsyncIterator[Device]:
-    user = create_user("An")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_device(full_browser: Browser, server: Server, http: httpx.Client) -> AsyncIterator[Device]:
+    """A context with its first page takes a second of processor time in a full Chromium."""
     context = await full_browser.new_context(locale="en-GB")
     context.set_default_timeout(TIMEOUT)
     await context.grant_permissions(["notifications"], origin=server.url)
-    yield await open_device(context, server, user)
+    yield await open_device(context, server, User.register(http, server, "An"))
     await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def device(shared_device: Device) -> Device:
+    """The shared device, on which no notification is shown, at the start of the app."""
+    await shared_device.page.evaluate(CLOSE)
+    await shared_device.shown(0)
+    await shared_device.page.goto(f"{shared_device.url}/#/")
+    return shared_device
 
 
 async def open_device(context: BrowserContext, server: Server, user: User) -> Device:
@@ -160,7 +174,7 @@ async def test_a_click_leads_the_open_page_to_the_place(device: Device) -> None:
     await device.push(payload(url="/#/posts"))
     await device.shown(1)
     await device.worker.evaluate(CLICK)
-    await expect(device.page).to_have_url(f"{device._url}/#/posts")
+    await expect(device.page).to_have_url(f"{device.url}/#/posts")
     assert await device.page.evaluate("globalThis.marked")
     assert 1 == len(device.page.context.pages)
     await device.shown(0)
@@ -173,8 +187,8 @@ async def test_no_push_leads_to_a_script(device: Device) -> None:
     async with device.page.expect_event("load"):
         await device.worker.evaluate(CLICK)
     await device.shown(0)
-    await expect(device.page).to_have_url(f"{device._url}/")
-    assert before.startswith(device._url)
+    await expect(device.page).to_have_url(f"{device.url}/")
+    assert before.startswith(device.url)
 
 
 PUSH_SERVICE = """
