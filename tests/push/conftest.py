@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from sanic import Sanic
 
 from config.settings import Settings
 from service.accounts.passwords import Passwords
@@ -36,7 +38,7 @@ def dead_host() -> str:
 
 
 @pytest.fixture
-async def pushing(
+async def app(
     settings: Settings,
     dead_host: str,
     mongo: Mongo,
@@ -44,12 +46,18 @@ async def pushing(
     push_service: PushServiceDouble,
     trusted: None,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[RestClient]:
+) -> Sanic[Any, Any]:
     """The whole service, which pushes what is unread for a second."""
     monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
     monkeypatch.setattr(service, "UNUSED_INTERVAL", 0.1)
     monkeypatch.setattr(service, "PLAN_INTERVAL", 0.05)
     await Stores.build(mongo.database).create_indexes()
     push = {"push_hosts": (push_service.host, dead_host), "push_private": "on", "push_delay": 1}
-    async with serving(create_app(settings=settings.model_copy(update=push))) as client:
+    return create_app(settings=settings.model_copy(update=push))
+
+
+@pytest.fixture
+async def pushing(app: Sanic[Any, Any]) -> AsyncIterator[RestClient]:
+    """The running `app`."""
+    async with serving(app) as client:
         yield client

@@ -74,19 +74,3 @@ async def test_four_workers_push_once_and_a_killed_one_loses_nothing(
         await asyncio.sleep(1.5)
         assert expected == answered().keys()
         assert all(count == (2 if path in under_way else 1) for path, count in answered().items()), answered()
-
-
-async def test_a_stop_does_not_wait_for_a_push_service(
-    run: Run, push_service: PushServiceDouble, tmp_path: Path
-) -> None:
-    """Which does not answer."""
-    push_service.behaviour = lambda _: None
-    server = await asyncio.to_thread(run, **environment(push_service, tmp_path))
-    async with Clients(server, load_contract(server)) as clients:
-        anna, ben = await clients.users(2)
-        await ben.post("/push/subscriptions", push_service.subscribe("ben"))
-        await anna.send_message(await anna.start_conversation(ben))
-        await push_service.wait(1, within=60)
-    started = asyncio.get_running_loop().time()
-    assert 0 == await asyncio.to_thread(server.stop)
-    assert asyncio.get_running_loop().time() - started < 8

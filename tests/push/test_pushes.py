@@ -8,12 +8,13 @@ import pytest
 import websockets
 from bson import ObjectId
 from redis.asyncio import Redis
+from sanic import Sanic
 
 from service.common.times import now
 from service.datastores.mongo import Mongo
-from service.push import collector, delivery_store, push_queue
+from service.push import collector, delivery_store, push_queue, sender
 from tests.push.push_service import CREATED, Push, PushServiceDouble
-from tests.rest import RestClient
+from tests.rest import RestClient, serving
 from tests.webhooks.receiver import answer
 from tests.webhooks.test_service import User, register
 
@@ -320,6 +321,20 @@ async def test_a_push_for_the_user_before_does_not_replace_one_for_the_next(
     await cleo.call("POST", "/push/subscriptions", **push_service.subscribe("ben"))
     await say(anna, group, "Second")
     assert "Second" == (await push_service.wait(2, "ben", within=10))[1].payload["body"]
+
+
+async def test_a_stop_does_not_wait_for_a_push_service(
+    app: Sanic[Any, Any], push_service: PushServiceDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which does not answer."""
+    monkeypatch.setattr(sender, "ANSWER_TIMEOUT", 3600.0)
+    push_service.behaviour = lambda _: None
+    async with asyncio.timeout(60):
+        async with serving(app) as client:
+            anna, ben = await register(client, "anna"), await subscribed(client, push_service, "ben")
+            await say(anna, await direct(anna, ben))
+            await push_service.wait(1)
+        await push_service.disconnected()
 
 
 async def test_quiet_hours_end_in_one_summary(
