@@ -10,6 +10,24 @@ COMMENT_POINTS = ("after-comment", "before-notification", "stored-notification",
 DRAIN_POINTS = ("in-drain",)
 REACTION_POINTS = ("before-sum", "after-reaction")
 """They are reached only while users react to posts and comments."""
+REPEATED_DELETION_POINTS = (
+    "before-notifications-deleted",
+    "after-notifications-deleted",
+    "after-reactions-deleted",
+    "before-files-deleted",
+    "after-files-deleted",
+)
+"""They are reached at least twice: for the comments, and for the post."""
+DELETION_POINTS = (
+    "before-deletion",
+    "after-deletion",
+    *REPEATED_DELETION_POINTS,
+    "before-comments-removed",
+    "after-comments-removed",
+    "before-post-removed",
+    "after-post-removed",
+)
+"""They are reached only while a post is deleted."""
 PUSH_POINTS = (
     "before-news",
     "after-news",
@@ -36,7 +54,7 @@ class KillPoint:
 
     def arm(self, point: str, victim: str, skip: int = 0) -> None:
         """Kill the victim, "worker" or the whole "server", when it reaches `point` after passing it `skip` times."""
-        assert point in (*POINTS, *REACTION_POINTS, *PUSH_POINTS)
+        assert point in (*POINTS, *REACTION_POINTS, *DELETION_POINTS, *PUSH_POINTS)
         # Replace the file atomically, because the workers may read it at any time.
         new = self._file.with_suffix(".new")
         new.write_text(f"{point} {skip} {victim} {next(self._tokens)}")

@@ -5,6 +5,8 @@ On SIGUSR2 a worker writes the number of its tasks, connections and queued event
 If FAULTS_KILL_POINT names a file, the methods below are wrapped. When a worker reaches the kill point named in that
 file, it kills itself with SIGKILL, and its parent, too, if the file says "server". See `tests/faults/kill_point.py`.
 
+If FAULTS_DELETION_GRACE is set, it is the number of seconds between the two passes of the deletion of a post.
+
 If FAULTS_WEBHOOK_RETRY is set, it is the number of seconds between all attempts to deliver a webhook.
 
 Under libfaketime this module also replaces `time.sleep`: Python's version waits for a point on the monotonic clock,
@@ -14,6 +16,7 @@ which that library changes, and would fail.
 import asyncio
 import contextlib
 import ctypes
+import datetime
 import functools
 import gc
 import inspect
@@ -25,6 +28,7 @@ import time
 from importlib import import_module
 
 KILL_POINT_FILE = os.environ.get("FAULTS_KILL_POINT", "")
+DELETION_GRACE = os.environ.get("FAULTS_DELETION_GRACE", "")
 WEBHOOK_RETRY = os.environ.get("FAULTS_WEBHOOK_RETRY", "")
 COUNTS_DIRECTORY = os.environ.get("FAULTS_COUNTS_DIR", "")
 
@@ -39,6 +43,27 @@ POINTS = {
     "after-reaction": ("service.posts.reaction_store", "ReactionStore.clear_pending", "before", "always"),
     "after-comment": ("service.posts.comment_store", "CommentStore.append", "after", "always"),
     "stored-notification": ("service.notifications.notification_store", "NotificationStore.append", "after", "always"),
+    "before-deletion": ("service.posts.post_store", "PostStore.change", "before", "is_deletion"),
+    "after-deletion": ("service.posts.post_store", "PostStore.change", "after", "is_deletion"),
+    "before-notifications-deleted": (
+        "service.notifications.deletion",
+        "NotificationDeletion.delete",
+        "before",
+        "has_some",
+    ),
+    "after-notifications-deleted": (
+        "service.notifications.deletion",
+        "NotificationDeletion.delete",
+        "after",
+        "has_some",
+    ),
+    "after-reactions-deleted": ("service.posts.reaction_store", "ReactionStore.delete", "after", "has_some"),
+    "before-files-deleted": ("service.attachments.attachments", "Attachments.remove", "before", "has_some"),
+    "after-files-deleted": ("service.attachments.attachments", "Attachments.remove", "after", "has_some"),
+    "before-comments-removed": ("service.posts.comment_store", "CommentStore.remove", "before", "has_some"),
+    "after-comments-removed": ("service.posts.comment_store", "CommentStore.remove", "after", "has_some"),
+    "before-post-removed": ("service.posts.post_store", "PostStore.remove", "before", "always"),
+    "after-post-removed": ("service.posts.post_store", "PostStore.remove", "after", "always"),
     "before-news": ("service.push.news_store", "NewsStore.add", "before", "has_some"),
     "after-news": ("service.push.news_store", "NewsStore.add", "after", "has_some"),
     "before-delivery": ("service.push.delivery_store", "DeliveryStore.put", "before", "has_some"),
@@ -56,6 +81,10 @@ def is_messages_collection(collection, *_, **__):
 
 def is_new_message(_, event, *__, **___):
     return event.type == "new_message"
+
+
+def is_deletion(_, document, author_id, change):
+    return "deleted_at" in change.get("$set", ())
 
 
 def has_some(_, documents):
@@ -150,6 +179,11 @@ if COUNTS_DIRECTORY and "worker" in sys.orig_argv:
 if WEBHOOK_RETRY and "worker" in sys.orig_argv:
     store = import_module("service.webhooks.delivery_store")
     store.RETRY_DELAYS = (float(WEBHOOK_RETRY),) * len(store.RETRY_DELAYS)
+
+if DELETION_GRACE and "worker" in sys.orig_argv:
+    defaults = import_module("service.posts.deletion_worker").DeletionWorker.__init__.__kwdefaults__
+    defaults["grace"] = datetime.timedelta(seconds=float(DELETION_GRACE))
+    defaults["recovery_interval"] = float(DELETION_GRACE) / 4
 
 if KILL_POINT_FILE and "worker" in sys.orig_argv:
     the_kill_point = KillPoint()
