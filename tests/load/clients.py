@@ -135,6 +135,16 @@ class Clients:
             Plan(first=0, count=self._first, max_opening=MAX_OPENING, limit=ARRIVAL_TIMEOUT + self._first / 100)
         )
 
+    def join(self) -> Result:
+        """Open the joiners. Raises RunFailed."""
+        count = len(self._traffic.joiners)
+        limit = ARRIVAL_TIMEOUT + count / 100
+        return self._run(Plan(first=self._first, count=count, max_opening=MAX_OPENING, limit=limit))
+
+    def receive(self, seconds: float) -> Result:
+        """Only receive for `seconds`. Raises RunFailed."""
+        return self._run(Plan(seconds=seconds, limit=seconds + ARRIVAL_TIMEOUT))
+
     def publish(self, seconds: float, *, window: int = UNBOUNDED, rate: float = 0) -> Result:
         """Publish for `seconds`, and wait until everything has arrived.
 
