@@ -1,7 +1,6 @@
 """The use cases of conversations: participants, title, read marks, typing."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,7 +29,7 @@ from service.chat.membership_filter import MembershipFilter
 from service.chat.mention_counter import MentionCounter
 from service.chat.message_store import MessageStore
 from service.chat.models import MAX_PARTICIPANTS
-from service.chat.settings_store import NONE, ArchivedRow, SettingsStore, settings_json
+from service.chat.settings_store import NONE, ArchivedRow, ConversationSettings, SettingsStore, settings_json
 from service.chat.unread_counter import UnreadCounter
 from service.common.blocks import Blocks, blockers
 from service.common.cursor import CursorFormat
@@ -168,8 +167,8 @@ class ConversationService:
         """
         cursor = CURSORS.parse(before) if before is not None else None
         await self._flush_counters()
-        rows, end = await self._read_list(ObjectId(user_id), limit + 1, cursor)
-        items = await self.as_json([document for _, document in rows[:limit]], user_id)
+        rows, settings, end = await self._read_list(ObjectId(user_id), limit + 1, cursor)
+        items = await self._as_json([document for _, document in rows[:limit]], user_id, settings)
         count = fitting(items)
         if count < len(rows):
             end = rows[count - 1][0]
@@ -183,54 +182,59 @@ class ConversationService:
         Raises ValidationFailed (`before`), Unavailable.
         """
         user, rows = ObjectId(user_id), list[tuple[ArchivedRow, Document]]()
+        settings: dict[ObjectId, ConversationSettings] = {}
         cursor = ARCHIVED_CURSORS.parse(before) if before is not None else None
         end = (cursor[0], cursor[1]) if cursor else None
         for _ in range(MAX_LIST_READS):
             read = await self._settings.archived(user, limit + 1, end)
             documents = await self._conversations.get_many({row.conversation_id for row in read}, user, whole=True)
             await self._counter_reader.refresh(documents.values(), user_id)
-            archived = await self._archived(user, documents.values())
-            rows += [(row, documents[row.conversation_id]) for row in read if row.conversation_id in archived]
+            settings |= await self._settings.of_user(user, documents)
+            rows += [
+                (row, document)
+                for row in read
+                if (document := documents.get(row.conversation_id)) and _is_archived(document, settings)
+            ]
             end = read[-1].key if len(read) > limit else None
             if end is None or len(rows) > limit:
                 break
-        items = await self.as_json([document for _, document in rows[:limit]], user_id)
+        items = await self._as_json([document for _, document in rows[:limit]], user_id, settings)
         count = fitting(items)
         if count < len(rows):
             end = rows[count - 1][0].key
         return items[:count], ARCHIVED_CURSORS.encode(end) if end else None
 
-    async def _archived(self, user_id: ObjectId, documents: Iterable[Document]) -> set[ObjectId]:
-        """Return those of the conversations, by id, that are archived; their counters must be up to date."""
-        last = {document["_id"]: seq_of(document) for document in documents}
-        settings = await self._settings.of_user(user_id, last)
-        return {key for key, each in settings.items() if each.is_archived(last[key])}
-
     async def _read_list(
         self, user_id: ObjectId, wanted: int, before: tuple[datetime, ObjectId] | None
-    ) -> tuple[list[tuple[tuple[datetime, ObjectId], Document]], tuple[datetime, ObjectId] | None]:
-        """Return `wanted` rows of the list behind `before`, each with its sort key, and where reading has ended.
+    ) -> tuple[
+        list[tuple[tuple[datetime, ObjectId], Document]],
+        dict[ObjectId, ConversationSettings],
+        tuple[datetime, ObjectId] | None,
+    ]:
+        """Return `wanted` rows of the list behind `before`, each with its sort key and up-to-date counters; the user's
+        settings of them; and where reading has ended.
 
         Fewer rows are the last ones if the latter is None.
         """
         rows: list[tuple[tuple[datetime, ObjectId], Document]] = []
+        settings: dict[ObjectId, ConversationSettings] = {}
         for _ in range(MAX_LIST_READS):
             documents = await self._conversations.lists.page(user_id, wanted, before)
             # Taken before the refresh, which moves conversations with new messages to where this page does not begin.
             keys = [activity_of(document) for document in documents]
             await self._counter_reader.refresh(documents, str(user_id))
-            archived = await self._archived(user_id, documents)
+            settings |= await self._settings.of_user(user_id, [document["_id"] for document in documents])
             rows += [
                 (key, document)
                 for key, document in zip(keys, documents, strict=True)
-                if is_listed(document, user_id) and document["_id"] not in archived
+                if is_listed(document, user_id) and not _is_archived(document, settings)
             ]
             if len(documents) < wanted:
-                return rows[:wanted], None
+                return rows[:wanted], settings, None
             before = keys[-1]
             if len(rows) >= wanted:
                 break
-        return rows[:wanted], before
+        return rows[:wanted], settings, before
 
     async def heads_for_hello(self, user_id: str) -> list[dict[str, Any]]:
         """Return the heads of the most recently active conversations; their events are delivered in order from there.
@@ -408,38 +412,32 @@ class ConversationService:
         Refreshes the counters of `documents` in place.
         """
         await self._counter_reader.refresh(documents, user_id)
+        ids = [document["_id"] for document in documents]
+        settings = await self._settings.of_user(ObjectId(user_id), ids) if user_id else {}
+        return await self._as_json(documents, user_id, settings)
+
+    async def _as_json(
+        self, documents: Sequence[Document], user_id: str | None, settings: Mapping[ObjectId, ConversationSettings]
+    ) -> list[dict[str, Any]]:
+        """Like `as_json`, of documents with up-to-date counters and with the user's settings of them."""
         user_ids = {str(member) for document in documents for member in _with_profile(document)}
         profiles = await self._profiles.profiles(user_ids) if user_ids else {}
         last = [(document["_id"], document["last"]["id"]) for document in documents if document["last"]["id"]]
         last_messages = await self._messages.get_many(last)
         if user_id:
             last_messages = await self._visible_to(ObjectId(user_id), last_messages)
-        ids = [document["_id"] for document in documents]
-        settings = await self._settings.of_user(ObjectId(user_id), ids) if user_id else {}
         read_marks = [read_of(document, user_id) if user_id else seq_of(document) for document in documents]
-        unread = await asyncio.gather(*map(self._unread.count, documents, read_marks))
-        mentions = await self._mention_counts(documents, read_marks, user_id)
+        unread = await self._unread.count_each(documents, read_marks)
+        mentions = await self._mentions.count_each(documents, read_marks, ObjectId(user_id)) if user_id else None
         shown = {key: self._messages.as_json(each, user_id) for key, each in last_messages.items()}
         return [
             _conversation_json(document, user_id, profiles, shown.get(document["last"]["id"]))
             | {"last_read_seq": read_mark, "unread_count": count, "mention_count": mention_count}
             | settings_json(settings.get(document["_id"], NONE), seq_of(document))
-            for document, read_mark, count, mention_count in zip(documents, read_marks, unread, mentions, strict=True)
-        ]
-
-    async def _mention_counts(
-        self, documents: Sequence[Document], read_marks: Sequence[int], user_id: str | None
-    ) -> list[int]:
-        if user_id is None:
-            return [0] * len(documents)
-        user = ObjectId(user_id)
-        counts = await asyncio.gather(
-            *(
-                self._mentions.counts(document, {user: mark})
-                for document, mark in zip(documents, read_marks, strict=True)
+            for document, read_mark, count, mention_count in zip(
+                documents, read_marks, unread, mentions or [0] * len(documents), strict=True
             )
-        )
-        return [each[user] for each in counts]
+        ]
 
     async def _visible_to(self, user_id: ObjectId, messages: dict[ObjectId, Document]) -> dict[ObjectId, Document]:
         """Return those of the messages that the user sees. Raises Unavailable.
@@ -455,6 +453,10 @@ class ConversationService:
             if (conversation := current.get(message["conversation_id"]))
             and message["seq"] > start_of(conversation, user_id)
         }
+
+
+def _is_archived(document: Document, settings: Mapping[ObjectId, ConversationSettings]) -> bool:
+    return settings.get(document["_id"], NONE).is_archived(seq_of(document))
 
 
 def _with_profile(document: Document) -> list[ObjectId]:

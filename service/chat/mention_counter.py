@@ -1,6 +1,7 @@
 """How many unread messages mention a user."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 
 from bson import ObjectId
 
@@ -44,4 +45,15 @@ class MentionCounter:
         blocked = await self._blocks.existing({Block(str(user_id), str(sender)) for user_id, sender in found})
         for user_id, sender in found:
             counts[user_id] += Block(str(user_id), str(sender)) not in blocked
+        return counts
+
+    async def count_each(
+        self, conversations: Sequence[Document], read_marks: Sequence[int], user_id: ObjectId
+    ) -> list[int]:
+        """Return the count of one user in each conversation. A task runs for those only that need a read."""
+        counts = [0] * len(conversations)
+        read = [at for at, each in enumerate(conversations) if read_marks[at] < each.get("last_mention", 0)]
+        found = await asyncio.gather(*(self.counts(conversations[at], {user_id: read_marks[at]}) for at in read))
+        for at, of_users in zip(read, found, strict=True):
+            counts[at] = of_users[user_id]
         return counts

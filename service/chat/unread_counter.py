@@ -1,7 +1,8 @@
 """How many messages are unread from a read mark on: those of users after it that have not been deleted."""
 
+import asyncio
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from service.chat.conversation_store import seq_of
 from service.chat.message_store import MessageStore
@@ -29,13 +30,30 @@ class UnreadCounter:
         The counters of `conversation` must be up to date. Raises Unavailable.
         """
         last = seq_of(conversation)
-        lowest = max(min(read_marks, default=last), last - MAX_SPAN)
+        lowest = min(read_marks, default=last)
         uncounted: list[int] = []
-        # Conversations of earlier versions do not know it.
-        if min(last, conversation.get("last_deleted", last)) > lowest:
+        if _has_uncounted(conversation, lowest):
+            lowest = max(lowest, last - MAX_SPAN)
             uncounted = sorted(await self._messages.never_unread(conversation["_id"], lowest, last))
         return {mark: max(0, last - mark - len(uncounted) + bisect_right(uncounted, mark)) for mark in read_marks}
 
     async def count(self, conversation: Document, read_mark: int) -> int:
         """Return the number of unread messages after `read_mark`. Raises Unavailable."""
         return (await self.counts(conversation, [read_mark]))[read_mark]
+
+    async def count_each(self, conversations: Sequence[Document], read_marks: Sequence[int]) -> list[int]:
+        """Return `count` of each conversation with its read mark. A task runs for those only that need a read."""
+        counts = [max(0, seq_of(each) - mark) for each, mark in zip(conversations, read_marks, strict=True)]
+        read = [at for at, each in enumerate(conversations) if _has_uncounted(each, read_marks[at])]
+        found = await asyncio.gather(*(self.count(conversations[at], read_marks[at]) for at in read))
+        for at, count in zip(read, found, strict=True):
+            counts[at] = count
+        return counts
+
+
+def _has_uncounted(conversation: Document, read_mark: int) -> bool:
+    """Return whether a message that may be looked for after `read_mark` is deleted or a system message."""
+    last = seq_of(conversation)
+    # Conversations of earlier versions do not know it.
+    uncounted: int = min(last, conversation.get("last_deleted", last))
+    return uncounted > max(read_mark, last - MAX_SPAN)

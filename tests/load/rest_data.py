@@ -31,7 +31,7 @@ def create_callers(database: LoadDatabase, peers: str, count: int, conversations
     All is written to Loa's database, and to the one with the suffix `peers`.
     """
     people, users = database.new_users(PEOPLE), database.new_users(count)
-    template = database.run(database.stores.conversations.create_group(people[0].id, [], "Load"))
+    template = database.run(database.stores.conversations.find(ObjectId(database.create_group(people[:1]))))
     documents: Documents = {name: [] for name in ("conversations", "messages", "posts", "inboxes", "notifications")}
     # The author of the posts has had no notification yet.
     documents["inboxes"].append({"_id": people[0].id, "last_seq": 0})
