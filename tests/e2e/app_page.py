@@ -35,9 +35,13 @@ class AppPage:
             route = (route or "/").replace("/", "/?modules", 1)
         await self.page.goto(self.url + route)
 
-    async def open_tab(self, route: str = "") -> "AppPage":
-        """Open a second tab of the same browser, where the user is signed in, too."""
-        tab = AppPage(await self.page.context.new_page(), self.url, modules=self.modules)
+    async def open_tab(self, route: str = "", *, script: str = "") -> "AppPage":
+        """Open a second tab of the same browser, where the user is signed in, too. `script` runs before the app's."""
+        page = await self.page.context.new_page()
+        if script:
+            # Not in the context: other tests use it later.
+            await page.add_init_script(script)
+        tab = AppPage(page, self.url, modules=self.modules)
         tab.errors = self.errors
         await tab.goto(route)
         await expect(tab.nav_bar).to_be_visible()

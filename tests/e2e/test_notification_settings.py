@@ -138,13 +138,13 @@ async def test_a_hidden_tab_alerts_as_the_user_has_chosen(open_app: OpenApp, cre
     conversation = binh.create_conversation(an)
     app = await open_app(an, goto=False)
     page = app.page
-    await page.context.add_init_script(OBSERVED_ALERTS)
+    await page.add_init_script(OBSERVED_ALERTS)
     await app.goto()
     settings = await open_settings(app)
     await settings.get_by_role("switch", name="Play a sound").check()
     assert 2 == await page.evaluate("window.playedTones")
     await settings.get_by_role("switch", name="Show desktop notifications").check()
-    tab = await app.open_tab("/#/posts")
+    tab = await app.open_tab("/#/posts", script=OBSERVED_ALERTS)
     binh.comment(post, "In view")
     await expect(tab.bell).to_have_accessible_name("Activity, 1 unread")
     for each in (app, tab):
