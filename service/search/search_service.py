@@ -24,12 +24,12 @@ from service.search.models import MessageSearch
 from service.search.postings import Postings
 from service.search.query import SearchQuery
 
-MAX_READS = 200
-"""Documents that one request reads, roughly, beside the list of conversations: 40 ms of the embedded database."""
+MAX_READS = 120
+"""Documents that one request reads, roughly, beside the list of conversations: 15 to 25 ms of the embedded database."""
 MAX_FIRST_LISTED = 512
 """Conversations that are listed for the first page: those of which a message was stored a moment ago are found among
 them. A read of the list costs the embedded database as much as its length, however few are wanted."""
-MAX_LISTED = 200
+MAX_LISTED = 120
 """Conversations that are listed for a page that continues."""
 FIRST_GROUP = 4
 MAX_GROUP = 32
