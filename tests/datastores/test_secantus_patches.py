@@ -18,6 +18,7 @@ from secantus.storage import Storage
 from service.datastores.mongo import Collection, Mongo
 from service.datastores.secantus_patches.changes import first_change_since
 from service.datastores.secantus_patches.expiry import EXPIRED_BATCH, delete_expired
+from service.datastores.secantus_patches.lookups import record_ids
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
 
@@ -189,6 +190,20 @@ def test_expired_documents_are_deleted_in_batches_and_no_others(tmp_path: Path) 
         assert 0 == delete_expired(store, "loa", "sessions", now=now)
         assert 0 == delete_expired(store, "loa", "none", now=now)
         assert 3 == store.count_matching("loa", "sessions", {})
+    finally:
+        store.close()
+
+
+def test_a_query_that_names_an_id_reads_no_other_document(tmp_path: Path) -> None:
+    store = Storage(str(tmp_path), ttl_sweep_seconds=0)
+    try:
+        store.create_index("loa", "groups", "members", {"members": 1})
+        store.insert("loa", "groups", [{"_id": number, "members": ["ann", "binh"]} for number in range(20)])
+        for query in ({"_id": 3, "members": "ann"}, {"members": "ann", "_id": {"$in": [3, 99]}}):
+            assert 1 == len(record_ids(store, "loa", "groups", query) or [])
+        assert 20 == len(record_ids(store, "loa", "groups", {"members": "ann"}) or [])
+        assert record_ids(store, "loa", "groups", {"other": 1}) is None
+        assert [] == record_ids(store, "loa", "none", {"_id": 3})
     finally:
         store.close()
 

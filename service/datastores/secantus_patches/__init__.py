@@ -15,6 +15,7 @@ from secantus.storage import Storage
 from service.datastores.secantus_patches.changes import first_change_since
 from service.datastores.secantus_patches.definitions import collection_options, iterate_indexes, mark_multikey
 from service.datastores.secantus_patches.expiry import delete_expired
+from service.datastores.secantus_patches.lookups import record_ids
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.transactions import (
     batch_transaction,
@@ -50,6 +51,7 @@ def apply() -> None:
             "_unique_conflict": unique_conflict,
             "_write_index_entries": write_index_entries,
             "_delete_index_entries": delete_index_entries,
+            "_try_index_id_keys": record_ids,
             "prune_ttl": delete_expired,
             "_find_seq_for_ts_scan": first_change_since,
         },
