@@ -416,8 +416,9 @@ void load_run(struct load *load, const struct plan *plan, struct result *result,
         }
         int wait = 20;
         if (plan->rate > 0 && !over) {
+            /* If the next one is overdue, all publishers wait for a response: polling would take the database's core. */
             double next = ((double)result->sent / plan->rate - now) * 1000;
-            wait = next < 0 ? 0 : next < wait ? (int)next : wait;
+            if (next > 0 && next < wait) wait = (int)next + 1;
         }
         int count = epoll_wait(load->epoll, events, EVENTS, wait);
         for (int i = 0; i < count && result->status == DONE; i++) {
