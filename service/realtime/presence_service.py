@@ -297,7 +297,7 @@ class PresenceService:
             if not subscribers:
                 del self._subscribers[user_id]
                 self._known.pop(user_id, None)
-                self._addresses.unfollow(user_id)
+            self._addresses.unfollow(user_id)
 
     def _on_presence(self, head: dict[str, Any], body: bytes) -> None:
         states = {user_id: _state(True, None) for user_id in head["joined"]}

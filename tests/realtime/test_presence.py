@@ -325,6 +325,17 @@ async def test_a_subscriber_gets_changes_of_its_users_only(processes: Callable[[
     assert one.presence.subscriber_count == 0
 
 
+async def test_a_process_hears_of_a_user_until_nobody_here_watches_them_any_more(processes: Callable[[], Any]) -> None:
+    process, user_id = await processes(), "cccccccccccccccccccccccc"
+    watching = [process.connect(ADA), process.connect(BOB)]
+    for subscriber in watching:
+        await process.presence.subscribe_with_snapshot(subscriber, [user_id])
+    for subscriber in watching:
+        assert process.bus.is_subscribed(presence_address(user_id))
+        subscriber.close(1000, "bye")
+    assert not process.bus.is_subscribed(presence_address(user_id))
+
+
 async def test_a_snapshot_does_not_overwrite_a_change_during_its_read(
     processes: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
