@@ -26,8 +26,8 @@ class Heartbeat:
     """The heartbeats through one server.
 
     `accepted`: whether the server accepted the last one; only then it has to arrive. `is_due`: whether one is to be
-    sent as soon as that is possible. `subscribed_at` and `returned_at`: when its channel was confirmed, and when the
-    last one arrived, by the monotonic clock.
+    sent as soon as that is possible. `subscribed_at` and `returned_at`: when its channel was confirmed, infinity unless
+    it is at present, and when the last one arrived, by the monotonic clock.
     """
 
     __slots__ = ("accepted", "is_due", "returned_at", "subscribed_at")
@@ -119,6 +119,11 @@ class Heartbeats:
         beat.subscribed_at = time.monotonic()
         # Not only with the next ones: until then nobody would know whether it returns.
         self._send(channel, beat)
+
+    def on_unsubscribed(self, channel: bytes) -> None:
+        """Handle that what is published to `channel` does not arrive any more. Until it is confirmed again, which takes
+        a while if there are many addresses, nothing can return."""
+        self._beats[channel].subscribed_at = math.inf
 
     def on_message(self, channel: bytes, payload: bytes) -> None:
         """Handle a heartbeat that has returned."""

@@ -318,9 +318,11 @@ class RedisBus:
             self._notify_missed(channel)
 
     def on_unsubscribed(self, channel: bytes) -> None:
-        if channel == self._control:
+        if channel in self._heartbeats:
+            self._heartbeats.on_unsubscribed(channel)
+        elif channel == self._control:
             self._connected = False
-        elif channel not in self._heartbeats:
+        else:
             self._subscribed.discard(self._addresses.address(channel))
 
     def on_missed(self, channel: bytes) -> None:

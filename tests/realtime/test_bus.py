@@ -316,6 +316,32 @@ async def test_a_subscription_on_which_nothing_arrives_is_renewed(
     await bus.close()
 
 
+async def test_a_subscription_that_is_being_renewed_is_not_renewed_again(
+    datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many addresses it takes to confirm: otherwise it would never be."""
+    bus = RedisBus(datastores.redis_url)
+    await bus.start()
+    monkeypatch.setattr(heartbeats, "TIMEOUT", 0.0)
+    monkeypatch.setattr(heartbeats, "INTERVAL", 1000)
+    renew, renewed = bus._link.renew, []
+
+    def record(channel: bytes) -> None:
+        renewed.append(channel)
+        renew(channel)
+
+    monkeypatch.setattr(bus._link, "renew", record)
+    async with asyncio.timeout(10):
+        while not renewed:
+            bus._heartbeats.send()
+            await asyncio.sleep(0)
+        while not bus._link.all_confirmed:
+            bus._heartbeats.send()
+            await asyncio.sleep(0)
+    assert len(renewed) == 1
+    await bus.close()
+
+
 async def test_a_subscription_is_kept_while_redis_refuses_publications(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: list[str]
 ) -> None:
