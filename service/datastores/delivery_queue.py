@@ -162,4 +162,6 @@ class DeliveryQueue(Generic[Delivery, Outcome]):
             return
         self._failures = 0 if works else self._failures + 1
         if self._is_slow:
-            self._paused_until = time.monotonic() + min(self._max_pause, 2.0 ** (self._failures - 1))
+            # Bounded: after a thousand failures, a float would not hold the power.
+            pause = min(self._max_pause, 2.0 ** min(self._failures - 1, 30))
+            self._paused_until = time.monotonic() + pause

@@ -125,6 +125,18 @@ async def test_a_receiver_that_fails_gets_one_attempt_at_a_time_after_pauses(mon
     assert [8, 16, 16] == pauses[:3]
 
 
+async def test_a_receiver_may_fail_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 to the power of its failures is more than a float holds."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr("service.datastores.delivery_queue.asyncio.sleep", lambda _: sleep(0))
+    letters = Letters(*map(str, range(1100)))
+    letters.works = lambda _: False
+    letters.release.set()
+    async with running(letters, max_pause=60.0) as queue:
+        await letters.until_settled(1100)
+        assert queue.is_failing
+
+
 async def test_it_ends_once_nothing_has_come_for_a_while_and_raises_what_a_delivery_raises() -> None:
     letters = Letters("a")
     letters.seconds = None
