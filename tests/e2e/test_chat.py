@@ -169,6 +169,26 @@ async def test_a_conversation_opens_at_the_first_unread_message(open_app: OpenAp
     await expect(app.page).to_have_title("(60) Loa")
 
 
+async def test_a_conversation_can_be_used_though_earlier_unread_messages_cannot_be_loaded(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    """The error is shown, the latest messages are read, and scrolling up loads the others."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    for number in range(60):
+        binh.send_message(conversation, f"Unread {number}")
+    app = await open_app(an)
+    failure = {"code": "internal_error"}
+    await app.page.route("**/messages?before=11&*", lambda route: route.fulfill(status=500, json=failure), times=1)
+    await app.open_conversation("Bình")
+    await expect(app.toasts.last).to_be_visible()
+    await expect(app.page).to_have_title("Loa")
+    await app.page.locator(".messages").evaluate("element => { element.scrollTop = 0 }")
+    await expect(app.message("Unread 0")).to_be_attached()
+    assert [True] == ["status of 500" in error for error in app.errors]
+    app.errors.clear()
+
+
 async def test_a_group_shows_who_has_read_a_message(open_app: OpenApp, create_user: CreateUser) -> None:
     """The number opens the names, and those who read it meanwhile are added; so does the menu, by the keyboard."""
     an, binh, chi = create_user("An"), create_user("Bình"), create_user("Chi")

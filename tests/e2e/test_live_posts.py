@@ -99,5 +99,9 @@ async def test_the_feed_is_live_and_keeps_its_place(open_app: OpenApp, create_us
     await expect(app.page.get_by_role("button", name="1 new comment")).to_be_visible()
     await app.page.go_back()
     await expect(first.get_by_role("link", name="2 comments")).to_be_in_viewport()
+    # It was the last one of the first page, before there was a newer post.
+    an.comment(posts[23], "While nobody looks")
     await fold.click()
     await expect(app.page.get_by_text("The newest")).to_be_in_viewport()
+    moved = app.page.locator("article").filter(has_text="Number 23 ")
+    await expect(moved.get_by_role("link", name="1 comment")).to_be_visible()

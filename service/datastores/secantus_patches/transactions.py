@@ -58,7 +58,7 @@ def _run_together(handler: Handler, collection: str, command: dict[str, Any], co
             if not reply.get("ok") or "writeErrors" in reply:
                 raise NotTogether
             return reply
-    except (NotTogether, WriteConflictError):
+    except (NotTogether, WriteConflictError, WiredTigerError):
         return handler(command, context)
 
 

@@ -38,6 +38,8 @@ export class ConversationView {
   #state;
   /** The messages around one that was searched for, while they are shown instead of the latest ones. */
   #window = null;
+  /** An object for each place that the user has gone to, so that what arrives late for an earlier one is ignored. */
+  #goal = null;
   #windowBar = el("div.window-bar");
   #unsubscribe;
   #isClosed = false;
@@ -91,21 +93,21 @@ export class ConversationView {
 
   /** Call once the first page of messages is loaded. `messageSeq`: the message to show, or null. */
   async onLoaded(messageSeq) {
-    const isShown = messageSeq !== null && (await this.showMessage(messageSeq));
-    if (!isShown) await this.#loadUnread();
-    if (!this.#isClosed) this.#list.onLoaded({ stay: isShown });
+    if (messageSeq !== null) await this.showMessage(messageSeq);
+    if (!this.#goal) await this.#try(() => this.#loadUnread());
+    if (!this.#isClosed) this.#list.onLoaded({ stay: this.#goal !== null });
   }
 
-  /** Load what is before the first unread message. */
+  /** Load what is before the first unread message, unless the user goes elsewhere meanwhile. */
   async #loadUnread() {
-    const { firstUnread } = this.#list;
-    for (let page = 0; page < MAX_PAGES_TO_UNREAD && firstUnread < this.#conversation.loadedFrom; page += 1) {
+    const isMissing = () => !this.#goal && this.#list.firstUnread < this.#conversation.loadedFrom;
+    for (let page = 0; page < MAX_PAGES_TO_UNREAD && isMissing(); page += 1) {
       await this.#app.store.loadOlder(this.id);
       const state = this.#app.getState();
       if (this.#isClosed || !state.conversations[this.id]) return;
       this.render(state);
     }
-    if (firstUnread < this.#conversation.loadedFrom) await this.#openWindow(firstUnread);
+    if (isMissing()) await this.#openWindow(this.#list.firstUnread);
   }
 
   render(state) {
@@ -124,30 +126,36 @@ export class ConversationView {
 
   /**
    * Scroll to the message with this seq. If it is older than the loaded ones, show those around it by themselves. The link
-   * may be to one from before the user joined, or that they have deleted for themselves: say so, and stay. Resolves to
-   * whether it is shown.
+   * may be to one from before the user joined, or that they have deleted for themselves: say so, and stay.
    */
   async showMessage(seq) {
     const isWanted = (message) => message.seq === seq;
+    const goal = {};
+    this.#goal = goal;
+    let isLoaded = true;
     if (seq >= this.#conversation.loadedFrom) this.#closeWindow();
-    else if (!this.#list.scrollToMessage(isWanted) && !(await this.#openWindow(seq))) return false;
-    const isShown = this.#list.scrollToMessage(isWanted);
-    if (!isShown) showToast(t("message.not_shown"));
-    return isShown;
+    else if (!this.#list.scrollToMessage(isWanted)) isLoaded = await this.#openWindow(seq);
+    if (this.#goal !== goal || this.#isClosed || (isLoaded && this.#list.scrollToMessage(isWanted))) return;
+    this.#goal = null;
+    if (isLoaded) showToast(t("message.not_shown"));
   }
 
-  /** Show the messages around the one with this seq, if there is one. Returns whether they could be loaded. */
+  /**
+   * Show the messages around the one with this seq, if there is one, unless the user goes elsewhere meanwhile. Returns
+   * whether they could be loaded.
+   */
   async #openWindow(seq) {
+    const goal = this.#goal;
     const around = new MessageWindow(this.#app.api, this.id);
-    const loaded = await this.#try(async () => {
+    const isLoaded = await this.#try(async () => {
       await around.load(seq);
       return true;
     });
-    if (loaded && around.has(seq)) {
+    if (isLoaded && this.#goal === goal && !this.#isClosed && around.has(seq)) {
       this.#window = around;
       this.#renderWindow();
     }
-    return loaded;
+    return isLoaded;
   }
 
   /** Call when the window becomes visible or gets the focus. */
@@ -275,6 +283,7 @@ export class ConversationView {
 
   /** `replyTo`: the message that it answers, or null. */
   #send(content, replyTo, attachments = []) {
+    this.#goal = {};
     this.#closeWindow();
     this.#list.onOwnMessage();
     this.#app.socket.send(this.id, content, { replyTo: replyTo?.id ?? null, attachments }).catch((error) => {

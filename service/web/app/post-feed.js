@@ -136,8 +136,8 @@ export class PostFeed {
     this.#stale = new Set();
     this.#changed.clear();
     try {
-      const cursors = new Set([...stale].map((id) => this.#pageOf.get(id) ?? null));
-      if (!this.#loaded || cursors.has(null)) await this.#loadNewest();
+      if (!this.#loaded || [...stale].some((id) => !this.#pageOf.has(id))) await this.#loadNewest();
+      const cursors = new Set([...stale].map((id) => this.#pageOf.get(id)));
       for (const before of cursors) if (before) await this.#reloadPage(before);
     } catch (error) {
       for (const id of stale) this.#stale.add(id);
@@ -163,6 +163,8 @@ export class PostFeed {
           .map((post) => (this.#changed.has(post.id) ? post : (loaded.get(post.id) ?? post)));
       this.#posts = current(this.#posts);
       this.#folded = current(this.#folded);
+      // New posts have moved others to the next page.
+      for (const { id } of this.#posts) if (!loaded.has(id) && !this.#pageOf.has(id)) this.#pageOf.set(id, next);
       for (const post of items.slice(0, last).reverse()) this.#onPost(post);
     } else {
       this.#posts = items;
