@@ -17,7 +17,7 @@ from secantus.storage import Storage
 
 from service.datastores.mongo import Collection, Mongo
 from service.datastores.secantus_patches.changes import first_change_since
-from service.datastores.secantus_patches.expiry import EXPIRED_BATCH, delete_expired
+from service.datastores.secantus_patches.expiry import EXPIRED_BATCH, create_index, delete_all_expired, delete_expired
 from service.datastores.secantus_patches.lookups import record_ids
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
@@ -190,6 +190,25 @@ def test_expired_documents_are_deleted_in_batches_and_no_others(tmp_path: Path) 
         assert 0 == delete_expired(store, "loa", "sessions", now=now)
         assert 0 == delete_expired(store, "loa", "none", now=now)
         assert 3 == store.count_matching("loa", "sessions", {})
+    finally:
+        store.close()
+
+
+def test_expired_documents_are_deleted_from_collections_of_the_time_before_a_start_and_after(tmp_path: Path) -> None:
+    old = {"_id": 1, "at": datetime(2020, 1, 1, tzinfo=UTC)}
+    store = Storage(str(tmp_path), ttl_sweep_seconds=0)
+    try:
+        store.create_index("loa", "before", "at", {"at": 1}, {"expireAfterSeconds": 0})
+        for name in ("before", "no index"):
+            store.insert("loa", name, [old])
+        assert 1 == delete_all_expired(store)
+        create_index(store, "loa", "after", "at", {"at": 1}, {"expireAfterSeconds": 0})
+        create_index(store, "loa", "no index", "at", {"at": 1})
+        for name in ("before", "after"):
+            store.insert("loa", name, [old])
+        assert 2 == delete_all_expired(store)
+        store.drop_database("loa")
+        assert 0 == delete_all_expired(store)
     finally:
         store.close()
 
