@@ -12,6 +12,7 @@ import wiredtiger
 from bson import Timestamp
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
+from secantus import storage
 from secantus.sessions import SessionRegistry
 from secantus.storage import Storage
 
@@ -21,6 +22,7 @@ from service.datastores.secantus_patches.expiry import EXPIRED_BATCH, create_ind
 from service.datastores.secantus_patches.lookups import record_ids
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
+from service.datastores.secantus_patches.snapshots import release_snapshot
 
 VALUES = (None, 0, 1, 1.0, True, False, "1", "", "ắ", [], [1], [1, "1"], {}, {"c": 1}, {"c": True}, {"c": [1, 2]})
 ALIKE = ((0, False), (1, True), ([1], [True]), ({"c": 1}, {"c": True}), ({"a": 1, "b": 2}, {"b": 2, "a": 1}))
@@ -241,5 +243,19 @@ def test_a_change_stream_starts_at_the_first_change_since_a_time(tmp_path: Path)
                 assert store._find_seq_for_ts_scan(timestamp) == first_change_since(store, timestamp)
         assert changes[0][0] == first_change_since(store, Timestamp(0, 1))
         assert changes[-1][0] + 1 == first_change_since(store, Timestamp(changes[-1][1]["ts"].time + 1, 0))
+    finally:
+        store.close()
+
+
+def test_a_connection_keeps_no_snapshot_after_a_command(tmp_path: Path) -> None:
+    """What a thread has read last may be read by nobody any more, so its cursors are reset."""
+    store = Storage(str(tmp_path), ttl_sweep_seconds=0)
+    try:
+        store.insert("loa", "messages", [{"_id": number} for number in range(3)])
+        cursor = store._cursor(storage._doc_table_for("loa", "messages"))
+        assert 0 == cursor.next()
+        release_snapshot(store)
+        with pytest.raises(wiredtiger.WiredTigerError):
+            cursor.get_key()
     finally:
         store.close()

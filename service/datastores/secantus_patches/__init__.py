@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import wiredtiger
-from secantus import commands, sortkey, storage
+from secantus import commands, server, sortkey, storage
 from secantus.storage import Storage
 
 from service.datastores.secantus_patches.changes import first_change_since
@@ -17,6 +17,7 @@ from service.datastores.secantus_patches.definitions import collection_options, 
 from service.datastores.secantus_patches.expiry import create_index, delete_all_expired, delete_expired
 from service.datastores.secantus_patches.lookups import record_ids
 from service.datastores.secantus_patches.packing import pack, unpack
+from service.datastores.secantus_patches.snapshots import dispatch
 from service.datastores.secantus_patches.transactions import (
     batch_transaction,
     create_indexes_together,
@@ -40,6 +41,7 @@ def apply() -> None:
     replaced: dict[Any, dict[str, Any]] = {
         sys.modules[wiredtiger.Cursor.__module__]: {"pack": pack, "unpack": unpack},
         commands: {"_maybe_record_profile": record_nothing},
+        server: {"dispatch": dispatch},
         sortkey: {"_encode_number": lru_cache(maxsize=4096, typed=True)(sortkey._encode_number)},
         storage: {"_doc_changed": update.begin},
         Storage: {

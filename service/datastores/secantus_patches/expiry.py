@@ -9,6 +9,7 @@ from secantus import storage
 from secantus.storage import Storage
 
 from service.datastores.secantus_patches.definitions import iterate_indexes
+from service.datastores.secantus_patches.snapshots import release_snapshot
 
 EXPIRED_BATCH = 100
 """Expired documents that are deleted in one transaction."""
@@ -43,6 +44,7 @@ def delete_all_expired(self: Any, *, now: datetime | None = None) -> int:
         with suppress(Exception):  # it may be dropped meanwhile, or the store closed
             total += delete_expired(self, database, collection, now=now)
         time.sleep(COLLECTION_PAUSE)
+    release_snapshot(self)
     return total
 
 
