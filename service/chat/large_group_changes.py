@@ -137,7 +137,10 @@ class LargeGroupChanges:
         admins = [member for member in current.get("admins", ()) if member != owner]
         if admins:
             found = await self._memberships.of_group(current["_id"], admins)
-            return min(found, key=lambda member: int(found[member]["place"]))
+            # Who has left since `current` was read has no place; the change is then decided again.
+            present = [member for member in found if "place" in found[member]]
+            if present:
+                return min(present, key=lambda member: int(found[member]["place"]))
         members = await self._memberships.page(current["_id"], 0, current["next_place"], 2)
         others: list[ObjectId] = [member["user_id"] for member in members if member["user_id"] != owner]
         return others[0] if others else None

@@ -1,5 +1,7 @@
 """A muted post no longer notifies the user."""
 
+import asyncio
+
 import pytest
 from playwright.async_api import expect
 
@@ -34,7 +36,10 @@ async def test_a_post_is_muted_and_unmuted(open_app: OpenApp, create_user: Creat
     assert not an.get(f"/posts/{post}")["muted"]
     binh.comment(post, "A notification")
     await expect(app.page.locator(".comment")).to_have_count(2)
-    assert 1 == len(an.list("/notifications"))
+    async with asyncio.timeout(10):
+        while not (notifications := an.list("/notifications")):
+            await asyncio.sleep(0.05)
+    assert 1 == len(notifications)
     await app.page.context.set_offline(True)
     an.put(f"/posts/{post}/mute")
     await app.page.context.set_offline(False)
