@@ -1,6 +1,7 @@
 """The indexes that an update affects."""
 
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from types import NoneType
 from typing import Any
@@ -13,9 +14,6 @@ SIMPLE_TYPES = (str, int, bytes, bool, NoneType, datetime, bson.ObjectId)
 """Of two values of one of these types, `==` tells whether they are stored alike."""
 
 _document_changed = storage._doc_changed
-_unique_conflict = Storage._unique_conflict
-_write_index_entries = Storage._write_index_entries
-_delete_index_entries = Storage._delete_index_entries
 
 
 class Update(threading.local):
@@ -63,36 +61,24 @@ def _differs(new: dict[str, Any], old: dict[str, Any], field: str) -> bool:
 update = Update()
 
 
-def unique_conflict(
-    self: Any, database: str, collection: str, document: dict[str, Any], indexes: list[Any], **options: Any
-) -> Any:
-    affected = update.affected(document, indexes, options.get("partials"))
-    return _unique_conflict(self, database, collection, document, affected, **options)
+def for_affected(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that does what `function` of Storage does, only for the indexes that the update affects."""
+
+    def method(
+        self: Any,
+        database: str,
+        collection: str,
+        document: dict[str, Any],
+        indexes: list[Any],
+        partials: Any = None,
+        **options: Any,
+    ) -> Any:
+        affected = update.affected(document, indexes, partials)
+        return function(self, database, collection, document, affected, partials=partials, **options)
+
+    return method
 
 
-def write_index_entries(
-    self: Any,
-    database: str,
-    collection: str,
-    document: dict[str, Any],
-    indexes: list[Any],
-    partials: Any = None,
-    *,
-    recordid: int,
-) -> None:
-    affected = update.affected(document, indexes, partials)
-    _write_index_entries(self, database, collection, document, affected, partials, recordid=recordid)
-
-
-def delete_index_entries(
-    self: Any,
-    database: str,
-    collection: str,
-    document: dict[str, Any],
-    indexes: list[Any],
-    partials: Any = None,
-    *,
-    recordid: int,
-) -> None:
-    affected = update.affected(document, indexes, partials)
-    _delete_index_entries(self, database, collection, document, affected, partials, recordid=recordid)
+unique_conflict = for_affected(Storage._unique_conflict)
+write_index_entries = for_affected(Storage._write_index_entries)
+delete_index_entries = for_affected(Storage._delete_index_entries)
