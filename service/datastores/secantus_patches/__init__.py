@@ -15,7 +15,7 @@ from secantus.storage import Storage
 from service.datastores.secantus_patches.changes import first_change_since
 from service.datastores.secantus_patches.definitions import collection_options, iterate_indexes, mark_multikey
 from service.datastores.secantus_patches.expiry import create_index, delete_all_expired, delete_expired
-from service.datastores.secantus_patches.lookups import record_ids
+from service.datastores.secantus_patches.lookups import implies_partial, record_ids
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.snapshots import dispatch
 from service.datastores.secantus_patches.transactions import (
@@ -54,6 +54,7 @@ def apply() -> None:
             "_write_index_entries": write_index_entries,
             "_delete_index_entries": delete_index_entries,
             "_try_index_id_keys": record_ids,
+            "_query_implies_partial": staticmethod(implies_partial),
             "create_index": create_index,
             "prune_ttl": delete_expired,
             "prune_ttl_all_collections": delete_all_expired,
