@@ -257,6 +257,7 @@ class Services:
             self.bus, stores.posts, stores.comments, self.profiles, stores.blocks, views, channel=events.CHANNEL
         )
         visibility = Visibility(stores.posts, stores.comments, stores.blocks)
+        busy_posts = BusyPosts()
         self.reactions = ReactionService(
             stores.reactions,
             reaction_notices,
@@ -266,6 +267,7 @@ class Services:
             self.outbox,
             self.live_posts,
             views,
+            busy_posts,
         )
         self.posts = PostService(
             stores.posts,
@@ -281,7 +283,7 @@ class Services:
             self.outbox,
             self.live_posts,
             attached,
-            BusyPosts(),
+            busy_posts,
             self._announce_post_mute,
         )
         self.post_edits = EditService(

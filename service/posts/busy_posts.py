@@ -1,4 +1,5 @@
-"""Busy posts: many comments on one post take turns, so that comments on others do not wait for all of them."""
+"""Busy posts: many comments on one post and reactions there take turns, so that those of others do not wait for all of
+them."""
 
 import asyncio
 import math
@@ -9,17 +10,20 @@ from contextlib import asynccontextmanager
 
 from service.common.errors import Unavailable
 
-DIRECT = 8
-"""Comments on one post that are stored at the same time without waiting for a turn."""
+MIN_TURN = 4
+"""Requests about one post that are handled at the same time: without waiting, or in one turn. The more there are, the
+longer the database and this process are busy with them, and somebody else's comment waits for that several times."""
 MAX_TURN = 32
-"""Comments that are stored at the same time in one turn."""
+BACKLOG = 64
+"""A turn has one request for so many that wait, at least MIN_TURN and at most MAX_TURN: they are cheaper together, and
+nobody waits for minutes."""
 MAX_PAUSE = 0.1
 """Seconds between two turns, at most. The pause takes as long as the turn did: half of the time is left to others."""
 ALONE_AFTER = 1.0
-"""Seconds without a comment on another post, after which nobody is there who would wait."""
+"""Seconds without a request about another post, after which nobody is there who would wait."""
 MAX_WAITING = 8192
 MAX_WAIT = 15.0
-"""Seconds that a comment waits for its turn."""
+"""Seconds that a request waits for its turn."""
 
 
 class _Post:
@@ -34,25 +38,26 @@ class _Post:
 
 
 class BusyPosts:
-    """Bounds how many comments on each post this process stores at the same time, while there are comments on others.
+    """Bounds how many comments and reactions on each post this process handles at the same time, while there are some
+    on others.
 
-    A few are stored at once. Further ones wait until these have ended, and a pause after that: then they are stored
+    A few are handled at once. Further ones wait until these have ended, and a pause after that: then some are handled
     together, in few commands. Meanwhile other posts find the database idle. Turns are in the order of arrival.
     """
 
     def __init__(self) -> None:
         self._posts: dict[str, _Post] = {}
         self._last, self._last_at = "", -math.inf
-        """The post of the last comment, and its time."""
+        """The post of the last request, and its time."""
         self._other_at = -math.inf
-        """When the last comment on another post than that came."""
+        """When the last request about another post than that came."""
 
     @asynccontextmanager
     async def turn(self, post_id: str) -> AsyncIterator[None]:
         """Run the body when it is its turn. Raises Unavailable if too many wait, or if they wait too long."""
         self._note(post_id)
         post = self._posts.setdefault(post_id, _Post())
-        if not post.waiting and (post.running < DIRECT or self._is_alone(post_id)):
+        if not post.waiting and (post.running < MIN_TURN or self._is_alone(post_id)):
             self._begin(post)
         else:
             await self._wait(post_id, post)
@@ -102,7 +107,8 @@ class BusyPosts:
             del self._posts[post_id]
 
     def _begin_turn(self, post_id: str, post: _Post) -> None:
-        while post.waiting and post.running < MAX_TURN:
+        size = min(MAX_TURN, max(MIN_TURN, len(post.waiting) // BACKLOG))
+        while post.waiting and post.running < size:
             turn = post.waiting.popleft()
             if not turn.done():
                 self._begin(post)
@@ -113,4 +119,4 @@ class BusyPosts:
 
 
 def _too_busy() -> Unavailable:
-    return Unavailable("Too many comments on this post are waiting.", retry_after=1)
+    return Unavailable("Too many comments and reactions on this post are waiting.", retry_after=1)

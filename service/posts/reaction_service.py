@@ -12,6 +12,7 @@ from service.common.errors import NotFound
 from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.datastores.mongo import Document
+from service.posts.busy_posts import BusyPosts
 from service.posts.live_posts import LivePosts
 from service.posts.models import Comment, Post
 from service.posts.mute_store import MuteStore
@@ -54,6 +55,7 @@ class ReactionService:
         outbox: NotificationOutbox,
         live: LivePosts,
         views: PostViews,
+        busy: BusyPosts,
     ) -> None:
         self._reactions = reactions
         self._notices = notices
@@ -63,6 +65,7 @@ class ReactionService:
         self._outbox = outbox
         self._live = live
         self._views = views
+        self._busy = busy
         self._loads: Batcher[Target, Context] = Batcher(self._load, timeout=BATCH_TIMEOUT)
 
     async def close(self) -> None:
@@ -83,6 +86,12 @@ class ReactionService:
         """Store the change and enqueue the notification of the author. Returns the post or comment after it, and the
         user's own reactions."""
         emoji = parse_emoji(text)
+        async with self._busy.turn(str(subject.post_id)):
+            return await self._react_in_turn(subject, user_id, emoji, on=on)
+
+    async def _react_in_turn(
+        self, subject: Subject, user_id: str, emoji: str, *, on: bool
+    ) -> tuple[Context, Sequence[str]]:
         context = await self._loads.submit(Target(subject, user_id))
         change = Change(subject, ObjectId(user_id), emoji, on)
         sender = profile_of(user_id, context.profiles)

@@ -111,6 +111,7 @@ class ServiceProcess:
             bus, self.post_store, self.comment_store, self.users, self.blocks, views, channel=events.CHANNEL
         )
         visibility = Visibility(self.post_store, self.comment_store, self.blocks)
+        busy_posts = BusyPosts()
         self.reactions = ReactionService(
             self.reaction_store,
             self.reaction_notices,
@@ -120,6 +121,7 @@ class ServiceProcess:
             self.outbox,
             self.live,
             views,
+            busy_posts,
         )
         self.posts = PostService(
             self.post_store,
@@ -135,7 +137,7 @@ class ServiceProcess:
             self.outbox,
             self.live,
             attachments,
-            BusyPosts(),
+            busy_posts,
             lambda user_id, post_id, muted: None,
         )
         self.edits = EditService(

@@ -1,4 +1,4 @@
-"""Many comments on one post take turns."""
+"""Many comments on one post and reactions there take turns."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ import pytest
 
 from service.common.errors import Unavailable
 from service.posts import busy_posts
-from service.posts.busy_posts import DIRECT, MAX_TURN, BusyPosts
+from service.posts.busy_posts import BACKLOG, MAX_TURN, MIN_TURN, BusyPosts
 
 POST, OTHER = "a", "b"
 
 
 class Requests:
-    """Comments on posts, each of which is being stored until `release`."""
+    """Requests about posts, each of which is being handled until `release`."""
 
     def __init__(self) -> None:
         self.posts = BusyPosts()
@@ -41,7 +41,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 async def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
-    """A comment on OTHER has just been stored."""
+    """A request about OTHER has just been handled."""
     monkeypatch.setattr(busy_posts, "ALONE_AFTER", 3600.0)
     requests = Requests()
     async with requests.posts.turn(OTHER):
@@ -50,7 +50,7 @@ async def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
 
 
 async def test_a_post_that_is_alone_takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until there is a comment on another one."""
+    """Until there is a request about another one."""
     monkeypatch.setattr(busy_posts, "ALONE_AFTER", 3600.0)
     requests = Requests()
     tasks = requests.start(POST, *range(100))
@@ -65,29 +65,26 @@ async def test_a_post_that_is_alone_takes_no_turns(monkeypatch: pytest.MonkeyPat
     await asyncio.wait_for(asyncio.gather(*tasks), 5)
 
 
-async def test_a_few_run_at_once_and_the_rest_in_turns_in_order(requests: Requests) -> None:
-    """Another post does not wait for them."""
-    count = DIRECT + MAX_TURN + 5
+@pytest.mark.parametrize(("backlog", "size"), [(BACKLOG, MIN_TURN), (8, 6), (1, MAX_TURN)])
+async def test_a_few_run_at_once_and_the_rest_in_turns_in_order(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch, backlog: int, size: int
+) -> None:
+    """Turns are larger if more wait. Another post does not wait for them."""
+    monkeypatch.setattr(busy_posts, "BACKLOG", backlog)
+    count = MIN_TURN + 48
     tasks = requests.start(POST, *range(count))
-    await until(lambda: len(requests.begun) == DIRECT)
+    await until(lambda: len(requests.begun) == MIN_TURN)
     tasks += requests.start(OTHER, count)
-    await until(lambda: requests.running == DIRECT + 1)
-    largest = 0
-
-    async def watch() -> None:
-        nonlocal largest
-        while len(requests.begun) <= count:
-            largest = max(largest, requests.running)
-            await asyncio.sleep(0)
-
-    watching = asyncio.create_task(watch())
+    await until(lambda: requests.running == MIN_TURN + 1)
     requests.release.set()
     requests.release.clear()
-    await until(lambda: requests.running == MAX_TURN)
+    await until(lambda: len(requests.begun) == MIN_TURN + 1 + size)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (size, MIN_TURN + 1 + size) == (requests.running, len(requests.begun))
     requests.release.set()
-    await asyncio.wait_for(asyncio.gather(*tasks, watching), 5)
-    assert MAX_TURN == largest
-    assert [*range(DIRECT), count, *range(DIRECT, count)] == requests.begun
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    assert [*range(MIN_TURN), count, *range(MIN_TURN, count)] == requests.begun
 
 
 def hold_pauses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Callable[[], object]]]:
@@ -108,8 +105,8 @@ async def test_the_pause_between_turns_takes_as_long_as_the_turn(
     monkeypatch.setattr(busy_posts, "MAX_PAUSE", 3600.0)
     pauses = hold_pauses(monkeypatch)
     began = time.monotonic()
-    tasks = requests.start(POST, *range(DIRECT + 1))
-    await until(lambda: requests.running == DIRECT)
+    tasks = requests.start(POST, *range(MIN_TURN + 1))
+    await until(lambda: requests.running == MIN_TURN)
     while time.monotonic() - began < 0.02:
         await asyncio.sleep(0)
     requests.release.set()
@@ -118,16 +115,16 @@ async def test_the_pause_between_turns_takes_as_long_as_the_turn(
     tasks += requests.start(POST, -1)
     for _ in range(5):
         await asyncio.sleep(0)
-    assert (0, DIRECT) == (requests.running, len(requests.begun))
+    assert (0, MIN_TURN) == (requests.running, len(requests.begun))
     [(seconds, end)] = pauses
     assert 0.01 < seconds <= longest
     end()
     await asyncio.wait(tasks)
-    assert [DIRECT, -1] == requests.begun[-2:]
+    assert [MIN_TURN, -1] == requests.begun[-2:]
     monkeypatch.setattr(busy_posts, "MAX_PAUSE", 0.0)
     requests.release.clear()
-    tasks = requests.start(POST, *range(DIRECT + 1))
-    await until(lambda: requests.running == DIRECT)
+    tasks = requests.start(POST, *range(MIN_TURN + 1))
+    await until(lambda: requests.running == MIN_TURN)
     requests.release.set()
     await until(lambda: len(pauses) == 2)
     assert 0.0 == pauses[1][0]
@@ -138,16 +135,16 @@ async def test_the_pause_between_turns_takes_as_long_as_the_turn(
 async def test_who_leaves_while_waiting_holds_up_nobody(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the turn has just begun or not; a post that nobody writes to is forgotten."""
     pauses = hold_pauses(monkeypatch)
-    tasks = requests.start(POST, *range(DIRECT + 3))
-    await until(lambda: requests.running == DIRECT)
-    tasks[DIRECT].cancel()
+    tasks = requests.start(POST, *range(MIN_TURN + 3))
+    await until(lambda: requests.running == MIN_TURN)
+    tasks[MIN_TURN].cancel()
     requests.release.set()
     await until(lambda: bool(pauses))
     pauses[0][1]()
-    tasks[DIRECT + 1].cancel()
+    tasks[MIN_TURN + 1].cancel()
     await asyncio.wait(tasks)
-    assert [True, True, False] == [task.cancelled() for task in tasks[DIRECT:]]
-    assert [*range(DIRECT), DIRECT + 2] == requests.begun
+    assert [True, True, False] == [task.cancelled() for task in tasks[MIN_TURN:]]
+    assert [*range(MIN_TURN), MIN_TURN + 2] == requests.begun
     assert {} == requests.posts._posts
 
 
@@ -156,7 +153,7 @@ async def test_too_many_and_too_long_waits_are_refused(
     requests: Requests, monkeypatch: pytest.MonkeyPatch, name: str, value: float
 ) -> None:
     monkeypatch.setattr(busy_posts, name, value)
-    tasks = requests.start(POST, *range(DIRECT + 2))
+    tasks = requests.start(POST, *range(MIN_TURN + 2))
     with pytest.raises(Unavailable) as refused:
         await asyncio.wait_for(tasks[-1], 5)
     assert 1 == refused.value.retry_after

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pydantic import ValidationError
 
-from service.common.errors import NonceReused, NotFound, ValidationFailed
+from service.common.errors import NonceReused, NotFound, Unavailable, ValidationFailed
 from service.common.ids import new_id
 from service.datastores.mongo import Mongo
 from service.posts import busy_posts
@@ -65,12 +65,33 @@ async def test_comments_are_paged_oldest_first(process: ServiceProcess) -> None:
         await contents(process, new_id())
 
 
+async def test_comments_and_reactions_take_turns_on_a_busy_post(
+    process: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time here, while nobody may wait and somebody comments elsewhere."""
+    for name, value in (("MIN_TURN", 1), ("MAX_WAITING", 0), ("ALONE_AFTER", 3600.0)):
+        monkeypatch.setattr(busy_posts, name, value)
+    author = await process.add_user()
+    busy, other = [await process.post(author) for _ in range(2)]
+    comment = await process.comment(author, busy)
+    for first, second in (
+        (process.comment(author, busy), process.reactions.react_to_post(author, busy, "👍", on=True)),
+        (
+            process.reactions.react_to_comment(author, busy, comment, "👍", on=True),
+            process.reactions.react_to_post(author, busy, "👍", on=True),
+        ),
+    ):
+        await process.comment(author, other)
+        _, refused = await asyncio.gather(first, second, return_exceptions=True)
+        assert isinstance(refused, Unavailable)
+
+
 async def test_concurrent_comments_share_the_reads_of_their_context(
     datastores: Datastores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One read each of posts, parents, authors and blocks. An invalid comment is refused alone."""
     # All in one turn.
-    monkeypatch.setattr(busy_posts, "DIRECT", 32)
+    monkeypatch.setattr(busy_posts, "MIN_TURN", 32)
     async with recording(datastores) as (mongo, commands):
         process = ServiceProcess(mongo.database)
         await process.create_indexes()
