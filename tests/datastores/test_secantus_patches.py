@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import wiredtiger
-from bson import Timestamp
+from bson import Code, ObjectId, Regex, Timestamp
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
-from secantus import storage
+from secantus import query, storage
 from secantus.sessions import SessionRegistry
 from secantus.storage import Storage
 
@@ -20,6 +20,7 @@ from service.datastores.mongo import Collection, Mongo
 from service.datastores.secantus_patches.changes import first_change_since
 from service.datastores.secantus_patches.expiry import EXPIRED_BATCH, create_index, delete_all_expired, delete_expired
 from service.datastores.secantus_patches.lookups import implies_partial, record_ids
+from service.datastores.secantus_patches.matching import op_matches
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
 from service.datastores.secantus_patches.snapshots import release_snapshot
@@ -140,6 +141,32 @@ async def test_a_unique_key_is_free_after_an_update_and_taken_again_by_another(m
     await users.insert_one({"name": "binh"})
 
 
+async def test_a_document_that_is_refused_leaves_none_of_its_unique_keys(mongo: Mongo) -> None:
+    """Whichever of its keys another document has; of an array, one element that is the same is enough."""
+    collection = mongo.database["refused"]
+    for name in ("a", "b", "c"):
+        await collection.create_index(name, unique=True, partialFilterExpression={name: {"$exists": True}})
+    await collection.insert_one({"_id": 0, "a": 0, "b": [1, 2], "c": "0"})
+    refused = [{"a": 1, "b": [2, 3]}, {"a": 2, "b": 4, "c": "0"}, {"a": 0, "b": 5, "c": "1"}, {"_id": 0, "a": 3}]
+    for each in refused:
+        with pytest.raises(DuplicateKeyError):
+            await collection.insert_one(dict(each))
+    with pytest.raises(BulkWriteError) as failed:
+        await collection.insert_many([*map(dict, refused), {"_id": 1, "a": 4, "b": [6, 6]}], ordered=False)
+    assert (4, 1) == (len(failed.value.details["writeErrors"]), failed.value.details["nInserted"])
+    keys: dict[str, list[Any]] = {"a": [1, 2, 3], "b": [[3], 4, 5], "c": ["1"]}
+    for name, values in keys.items():
+        await collection.insert_many([{name: value} for value in values])
+        for value in values:
+            assert (
+                1 == len(await ids(collection, {name: value})) == len(await ids(collection, {name: {"$in": [value]}}))
+            )
+    with pytest.raises(DuplicateKeyError):
+        await collection.insert_one({"b": [[3], 6]})
+    await collection.delete_one({"_id": 1})
+    await collection.insert_one({"b": [6], "a": 4})
+
+
 @pytest.mark.parametrize(("ordered", "left"), [(True, [1, 1, 0, 0]), (False, [1, 1, 0, 1])])
 async def test_of_updates_in_one_command_those_that_can_be_done_are_done(
     mongo: Mongo, ordered: bool, left: list[int]
@@ -254,6 +281,21 @@ def test_a_query_reads_what_the_best_index_gives_for_its_part_of_it(
         assert record_ids(store, "loa", "inbox", {"$or": [{"user": "ann"}, {"seq": 1}]}) is None
     finally:
         store.close()
+
+
+def test_a_list_of_values_matches_what_secantusdb_compares_with_each() -> None:
+    """Text and ids by one look, everything else as before."""
+    known = ObjectId("0" * 24)
+    candidates = [*VALUES, known, ObjectId("1" * 24), "2", Regex("^1"), Code("1"), str(known)]
+    lists = [list(pair) for pair in permutations(candidates, 2)]
+    lists += [[], ["1", "2", known], [known], list(map(str, range(9)))]
+    found = 0
+    for values in [[candidate] for candidate in candidates] + [["1", "2"], [query.MISSING], []]:
+        for listed in lists:
+            expected = query._op_matches(values, "$in", listed)
+            assert (expected, expected) == (op_matches(values, "$in", listed), op_matches(values, "$in", listed))
+            found += expected
+    assert 100 < found
 
 
 async def test_any_query_finds_what_a_scan_finds(mongo: Mongo) -> None:

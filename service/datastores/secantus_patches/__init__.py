@@ -9,13 +9,20 @@ from functools import lru_cache
 from typing import Any
 
 import wiredtiger
-from secantus import commands, server, sortkey, storage
+from secantus import commands, query, server, sortkey, storage
 from secantus.storage import Storage
 
 from service.datastores.secantus_patches.changes import first_change_since
 from service.datastores.secantus_patches.definitions import collection_options, iterate_indexes, mark_multikey
+from service.datastores.secantus_patches.entries import (
+    insert_chunk,
+    unique_conflict,
+    validate_geo_indexes,
+    write_index_entries,
+)
 from service.datastores.secantus_patches.expiry import create_index, delete_all_expired, delete_expired
 from service.datastores.secantus_patches.lookups import implies_partial, record_ids
+from service.datastores.secantus_patches.matching import op_matches
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.snapshots import dispatch
 from service.datastores.secantus_patches.transactions import (
@@ -24,12 +31,7 @@ from service.datastores.secantus_patches.transactions import (
     refresh_read_snapshot,
     update_together,
 )
-from service.datastores.secantus_patches.updates import (
-    delete_index_entries,
-    unique_conflict,
-    update,
-    write_index_entries,
-)
+from service.datastores.secantus_patches.updates import delete_index_entries, update
 
 
 def record_nothing(*_: object) -> None:
@@ -41,6 +43,7 @@ def apply() -> None:
     replaced: dict[Any, dict[str, Any]] = {
         sys.modules[wiredtiger.Cursor.__module__]: {"pack": pack, "unpack": unpack},
         commands: {"_maybe_record_profile": record_nothing},
+        query: {"_op_matches": op_matches},
         server: {"dispatch": dispatch},
         sortkey: {"_encode_number": lru_cache(maxsize=4096, typed=True)(sortkey._encode_number)},
         storage: {"_doc_changed": update.begin},
@@ -50,7 +53,9 @@ def apply() -> None:
             "_refresh_read_snapshot": refresh_read_snapshot,
             "_maybe_mark_multikey": mark_multikey,
             "_coll_options": collection_options,
+            "_insert_chunk": insert_chunk,
             "_unique_conflict": unique_conflict,
+            "_validate_geo_indexes": validate_geo_indexes,
             "_write_index_entries": write_index_entries,
             "_delete_index_entries": delete_index_entries,
             "_try_index_id_keys": record_ids,

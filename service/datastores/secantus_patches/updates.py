@@ -1,7 +1,6 @@
 """The indexes that an update affects."""
 
 import threading
-from collections.abc import Callable
 from datetime import datetime
 from types import NoneType
 from typing import Any
@@ -25,10 +24,12 @@ class Update(threading.local):
     def __init__(self) -> None:
         self._documents: tuple[dict[str, Any], ...] = ()
         self._changed: set[str] = set()
+        self._affected: tuple[list[Any], list[Any]] | None = None
+        """Indexes, and those of them that the update affects."""
 
     def begin(self, new: dict[str, Any], old: dict[str, Any]) -> bool:
         """Return whether `new` differs from `old`, as `storage._doc_changed` does."""
-        self._documents = ()
+        self._documents, self._affected = (), None
         if not _document_changed(new, old):
             return False
         self._changed = {field for field in new.keys() | old.keys() if _differs(new, old, field)}
@@ -39,9 +40,14 @@ class Update(threading.local):
         """Return those of `indexes` from which this version of `document` may be missing or have to be removed."""
         if partial_filters is None or not any(document is version for version in self._documents):
             return indexes
-        return [
-            index for index in indexes if self._affects(index[1]) or self._affects(partial_filters.get(index[0], {}))
-        ]
+        if self._affected is None or self._affected[0] is not indexes:
+            affected = [
+                index
+                for index in indexes
+                if self._affects(index[1]) or self._affects(partial_filters.get(index[0], {}))
+            ]
+            self._affected = indexes, affected
+        return self._affected[1]
 
     def _affects(self, fields: dict[str, Any]) -> bool:
         """Return whether one of the fields of a key or a filter has been changed. Operators may contain any field."""
@@ -61,24 +67,18 @@ def _differs(new: dict[str, Any], old: dict[str, Any], field: str) -> bool:
 update = Update()
 
 
-def for_affected(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that does what `function` of Storage does, only for the indexes that the update affects."""
-
-    def method(
-        self: Any,
-        database: str,
-        collection: str,
-        document: dict[str, Any],
-        indexes: list[Any],
-        partials: Any = None,
-        **options: Any,
-    ) -> Any:
-        affected = update.affected(document, indexes, partials)
-        return function(self, database, collection, document, affected, partials=partials, **options)
-
-    return method
+_delete_index_entries = Storage._delete_index_entries
 
 
-unique_conflict = for_affected(Storage._unique_conflict)
-write_index_entries = for_affected(Storage._write_index_entries)
-delete_index_entries = for_affected(Storage._delete_index_entries)
+def delete_index_entries(
+    self: Any,
+    database: str,
+    collection: str,
+    document: dict[str, Any],
+    indexes: list[Any],
+    partials: Any = None,
+    **options: Any,
+) -> None:
+    """Delete the entries of a document, as `Storage._delete_index_entries` does, where the update affects them."""
+    affected = update.affected(document, indexes, partials)
+    _delete_index_entries(self, database, collection, document, affected, partials=partials, **options)
