@@ -120,8 +120,10 @@ async def test_files_are_sent_and_shown(open_app: OpenApp, create_user: CreateUs
 
 
 async def test_files_are_pasted_and_dropped_and_survive_a_reload(open_app: OpenApp, create_user: CreateUser) -> None:
+    """One that is still being uploaded survives a look at another chat."""
     an, binh = create_user("An"), create_user("Bình")
     conversation = an.create_conversation(binh)
+    an.send_message(an.create_conversation(create_user("Chi")), "Hello")
     app = await open_app(an)
     await app.open_link(conversation)
     await app.composer.evaluate(ADD_FILE, ["paste", "pasted.txt"])
@@ -136,6 +138,18 @@ async def test_files_are_pasted_and_dropped_and_survive_a_reload(open_app: OpenA
     await app.reload()
     await expect(app.messages.get_by_role("link", name="dropped.txt")).to_be_visible()
     await expect(tray(app)).to_have_count(0)
+
+    async def look_elsewhere(route: Route) -> None:
+        await app.open_conversation("Chi")
+        await expect(tray(app)).to_have_count(0)
+        await route.continue_()
+
+    await app.page.route(UPLOADS, look_elsewhere)
+    async with app.page.expect_response(UPLOADS):
+        await choose(app, NOTES)
+    await app.open_conversation("Bình")
+    await expect(tray(app)).to_contain_text(["notes.txt"])
+    await expect(send_button(app)).to_be_enabled()
 
 
 async def test_an_upload_that_breaks_off_goes_on(open_app: OpenApp, create_user: CreateUser) -> None:
@@ -332,3 +346,13 @@ async def test_images_are_enlarged_one_after_the_other(open_app: OpenApp, create
     await phone.page.go_back()
     await expect(phone.messages).to_have_count(1)
     await phone.page.wait_for_function("history.state === null")
+    # Nor after a reload, and an image that is opened at once stays open.
+    await phone.messages.get_by_role("link", name="other.jpg").tap()
+    await expect(phone.page.get_by_role("dialog", name="other.jpg")).to_be_visible()
+    await phone.page.reload()
+    await phone.messages.get_by_role("link", name="other.jpg").tap()
+    await expect(phone.page.get_by_role("dialog", name="other.jpg")).to_be_visible()
+    await phone.page.go_back()
+    await expect(phone.page.get_by_role("dialog")).to_have_count(0)
+    await phone.page.wait_for_function("history.state === null")
+    await expect(phone.messages).to_have_count(1)

@@ -1,5 +1,6 @@
 """Conversations between two users and in groups."""
 
+import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +23,25 @@ async def test_finding_someone_and_starting_a_chat(open_app: OpenApp, create_use
     await binh.open_conversation("An Search")
     await expect(binh.message("Hello!")).to_be_visible()
     await expect(binh.page).to_have_title("Loa")
+
+
+async def test_the_list_does_not_claim_to_be_empty_before_it_is_loaded(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    app = await open_app(create_user("An"), goto=False)
+    asked = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await asked.wait()
+        await route.continue_()
+
+    await app.page.route("**/api/v1/conversations?*", hold)
+    await app.goto()
+    chats = app.page.get_by_role("navigation", name="Chats")
+    await expect(chats).to_contain_text("Loading…")
+    await expect(chats).not_to_contain_text("No chats yet")
+    asked.set()
+    await expect(chats).to_contain_text("No chats yet")
 
 
 async def test_a_search_for_people_goes_on_after_an_empty_page(open_app: OpenApp, create_user: CreateUser) -> None:
@@ -133,9 +153,17 @@ async def test_the_scroll_position_is_kept_when_messages_are_added(open_app: Ope
 
     loaded = await app.messages.count()
     assert loaded < total
-    anchor = app.messages.nth(2)
-    await anchor.evaluate("(row) => { row.scrollIntoView({block: 'start'}); window.anchor = row }")
+    at_top = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await at_top.wait()
+        await route.continue_()
+
+    await app.page.route("**/messages?before=*", hold)
+    # At the very top, where the label of the day is in view: it is above the older messages afterwards.
+    await app.messages.nth(2).evaluate("row => { row.closest('.messages').scrollTop = 0; window.anchor = row }")
     before = await app.page.evaluate("anchor.getBoundingClientRect().top")
+    at_top.set()
     await expect(app.messages.nth(loaded)).to_be_attached()
     assert abs(await app.page.evaluate("anchor.getBoundingClientRect().top") - before) < 2
 

@@ -1,5 +1,7 @@
 """The menu of a conversation: mute, archive, block, delete."""
 
+from datetime import UTC, datetime, timedelta
+
 from playwright.async_api import Locator, expect
 
 from tests.e2e.app_page import AppPage
@@ -41,16 +43,32 @@ async def test_neither_can_send_after_one_has_blocked_the_other(open_app: OpenAp
 
 
 async def test_a_muted_chat_is_marked_on_every_device(open_app: OpenApp, create_user: CreateUser) -> None:
+    """For as long as the user has chosen, with the keyboard."""
     an, binh = create_user("An"), create_user("Bình")
-    binh.send_message(an.create_conversation(binh), "hello")
-    phone, laptop = await open_app(an), await open_app(an)
+    direct = an.create_conversation(binh)
+    binh.send_message(direct, "hello")
+    phone, laptop = await open_app(an), await open_app(an, goto=False)
+    await laptop.page.clock.install()
+    await laptop.goto()
     await phone.open_conversation("Bình")
-    await choose(phone, "Mute")
+    await phone.page.get_by_role("button", name="Chat options").press("Enter")
+    await phone.page.get_by_role("menuitem", name="Mute").press("Enter")
+    await expect(phone.page.get_by_role("menuitem", name="For an hour")).to_be_focused()
+    await phone.page.keyboard.press("ArrowDown")
+    await phone.page.keyboard.press("Enter")
+    await expect(phone.page.get_by_role("button", name="Chat options")).to_be_focused()
     for app in (phone, laptop):
         await expect(app.conversation_row("Bình")).to_contain_text("Muted")
+    left = datetime.fromisoformat(an.get(f"/conversations/{direct}")["muted_until"]) - datetime.now(UTC)
+    assert timedelta(hours=7.9) < left < timedelta(hours=8.1)
     await choose(phone, "Unmute")
     for app in (phone, laptop):
         await expect(app.conversation_row("Bình")).not_to_contain_text("Muted")
+    await choose(phone, "Mute")
+    await phone.page.get_by_role("menuitem", name="For an hour").click()
+    await expect(laptop.conversation_row("Bình")).to_contain_text("Muted")
+    await laptop.page.clock.fast_forward("01:01:00")
+    await expect(laptop.conversation_row("Bình")).not_to_contain_text("Muted")
 
 
 async def test_an_archived_chat_is_in_a_list_of_its_own_until_a_message_arrives(

@@ -1,4 +1,4 @@
-"""Mentions in posts and comments: suggested while they are written, and marked where they are shown."""
+"""Mentions in posts, comments and groups: suggested while they are written, and marked where they are shown."""
 
 from playwright.async_api import expect
 
@@ -66,3 +66,37 @@ async def test_the_suggestions_stay_within_a_phone(open_app: OpenApp, create_use
     suggestions = app.page.get_by_role("listbox", name="People to mention")
     await expect(suggestions).to_be_in_viewport(ratio=0.99)
     await expect(app.page.get_by_role("article").locator(".mention")).to_have_text([f"@{binh.username}"])
+
+
+async def test_participants_are_suggested_in_a_group(open_app: OpenApp, create_user: CreateUser) -> None:
+    """They, and everyone, but no others; Enter takes a suggestion instead of sending the message. A chat of two has
+    none."""
+    an, binh, chi, outside = (create_user(name) for name in ("An", "Bình Zươ", "Zươ Chi", "Zươ Dũng"))
+    an.create_conversation(outside)
+    group = an.create_conversation(binh, chi, title="Lunch")
+    app = await open_app(an, viewport={"width": 390, "height": 700}, color_scheme="dark")
+    await app.open_conversation("Lunch")
+    suggestions = app.page.get_by_role("listbox", name="People to mention")
+    options = suggestions.get_by_role("option")
+    await app.composer.press_sequentially("Hi @zuo")
+    await expect(options).to_have_count(2)
+    await expect(suggestions).to_be_in_viewport(ratio=0.99)
+    assert [] == await serious_violations(app.page)
+    await expect(options.first).to_contain_text("Bình Zươ")
+    await app.composer.press("Enter")
+    await expect(app.composer).to_have_value(f"Hi @{binh.username} ")
+    await app.composer.press_sequentially("and @eve")
+    await options.filter(has_text="Everyone in this chat").click()
+    await expect(app.composer).to_be_focused()
+    await app.composer.press("Enter")
+    mentions = app.messages.locator(".mention")
+    await expect(mentions).to_have_text([f"@{binh.username}", "@all"])
+    await expect(app.messages).to_contain_text("Sent")
+    for theme in ("light", "dark"):
+        await app.page.emulate_media(color_scheme=theme)
+        assert [] == await serious_violations(app.page, only_colours=True)
+    (message,) = (each for each in chi.list(f"/conversations/{group}/messages") if each["kind"] == "text")
+    assert {an.id, binh.id, chi.id} == set(message["mentions"])
+    await app.page.get_by_role("link", name="Back").click()
+    await app.open_conversation("Zươ Dũng")
+    await expect(app.composer).not_to_have_attribute("aria-autocomplete", "list")

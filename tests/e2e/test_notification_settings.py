@@ -132,10 +132,13 @@ async def test_a_change_that_fails_is_shown_and_taken_back(open_app: OpenApp, cr
 
 
 async def test_a_hidden_tab_alerts_as_the_user_has_chosen(open_app: OpenApp, create_user: CreateUser) -> None:
-    """By a sound and a desktop notification, each once, for comments and messages; none while a tab is in view."""
-    an, binh = create_user("An"), create_user("Bình")
+    """By a sound and a desktop notification, each once, for comments and messages; none while a tab is in view, nor for
+    what somebody writes in a group whom the user blocks."""
+    an, binh, blocked = create_user("An"), create_user("Bình"), create_user("Chi")
     post = an.post("/posts", content="A post")["id"]
     conversation = binh.create_conversation(an)
+    group = an.create_conversation(binh, blocked, title="Group")
+    an.put(f"/users/{blocked.id}/block")
     app = await open_app(an, goto=False)
     page = app.page
     await page.add_init_script(OBSERVED_ALERTS)
@@ -149,6 +152,7 @@ async def test_a_hidden_tab_alerts_as_the_user_has_chosen(open_app: OpenApp, cre
     await expect(tab.bell).to_have_accessible_name("Activity, 1 unread")
     for each in (app, tab):
         await each.page.evaluate("window.isInBackground = true")
+    blocked.send_message(group, "A message of somebody whom the user blocks")
     binh.comment(post, "In the background")
     binh.send_message(conversation, "A message in the background")
     await expect(tab.bell).to_have_accessible_name("Activity, 2 unread")

@@ -15,6 +15,7 @@ import { throttleToFrame } from "./frame-throttle.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { preloadDialogs, withDialogs } from "./later.js";
+import { LeftTrays } from "./left-trays.js";
 import { InvitationPage } from "./invitation-page.js";
 import { missingPage } from "./missing-page.js";
 import { ModerationPage } from "./moderation-page.js";
@@ -37,6 +38,8 @@ import { UserPage } from "./user-page.js";
 const STREAM_START = new Set(["hello", "reset"]);
 /** Milliseconds until the dialogs are loaded: the chats come first, also on a slow line. */
 const DIALOG_DELAY = 10_000;
+/** Milliseconds after which everything is rendered again: a chat may not be muted any more. */
+const RENDER_INTERVAL = 60_000;
 /** Without a connection it is not known who is online. */
 const NO_PRESENCE = {};
 
@@ -79,6 +82,7 @@ export class AppShell {
       alerts: new DeviceAlerts(me.id, () => isQuiet(preferences.current?.quiet_hours), storage),
       blocked: new BlockedUsers(loa.api, loa.socket),
       drafts: new Drafts(me.id),
+      leftTrays: new LeftTrays(loa.api),
       /** The ids of the groups that the user is leaving in this tab. */
       leaving: new Set(),
       profiles: this.#profiles,
@@ -131,6 +135,8 @@ export class AppShell {
     signal.addEventListener("abort", () => unsubscribers.forEach((unsubscribe) => unsubscribe()));
     const preload = setTimeout(preloadDialogs, DIALOG_DELAY);
     signal.addEventListener("abort", () => clearTimeout(preload));
+    const rendering = setInterval(render, RENDER_INTERVAL);
+    signal.addEventListener("abort", () => clearInterval(rendering));
     this.#onRouteChange();
     // The profile stored with the session may be older than a change made on another device.
     app.api.me().then(
@@ -145,6 +151,7 @@ export class AppShell {
     if (this.#pageView !== this.#feed) this.#pageView?.close?.();
     this.#feed?.close();
     this.#chatPage.close();
+    this.#app.leftTrays.close();
     this.#notifications.close();
     this.#banner.close();
     this.#profiles.close();
@@ -265,8 +272,10 @@ export class AppShell {
 
   /** While the page is hidden, tell of a new message as this device is set to. */
   #alertOfMessage({ type, data, conversation_id: id }) {
-    const { me, alerts } = this.#app;
+    const { me, alerts, blocked } = this.#app;
     if (type !== "new_message" || data.sender_id === me.id || data.deleted || isSystemMessage(data)) return;
+    // In a group, messages of somebody whom the user blocks arrive, too.
+    if (blocked.has(data.sender_id)) return;
     const mutedUntil = this.#state().conversations[id]?.details?.muted_until;
     if (mutedUntil && Date.parse(mutedUntil) > Date.now()) return;
     alerts.alert(data.id, () => ({

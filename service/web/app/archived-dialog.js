@@ -8,7 +8,7 @@ import { loadMoreButton } from "./load-more.js";
 
 export function openArchivedDialog({ api, me }) {
   const list = el("ul.rows", { role: "list" });
-  const status = el("p.muted", { role: "status" });
+  const status = el("p.muted", { role: "status" }, t("loading"));
   const more = loadMoreButton(load);
   let before = null;
 

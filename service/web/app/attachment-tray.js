@@ -22,19 +22,18 @@ let nextKey = 1;
  */
 export class AttachmentTray {
   element;
+  /** Called when `attachments` or `isReady` may have changed. */
+  onChange = () => {};
   #api;
-  #onChange;
   #items = [];
+  #container = el("ul.tray-items");
   #list;
   #closed = new AbortController();
 
-  /** `onChange()` is called when `attachments` or `isReady` may have changed. */
-  constructor(api, onChange) {
+  constructor(api) {
     this.#api = api;
-    this.#onChange = onChange;
-    const container = el("ul.tray-items");
-    this.element = el("div.tray", { hidden: true, role: "group", "aria-label": t("attachments") }, container);
-    this.#list = new KeyedList(container, {
+    this.element = el("div.tray", { hidden: true, role: "group", "aria-label": t("attachments") }, this.#container);
+    this.#list = new KeyedList(this.#container, {
       key: ({ key }) => key,
       create: () => el("li.tray-item"),
       update: (element, item) => this.#renderItem(element, item),
@@ -92,6 +91,7 @@ export class AttachmentTray {
     }));
     this.#items = [...this.#items, ...added];
     this.#changed();
+    this.#reveal(this.#items.at(-1)?.key);
     this.#uploadNext();
   }
 
@@ -130,6 +130,7 @@ export class AttachmentTray {
         const delay = isTransient(error) ? RETRY_DELAYS[attempt] : undefined;
         if (delay === undefined) {
           this.#update(key, { state: "failed", error });
+          this.#reveal(key);
           if (isTransient(error)) this.#retryOnline(key);
           break;
         }
@@ -171,7 +172,13 @@ export class AttachmentTray {
   #changed() {
     if (this.#closed.signal.aborted) return;
     this.#render();
-    this.#onChange();
+    this.onChange();
+  }
+
+  /** Scroll to an item, without moving the page: of many, not all are in view, and one that fails prevents sending. */
+  #reveal(key) {
+    const element = this.#list.element(key);
+    if (element) this.#container.scrollTop = element.offsetTop - this.#container.offsetTop;
   }
 
   #render() {

@@ -24,8 +24,10 @@ export function openBans({ api }) {
     showStatus();
   }
 
+  /** While there is a further page, it is about to be loaded. */
   function showStatus() {
-    status.textContent = list.children.length > 0 ? "" : t("moderation.bans.none");
+    const text = before ? t("loading") : t("moderation.bans.none");
+    status.textContent = list.children.length > 0 ? "" : text;
   }
 
   function createRow({ user, until, at, by, reason }) {

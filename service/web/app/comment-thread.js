@@ -18,6 +18,7 @@ export class CommentThread {
   #send;
   #changed;
   #topLevel;
+  #replyForms = new Set();
 
   /**
    * `send(content, parentId, attachments)` posts a reply; `changed(comment)` is called after the user has changed a
@@ -28,6 +29,10 @@ export class CommentThread {
     this.#send = send;
     this.#changed = changed;
     this.#topLevel = this.#createList(this.element);
+  }
+
+  close() {
+    for (const form of this.#replyForms) form.close();
   }
 
   render(comments) {
@@ -150,6 +155,7 @@ export class CommentThread {
   /** Add the form after `footer`, and return it. */
   #createReplyForm(comment, footer, opener) {
     const close = () => {
+      this.#replyForms.delete(composer);
       composer.element.remove();
       opener.focus();
     };
@@ -164,6 +170,7 @@ export class CommentThread {
       },
       onCancel: close,
     });
+    this.#replyForms.add(composer);
     footer.after(composer.element);
     return composer;
   }

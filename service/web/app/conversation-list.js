@@ -113,6 +113,7 @@ export class ConversationList {
       change: changes[last?.id],
       text: last?.event ? systemText(last, (id) => nameOf(state.people[id]), this.#app.me.id) : null,
       sender: state.people[last?.sender_id],
+      muted: isMuted(details),
       online: Boolean(other && state.presence[other.id]?.online),
       typing: typingText(typing, state.people),
       draft: id === this.#currentId ? "" : this.#draft(id),
@@ -124,7 +125,7 @@ export class ConversationList {
     return item;
   }
 
-  #updateRow(link, { details, unreadCount, last, change, text, sender, online, typing, draft, current }) {
+  #updateRow(link, { details, unreadCount, last, change, text, sender, muted, online, typing, draft, current }) {
     const { me } = this.#app;
     setAttr(link, "aria-current", current ? "page" : null);
     link.classList.toggle("unread", unreadCount > 0);
@@ -135,7 +136,7 @@ export class ConversationList {
         "span.name.ellipsis",
         { dir: "auto" },
         this.#name(details),
-        isMuted(details) && [icon("muted"), el("span.visually-hidden", {}, ` (${t("conversation.muted")})`)],
+        muted && [icon("muted"), el("span.visually-hidden", {}, ` (${t("conversation.muted")})`)],
         online && el("span.visually-hidden", {}, ` (${t("conversation.online")})`),
       ),
       last ? timeElement(last.created_at, shortDateTime) : el("span"),

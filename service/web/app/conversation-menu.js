@@ -8,6 +8,15 @@ import { openMenu } from "./menu.js";
 import { navigate } from "./router.js";
 import { showToast } from "./toast.js";
 
+const HOUR = 3_600_000;
+/** Milliseconds for which a conversation can be muted; null: until it is unmuted. */
+const MUTES = {
+  "conversation.mute.hour": HOUR,
+  "conversation.mute.hours": 8 * HOUR,
+  "conversation.mute.week": 7 * 24 * HOUR,
+  "conversation.mute.ever": null,
+};
+
 /** `conversation`: of the store's state. */
 export function openConversationMenu(opener, { api, me, blocked }, conversation) {
   const { id, details } = conversation;
@@ -20,6 +29,15 @@ export function openConversationMenu(opener, { api, me, blocked }, conversation)
     } catch (error) {
       showToast(errorText(error));
     }
+  }
+
+  function chooseMute() {
+    const items = Object.entries(MUTES).map(([key, length]) => ({
+      label: t(key),
+      icon: length === null ? "muted" : "clock",
+      action: () => attempt(() => api.mute(id, length && new Date(Date.now() + length).toISOString())),
+    }));
+    openMenu(opener, t("conversation.mute"), items);
   }
 
   async function archive() {
@@ -42,7 +60,7 @@ export function openConversationMenu(opener, { api, me, blocked }, conversation)
   const items = [
     isMuted(details)
       ? { label: t("conversation.unmute"), icon: "bell", action: () => attempt(() => api.unmute(id)) }
-      : { label: t("conversation.mute"), icon: "muted", action: () => attempt(() => api.mute(id)) },
+      : { label: t("conversation.mute"), icon: "muted", action: chooseMute },
     isArchived(conversation)
       ? { label: t("conversation.unarchive"), icon: "archive", action: () => attempt(() => api.unarchive(id)) }
       : { label: t("conversation.archive"), icon: "archive", action: () => attempt(archive) },

@@ -7,6 +7,7 @@ import { conversationName } from "./conversation-labels.js";
 import { openConversationMenu } from "./conversation-menu.js";
 import { confirm } from "./dialog.js";
 import { el, setChildren, setText } from "./dom.js";
+import { GroupMentions } from "./group-mentions.js";
 import { errorText, t } from "./i18n.js";
 import { MAX_NAMES, nameOf, previewText } from "./message-bubble.js";
 import { MessageComposer } from "./message-composer.js";
@@ -59,12 +60,15 @@ export class ConversationView {
     );
     this.#list = new MessageList(actions);
     this.#list.element.classList.toggle("direct", details.kind === "direct");
-    this.#composer = new MessageComposer(conversationId, conversationName(details, app.me.id), app.drafts, app.api, {
+    const mentions = new GroupMentions(app.api, app.me.id, () => this.#conversation.details);
+    this.#composer = new MessageComposer(conversationId, conversationName(details, app.me.id), app, {
       nameOf: actions.nameOf,
       send: (content, replyTo, attachments) => this.#send(content, replyTo, attachments),
       edit: (message, content) => this.#try(() => app.socket.edit(conversationId, message.id, content)),
       typing: (active) => app.socket.typing(conversationId, active),
       lastOwnMessage: () => this.#lastOwnMessage(),
+      // In a chat of two, the other is always meant.
+      findMentions: details.kind === "group" ? (query, max) => mentions.find(query, max) : null,
     });
     this.element = el(
       "main.pane",

@@ -80,12 +80,11 @@ export class DeviceAlerts {
     }
     if (!this.sound && !this.desktop) return;
     const wait = MIN_WAIT + Math.random() * (MAX_WAIT - MIN_WAIT);
-    const timer = setTimeout(() => {
-      if (!document.hidden || this.#isQuiet() || !this.#claim(id)) return;
+    setTimeout(() => {
+      if (this.#abort.signal.aborted || !document.hidden || this.#isQuiet() || !this.#claim(id)) return;
       if (this.sound) this.#playSound();
       if (this.desktop) showDesktopNotification(show());
     }, wait);
-    this.#abort.signal.addEventListener("abort", () => clearTimeout(timer));
   }
 
   #playSound() {

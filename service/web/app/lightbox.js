@@ -5,20 +5,10 @@ import { showDialog } from "./dialog.js";
 import { el, setChildren, setText } from "./dom.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
+import { addLightboxEntry } from "./lightbox-entry.js";
 
 /** CSS pixels that a finger moves to the side before it is a swipe. */
 const SWIPE = 50;
-/** The state of the history entry that the dialog adds: the back button, above all of a phone, closes the dialog. */
-const STATE = "loa:lightbox";
-
-let isOpen = false;
-
-/** Such an entry stays behind if a link is followed from the dialog, or the page reloaded: it shows nothing any more. */
-function leaveOldEntry() {
-  if (!isOpen && history.state === STATE) history.back();
-}
-addEventListener("popstate", leaveOldEntry);
-leaveOldEntry();
 
 /** `images`: attachments, of which the one at `index` is shown first. `download`: as for `attachmentList`. */
 export function openLightbox(images, index, download) {
@@ -73,16 +63,11 @@ export function openLightbox(images, index, download) {
     save,
   ]);
   const abort = new AbortController();
-  const { signal } = abort;
-  addEventListener("keydown", onKeyDown, { signal });
-  history.pushState(STATE, "");
-  isOpen = true;
-  addEventListener("popstate", () => dialog.close(), { signal });
+  addEventListener("keydown", onKeyDown, { signal: abort.signal });
+  const leaveEntry = addLightboxEntry(() => dialog.close());
   dialog.closed.then(() => {
-    isOpen = false;
     abort.abort();
-    // Not if another entry follows already, or the back button has left this one.
-    if (history.state === STATE) history.back();
+    leaveEntry();
   });
   show(index);
 }

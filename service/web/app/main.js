@@ -5,6 +5,7 @@ import { AppShell } from "./app-shell.js";
 import { applyAppearance } from "./appearance.js";
 import { setChildren } from "./dom.js";
 import { Drafts } from "./drafts.js";
+import { leaveOldEntry } from "./lightbox-entry.js";
 import { forgetEmoji } from "./recent-emoji.js";
 import { resetPasswordPage } from "./reset-password-page.js";
 import { currentRoute, replaceRoute } from "./router.js";
@@ -38,6 +39,8 @@ function readResetToken() {
   return resetToken !== before;
 }
 
+leaveOldEntry();
+addEventListener("popstate", leaveOldEntry);
 applyAppearance();
 loa.start();
 readResetToken();

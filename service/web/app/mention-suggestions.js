@@ -1,6 +1,6 @@
 /** Suggests people while the user writes a mention in a textarea. */
 
-import { avatar } from "./avatar.js";
+import { avatar, groupAvatar } from "./avatar.js";
 import { el, setAttr, setChildren, setText } from "./dom.js";
 import { t } from "./i18n.js";
 import { unfinishedMention } from "./mentions.js";
@@ -8,10 +8,18 @@ import { unfinishedMention } from "./mentions.js";
 /** Milliseconds without a keystroke before the search is sent. */
 const SEARCH_DEBOUNCE = 150;
 const MAX_SUGGESTIONS = 6;
-/** Pixels between the textarea and the list. */
-const GAP = 4;
+/** Pixels between the textarea, which may have a border around it, and the list; at least also to the window's edge. */
+const GAP = 8;
 
 let listCount = 0;
+
+/** Return the search, for MentionSuggestions, for all users but the one with the id `myId`. */
+export function userSearch(api, myId) {
+  return async (query, max) => {
+    const { items } = await api.users(query, max + 1);
+    return items.filter(({ id }) => id !== myId).slice(0, max);
+  };
+}
 
 /**
  * The focus stays in the textarea; `aria-activedescendant` tells screen readers which suggestion Enter takes. `element`
@@ -20,8 +28,7 @@ let listCount = 0;
 export class MentionSuggestions {
   element;
   #textarea;
-  #api;
-  #myId;
+  #find;
   #list;
   #status = el("p.visually-hidden", { role: "status" });
   /** The suggested profiles; empty while the list is closed. */
@@ -30,10 +37,10 @@ export class MentionSuggestions {
   #requestNumber = 0;
   #timer;
 
-  constructor(textarea, api, myId) {
+  /** `find(query, max)` resolves to the profiles to suggest; with `isEveryone`, to what stands for all of a group. */
+  constructor(textarea, find) {
     this.#textarea = textarea;
-    this.#api = api;
-    this.#myId = myId;
+    this.#find = find;
     const id = `mention-suggestions-${(listCount += 1)}`;
     this.#list = el("ul.menu.mention-suggestions", {
       id,
@@ -72,10 +79,9 @@ export class MentionSuggestions {
 
   async #search(query) {
     const requestNumber = (this.#requestNumber += 1);
-    const { items } = await this.#api.users(query, MAX_SUGGESTIONS + 1).catch(() => ({ items: [] }));
+    const profiles = await this.#find(query, MAX_SUGGESTIONS).catch(() => []);
     // Ignore the response if the user has typed on or left the field.
     if (requestNumber !== this.#requestNumber || this.#mention()?.query !== query) return;
-    const profiles = items.filter(({ id }) => id !== this.#myId).slice(0, MAX_SUGGESTIONS);
     // A username that is complete needs no suggestion, which could cover the button.
     const isComplete = profiles.length === 1 && profiles[0].username === query.toLowerCase();
     if (profiles.length && !isComplete) this.#open(profiles);
@@ -104,7 +110,7 @@ export class MentionSuggestions {
     return el(
       "li.row",
       { id, role: "option", onpointerdown: onPress },
-      avatar(profile, "small"),
+      profile.isEveryone ? groupAvatar(profile.id, "small") : avatar(profile, "small"),
       el(
         "span.grow",
         {},

@@ -1,7 +1,6 @@
 /** The form for writing a message, replying to one, or editing one. */
 
 import { addPasted, attachButtons } from "./attach-buttons.js";
-import { AttachmentTray } from "./attachment-tray.js";
 import { CharacterCounter } from "./character-counter.js";
 import { el, setChildren, setText } from "./dom.js";
 import { chatDraftKey } from "./drafts.js";
@@ -10,6 +9,7 @@ import { autoGrow } from "./form.js";
 import { icon } from "./icon.js";
 import { t } from "./i18n.js";
 import { isComposing } from "./keyboard.js";
+import { MentionSuggestions } from "./mention-suggestions.js";
 import { previewText } from "./message-bubble.js";
 
 /** Characters; the server's limit. */
@@ -25,28 +25,31 @@ const EMPTY = { text: "", replyTo: null, editing: null, attachments: [] };
  * which have been uploaded, are the new message; `editing` is {message, text} while another one is edited.
  *
  * `actions`: {nameOf(userId), send(content, replyTo, attachments), edit(message, content), typing(active), lastOwnMessage(): the
- * message that ArrowUp in an empty field edits}.
+ * message that ArrowUp in an empty field edits, findMentions(query, max), or null: see MentionSuggestions}.
  */
 export class MessageComposer {
   element;
   #actions;
   #textarea;
+  #suggestions;
   #sendButton;
   /** Shows the message that is being edited or replied to. */
   #context = el("div.context", { hidden: true });
   #contextTitle = el("strong", { dir: "auto" });
   #counter = new CharacterCounter(MAX_LENGTH);
   #tray;
+  #leftTrays;
   #attachButtons;
   #draft;
   #drafts;
   #draftKey;
   #resize;
 
-  /** `drafts`: where the draft of the conversation is kept, see Drafts. `api`: uploads files. */
-  constructor(conversationId, name, drafts, api, actions) {
+  /** `app`: see AppShell. */
+  constructor(conversationId, name, { drafts, leftTrays }, actions) {
     this.#draftKey = chatDraftKey(conversationId);
     this.#drafts = drafts;
+    this.#leftTrays = leftTrays;
     this.#actions = actions;
     this.#textarea = el("textarea", {
       rows: "1",
@@ -64,20 +67,22 @@ export class MessageComposer {
       icon("send"),
     );
     const add = (files) => this.addFiles(files);
-    this.#tray = new AttachmentTray(api, () => this.#onAttachments());
+    this.#draft = { ...EMPTY, ...drafts.get(this.#draftKey) };
+    this.#tray = leftTrays.take(this.#draftKey, this.#draft.attachments);
+    this.#tray.onChange = () => this.#onAttachments();
     this.#attachButtons = el("div.attach-buttons", {}, attachButtons(add));
     addPasted(this.#textarea, add);
+    this.#suggestions = actions.findMentions && new MentionSuggestions(this.#textarea, actions.findMentions);
     this.element = el(
       "form.composer",
       { onsubmit: (event) => this.#onSubmit(event) },
       this.#context,
       this.#tray.element,
+      this.#suggestions?.element,
       el("div.input-row", {}, this.#textarea, emojiButton(this.#textarea), this.#attachButtons, this.#sendButton),
       this.#counter.element,
     );
     this.#resize = autoGrow(this.#textarea);
-    this.#draft = { ...EMPTY, ...drafts.get(this.#draftKey) };
-    this.#tray.restore(this.#draft.attachments);
     this.#render();
   }
 
@@ -85,8 +90,9 @@ export class MessageComposer {
     this.#textarea.focus({ preventScroll: true });
   }
 
+  /** Uploads go on, and are added to the draft. */
   close() {
-    this.#tray.close();
+    this.#leftTrays.leave(this.#draftKey, this.#tray);
   }
 
   /** Attach files to the new message. */
@@ -199,7 +205,7 @@ export class MessageComposer {
   }
 
   #onKeyDown(event) {
-    if (isComposing(event)) return;
+    if (isComposing(event) || this.#suggestions?.onKeyDown(event)) return;
     if (event.key === "Enter" && !event.shiftKey && !TOUCH.matches) {
       event.preventDefault();
       this.element.requestSubmit();

@@ -55,7 +55,9 @@ export class MessageList {
         if (row.kind === "system") setText(element, systemText(row.message, actions.nameOf, actions.me));
       },
     });
-    this.#anchor = new ScrollAnchor(this.element, this.#list, () => this.#onScroll());
+    // The label of the first day moves away from the message below it when earlier ones of that day are loaded.
+    const isAnchor = (row) => !row.matches(".day");
+    this.#anchor = new ScrollAnchor(this.element, this.#list, () => this.#onScroll(), isAnchor);
     this.#historyObserver = new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), {
       root: this.element,
       rootMargin: `${PRELOAD_MARGIN} 0px 0px`,

@@ -32,7 +32,7 @@ const KINDS = {
 export function openModerationLog(app) {
   const { api } = app;
   const list = el("ul.rows", { role: "list" });
-  const status = el("p.muted", { role: "status" });
+  const status = el("p.muted", { role: "status" }, t("loading"));
   const more = loadMoreButton(load);
   let before = null;
   /** The users whose latest ban, or end of one, has been listed: what is below has no effect any more. */

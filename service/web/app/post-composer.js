@@ -1,7 +1,6 @@
 /** The form for writing a post or a comment. */
 
 import { addDropped, addPasted, attachButtons } from "./attach-buttons.js";
-import { AttachmentTray } from "./attachment-tray.js";
 import { avatar } from "./avatar.js";
 import { CharacterCounter } from "./character-counter.js";
 import { el, setText } from "./dom.js";
@@ -9,18 +8,19 @@ import { emojiButton } from "./emoji-button.js";
 import { autoGrow } from "./form.js";
 import { errorText, t } from "./i18n.js";
 import { isComposing } from "./keyboard.js";
-import { MentionSuggestions } from "./mention-suggestions.js";
+import { MentionSuggestions, userSearch } from "./mention-suggestions.js";
 
 /** Characters; the server's limit. */
 const MAX_LENGTH = 4000;
 
 /**
- * Return {element, focus()}. `send(content, attachments)`, with ids, returns a promise; the text is cleared only after
- * it resolves. Until then it is kept in `drafts` under `draftKey`; without a draft, it is `initialText`. With `onCancel`,
- * the form has a cancel button, which also drops the draft. `withFiles`: whether it takes attachments.
+ * Return {element, focus(), close()}. `send(content, attachments)`, with ids, returns a promise; the text is cleared only
+ * after it resolves. Until then it is kept in `drafts` under `draftKey`; without a draft, it is `initialText`. With
+ * `onCancel`, the form has a cancel button, which also drops the draft. `withFiles`: whether it takes attachments. Call
+ * `close()` when the form goes, unless it was sent or cancelled: uploads go on, and are added to the draft.
  */
 export function postComposer({
-  app: { api, me, drafts },
+  app: { api, me, drafts, leftTrays },
   draftKey,
   label,
   placeholder,
@@ -40,17 +40,17 @@ export function postComposer({
   });
   textarea.value = drafts.get(draftKey) ?? initialText;
   const filesKey = `${draftKey}:files`;
-  const tray = new AttachmentTray(api, () => {
+  const tray = leftTrays.take(filesKey, drafts.get(filesKey) ?? []);
+  tray.onChange = () => {
     drafts.set(filesKey, tray.attachments.length ? tray.attachments : null);
     updateButton();
-  });
-  tray.restore(drafts.get(filesKey) ?? []);
+  };
   const add = (files) => {
     tray.add(files);
     textarea.focus();
   };
   if (withFiles) addPasted(textarea, add);
-  const suggestions = new MentionSuggestions(textarea, api, me.id);
+  const suggestions = new MentionSuggestions(textarea, userSearch(api, me.id));
   const counter = new CharacterCounter(MAX_LENGTH);
   const errorLine = el("p.error.problem", { role: "alert" });
   const button = el("button.button.primary", { type: "submit" }, submitLabel);
@@ -126,5 +126,7 @@ export function postComposer({
   updateButton();
   // The height can only be measured once the element is in the document.
   queueMicrotask(resize);
-  return { element, focus: () => textarea.focus() };
+  // What is being sent is taken from the tray, and from the draft, afterwards.
+  const close = () => sending || leftTrays.leave(filesKey, tray);
+  return { element, focus: () => textarea.focus(), close };
 }

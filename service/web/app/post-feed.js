@@ -18,6 +18,8 @@ const MAX_WATCHED = 50;
 /** Posts above the first one in view that are watched, too, and how far the view moves before others are. */
 const WATCHED_ABOVE = 17;
 const WATCH_STEP = 15;
+/** Pages to load until they reach the posts that were loaded before. */
+const MAX_PAGES = 10;
 
 export class PostFeed {
   element;
@@ -40,7 +42,7 @@ export class PostFeed {
   #stale = new Set();
   /** The index of the first post in view when the watched ones were chosen. */
   #watchedAt = 0;
-  /** The ids of posts that have changed since pages were requested: a response may be older. */
+  /** The ids of posts that were created, changed or deleted since pages were requested: a response may be older. */
   #changed = new Set();
   /** New posts that wait behind the fold. */
   #folded = [];
@@ -146,11 +148,12 @@ export class PostFeed {
   }
 
   /**
-   * Load the first page. If it does not reach the loaded posts, those are dropped: there would be a gap. New posts wait
-   * behind the fold if they would move what the user reads.
+   * Load the first page; if the user is somewhere below, and has a place to lose, also those behind it until they reach the
+   * loaded posts. Posts that are not reached are dropped: there would be a gap. New posts wait behind the fold if they would
+   * move what the user reads.
    */
   async #loadNewest() {
-    const { items, next } = await this.#api.posts();
+    const { items, next } = await this.#newestPages();
     const loaded = new Map(items.map((post) => [post.id, post]));
     const known = this.#posts.filter(({ id }) => loaded.has(id));
     if (this.#loaded && known.length) {
@@ -159,21 +162,41 @@ export class PostFeed {
       // What is missing in the first page although it is newer than its end has been deleted.
       const current = (posts) =>
         posts
-          .filter(({ id, created_at: createdAt }) => loaded.has(id) || createdAt < since)
+          .filter(({ id, created_at: at }) => loaded.has(id) || at < since || this.#changed.has(id))
           .map((post) => (this.#changed.has(post.id) ? post : (loaded.get(post.id) ?? post)));
       this.#posts = current(this.#posts);
       this.#folded = current(this.#folded);
       // New posts have moved others to the next page.
       for (const { id } of this.#posts) if (!loaded.has(id) && !this.#pageOf.has(id)) this.#pageOf.set(id, next);
-      for (const post of items.slice(0, last).reverse()) this.#onPost(post);
+      for (const post of items.slice(0, last).reverse()) if (!this.#changed.has(post.id)) this.#onPost(post);
+      // One that was created meanwhile is newer than those.
+      this.#posts = newestFirst(this.#posts);
+      this.#folded = newestFirst(this.#folded);
     } else {
-      this.#posts = items;
+      const newest = items[0]?.created_at ?? "";
+      const arrived = ({ id, created_at: at }) => this.#changed.has(id) && at > newest;
+      this.#posts = [...this.#folded.filter(arrived), ...this.#posts.filter(arrived), ...items];
       this.#nextCursor = next;
-      this.#pageOf.clear();
+      for (const id of this.#pageOf.keys()) if (!loaded.has(id)) this.#pageOf.delete(id);
       this.#folded = [];
+      this.#scrollTop = this.element.scrollTop = 0;
     }
     this.#loaded = true;
     this.#render();
+  }
+
+  async #newestPages() {
+    const ids = new Set(this.#posts.map(({ id }) => id));
+    let { items, next } = await this.#api.posts();
+    for (let count = 1; count < MAX_PAGES && next && !this.#isAtTop; count += 1) {
+      if (items.some(({ id }) => ids.has(id))) break;
+      const before = next;
+      const page = await this.#api.posts({ before });
+      for (const { id } of page.items) this.#pageOf.set(id, before);
+      items = [...items, ...page.items];
+      next = page.next;
+    }
+    return { items, next };
   }
 
   /** Load a later page again. What is missing in it has been deleted. */
@@ -182,7 +205,10 @@ export class PostFeed {
     const loaded = new Map(items.map((post) => [post.id, post]));
     const end = items.at(-1)?.created_at ?? "";
     this.#posts = this.#posts
-      .filter(({ id, created_at: at }) => this.#pageOf.get(id) !== before || loaded.has(id) || at < end)
+      .filter(
+        ({ id, created_at: at }) =>
+          this.#pageOf.get(id) !== before || loaded.has(id) || at < end || this.#changed.has(id),
+      )
       .map((post) => (this.#changed.has(post.id) ? post : (loaded.get(post.id) ?? post)));
     this.#render();
   }
@@ -192,6 +218,7 @@ export class PostFeed {
     if (type === "hello") this.#stale = new Set(this.#watched);
     if (type === "watching" && data.post_ids.includes("feed") && this.#loaded) this.#loader.run();
     if (type === "post_created") {
+      this.#changed.add(data.id);
       this.#onPost({ my_reactions: [], muted: false, ...data });
       this.#render();
     }
@@ -201,11 +228,16 @@ export class PostFeed {
   /** A new post: shown at once at the top of the page, otherwise behind the fold. */
   #onPost(post) {
     if ([...this.#posts, ...this.#folded].some(({ id }) => id === post.id)) return;
-    if (this.element.scrollTop < TOP || post.author.id === this.#me.id) {
+    if (this.#isAtTop || post.author.id === this.#me.id) {
       this.#posts = [post, ...this.#posts];
     } else {
       this.#folded.unshift(post);
     }
+  }
+
+  /** While another page is shown, the element has no place of its own. */
+  get #isAtTop() {
+    return (this.#isPaused ? this.#scrollTop : this.element.scrollTop) < TOP;
   }
 
   #unfold() {
@@ -224,6 +256,7 @@ export class PostFeed {
   }
 
   #remove(id) {
+    this.#changed.add(id);
     this.#posts = this.#posts.filter((post) => post.id !== id);
     this.#folded = this.#folded.filter((post) => post.id !== id);
     this.#render();
@@ -260,6 +293,7 @@ export class PostFeed {
 
   async #publish(content, attachments) {
     const post = await this.#api.createPost(content, attachments);
+    this.#changed.add(post.id);
     this.#posts = [post, ...this.#posts.filter(({ id }) => id !== post.id)];
     this.#render();
   }
@@ -285,4 +319,8 @@ export class PostFeed {
     );
     setChildren(this.#status, this.#loaded && this.#posts.length === 0 && emptyState);
   }
+}
+
+function newestFirst(posts) {
+  return posts.toSorted((a, b) => b.created_at.localeCompare(a.created_at));
 }

@@ -26,6 +26,7 @@ export class PostPage {
   #thread;
   #content;
   #card;
+  #composer = null;
   #muteButton = null;
   /** Resolves once the post is shown. */
   #loaded;
@@ -72,6 +73,8 @@ export class PostPage {
 
   close() {
     this.#unsubscribe();
+    this.#composer?.close();
+    this.#thread.close();
     this.#muteButton?.close();
     this.#app.socket.watchPosts([]);
     clearTimeout(this.#missingTimer);
@@ -139,7 +142,7 @@ export class PostPage {
   }
 
   #renderPost(post) {
-    const composer = postComposer({
+    this.#composer = postComposer({
       app: this.#app,
       draftKey: `post:${this.#postId}`,
       label: t("comments.write"),
@@ -169,7 +172,7 @@ export class PostPage {
         this.#thread.element,
         this.#loadMore.element,
         this.#fold.element,
-        composer.element,
+        this.#composer.element,
       ),
     );
   }

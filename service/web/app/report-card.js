@@ -70,6 +70,7 @@ export function reportCard(app, report, onChanged) {
     ),
     snapshot.profile && el("p.muted", { dir: "ltr" }, `@${snapshot.profile.username}`),
     snapshot.content && el("blockquote", { dir: "auto" }, expandableText(snapshot.content, {})),
+    !snapshot.content && subject.kind !== "user" && el("p.muted", {}, t("moderation.only_files")),
     el(
       "p",
       {},

@@ -9,14 +9,19 @@ const BOTTOM_TOLERANCE = 40;
 export class ScrollAnchor {
   #container;
   #list;
+  #isAnchor;
   #atBottom = true;
   #scrollTop = 0;
   #resizeObserver;
 
-  /** `container` scrolls, `list` holds the rows; `onScroll` is called after each scroll event. */
-  constructor(container, list, onScroll) {
+  /**
+   * `container` scrolls, `list` holds the rows; `onScroll` is called after each scroll event. `isAnchor(row)`: whether the
+   * neighbours of a row stay the same when others are added above them.
+   */
+  constructor(container, list, onScroll, isAnchor) {
     this.#container = container;
     this.#list = list;
+    this.#isAnchor = isAnchor;
     container.addEventListener(
       "scroll",
       () => {
@@ -68,7 +73,9 @@ export class ScrollAnchor {
   }
 
   #firstVisibleRow() {
-    return this.#list.children[firstVisible(this.#container, this.#list)] ?? null;
+    let row = this.#list.children[firstVisible(this.#container, this.#list)];
+    while (row && !this.#isAnchor(row)) row = row.nextElementSibling;
+    return row ?? null;
   }
 
   #jumpToBottom() {
